@@ -1,0 +1,1 @@
+"""What was asked for, as frozen values that compare by content. Pure: no I/O, no clock."""

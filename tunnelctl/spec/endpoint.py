@@ -1,0 +1,99 @@
+"""An address that listens or is connected to: a host and port, or the path of a unix socket.
+
+Owns the written form of endpoints (SPEC section 1). Must never resolve a name or open a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+LOOPBACK = "127.0.0.1"
+# Turns a service name into a port, as getservbyname(3); raises OSError for an unknown one.
+ServicePort = Callable[[str], int]
+_LOOPBACK_NAMES = frozenset({"localhost", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Either `host` and `port` (0: the system chooses), or `path`."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether this is a unix socket."""
+        return bool(self.path)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it: a unix socket, 127.0.0.0/8, ::1, localhost."""
+        return self.is_unix or self.host in _LOOPBACK_NAMES or self.host.startswith("127.")
+
+    def with_port(self, port: int) -> Endpoint:
+        """The same host with the port that was really given."""
+        return Endpoint(self.host, port)
+
+    def __str__(self) -> str:
+        if self.path:
+            return self.path
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_endpoint(
+    value: str | int,
+    default_host: str = LOOPBACK,
+    service_port: ServicePort | None = None,
+) -> Endpoint:
+    """Read `PORT`, `HOST:PORT`, `[V6]:PORT` or a path (anything with a `/`).
+
+    A port is a number from 0 to 65535, or a service name (`http`) where `service_port` is given.
+
+    Raises:
+        ValueError: with a sentence that says what is wrong with the text.
+    """
+    if isinstance(value, int):
+        return Endpoint(default_host, _port(str(value), service_port))
+    text = value.strip()
+    if "/" in text:
+        if "\0" in text:
+            raise ValueError("a socket path cannot contain a NUL byte")
+        return Endpoint(path=text)
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or not rest.startswith(":"):
+            raise ValueError(f"{text!r} is not [IPv6]:PORT")
+        return Endpoint(_host(host), _port(rest[1:], service_port))
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        return Endpoint(default_host, _port(text, service_port))
+    if ":" in host:
+        raise ValueError(
+            f"{text!r} has more than one colon; write an IPv6 address as [{host}]:{port}"
+        )
+    return Endpoint(_host(host), _port(port, service_port))
+
+
+def _host(text: str) -> str:
+    if not text:
+        raise ValueError("the host before the colon is empty")
+    if any(c.isspace() or not c.isprintable() for c in text):
+        raise ValueError(f"{text!r} is not a host name or address")
+    return text
+
+
+def _port(text: str, service_port: ServicePort | None) -> int:
+    if text.isascii() and text.isdigit():
+        number = int(text)
+        if number > 65535:
+            raise ValueError(f"port {text} is not between 0 and 65535")
+        return number
+    if service_port is not None and text:
+        try:
+            return service_port(text)
+        except (OSError, UnicodeError):
+            pass
+    raise ValueError(f"{text!r} is neither a port number nor a service name")

@@ -1,0 +1,84 @@
+"""One forward rule: which side listens, and who names the destination. Frozen and pure.
+
+A forward is a pair, not a list of kinds: the listening side (here or there) times how the
+target is named (fixed, or asked for by a SOCKS client).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tunnelctl.spec.endpoint import Endpoint
+
+
+class Side(StrEnum):
+    """Where the listener is: on this machine, or on the SSH server."""
+
+    HERE = "here"
+    THERE = "there"
+
+
+@dataclass(frozen=True, slots=True)
+class WhileDown:
+    """What becomes of a client that comes while the link is down.
+
+    `hold` seconds in the queue, then a reset; 0 resets at once (`refuse`).
+    """
+
+    hold: float = 10.0
+
+
+class ProbeType(StrEnum):
+    """How the target of a forward is asked whether it lives."""
+
+    TCP = "tcp"
+    HTTP = "http"
+    COMMAND = "command"
+    NONE = "none"
+
+
+class OnUnhealthy(StrEnum):
+    """What an unhealthy target leads to."""
+
+    REPORT = "report"
+    RECONNECT = "reconnect"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A question put to the target through the tunnel. Times in seconds."""
+
+    type: ProbeType = ProbeType.NONE
+    interval: float = 10.0
+    timeout: float = 3.0
+    rise: int = 1
+    fall: int = 3
+    path: str = "/"
+    status: int = 200
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """One rule of a profile. `target` is None where the client names it (the dynamic kinds)."""
+
+    name: str
+    side: Side
+    listen: Endpoint
+    target: Endpoint | None
+    via: str
+    while_down: WhileDown = field(default_factory=WhileDown)
+    max_connections: int = 256
+    expose: bool = False
+    required: bool = True
+    probe: Probe = field(default_factory=Probe)
+    on_unhealthy: OnUnhealthy = OnUnhealthy.REPORT
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def type(self) -> str:
+        """The word of the status document: local, remote, dynamic or remote_dynamic."""
+        if self.target is None:
+            return "dynamic" if self.side is Side.HERE else "remote_dynamic"
+        return "local" if self.side is Side.HERE else "remote"

@@ -1,0 +1,34 @@
+"""One profile: what a YAML file asked for, checked and frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunnelctl.spec.forward import Forward
+from tunnelctl.spec.host import Host
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Hosts and forwards in the order of the file. `source` is the path it was read from."""
+
+    name: str
+    source: str
+    hosts: tuple[Host, ...]
+    forwards: tuple[Forward, ...]
+    description: str = ""
+
+    def host(self, name: str) -> Host:
+        """The host of that name.
+
+        Raises:
+            KeyError: the profile has none of that name.
+        """
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise KeyError(name)
+
+    def forwards_via(self, host_name: str) -> tuple[Forward, ...]:
+        """The forwards that one host carries."""
+        return tuple(f for f in self.forwards if f.via == host_name)

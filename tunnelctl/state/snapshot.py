@@ -1,0 +1,177 @@
+"""The status document (SPEC section 3) as frozen values: the one thing that every face reads.
+
+Must never guess: each field is what its owner said last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+API_VERSION = 1
+
+
+class HostState(StrEnum):
+    """What the link to one host is doing."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    AUTHENTICATING = "authenticating"
+    UP = "up"
+    BACKOFF = "backoff"
+    NEEDS_INPUT = "needs-input"
+    FAILED = "failed"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class ForwardState(StrEnum):
+    """Whether a forward's listener listens."""
+
+    PENDING = "pending"
+    UP = "up"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class Health(StrEnum):
+    """What the target answered when it was asked last."""
+
+    UNKNOWN = "unknown"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+class ProfileState(StrEnum):
+    """`up` means every host is up and every required forward listens."""
+
+    STARTING = "starting"
+    UP = "up"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class Wanted(StrEnum):
+    """What the user asked for, whatever became of it."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorStatus:
+    """A failure as status shows it."""
+
+    code: str
+    message: str
+    hint: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The object under `last_error`."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """One host. `since` and `next_retry_at` are RFC 3339."""
+
+    name: str
+    state: HostState
+    address: str | None = None
+    since: str | None = None
+    attempts: int = 0
+    reconnects: int = 0
+    next_retry_at: str | None = None
+    rtt_ms: float | None = None
+    cipher: str | None = None
+    kex: str | None = None
+    server: str | None = None
+    last_error: ErrorStatus | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """One element of `hosts`."""
+        return {
+            "name": self.name,
+            "state": str(self.state),
+            "address": self.address,
+            "since": self.since,
+            "attempts": self.attempts,
+            "reconnects": self.reconnects,
+            "next_retry_at": self.next_retry_at,
+            "rtt_ms": self.rtt_ms,
+            "cipher": self.cipher,
+            "kex": self.kex,
+            "server": self.server,
+            "last_error": _error(self.last_error),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardStatus:
+    """One forward. `bytes_in` came from the target to the client, `bytes_out` went to the target."""
+
+    name: str
+    type: str
+    listen: str
+    target: str | None
+    via: str
+    state: ForwardState
+    since: str | None = None
+    health: Health = Health.UNKNOWN
+    connections_open: int = 0
+    connections_total: int = 0
+    connections_failed: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    last_error: ErrorStatus | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """One element of `forwards`."""
+        return {
+            "name": self.name,
+            "type": self.type,
+            "listen": self.listen,
+            "target": self.target,
+            "via": self.via,
+            "state": str(self.state),
+            "since": self.since,
+            "health": str(self.health),
+            "connections": {
+                "open": self.connections_open,
+                "total": self.connections_total,
+                "failed": self.connections_failed,
+            },
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "last_error": _error(self.last_error),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileStatus:
+    """One profile with its hosts and forwards."""
+
+    name: str
+    source: str
+    wanted: Wanted
+    state: ProfileState
+    hosts: tuple[HostStatus, ...] = ()
+    forwards: tuple[ForwardStatus, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """One element of `profiles`."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "wanted": str(self.wanted),
+            "state": str(self.state),
+            "hosts": [host.as_json() for host in self.hosts],
+            "forwards": [forward.as_json() for forward in self.forwards],
+        }
+
+
+def _error(error: ErrorStatus | None) -> dict[str, Any] | None:
+    return None if error is None else error.as_json()
