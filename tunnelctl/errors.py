@@ -23,7 +23,7 @@ class Code(StrEnum):
     HOST_KEY_CHANGED = "host-key-changed"
     AUTH_FAILED = "auth-failed"
     KEY_UNREADABLE = "key-unreadable"
-    SECRET_UNAVAILABLE = "secret-unavailable"
+    SECRET_UNAVAILABLE = "secret-unavailable"  # noqa: S105 - a code, not a secret
     NEEDS_INPUT = "needs-input"
     FORWARD_DENIED = "forward-denied"
     PORT_IN_USE = "port-in-use"
