@@ -40,7 +40,7 @@ class SecretRef:
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """When to try again: full jitter between 0 and min × 2ⁿ, at most `max`.
+    """When to try again: full jitter between 0 and min * 2**attempt, at most `max`.
 
     The count of attempts starts anew only after the link was up for `stable_after`.
     `give_up_after` is None for never.

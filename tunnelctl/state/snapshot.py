@@ -111,7 +111,7 @@ class HostStatus:
 
 @dataclass(frozen=True, slots=True)
 class ForwardStatus:
-    """One forward. `bytes_in` came from the target to the client, `bytes_out` went to the target."""
+    """One forward. `bytes_out` went to the target; `bytes_in` came back from it."""
 
     name: str
     type: str
@@ -170,6 +170,40 @@ class ProfileStatus:
             "state": str(self.state),
             "hosts": [host.as_json() for host in self.hosts],
             "forwards": [forward.as_json() for forward in self.forwards],
+        }
+
+
+class EventKind(StrEnum):
+    """What a line of `events` is about."""
+
+    PROFILE = "profile"
+    HOST = "host"
+    FORWARD = "forward"
+    CONNECTION = "connection"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusEvent:
+    """One change, as `events`, `logs` and the attached `up` show it. `at` is RFC 3339."""
+
+    at: str
+    kind: EventKind
+    profile: str
+    name: str  # of the host or forward; empty for the profile itself
+    state: str
+    message: str
+    error: ErrorStatus | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The data of one server-sent event."""
+        return {
+            "at": self.at,
+            "kind": str(self.kind),
+            "profile": self.profile,
+            "name": self.name,
+            "state": self.state,
+            "message": self.message,
+            "error": _error(self.error),
         }
 
 
