@@ -1,0 +1,1 @@
+"""Sockets without SSH: readiness, buffers, addresses."""

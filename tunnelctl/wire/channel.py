@@ -1,0 +1,206 @@
+"""One channel: its two windows, and who has said EOF and CLOSE (RFC 4254 section 5).
+
+Owns the rules of a channel's life. Must never let a message out that the rules forbid: no data
+after EOF, nothing at all after CLOSE, never more than the peer's window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from tunnelctl.wire import messages
+from tunnelctl.wire.messages import U32_MAX, ProtocolError
+
+# What OpenSSH advertises for TCP channels (channels.h: CHAN_TCP_WINDOW_DEFAULT and
+# CHAN_TCP_PACKET_DEFAULT): 64 packets of 32 KiB.
+PACKET_MAX = 32 * 1024
+WINDOW = 64 * PACKET_MAX
+
+
+class ChannelHandler(Protocol):
+    """What happens to a channel. Views given to `data` live only until it returns."""
+
+    def opened(self) -> None:
+        """The peer confirmed the open: data may be sent."""
+
+    def open_failed(self, reason: int, description: str) -> None:
+        """The peer refused the open; the channel is gone."""
+
+    def data(self, data: memoryview) -> None:
+        """Bytes came. Give them back with `Channel.consumed` when they were passed on."""
+
+    def eof(self) -> None:
+        """The peer sends no more; the other direction stays open."""
+
+    def closed(self) -> None:
+        """The peer closed the channel, or the connection is lost. Nothing comes after this."""
+
+    def window_opened(self) -> None:
+        """There is room to send again."""
+
+
+class Channel:
+    """The state of one channel, after it was asked for or accepted."""
+
+    __slots__ = (
+        "_forget",
+        "_send",
+        "_unreturned",
+        "close_received",
+        "close_sent",
+        "confirmed",
+        "eof_received",
+        "eof_sent",
+        "handler",
+        "local_id",
+        "receive_window",
+        "remote_id",
+        "send_packet_max",
+        "send_window",
+    )
+
+    def __init__(
+        self,
+        local_id: int,
+        handler: ChannelHandler,
+        send: Callable[[bytes], None],
+        forget: Callable[[Channel], None],
+    ) -> None:
+        self.local_id = local_id
+        self.remote_id = -1
+        self.handler = handler
+        self._send = send
+        self._forget = forget
+        self.confirmed = False
+        self.send_window = 0
+        self.send_packet_max = 0
+        self.receive_window = WINDOW
+        self._unreturned = 0
+        self.eof_sent = self.eof_received = False
+        self.close_sent = self.close_received = False
+
+    # What we do.
+
+    def sendable(self) -> int:
+        """How many bytes the window lets us send now; 0 after EOF or CLOSE."""
+        if self.eof_sent or self.close_sent or not self.confirmed:
+            return 0
+        return self.send_window
+
+    def sent(self, count: int) -> None:
+        """Take `count` bytes off the window: they are on their way."""
+        self.send_window -= count
+
+    def send_data(self, data: bytes | memoryview) -> int:
+        """Send as much of `data` as the window takes; how many bytes that was."""
+        done = 0
+        while done < len(data) and (room := min(self.sendable(), self.send_packet_max)):
+            piece = data[done : done + room]
+            self._send(messages.channel_data(self.remote_id, piece))
+            self.sent(len(piece))
+            done += len(piece)
+        return done
+
+    def send_eof(self) -> None:
+        """Say that we send no more. Says it once, and never after CLOSE."""
+        if self.confirmed and not (self.eof_sent or self.close_sent):
+            self.eof_sent = True
+            self._send(messages.channel_eof(self.remote_id))
+
+    def close(self) -> None:
+        """Say CLOSE, once. The number is free again when the peer has said it too.
+
+        An open that is not confirmed yet is closed as soon as the confirmation comes.
+        """
+        if self.close_sent:
+            return
+        self.close_sent = True
+        if self.confirmed:
+            self._send(messages.channel_close(self.remote_id))
+            if self.close_received:
+                self._forget(self)
+
+    def consumed(self, count: int) -> None:
+        """Give `count` bytes back to the peer's window: they were passed on, not only queued."""
+        self._unreturned += count
+        if self.close_sent or self.eof_received or self.close_received:
+            return
+        # An eighth at a time keeps the peer sending without a message for every packet.
+        if self._unreturned * 8 < WINDOW:
+            return
+        grant, self._unreturned = self._unreturned, 0
+        self.receive_window += grant
+        self._send(messages.channel_window_adjust(self.remote_id, grant))
+
+    # What the peer does. Called by the connection.
+
+    def on_confirmed(self, remote_id: int, window: int, packet_max: int) -> None:
+        """The peer gave its number, window and packet size."""
+        if self.confirmed:
+            raise ProtocolError("a channel was confirmed twice")
+        if packet_max == 0:
+            raise ProtocolError("the peer accepts no data in a channel (maximum packet size 0)")
+        self.remote_id, self.send_window = remote_id, window
+        # A packet that we may send is bounded by our own slots too.
+        self.send_packet_max = min(packet_max, PACKET_MAX)
+        self.confirmed = True
+        if self.close_sent:  # abandoned while it was being opened
+            self._send(messages.channel_close(remote_id))
+        else:
+            self.handler.opened()
+
+    def on_data(self, data: memoryview) -> None:
+        """Bytes came; they must fit the window that we gave."""
+        self._take_from_window(len(data))
+        if self.eof_received or self.close_received:
+            raise ProtocolError("the peer sent data in a channel after its end")
+        if not self.close_sent:
+            self.handler.data(data)
+
+    def on_extended_data(self, count: int) -> None:
+        """Standard error of a session; forwards have none, so it is credited and dropped."""
+        self._take_from_window(count)
+        self.consumed(count)
+
+    def _take_from_window(self, count: int) -> None:
+        self.receive_window -= count
+        # OpenSSH lets a peer overrun by a tenth before it disconnects (channels.c).
+        if self.receive_window < -(WINDOW // 10):
+            raise ProtocolError("the peer sent more data than the window of a channel")
+
+    def on_window_adjust(self, count: int) -> None:
+        """The peer takes `count` more bytes."""
+        if self.send_window + count > U32_MAX:
+            raise ProtocolError("the peer widened the window of a channel past 2^32-1")
+        self.send_window += count
+        if not self.close_sent:
+            self.handler.window_opened()
+
+    def on_eof(self) -> None:
+        """The peer sends no more."""
+        if self.eof_received:
+            return
+        self.eof_received = True
+        if not self.close_sent:
+            self.handler.eof()
+
+    def on_close(self) -> None:
+        """The peer closed: answer with CLOSE if we have not, and let go of the number."""
+        if self.close_received:
+            raise ProtocolError("a channel was closed twice")
+        self.close_received = True
+        abandoned = self.close_sent
+        if not self.close_sent:
+            self.close_sent = True
+            self._send(messages.channel_close(self.remote_id))
+        self._forget(self)
+        if not abandoned:
+            self.handler.closed()
+
+    def on_lost(self) -> None:
+        """The connection is gone."""
+        abandoned = self.close_sent
+        self.close_sent = self.close_received = True
+        if not abandoned:
+            self.handler.closed()

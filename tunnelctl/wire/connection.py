@@ -1,0 +1,254 @@
+"""The connection protocol of one SSH link: channels by number, requests answered in order.
+
+Owns the channel table and the queue of global requests that wait for a reply (RFC 4254
+section 4: replies come in the order of the requests). The same code serves both ends; what an
+end accepts is its `Acceptor`'s to say. Must never pass bytes to a channel that is not theirs: a
+message for a number that is not open ends the connection.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tunnelctl.wire import messages
+from tunnelctl.wire.channel import PACKET_MAX, WINDOW, Channel, ChannelHandler
+from tunnelctl.wire.messages import U32_MAX, Message, OpenFailure, ProtocolError, Reader
+
+# Called with the data of the reply, or None when the peer refused.
+OnReply = Callable[[bytes | None], None]
+
+_DATA = struct.Struct(">BII")
+_DATA_SIZE = _DATA.size
+
+
+class IncomingOpen:
+    """A channel that the peer asks for. Exactly one of `accept` and `reject` must follow."""
+
+    def __init__(
+        self, connection: Connection, kind: str, remote: tuple[int, int, int], data: Reader
+    ) -> None:
+        self.kind = kind
+        self.data = data
+        self._connection = connection
+        self._remote = remote
+        self._answered = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether it was accepted or rejected, or its connection is lost."""
+        return self._answered or self._connection.is_lost
+
+    def accept(self, handler: ChannelHandler) -> Channel:
+        """Confirm the open; `handler.opened` is called before this returns."""
+        self._answered = True
+        return self._connection.confirm(self._remote, handler)
+
+    def reject(self, reason: OpenFailure, description: str) -> None:
+        """Refuse the open, with a sentence for the peer's log."""
+        if not self.answered:
+            self._answered = True
+            self._connection.send(
+                messages.channel_open_failure(self._remote[0], reason, description)
+            )
+
+
+class Acceptor(Protocol):
+    """What this end lets the other one do."""
+
+    def channel_open(self, incoming: IncomingOpen) -> None:
+        """The peer asks for a channel: accept or reject it, now or later."""
+
+    def global_request(self, name: str, data: Reader) -> bytes | None:
+        """The peer asks for something: the data of the reply, or None to refuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    name: str
+    on_reply: OnReply
+
+
+class Connection:
+    """Both directions of RFC 4254 over something that sends whole messages."""
+
+    def __init__(self, send: Callable[[bytes], None], acceptor: Acceptor) -> None:
+        self.send = send
+        self.channels: dict[int, Channel] = {}
+        self.is_lost = False
+        self._acceptor = acceptor
+        self._pending: deque[_Pending] = deque()
+        self._next_id = 0
+
+    # What we ask for.
+
+    def open_channel(self, kind: str, data: bytes, handler: ChannelHandler) -> Channel:
+        """Ask for a channel; the handler hears `opened` or `open_failed`."""
+        channel = self._new_channel(handler)
+        self.send(messages.channel_open(kind, channel.local_id, WINDOW, PACKET_MAX, data))
+        return channel
+
+    def request(self, name: str, data: bytes, on_reply: OnReply) -> None:
+        """Send a global request that wants a reply (RFC 4254 section 4)."""
+        self._pending.append(_Pending(name, on_reply))
+        self.send(messages.global_request(name, True, data))
+
+    def confirm(self, remote: tuple[int, int, int], handler: ChannelHandler) -> Channel:
+        """Accept a channel that the peer asked for with its number, window and packet size."""
+        channel = self._new_channel(handler)
+        self.send(
+            messages.channel_open_confirmation(remote[0], channel.local_id, WINDOW, PACKET_MAX)
+        )
+        channel.on_confirmed(*remote)
+        return channel
+
+    def lose(self) -> None:
+        """The link is gone: every channel hears `closed`, every request a refusal."""
+        if self.is_lost:
+            return
+        self.is_lost = True
+        channels, self.channels = list(self.channels.values()), {}
+        pending, self._pending = self._pending, deque()
+        for channel in channels:
+            channel.on_lost()
+        for request in pending:
+            request.on_reply(None)
+
+    def _new_channel(self, handler: ChannelHandler) -> Channel:
+        # Numbers go up and are not reused at once, so that a late message of an old channel
+        # can only meet a number that is not open.
+        while self._next_id in self.channels:
+            self._next_id = (self._next_id + 1) & U32_MAX
+        channel = Channel(self._next_id, handler, self.send, self._forget)
+        self.channels[self._next_id] = channel
+        self._next_id = (self._next_id + 1) & U32_MAX
+        return channel
+
+    def _forget(self, channel: Channel) -> None:
+        self.channels.pop(channel.local_id, None)
+
+    # What the peer sends.
+
+    def receive(self, message: memoryview) -> bool:
+        """Handle one message of the connection protocol; whether its type is known.
+
+        Raises:
+            ProtocolError: the peer broke the protocol; the connection must end.
+        """
+        kind = message[0]
+        if kind == Message.CHANNEL_DATA:
+            self._on_data(message)
+            return True
+        handle = _HANDLERS.get(kind)
+        if handle is None:
+            return False
+        handle(self, Reader(message, 1))
+        return True
+
+    def _on_data(self, message: memoryview) -> None:
+        try:
+            _, recipient, count = _DATA.unpack_from(message)
+        except struct.error:
+            raise ProtocolError("a data message is shorter than its fields") from None
+        data = message[_DATA_SIZE:]
+        if len(data) != count:
+            raise ProtocolError("a data message is not as long as it says")
+        self._open(recipient).on_data(data)
+
+    def _channel(self, number: int) -> Channel:
+        channel = self.channels.get(number)
+        if channel is None:
+            raise ProtocolError(f"the peer named channel {number}, which is not open")
+        return channel
+
+    def _open(self, number: int) -> Channel:
+        channel = self._channel(number)
+        if not channel.confirmed:
+            raise ProtocolError(f"the peer used channel {number} before confirming it")
+        return channel
+
+    def _on_global_request(self, reader: Reader) -> None:
+        name, want_reply = reader.text(), reader.boolean()
+        reply = self._acceptor.global_request(name, reader)
+        if not want_reply:
+            return
+        if reply is None:
+            self.send(bytes((Message.REQUEST_FAILURE,)))
+        else:
+            self.send(bytes((Message.REQUEST_SUCCESS,)) + reply)
+
+    def _take_pending(self) -> _Pending:
+        if not self._pending:
+            raise ProtocolError("the peer answered a request that was not made")
+        return self._pending.popleft()
+
+    def _on_request_success(self, reader: Reader) -> None:
+        self._take_pending().on_reply(reader.rest())
+
+    def _on_request_failure(self, reader: Reader) -> None:
+        self._take_pending().on_reply(None)
+
+    def _on_channel_open(self, reader: Reader) -> None:
+        kind = reader.text()
+        remote = (reader.u32(), reader.u32(), reader.u32())
+        if remote[2] == 0:
+            raise ProtocolError("the peer opened a channel with maximum packet size 0")
+        self._acceptor.channel_open(IncomingOpen(self, kind, remote, reader))
+
+    def _on_open_confirmation(self, reader: Reader) -> None:
+        channel = self._channel(reader.u32())
+        channel.on_confirmed(reader.u32(), reader.u32(), reader.u32())
+
+    def _on_open_failure(self, reader: Reader) -> None:
+        channel = self._channel(reader.u32())
+        if channel.confirmed:
+            raise ProtocolError("a channel was refused after it was confirmed")
+        reason, description = reader.u32(), reader.text()
+        self._forget(channel)
+        if not channel.close_sent:
+            channel.close_sent = channel.close_received = True
+            channel.handler.open_failed(reason, description)
+
+    def _on_window_adjust(self, reader: Reader) -> None:
+        self._open(reader.u32()).on_window_adjust(reader.u32())
+
+    def _on_extended_data(self, reader: Reader) -> None:
+        channel = self._open(reader.u32())
+        reader.u32()  # the kind of data, of which RFC 4254 knows only stderr
+        channel.on_extended_data(len(reader.string()))
+
+    def _on_eof(self, reader: Reader) -> None:
+        self._open(reader.u32()).on_eof()
+
+    def _on_close(self, reader: Reader) -> None:
+        self._open(reader.u32()).on_close()
+
+    def _on_channel_request(self, reader: Reader) -> None:
+        # OpenSSH's servers may ask for signs of life this way; any answer is one.
+        channel = self._open(reader.u32())
+        reader.text()
+        if reader.boolean() and not channel.close_sent:
+            self.send(messages.channel_failure(channel.remote_id))
+
+    def _on_channel_reply(self, reader: Reader) -> None:
+        raise ProtocolError("the peer answered a channel request that was not made")
+
+
+_HANDLERS: dict[int, Callable[[Connection, Reader], None]] = {
+    Message.GLOBAL_REQUEST: Connection._on_global_request,
+    Message.REQUEST_SUCCESS: Connection._on_request_success,
+    Message.REQUEST_FAILURE: Connection._on_request_failure,
+    Message.CHANNEL_OPEN: Connection._on_channel_open,
+    Message.CHANNEL_OPEN_CONFIRMATION: Connection._on_open_confirmation,
+    Message.CHANNEL_OPEN_FAILURE: Connection._on_open_failure,
+    Message.CHANNEL_WINDOW_ADJUST: Connection._on_window_adjust,
+    Message.CHANNEL_EXTENDED_DATA: Connection._on_extended_data,
+    Message.CHANNEL_EOF: Connection._on_eof,
+    Message.CHANNEL_CLOSE: Connection._on_close,
+    Message.CHANNEL_REQUEST: Connection._on_channel_request,
+    Message.CHANNEL_SUCCESS: Connection._on_channel_reply,
+    Message.CHANNEL_FAILURE: Connection._on_channel_reply,
+}
