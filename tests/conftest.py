@@ -1,0 +1,53 @@
+"""Fixtures for every test: a private sshd, a private world for the command, and a leak check."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.leaks import holdings
+from tests.support.sshd import OpenSSHServer
+from tests.support.waiting import eventually
+from tests.support.world import World
+
+_GRACE = 5.0  # seconds for what is ending already to end
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """Fails a test that leaves a thread, a file descriptor or a child process behind."""
+    before = holdings()
+    yield
+    gc.collect()  # what only a cycle keeps alive is closed, loudly, by now
+    try:
+        eventually(lambda: not holdings().beyond(before), "all is given back", _GRACE)
+    except AssertionError:
+        left = "\n  ".join(holdings().beyond(before))
+        pytest.fail(f"the test leaves behind:\n  {left}", pytrace=False)
+
+
+@pytest.fixture
+def sshd(no_leaks: None, tmp_path: Path) -> Iterator[OpenSSHServer]:
+    """A running OpenSSH server of the test's own."""
+    server = OpenSSHServer(tmp_path / "sshd")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def world(no_leaks: None) -> Iterator[World]:
+    """A private user; a daemon that outlives the test is ended, and must end when told to."""
+    # Not tmp_path: a unix socket's path may have 107 bytes.
+    directory = Path(tempfile.mkdtemp(prefix="tctl-"))
+    private = World(directory)
+    yield private
+    try:
+        private.close()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,47 @@
+"""What this process holds: threads, open files, child processes; and what it holds too many of."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.processes import command_line, descendants
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """A moment's threads, file descriptors and children, each with words that name it."""
+
+    threads: dict[threading.Thread, str]
+    files: dict[tuple[int, str], str]
+    children: dict[int, str]
+
+    def beyond(self, before: Holdings) -> list[str]:
+        """What is held now and was not before."""
+        return [
+            *(f"thread {name}" for key, name in self.threads.items() if key not in before.threads),
+            *(f"file {name}" for key, name in self.files.items() if key not in before.files),
+            *(f"child {name}" for key, name in self.children.items() if key not in before.children),
+        ]
+
+
+def holdings() -> Holdings:
+    """What this process holds now."""
+    return Holdings(
+        threads={thread: thread.name for thread in threading.enumerate()},
+        files=_open_files(),
+        children={pid: f"{pid} ({command_line(pid)})" for pid in descendants(os.getpid())},
+    )
+
+
+def _open_files() -> dict[tuple[int, str], str]:
+    found = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except OSError:
+            continue  # the descriptor of this very listing
+        found[int(entry.name), target] = f"descriptor {entry.name} -> {target}"
+    return found

@@ -1,0 +1,266 @@
+"""The system's OpenSSH server, private to a test: own port, host keys, user key and log.
+
+Runs in the foreground below the test's process. A session of sshd leaves its parent's process
+group, so kill and pause walk the children instead. Must never read or write /etc/ssh.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.keys import KeyKind, write_key
+from tests.support.ports import free_port
+from tests.support.processes import descendants, is_running
+from tests.support.waiting import eventually
+from tunnelctl.spec.host import Host
+
+REQUIRE = "TUNNELCTL_REQUIRE_SSHD"
+
+
+def require_sshd() -> str:
+    """The path of sshd; skips the test without one, or fails it where sshd is required."""
+    path = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if path is None:
+        reason = "OpenSSH's sshd is not installed (Debian: apt-get install openssh-server)"
+        if os.environ.get(REQUIRE) == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+@functools.cache
+def sshd_version(path: str) -> tuple[int, int]:
+    """OpenSSH's version, e.g. (9, 2)."""
+    # Old versions do not know -V, and print the version with the usage.
+    shown = subprocess.run([path, "-V"], capture_output=True, text=True, check=False)
+    match = re.search(r"OpenSSH_(\d+)\.(\d+)", shown.stderr + shown.stdout)
+    assert match, f"{path} -V says no version: {shown.stderr}"
+    return int(match[1]), int(match[2])
+
+
+def _root_is_locked() -> bool:
+    """Whether sshd without PAM would refuse root for a locked password."""
+    if os.geteuid() != 0:
+        return False
+    shadow = Path("/etc/shadow")
+    lines = shadow.read_text().splitlines() if shadow.exists() else []
+    return any(line.startswith("root:!") for line in lines)
+
+
+class OpenSSHServer:
+    """One sshd on 127.0.0.1. Not started until `start`; `stop` may be called at any time.
+
+    `config` lines are put before the standard ones, so that they win (sshd_config(5): the first
+    value counts).
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        config: Sequence[str] = (),
+        host_keys: Sequence[KeyKind] = (KeyKind.ED25519,),
+    ) -> None:
+        self._sshd = require_sshd()
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.user = pwd.getpwuid(os.geteuid()).pw_name
+        self.identity = directory / "client_key"
+        self.authorized_keys = directory / "authorized_keys"
+        self.authorized_keys.write_text(write_key(self.identity) + "\n")
+        self.known_hosts = directory / "known_hosts"
+        self._log = directory / "sshd.log"
+        self._log.touch()
+        self._extra = tuple(config)
+        self._kinds = tuple(host_keys)
+        self.host_keys = self._new_host_keys()  # public halves: "TYPE BASE64"
+        self.known_hosts.write_text("".join(f"{self.pattern} {key}\n" for key in self.host_keys))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._paused: list[int] = []
+        self._family: list[int] = []
+
+    # What a client needs
+
+    @property
+    def pattern(self) -> str:
+        """How known_hosts writes this server's name."""
+        return f"[127.0.0.1]:{self.port}"
+
+    def host(self, **changes: Any) -> Host:
+        """A host ready to connect: right address, user, key and known_hosts, with `changes`."""
+        host = Host(
+            name="server",
+            hostname="127.0.0.1",
+            port=self.port,
+            user=self.user,
+            identity_file=(str(self.identity),),
+            identities_only=True,
+            user_known_hosts_file=(str(self.known_hosts),),
+        )
+        return dataclasses.replace(host, **changes)
+
+    def host_yaml(self, **more: str | float) -> str:
+        """The same as one line of a profile: a YAML flow map, e.g. for `hosts: {server: …}`."""
+        words: dict[str, str | float] = {
+            "hostname": "127.0.0.1",
+            "port": self.port,
+            "user": self.user,
+            "identity_file": str(self.identity),
+            "user_known_hosts_file": str(self.known_hosts),
+        }
+        words.update(more)
+        return "{" + ", ".join(f"{key}: {value}" for key, value in words.items()) + "}"
+
+    @property
+    def log(self) -> str:
+        """All that sshd has said since the test began, over restarts."""
+        return self._log.read_text(errors="replace")
+
+    # Life and death
+
+    @property
+    def pid(self) -> int:
+        """The listener's process id."""
+        assert self._process is not None, "sshd does not run"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start and return once it listens."""
+        assert self._process is None, "sshd runs already"
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        config = self.directory / "sshd_config"
+        config.write_text("\n".join(self._config_lines()) + "\n")
+        said_before = self._log.stat().st_size
+        with self._log.open("ab") as log:
+            self._process = process = subprocess.Popen(
+                [self._sshd, "-D", "-e", "-f", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+        def listens() -> bool:
+            said = self._log.read_bytes()[said_before:].decode(errors="replace")
+            assert process.poll() is None, f"sshd did not start: {said}"
+            return f"Server listening on 127.0.0.1 port {self.port}" in said
+
+        eventually(listens, "sshd listens")
+
+    def stop(self) -> None:
+        """End the listener and every session; does nothing when it does not run."""
+        if self._process is None:
+            return
+        self._signal_all(signal.SIGTERM)
+        if self._paused:
+            self.resume()
+        self._end()
+
+    def kill(self) -> None:
+        """SIGKILL the listener and every session: what a crash or a power cut of the server is."""
+        self._signal_all(signal.SIGKILL)
+        self._end()
+
+    def kill_sessions(self) -> None:
+        """SIGKILL the sessions only; the listener takes new connections."""
+        for pid in descendants(self.pid):
+            _signal(pid, signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop and start on the same port with the same keys."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """SIGSTOP everything: the kernel goes on acknowledging, and nobody answers."""
+        self._paused = self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let everything that `pause` stopped run on."""
+        for pid in reversed(self._paused):
+            _signal(pid, signal.SIGCONT)
+        self._paused = []
+
+    def rotate_host_key(self) -> None:
+        """Come back on the same port with new host keys; known_hosts keeps the old ones."""
+        self.stop()
+        self.host_keys = self._new_host_keys()
+        self.start()
+
+    def configure(self, *config: str) -> None:
+        """Replace the extra configuration lines, from the next start on."""
+        self._extra = config
+
+    @property
+    def sessions(self) -> list[int]:
+        """The process ids below the listener."""
+        return descendants(self.pid) if self._process is not None else []
+
+    def _signal_all(self, number: signal.Signals) -> list[int]:
+        """Signal the listener first, so that it starts no session behind our back."""
+        _signal(self.pid, signal.SIGSTOP)
+        family = [self.pid, *descendants(self.pid)]
+        for pid in family:
+            _signal(pid, number)
+        if number is not signal.SIGSTOP:
+            _signal(self.pid, signal.SIGCONT)
+        self._family = family
+        return family
+
+    def _end(self) -> None:
+        assert self._process is not None
+        # A session that lost its parent is not ours to wait for: see it go, or make it.
+        try:
+            self._process.wait(timeout=10)
+            eventually(lambda: not any(map(is_running, self._family)), "sshd's sessions end", 5)
+        except (subprocess.TimeoutExpired, AssertionError):
+            for pid in self._family:
+                _signal(pid, signal.SIGKILL)
+            self._process.wait()
+        self._process = None
+        self._paused = []
+
+    # Configuration
+
+    def _new_host_keys(self) -> tuple[str, ...]:
+        return tuple(write_key(self.directory / f"host_{kind}", kind) for kind in self._kinds)
+
+    def _config_lines(self) -> list[str]:
+        lines = [
+            *self._extra,
+            f"Port {self.port}",
+            "ListenAddress 127.0.0.1",
+            *(f"HostKey {self.directory / f'host_{kind}'}" for kind in self._kinds),
+            f"AuthorizedKeysFile {self.authorized_keys}",
+            f"PidFile {self.directory / 'sshd.pid'}",
+            "StrictModes no",
+            f"UsePAM {'yes' if _root_is_locked() else 'no'}",
+            "PermitRootLogin prohibit-password",
+            "PasswordAuthentication no",
+            "MaxStartups 1000",
+            "LogLevel VERBOSE",
+        ]
+        if sshd_version(self._sshd) >= (9, 8):
+            # Tests fail to log in on purpose, all from 127.0.0.1.
+            lines.append("PerSourcePenalties no")
+        return lines
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -1,0 +1,47 @@
+"""Waiting for a condition with a deadline: the only place in the tests that lets time pass.
+
+Prefer an event, a queue or a blocking read where the thing waited for offers one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# Generous: a machine under load is slow, and a wait that succeeds ends at once.
+DEADLINE = 20.0
+_STEP = 0.02
+
+
+def eventually(predicate: Callable[[], T], what: str, seconds: float = DEADLINE) -> T:
+    """The first true value of `predicate()`.
+
+    Raises:
+        AssertionError: it was not true within `seconds`; says `what` was waited for.
+    """
+    end = time.monotonic() + seconds
+    pause = threading.Event()
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() >= end:
+            raise AssertionError(f"{what}: not within {seconds} s, last seen {value!r}")
+        pause.wait(_STEP)
+
+
+async def eventually_async(predicate: Callable[[], T], what: str, seconds: float = DEADLINE) -> T:
+    """As `eventually`, while the event loop runs on."""
+    end = time.monotonic() + seconds
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() >= end:
+            raise AssertionError(f"{what}: not within {seconds} s, last seen {value!r}")
+        await asyncio.sleep(_STEP)

@@ -1,0 +1,137 @@
+"""A private user for the real command: own home, own XDG directories, own daemon.
+
+Never touches the files, the daemon or the agent of whoever runs the tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes import command_line, with_environment
+from tests.support.waiting import eventually
+
+_ENDS_WITHIN = 15.0  # seconds; the daemon promises ten
+
+
+class World:
+    """Runs `tunnelctl` as a user whose home is `directory` (short: a unix socket's path is)."""
+
+    def __init__(self, directory: Path) -> None:
+        self.home = directory
+        self.configs = directory / "configs"
+        self.state = directory / "state"
+        runtime = directory / "run"
+        for made in (self.configs, self.state, runtime):
+            made.mkdir(mode=0o700)
+        kept = {name: value for name, value in os.environ.items() if name in _KEPT}
+        self.environ: dict[str, str] = {
+            **kept,
+            "HOME": str(directory),
+            "XDG_CONFIG_HOME": str(directory / "config"),
+            "XDG_STATE_HOME": str(self.state),
+            "XDG_CACHE_HOME": str(directory / "cache"),
+            "XDG_RUNTIME_DIR": str(runtime),
+            # Root's daemon would be the machine's own without it.
+            "TUNNELCTL_SOCKET": str(runtime / "tunnelctl" / "control.sock"),
+            "TUNNELCTL_CONFIG_DIR": str(self.configs),
+            # The daemon runs as a user's would: warnings are errors in it too.
+            "PYTHONWARNINGS": "error",
+        }
+
+    def profile(self, name: str, text: str) -> Path:
+        """Write a profile where the command finds it."""
+        path = self.configs / f"{name}.yaml"
+        path.write_text(text)
+        return path
+
+    def run(
+        self, *arguments: str, seconds: float = 60.0, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `tunnelctl ARGUMENTS…` to its end; the caller looks at `returncode`."""
+        return subprocess.run(
+            self._command(arguments),
+            cwd=self.home,
+            env={**self.environ, **(environ or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def ok(self, *arguments: str, seconds: float = 60.0) -> str:
+        """Run a command that must succeed; its standard output."""
+        done = self.run(*arguments, seconds=seconds)
+        assert done.returncode == 0, f"{arguments}: exit {done.returncode}\n{done.stderr}"
+        return done.stdout
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command that stays; the caller ends it."""
+        return subprocess.Popen(
+            self._command(arguments),
+            cwd=self.home,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def status(self) -> dict[str, Any]:
+        """The status document (SPEC section 3)."""
+        document: dict[str, Any] = json.loads(self.run("ps", "-a", "--json").stdout)
+        return document
+
+    def host(self, profile: str, name: str = "server") -> dict[str, Any]:
+        """One host of the status document."""
+        return self._part(profile, "hosts", name)
+
+    def forward(self, profile: str, name: str) -> dict[str, Any]:
+        """One forward of the status document."""
+        return self._part(profile, "forwards", name)
+
+    def _part(self, profile: str, kind: str, name: str) -> dict[str, Any]:
+        for candidate in self.status()["profiles"]:
+            if candidate["name"] == profile:
+                part: dict[str, Any]
+                for part in candidate[kind]:
+                    if part["name"] == name:
+                        return part
+        raise AssertionError(f"{profile}/{name} is not in the status document")
+
+    def processes(self) -> list[int]:
+        """Every process of this world that runs."""
+        return with_environment(f"HOME={self.home}")
+
+    def close(self) -> None:
+        """End the daemon as a service manager would.
+
+        Raises:
+            AssertionError: something of this world still ran when the daemon should be gone.
+        """
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        try:
+            eventually(lambda: not self.processes(), "the daemon ends at SIGTERM", _ENDS_WITHIN)
+        finally:
+            for pid in self.processes():
+                print(f"killed what was left: {pid} {command_line(pid)}", file=sys.stderr)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    @staticmethod
+    def _command(arguments: tuple[str, ...]) -> list[str]:
+        return [sys.executable, "-m", "tunnelctl", *arguments]
+
+
+# What a command needs of the outer world to run at all; everything else is private.
+_KEPT = frozenset({"PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "COVERAGE_PROCESS_START"})
