@@ -1,0 +1,111 @@
+"""Which file is meant by the name of a profile.
+
+Owns the search order and the rule for names. Never opens a profile.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunnelctl.config.paths import config_dirs
+from tunnelctl.errors import Code, Failure
+
+SUFFIXES = (".yaml", ".yml")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A profile that exists; `hidden_by` is the file of the same name that is used instead."""
+
+    name: str
+    path: Path
+    hidden_by: Path | None = None
+
+
+def is_profile_name(name: str) -> bool:
+    """Whether a profile can be called so (SPEC section 1)."""
+    return _NAME.fullmatch(name) is not None
+
+
+def find_profile(
+    name: str, *, file: Path | None = None, environ: Mapping[str, str], cwd: Path
+) -> Path:
+    """The file of the profile `name`: `file` when given, else the first hit of the search order.
+
+    Raises:
+        Failure: PROFILE_NOT_FOUND, with the places looked at and names that are near.
+    """
+    if file is not None:
+        path = cwd / file
+        if not _exists(path):
+            raise Failure(Code.PROFILE_NOT_FOUND, f"there is no file {file}")
+        return path
+    if not is_profile_name(name):
+        raise Failure(
+            Code.PROFILE_NOT_FOUND,
+            f"{name!r} cannot be the name of a profile: a name has at most 64 characters of "
+            "a-z, 0-9, '.', '_' and '-', and starts with a letter or digit",
+            "name a file with -f FILE",
+        )
+    places = config_dirs(environ, cwd)
+    for place in places:
+        for suffix in SUFFIXES:
+            path = place / (name + suffix)
+            if _is_file(path):
+                return path
+    raise _not_found(name, places, (found.name for found in list_profiles(environ, cwd)))
+
+
+def list_profiles(environ: Mapping[str, str], cwd: Path) -> tuple[Found, ...]:
+    """Every profile that can be found, by name; one that another hides comes after it."""
+    used: dict[str, Path] = {}
+    profiles: list[Found] = []
+    for place in config_dirs(environ, cwd):
+        for path in _files(place):
+            profiles.append(Found(path.stem, path, used.get(path.stem)))
+            used.setdefault(path.stem, path)
+    return tuple(sorted(profiles, key=lambda found: found.name))
+
+
+def _files(place: Path) -> list[Path]:
+    try:
+        names = os.listdir(place)
+    except OSError:  # most places of the search order do not exist
+        return []
+    paths = (place / name for name in names)
+    kept = [p for p in paths if p.suffix in SUFFIXES and is_profile_name(p.stem) and _is_file(p)]
+    return sorted(kept, key=lambda p: (p.stem, SUFFIXES.index(p.suffix)))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):  # there but not to be looked at: reading it says why
+        return True
+    return True
+
+
+def _not_found(name: str, places: Iterable[Path], names: Iterable[str]) -> Failure:
+    from difflib import get_close_matches  # only on the way out: it costs the others time
+
+    near = get_close_matches(name, sorted(set(names)), n=3)
+    looked = ", ".join(str(place) for place in places)
+    hint = f"did you mean {' or '.join(near)}?" if near else "name a file with -f FILE"
+    return Failure(
+        Code.PROFILE_NOT_FOUND, f"there is no profile {name!r}; looked in {looked}", hint
+    )

@@ -1,0 +1,120 @@
+"""Where things are on this machine: the control socket, state, and the folders of profiles.
+
+Owns the XDG rules and `~`. Looks at nothing on disk but the password database, and stays quick to
+import: the command line needs it before anything else.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunnelctl.errors import Code, Failure
+
+APPLICATION = "tunnelctl"
+SOCKET_VARIABLE = "TUNNELCTL_SOCKET"
+CONFIG_DIR_VARIABLE = "TUNNELCTL_CONFIG_DIR"
+# sun_path of unix(7) holds 108 bytes with the NUL at the end.
+_SOCKET_PATH_BYTES = 107
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The files and folders of one user; all absolute."""
+
+    runtime_dir: Path  # holds the socket and the lock; 0700
+    socket: Path
+    lock: Path
+    state_dir: Path
+    log_file: Path
+    config_dirs: tuple[Path, ...]  # where profiles are looked for, first hit wins
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], cwd: Path | None = None) -> Paths:
+        """What the environment says, by SPEC sections 1 and 4; `cwd` defaults to the real one.
+
+        Raises:
+            Failure: USAGE, the socket's path is longer than the system can bind.
+        """
+        here = Path.cwd() if cwd is None else cwd
+        socket = _socket(environ, here)
+        state_dir = xdg_dir(environ, "XDG_STATE_HOME", ".local/state") / APPLICATION
+        return cls(
+            runtime_dir=socket.parent,
+            socket=socket,
+            lock=socket.with_name(socket.name + ".lock"),
+            state_dir=state_dir,
+            log_file=state_dir / "daemon.log",
+            config_dirs=config_dirs(environ, here),
+        )
+
+
+def home(environ: Mapping[str, str]) -> Path:
+    """The home directory: `$HOME`, or what the password database says where it is not set."""
+    named = environ.get("HOME", "")
+    if named.startswith("/"):
+        return Path(named)
+    try:
+        return Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    except KeyError:  # a user id without an entry, as in many containers
+        return Path("/")
+
+
+def expand_user(path: str, environ: Mapping[str, str]) -> str:
+    """`~` and `~/x` by `home`, `~name/x` by the password database; anything else unchanged.
+
+    Raises:
+        ValueError: there is no user of that name.
+    """
+    if not path.startswith("~"):
+        return path
+    name, slash, rest = path[1:].partition("/")
+    if not name:
+        return str(home(environ)) + slash + rest
+    try:
+        return pwd.getpwnam(name).pw_dir + slash + rest
+    except (KeyError, UnicodeError):
+        raise ValueError(f"there is no user {name!r} on this machine") from None
+
+
+def xdg_dir(environ: Mapping[str, str], variable: str, default: str) -> Path:
+    """One base directory; a relative value is ignored, as the XDG specification asks."""
+    named = environ.get(variable, "")
+    return Path(named) if named.startswith("/") else home(environ) / default
+
+
+def config_dirs(environ: Mapping[str, str], cwd: Path) -> tuple[Path, ...]:
+    """Where profiles are looked for, in the order of SPEC section 1."""
+    named = environ.get(CONFIG_DIR_VARIABLE, "")
+    return (
+        *([cwd / named] if named else []),
+        cwd / "configs",
+        cwd / f".{APPLICATION}",
+        xdg_dir(environ, "XDG_CONFIG_HOME", ".config") / APPLICATION,
+        Path("/etc") / APPLICATION,
+    )
+
+
+def _socket(environ: Mapping[str, str], cwd: Path) -> Path:
+    named = environ.get(SOCKET_VARIABLE, "")
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    if named:
+        socket = Path(os.path.abspath(cwd / named))
+    elif runtime.startswith("/"):
+        socket = Path(runtime) / APPLICATION / "control.sock"
+    elif os.geteuid() == 0:
+        socket = Path("/run") / APPLICATION / "control.sock"
+    else:
+        socket = home(environ) / ".local/state" / APPLICATION / "run" / "control.sock"
+    length = len(os.fsencode(socket))
+    if length > _SOCKET_PATH_BYTES:
+        raise Failure(
+            Code.USAGE,
+            f"the path of the control socket is {length} bytes long, a unix socket's may have "
+            f"{_SOCKET_PATH_BYTES}: {socket}",
+            f"set {SOCKET_VARIABLE} to a shorter path",
+        )
+    return socket
