@@ -1,0 +1,350 @@
+#!/usr/bin/env python3
+"""From a fresh clone to a running tunnelctl, with nothing but a Python.
+
+    python3 bootstrap.py up dev             prepare .venv, then run `tunnelctl up dev`
+    python3 bootstrap.py test [PYTEST ARG]  prepare .venv, then run every check (see CHECKS)
+
+Owns `.venv` beside this file, and the list of checks that `make check` and CI run. Uses the
+standard library alone, since nothing else is installed yet; its syntax stays within Python 3.8,
+so that an old Python can say what is missing instead of showing a SyntaxError. It must never
+remove a `.venv` that it did not make, and never hide the exit code or the signals of the program
+that it ends in: it becomes that program (execv).
+
+Its own exit codes: 69 something needed is not here (the message says how to get it),
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Iterator, NamedTuple
+
+NEEDED_PYTHON = (3, 11)
+UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits(3)
+INTERRUPTED = 130
+OUTPUT_LINES_SHOWN = 30  # of a command that failed; the reason is at its end
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+DISCARDED = ROOT / ".venv.old"
+STAMP = VENV / "bootstrap.json"
+
+# Run in this order by `bootstrap.py test`, which is all that `make check` and CI call. The last
+# one takes the arguments of the command line.
+CHECKS = (("ruff", "check", "."), ("mypy",), ("lint-imports",), ("pytest",))
+
+
+class PackageManager(NamedTuple):
+    """How one kind of system gets what is missing, in the names of its own packages."""
+
+    install: str
+    python: str
+    openssh: str
+
+
+PACKAGE_MANAGERS = {
+    "apt-get": PackageManager(
+        "apt-get install -y --no-install-recommends",
+        "python3-venv",
+        "openssh-server openssh-client",
+    ),
+    "dnf": PackageManager(
+        "dnf install -y", "python3 python3-pip", "openssh-server openssh-clients"
+    ),
+    "zypper": PackageManager("zypper install -y", "python3 python3-pip", "openssh"),
+    "pacman": PackageManager("pacman -S --needed --noconfirm", "python", "openssh"),
+    "apk": PackageManager("apk add", "python3 py3-pip", "openssh"),
+    "brew": PackageManager("brew install", "python", "openssh"),
+}
+
+
+class CannotPrepareError(Exception):
+    """Something needed is not here; the text says what, and how to get it."""
+
+
+def main(arguments: list[str]) -> int:
+    """Prepare what the arguments need and become that program; returns only where that failed."""
+    try:
+        require_python()
+        testing = arguments[:1] == ["test"]
+        prepare(testing)
+        if testing:
+            return run_checks(arguments[1:])
+        return become("tunnelctl", arguments or ["--help"])
+    except CannotPrepareError as error:
+        print(f"bootstrap.py: {error}", file=sys.stderr)
+        return UNAVAILABLE
+    except OSError as error:
+        print(f"bootstrap.py: cannot prepare {VENV}: {error}", file=sys.stderr)
+        return UNAVAILABLE
+    except KeyboardInterrupt:
+        print("bootstrap.py: interrupted; the same command begins anew", file=sys.stderr)
+        return INTERRUPTED
+
+
+def become(program: str, arguments: list[str]) -> int:
+    """Replace this process by a program of `.venv`."""
+    path = str(VENV / "bin" / program)
+    os.execv(path, [path, *arguments])
+
+
+def run_checks(pytest_arguments: list[str]) -> int:
+    """Run CHECKS in the project's folder; the first that fails ends it with its exit code."""
+    os.chdir(ROOT)
+    *before, (last, *_) = CHECKS
+    for program, *arguments in before:
+        say(f"==> {' '.join([program, *arguments])}\n")
+        status = subprocess.run([str(VENV / "bin" / program), *arguments], check=False).returncode
+        if status != 0:
+            return status if status > 0 else 128 - status  # a signal, as shells write it
+    say(f"==> {' '.join([last, *pytest_arguments])}\n")
+    return become(last, pytest_arguments)
+
+
+# --- .venv ------------------------------------------------------------------------------------
+
+
+def prepare(testing: bool) -> None:
+    """See to it that `.venv` and the system have what is needed, `testing` or not.
+
+    The second time this is a glance at the stamp. The lock is this file itself: it leaves nothing
+    behind and the kernel frees it. The children hold it too, so that a pip that outlives a
+    killed bootstrap.py is waited for.
+    """
+    if is_ready(testing):
+        return
+    with Path(__file__).open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another bootstrap.py that prepares this folder\n")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if testing and not has_openssh():
+            install_openssh()
+        if not is_ready(testing):
+            if not can_make_venv():
+                install_venv_module()
+            with progress("preparing .venv"):
+                fill_venv({"test"} if testing else set(), lock.fileno())
+
+
+def is_ready(testing: bool) -> bool:
+    """Whether the stamp says that `.venv` is complete as pyproject.toml stands now."""
+    stamp = read_stamp()
+    complete = belongs_here(stamp) and stamp.get("pyproject") == pyproject_hash()
+    if testing:
+        return complete and "test" in stamp.get("extras", ()) and has_openssh()
+    return complete
+
+
+def belongs_here(stamp: dict[str, Any]) -> bool:
+    """Whether `.venv` was completed by this Python in this folder: its scripts hold both."""
+    return (
+        stamp.get("python") == python_name()
+        and stamp.get("folder") == str(ROOT)
+        and (VENV / "bin" / "python").exists()
+    )
+
+
+def fill_venv(extras: set[str], lock: int) -> None:
+    """Make `.venv` where it is missing or unfit, and install the package into it.
+
+    The stamp is there from the first moment and complete at the last one, so an environment that
+    was left half-made is known as ours and is made anew.
+    """
+    stamp = read_stamp()
+    ours = stamp.get("ours", not VENV.exists() or not any(VENV.iterdir()))
+    if belongs_here(stamp):
+        extras = extras.union(stamp.get("extras", ()))
+    elif ours:
+        make_venv(lock)
+    elif not has_pip():
+        raise CannotPrepareError(
+            f"{VENV} was made by something else and has no pip for {python_name()}: "
+            "move it away and run this again"
+        )
+    write_stamp({"ours": ours})
+    package = f".[{','.join(sorted(extras))}]" if extras else "."
+    run_quietly([str(VENV / "bin" / "python"), "-m", "pip", "install", "-e", package], lock)
+    write_stamp(
+        {
+            "ours": ours,
+            "python": python_name(),
+            "folder": str(ROOT),
+            "pyproject": pyproject_hash(),
+            "extras": sorted(extras),
+        }
+    )
+
+
+def make_venv(lock: int) -> None:
+    """Put a new environment in the place of ours.
+
+    The old one is renamed first: removing takes a while, and what is left of an environment
+    without its stamp would look like someone else's.
+    """
+    if DISCARDED.exists():
+        shutil.rmtree(DISCARDED)
+    if VENV.exists():
+        VENV.rename(DISCARDED)
+        shutil.rmtree(DISCARDED)
+    VENV.mkdir()
+    write_stamp({"ours": True})
+    # The base interpreter: the one that runs this may have lived in the old environment.
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    run_quietly([base, "-m", "venv", str(VENV)], lock)
+
+
+def has_pip() -> bool:
+    """Whether a `.venv` that we did not make has pip, for the kind of Python that runs this."""
+    probe = "import pip, sys; print(sys.implementation.cache_tag)"
+    command = [str(VENV / "bin" / "python"), "-c", probe]
+    try:
+        answer = subprocess.run(
+            command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+    except OSError:
+        return False
+    return answer.stdout.strip() == sys.implementation.cache_tag
+
+
+def read_stamp() -> dict[str, Any]:
+    """The stamp of `.venv`; empty where there is none."""
+    try:
+        stamp = json.loads(STAMP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def write_stamp(stamp: dict[str, Any]) -> None:
+    """Replace the stamp in one step: it is never seen half-written."""
+    fresh = STAMP.with_suffix(".new")
+    fresh.write_text(json.dumps(stamp), encoding="utf-8")
+    fresh.replace(STAMP)
+
+
+def python_name() -> str:
+    """What an environment is bound to: implementation, minor version, kind of machine."""
+    return f"{sys.implementation.cache_tag}-{os.uname().machine}"
+
+
+def pyproject_hash() -> str:
+    """Changes with the dependencies."""
+    return hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+
+
+# --- the system -------------------------------------------------------------------------------
+
+
+def require_python() -> None:
+    """Refuse a Python that tunnelctl does not run on, and name one here that would do."""
+    if sys.version_info[:2] >= NEEDED_PYTHON:
+        return
+    major, minor = NEEDED_PYTHON
+    newer = [f"python{major}.{minor + step}" for step in range(10)]
+    found = [name for name in newer if shutil.which(name)]
+    advice = f"run it with {found[-1]}" if found else "install a newer one"
+    here = ".".join(map(str, sys.version_info[:3]))
+    raise CannotPrepareError(
+        f"tunnelctl needs Python {major}.{minor} or later, this is {here} "
+        f"({sys.executable}): {advice}"
+    )
+
+
+def can_make_venv() -> bool:
+    """Whether `python3 -m venv` works here; asked of a new process, which sees what is new."""
+    command = [sys.executable, "-c", "import venv, ensurepip; ensurepip.version()"]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def install_venv_module() -> None:
+    """Debian keeps half of venv in a package of its own."""
+    install("a Python that can make virtual environments", lambda manager: manager.python)
+    if not can_make_venv():
+        raise CannotPrepareError(
+            f"{sys.executable} cannot make virtual environments (no ensurepip): "
+            "run this with the system's own python3"
+        )
+
+
+def has_openssh() -> bool:
+    """Whether the tests find a real OpenSSH to talk to."""
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin"
+    return all(shutil.which(name, path=path) for name in ("sshd", "ssh", "ssh-keygen"))
+
+
+def install_openssh() -> None:
+    """The tests start their own servers; the packages bring the programs."""
+    install("OpenSSH's server and client for the tests", lambda manager: manager.openssh)
+
+
+def install(what: str, choose: Callable[[PackageManager], str]) -> None:
+    """Install system packages as root on Debian; anywhere else name the command for it."""
+    name = next((name for name in PACKAGE_MANAGERS if shutil.which(name)), None)
+    if name is None:
+        raise CannotPrepareError(f"needs {what}: install it and run this again")
+    manager = PACKAGE_MANAGERS[name]
+    packages = choose(manager)
+    command = f"{manager.install} {packages}"
+    is_root = os.geteuid() == 0
+    if not (is_root and name == "apt-get"):
+        sudo = "" if is_root or name == "brew" else "sudo "
+        raise CannotPrepareError(f"needs {what}; install it with\n  {sudo}{command}")
+    with progress(f"installing {packages}"):
+        run_quietly(["apt-get", "update"])  # a bare machine has no lists, an old image stale ones
+        run_quietly(["env", "DEBIAN_FRONTEND=noninteractive", *command.split()])
+
+
+def run_quietly(command: list[str], *inherited: int) -> None:
+    """Run a command in the project's folder; what it said is shown only when it fails.
+
+    `inherited` are open files that it keeps open.
+    """
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        pass_fds=inherited,
+    )
+    if done.returncode != 0:
+        lines = done.stdout.splitlines()[-OUTPUT_LINES_SHOWN:]
+        shown = "".join(f"\n  {line}" for line in lines)
+        raise CannotPrepareError(f"`{' '.join(command)}` failed{shown}")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """One line on stderr: what is done, how it ended and how long it took."""
+    say(f"{what} ... ")
+    began = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        say("failed\n")
+        raise
+    say(f"ok ({time.monotonic() - began:.0f} s)\n")
+
+
+def say(text: str) -> None:
+    """Talk goes to stderr; stdout belongs to the program that this becomes."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
