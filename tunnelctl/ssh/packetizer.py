@@ -1,0 +1,360 @@
+"""The packet layer that paramiko's Transport talks to, in two phases.
+
+Blocking: until authentication has succeeded, the Transport's thread reads and writes the socket
+here, within one deadline. Parked: from then on the event loop owns the socket. The thread waits
+in `read_message` for the messages of key exchange that the loop hands it, one at a time; what it
+sends, and the ciphers that it makes, go back to the loop in order. So NEWKEYS switches ciphers
+at the right byte, and no cipher state is ever touched by two threads.
+
+Must never read a length or a line without a limit, nor wait without a deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import select
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Protocol
+
+import paramiko
+from paramiko.packet import NeedRekeyException, Packetizer
+
+from tunnelctl import clock
+from tunnelctl.ssh.ciphers import (
+    PACKET_LENGTH_MAX,
+    GcmOpener,
+    GcmSealer,
+    Mac,
+    MacOpener,
+    MacSealer,
+    Opener,
+    Sealer,
+)
+from tunnelctl.wire.messages import Message, ProtocolError
+
+_RECEIVE_SIZE = 64 * 1024
+# RFC 4253 section 4.2 allows 255 bytes a line; servers send longer ones before the version.
+_LINE_MAX = 8 * 1024
+_FIRST_BLOCK = 8
+
+
+class DeadlinePassed(paramiko.SSHException):
+    """The peer did not finish a step of the handshake in time."""
+
+
+class LoopSide(Protocol):
+    """What the parked thread tells the event loop; every method may be called from the thread."""
+
+    def post_message(self, payload: bytes) -> None:
+        """Send this message of key exchange."""
+
+    def post_sealer(self, sealer: Sealer) -> None:
+        """Seal everything after this with the new keys."""
+
+    def post_opener(self, opener: Opener) -> None:
+        """Open everything after this with the new keys."""
+
+    def post_sequence_reset(self, outbound: bool) -> None:
+        """Strict key exchange: count packets from zero again."""
+
+    def post_ready(self) -> None:
+        """The thread is done with the message it was handed."""
+
+    def post_ended(self) -> None:
+        """The thread leaves, because of an error or because it was told to."""
+
+
+class _Command(Enum):
+    REKEY = auto()
+    END = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Handed:
+    """A message that the loop handed to the thread."""
+
+    payload: bytes
+    sequence: int
+
+
+@dataclass(slots=True)
+class PacketState:
+    """What changes hands with the socket: ciphers, sequence numbers and bytes already read."""
+
+    sealer: Sealer
+    opener: Opener
+    sent: int = 0
+    received: int = 0
+    unread: bytes = b""
+
+
+class SshPacketizer(Packetizer):
+    """Replaces paramiko's packetizer whole; see the module's text for its two phases."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.deadline: float | None = None
+        self._sock = sock
+        self._is_closed = False
+        self._state = PacketState(MacSealer(None, 8, None), MacOpener(None, 8, None))
+        self._buffer = bytearray()
+        self._room = memoryview(bytearray(PACKET_LENGTH_MAX))
+        self._authenticated = False
+        self._loop_side: LoopSide | None = None
+        self._handed: queue.SimpleQueue[_Handed | _Command] = queue.SimpleQueue()
+        self._rekey_wanted = False
+        self._new_directions = 0
+        self._on_parked: Callable[[], None] | None = None
+        self._parked = False
+
+    # The loop's side.
+
+    def take_over(self, loop_side: LoopSide) -> PacketState:
+        """Give the socket's packets to the loop, once `is_parked`."""
+        state, self._loop_side = self._state, loop_side
+        state.unread = bytes(self._buffer)
+        self._buffer.clear()
+        self._room = memoryview(b"")
+        return state
+
+    def when_parked(self, callback: Callable[[], None]) -> None:
+        """Call back, from some thread, when the Transport's thread leaves the socket alone."""
+        self._on_parked = callback
+        if self._parked:
+            callback()
+
+    def hand(self, payload: bytes, sequence: int) -> None:
+        """Let the thread handle one message; it answers with `post_ready`."""
+        self._handed.put(_Handed(payload, sequence))
+
+    def rekey(self) -> None:
+        """Let the thread start a key exchange."""
+        self._rekey_wanted = True
+        self._handed.put(_Command.REKEY)
+
+    def end(self) -> None:
+        """Let the parked thread leave."""
+        self._handed.put(_Command.END)
+
+    # What the Transport calls.
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._is_closed
+
+    def close(self) -> None:
+        """Close the socket, which ends any wait, and let a parked thread leave."""
+        self._is_closed = True
+        if self._loop_side is not None:
+            self._loop_side.post_ended()
+        else:
+            with contextlib.suppress(OSError):  # never connected, or closed already
+                self._sock.shutdown(socket.SHUT_RDWR)
+            self._sock.close()
+        self.end()
+
+    def need_rekey(self) -> bool:
+        """Whether the Transport shall start a key exchange."""
+        return self._rekey_wanted
+
+    def start_handshake(self, timeout: float) -> None:
+        """Our own deadline covers more than paramiko's timer."""
+
+    def handshake_timed_out(self) -> bool:
+        """See start_handshake."""
+        return False
+
+    def complete_handshake(self) -> None:
+        """See start_handshake."""
+
+    def set_keepalive(self, interval: float, callback: Callable[[], Any]) -> None:
+        """The loop keeps the link alive; paramiko's timer would never run."""
+
+    def set_outbound_compressor(self, compressor: object) -> None:
+        """Refused: compression is never offered."""
+        raise paramiko.SSHException("compression was not agreed on")
+
+    def set_inbound_compressor(self, compressor: object) -> None:
+        """Refused: compression is never offered."""
+        raise paramiko.SSHException("compression was not agreed on")
+
+    def reset_seqno_out(self) -> None:
+        """Strict key exchange (OpenSSH PROTOCOL section 1.10)."""
+        if self._loop_side is not None:
+            self._loop_side.post_sequence_reset(outbound=True)
+        else:
+            self._state.sent = 0
+
+    def reset_seqno_in(self) -> None:
+        """Strict key exchange (OpenSSH PROTOCOL section 1.10)."""
+        if self._loop_side is not None:
+            self._loop_side.post_sequence_reset(outbound=False)
+        else:
+            self._state.received = 0
+
+    def set_outbound_cipher(
+        self,
+        block_engine: Any,
+        block_size: int,
+        mac_engine: Any,
+        mac_size: int,
+        mac_key: Any,
+        sdctr: bool = False,
+        etm: bool = False,
+        aead: bool = False,
+        iv_out: bytes | None = None,
+    ) -> None:
+        """New keys for what we send."""
+        sealer: Sealer
+        if aead:
+            assert iv_out is not None
+            sealer = GcmSealer(block_engine, iv_out)
+        else:
+            sealer = MacSealer(block_engine, block_size, Mac(mac_key, mac_engine, mac_size, etm))
+        if self._loop_side is not None:
+            self._loop_side.post_sealer(sealer)
+        else:
+            self._state.sealer = sealer
+        self._renewed(1)
+
+    def set_inbound_cipher(
+        self,
+        block_engine: Any,
+        block_size: int,
+        mac_engine: Any,
+        mac_size: int,
+        mac_key: Any,
+        etm: bool = False,
+        aead: bool = False,
+        iv_in: bytes | None = None,
+    ) -> None:
+        """New keys for what we receive."""
+        opener: Opener
+        if aead:
+            assert iv_in is not None
+            opener = GcmOpener(block_engine, iv_in)
+        else:
+            opener = MacOpener(block_engine, block_size, Mac(mac_key, mac_engine, mac_size, etm))
+        if self._loop_side is not None:
+            self._loop_side.post_opener(opener)
+        else:
+            self._state.opener = opener
+        self._renewed(2)
+
+    def _renewed(self, direction: int) -> None:
+        self._new_directions |= direction
+        if self._new_directions == 3:
+            self._new_directions = 0
+            self._rekey_wanted = False
+
+    def send_message(self, data: paramiko.Message) -> None:
+        """Send one message of the handshake, or hand it to the loop."""
+        payload = data.asbytes()
+        if self._loop_side is not None:
+            self._loop_side.post_message(payload)
+            return
+        state = self._state
+        packet = state.sealer.seal(payload, state.sent)
+        state.sent = (state.sent + 1) & 0xFFFF_FFFF
+        self.write_all(packet)
+        if payload[0] == Message.USERAUTH_SUCCESS:  # we are the server, and let the client in
+            self._authenticated = True
+
+    def read_message(self) -> tuple[int, paramiko.Message]:
+        """The next message for the Transport's thread.
+
+        Raises:
+            EOFError: the connection ended.
+            SSHException: it broke the protocol or the deadline.
+        """
+        if self._authenticated:
+            payload, sequence = self._read_handed()
+        else:
+            payload, sequence = self._read_packet()
+        if payload[0] == Message.USERAUTH_SUCCESS:
+            self._authenticated = True
+        message = paramiko.Message(payload[1:])
+        message.seqno = sequence
+        return payload[0], message
+
+    def _read_handed(self) -> tuple[bytes, int]:
+        if not self._parked:
+            self._parked = True
+            if self._on_parked is not None:
+                self._on_parked()
+        elif self._loop_side is not None:
+            self._loop_side.post_ready()
+        handed = self._handed.get()
+        if handed is _Command.REKEY:
+            raise NeedRekeyException
+        if not isinstance(handed, _Handed):
+            raise EOFError
+        return handed.payload, handed.sequence
+
+    def _read_packet(self) -> tuple[bytes, int]:
+        """One packet, blocking, while no loop owns the socket."""
+        state = self._state
+        try:
+            self._fill(_FIRST_BLOCK)
+            while not (size := state.opener.size(memoryview(self._buffer), state.received)):
+                self._fill(len(self._buffer) + 1)
+            self._fill(size)
+            packet = bytes(self._buffer[:size])
+            del self._buffer[:size]
+            payload = bytes(state.opener.open(memoryview(packet), state.received, self._room))
+        except ProtocolError as error:
+            raise paramiko.SSHException(str(error)) from None
+        sequence = state.received
+        state.received = (state.received + 1) & 0xFFFF_FFFF
+        return payload, sequence
+
+    def readline(self, timeout: float) -> str:
+        """One line of the peer's banner, without its end."""
+        while b"\n" not in self._buffer:
+            if len(self._buffer) > _LINE_MAX:
+                raise paramiko.SSHException("the peer sent a banner line without an end")
+            self._fill(len(self._buffer) + 1)
+        line, _, rest = bytes(self._buffer).partition(b"\n")
+        self._buffer[:] = rest
+        return line.rstrip(b"\r").decode("utf-8", "replace")
+
+    def _fill(self, count: int) -> None:
+        """Read until `count` bytes lie in the buffer."""
+        while len(self._buffer) < count:
+            self._wait(select.POLLIN)
+            try:
+                received = self._sock.recv(_RECEIVE_SIZE)
+            except (BlockingIOError, TimeoutError):
+                continue
+            if not received:
+                raise EOFError
+            self._buffer += received
+
+    def write_all(self, out: bytes) -> None:
+        """Send all of `out`, blocking."""
+        view = memoryview(out)
+        while view:
+            self._wait(select.POLLOUT)
+            try:
+                view = view[self._sock.send(view) :]
+            except (BlockingIOError, TimeoutError):
+                continue
+
+    def _wait(self, event: int) -> None:
+        """Wait for the socket until the deadline."""
+        if self._is_closed:
+            raise EOFError
+        poll = select.poll()
+        poll.register(self._sock, event)
+        remaining = None
+        if self.deadline is not None:
+            remaining = max(0.0, self.deadline - clock.monotonic()) * 1000
+        if not poll.poll(remaining):
+            raise DeadlinePassed("the handshake took too long")
+        if self._is_closed:
+            raise EOFError
