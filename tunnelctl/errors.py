@@ -37,6 +37,7 @@ class Code(StrEnum):
     # Met only by callers of the command line and the control API.
     PROFILE_NOT_FOUND = "profile-not-found"
     DAEMON_NOT_RUNNING = "daemon-not-running"
+    ALREADY_RUNNING = "already-running"
     NOT_UP = "not-up"
     NOT_READY = "not-ready"
     USAGE = "usage"
@@ -72,6 +73,7 @@ _RULES: dict[Code, _Rule] = {
     Code.CONFIG_INVALID: _Rule(False, 78),
     Code.PROFILE_NOT_FOUND: _Rule(False, 66),
     Code.DAEMON_NOT_RUNNING: _Rule(False, 3),
+    Code.ALREADY_RUNNING: _Rule(False, 1),
     Code.NOT_UP: _Rule(False, 1),
     Code.NOT_READY: _Rule(True, 75),
     Code.USAGE: _Rule(False, 2),
@@ -85,7 +87,8 @@ class Failure(Exception):
 
     `message` is one sentence without a full stop that names the profile, host or address
     concerned; `hint` says what to do, as a command where it can be, or is empty.
-    `retryable` and `exit_code` follow from the code unless given.
+    `retryable` and `exit_code` follow from the code unless given. `retry_after` is the least
+    time to wait before the next try, in seconds, where the peer asks to be left alone.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Failure(Exception):
         *,
         retryable: bool | None = None,
         exit_code: int | None = None,
+        retry_after: float = 0.0,
     ) -> None:
         super().__init__(code, message, hint)
         self.code = code
@@ -104,6 +108,7 @@ class Failure(Exception):
         rule = _RULES[code]
         self.retryable = rule.retryable if retryable is None else retryable
         self.exit_code = rule.exit_code if exit_code is None else exit_code
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
