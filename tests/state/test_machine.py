@@ -1,0 +1,394 @@
+"""The machine of one host, told as histories, by hand and at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import Reconnect
+from tunnelctl.state import events, machine
+from tunnelctl.state.events import (
+    Abandon,
+    AttachForwards,
+    Authenticating,
+    CancelTimer,
+    Closed,
+    CloseLink,
+    Connect,
+    Connected,
+    DetachForwards,
+    Event,
+    Lost,
+    OpenListeners,
+    Restart,
+    RetryDue,
+    Retune,
+    Shutdown,
+    Start,
+    StartTimer,
+    Stop,
+)
+from tunnelctl.state.machine import Machine, next_state
+from tunnelctl.state.snapshot import HostState
+
+REFUSED = Failure(Code.CONNECTION_REFUSED, "bastion refused the connection")
+WRONG_KEY = Failure(Code.AUTH_FAILED, "bastion took none of the keys")
+ASKS = Failure(Code.NEEDS_INPUT, "bastion asks for a code")
+
+
+def after(*history: Event, reconnect: Reconnect | None = None) -> Machine:
+    """The machine after events that came one second apart, the first at 0."""
+    state = Machine(reconnect or Reconnect())
+    for now, event in enumerate(history):
+        state, _ = next_state(state, event, now)
+    return state
+
+
+def lost(epoch: int, failure: Failure = REFUSED, jitter: float = 0.5) -> Lost:
+    return Lost(epoch, failure, jitter)
+
+
+CONNECTING = after(Start())
+AUTHENTICATING = after(Start(), Authenticating(1))
+UP = after(Start(), Authenticating(1), Connected(1))
+BACKOFF = after(Start(), lost(1))
+FAILED = after(Start(), lost(1, WRONG_KEY))
+NEEDS_INPUT = after(Start(), lost(1, ASKS))
+STOPPING = after(Start(), Stop())
+STOPPED = after(Start(), Stop(), Closed())
+EVERY_STATE = (
+    Machine(), CONNECTING, AUTHENTICATING, UP, BACKOFF, NEEDS_INPUT, FAILED, STOPPING, STOPPED,
+)  # fmt: skip
+
+
+def test_these_are_all_the_states() -> None:
+    assert [m.state for m in EVERY_STATE] == [
+        HostState.IDLE,
+        HostState.CONNECTING,
+        HostState.AUTHENTICATING,
+        HostState.UP,
+        HostState.BACKOFF,
+        HostState.NEEDS_INPUT,
+        HostState.FAILED,
+        HostState.STOPPING,
+        HostState.STOPPED,
+    ]
+    assert {m.state for m in EVERY_STATE} == set(HostState)
+
+
+def test_the_table_has_every_state_times_every_event() -> None:
+    assert set(machine._COLUMNS) == set(events.Event.__args__)
+    assert set(machine._ROWS) == set(HostState)
+    assert all(len(row) == len(machine._COLUMNS) for row in machine._ROWS.values())
+
+
+def test_start_binds_the_listeners_and_connects() -> None:
+    state, actions = next_state(Machine(), Start(), 5.0)
+    assert state.state is HostState.CONNECTING
+    assert state.since == 5.0
+    assert actions == (OpenListeners(), Connect(1))
+
+
+def test_a_link_is_given_to_the_forwards() -> None:
+    state, actions = next_state(AUTHENTICATING, Connected(1), 2.0)
+    assert state.state is HostState.UP
+    assert actions == (AttachForwards(1),)
+
+
+def test_a_lost_link_leaves_the_listeners_and_waits() -> None:
+    state, actions = next_state(UP, lost(1), 2.5)
+    assert state.state is HostState.BACKOFF
+    assert state.failure is REFUSED
+    assert actions == (DetachForwards(), CloseLink(1), StartTimer(1, 3.0))
+    assert state.retry_at == 3.0
+
+
+def test_the_timer_begins_the_next_attempt() -> None:
+    state, actions = next_state(BACKOFF, RetryDue(1), 2.0)
+    assert (state.state, state.epoch) == (HostState.CONNECTING, 2)
+    assert actions == (Connect(2),)
+
+
+def test_waits_double_while_it_fails() -> None:
+    state = Machine(Reconnect(min=1, max=6))
+    state, _ = next_state(state, Start(), 0)
+    waits = []
+    for epoch in range(1, 6):
+        state, _ = next_state(state, lost(epoch, jitter=0.5), 100)
+        assert state.retry_at is not None
+        waits.append(state.retry_at - 100)
+        state, _ = next_state(state, RetryDue(epoch), 100)
+    assert waits == [0.5, 1, 2, 3, 3]
+    assert state.attempts == 5
+
+
+@pytest.mark.parametrize(("up_for", "attempts"), [(29.9, 4), (30.0, 1)])
+def test_the_count_begins_anew_only_after_a_link_that_lasted(up_for: float, attempts: int) -> None:
+    state = replace(UP, attempts=3, since=0.0, reconnect=Reconnect(stable_after=30))
+    state, _ = next_state(state, lost(1), up_for)
+    assert state.attempts == attempts
+
+
+def test_coming_back_counts_as_a_reconnect() -> None:
+    assert UP.reconnects == 0
+    assert after(Start(), Connected(1), lost(1), RetryDue(1), Connected(2)).reconnects == 1
+    assert after(Start(), Connected(1), Restart(), Connected(2)).reconnects == 1
+
+
+def test_being_up_forgets_the_failure() -> None:
+    assert after(Start(), lost(1), RetryDue(1), Connected(2)).failure is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "state"),
+    [(WRONG_KEY, HostState.FAILED), (ASKS, HostState.NEEDS_INPUT)],
+)
+def test_what_cannot_pass_by_itself_is_not_repeated(failure: Failure, state: HostState) -> None:
+    ended, actions = next_state(AUTHENTICATING, lost(1, failure), 2)
+    assert ended.state is state
+    assert ended.retry_at is None
+    assert actions == ()
+    assert next_state(ended, RetryDue(1), 3) == (ended, ())
+
+
+@pytest.mark.parametrize("failed", [FAILED, NEEDS_INPUT], ids=str)
+@pytest.mark.parametrize("event", [Start(), Restart()], ids=str)
+def test_the_user_can_have_a_failed_host_tried_again(failed: Machine, event: Event) -> None:
+    state, actions = next_state(failed, event, 9)
+    assert state.state is HostState.CONNECTING
+    assert state.failure is None
+    assert actions == (OpenListeners(), Connect(2))
+
+
+def test_a_second_start_does_not_disturb() -> None:
+    for state in (CONNECTING, AUTHENTICATING, UP, BACKOFF):
+        assert next_state(state, Start(), 9) == (state, ())
+
+
+@pytest.mark.parametrize(
+    ("state", "before"),
+    [
+        (CONNECTING, (Abandon(1),)),
+        (AUTHENTICATING, (Abandon(1),)),
+        (UP, (DetachForwards(), CloseLink(1))),
+        (BACKOFF, (CancelTimer(),)),
+    ],
+    ids=str,
+)
+def test_a_restart_drops_what_there_is_and_tries_now(
+    state: Machine, before: tuple[events.Action, ...]
+) -> None:
+    fresh, actions = next_state(state, Restart(), 9)
+    assert (fresh.state, fresh.epoch, fresh.attempts) == (HostState.CONNECTING, 2, 0)
+    assert actions == (*before, OpenListeners(), Connect(2))
+
+
+def test_stop_drains_over_the_link_that_is_up() -> None:
+    assert next_state(UP, Stop(), 9)[1] == (Shutdown(),)
+    assert next_state(CONNECTING, Stop(), 9)[1] == (Abandon(1), Shutdown())
+    assert next_state(BACKOFF, Stop(), 9)[1] == (CancelTimer(), Shutdown())
+    assert next_state(FAILED, Stop(), 9)[1] == (Shutdown(),)
+
+
+def test_a_late_answer_of_an_older_attempt_changes_nothing() -> None:
+    newer = after(Start(), Restart(), Connected(2))
+    for late in (lost(1), lost(1, WRONG_KEY), Authenticating(1), RetryDue(1)):
+        assert next_state(newer, late, 9) == (newer, ())
+
+
+@pytest.mark.parametrize("state", EVERY_STATE, ids=str)
+def test_a_link_that_nobody_waits_for_is_closed(state: Machine) -> None:
+    later = replace(state, epoch=state.epoch + 1)
+    assert next_state(later, Connected(state.epoch), 9) == (later, (CloseLink(state.epoch),))
+
+
+def test_a_repeated_answer_does_not_close_the_link_in_use() -> None:
+    assert next_state(UP, Connected(1), 9) == (UP, ())
+
+
+def test_giving_up_is_for_those_who_asked() -> None:
+    policy = Reconnect(min=8, max=60, give_up_after=10)
+    state, _ = next_state(Machine(policy), Start(), 0)
+    state, _ = next_state(state, lost(1, jitter=0.99), 5)
+    assert state.retry_at == 10  # one last try when time is up, not after it
+    state, _ = next_state(state, RetryDue(1), 10)
+    state, actions = next_state(state, lost(2), 10.5)
+    assert state.state is HostState.FAILED
+    assert actions == ()
+
+
+def test_a_shorter_policy_cuts_the_wait_under_way() -> None:
+    waiting = replace(BACKOFF, retry_at=500.0)
+    state, actions = next_state(waiting, Retune(Reconnect(max=5)), 100)
+    assert state.retry_at == 105
+    assert actions == (CancelTimer(), StartTimer(1, 105))
+    assert next_state(waiting, Retune(Reconnect(max=900)), 100)[0].retry_at == 500
+
+
+def test_a_new_policy_does_not_touch_a_link() -> None:
+    state, actions = next_state(UP, Retune(Reconnect(max=5)), 100)
+    assert state == replace(UP, reconnect=Reconnect(max=5))
+    assert actions == ()
+
+
+# Random histories. The world below does what the actions say and nothing else, so that what it
+# holds is what a supervisor would hold.
+
+
+@dataclass
+class World:
+    """Attempts, links and timers as the actions asked for them."""
+
+    attempts: set[int] = field(default_factory=set)
+    links: set[int] = field(default_factory=set)
+    attached: bool = False
+    timer: int | None = None
+    connects: list[int] = field(default_factory=list)
+    shutting_down: bool = False
+
+    def before(self, event: Event) -> None:
+        """What the event itself says of the world."""
+        match event:
+            case Connected(epoch):
+                self.attempts.discard(epoch)
+                self.links.add(epoch)
+            case Lost(epoch):
+                self.attempts.discard(epoch)
+            case RetryDue(epoch) if self.timer == epoch:
+                self.timer = None
+            case Closed() if self.shutting_down:
+                self.links.clear()
+                self.attached = False
+
+    def act(self, action: events.Action) -> None:
+        match action:
+            case Connect(epoch):
+                self.attempts.add(epoch)
+                self.connects.append(epoch)
+            case Abandon(epoch):
+                self.attempts.remove(epoch)
+            case AttachForwards(epoch):
+                assert epoch in self.links
+                assert not self.attached
+                self.attached = True
+            case DetachForwards():
+                assert self.attached
+                self.attached = False
+            case CloseLink(epoch):
+                self.links.remove(epoch)
+            case StartTimer(epoch, _):
+                assert self.timer is None
+                self.timer = epoch
+            case CancelTimer():
+                assert self.timer is not None
+                self.timer = None
+            case Shutdown():
+                self.shutting_down = True
+
+
+FAILURES = st.sampled_from([REFUSED, WRONG_KEY, ASKS])
+EPOCHS_BACK = st.integers(0, 2)
+KINDS = st.sampled_from(
+    ["start", "restart", "stop", "closed", "retune", "auth", "connected", "lost", "retry"]
+)
+STEPS = st.lists(
+    st.tuples(
+        KINDS,
+        EPOCHS_BACK,
+        FAILURES,
+        st.floats(0, 1, exclude_max=True),
+        st.floats(0, 100),  # seconds since the event before
+    ),
+    max_size=60,
+)
+POLICIES = st.builds(
+    Reconnect,
+    min=st.floats(0.1, 5),
+    max=st.floats(5, 60),
+    stable_after=st.floats(0, 60),
+    give_up_after=st.none() | st.floats(0, 300),
+)
+
+
+def event_of(kind: str, epoch: int, failure: Failure, jitter: float, policy: Reconnect) -> Event:
+    makers: dict[str, Event] = {
+        "start": Start(),
+        "restart": Restart(),
+        "stop": Stop(),
+        "closed": Closed(),
+        "retune": Retune(policy),
+        "auth": Authenticating(epoch),
+        "connected": Connected(epoch),
+        "lost": Lost(epoch, failure, jitter),
+        "retry": RetryDue(epoch),
+    }
+    return makers[kind]
+
+
+def can_happen(world: World, event: Event) -> bool:
+    """Whether a supervisor could meet the event: an attempt answers once, and only if asked."""
+    match event:
+        case Connected(epoch):
+            return epoch in world.connects and epoch not in world.links
+        case Lost(epoch) | Authenticating(epoch):
+            return epoch in world.connects
+        case Closed():
+            return world.shutting_down
+        case _:
+            return True
+
+
+@given(STEPS, POLICIES, POLICIES)
+def test_random_histories(
+    steps: list[tuple[str, int, Failure, float, float]], policy: Reconnect, other: Reconnect
+) -> None:
+    state, world, now = Machine(policy), World(), 0.0
+    stop_seen = False
+    for kind, back, failure, jitter, pause in steps:
+        now += pause
+        event = event_of(kind, max(0, state.epoch - back), failure, jitter, other)
+        if not can_happen(world, event):
+            continue
+        before = state
+        world.before(event)
+        state, actions = next_state(state, event, now)
+        for action in actions:
+            world.act(action)
+        connected = any(isinstance(a, Connect) for a in actions)
+
+        # Never up without a Connected of the current epoch, and the link it brought.
+        if state.state is HostState.UP and before.state is not HostState.UP:
+            assert event == Connected(state.epoch)
+        assert (state.state is HostState.UP) <= (state.epoch in world.links)
+        # Nothing is held that no state stands for: at most one attempt or link, one timer.
+        trying = state.state in (HostState.CONNECTING, HostState.AUTHENTICATING)
+        assert world.attempts == ({state.epoch} if trying else set())
+        if state.state is not HostState.STOPPING:
+            assert world.links == ({state.epoch} if state.state is HostState.UP else set())
+            assert world.attached is (state.state is HostState.UP)
+        assert (world.timer is not None) is (state.state is HostState.BACKOFF)
+        assert (state.retry_at is not None) is (state.state is HostState.BACKOFF)
+        # A failure that cannot pass by itself is repeated only when the user says so.
+        if before.state in (HostState.FAILED, HostState.NEEDS_INPUT) and connected:
+            assert isinstance(event, Start | Restart)
+        # It gives up on what may pass only where the profile says so.
+        if state.state is HostState.FAILED and isinstance(event, Lost) and before != state:
+            assert not failure.retryable or before.reconnect.give_up_after is not None
+        # A stop is for good; a restart before it gets a try now.
+        stop_seen = stop_seen or isinstance(event, Stop)
+        assert stop_seen is (state.state in (HostState.STOPPING, HostState.STOPPED))
+        if isinstance(event, Restart) and not stop_seen:
+            assert connected
+            assert state.state is HostState.CONNECTING
+        assert len(set(world.connects)) == len(world.connects)
+
+    if not stop_seen:
+        world.before(Stop())
+        state, actions = next_state(state, Stop(), now)
+        assert actions[-1] == Shutdown()
+    state, _ = next_state(state, Closed(), now)
+    assert state.state is HostState.STOPPED

@@ -1,0 +1,57 @@
+"""What a profile is called follows from its parts."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunnelctl.state.overall import Part, forward_part, host_part, profile_state
+from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, Wanted
+
+UP = Part(up=True, troubled=False, hopeless=False)
+COMING = Part(up=False, troubled=False, hopeless=False)
+TROUBLED = Part(up=False, troubled=True, hopeless=False)
+HOPELESS = Part(up=False, troubled=True, hopeless=True)
+
+
+@pytest.mark.parametrize(
+    ("parts", "was_up", "expected"),
+    [
+        ((UP, UP), False, ProfileState.UP),
+        ((COMING, COMING), False, ProfileState.STARTING),
+        ((UP, COMING), False, ProfileState.STARTING),
+        ((TROUBLED, COMING), False, ProfileState.STARTING),
+        ((UP, TROUBLED), False, ProfileState.DEGRADED),
+        ((TROUBLED, TROUBLED), True, ProfileState.DEGRADED),
+        ((COMING, UP), True, ProfileState.DEGRADED),
+        ((UP, HOPELESS), True, ProfileState.FAILED),
+        ((HOPELESS, TROUBLED), False, ProfileState.FAILED),
+    ],
+)
+def test_a_wanted_profile(parts: tuple[Part, ...], was_up: bool, expected: ProfileState) -> None:
+    assert profile_state(Wanted.UP, parts, all_stopped=False, was_up=was_up) is expected
+
+
+def test_an_unwanted_profile_stops() -> None:
+    for stopped, expected in ((False, ProfileState.STOPPING), (True, ProfileState.STOPPED)):
+        state = profile_state(Wanted.DOWN, (UP, HOPELESS), all_stopped=stopped, was_up=True)
+        assert state is expected
+
+
+def test_only_a_host_that_is_up_counts_as_up() -> None:
+    assert [s for s in HostState if host_part(s, 0).up] == [HostState.UP]
+    assert [s for s in HostState if host_part(s, 0).hopeless] == [
+        HostState.NEEDS_INPUT,
+        HostState.FAILED,
+    ]
+
+
+def test_a_host_that_connects_again_after_a_failure_is_in_trouble() -> None:
+    assert host_part(HostState.CONNECTING, attempts=1).troubled
+    assert not host_part(HostState.CONNECTING, attempts=0).troubled
+    assert not host_part(HostState.UP, attempts=3).troubled
+
+
+def test_a_failed_forward_is_hopeless_only_when_it_is_not_tried_again() -> None:
+    assert not forward_part(ForwardState.FAILED, retried=True).hopeless
+    assert forward_part(ForwardState.FAILED, retried=False).hopeless
+    assert not forward_part(ForwardState.PENDING, retried=False).hopeless

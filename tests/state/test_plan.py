@@ -1,0 +1,105 @@
+"""A plan holds what differs and nothing else, and leads to the new profile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.forward import Forward, Side
+from tunnelctl.spec.host import Host, Reconnect
+from tunnelctl.spec.profile import Profile
+from tunnelctl.state.plan import diff
+
+NAMES = st.sampled_from("abcd")
+HOSTS = st.builds(
+    Host,
+    name=NAMES,
+    hostname=st.sampled_from(["one.example", "two.example"]),
+    port=st.sampled_from([22, 2222]),
+    reconnect=st.builds(Reconnect, max=st.sampled_from([30.0, 60.0])),
+)
+FORWARDS = st.builds(
+    Forward,
+    name=NAMES,
+    side=st.sampled_from(Side),
+    listen=st.builds(Endpoint, st.just("127.0.0.1"), st.sampled_from([0, 5432])),
+    target=st.sampled_from([None, Endpoint("db.internal", 5432)]),
+    via=NAMES,
+    required=st.booleans(),
+)
+PROFILES = st.builds(
+    Profile,
+    name=st.just("dev"),
+    source=st.sampled_from(["configs/dev.yaml", "dev.yaml"]),
+    hosts=st.lists(HOSTS, unique_by=lambda h: h.name).map(tuple),
+    forwards=st.lists(FORWARDS, unique_by=lambda f: f.name).map(tuple),
+    description=st.sampled_from(["", "services"]),
+)
+
+BASTION = Host("bastion", "bastion.example")
+DB = Forward("db", Side.HERE, Endpoint("127.0.0.1", 5432), Endpoint("db", 5432), "bastion")
+BACK = Forward("back", Side.THERE, Endpoint("127.0.0.1", 80), Endpoint("127.0.0.1", 80), "bastion")
+DEV = Profile("dev", "dev.yaml", (BASTION,), (DB, BACK))
+
+
+@given(PROFILES, PROFILES)
+def test_applying_a_difference_leads_to_the_new_profile(old: Profile, new: Profile) -> None:
+    assert diff(old, new).apply(old) == new
+
+
+@given(PROFILES)
+def test_a_profile_does_not_differ_from_itself(profile: Profile) -> None:
+    assert diff(profile, profile).is_empty
+
+
+@given(PROFILES, PROFILES)
+def test_what_is_equal_is_left_alone(old: Profile, new: Profile) -> None:
+    plan = diff(old, new)
+    touched = {host.name for host in (*plan.hosts.added, *plan.hosts.replaced, *plan.hosts.retuned)}
+    assert all(host.name not in touched for host in new.hosts if host in old.hosts)
+    assert all(host not in new.hosts for host in plan.hosts.removed)
+
+
+def test_a_new_address_replaces_a_host() -> None:
+    moved = replace(BASTION, hostname="other.example")
+    plan = diff(DEV, replace(DEV, hosts=(moved,)))
+    assert plan.hosts.replaced == (moved,)
+    assert plan.forwards.is_empty
+
+
+def test_a_new_reconnect_policy_is_retuned_in_place() -> None:
+    patient = replace(BASTION, reconnect=Reconnect(max=600))
+    plan = diff(DEV, replace(DEV, hosts=(patient,)))
+    assert plan.hosts.retuned == (patient,)
+    assert plan.hosts.replaced == ()
+
+
+def test_a_new_policy_and_a_new_address_replace_a_host() -> None:
+    other = replace(BASTION, port=2222, reconnect=Reconnect(max=600))
+    plan = diff(DEV, replace(DEV, hosts=(other,)))
+    assert plan.hosts.replaced == (other,)
+    assert plan.hosts.retuned == ()
+
+
+def test_forwards_are_added_and_removed_by_name() -> None:
+    web = replace(DB, name="web")
+    plan = diff(DEV, replace(DEV, forwards=(BACK, web)))
+    assert plan.forwards.added == (web,)
+    assert plan.forwards.removed == (DB,)
+    assert plan.forwards.replaced == ()
+    assert plan.hosts.is_empty
+
+
+def test_a_forward_that_listens_elsewhere_is_replaced() -> None:
+    moved = replace(DB, listen=Endpoint("127.0.0.1", 5433))
+    assert diff(DEV, replace(DEV, forwards=(moved, BACK))).forwards.replaced == (moved,)
+
+
+def test_a_forward_that_is_no_longer_required_keeps_its_connections() -> None:
+    optional = replace(DB, required=False)
+    plan = diff(DEV, replace(DEV, forwards=(optional, BACK)))
+    assert plan.forwards.retuned == (optional,)
+    assert plan.forwards.replaced == ()

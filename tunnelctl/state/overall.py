@@ -1,0 +1,56 @@
+"""The state of a profile, worked out from its parts: never set, never guessed.
+
+Must never be kept by anyone as a truth of its own: it is computed when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, Wanted
+
+_FAILED_FOR_GOOD = frozenset({HostState.FAILED, HostState.NEEDS_INPUT})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a host or a required forward means to its profile."""
+
+    up: bool
+    troubled: bool  # it failed since it was up last, and is tried again
+    hopeless: bool  # it failed, and cannot come up before somebody acts
+
+
+def host_part(state: HostState, attempts: int) -> Part:
+    """A host as a part; `attempts` are its failed tries in a row."""
+    return Part(
+        up=state is HostState.UP,
+        troubled=attempts > 0 and state is not HostState.UP,
+        hopeless=state in _FAILED_FOR_GOOD,
+    )
+
+
+def forward_part(state: ForwardState, retried: bool) -> Part:
+    """A required forward as a part; `retried` tells whether a failed one is tried again."""
+    failed = state is ForwardState.FAILED
+    return Part(up=state is ForwardState.UP, troubled=failed, hopeless=failed and not retried)
+
+
+def profile_state(
+    wanted: Wanted, parts: Collection[Part], *, all_stopped: bool, was_up: bool
+) -> ProfileState:
+    """What a profile is called (SPEC section 3).
+
+    `up` when every host is up and every required forward listens. `failed` when a part of it
+    cannot come up by itself. `degraded` when it was up since it was asked for (`was_up`), or when
+    a part is up while another is in trouble. Otherwise it is `starting`.
+    """
+    if wanted is Wanted.DOWN:
+        return ProfileState.STOPPED if all_stopped else ProfileState.STOPPING
+    if any(part.hopeless for part in parts):
+        return ProfileState.FAILED
+    if all(part.up for part in parts):
+        return ProfileState.UP
+    partly = any(part.up for part in parts) and any(part.troubled for part in parts)
+    return ProfileState.DEGRADED if was_up or partly else ProfileState.STARTING

@@ -1,0 +1,102 @@
+"""What has to change when a running profile is asked for anew: a set difference of frozen values.
+
+What is equal is in no list and is not touched: its connections live on. Must never act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from tunnelctl.spec.forward import Forward
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.profile import Profile
+
+T = TypeVar("T", bound=Host | Forward)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes(Generic[T]):
+    """What differs between two sets of hosts, or of forwards, told apart by name.
+
+    `replaced` differ in what runs: a host connects anew, a forward is closed and opened.
+    `retuned` differ only in what can change under open connections.
+    `order` is every name of the new set, in the order of the file.
+    """
+
+    added: tuple[T, ...]
+    removed: tuple[T, ...]
+    replaced: tuple[T, ...]
+    retuned: tuple[T, ...]
+    order: tuple[str, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing that runs has to change."""
+        return not (self.added or self.removed or self.replaced or self.retuned)
+
+    def apply(self, old: Sequence[T]) -> tuple[T, ...]:
+        """The new set, made from the old one."""
+        items = {item.name: item for item in old}
+        for item in (*self.added, *self.replaced, *self.retuned):
+            items[item.name] = item
+        return tuple(items[name] for name in self.order)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The way from one profile to another of the same name."""
+
+    source: str
+    description: str
+    hosts: Changes[Host]
+    forwards: Changes[Forward]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing that runs has to change."""
+        return self.hosts.is_empty and self.forwards.is_empty
+
+    def apply(self, old: Profile) -> Profile:
+        """The new profile, made from the old one."""
+        return replace(
+            old,
+            source=self.source,
+            description=self.description,
+            hosts=self.hosts.apply(old.hosts),
+            forwards=self.forwards.apply(old.forwards),
+        )
+
+
+def diff(old: Profile, new: Profile) -> Plan:
+    """What leads from `old` to `new`, two profiles of one name."""
+    return Plan(
+        source=new.source,
+        description=new.description,
+        hosts=_changes(old.hosts, new.hosts, _host_retunes),
+        forwards=_changes(old.forwards, new.forwards, _forward_retunes),
+    )
+
+
+def _host_retunes(old: Host, new: Host) -> bool:
+    """Only the reconnect policy differs, which matters to the next loss, not to this link."""
+    return replace(old, reconnect=new.reconnect) == new
+
+
+def _forward_retunes(old: Forward, new: Forward) -> bool:
+    """Only what the status is worked out from differs; the listener would be the same."""
+    return replace(old, required=new.required, labels=new.labels) == new
+
+
+def _changes(old: Sequence[T], new: Sequence[T], retunes: Callable[[T, T], bool]) -> Changes[T]:
+    before = {item.name: item for item in old}
+    names = tuple(item.name for item in new)
+    differing = [i for i in new if i.name in before and before[i.name] != i]
+    return Changes(
+        added=tuple(i for i in new if i.name not in before),
+        removed=tuple(i for i in old if i.name not in set(names)),
+        replaced=tuple(i for i in differing if not retunes(before[i.name], i)),
+        retuned=tuple(i for i in differing if retunes(before[i.name], i)),
+        order=names,
+    )
