@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import command_line, with_environment
+from tests.support.processes import command_line, is_running, with_environment
+from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 
 _ENDS_WITHIN = 15.0  # seconds; the daemon promises ten
@@ -39,8 +40,6 @@ class World:
             "XDG_STATE_HOME": str(self.state),
             "XDG_CACHE_HOME": str(directory / "cache"),
             "XDG_RUNTIME_DIR": str(runtime),
-            # Root's daemon would be the machine's own without it.
-            "TUNNELCTL_SOCKET": str(runtime / "tunnelctl" / "control.sock"),
             "TUNNELCTL_CONFIG_DIR": str(self.configs),
             # The daemon runs as a user's would: warnings are errors in it too.
             "PYTHONWARNINGS": "error",
@@ -51,6 +50,13 @@ class World:
         path = self.configs / f"{name}.yaml"
         path.write_text(text)
         return path
+
+    def tunnel(self, server: OpenSSHServer, *, name: str = "dev", **forwards: str) -> Path:
+        """Write the profile `name` with one host, `server`, and forwards as flow maps.
+
+        A forward's `via` is added, e.g. `db="local: 5432, to: 5433"`.
+        """
+        return self.profile(name, tunnel_text(server.host_yaml(), **forwards))
 
     def run(
         self, *arguments: str, seconds: float = 60.0, environ: Mapping[str, str] | None = None
@@ -111,6 +117,17 @@ class World:
         """Every process of this world that runs."""
         return with_environment(f"HOME={self.home}")
 
+    def daemon_pid(self) -> int:
+        """The daemon's process id, by its own word."""
+        pid: int = self.status()["daemon"]["pid"]
+        return pid
+
+    def kill_daemon(self) -> None:
+        """SIGKILL the daemon, and see it gone."""
+        pid = self.daemon_pid()
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not is_running(pid), "the killed daemon is gone")
+
     def close(self) -> None:
         """End the daemon as a service manager would.
 
@@ -131,6 +148,20 @@ class World:
     @staticmethod
     def _command(arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-m", "tunnelctl", *arguments]
+
+
+def tunnel_text(host: str, **forwards: str) -> str:
+    """A profile with one host, `server`, and these forwards through it, all as flow maps."""
+    return "\n".join(
+        [
+            "version: 1",
+            "hosts:",
+            f"  server: {host}",
+            "forwards:",
+            *(f"  {name}: {{{rule}, via: server}}" for name, rule in forwards.items()),
+            "",
+        ]
+    )
 
 
 # What a command needs of the outer world to run at all; everything else is private.

@@ -1,0 +1,202 @@
+"""What cannot work says so: which code, which words, and nothing that runs is touched."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+
+import pytest
+
+from tests.support.clients import ask, exchange
+from tests.support.keys import write_key
+from tests.support.ports import free_port
+from tests.support.services import EchoService, connect
+from tests.support.sshd import OpenSSHServer
+from tests.support.waiting import eventually
+from tests.support.world import World, tunnel_text
+
+
+def fingerprint(key: str) -> str:
+    """The SHA256 fingerprint of a public key in its written form, as ssh-keygen -l shows it."""
+    digest = hashlib.sha256(base64.b64decode(key.split()[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def local(port: int, target: int) -> str:
+    """One local forward as a flow map."""
+    return f'local: {port}, to: "127.0.0.1:{target}"'
+
+
+def test_an_unknown_host_key_is_refused_with_the_command_that_would_accept_it(
+    world: World, sshd: OpenSSHServer
+) -> None:
+    sshd.known_hosts.write_text("")
+    world.tunnel(sshd, db=local(free_port(), 9))
+    done = world.run("up", "dev", "-d")
+    assert done.returncode == 77, done.stderr
+    assert fingerprint(sshd.host_keys[0]) in done.stderr
+    assert "tunnelctl trust" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert world.host("dev")["last_error"]["code"] == "host-key-unknown"
+    assert world.host("dev")["state"] == "failed"
+    # Not one byte of authentication went out.
+    assert "Accepted" not in sshd.log
+    assert "Failed publickey" not in sshd.log
+
+
+def test_a_changed_host_key_is_refused_with_both_fingerprints(
+    world: World, sshd: OpenSSHServer
+) -> None:
+    before = fingerprint(sshd.host_keys[0])
+    sshd.rotate_host_key()
+    world.tunnel(sshd, db=local(free_port(), 9))
+    done = world.run("up", "dev", "-d")
+    assert done.returncode == 77, done.stderr
+    assert fingerprint(sshd.host_keys[0]) in done.stderr
+    assert before in done.stderr
+    assert str(sshd.known_hosts) in done.stderr
+    assert world.host("dev")["last_error"]["code"] == "host-key-changed"
+
+
+def test_a_server_that_returns_with_another_key_is_not_talked_to_again(
+    world: World, sshd: OpenSSHServer
+) -> None:
+    port = free_port()
+    with EchoService() as echo:
+        world.tunnel(sshd, db=local(port, echo.port))
+        world.ok("up", "dev", "-d")
+        logins = sshd.log.count("Accepted publickey")
+        sshd.rotate_host_key()
+        eventually(lambda: world.host("dev")["state"] == "failed", "the host is given up")
+        host = world.host("dev")
+        assert host["last_error"]["code"] == "host-key-changed"
+        assert host["next_retry_at"] is None
+        assert sshd.log.count("Accepted publickey") == logins
+        with pytest.raises(ConnectionError):
+            ask(port, b"")
+
+
+def test_a_wrong_key_says_which_key_was_tried(world: World, sshd: OpenSSHServer) -> None:
+    stranger = world.home / "stranger_key"
+    public = write_key(stranger)
+    text = tunnel_text(sshd.host_yaml(identity_file=str(stranger)), db=local(free_port(), 9))
+    world.profile("dev", text)
+    done = world.run("up", "dev", "-d")
+    assert done.returncode == 77, done.stderr
+    assert str(stranger) in done.stderr or fingerprint(public) in done.stderr
+    assert world.host("dev")["last_error"]["code"] == "auth-failed"
+    assert world.host("dev")["state"] == "failed"
+
+
+@pytest.mark.parametrize("trouble", ["missing", "open to others"])
+def test_a_key_that_cannot_be_used_says_so(world: World, sshd: OpenSSHServer, trouble: str) -> None:
+    path = world.home / "my_key"
+    if trouble == "open to others":
+        write_key(path, mode=0o644)
+    text = tunnel_text(sshd.host_yaml(identity_file=str(path)), db=local(free_port(), 9))
+    world.profile("dev", text)
+    done = world.run("up", "dev", "-d")
+    assert done.returncode == 77, done.stderr
+    assert str(path) in done.stderr
+    assert world.host("dev")["last_error"]["code"] == "key-unreadable"
+
+
+def test_a_server_that_is_not_there_is_tried_again_until_it_is(
+    world: World, sshd: OpenSSHServer
+) -> None:
+    port = free_port()
+    with EchoService() as echo:
+        world.tunnel(sshd, db=local(port, echo.port))
+        sshd.stop()
+        done = world.run("up", "dev", "-d", "--wait-timeout", "1s")
+        assert done.returncode in (69, 75), done.stderr
+        assert f"127.0.0.1:{sshd.port}" in done.stderr
+        assert world.host("dev")["last_error"]["code"] == "connection-refused"
+        sshd.start()
+        world.ok("up", "dev", "-d")
+        assert ask(port, b"there") == b"there"
+
+
+def test_a_local_port_in_use_names_its_holder(world: World, sshd: OpenSSHServer) -> None:
+    with EchoService() as holder:
+        world.tunnel(sshd, db=local(holder.port, 9))
+        done = world.run("up", "dev", "-d", "--wait-timeout", "5s")
+        assert done.returncode == 73, done.stderr
+        assert f"127.0.0.1:{holder.port}" in done.stderr
+        assert "pid" in done.stderr
+        assert world.forward("dev", "db")["last_error"]["code"] == "port-in-use"
+
+
+def test_a_refused_remote_forward_has_its_own_exit_code(world: World, sshd: OpenSSHServer) -> None:
+    with EchoService() as holder:
+        world.tunnel(sshd, back=f'remote: {holder.port}, to: "127.0.0.1:9"')
+        done = world.run("up", "dev", "-d", "--wait-timeout", "5s")
+        assert done.returncode == 76, done.stderr
+        assert str(holder.port) in done.stderr
+        assert world.forward("dev", "back")["last_error"]["code"] == "forward-denied"
+
+
+def test_commands_without_a_daemon_or_a_profile_say_so(world: World) -> None:
+    assert world.run("ps").returncode == 3
+    missing = world.run("up", "nowhere", "-d")
+    assert missing.returncode == 66
+    assert "nowhere" in missing.stderr
+    assert str(world.configs) in missing.stderr
+    assert world.run("up", "--no-such-option").returncode == 2
+
+
+def test_a_wrong_profile_says_all_that_is_wrong_and_changes_nothing_that_runs(
+    world: World, sshd: OpenSSHServer
+) -> None:
+    port = free_port()
+    with EchoService() as echo:
+        path = world.tunnel(sshd, db=local(port, echo.port))
+        world.ok("up", "dev", "-d")
+        with connect(port) as connection:
+            assert exchange(connection, b"before") == b"before"
+            good = world.status()["profiles"]
+            path.write_text(
+                "version: 1\n"
+                "hosts:\n"
+                f"  server: {{hostname: 127.0.0.1, prot: {sshd.port}}}\n"
+                "forwards:\n"
+                "  db: {local: 99999, via: sever}\n"
+            )
+            done = world.run("up", "dev", "-d")
+            assert done.returncode == 78
+            assert f"{path}:3:" in done.stderr
+            assert "hosts.server.prot" in done.stderr
+            assert "port" in done.stderr.partition("did you mean")[2]
+            assert f"{path}:5:" in done.stderr
+            assert "99999" in done.stderr
+            assert "sever" in done.stderr
+            assert world.run("check", "dev").returncode == 78
+            assert exchange(connection, b"after") == b"after"
+            after = world.status()["profiles"]
+            for profile in (*good, *after):
+                for forward in profile["forwards"]:
+                    del forward["bytes_in"], forward["bytes_out"]
+                for host in profile["hosts"]:
+                    del host["rtt_ms"]
+            assert after == good
+
+
+def test_a_second_up_changes_only_what_differs(world: World, sshd: OpenSSHServer) -> None:
+    kept, added = free_port(), free_port()
+    with EchoService() as echo:
+        world.tunnel(sshd, kept=local(kept, echo.port), gone=local(free_port(), echo.port))
+        world.ok("up", "dev", "-d")
+        with connect(kept) as connection:
+            assert exchange(connection, b"before") == b"before"
+            world.ok("up", "dev", "-d")
+            assert exchange(connection, b"the same") == b"the same"
+            world.tunnel(sshd, kept=local(kept, echo.port), added=local(added, echo.port))
+            world.ok("up", "dev", "-d")
+            assert exchange(connection, b"after") == b"after"
+            assert ask(added, b"new") == b"new"
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b""
+        names = {forward["name"] for forward in world.status()["profiles"][0]["forwards"]}
+        assert names == {"kept", "added"}
+    assert sshd.log.count("Accepted publickey") == 1

@@ -1,0 +1,215 @@
+"""How a stream ends: FIN only where the far side sent FIN, a reset for everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from tests.support.clients import exchange
+from tests.support.ports import free_port
+from tests.support.services import (
+    EchoService,
+    ResetService,
+    SinkService,
+    Stream,
+    connect,
+    receive,
+    reset,
+)
+from tests.support.sshd import OpenSSHServer
+from tests.support.threads import in_thread
+from tests.support.tunnel import Tunnel, tunnel_to
+from tests.support.waiting import eventually_async
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.forward import Side, WhileDown
+
+BOTH_SIDES = pytest.mark.parametrize("side", list(Side))
+
+
+def end_of(port: int) -> str:
+    """Connect and see how it ends; a reset may come with the connection itself."""
+    try:
+        with connect(port) as connection:
+            return receive(connection).end
+    except ConnectionResetError:
+        return "reset"
+
+
+async def listen(tunnel: Tunnel, side: Side, target: int) -> int:
+    """A forward to `target` that listens here or there."""
+    return await (tunnel.local(target) if side is Side.HERE else tunnel.remote(target))
+
+
+async def test_a_refused_target_is_a_reset_and_is_counted(sshd: OpenSSHServer) -> None:
+    async with tunnel_to(sshd.host()) as tunnel:
+        port = await tunnel.local(free_port())
+        assert await in_thread(end_of, port) == "reset"
+        assert await in_thread(end_of, port) == "reset"
+        assert [failure.code for failure in tunnel.failures] == [Code.TARGET_REFUSED] * 2
+        counters = tunnel.forward().counters
+        assert (counters.open, counters.failed) == (0, 2)
+
+
+async def test_a_refused_target_on_this_side_ends_the_remote_client(sshd: OpenSSHServer) -> None:
+    target = free_port()
+    async with tunnel_to(sshd.host()) as tunnel:
+        port = await tunnel.remote(target)
+        # How sshd closes its own client is sshd's choice; that it does so at once is ours.
+        assert await in_thread(end_of, port) in ("reset", "fin")
+        assert [failure.code for failure in tunnel.failures] == [Code.TARGET_REFUSED]
+        assert str(target) in tunnel.failures[0].message
+        # The service starts late: the same forward reaches it.
+        with EchoService(target), connect(port) as connection:
+            assert await in_thread(exchange, connection, b"there") == b"there"
+
+
+async def test_a_target_that_resets_is_a_reset(sshd: OpenSSHServer) -> None:
+    with ResetService(after=4) as service:
+        async with tunnel_to(sshd.host()) as tunnel:
+            with connect(await tunnel.local(service.port)) as connection:
+                connection.sendall(b"1234")
+                assert (await in_thread(receive, connection)).end == "reset"
+            await eventually_async(lambda: tunnel.forward().counters.open == 0, "it is given back")
+
+
+@BOTH_SIDES
+async def test_a_client_that_resets_ends_at_the_target(sshd: OpenSSHServer, side: Side) -> None:
+    with SinkService() as sink:
+        async with tunnel_to(sshd.host()) as tunnel:
+            client = connect(await listen(tunnel, side, sink.port))
+            client.sendall(b"1234")
+            await eventually_async(lambda: sink.open == 1, "the target has the connection")
+            reset(client)
+            ended = await in_thread(sink.received)
+            # Where we hold the target's socket the reset passes on; sshd says FIN for either.
+            assert ended.end in ("reset", "fin")
+            await eventually_async(lambda: tunnel.forward().counters.open == 0, "it is given back")
+
+
+@BOTH_SIDES
+async def test_a_lost_link_is_a_reset_on_our_side(sshd: OpenSSHServer, side: Side) -> None:
+    with SinkService() as sink, EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            if side is Side.HERE:
+                with connect(await tunnel.local(echo.port)) as connection:
+                    assert await in_thread(exchange, connection, b"first") == b"first"
+                    sshd.kill()
+                    failure = await asyncio.wait_for(asyncio.shield(tunnel.link.closed), 20)
+                    assert (await in_thread(receive, connection)).end == "reset"
+            else:
+                with connect(await tunnel.remote(sink.port)) as connection:
+                    connection.sendall(b"first")
+                    await eventually_async(lambda: sink.open == 1, "the target has it")
+                    sshd.kill()
+                    failure = await asyncio.wait_for(asyncio.shield(tunnel.link.closed), 20)
+                    assert (await in_thread(sink.received)).end == "reset"
+            assert failure.code is Code.SESSION_LOST
+            assert failure.retryable
+
+
+async def test_a_stream_that_is_cut_half_way_never_looks_complete(sshd: OpenSSHServer) -> None:
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            port = await tunnel.local(echo.port)
+            with connect(port) as connection:
+                sent = in_thread(send_until_cut, connection)
+                received = in_thread(receive, connection)
+                await eventually_async(
+                    lambda: tunnel.forward().counters.bytes_in > 10_000_000, "bytes flow"
+                )
+                sshd.kill_sessions()
+                assert (await received).end == "reset"
+                await sent
+
+
+def send_until_cut(connection: socket.socket) -> None:
+    """Send for ever; a cut connection is the end."""
+    try:
+        Stream(1 << 40).send(connection)
+    except (ConnectionResetError, BrokenPipeError):
+        return
+
+
+async def test_closing_a_forward_drains_first_and_resets_what_stays(sshd: OpenSSHServer) -> None:
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            port = await tunnel.local(echo.port)
+            with connect(port) as ending, connect(port) as staying:
+                for connection in (ending, staying):
+                    assert await in_thread(exchange, connection, b"hello") == b"hello"
+                closing = asyncio.ensure_future(tunnel.forward().close(1.0))
+                assert await in_thread(exchange, ending, b"still here") == b"still here"
+                with pytest.raises(ConnectionRefusedError):
+                    await in_thread(connect, port)
+                ending.shutdown(socket.SHUT_WR)
+                assert (await in_thread(receive, ending)).end == "fin"
+                await closing
+                assert (await in_thread(receive, staying)).end == "reset"
+
+
+async def test_clients_wait_while_the_link_is_away_and_are_served_by_the_next_one(
+    sshd: OpenSSHServer,
+) -> None:
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            port = await tunnel.local(echo.port)
+            sshd.kill()
+            await asyncio.wait_for(asyncio.shield(tunnel.link.closed), 20)
+            forward = tunnel.local_forward()
+            forward.detach()
+            with connect(port) as first, connect(port) as second:
+                answers = [
+                    in_thread(exchange, connection, message)
+                    for connection, message in ((first, b"one"), (second, b"two"))
+                ]
+                sshd.start()
+                forward.attach(await tunnel.connect(sshd.host()))
+                assert await asyncio.gather(*answers) == [b"one", b"two"]
+            assert forward.listening is not None
+            assert forward.listening.port == port
+
+
+@pytest.mark.parametrize("hold", [0.0, 0.5])
+async def test_a_client_is_reset_when_its_wait_is_over(sshd: OpenSSHServer, hold: float) -> None:
+    async with tunnel_to(None) as tunnel:
+        port = await tunnel.local(free_port(), while_down=WhileDown(hold=hold))
+        assert await in_thread(end_of, port) == "reset"
+        assert tunnel.forward().counters.failed == 1
+
+
+async def test_a_local_port_in_use_names_its_holder(sshd: OpenSSHServer) -> None:
+    with EchoService() as holder:
+        async with tunnel_to(None) as tunnel:
+            with pytest.raises(Failure) as caught:
+                await tunnel.local(free_port(), port=holder.port)
+            assert caught.value.code is Code.PORT_IN_USE
+            assert str(holder.port) in str(caught.value)
+            assert "pid" in str(caught.value)
+
+
+async def test_a_remote_port_in_use_is_a_denied_forward_and_the_link_lives(
+    sshd: OpenSSHServer,
+) -> None:
+    with EchoService() as holder:
+        async with tunnel_to(sshd.host()) as tunnel:
+            with pytest.raises(Failure) as caught:
+                await tunnel.remote(free_port(), port=holder.port)
+            assert caught.value.code is Code.FORWARD_DENIED
+            assert str(holder.port) in str(caught.value)
+            with connect(await tunnel.remote(holder.port)) as connection:
+                assert await in_thread(exchange, connection, b"alive") == b"alive"
+
+
+async def test_a_server_that_forbids_forwarding_says_so(sshd: OpenSSHServer) -> None:
+    sshd.stop()
+    sshd.configure("AllowTcpForwarding no")
+    sshd.start()
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            with pytest.raises(Failure) as caught:
+                await tunnel.remote(echo.port)
+            assert caught.value.code is Code.FORWARD_DENIED
+            assert await in_thread(end_of, await tunnel.local(echo.port)) == "reset"
+            assert [failure.code for failure in tunnel.failures] == [Code.FORWARD_DENIED]

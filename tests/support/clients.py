@@ -1,0 +1,55 @@
+"""What a client does with a connection, as one blocking call with one result."""
+
+from __future__ import annotations
+
+import socket
+
+from tests.support.services import CHUNK, Received, Stream, connect, receive
+
+
+def upload(port: int, stream: Stream) -> str:
+    """Send the stream, then FIN, then wait for the other end's FIN; the sha256 that was sent."""
+    with connect(port) as connection:
+        sent = stream.send(connection)
+        connection.shutdown(socket.SHUT_WR)
+        assert receive(connection).end == "fin"
+        return sent
+
+
+def download(port: int) -> Received:
+    """Say nothing and read to the end."""
+    with connect(port) as connection:
+        return receive(connection)
+
+
+def ask(port: int, question: bytes) -> bytes:
+    """Send the question, then FIN, then read the answer to its FIN.
+
+    Raises:
+        ConnectionResetError: the answer was cut.
+    """
+    with connect(port) as connection:
+        connection.sendall(question)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(CHUNK), b""))
+
+
+def receive_exactly(connection: socket.socket, size: int) -> bytes:
+    """Read `size` bytes.
+
+    Raises:
+        EOFError: the stream ended, in order, before.
+    """
+    data = bytearray()
+    while len(data) < size:
+        piece = connection.recv(size - len(data))
+        if not piece:
+            raise EOFError(f"the stream ends after {len(data)} of {size} bytes")
+        data += piece
+    return bytes(data)
+
+
+def exchange(connection: socket.socket, message: bytes) -> bytes:
+    """Send a message (one that fits the sockets' buffers) and read as many bytes back."""
+    connection.sendall(message)
+    return receive_exactly(connection, len(message))

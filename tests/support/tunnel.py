@@ -1,0 +1,112 @@
+"""A link with forwards on it, as the supervisor would make them, without the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tunnelctl.errors import Failure
+from tunnelctl.forward.forwards import LocalForward, RemoteForward
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.forward import Forward, Side
+from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.ssh.connect import connect
+from tunnelctl.ssh.link import Link
+
+
+def no_secret(reference: SecretRef) -> str:
+    """For hosts that need none."""
+    raise AssertionError(f"asked for the secret {reference}")
+
+
+class Tunnel:
+    """One link at a time, and its forwards. `failures` are those of single connections."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.reactor = reactor
+        self.failures: list[Failure] = []
+        self._link: Link | None = None
+        self._forwards: list[LocalForward | RemoteForward] = []
+
+    @property
+    def link(self) -> Link:
+        """The link that is up."""
+        assert self._link is not None, "no link"
+        return self._link
+
+    async def connect(self, host: Host) -> Link:
+        """Make a (new) link; the caller attaches the forwards."""
+        self._link = await connect(
+            host, self.reactor, resolve_secret=no_secret, on_stage=lambda stage: None
+        )
+        return self._link
+
+    async def local(self, target: int, *, port: int = 0, **changes: Any) -> int:
+        """Forward a local port to 127.0.0.1:`target` at the server; the port that listens."""
+        forward = LocalForward(
+            rule(Side.HERE, port, target, **changes), self.reactor, self.failures.append
+        )
+        self._forwards.append(forward)
+        forward.open()
+        if self._link is not None:
+            forward.attach(self._link)
+        assert forward.listening is not None
+        return forward.listening.port
+
+    async def remote(self, target: int, *, port: int = 0, **changes: Any) -> int:
+        """Forward a port of the server to 127.0.0.1:`target` here; the port that listens."""
+        forward = RemoteForward(
+            rule(Side.THERE, port, target, **changes), self.reactor, self.failures.append
+        )
+        await forward.open(self.link)
+        self._forwards.append(forward)
+        assert forward.listening is not None
+        return forward.listening.port
+
+    def forward(self, index: int = -1) -> LocalForward | RemoteForward:
+        """One of the forwards, in the order they were made."""
+        return self._forwards[index]
+
+    def local_forward(self, index: int = -1) -> LocalForward:
+        """The same, known to be a local one."""
+        forward = self._forwards[index]
+        assert isinstance(forward, LocalForward)
+        return forward
+
+    async def close(self) -> None:
+        """Forwards first, then the link."""
+        for forward in reversed(self._forwards):
+            await forward.close(0)
+        if self._link is not None:
+            self._link.close()
+            await self._link.closed
+
+
+def rule(side: Side, port: int, target: int, **changes: Any) -> Forward:
+    """A forward between 127.0.0.1:`port` and 127.0.0.1:`target`."""
+    forward = Forward(
+        name="test",
+        side=side,
+        listen=Endpoint(LOOPBACK, port),
+        target=Endpoint(LOOPBACK, target),
+        via="server",
+    )
+    return dataclasses.replace(forward, **changes)
+
+
+@asynccontextmanager
+async def tunnel_to(host: Host | None) -> AsyncIterator[Tunnel]:
+    """A tunnel, connected to `host` unless that is None; closed at the end, whatever happened."""
+    reactor = Reactor(asyncio.get_running_loop())
+    tunnel = Tunnel(reactor)
+    try:
+        if host is not None:
+            await tunnel.connect(host)
+        yield tunnel
+    finally:
+        await tunnel.close()
+        reactor.close()
