@@ -1,0 +1,44 @@
+# One file for every image of docker-compose.yml; `docker build .` alone gives tunnelctl itself.
+# No image runs as root, and none holds a key.
+
+FROM python:3.13-slim AS base
+RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin tunnel \
+    && install -d -o tunnel -g tunnel -m 0700 /keys
+ENV PYTHONUNBUFFERED=1
+
+# A service that answers HTTP and knows nothing of SSH.
+FROM base AS web
+COPY docker/web /srv/web
+USER tunnel
+CMD ["python3", "-m", "http.server", "--directory", "/srv/web", "8000"]
+
+# The client that proves a forward.
+FROM base AS test
+COPY docker/test/prove.py /srv/prove.py
+USER tunnel
+CMD ["python3", "/srv/prove.py"]
+
+# OpenSSH's server, run by the only user that may log in.
+FROM base AS sshd
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends openssh-server openssh-client \
+    && rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_* \
+    && install -d -o tunnel -g tunnel -m 0700 /var/lib/sshd
+COPY docker/sshd/sshd_config /etc/ssh/sshd_config
+COPY docker/sshd/entrypoint.sh /usr/local/bin/entrypoint.sh
+USER tunnel
+ENTRYPOINT ["/usr/local/bin/entrypoint.sh"]
+
+FROM base AS build
+RUN python3 -m venv /opt/tunnelctl
+WORKDIR /src
+COPY pyproject.toml README.md ./
+COPY tunnelctl tunnelctl
+RUN /opt/tunnelctl/bin/pip install --no-cache-dir .
+
+FROM base AS tunnelctl
+COPY --from=build /opt/tunnelctl /opt/tunnelctl
+ENV PATH=/opt/tunnelctl/bin:$PATH
+USER tunnel
+ENTRYPOINT ["tunnelctl"]
+CMD ["daemon"]

@@ -1,0 +1,68 @@
+"""Proves the forward of docker-compose.yml from a container that can reach the daemon alone.
+
+Prints what it proved and exits 0; the first thing that is not so ends it with exit code 1.
+Standard library only: its image holds nothing else.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import sys
+
+DAEMON = ("daemon", 8080)
+SERVER = ("sshd", 2222)
+WEB = ("web", 8000)
+PAGE = "Hello from behind the SSH server."
+TIMEOUT = 10.0  # seconds
+
+
+def unreachable(address: tuple[str, int]) -> str:
+    """Why no connection to the address can be made from here.
+
+    Raises:
+        AssertionError: one can be made, so that the forward would prove nothing.
+    """
+    try:
+        socket.create_connection(address, TIMEOUT).close()
+    except OSError as error:
+        return str(error)
+    raise AssertionError(f"{address[0]}:{address[1]} can be reached without the tunnel")
+
+
+def page(address: tuple[str, int]) -> str:
+    """The page that answers at the address.
+
+    Raises:
+        AssertionError: the answer is not 200.
+        OSError: no answer.
+    """
+    connection = http.client.HTTPConnection(*address, timeout=TIMEOUT)
+    try:
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        if response.status != http.HTTPStatus.OK:
+            raise AssertionError(f"GET answered {response.status}")
+        return response.read().decode().strip()
+    finally:
+        connection.close()
+
+
+def main() -> int:
+    """Run the proof; the exit code."""
+    try:
+        for host, port in (WEB, SERVER):
+            print(f"ok: {host}:{port} cannot be reached from here: {unreachable((host, port))}")
+        text = page(DAEMON)
+        if text != PAGE:
+            raise AssertionError(f"another page answers: {text!r}")
+        print(f"ok: GET http://{DAEMON[0]}:{DAEMON[1]}/ -> 200 {text!r}")
+    except (AssertionError, OSError, http.client.HTTPException) as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    print("proved: test -> daemon:8080 ==SSH==> sshd:2222 -> web:8000")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
