@@ -67,6 +67,7 @@ class SshTransport(paramiko.Transport):
 
     packetizer: SshPacketizer
     sock: Any  # a socket until it is given up
+    agreed_on_strict_kex: bool
     _kex_info: ClassVar[dict[str, type]]  # of paramiko's, which its type stubs leave out
     _CLIENT_ID = "tunnelctl"
 

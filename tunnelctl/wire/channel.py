@@ -139,16 +139,20 @@ class Channel:
         """The peer gave its number, window and packet size."""
         if self.confirmed:
             raise ProtocolError("a channel was confirmed twice")
+        self.begin(remote_id, window, packet_max)
+        if self.close_sent:  # abandoned while it was being opened
+            self._send(messages.channel_close(remote_id))
+        else:
+            self.handler.opened()
+
+    def begin(self, remote_id: int, window: int, packet_max: int) -> None:
+        """Both sides know of the channel: bytes may flow."""
         if packet_max == 0:
             raise ProtocolError("the peer accepts no data in a channel (maximum packet size 0)")
         self.remote_id, self.send_window = remote_id, window
         # A packet that we may send is bounded by our own slots too.
         self.send_packet_max = min(packet_max, PACKET_MAX)
         self.confirmed = True
-        if self.close_sent:  # abandoned while it was being opened
-            self._send(messages.channel_close(remote_id))
-        else:
-            self.handler.opened()
 
     def on_data(self, data: memoryview) -> None:
         """Bytes came; they must fit the window that we gave."""

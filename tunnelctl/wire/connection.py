@@ -43,7 +43,7 @@ class IncomingOpen:
         return self._answered or self._connection.is_lost
 
     def accept(self, handler: ChannelHandler) -> Channel:
-        """Confirm the open; `handler.opened` is called before this returns."""
+        """Confirm the open; bytes may flow at once, and `handler.opened` is not called."""
         self._answered = True
         return self._connection.confirm(self._remote, handler)
 
@@ -99,10 +99,10 @@ class Connection:
     def confirm(self, remote: tuple[int, int, int], handler: ChannelHandler) -> Channel:
         """Accept a channel that the peer asked for with its number, window and packet size."""
         channel = self._new_channel(handler)
+        channel.begin(*remote)
         self.send(
             messages.channel_open_confirmation(remote[0], channel.local_id, WINDOW, PACKET_MAX)
         )
-        channel.on_confirmed(*remote)
         return channel
 
     def lose(self) -> None:
@@ -195,7 +195,7 @@ class Connection:
         kind = reader.text()
         remote = (reader.u32(), reader.u32(), reader.u32())
         if remote[2] == 0:
-            raise ProtocolError("the peer opened a channel with maximum packet size 0")
+            raise ProtocolError("the peer accepts no data in a channel (maximum packet size 0)")
         self._acceptor.channel_open(IncomingOpen(self, kind, remote, reader))
 
     def _on_open_confirmation(self, reader: Reader) -> None:

@@ -1,0 +1,109 @@
+"""The connections that one forward carries: counted, and ended together.
+
+Owns the relays of a forward. Must never lose one: what was started is counted until it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tunnelctl.forward.relay import Relay
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.ssh.link import Link
+
+
+@dataclass(slots=True)
+class Counters:
+    """`bytes_out` went to the target, `bytes_in` came back from it."""
+
+    open: int = 0
+    total: int = 0
+    failed: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class _TowardTarget:
+    """The socket is a client's: what comes from it goes to the target."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+
+    def from_socket(self, count: int) -> None:
+        self._counters.bytes_out += count
+
+    def to_socket(self, count: int) -> None:
+        self._counters.bytes_in += count
+
+
+class _FromTarget:
+    """The socket is the target's."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+
+    def from_socket(self, count: int) -> None:
+        self._counters.bytes_in += count
+
+    def to_socket(self, count: int) -> None:
+        self._counters.bytes_out += count
+
+
+class Connections:
+    """See the module's text. `listening_here` says on which side the clients are."""
+
+    def __init__(self, reactor: Reactor, *, listening_here: bool) -> None:
+        self.counters = Counters()
+        self._reactor = reactor
+        self._traffic = (_TowardTarget if listening_here else _FromTarget)(self.counters)
+        self._relays: set[Relay] = set()
+        self._none_left: asyncio.Event | None = None
+
+    def relay(
+        self,
+        link: Link,
+        sock: socket.socket,
+        on_refused: Callable[[int, str], None] | None = None,
+    ) -> Relay:
+        """A relay for a connection that `began` counted."""
+        relay = Relay(self._reactor, link, sock, self._traffic, self._ended, on_refused)
+        self._relays.add(relay)
+        return relay
+
+    def began(self) -> None:
+        """A client came."""
+        self.counters.open += 1
+        self.counters.total += 1
+
+    def failed(self) -> None:
+        """A client was sent away before its relay began."""
+        self.counters.failed += 1
+        self._left()
+
+    def refused(self) -> None:
+        """The far side refused a client whose relay exists; it is about to end."""
+        self.counters.failed += 1
+
+    def _ended(self, relay: Relay) -> None:
+        self._relays.discard(relay)
+        self._left()
+
+    def _left(self) -> None:
+        self.counters.open -= 1
+        if not self.counters.open and self._none_left is not None:
+            self._none_left.set()
+
+    async def close(self, drain: float) -> None:
+        """Let connections end by themselves for `drain` seconds, then reset them."""
+        if self.counters.open and drain > 0:
+            self._none_left = asyncio.Event()
+            try:
+                async with asyncio.timeout(drain):
+                    await self._none_left.wait()
+            except TimeoutError:
+                pass
+        for relay in tuple(self._relays):
+            relay.abort()

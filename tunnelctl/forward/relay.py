@@ -1,0 +1,310 @@
+"""Bytes between one local socket and one SSH channel, both ways.
+
+Owns the socket from the moment it is given one. Half-close is kept in both directions. The
+promise is that a stream that was cut never looks complete: the socket sees FIN only where the
+far side sent EOF, and a reset in every other case. Credit goes back to the peer when the socket
+took the bytes, so a slow reader holds up its own sender and nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+import struct
+import termios
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from tunnelctl.net.buffers import SLOT_DATA, SLOTS
+from tunnelctl.net.reactor import FAILED, HANGUP, READABLE, WRITABLE, Reactor
+from tunnelctl.ssh.link import Link
+from tunnelctl.wire.channel import Channel
+from tunnelctl.wire.connection import IncomingOpen
+
+_LINGER_RESET = struct.pack("ii", 1, 0)
+# How long bytes that came before a CLOSE may take to leave this machine before the reset, and
+# how often that is looked at.
+_DRAIN_SECONDS = 10.0
+_DRAIN_STEP = 0.02
+
+
+class Traffic(Protocol):
+    """Counts what passes, seen from the socket."""
+
+    def from_socket(self, count: int) -> None:
+        """Bytes went from the socket into the channel."""
+
+    def to_socket(self, count: int) -> None:
+        """Bytes went from the channel into the socket."""
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with RST instead of FIN, whatever still waits to be sent."""
+    with contextlib.suppress(OSError):  # unix sockets have no reset, closing must do
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+    sock.close()
+
+
+class Relay:
+    """A ChannelHandler for the channel and a Handler for the socket.
+
+    `on_end(relay)` is called once, when both are done with. `on_refused(reason, description)`
+    comes before it when the peer refused to open the channel.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        link: Link,
+        sock: socket.socket,
+        traffic: Traffic,
+        on_end: Callable[[Relay], None],
+        on_refused: Callable[[int, str], None] | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._link = link
+        self._stream = link.stream
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._traffic = traffic
+        self._on_end = on_end
+        self._on_refused = on_refused
+        self._channel: Channel | None = None
+        self._registered = False
+        self._ended = False
+        self._readable = False
+        self._hangup = False
+        self._bulk = False  # the last read filled a whole slot: read many at once
+        self._waiting = False  # parked, or queued for another turn: do not read meanwhile
+        self._starved = False  # the peer's window is used up
+        self._read_ended = False
+        self._write_ended = False
+        self._pending: deque[memoryview] = deque()
+
+    def open(self, kind: str, data: bytes) -> None:
+        """Ask the peer for a channel; bytes flow when it confirms."""
+        self._channel = self._link.connection.open_channel(kind, data, self)
+
+    def accept(self, incoming: IncomingOpen) -> None:
+        """Accept a channel that the peer asked for; the socket is connected already."""
+        self._channel = incoming.accept(self)
+        self.opened()
+
+    def abort(self) -> None:
+        """End both sides at once: CLOSE to the peer, a reset to the socket."""
+        if not self._ended:
+            if self._channel is not None:
+                self._channel.close()
+            self._end(by_reset=True)
+
+    # The channel.
+
+    def opened(self) -> None:
+        """See ChannelHandler."""
+        self._registered = True
+        self._readable = True
+        self._reactor.register(self._fd, self)
+        self._pump()
+
+    def open_failed(self, reason: int, description: str) -> None:
+        """See ChannelHandler."""
+        if self._on_refused is not None:
+            self._on_refused(reason, description)
+        self._end(by_reset=True)
+
+    def data(self, data: memoryview) -> None:
+        """See ChannelHandler."""
+        if self._pending:
+            self._pending.append(memoryview(bytes(data)))
+            return
+        taken = self._send(data)
+        if taken < len(data) and not self._ended:
+            self._pending.append(memoryview(bytes(data[taken:])))
+            self._reactor.expect_writable(self._fd)
+
+    def eof(self) -> None:
+        """See ChannelHandler."""
+        if not self._pending:
+            self._finish_writing()
+
+    def closed(self) -> None:
+        """See ChannelHandler."""
+        if self._ended:
+            return
+        if self._link.connection.is_lost:
+            self._end(by_reset=not (self._write_ended and self._read_ended))
+        elif not self._pending:
+            self._end(by_reset=not self._write_ended)
+
+    def window_opened(self) -> None:
+        """See ChannelHandler."""
+        if self._starved:
+            self._starved = False
+            self._go_on()
+
+    # The socket.
+
+    def ready(self, events: int) -> None:
+        """See reactor.Handler."""
+        if self._ended:
+            return
+        if events & FAILED:
+            self._local_failed()
+            return
+        if events & WRITABLE and self._pending:
+            self._flush()
+        if events & READABLE and not self._ended:
+            self._readable = True
+            self._hangup = self._hangup or bool(events & HANGUP)
+            if not self._waiting:
+                self._pump()
+
+    def _go_on(self) -> None:
+        """Read on in another turn, so that others get theirs."""
+        if not self._waiting:
+            self._waiting = True
+            self._reactor.soon(self._resume)
+
+    def _resume(self) -> None:
+        self._waiting = False
+        self._pump()
+
+    def _pump(self) -> None:
+        """Move one batch from the socket into the channel."""
+        channel = self._channel
+        if not self._readable or self._read_ended or self._ended or channel is None:
+            return
+        if self._stream.is_blocked:
+            self._waiting = True
+            self._stream.park(self._resume)
+            return
+        room = channel.sendable()
+        if not room:
+            self._starved = True
+            return
+        try:
+            count, asked = self._receive(room, channel.send_packet_max)
+        except (BlockingIOError, InterruptedError):
+            self._drained()
+            return
+        except OSError:
+            self._local_failed()
+            return
+        if not count:
+            self._read_ended = True
+            channel.send_eof()
+            self._finish_if_done()
+            return
+        channel.sent(count)
+        self._traffic.from_socket(count)
+        self._stream.send_slots(channel.remote_id, count)
+        self._bulk = count >= SLOT_DATA
+        if count < asked and not self._hangup:
+            self._drained()
+        else:
+            self._go_on()
+
+    def _receive(self, room: int, packet_max: int) -> tuple[int, int]:
+        """Read into the slots; how many bytes came, and how many could have."""
+        slots = self._reactor.buffers.plain
+        if self._bulk and room >= 2 * SLOT_DATA and packet_max >= SLOT_DATA:
+            batch = min(SLOTS, room // SLOT_DATA)
+            return self._sock.recvmsg_into(slots.first[batch])[0], batch * SLOT_DATA
+        asked = min(room, packet_max, SLOT_DATA)
+        area = slots.data[0] if asked == SLOT_DATA else slots.data[0][:asked]
+        return self._sock.recv_into(area), asked
+
+    def _drained(self) -> None:
+        self._readable = False
+        self._reactor.expect_readable(self._fd)
+
+    def _send(self, data: memoryview) -> int:
+        """Give bytes to the socket; how many it took."""
+        try:
+            taken = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self._local_failed()
+            return 0
+        if self._channel is not None:
+            self._channel.consumed(taken)
+        self._traffic.to_socket(taken)
+        return taken
+
+    def _flush(self) -> None:
+        while self._pending:
+            view = self._pending[0]
+            taken = self._send(view)
+            if self._ended:
+                return
+            if taken < len(view):
+                self._pending[0] = view[taken:]
+                self._reactor.expect_writable(self._fd)
+                return
+            self._pending.popleft()
+        channel = self._channel
+        if channel is not None and channel.eof_received:
+            self._finish_writing()
+        if channel is not None and channel.close_received and not self._ended:
+            self._end(by_reset=not self._write_ended)
+
+    def _finish_writing(self) -> None:
+        """The far side sent EOF and the socket has everything before it: FIN."""
+        self._write_ended = True
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._local_failed()
+            return
+        self._finish_if_done()
+
+    def _finish_if_done(self) -> None:
+        if self._read_ended and self._write_ended and self._channel is not None:
+            self._channel.close()
+            self._end(by_reset=False)
+
+    def _local_failed(self) -> None:
+        """The socket broke; there is no EOF to pass on, only the end."""
+        if self._channel is not None:
+            self._channel.close()
+        self._end(by_reset=True)
+
+    def _end(self, *, by_reset: bool) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if self._registered:
+            self._reactor.unregister(self._fd)
+        self._pending.clear()
+        if by_reset:
+            self._reset_when_sent()
+        else:
+            self._sock.close()
+        self._on_end(self)
+
+    def _reset_when_sent(self) -> None:
+        """A reset drops what the kernel has not sent yet; after a CLOSE that is to be delivered."""
+        channel = self._channel
+        if channel is None or not channel.close_received or self._link.connection.is_lost:
+            reset(self._sock)
+            return
+        _reset_when_sent(self._reactor.loop, self._sock, self._reactor.loop.time() + _DRAIN_SECONDS)
+
+
+def _reset_when_sent(loop: asyncio.AbstractEventLoop, sock: socket.socket, deadline: float) -> None:
+    if loop.time() < deadline and _unsent(sock):
+        loop.call_later(_DRAIN_STEP, _reset_when_sent, loop, sock, deadline)
+    else:
+        reset(sock)
+
+
+def _unsent(sock: socket.socket) -> bool:
+    """Whether the kernel holds bytes that the other end has not acknowledged (SIOCOUTQ)."""
+    try:
+        return fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0\0\0\0") != b"\0\0\0\0"
+    except OSError:
+        return False

@@ -1,0 +1,301 @@
+"""One authenticated SSH connection, as the event loop sees it.
+
+Owns the connection protocol over a `PacketStream`, the sign of life that is asked for, the
+limits after which keys are exchanged anew, and the word on why the link ended. Must never let a
+silent peer pass for a living one, and never close without resetting what it carried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tunnelctl import clock
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.ssh.ciphers import Opener, Sealer
+from tunnelctl.ssh.packetizer import PacketState
+from tunnelctl.ssh.stream import PacketStream
+from tunnelctl.ssh.transport import SshTransport
+from tunnelctl.wire import messages
+from tunnelctl.wire.connection import Acceptor, Connection
+from tunnelctl.wire.messages import (
+    CONNECTION_FIRST,
+    TRANSPORT_LAST,
+    Message,
+    ProtocolError,
+    Reader,
+)
+
+_log = logging.getLogger("tunnelctl.ssh")
+
+# RFC 5647 and OpenSSH (packet.c, ssh_set_newkeys): 2^32 blocks of 16 bytes under one key.
+_REKEY_BYTES = 1 << 36
+# Packets must not come near the 2^32 after which sequence numbers repeat (RFC 4344 section 3.1).
+_REKEY_PACKETS = 1 << 31
+_KEX_TIMEOUT = 60.0
+_DISCONNECT_BY_APPLICATION = 11
+_DISCONNECT_PROTOCOL_ERROR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LinkInfo:
+    """What was agreed on with the peer."""
+
+    address: str  # where it was reached, HOST:PORT
+    cipher: str
+    kex: str
+    server: str  # its software version, without "SSH-2.0-"
+    strict_kex: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """How a link is kept alive. `title` names the peer in failures; seconds and bytes."""
+
+    title: str
+    server_alive_interval: float = 15.0
+    server_alive_count_max: int = 3
+    rekey_limit: int | None = None
+
+
+class Link:
+    """See the module's text. Used from the loop's thread alone, but for the `post_` methods."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        sock: socket.socket,
+        transport: SshTransport,
+        settings: LinkSettings,
+        make_acceptor: Callable[[Link], Acceptor],
+    ) -> None:
+        self.settings = settings
+        self.reactor = reactor
+        self.rtt: float | None = None  # seconds
+        self.closed: asyncio.Future[Failure] = reactor.loop.create_future()
+        self.info = _info(transport, sock)
+        self._transport = transport
+        self._loop = reactor.loop
+        transport.give_up_socket()
+        state = transport.packetizer.take_over(self)
+        self.stream = PacketStream(reactor, sock, state, self._receive, self._stream_lost)
+        self.acceptor = make_acceptor(self)
+        self.connection = Connection(self.stream.send, self.acceptor)
+        self._rekeying: asyncio.TimerHandle | None = None
+        self._rekey_limit = min(settings.rekey_limit or _REKEY_BYTES, _REKEY_BYTES)
+        self._packets = 0
+        self._heard_at = clock.monotonic()
+        self._asked = 0
+        self._alive_timer: asyncio.TimerHandle | None = None
+        if settings.server_alive_interval > 0:
+            self._alive_timer = self._loop.call_later(
+                settings.server_alive_interval, self._check_alive
+            )
+            self.probe()
+
+    def close(self, failure: Failure | None = None) -> None:
+        """End the link: channels are reset, waiting requests refused. Idempotent."""
+        if self.closed.done():
+            return
+        if failure is None:
+            failure = Failure(Code.SESSION_LOST, f"the link to {self.settings.title} was closed")
+        self.closed.set_result(failure)
+        for timer in (self._alive_timer, self._rekeying):
+            if timer is not None:
+                timer.cancel()
+        self.stream.send_now(messages.disconnect(_DISCONNECT_BY_APPLICATION, "closed by user"))
+        self.stream.close()
+        self.connection.lose()
+        self._transport.packetizer.end()
+
+    async def wait_thread(self) -> None:
+        """Wait until the parked thread has left, after `close`."""
+        await self._loop.run_in_executor(None, self._transport.join, 5.0)
+
+    # Liveness.
+
+    def probe(self) -> None:
+        """Ask the peer for a sign of life now; its answer measures the round trip."""
+        if self.closed.done() or self._rekeying is not None:
+            return
+        asked_at = clock.monotonic()
+
+        def answered(_reply: bytes | None) -> None:
+            if not self.closed.done():
+                self.rtt = clock.monotonic() - asked_at
+
+        # Any answer will do: OpenSSH refuses the request by that name, which is a sign of life.
+        self.connection.request("keepalive@openssh.com", b"", answered)
+
+    def _check_alive(self) -> None:
+        """Every interval without a byte: ask, or give up when that was done often enough."""
+        interval = self.settings.server_alive_interval
+        silence = clock.monotonic() - self._heard_at
+        wait = interval
+        if silence < interval:
+            self._asked = 0
+            wait = interval - silence
+        elif self._asked >= self.settings.server_alive_count_max:
+            self.close(
+                Failure(
+                    Code.PEER_SILENT,
+                    f"{self.settings.title} sent nothing for {silence:.0f} s",
+                )
+            )
+            return
+        else:
+            self._asked += 1
+            self.probe()
+        self._alive_timer = self._loop.call_later(max(wait, 0.001), self._check_alive)
+
+    # Messages.
+
+    def _receive(self, payload: memoryview, sequence: int) -> None:
+        self._heard_at = clock.monotonic()
+        self._packets += 1
+        kind = payload[0]
+        if kind >= CONNECTION_FIRST:
+            if not self.connection.receive(payload):
+                self.stream.send(messages.unimplemented(sequence))
+        else:
+            self._receive_transport(kind, payload, sequence)
+        if (
+            self.stream.bytes_received + self.stream.bytes_sent > self._rekey_limit
+            or self._packets > _REKEY_PACKETS
+        ):
+            self._rekey()
+
+    def _receive_transport(self, kind: int, payload: memoryview, sequence: int) -> None:
+        if kind in (Message.IGNORE, Message.UNIMPLEMENTED):
+            return
+        if kind == Message.DISCONNECT:
+            reader = Reader(payload, 1)
+            reader.u32()
+            self._end(f"{self.settings.title} disconnected: {_printable(reader.text())}")
+        elif kind == Message.DEBUG:
+            reader = Reader(payload, 1)
+            reader.boolean()
+            _log.warning("%s says: %s", self.settings.title, _printable(reader.text()))
+        elif kind == Message.EXT_INFO or Message.KEXINIT <= kind <= TRANSPORT_LAST:
+            if kind == Message.KEXINIT:
+                self._start_kex_timer()
+            # The thread may switch keys before the next packet can be opened.
+            self.stream.pause()
+            self._transport.packetizer.hand(bytes(payload), sequence)
+        else:
+            self.stream.send(messages.unimplemented(sequence))
+
+    def _stream_lost(self, error: OSError | ProtocolError | None) -> None:
+        title = self.settings.title
+        if isinstance(error, ProtocolError):
+            self.close(Failure(Code.HANDSHAKE_FAILED, f"the link to {title} broke: {error}"))
+        elif error is None:
+            self._end(f"{title} closed the connection")
+        else:
+            self._end(f"the connection to {title} was lost: {error.strerror or error}")
+
+    def _end(self, message: str) -> None:
+        self.close(Failure(Code.SESSION_LOST, message))
+
+    # Key exchange, which the Transport's thread does.
+
+    def _rekey(self) -> None:
+        if self._rekeying is None:
+            self._start_kex_timer()
+            self._transport.packetizer.rekey()
+
+    def _start_kex_timer(self) -> None:
+        if self._rekeying is None:
+            self._rekeying = self._loop.call_later(_KEX_TIMEOUT, self._kex_timed_out)
+
+    def _kex_timed_out(self) -> None:
+        message = f"{self.settings.title} did not finish a key exchange in {_KEX_TIMEOUT:.0f} s"
+        self.close(Failure(Code.PEER_SILENT, message))
+
+    def _kex_done(self) -> None:
+        self._packets = 0
+        if self._rekeying is not None:
+            self._rekeying.cancel()
+            self._rekeying = None
+
+    # What the thread posts, in order.
+
+    def _post(self, callback: Callable[[], None]) -> None:
+        def guarded() -> None:
+            if not self.closed.done():
+                callback()
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and the link with it
+            self._loop.call_soon_threadsafe(guarded)
+
+    def post_message(self, payload: bytes) -> None:
+        """See packetizer.LoopSide."""
+
+        def send() -> None:
+            self.stream.send_now(payload)
+            if payload[0] == Message.KEXINIT:
+                self.stream.hold()
+
+        self._post(send)
+
+    def post_sealer(self, sealer: Sealer) -> None:
+        """See packetizer.LoopSide."""
+
+        def change(state: PacketState) -> None:
+            state.sealer = sealer
+
+        self._post(lambda: self.stream.use_sealer(change))
+
+    def post_opener(self, opener: Opener) -> None:
+        """See packetizer.LoopSide."""
+
+        def change(state: PacketState) -> None:
+            state.opener = opener
+
+        def use() -> None:
+            self.stream.use_opener(change)
+            # The peer's NEWKEYS ends the exchange: ours went out before it (RFC 4253 section 7.3).
+            self._kex_done()
+
+        self._post(use)
+
+    def post_sequence_reset(self, outbound: bool) -> None:
+        """See packetizer.LoopSide."""
+        self._post(lambda: self.stream.reset_sequence(outbound=outbound))
+
+    def post_ready(self) -> None:
+        """See packetizer.LoopSide."""
+        self._post(self.stream.unpause)
+
+    def post_ended(self) -> None:
+        """See packetizer.LoopSide."""
+
+        def ended() -> None:
+            cause = self._transport.saved_exception
+            detail = f": {cause}" if cause is not None and str(cause) else ""
+            message = f"a key exchange with {self.settings.title} failed{detail}"
+            self.close(Failure(Code.HANDSHAKE_FAILED, message))
+
+        self._post(ended)
+
+
+def _printable(text: str) -> str:
+    """Text of the peer's, without control characters that could drive a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text.strip())[:500]
+
+
+def _info(transport: SshTransport, sock: socket.socket) -> LinkInfo:
+    host, port = sock.getpeername()[:2]
+    server = transport.remote_version.split("-", 2)[-1]
+    return LinkInfo(
+        address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        cipher=transport.local_cipher,
+        kex=transport.kex_name,
+        server=_printable(server),
+        strict_kex=transport.agreed_on_strict_kex,
+    )

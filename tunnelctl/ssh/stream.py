@@ -1,0 +1,300 @@
+"""The packets of one link once the event loop owns its socket: received, opened, sealed, sent.
+
+Owns the socket, the ciphers of both directions, and what is written but not yet sent. Small
+messages are corked until the end of the turn; channel data goes from the local socket to this
+one through sealed slots, without a copy. Must never block, and never seal a message out of the
+order in which it will be sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from tunnelctl.net.buffers import SLOT_DATA, SlotArea
+from tunnelctl.net.reactor import FAILED, HANGUP, READABLE, WRITABLE, Reactor
+from tunnelctl.ssh.ciphers import GcmSealer
+from tunnelctl.ssh.packetizer import PacketState
+from tunnelctl.wire import messages
+from tunnelctl.wire.messages import ProtocolError
+
+# Corked bytes that are sent before the turn ends, so that many streams cannot heap them up.
+_CORK_MAX = 256 * 1024
+_SEQUENCE_MASK = 0xFFFF_FFFF
+
+
+class PacketStream:
+    """See the module's text. `receive(payload, sequence)` gets a view that lives until it returns;
+    `lost(error)` is called once when the socket or the peer fails, or when the peer ends (None).
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        sock: socket.socket,
+        state: PacketState,
+        receive: Callable[[memoryview, int], None],
+        lost: Callable[[OSError | ProtocolError | None], None],
+    ) -> None:
+        self._reactor = reactor
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._state = state
+        self._receive = receive
+        self._lost = lost
+        self._stash = state.unread
+        self._cork = bytearray()
+        # What the socket did not take: views into borrowed areas, or bytes.
+        self._unsent: deque[tuple[memoryview, SlotArea | None]] = deque()
+        self._parked: deque[Callable[[], None]] = deque()
+        self._corked = False
+        self._readable = True
+        self._hangup = False
+        self._paused = False
+        self._held: list[bytes] | None = None
+        self._is_closed = False
+        self.bytes_sent = 0  # under the present keys
+        self.bytes_received = 0  # under the present keys
+        sock.setblocking(False)
+        reactor.register(self._fd, self)
+        reactor.soon(self._read)
+
+    def close(self) -> None:
+        """Send what the socket takes of the corked messages, and close it."""
+        if self._is_closed:
+            return
+        if self._cork and not self._unsent:
+            with contextlib.suppress(OSError):
+                self._sock.send(self._cork)
+        self._is_closed = True
+        self._reactor.unregister(self._fd)
+        self._sock.close()
+        self._parked.clear()
+        while self._unsent:
+            self._give_back(self._unsent.popleft()[1])
+
+    # Sending.
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether channel data must wait: the socket is full, or keys are being exchanged."""
+        return bool(self._unsent) or self._held is not None or self._is_closed
+
+    def park(self, resume: Callable[[], None]) -> None:
+        """Call `resume` once when the stream is not blocked any more, in the order of parking."""
+        self._parked.append(resume)
+
+    def send(self, payload: bytes) -> None:
+        """Send one message of the connection protocol, at the end of the turn at the latest."""
+        if self._held is not None:
+            self._held.append(payload)
+        else:
+            self.send_now(payload)
+
+    def send_now(self, payload: bytes) -> None:
+        """Send one message even while keys are being exchanged."""
+        if self._is_closed:
+            return
+        self._cork += self._seal(payload)
+        if not self._corked:
+            self._corked = True
+            self._reactor.at_end_of_turn(self._uncork)
+        elif len(self._cork) > _CORK_MAX:
+            self._flush()
+
+    def _seal(self, payload: bytes | memoryview) -> bytes:
+        state = self._state
+        packet = state.sealer.seal(payload, state.sent)
+        state.sent = (state.sent + 1) & _SEQUENCE_MASK
+        self.bytes_sent += len(packet)
+        return packet
+
+    def send_slots(self, recipient: int, count: int) -> None:
+        """Send `count` bytes of channel data that lie in the slots of `buffers.plain`.
+
+        Only when not `is_blocked`. A single short packet is corked, a batch leaves at once.
+        """
+        buffers, sealer = self._reactor.buffers, self._state.sealer
+        if not isinstance(sealer, GcmSealer):
+            self._send_slots_copied(recipient, count)
+            return
+        area = buffers.borrow_sealed()
+        size = sealer.seal_slots(buffers.plain, area, recipient, count)
+        packets = -(-count // SLOT_DATA)
+        self._state.sent = (self._state.sent + packets) & _SEQUENCE_MASK
+        self.bytes_sent += size
+        if count < SLOT_DATA:
+            self._cork += area.view[:size]
+            buffers.return_sealed(area)
+            if not self._corked:
+                self._corked = True
+                self._reactor.at_end_of_turn(self._uncork)
+            elif len(self._cork) > _CORK_MAX:
+                self._flush()
+            return
+        self._move_cork()
+        self._unsent.append((area.view[:size], area))
+        self._flush()
+
+    def _send_slots_copied(self, recipient: int, count: int) -> None:
+        for slot, start in enumerate(range(0, count, SLOT_DATA)):
+            data = self._reactor.buffers.plain.data[slot][: min(SLOT_DATA, count - start)]
+            self._cork += self._seal(messages.channel_data(recipient, data))
+        self._flush()
+
+    def _uncork(self) -> None:
+        self._corked = False
+        self._flush()
+
+    def _move_cork(self) -> None:
+        if self._cork:
+            self._unsent.append((memoryview(bytes(self._cork)), None))
+            self._cork.clear()
+
+    def _flush(self) -> None:
+        """Send until nothing is left or the socket is full."""
+        if self._is_closed:
+            return
+        if not self._unsent and self._cork:
+            # The usual case, one send for the messages of a turn, without a queue.
+            del self._cork[: self._try_send(self._cork)]
+        self._move_cork()
+        while self._unsent:
+            view, area = self._unsent[0]
+            sent = self._try_send(view)
+            if sent < len(view):
+                self._unsent[0] = (view[sent:], area)
+                self._reactor.expect_writable(self._fd)
+                return
+            self._unsent.popleft()
+            self._give_back(area)
+
+    def _try_send(self, data: memoryview | bytearray) -> int:
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            # Not at once: whoever is sending must not find itself closed half-way.
+            failed = error
+            self._reactor.soon(lambda: self._fail(failed))
+            return 0
+
+    def _give_back(self, area: SlotArea | None) -> None:
+        if area is not None:
+            self._reactor.buffers.return_sealed(area)
+
+    def _resume_parked(self) -> None:
+        for _ in range(len(self._parked)):
+            if self.is_blocked:
+                return
+            self._parked.popleft()()
+
+    # Key exchange.
+
+    def hold(self) -> None:
+        """Our KEXINIT is sealed: messages of the connection protocol wait for the new keys."""
+        if self._held is None:
+            self._held = []
+
+    def use_sealer(self, state_change: Callable[[PacketState], None]) -> None:
+        """Switch to new outbound keys, and send what waited for them."""
+        state_change(self._state)
+        self.bytes_sent = 0
+        held, self._held = self._held, None
+        for payload in held or ():
+            self.send_now(payload)
+        self._resume_parked()
+
+    def use_opener(self, state_change: Callable[[PacketState], None]) -> None:
+        """Switch to new inbound keys."""
+        state_change(self._state)
+        self.bytes_received = 0
+
+    def reset_sequence(self, *, outbound: bool) -> None:
+        """Count packets from zero again (strict key exchange)."""
+        if outbound:
+            self._state.sent = 0
+        else:
+            self._state.received = 0
+
+    def pause(self) -> None:
+        """Open nothing more until `unpause`: the next packet may need new keys."""
+        self._paused = True
+
+    def unpause(self) -> None:
+        """Go on with what was received."""
+        self._paused = False
+        self._reactor.soon(self._read)
+
+    # Receiving.
+
+    def ready(self, events: int) -> None:
+        """What the reactor saw of the socket."""
+        if events & WRITABLE:
+            self._flush()
+            self._resume_parked()
+        if events & (READABLE | HANGUP | FAILED):
+            self._readable = True
+            self._hangup = self._hangup or bool(events & (HANGUP | FAILED))
+            self._read()
+
+    def _read(self) -> None:
+        """Open what lies there, then receive once; the next turn goes on if there may be more."""
+        if self._paused or self._is_closed:
+            return
+        room = self._reactor.buffers.receive
+        kept = len(self._stash)
+        room[:kept] = self._stash
+        self._stash = b""
+        try:
+            # After a pause the stash may fill the area: that is opened first.
+            count = self._fill(room[kept:]) if self._readable and kept < len(room) // 2 else 0
+            end = kept + count
+            opened = self._open_packets(room, end)
+        except (OSError, ProtocolError) as error:
+            self._fail(error)
+            return
+        if self._is_closed:
+            return
+        self._stash = bytes(room[opened:end])
+        if self._readable and not self._paused:
+            self._reactor.soon(self._read)
+
+    def _fill(self, room: memoryview) -> int:
+        try:
+            count = self._sock.recv_into(room)
+        except (BlockingIOError, InterruptedError):
+            self._drained()
+            return 0
+        if count == 0:
+            self._fail(None)
+        elif count < len(room) and not self._hangup:
+            self._drained()
+        self.bytes_received += count
+        return count
+
+    def _drained(self) -> None:
+        self._readable = False
+        self._reactor.expect_readable(self._fd)
+
+    def _open_packets(self, room: memoryview, end: int) -> int:
+        """Hand on every whole packet before `end`; where the first incomplete one begins."""
+        state, opened, start = self._state, self._reactor.buffers.opened, 0
+        while start < end and not self._paused and not self._is_closed:
+            size = state.opener.size(room[start:end], state.received)
+            if not size or size > end - start:
+                break
+            sequence = state.received
+            payload = state.opener.open(room[start : start + size], sequence, opened)
+            state.received = (sequence + 1) & _SEQUENCE_MASK
+            start += size
+            self._receive(payload, sequence)
+        return start
+
+    def _fail(self, error: OSError | ProtocolError | None) -> None:
+        if not self._is_closed:
+            self.close()
+            self._lost(error)
