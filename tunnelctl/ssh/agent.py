@@ -1,0 +1,136 @@
+"""An ssh-agent, asked for its keys and for signatures (draft-ietf-sshm-ssh-agent).
+
+Owns one connection to the agent's socket, closed by `close`. Must never wait for an agent longer
+than its limit (a hung agent hangs nothing), and never forwards the agent anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from tunnelctl import clock
+from tunnelctl.spec.host import Host
+from tunnelctl.wire.messages import ProtocolError, Reader, string, u32
+
+# For one question, in seconds; a person may have to touch a security key.
+PATIENCE = 10.0
+_MESSAGE_MAX = 256 * 1024  # OpenSSH authfd.c, MAX_AGENT_REPLY_LEN
+_REQUEST_IDENTITIES = 11
+_IDENTITIES_ANSWER = 12
+_SIGN_REQUEST = 13
+_SIGN_RESPONSE = 14
+_SIGN_FLAGS = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}
+
+
+class AgentError(Exception):
+    """The agent cannot be reached, does not answer, or refuses. The text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentKey:
+    """A public key whose private part the agent has."""
+
+    blob: bytes
+    comment: str
+
+
+def agent_path(host: Host, environ: Mapping[str, str]) -> Path | None:
+    """Where the agent of `host` listens: IdentityAgent of ssh_config(5), else $SSH_AUTH_SOCK."""
+    named = host.identity_agent
+    if named == "none":
+        return None
+    if named is None or named == "SSH_AUTH_SOCK":
+        named = environ.get("SSH_AUTH_SOCK")
+    return Path(named).expanduser() if named else None
+
+
+class Agent:
+    """A connection to the agent at `path`.
+
+    Raises:
+        AgentError: from every method, and at once when nobody listens there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._sock.settimeout(PATIENCE)
+        try:
+            self._sock.connect(str(path))
+        except OSError as error:
+            self._sock.close()
+            raise AgentError(f"no ssh-agent at {path}: {error.strerror or error}") from None
+
+    def __enter__(self) -> Agent:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._sock.close()
+
+    def keys(self) -> tuple[AgentKey, ...]:
+        """The public keys, in the agent's order."""
+        reader = self._ask(bytes((_REQUEST_IDENTITIES,)), _IDENTITIES_ANSWER)
+        try:
+            return tuple(AgentKey(reader.string(), reader.text()) for _ in range(reader.u32()))
+        except ProtocolError:
+            raise AgentError(f"the ssh-agent at {self._path} lists no keys") from None
+
+    def sign(self, blob: bytes, data: bytes, algorithm: str) -> bytes:
+        """A signature of `data`, as SSH sends it, by the private part of `blob`."""
+        flags = _SIGN_FLAGS.get(algorithm, 0)
+        request = bytes((_SIGN_REQUEST,)) + string(blob) + string(data) + u32(flags)
+        try:
+            return self._ask(request, _SIGN_RESPONSE).string()
+        except ProtocolError:
+            raise AgentError(f"the ssh-agent at {self._path} sent no signature") from None
+
+    def _ask(self, request: bytes, wanted: int) -> Reader:
+        until = clock.monotonic() + PATIENCE
+        try:
+            self._sock.settimeout(PATIENCE)
+            self._sock.sendall(string(request))
+            size = int.from_bytes(self._read(4, until), "big")
+            if not 0 < size <= _MESSAGE_MAX:
+                raise AgentError(f"the ssh-agent at {self._path} sent a wrong length")
+            answer = self._read(size, until)
+        except TimeoutError:
+            raise AgentError(
+                f"the ssh-agent at {self._path} did not answer within {PATIENCE:g} s"
+            ) from None
+        except OSError as error:
+            raise AgentError(f"lost the ssh-agent at {self._path}: {error.strerror}") from None
+        if answer[0] != wanted:
+            raise AgentError(f"the ssh-agent at {self._path} refused")
+        return Reader(answer, 1)
+
+    def _read(self, count: int, until: float) -> bytes:
+        received = b""
+        while len(received) < count:
+            left = until - clock.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._sock.settimeout(left)
+            more = self._sock.recv(count - len(received))
+            if not more:
+                raise ConnectionResetError(None, "it closed the connection")
+            received += more
+        return received
+
+
+def environment() -> Mapping[str, str]:
+    """The environment of this process, for $SSH_AUTH_SOCK."""
+    return os.environ

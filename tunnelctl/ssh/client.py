@@ -1,0 +1,112 @@
+"""The client's Transport: what it notes of its server while the two get to know each other.
+
+Owns the reading of the server's version line, the record of what the server said and offered, and
+the rule that a later key exchange must show the host key that was verified first. Must never
+decide anything about that key: handshake.py does.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import paramiko
+from paramiko.ssh_exception import IncompatiblePeer
+
+from tunnelctl.ssh.transport import SshTransport
+from tunnelctl.wire.messages import Message, Reader
+
+# RFC 4253 section 4.2 lets a server send other lines first; OpenSSH stops at as many (kex.c).
+_LINES_BEFORE_VERSION = 1024
+_VERSIONS = ("2.0", "1.99")  # RFC 4253 section 5.1: 1.99 speaks 2.0 too
+_COOKIE = 16
+# The name-lists of KEXINIT in their order (RFC 4253 section 7.1), as messages call them.
+_OFFERS = ("key exchange", "host key", "cipher", "cipher", "MAC", "MAC")
+
+
+class ClientTransport(SshTransport):
+    """An `SshTransport` that can say afterwards why it did not come to a session.
+
+    `said` is the text of the server's DISCONNECT, or its first line when no version line came.
+    `disconnect_code` is that of RFC 4253 section 11.1. `host_key_blob` is the server's key,
+    bit for bit, once the first key exchange has proved that the server owns it.
+    """
+
+    # paramiko's, which its type stubs leave out.
+    _handler_table: dict[int, Callable[[paramiko.Message], None]]
+    server_extensions: dict[str, bytes]
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        host_key_algorithms: Sequence[str] = (),
+        ciphers: Sequence[str] = (),
+    ) -> None:
+        super().__init__(sock, host_key_algorithms=host_key_algorithms, ciphers=ciphers)
+        self.said = ""
+        self.disconnect_code = 0
+        self.host_key_blob = b""
+        self._kex_name = ""
+        self._offered: tuple[tuple[str, ...], ...] = ()
+        self._negotiate = self._handler_table[Message.KEXINIT]
+        self._handler_table[Message.KEXINIT] = self._note_offers
+
+    @property
+    def kex_name(self) -> str:
+        """The key exchange method of the last key exchange, which paramiko forgets at NEWKEYS."""
+        return self._kex_name
+
+    @property
+    def nothing_in_common(self) -> str:
+        """The first kind of algorithm without one that both know, and what the server offers."""
+        ours = (
+            self.preferred_kex,
+            self.preferred_keys,
+            self.preferred_ciphers,
+            self.preferred_ciphers,
+            self.preferred_macs,
+            self.preferred_macs,
+        )
+        for kind, mine, theirs in zip(_OFFERS, ours, self._offered, strict=False):
+            if not set(mine) & set(theirs):
+                return f"no common {kind} algorithm; the server offers {', '.join(theirs)}"
+        return ""
+
+    def _note_offers(self, message: paramiko.Message) -> None:
+        if not self._offered:
+            reader = Reader(message.asbytes(), _COOKIE)
+            self._offered = tuple(tuple(reader.text().split(",")) for _ in _OFFERS)
+        self._negotiate(message)
+
+    def _check_banner(self) -> None:
+        """Read lines up to the version (called by the thread before the key exchange).
+
+        paramiko would give each line a time of its own, and lose the others: sshd says there
+        why it turns us away (PerSourcePenalties, MaxStartups).
+        """
+        for _ in range(_LINES_BEFORE_VERSION):
+            line = self.packetizer.readline(0)
+            if line.startswith("SSH-"):
+                break
+            self.said = self.said or line
+        else:
+            raise paramiko.SSHException("the peer sends lines without end and no SSH version")
+        self.said = ""
+        self.remote_version = line
+        if line.split("-")[1] not in _VERSIONS:
+            raise IncompatiblePeer(f"the server speaks {line}, not SSH-2.0")
+
+    def _parse_disconnect(self, message: paramiko.Message) -> None:
+        reader = Reader(message.asbytes())
+        self.disconnect_code = reader.u32()
+        self.said = reader.text()
+
+    def _verify_key(self, host_key: bytes, signature: Any) -> None:
+        """Check the signature of a key exchange, and that a later one shows the same key."""
+        if self.host_key_blob and host_key != self.host_key_blob:
+            raise paramiko.SSHException("another host key was shown in a later key exchange")
+        super()._verify_key(host_key, signature)  # type: ignore[misc]  # not in paramiko's stubs
+        self.host_key_blob = bytes(host_key)
+        self._kex_name = super().kex_name

@@ -1,0 +1,214 @@
+"""A TCP connection to a host: every address of its name, staggered, under one deadline.
+
+Owns the socket until it is connected, and then hands it over non-blocking. Must never block the
+loop (names are looked up in a thread of their own) and never leave a socket behind, whichever
+attempt wins and whenever the caller is cancelled.
+
+The race between addresses is RFC 8305 in its small form: families take turns in the order of
+getaddrinfo(3), and each attempt gets a head start of 250 ms on the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import os
+import socket
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+from tunnelctl import clock
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.failures import dial_failure, resolve_failure, timed_out
+
+# RFC 8305 section 5, "Connection Attempt Delay", in seconds.
+HEAD_START = 0.25
+
+# An address as getaddrinfo(3) gives it: family, type, protocol, canonical name, sockaddr.
+_AddressInfo = tuple[
+    socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]
+]
+
+
+async def dial(host: Host, deadline: float) -> socket.socket:
+    """Connect to `host` before `deadline` (a moment of `clock.monotonic`).
+
+    The socket is non-blocking, with TCP_NODELAY, SO_KEEPALIVE and a TCP_USER_TIMEOUT equal to the
+    time after which a silent peer counts as gone. Cancelling leaves no socket.
+
+    Raises:
+        Failure: name-not-found, connection-refused, unreachable or timed-out.
+    """
+    doing = f"looking up {host.hostname}"
+    race: _Race | None = None
+    try:
+        async with asyncio.timeout(max(0.0, deadline - clock.monotonic())):
+            try:
+                addresses = await _resolve(host.hostname, host.port)
+            except (OSError, UnicodeError) as error:
+                raise resolve_failure(host, error) from None
+            race = _Race(_alternate(addresses))
+            sock = await race.run()
+    except TimeoutError:
+        if race is not None:
+            doing = f"connecting to {', '.join(race.tried)}"
+        raise timed_out(host, doing) from None
+    if sock is None:
+        raise dial_failure(host, race.errors)
+    _tune(sock, host)
+    return sock
+
+
+async def _resolve(hostname: str, port: int) -> Sequence[_AddressInfo]:
+    """getaddrinfo(3) off the loop.
+
+    A daemon thread for each look-up, not the loop's executor: a resolver that hangs for minutes
+    must neither starve the look-ups of other hosts nor hold up the end of the process.
+    """
+    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    with suppress(socket.gaierror):
+        return _addresses(hostname, port, numeric)
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Sequence[_AddressInfo]] = loop.create_future()
+
+    def deliver(result: Sequence[_AddressInfo] | Exception) -> None:
+        if answer.done():
+            return
+        if isinstance(result, Exception):
+            answer.set_exception(result)
+        else:
+            answer.set_result(result)
+
+    def look_up() -> None:
+        result: Sequence[_AddressInfo] | Exception
+        try:
+            result = _addresses(hostname, port, 0)
+        except (OSError, UnicodeError) as error:
+            result = error
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
+            loop.call_soon_threadsafe(deliver, result)
+
+    threading.Thread(target=look_up, name=f"resolve {hostname}", daemon=True).start()
+    return await answer
+
+
+def _addresses(hostname: str, port: int, flags: int) -> Sequence[_AddressInfo]:
+    found = socket.getaddrinfo(hostname, port, type=socket.SOCK_STREAM, flags=flags)
+    # The stubs also allow (int, bytes), which only a build without IPv6 gives.
+    return [(family, kind, proto, name, to) for family, kind, proto, name, to in found
+            if isinstance(to[0], str)]  # fmt: skip
+
+
+def _alternate(addresses: Sequence[_AddressInfo]) -> list[_AddressInfo]:
+    """IPv6 and IPv4 in turn, the system's favourite first (RFC 8305 section 4)."""
+    first = [a for a in addresses if a[0] == addresses[0][0]]
+    others = [a for a in addresses if a[0] != addresses[0][0]]
+    pairs = itertools.zip_longest(first, others)
+    return [address for pair in pairs for address in pair if address is not None]
+
+
+class _Race:
+    """Attempts to connect, each started 250 ms after the last or as soon as that one failed."""
+
+    def __init__(self, addresses: Sequence[_AddressInfo]) -> None:
+        self._waiting = list(addresses)
+        self._running: set[asyncio.Task[socket.socket]] = set()
+        self.errors: list[tuple[str, OSError]] = []  # address:port, what connect(2) said
+        self.tried: list[str] = []
+
+    async def run(self) -> socket.socket | None:
+        """The first socket that connects; None when every address failed (see `errors`)."""
+        winner: socket.socket | None = None
+        try:
+            while winner is None and (self._waiting or self._running):
+                if self._waiting:
+                    self._start(self._waiting.pop(0))
+                winner = await self._wait(HEAD_START if self._waiting else None)
+        finally:
+            losers = self._call_off()
+        if losers:
+            try:
+                await asyncio.wait(losers)
+            except asyncio.CancelledError:
+                if winner is not None:
+                    winner.close()
+                raise
+        return winner
+
+    def _start(self, address: _AddressInfo) -> None:
+        shown = _shown(address)
+        self.tried.append(shown)
+        task = asyncio.get_running_loop().create_task(_connect(address), name=shown)
+        self._running.add(task)
+
+    async def _wait(self, head_start: float | None) -> socket.socket | None:
+        """Wait until one connects, all running ones failed, or the head start is over."""
+        until = None if head_start is None else clock.monotonic() + head_start
+        while self._running:
+            left = None if until is None else max(0.0, until - clock.monotonic())
+            done, _ = await asyncio.wait(
+                self._running, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                if task.exception() is None:
+                    self._running.discard(task)
+                    return task.result()
+            for task in done:
+                self._running.discard(task)
+                error = task.exception()
+                assert isinstance(error, OSError)
+                self.errors.append((task.get_name(), error))
+            if done and self._waiting:
+                return None  # the next address need not wait for the one that failed
+            if not done:
+                return None
+        return None
+
+    def _call_off(self) -> set[asyncio.Task[socket.socket]]:
+        """Close what came second, cancel the rest; returns those that have yet to notice."""
+        losers, self._running = self._running, set()
+        for task in losers:
+            if not task.done():
+                task.cancel()
+            elif task.exception() is None:
+                task.result().close()
+        return {task for task in losers if not task.done()}
+
+
+async def _connect(address: _AddressInfo) -> socket.socket:
+    family, kind, proto, _, to = address
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, to)
+        if _met_itself(sock):
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _met_itself(sock: socket.socket) -> bool:
+    """Whether TCP's simultaneous open joined the socket to itself.
+
+    It happens on loopback when nobody listens and the port lies in the ephemeral range: a
+    reconnect loop that knocks often enough is in time given that very port as its own.
+    """
+    return bool(sock.getsockname() == sock.getpeername())
+
+
+def _tune(sock: socket.socket, host: Host) -> None:
+    """Options of an SSH connection; after connect, so that they do not shorten the attempt."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    patience = host.server_alive_interval * (host.server_alive_count_max + 1)
+    if patience > 0 and hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: tcp(7), milliseconds
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience * 1000))
+
+
+def _shown(address: _AddressInfo) -> str:
+    to = address[4]
+    return f"[{to[0]}]:{to[1]}" if ":" in to[0] else f"{to[0]}:{to[1]}"

@@ -1,0 +1,176 @@
+"""Foreign exceptions into `Failure`: the one table of this floor.
+
+Owns what a socket error, a resolver error, a paramiko exception or a broken stream means, by the
+stage in which it came, and the sentence and hint that people read. Must never quote a secret,
+and never let text of the server reach a terminal unescaped.
+
+paramiko reports a lost network during authentication as `AuthenticationException`, so a class
+name is not trusted there: whether the peer answered decides, never the class.
+"""
+
+from __future__ import annotations
+
+import errno
+import shlex
+import socket
+from collections.abc import Sequence
+from enum import StrEnum
+
+from paramiko.ssh_exception import IncompatiblePeer
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.packetizer import DeadlinePassed
+
+# The longest piece of a server's text that is quoted in one message, in characters.
+_QUOTED = 200
+# sshd's PerSourcePenalties (sshd_config(5)) add up while we knock: seconds to leave it alone.
+_PENALTY_PAUSE = 60.0
+
+
+class During(StrEnum):
+    """What was being done, in the words of a message."""
+
+    KEY_EXCHANGE = "exchanging keys"
+    AUTHENTICATION = "authenticating"
+    SESSION = "the session was open"
+
+
+_BY_ERRNO: dict[int, Code] = {
+    errno.ECONNREFUSED: Code.CONNECTION_REFUSED,
+    errno.ETIMEDOUT: Code.TIMED_OUT,
+    errno.EHOSTUNREACH: Code.UNREACHABLE,
+    errno.ENETUNREACH: Code.UNREACHABLE,
+    errno.EHOSTDOWN: Code.UNREACHABLE,
+    errno.ENETDOWN: Code.UNREACHABLE,
+    errno.EADDRNOTAVAIL: Code.UNREACHABLE,
+    errno.EAFNOSUPPORT: Code.UNREACHABLE,
+    # What a firewall on this machine says (connect(2)).
+    errno.EACCES: Code.UNREACHABLE,
+    errno.EPERM: Code.UNREACHABLE,
+}
+# Several addresses failed in several ways: the answer that came from farthest away is the one to
+# show. A refusal is an answer of the host itself; "no route" may only mean that we have no IPv6.
+_TELLING = (Code.CONNECTION_REFUSED, Code.TIMED_OUT, Code.UNREACHABLE)
+
+# What sshd says before it closes on somebody whom it does not want now (sshd.c, srclimit.c):
+# its words in lower case, what they mean, what to do, and seconds to leave it alone.
+_TURNED_AWAY = (
+    (
+        "not allowed at this time",
+        "the server refuses this machine for a while",
+        "it saw too many failed logins from here (sshd PerSourcePenalties); it passes by itself",
+        _PENALTY_PAUSE,
+    ),
+    (
+        "exceeded maxstartups",
+        "the server has too many logins under way",
+        "it passes by itself; otherwise raise MaxStartups in its sshd_config",
+        0.0,
+    ),
+)
+
+
+def label(host: Host) -> str:
+    """How messages name a host: `bastion (bastion.example.com:22)`."""
+    return host.address if host.name == host.hostname else f"{host.name} ({host.address})"
+
+
+def printable(text: str) -> str:
+    """Text of a server for one line of a message: control characters escaped, length bounded."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:_QUOTED])
+    return shown + "…" if len(text) > _QUOTED else shown
+
+
+def resolve_failure(host: Host, error: Exception) -> Failure:
+    """What getaddrinfo(3) said of the host name."""
+    check = f"getent hosts {shlex.quote(host.hostname)}"
+    if isinstance(error, UnicodeError):
+        return Failure(
+            Code.NAME_NOT_FOUND,
+            f"{label(host)}: {host.hostname!r} cannot be a host name",
+            "correct hostname in the profile",
+            retryable=False,
+        )
+    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+        return Failure(
+            Code.NAME_NOT_FOUND,
+            f"{label(host)}: the name service does not answer for {host.hostname}",
+            f"check the network and DNS of this machine: {check}",
+        )
+    return Failure(
+        Code.NAME_NOT_FOUND,
+        f"{label(host)}: the name {host.hostname} has no address",
+        f"check the spelling of hostname, and DNS: {check}",
+    )
+
+
+def timed_out(host: Host, doing: str) -> Failure:
+    """The absolute deadline of a connection attempt passed while `doing` something."""
+    return Failure(
+        Code.TIMED_OUT,
+        f"{label(host)}: no answer within {host.connect_timeout:g} s while {doing}",
+        "check the network, or give it longer with connect_timeout",
+    )
+
+
+def dial_failure(host: Host, errors: Sequence[tuple[str, OSError]]) -> Failure:
+    """Why no address of the host could be connected to.
+
+    `errors` has for each address tried, as `address:port`, what connect(2) said.
+    """
+    codes = {_BY_ERRNO.get(error.errno or 0, Code.UNREACHABLE) for _, error in errors}
+    code = next((c for c in _TELLING if c in codes), Code.UNREACHABLE)
+    telling = [pair for pair in errors if _BY_ERRNO.get(pair[1].errno or 0) is code] or errors
+    where = ", ".join(dict.fromkeys(address for address, _ in telling))
+    if code is Code.CONNECTION_REFUSED:
+        what = f"connection refused by {where}"
+        hint = f"check that an SSH server runs there and that {host.port} is its port"
+    elif code is Code.TIMED_OUT:
+        return timed_out(host, f"connecting to {where}")
+    else:
+        what = f"cannot reach {where}: {telling[0][1].strerror or telling[0][1]}"
+        hint = "check the network, the VPN and the firewall of this machine"
+    return Failure(code, f"{label(host)}: {what}", hint)
+
+
+def peer_failure(
+    host: Host, error: BaseException | None, during: During, said: str = ""
+) -> Failure:
+    """Why a connected server is no longer there, or cannot be talked to.
+
+    `error` is what ended the Transport's thread (None: it ended in good order), `said` is what
+    the server told us in words: a DISCONNECT, or the first line when no version line came.
+    """
+    if isinstance(error, DeadlinePassed | TimeoutError):
+        return timed_out(host, during)
+    if isinstance(error, IncompatiblePeer):
+        return Failure(
+            Code.INCOMPATIBLE_PEER,
+            f"{label(host)}: {printable(str(error))}",
+            "the server is too old or too strict: update it, or allow one of these algorithms in "
+            "its sshd_config",
+        )
+    for words, meaning, hint, pause in _TURNED_AWAY:
+        if words in said.lower():
+            what = f'{meaning}: it said "{printable(said)}"'
+            return Failure(Code.HANDSHAKE_FAILED, f"{label(host)}: {what}", hint, retry_after=pause)
+    quoted = f': it said "{printable(said)}"' if said else ""
+    lost = during is During.SESSION
+    return Failure(
+        Code.SESSION_LOST if lost else Code.HANDSHAKE_FAILED,
+        f"{label(host)}: {_sentence(error)} while {during}{quoted}",
+        "it is connected again by itself"
+        if lost
+        else f"check that an SSH server listens on port {host.port}, and see its log",
+    )
+
+
+def _sentence(cause: BaseException | None) -> str:
+    if cause is None or isinstance(cause, EOFError):
+        return "the server closed the connection"
+    if isinstance(cause, ConnectionResetError | BrokenPipeError):
+        return "the connection was reset"
+    if isinstance(cause, OSError):
+        return f"the connection broke ({cause.strerror or cause})"
+    return f"the server broke the protocol ({printable(str(cause) or type(cause).__name__)})"

@@ -1,0 +1,159 @@
+"""From a connected socket to a session: version, key exchange, host key, login. Blocking.
+
+Runs in a worker thread, under one absolute deadline. Owns the socket until it returns the
+Transport; when it raises instead, the socket is closed and the Transport's thread has ended. Must
+never send a byte of authentication to a server whose host key was not verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+
+from paramiko.ssh_exception import IncompatiblePeer
+
+from tunnelctl import clock
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.ssh.auth import authenticate
+from tunnelctl.ssh.client import ClientTransport
+from tunnelctl.ssh.dial import dial
+from tunnelctl.ssh.failures import During, label, peer_failure
+from tunnelctl.ssh.hostkeys import known_key_types, verify
+from tunnelctl.ssh.keys import RSA_BITS_MIN, key_type, too_short
+from tunnelctl.ssh.transport import HOST_KEY_ALGORITHMS
+
+# RFC 8332: one type of key, several algorithms to sign with it.
+_ALGORITHMS_OF = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
+# How long the Transport's thread may take to notice that its socket was shut down, in seconds.
+# It waits for nothing but the socket; this is a bound for a machine under heavy load.
+_END_OF_THREAD = 10.0
+
+
+class Stage(StrEnum):
+    """Host states of SPEC section 3 that a connection attempt passes through."""
+
+    CONNECTING = "connecting"
+    AUTHENTICATING = "authenticating"
+
+
+def handshake(
+    host: Host,
+    sock: socket.socket,
+    resolve_secret: Callable[[SecretRef], str],
+    on_stage: Callable[[Stage], None],
+    deadline: float,
+) -> ClientTransport:
+    """Log in to `host` over `sock`, before `deadline` (a moment of `clock.monotonic`).
+
+    Calls `on_stage(Stage.AUTHENTICATING)` in this thread once the host key is accepted. The
+    Transport that is returned is authenticated and still run by its own thread. To give up
+    earlier, shut the socket down from elsewhere: every wait ends at once.
+
+    Raises:
+        Failure: what went wrong; nothing is left open.
+    """
+    transport = _exchange_keys(host, sock, deadline)
+    try:
+        verify(host, key_type(transport.host_key_blob), transport.host_key_blob)
+        on_stage(Stage.AUTHENTICATING)
+        authenticate(transport, host, resolve_secret, deadline)
+    except BaseException:
+        _end(transport, sock)
+        raise
+    transport.deadline = None
+    return transport
+
+
+async def fetch_host_key(host: Host, deadline: float) -> tuple[str, bytes]:
+    """The key that `host` shows now, as type and blob; nothing is authenticated or recorded.
+
+    It is the one that a `handshake` of the same host would be shown. `deadline` is a moment of
+    `clock.monotonic`.
+
+    Raises:
+        Failure: the host cannot be reached or talked to.
+    """
+    sock = await dial(host, deadline)
+
+    def look() -> bytes:
+        transport = _exchange_keys(host, sock, deadline)
+        _end(transport, sock)
+        return transport.host_key_blob
+
+    try:
+        blob = await asyncio.to_thread(look)
+    except asyncio.CancelledError:
+        _shut_down(sock)  # `look` notices, and closes it
+        raise
+    return key_type(blob), blob
+
+
+def _exchange_keys(host: Host, sock: socket.socket, deadline: float) -> ClientTransport:
+    """Version and first key exchange. The server has proved that it owns the key it shows."""
+    done = threading.Event()
+    try:
+        transport = ClientTransport(
+            sock, host_key_algorithms=_host_key_algorithms(host), ciphers=host.ciphers
+        )
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        transport.deadline = deadline
+        transport.start_client(event=done)
+        # Set when the keys are there, and when the thread ends: at the deadline at the latest.
+        done.wait(max(0.0, deadline - clock.monotonic()) + _END_OF_THREAD)
+        if not transport.initial_kex_done:
+            raise _no_keys(host, transport)
+        if bits := too_short(transport.host_key_blob):
+            raise Failure(
+                Code.INCOMPATIBLE_PEER,
+                f"{label(host)} shows an RSA host key of {bits} bits, "
+                f"fewer than the {RSA_BITS_MIN} that are safe",
+                "give the server an ed25519 host key: ssh-keygen -A there",
+            )
+    except BaseException:
+        _end(transport, sock)
+        raise
+    return transport
+
+
+def _no_keys(host: Host, transport: ClientTransport) -> Failure:
+    error: BaseException | None = transport.saved_exception
+    if isinstance(error, IncompatiblePeer) and transport.nothing_in_common:
+        error = IncompatiblePeer(transport.nothing_in_common)
+    return peer_failure(host, error, During.KEY_EXCHANGE, transport.said)
+
+
+def _host_key_algorithms(host: Host) -> tuple[str, ...]:
+    """All that are allowed, those of keys that are known for the host first."""
+    known = [
+        algorithm
+        for kind in known_key_types(host)
+        for algorithm in _ALGORITHMS_OF.get(kind, (kind,))
+        if algorithm in HOST_KEY_ALGORITHMS
+    ]
+    return tuple(dict.fromkeys((*known, *HOST_KEY_ALGORITHMS)))
+
+
+def _end(transport: ClientTransport, sock: socket.socket) -> None:
+    """End the thread, then close the socket: never the other way round.
+
+    A descriptor that is closed while the thread waits for it may be somebody else's by the time
+    that the thread reads.
+    """
+    _shut_down(sock)
+    if transport.is_alive():
+        transport.join(_END_OF_THREAD)
+    transport.close()
+    sock.close()
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the peer was quicker
+        sock.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,284 @@
+"""Private keys in files: found, checked, opened with a passphrase, and used to sign.
+
+Owns the rules for a key file (who may own it, who may read it, how short it may be) and the three
+forms in which it comes (OpenSSH, PEM, PKCS#8). Must never keep a passphrase, and never open a
+private part before a server has said that it would accept the key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.wire.messages import ProtocolError, Reader, string
+
+# ssh_config(5) RequiredRSASize is 1024 by default; less than 2048 is not accepted here.
+RSA_BITS_MIN = 2048
+_KEY_FILE_MAX = 1 << 20
+_OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----"
+_PRIVATE = b" PRIVATE KEY-----"
+_MAGIC = b"openssh-key-v1\0"  # OpenSSH PROTOCOL.key
+_RSA_HASHES = {"rsa-sha2-256": hashes.SHA256, "rsa-sha2-512": hashes.SHA512}
+
+_PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+# Gives the passphrase of the profile, or None when it names none.
+Passphrase = Callable[[], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A key that may be offered to a server. `sign` takes the data and the algorithm's name."""
+
+    name: str  # how messages call it
+    blob: bytes  # the public key, as SSH sends it
+    sign: Callable[[bytes, str], bytes] = field(repr=False)
+
+    @property
+    def key_type(self) -> str:
+        """`ssh-ed25519`, `ssh-rsa`, …"""
+        return key_type(self.blob)
+
+
+def key_type(blob: bytes) -> str:
+    """The type that a public key says it is of.
+
+    Raises:
+        ProtocolError: the bytes are no public key.
+    """
+    return Reader(blob).text()
+
+
+def too_short(blob: bytes) -> int:
+    """The length in bits of an RSA key that is too short to be trusted; 0 for any other key."""
+    reader = Reader(blob)
+    if reader.text() != "ssh-rsa":
+        return 0
+    reader.string()  # the public exponent
+    bits = int.from_bytes(reader.string(), "big").bit_length()
+    return bits if bits < RSA_BITS_MIN else 0
+
+
+class KeyFile:
+    """One `identity_file`. `blob` is its public part, None when only a passphrase shows it.
+
+    The file may also be a public key, whose private part is then in an agent.
+
+    Raises:
+        Failure: key-unreadable, with what to do about it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._data = _read(path)
+        self.is_private = _PRIVATE in self._data
+        self.blob = self._public_part()
+        if self.blob is not None and (bits := _bits_too_few(self.blob, path)):
+            raise _short(path, bits)
+
+    def _public_part(self) -> bytes | None:
+        if not self.is_private:
+            return _public_line(self._data, self.path)
+        if self._data.lstrip().startswith(_OPENSSH):
+            return _public_of_openssh(self._data, self.path)
+        beside = self.path.with_name(self.path.name + ".pub")
+        if beside.is_file():
+            return _public_line(beside.read_bytes(), beside)
+        try:
+            return _public_blob(_open(self._data, None, self.path))
+        except _Encrypted:
+            return None
+
+    def check_private(self) -> None:
+        """The rules of ssh(1) for a private key, and that its owner is us or root."""
+        if not self.is_private:
+            raise Failure(
+                Code.KEY_UNREADABLE,
+                f"{self.path} is a public key, and no ssh-agent has its private part",
+                "name the private key, or add it to the agent with ssh-add",
+            )
+        status = self.path.stat()
+        if os.geteuid() != 0 and status.st_uid not in (0, os.geteuid()):
+            raise Failure(
+                Code.KEY_UNREADABLE,
+                f"the private key {self.path} belongs to another user (uid {status.st_uid})",
+                f"chown {os.geteuid()} {self.path}",
+            )
+        if mode := stat.S_IMODE(status.st_mode) & 0o077:
+            raise Failure(
+                Code.KEY_UNREADABLE,
+                f"others may use the private key {self.path} "
+                f"(mode {stat.S_IMODE(status.st_mode):04o}, {mode:03o} too many)",
+                f"chmod 600 {self.path}",
+            )
+
+    def identity(self, passphrase: Passphrase) -> Identity:
+        """The key as something to sign with; opens an encrypted file only when it must."""
+        self.check_private()
+        opened: list[_PrivateKey] = []
+        blob = self.blob
+        if blob is None:
+            opened.append(self._unlock(passphrase))
+            blob = _public_blob(opened[0])
+            if bits := _bits_too_few(blob, self.path):
+                raise _short(self.path, bits)
+
+        def sign(data: bytes, algorithm: str) -> bytes:
+            private = opened[0] if opened else self._unlock(passphrase)
+            return _signature(private, data, algorithm)
+
+        return Identity(str(self.path), blob, sign)
+
+    def _unlock(self, passphrase: Passphrase) -> _PrivateKey:
+        try:
+            return _open(self._data, None, self.path)
+        except _Encrypted:
+            pass
+        secret = passphrase()
+        if secret is None:
+            raise Failure(
+                Code.KEY_UNREADABLE,
+                f"the private key {self.path} is encrypted, and no passphrase is given",
+                f"run: ssh-add {self.path}; or name one with passphrase: in the profile",
+            )
+        return _open(self._data, secret.encode(), self.path)
+
+
+class _Encrypted(Exception):
+    """The private key needs a passphrase."""
+
+
+def _read(path: Path) -> bytes:
+    """The file, or its public half where only that is there (the private one in an agent)."""
+    beside = path.with_name(path.name + ".pub")
+    if not path.exists() and beside.is_file():
+        path = beside
+    try:
+        with path.open("rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _unreadable(path, "it is not a regular file")
+            data = file.read(_KEY_FILE_MAX + 1)
+    except FileNotFoundError:
+        raise Failure(
+            Code.KEY_UNREADABLE,
+            f"the private key {path} does not exist",
+            f"correct identity_file, or make one: ssh-keygen -t ed25519 -f {path}",
+        ) from None
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from None
+    if len(data) > _KEY_FILE_MAX:
+        raise _unreadable(path, "it is too long for a key")
+    return data
+
+
+def _unreadable(path: Path, why: str) -> Failure:
+    return Failure(
+        Code.KEY_UNREADABLE,
+        f"the key {path} cannot be read: {why}",
+        f"check it with: ssh-keygen -y -f {path}",
+    )
+
+
+def _short(path: Path, bits: int) -> Failure:
+    return Failure(
+        Code.KEY_UNREADABLE,
+        f"the RSA key {path} has {bits} bits, fewer than the {RSA_BITS_MIN} that are safe",
+        "make a better one: ssh-keygen -t ed25519",
+    )
+
+
+def _bits_too_few(blob: bytes, path: Path) -> int:
+    try:
+        return too_short(blob)
+    except ProtocolError:
+        raise _unreadable(path, "its public part is broken") from None
+
+
+def _public_line(data: bytes, path: Path) -> bytes:
+    """The key of `TYPE BASE64 COMMENT` (sshd(8), AUTHORIZED_KEYS without options)."""
+    fields = data.split()
+    try:
+        blob = base64.b64decode(fields[1], validate=True)
+        if string(fields[0]) == blob[: 4 + len(fields[0])]:
+            return blob
+    except (IndexError, binascii.Error):
+        pass
+    raise _unreadable(path, "it is neither a private nor a public key")
+
+
+def _public_of_openssh(data: bytes, path: Path) -> bytes:
+    """The public part, which stands in the clear also in an encrypted file (PROTOCOL.key)."""
+    lines = data.strip().splitlines()
+    try:
+        raw = base64.b64decode(b"".join(lines[1:-1]))
+        reader = Reader(raw.removeprefix(_MAGIC))
+        for _ in ("cipher", "kdf", "its options"):
+            reader.string()
+        if raw.startswith(_MAGIC) and reader.u32() == 1:
+            return reader.string()
+    except (binascii.Error, ProtocolError):
+        pass
+    raise _unreadable(path, "it is broken")
+
+
+def _open(data: bytes, passphrase: bytes | None, path: Path) -> _PrivateKey:
+    load = (
+        serialization.load_ssh_private_key
+        if data.lstrip().startswith(_OPENSSH)
+        else serialization.load_pem_private_key
+    )
+    try:
+        private = load(data, passphrase)
+    except TypeError:
+        raise _Encrypted from None
+    except UnsupportedAlgorithm:
+        raise _unreadable(
+            path, "it is of a type that works by way of ssh-agent alone (run ssh-add)"
+        ) from None
+    except ValueError as error:
+        if passphrase is None:
+            raise _unreadable(path, str(error) or "it is broken") from None
+        raise Failure(
+            Code.KEY_UNREADABLE,
+            f"the passphrase in the profile does not open the private key {path}",
+            f"check it with: ssh-keygen -y -f {path}",
+        ) from None
+    if not isinstance(private, _PrivateKey):
+        raise _unreadable(path, "its type is not supported; use ed25519, ecdsa or rsa")
+    return private
+
+
+def _public_blob(private: _PrivateKey) -> bytes:
+    line = private.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    return base64.b64decode(line.split()[1])
+
+
+def _signature(private: _PrivateKey, data: bytes, algorithm: str) -> bytes:
+    """A signature as SSH sends it: RFC 8709 (ed25519), RFC 5656 (ecdsa), RFC 8332 (rsa)."""
+    if isinstance(private, ed25519.Ed25519PrivateKey):
+        raw = private.sign(data)
+    elif isinstance(private, ec.EllipticCurvePrivateKey):
+        bits = private.curve.key_size
+        digest = (
+            hashes.SHA256() if bits <= 256 else hashes.SHA384() if bits <= 384 else hashes.SHA512()
+        )
+        pair = utils.decode_dss_signature(private.sign(data, ec.ECDSA(digest)))
+        numbers = paramiko.Message()
+        for number in pair:
+            numbers.add_mpint(number)
+        raw = numbers.asbytes()
+    else:
+        raw = private.sign(data, padding.PKCS1v15(), _RSA_HASHES[algorithm]())
+    return string(algorithm) + string(raw)

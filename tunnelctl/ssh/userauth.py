@@ -1,0 +1,188 @@
+"""The client's side of RFC 4252: one question to the server at a time, and its answer.
+
+paramiko's Transport calls us with the messages; its own `AuthHandler` is not used, because it
+keeps the password, signs in the Transport's thread (where a hung agent would hang the
+connection), never asks whether a key would be accepted before it is unlocked, and does not say
+which methods the server would still take.
+
+Must never keep a secret after it was sent, and never wait beyond the deadline.
+"""
+
+from __future__ import annotations
+
+import functools
+import queue
+from collections.abc import Callable
+from enum import Enum, auto
+
+import paramiko
+from paramiko.auth_handler import AuthHandler
+
+from tunnelctl import clock
+from tunnelctl.ssh.client import ClientTransport
+from tunnelctl.ssh.keys import Identity
+from tunnelctl.wire.messages import Message, Reader, string
+
+_SERVICE_ACCEPT = 6
+_REQUEST = 50
+_FAILURE = 51
+_BANNER = 53
+_METHOD_SPECIFIC = 60  # PK_OK or PASSWD_CHANGEREQ, by the question that was asked
+_SERVICE = "ssh-userauth"
+_FOR = "ssh-connection"
+# One question is open at a time: a server with more answers than this is not sane.
+_ANSWERS_MAX = 4
+# How often to look whether the Transport's thread still lives, in seconds. It tells us itself
+# when the connection ends; this is for one that was closed by somebody else.
+_GLANCE = 0.5
+_RSA = ("rsa-sha2-512", "rsa-sha2-256")  # RFC 8332; never SHA-1
+
+
+class Answer(Enum):
+    """What became of one request."""
+
+    ACCEPTED = auto()  # logged in
+    FURTHER = auto()  # right, but the server wants another method too
+    REFUSED = auto()
+
+
+class Disconnected(Exception):
+    """The connection ended while the server owed an answer."""
+
+
+class UserAuth(AuthHandler):
+    """Logs `user` in over `transport`. Blocking; every wait ends at `deadline`.
+
+    Raises:
+        Disconnected: from every question.
+        TimeoutError: from every question.
+        paramiko.SSHException: from every question, when the server answers something else.
+    """
+
+    def __init__(self, transport: ClientTransport, user: str, deadline: float) -> None:
+        super().__init__(transport)
+        self.username = user
+        self.methods: tuple[str, ...] = ()  # that may continue, after a refusal
+        self.password_expired = False
+        self._client = transport
+        self._user = user
+        self._deadline = deadline
+        self._answers: queue.Queue[tuple[int, Reader] | None] = queue.Queue(_ANSWERS_MAX)
+
+    # Questions, from the caller's thread.
+
+    def begin(self) -> Answer:
+        """Ask for the service, and which methods there are (RFC 4252 section 5.2).
+
+        `ACCEPTED` is the answer of a server that lets anybody in.
+        """
+        self._client.auth_handler = self
+        self._send(bytes((Message.SERVICE_REQUEST,)) + string(_SERVICE))
+        self._wait(_SERVICE_ACCEPT)
+        return self._request("none")
+
+    def would_accept(self, identity: Identity, algorithm: str) -> bool:
+        """Ask for a key without signing (section 7): an agent or a person is not troubled."""
+        fields = b"\0" + string(algorithm) + string(identity.blob)
+        self._send(self._message("publickey", fields))
+        number, reader = self._wait(_FAILURE, _METHOD_SPECIFIC)
+        if number == _FAILURE:
+            self._refused(reader)
+        return number == _METHOD_SPECIFIC
+
+    def send_key(self, identity: Identity, algorithm: str) -> Answer:
+        """Log in with a key that the server would accept."""
+        fields = b"\1" + string(algorithm) + string(identity.blob)
+        assert self._client.session_id is not None  # since the first key exchange
+        signed = string(self._client.session_id) + self._message("publickey", fields)
+        return self._request("publickey", fields + string(identity.sign(signed, algorithm)))
+
+    def send_password(self, password: str) -> Answer:
+        """Log in with a password (section 8); an expired one is not changed."""
+        return self._request("password", b"\0" + string(password))
+
+    def algorithm_for(self, identity: Identity) -> str | None:
+        """The signature algorithm for a key: by RFC 8308 where an RSA key has several.
+
+        None: the server takes no signature that this key may make.
+        """
+        kind = identity.key_type
+        if kind != "ssh-rsa":
+            return kind
+        listed = self._client.server_extensions.get("server-sig-algs", b"")
+        theirs = listed.decode("utf-8", "replace").split(",") if listed else _RSA
+        return next((name for name in _RSA if name in theirs), None)
+
+    # What the Transport's thread calls.
+
+    @property
+    def _client_handler_table(self) -> dict[int, Callable[[paramiko.Message], None]]:
+        numbers = (_SERVICE_ACCEPT, _FAILURE, _METHOD_SPECIFIC, Message.USERAUTH_SUCCESS)
+        table: dict[int, Callable[[paramiko.Message], None]] = {
+            number: functools.partial(self._answered, number) for number in numbers
+        }
+        table[_BANNER] = self._ignore
+        return table
+
+    def abort(self) -> None:
+        """The Transport's thread ends."""
+        if not self._answers.full():  # else the caller has answers to read before it looks
+            self._answers.put_nowait(None)
+
+    def _answered(self, number: int, message: paramiko.Message) -> None:
+        if number == Message.USERAUTH_SUCCESS:
+            self.authenticated = self._client.authenticated = True
+        try:
+            self._answers.put_nowait((number, Reader(message.asbytes())))
+        except queue.Full:
+            raise paramiko.SSHException("the server answers what nobody asked") from None
+
+    def _ignore(self, message: paramiko.Message) -> None:
+        """A banner for a person at a terminal (section 5.4)."""
+
+    # How a question is put.
+
+    def _message(self, method: str, fields: bytes = b"") -> bytes:
+        head = bytes((_REQUEST,)) + string(self._user) + string(_FOR) + string(method)
+        return head + fields
+
+    def _request(self, method: str, fields: bytes = b"") -> Answer:
+        self._send(self._message(method, fields))
+        number, reader = self._wait(_FAILURE, _METHOD_SPECIFIC, Message.USERAUTH_SUCCESS)
+        if number == Message.USERAUTH_SUCCESS:
+            return Answer.ACCEPTED
+        if number == _METHOD_SPECIFIC:
+            self.password_expired = method == "password"
+            return Answer.REFUSED
+        return self._refused(reader)
+
+    def _refused(self, reader: Reader) -> Answer:
+        """SSH_MSG_USERAUTH_FAILURE (section 5.1)."""
+        self.methods = tuple(name for name in reader.text().split(",") if name)
+        return Answer.FURTHER if reader.boolean() else Answer.REFUSED
+
+    def _send(self, payload: bytes) -> None:
+        try:
+            self._client.packetizer.send_message(paramiko.Message(payload))
+        except (OSError, EOFError, paramiko.SSHException):
+            # The reading side knows why; let it say so.
+            if clock.monotonic() >= self._deadline:
+                raise TimeoutError from None
+            raise Disconnected from None
+
+    def _wait(self, *expected: int) -> tuple[int, Reader]:
+        while True:
+            left = self._deadline - clock.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            try:
+                answer = self._answers.get(timeout=min(left, _GLANCE))
+            except queue.Empty:
+                if not self._client.is_alive():
+                    raise Disconnected from None
+                continue
+            if answer is None:
+                raise Disconnected
+            if answer[0] not in expected:
+                raise paramiko.SSHException(f"message {answer[0]} out of turn")
+            return answer
