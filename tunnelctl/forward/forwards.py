@@ -17,7 +17,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.connections import Connections, Counters
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.relay import reset
-from tunnelctl.forward.target import connect_target, reject_unreachable
+from tunnelctl.forward.target import TargetSide
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward
@@ -148,7 +148,7 @@ class RemoteForward:
         self._on_failure = on_failure
         self._connections = Connections(reactor, listening_here=False)
         self._link: Link | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._target_side = TargetSide(reactor, self._connections)
 
     @property
     def counters(self) -> Counters:
@@ -191,9 +191,7 @@ class RemoteForward:
             _routes(link).remove(address, listening.port)
             data = messages.tcpip_forward(address, listening.port)
             link.connection.request("cancel-tcpip-forward", data, lambda _reply: None)
-        for task in tuple(self._tasks):
-            task.cancel()
-        await self._connections.close(drain)
+        await self._target_side.close(drain)
 
     def detach(self) -> None:
         """The link is gone, and the listener with it."""
@@ -211,32 +209,13 @@ class RemoteForward:
             incoming.reject(OpenFailure.RESOURCE_SHORTAGE, "too many connections")
             self._connections.failed()
             return
-        task = self._reactor.loop.create_task(
-            self._serve(incoming), name=f"forward {self.forward.name}: dial target"
-        )
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, incoming: IncomingOpen) -> None:
-        """Dial first, confirm after: the far client sees a refusal as one."""
         target, link = self.forward.target, self._link
         assert target is not None
-        try:
-            sock = await connect_target(self._reactor.loop, target)
-        except OSError as error:
-            reject_unreachable(incoming, error)
-            self._connections.failed()
-            self._on_failure(target_failure(self.forward, error))
-            return
-        except asyncio.CancelledError:
-            incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, "the forward was closed")
-            self._connections.failed()
-            raise
-        if link is None or incoming.answered:
-            reset(sock)
-            self._connections.failed()
-            return
-        self._connections.relay(link, sock).accept(incoming)
+        assert link is not None
+        self._target_side.serve(link, incoming, target, self._unreachable)
+
+    def _unreachable(self, error: OSError) -> None:
+        self._on_failure(target_failure(self.forward, error))
 
     def _denied(self) -> Failure:
         listen = self.forward.listen

@@ -1,6 +1,6 @@
 """Connections to a target on this side: of a remote forward, or of the embedded server.
 
-Owns nothing once the socket is handed over. Must never block on a name, and never leave a
+Owns the dialling; the relay owns the socket after it. Must never block on a name, and never leave a
 socket behind when it fails.
 """
 
@@ -9,8 +9,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections.abc import Callable
 
+from tunnelctl.forward.connections import Connections
+from tunnelctl.forward.relay import reset
+from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.ssh.link import Link
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure
 
@@ -43,6 +48,60 @@ async def connect_target(loop: asyncio.AbstractEventLoop, target: Endpoint) -> s
     raise last
 
 
-def reject_unreachable(incoming: IncomingOpen, error: OSError) -> None:
-    """Tell the peer why its connection cannot be made, in the words of OpenSSH's server."""
-    incoming.reject(OpenFailure.CONNECT_FAILED, error.strerror or str(error) or "timed out")
+class TargetSide:
+    """Channels that the peer opens, each connected to a target on this side.
+
+    The target is dialled first and the channel confirmed after, so that the far client sees a
+    refusal as one (OpenSSH does the same, channels.c).
+    """
+
+    def __init__(self, reactor: Reactor, connections: Connections) -> None:
+        self._reactor = reactor
+        self._connections = connections
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def serve(
+        self,
+        link: Link,
+        incoming: IncomingOpen,
+        target: Endpoint,
+        on_unreachable: Callable[[OSError], None],
+    ) -> None:
+        """Dial `target` for a client that `connections` has counted, and relay."""
+        task = self._reactor.loop.create_task(
+            self._serve(link, incoming, target, on_unreachable), name=f"dial target {target}"
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self, drain: float) -> None:
+        """Dial no more, let connections end for `drain` seconds, then reset them."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._connections.close(drain)
+
+    async def _serve(
+        self,
+        link: Link,
+        incoming: IncomingOpen,
+        target: Endpoint,
+        on_unreachable: Callable[[OSError], None],
+    ) -> None:
+        try:
+            sock = await connect_target(self._reactor.loop, target)
+        except OSError as error:
+            text = error.strerror or str(error) or "timed out"
+            incoming.reject(OpenFailure.CONNECT_FAILED, text)
+            self._connections.failed()
+            on_unreachable(error)
+        except asyncio.CancelledError:
+            incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, "the forward was closed")
+            self._connections.failed()
+            raise
+        else:
+            if incoming.answered:  # its link was lost meanwhile
+                reset(sock)
+                self._connections.failed()
+            else:
+                self._connections.relay(link, sock).accept(incoming)
