@@ -31,6 +31,14 @@ def no_leaks() -> Iterator[None]:
         pytest.fail(f"the test leaves behind:\n  {left}", pytrace=False)
 
 
+@pytest.fixture(autouse=True)
+def no_swallowed_errors(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fails a test in which a callback of the event loop raised: asyncio only logs that."""
+    yield
+    said = [r.getMessage() for r in caplog.get_records("call") if r.name == "asyncio"]
+    assert not said, "\n".join(said)
+
+
 @pytest.fixture
 def sshd(no_leaks: None, tmp_path: Path) -> Iterator[OpenSSHServer]:
     """A running OpenSSH server of the test's own."""

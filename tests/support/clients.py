@@ -53,3 +53,14 @@ def exchange(connection: socket.socket, message: bytes) -> bytes:
     """Send a message (one that fits the sockets' buffers) and read as many bytes back."""
     connection.sendall(message)
     return receive_exactly(connection, len(message))
+
+
+def pour(connection: socket.socket) -> str:
+    """Send without end, until the connection is cut: `reset`, or `broken` when it was before."""
+    try:
+        Stream(1 << 40).send(connection)
+    except ConnectionResetError:
+        return "reset"
+    except BrokenPipeError:
+        return "broken"
+    raise AssertionError("a stream without end has ended")

@@ -43,7 +43,7 @@ class Reactor:
         self._handlers: dict[int, Handler] = {}
         self._again: list[Callable[[], None]] = []
         self._flushes: list[Callable[[], None]] = []
-        self._scheduled = False
+        self._scheduled: asyncio.Handle | None = None
         self._in_turn = False
         self._poll: _Epoll | _LoopPoll
         if use_epoll if use_epoll is not None else hasattr(select, "epoll"):
@@ -81,13 +81,18 @@ class Reactor:
 
     def close(self) -> None:
         """Let go of the epoll. Registered sockets stay their owners' to close."""
+        self._unschedule()
         self._handlers.clear()
         self._poll.close()
 
     def _schedule(self) -> None:
-        if not self._in_turn and not self._scheduled:
-            self._scheduled = True
-            self.loop.call_soon(self._turn)
+        if not self._in_turn and self._scheduled is None:
+            self._scheduled = self.loop.call_soon(self._turn)
+
+    def _unschedule(self) -> None:
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
 
     def _one(self, fd: int, events: int) -> None:
         """What _LoopPoll reports: a turn with one event."""
@@ -96,7 +101,7 @@ class Reactor:
         self._finish()
 
     def _turn(self) -> None:
-        self._scheduled = False
+        self._unschedule()
         self._in_turn = True
         for fd, events in self._poll.ready():
             self._dispatch(fd, events)

@@ -179,8 +179,12 @@ class Link:
             self._end(f"{self.settings.title} disconnected: {_printable(reader.text())}")
         elif kind == Message.DEBUG:
             reader = Reader(payload, 1)
-            reader.boolean()
-            _log.warning("%s says: %s", self.settings.title, _printable(reader.text()))
+            always_display, text = reader.boolean(), _printable(reader.text())
+            # OpenSSH tells nothing but this of a listener that GatewayPorts put elsewhere; the
+            # rest of what it says here, at every login, is for debugging.
+            urgent = always_display or text.startswith("Forwarding listen address")
+            level = logging.WARNING if urgent else logging.DEBUG
+            _log.log(level, "%s says: %s", self.settings.title, text)
         elif kind == Message.EXT_INFO or Message.KEXINIT <= kind <= TRANSPORT_LAST:
             if kind == Message.KEXINIT:
                 self._start_kex_timer()
@@ -193,7 +197,7 @@ class Link:
     def _stream_lost(self, error: OSError | ProtocolError | None) -> None:
         title = self.settings.title
         if isinstance(error, ProtocolError):
-            self.close(Failure(Code.HANDSHAKE_FAILED, f"the link to {title} broke: {error}"))
+            self.close(Failure(Code.SESSION_LOST, f"the link to {title} broke: {error}"))
         elif error is None:
             self._end(f"{title} closed the connection")
         else:
