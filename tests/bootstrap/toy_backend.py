@@ -1,0 +1,83 @@
+"""A build backend (PEP 517, PEP 660) of one file, so that real pip installs without a network.
+
+Copied beside the bootstrap.py under test as the backend of a toy `tunnelctl`, and used by the
+tests to build the toy's tools. Standard library only, and nothing of this project.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+TOY = '''
+import json, os, signal, sys
+
+def tunnelctl():
+    """Says how it was called; `exit N`, `die` and `wait` end it in their own ways."""
+    words = sys.argv[1:]
+    if words[:1] == ["exit"]:
+        sys.exit(int(words[1]))
+    if words[:1] == ["die"]:
+        os.kill(os.getpid(), signal.SIGTERM)
+    if words[:1] == ["wait"]:
+        try:
+            print("ready", flush=True)
+            signal.pause()
+        except KeyboardInterrupt:
+            sys.exit(42)
+    print(json.dumps({"words": words, "cwd": os.getcwd()}))
+
+def tool():
+    """Says its name, folder and arguments; its exit code is in the environment."""
+    name = os.path.basename(sys.argv[0])
+    print(name, os.getcwd(), *sys.argv[1:], sep="|", flush=True)
+    sys.exit(int(os.environ.get("EXIT_OF_" + name, "0")))
+'''
+
+
+def write_wheel(
+    directory: Path, name: str, commands: Mapping[str, str], requires: Iterable[str] = ()
+) -> str:
+    """Write `NAME-1-py3-none-any.whl`, which holds TOY as a module of that name; its file name.
+
+    `commands` maps each command to its function in TOY.
+    """
+    info = f"{name}-1.dist-info"
+    metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\nProvides-Extra: test"]
+    metadata += [f"Requires-Dist: {requirement}" for requirement in requires]
+    scripts = [f"{command} = toy_{name}:{function}" for command, function in commands.items()]
+    files = {
+        f"toy_{name}.py": TOY,
+        f"{info}/METADATA": "\n".join(metadata) + "\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": "\n".join(["[console_scripts]", *scripts]) + "\n",
+    }
+    record = f"{info}/RECORD"
+    lines = [f"{path},sha256={_digest(text)},{len(text)}\n" for path, text in files.items()]
+    files[record] = "".join([*lines, f"{record},,\n"])
+    wheel = f"{name}-1-py3-none-any.whl"
+    with zipfile.ZipFile(directory / wheel, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+    return wheel
+
+
+def _digest(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
+def build_editable(
+    wheel_directory: str, config_settings: object = None, metadata_directory: object = None
+) -> str:
+    """PEP 660: what `pip install -e .` calls."""
+    requires = ["tools; extra == 'test'"]
+    if Path("needs").exists():
+        requires.append(Path("needs").read_text().strip())
+    return write_wheel(Path(wheel_directory), "tunnelctl", {"tunnelctl": "tunnelctl"}, requires)
+
+
+# PEP 517 asks every backend for this one; an editable installation never calls it.
+build_wheel = build_editable

@@ -1,0 +1,110 @@
+"""What docker-compose.yml, the Dockerfile and the files in docker/ claim, read without docker."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+# Each stage of the Dockerfile: the image it begins from, and its instructions.
+STAGES: dict[str, tuple[str, str]] = {
+    stage: (base, instructions)
+    for base, stage, instructions in re.findall(
+        r"^FROM (\S+) AS (\w+)\n(.*?)(?=^FROM|\Z)", (ROOT / "Dockerfile").read_text(), re.M | re.S
+    )
+}
+# build, depends_on and the rest mean the same in docker-compose 1.29 and docker compose 2.
+COMMON_KEYS = {
+    "build", "image", "command", "environment", "networks", "ports", "volumes", "tmpfs", "profiles",
+    "read_only", "cap_drop", "security_opt", "stop_signal", "depends_on", "healthcheck",
+}
+each_service = pytest.mark.parametrize("name", SERVICES)
+
+
+def test_the_file_keeps_to_what_both_versions_of_compose_read() -> None:
+    assert set(COMPOSE) == {"services", "networks", "volumes"}
+    for service in SERVICES.values():
+        assert set(service) <= COMMON_KEYS
+        assert set(service["build"]) == {"context", "target"}
+
+
+@each_service
+def test_each_service_runs_without_rights(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert last_user(service["build"]["target"]) == "tunnel"
+
+
+@each_service
+def test_each_service_that_stays_has_a_health_check(name: str) -> None:
+    assert ("healthcheck" in SERVICES[name]) is (name != "test")
+
+
+def test_the_web_service_shares_a_network_with_the_ssh_server_alone() -> None:
+    assert sharing_with("web") == {"sshd"}
+    assert COMPOSE["networks"]["inside"] == {"internal": True}
+    assert "ports" not in SERVICES["web"]
+
+
+def test_the_proof_reaches_the_daemon_alone() -> None:
+    assert sharing_with("test") == {"daemon"}
+    assert SERVICES["test"]["profiles"] == ["test"], "`up` would start it"
+
+
+def test_what_is_published_is_published_on_loopback() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert ports
+    assert all(str(port).startswith("127.0.0.1:") for port in ports)
+
+
+def test_services_start_in_the_order_of_the_path_once_the_one_before_is_healthy() -> None:
+    waits = {name: service.get("depends_on", {}) for name, service in SERVICES.items()}
+    healthy = {"condition": "service_healthy"}
+    assert waits == {
+        "web": {},
+        "sshd": {"web": healthy},
+        "daemon": {"sshd": healthy},
+        "test": {"daemon": healthy},
+    }
+
+
+def test_one_dockerfile_on_the_slim_image_makes_every_service() -> None:
+    assert {service["build"]["target"] for service in SERVICES.values()} <= set(STAGES)
+    bases = {base for base, _ in STAGES.values()}
+    assert bases - set(STAGES) == {"python:3.13-slim"}
+
+
+def test_keys_are_made_at_the_start_and_the_servers_own_stay_with_it() -> None:
+    assert not [
+        path for path in (ROOT / "docker").rglob("*")
+        if path.is_file() and b"PRIVATE KEY" in path.read_bytes()
+    ]
+    mounts = {name: set(map(str, service.get("volumes", []))) for name, service in SERVICES.items()}
+    assert "client-keys:/keys:ro" in mounts["daemon"]
+    assert [name for name, made in mounts.items() if any("server-keys" in m for m in made)] == [
+        "sshd"
+    ]
+
+
+def last_user(target: str) -> str:
+    """The user that a stage ends with."""
+    users: list[str] = re.findall(r"^USER (\S+)$", STAGES[target][1], re.M)
+    return users[-1] if users else "root"
+
+
+def sharing_with(name: str) -> set[str]:
+    """The other services on a network of `name`."""
+    networks = set(SERVICES[name]["networks"])
+    return {
+        other
+        for other, service in SERVICES.items()
+        if other != name and networks & set(service["networks"])
+    }
