@@ -16,6 +16,10 @@ from tunnelctl.config.paths import config_dirs
 from tunnelctl.errors import Code, Failure
 
 SUFFIXES = (".yaml", ".yml")
+NAME_RULE = (
+    "a name has at most 64 characters of a-z, 0-9, '.', '_' and '-', "
+    "and starts with a letter or digit"
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -49,8 +53,7 @@ def find_profile(
     if not is_profile_name(name):
         raise Failure(
             Code.PROFILE_NOT_FOUND,
-            f"{name!r} cannot be the name of a profile: a name has at most 64 characters of "
-            "a-z, 0-9, '.', '_' and '-', and starts with a letter or digit",
+            f"{name!r} cannot be the name of a profile: {NAME_RULE}",
             "name a file with -f FILE",
         )
     places = config_dirs(environ, cwd)

@@ -5,13 +5,13 @@ Owns the written form of endpoints (SPEC section 1). Must never resolve a name o
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 
 LOOPBACK = "127.0.0.1"
 # Turns a service name into a port, as getservbyname(3); raises OSError for an unknown one.
 ServicePort = Callable[[str], int]
-_LOOPBACK_NAMES = frozenset({"localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,12 @@ class Endpoint:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it: a unix socket, 127.0.0.0/8, ::1, localhost."""
-        return self.is_unix or self.host in _LOOPBACK_NAMES or self.host.startswith("127.")
+        if self.is_unix or self.host.lower() == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:  # a name, which may be anywhere: 127.example.com as well
+            return False
 
     def with_port(self, port: int) -> Endpoint:
         """The same host with the port that was really given."""

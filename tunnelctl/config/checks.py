@@ -1,0 +1,179 @@
+"""What no single value of a profile can tell: what must be there, and what contradicts what.
+
+Works on plain values that may be wrong in themselves, so that these mistakes come in the same list
+as all the others; a value that was refused already is not spoken of again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tunnelctl.config import words
+from tunnelctl.config.document import Document
+from tunnelctl.config.mistakes import Mistakes, shown
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.host import Reconnect
+
+_LISTENING = ("local", "remote", "dynamic", "remote_dynamic")
+_FIXED_TARGET = ("local", "remote")
+# What says how to reach a real server, and so means nothing to the embedded one.
+_NOT_EMBEDDED = (
+    "hostname",
+    "port",
+    "user",
+    "identity_file",
+    "identities_only",
+    "identity_agent",
+    "password",
+    "passphrase",
+    "host_key",
+    "user_known_hosts_file",
+    "host_key_alias",
+    "strict_host_key_checking",
+)
+_LISTENER: dict[str, Callable[[object], Endpoint]] = {
+    "local": words.local_listener,
+    "remote": words.remote_listener,
+}
+
+
+def check_profile(document: Document, mistakes: Mistakes) -> None:
+    """Every such mistake of the whole profile."""
+    hosts = _maps(document, "hosts")
+    if not hosts and not _present(document, "hosts"):
+        document.say((), "a profile needs at least one host, under `hosts`")
+    for name, host in hosts.items():
+        if _is_true(host.get("embedded")):
+            for key in _NOT_EMBEDDED:
+                if key in host:
+                    message = "does not go with embedded: true, which reaches no real server"
+                    document.say(("hosts", name, key), message, at_key=True)
+    forwards = _maps(document, "forwards")
+    for name, forward in forwards.items():
+        _check_forward(document, name, forward)
+        _check_via(document, name, forward, mistakes)
+    _check_listeners(document, forwards)
+
+
+def check_reconnect(document: Document) -> None:
+    """That the waits of one host, with its `defaults`, go from shorter to longer."""
+    data = document.data
+    reconnect = data.get("reconnect") if isinstance(data, dict) else None
+    if not isinstance(reconnect, dict):
+        return
+    try:
+        low = words.duration(reconnect["min"]) if "min" in reconnect else Reconnect().min
+        high = words.duration(reconnect["max"]) if "max" in reconnect else Reconnect().max
+    except ValueError:
+        return
+    if low > high:
+        path = (*document.path, "reconnect", "min" if "min" in reconnect else "max")
+        document.say(path, f"min ({low:g} s) is longer than max ({high:g} s)")
+
+
+def _check_forward(document: Document, name: str, forward: dict[str, Any]) -> None:
+    path = ("forwards", name)
+    kinds = [key for key in _LISTENING if key in forward]
+    if not kinds:
+        message = "needs the side that listens: local: PORT or remote: PORT"
+        document.say(path, message, at_key=True)
+    for kind in kinds[1:]:
+        message = f"a forward listens on one side, and this one has {kinds[0]}; make it two"
+        document.say((*path, kind), message, at_key=True)
+    if "to" not in forward and (not kinds or kinds[0] in _FIXED_TARGET):
+        document.say(path, "needs `to`, the HOST:PORT that it leads to", at_key=True)
+    for kind, endpoint in _listeners(forward):
+        if not endpoint.is_loopback and not _is_true(forward.get("expose")):
+            message = (
+                f"{endpoint} can be reached from other machines; add expose: true if it shall be"
+            )
+            document.say((*path, kind), message)
+
+
+def _check_via(document: Document, name: str, forward: dict[str, Any], mistakes: Mistakes) -> None:
+    if "via" not in forward:
+        document.say(("forwards", name), "needs `via`, the host that carries it", at_key=True)
+        return
+    via = forward["via"]
+    data = document.data
+    hosts = data.get("hosts", {}) if isinstance(data, dict) else {}
+    if not isinstance(via, str) or not via or not isinstance(hosts, dict) or via in hosts:
+        return
+    near = mistakes.suggestion(via, hosts)
+    document.say(
+        ("forwards", name, "via"),
+        f"no host named {shown(str(via))} in this file{near}; "
+        f"aliases of ssh_config are not supported yet",
+    )
+
+
+def _check_listeners(document: Document, forwards: dict[str, dict[str, Any]]) -> None:
+    """That no two forwards ask for the same address on the same machine."""
+    taken: dict[tuple[object, int], list[tuple[str, Endpoint]]] = {}
+    for name, forward in forwards.items():
+        for kind, endpoint in _listeners(forward):
+            if endpoint.port == 0:
+                continue
+            machine = None if kind == "local" else str(forward.get("via"))
+            others = taken.setdefault((machine, endpoint.port), [])
+            for other, address in others:
+                if _overlap(endpoint.host, address.host):
+                    message = f"the forward {other} listens on {address} already"
+                    document.say(("forwards", name, kind), message)
+                    break
+            others.append((name, endpoint))
+
+
+def _listeners(forward: dict[str, Any]) -> Iterator[tuple[str, Endpoint]]:
+    for kind, read in _LISTENER.items():
+        if kind in forward:
+            try:
+                yield kind, read(forward[kind])
+            except ValueError:
+                continue  # the schema says why
+
+
+def _overlap(one: str, other: str) -> bool:
+    ours, theirs = _addresses(one), _addresses(other)
+    return any(a in theirs or _wild(a) in theirs for a in ours) or any(
+        _wild(b) in ours for b in theirs
+    )
+
+
+def _addresses(host: str) -> frozenset[str]:
+    """The addresses that listening on `host` takes; `4*` and `6*` are all of a family."""
+    if host == words.ANY_ADDRESS:
+        return frozenset({"4*", "6*"})
+    if host.lower() == "localhost":
+        return frozenset({"127.0.0.1", "::1"})
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return frozenset({host.lower()})
+    return frozenset({f"{address.version}*" if address.is_unspecified else str(address)})
+
+
+def _wild(address: str) -> str:
+    return "6*" if ":" in address else "4*"
+
+
+def _maps(document: Document, key: str) -> dict[str, dict[str, Any]]:
+    data = document.data
+    found = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(found, dict):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, dict)}
+
+
+def _present(document: Document, key: str) -> bool:
+    data = document.data
+    return isinstance(data, dict) and data.get(key, {}) != {}
+
+
+def _is_true(value: object) -> bool:
+    try:
+        return words.boolean(value)
+    except ValueError:
+        return False

@@ -1,0 +1,111 @@
+"""From checked maps to the frozen values of the spec: paths made absolute, defaults filled in.
+
+Owns what a relative path is relative to: the file that it was written in.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tunnelctl.config.document import Document
+from tunnelctl.config.interpolate import Interpolator
+from tunnelctl.config.mistakes import Path
+from tunnelctl.config.models import ForwardMap, HostMap, Secret
+from tunnelctl.spec.forward import Forward, Side, WhileDown
+from tunnelctl.spec.host import Host, Reconnect, SecretRef, SecretSource
+
+# Keys that a host of the spec has under the same name and with the same meaning.
+_SAME = (
+    "port",
+    "user",
+    "host_key",
+    "host_key_alias",
+    "strict_host_key_checking",
+    "connect_timeout",
+    "server_alive_interval",
+    "server_alive_count_max",
+    "ciphers",
+    "rekey_limit",
+    "embedded",
+)
+_SAME_IN_FORWARD = ("max_connections", "expose", "required")
+
+
+class Converter:
+    """Makes hosts and forwards; `secret_variables` has the names that `{env: NAME}` refers to."""
+
+    def __init__(self, interpolator: Interpolator) -> None:
+        self.secret_variables: set[str] = set()
+        self._interpolator = interpolator
+
+    def host(self, name: str, model: HostMap, document: Document) -> Host:
+        """One host; `document` tells where its paths were written."""
+        fields = _given(model, _SAME)
+        if model.reconnect is not None:
+            names = tuple(type(model.reconnect).model_fields)
+            fields["reconnect"] = Reconnect(**_given(model.reconnect, names))
+        for key in ("identity_file", "user_known_hosts_file"):
+            files = getattr(model, key) or ()
+            fields[key] = tuple(
+                self._path((*document.path, key, index), file, document)
+                for index, file in enumerate(files)
+            )
+        agent = model.identity_agent
+        if agent is not None and agent != "none":
+            agent = self._path((*document.path, "identity_agent"), agent, document)
+        named = model.identities_only
+        return Host(
+            name=name,
+            hostname=model.hostname or name,
+            identities_only=bool(fields["identity_file"]) if named is None else named,
+            identity_agent=agent,
+            password=self._secret("password", model.password, document),
+            passphrase=self._secret("passphrase", model.passphrase, document),
+            **fields,
+        )
+
+    def forward(self, name: str, model: ForwardMap) -> Forward:
+        """One forward, of a map that passed every check."""
+        listen = model.local or model.remote
+        assert listen is not None
+        assert model.via is not None
+        fields = _given(model, _SAME_IN_FORWARD)
+        if model.while_down is not None and model.while_down.hold is not None:
+            fields["while_down"] = WhileDown(model.while_down.hold)
+        return Forward(
+            name=name,
+            side=Side.HERE if model.local else Side.THERE,
+            listen=listen,
+            target=model.to,
+            via=model.via,
+            labels=tuple((model.labels or {}).items()),
+            **fields,
+        )
+
+    def _secret(self, key: str, secret: Secret | None, document: Document) -> SecretRef | None:
+        if secret is None:
+            return None
+        reference = secret.as_ref()
+        if reference.source is SecretSource.ENV:
+            self.secret_variables.update(reference.value)
+        elif reference.source is SecretSource.FILE:
+            path = (*document.path, key, "file")
+            absolute = self._path(path, reference.value[0], document)
+            return SecretRef(SecretSource.FILE, (absolute,))
+        return reference
+
+    def _path(self, path: Path, text: str, document: Document) -> str:
+        try:
+            expanded = self._interpolator.expand_user(text)
+        except ValueError as error:
+            document.say(path, str(error))
+            return text
+        folder = os.path.dirname(os.path.abspath(document.file_of(path)))
+        return os.path.normpath(os.path.join(folder, expanded))
+
+
+def _given(model: object, names: tuple[str, ...]) -> dict[str, Any]:
+    """The values that the profile gave, by name."""
+    values = {name: getattr(model, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}

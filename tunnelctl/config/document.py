@@ -1,0 +1,76 @@
+"""A tree together with its plain values and the place of each, and the schema held against it.
+
+Owns the translation of pydantic's findings into sentences of ours. Never raises for a mistake.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from tunnelctl.config.mistakes import Mistakes, Path, shown
+from tunnelctl.config.models import known_keys
+from tunnelctl.config.tree import Node, plain, positions
+from tunnelctl.config.words import NOT_YET
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Document:
+    """The part of a profile at `path`, ready to be checked."""
+
+    def __init__(self, tree: Node, mistakes: Mistakes, path: Path = ()) -> None:
+        self.tree = tree
+        self.data = plain(tree)
+        self.path = path
+        self._places = positions(tree, path)
+        self._mistakes = mistakes
+
+    def file_of(self, path: Path) -> str:
+        """The file that the value at `path` was written in."""
+        return self._places[self._known(path)].value.file
+
+    def say(self, path: Path, message: str, *, at_key: bool = False) -> None:
+        """Note a mistake at the value (or its key) that is nearest to `path`."""
+        known = self._known(path)
+        place = self._places[known]
+        if not place.broken:
+            self._mistakes.add(place.key if at_key else place.value, known, message)
+
+    def validate(self, model: type[Model]) -> Model | None:
+        """The values as `model` has them, or None after noting every mistake."""
+        try:
+            return model.model_validate(self.data)
+        except ValidationError as error:
+            for details in error.errors(include_url=False, include_input=True):
+                self._translate(details)
+            return None
+
+    def _translate(self, details: ErrorDetails) -> None:
+        path = (*self.path, *details["loc"])
+        kind = details["type"]
+        if kind == "extra_forbidden":
+            self._unknown_key(path)
+        elif kind == "value_error":
+            at_key = bool(path) and path[-1] == "[key]"
+            self.say(path, str(details["ctx"]["error"]), at_key=at_key)
+        elif kind in ("model_type", "dict_type"):
+            self.say(path, f"must be a map of keys, not {shown(details['input'])}")
+        else:
+            self.say(path, f"is not valid: {details['msg']}")
+
+    def _unknown_key(self, path: Path) -> None:
+        known, not_yet = known_keys(path[:-1])
+        if path[-1] in not_yet:
+            self.say(path, NOT_YET, at_key=True)
+            return
+        near = self._mistakes.suggestion(str(path[-1]), sorted(known | not_yet))
+        self.say(path, f"unknown key{near}", at_key=True)
+
+    def _known(self, path: Path) -> Path:
+        """The longest beginning of `path` that was written somewhere."""
+        while path not in self._places and len(path) > len(self.path):
+            path = path[:-1]
+        return path

@@ -1,0 +1,79 @@
+"""Reading the file of a profile: only one that nobody else could have written.
+
+Owns the checks of FILE itself (owner, rights, kind, size); knows nothing of what is in it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from pathlib import Path
+
+MAX_BYTES = 1024 * 1024
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class Unreadable(Exception):
+    """The file cannot be used; `reasons` says why, each as a sentence without a full stop."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__(*reasons)
+        self.reasons = reasons
+
+
+def read_profile_file(path: Path) -> bytes:
+    """The bytes of a regular file of at most 1 MiB that only root or this user can change.
+
+    Raises:
+        Unreadable: with every reason why it is not that.
+    """
+    try:
+        # Not blocking, so that a pipe by that name cannot hold us.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError:
+        raise Unreadable("the path contains a NUL byte") from None
+    except OSError as error:
+        raise Unreadable(f"the file cannot be read: {error.strerror}") from None
+    try:
+        _check(os.fstat(descriptor), path)
+        return _read(descriptor)
+    except OSError as error:
+        raise Unreadable(f"the file cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _check(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Unreadable("this is not a regular file")
+    reasons = []
+    if status.st_uid not in (os.geteuid(), 0):
+        reasons.append(
+            f"the file belongs to user id {status.st_uid}; it must belong to you or to root"
+        )
+    if status.st_mode & _OTHERS_MAY_WRITE:
+        reasons.append(f"other users may change the file; run: chmod go-w {shlex.quote(str(path))}")
+    folder = path.resolve().parent
+    folder_mode = folder.stat().st_mode
+    if folder_mode & _OTHERS_MAY_WRITE and not folder_mode & stat.S_ISVTX:
+        reasons.append(
+            f"other users may replace the file; run: chmod go-w {shlex.quote(str(folder))}"
+        )
+    if status.st_size > MAX_BYTES:
+        reasons.append(_too_large())
+    if reasons:
+        raise Unreadable(*reasons)
+
+
+def _read(descriptor: int) -> bytes:
+    raw = bytearray()
+    while len(raw) <= MAX_BYTES and (block := os.read(descriptor, 65536)):
+        raw += block
+    if len(raw) > MAX_BYTES:
+        raise Unreadable(_too_large())
+    return bytes(raw)
+
+
+def _too_large() -> str:
+    return f"the file is larger than {MAX_BYTES // 1024**2} MiB"

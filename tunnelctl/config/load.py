@@ -1,0 +1,124 @@
+"""From a file to a Profile, or to every mistake in it at once.
+
+Owns the order of the steps: read and lay over, schema, checks, defaults, spec. Changes nothing on
+this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunnelctl.config.checks import check_profile, check_reconnect
+from tunnelctl.config.convert import Converter
+from tunnelctl.config.document import Document
+from tunnelctl.config.find import NAME_RULE, is_profile_name
+from tunnelctl.config.interpolate import Interpolator
+from tunnelctl.config.mistakes import Mark, Mistake, Mistakes, ProfileInvalid, shown
+from tunnelctl.config.models import HostMap, ProfileMap
+from tunnelctl.config.sources import Sources
+from tunnelctl.config.tree import Entry, Node, absences, overlay
+from tunnelctl.config.tree import Mapping as Tree
+from tunnelctl.spec.profile import Profile
+
+__all__ = ["Loaded", "Mistake", "ProfileInvalid", "load_profile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A profile, and the names of the environment variables that it refers to.
+
+    Loading the same files with only these variables gives an equal profile.
+    """
+
+    profile: Profile
+    variables: frozenset[str]
+
+
+def load_profile(path: Path, environ: Mapping[str, str], *, name: str | None = None) -> Loaded:
+    """Read the profile in `path`; it is called `name`, or after the file.
+
+    Raises:
+        ProfileInvalid: with every mistake in the file and in those that it extends.
+    """
+    return _Loader(path, environ, path.stem if name is None else name).load()
+
+
+class _Loader:
+    def __init__(self, path: Path, environ: Mapping[str, str], name: str) -> None:
+        self._file = str(path)
+        self._name = name
+        self._mistakes = Mistakes()
+        self._interpolator = Interpolator(environ)
+        self._sources = Sources(self._interpolator, self._mistakes)
+
+    def load(self) -> Loaded:
+        if not is_profile_name(self._name):
+            message = f"{shown(self._name)} cannot be the name of a profile: {NAME_RULE}"
+            self._mistakes.add(Mark(self._file), (), message)
+        tree = self._sources.read(self._file)
+        if tree is None:
+            raise self._invalid()
+        self._check_absences(tree)
+        document = Document(tree, self._mistakes)
+        model = document.validate(ProfileMap)
+        if self._sources.complete:
+            check_profile(document, self._mistakes)
+        hosts = dict(_hosts_with_defaults(tree, self._mistakes))
+        for host in hosts.values():
+            check_reconnect(host)
+        if self._mistakes or model is None:
+            raise self._invalid()
+        return self._convert(model, hosts)
+
+    def _convert(self, model: ProfileMap, documents: dict[str, Document]) -> Loaded:
+        converter = Converter(self._interpolator)
+        hosts = []
+        for name, document in documents.items():
+            host = document.validate(HostMap)
+            if host is not None:
+                hosts.append(converter.host(name, host, document))
+        if self._mistakes:
+            raise self._invalid()
+        forwards = (model.forwards or {}).items()
+        profile = Profile(
+            name=self._name,
+            source=self._file,
+            hosts=tuple(hosts),
+            forwards=tuple(converter.forward(name, forward) for name, forward in forwards),
+            description=model.description or "",
+        )
+        asked = self._interpolator.asked | converter.secret_variables
+        return Loaded(profile, frozenset(asked))
+
+    def _check_absences(self, tree: Tree) -> None:
+        """A null takes a key away; where there is nothing to take away, a value was forgotten."""
+        defaults = tree.child("defaults")
+        for path, mark in absences(tree):
+            layered = mark.file in self._sources.layered
+            if not layered and not (path[0] == "hosts" and _has(defaults, path[2:])):
+                self._mistakes.add(mark, path, "has no value; give one, or leave the key out")
+
+    def _invalid(self) -> ProfileInvalid:
+        return ProfileInvalid(self._name, self._mistakes.ordered(self._file))
+
+
+def _hosts_with_defaults(tree: Tree, mistakes: Mistakes) -> Iterator[tuple[str, Document]]:
+    """Each host laid over `defaults`."""
+    defaults, hosts = tree.child("defaults"), tree.child("hosts")
+    below = defaults if isinstance(defaults, Tree) else Tree(tree.mark)
+    if not isinstance(hosts, Tree):
+        return
+    for name, entry in hosts.entries.items():
+        if isinstance(entry.node, Tree):
+            yield name, Document(overlay(below, entry.node), mistakes, ("hosts", name))
+
+
+def _has(node: Node | None, path: tuple[str | int, ...]) -> bool:
+    for part in path:
+        entry = node.entries.get(str(part)) if isinstance(node, Tree) else None
+        if not isinstance(entry, Entry):
+            return False
+        node = entry.node
+    return bool(path) and node is not None

@@ -1,0 +1,224 @@
+"""The schema of a profile: which keys there are and what each may hold.
+
+One pydantic model a map. Every key is optional here, because `defaults` and `extends` fill in what
+a host leaves out; what must be there, and what contradicts what, is said in checks.py. A key that
+the profile format names but this version cannot do yet is in `not_yet`, so that it is refused in
+those words instead of being unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+
+from tunnelctl.config import words
+from tunnelctl.config.mistakes import Path, shown
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.forward import ProbeType
+from tunnelctl.spec.host import SecretRef, SecretSource, StrictHostKeyChecking
+
+Text = Annotated[str, BeforeValidator(words.text)]
+Prose = Annotated[str, BeforeValidator(words.prose)]
+Boolean = Annotated[bool, BeforeValidator(words.boolean)]
+Duration = Annotated[float, BeforeValidator(words.duration)]
+DurationOrNever = Annotated[float | None, BeforeValidator(words.duration_or_never)]
+HostName = Annotated[str, BeforeValidator(words.host_name)]
+ForwardName = Annotated[str, BeforeValidator(words.forward_name)]
+FilePath = Annotated[str, BeforeValidator(words.file_path)]
+Files = Annotated[tuple[FilePath, ...], BeforeValidator(words.one_or_list)]
+Pins = Annotated[
+    tuple[Annotated[str, BeforeValidator(words.pin)], ...], BeforeValidator(words.one_or_list)
+]
+Ciphers = Annotated[
+    tuple[Annotated[str, BeforeValidator(words.cipher)], ...], BeforeValidator(words.comma_list)
+]
+
+
+def _count(low: int, high: int) -> BeforeValidator:
+    return BeforeValidator(lambda value: words.whole_number(value, low, high))
+
+
+def _no_ssh_config(value: object) -> bool:
+    if value is not False:
+        raise ValueError(f"{shown(value)} is {words.NOT_YET}: no ssh_config file is read")
+    return False
+
+
+def _only_version_one(value: object) -> int:
+    if isinstance(value, bool) or value != 1 or not isinstance(value, int):
+        raise ValueError(f"must be 1, not {shown(value)}")
+    return 1
+
+
+class _Map(BaseModel):
+    """A map of known keys. Nothing is converted but by the functions in words.py."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    not_yet: ClassVar[frozenset[str]] = frozenset()
+
+
+class Secret(_Map):
+    """A reference to a secret; exactly one key."""
+
+    not_yet = frozenset({"keyring"})
+
+    env: Annotated[str, BeforeValidator(words.variable)] | None = None
+    file: FilePath | None = None
+    command: Annotated[tuple[str, ...], BeforeValidator(words.argv)] | None = None
+    credential: Annotated[str, BeforeValidator(words.credential)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reference(cls, value: object) -> object:
+        """Refuses a secret that stands in the file itself, without repeating it."""
+        if not isinstance(value, dict):
+            raise ValueError(
+                "a secret does not stand in a profile; write where it is kept: {env: NAME}, "
+                "{file: PATH}, {command: [program, argument]} or {credential: NAME}"
+            )
+        if len(value) != 1:
+            raise ValueError("must have one of the keys env, file, command, credential")
+        return value
+
+    def as_ref(self) -> SecretRef:
+        """The reference as the spec has it."""
+        if self.command is not None:
+            return SecretRef(SecretSource.COMMAND, self.command)
+        if self.file is not None:
+            return SecretRef(SecretSource.FILE, (self.file,))
+        if self.credential is not None:
+            return SecretRef(SecretSource.CREDENTIAL, (self.credential,))
+        return SecretRef(SecretSource.ENV, (self.env or "",))
+
+
+class ReconnectMap(_Map):
+    """When a host is tried again."""
+
+    min: Duration | None = None
+    max: Duration | None = None
+    stable_after: Duration | None = None
+    give_up_after: DurationOrNever = None
+
+
+class HostMap(_Map):
+    """One host, or `defaults`: the words of ssh_config(5)."""
+
+    not_yet = frozenset(
+        {
+            "certificate_file",
+            "proxy_jump",
+            "proxy_command",
+            "proxy",
+            "kex_algorithms",
+            "macs",
+            "host_key_algorithms",
+            "compression",
+            "lazy",
+            "idle_timeout",
+            "fallback",
+        }
+    )
+
+    hostname: HostName | None = None
+    port: Annotated[int, BeforeValidator(words.port)] | None = None
+    user: Annotated[str, BeforeValidator(words.user_name)] | None = None
+    identity_file: Files | None = None
+    identities_only: Boolean | None = None
+    identity_agent: Annotated[str | None, BeforeValidator(words.identity_agent)] = None
+    password: Secret | None = None
+    passphrase: Secret | None = None
+    host_key: Pins | None = None
+    user_known_hosts_file: Files | None = None
+    host_key_alias: HostName | None = None
+    strict_host_key_checking: (
+        Annotated[StrictHostKeyChecking, BeforeValidator(words.strict_host_key_checking)] | None
+    ) = None
+    connect_timeout: Duration | None = None
+    server_alive_interval: Duration | None = None
+    server_alive_count_max: Annotated[int, _count(1, 1000)] | None = None
+    ciphers: Ciphers | None = None
+    rekey_limit: Annotated[int | None, BeforeValidator(words.rekey_limit)] = None
+    ssh_config: Annotated[bool, BeforeValidator(_no_ssh_config)] | None = None
+    reconnect: ReconnectMap | None = None
+    embedded: Boolean | None = None
+
+
+class HoldMap(_Map):
+    """How long a client waits for a link that is down."""
+
+    hold: Annotated[float, BeforeValidator(words.hold)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, value: object) -> object:
+        """`refuse` is a hold of no time at all."""
+        if value == "refuse":
+            return {"hold": 0}
+        if not isinstance(value, dict):
+            raise ValueError(f"must be refuse or {{hold: 10s}}, not {shown(value)}")
+        return value
+
+
+def _no_probe(value: object) -> ProbeType:
+    if value not in list(ProbeType):
+        raise ValueError(f"must be none, not {shown(value)}")
+    if value != ProbeType.NONE:
+        raise ValueError(f"a probe of type {value} is {words.NOT_YET}")
+    return ProbeType.NONE
+
+
+class ProbeMap(_Map):
+    """How the target of a forward is asked whether it lives."""
+
+    not_yet = frozenset({"interval", "timeout", "rise", "fall", "path", "status", "command"})
+
+    type: Annotated[ProbeType, BeforeValidator(_no_probe)] | None = None
+
+
+class ForwardMap(_Map):
+    """One forward: which side listens, and where it leads."""
+
+    not_yet = frozenset({"dynamic", "remote_dynamic", "on_unhealthy", "allow", "permit"})
+
+    local: Annotated[Endpoint, BeforeValidator(words.local_listener)] | None = None
+    remote: Annotated[Endpoint, BeforeValidator(words.remote_listener)] | None = None
+    to: Annotated[Endpoint, BeforeValidator(words.target)] | None = None
+    via: Text | None = None
+    while_down: HoldMap | None = None
+    probe: ProbeMap | None = None
+    max_connections: Annotated[int, _count(1, 65535)] | None = None
+    expose: Boolean | None = None
+    required: Boolean | None = None
+    labels: dict[Text, Text] | None = None
+
+
+class ProfileMap(_Map):
+    """The whole file. `extends` was followed before."""
+
+    version: Annotated[int, BeforeValidator(_only_version_one)] | None = None
+    description: Prose | None = None
+    defaults: HostMap | None = None
+    hosts: dict[HostName, HostMap] | None = None
+    forwards: dict[ForwardName, ForwardMap] | None = None
+
+
+_BY_KEY: dict[str, type[_Map]] = {
+    "defaults": HostMap,
+    "reconnect": ReconnectMap,
+    "password": Secret,
+    "passphrase": Secret,
+    "while_down": HoldMap,
+    "probe": ProbeMap,
+}
+
+
+def known_keys(path: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """The keys that the map at `path` takes, and those it will take in a later version."""
+    model: type[_Map] = ProfileMap
+    if len(path) == 2 and path[0] in ("hosts", "forwards"):  # the key is a name of the user's
+        model = HostMap if path[0] == "hosts" else ForwardMap
+    elif path:
+        model = _BY_KEY[str(path[-1])]
+    return frozenset(model.model_fields), model.not_yet

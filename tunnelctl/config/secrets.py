@@ -1,0 +1,171 @@
+"""Where a secret is kept, asked at the moment it is needed.
+
+Owns the rules of each source. Never stores, logs or repeats a secret, not even in an error.
+Blocking: to be called from a worker thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import stat
+import subprocess
+from collections.abc import Mapping
+from typing import IO
+
+from tunnelctl import clock
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import SecretRef, SecretSource
+
+_MAX_BYTES = 4096
+_COMMAND_SECONDS = 10.0
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
+# What a password manager needs to find its store and its agent, and nothing else of ours.
+_COMMAND_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_COMMAND_VARIABLES = (
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "GNUPGHOME",
+)
+
+
+def resolve_secret(ref: SecretRef, environ: Mapping[str, str]) -> str:
+    """The secret itself, without the line break at its end.
+
+    `environ` is the environment of whoever asked for the profile. A command is given at most 10 s
+    and 4 KiB, a fixed PATH, and no terminal; its own messages are dropped.
+
+    Raises:
+        Failure: SECRET_UNAVAILABLE, naming the reference.
+    """
+    if ref.source is SecretSource.ENV:
+        secret = _from_environ(ref, environ)
+    elif ref.source is SecretSource.FILE:
+        secret = _decode(ref, _from_file(ref, ref.value[0], private=True))
+    elif ref.source is SecretSource.CREDENTIAL:
+        secret = _decode(ref, _from_credential(ref, environ))
+    elif ref.source is SecretSource.COMMAND:
+        secret = _decode(ref, _from_command(ref, environ))
+    else:
+        raise _unavailable(ref, "a keyring is not supported yet")
+    if not secret:
+        raise _unavailable(ref, "it is empty")
+    return secret
+
+
+def _from_environ(ref: SecretRef, environ: Mapping[str, str]) -> str:
+    name = ref.value[0]
+    if name not in environ:
+        raise _unavailable(ref, "the variable is not set", f"export {name}, then up again")
+    return environ[name]
+
+
+def _from_credential(ref: SecretRef, environ: Mapping[str, str]) -> bytes:
+    # systemd gives the folder to the daemon itself (systemd.exec(5) LoadCredential=).
+    folder = environ.get(CREDENTIALS_VARIABLE) or os.environ.get(CREDENTIALS_VARIABLE)
+    if not folder:
+        hint = "start the daemon from a unit with LoadCredential="
+        raise _unavailable(ref, f"${CREDENTIALS_VARIABLE} is not set", hint)
+    return _from_file(ref, os.path.join(folder, ref.value[0]), private=False)
+
+
+def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
+    """The content of a small regular file; `private`: one that only this user can read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise _unavailable(ref, f"{path} cannot be opened: {reason}") from None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _unavailable(ref, f"{path} is not a regular file")
+        if private and status.st_uid != os.geteuid():
+            raise _unavailable(ref, f"{path} belongs to another user", f"chown $USER {path}")
+        if private and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise _unavailable(ref, f"other users can read {path}", f"chmod 600 {path}")
+        try:
+            return file.read(_MAX_BYTES + 1)
+        except OSError as error:
+            raise _unavailable(ref, f"{path} cannot be read: {error.strerror}") from None
+
+
+def _from_command(ref: SecretRef, environ: Mapping[str, str]) -> bytes:
+    known = {**os.environ, **environ}
+    minimal = {name: known[name] for name in _COMMAND_VARIABLES if name in known}
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the words of the profile's owner, no shell
+            ref.value,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**minimal, "PATH": _COMMAND_PATH},
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a command"
+        raise _unavailable(ref, f"the command cannot be started: {reason}") from None
+    deadline = clock.monotonic() + _COMMAND_SECONDS
+    assert process.stdout is not None
+    with process.stdout as stdout:
+        try:
+            output = _read_until(ref, stdout, deadline)
+            status = process.wait(max(0.0, deadline - clock.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise _too_slow(ref) from None
+        finally:
+            _end(process)
+    if status != 0:
+        raise _unavailable(ref, f"the command ended with {status}", "run it by hand to see why")
+    return output
+
+
+def _read_until(ref: SecretRef, stdout: IO[bytes], deadline: float) -> bytes:
+    """All that the command prints, or as much as shows that it is too much."""
+    output = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(stdout, selectors.EVENT_READ)
+        while len(output) <= _MAX_BYTES:
+            if not selector.select(max(0.0, deadline - clock.monotonic())):
+                raise _too_slow(ref)
+            block = os.read(stdout.fileno(), _MAX_BYTES + 1)
+            if not block:
+                return bytes(output)
+            output += block
+    raise _too_large(ref)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a command that did not end by itself, and whatever it started in its session."""
+    if process.returncode is None:  # not reaped yet, so the id is still its own
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _decode(ref: SecretRef, raw: bytes) -> str:
+    if len(raw) > _MAX_BYTES:
+        raise _too_large(ref)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        raise _unavailable(ref, "it is not UTF-8 text") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _too_large(ref: SecretRef) -> Failure:
+    return _unavailable(ref, f"it is longer than {_MAX_BYTES} bytes")
+
+
+def _too_slow(ref: SecretRef) -> Failure:
+    return _unavailable(ref, f"the command did not end within {_COMMAND_SECONDS:g} s")
+
+
+def _unavailable(ref: SecretRef, why: str, hint: str = "") -> Failure:
+    return Failure(Code.SECRET_UNAVAILABLE, f"the secret {ref} is not to be had: {why}", hint)

@@ -1,0 +1,262 @@
+"""One value of a profile at a time: from what YAML gives to what the spec wants.
+
+Every function here takes a plain value and returns the checked one, or raises ValueError with a
+sentence in the words of a user. Owns what a host, a user, a port or an endpoint may look like.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Sequence
+
+from tunnelctl.config.mistakes import shown
+from tunnelctl.config.quantities import parse_duration, parse_size
+from tunnelctl.config.tree import Substituted
+from tunnelctl.config.yaml12 import resolve
+from tunnelctl.spec.algorithms import CIPHERS
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
+from tunnelctl.spec.host import StrictHostKeyChecking
+
+# Letters that mean nothing to a shell, so that a name stays a name wherever it is put.
+_HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
+_USER = re.compile(r"[A-Za-z0-9._@+-]{1,255}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PIN = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+ANY_ADDRESS = "*"  # ssh_config(5): all addresses of the machine
+NOT_YET = "not supported yet"
+
+
+def text(value: object) -> str:
+    """A string that is not empty, on one line."""
+    if not isinstance(value, str):
+        if isinstance(value, (bool, int, float)):
+            raise ValueError(f"must be text; write it in quotes, {shown(value)} is not a string")
+        raise ValueError(f"must be text, not {shown(value)}")
+    if not value:
+        raise ValueError("is empty")
+    if not value.isprintable():
+        raise ValueError("contains a line break or a control character")
+    return str(value)
+
+
+def prose(value: object) -> str:
+    """A string that people read; it may have several lines."""
+    if isinstance(value, str):
+        return " ".join(text(line) for line in value.splitlines() if line)
+    return text(value)
+
+
+def _typed(value: object) -> object:
+    """A text made of variables takes the type that is wanted, as in docker compose."""
+    return resolve(value) if isinstance(value, Substituted) else value
+
+
+def whole_number(value: object, low: int, high: int) -> int:
+    """An integer from `low` to `high`."""
+    value = _typed(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        quotes = ""
+        if isinstance(value, str) and isinstance(resolve(value), int):
+            quotes = " in quotes; write it without"
+        raise ValueError(f"must be a whole number from {low} to {high}, not {shown(value)}{quotes}")
+    return value
+
+
+def port(value: object) -> int:
+    """The TCP port of a host."""
+    return whole_number(value, 1, 65535)
+
+
+def boolean(value: object) -> bool:
+    """`true` or `false`; YAML 1.2 has no other words for it."""
+    value = _typed(value)
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {shown(value)}")
+    return value
+
+
+def duration(value: object) -> float:
+    """Seconds, at least a millisecond; a bare number is seconds, as in ssh_config(5)."""
+    seconds = hold(value)
+    if seconds < 0.001:
+        raise ValueError("must be longer than nothing")
+    return seconds
+
+
+def hold(value: object) -> float:
+    """Seconds, or 0 for no time at all."""
+    value = _typed(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = f"{value}s"
+    if not isinstance(value, str):
+        raise ValueError(f"must be a duration such as 15s, not {shown(value)}")
+    return parse_duration(value)
+
+
+def duration_or_never(value: object) -> float | None:
+    """Seconds, or None for `never`."""
+    return None if value == "never" else duration(value)
+
+
+def rekey_limit(value: object) -> int | None:
+    """Bytes until new keys, at least 16 as in OpenSSH; None for `default`, the cipher's own."""
+    value = _typed(value)
+    if value == "default":
+        return None
+    if isinstance(value, str) and " " in value.strip():
+        raise ValueError(f"a second value, the time, is {NOT_YET}; write the size alone")
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"must be a number of bytes such as 1G, not {shown(value)}")
+    size = parse_size(value)
+    if size < 16:
+        raise ValueError("is too small; OpenSSH takes 16 bytes and more")
+    return size
+
+
+def host_name(value: object) -> str:
+    """A name or address that can be connected to."""
+    name = text(value)
+    if _HOST.fullmatch(name) is None or name.startswith("-"):
+        raise ValueError(f"{shown(name)} is not a host name or address")
+    return name
+
+
+def user_name(value: object) -> str:
+    """A login name."""
+    name = text(value)
+    if _USER.fullmatch(name) is None or name.startswith("-"):
+        raise ValueError(f"{shown(name)} is not a user name")
+    return name
+
+
+def forward_name(value: object) -> str:
+    """The key of a forward."""
+    name = text(value)
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(
+            "is not a name: a name has at most 64 letters, digits, '.', '_' and '-', "
+            "and starts with a letter or digit"
+        )
+    return name
+
+
+def file_path(value: object) -> str:
+    """A path; ssh_config(5)'s `none` is refused rather than taken for a file of that name."""
+    path = text(value)
+    if path.lower() == "none":
+        raise ValueError(f"none is {NOT_YET}; a file of that name is written ./none")
+    return path
+
+
+def identity_agent(value: object) -> str | None:
+    """The socket of an agent, or `none`; None for ssh_config(5)'s `SSH_AUTH_SOCK`."""
+    path = text(value)
+    return None if path == "SSH_AUTH_SOCK" else path
+
+
+def pin(value: object) -> str:
+    """The fingerprint of a host key as `ssh-keygen -l` prints it."""
+    fingerprint = text(value).rstrip("=")
+    if _PIN.fullmatch(fingerprint) is None:
+        raise ValueError('must be a fingerprint, "SHA256:" and 43 characters of base64')
+    return fingerprint
+
+
+def strict_host_key_checking(value: object) -> StrictHostKeyChecking:
+    """`yes` or `accept-new`."""
+    for choice in StrictHostKeyChecking:
+        if value == str(choice):
+            return choice
+    raise ValueError(
+        f"must be yes or accept-new, not {shown(value)}: "
+        "whoever accepts any host key can be listened to by anybody"
+    )
+
+
+def cipher(value: object) -> str:
+    """One cipher of the allow-list."""
+    name = text(value)
+    if name not in CIPHERS:
+        raise ValueError(f"{shown(name)} is not one of {', '.join(CIPHERS)}")
+    return name
+
+
+def one_or_list(value: object) -> Sequence[object]:
+    """A list, or one value that stands for a list of one."""
+    if isinstance(value, list):
+        if not value:
+            raise ValueError("is an empty list")
+        return value
+    return [value]
+
+
+def comma_list(value: object) -> Sequence[object]:
+    """A list, or ssh_config(5)'s text with commas."""
+    if isinstance(value, str):
+        return [word.strip() for word in value.split(",")]
+    return one_or_list(value)
+
+
+def variable(value: object) -> str:
+    """The name of an environment variable."""
+    name = text(value)
+    if _VARIABLE.fullmatch(name) is None:
+        raise ValueError(f"{shown(name)} is not the name of an environment variable")
+    return name
+
+
+def credential(value: object) -> str:
+    """The name of a file in systemd's credentials directory."""
+    name = text(value)
+    if "/" in name or name.startswith("."):
+        raise ValueError(f"{shown(name)} is not the name of a credential")
+    return name
+
+
+def argv(value: object) -> tuple[str, ...]:
+    """The words of a command; no shell reads them."""
+    if not isinstance(value, list) or not value:
+        raise ValueError('must be a list of words, [program, "argument"]; no shell reads it')
+    return tuple(text(word) for word in value)
+
+
+def local_listener(value: object) -> Endpoint:
+    """Where this machine listens; a bare port is on 127.0.0.1."""
+    return _endpoint(value, LOOPBACK)
+
+
+def remote_listener(value: object) -> Endpoint:
+    """Where the server listens; a bare port is on `localhost`, its loopback (RFC 4254, 7.1)."""
+    return _endpoint(value, "localhost")
+
+
+def target(value: object) -> Endpoint:
+    """Where a forward leads; a bare port is on the loopback of the far end."""
+    endpoint = _endpoint(value, LOOPBACK)
+    if endpoint.host == ANY_ADDRESS:
+        raise ValueError("* is not an address to connect to")
+    if endpoint.port == 0:
+        raise ValueError("port 0 cannot be connected to")
+    return endpoint
+
+
+def _endpoint(value: object, default_host: str) -> Endpoint:
+    value = _typed(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError(f"must be PORT, HOST:PORT or [IPv6]:PORT, not {shown(value)}")
+    endpoint = parse_endpoint(value, default_host, _service_port)
+    if endpoint.is_unix:
+        raise ValueError(f"the path of a unix socket is {NOT_YET}; write HOST:PORT")
+    if endpoint.host.isdigit():
+        raise ValueError(f"{shown(value)} has two ports; write HOST:PORT")
+    if endpoint.host != ANY_ADDRESS:
+        host_name(endpoint.host)
+    return endpoint
+
+
+def _service_port(name: str) -> int:
+    return socket.getservbyname(name, "tcp")
