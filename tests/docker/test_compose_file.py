@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tunnelctl.config.load import load_profile
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.host import StrictHostKeyChecking
+
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -92,6 +96,17 @@ def test_keys_are_made_at_the_start_and_the_servers_own_stay_with_it() -> None:
     assert [name for name, made in mounts.items() if any("server-keys" in m for m in made)] == [
         "sshd"
     ]
+
+
+def test_the_daemons_profile_trusts_the_key_in_the_volume_and_leads_to_web() -> None:
+    profile = load_profile(ROOT / "docker/profiles/compose.yaml", {}).profile
+    (host,) = profile.hosts
+    assert (host.hostname, host.strict_host_key_checking) == ("sshd", StrictHostKeyChecking.YES)
+    assert host.user_known_hosts_file == ("/keys/known_hosts",)
+    (forward,) = profile.forwards
+    assert forward.target == Endpoint("web", 8000)
+    assert SERVICES["daemon"]["ports"] == [f"127.0.0.1::{forward.listen.port}"]
+    assert SERVICES["daemon"]["command"] == ["daemon", profile.name]
 
 
 def last_user(target: str) -> str:
