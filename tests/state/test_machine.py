@@ -164,9 +164,9 @@ def test_the_user_can_have_a_failed_host_tried_again(failed: Machine, event: Eve
     assert actions == (OpenListeners(), Connect(2))
 
 
-def test_a_second_start_does_not_disturb() -> None:
+def test_a_second_start_disturbs_nothing_and_tries_failed_listeners() -> None:
     for state in (CONNECTING, AUTHENTICATING, UP, BACKOFF):
-        assert next_state(state, Start(), 9) == (state, ())
+        assert next_state(state, Start(), 9) == (state, (OpenListeners(),))
 
 
 @pytest.mark.parametrize(

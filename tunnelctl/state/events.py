@@ -74,7 +74,7 @@ Event = Start | Restart | Stop | Closed | Retune | Authenticating | Connected | 
 
 @dataclass(frozen=True, slots=True)
 class OpenListeners:
-    """Bind the local listeners that are not bound."""
+    """Open the listeners that could be open now and are not."""
 
 
 @dataclass(frozen=True, slots=True)

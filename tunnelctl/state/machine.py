@@ -109,6 +109,11 @@ def _begin(machine: Machine, event: Start | Restart, now: float) -> Step:
     return after, (*_leave(machine), OpenListeners(), Connect(epoch))
 
 
+def _reopen(machine: Machine, event: Start, now: float) -> Step:
+    """It is started already; listeners that failed need not wait for their next try."""
+    return machine, (OpenListeners(),)
+
+
 def _retry(machine: Machine, event: RetryDue, now: float) -> Step:
     epoch = machine.epoch + 1
     return _enter(machine, HostState.CONNECTING, now, epoch=epoch), (Connect(epoch),)
@@ -208,17 +213,17 @@ _ROWS: dict[HostState, tuple[_Handler, ...]] = {
         _begin, _begin, _stop, _ignore, _retune, _ignore, _refuse, _ignore, _ignore,
     ),
     HostState.CONNECTING: (
-        _ignore, _begin, _stop, _ignore, _retune, _authenticate, _up, _lost, _ignore,
+        _reopen, _begin, _stop, _ignore, _retune, _authenticate, _up, _lost, _ignore,
     ),
     HostState.AUTHENTICATING: (
-        _ignore, _begin, _stop, _ignore, _retune, _ignore, _up, _lost, _ignore,
+        _reopen, _begin, _stop, _ignore, _retune, _ignore, _up, _lost, _ignore,
     ),
     HostState.UP: (
         # A second Connected of this epoch speaks of the link in use: it must not be closed.
-        _ignore, _begin, _stop, _ignore, _retune, _ignore, _ignore, _lost, _ignore,
+        _reopen, _begin, _stop, _ignore, _retune, _ignore, _ignore, _lost, _ignore,
     ),
     HostState.BACKOFF: (
-        _ignore, _begin, _stop, _ignore, _retune_wait, _ignore, _refuse, _ignore, _retry,
+        _reopen, _begin, _stop, _ignore, _retune_wait, _ignore, _refuse, _ignore, _retry,
     ),
     HostState.NEEDS_INPUT: (
         _begin, _begin, _stop, _ignore, _retune, _ignore, _refuse, _ignore, _ignore,

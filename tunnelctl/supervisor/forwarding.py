@@ -1,0 +1,245 @@
+"""One forward of a running tunnel: when its listener is opened, tried again and closed.
+
+A local listener is the tunnel's: it is bound once and outlives every link. A remote one is the
+link's: it is asked for anew on each. Must never move a byte; `tunnelctl.forward` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import datetime
+
+from tunnelctl import clock
+from tunnelctl.errors import Failure
+from tunnelctl.forward.forwards import LocalForward, RemoteForward
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.forward import Forward, Side
+from tunnelctl.spec.host import Reconnect
+from tunnelctl.ssh.link import Link
+from tunnelctl.state import backoff
+from tunnelctl.state.snapshot import ForwardState
+from tunnelctl.supervisor.tasks import Tasks, unexpected
+
+# A port in use here is freed by somebody here: soon, or not for hours.
+_LOCAL_RETRY = Reconnect(min=1.0, max=5.0)
+# A server may hold the port for the session before, until that one's ClientAlive gives it up.
+_REMOTE_RETRY = Reconnect(min=1.0, max=30.0)
+
+
+class Forwarding(ABC):
+    """What both kinds share: the listener's failure and when it is tried again.
+
+    `changed` is called after each change of `state`.
+    """
+
+    retry_policy: Reconnect
+
+    def __init__(self, rule: Forward, tasks: Tasks, changed: Callable[[], None]) -> None:
+        self.rule = rule
+        self.last_error: Failure | None = None
+        self.announced = ForwardState.PENDING
+        self.since: datetime = clock.wall()
+        self._tasks = tasks
+        self._changed = changed
+        self._failure: Failure | None = None  # why it does not listen
+        self._failures = 0  # in a row
+        self._retry: asyncio.TimerHandle | None = None
+        self._link: Link | None = None
+        self._was_attached = False
+        self.is_stopped = False
+
+    @property
+    @abstractmethod
+    def side(self) -> LocalForward | RemoteForward:
+        """The forward itself, for its counters and address."""
+
+    @abstractmethod
+    def _try(self) -> None:
+        """Open the listener, or begin to."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Open the listener if it could be open and is not, without waiting for the next try."""
+
+    def attach(self, link: Link) -> None:
+        """The link is up."""
+        self._link = link
+        self._was_attached = True
+
+    def detach(self) -> None:
+        """The link is gone."""
+        self._link = None
+
+    async def close(self, drain: float) -> None:
+        """Stop listening; open connections have `drain` seconds to end, then are reset."""
+        self._cancel_retry()
+        self.is_stopped = True
+        await self.side.close(drain)
+        self._changed()
+
+    @property
+    def retried(self) -> bool:
+        """Whether a listener that failed is tried again by itself."""
+        return self._failure is None or self._failure.retryable
+
+    @property
+    def state(self) -> ForwardState:
+        """`up` once it listens and was given a link; a listener without one is `pending`."""
+        if self.is_stopped:
+            return ForwardState.STOPPED
+        if self._failure is not None:
+            return ForwardState.FAILED
+        listens = self.side.listening is not None
+        return ForwardState.UP if listens and self._was_attached else ForwardState.PENDING
+
+    def _opened(self) -> None:
+        self._failure = self.last_error = None
+        self._failures = 0
+        self._changed()
+
+    def _failed(self, failure: Failure) -> None:
+        self._failure = self.last_error = failure
+        if failure.retryable and not self.is_stopped:
+            wait = backoff.ceiling(self.retry_policy, self._failures)
+            self._retry = asyncio.get_running_loop().call_later(wait, self._try)
+        self._failures += 1
+        self._changed()
+
+    def _cancel_retry(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+
+class LocalForwarding(Forwarding):
+    """Bound when the tunnel starts, so that a busy port is told at once; clients wait for the
+    link. Bound until the tunnel stops."""
+
+    retry_policy = _LOCAL_RETRY
+
+    def __init__(
+        self,
+        rule: Forward,
+        reactor: Reactor,
+        tasks: Tasks,
+        changed: Callable[[], None],
+        on_failure: Callable[[Failure], None],
+    ) -> None:
+        super().__init__(rule, tasks, changed)
+        self._local = LocalForward(rule, reactor, on_failure)
+
+    @property
+    def side(self) -> LocalForward:
+        return self._local
+
+    def open(self) -> None:
+        if self._local.listening is None:
+            self._cancel_retry()
+            self._try()
+
+    def attach(self, link: Link) -> None:
+        super().attach(link)
+        if self._local.listening is not None:
+            self._local.attach(link)
+            self._opened()
+
+    def detach(self) -> None:
+        super().detach()
+        self._local.detach()
+
+    def _try(self) -> None:
+        try:
+            self._local.open()
+        except Failure as failure:
+            self._failed(failure)
+        except Exception as error:
+            self._failed(unexpected(error, f"opening {self.rule.listen}"))
+        else:
+            if self._link is not None:
+                self._local.attach(self._link)
+            self._opened()
+
+
+class RemoteForwarding(Forwarding):
+    """Asked for on each new link. A refusal keeps the link and is tried again on it."""
+
+    retry_policy = _REMOTE_RETRY
+
+    def __init__(
+        self,
+        rule: Forward,
+        reactor: Reactor,
+        tasks: Tasks,
+        changed: Callable[[], None],
+        on_failure: Callable[[Failure], None],
+    ) -> None:
+        super().__init__(rule, tasks, changed)
+        self._remote = RemoteForward(rule, reactor, on_failure)
+        self._opening: asyncio.Task[None] | None = None
+
+    @property
+    def side(self) -> RemoteForward:
+        return self._remote
+
+    def open(self) -> None:
+        if self._failure is not None and self._opening is not None and self._opening.done():
+            self._cancel_retry()
+            self._try()
+
+    def attach(self, link: Link) -> None:
+        super().attach(link)
+        self._failures = 0
+        self._try()
+
+    def detach(self) -> None:
+        super().detach()
+        self._remote.detach()
+        self._cancel_retry()
+        self._failure = None  # the next link's server may answer otherwise
+        self._was_attached = False
+        self._changed()
+
+    async def close(self, drain: float) -> None:
+        self._cancel_retry()
+        self.is_stopped = True
+        if self._opening is not None:
+            # A request that is answered only after we left would leave the server listening.
+            await asyncio.wait([self._opening])
+        await super().close(drain)
+
+    def _try(self) -> None:
+        if self._link is not None:
+            work = self._ask(self._link)
+            self._opening = self._tasks.spawn(work, f"open remote forward {self.rule.name}")
+
+    async def _ask(self, link: Link) -> None:
+        failure: Failure | None = None
+        try:
+            await self._remote.open(link)
+        except Failure as refused:
+            failure = refused
+        except Exception as error:
+            failure = unexpected(error, f"asking for {self.rule.listen}")
+        if self._link is not link:
+            return  # too late: the answer is about a link that is gone
+        if failure is None:
+            self._opened()
+        else:
+            self._failed(failure)
+
+
+def forwarding(
+    rule: Forward,
+    reactor: Reactor,
+    tasks: Tasks,
+    changed: Callable[[], None],
+    on_failure: Callable[[Failure], None],
+) -> Forwarding:
+    """The forwarding for the side on which `rule` listens.
+
+    `on_failure` is told of each connection that could not be opened.
+    """
+    kind = LocalForwarding if rule.side is Side.HERE else RemoteForwarding
+    return kind(rule, reactor, tasks, changed, on_failure)

@@ -1,0 +1,51 @@
+"""How many handshakes may be under way at once, over all profiles.
+
+A server drops unauthenticated connections at random above a limit (sshd_config(5) MaxStartups,
+default 10:30:100), and each handshake keeps a thread of ours busy. Must never hold a link: the
+caller owns what `connect` returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from weakref import WeakValueDictionary
+
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.ssh.connect import Stage
+from tunnelctl.ssh.link import Link
+
+AT_ONE_ADDRESS = 4
+IN_ALL = 16
+
+# As `tunnelctl.ssh.connect.connect`, which has keyword arguments that Callable cannot name.
+ConnectFunction = Callable[..., Awaitable[Link]]
+
+
+class Handshakes:
+    """The queue before `connect`, one for a supervisor; first come, first served."""
+
+    def __init__(self, reactor: Reactor, connect: ConnectFunction) -> None:
+        self._reactor = reactor
+        self._connect = connect
+        self._all = asyncio.Semaphore(IN_ALL)
+        # A semaphore lives as long as somebody holds or awaits it.
+        self._addresses: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def connect(
+        self,
+        host: Host,
+        resolve_secret: Callable[[SecretRef], str],
+        on_stage: Callable[[Stage], None],
+    ) -> Link:
+        """Connect to `host` when it is its turn. The wait is no part of its `connect_timeout`.
+
+        Raises:
+            Failure: as `tunnelctl.ssh.connect.connect`.
+        """
+        here = self._addresses.setdefault(host.address, asyncio.Semaphore(AT_ONE_ADDRESS))
+        async with here, self._all:
+            return await self._connect(
+                host, self._reactor, resolve_secret=resolve_secret, on_stage=on_stage
+            )

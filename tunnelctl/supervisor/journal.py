@@ -1,0 +1,110 @@
+"""What happened: each change becomes one event for the subscribers and one log record.
+
+Must never wait for a slow subscriber, nor let it hold more than a bounded number of events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Self
+
+from tunnelctl import clock
+from tunnelctl.errors import Failure
+from tunnelctl.state.snapshot import ErrorStatus, EventKind, HostState, StatusEvent
+
+_log = logging.getLogger("tunnelctl")
+_EVENTS_HELD = 1000
+
+
+class Subscription:
+    """An asynchronous iterator of events from now on; ends after `close`.
+
+    A reader that falls behind loses the oldest events; `lost` says how many.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.lost = 0
+        self._journal = journal
+        self._held: deque[StatusEvent] = deque()
+        self._woken = asyncio.Event()
+        self._closed = False
+
+    def close(self) -> None:
+        """No event is added any more; what is held can still be read. Idempotent."""
+        self._closed = True
+        self._journal.forget(self)
+        self._woken.set()
+
+    def put(self, event: StatusEvent) -> None:
+        """For the journal: hold an event until it is read."""
+        if len(self._held) == _EVENTS_HELD:
+            self._held.popleft()
+            self.lost += 1
+        self._held.append(event)
+        self._woken.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StatusEvent:
+        while not self._held:
+            if self._closed:
+                raise StopAsyncIteration
+            self._woken.clear()
+            await self._woken.wait()
+        return self._held.popleft()
+
+
+class Journal:
+    """Where every change is told, once."""
+
+    def __init__(self) -> None:
+        self._subscriptions: set[Subscription] = set()
+
+    def subscribe(self) -> Subscription:
+        """Every event from now on."""
+        subscription = Subscription(self)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    def forget(self, subscription: Subscription) -> None:
+        """The subscription is not served any more."""
+        self._subscriptions.discard(subscription)
+
+    def close(self) -> None:
+        """End every subscription."""
+        for subscription in tuple(self._subscriptions):
+            subscription.close()
+
+    def record(
+        self,
+        kind: EventKind,
+        profile: str,
+        name: str,
+        state: str,
+        message: str,
+        failure: Failure | None = None,
+    ) -> None:
+        """Tell that the thing of that kind and name is now in `state`, and why."""
+        at = clock.rfc3339(clock.wall())
+        error = error_status(failure)
+        event = StatusEvent(at, kind, profile, name, state, message, error)
+        subject = f"{profile}/{name}" if name else profile
+        text = f"{kind} {subject} {state}" + (f": {message}" if message else "")
+        _log.log(_level(event), "%s", text, extra={"event": event})
+        for subscription in self._subscriptions:
+            subscription.put(event)
+
+
+def error_status(failure: Failure | None) -> ErrorStatus | None:
+    """A failure as status shows it."""
+    return None if failure is None else ErrorStatus(**failure.as_dict())
+
+
+def _level(event: StatusEvent) -> int:
+    if event.error is None:
+        return logging.INFO
+    lasting = event.state == HostState.FAILED and event.kind is not EventKind.CONNECTION
+    return logging.ERROR if lasting else logging.WARNING

@@ -1,0 +1,138 @@
+"""One profile as it runs: its tunnels, and the way from one version of it to the next.
+
+Owns the tunnels. Must never touch what a new version leaves as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from tunnelctl.config.secrets import resolve_secret
+from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.spec.profile import Profile
+from tunnelctl.state.overall import profile_state
+from tunnelctl.state.plan import Plan, diff
+from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
+from tunnelctl.supervisor.tunnel import Services, Tunnel
+
+
+class RunningProfile:
+    """Lives from one `up` to the next `down`; after that it is kept for what it shows.
+
+    `environ` is what `{env: NAME}` secrets are looked up in.
+    """
+
+    def __init__(self, profile: Profile, environ: Mapping[str, str], services: Services) -> None:
+        self.profile = profile
+        self.wanted = Wanted.UP
+        self._environ = environ
+        self._services = services
+        self._was_up = False
+        self._announced: ProfileState | None = None
+        self._tunnels: dict[str, Tunnel] = {}  # in order of start
+        for host in profile.hosts:
+            tunnel = self._add_tunnel(host)
+            for rule in profile.forwards_via(host.name):
+                tunnel.add(rule)
+
+    def start(self) -> None:
+        """Start every tunnel, and try again what failed for good."""
+        for tunnel in self._tunnels.values():
+            tunnel.start()
+
+    async def apply(self, profile: Profile, environ: Mapping[str, str]) -> None:
+        """Make this `profile`, of the same name, the one that runs.
+
+        What goes is closed before what comes is opened, for it may want the same port.
+        """
+        self._environ = environ
+        plan = diff(self.profile, profile)
+        await self._close_forwards(plan)
+        await asyncio.gather(
+            *(self._tunnels[host.name].stop(0) for host in reversed(plan.hosts.removed))
+        )
+        for host in plan.hosts.removed:
+            del self._tunnels[host.name]
+        self.profile = profile
+        for host in plan.hosts.retuned:
+            self._tunnels[host.name].retune(host)
+        for host in plan.hosts.replaced:
+            self._tunnels[host.name].replace_host(host)
+        for host in plan.hosts.added:
+            self._add_tunnel(host)
+        for rule in (*plan.forwards.added, *plan.forwards.replaced):
+            self._tunnels[rule.via].add(rule)
+        for rule in plan.forwards.retuned:
+            self._tunnels[rule.via].retune_forward(rule)
+        self.start()
+        self._changed()
+
+    def restart(self) -> None:
+        """Every host drops its link and connects anew, now."""
+        self._was_up = False
+        for tunnel in self._tunnels.values():
+            tunnel.restart()
+
+    async def stop(self, drain: float) -> None:
+        """Close everything; connections have `drain` seconds to end by themselves. Idempotent."""
+        self.wanted = Wanted.DOWN
+        self._changed()
+        await asyncio.gather(*(t.stop(drain) for t in reversed(self._tunnels.values())))
+        self._changed()
+
+    def abort(self) -> tuple[str, ...]:
+        """Give up an orderly stop; says what was stuck."""
+        return tuple(name for tunnel in self._tunnels.values() for name in tunnel.abort())
+
+    def status(self) -> ProfileStatus:
+        """The profile as it is now, in the order of its file."""
+        forwards = {
+            name: status
+            for tunnel in self._tunnels.values()
+            for name, status in tunnel.forward_statuses().items()
+        }
+        return ProfileStatus(
+            name=self.profile.name,
+            source=self.profile.source,
+            wanted=self.wanted,
+            state=self._state(),
+            hosts=tuple(
+                self._tunnels[h.name].status()
+                for h in self.profile.hosts
+                if h.name in self._tunnels
+            ),
+            forwards=tuple(forwards[f.name] for f in self.profile.forwards if f.name in forwards),
+        )
+
+    def _add_tunnel(self, host: Host) -> Tunnel:
+        tunnel = Tunnel(
+            self.profile.name, host, self._services, self._resolve_secret, self._changed
+        )
+        self._tunnels[host.name] = tunnel
+        return tunnel
+
+    async def _close_forwards(self, plan: Plan) -> None:
+        gone = {rule.name for rule in (*plan.forwards.removed, *plan.forwards.replaced)}
+        rules = [rule for rule in self.profile.forwards if rule.name in gone]
+        await asyncio.gather(*(self._tunnels[r.via].remove(r.name) for r in reversed(rules)))
+
+    def _resolve_secret(self, reference: SecretRef) -> str:
+        return resolve_secret(reference, self._environ)
+
+    def _state(self) -> ProfileState:
+        return profile_state(
+            self.wanted,
+            [part for tunnel in self._tunnels.values() for part in tunnel.parts()],
+            all_stopped=all(tunnel.is_stopped for tunnel in self._tunnels.values()),
+            was_up=self._was_up,
+        )
+
+    def _changed(self) -> None:
+        """Something of it changed: announce the profile if that made its own state another."""
+        state = self._state()
+        self._was_up = self._was_up or state is ProfileState.UP
+        if state is not self._announced:
+            self._announced = state
+            name = self.profile.name
+            self._services.journal.record(EventKind.PROFILE, name, "", state, "")

@@ -1,0 +1,144 @@
+"""All profiles that this user wants, and the one door to them: up, down, restart, status, events.
+
+Owns the running profiles, each with a lock so that two commands for one profile come after one
+another. All of it runs on one event loop. Must never start or stop what was not asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+from random import Random
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.profile import Profile
+from tunnelctl.ssh.connect import connect
+from tunnelctl.state.snapshot import ProfileStatus, Wanted
+from tunnelctl.supervisor.handshakes import ConnectFunction, Handshakes
+from tunnelctl.supervisor.journal import Journal, Subscription
+from tunnelctl.supervisor.running import RunningProfile
+from tunnelctl.supervisor.tunnel import Services
+
+_log = logging.getLogger("tunnelctl")
+
+
+class Supervisor:
+    """`connect` makes the links; `random` spreads the retries. Both are for tests to replace."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        *,
+        connect: ConnectFunction = connect,
+        random: Random | None = None,
+    ) -> None:
+        self._journal = Journal()
+        random = random or Random()  # noqa: S311 - spreads retries, guards nothing
+        self._services = Services(reactor, self._journal, Handshakes(reactor, connect), random)
+        self._profiles: dict[str, RunningProfile] = {}  # in order of start
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._closing: asyncio.Task[None] | None = None
+
+    async def up(self, profile: Profile, environ: Mapping[str, str]) -> None:
+        """Make `profile` run as it is written; of one that runs, only the difference is touched.
+
+        Returns when that is applied, which is not when it is up. What failed for good is tried
+        again. Forwards that are gone or differ close at once. `environ` is what `{env: NAME}`
+        secrets are looked up in from now on.
+
+        Raises:
+            Failure: daemon-not-running when the supervisor is closing.
+        """
+        async with self._locks[profile.name]:
+            if self._closing is not None:
+                raise Failure(
+                    Code.DAEMON_NOT_RUNNING,
+                    f"profile {profile.name} was not started: tunnelctl is shutting down",
+                    f"tunnelctl up {profile.name}",
+                )
+            running = self._profiles.get(profile.name)
+            if running is not None and running.wanted is Wanted.UP:
+                await running.apply(profile, environ)
+                return
+            self._profiles.pop(profile.name, None)
+            running = RunningProfile(profile, environ, self._services)
+            self._profiles[profile.name] = running
+            running.start()
+
+    async def down(self, name: str, drain: float) -> None:
+        """Close a profile; connections have `drain` seconds to end by themselves. Idempotent.
+
+        It stays listed, as stopped.
+
+        Raises:
+            Failure: profile-not-found.
+        """
+        self._known(name)
+        async with self._locks[name]:
+            await self._known(name).stop(drain)
+
+    async def restart(self, name: str) -> None:
+        """Drop every link of a profile and connect anew, now; local ports stay bound.
+
+        Raises:
+            Failure: profile-not-found, or not-up when it is not wanted up.
+        """
+        running = self._known(name)
+        if running.wanted is Wanted.DOWN:
+            raise Failure(Code.NOT_UP, f"profile {name} is down", f"tunnelctl up {name}")
+        running.restart()
+
+    def status(self) -> tuple[ProfileStatus, ...]:
+        """Every profile that was up since the start, in order of start."""
+        return tuple(running.status() for running in self._profiles.values())
+
+    def status_of(self, name: str) -> ProfileStatus | None:
+        """One profile; None when it was never up."""
+        running = self._profiles.get(name)
+        return None if running is None else running.status()
+
+    def subscribe(self) -> Subscription:
+        """Every change from now on; ends when the subscription or the supervisor closes."""
+        return self._journal.subscribe()
+
+    async def close(self, deadline: float) -> None:
+        """Close every profile, the last one started first, within `deadline` seconds.
+
+        Connections are reset; `down` first lets them drain. What is stuck at the deadline is
+        named in the log and dropped. Idempotent: a second call waits for the first.
+        """
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(
+                self._close(deadline), name="close all profiles"
+            )
+        await asyncio.shield(self._closing)
+
+    async def _close(self, deadline: float) -> None:
+        stops = {asyncio.ensure_future(self._stop(name)): name for name in reversed(self._profiles)}
+        if stops:
+            _, stuck = await asyncio.wait(stops, timeout=deadline)
+            for stop in stuck:
+                names = ", ".join(self._profiles[stops[stop]].abort())
+                _log.error(
+                    "profile %s did not close within %g s; stuck: %s", stops[stop], deadline, names
+                )
+                stop.cancel()
+            for result in await asyncio.gather(*stops, return_exceptions=True):
+                if isinstance(result, Exception):
+                    _log.error("a profile did not close", exc_info=result)
+        self._journal.close()
+
+    async def _stop(self, name: str) -> None:
+        async with self._locks[name]:
+            await self._profiles[name].stop(0)
+
+    def _known(self, name: str) -> RunningProfile:
+        running = self._profiles.get(name)
+        if running is None:
+            raise Failure(
+                Code.PROFILE_NOT_FOUND, f"no profile {name} is up", f"tunnelctl up {name}"
+            )
+        return running

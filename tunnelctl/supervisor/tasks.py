@@ -1,0 +1,65 @@
+"""Tasks with names and an owner: none is forgotten, and none fails in silence.
+
+Owns the set of an owner's running tasks. Must never swallow an error: what a task raises is
+logged under the task's name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from tunnelctl.errors import Code, Failure
+
+_log = logging.getLogger("tunnelctl")
+
+
+class Tasks:
+    """The running tasks of one owner, whose name begins each task's name."""
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._running: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run `work` on the loop until it ends or `cancel` is called."""
+        task = asyncio.get_running_loop().create_task(work, name=f"{self._owner}: {name}")
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What runs now."""
+        return tuple(sorted(task.get_name() for task in self._running))
+
+    def cancel(self) -> None:
+        """Ask every task to end; `settle` waits for it."""
+        for task in self._running:
+            task.cancel()
+
+    async def settle(self) -> None:
+        """Wait until every other task ended. May be called by one of them."""
+        while others := self._running - {asyncio.current_task()}:
+            await asyncio.wait(others)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("%s failed", task.get_name(), exc_info=error)
+
+
+def unexpected(error: Exception, doing: str) -> Failure:
+    """A failure for an error that no table knows: a defect of ours, logged with its traceback.
+
+    It may pass by itself, as far as anyone can tell, so it counts as retryable.
+    """
+    _log.error("unexpected error while %s", doing, exc_info=error)
+    return Failure(
+        Code.INTERNAL,
+        f"unexpected error while {doing}: {type(error).__name__}: {error}",
+        "tunnelctl logs shows the details; please report this",
+        retryable=True,
+    )

@@ -1,0 +1,392 @@
+"""One host of a running profile: its machine, its link, and the forwards that the link carries.
+
+Does what the machine says and tells it what came of it; decides nothing by itself. Owns the link,
+the local listeners (which outlive it) and, for `embedded: true`, the server. Must never change
+state without one event and one log record, and leaves nothing open once it has stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from random import Random
+
+from tunnelctl import clock
+from tunnelctl.errors import Failure
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.forward import Forward
+from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.ssh.connect import Stage
+from tunnelctl.ssh.link import Link
+from tunnelctl.sshd.server import EmbeddedServer
+from tunnelctl.state.events import (
+    Abandon,
+    Action,
+    AttachForwards,
+    Authenticating,
+    CancelTimer,
+    Closed,
+    CloseLink,
+    Connect,
+    Connected,
+    DetachForwards,
+    Event,
+    Lost,
+    OpenListeners,
+    Restart,
+    RetryDue,
+    Retune,
+    Shutdown,
+    Start,
+    StartTimer,
+    Stop,
+)
+from tunnelctl.state.machine import Machine, next_state
+from tunnelctl.state.overall import Part, forward_part, host_part
+from tunnelctl.state.snapshot import (
+    EventKind,
+    ForwardState,
+    ForwardStatus,
+    HostState,
+    HostStatus,
+)
+from tunnelctl.supervisor.forwarding import Forwarding, forwarding
+from tunnelctl.supervisor.handshakes import Handshakes
+from tunnelctl.supervisor.journal import Journal, error_status
+from tunnelctl.supervisor.tasks import Tasks, unexpected
+
+_log = logging.getLogger("tunnelctl")
+_FAILED_FOR_GOOD = (HostState.FAILED, HostState.NEEDS_INPUT)
+_NOT_UP_BECAUSE = (HostState.BACKOFF, *_FAILED_FOR_GOOD)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What all tunnels of a supervisor share. `random` spreads their retries."""
+
+    reactor: Reactor
+    journal: Journal
+    handshakes: Handshakes
+    random: Random
+
+
+class Tunnel:
+    """Lives once: made, started, stopped. `on_change` is called after every change of state."""
+
+    def __init__(
+        self,
+        profile: str,
+        host: Host,
+        services: Services,
+        resolve_secret: Callable[[SecretRef], str],
+        on_change: Callable[[], None],
+    ) -> None:
+        self.host = host
+        self._profile = profile
+        self._services = services
+        self._resolve_secret = resolve_secret
+        self._on_change = on_change
+        self._machine = Machine(host.reconnect)
+        self._announced = self._machine.state
+        self._since = clock.wall()
+        self._tasks = Tasks(f"{profile}/{host.name}")
+        self._attempt: asyncio.Task[None] | None = None
+        self._links: dict[int, Link] = {}  # by epoch; one, but for moments
+        self._timer: asyncio.TimerHandle | None = None
+        self._forwardings: dict[str, Forwarding] = {}  # in order of start
+        self._server: EmbeddedServer | None = None
+        self._drain = 0.0
+        self._stopped = asyncio.Event()
+
+    # What the profile asks for.
+
+    def start(self) -> None:
+        """Connect, and keep on; what failed for good is tried again."""
+        self._handle(Start())
+
+    def restart(self) -> None:
+        """Drop the link and try now. Local ports stay bound."""
+        self._handle(Restart())
+
+    def retune(self, host: Host) -> None:
+        """A host that differs only in its reconnect policy."""
+        self.host = host
+        self._handle(Retune(host.reconnect))
+
+    def replace_host(self, host: Host) -> None:
+        """Connect anew with other settings. Local ports stay bound, clients wait."""
+        server, self._server = self._server, None
+        if server is not None:
+            self._tasks.spawn(server.close(), "close the embedded server")
+        self.retune(host)
+        self.restart()
+
+    def add(self, rule: Forward) -> None:
+        """Carry one more forward, from now on."""
+        added = forwarding(
+            rule,
+            self._services.reactor,
+            self._tasks,
+            self._changed,
+            functools.partial(self._connection_failed, rule.name),
+        )
+        self._forwardings[rule.name] = added
+        if self._machine.state is not HostState.IDLE:
+            added.open()
+        if self._machine.state is HostState.UP:
+            added.attach(self._links[self._machine.epoch])
+        self._changed()
+
+    async def remove(self, name: str) -> None:
+        """Close a forward; its connections are reset, all others live on."""
+        await self._forwardings[name].close(0)
+        del self._forwardings[name]
+
+    def retune_forward(self, rule: Forward) -> None:
+        """A forward whose listener would be the same."""
+        self._forwardings[rule.name].rule = rule
+        self._changed()
+
+    async def stop(self, drain: float) -> None:
+        """Close everything; connections have `drain` seconds to end by themselves. Idempotent."""
+        if not self._stopped.is_set():
+            self._drain = drain
+            self._handle(Stop())
+            await self._stopped.wait()
+
+    def abort(self) -> tuple[str, ...]:
+        """Give up an orderly stop: cancel what runs; says what that was."""
+        names = self._tasks.names
+        self._tasks.cancel()
+        for link in self._links.values():
+            link.close()
+        return names
+
+    # What status shows.
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether everything is closed, for good."""
+        return self._machine.state is HostState.STOPPED
+
+    def parts(self) -> tuple[Part, ...]:
+        """What the state of the profile is worked out from."""
+        required = (f for f in self._forwardings.values() if f.rule.required)
+        return (
+            host_part(self._machine.state, self._machine.attempts),
+            *(forward_part(f.state, f.retried) for f in required),
+        )
+
+    def status(self) -> HostStatus:
+        """The host as it is now."""
+        machine = self._machine
+        link = self._links.get(machine.epoch)
+        status = HostStatus(
+            name=self.host.name,
+            state=machine.state,
+            since=clock.rfc3339(self._since),
+            attempts=0 if machine.state is HostState.UP else machine.attempts,
+            reconnects=machine.reconnects,
+            next_retry_at=self._next_retry_at(),
+            last_error=error_status(machine.failure),
+        )
+        if link is None or machine.state is not HostState.UP:
+            return status
+        return replace(
+            status,
+            address=link.info.address,
+            rtt_ms=None if link.rtt is None else round(link.rtt * 1000, 3),
+            cipher=link.info.cipher,
+            kex=link.info.kex,
+            server=link.info.server,
+        )
+
+    def forward_statuses(self) -> dict[str, ForwardStatus]:
+        """Every forward as it is now, by name."""
+        return {name: self._forward_status(f) for name, f in self._forwardings.items()}
+
+    def _forward_status(self, item: Forwarding) -> ForwardStatus:
+        rule, counters = item.rule, item.side.counters
+        return ForwardStatus(
+            name=rule.name,
+            type=rule.type,
+            listen=str(item.side.listening or rule.listen),
+            target=None if rule.target is None else str(rule.target),
+            via=rule.via,
+            state=self._forward_state(item),
+            since=clock.rfc3339(item.since),
+            connections_open=counters.open,
+            connections_total=counters.total,
+            connections_failed=counters.failed,
+            bytes_in=counters.bytes_in,
+            bytes_out=counters.bytes_out,
+            last_error=error_status(self._forward_failure(item)),
+        )
+
+    def _forward_state(self, item: Forwarding) -> ForwardState:
+        """A listener whose host will not come back by itself is not up, though it is bound."""
+        hopeless = self._machine.state in _FAILED_FOR_GOOD
+        return item.state if item.is_stopped or not hopeless else ForwardState.FAILED
+
+    def _forward_failure(self, item: Forwarding) -> Failure | None:
+        hopeless = self._machine.state in _FAILED_FOR_GOOD
+        return item.last_error or (self._machine.failure if hopeless else None)
+
+    def _next_retry_at(self) -> str | None:
+        if self._machine.retry_at is None:
+            return None
+        wait = timedelta(seconds=self._machine.retry_at - self._machine.since)
+        return clock.rfc3339(self._since + wait)
+
+    # The machine, and what it asks for.
+
+    def _handle(self, event: Event) -> None:
+        """The one place where the host changes."""
+        self._machine, actions = next_state(self._machine, event, clock.monotonic())
+        self._announce_host()
+        for action in actions:
+            self._act(action)
+        self._changed()
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case OpenListeners():
+                for item in self._forwardings.values():
+                    item.open()
+            case Connect(epoch):
+                self._attempt = self._tasks.spawn(self._connect(epoch), f"connect, try {epoch}")
+            case Abandon():
+                assert self._attempt is not None
+                self._attempt.cancel()
+            case AttachForwards(epoch):
+                for item in self._forwardings.values():
+                    item.attach(self._links[epoch])
+            case DetachForwards():
+                for item in self._forwardings.values():
+                    item.detach()
+            case CloseLink(epoch):
+                self._close_link(epoch)
+            case StartTimer(epoch, at):
+                wait = max(0.0, at - clock.monotonic())
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(wait, self._handle, RetryDue(epoch))
+            case CancelTimer():
+                assert self._timer is not None
+                self._timer.cancel()
+            case Shutdown():
+                self._tasks.spawn(self._shut_down(), "stop")
+
+    async def _connect(self, epoch: int) -> None:
+        def on_stage(stage: Stage) -> None:
+            if stage is Stage.AUTHENTICATING:
+                self._handle(Authenticating(epoch))
+
+        try:
+            host = await self._reachable_host()
+            connect = self._services.handshakes.connect
+            link = await connect(host, self._resolve_secret, on_stage)
+        except Failure as failure:
+            self._lost(epoch, failure)
+        except Exception as error:
+            self._lost(epoch, unexpected(error, f"connecting to {self.host.name}"))
+        else:
+            self._links[epoch] = link
+            self._handle(Connected(epoch))
+            link.closed.add_done_callback(lambda ended: self._lost(epoch, ended.result()))
+
+    async def _reachable_host(self) -> Host:
+        """The host as it is dialled: the embedded server starts at the first need."""
+        if not self.host.embedded:
+            return self.host
+        if self._server is None:
+            server = EmbeddedServer(self._services.reactor)
+            try:
+                await server.start()
+            except BaseException:
+                await server.close()
+                raise
+            self._server = server
+        return self._server.client_host(self.host)
+
+    def _lost(self, epoch: int, failure: Failure) -> None:
+        self._handle(Lost(epoch, failure, self._services.random.random()))
+
+    def _close_link(self, epoch: int) -> None:
+        link = self._links.pop(epoch)
+        link.close()
+        self._tasks.spawn(link.wait_thread(), "end of the link's thread")
+
+    async def _shut_down(self) -> None:
+        """In reverse order of start; the forwards drain side by side, over the link."""
+        try:
+            closing = (item.close(self._drain) for item in reversed(self._forwardings.values()))
+            for result in await asyncio.gather(*closing, return_exceptions=True):
+                if isinstance(result, Exception):
+                    unexpected(result, f"closing a forward of {self.host.name}")
+            for epoch in tuple(self._links):
+                self._close_link(epoch)
+            if self._server is not None:
+                await self._server.close()
+            await self._tasks.settle()
+        finally:
+            self._handle(Closed())
+            self._stopped.set()
+
+    # What is told.
+
+    def _announce_host(self) -> None:
+        state = self._machine.state
+        if state is not self._announced:
+            self._announced = state
+            self._since = clock.wall()
+            failure = self._machine.failure if state in _NOT_UP_BECAUSE else None
+            self._record(EventKind.HOST, self.host.name, state, self._host_message(), failure)
+
+    def _changed(self) -> None:
+        """Announce every forward whose state is not the one announced last."""
+        for name, item in self._forwardings.items():
+            state = self._forward_state(item)
+            if state is not item.announced:
+                item.announced = state
+                item.since = clock.wall()
+                self._announce_forward(name, item)
+        self._on_change()
+
+    def _announce_forward(self, name: str, item: Forwarding) -> None:
+        failure, message = None, ""
+        if item.announced is ForwardState.FAILED:
+            failure = self._forward_failure(item)
+            message = str(failure)
+        elif item.announced is ForwardState.UP:
+            message = f"listens on {item.side.listening}"
+        self._record(EventKind.FORWARD, name, item.announced, message, failure)
+
+    def _host_message(self) -> str:
+        match self._machine.state:
+            case HostState.CONNECTING:
+                return "to the embedded server" if self.host.embedded else f"to {self.host.address}"
+            case HostState.UP:
+                info = self._links[self._machine.epoch].info
+                return f"{info.address}, {info.cipher}, {info.server}"
+            case HostState.BACKOFF:
+                wait = (self._machine.retry_at or 0.0) - self._machine.since
+                return f"{self._machine.failure}; next try in {wait:.1f} s"
+            case HostState.FAILED | HostState.NEEDS_INPUT:
+                return str(self._machine.failure)
+            case _:
+                return ""
+
+    def _connection_failed(self, name: str, failure: Failure) -> None:
+        item = self._forwardings.get(name)
+        if item is not None:
+            item.last_error = failure
+        self._record(EventKind.CONNECTION, name, "failed", str(failure), failure)
+
+    def _record(
+        self, kind: EventKind, name: str, state: str, message: str, failure: Failure | None
+    ) -> None:
+        self._services.journal.record(kind, self._profile, name, state, message, failure)
