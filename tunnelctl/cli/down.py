@@ -1,0 +1,88 @@
+"""`down` and `restart`: orders to profiles that the daemon has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from tunnelctl.cli.durations import Duration
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.output import say
+from tunnelctl.client import Client
+from tunnelctl.config.find import find_profile
+from tunnelctl.errors import Code, Failure
+
+
+@click.command()
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.option("--all", "everything", is_flag=True, help="Every profile.")
+@click.option(
+    "-t",
+    "--timeout",
+    type=Duration(),
+    default="10s",
+    show_default=True,
+    help="How long open connections have to end.",
+)
+@click.pass_obj
+def down(options: Options, profiles: tuple[str, ...], everything: bool, timeout: float) -> None:
+    """Close what profiles opened (`default` when none is named), after its connections ended.
+
+    A daemon that a command started ends by itself once nothing is wanted up.
+    """
+    if everything and profiles:
+        raise click.UsageError("name profiles or give --all, not both")
+    try:
+        wanted = _wanted(options.client)
+    except Failure as failure:
+        if failure.code is not Code.DAEMON_NOT_RUNNING:
+            raise
+        say("no daemon runs, so nothing is up")
+        return
+    names = wanted if everything else _named(profiles, wanted)
+    orders = [options.client.begin_down(name, timeout) for name in names]
+    for order in orders:
+        order.answer()
+
+
+@click.command()
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.pass_obj
+def restart(options: Options, profiles: tuple[str, ...]) -> None:
+    """Connect the hosts of profiles anew, now; of all that are wanted up when none is named.
+
+    Local ports stay bound, clients that come meanwhile wait.
+    """
+    wanted = _wanted(options.client)
+    for name in profiles:
+        if name not in wanted:
+            raise Failure(
+                Code.PROFILE_NOT_FOUND, f"profile {name} is not up", f"tunnelctl up {name} -d"
+            )
+    for name in dict.fromkeys(profiles or wanted):
+        options.client.restart(name)
+
+
+def _wanted(client: Client) -> list[str]:
+    profiles = client.status()["profiles"]
+    # One that is stopping can be told to hurry.
+    return [p["name"] for p in profiles if p["wanted"] == "up" or p["state"] == "stopping"]
+
+
+def _named(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """What to take down; a profile that exists and is not up needs nothing."""
+    chosen = []
+    for name in dict.fromkeys(names or ["default"]):
+        if name in wanted:
+            chosen.append(name)
+            continue
+        if names:
+            find_profile(name, environ=os.environ, cwd=Path.cwd())
+            say(f"profile {name} is not up")
+        else:
+            up = f"; up now: {', '.join(wanted)}" if wanted else ""
+            raise click.UsageError(f"name a profile, or give --all{up}")
+    return chosen

@@ -1,0 +1,108 @@
+"""Profiles as files: `check`, `ls` and `paths`, and how every command reads a profile."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tunnelctl import __version__
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.output import say
+from tunnelctl.client import Client
+from tunnelctl.config.find import find_profile, list_profiles
+from tunnelctl.config.mistakes import Mistake, ProfileInvalid
+from tunnelctl.config.paths import Paths
+from tunnelctl.errors import Code, Failure
+
+if TYPE_CHECKING:
+    from tunnelctl.config.load import Loaded
+
+
+@click.command()
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
+@click.pass_obj
+def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> None:
+    """Say everything that is wrong with profiles: all that can be found, when none is named.
+
+    Changes nothing and connects to nothing.
+    """
+    file = file or options.file
+    names: Sequence[str | None] = profiles or ([None] if file else _all_names())
+    for path, loaded in load(names, file):
+        click.echo(f"{path}: profile {loaded.profile.name} is valid")
+
+
+@click.command()
+def ls() -> None:
+    """List the profiles that can be found, with the file of each and what it hides."""
+    for found in list_profiles(os.environ, Path.cwd()):
+        hidden = f"  (hidden by {found.hidden_by})" if found.hidden_by else ""
+        click.echo(f"{found.name}  {found.path}{hidden}")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def paths(as_json: bool) -> None:
+    """Print where the control socket, the log and the profiles are."""
+    places = Paths.from_environ(os.environ)
+    shown = {
+        "socket": str(places.socket),
+        "lock": str(places.lock),
+        "log": str(places.log_file),
+        "profiles": [str(place) for place in places.config_dirs],
+    }
+    if as_json:
+        click.echo(json.dumps(shown, indent=2))
+        return
+    for name, value in shown.items():
+        for place in [value] if isinstance(value, str) else value:
+            click.echo(f"{name + ':':<10}{place}")
+
+
+def load(names: Sequence[str | None], file: Path | None) -> list[tuple[Path, Loaded]]:
+    """Read profiles by name (None: called after `file`); with a `file` there is one at most.
+
+    Raises:
+        Failure: PROFILE_NOT_FOUND, or every mistake of every file at once.
+    """
+    from tunnelctl.config.load import load_profile  # pydantic: only for who reads profiles
+
+    if file is not None and len(names) > 1:
+        raise click.UsageError("--file is the file of one profile")
+    found = [
+        (find_profile(name or "", file=file, environ=os.environ, cwd=Path.cwd()), name)
+        for name in names
+    ]
+    profiles: list[tuple[Path, Loaded]] = []
+    mistakes: list[Mistake] = []
+    for path, name in found:
+        try:
+            profiles.append((path, load_profile(path, os.environ, name=name)))
+        except ProfileInvalid as invalid:
+            mistakes += invalid.mistakes
+    if mistakes:
+        raise ProfileInvalid(", ".join(name or str(file) for name in names), mistakes)
+    return profiles
+
+
+def warn_of_version(client: Client) -> None:
+    """Say it when the daemon is not of our version: it runs on until it is ended."""
+    if client.daemon_version != __version__:
+        say(
+            f"the daemon is version {client.daemon_version or 'unknown'}, this is {__version__}; "
+            "tunnelctl down --all ends it, the next up starts this one"
+        )
+
+
+def _all_names() -> list[str]:
+    names = [found.name for found in list_profiles(os.environ, Path.cwd()) if not found.hidden_by]
+    if not names:
+        places = ", ".join(str(place) for place in Paths.from_environ(os.environ).config_dirs)
+        raise Failure(Code.PROFILE_NOT_FOUND, f"there are no profiles; looked in {places}")
+    return names

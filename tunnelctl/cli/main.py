@@ -1,0 +1,165 @@
+"""The command line: its commands by name, and how every error ends.
+
+Owns the table of commands, exit codes and the one line that an error becomes. A command's module
+is imported when it is called, and imports what is heavy only when it needs it: `--help` and `ps`
+never wait for paramiko, pydantic or aiohttp.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from tunnelctl import __version__
+from tunnelctl.cli.output import say
+from tunnelctl.client import Client
+from tunnelctl.config.paths import Paths
+from tunnelctl.errors import Code, Failure
+
+# Name: module and function below tunnelctl.cli, and what `--help` says of it.
+_COMMANDS = {
+    "up": ("up.up", "Bring profiles up and wait until they are ready"),
+    "down": ("down.down", "Close what profiles opened"),
+    "ps": ("ps.ps", "Show every forward and how it is"),
+    "status": ("ps.ps", "The same as ps"),
+    "restart": ("down.restart", "Connect anew, now"),
+    "events": ("events.events", "Print what happens, as it happens"),
+    "port": ("ps.port", "Print the address that a forward listens on"),
+    "check": ("files.check", "Say everything that is wrong with profiles"),
+    "ls": ("files.ls", "List the profiles that can be found"),
+    "paths": ("files.paths", "Print where the socket, the log and profiles are"),
+    "trust": ("trust.trust", "Show a server's host key, and record it"),
+    "daemon": ("daemon.daemon", "Be the daemon, in the foreground"),
+    "demo": ("demo.demo", "Tunnel through a server of its own, break it, measure it"),
+}
+_WITH_FILE = frozenset({"up", "check"})
+
+
+@dataclass
+class Options:
+    """What was given before the command's name."""
+
+    debug: bool = False
+    file: Path | None = None
+    _client: Client | None = field(default=None, repr=False)
+
+    @property
+    def client(self) -> Client:
+        """The way to the daemon that this environment names."""
+        if self._client is None:
+            self._client = Client(Paths.from_environ(os.environ))
+        return self._client
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the table."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one."""
+        if cmd_name not in _COMMANDS:
+            return None
+        place, _ = _COMMANDS[cmd_name]
+        module, function = place.split(".")
+        command: click.Command = getattr(
+            importlib.import_module(f"tunnelctl.cli.{module}"), function
+        )
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the table's names as suggestions."""
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            raise click.exceptions.NoSuchCommand(name, possibilities=list(_COMMANDS), ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table as help, without importing a command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 ok, 1 something is not up, 2 usage, 3 daemon not running, "
+    "66 profile not found, 69 host unreachable, 73 local address cannot be bound, "
+    "75 not ready in time, 76 server refused a forward, 77 authentication or host key refused, "
+    "78 profile invalid, 130 interrupted.",
+)
+@click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "-f", "--file", type=click.Path(path_type=Path), help="The profile's file, for up and check."
+)
+@click.pass_context
+def tunnelctl(ctx: click.Context, debug: bool, file: Path | None) -> None:
+    """Keeps SSH tunnels up: YAML profiles, a daemon that never gives up, a status that is true."""
+    options = ctx.ensure_object(Options)
+    options.debug = debug
+    options.file = file
+    if file is not None and ctx.invoked_subcommand not in _WITH_FILE:
+        raise click.UsageError(f"--file has no meaning for {ctx.invoked_subcommand}")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; the exit code."""
+    options = Options()
+    try:
+        code = tunnelctl.main(
+            list(arguments), prog_name="tunnelctl", standalone_mode=False, obj=options
+        )
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        # The reader of our output has gone (`ps | head`); nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        return _end(Failure(Code.INTERRUPTED, "interrupted"))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else error.message, err=True)
+        return error.exit_code
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "tunnelctl"
+        message = error.format_message().rstrip(".")
+        return _end(Failure(Code.USAGE, message, f"{command} --help shows the usage"))
+    except click.ClickException as error:
+        return _end(Failure(Code.USAGE, error.format_message()))
+    except Failure as failure:
+        if options.debug:
+            raise
+        return _end(failure)
+    except Exception as error:
+        if options.debug:
+            raise
+        return _end(
+            Failure(
+                Code.INTERNAL,
+                f"an error inside tunnelctl: {type(error).__name__}: {error}",
+                "tunnelctl --debug COMMAND shows where",
+            )
+        )
+
+
+def _end(failure: Failure) -> int:
+    """Say what happened, in one line or in one a mistake, and give its exit code."""
+    mistakes = getattr(failure, "mistakes", ())
+    with contextlib.suppress(BrokenPipeError):
+        for mistake in mistakes:
+            click.echo(str(mistake), err=True)
+        if not mistakes:
+            say(str(failure))
+    return failure.exit_code

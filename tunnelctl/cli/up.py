@@ -1,0 +1,197 @@
+"""`up`: profiles from their files to ready, and, attached, their life until Ctrl-C.
+
+Owns the order: every file is checked before the daemon hears of one. While it stays attached its
+event stream is the lease that holds up what it brought up: killed like this or like that, its
+profiles go down with it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from tunnelctl import clock
+from tunnelctl.cli import progress
+from tunnelctl.cli.durations import Duration
+from tunnelctl.cli.files import load, warn_of_version
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.output import say
+from tunnelctl.client import Client, EventStream
+from tunnelctl.errors import Code, Failure
+
+DEFAULT_PROFILE = "default"
+_DRAIN = 10.0  # seconds for connections to end at the first Ctrl-C; the second ends them
+
+
+@click.command()
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.option("-d", "--detach", is_flag=True, help="Return when ready; the daemon goes on.")
+@click.option(
+    "--wait-timeout", type=Duration(), default="30s", show_default=True, help="How long to wait."
+)
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
+@click.pass_obj
+def up(
+    options: Options,
+    profiles: tuple[str, ...],
+    detach: bool,
+    wait_timeout: float,
+    file: Path | None,
+) -> int:
+    """Bring profiles up (`default` when none is named) and wait until they are ready.
+
+    Without -d it stays, prints what changes, and takes them down at Ctrl-C. A profile that is not
+    ready in time stays wanted: the daemon goes on trying.
+    """
+    plans = _plans(profiles, file or options.file)
+    client = options.client
+    client.ensure_daemon()
+    warn_of_version(client)
+    lease = None if detach else secrets.token_hex(16)
+    with _terminated_as_interrupted(), client.events(lease) as stream:
+        session = _Session(client, stream, plans)
+        try:
+            session.bring_up(lease, wait_timeout)
+            return 0 if detach else session.stay()
+        except KeyboardInterrupt:
+            session.take_down()
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A profile that was checked, and what the daemon needs to load it too."""
+
+    name: str
+    file: str
+    environment: dict[str, str | None]
+    required: frozenset[str]
+
+
+def _plans(names: Sequence[str], file: Path | None) -> tuple[_Plan, ...]:
+    """Check every profile before anything is changed."""
+    chosen: Sequence[str | None] = names or ([None] if file else [DEFAULT_PROFILE])
+    plans = []
+    for path, loaded in load(list(dict.fromkeys(chosen)), file):
+        environment = {name: os.environ.get(name) for name in sorted(loaded.variables)}
+        required = frozenset(rule.name for rule in loaded.profile.forwards if rule.required)
+        plans.append(_Plan(loaded.profile.name, str(path), environment, required))
+    return tuple(plans)
+
+
+class _Session:
+    """The profiles of one `up`, from the order to the end."""
+
+    def __init__(self, client: Client, stream: EventStream, plans: Sequence[_Plan]) -> None:
+        self._client = client
+        self._stream = stream
+        self._plans = {plan.name: plan for plan in plans}
+        self._leased: list[str] = []
+
+    def bring_up(self, lease: str | None, seconds: float) -> None:
+        """Order everything up, and return once all are ready.
+
+        Raises:
+            Failure: why one cannot be ready, at once; NOT_READY after `seconds`. What was ordered
+                stays wanted, whatever becomes of this command.
+        """
+        try:
+            for plan in self._plans.values():
+                answer = self._client.up(plan.name, plan.file, plan.environment, lease)
+                if answer["leased"]:
+                    self._leased.append(plan.name)
+            self._wait(seconds)
+        except Failure:
+            with suppress(Failure):  # of a daemon that has gone
+                for name in self._leased:
+                    self._client.keep(name)
+            raise
+
+    def _wait(self, seconds: float) -> None:
+        deadline = clock.monotonic() + seconds
+        while True:
+            profiles = self._profiles()
+            for profile in profiles.values():
+                failure = progress.failure_of(profile, self._plans[profile["name"]].required)
+                if failure is not None:
+                    raise failure
+            waiting = [profile for profile in profiles.values() if not progress.is_ready(profile)]
+            if not waiting:
+                break
+            left = deadline - clock.monotonic()
+            if left <= 0:
+                raise progress.not_ready(waiting[0], seconds)
+            self._show(self._stream.next(left))
+        for profile in profiles.values():
+            for line in progress.forwarding_lines(profile):
+                click.echo(line)
+
+    def stay(self) -> int:
+        """Show what changes until every profile was taken down by somebody, or failed for good."""
+        click.echo("Ready; Ctrl-C ends it.", err=True)
+        while True:
+            try:
+                self._show(self._stream.next(), everything=True)
+                profiles = self._profiles().values()
+            except Failure as failure:
+                raise Failure(Code.NOT_UP, f"{failure.message}; nothing is up any more") from None
+            if all(profile["wanted"] == "down" for profile in profiles):
+                say("all was taken down")
+                return 0
+            failures = [progress.failure_of(profile, ()) for profile in profiles]
+            if failures and all(failures):
+                assert failures[0] is not None
+                self._leased_down(0.0)
+                raise failures[0]
+
+    def take_down(self) -> None:
+        """Take down what this command brought up; a second Ctrl-C does not wait for connections."""
+        if self._leased:
+            say(f"taking down {', '.join(self._leased)}; Ctrl-C again does not wait")
+        try:
+            self._leased_down(_DRAIN)
+        except KeyboardInterrupt:
+            self._leased_down(0.0)
+
+    def _leased_down(self, drain: float) -> None:
+        orders = [self._client.begin_down(name, drain) for name in self._leased]
+        for order in orders:
+            order.answer()
+        self._leased = []
+
+    def _profiles(self) -> dict[str, Any]:
+        """The status of our profiles, by name."""
+        document = self._client.status()
+        found = {profile["name"]: profile for profile in document["profiles"]}
+        for name in self._plans:
+            if name not in found:
+                raise Failure(Code.NOT_UP, f"{name} was removed from the daemon")
+        return {name: found[name] for name in self._plans}
+
+    def _show(self, event: dict[str, Any] | None, *, everything: bool = False) -> None:
+        """Print an event of ours: while waiting only what went wrong."""
+        if event is not None and event["profile"] in self._plans and (everything or event["error"]):
+            click.echo(progress.event_text(event), err=True)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends an attached `up` as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

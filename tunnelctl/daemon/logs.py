@@ -1,0 +1,73 @@
+"""Where the daemon's log lines go, and that they can harm nobody who reads them.
+
+Owns the format: one record is one line, and what a terminal could obey is written as an escape,
+for server banners and host names come from strangers. Must never stop the daemon: a full disk
+costs log lines, nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from tunnelctl.clock import rfc3339
+from tunnelctl.config.mistakes import printable
+
+_FILE_BYTES = 1 << 20
+_OLD_FILES = 3
+# Their records repeat what our failures say, with tracebacks where a peer is merely rude.
+_QUIET = {"paramiko": logging.CRITICAL, "aiohttp": logging.ERROR, "asyncio": logging.WARNING}
+
+
+class OneLine(logging.Formatter):
+    """`2026-11-22T21:30:00.123Z INFO text`, tracebacks included, always one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line without its end."""
+        moment = rfc3339(datetime.fromtimestamp(record.created, UTC))
+        text = f"{moment} {record.levelname} {record.getMessage()}"
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return printable(text)
+
+
+def log_to_stderr() -> None:
+    """For a daemon in the foreground."""
+    _install(logging.StreamHandler(sys.stderr))
+
+
+def log_to_file(path: Path) -> None:
+    """For a daemon in the background: rotated by size, readable by its user alone.
+
+    Without a place to write to the daemon runs on without a log.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _install(_PrivateFile(path, maxBytes=_FILE_BYTES, backupCount=_OLD_FILES, encoding="utf-8"))
+    except OSError:
+        _install(logging.NullHandler())
+
+
+class _PrivateFile(RotatingFileHandler):
+    """A log file of mode 0600, whatever the umask says."""
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self.baseFilename, flags, 0o600)
+        return TextIOWrapper(open(descriptor, "ab"), encoding=self.encoding, line_buffering=True)
+
+
+def _install(handler: logging.Handler) -> None:
+    # A record that cannot be written is lost; printing a traceback about it helps nobody.
+    logging.raiseExceptions = False
+    handler.setFormatter(OneLine())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    for name, level in _QUIET.items():
+        logging.getLogger(name).setLevel(level)

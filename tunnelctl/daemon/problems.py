@@ -1,0 +1,68 @@
+"""Errors as the control API tells them: RFC 9457 `application/problem+json` with `code` and `hint`.
+
+Owns which HTTP status a failure becomes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from tunnelctl.config.mistakes import ProfileInvalid
+from tunnelctl.errors import Code, Failure
+
+_STATUS = {
+    Code.PROFILE_NOT_FOUND: 404,
+    Code.CONFIG_INVALID: 422,
+    Code.USAGE: 400,
+    Code.NEEDS_INPUT: 409,
+    Code.PORT_IN_USE: 409,
+    Code.PERMISSION_DENIED: 403,
+    Code.INTERNAL: 500,
+}
+_OTHER = 502  # what a host on the far side did
+
+
+class BadRequest(Failure):
+    """A request that no right program would send."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.USAGE, message)
+
+
+def as_problem(error: Exception) -> web.Response:
+    """The answer for an error; an unexpected one says its kind, its details are in the log."""
+    if isinstance(error, web.HTTPException):
+        return _from_http(error)
+    if not isinstance(error, Failure):
+        error = Failure(
+            Code.INTERNAL,
+            f"an error inside the daemon: {type(error).__name__}",
+            "the daemon's log has the details (tunnelctl paths shows where it is)",
+        )
+    problem: dict[str, Any] = {"detail": error.message, "code": str(error.code), "hint": error.hint}
+    if isinstance(error, ProfileInvalid):
+        problem["mistakes"] = [str(mistake) for mistake in error.mistakes]
+    return _problem(_STATUS.get(error.code, _OTHER), problem)
+
+
+def _from_http(error: web.HTTPException) -> web.Response:
+    problem = {
+        "detail": error.text or error.reason,
+        "code": error.reason.lower().replace(" ", "-"),  # e.g. not-found
+        "hint": "",
+    }
+    response = _problem(error.status, problem)
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
+
+
+def _problem(status: int, problem: dict[str, Any]) -> web.Response:
+    title = web.Response(status=status).reason
+    return web.json_response(
+        {"type": "about:blank", "title": title, "status": status, **problem},
+        status=status,
+        content_type="application/problem+json",
+    )

@@ -1,0 +1,223 @@
+"""The daemon as a process: one a user, from the lock to an orderly end.
+
+Owns the life of everything in it: control socket, reactor, supervisor, API, signals. Must never
+outlive its deadline to end, and never leave a core dump, for it has had secrets in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunnelctl import __version__, clock
+from tunnelctl.config.paths import Paths
+from tunnelctl.daemon.api import Api, UpOrder
+from tunnelctl.daemon.control_socket import ControlSocket, answers, claim
+from tunnelctl.daemon.logs import log_to_file, log_to_stderr
+from tunnelctl.daemon.server import ControlServer
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.supervisor.supervisor import Supervisor
+
+_log = logging.getLogger(__name__)
+
+STOP_WITHIN = 10  # seconds, enforced by the kernel
+_CLOSE_WITHIN = 8.0  # seconds of these for connections to end
+IDLE_AFTER = 10.0  # seconds without a wanted profile or a request, for one the CLI started
+_CLAIM_WITHIN = STOP_WITHIN + 5.0  # seconds to wait for a predecessor that is stopping
+_CLAIM_STEP = 0.05
+_PR_SET_DUMPABLE = 4  # linux/prctl.h
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """A daemon that a command started: reports to the pipe `report_to`, and ends when idle."""
+
+    report_to: int
+
+
+def run(
+    paths: Paths,
+    profiles: Sequence[str],
+    environ: Mapping[str, str],
+    background: Background | None = None,
+) -> None:
+    """Be the daemon until told to stop.
+
+    In the foreground it logs to stderr, brings `profiles` up and stays.
+
+    Raises:
+        Failure: ALREADY_RUNNING, or what kept the socket from being bound or a profile from
+            being loaded. In the background it is reported to the pipe as well.
+    """
+    if background is None:
+        log_to_stderr()
+        _start(paths, profiles, environ, None)
+        return
+    log_to_file(paths.log_file)
+    try:
+        _start(paths, profiles, environ, background)
+    except Failure as failure:
+        if failure.code is Code.ALREADY_RUNNING and answers(paths.socket):
+            _report(background, "ready")  # the other one serves whoever started us
+            return
+        _log.error("%s", failure)
+        problem = {"code": failure.code, "detail": failure.message, "hint": failure.hint}
+        _report(background, json.dumps(problem))
+        raise
+    except Exception:
+        _log.exception("the daemon ends")
+        raise
+
+
+def _start(
+    paths: Paths,
+    profiles: Sequence[str],
+    environ: Mapping[str, str],
+    background: Background | None,
+) -> None:
+    _harden()
+    control = _claim(paths)
+    try:
+        asyncio.run(_Daemon(control, environ, background).run(profiles))
+    finally:
+        control.close()
+        control.release()
+
+
+def _claim(paths: Paths) -> ControlSocket:
+    """The control socket, once a predecessor that is stopping has let go of it."""
+    deadline = clock.monotonic() + _CLAIM_WITHIN
+    while True:
+        control = claim(paths)
+        if control is not None:
+            return control
+        if answers(paths.socket):
+            raise Failure(
+                Code.ALREADY_RUNNING,
+                f"a daemon answers on {paths.socket} already",
+                "tunnelctl ps shows what it does",
+            )
+        if clock.monotonic() > deadline:
+            raise Failure(
+                Code.ALREADY_RUNNING, f"another daemon holds {paths.lock} and does not answer"
+            )
+        select.select([], [], [], _CLAIM_STEP)
+
+
+class _Daemon:
+    """What lives between the lock and the end."""
+
+    def __init__(
+        self, control: ControlSocket, environ: Mapping[str, str], background: Background | None
+    ) -> None:
+        self._control = control
+        self._environ = environ
+        self._background = background
+        self._stop = asyncio.Event()
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def run(self, profiles: Sequence[str]) -> None:
+        """Serve until `_stop` is set, then end everything in the reverse order of its start."""
+        loop = asyncio.get_running_loop()
+        reactor = Reactor(loop)
+        supervisor = Supervisor(reactor)
+        self._api = Api(supervisor, environ=self._environ, cwd=Path.cwd(), stop=self._ask_to_stop)
+        self._server = ControlServer(self._control.socket, self._note_activity)
+        try:
+            self._watch_signals(loop)
+            for name in profiles:
+                await self._api.up(name, UpOrder())
+            await self._server.start(self._api.application(self._server.middleware))
+            self._announce()
+            await self._stop.wait()
+        finally:
+            self._limit_the_end()
+            await self._server.refuse()
+            self._control.close()
+            await self._api.close()
+            await supervisor.close(_CLOSE_WITHIN)
+            await self._server.stop()
+            reactor.close()
+            _log.info("stopped")
+
+    def _watch_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ask_to_stop)
+        # A terminal that closes must not end it, and there is nothing to read anew yet.
+        loop.add_signal_handler(signal.SIGHUP, _log.info, "SIGHUP is ignored")
+
+    def _announce(self) -> None:
+        _log.info("tunnelctl %s, process %s, is ready", __version__, os.getpid())
+        if self._background is not None:
+            _report(self._background, "ready")
+            self._note_activity()
+        else:
+            _notify("READY=1")
+
+    def _ask_to_stop(self) -> None:
+        self._stop.set()
+
+    def _limit_the_end(self) -> None:
+        """Whatever hangs, the process is gone in time: SIGALRM's default action ends it."""
+        if self._idle is not None:
+            self._idle.cancel()
+        signal.alarm(STOP_WITHIN)
+        if self._background is None:
+            _notify("STOPPING=1")
+
+    def _note_activity(self) -> None:
+        if self._background is None or self._stop.is_set():
+            return
+        if self._idle is not None:
+            self._idle.cancel()
+        loop = asyncio.get_running_loop()
+        self._idle = loop.call_later(IDLE_AFTER, self._check_idle)
+
+    def _check_idle(self) -> None:
+        if self._server.serving or self._api.any_wanted():
+            self._note_activity()
+            return
+        _log.info("nothing is wanted up and nobody asks: ending")
+        self._ask_to_stop()
+
+
+def _harden() -> None:
+    """No core dumps, private files, and as many descriptors as the system allows."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses an unlimited number
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if sys.platform == "linux":
+        # prctl(2): neither a debugger nor /proc of the same user can read our memory.
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _report(background: Background, text: str) -> None:
+    """Tell the command that started us; it may be gone."""
+    with contextlib.suppress(OSError):
+        os.write(background.report_to, text.encode())
+        os.close(background.report_to)
+
+
+def _notify(state: str) -> None:
+    """Tell the service manager that started us, where there is one (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+        sock.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
+        sock.send(state.encode())

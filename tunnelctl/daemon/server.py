@@ -1,0 +1,155 @@
+"""Lets clients in at the control socket: who, how many, and for how long they may say nothing.
+
+Owns the accepted connections until aiohttp has their request. Must never serve another user, and
+never let idle clients keep the next one out: where all places are taken, one that has not asked
+anything makes room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from tunnelctl.net.peers import is_ours, peer_uid
+
+_log = logging.getLogger(__name__)
+
+_CLIENTS = 32
+_SPEAK_WITHIN = 5.0  # seconds to send a request's head, and to take an answer
+_ACCEPT_PAUSE = 0.2  # seconds after an accept failed, as for want of descriptors
+_FINISH_WITHIN = 1.0  # seconds for answers under way when the server stops
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ControlServer:
+    """Serves an application on a listening socket, which stays its owner's to close.
+
+    `middleware` must be the outermost one of the application that `start` is given.
+    `on_activity` is called when a request begins and when it ends.
+    """
+
+    def __init__(self, listener: socket.socket, on_activity: Callable[[], None]) -> None:
+        self._listener = listener
+        self._on_activity = on_activity
+        self._runner: web.AppRunner | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        # A connection is silent (with the timer that cuts it) or served (None).
+        self._clients: dict[asyncio.BaseTransport, asyncio.TimerHandle | None] = {}
+
+        @web.middleware
+        async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._serve(request, handler)
+
+        self.middleware = around
+
+    @property
+    def serving(self) -> int:
+        """How many requests are being answered."""
+        return sum(1 for timer in self._clients.values() if timer is None)
+
+    async def start(self, application: web.Application) -> None:
+        """Begin to let clients in."""
+        self._runner = web.AppRunner(
+            application,
+            access_log=None,
+            handle_signals=False,
+            handler_cancellation=True,
+            shutdown_timeout=_FINISH_WITHIN,
+        )
+        await self._runner.setup()
+        self._accepting = asyncio.create_task(self._accept(), name="control socket")
+
+    async def refuse(self) -> None:
+        """Let nobody in any more; the listener can be closed. What is under way goes on."""
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """End what is under way, after `refuse`."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        for transport, timer in self._clients.items():
+            if timer is not None:
+                timer.cancel()
+            _abort(transport)
+        self._clients.clear()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(self._listener)
+            except OSError as error:
+                _log.warning("cannot accept on the control socket: %s", error.strerror)
+                await asyncio.sleep(_ACCEPT_PAUSE)
+                continue
+            try:
+                await self._admit(sock)
+            except OSError:  # it went away while it was let in
+                sock.close()
+
+    async def _admit(self, sock: socket.socket) -> None:
+        if not is_ours(sock):
+            _log.warning("refused a client of user id %s", peer_uid(sock))
+            sock.close()
+            return
+        if not self._make_room():
+            sock.close()
+            return
+        assert self._runner is not None
+        assert self._runner.server is not None
+        loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        transport, _ = await loop.connect_accepted_socket(self._runner.server, sock)
+        self._cut_later(transport)
+
+    def _make_room(self) -> bool:
+        """Whether one more may come in, once the longest silent one has made room."""
+        for transport in [t for t in self._clients if t.is_closing()]:
+            self._forget(transport)
+        if len(self._clients) < _CLIENTS:
+            return True
+        silent = next((t for t, timer in self._clients.items() if timer is not None), None)
+        if silent is None:
+            return False
+        self._forget(silent)
+        _abort(silent)
+        return True
+
+    def _cut_later(self, transport: asyncio.BaseTransport) -> None:
+        self._forget(transport)
+        loop = asyncio.get_running_loop()
+        self._clients[transport] = loop.call_later(_SPEAK_WITHIN, self._cut, transport)
+
+    def _cut(self, transport: asyncio.BaseTransport) -> None:
+        self._forget(transport)
+        _abort(transport)
+
+    def _forget(self, transport: asyncio.BaseTransport) -> None:
+        timer = self._clients.pop(transport, None)
+        if timer is not None:
+            timer.cancel()
+
+    async def _serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has gone")
+        self._forget(transport)
+        self._clients[transport] = None
+        self._on_activity()
+        try:
+            return await handler(request)
+        finally:
+            self._cut_later(transport)
+            self._on_activity()
+
+
+def _abort(transport: asyncio.BaseTransport) -> None:
+    if isinstance(transport, asyncio.WriteTransport):
+        transport.abort()
