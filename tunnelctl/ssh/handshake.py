@@ -25,7 +25,7 @@ from tunnelctl.ssh.dial import dial
 from tunnelctl.ssh.failures import During, label, peer_failure
 from tunnelctl.ssh.hostkeys import known_key_types, verify
 from tunnelctl.ssh.keys import RSA_BITS_MIN, key_type, too_short
-from tunnelctl.ssh.transport import HOST_KEY_ALGORITHMS
+from tunnelctl.ssh.transport import HOST_KEY_ALGORITHMS, SshTransport
 
 # RFC 8332: one type of key, several algorithms to sign with it.
 _ALGORITHMS_OF = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
@@ -47,7 +47,7 @@ def handshake(
     resolve_secret: Callable[[SecretRef], str],
     on_stage: Callable[[Stage], None],
     deadline: float,
-) -> ClientTransport:
+) -> SshTransport:
     """Log in to `host` over `sock`, before `deadline` (a moment of `clock.monotonic`).
 
     Calls `on_stage(Stage.AUTHENTICATING)` in this thread once the host key is accepted. The

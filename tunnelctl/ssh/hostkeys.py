@@ -312,4 +312,3 @@ def _unknown(host: Host, key_type: str, blob: bytes, *, certified: bool) -> Fail
         "compare the fingerprint with what the server's owner tells you, then: "
         + trust_command(host, blob),
     )
-
