@@ -99,9 +99,9 @@ def rule(side: Side, port: int, target: int, **changes: Any) -> Forward:
 
 
 @asynccontextmanager
-async def tunnel_to(host: Host | None) -> AsyncIterator[Tunnel]:
+async def tunnel_to(host: Host | None, *, use_epoll: bool | None = None) -> AsyncIterator[Tunnel]:
     """A tunnel, connected to `host` unless that is None; closed at the end, whatever happened."""
-    reactor = Reactor(asyncio.get_running_loop())
+    reactor = Reactor(asyncio.get_running_loop(), use_epoll=use_epoll)
     tunnel = Tunnel(reactor)
     try:
         if host is not None:
