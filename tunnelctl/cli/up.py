@@ -29,6 +29,7 @@ from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import Code, Failure
 
 DEFAULT_PROFILE = "default"
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _DRAIN = 10.0  # seconds for connections to end at the first Ctrl-C; the second ends them
 
 
@@ -57,7 +58,7 @@ def up(
     client.ensure_daemon()
     warn_of_version(client)
     lease = None if detach else secrets.token_hex(16)
-    with _terminated_as_interrupted(), client.events(lease) as stream:
+    with _ended_in_order(), client.events(lease) as stream:
         session = _Session(client, stream, plans)
         try:
             session.bring_up(lease, wait_timeout)
@@ -184,14 +185,18 @@ class _Session:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends an attached `up` as Ctrl-C does."""
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM ends an attached `up` as Ctrl-C does.
+
+    SIGINT is taken even where it came ignored: a shell script's background job is ended by it too.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in _ENDING}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
