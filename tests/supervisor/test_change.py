@@ -1,0 +1,172 @@
+"""Another version of a profile, applied to one that runs: only the difference is touched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.supervisor.scene import (
+    LATE,
+    client,
+    echo_service,
+    hello,
+    local,
+    remote,
+    scene,
+)
+from tests.support.ports import free_port
+from tests.support.sshd import OpenSSHServer
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.profile import Profile
+from tunnelctl.sshd.server import EmbeddedServer
+from tunnelctl.state.snapshot import HostState, ProfileState
+
+
+async def test_a_forward_is_added_on_the_live_link() -> None:
+    async with scene() as s, echo_service() as echo:
+        first = local("echo", target=Endpoint(LOOPBACK, echo))
+        await s.up(s.profile(first))
+        async with client(s.port("echo")) as one:
+            await one.echo(b"before")
+            await s.up(s.profile(first, local(), remote("back", 0, echo)))
+            assert b"Hello" in await hello(s.port("web"))
+            async with client(s.port("back")) as other:
+                assert await other.echo(b"new") == b"new"
+            assert await one.echo(b"after") == b"after"
+        assert s.states("server").count("connecting") == 1
+        assert [f.name for f in s.status().forwards] == ["echo", "web", "back"]
+
+
+async def test_a_forward_is_removed_and_the_others_live_on() -> None:
+    async with scene() as s, echo_service() as echo:
+        kept = local("kept", target=Endpoint(LOOPBACK, echo))
+        gone = local("gone", target=Endpoint(LOOPBACK, echo))
+        back = remote("back", 0, echo)
+        await s.up(s.profile(kept, gone, back))
+        gone_port, back_port = s.port("gone"), s.port("back")
+        async with client(s.port("kept")) as lives, client(gone_port) as dies:
+            await lives.echo(b"1")
+            await dies.echo(b"2")
+            await s.up(s.profile(kept))
+            assert await dies.is_reset()
+            assert await lives.echo(b"still") == b"still"
+        for port in (gone_port, back_port):
+            with pytest.raises(ConnectionRefusedError):
+                await hello(port)
+        assert [f.name for f in s.status().forwards] == ["kept"]
+        assert s.host_status().reconnects == 0
+
+
+async def test_a_port_goes_from_one_forward_to_another() -> None:
+    async with scene() as s, echo_service() as echo:
+        port = free_port()
+        await s.up(s.profile(local("web", port)))
+        await s.up(s.profile(local("echo", port, target=Endpoint(LOOPBACK, echo))))
+        async with client(port) as one:
+            assert await one.echo(b"mine now") == b"mine now"
+
+
+async def test_a_forward_with_another_target_is_replaced() -> None:
+    async with scene() as s, echo_service() as echo:
+        port = free_port()
+        await s.up(s.profile(local("web", port)))
+        await s.up(s.profile(local("web", port, target=Endpoint(LOOPBACK, echo))))
+        async with client(port) as one:
+            assert await one.echo(b"elsewhere") == b"elsewhere"
+        assert s.host_status().reconnects == 0
+
+
+async def test_required_is_changed_under_open_connections(sshd: OpenSSHServer) -> None:
+    async with scene() as s, echo_service() as echo:
+        rule = local("echo", target=Endpoint(LOOPBACK, echo))
+        privileged = remote("no", 65000, echo, listen=Endpoint("203.0.113.1", 65000))
+        sshd.configure("PermitListen none")
+        sshd.restart()
+        host = sshd.host(name="server")
+        await s.supervisor.up(s.profile(rule, privileged, host=host), {})
+        await s.until(ProfileState.DEGRADED)
+        async with client(s.port("echo")) as one:
+            await one.echo(b"before")
+            await s.up(s.profile(rule, replace(privileged, required=False), host=host))
+            assert await one.echo(b"after") == b"after"
+
+
+async def test_a_new_reconnect_policy_leaves_the_link_alone() -> None:
+    async with scene() as s, echo_service() as echo:
+        rule = local("echo", target=Endpoint(LOOPBACK, echo))
+        await s.up(s.profile(rule))
+        async with client(s.port("echo")) as one:
+            await one.echo(b"before")
+            await s.up(s.profile(rule, host=s.host(reconnect=LATE)))
+            assert await one.echo(b"after") == b"after"
+        assert s.states("server").count("connecting") == 1
+
+
+async def test_a_shorter_reconnect_policy_cuts_the_wait() -> None:
+    async with scene() as s:
+        await s.server.kill()
+        await s.supervisor.up(s.profile(local(), host=s.host(reconnect=LATE)), {})
+        await s.until_host(HostState.BACKOFF)
+        await s.server.start()
+        await s.up(s.profile(local()))
+
+
+async def test_a_host_elsewhere_is_connected_to_anew_and_the_port_stays_bound() -> None:
+    async with scene() as s:
+        other = EmbeddedServer(s.reactor)
+        await other.start()
+        await s.up(s.profile(local()))
+        port = s.port("web")
+        await s.up(s.profile(local(), host=other.client_host(s.host())))
+        assert s.host_status().address == f"{LOOPBACK}:{other.port}"
+        assert s.port("web") == port
+        assert b"Hello" in await hello(port)
+        await s.supervisor.down("dev", 0)
+        await other.close()
+
+
+async def test_from_the_embedded_server_to_a_real_one(sshd: OpenSSHServer) -> None:
+    async with scene() as s, echo_service() as echo:
+        rule = local("echo", target=Endpoint(LOOPBACK, echo))
+        await s.up(s.profile(rule, host=s.host(embedded=True)))
+        await s.up(s.profile(rule, host=sshd.host(name="server")))
+        assert (s.host_status().server or "").startswith("OpenSSH")
+        async with client(s.port("echo")) as one:
+            assert await one.echo(b"real") == b"real"
+
+
+async def test_hosts_come_and_go() -> None:
+    async with scene() as s, echo_service() as echo:
+        first = local("echo", target=Endpoint(LOOPBACK, echo))
+        await s.up(s.profile(first))
+        second = local("web", via="second")
+        both = Profile("dev", "dev.yaml", (s.host("second"), s.host()), (first, second))
+        async with client(s.port("echo")) as one:
+            await one.echo(b"before")
+            await s.up(both)
+            assert [h.name for h in s.status().hosts] == ["second", "server"]
+            assert b"Hello" in await hello(s.port("web"))
+            port = s.port("web")
+            await s.up(s.profile(first))
+            with pytest.raises(ConnectionRefusedError):
+                await hello(port)
+            assert await one.echo(b"after") == b"after"
+        assert [h.name for h in s.status().hosts] == ["server"]
+
+
+async def test_a_forward_moves_to_another_host() -> None:
+    async with scene() as s:
+        port = free_port()
+        hosts = (s.host(), s.host("second"))
+        await s.up(Profile("dev", "dev.yaml", hosts, (local("web", port),)))
+        await s.up(Profile("dev", "dev.yaml", hosts, (local("web", port, via="second"),)))
+        assert s.forward("web").via == "second"
+        assert b"Hello" in await hello(port)
+
+
+async def test_a_new_source_is_shown() -> None:
+    async with scene() as s:
+        await s.up(s.profile(local()))
+        await s.up(replace(s.profile(local()), source="elsewhere/dev.yaml"))
+        assert s.status().source == "elsewhere/dev.yaml"

@@ -1,0 +1,171 @@
+"""Taking profiles down, and closing it all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+
+import pytest
+
+from tests.supervisor.scene import (
+    LATE,
+    client,
+    echo_service,
+    hello,
+    local,
+    remote,
+    scene,
+)
+from tests.support.ports import free_port
+from tests.support.waiting import eventually_async
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.host import Host
+from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, Wanted
+
+
+async def test_down_closes_and_stays_listed() -> None:
+    async with scene() as s:
+        await s.up(s.profile(local()))
+        port = s.port("web")
+        await s.supervisor.down("dev", 0)
+        status = s.status()
+        assert (status.wanted, status.state) == (Wanted.DOWN, ProfileState.STOPPED)
+        assert s.host_status().state is HostState.STOPPED
+        assert s.forward("web").state is ForwardState.STOPPED
+        with pytest.raises(ConnectionRefusedError):
+            await hello(port)
+        assert s.states("")[-2:] == ["stopping", "stopped"]
+        assert s.states("server")[-2:] == ["stopping", "stopped"]
+        assert s.states("web")[-1:] == ["stopped"]
+        await s.supervisor.down("dev", 0)  # again: nothing
+
+
+async def test_a_profile_that_is_down_can_come_up_again() -> None:
+    async with scene() as s:
+        profile = s.profile(local(port=free_port()))
+        await s.up(profile)
+        await s.supervisor.down("dev", 0)
+        await s.up(profile)
+        assert b"Hello" in await hello(s.port("web"))
+        assert [p.name for p in s.supervisor.status()] == ["dev"]
+
+
+async def test_down_lets_connections_end() -> None:
+    async with scene() as s, echo_service() as echo:
+        await s.up(s.profile(local("echo", target=Endpoint(LOOPBACK, echo))))
+        port = s.port("echo")
+        async with client(port) as one:
+            await one.echo(b"before")
+            going = asyncio.create_task(s.supervisor.down("dev", 20))
+            await s.until(ProfileState.STOPPING)
+            assert await one.echo(b"while it drains") == b"while it drains"
+            with pytest.raises(ConnectionRefusedError):
+                await hello(port)
+        async with asyncio.timeout(10):  # well before the drain is over: nobody is left
+            await going
+
+
+async def test_connections_that_do_not_end_are_reset() -> None:
+    async with scene() as s, echo_service() as echo:
+        await s.up(s.profile(local("echo", target=Endpoint(LOOPBACK, echo))))
+        async with client(s.port("echo")) as one:
+            await one.echo(b"before")
+            await s.supervisor.down("dev", 0.1)
+            assert await one.is_reset()
+
+
+async def test_down_takes_the_remote_listener_away() -> None:
+    async with scene() as s, echo_service() as echo:
+        await s.up(s.profile(remote("back", 0, echo)))
+        port = s.port("back")
+        await s.supervisor.down("dev", 0)
+        with pytest.raises(ConnectionRefusedError):
+            await hello(port)
+
+
+async def test_down_interrupts_a_backoff() -> None:
+    async with scene() as s:
+        await s.server.kill()
+        await s.supervisor.up(s.profile(local(), host=s.host(reconnect=LATE)), {})
+        await s.until_host(HostState.BACKOFF)
+        await s.supervisor.down("dev", 0)
+        assert s.host_status().next_retry_at is None
+
+
+async def test_down_interrupts_an_attempt() -> None:
+    async with scene() as s:
+        with socket.create_server((LOOPBACK, 0)) as mute:
+            port = mute.getsockname()[1]
+            await s.supervisor.up(s.profile(local(), host=s.host(port=port)), {})
+            await s.until_host(HostState.CONNECTING)
+            await s.supervisor.down("dev", 0)
+            assert s.status().state is ProfileState.STOPPED
+
+
+async def test_down_takes_a_failed_profile_down() -> None:
+    async with scene() as s:
+        host = s.host(host_key=("SHA256:" + "A" * 43,))
+        await s.supervisor.up(s.profile(local(), host=host), {})
+        await s.until(ProfileState.FAILED)
+        await s.supervisor.down("dev", 0)
+        assert s.status().state is ProfileState.STOPPED
+
+
+async def test_restart_of_a_profile_that_is_down_is_refused() -> None:
+    async with scene() as s:
+        await s.up(s.profile(local()))
+        await s.supervisor.down("dev", 0)
+        with pytest.raises(Failure) as failure:
+            await s.supervisor.restart("dev")
+        assert failure.value.code is Code.NOT_UP
+        assert failure.value.hint == "tunnelctl up dev"
+
+
+async def test_up_while_it_goes_down_comes_after() -> None:
+    async with scene() as s, echo_service() as echo:
+        profile = s.profile(local("echo", target=Endpoint(LOOPBACK, echo), port=free_port()))
+        await s.up(profile)
+        async with client(s.port("echo")) as one:
+            await one.echo(b"held")
+            going = asyncio.create_task(s.supervisor.down("dev", 20))
+            await s.until(ProfileState.STOPPING)
+            coming = asyncio.create_task(s.supervisor.up(profile, {}))
+        await going
+        await coming
+        await s.until(ProfileState.UP)
+
+
+async def test_close_takes_everything_down_once() -> None:
+    async with scene() as s:
+        subscription = s.supervisor.subscribe()
+        for name in ("a", "b"):
+            await s.up(s.profile(local(), name=name))
+        await asyncio.gather(s.supervisor.close(10), s.supervisor.close(10))
+        assert {p.state for p in s.supervisor.status()} == {ProfileState.STOPPED}
+        stopped = [e.profile async for e in subscription if e.name == "" and e.state == "stopping"]
+        assert stopped == ["b", "a"]  # the last one first
+        with pytest.raises(Failure) as failure:
+            await s.supervisor.up(s.profile(local()), {})
+        assert failure.value.code is Code.DAEMON_NOT_RUNNING
+
+
+async def test_close_names_what_is_stuck(caplog: pytest.LogCaptureFixture) -> None:
+    async def stubborn(host: Host, reactor: Reactor, **_: object) -> None:
+        for _time in range(2):  # the cancellation that `down` asks for is not heard
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.set()
+        raise asyncio.CancelledError
+
+    cancelled = asyncio.Event()
+    async with scene(connect=stubborn) as s:
+        await s.supervisor.up(s.profile(local()), {})
+        await eventually_async(lambda: "connecting" in s.states("server"), "it connects")
+        await s.supervisor.close(0.2)
+        assert cancelled.is_set()
+        errors = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
+        assert any("dev/server: connect, try 1" in e and "stuck" in e for e in errors)

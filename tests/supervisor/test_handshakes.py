@@ -1,0 +1,111 @@
+"""How many handshakes are under way at once, and what they resolve secrets from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+from tests.supervisor.scene import SOON, scene
+from tests.support.waiting import eventually_async
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.host import Host, SecretRef, SecretSource
+from tunnelctl.spec.profile import Profile
+from tunnelctl.ssh.link import Link
+
+
+class Door:
+    """A `connect` behind which every handshake takes until the door is opened, then fails."""
+
+    def __init__(self) -> None:
+        self.now: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self.most_in_all = 0
+        self.finished = 0
+        self.opened = asyncio.Event()
+
+    async def connect(self, host: Host, reactor: Reactor, **_: object) -> Link:
+        self.now[host.address] += 1
+        self.most[host.address] = max(self.most[host.address], self.now[host.address])
+        self.most_in_all = max(self.most_in_all, self.now.total())
+        try:
+            await self.opened.wait()
+        finally:
+            self.now[host.address] -= 1
+            self.finished += 1
+        raise Failure(Code.AUTH_FAILED, "nobody comes in here")
+
+
+def crowd(addresses: int, at_each: int) -> Profile:
+    """Hosts that are `addresses` servers in truth, `at_each` hosts to one."""
+    hosts = tuple(
+        Host(f"h{a}-{n}", f"server{a}.example", reconnect=SOON)
+        for a in range(addresses)
+        for n in range(at_each)
+    )
+    return Profile("dev", "dev.yaml", hosts, ())
+
+
+async def test_four_at_one_address() -> None:
+    door = Door()
+    async with scene(connect=door.connect) as s:
+        await s.supervisor.up(crowd(1, 9), {})
+        await eventually_async(lambda: door.now.total() == 4, "four are at the door")
+        door.opened.set()
+        await eventually_async(lambda: door.finished == 9, "all had their turn")
+        assert door.most == {"server0.example:22": 4}
+
+
+async def test_sixteen_in_all() -> None:
+    door = Door()
+    async with scene(connect=door.connect) as s:
+        await s.supervisor.up(crowd(7, 3), {})
+        await eventually_async(lambda: door.now.total() == 16, "sixteen are at the door")
+        door.opened.set()
+        await eventually_async(lambda: door.finished == 21, "all had their turn")
+        assert door.most_in_all == 16
+
+
+async def test_who_waits_for_a_turn_can_be_taken_down() -> None:
+    door = Door()
+    async with scene(connect=door.connect) as s:
+        await s.supervisor.up(crowd(1, 9), {})
+        await eventually_async(lambda: door.now.total() == 4, "four are at the door")
+        await s.supervisor.down("dev", 0)
+        assert door.now.total() == 0
+        await s.supervisor.up(crowd(1, 1), {})
+        await eventually_async(lambda: door.now.total() == 1, "no turn was lost")
+
+
+async def test_secrets_come_from_the_environment_given_last() -> None:
+    found: list[str] = []
+
+    async def connect(
+        host: Host, reactor: Reactor, *, resolve_secret: Callable[[SecretRef], str], **_: object
+    ) -> Link:
+        reference = SecretRef(SecretSource.ENV, ("SSH_PASSWORD",))
+        found.append(await asyncio.to_thread(resolve_secret, reference))
+        raise Failure(Code.AUTH_FAILED, "the password is wrong")
+
+    async with scene(connect=connect) as s:
+        for password in ("first", "second"):
+            await s.supervisor.up(crowd(1, 1), {"SSH_PASSWORD": password})
+            await eventually_async(lambda: "failed" in s.states("h0-0"), "it was used")
+            s.events.clear()
+        assert found == ["first", "second"]
+
+
+async def test_a_secret_that_is_missing_fails_the_host() -> None:
+    async def connect(
+        host: Host, reactor: Reactor, *, resolve_secret: Callable[[SecretRef], str], **_: object
+    ) -> Link:
+        resolve_secret(SecretRef(SecretSource.ENV, ("NOT_THERE",)))
+        raise AssertionError("resolved")
+
+    async with scene(connect=connect) as s:
+        await s.supervisor.up(crowd(1, 1), {})
+        await eventually_async(lambda: "failed" in s.states("h0-0"), "it failed")
+        error = s.host_status("h0-0").last_error
+        assert error is not None
+        assert error.code == Code.SECRET_UNAVAILABLE
