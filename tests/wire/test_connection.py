@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelctl.wire import messages
-from tunnelctl.wire.channel import PACKET_MAX, WINDOW, Channel
+from tunnelctl.wire.channel import Channel
 from tunnelctl.wire.connection import Connection, IncomingOpen
 from tunnelctl.wire.messages import Message, OpenFailure, ProtocolError, Reader
+from tunnelctl.wire.window import PACKET_MAX, WINDOW, RoundTrip
 
 
 class Client:
@@ -46,7 +47,7 @@ class End:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
-        self.connection = Connection(self.sent.append, self)
+        self.connection = Connection(self.sent.append, self, RoundTrip(lambda: 0.0))
         self.accepted: list[Client] = []
         self.incoming: list[IncomingOpen] = []
         self.answers_at_once = True
@@ -289,4 +290,4 @@ def test_messages_that_look_right_raise_nothing_but_protocol_errors(
             receive(here, bytes((kind,)) + messages.u32(number) + rest)
         except ProtocolError:
             return
-        assert channel_of(client).receive_window <= WINDOW
+        assert channel_of(client).receive_window.open <= WINDOW

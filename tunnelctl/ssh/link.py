@@ -30,6 +30,7 @@ from tunnelctl.wire.messages import (
     ProtocolError,
     Reader,
 )
+from tunnelctl.wire.window import RoundTrip
 
 _log = logging.getLogger("tunnelctl.ssh")
 
@@ -85,7 +86,8 @@ class Link:
         state = transport.packetizer.take_over(self)
         self.stream = PacketStream(reactor, sock, state, self._receive, self._stream_lost)
         self.acceptor = make_acceptor(self)
-        self.connection = Connection(self.stream.send, self.acceptor)
+        self._round_trip = RoundTrip(clock.monotonic)
+        self.connection = Connection(self.stream.send, self.acceptor, self._round_trip)
         self._rekeying: asyncio.TimerHandle | None = None
         self._rekey_limit = min(settings.rekey_limit or _REKEY_BYTES, _REKEY_BYTES)
         self._packets = 0
@@ -128,6 +130,8 @@ class Link:
         def answered(_reply: bytes | None) -> None:
             if not self.closed.done():
                 self.rtt = clock.monotonic() - asked_at
+                # The shortest: what is longer was waiting behind data.
+                self._round_trip.seconds = min(self.rtt, self._round_trip.seconds or self.rtt)
 
         # Any answer will do: OpenSSH refuses the request by that name, which is a sign of life.
         self.connection.request("keepalive@openssh.com", b"", answered)

@@ -11,11 +11,7 @@ from typing import Protocol
 
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import U32_MAX, ProtocolError
-
-# What OpenSSH advertises for TCP channels (channels.h: CHAN_TCP_WINDOW_DEFAULT and
-# CHAN_TCP_PACKET_DEFAULT): 64 packets of 32 KiB.
-PACKET_MAX = 32 * 1024
-WINDOW = 64 * PACKET_MAX
+from tunnelctl.wire.window import PACKET_MAX, ReceiveWindow, RoundTrip
 
 
 class ChannelHandler(Protocol):
@@ -46,7 +42,6 @@ class Channel:
     __slots__ = (
         "_forget",
         "_send",
-        "_unreturned",
         "close_received",
         "close_sent",
         "confirmed",
@@ -66,6 +61,7 @@ class Channel:
         handler: ChannelHandler,
         send: Callable[[bytes], None],
         forget: Callable[[Channel], None],
+        round_trip: RoundTrip,
     ) -> None:
         self.local_id = local_id
         self.remote_id = -1
@@ -75,8 +71,7 @@ class Channel:
         self.confirmed = False
         self.send_window = 0
         self.send_packet_max = 0
-        self.receive_window = WINDOW
-        self._unreturned = 0
+        self.receive_window = ReceiveWindow(round_trip)
         self.eof_sent = self.eof_received = False
         self.close_sent = self.close_received = False
 
@@ -121,17 +116,14 @@ class Channel:
             if self.close_received:
                 self._forget(self)
 
-    def consumed(self, count: int) -> None:
-        """Give `count` bytes back to the peer's window: they were passed on, not only queued."""
-        self._unreturned += count
-        if self.close_sent or self.eof_received or self.close_received:
-            return
-        # An eighth at a time keeps the peer sending without a message for every packet.
-        if self._unreturned * 8 < WINDOW:
-            return
-        grant, self._unreturned = self._unreturned, 0
-        self.receive_window += grant
-        self._send(messages.channel_window_adjust(self.remote_id, grant))
+    def consumed(self, count: int, *, keeps_up: bool = True) -> None:
+        """Give `count` bytes back to the peer's window: they were passed on, not only queued.
+
+        `keeps_up` says that nothing is left that waits for the reader.
+        """
+        grant = self.receive_window.give_back(count, keeps_up=keeps_up)
+        if grant and not (self.close_sent or self.eof_received or self.close_received):
+            self._send(messages.channel_window_adjust(self.remote_id, grant))
 
     # What the peer does. Called by the connection.
 
@@ -156,7 +148,7 @@ class Channel:
 
     def on_data(self, data: memoryview) -> None:
         """Bytes came; they must fit the window that we gave."""
-        self._take_from_window(len(data))
+        self.receive_window.take(len(data))
         if self.eof_received or self.close_received:
             raise ProtocolError("the peer sent data in a channel after its end")
         if not self.close_sent:
@@ -164,14 +156,8 @@ class Channel:
 
     def on_extended_data(self, count: int) -> None:
         """Standard error of a session; forwards have none, so it is credited and dropped."""
-        self._take_from_window(count)
+        self.receive_window.take(count)
         self.consumed(count)
-
-    def _take_from_window(self, count: int) -> None:
-        self.receive_window -= count
-        # OpenSSH lets a peer overrun by a tenth before it disconnects (channels.c).
-        if self.receive_window < -(WINDOW // 10):
-            raise ProtocolError("the peer sent more data than the window of a channel")
 
     def on_window_adjust(self, count: int) -> None:
         """The peer takes `count` more bytes."""

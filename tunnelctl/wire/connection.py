@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tunnelctl.wire import messages
-from tunnelctl.wire.channel import PACKET_MAX, WINDOW, Channel, ChannelHandler
+from tunnelctl.wire.channel import Channel, ChannelHandler
 from tunnelctl.wire.messages import U32_MAX, Message, OpenFailure, ProtocolError, Reader
+from tunnelctl.wire.window import PACKET_MAX, WINDOW, RoundTrip
 
 # Called with the data of the reply, or None when the peer refused.
 OnReply = Callable[[bytes | None], None]
@@ -75,11 +76,14 @@ class _Pending:
 class Connection:
     """Both directions of RFC 4254 over something that sends whole messages."""
 
-    def __init__(self, send: Callable[[bytes], None], acceptor: Acceptor) -> None:
+    def __init__(
+        self, send: Callable[[bytes], None], acceptor: Acceptor, round_trip: RoundTrip
+    ) -> None:
         self.send = send
         self.channels: dict[int, Channel] = {}
         self.is_lost = False
         self._acceptor = acceptor
+        self._round_trip = round_trip
         self._pending: deque[_Pending] = deque()
         self._next_id = 0
 
@@ -122,7 +126,7 @@ class Connection:
         # can only meet a number that is not open.
         while self._next_id in self.channels:
             self._next_id = (self._next_id + 1) & U32_MAX
-        channel = Channel(self._next_id, handler, self.send, self._forget)
+        channel = Channel(self._next_id, handler, self.send, self._forget, self._round_trip)
         self.channels[self._next_id] = channel
         self._next_id = (self._next_id + 1) & U32_MAX
         return channel
