@@ -95,7 +95,10 @@ class ClientTransport(SshTransport):
             raise paramiko.SSHException("the peer sends lines without end and no SSH version")
         self.said = ""
         self.remote_version = line
-        if line.split("-")[1] not in _VERSIONS:
+        parts = line.split("-", 2)
+        if len(parts) < 3:
+            raise paramiko.SSHException(f"a version line without a version: {line}")
+        if parts[1] not in _VERSIONS:
             raise IncompatiblePeer(f"the server speaks {line}, not SSH-2.0")
 
     def _parse_disconnect(self, message: paramiko.Message) -> None:

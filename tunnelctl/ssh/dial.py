@@ -57,7 +57,11 @@ async def dial(host: Host, deadline: float) -> socket.socket:
         raise timed_out(host, doing) from None
     if sock is None:
         raise dial_failure(host, race.errors)
-    _tune(sock, host)
+    try:
+        _tune(sock, host)
+    except OSError as error:  # some systems refuse options of a connection that was reset
+        sock.close()
+        raise dial_failure(host, [(host.address, error)]) from None
     return sock
 
 
@@ -197,7 +201,9 @@ def _met_itself(sock: socket.socket) -> bool:
     It happens on loopback when nobody listens and the port lies in the ephemeral range: a
     reconnect loop that knocks often enough is in time given that very port as its own.
     """
-    return bool(sock.getsockname() == sock.getpeername())
+    with suppress(OSError):  # reset already: what reads it will say so
+        return bool(sock.getsockname() == sock.getpeername())
+    return False
 
 
 def _tune(sock: socket.socket, host: Host) -> None:

@@ -11,6 +11,7 @@ name is not trusted there: whether the peer answered decides, never the class.
 from __future__ import annotations
 
 import errno
+import os
 import shlex
 import socket
 from collections.abc import Sequence
@@ -45,13 +46,16 @@ _BY_ERRNO: dict[int, Code] = {
     errno.ENETDOWN: Code.UNREACHABLE,
     errno.EADDRNOTAVAIL: Code.UNREACHABLE,
     errno.EAFNOSUPPORT: Code.UNREACHABLE,
+    # Taken and thrown out before connect(2) had returned.
+    errno.ECONNRESET: Code.HANDSHAKE_FAILED,
+    errno.ECONNABORTED: Code.HANDSHAKE_FAILED,
     # What a firewall on this machine says (connect(2)).
     errno.EACCES: Code.UNREACHABLE,
     errno.EPERM: Code.UNREACHABLE,
 }
 # Several addresses failed in several ways: the answer that came from farthest away is the one to
 # show. A refusal is an answer of the host itself; "no route" may only mean that we have no IPv6.
-_TELLING = (Code.CONNECTION_REFUSED, Code.TIMED_OUT, Code.UNREACHABLE)
+_TELLING = (Code.HANDSHAKE_FAILED, Code.CONNECTION_REFUSED, Code.TIMED_OUT, Code.UNREACHABLE)
 
 # What sshd says before it closes on somebody whom it does not want now (sshd.c, srclimit.c):
 # its words in lower case, what they mean, what to do, and seconds to leave it alone.
@@ -128,8 +132,13 @@ def dial_failure(host: Host, errors: Sequence[tuple[str, OSError]]) -> Failure:
         hint = f"check that an SSH server runs there and that {host.port} is its port"
     elif code is Code.TIMED_OUT:
         return timed_out(host, f"connecting to {where}")
+    elif code is Code.HANDSHAKE_FAILED:
+        what = f"connection reset by {where}"
+        hint = f"check that an SSH server listens on port {host.port}, and see its log"
     else:
-        what = f"cannot reach {where}: {telling[0][1].strerror or telling[0][1]}"
+        number = telling[0][1].errno
+        # asyncio puts a text of its own where the system's would be.
+        what = f"cannot reach {where}: {os.strerror(number) if number else telling[0][1]}"
         hint = "check the network, the VPN and the firewall of this machine"
     return Failure(code, f"{label(host)}: {what}", hint)
 

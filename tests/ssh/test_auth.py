@@ -1,0 +1,435 @@
+"""Logging in: the right key, the wrong key, and what is said about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import socket
+import subprocess
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from tests.ssh.clients import fails, logged_in
+from tests.ssh.questioner import Questioner, Rules
+from tests.support.keys import KeyKind, write_key
+from tests.support.sshd import OpenSSHServer
+from tests.support.waiting import eventually
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import Host, SecretRef, SecretSource
+from tunnelctl.ssh import agent as agent_module
+from tunnelctl.ssh.auth import user_of
+
+SECRET = "correct horse battery staple"
+REFERENCE = SecretRef(SecretSource.ENV, ("A_SECRET",))
+
+
+def secret(reference: SecretRef) -> str:
+    assert reference == REFERENCE
+    return SECRET
+
+
+@pytest.fixture(autouse=True)
+def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the keys nor the agent of whoever runs the tests."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / ".ssh").mkdir(parents=True, mode=0o700)
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+
+
+class RunningAgent:
+    """A real ssh-agent of the test's own."""
+
+    def __init__(self, path: Path) -> None:
+        program = shutil.which("ssh-agent")
+        assert program, "openssh-client is not installed"
+        self.path = path
+        self._process = subprocess.Popen(
+            [program, "-D", "-a", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        eventually(path.exists, "the agent listens")
+
+    def add(self, key: Path) -> None:
+        subprocess.run(
+            ["ssh-add", "-q", str(key)],
+            env={**os.environ, "SSH_AUTH_SOCK": str(self.path)},
+            check=True,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+@pytest.fixture
+def agent(no_leaks: None, tmp_path: Path) -> Iterator[RunningAgent]:
+    running = RunningAgent(tmp_path / "agent")
+    yield running
+    running.stop()
+
+
+def authorize(sshd: OpenSSHServer, *lines: str) -> None:
+    sshd.authorized_keys.write_text("".join(f"{line}\n" for line in lines))
+
+
+@pytest.mark.parametrize("kind", list(KeyKind))
+def test_every_kind_of_key(sshd: OpenSSHServer, tmp_path: Path, kind: KeyKind) -> None:
+    key = tmp_path / "key"
+    authorize(sshd, write_key(key, kind))
+    with logged_in(sshd.host(identity_file=(str(key),))) as transport:
+        assert transport.is_authenticated()
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        (KeyKind.RSA, serialization.PrivateFormat.TraditionalOpenSSL),
+        (KeyKind.ECDSA, serialization.PrivateFormat.TraditionalOpenSSL),
+        *((kind, serialization.PrivateFormat.PKCS8) for kind in KeyKind),
+    ],
+)
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_the_older_forms_of_key_files(
+    sshd: OpenSSHServer,
+    tmp_path: Path,
+    kind: KeyKind,
+    form: serialization.PrivateFormat,
+    encrypted: bool,
+) -> None:
+    key = tmp_path / "key"
+    authorize(sshd, write_key(key, kind))
+    private = serialization.load_ssh_private_key(key.read_bytes(), None)
+    cipher: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if encrypted:
+        cipher = serialization.BestAvailableEncryption(SECRET.encode())
+    key.write_bytes(private.private_bytes(serialization.Encoding.PEM, form, cipher))
+    key.with_name("key.pub").unlink()
+    host = sshd.host(identity_file=(str(key),), passphrase=REFERENCE)
+    with logged_in(host, secret) as transport:
+        assert transport.is_authenticated()
+
+
+def test_a_wrong_key_is_named_with_what_to_do(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    key = tmp_path / "wrong"
+    write_key(key)
+    shown = subprocess.run(
+        ["ssh-keygen", "-lf", str(key)], capture_output=True, text=True, check=True
+    )
+    host = sshd.host(identity_file=(str(key),))
+    failure = fails(Code.AUTH_FAILED, host)
+    for _ in range(19):
+        fails(Code.AUTH_FAILED, host)
+    assert f"{sshd.user}@127.0.0.1:{sshd.port}" in failure.message
+    assert str(key) in failure.message
+    assert shown.stdout.split()[1] in failure.message
+    assert "publickey" in failure.message
+    assert failure.hint.endswith(f"ssh-copy-id -i {key} -p {sshd.port} {sshd.user}@127.0.0.1")
+    assert not failure.retryable
+
+
+def test_the_second_key_is_tried_when_the_first_is_refused(
+    sshd: OpenSSHServer, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong"
+    write_key(wrong)
+    with logged_in(sshd.host(identity_file=(str(wrong), str(sshd.identity)))) as transport:
+        assert transport.is_authenticated()
+
+
+def test_default_keys_are_used_where_none_is_named(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    home = tmp_path / "home" / ".ssh"
+    authorize(sshd, write_key(home / "id_ecdsa", KeyKind.ECDSA))
+    write_key(home / "id_ed25519", passphrase=SECRET)  # refused before it is unlocked
+    with logged_in(sshd.host(identity_file=(), identities_only=False)) as transport:
+        assert transport.is_authenticated()
+
+
+def test_without_any_key_that_is_said(sshd: OpenSSHServer) -> None:
+    failure = fails(Code.AUTH_FAILED, sshd.host(identity_file=()))
+    assert "no key to try" in failure.message
+    assert "identity_file" in failure.hint
+
+
+def test_a_default_key_that_others_can_read_is_passed_over(
+    sshd: OpenSSHServer, tmp_path: Path
+) -> None:
+    key = tmp_path / "home" / ".ssh" / "id_ed25519"
+    authorize(sshd, write_key(key, mode=0o644))
+    failure = fails(Code.AUTH_FAILED, sshd.host(identity_file=()))
+    assert f"others may use the private key {key}" in failure.message
+
+
+# Key files that cannot be used
+
+
+def unreadable(sshd: OpenSSHServer, key: Path, **changes: object) -> Failure:
+    host = dataclasses.replace(sshd.host(), identity_file=(str(key),), **changes)  # type: ignore[arg-type]  # the caller's words are a Host's
+    failure = fails(Code.KEY_UNREADABLE, host, secret)
+    assert str(key) in failure.message
+    assert "server (127.0.0.1:" in failure.message
+    assert not failure.retryable
+    return failure
+
+
+def test_a_named_key_that_is_missing(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    assert "does not exist" in unreadable(sshd, tmp_path / "missing").message
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
+def test_a_named_key_that_others_can_read(sshd: OpenSSHServer, tmp_path: Path, mode: int) -> None:
+    key = tmp_path / "key"
+    authorize(sshd, write_key(key, mode=mode))
+    failure = unreadable(sshd, key)
+    assert f"{mode:04o}" in failure.message
+    assert failure.hint == f"chmod 600 {key}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not a key", b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END", b"\0" * 64],
+)
+def test_a_named_file_that_is_no_key(sshd: OpenSSHServer, tmp_path: Path, content: bytes) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(content)
+    key.chmod(0o600)
+    unreadable(sshd, key)
+
+
+def test_a_directory_is_no_key(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    unreadable(sshd, tmp_path)
+
+
+def test_a_short_rsa_key(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "rsa", "-b", "1024", "-N", "", "-f", str(key)], check=True
+    )
+    assert "1024 bits" in unreadable(sshd, key).message
+
+
+def test_an_encrypted_key_opens_with_its_passphrase(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    authorize(sshd, write_key(key, passphrase=SECRET))
+    host = sshd.host(identity_file=(str(key),), passphrase=REFERENCE)
+    with logged_in(host, secret) as transport:
+        assert transport.is_authenticated()
+
+
+def test_an_encrypted_key_without_a_passphrase(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    authorize(sshd, write_key(key, passphrase=SECRET))
+    failure = unreadable(sshd, key)
+    assert "encrypted" in failure.message
+    assert f"ssh-add {key}" in failure.hint
+    assert "passphrase:" in failure.hint
+
+
+def test_a_wrong_passphrase_is_said_and_never_shown(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    authorize(sshd, write_key(key, passphrase="another one"))
+    failure = unreadable(sshd, key, passphrase=REFERENCE)
+    assert "passphrase" in failure.message
+    assert_hidden(failure)
+
+
+def test_a_key_that_the_server_refuses_is_not_unlocked(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    write_key(key, passphrase=SECRET)
+    # `no_secret` fails the test when the passphrase is asked for.
+    fails(Code.AUTH_FAILED, sshd.host(identity_file=(str(key),), passphrase=REFERENCE))
+
+
+# The agent
+
+
+def test_a_key_of_the_agent(
+    sshd: OpenSSHServer, agent: RunningAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent.add(sshd.identity)
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(agent.path))
+    with logged_in(sshd.host(identity_file=(), identities_only=False)) as transport:
+        assert transport.is_authenticated()
+
+
+@pytest.mark.parametrize("kind", [KeyKind.RSA, KeyKind.ECDSA])
+def test_the_agent_signs_with_other_kinds(
+    sshd: OpenSSHServer, agent: RunningAgent, tmp_path: Path, kind: KeyKind
+) -> None:
+    key = tmp_path / "key"
+    authorize(sshd, write_key(key, kind))
+    agent.add(key)
+    host = sshd.host(identity_file=(), identities_only=False, identity_agent=str(agent.path))
+    with logged_in(host) as transport:
+        assert transport.is_authenticated()
+
+
+def test_the_agent_spares_the_passphrase_of_a_named_key(
+    sshd: OpenSSHServer, agent: RunningAgent, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    line = write_key(key)
+    authorize(sshd, line)
+    agent.add(key)
+    key.unlink()
+    # Only the public half is left, beside the name or under it (ssh_config(5), IdentityFile).
+    for name in (key, key.with_name("key.pub")):
+        host = sshd.host(identity_file=(str(name),), identity_agent=str(agent.path))
+        with logged_in(host) as transport:
+            assert transport.is_authenticated()
+
+
+def test_a_public_key_without_an_agent_says_so(sshd: OpenSSHServer) -> None:
+    failure = unreadable(sshd, sshd.identity.with_name("client_key.pub"))
+    assert "ssh-agent" in failure.message
+
+
+def test_naming_a_key_keeps_the_others_of_the_agent_back(
+    sshd: OpenSSHServer, agent: RunningAgent, tmp_path: Path
+) -> None:
+    agent.add(sshd.identity)
+    named = tmp_path / "named"
+    write_key(named)
+    host = sshd.host(
+        identity_file=(str(named),), identities_only=False, identity_agent=str(agent.path)
+    )
+    failure = fails(Code.AUTH_FAILED, host)
+    assert str(named) in failure.message
+    assert "agent key" not in failure.message
+
+
+def test_identities_only_keeps_all_of_the_agent_back(
+    sshd: OpenSSHServer, agent: RunningAgent
+) -> None:
+    agent.add(sshd.identity)
+    host = sshd.host(identity_file=(), identities_only=True, identity_agent=str(agent.path))
+    assert "no key to try" in fails(Code.AUTH_FAILED, host).message
+
+
+def test_too_many_keys_of_the_agent_are_said_to_be_too_many(
+    sshd: OpenSSHServer, agent: RunningAgent, tmp_path: Path
+) -> None:
+    sshd.stop()
+    sshd.configure("MaxAuthTries 3")
+    sshd.start()
+    for number in range(6):
+        key = tmp_path / f"key{number}"
+        write_key(key)
+        agent.add(key)
+    host = sshd.host(identity_file=(), identities_only=False, identity_agent=str(agent.path))
+    failure = fails(Code.AUTH_FAILED, host)
+    assert "too many" in failure.message
+    assert failure.message.count("agent key") >= 3
+    assert "identity_file" in failure.hint
+    assert not failure.retryable
+
+
+def test_an_agent_that_is_gone_leaves_the_files(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    with logged_in(sshd.host(identity_agent=gone)) as transport:
+        assert transport.is_authenticated()
+    failure = fails(Code.AUTH_FAILED, sshd.host(identity_file=(), identity_agent=gone))
+    assert f"no ssh-agent at {gone}" in failure.message
+
+
+def test_an_agent_that_hangs_leaves_the_files(
+    sshd: OpenSSHServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_module, "PATIENCE", 0.2)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "silent"))
+        silent.listen()
+        with logged_in(sshd.host(identity_agent=str(tmp_path / "silent"))) as transport:
+            assert transport.is_authenticated()
+        failure = fails(
+            Code.AUTH_FAILED,
+            sshd.host(identity_file=(), identity_agent=str(tmp_path / "silent")),
+        )
+    assert "did not answer" in failure.message
+
+
+# Passwords, several methods, none
+
+
+def assert_hidden(failure: Failure) -> None:
+    """The secret is in nothing that could be printed of a failure."""
+    told = "".join(traceback.format_exception(failure, chain=True))
+    for text in (str(failure), repr(failure), told, str(failure.as_dict())):
+        assert SECRET not in text
+
+
+def test_a_password_is_sent_and_forgotten() -> None:
+    with (
+        Questioner(Rules(password=SECRET)) as server,
+        logged_in(server.host(password=REFERENCE), secret) as transport,
+    ):
+        assert transport.is_authenticated()
+        assert transport.auth_handler is not None
+        assert SECRET not in repr(vars(transport.auth_handler))
+        assert SECRET not in repr(vars(transport))
+
+
+def test_a_wrong_password_is_refused_and_never_shown() -> None:
+    with Questioner(Rules(password="another one")) as server:
+        for _ in range(20):
+            failure = fails(Code.AUTH_FAILED, server.host(password=REFERENCE), secret)
+    assert "tried the password" in failure.message
+    assert len(server.rules.refused) == 20  # once each
+    assert_hidden(failure)
+
+
+def test_a_password_that_is_wanted_and_not_given() -> None:
+    with Questioner(Rules()) as server:
+        failure = fails(Code.AUTH_FAILED, server.host())
+    assert "takes password" in failure.message
+    assert "password: {env: NAME}" in failure.hint
+
+
+def test_questions_for_a_person_are_not_answered_with_the_password() -> None:
+    with Questioner(Rules(steps=("keyboard-interactive",))) as server:
+        # `no_secret` fails the test when the password is asked for.
+        failure = fails(Code.AUTH_FAILED, server.host(password=REFERENCE))
+    assert "keyboard-interactive" in failure.hint
+    assert "not supported yet" in failure.hint
+
+
+def test_a_server_that_asks_nothing_is_fine() -> None:
+    with Questioner(Rules(steps=())) as server, logged_in(server.host()) as transport:
+        assert transport.is_authenticated()
+
+
+def test_a_server_that_wants_a_key_and_a_password(sshd: OpenSSHServer) -> None:
+    rules = _KeyThenPassword(steps=("publickey", "password"), password=SECRET)
+    with Questioner(rules) as server:
+        host = server.host(identity_file=(str(sshd.identity),), password=REFERENCE)
+        with logged_in(host, secret) as transport:
+            assert transport.is_authenticated()
+
+
+class _KeyThenPassword(Rules):
+    """paramiko's server asks the rules both when a key is asked about and when it is used."""
+
+    asked = 0
+
+    def check_auth_publickey(self, username: str, key: object) -> int:
+        self.asked += 1
+        return 0 if self.asked == 1 else self._step("publickey", True)
+
+
+def test_a_secret_that_cannot_be_had_is_its_own_failure() -> None:
+    def gone(reference: SecretRef) -> str:
+        raise Failure(Code.SECRET_UNAVAILABLE, f"{reference} is not set")
+
+    with Questioner(Rules()) as server:
+        fails(Code.SECRET_UNAVAILABLE, server.host(password=REFERENCE), gone)
+
+
+def test_the_user_is_that_of_the_process_unless_named() -> None:
+    assert user_of(Host("h", "h", user="somebody")) == "somebody"
+    shown = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True)
+    assert user_of(Host("h", "h")) == shown.stdout.strip()
