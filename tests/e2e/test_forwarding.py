@@ -207,18 +207,23 @@ def test_new_keys_in_both_directions_under_load(world: World, sshd: OpenSSHServe
     assert sshd.log.count("SSH2_MSG_NEWKEYS received") > 20
 
 
-def test_a_killed_daemon_resets_its_clients_and_the_next_up_starts_another(
+def test_a_killed_daemon_resets_both_sides_and_the_next_up_starts_another(
     world: World, sshd: OpenSSHServer
 ) -> None:
-    port = free_port()
-    with EchoService() as echo:
-        world.tunnel(sshd, main=rule("local", port, echo.port))
+    port, other = free_port(), free_port()
+    with EchoService() as echo, SinkService() as sink:
+        world.tunnel(
+            sshd, main=rule("local", port, echo.port), back=rule("remote", other, sink.port)
+        )
         world.ok("up", "dev", "-d")
         first = world.daemon_pid()
-        with connect(port) as connection:
-            assert exchange(connection, b"alive") == b"alive"
+        with connect(port) as client, connect(other) as far_client:
+            assert exchange(client, b"alive") == b"alive"
+            far_client.sendall(b"alive")
+            eventually(lambda: sink.open, "the target has the connection")
             world.kill_daemon()
-            assert receive(connection).end == "reset"
+            assert receive(client).end == "reset"
+            assert sink.received().end == "reset"
         assert world.run("ps").returncode == 3
         world.ok("up", "dev", "-d")
         assert world.daemon_pid() != first

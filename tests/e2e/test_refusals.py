@@ -64,7 +64,7 @@ def test_a_server_that_returns_with_another_key_is_not_talked_to_again(
 ) -> None:
     port = free_port()
     with EchoService() as echo:
-        world.tunnel(sshd, db=local(port, echo.port))
+        world.tunnel(sshd, db=local(port, echo.port) + ", while_down: {hold: 200ms}")
         world.ok("up", "dev", "-d")
         logins = sshd.log.count("Accepted publickey")
         sshd.rotate_host_key()
@@ -130,7 +130,8 @@ def test_a_local_port_in_use_names_its_holder(world: World, sshd: OpenSSHServer)
 
 def test_a_refused_remote_forward_has_its_own_exit_code(world: World, sshd: OpenSSHServer) -> None:
     with EchoService() as holder:
-        world.tunnel(sshd, back=f'remote: {holder.port}, to: "127.0.0.1:9"')
+        # With the address: a bare port is the server's `localhost`, and ::1 would do.
+        world.tunnel(sshd, back=f'remote: "127.0.0.1:{holder.port}", to: "127.0.0.1:9"')
         done = world.run("up", "dev", "-d", "--wait-timeout", "5s")
         assert done.returncode == 76, done.stderr
         assert str(holder.port) in done.stderr

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.relay import reset_when_killed
 from tunnelctl.net.addresses import port_holder
 from tunnelctl.net.reactor import READABLE, Reactor
 from tunnelctl.spec.endpoint import Endpoint
@@ -78,8 +79,9 @@ def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socke
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted sockets inherit it.
+        # Accepted sockets inherit both.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        reset_when_killed(sock)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address, port))

@@ -25,6 +25,7 @@ from tunnelctl.wire.channel import Channel
 from tunnelctl.wire.connection import IncomingOpen
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
+_LINGER_OFF = struct.pack("ii", 0, 0)
 # How long bytes that came before a CLOSE may take to leave this machine before the reset, and
 # how often that is looked at.
 _DRAIN_SECONDS = 10.0
@@ -41,10 +42,22 @@ class Traffic(Protocol):
         """Bytes went from the channel into the socket."""
 
 
-def reset(sock: socket.socket) -> None:
-    """Close with RST instead of FIN, whatever still waits to be sent."""
+def reset_when_killed(sock: socket.socket) -> None:
+    """Make RST what the other end sees when this process dies. Accepted sockets inherit it."""
     with contextlib.suppress(OSError):  # unix sockets have no reset, closing must do
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with RST instead of FIN, whatever still waits to be sent."""
+    reset_when_killed(sock)
+    sock.close()
+
+
+def _close_in_order(sock: socket.socket) -> None:
+    """Close after FIN; the kernel goes on to deliver what came before it."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
     sock.close()
 
 
@@ -231,7 +244,8 @@ class Relay:
             self._local_failed()
             return 0
         if self._channel is not None:
-            self._channel.consumed(taken)
+            keeps_up = taken == len(data) and len(self._pending) <= 1
+            self._channel.consumed(taken, keeps_up=keeps_up)
         self._traffic.to_socket(taken)
         return taken
 
@@ -283,7 +297,7 @@ class Relay:
         if by_reset:
             self._reset_when_sent()
         else:
-            self._sock.close()
+            _close_in_order(self._sock)
         self._on_end(self)
 
     def _reset_when_sent(self) -> None:

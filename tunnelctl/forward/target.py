@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 
 from tunnelctl.forward.connections import Connections
-from tunnelctl.forward.relay import reset
+from tunnelctl.forward.relay import reset, reset_when_killed
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.ssh.link import Link
@@ -35,6 +35,7 @@ async def connect_target(loop: asyncio.AbstractEventLoop, target: Endpoint) -> s
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            reset_when_killed(sock)
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await loop.sock_connect(sock, address)
         except OSError as error:  # TimeoutError is one
