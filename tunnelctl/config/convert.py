@@ -10,7 +10,7 @@ from typing import Any
 
 from tunnelctl.config.document import Document
 from tunnelctl.config.interpolate import Interpolator
-from tunnelctl.config.mistakes import Path
+from tunnelctl.config.mistakes import KeyPath
 from tunnelctl.config.models import ForwardMap, HostMap, Secret
 from tunnelctl.spec.forward import Forward, Side, WhileDown
 from tunnelctl.spec.host import Host, Reconnect, SecretRef, SecretSource
@@ -95,7 +95,7 @@ class Converter:
             return SecretRef(SecretSource.FILE, (absolute,))
         return reference
 
-    def _path(self, path: Path, text: str, document: Document) -> str:
+    def _path(self, path: KeyPath, text: str, document: Document) -> str:
         try:
             expanded = self._interpolator.expand_user(text)
         except ValueError as error:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from tunnelctl.config.mistakes import Mistakes, Path, shown
+from tunnelctl.config.mistakes import KeyPath, Mistakes, shown
 from tunnelctl.config.models import known_keys
 from tunnelctl.config.tree import Node, plain, positions
 from tunnelctl.config.words import NOT_YET
@@ -21,18 +21,18 @@ Model = TypeVar("Model", bound=BaseModel)
 class Document:
     """The part of a profile at `path`, ready to be checked."""
 
-    def __init__(self, tree: Node, mistakes: Mistakes, path: Path = ()) -> None:
+    def __init__(self, tree: Node, mistakes: Mistakes, path: KeyPath = ()) -> None:
         self.tree = tree
         self.data = plain(tree)
         self.path = path
         self._places = positions(tree, path)
         self._mistakes = mistakes
 
-    def file_of(self, path: Path) -> str:
+    def file_of(self, path: KeyPath) -> str:
         """The file that the value at `path` was written in."""
         return self._places[self._known(path)].value.file
 
-    def say(self, path: Path, message: str, *, at_key: bool = False) -> None:
+    def say(self, path: KeyPath, message: str, *, at_key: bool = False) -> None:
         """Note a mistake at the value (or its key) that is nearest to `path`."""
         known = self._known(path)
         place = self._places[known]
@@ -61,7 +61,7 @@ class Document:
         else:
             self.say(path, f"is not valid: {details['msg']}")
 
-    def _unknown_key(self, path: Path) -> None:
+    def _unknown_key(self, path: KeyPath) -> None:
         known, not_yet = known_keys(path[:-1])
         if path[-1] in not_yet:
             self.say(path, NOT_YET, at_key=True)
@@ -69,7 +69,7 @@ class Document:
         near = self._mistakes.suggestion(str(path[-1]), sorted(known | not_yet))
         self.say(path, f"unknown key{near}", at_key=True)
 
-    def _known(self, path: Path) -> Path:
+    def _known(self, path: KeyPath) -> KeyPath:
         """The longest beginning of `path` that was written somewhere."""
         while path not in self._places and len(path) > len(self.path):
             path = path[:-1]

@@ -15,11 +15,11 @@ from tunnelctl.config.convert import Converter
 from tunnelctl.config.document import Document
 from tunnelctl.config.find import NAME_RULE, is_profile_name
 from tunnelctl.config.interpolate import Interpolator
-from tunnelctl.config.mistakes import Mark, Mistake, Mistakes, ProfileInvalid, shown
+from tunnelctl.config.mistakes import KeyPath, Mark, Mistake, Mistakes, ProfileInvalid, shown
 from tunnelctl.config.models import HostMap, ProfileMap
 from tunnelctl.config.sources import Sources
-from tunnelctl.config.tree import Entry, Node, absences, overlay
 from tunnelctl.config.tree import Mapping as Tree
+from tunnelctl.config.tree import Node, overlay, settle
 from tunnelctl.spec.profile import Profile
 
 __all__ = ["Loaded", "Mistake", "ProfileInvalid", "load_profile"]
@@ -60,7 +60,7 @@ class _Loader:
         tree = self._sources.read(self._file)
         if tree is None:
             raise self._invalid()
-        self._check_absences(tree)
+        tree = self._settled(tree)
         document = Document(tree, self._mistakes)
         model = document.validate(ProfileMap)
         if self._sources.complete:
@@ -92,13 +92,21 @@ class _Loader:
         asked = self._interpolator.asked | converter.secret_variables
         return Loaded(profile, frozenset(asked))
 
-    def _check_absences(self, tree: Tree) -> None:
+    def _settled(self, tree: Tree) -> Tree:
         """A null takes a key away; where there is nothing to take away, a value was forgotten."""
         defaults = tree.child("defaults")
-        for path, mark in absences(tree):
-            layered = mark.file in self._sources.layered
-            if not layered and not (path[0] == "hosts" and _has(defaults, path[2:])):
-                self._mistakes.add(mark, path, "has no value; give one, or leave the key out")
+
+        def forgotten(path: KeyPath, key: Mark) -> bool:
+            if key.file in self._sources.layered or (
+                path[0] == "hosts" and _has(defaults, path[2:])
+            ):
+                return False
+            self._mistakes.add(key, path, "has no value; give one, or leave the key out")
+            return True
+
+        settled = settle(tree, forgotten)
+        assert isinstance(settled, Tree)
+        return settled
 
     def _invalid(self) -> ProfileInvalid:
         return ProfileInvalid(self._name, self._mistakes.ordered(self._file))
@@ -115,10 +123,7 @@ def _hosts_with_defaults(tree: Tree, mistakes: Mistakes) -> Iterator[tuple[str, 
             yield name, Document(overlay(below, entry.node), mistakes, ("hosts", name))
 
 
-def _has(node: Node | None, path: tuple[str | int, ...]) -> bool:
+def _has(node: Node | None, path: KeyPath) -> bool:
     for part in path:
-        entry = node.entries.get(str(part)) if isinstance(node, Tree) else None
-        if not isinstance(entry, Entry):
-            return False
-        node = entry.node
+        node = node.child(str(part)) if isinstance(node, Tree) else None
     return bool(path) and node is not None

@@ -14,7 +14,7 @@ _SHOWN = 60  # characters of a value that a message repeats
 _SUGGESTED = 100  # unknown words that get a suggestion; looking for one takes a while
 
 # Keys and indices from the top of the file down to a value.
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,7 +63,7 @@ class Mistakes:
     def __bool__(self) -> bool:
         return bool(self._found)
 
-    def add(self, mark: Mark, path: Path, message: str) -> None:
+    def add(self, mark: Mark, path: KeyPath, message: str) -> None:
         """Note one; `message` is a sentence without a full stop."""
         mistake = Mistake(mark.file, mark.line, mark.column, path_text(path), message)
         self._found.setdefault(mistake)
@@ -83,7 +83,7 @@ class Mistakes:
         return tuple(sorted(self._found, key=lambda m: (m.file != first, m.file, m.line, m.column)))
 
 
-def path_text(path: Path) -> str:
+def path_text(path: KeyPath) -> str:
     """`hosts.bastion.host_key[0]`."""
     text = ""
     for part in path:

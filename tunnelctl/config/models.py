@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from tunnelctl.config import words
-from tunnelctl.config.mistakes import Path, shown
+from tunnelctl.config.mistakes import KeyPath, shown
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import ProbeType
 from tunnelctl.spec.host import SecretRef, SecretSource, StrictHostKeyChecking
@@ -214,7 +214,7 @@ _BY_KEY: dict[str, type[_Map]] = {
 }
 
 
-def known_keys(path: Path) -> tuple[frozenset[str], frozenset[str]]:
+def known_keys(path: KeyPath) -> tuple[frozenset[str], frozenset[str]]:
     """The keys that the map at `path` takes, and those it will take in a later version."""
     model: type[_Map] = ProfileMap
     if len(path) == 2 and path[0] in ("hosts", "forwards"):  # the key is a name of the user's

@@ -82,7 +82,7 @@ def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         raise _unavailable(ref, f"{path} cannot be opened: {reason}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _unavailable(ref, f"{path} is not a regular file")
@@ -90,10 +90,11 @@ def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
             raise _unavailable(ref, f"{path} belongs to another user", f"chown $USER {path}")
         if private and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise _unavailable(ref, f"other users can read {path}", f"chmod 600 {path}")
-        try:
-            return file.read(_MAX_BYTES + 1)
-        except OSError as error:
-            raise _unavailable(ref, f"{path} cannot be read: {error.strerror}") from None
+        return os.read(descriptor, _MAX_BYTES + 1)
+    except OSError as error:
+        raise _unavailable(ref, f"{path} cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
 
 
 def _from_command(ref: SecretRef, environ: Mapping[str, str]) -> bytes:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from tunnelctl.config.files import Unreadable, read_profile_file
 from tunnelctl.config.interpolate import InterpolationError, Interpolator
-from tunnelctl.config.mistakes import Mark, Mistakes, shown
-from tunnelctl.config.mistakes import Path as KeyPath
+from tunnelctl.config.mistakes import KeyPath, Mark, Mistakes, shown
 from tunnelctl.config.tree import Mapping, Node, Scalar, Sequence, overlay
 from tunnelctl.config.yaml12 import decode, parse
 

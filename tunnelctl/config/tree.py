@@ -6,10 +6,10 @@ plain values. Knows nothing of the syntax or of what the keys mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
-from tunnelctl.config.mistakes import Mark, Path
+from tunnelctl.config.mistakes import KeyPath, Mark
 
 
 class Substituted(str):
@@ -115,14 +115,14 @@ def plain(node: Node) -> object:
     return node.value
 
 
-def positions(node: Node, path: Path = (), key: Mark | None = None) -> dict[Path, Position]:
+def positions(node: Node, path: KeyPath = (), key: Mark | None = None) -> dict[KeyPath, Position]:
     """Where every part of the tree was written, by path."""
-    found: dict[Path, Position] = {}
+    found: dict[KeyPath, Position] = {}
     _collect(node, path, key or node.mark, found)
     return found
 
 
-def _collect(node: Node, path: Path, key: Mark, found: dict[Path, Position]) -> None:
+def _collect(node: Node, path: KeyPath, key: Mark, found: dict[KeyPath, Position]) -> None:
     broken = isinstance(node, Scalar) and node.broken
     found[path] = Position(key, node.mark, broken)
     if isinstance(node, Mapping):
@@ -133,14 +133,22 @@ def _collect(node: Node, path: Path, key: Mark, found: dict[Path, Position]) -> 
             _collect(item, (*path, index), item.mark, found)
 
 
-def absences(node: Node, path: Path = ()) -> Iterator[tuple[Path, Mark]]:
-    """The keys that have no value where leaving it out says nothing."""
-    if isinstance(node, Mapping):
-        for name, entry in node.entries.items():
-            child = entry.node
-            if isinstance(child, Scalar) and child.absent and not child.optional:
-                yield (*path, name), entry.key
-            yield from absences(child, (*path, name))
-    elif isinstance(node, Sequence):
-        for index, item in enumerate(node.items):
-            yield from absences(item, (*path, index))
+def settle(node: Node, forgotten: Callable[[KeyPath, Mark], bool], path: KeyPath = ()) -> Node:
+    """The tree with every key that has no value, where it needs one, marked as broken.
+
+    `forgotten` is asked with the path and the place of each such key.
+    """
+    if isinstance(node, Sequence):
+        items = (settle(item, forgotten, (*path, at)) for at, item in enumerate(node.items))
+        return Sequence(node.mark, tuple(items))
+    if isinstance(node, Scalar):
+        return node
+    entries = {}
+    for name, entry in node.entries.items():
+        child, where = entry.node, (*path, name)
+        if isinstance(child, Scalar) and child.absent and not child.optional:
+            broken = forgotten(where, entry.key)
+            entries[name] = Entry(entry.key, replace(child, broken=broken))
+        else:
+            entries[name] = Entry(entry.key, settle(child, forgotten, where))
+    return Mapping(node.mark, entries)

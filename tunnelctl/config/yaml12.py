@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from tunnelctl.config.mistakes import Mark, Mistakes, Path
+from tunnelctl.config.mistakes import KeyPath, Mark, Mistakes
 from tunnelctl.config.tree import Entry, Mapping, Node, Scalar, Sequence, Substituted, Value
 
 MAX_DEPTH = 32
@@ -36,7 +36,7 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 # Replaces variables in the text of a value; None where a mistake was noted.
-Substitute = Callable[[str, Mark, Path], str | None]
+Substitute = Callable[[str, Mark, KeyPath], str | None]
 
 
 class _Stop(Exception):
@@ -117,7 +117,7 @@ class _Frame:
     """A list or map that is being read."""
 
     mark: Mark
-    path: Path
+    path: KeyPath
     is_map: bool
     items: list[Node] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -125,7 +125,7 @@ class _Frame:
     key: str | None = None  # None where the key was a mistake: its value is read and dropped
     key_mark: Mark | None = None
 
-    def child_path(self) -> Path:
+    def child_path(self) -> KeyPath:
         if not self.is_map:
             return (*self.path, len(self.items))
         return self.path if self.key is None else (*self.path, self.key)
@@ -262,7 +262,7 @@ class _Builder:
     def _expects_key(self) -> bool:
         return bool(self._stack) and self._stack[-1].is_map and self._stack[-1].expects_key
 
-    def _path(self) -> Path:
+    def _path(self) -> KeyPath:
         return self._stack[-1].child_path() if self._stack else ()
 
     def _say(self, mark: Mark, message: str) -> None:

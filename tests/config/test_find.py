@@ -1,0 +1,165 @@
+"""The search order of profiles, and where everything else is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tunnelctl.config.find import Found, find_profile, list_profiles
+from tunnelctl.config.paths import Paths, expand_user, home
+from tunnelctl.errors import Code, Failure
+
+
+class Places:
+    """A private world with every folder that is searched but /etc."""
+
+    def __init__(self, root: Path) -> None:
+        self.cwd = root / "cwd"
+        self.order = [
+            root / "named",
+            self.cwd / "configs",
+            self.cwd / ".tunnelctl",
+            root / "config/tunnelctl",
+        ]
+        for place in self.order:
+            place.mkdir(parents=True)
+        self.environ = {
+            "HOME": str(root),
+            "TUNNELCTL_CONFIG_DIR": str(root / "named"),
+            "XDG_CONFIG_HOME": str(root / "config"),
+        }
+
+    def find(self, name: str, file: Path | None = None) -> Path:
+        return find_profile(name, file=file, environ=self.environ, cwd=self.cwd)
+
+    def refusal(self, name: str, file: Path | None = None) -> Failure:
+        with pytest.raises(Failure) as caught:
+            self.find(name, file)
+        assert caught.value.code is Code.PROFILE_NOT_FOUND
+        assert caught.value.exit_code == 66
+        return caught.value
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places(tmp_path)
+
+
+def test_the_first_place_that_has_it_wins(places: Places) -> None:
+    for place in reversed(places.order):
+        (place / "dev.yml").touch()
+        assert places.find("dev") == place / "dev.yml"
+        (place / "dev.yaml").touch()
+        assert places.find("dev") == place / "dev.yaml"
+
+
+def test_a_named_file_wins_over_all(places: Places) -> None:
+    (places.order[0] / "dev.yaml").touch()
+    (places.cwd / "mine.yaml").touch()
+    assert places.find("dev", Path("mine.yaml")) == places.cwd / "mine.yaml"
+    assert "there is no file nope.yaml" in str(places.refusal("dev", Path("nope.yaml")))
+
+
+def test_a_profile_that_is_not_there_says_where_it_looked(places: Places) -> None:
+    (places.order[1] / "bastion.yaml").touch()
+    failure = places.refusal("bastoin")
+    for place in [*places.order, Path("/etc/tunnelctl")]:
+        assert str(place) in failure.message
+    assert failure.hint == "did you mean bastion?"
+
+
+@pytest.mark.parametrize(
+    "name", ["../dev", "..", ".", "", "Dev", "a/b", "-f", ".dev", "a" * 65, "a\0b", "dev\n", "ü"]
+)
+def test_what_cannot_be_a_name_is_not_looked_for(places: Places, name: str) -> None:
+    (places.cwd / "dev.yaml").touch()
+    assert "cannot be the name of a profile" in places.refusal(name).message
+
+
+def test_a_folder_is_not_a_profile(places: Places) -> None:
+    (places.order[0] / "dev.yaml").mkdir()
+    places.refusal("dev")
+    assert list_profiles(places.environ, places.cwd) == ()
+
+
+def test_all_profiles_with_what_hides_them(places: Places) -> None:
+    first, second = places.order[1], places.order[3]
+    for path in (first / "dev.yaml", second / "dev.yaml", second / "a.yml", second / "No.yaml"):
+        path.touch()
+    assert list_profiles(places.environ, places.cwd) == (
+        Found("a", second / "a.yml"),
+        Found("dev", first / "dev.yaml"),
+        Found("dev", second / "dev.yaml", hidden_by=first / "dev.yaml"),
+    )
+
+
+def test_the_default_places(tmp_path: Path) -> None:
+    found = Paths.from_environ({"HOME": "/home/me", "XDG_CONFIG_HOME": "relative"}, tmp_path)
+    assert found.config_dirs == (
+        tmp_path / "configs",
+        tmp_path / ".tunnelctl",
+        Path("/home/me/.config/tunnelctl"),
+        Path("/etc/tunnelctl"),
+    )
+    assert found.state_dir == Path("/home/me/.local/state/tunnelctl")
+    assert found.log_file.parent == found.state_dir
+
+
+@pytest.mark.parametrize(
+    ("environ", "uid", "socket"),
+    [
+        ({"XDG_RUNTIME_DIR": "/run/user/1"}, 1, "/run/user/1/tunnelctl/control.sock"),
+        ({"XDG_RUNTIME_DIR": "/run/user/0"}, 0, "/run/user/0/tunnelctl/control.sock"),
+        ({}, 0, "/run/tunnelctl/control.sock"),
+        ({}, 1, "/home/me/.local/state/tunnelctl/run/control.sock"),
+        (
+            {"XDG_RUNTIME_DIR": "relative"},
+            1,
+            "/home/me/.local/state/tunnelctl/run/control.sock",
+        ),
+        ({"TUNNELCTL_SOCKET": "/x/y.sock", "XDG_RUNTIME_DIR": "/run"}, 1, "/x/y.sock"),
+        ({"TUNNELCTL_SOCKET": "y.sock"}, 1, "/cwd/y.sock"),
+    ],
+)
+def test_where_the_control_socket_is(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], uid: int, socket: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    found = Paths.from_environ({"HOME": "/home/me", **environ}, Path("/cwd"))
+    assert found.socket == Path(socket)
+    assert found.runtime_dir == found.lock.parent == Path(socket).parent
+    assert found.lock != found.socket
+
+
+def test_a_socket_path_that_cannot_be_bound_is_refused() -> None:
+    room = 107 - len("/tunnelctl/control.sock") - 1
+    Paths.from_environ({"XDG_RUNTIME_DIR": "/" + "x" * room})
+    with pytest.raises(Failure, match="108 bytes") as caught:
+        Paths.from_environ({"XDG_RUNTIME_DIR": "/" + "x" * (room + 1)})
+    assert "TUNNELCTL_SOCKET" in caught.value.hint
+
+
+def test_without_home_the_password_database_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pwd
+
+    expected = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    assert home({}) == expected
+    assert expand_user("~/x", {}) == str(expected / "x")
+    assert expand_user("x/~", {}) == "x/~"
+    monkeypatch.setattr(os, "geteuid", lambda: 2**31 - 7)
+    assert home({}) == Path("/")
+
+
+def test_finding_needs_neither_yaml_nor_pydantic() -> None:
+    program = (
+        "import sys, tunnelctl.config.find, tunnelctl.config.paths;"
+        "print({'yaml', 'pydantic', 'asyncio', 'paramiko'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "set()\n"

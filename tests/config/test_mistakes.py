@@ -1,0 +1,307 @@
+"""Every mistake is said, at its place, in words that help."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.config.conftest import HOST, REST, Folder
+from tunnelctl.config.load import ProfileInvalid, load_profile
+from tunnelctl.errors import Code
+
+
+def test_the_line_of_the_specification(folder: Folder) -> None:
+    mistakes = folder.mistakes("hosts:\n  bastion:\n    prot: 22\n")
+    assert mistakes == ["dev.yaml:3:5: hosts.bastion.prot: unknown key (did you mean port?)"]
+
+
+def test_all_mistakes_at_once_in_the_order_of_the_file(folder: Folder) -> None:
+    text = """\
+version: 2
+hosts:
+  bastion:
+    port: 99999
+    prot: 22
+    user: ${NOPE}
+    password: hunter2
+    proxy_jump: [gate]
+forwards:
+  db: {local: 5432, to: "db:5432", via: bastoin}
+  web: {local: "0.0.0.0:5432", to: 80, via: bastion}
+  socks: {dynamic: 1080, via: bastion}
+"""
+    assert folder.mistakes(text) == [
+        "dev.yaml:1:10: version: must be 1, not 2",
+        "dev.yaml:4:11: hosts.bastion.port: must be a whole number from 1 to 65535, not 99999",
+        "dev.yaml:5:5: hosts.bastion.prot: unknown key (did you mean port?)",
+        "dev.yaml:6:11: hosts.bastion.user: variable NOPE is not set; "
+        "write ${NOPE:-DEFAULT} to give a default",
+        "dev.yaml:7:15: hosts.bastion.password: a secret does not stand in a profile; "
+        "write where it is kept: {env: NAME}, {file: PATH}, {command: [program, argument]} "
+        "or {credential: NAME}",
+        "dev.yaml:8:5: hosts.bastion.proxy_jump: not supported yet",
+        "dev.yaml:10:41: forwards.db.via: no host named 'bastoin' in this file "
+        "(did you mean bastion?); aliases of ssh_config are not supported yet",
+        "dev.yaml:11:16: forwards.web.local: 0.0.0.0:5432 can be reached from other machines; "
+        "add expose: true if it shall be",
+        "dev.yaml:11:16: forwards.web.local: the forward db listens on 127.0.0.1:5432 already",
+        "dev.yaml:12:11: forwards.socks.dynamic: not supported yet",
+    ]
+
+
+def test_the_failure_carries_all_of_it(folder: Folder) -> None:
+    path = folder.write("hosts: {b: {prot: 1, usr: 2}}")
+    with pytest.raises(ProfileInvalid) as caught:
+        load_profile(path, {})
+    failure = caught.value
+    assert failure.code is Code.CONFIG_INVALID
+    assert failure.exit_code == 78
+    assert [(m.line, m.column, m.path) for m in failure.mistakes] == [
+        (1, 13, "hosts.b.prot"),
+        (1, 22, "hosts.b.usr"),
+    ]
+    lines = str(failure).splitlines()
+    assert lines[0] == "profile dev is not valid, 2 mistakes:"
+    assert lines[1:] == [str(mistake) for mistake in failure.mistakes]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "certificate_file: x",
+        "proxy_jump: x",
+        "proxy_command: [x]",
+        'proxy: "socks5://h:1"',
+        "kex_algorithms: x",
+        "macs: x",
+        "host_key_algorithms: x",
+        "compression: false",
+        "ssh_config: true",
+        "ssh_config: ./config",
+        "lazy: false",
+        "idle_timeout: 5m",
+        "fallback: [x]",
+        "password: {keyring: a/b}",
+        "identity_file: none",
+        "rekey_limit: 1G 1h",
+    ],
+)
+def test_what_a_host_cannot_do_yet_is_refused(folder: Folder, key: str) -> None:
+    (mistake,) = folder.host_mistakes(key)
+    assert mistake.startswith("dev.yaml:2:")
+    assert "not supported yet" in mistake
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "dynamic: 1080",
+        "remote_dynamic: 1080",
+        "local: ./a.sock, to: 80",
+        "local: 80, to: /run/docker.sock",
+        "local: 1, to: 2, probe: {type: tcp}",
+        "local: 1, to: 2, probe: {type: none, interval: 1s}",
+        "local: 1, to: 2, on_unhealthy: report",
+        "local: 1, to: 2, allow: [x]",
+        'local: 1, to: 2, permit: ["10.0.0.0/8:443"]',
+    ],
+)
+def test_what_a_forward_cannot_do_yet_is_refused(folder: Folder, keys: str) -> None:
+    (mistake,) = folder.forward_mistakes(keys)
+    assert mistake.startswith("dev.yaml:3:")
+    assert "not supported yet" in mistake
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("port: 0", "must be a whole number from 1 to 65535, not 0"),
+        ("port: ssh", "must be a whole number from 1 to 65535, not 'ssh'"),
+        ("port: 22.0", "must be a whole number from 1 to 65535, not 22.0"),
+        ("port: true", "must be a whole number from 1 to 65535, not true"),
+        ("port: [22]", "must be a whole number from 1 to 65535, not a list"),
+        ("user: -oProxyCommand=x", "'-oProxyCommand=x' is not a user name"),
+        ('user: "a;b"', "'a;b' is not a user name"),
+        ("user: 1000", "must be text; write it in quotes, 1000 is not a string"),
+        ("user: {}", "must be text, not a map of keys"),
+        ('user: ""', "is empty"),
+        ("hostname: -x", "'-x' is not a host name or address"),
+        ("hostname: a b", "'a b' is not a host name or address"),
+        ("hostname: $(id)", "'$(id)' is not a host name or address"),
+        ("embedded: yes", "must be true or false, not 'yes'"),
+        ("identities_only: 1", "must be true or false, not 1"),
+        ("strict_host_key_checking: no", "must be yes or accept-new, not 'no'"),
+        ("strict_host_key_checking: off", "must be yes or accept-new, not 'off'"),
+        ("strict_host_key_checking: ask", "must be yes or accept-new, not 'ask'"),
+        ("strict_host_key_checking: false", "must be yes or accept-new, not false"),
+        ("connect_timeout: 0s", "must be longer than nothing"),
+        ("connect_timeout: soon", "must be a duration such as 500ms, 15s, 5m or 1h30m"),
+        ("connect_timeout: -1", "must be a duration such as 500ms, 15s, 5m or 1h30m"),
+        ("connect_timeout: never", "must be a duration such as 500ms, 15s, 5m or 1h30m"),
+        ("connect_timeout: 1.5", "must be a duration such as 15s, not 1.5"),
+        ("server_alive_count_max: 0", "must be a whole number from 1 to 1000, not 0"),
+        ("host_key: MD5:aa", 'must be a fingerprint, "SHA256:" and 43 characters of base64'),
+        ("host_key: []", "is an empty list"),
+        ("ciphers: [3des-cbc]", "'3des-cbc' is not one of aes128-gcm@openssh.com"),
+        ("rekey_limit: 1", "is too small"),
+        ("rekey_limit: 1T", "must be a number of bytes such as 1G, 500M or 64K"),
+        ("reconnect: 5s", "must be a map of keys, not '5s'"),
+        ("reconnect: {min: 2m, max: 1m}", "min (120 s) is longer than max (60 s)"),
+        ("reconnect: {mni: 2s}", "unknown key (did you mean min?)"),
+        ("password: {env: PW, file: x}", "must have one of the keys env, file, command"),
+        ("password: {}", "must have one of the keys env, file, command"),
+        ("password: {evn: PW}", "unknown key (did you mean env?)"),
+        ('password: {env: "a b"}', "'a b' is not the name of an environment variable"),
+        ("password: {command: pass show x}", "must be a list of words"),
+        ("password: {credential: ../x}", "'../x' is not the name of a credential"),
+        ("identity_file: ~nobody-by-that-name/x", "there is no user 'nobody-by-that-name'"),
+        ("user: null", "has no value; give one, or leave the key out"),
+        ("embedded: true, hostname: x", "does not go with embedded: true"),
+    ],
+)
+def test_a_host_that_is_wrong_says_why(folder: Folder, keys: str, said: str) -> None:
+    (mistake,) = folder.host_mistakes(keys)
+    assert mistake.startswith("dev.yaml:2:")
+    assert said in mistake
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("to: 80", "forwards.f: needs the side that listens: local: PORT or remote: PORT"),
+        ("local: 80", "forwards.f: needs `to`, the HOST:PORT that it leads to"),
+        ("local: 1, remote: 2, to: 3", "a forward listens on one side, and this one has local"),
+        ("local: 65536, to: 1", "port 65536 is not between 0 and 65535"),
+        ("local: -1, to: 1", "'-1' is neither a port number nor a service name"),
+        ("local: nosuchservice, to: 1", "is neither a port number nor a service name"),
+        ("local: true, to: 1", "must be PORT, HOST:PORT or [IPv6]:PORT, not true"),
+        ("local: 5432:22, to: 1", "'5432:22' has two ports; write HOST:PORT"),
+        ("local: 1, to: 5432:22", "'5432:22' has two ports; write HOST:PORT"),
+        ('local: "::1:80", to: 1', "write an IPv6 address as [::1]:80"),
+        ('local: ":80", to: 1', "the host before the colon is empty"),
+        ("local: 1, to: 0", "port 0 cannot be connected to"),
+        ('local: 1, to: "*:80"', "* is not an address to connect to"),
+        ('local: 1, to: "a b:80"', "is not a host name or address"),
+        ('local: 1, to: "-x:80"', "'-x' is not a host name or address"),
+        ('local: "0.0.0.0:80", to: 1', "can be reached from other machines"),
+        ('local: "*:80", to: 1', "can be reached from other machines"),
+        ('local: "[::]:80", to: 1', "can be reached from other machines"),
+        ('local: "127.example.com:80", to: 1', "can be reached from other machines"),
+        ('remote: "0.0.0.0:80", to: 1', "can be reached from other machines"),
+        ('remote: "0.0.0.0:80", to: 1, expose: false', "can be reached from other machines"),
+        ("local: 1, to: 2, while_down: wait", "must be refuse or {hold: 10s}, not 'wait'"),
+        ("local: 1, to: 2, while_down: {hodl: 1s}", "unknown key (did you mean hold?)"),
+        ("local: 1, to: 2, max_connections: 0", "must be a whole number from 1 to 65535"),
+        ("local: 1, to: 2, probe: {type: icmp}", "must be none, not 'icmp'"),
+        ("local: 1, to: 2, labels: {a: 1}", "must be text; write it in quotes, 1 is not a string"),
+        ("local: 1, to: 2, requierd: true", "unknown key (did you mean required?)"),
+    ],
+)
+def test_a_forward_that_is_wrong_says_why(folder: Folder, keys: str, said: str) -> None:
+    (mistake,) = folder.forward_mistakes(keys)
+    assert mistake.startswith("dev.yaml:3:")
+    assert said in mistake
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "clash"),
+    [
+        ("local: 80", "local: 80", True),
+        ("local: 80", 'local: "127.0.0.1:80"', True),
+        ("local: 80", 'local: "localhost:80"', True),
+        ("local: 80", 'local: "0.0.0.0:80", expose: true', True),
+        ("local: 80", 'local: "*:80", expose: true', True),
+        ("local: 80", 'local: "[::1]:80"', False),
+        ("local: 80", 'local: "[::]:80", expose: true', False),
+        ("local: 80", 'local: "127.0.0.2:80"', False),
+        ("local: 80", "local: 81", False),
+        ("local: 0", "local: 0", False),
+        ("local: 80", "remote: 80", False),
+        ("remote: 80", "remote: 80", True),
+        ("remote: 0", "remote: 0", False),
+    ],
+)
+def test_two_forwards_cannot_listen_on_one_address(
+    folder: Folder, first: str, second: str, clash: bool
+) -> None:
+    text = f"{REST}forwards:\n  x: {{{first}, to: 1, via: b}}\n  y: {{{second}, to: 1, via: b}}\n"
+    if not clash:
+        assert len(folder.load(text).profile.forwards) == 2
+        return
+    (mistake,) = folder.mistakes(text)
+    assert mistake.startswith("dev.yaml:4:")
+    assert "forwards.y." in mistake
+    assert "the forward x listens on" in mistake
+
+
+def test_the_same_remote_port_on_two_servers_is_no_clash(folder: Folder) -> None:
+    text = (
+        "hosts: {a: {}, b: {}}\nforwards:\n"
+        "  x: {remote: 80, to: 1, via: a}\n  y: {remote: 80, to: 1, via: b}\n"
+    )
+    assert len(folder.load(text).profile.forwards) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("version: 1\n", "1:1: a profile needs at least one host, under `hosts`"),
+        ("hosts: {}\n", "1:1: a profile needs at least one host, under `hosts`"),
+        ("hosts: [b]\n", "1:8: hosts: must be a map of keys, not a list"),
+        ("hosts:\n  b:\n", "2:3: hosts.b: has no value; give one, or leave the key out"),
+        ("hosts: {b: {}}\nforwards:\n", "2:1: forwards: has no value; give one, or leave the key"),
+        ("hosts: {b: x}\n", "1:12: hosts.b: must be a map of keys, not 'x'"),
+        ("hosts: {b/c: {}}\n", "1:9: hosts.b/c: 'b/c' is not a host name or address"),
+        ("hosts: {b: {}}\nforwards: {a b: {}}\n", "2:12: forwards.a b: is not a name"),
+        ("hosts: {b: {}}\nhots: {}\n", "2:1: hots: unknown key (did you mean hosts?)"),
+        ("hosts: {b: {}}\nversion: 1.0\n", "2:10: version: must be 1, not 1.0"),
+        ('hosts: {b: {}}\nversion: "1"\n', "2:10: version: must be 1, not '1'"),
+        ("hosts: {b: {}}\ndefaults: {prot: 1}\n", "2:12: defaults.prot: unknown key"),
+        ("hosts: {b: {}}\nextends: {}\n", "2:10: extends: must be the path of a file"),
+    ],
+)
+def test_a_profile_that_is_wrong_says_why(folder: Folder, text: str, mistake: str) -> None:
+    found = folder.mistakes(text)
+    assert found[0].startswith(f"dev.yaml:{mistake}")
+
+
+def test_via_is_needed(folder: Folder) -> None:
+    assert folder.mistakes(f"{HOST}forwards:\n  f: {{local: 1, to: 2}}\n") == [
+        "dev.yaml:4:3: forwards.f: needs `via`, the host that carries it"
+    ]
+
+
+def test_a_mistake_in_defaults_is_said_once(folder: Folder) -> None:
+    text = "defaults: {port: 0}\nhosts: {a: {}, b: {}, c: {}}\n"
+    assert len(folder.mistakes(text)) == 1
+
+
+def test_a_mistake_in_a_list_names_the_item(folder: Folder) -> None:
+    (mistake,) = folder.host_mistakes('host_key: ["SHA256:x"]')
+    assert mistake.startswith("dev.yaml:2:18: hosts.b.host_key[0]: must be a fingerprint")
+
+
+def test_a_password_is_never_repeated(folder: Folder) -> None:
+    for key in ("password: hunter2", "passphrase: [hunter2]", 'password: "${PW}"'):
+        said = "\n".join(folder.mistakes(f"hosts:\n  b: {{{key}}}\n", {"PW": "hunter2"}))
+        assert "{env: NAME}" in said
+        assert "hunter2" not in said
+
+
+def test_what_a_terminal_would_obey_is_escaped(folder: Folder) -> None:
+    (mistake,) = folder.mistakes('hosts: {b: {"\\e[31m\\n": 1}}\n')
+    assert mistake == r"dev.yaml:1:13: hosts.b.\x1b[31m\n: unknown key"
+
+
+def test_a_name_that_no_profile_can_have(folder: Folder) -> None:
+    path = folder.write("hosts: {b: {prot: 1}}", "Web Team.yaml")
+    with pytest.raises(ProfileInvalid) as caught:
+        load_profile(path, {})
+    assert "'Web Team' cannot be the name of a profile" in caught.value.mistakes[0].message
+    assert len(caught.value.mistakes) == 2
+    path = folder.write("hosts: {b: {}}", "Web Team.yaml")
+    assert load_profile(path, {}, name="web").profile.name == "web"
+
+
+def test_a_thousand_mistakes_are_a_thousand_lines(folder: Folder) -> None:
+    text = "hosts:\n  b:\n" + "".join(f"    key{n}: 1\n" for n in range(1000))
+    assert len(folder.mistakes(text)) == 1000

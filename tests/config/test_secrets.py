@@ -1,0 +1,135 @@
+"""A secret is fetched from where it is kept, or said why not, and never shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.waiting import eventually
+from tunnelctl.config import secrets
+from tunnelctl.config.secrets import resolve_secret
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import SecretRef, SecretSource
+
+
+def refusal(ref: SecretRef, environ: dict[str, str] | None = None) -> str:
+    with pytest.raises(Failure) as caught:
+        resolve_secret(ref, environ or {})
+    assert caught.value.code is Code.SECRET_UNAVAILABLE
+    assert "hunter2" not in str(caught.value)
+    return str(caught.value)
+
+
+def command(*words: str) -> SecretRef:
+    return SecretRef(SecretSource.COMMAND, words)
+
+
+def python(program: str) -> SecretRef:
+    return command(sys.executable, "-c", program)
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path) -> Path:
+    path = tmp_path / "secret"
+    path.write_text("hunter2\n")
+    path.chmod(0o600)
+    return path
+
+
+def in_file(path: Path) -> SecretRef:
+    return SecretRef(SecretSource.FILE, (str(path),))
+
+
+def test_from_the_environment() -> None:
+    ref = SecretRef(SecretSource.ENV, ("PW",))
+    assert resolve_secret(ref, {"PW": "hunter2"}) == "hunter2"
+    assert "{env: PW} is not to be had: the variable is not set" in refusal(ref)
+    assert "it is empty" in refusal(ref, {"PW": ""})
+
+
+def test_from_a_file_of_our_own(secret_file: Path) -> None:
+    assert resolve_secret(in_file(secret_file), {}) == "hunter2"
+    secret_file.chmod(0o400)
+    assert resolve_secret(in_file(secret_file), {}) == "hunter2"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_file_that_others_can_use_is_refused(secret_file: Path, mode: int) -> None:
+    secret_file.chmod(mode)
+    assert f"chmod 600 {secret_file}" in refusal(in_file(secret_file))
+
+
+def test_a_link_is_refused(secret_file: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(secret_file)
+    assert "cannot be opened" in refusal(in_file(link))
+
+
+def test_files_that_hold_no_secret(secret_file: Path, tmp_path: Path) -> None:
+    assert "No such file" in refusal(in_file(tmp_path / "nope"))
+    assert "not a regular file" in refusal(in_file(tmp_path))
+    secret_file.write_text("hunter2" * 1000)
+    assert "longer than 4096 bytes" in refusal(in_file(secret_file))
+    secret_file.write_bytes(b"hunter2\xff")
+    assert "not UTF-8" in refusal(in_file(secret_file))
+    secret_file.write_text("\n")
+    assert "it is empty" in refusal(in_file(secret_file))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_is_refused(secret_file: Path) -> None:
+    os.chown(secret_file, 4711, -1)
+    assert "belongs to another user" in refusal(in_file(secret_file))
+
+
+def test_from_a_credential_of_systemd(secret_file: Path, tmp_path: Path) -> None:
+    ref = SecretRef(SecretSource.CREDENTIAL, ("secret",))
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert resolve_secret(ref, environ) == "hunter2"
+    assert "LoadCredential" in refusal(ref)
+
+
+def test_from_a_command_without_a_shell() -> None:
+    assert resolve_secret(command("printf", "%s\\n", "$HOME hunter2"), {}) == "$HOME hunter2"
+
+
+def test_a_command_sees_what_it_needs_and_no_more() -> None:
+    ref = python("import os; print(sorted(set(os.environ) - {'LC_CTYPE'}), os.environ['HOME'])")
+    said = resolve_secret(ref, {"HOME": "/home/me", "PW": "hunter2"})
+    assert "PW" not in said
+    assert said.endswith("/home/me")
+    assert "'PATH'" in said
+
+
+def test_commands_that_give_no_secret() -> None:
+    assert "cannot be started: No such file" in refusal(command("/no/such/command"))
+    assert "ended with 3" in refusal(python("print('hunt' + 'er2'); raise SystemExit(3)"))
+    assert "it is empty" in refusal(command("true"))
+    assert "longer than 4096 bytes" in refusal(command("yes"))
+
+
+def test_a_command_that_does_not_end_is_ended_with_its_children(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(secrets, "_COMMAND_SECONDS", 2.0)
+    note = tmp_path / "pid"
+    script = 'sleep 600 & echo $! > "$0.part"; mv "$0.part" "$0"; wait'
+    ref = command("sh", "-c", script, str(note))
+    assert "did not end within 2 s" in refusal(ref)
+    child = int(note.read_text())
+    eventually(lambda: not _runs(child), "the child of the command is gone", 5.0)
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process is there and not merely waiting to be reaped by process 1."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_keyring_is_not_supported_yet() -> None:
+    assert "not supported yet" in refusal(SecretRef(SecretSource.KEYRING, ("a/b",)))
