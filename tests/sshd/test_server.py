@@ -68,10 +68,10 @@ async def test_it_greets_behind_a_local_forward() -> None:
 
 
 async def test_it_forwards_both_ways_with_half_close() -> None:
-    with ReplyAfterEndService(b"the end") as service:
+    with ReplyAfterEndService(bytes.upper) as service:
         async with embedded() as (_, host), tunnel_to(host) as tunnel:
             for port in (await tunnel.local(service.port), await tunnel.remote(service.port)):
-                assert await in_thread(ask, port, b"until the end") == b"the end"
+                assert await in_thread(ask, port, b"until the end") == b"UNTIL THE END"
 
 
 async def test_a_long_stream_arrives_whole_each_way() -> None:
