@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -14,12 +15,26 @@ import pytest
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.spec.host import Host, SecretRef, SecretSource
 from tunnelctl.ssh.dial import dial
 from tunnelctl.ssh.handshake import Stage, handshake
 from tunnelctl.ssh.transport import SshTransport
 
 SECONDS = 15.0
+SECRET = "correct horse battery staple"
+REFERENCE = SecretRef(SecretSource.ENV, ("A_SECRET",))
+
+
+def secret(reference: SecretRef) -> str:
+    assert reference == REFERENCE
+    return SECRET
+
+
+def assert_hidden(failure: Failure) -> None:
+    """The secret is in nothing that could be printed of a failure."""
+    told = "".join(traceback.format_exception(failure, chain=True))
+    for text in (str(failure), repr(failure), told, str(failure.as_dict())):
+        assert SECRET not in text
 
 
 def no_secret(reference: SecretRef) -> str:

@@ -7,30 +7,20 @@ import os
 import shutil
 import socket
 import subprocess
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from tests.ssh.clients import fails, logged_in
-from tests.ssh.questioner import Questioner, Rules
+from tests.ssh.clients import REFERENCE, SECRET, assert_hidden, fails, logged_in, secret
 from tests.support.keys import KeyKind, write_key
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.host import Host, SecretRef, SecretSource
+from tunnelctl.spec.host import Host
 from tunnelctl.ssh import agent as agent_module
 from tunnelctl.ssh.auth import user_of
-
-SECRET = "correct horse battery staple"
-REFERENCE = SecretRef(SecretSource.ENV, ("A_SECRET",))
-
-
-def secret(reference: SecretRef) -> str:
-    assert reference == REFERENCE
-    return SECRET
 
 
 @pytest.fixture(autouse=True)
@@ -351,82 +341,6 @@ def test_an_agent_that_hangs_leaves_the_files(
             sshd.host(identity_file=(), identity_agent=str(tmp_path / "silent")),
         )
     assert "did not answer" in failure.message
-
-
-# Passwords, several methods, none
-
-
-def assert_hidden(failure: Failure) -> None:
-    """The secret is in nothing that could be printed of a failure."""
-    told = "".join(traceback.format_exception(failure, chain=True))
-    for text in (str(failure), repr(failure), told, str(failure.as_dict())):
-        assert SECRET not in text
-
-
-def test_a_password_is_sent_and_forgotten() -> None:
-    with (
-        Questioner(Rules(password=SECRET)) as server,
-        logged_in(server.host(password=REFERENCE), secret) as transport,
-    ):
-        assert transport.is_authenticated()
-        assert transport.auth_handler is not None
-        assert SECRET not in repr(vars(transport.auth_handler))
-        assert SECRET not in repr(vars(transport))
-
-
-def test_a_wrong_password_is_refused_and_never_shown() -> None:
-    with Questioner(Rules(password="another one")) as server:
-        for _ in range(20):
-            failure = fails(Code.AUTH_FAILED, server.host(password=REFERENCE), secret)
-    assert "tried the password" in failure.message
-    assert len(server.rules.refused) == 20  # once each
-    assert_hidden(failure)
-
-
-def test_a_password_that_is_wanted_and_not_given() -> None:
-    with Questioner(Rules()) as server:
-        failure = fails(Code.AUTH_FAILED, server.host())
-    assert "takes password" in failure.message
-    assert "password: {env: NAME}" in failure.hint
-
-
-def test_questions_for_a_person_are_not_answered_with_the_password() -> None:
-    with Questioner(Rules(steps=("keyboard-interactive",))) as server:
-        # `no_secret` fails the test when the password is asked for.
-        failure = fails(Code.AUTH_FAILED, server.host(password=REFERENCE))
-    assert "keyboard-interactive" in failure.hint
-    assert "not supported yet" in failure.hint
-
-
-def test_a_server_that_asks_nothing_is_fine() -> None:
-    with Questioner(Rules(steps=())) as server, logged_in(server.host()) as transport:
-        assert transport.is_authenticated()
-
-
-def test_a_server_that_wants_a_key_and_a_password(sshd: OpenSSHServer) -> None:
-    rules = _KeyThenPassword(steps=("publickey", "password"), password=SECRET)
-    with Questioner(rules) as server:
-        host = server.host(identity_file=(str(sshd.identity),), password=REFERENCE)
-        with logged_in(host, secret) as transport:
-            assert transport.is_authenticated()
-
-
-class _KeyThenPassword(Rules):
-    """paramiko's server asks the rules both when a key is asked about and when it is used."""
-
-    asked = 0
-
-    def check_auth_publickey(self, username: str, key: object) -> int:
-        self.asked += 1
-        return 0 if self.asked == 1 else self._step("publickey", True)
-
-
-def test_a_secret_that_cannot_be_had_is_its_own_failure() -> None:
-    def gone(reference: SecretRef) -> str:
-        raise Failure(Code.SECRET_UNAVAILABLE, f"{reference} is not set")
-
-    with Questioner(Rules()) as server:
-        fails(Code.SECRET_UNAVAILABLE, server.host(password=REFERENCE), gone)
 
 
 def test_the_user_is_that_of_the_process_unless_named() -> None:

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import socket
 import struct
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +116,30 @@ def test_a_short_rsa_host_key_is_refused() -> None:
     with HostileServer(serve) as server:
         failure = fails(Code.INCOMPATIBLE_PEER, server.host)
     assert "1024 bits" in failure.message
+
+
+def test_a_later_key_exchange_must_show_the_same_key(tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        transport = paramiko.Transport(connection)
+        transport.add_server_key(first)
+        transport.start_server(server=paramiko.ServerInterface())
+        transport.add_server_key(paramiko.ECDSAKey.generate())  # in place of the first
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            transport.renegotiate_keys()
+        transport.join()
+        over.set()
+
+    first = paramiko.ECDSAKey.generate()
+    with HostileServer(serve) as server:
+        host = dataclasses.replace(server.host, host_key=(fingerprint(first.asbytes()),))
+        failure = fails(Code.HANDSHAKE_FAILED, host, on_stage=lambda stage: _wait(over))
+    assert "another host key" in failure.message
+
+
+def _wait(event: threading.Event) -> None:
+    assert event.wait(10)
 
 
 def test_the_key_for_trust_is_the_one_a_login_would_see(

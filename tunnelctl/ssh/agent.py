@@ -6,7 +6,6 @@ than its limit (a hung agent hangs nothing), and never forwards the agent anywhe
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -129,8 +128,3 @@ class Agent:
                 raise ConnectionResetError(None, "it closed the connection")
             received += more
         return received
-
-
-def environment() -> Mapping[str, str]:
-    """The environment of this process, for $SSH_AUTH_SOCK."""
-    return os.environ

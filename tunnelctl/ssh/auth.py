@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, SecretRef
-from tunnelctl.ssh.agent import Agent, AgentError, AgentKey, agent_path, environment
+from tunnelctl.ssh.agent import Agent, AgentError, AgentKey, agent_path
 from tunnelctl.ssh.client import ClientTransport
 from tunnelctl.ssh.failures import During, label, peer_failure, printable
 from tunnelctl.ssh.hostkeys import fingerprint
@@ -160,7 +160,7 @@ class _Attempt:
             return None
 
     def _agent(self) -> tuple[Agent | None, tuple[AgentKey, ...]]:
-        path = agent_path(self._host, environment())
+        path = agent_path(self._host, os.environ)
         if path is None:
             return None, ()
         try:
