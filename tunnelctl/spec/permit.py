@@ -1,0 +1,87 @@
+"""Where a client of a reverse SOCKS forward may connect to: `permit` of a profile.
+
+Owns the reading of a permission and the decision. The far side of a `remote_dynamic` reaches our
+own network, so nothing is allowed that was not written down, and this machine and link-local
+addresses only where they were named one by one or as such a network.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """One line: `HOST:PORT`, `*.DOMAIN:PORT`, `ADDRESS:PORT`, `NETWORK/BITS:PORT`; `*` is any port.
+
+    Exactly one of `name` and `network` is set; `port` None is any.
+    """
+
+    name: str = ""
+    network: Network | None = None
+    port: int | None = None
+
+    def allows(self, name: str, address: Address, port: int, *, ours: bool) -> bool:
+        """Whether this line allows `name`, which was resolved to `address`.
+
+        `ours` says that this process listens there itself.
+        """
+        if self.port is not None and self.port != port:
+            return False
+        if self.network is not None:
+            return address in self.network and (
+                not (ours or _is_private_to_host(address)) or self._is_specific()
+            )
+        if self.name.startswith("*."):
+            matches = name.lower().endswith(self.name[1:])
+            return matches and not (ours or _is_private_to_host(address))
+        return name.lower() == self.name
+
+    def _is_specific(self) -> bool:
+        """The very address, or a network that holds nothing but such addresses."""
+        network = self.network
+        assert network is not None
+        return network.num_addresses == 1 or network.is_loopback or network.is_link_local
+
+
+def parse_permit(text: str) -> Permit:
+    """Read one line of `permit`.
+
+    Raises:
+        ValueError: with a sentence that says what is wrong.
+    """
+    host, colon, port_text = text.strip().rpartition(":")
+    if not colon or not host:
+        raise ValueError(f"{text!r} is not HOST:PORT, *.DOMAIN:PORT or NETWORK/BITS:PORT")
+    if port_text == "*":
+        port = None
+    elif port_text.isascii() and port_text.isdigit() and 0 < int(port_text) <= 65535:
+        port = int(port_text)
+    else:
+        raise ValueError(f"{port_text!r} is not a port from 1 to 65535, nor *")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        return Permit(network=ipaddress.ip_network(bare), port=port)
+    except ValueError:
+        if "/" in host or ":" in bare:
+            raise ValueError(f"{host!r} is not a network") from None
+    if host == "*" or "*" in host[1:] or (host[0] == "*" and not host.startswith("*.")):
+        raise ValueError(f"{host!r} allows too much; write *.DOMAIN, or 0.0.0.0/0 for every host")
+    return Permit(name=host.lower(), port=port)
+
+
+def permits(lines: Iterable[Permit], name: str, address: Address, port: int, *, ours: bool) -> bool:
+    """Whether one of the lines allows it."""
+    return any(line.allows(name, address, port, ours=ours) for line in lines)
+
+
+def _is_private_to_host(address: Address) -> bool:
+    """An address that means this machine or its own link, whoever uses it."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    meant = mapped or address
+    return meant.is_loopback or meant.is_link_local or meant.is_unspecified or meant.is_multicast
