@@ -139,9 +139,10 @@ class _Session:
     def stay(self) -> int:
         """Show what changes until every profile was taken down by somebody, or failed for good."""
         click.echo("Ready; Ctrl-C ends it.", err=True)
+        ready_at = clock.rfc3339(clock.wall())
         while True:
             try:
-                self._show(self._stream.next(), everything=True)
+                self._show(self._stream.next(), since=ready_at)
                 profiles = self._profiles().values()
             except Failure as failure:
                 raise Failure(Code.NOT_UP, f"{failure.message}; nothing is up any more") from None
@@ -178,9 +179,11 @@ class _Session:
                 raise Failure(Code.NOT_UP, f"{name} was removed from the daemon")
         return {name: found[name] for name in self._plans}
 
-    def _show(self, event: dict[str, Any] | None, *, everything: bool = False) -> None:
-        """Print an event of ours: while waiting only what went wrong."""
-        if event is not None and event["profile"] in self._plans and (everything or event["error"]):
+    def _show(self, event: dict[str, Any] | None, *, since: str = "") -> None:
+        """Print an event of ours: what went wrong, and everything that is later than `since`."""
+        if event is None or event["profile"] not in self._plans:
+            return
+        if event["error"] or (since and event["at"] >= since):
             click.echo(progress.event_text(event), err=True)
 
 
