@@ -97,9 +97,12 @@ class Connections:
             self._none_left.set()
 
     async def close(self, drain: float) -> None:
-        """Let connections end by themselves for `drain` seconds, then reset them."""
+        """Let connections end by themselves for `drain` seconds, then reset them.
+
+        A second call while the first still waits may be shorter.
+        """
         if self.counters.open and drain > 0:
-            self._none_left = asyncio.Event()
+            self._none_left = self._none_left or asyncio.Event()
             try:
                 async with asyncio.timeout(drain):
                     await self._none_left.wait()

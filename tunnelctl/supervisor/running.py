@@ -81,6 +81,10 @@ class RunningProfile:
         await asyncio.gather(*(t.stop(drain) for t in reversed(self._tunnels.values())))
         self._changed()
 
+    async def hurry(self, drain: float) -> None:
+        """While it stops: connections have no more than `drain` seconds left."""
+        await asyncio.gather(*(tunnel.hurry(drain) for tunnel in self._tunnels.values()))
+
     def abort(self) -> tuple[str, ...]:
         """Give up an orderly stop; says what was stuck."""
         return tuple(name for tunnel in self._tunnels.values() for name in tunnel.abort())
