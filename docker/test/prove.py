@@ -9,10 +9,10 @@ from __future__ import annotations
 import http.client
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 DAEMON = ("daemon", 8080)
-SERVER = ("sshd", 2222)
-WEB = ("web", 8000)
+HIDDEN = (("web", 8000), ("sshd", 2222))
 PAGE = "Hello from behind the SSH server."
 TIMEOUT = 10.0  # seconds
 
@@ -51,8 +51,9 @@ def page(address: tuple[str, int]) -> str:
 def main() -> int:
     """Run the proof; the exit code."""
     try:
-        for host, port in (WEB, SERVER):
-            print(f"ok: {host}:{port} cannot be reached from here: {unreachable((host, port))}")
+        with ThreadPoolExecutor() as pool:  # a name that nobody knows may take its time
+            for (host, port), reason in zip(HIDDEN, pool.map(unreachable, HIDDEN), strict=True):
+                print(f"ok: {host}:{port} cannot be reached from here: {reason}")
         text = page(DAEMON)
         if text != PAGE:
             raise AssertionError(f"another page answers: {text!r}")
