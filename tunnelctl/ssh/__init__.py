@@ -1,1 +1,1 @@
-"""SSH: with sshd/, the only room that knows paramiko, which does key exchange and authentication."""
+"""SSH. With sshd/ the only room that knows paramiko, which exchanges keys."""

@@ -78,7 +78,11 @@ async def attach(
 async def parked(loop: asyncio.AbstractEventLoop, transport: SshTransport) -> None:
     """Wait until the thread of an authenticated transport leaves its socket alone."""
     event = asyncio.Event()
-    transport.packetizer.when_parked(lambda: loop.call_soon_threadsafe(event.set))
+
+    def tell() -> None:
+        loop.call_soon_threadsafe(event.set)
+
+    transport.packetizer.when_parked(tell)
     await event.wait()
 
 

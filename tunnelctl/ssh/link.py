@@ -298,7 +298,10 @@ def _printable(text: str) -> str:
 
 
 def _info(transport: SshTransport, sock: socket.socket) -> LinkInfo:
-    host, port = sock.getpeername()[:2]
+    try:
+        host, port = sock.getpeername()[:2]
+    except OSError:  # reset since the login: the stream is about to say so
+        host, port = "", 0
     server = transport.remote_version.split("-", 2)[-1]
     return LinkInfo(
         address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",

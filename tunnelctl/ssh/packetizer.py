@@ -15,10 +15,11 @@ import contextlib
 import queue
 import select
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import paramiko
 from paramiko.packet import NeedRekeyException, Packetizer
@@ -35,6 +36,9 @@ from tunnelctl.ssh.ciphers import (
     Sealer,
 )
 from tunnelctl.wire.messages import Message, ProtocolError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _RECEIVE_SIZE = 64 * 1024
 # RFC 4253 section 4.2 allows 255 bytes a line; servers send longer ones before the version.
@@ -103,6 +107,7 @@ class SshPacketizer(Packetizer):
         self._state = PacketState(MacSealer(None, 8, None), MacOpener(None, 8, None))
         self._buffer = bytearray()
         self._room = memoryview(bytearray(PACKET_LENGTH_MAX))
+        self._sending = threading.Lock()
         self._authenticated = False
         self._loop_side: LoopSide | None = None
         self._handed: queue.SimpleQueue[_Handed | _Command] = queue.SimpleQueue()
@@ -258,10 +263,12 @@ class SshPacketizer(Packetizer):
         if self._loop_side is not None:
             self._loop_side.post_message(payload)
             return
-        state = self._state
-        packet = state.sealer.seal(payload, state.sent)
-        state.sent = (state.sent + 1) & 0xFFFF_FFFF
-        self.write_all(packet)
+        # A server may ask for new keys while another thread of ours is logging in.
+        with self._sending:
+            state = self._state
+            packet = state.sealer.seal(payload, state.sent)
+            state.sent = (state.sent + 1) & 0xFFFF_FFFF
+            self.write_all(packet)
         if payload[0] == Message.USERAUTH_SUCCESS:  # we are the server, and let the client in
             self._authenticated = True
 
@@ -335,7 +342,7 @@ class SshPacketizer(Packetizer):
                 raise EOFError
             self._buffer += received
 
-    def write_all(self, out: bytes) -> None:
+    def write_all(self, out: ReadableBuffer) -> None:
         """Send all of `out`, blocking."""
         view = memoryview(out)
         while view:
