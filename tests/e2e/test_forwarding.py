@@ -189,9 +189,7 @@ def test_a_server_that_falls_silent_is_noticed_in_time(world: World, sshd: OpenS
 
 
 def test_new_keys_in_both_directions_under_load(world: World, sshd: OpenSSHServer) -> None:
-    sshd.stop()
-    sshd.configure("RekeyLimit 1M", "LogLevel DEBUG1")
-    sshd.start()
+    sshd.reconfigure("RekeyLimit 1M", "LogLevel DEBUG1")
     stream = Stream(64 * MIB, seed=4)
     port = free_port()
     with EchoService() as echo, ThreadPoolExecutor() as pool:

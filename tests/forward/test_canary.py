@@ -11,13 +11,15 @@ import asyncio
 import threading
 from typing import Any
 
+import pytest
+
 from tests.support.clients import exchange
 from tests.support.services import EchoService, ResetService, Stream, connect
 from tests.support.sshd import OpenSSHServer
 from tests.support.threads import in_thread
 from tests.support.tunnel import tunnel_to
 
-_SECONDS = 15.0
+_SECONDS = 8.0
 _RESETTERS = 6
 _WATCHED = 6
 
@@ -49,10 +51,21 @@ def watch(port: int, number: int, over: threading.Event) -> int:
     return total
 
 
-async def test_no_foreign_byte_beside_connections_that_are_reset(sshd: OpenSSHServer) -> None:
+@pytest.mark.parametrize(
+    ("cipher", "rekey"),
+    [
+        ("aes128-gcm@openssh.com", False),
+        ("aes128-gcm@openssh.com", True),
+        ("aes256-ctr", True),
+    ],
+)
+async def test_no_foreign_byte_beside_connections_that_are_reset(
+    sshd: OpenSSHServer, cipher: str, rekey: bool
+) -> None:
+    sshd.reconfigure(f"Ciphers {cipher}", *(["RekeyLimit 2M"] if rekey else []))
     over = threading.Event()
     with ResetService(after=100_000) as breaker, EchoService() as echo:
-        async with tunnel_to(sshd.host()) as tunnel:
+        async with tunnel_to(sshd.host(rekey_limit=2_000_000 if rekey else None)) as tunnel:
             breaking = [await tunnel.local(breaker.port), await tunnel.remote(breaker.port)]
             steady = [await tunnel.local(echo.port), await tunnel.remote(echo.port)]
             provoked = [in_thread(provoke, breaking[n % 2], over) for n in range(_RESETTERS)]

@@ -165,6 +165,75 @@ async def test_clients_wait_while_the_link_is_away_and_are_served_by_the_next_on
             assert forward.listening.port == port
 
 
+async def test_clients_that_leave_while_they_wait_harm_nobody(sshd: OpenSSHServer) -> None:
+    with EchoService() as echo:
+        async with tunnel_to(None) as tunnel:
+            port = await tunnel.local(echo.port)
+            reset(connect(port))
+            connect(port).close()
+            with connect(port) as staying:
+                answer = in_thread(exchange, staying, b"still here")
+                tunnel.local_forward().attach(await tunnel.connect(sshd.host()))
+                assert await answer == b"still here"
+            await eventually_async(lambda: tunnel.forward().counters.open == 0, "all are gone")
+
+
+@BOTH_SIDES
+async def test_clients_that_reset_before_the_far_side_is_open(
+    sshd: OpenSSHServer, side: Side
+) -> None:
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            port = await listen(tunnel, side, echo.port)
+
+            def come_and_go() -> None:
+                for turn in range(200):
+                    client = connect(port)
+                    if turn % 2:
+                        client.sendall(b"lost")
+                    reset(client)
+
+            await in_thread(come_and_go)
+            with connect(port) as connection:
+                assert await in_thread(exchange, connection, b"alive") == b"alive"
+            await eventually_async(lambda: tunnel.forward().counters.open == 0, "all are gone")
+            await eventually_async(lambda: echo.open == 0, "at the target too")
+            assert not tunnel.link.closed.done()
+
+
+@BOTH_SIDES
+async def test_closing_in_mid_stream_resets_at_once(sshd: OpenSSHServer, side: Side) -> None:
+    with SinkService() as sink:
+        async with tunnel_to(sshd.host()) as tunnel:
+            with connect(await listen(tunnel, side, sink.port)) as connection:
+                cut = in_thread(pour, connection)
+                counters = tunnel.forward().counters
+                await eventually_async(
+                    lambda: max(counters.bytes_in, counters.bytes_out) > 1_000_000, "bytes flow"
+                )
+                await asyncio.wait_for(tunnel.forward().close(0), 5)
+                # Our side of the cut sees a reset; sshd has its own ways.
+                if side is Side.HERE:
+                    assert await cut == "reset"
+                else:
+                    assert (await in_thread(sink.received)).end == "reset"
+                    await cut
+            assert not tunnel.link.closed.done()
+
+
+async def test_more_clients_than_allowed_are_reset(sshd: OpenSSHServer) -> None:
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            port = await tunnel.local(echo.port, max_connections=2)
+            with connect(port) as one, connect(port) as two:
+                assert await in_thread(exchange, one, b"1") == b"1"
+                assert await in_thread(exchange, two, b"2") == b"2"
+                assert await in_thread(end_of, port) == "reset"
+            await eventually_async(lambda: tunnel.forward().counters.open == 0, "both are gone")
+            with connect(port) as connection:
+                assert await in_thread(exchange, connection, b"3") == b"3"
+
+
 @pytest.mark.parametrize("hold", [0.0, 0.5])
 async def test_a_client_is_reset_when_its_wait_is_over(sshd: OpenSSHServer, hold: float) -> None:
     async with tunnel_to(None) as tunnel:
@@ -197,9 +266,7 @@ async def test_a_remote_port_in_use_is_a_denied_forward_and_the_link_lives(
 
 
 async def test_a_server_that_forbids_forwarding_says_so(sshd: OpenSSHServer) -> None:
-    sshd.stop()
-    sshd.configure("AllowTcpForwarding no")
-    sshd.start()
+    sshd.reconfigure("AllowTcpForwarding no")
     with EchoService() as echo:
         async with tunnel_to(sshd.host()) as tunnel:
             with pytest.raises(Failure) as caught:

@@ -49,29 +49,22 @@ async def carry_both_ways(server: OpenSSHServer, size: int, **host: int) -> str:
             return tunnel.link.info.cipher
 
 
-def reconfigure(server: OpenSSHServer, *lines: str) -> None:
-    """Start anew with these lines in its configuration."""
-    server.stop()
-    server.configure(*lines)
-    server.start()
-
-
 @pytest.mark.parametrize("cipher", [GCM[0], CTR[2]])
 async def test_the_server_makes_new_keys_under_load(sshd: OpenSSHServer, cipher: str) -> None:
-    reconfigure(sshd, "RekeyLimit 1M", "LogLevel DEBUG1", f"Ciphers {cipher}")
+    sshd.reconfigure("RekeyLimit 1M", "LogLevel DEBUG1", f"Ciphers {cipher}")
     assert await carry_both_ways(sshd, 24 * MIB) == cipher
     assert sshd.log.count("SSH2_MSG_NEWKEYS received") > 10
 
 
 @pytest.mark.parametrize("cipher", [GCM[0], CTR[2]])
 async def test_we_make_new_keys_under_load(sshd: OpenSSHServer, cipher: str) -> None:
-    reconfigure(sshd, "LogLevel DEBUG1", f"Ciphers {cipher}")
+    sshd.reconfigure("LogLevel DEBUG1", f"Ciphers {cipher}")
     assert await carry_both_ways(sshd, 24 * MIB, rekey_limit=MIB) == cipher
     assert sshd.log.count("SSH2_MSG_NEWKEYS received") > 10
 
 
 async def test_both_make_new_keys_while_connections_come_and_go(sshd: OpenSSHServer) -> None:
-    reconfigure(sshd, "RekeyLimit 1M", "ClientAliveInterval 1", "LogLevel DEBUG1")
+    sshd.reconfigure("RekeyLimit 1M", "ClientAliveInterval 1", "LogLevel DEBUG1")
     stream = Stream(48 * MIB, seed=5)
     with EchoService() as echo:
         async with tunnel_to(sshd.host(rekey_limit=MIB)) as tunnel:
@@ -93,14 +86,14 @@ async def test_both_make_new_keys_while_connections_come_and_go(sshd: OpenSSHSer
 
 @pytest.mark.parametrize("cipher", GCM)
 async def test_gcm(sshd: OpenSSHServer, cipher: str) -> None:
-    reconfigure(sshd, f"Ciphers {cipher}")
+    sshd.reconfigure(f"Ciphers {cipher}")
     assert await carry_both_ways(sshd, 4 * MIB) == cipher
 
 
 @pytest.mark.parametrize("mac", MACS)
 @pytest.mark.parametrize("cipher", CTR)
 async def test_ctr(sshd: OpenSSHServer, cipher: str, mac: str) -> None:
-    reconfigure(sshd, f"Ciphers {cipher}", f"MACs {mac}")
+    sshd.reconfigure(f"Ciphers {cipher}", f"MACs {mac}")
     assert await carry_both_ways(sshd, 4 * MIB) == cipher
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +66,35 @@ async def test_both_directions_at_once(
                 sent = await in_thread(stream.send, connection)
                 connection.shutdown(socket.SHUT_WR)
                 assert await back == Received(stream.size, sent, "fin")
+
+
+async def test_links_beside_each_other_carry_their_own_bytes(
+    sshd: OpenSSHServer, tmp_path: Path
+) -> None:
+    streams = [Stream(48 * MIB, seed=n) for n in range(2)]
+    other = OpenSSHServer(tmp_path / "other", config=["Ciphers aes256-ctr", "RekeyLimit 4M"])
+    other.start()
+    try:
+        with EchoService() as echo:
+            async with AsyncExitStack() as stack:
+                connections = []
+                reactor = None
+                for server in (sshd, other):
+                    tunnel = await stack.enter_async_context(
+                        tunnel_to(server.host(), reactor=reactor)
+                    )
+                    reactor = tunnel.reactor
+                    port = await tunnel.local(echo.port)
+                    connections.append(stack.enter_context(connect(port)))
+                back = [in_thread(receive, connection) for connection in connections]
+                pairs = zip(streams, connections, strict=True)
+                sent = await asyncio.gather(*(in_thread(s.send, c) for s, c in pairs))
+                for connection in connections:
+                    connection.shutdown(socket.SHUT_WR)
+                received = await asyncio.gather(*back)
+                assert received == [Received(48 * MIB, digest, "fin") for digest in sent]
+    finally:
+        other.stop()
 
 
 @BOTH_SIDES

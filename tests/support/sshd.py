@@ -202,9 +202,11 @@ class OpenSSHServer:
         self.host_keys = self._new_host_keys()
         self.start()
 
-    def configure(self, *config: str) -> None:
-        """Replace the extra configuration lines, from the next start on."""
+    def reconfigure(self, *config: str) -> None:
+        """Start anew on the same port with these extra configuration lines."""
+        self.stop()
         self._extra = config
+        self.start()
 
     @property
     def sessions(self) -> list[int]:

@@ -99,9 +99,16 @@ def rule(side: Side, port: int, target: int, **changes: Any) -> Forward:
 
 
 @asynccontextmanager
-async def tunnel_to(host: Host | None, *, use_epoll: bool | None = None) -> AsyncIterator[Tunnel]:
-    """A tunnel, connected to `host` unless that is None; closed at the end, whatever happened."""
-    reactor = Reactor(asyncio.get_running_loop(), use_epoll=use_epoll)
+async def tunnel_to(
+    host: Host | None, *, use_epoll: bool | None = None, reactor: Reactor | None = None
+) -> AsyncIterator[Tunnel]:
+    """A tunnel, connected to `host` unless that is None; closed at the end, whatever happened.
+
+    Tunnels of one process share its `reactor`; the one that is given none makes it.
+    """
+    own = None
+    if reactor is None:
+        own = reactor = Reactor(asyncio.get_running_loop(), use_epoll=use_epoll)
     tunnel = Tunnel(reactor)
     try:
         if host is not None:
@@ -109,4 +116,5 @@ async def tunnel_to(host: Host | None, *, use_epoll: bool | None = None) -> Asyn
         yield tunnel
     finally:
         await tunnel.close()
-        reactor.close()
+        if own is not None:
+            own.close()
