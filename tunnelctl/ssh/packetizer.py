@@ -111,6 +111,7 @@ class SshPacketizer(Packetizer):
         self._authenticated = False
         self._loop_side: LoopSide | None = None
         self._handed: queue.SimpleQueue[_Handed | _Command] = queue.SimpleQueue()
+        self._has_handed = False  # the thread is at work on a message of the loop's
         self._rekey_wanted = False
         self._new_directions = 0
         self._on_parked: Callable[[], None] | None = None
@@ -294,9 +295,12 @@ class SshPacketizer(Packetizer):
             self._parked = True
             if self._on_parked is not None:
                 self._on_parked()
-        elif self._loop_side is not None:
+        elif self._loop_side is not None and self._has_handed:
+            # Once for each message that was handed, or the loop would open the packet after
+            # NEWKEYS with the old keys: a command to start the exchange paused nothing.
             self._loop_side.post_ready()
         handed = self._handed.get()
+        self._has_handed = isinstance(handed, _Handed)
         if handed is _Command.REKEY:
             raise NeedRekeyException
         if not isinstance(handed, _Handed):
