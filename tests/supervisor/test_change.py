@@ -80,15 +80,15 @@ async def test_a_forward_with_another_target_is_replaced() -> None:
 async def test_required_is_changed_under_open_connections(sshd: OpenSSHServer) -> None:
     async with scene() as s, echo_service() as echo:
         rule = local("echo", target=Endpoint(LOOPBACK, echo))
-        privileged = remote("no", 65000, echo, listen=Endpoint("203.0.113.1", 65000))
-        sshd.configure("PermitListen none")
+        refused = remote("back", 0, echo)
+        sshd.reconfigure("PermitListen none")
         sshd.restart()
         host = sshd.host(name="server")
-        await s.supervisor.up(s.profile(rule, privileged, host=host), {})
+        await s.supervisor.up(s.profile(rule, refused, host=host), {})
         await s.until(ProfileState.DEGRADED)
         async with client(s.port("echo")) as one:
             await one.echo(b"before")
-            await s.up(s.profile(rule, replace(privileged, required=False), host=host))
+            await s.up(s.profile(rule, replace(refused, required=False), host=host))
             assert await one.echo(b"after") == b"after"
 
 

@@ -77,6 +77,30 @@ async def test_connections_that_do_not_end_are_reset() -> None:
             assert await one.is_reset()
 
 
+async def test_a_second_down_is_not_kept_waiting_by_the_first() -> None:
+    async with scene() as s, echo_service() as echo:
+        await s.up(s.profile(local("echo", target=Endpoint(LOOPBACK, echo))))
+        async with client(s.port("echo")) as one:
+            await one.echo(b"before")
+            patient = asyncio.create_task(s.supervisor.down("dev", 300))
+            await s.until(ProfileState.STOPPING)
+            await s.supervisor.down("dev", 0)
+            assert await one.is_reset()
+        await patient
+
+
+async def test_close_does_not_wait_for_a_drain() -> None:
+    async with scene() as s, echo_service() as echo:
+        await s.up(s.profile(local("echo", target=Endpoint(LOOPBACK, echo))))
+        async with client(s.port("echo")) as one:
+            await one.echo(b"before")
+            patient = asyncio.create_task(s.supervisor.down("dev", 300))
+            await s.until(ProfileState.STOPPING)
+            await s.supervisor.close(300)
+            assert await one.is_reset()
+        await patient
+
+
 async def test_down_takes_the_remote_listener_away() -> None:
     async with scene() as s, echo_service() as echo:
         await s.up(s.profile(remote("back", 0, echo)))
@@ -136,6 +160,22 @@ async def test_up_while_it_goes_down_comes_after() -> None:
         await going
         await coming
         await s.until(ProfileState.UP)
+
+
+async def test_a_down_whose_caller_left_is_finished() -> None:
+    async with scene() as s, echo_service() as echo:
+        profile = s.profile(local("echo", target=Endpoint(LOOPBACK, echo), port=free_port()))
+        await s.up(profile)
+        async with client(s.port("echo")) as one:
+            await one.echo(b"held")
+            going = asyncio.create_task(s.supervisor.down("dev", 20))
+            await s.until(ProfileState.STOPPING)
+            going.cancel()
+            coming = asyncio.create_task(s.supervisor.up(profile, {}))
+        await coming
+        await s.until(ProfileState.UP)
+        assert s.states("").count("stopped") == 1
+        assert s.states("echo") == ["up", "stopped", "up"]
 
 
 async def test_close_takes_everything_down_once() -> None:

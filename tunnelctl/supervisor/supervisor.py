@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from random import Random
+from typing import Any
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
@@ -40,6 +41,7 @@ class Supervisor:
         self._services = Services(reactor, self._journal, Handshakes(reactor, connect), random)
         self._profiles: dict[str, RunningProfile] = {}  # in order of start
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._commands: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
 
     async def up(self, profile: Profile, environ: Mapping[str, str]) -> None:
@@ -52,6 +54,9 @@ class Supervisor:
         Raises:
             Failure: daemon-not-running when the supervisor is closing.
         """
+        await self._whole(self._up(profile, environ), f"up {profile.name}")
+
+    async def _up(self, profile: Profile, environ: Mapping[str, str]) -> None:
         async with self._locks[profile.name]:
             if self._closing is not None:
                 raise Failure(
@@ -71,14 +76,14 @@ class Supervisor:
     async def down(self, name: str, drain: float) -> None:
         """Close a profile; connections have `drain` seconds to end by themselves. Idempotent.
 
-        It stays listed, as stopped.
+        It stays listed, as stopped. One that is stopping already has no more than `drain` seconds
+        left from now: the second of two commands is the impatient one.
 
         Raises:
             Failure: profile-not-found.
         """
         self._known(name)
-        async with self._locks[name]:
-            await self._known(name).stop(drain)
+        await self._whole(self._stop(name, drain), f"down {name}")
 
     async def restart(self, name: str) -> None:
         """Drop every link of a profile and connect anew, now; local ports stay bound.
@@ -117,7 +122,9 @@ class Supervisor:
         await asyncio.shield(self._closing)
 
     async def _close(self, deadline: float) -> None:
-        stops = {asyncio.ensure_future(self._stop(name)): name for name in reversed(self._profiles)}
+        stops = {
+            asyncio.ensure_future(self._stop(name, 0)): name for name in reversed(self._profiles)
+        }
         if stops:
             _, stuck = await asyncio.wait(stops, timeout=deadline)
             for stop in stuck:
@@ -131,9 +138,18 @@ class Supervisor:
                     _log.error("a profile did not close", exc_info=result)
         self._journal.close()
 
-    async def _stop(self, name: str) -> None:
+    async def _stop(self, name: str, drain: float) -> None:
+        if self._profiles[name].wanted is Wanted.DOWN:
+            await self._profiles[name].hurry(drain)
         async with self._locks[name]:
-            await self._profiles[name].stop(0)
+            await self._profiles[name].stop(drain)
+
+    async def _whole(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Do all of it, even when the caller does not wait for the end: no half of a change."""
+        command = asyncio.get_running_loop().create_task(work, name=name)
+        self._commands.add(command)
+        command.add_done_callback(self._commands.discard)
+        await asyncio.shield(command)
 
     def _known(self, name: str) -> RunningProfile:
         running = self._profiles.get(name)

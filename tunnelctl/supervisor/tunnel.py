@@ -158,6 +158,10 @@ class Tunnel:
             self._handle(Stop())
             await self._stopped.wait()
 
+    async def hurry(self, drain: float) -> None:
+        """While it stops: connections have no more than `drain` seconds left."""
+        await asyncio.gather(*(item.close(drain) for item in self._forwardings.values()))
+
     def abort(self) -> tuple[str, ...]:
         """Give up an orderly stop: cancel what runs; says what that was."""
         names = self._tasks.names
@@ -324,9 +328,7 @@ class Tunnel:
         """In reverse order of start; the forwards drain side by side, over the link."""
         try:
             closing = (item.close(self._drain) for item in reversed(self._forwardings.values()))
-            for result in await asyncio.gather(*closing, return_exceptions=True):
-                if isinstance(result, Exception):
-                    unexpected(result, f"closing a forward of {self.host.name}")
+            await asyncio.gather(*closing)
             for epoch in tuple(self._links):
                 self._close_link(epoch)
             if self._server is not None:
