@@ -25,7 +25,7 @@ from tests.support.services import (
 from tests.support.threads import in_thread
 from tests.support.tunnel import no_secret, tunnel_to
 from tunnelctl.errors import Code, Failure
-from tunnelctl.forward.forwards import LocalForward
+from tunnelctl.forward.local import LocalForward
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward, Side

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tunnelctl.errors import Failure
-from tunnelctl.forward.forwards import LocalForward, RemoteForward
+from tunnelctl.forward.local import LocalForward
+from tunnelctl.forward.remote import RemoteForward
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward, Side

@@ -66,7 +66,7 @@ class Connections:
         self,
         link: Link,
         sock: socket.socket,
-        on_refused: Callable[[int, str], None] | None = None,
+        on_refused: Callable[[int, str], bytes] | None = None,
     ) -> Relay:
         """A relay for a connection that `began` counted."""
         relay = Relay(self._reactor, link, sock, self._traffic, self._ended, on_refused)

@@ -1,14 +1,19 @@
-"""Listening TCP sockets on this machine.
+"""Listening sockets on this machine, TCP and unix.
 
-Owns the sockets that listen and the pause when the process is out of file descriptors. Must
-never accept on an address that was not asked for, and never spin when accepting fails.
+Owns the sockets that listen, the file of a unix socket, and the pause when the process is out of
+file descriptors. Must never accept on an address that was not asked for, never take the path of
+a living socket, and never spin when accepting fails.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import socket
+import stat
 from collections.abc import Callable
+from weakref import WeakSet
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.relay import reset_when_killed
@@ -21,6 +26,7 @@ _BACKLOG = 1024
 # Clients taken in a row before others get their turn.
 _ACCEPTS_A_TURN = 64
 _PAUSE_SECONDS = 0.5
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - bound only where the profile says so
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 # The client's socket, and its address for the server's log.
@@ -36,6 +42,24 @@ class Listener:
 
     def __init__(self, reactor: Reactor, endpoint: Endpoint, on_client: OnClient) -> None:
         self._doors: list[_Door] = []
+        self._file: tuple[int, int] | None = None  # device and inode of a unix socket
+        if endpoint.is_unix:
+            self._listen_unix(reactor, endpoint, on_client)
+        else:
+            self._listen_tcp(reactor, endpoint, on_client)
+        _open_listeners.add(self)
+
+    def _listen_unix(self, reactor: Reactor, endpoint: Endpoint, on_client: OnClient) -> None:
+        self.endpoint = endpoint
+        try:
+            sock = _bind_unix(endpoint.path)
+        except OSError as error:
+            raise _failure(endpoint, error) from None
+        status = os.stat(endpoint.path)
+        self._file = (status.st_dev, status.st_ino)
+        self._doors.append(_Door(reactor, sock, on_client))
+
+    def _listen_tcp(self, reactor: Reactor, endpoint: Endpoint, on_client: OnClient) -> None:
         port = endpoint.port
         for family, address in _addresses(endpoint):
             try:
@@ -49,18 +73,42 @@ class Listener:
             port = door.port  # port 0 was chosen once; the other family follows
         self.endpoint = endpoint.with_port(port)
 
+    @property
+    def doors(self) -> tuple[_Door, ...]:
+        """The sockets, by address."""
+        return tuple(self._doors)
+
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening. A unix socket's file goes, unless another has taken its place."""
+        _open_listeners.discard(self)
         for door in self._doors:
             door.close()
         self._doors.clear()
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                status = os.stat(self.endpoint.path)
+                if (status.st_dev, status.st_ino) == self._file:
+                    os.unlink(self.endpoint.path)
+            self._file = None
+
+
+_open_listeners: WeakSet[Listener] = WeakSet()
+
+
+def listens_here(address: Endpoint) -> bool:
+    """Whether this process listens on that address, by itself or as part of a wildcard."""
+    return any(
+        door.port == address.port and (door.host == address.host or door.host in _WILDCARDS)
+        for listener in _open_listeners
+        for door in listener.doors
+    )
 
 
 def _addresses(endpoint: Endpoint) -> list[tuple[socket.AddressFamily, str]]:
     if endpoint.host == "localhost":
         return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
     if endpoint.host == "*":
-        return [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]  # noqa: S104 - asked for by name
+        return [(socket.AF_INET, _WILDCARDS[0]), (socket.AF_INET6, _WILDCARDS[1])]
     try:
         found = socket.getaddrinfo(endpoint.host, None, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -93,14 +141,55 @@ def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socke
     return sock
 
 
+def _bind_unix(path: str) -> socket.socket:
+    """Listen on a path that only this user can open; what a dead process left is replaced."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # bind(2) makes the file with what the umask leaves; nobody may get in before a chmod.
+    umask = os.umask(0o177)
+    try:
+        try:
+            sock.bind(path)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not _is_stale(path):
+                raise
+            os.unlink(path)
+            sock.bind(path)
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(umask)
+    return sock
+
+
+def _is_stale(path: str) -> bool:
+    """A socket file that nobody listens on. Anything else that lies there is not ours to take."""
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a living one with a full backlog would make us wait
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+        return False
+
+
 def _failure(endpoint: Endpoint, error: OSError) -> Failure:
     if error.errno == errno.EADDRINUSE:
-        holder = port_holder(endpoint.host, endpoint.port)
+        holder = None if endpoint.is_unix else port_holder(endpoint.host, endpoint.port)
         return Failure(
             Code.PORT_IN_USE,
             f"{endpoint} is in use" + (f" by {holder}" if holder else ""),
-            "stop that process, or choose another port in the profile",
+            "stop what uses it, or choose another in the profile",
         )
+    if endpoint.is_unix:
+        hint = "the directory must exist and be yours; a path has at most 107 bytes"
+        return Failure(Code.PERMISSION_DENIED, f"cannot listen on {endpoint}: {error}", hint)
     hint = "ports below 1024 need root; choose a higher one" if 0 < endpoint.port < 1024 else ""
     return Failure(Code.PERMISSION_DENIED, f"cannot listen on {endpoint}: {error.strerror}", hint)
 
@@ -113,7 +202,8 @@ class _Door:
         self._sock = sock
         self._on_client = on_client
         self._is_closed = False
-        self.port = int(sock.getsockname()[1])
+        name = sock.getsockname()
+        self.host, self.port = ("", 0) if isinstance(name, str) else (str(name[0]), int(name[1]))
         reactor.register(sock.fileno(), self)
 
     def close(self) -> None:
@@ -143,5 +233,5 @@ class _Door:
                     return
                 raise
             client.setblocking(False)
-            self._on_client(client, (address[0], address[1]))
+            self._on_client(client, (address[0], address[1]) if address else ("", 0))
         self._reactor.soon(self._accept)

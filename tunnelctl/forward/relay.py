@@ -54,7 +54,7 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
-def _close_in_order(sock: socket.socket) -> None:
+def close_in_order(sock: socket.socket) -> None:
     """Close after FIN; the kernel goes on to deliver what came before it."""
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
@@ -65,7 +65,8 @@ class Relay:
     """A ChannelHandler for the channel and a Handler for the socket.
 
     `on_end(relay)` is called once, when both are done with. `on_refused(reason, description)`
-    comes before it when the peer refused to open the channel.
+    comes before it when the peer refused to open the channel; what it returns is the socket's
+    last word before FIN, and nothing means a reset.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Relay:
         sock: socket.socket,
         traffic: Traffic,
         on_end: Callable[[Relay], None],
-        on_refused: Callable[[int, str], None] | None = None,
+        on_refused: Callable[[int, str], bytes] | None = None,
     ) -> None:
         self._reactor = reactor
         self._link = link
@@ -96,15 +97,30 @@ class Relay:
         self._read_ended = False
         self._write_ended = False
         self._pending: deque[memoryview] = deque()
+        self._greeting = self._early = b""
 
-    def open(self, kind: str, data: bytes) -> None:
-        """Ask the peer for a channel; bytes flow when it confirms."""
+    def open(self, kind: str, data: bytes, *, greeting: bytes = b"", early: bytes = b"") -> None:
+        """Ask the peer for a channel; bytes flow when it confirms.
+
+        `greeting` goes to the socket first, `early` is what the socket sent already.
+        """
+        self._greeting, self._early = greeting, early
         self._channel = self._link.connection.open_channel(kind, data, self)
 
     def accept(self, incoming: IncomingOpen) -> None:
         """Accept a channel that the peer asked for; the socket is connected already."""
         self._channel = incoming.accept(self)
         self.opened()
+
+    def adopt(self, channel: Channel, early: bytes) -> None:
+        """Take over a channel that is open, with what came over it already."""
+        self._channel = channel
+        channel.handler = self
+        self.opened()
+        if early:
+            self.data(memoryview(early))
+        if channel.eof_received and not self._ended:
+            self.eof()
 
     def abort(self) -> None:
         """End both sides at once: CLOSE to the peer, a reset to the socket."""
@@ -120,13 +136,21 @@ class Relay:
         self._registered = True
         self._readable = True
         self._reactor.register(self._fd, self)
+        if self._greeting:
+            with contextlib.suppress(OSError):  # a socket that is gone says so when it is read
+                self._sock.send(self._greeting)
+        if self._early and self._channel is not None:
+            # At most one small read, which any first window takes.
+            self._traffic.from_socket(self._channel.send_data(self._early))
         self._pump()
 
     def open_failed(self, reason: int, description: str) -> None:
         """See ChannelHandler."""
-        if self._on_refused is not None:
-            self._on_refused(reason, description)
-        self._end(by_reset=True)
+        farewell = self._on_refused(reason, description) if self._on_refused else b""
+        if farewell:
+            with contextlib.suppress(OSError):
+                self._sock.send(farewell)
+        self._end(by_reset=not farewell)
 
     def data(self, data: memoryview) -> None:
         """See ChannelHandler."""
@@ -297,7 +321,7 @@ class Relay:
         if by_reset:
             self._reset_when_sent()
         else:
-            _close_in_order(self._sock)
+            close_in_order(self._sock)
         self._on_end(self)
 
     def _reset_when_sent(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 from tunnelctl.forward.connections import Connections
 from tunnelctl.forward.relay import reset, reset_when_killed
@@ -22,31 +22,49 @@ from tunnelctl.wire.messages import OpenFailure
 _CONNECT_SECONDS = 15.0
 
 
+async def resolve(loop: asyncio.AbstractEventLoop, target: Endpoint) -> list[Endpoint]:
+    """The addresses of a target, in the order in which to try them.
+
+    Raises:
+        OSError: the name has none.
+    """
+    found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    return [Endpoint(str(address[0]), target.port) for _, _, _, _, address in found]
+
+
 async def connect_target(loop: asyncio.AbstractEventLoop, target: Endpoint) -> socket.socket:
-    """A connected, non-blocking socket; every address of the name is tried in order.
+    """A connected, non-blocking socket; every address of a name is tried in order.
 
     Raises:
         OSError: of the last address tried, or of the name.
     """
-    found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    if target.is_unix:
+        return await _connect(loop, socket.AF_UNIX, target.path)
     last: OSError = OSError(errno.EADDRNOTAVAIL, "no address")
-    for family, kind, protocol, _, address in found:
-        sock = socket.socket(family, kind, protocol)
+    for address in await resolve(loop, target):
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            reset_when_killed(sock)
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                await loop.sock_connect(sock, address)
+            return await _connect(loop, family, (address.host, address.port))
         except OSError as error:  # TimeoutError is one
-            sock.close()
             last = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
     raise last
+
+
+async def _connect(
+    loop: asyncio.AbstractEventLoop, family: int, address: str | tuple[str, int]
+) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        reset_when_killed(sock)
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await loop.sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 class TargetSide:
@@ -69,11 +87,17 @@ class TargetSide:
         on_unreachable: Callable[[OSError], None],
     ) -> None:
         """Dial `target` for a client that `connections` has counted, and relay."""
-        task = self._reactor.loop.create_task(
-            self._serve(link, incoming, target, on_unreachable), name=f"dial target {target}"
-        )
+        self.spawn(self._serve(link, incoming, target, on_unreachable), f"dial target {target}")
+
+    def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        """Run the dialling of one client; `close` cancels it."""
+        task = self._reactor.loop.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def connect(self, target: Endpoint) -> socket.socket:
+        """See connect_target."""
+        return await connect_target(self._reactor.loop, target)
 
     async def close(self, drain: float) -> None:
         """Dial no more, let connections end for `drain` seconds, then reset them."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 
 from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.permit import Permit
 
 
 class Side(StrEnum):
@@ -74,6 +76,8 @@ class Forward:
     required: bool = True
     probe: Probe = field(default_factory=Probe)
     on_unhealthy: OnUnhealthy = OnUnhealthy.REPORT
+    allow: tuple[IPv4Network | IPv6Network, ...] = ()  # clients; (): whoever can reach it
+    permit: tuple[Permit, ...] = ()  # targets that a remote_dynamic may be asked for
     labels: tuple[tuple[str, str], ...] = ()
 
     @property

@@ -24,7 +24,8 @@ class RemoteOpens:
         self._routes: dict[tuple[str, int], OnOpen] = {}
 
     def add(self, address: str, port: int, on_open: OnOpen) -> None:
-        """Route connections to what the server was asked to listen on; `port` is the real one."""
+        """Route connections to what the server was asked to listen on; `port` is the real one,
+        and 0 for a unix socket, whose path is the address."""
         self._routes[address, port] = on_open
 
     def remove(self, address: str, port: int) -> None:
@@ -32,11 +33,14 @@ class RemoteOpens:
         self._routes.pop((address, port), None)
 
     def channel_open(self, incoming: IncomingOpen) -> None:
-        """Route `forwarded-tcpip`, refuse everything else."""
-        if incoming.kind != "forwarded-tcpip":
+        """Route `forwarded-tcpip` and `forwarded-streamlocal`, refuse everything else."""
+        if incoming.kind == "forwarded-tcpip":
+            route = self._find(incoming.data.text(), incoming.data.u32())
+        elif incoming.kind == "forwarded-streamlocal@openssh.com":
+            route = self._routes.get((incoming.data.text(), 0))
+        else:
             incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, "not offered by this client")
             return
-        route = self._find(incoming.data.text(), incoming.data.u32())
         if route is None:
             incoming.reject(
                 OpenFailure.ADMINISTRATIVELY_PROHIBITED, "this forward was not asked for"

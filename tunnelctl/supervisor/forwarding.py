@@ -13,7 +13,8 @@ from datetime import datetime
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
-from tunnelctl.forward.forwards import LocalForward, RemoteForward
+from tunnelctl.forward.local import LocalForward
+from tunnelctl.forward.remote import RemoteForward
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Reconnect
@@ -38,6 +39,7 @@ class Forwarding(ABC):
 
     def __init__(self, rule: Forward, tasks: Tasks, changed: Callable[[], None]) -> None:
         self.rule = rule
+        # Of the listener or of a connection; forgotten when the listener is served by a new link.
         self.last_error: Failure | None = None
         self.announced = ForwardState.PENDING
         self.since: datetime = clock.wall()
@@ -76,7 +78,10 @@ class Forwarding(ABC):
         """Stop listening; open connections have `drain` seconds to end, then are reset."""
         self._cancel_retry()
         self.is_stopped = True
-        await self.side.close(drain)
+        try:
+            await self.side.close(drain)
+        except Exception as error:  # it must not keep the others from closing
+            unexpected(error, f"closing forward {self.rule.name}")
         self._changed()
 
     @property
@@ -186,6 +191,8 @@ class RemoteForwarding(Forwarding):
     def open(self) -> None:
         if self._failure is not None and self._opening is not None and self._opening.done():
             self._cancel_retry()
+            self._failure = None  # asked anew: what it was refused before says nothing now
+            self._changed()
             self._try()
 
     def attach(self, link: Link) -> None:

@@ -1,0 +1,185 @@
+"""Forwards whose clients come here: `local` and `dynamic` (ssh -L and -D).
+
+Owns a forward's listener, its clients that wait for a link, and its connections. The listener
+outlives the links that serve it. Must never say that it listens before it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from tunnelctl import clock
+from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.connections import Connections, Counters
+from tunnelctl.forward.listener import Listener
+from tunnelctl.forward.opens import Origin, direct, open_failure
+from tunnelctl.forward.relay import reset
+from tunnelctl.forward.socks import SocksClient
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.forward import Forward
+from tunnelctl.ssh.link import Link
+from tunnelctl.wire.socks import Reply, SocksServer, reply_for
+
+OnFailure = Callable[[Failure], None]
+
+
+class LocalForward:
+    """The server dials the target, which is fixed, or named by the client over SOCKS.
+
+    `on_failure` hears of every client that could not be served.
+    """
+
+    def __init__(self, forward: Forward, reactor: Reactor, on_failure: OnFailure) -> None:
+        self.forward = forward
+        self._reactor = reactor
+        self._on_failure = on_failure
+        self._connections = Connections(reactor, listening_here=True)
+        self._listener: Listener | None = None
+        self._link: Link | None = None
+        self._held: deque[tuple[socket.socket, Origin, float]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._handshakes: set[SocksClient] = set()
+
+    @property
+    def counters(self) -> Counters:
+        """What went through so far."""
+        return self._connections.counters
+
+    @property
+    def listening(self) -> Endpoint | None:
+        """Where it listens, with the real port; None while it does not."""
+        return self._listener.endpoint if self._listener else None
+
+    def open(self) -> None:
+        """Listen. Clients wait for a link as `while_down` says.
+
+        Raises:
+            Failure: port-in-use or permission-denied.
+        """
+        self._listener = Listener(self._reactor, self.forward.listen, self._client)
+
+    def attach(self, link: Link) -> None:
+        """Serve clients over this link from now on, those that waited first."""
+        self._link = link
+        held, self._held = self._held, deque()
+        for sock, origin, _ in held:
+            self._serve(link, sock, origin)
+
+    def detach(self) -> None:
+        """The link is gone. Its connections were reset with it; new clients wait."""
+        self._link = None
+        self._abort_handshakes()
+
+    async def close(self, drain: float) -> None:
+        """Stop listening, let connections end for `drain` seconds, then reset them."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._held:
+            self._turn_away(self._held.popleft()[0])
+        self._abort_handshakes()
+        await self._connections.close(drain)
+
+    def _abort_handshakes(self) -> None:
+        for handshake in tuple(self._handshakes):
+            handshake.abort()
+
+    # Clients.
+
+    def _client(self, sock: socket.socket, origin: Origin) -> None:
+        full = self.counters.open >= self.forward.max_connections
+        self._connections.began()
+        if not may_come(self.forward, origin):
+            self._turn_away(sock)
+            self._fail(Code.PERMISSION_DENIED, f"does not allow {origin[0]}")
+        elif full:
+            self._turn_away(sock)
+            self._fail(Code.TARGET_REFUSED, f"has {self.forward.max_connections} connections open")
+        elif self._link is not None:
+            self._serve(self._link, sock, origin)
+        elif self.forward.while_down.hold > 0:
+            self._held.append((sock, origin, clock.monotonic() + self.forward.while_down.hold))
+            self._arm()
+        else:
+            self._turn_away(sock)
+
+    def _serve(self, link: Link, sock: socket.socket, origin: Origin) -> None:
+        if self.forward.target is None:
+            self._ask(link, sock, origin)
+        else:
+            self._open(link, sock, origin, self.forward.target, None)
+
+    def _ask(self, link: Link, sock: socket.socket, origin: Origin) -> None:
+        """Let a SOCKS client name its target."""
+
+        def on_request(server: SocksServer) -> None:
+            self._handshakes.discard(handshake)
+            assert server.request is not None
+            self._open(link, sock, origin, server.request, server)
+
+        def on_end() -> None:
+            self._handshakes.discard(handshake)
+            self._connections.failed()
+
+        handshake = SocksClient(self._reactor, sock, on_request, on_end)
+        self._handshakes.add(handshake)
+
+    def _open(
+        self,
+        link: Link,
+        sock: socket.socket,
+        origin: Origin,
+        target: Endpoint,
+        socks: SocksServer | None,
+    ) -> None:
+        def on_refused(reason: int, description: str) -> bytes:
+            self._connections.refused()
+            self._on_failure(open_failure(self.forward, target, reason, description))
+            return socks.reply(reply_for(reason, description)) if socks else b""
+
+        relay = self._connections.relay(link, sock, on_refused)
+        kind, data = direct(target, origin)
+        if socks is None:
+            relay.open(kind, data)
+        else:
+            relay.open(kind, data, greeting=socks.reply(Reply.GRANTED), early=socks.rest)
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        reset(sock)
+        self._connections.failed()
+
+    def _arm(self) -> None:
+        """One timer, for the client that has waited longest."""
+        if self._timer is None and self._held:
+            wait = max(0.0, self._held[0][2] - clock.monotonic())
+            self._timer = self._reactor.loop.call_later(wait, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = clock.monotonic()
+        while self._held and self._held[0][2] <= now:
+            self._turn_away(self._held.popleft()[0])
+            self._fail(Code.SESSION_LOST, f"had no link for {self.forward.while_down.hold:g} s")
+        self._arm()
+
+    def _fail(self, code: Code, what: str) -> None:
+        message = f"forward {self.forward.name} {what}: a client was turned away"
+        self._on_failure(Failure(code, message))
+
+
+def may_come(forward: Forward, origin: Origin) -> bool:
+    """Whether `allow` of the profile lets in a client from that address."""
+    if not forward.allow or not origin[0]:
+        return True
+    try:
+        address = ipaddress.ip_address(origin[0].partition("%")[0])
+    except ValueError:  # what a server says of its client need not be an address
+        return False
+    return any(address in network for network in forward.allow)

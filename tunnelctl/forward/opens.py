@@ -1,0 +1,107 @@
+"""How each kind of endpoint is asked for on the wire: TCP and unix sockets, here and there.
+
+Owns the names of the requests and channel types of RFC 4254 section 7 and of OpenSSH's PROTOCOL
+section 2.4 (streamlocal), and what a refusal means to a person. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.forward import Forward
+from tunnelctl.wire import messages
+from tunnelctl.wire.messages import OpenFailure
+
+# Where a client comes from, for the server's log; a unix socket has no such address.
+Origin = tuple[str, int]
+
+
+def direct(target: Endpoint, origin: Origin) -> tuple[str, bytes]:
+    """The channel type and data that ask the server to dial `target`."""
+    if target.is_unix:
+        # The reserved string and number are OpenSSH's (PROTOCOL section 2.4).
+        data = messages.string(target.path) + messages.string("") + messages.u32(0)
+        return "direct-streamlocal@openssh.com", data
+    return "direct-tcpip", messages.tcpip_open(target.host, target.port, *origin)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenRequest:
+    """What asks the server to listen: `route` is what its opens will name."""
+
+    name: str
+    cancel: str
+    route: tuple[str, int]
+
+    @property
+    def data(self) -> bytes:
+        """Of the request and of its cancellation."""
+        address, port = self.route
+        if self.name.startswith("streamlocal"):
+            return messages.string(address)
+        return messages.tcpip_forward(address, port)
+
+
+def listen_request(listen: Endpoint) -> ListenRequest:
+    """Ask for `listen`; with the port that the server chose once it is known."""
+    if listen.is_unix:
+        name = "streamlocal-forward@openssh.com"
+        return ListenRequest(name, f"cancel-{name}", (listen.path, 0))
+    # RFC 4254 section 7.1: the empty string is every address.
+    address = "" if listen.host == "*" else listen.host
+    return ListenRequest("tcpip-forward", "cancel-tcpip-forward", (address, listen.port))
+
+
+def open_failure(forward: Forward, target: Endpoint, reason: int, description: str) -> Failure:
+    """A refused open as a failure (RFC 4254 section 5.1, and the words of OpenSSH's server)."""
+    text = "".join(c if c.isprintable() else "?" for c in description)[:200]
+    if reason == OpenFailure.ADMINISTRATIVELY_PROHIBITED:
+        return Failure(
+            Code.FORWARD_DENIED,
+            f"{forward.via} does not allow connections to {target}: {text}",
+            "sshd_config there decides (AllowTcpForwarding, PermitOpen)",
+        )
+    if reason == OpenFailure.UNKNOWN_CHANNEL_TYPE:
+        return Failure(Code.FORWARD_DENIED, f"{forward.via} cannot forward to {target}: {text}")
+    where = f"{target} through {forward.via}"
+    if reason == OpenFailure.CONNECT_FAILED and "refused" in text.lower():
+        return Failure(
+            Code.TARGET_REFUSED,
+            f"{where} refused the connection",
+            "is the service running, and on that address?",
+        )
+    return Failure(Code.TARGET_UNREACHABLE, f"{where} cannot be reached: {text}")
+
+
+def target_failure(forward: Forward, target: Endpoint, error: OSError) -> Failure:
+    """A target on this side that could not be dialled, as a failure."""
+    who = f"{target}, the target of {forward.name},"
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        hint = "is the service running, and on that address?"
+        return Failure(Code.TARGET_REFUSED, f"{who} refused the connection", hint)
+    text = error.strerror or "timed out"
+    return Failure(Code.TARGET_UNREACHABLE, f"{who} cannot be reached: {text}")
+
+
+def listen_denied(forward: Forward) -> Failure:
+    """The server refused to listen."""
+    listen = forward.listen
+    if listen.is_unix:
+        hint = (
+            "the path may be taken there (sshd_config StreamLocalBindUnlink),"
+            " or forbidden (AllowStreamLocalForwarding)"
+        )
+    elif 0 < listen.port < 1024:
+        hint = "the server lets only root listen below 1024; choose a higher port"
+    else:
+        hint = (
+            "the port may be taken there, or sshd_config forbid it"
+            " (AllowTcpForwarding, PermitListen)"
+        )
+    return Failure(
+        Code.FORWARD_DENIED,
+        f"remote forward {forward.name} via {forward.via} was refused: cannot listen on {listen}",
+        hint,
+    )

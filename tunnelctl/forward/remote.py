@@ -1,0 +1,206 @@
+"""Forwards whose clients come there: `remote` and `remote_dynamic` (ssh -R).
+
+Owns what was asked of the server, and the connections that came of it. The listener lives and
+dies with its link. Must never dial what the profile did not name: a fixed target, or one that
+`permit` allows after its name was resolved once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.connections import Connections, Counters
+from tunnelctl.forward.listener import listens_here
+from tunnelctl.forward.local import may_come
+from tunnelctl.forward.opens import ListenRequest, listen_denied, listen_request, target_failure
+from tunnelctl.forward.socks import RemoteSocksClient
+from tunnelctl.forward.target import TargetSide, resolve
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.forward import Forward
+from tunnelctl.spec.permit import permits
+from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.remote_opens import RemoteOpens
+from tunnelctl.wire.connection import IncomingOpen
+from tunnelctl.wire.messages import OpenFailure
+from tunnelctl.wire.socks import Reply, reply_for
+
+# A server answers a forward request without asking anybody else; one that does not is stuck,
+# and as replies come in order nothing after it would be answered either (RFC 4254 section 4).
+_REPLY_SECONDS = 15.0
+
+
+class RemoteForward:
+    """The server listens, we dial the target.
+
+    `on_failure` hears of every client that could not be served.
+    """
+
+    def __init__(
+        self, forward: Forward, reactor: Reactor, on_failure: Callable[[Failure], None]
+    ) -> None:
+        self.forward = forward
+        self.listening: Endpoint | None = None
+        self._reactor = reactor
+        self._on_failure = on_failure
+        self._connections = Connections(reactor, listening_here=False)
+        self._link: Link | None = None
+        self._target_side = TargetSide(reactor, self._connections)
+        self._handshakes: set[RemoteSocksClient] = set()
+
+    @property
+    def counters(self) -> Counters:
+        """What went through so far."""
+        return self._connections.counters
+
+    async def open(self, link: Link) -> None:
+        """Ask the server to listen; `listening` says where, with the port it chose.
+
+        Raises:
+            Failure: forward-denied when the server refuses, or why the link ended meanwhile.
+        """
+        request = listen_request(self.forward.listen)
+        replied: asyncio.Future[bytes | None] = self._reactor.loop.create_future()
+
+        def on_reply(reply: bytes | None) -> None:
+            # The route is laid before the next message is read: it may be the first client.
+            if reply is not None:
+                self._listen(link, reply)
+            if not replied.done():
+                replied.set_result(reply)
+
+        link.connection.request(request.name, request.data, on_reply)
+        try:
+            async with asyncio.timeout(_REPLY_SECONDS):
+                reply = await replied
+        except TimeoutError:
+            title = f"remote forward {self.forward.name} via {self.forward.via}"
+            link.close(Failure(Code.TIMED_OUT, f"{title} got no answer to its request"))
+            raise link.closed.result() from None
+        if link.closed.done():
+            raise link.closed.result()
+        if reply is None:
+            raise listen_denied(self.forward)
+
+    async def close(self, drain: float) -> None:
+        """Ask the server to listen no more, let connections end, then reset them."""
+        listening, link, self.listening = self.listening, self._link, None
+        if listening is not None and link is not None and not link.closed.done():
+            request = listen_request(listening)
+            _routes(link).remove(*request.route)
+            link.connection.request(request.cancel, request.data, lambda _reply: None)
+        for handshake in tuple(self._handshakes):
+            handshake.abort()
+            self._left(handshake)
+        await self._target_side.close(drain)
+
+    def detach(self) -> None:
+        """The link is gone, and the listener with it."""
+        self.listening = self._link = None
+
+    def _listen(self, link: Link, reply: bytes) -> None:
+        listen = self.forward.listen
+        if not listen.is_unix and listen.port == 0:
+            listen = listen.with_port(int.from_bytes(reply[:4], "big"))
+        self._link = link
+        self.listening = listen
+        request: ListenRequest = listen_request(listen)
+        _routes(link).add(*request.route, self._client)
+
+    # Clients.
+
+    def _client(self, incoming: IncomingOpen) -> None:
+        link = self._link
+        assert link is not None
+        full = self.counters.open >= self.forward.max_connections
+        self._connections.began()
+        if not may_come(self.forward, _origin(incoming)):
+            incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, "not allowed from there")
+            self._connections.failed()
+        elif full:
+            incoming.reject(OpenFailure.RESOURCE_SHORTAGE, "too many connections")
+            self._connections.failed()
+        elif self.forward.target is not None:
+            target = self.forward.target
+            self._target_side.serve(
+                link, incoming, target, lambda error: self._unreachable(target, error)
+            )
+        else:
+            self._ask(link, incoming)
+
+    def _unreachable(self, target: Endpoint, error: OSError) -> None:
+        self._on_failure(target_failure(self.forward, target, error))
+
+    def _ask(self, link: Link, incoming: IncomingOpen) -> None:
+        """Let a SOCKS client beyond the server name its target."""
+
+        def on_request(client: RemoteSocksClient) -> None:
+            self._handshakes.discard(client)
+            self._target_side.spawn(self._dial(link, client), f"dial {client.server.request}")
+
+        client = RemoteSocksClient(
+            self._reactor.loop, incoming, on_request, lambda: self._left(client)
+        )
+        self._handshakes.add(client)
+
+    def _left(self, client: RemoteSocksClient) -> None:
+        self._handshakes.discard(client)
+        self._connections.failed()
+
+    async def _dial(self, link: Link, client: RemoteSocksClient) -> None:
+        """Connect a client to what it asked for, if `permit` allows it."""
+        wanted = client.server.request
+        assert wanted is not None
+        try:
+            target = await self._permitted(wanted)
+            if target is None:
+                client.refuse(Reply.NOT_ALLOWED)
+                message = f"{self.forward.name} was asked for {wanted}, which it may not reach"
+                hint = "permit in the profile decides"
+                self._on_failure(Failure(Code.FORWARD_DENIED, message, hint))
+                self._connections.failed()
+                return
+            sock = await self._target_side.connect(target)
+        except OSError as error:
+            client.refuse(reply_for(OpenFailure.CONNECT_FAILED, error.strerror or ""))
+            self._unreachable(wanted, error)
+            self._connections.failed()
+        except asyncio.CancelledError:
+            client.abort()
+            self._connections.failed()
+            raise
+        else:
+            self._begin(link, client, sock)
+
+    def _begin(self, link: Link, client: RemoteSocksClient, sock: socket.socket) -> None:
+        if client.is_gone or link.connection.is_lost:
+            sock.close()
+            self._connections.failed()
+        else:
+            early = client.grant()
+            self._connections.relay(link, sock).adopt(client.channel, early)
+
+    async def _permitted(self, wanted: Endpoint) -> Endpoint | None:
+        """The address to dial: the name is resolved once, and that very address is dialled."""
+        for address in await resolve(self._reactor.loop, wanted):
+            parsed = ipaddress.ip_address(address.host.partition("%")[0])
+            ours = listens_here(address)
+            if permits(self.forward.permit, wanted.host, parsed, wanted.port, ours=ours):
+                return address
+        return None
+
+
+def _routes(link: Link) -> RemoteOpens:
+    assert isinstance(link.acceptor, RemoteOpens)
+    return link.acceptor
+
+
+def _origin(incoming: IncomingOpen) -> tuple[str, int]:
+    """Where the far client came from (RFC 4254 section 7.2); nothing for a unix socket."""
+    if incoming.kind != "forwarded-tcpip":
+        return ("", 0)
+    return (incoming.data.text(), incoming.data.u32())

@@ -1,0 +1,187 @@
+"""SOCKS clients, here and there: the handshake before the relay takes over.
+
+Owns a client from its first byte to its request. `SocksClient` speaks over a local socket,
+`RemoteSocksClient` over a channel that the server opened. A client has 10 seconds for its
+handshake. Must never dial: who asked for the handshake does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+
+from tunnelctl.forward.relay import close_in_order, reset
+from tunnelctl.net.reactor import FAILED, READABLE, Reactor
+from tunnelctl.wire.channel import Channel
+from tunnelctl.wire.connection import IncomingOpen
+from tunnelctl.wire.socks import Reply, SocksError, SocksServer
+
+HANDSHAKE_SECONDS = 10.0
+_RECEIVE = 512
+
+
+class SocksClient:
+    """A Handler for a local socket. Exactly one of these follows: `on_request(server)`, and the
+    socket is the caller's again; or `on_end()`, and it is closed."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        sock: socket.socket,
+        on_request: Callable[[SocksServer], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._reactor = reactor
+        self._sock = sock
+        self._server = SocksServer()
+        self._on_request = on_request
+        self._on_end = on_end
+        self._done = False
+        self._timer = reactor.loop.call_later(HANDSHAKE_SECONDS, self.abort)
+        reactor.register(sock.fileno(), self)
+
+    def abort(self) -> None:
+        """Reset the client, whatever it has said so far."""
+        if self._finish():
+            reset(self._sock)
+            self._on_end()
+
+    def ready(self, events: int) -> None:
+        """See reactor.Handler."""
+        if events & FAILED:
+            self.abort()
+        elif events & READABLE and not self._done:
+            self._receive()
+
+    def _receive(self) -> None:
+        while not self._done:
+            try:
+                data = self._sock.recv(_RECEIVE)
+            except (BlockingIOError, InterruptedError):
+                self._reactor.expect_readable(self._sock.fileno())
+                return
+            except OSError:
+                self.abort()
+                return
+            if not data:
+                self._refuse(b"")
+                return
+            try:
+                self._say(self._server.receive(data))
+            except SocksError as error:
+                self._refuse(error.reply)
+                return
+            if self._server.request is not None and self._finish():
+                self._on_request(self._server)
+
+    def _say(self, data: bytes) -> None:
+        # A few bytes into an empty send buffer: it takes them, or the client is gone.
+        if data:
+            with contextlib.suppress(OSError):
+                self._sock.send(data)
+
+    def _refuse(self, reply: bytes) -> None:
+        if self._finish():
+            self._say(reply)
+            close_in_order(self._sock)
+            self._on_end()
+
+    def _finish(self) -> bool:
+        if self._done:
+            return False
+        self._done = True
+        self._timer.cancel()
+        self._reactor.unregister(self._sock.fileno())
+        return True
+
+
+class RemoteSocksClient:
+    """A ChannelHandler for a client beyond the server. `on_request(self)` follows, and then
+    exactly one of `grant` and `refuse`; or `on_end()`, and the channel is closed."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        incoming: IncomingOpen,
+        on_request: Callable[[RemoteSocksClient], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self.server = SocksServer()
+        self.is_gone = False
+        self._on_request = on_request
+        self._on_end = on_end
+        self._early: list[bytes] = []  # bounded by the window: it is not given back yet
+        self._timer = loop.call_later(HANDSHAKE_SECONDS, self._expire)
+        self.channel: Channel = incoming.accept(self)
+
+    def grant(self) -> bytes:
+        """Tell the client that it is connected; what it sent already."""
+        self.channel.send_data(self.server.reply(Reply.GRANTED))
+        return self.server.rest + b"".join(self._early)
+
+    def refuse(self, reply: Reply) -> None:
+        """Tell the client that it is not, and end."""
+        self._leave(self.server.reply(reply))
+
+    def abort(self) -> None:
+        """End without a word."""
+        if not self.is_gone:
+            self.is_gone = True
+            self._timer.cancel()
+            self.channel.close()
+
+    def _expire(self) -> None:
+        self._leave(b"")
+        self._on_end()
+
+    def _leave(self, reply: bytes) -> None:
+        if self.is_gone:
+            return
+        self.is_gone = True
+        self._timer.cancel()
+        self.channel.send_data(reply)
+        self.channel.send_eof()
+        self.channel.close()
+
+    def data(self, data: memoryview) -> None:
+        """See ChannelHandler."""
+        if self.server.request is not None:
+            self._early.append(bytes(data))
+            return
+        try:
+            self.channel.send_data(self.server.receive(bytes(data)))
+        except SocksError as error:
+            self._leave(error.reply)
+            self._on_end()
+            return
+        if self.server.request is None:
+            self.channel.consumed(len(data))
+            return
+        self.channel.consumed(len(data) - len(self.server.rest))
+        self._timer.cancel()
+        self._on_request(self)
+
+    def eof(self) -> None:
+        """See ChannelHandler."""
+        if self.server.request is None and not self.is_gone:
+            self._leave(b"")
+            self._on_end()
+
+    def closed(self) -> None:
+        """See ChannelHandler."""
+        asked = self.server.request is not None
+        self.is_gone = True
+        self._timer.cancel()
+        if not asked:
+            self._on_end()
+
+    def opened(self) -> None:
+        """See ChannelHandler; never called for a channel that was accepted."""
+
+    def open_failed(self, reason: int, description: str) -> None:
+        """See ChannelHandler; never called for a channel that was accepted."""
+
+    def window_opened(self) -> None:
+        """See ChannelHandler; nothing waits for room."""
