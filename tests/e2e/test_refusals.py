@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+import shlex
 import socket
 
 import pytest
@@ -43,6 +45,35 @@ def test_an_unknown_host_key_is_refused_with_the_command_that_would_accept_it(
     # Not one byte of authentication went out.
     assert "Accepted" not in sshd.log
     assert "Failed publickey" not in sshd.log
+    # The command does what it says: with it, and nothing else, the next `up` works.
+    command = re.search(r"tunnelctl (trust [^)]+)", done.stderr)
+    assert command is not None
+    world.ok(*shlex.split(command[1]))
+    assert sshd.host_keys[0] in sshd.known_hosts.read_text()
+    world.ok("up", "dev", "-d")
+
+
+def test_the_command_in_the_hint_works_for_a_host_key_alias_too(
+    world: World, sshd: OpenSSHServer
+) -> None:
+    text = tunnel_text(sshd.host_yaml(host_key_alias="farm"), db=local(free_port(), 9))
+    world.profile("dev", text)
+    command = re.search(r"tunnelctl (trust [^)]+)", world.run("up", "dev", "-d").stderr)
+    assert command is not None
+    world.ok(*shlex.split(command[1]))
+    assert f"farm {sshd.host_keys[0]}" in sshd.known_hosts.read_text()
+    world.ok("up", "dev", "-d")
+
+
+def test_trust_records_nothing_that_has_another_fingerprint(
+    world: World, sshd: OpenSSHServer
+) -> None:
+    address = f"127.0.0.1:{sshd.port}"
+    for arguments in (["--fingerprint", fingerprint(write_key(world.home / "other"))], []):
+        done = world.run("trust", address, *arguments)
+        assert done.returncode == 77, done.stderr
+        assert fingerprint(sshd.host_keys[0]) in done.stdout
+    assert not (world.home / ".ssh" / "known_hosts").exists()
 
 
 def test_a_changed_host_key_is_refused_with_both_fingerprints(
@@ -110,7 +141,7 @@ def test_a_server_that_is_not_there_is_tried_again_until_it_is(
         world.tunnel(sshd, db=local(port, echo.port))
         sshd.stop()
         done = world.run("up", "dev", "-d", "--wait-timeout", "1s")
-        assert done.returncode in (69, 75), done.stderr
+        assert done.returncode == 75, done.stderr
         assert f"127.0.0.1:{sshd.port}" in done.stderr
         assert world.host("dev")["last_error"]["code"] == "connection-refused"
         sshd.start()

@@ -19,8 +19,16 @@ _WITHIN = 15.0  # seconds
 @click.command()
 @click.argument("target", metavar="HOST[:PORT]")
 @click.option("--fingerprint", metavar="SHA256:…", help="Record the key if this is it.")
-def trust(target: str, fingerprint: str | None) -> None:
-    """Show a server's host key, and record it in ~/.ssh/known_hosts.
+@click.option(
+    "--known-hosts",
+    metavar="PATH",
+    help="The file to record it in, instead of ~/.ssh/known_hosts.",
+)
+@click.option("--host-key-alias", metavar="NAME", help="The name to record it under.")
+def trust(
+    target: str, fingerprint: str | None, known_hosts: str | None, host_key_alias: str | None
+) -> None:
+    """Show a server's host key, and record it.
 
     It is recorded when it has the given fingerprint, or after a yes at the terminal. Compare the
     fingerprint with what the server's owner tells you: whoever is in between could show another.
@@ -31,7 +39,13 @@ def trust(target: str, fingerprint: str | None) -> None:
     from tunnelctl.ssh.handshake import fetch_host_key
 
     endpoint = _endpoint(target)
-    host = Host(name=endpoint.host, hostname=endpoint.host, port=endpoint.port)
+    host = Host(
+        name=endpoint.host,
+        hostname=endpoint.host,
+        port=endpoint.port,
+        host_key_alias=host_key_alias,
+        user_known_hosts_file=(known_hosts,) if known_hosts else (),
+    )
     key_type, blob = asyncio.run(fetch_host_key(host, clock.monotonic() + _WITHIN))
     shown = hostkeys.fingerprint(blob)
     click.echo(f"{endpoint} {key_type} {shown}")
