@@ -1,9 +1,15 @@
 # `make check` is what CI runs: bootstrap.py owns the list of checks and prepares what they need.
 .POSIX:
-.PHONY: check clean
+.PHONY: bench check clean
 
 check:
 	python3 bootstrap.py test $(PYTEST)
+
+# Beside OpenSSH and others, about a quarter of an hour: BENCH='--quick' and more, see --help.
+bench:
+	python3 bootstrap.py --version >/dev/null
+	.venv/bin/python -m pip install --quiet -e '.[test,bench]'
+	.venv/bin/python -m benchmarks $(BENCH)
 
 clean:
 	rm -rf .venv .venv.old .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -1,0 +1,50 @@
+"""Where and with what a run was made: what a reader needs to judge its figures.
+
+Must never say whose machine it is: no host name, user or path.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from benchmarks.peers.base import Peer
+
+
+def machine() -> dict[str, str]:
+    """The date (UTC), the processor, the system and how busy it is."""
+    one, five, _ = os.getloadavg()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "load before": f"{one:.2f} (1 min), {five:.2f} (5 min)",
+        "commit": _commit(),
+    }
+
+
+def versions(peers: list[Peer]) -> dict[str, str]:
+    """What was measured, and what it stands on."""
+    found = {peer.name: peer.version() for peer in peers if peer.missing() is None}
+    packages = {name: importlib.metadata.version(name) for name in ("paramiko", "cryptography")}
+    return {**found, "Python": platform.python_version(), **packages}
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def _commit() -> str:
+    """Of this tree, `+` when it has been changed since."""
+    git = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"

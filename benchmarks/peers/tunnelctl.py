@@ -1,0 +1,75 @@
+"""tunnelctl as a user runs it: a profile, `tunnelctl up -d`, and the daemon that this starts."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import tempfile
+from pathlib import Path
+
+from benchmarks.peers.base import READY_WITHIN, Peer, PeerError, Site, last_words
+from tests.support.world import World
+
+_PROFILE = "bench"
+
+
+class Tunnelctl(Peer):
+    """The daemon of a private user."""
+
+    def __init__(self) -> None:
+        super().__init__("tunnelctl")
+        self._world: World | None = None
+        self._pid = 0
+
+    def version(self) -> str:
+        """See Peer."""
+        return importlib.metadata.version("tunnelctl")
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """See Peer."""
+        return (self._pid,) if self._pid else ()
+
+    def stop(self) -> None:
+        """See Peer."""
+        world, self._world, self._pid = self._world, None, 0
+        if world is not None:
+            try:
+                world.close()
+            except AssertionError as error:
+                raise PeerError(f"tunnelctl did not end: {error}") from error
+            finally:
+                shutil.rmtree(world.home)
+
+    def said(self) -> str:
+        """See Peer."""
+        if self._world is None:
+            return ""
+        return last_words(next(self._world.state.rglob("*.log"), None))
+
+    def _launch(self, site: Site) -> None:
+        # Not the site's directory: a unix socket's path may have 107 bytes.
+        self._world = world = World(Path(tempfile.mkdtemp(prefix="tctl-")))
+        del world.environ["PYTHONWARNINGS"]  # a user's daemon does not look for warnings
+        world.profile(_PROFILE, self._profile(site))
+        up = ("up", _PROFILE, "-d", "--wait-timeout", f"{READY_WITHIN:.0f}s")
+        done = world.run(*up, seconds=2 * READY_WITHIN)
+        if done.returncode:
+            said = " ".join(done.stderr.split())
+            raise PeerError(f"tunnelctl up: exit {done.returncode}: {said}")
+        self._pid = world.daemon_pid()
+
+    def _profile(self, site: Site) -> str:
+        hosts, forwards = [], []
+        for number, rules in enumerate(self.ports.rules(site.targets)):
+            hosts.append(
+                f"  host{number}: {{hostname: 127.0.0.1, port: {site.port}, user: {site.user},"
+                f" identity_file: {site.identity}, user_known_hosts_file: {site.known_hosts},"
+                " ssh_config: false}"
+            )
+            forwards += [
+                f'  port{here}: {{local: {here}, to: "127.0.0.1:{there}", via: host{number},'
+                " max_connections: 65535}"
+                for here, there in rules
+            ]
+        return "\n".join(["version: 1", "hosts:", *hosts, "forwards:", *forwards, ""])
