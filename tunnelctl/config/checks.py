@@ -33,6 +33,7 @@ _NOT_EMBEDDED = (
     "host_key_alias",
     "strict_host_key_checking",
 )
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to find listeners on them, not to bind
 _LISTENER: dict[str, Callable[[object], Endpoint]] = {
     "local": words.local_listener,
     "remote": words.remote_listener,
@@ -111,19 +112,20 @@ def _check_via(document: Document, name: str, forward: dict[str, Any], mistakes:
 
 def _check_listeners(document: Document, forwards: dict[str, dict[str, Any]]) -> None:
     """That no two forwards ask for the same address on the same machine."""
-    taken: dict[tuple[object, int], list[tuple[str, Endpoint]]] = {}
+    taken: dict[tuple[object, int, str], tuple[str, Endpoint]] = {}
     for name, forward in forwards.items():
         for kind, endpoint in _listeners(forward):
             if endpoint.port == 0:
                 continue
             machine = None if kind == "local" else str(forward.get("via"))
-            others = taken.setdefault((machine, endpoint.port), [])
-            for other, address in others:
-                if _overlap(endpoint.host, address.host):
-                    message = f"the forward {other} listens on {address} already"
-                    document.say(("forwards", name, kind), message)
-                    break
-            others.append((name, endpoint))
+            wanted, noted = _claims(endpoint.host)
+            found = (taken.get((machine, endpoint.port, claim)) for claim in wanted)
+            first = next((other for other in found if other is not None), None)
+            if first is not None:
+                message = f"the forward {first[0]} listens on {first[1]} already"
+                document.say(("forwards", name, kind), message)
+            for claim in noted:
+                taken.setdefault((machine, endpoint.port, claim), (name, endpoint))
 
 
 def _listeners(forward: dict[str, Any]) -> Iterator[tuple[str, Endpoint]]:
@@ -135,28 +137,33 @@ def _listeners(forward: dict[str, Any]) -> Iterator[tuple[str, Endpoint]]:
                 continue  # the schema says why
 
 
-def _overlap(one: str, other: str) -> bool:
-    ours, theirs = _addresses(one), _addresses(other)
-    return any(a in theirs or _wild(a) in theirs for a in ours) or any(
-        _wild(b) in ours for b in theirs
-    )
+def _claims(host: str) -> tuple[list[str], list[str]]:
+    """What must not be taken yet for a listener on `host`, and what it takes.
+
+    A claim is an address, `all 4` for the wildcard of IPv4, or `any 4` for whatever of IPv4.
+    """
+    wanted, noted = [], []
+    for address in _addresses(host):
+        family = "6" if ":" in address else "4"
+        if address in _WILDCARDS:
+            wanted.append(f"any {family}")
+            noted += [f"all {family}", f"any {family}"]
+        else:
+            wanted += [address, f"all {family}"]
+            noted += [address, f"any {family}"]
+    return wanted, noted
 
 
-def _addresses(host: str) -> frozenset[str]:
-    """The addresses that listening on `host` takes; `4*` and `6*` are all of a family."""
+def _addresses(host: str) -> tuple[str, ...]:
+    """The addresses that listening on `host` takes."""
     if host == words.ANY_ADDRESS:
-        return frozenset({"4*", "6*"})
+        return _WILDCARDS
     if host.lower() == "localhost":
-        return frozenset({"127.0.0.1", "::1"})
+        return ("127.0.0.1", "::1")
     try:
-        address = ipaddress.ip_address(host)
+        return (str(ipaddress.ip_address(host)),)
     except ValueError:
-        return frozenset({host.lower()})
-    return frozenset({f"{address.version}*" if address.is_unspecified else str(address)})
-
-
-def _wild(address: str) -> str:
-    return "6*" if ":" in address else "4*"
+        return (host.lower(),)
 
 
 def _maps(document: Document, key: str) -> dict[str, dict[str, Any]]:

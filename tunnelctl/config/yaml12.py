@@ -97,7 +97,7 @@ def resolve(text: str) -> Value:
         return None
     if text in _BOOL:
         return _BOOL[text]
-    if len(text) > _NUMBER_LENGTH:
+    if text[0] not in "+-.0123456789" or len(text) > _NUMBER_LENGTH:
         return text
     if _INT.fullmatch(text):
         return int(text)
