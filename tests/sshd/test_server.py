@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clients import ask, download, upload
+from tests.support.ports import free_port
 from tests.support.services import (
     EchoService,
     Received,
@@ -82,6 +83,14 @@ async def test_a_long_stream_arrives_whole_each_way() -> None:
             assert await in_thread(sink.received) == Received(stream.size, sent, "fin")
             port = await tunnel.remote(source.port)
             assert await in_thread(download, port) == Received(stream.size, sent, "fin")
+
+
+async def test_a_refused_target_is_named_as_one() -> None:
+    async with embedded() as (_, host), tunnel_to(host) as tunnel:
+        port = await tunnel.local(free_port())
+        with pytest.raises(ConnectionResetError):
+            await in_thread(ask, port, b"anybody there?")
+        assert [failure.code for failure in tunnel.failures] == [Code.TARGET_REFUSED]
 
 
 async def test_killed_and_started_again_it_is_the_same_server() -> None:

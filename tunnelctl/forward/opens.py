@@ -1,11 +1,13 @@
 """How each kind of endpoint is asked for on the wire: TCP and unix sockets, here and there.
 
 Owns the names of the requests and channel types of RFC 4254 section 7 and of OpenSSH's PROTOCOL
-section 2.4 (streamlocal), and what a refusal means to a person. Pure.
+section 2.4 (streamlocal), and what a refusal means to a person. Must never send by itself.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import dataclass
 
 from tunnelctl.errors import Code, Failure
@@ -81,8 +83,17 @@ def target_failure(forward: Forward, target: Endpoint, error: OSError) -> Failur
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
         hint = "is the service running, and on that address?"
         return Failure(Code.TARGET_REFUSED, f"{who} refused the connection", hint)
-    text = error.strerror or "timed out"
-    return Failure(Code.TARGET_UNREACHABLE, f"{who} cannot be reached: {text}")
+    return Failure(Code.TARGET_UNREACHABLE, f"{who} cannot be reached: {reason_of(error)}")
+
+
+def reason_of(error: OSError) -> str:
+    """Why dialling failed, in the words of the system: asyncio puts its own in the place of
+    `strerror`, and peers know a refusal by those of OpenSSH's server."""
+    if isinstance(error, TimeoutError):
+        return "Connection timed out"
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def listen_denied(forward: Forward) -> Failure:

@@ -16,7 +16,13 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.connections import Connections, Counters
 from tunnelctl.forward.listener import listens_here
 from tunnelctl.forward.local import may_come
-from tunnelctl.forward.opens import ListenRequest, listen_denied, listen_request, target_failure
+from tunnelctl.forward.opens import (
+    ListenRequest,
+    listen_denied,
+    listen_request,
+    reason_of,
+    target_failure,
+)
 from tunnelctl.forward.socks import RemoteSocksClient
 from tunnelctl.forward.target import TargetSide, resolve
 from tunnelctl.net.reactor import Reactor
@@ -166,7 +172,7 @@ class RemoteForward:
                 return
             sock = await self._target_side.connect(target)
         except OSError as error:
-            client.refuse(reply_for(OpenFailure.CONNECT_FAILED, error.strerror or ""))
+            client.refuse(reply_for(OpenFailure.CONNECT_FAILED, reason_of(error)))
             self._unreachable(wanted, error)
             self._connections.failed()
         except asyncio.CancelledError:

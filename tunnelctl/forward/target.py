@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Coroutine
 
 from tunnelctl.forward.connections import Connections
+from tunnelctl.forward.opens import reason_of
 from tunnelctl.forward.relay import reset, reset_when_killed
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
@@ -116,8 +117,7 @@ class TargetSide:
         try:
             sock = await connect_target(self._reactor.loop, target)
         except OSError as error:
-            text = error.strerror or str(error) or "timed out"
-            incoming.reject(OpenFailure.CONNECT_FAILED, text)
+            incoming.reject(OpenFailure.CONNECT_FAILED, reason_of(error))
             self._connections.failed()
             on_unreachable(error)
         except asyncio.CancelledError:

@@ -60,7 +60,11 @@ async def connect(
         server_alive_count_max=host.server_alive_count_max,
         rekey_limit=host.rekey_limit,
     )
-    link = await attach(reactor, sock, transport, settings)
+    try:
+        link = await attach(reactor, sock, transport, settings)
+    except BaseException:
+        loop.run_in_executor(None, transport.close)
+        raise
     if link.info.server.startswith("OpenSSH"):
         # A tunnel never opens a session; let the server hold us to it (OpenSSH PROTOCOL 2.2).
         link.stream.send(messages.global_request("no-more-sessions@openssh.com", False))
