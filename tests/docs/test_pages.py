@@ -1,0 +1,132 @@
+"""README.md and docs/ say what is so: of profiles, commands, exit codes, files and dependencies."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tests.docs.pages import PAGES, README, ROOT, code_spans, fenced, links, section, table
+from tunnelctl.cli.main import tunnelctl
+from tunnelctl.config.models import ForwardMap, HostMap, Secret
+from tunnelctl.errors import Code, Failure
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+# An exit code and its meaning, as the end of `tunnelctl --help` says it.
+_EXIT_CODE = re.compile(r"(\d+) ([^,.]+)[,.]")
+
+
+def help_text(*command: str) -> str:
+    """What `tunnelctl COMMAND --help` prints, each paragraph on lines as wide as need be."""
+    result = CliRunner().invoke(tunnelctl, [*command, "--help"], max_content_width=1000)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def commands() -> dict[str, str]:
+    """Every command that `tunnelctl --help` lists, and what it says of it."""
+    _, _, listed = help_text().partition("\nCommands:\n")
+    rows = [line.split(maxsplit=1) for line in listed.partition("\n\n")[0].splitlines()]
+    return {row[0]: row[1] for row in rows}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    for target in links(page):
+        if not target.startswith("https://"):
+            assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
+
+
+def test_the_profile_shown_is_the_one_in_configs() -> None:
+    (shown,) = fenced(README, "yaml")
+    assert shown == (ROOT / "configs" / "bastion.yaml").read_text()
+
+
+def test_the_table_of_commands_is_the_helps() -> None:
+    rows = table(section(README, "Commands"), "command", "does")
+    assert rows == list(commands().items())
+
+
+def test_the_table_of_exit_codes_is_the_helps_and_every_failure_has_its_row() -> None:
+    shown = table(section(README, "Commands"), "code", "means")
+    said = _EXIT_CODE.findall(" ".join(help_text().partition("Exit codes:")[2].split()))
+    assert shown == said
+    codes = {0} | {Failure(code, "").exit_code for code in Code}
+    assert {int(code) for code, _ in shown} == codes
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_named_in_the_text_exists_with_its_options(page: Path) -> None:
+    known = commands()
+    for span in code_spans(page.read_text()):
+        name, *words = span.split()
+        if name != "tunnelctl" or not words:
+            continue
+        command, *arguments = words
+        assert command in known, f"{page.name}: {span}"
+        for option in (word for word in arguments if word.startswith("-")):
+            assert f" {option}" in help_text(command), f"{page.name}: {span}"
+
+
+def test_what_is_not_there_yet_is_named_and_nothing_else() -> None:
+    text = section(README, "Not there yet")
+    keys, _, others = text.partition("\n\nLogging in")
+    refused = HostMap.not_yet | ForwardMap.not_yet | Secret.not_yet | {"ssh_config", "probe"}
+    assert set(code_spans(keys)) == refused
+    assert not set(code_spans(others)) & set(commands())
+
+
+def test_the_pages_are_short() -> None:
+    assert len(README.read_text().splitlines()) <= 160
+    assert len(ARCHITECTURE.read_text().splitlines()) <= 100
+
+
+def test_every_dependency_has_its_reason() -> None:
+    named = [re.split(r"[<>=]", wanted)[0] for wanted in PROJECT["project"]["dependencies"]]
+    rows = table(section(ARCHITECTURE, "Dependencies"), "package", "why", "where")
+    assert [name for name, _, _ in rows] == named
+    for name, _, where in rows:
+        module = {"pyyaml": "yaml"}.get(name, name)
+        assert importers(module) == ([] if where == "nothing yet" else where.split(", "))
+
+
+def importers(module: str) -> list[str]:
+    """The parts of tunnelctl that import a package, with their last slash when they are folders."""
+    statement = re.compile(rf"^\s*(import|from) {module}\b", re.MULTILINE)
+    package = ROOT / "tunnelctl"
+    parts = {
+        path.relative_to(package).parts
+        for path in package.rglob("*.py")
+        if statement.search(path.read_text())
+    }
+    return sorted({name if not below else f"{name}/" for name, *below in parts})
+
+
+def test_the_floors_drawn_are_those_that_are_checked() -> None:
+    (contract,) = [
+        found for found in PROJECT["tool"]["importlinter"]["contracts"] if found["type"] == "layers"
+    ]
+    checked = [set(re.findall(r"\w+", layer)) for layer in contract["layers"]]
+    rows = table(section(ARCHITECTURE, "Floors"), "floor", "owns")
+    drawn = [set(re.findall(r"\w+", floor)) for floor, _ in rows]
+    assert drawn == checked
+
+
+def test_every_file_named_in_the_architecture_is_there() -> None:
+    named = [
+        span
+        for span in code_spans(ARCHITECTURE.read_text())
+        if re.fullmatch(r"[\w.]+(/[\w.]+)*/?", span) and ("/" in span or span.endswith(".py"))
+    ]
+    assert named
+    for span in named:
+        assert (ROOT / "tunnelctl" / span).exists() or (ROOT / span).exists(), span
+
+
+def test_the_version_is_in_the_changelog() -> None:
+    assert f"## [{PROJECT['project']['version']}]" in (ROOT / "CHANGELOG.md").read_text()
