@@ -139,6 +139,13 @@ def test_coming_back_counts_as_a_reconnect() -> None:
     assert after(Start(), Connected(1), Restart(), Connected(2)).reconnects == 1
 
 
+def test_a_server_that_asks_to_be_left_alone_is() -> None:
+    penalty = Failure(Code.HANDSHAKE_FAILED, "not allowed at this time", retry_after=60.0)
+    machine = after(Start(), lost(1, penalty))
+    assert machine.retry_at is not None
+    assert machine.retry_at - machine.since == 60.0
+
+
 def test_being_up_forgets_the_failure() -> None:
     assert after(Start(), lost(1), RetryDue(1), Connected(2)).failure is None
 

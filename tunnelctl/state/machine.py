@@ -149,6 +149,8 @@ def _lost(machine: Machine, event: Lost, now: float) -> Step:
         ended = HostState.NEEDS_INPUT if needs_input else HostState.FAILED
         return _enter(machine_after, ended, now), left
     wait = backoff.delay(machine.reconnect, machine_after.attempts - 1, event.jitter)
+    # A server that asks to be left alone punishes whoever comes back sooner.
+    wait = max(wait, event.failure.retry_after)
     at = _not_after_giving_up(machine_after, now + wait)
     after = _enter(machine_after, HostState.BACKOFF, now, retry_at=at)
     return after, (*left, StartTimer(machine.epoch, at))
