@@ -1,0 +1,77 @@
+"""What has to be quick imports nothing that is not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.world import World
+
+HEAVY = ("paramiko", "pydantic", "aiohttp", "cryptography", "yaml", "asyncio")
+_PROGRAM = """
+import sys
+from tunnelctl.cli.main import run
+code = run(sys.argv[1:])
+print(*sorted(set(sys.modules) & set({heavy!r})), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["ps"], ["down", "dev"], ["ls"], ["paths"], ["port", "a/b"], ["up", "--help"]],
+)
+def test_it_does_not_import_what_is_heavy(world: World, arguments: list[str]) -> None:
+    program = _PROGRAM.format(heavy=HEAVY)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env=world.environ,
+        cwd=world.home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 3), done.stderr
+    assert done.stderr.splitlines()[-1] == ""
+
+
+def test_completion_knows_the_commands(world: World) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "tunnelctl"],
+        env={
+            **world.environ,
+            "_TUNNELCTL_COMPLETE": "bash_complete",
+            "COMP_WORDS": "tunnelctl ",
+            "COMP_CWORD": "1",
+        },
+        cwd=world.home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    words = [line.partition(",")[2] for line in done.stdout.splitlines()]
+    assert {"up", "down", "ps", "demo"} <= set(words)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & set(HEAVY)
+
+
+def test_a_reader_that_leaves_is_no_error(world: World) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tunnelctl", "paths"],
+            env=world.environ,
+            cwd=world.home,
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(write_end)
+    assert done.returncode == 1
+    assert done.stderr == ""

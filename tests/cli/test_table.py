@@ -1,0 +1,134 @@
+"""What `ps` shows of a status document."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tunnelctl.cli.output import bytes_text, seconds_text
+from tunnelctl.cli.table import status_text, table
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+REFUSED = {"code": "auth-failed", "message": "no", "hint": ""}
+
+
+def host(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "bastion",
+        "state": "up",
+        "attempts": 0,
+        "next_retry_at": None,
+        "last_error": None,
+        **changes,
+    }
+
+
+def forward(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "db",
+        "type": "local",
+        "listen": "127.0.0.1:5432",
+        "target": "db.internal:5432",
+        "via": "bastion",
+        "state": "up",
+        "since": "2026-11-22T11:57:00.000Z",
+        "health": "unknown",
+        "connections": {"open": 2, "total": 12, "failed": 1},
+        "bytes_in": 1_200_000,
+        "bytes_out": 340_000,
+        "last_error": None,
+        **changes,
+    }
+
+
+def test_the_table() -> None:
+    retry = host(name="edge", state="backoff", attempts=4, next_retry_at="2026-11-22T12:00:07.000Z")
+    hello = forward(
+        name="hello",
+        type="remote",
+        listen="localhost:62893",
+        target="127.0.0.1:62893",
+        via="edge",
+        state="pending",
+        since="2026-11-22T11:59:48.000Z",
+        connections={"open": 0, "total": 0, "failed": 0},
+        bytes_in=0,
+        bytes_out=0,
+    )
+    profile = {
+        "name": "dev",
+        "hosts": [host(), retry],
+        "forwards": [forward(health="healthy"), hello],
+    }
+    assert table([profile], NOW, colour=False) == [
+        "NAME       TYPE    LISTEN          TARGET            VIA      STATUS            "
+        "CONNS  IN/OUT     AGE",
+        "dev/db     local   127.0.0.1:5432  db.internal:5432  bastion  up (healthy)      "
+        "2      1.2M/340k  3m",
+        "dev/hello  remote  edge:62893      127.0.0.1:62893   edge     retry in 7s (#4)  "
+        "0      -          12s",
+    ]
+
+
+def test_no_profile_is_a_header_alone() -> None:
+    (header,) = table([], NOW, colour=True)
+    assert header == "NAME  TYPE  LISTEN  TARGET  VIA  STATUS  CONNS  IN/OUT  AGE"
+
+
+def test_colour_is_around_the_status_alone() -> None:
+    profile = {"name": "dev", "hosts": [host()], "forwards": [forward()]}
+    plain = table([profile], NOW, colour=False)
+    coloured = table([profile], NOW, colour=True)
+    assert coloured[1].replace("\x1b[32mup    \x1b[0m", "up    ") == plain[1]
+    assert coloured[0] == plain[0]
+
+
+@pytest.mark.parametrize(
+    ("a_forward", "a_host", "text"),
+    [
+        (forward(), host(), "up"),
+        (forward(health="unhealthy"), host(), "up (unhealthy)"),
+        (forward(), host(state="connecting"), "connecting"),
+        (forward(), host(state="authenticating"), "authenticating"),
+        (forward(), host(state="backoff", attempts=1), "retry in 0s (#1)"),
+        (forward(state="pending"), host(), "pending"),
+        (forward(), host(state="failed", last_error=REFUSED), "failed: auth-failed"),
+        (forward(state="failed", last_error=REFUSED), host(), "failed: auth-failed"),
+        (forward(), host(state="needs-input", last_error=REFUSED), "needs-input: auth-failed"),
+        (forward(state="stopped"), host(state="stopped"), "stopped"),
+        (forward(), host(state="stopping"), "stopping"),
+    ],
+)
+def test_up_is_not_said_of_a_forward_whose_host_is_not(
+    a_forward: dict[str, Any], a_host: dict[str, Any], text: str
+) -> None:
+    assert status_text(a_forward, a_host, NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.0k"),
+        (9949, "9.9k"),
+        (9950, "10k"),
+        (340_000, "340k"),
+        (999_499, "999k"),
+        (999_500, "1.0M"),
+        (1_200_000, "1.2M"),
+        (5 * 10**12, "5.0T"),
+    ],
+)
+def test_bytes(count: int, text: str) -> None:
+    assert bytes_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-3, "0s"), (0, "0s"), (59.9, "59s"), (60, "1m"), (3600, "1h"), (90_000, "1d")],
+)
+def test_ages(seconds: float, text: str) -> None:
+    assert seconds_text(seconds) == text

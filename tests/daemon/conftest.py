@@ -1,0 +1,91 @@
+"""A world with a profile that runs on the embedded server, and a client of its daemon."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.world import World
+from tunnelctl.client import Client
+from tunnelctl.config.paths import Paths
+
+EMBEDDED = """\
+version: 1
+hosts:
+  demo: {embedded: true}
+forwards:
+  hello: {local: 0, to: "hello:80", via: demo}
+"""
+
+
+@pytest.fixture
+def embedded(world: World) -> World:
+    """A world that knows the profiles `dev` and `other`, both on the embedded server."""
+    world.profile("dev", EMBEDDED)
+    world.profile("other", EMBEDDED)
+    return world
+
+
+@pytest.fixture
+def paths(world: World) -> Paths:
+    """Where that world's daemon listens."""
+    return Paths.from_environ(world.environ, world.home)
+
+
+@pytest.fixture
+def client(paths: Paths) -> Client:
+    """A client of that world's daemon."""
+    return Client(paths)
+
+
+class Answer:
+    """What the control API answered, read by the standard library's HTTP client."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The body as an object."""
+        document: dict[str, Any] = json.loads(self.body)
+        return document
+
+
+class Api:
+    """The control API as any program meets it: HTTP/1.1 over the socket."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def connect(self) -> socket.socket:
+        """A bare connection."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(20)
+        sock.connect(str(self.path))
+        return sock
+
+    def ask(self, method: str, target: str, body: object = None, raw: bytes = b"") -> Answer:
+        """One request; `body` is sent as JSON, or `raw` as it is."""
+        connection = http.client.HTTPConnection("localhost", timeout=20)
+        connection.sock = self.connect()
+        try:
+            payload = raw if body is None else json.dumps(body).encode()
+            connection.request(method, target, payload or None)
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.getheaders()), response.read())
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def api(embedded: World, paths: Paths) -> Api:
+    """The API of a running daemon with `dev` up."""
+    embedded.ok("up", "dev", "-d")
+    return Api(paths.socket)

@@ -1,0 +1,263 @@
+"""The control API as a program meets it, well and ill meant (SPEC section 4)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.daemon.conftest import Answer, Api
+from tests.support.processes import is_running
+from tests.support.waiting import eventually
+from tests.support.world import World
+from tunnelctl import __version__
+from tunnelctl.config.paths import Paths
+from tunnelctl.net.peers import peer_uid
+
+
+def problem(answer: Answer, status: int, code: str) -> None:
+    """The answer is that problem (RFC 9457)."""
+    assert answer.status == status, answer.body
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    document = answer.json
+    assert document["status"] == status
+    assert document["code"] == code
+    assert document["title"]
+    assert "hint" in document
+
+
+def test_questions(api: Api) -> None:
+    assert api.ask("GET", "/healthz").json["status"] == "ok"
+    version = api.ask("GET", "/v1/version")
+    assert version.json["version"] == __version__
+    assert version.headers["Server"] == f"tunnelctl/{__version__}"
+    status = api.ask("GET", "/v1/status").json
+    assert status["api_version"] == 1
+    assert status["daemon"]["version"] == __version__
+    assert is_running(status["daemon"]["pid"])
+    (profile,) = status["profiles"]
+    assert (profile["name"], profile["wanted"], profile["state"]) == ("dev", "up", "up")
+
+
+def test_ps_prints_the_status_document_as_it_is(api: Api, embedded: World) -> None:
+    shown, asked = embedded.status(), api.ask("GET", "/v1/status").json
+    for document in (shown, asked):
+        for host in document["profiles"][0]["hosts"]:
+            del host["rtt_ms"]  # measured anew between the two
+    assert shown == asked
+
+
+def test_orders_by_name_alone(api: Api) -> None:
+    """A profile that the daemon can find needs no file in the body, and no body."""
+    answer = api.ask("POST", "/v1/profiles/other/up")
+    assert answer.status == 200, answer.body
+    assert answer.json["profile"]["name"] == "other"
+    eventually(
+        lambda: api.ask("GET", "/v1/status").json["profiles"][1]["state"] == "up", "other is up"
+    )
+    assert api.ask("POST", "/v1/profiles/other/restart").status == 200
+    down = api.ask("POST", "/v1/profiles/other/down", {"timeout": 0})
+    assert down.json["profile"]["state"] == "stopped"
+    states = [profile["state"] for profile in api.ask("GET", "/v1/status").json["profiles"]]
+    assert states == ["up", "stopped"]
+
+
+def test_events_are_server_sent(api: Api) -> None:
+    with api.connect() as reader:
+        reader.sendall(b"GET /v1/events HTTP/1.0\r\n\r\n")
+        stream = reader.makefile("r")
+        head = [stream.readline().strip() for _ in range(3)]
+        assert head[0].endswith("200 OK")
+        api.ask("POST", "/v1/profiles/dev/down", {"timeout": 0})
+        for line in stream:
+            if line.startswith("data:"):
+                break
+        event = json.loads(line.removeprefix("data:"))
+        stream.close()
+    assert event["kind"] == "profile"
+    assert (event["profile"], event["state"]) == ("dev", "stopping")
+
+
+def test_what_is_not_there_is_a_problem(api: Api) -> None:
+    for method, target, status, code in (
+        ("GET", "/v1/nothing", 404, "not-found"),
+        ("GET", "/metrics", 404, "not-found"),
+        ("DELETE", "/v1/status", 405, "method-not-allowed"),
+        ("GET", "/v1/profiles/dev/up", 405, "method-not-allowed"),
+        ("POST", "/v1/profiles/unknown/up", 404, "profile-not-found"),
+        ("POST", "/v1/profiles/unknown/down", 404, "profile-not-found"),
+        ("POST", "/v1/profiles/unknown/restart", 404, "profile-not-found"),
+        ("POST", "/v1/profiles/..%2f..%2fetc/up", 404, "profile-not-found"),
+        ("GET", "/v1/events?lease=x", 400, "usage"),
+    ):
+        problem(api.ask(method, target), status, code)
+
+
+def test_a_wrong_body_changes_nothing(api: Api) -> None:
+    for body in (
+        {"file": "relative.yaml"},
+        {"file": 7},
+        {"file": "/nul\0byte"},
+        {"environment": ["x"]},
+        {"environment": {"A": 1}},
+        {"lease": "short"},
+        {"unknown": 1},
+        ["no object"],
+    ):
+        problem(api.ask("POST", "/v1/profiles/other/up", body), 400, "usage")
+    for raw in (b"{", b"\xff\xfe", b"[" * 50_000, b"NaN,"):
+        problem(api.ask("POST", "/v1/profiles/other/up", raw=raw), 400, "usage")
+    for timeout in (-1, "10", None, 1e9):
+        problem(api.ask("POST", "/v1/profiles/dev/down", {"timeout": timeout}), 400, "usage")
+    (profile,) = api.ask("GET", "/v1/status").json["profiles"]
+    assert (profile["name"], profile["state"]) == ("dev", "up")
+
+
+def test_a_body_that_is_too_large(api: Api) -> None:
+    problem(
+        api.ask("POST", "/v1/profiles/other/up", raw=b'"' + b"x" * 70_000 + b'"'),
+        413,
+        "request-entity-too-large",
+    )
+
+
+def test_a_wrong_profile_says_everything_and_changes_nothing(api: Api, embedded: World) -> None:
+    embedded.profile("dev", "version: 1\nhosts:\n  demo: {prot: 22}\nforwards: {x: {local: y}}\n")
+    answer = api.ask("POST", "/v1/profiles/dev/up")
+    problem(answer, 422, "config-invalid")
+    assert len(answer.json["mistakes"]) > 1
+    assert any("dev.yaml:3:10: hosts.demo.prot" in text for text in answer.json["mistakes"])
+    assert api.ask("GET", "/v1/status").json["profiles"][0]["state"] == "up"
+
+
+def test_shutdown_ends_it_and_leaves_no_socket(api: Api, paths: Paths) -> None:
+    pid = api.ask("GET", "/v1/version").json["pid"]
+    assert api.ask("POST", "/v1/shutdown").status == 202
+    eventually(lambda: not is_running(pid), "the daemon ends", 10)
+    assert not paths.socket.exists()
+
+
+def test_silent_clients_do_not_keep_others_out(api: Api) -> None:
+    with contextlib.ExitStack() as stack:
+        for number in range(200):
+            sock = stack.enter_context(api.connect())
+            if number % 2:
+                sock.sendall(b"GET /v1/status HT")  # half a request
+            if not number % 40:
+                began = time.monotonic()
+                assert api.ask("GET", "/healthz").status == 200
+                assert time.monotonic() - began < 2
+
+
+def test_a_silent_client_is_cut(api: Api) -> None:
+    with api.connect() as sock:
+        sock.sendall(b"POST /v1/profiles/dev/down HTTP/1.1\r\nHost: x\r\nContent-Le")
+        assert _ended(sock)
+    with api.connect() as sock:
+        sock.sendall(b"POST /v1/shutdown HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+        with contextlib.suppress(ConnectionError):
+            assert b" 408 " in sock.recv(4096)
+    assert api.ask("GET", "/v1/status").json["profiles"][0]["state"] == "up"
+
+
+def test_an_endless_line_is_refused(api: Api) -> None:
+    with api.connect() as sock, contextlib.suppress(ConnectionError):
+        for _ in range(1000):
+            sock.sendall(b"x" * 65536)
+        assert _ended(sock)
+    assert api.ask("GET", "/healthz").status == 200
+
+
+def test_readers_that_never_read_do_not_stop_it(api: Api) -> None:
+    with contextlib.ExitStack() as stack:
+        streams = []
+        for _ in range(30):
+            sock = stack.enter_context(api.connect())
+            sock.sendall(b"GET /v1/events HTTP/1.0\r\n\r\n")
+            streams.append(sock.recv(4096).split(b" ")[1])
+        # Some places are kept for questions.
+        assert streams.count(b"200") == 24
+        assert streams.count(b"503") == 6
+        for _ in range(5):
+            assert api.ask("POST", "/v1/profiles/dev/restart").status == 200
+            assert api.ask("GET", "/v1/status").status == 200
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_is_not_served(api: Api, embedded: World) -> None:
+    """Even one who can reach the socket, which its directory prevents."""
+    for directory in (embedded.home, api.path.parent.parent, api.path.parent):
+        directory.chmod(0o711)
+    api.path.chmod(0o666)
+    assert _as_nobody(lambda: _status_line(api)) == b""
+    assert api.ask("GET", "/healthz").status == 200
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_client_says_nothing_to_another_users_socket(world: World, paths: Paths) -> None:
+    world.profile("dev", "version: 1\nhosts: {demo: {embedded: true}}\nforwards: {}\n")
+    paths.runtime_dir.mkdir(mode=0o700)
+    listener = socket.socket(socket.AF_UNIX)
+    with listener:
+        listener.bind(str(paths.socket))
+        # The kernel remembers who called listen.
+        _as_nobody(lambda: _listen(listener))
+        listener.settimeout(20)
+        done = world.run("ps")
+        assert done.returncode == 3
+        assert "another user" in done.stderr
+        connection, _ = listener.accept()
+        with connection:
+            assert peer_uid(connection) == 0
+            assert connection.recv(1) == b""
+
+
+def _listen(listener: socket.socket) -> bytes:
+    listener.listen()
+    return b""
+
+
+def _status_line(api: Api) -> bytes:
+    with api.connect() as sock:
+        try:
+            sock.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            return sock.recv(100)
+        except ConnectionError:
+            return b""
+
+
+def _as_nobody(work: Callable[[], bytes]) -> bytes:
+    """What `work` gives in a child process of the user nobody."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(20)
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            os.write(write_end, work())
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(write_end)
+    with open(read_end, "rb") as pipe:
+        said = pipe.read()
+    assert os.waitpid(child, 0)[1] == 0
+    return said
+
+
+def _ended(sock: socket.socket) -> bool:
+    try:
+        while sock.recv(4096):
+            pass
+    except ConnectionError:
+        pass
+    return True
