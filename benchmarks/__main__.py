@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import json
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,10 @@ _UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits(3)
 def main(arguments: Sequence[str]) -> int:
     """The command; its exit code."""
     options = _options(arguments)
+    # Either signal ends it as Ctrl-C does, with everything that it has started; a shell's `&`
+    # makes SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     missing = [name for name in ("ssh", "sshd") if not _find(name)]
     if missing:
         print(f"benchmarks: {' and '.join(missing)} not found: install OpenSSH", file=sys.stderr)
@@ -85,4 +90,7 @@ def _find(program: str) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,14 +1,15 @@
 """How each figure is measured, for any peer.
 
-Each measure takes the scene and a running peer and returns figures by their key; those that a
-peer cannot have (no process of its own, no more connections) are left out.
+Each measure takes the scene and a running peer and yields figures by their key as it gets them,
+so that a peer that fails on the way keeps what it did; what needs a process of its own is left
+out where there is none.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from benchmarks import load
@@ -18,7 +19,7 @@ from benchmarks.processes import cpu_seconds, private_memory, resident_memory
 from benchmarks.scene import Scene
 
 Figures = dict[str, float]
-Measure = Callable[[Scene, Effort, Peer], Figures]
+Measure = Callable[[Scene, Effort, Peer], Iterator[Figures]]
 
 
 class _Meter:
@@ -35,89 +36,79 @@ class _Meter:
         return {key: (cpu_seconds(self._peer.pids) - self._before) / amount}
 
 
-def throughput(scene: Scene, effort: Effort, peer: Peer) -> Figures:
+def throughput(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
     """One stream, up and then down."""
-    figures: Figures = {}
     for key, move in (("up", load.upload), ("down", load.download)):
         meter = _Meter(peer)
         moved = scene.load(move, peer.ports.bulk, effort.transfer_seconds)
-        figures[key] = moved.bytes / moved.seconds / 1e6
-        figures |= meter.per(f"{key}_cpu", moved.bytes / 1e9)
-    return figures
+        yield {key: moved.bytes / moved.seconds / 1e6}
+        yield meter.per(f"{key}_cpu", moved.bytes / 1e9)
 
 
-def echo(scene: Scene, effort: Effort, peer: Peer) -> Figures:
+def echo(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
     """One small message at a time."""
     taken = scene.load(load.echo, peer.ports.echo[0], effort.pings, effort.ping_seconds)
-    return {
+    yield {
         "echo_p50": _percentile(taken, 0.50) * 1e6,
         "echo_p99": _percentile(taken, 0.99) * 1e6,
     }
 
 
-def connections(scene: Scene, effort: Effort, peer: Peer) -> Figures:
+def connections(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
     """New connections, one after the other and many at a time."""
     port, seconds = peer.ports.echo[0], effort.connect_seconds
     meter = _Meter(peer)
     made = scene.load(load.connect_in_sequence, port, seconds)
-    figures = {"sequence": made.count / made.seconds} | meter.per("sequence_cpu", made.count / 1e6)
+    yield {"sequence": made.count / made.seconds}
+    yield meter.per("sequence_cpu", made.count / 1e6)
     meter = _Meter(peer)
     made = scene.load(load.connect_in_parallel, port, seconds, effort.connects_at_once)
-    figures |= {"parallel": made.count / made.seconds}
-    return figures | meter.per("parallel_cpu", made.count / 1e6)
+    yield {"parallel": made.count / made.seconds}
+    yield meter.per("parallel_cpu", made.count / 1e6)
 
 
-def streams(scene: Scene, effort: Effort, peer: Peer) -> Figures:
+def streams(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
     """Many streams at once, up and then down."""
-    figures: Figures = {}
     for key, move in (("streams_up", load.upload), ("streams_down", load.download)):
         moved = scene.load(
             load.streams, move, peer.ports.bulk, effort.streams, effort.streams_seconds
         )
-        figures[key] = moved.bytes / moved.seconds / 1e6
-        figures[f"{key}_share"] = moved.share
-    return figures
+        yield {key: moved.bytes / moved.seconds / 1e6, f"{key}_share": moved.share}
 
 
-def beside(scene: Scene, effort: Effort, peer: Peer) -> Figures:
+def beside(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
     """An echo while a stream fills the link, up and then down."""
-    figures: Figures = {}
     for key, move in (("beside_up", load.upload), ("beside_down", load.download)):
         stream = scene.begin(move, peer.ports.bulk, effort.beside_seconds)
         # Ends before the stream does.
         taken = scene.load(load.echo, peer.ports.echo[0], 1_000_000, 0.8 * effort.beside_seconds)
         scene.result(stream)
-        figures[key] = _percentile(taken, 0.99) * 1e3
-    return figures
+        yield {key: _percentile(taken, 0.99) * 1e3}
 
 
-def far(scene: Scene, effort: Effort, peer: Peer) -> Figures:
+def far(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
     """One stream over a long way, up and then down; the peer has logged in over it."""
-    figures: Figures = {}
     for key, move in (("far_up", load.upload), ("far_down", load.download)):
         moved = scene.load(move, peer.ports.bulk, effort.far_seconds)
-        figures[key] = moved.bytes / moved.seconds / 1e6
-    return figures
+        yield {key: moved.bytes / moved.seconds / 1e6}
 
 
-def memory(scene: Scene, effort: Effort, peer: Peer) -> Figures:
+def memory(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
     """One host against many, and one connection against many. Starts the peer by itself."""
     with _Running(peer, scene.near, hosts=1 + effort.more_hosts):
         many = private_memory(peer.pids)
     with _Running(peer, scene.near) as held:
         one = private_memory(peer.pids)
+        yield {"host_memory": (many - one) / effort.more_hosts / 1e3}
         held.open(peer.ports.echo[0], 1)
         before = private_memory(peer.pids)
         more = min(effort.more_connections, peer.idle_connections)
         held.open(peer.ports.echo[0], more)
         after = private_memory(peer.pids)
-    return {
-        "host_memory": (many - one) / effort.more_hosts / 1e3,
-        "connection_memory": (after - before) / more / 1e3,
-    }
+        yield {"connection_memory": (after - before) / more / 1e3}
 
 
-def idle(scene: Scene, effort: Effort, peer: Peer) -> Figures:
+def idle(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
     """Many hosts and connections that do nothing. Starts the peer by itself."""
     with _Running(peer, scene.near, hosts=effort.idle_hosts) as held:
         for number in range(effort.idle_connections):
@@ -125,7 +116,7 @@ def idle(scene: Scene, effort: Effort, peer: Peer) -> Figures:
         before, began = cpu_seconds(peer.pids), time.perf_counter()
         time.sleep(effort.idle_seconds)
         used, took = cpu_seconds(peer.pids) - before, time.perf_counter() - began
-        return {
+        yield {
             "idle_memory": resident_memory(peer.pids) / 1e6,
             "idle_cpu": used / took * 100,
         }

@@ -9,6 +9,7 @@ import asyncio
 import cProfile
 import pstats
 from collections.abc import Callable
+from functools import partial
 
 from benchmarks import load
 from benchmarks.effort import Effort
@@ -19,21 +20,29 @@ _FUNCTIONS = 15
 
 
 def print_profile(effort: Effort) -> None:
-    """Print the functions that took most time themselves, for an upload and a download."""
+    """Print, for each kind of load, the functions that took most time themselves."""
     with Scene() as scene:
-        for move in (load.upload, load.download):
-            asyncio.run(_profile(scene, move, effort.transfer_seconds))
+        asyncio.run(_profile(scene, effort))
 
 
-async def _profile(
-    scene: Scene, move: Callable[[int, float], load.Transfer], seconds: float
-) -> None:
+async def _profile(scene: Scene, effort: Effort) -> None:
+    seconds, targets = effort.transfer_seconds, scene.near.targets
     async with tunnel_to(scene.server.host()) as tunnel:
-        port = await tunnel.local(scene.near.targets.bulk)
-        profiler = cProfile.Profile()
-        profiler.enable()
-        moved = await asyncio.wrap_future(scene.begin(move, port, seconds))
-        profiler.disable()
-    rate = moved.bytes / moved.seconds / 1e6
-    print(f"{move.__name__}: {moved.bytes / 1e6:.0f} MB, {rate:.0f} MB/s under the profiler")
-    pstats.Stats(profiler).strip_dirs().sort_stats("tottime").print_stats(_FUNCTIONS)
+        bulk, echo = await tunnel.local(targets.bulk), await tunnel.local(targets.echo)
+        loads: dict[str, Callable[[], object]] = {
+            "upload": partial(load.upload, bulk, seconds),
+            "download": partial(load.download, bulk, seconds),
+            "echo": partial(load.echo, echo, effort.pings, seconds),
+            "connections in sequence": partial(load.connect_in_sequence, echo, seconds),
+            "connections in parallel": partial(
+                load.connect_in_parallel, echo, seconds, effort.connects_at_once
+            ),
+        }
+        for name, work in loads.items():
+            profiler = cProfile.Profile()
+            profiler.enable()
+            done = await asyncio.wrap_future(scene.begin(work))
+            profiler.disable()
+            amount = f"{len(done)} pings" if isinstance(done, list) else f"{done}"
+            print(f"== {name}: {amount}")
+            pstats.Stats(profiler).strip_dirs().sort_stats("tottime").print_stats(_FUNCTIONS)

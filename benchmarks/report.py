@@ -67,6 +67,7 @@ def _aims(results: Results) -> str:
             _reached(verdict),
         ]
         for verdict in results.verdicts()
+        if results.figures[verdict.aim.figure] in _measured(results)
     ]
     return _table(["", "aim", "measured", "reached"], rows)
 

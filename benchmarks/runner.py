@@ -121,14 +121,14 @@ class _Phase:
         """Whether the peer did it."""
         began = time.monotonic()
         try:
-            measured = measure(self._scene, self._effort, peer)
+            for measured in measure(self._scene, self._effort, peer):
+                self._results.add(number, peer.name, measured)
+                took = time.monotonic() - began
+                for key, value in measured.items():
+                    _say(f"{number + 1:>2} {took:6.1f} s  {peer.name:<10} {key:<18} {value:10.4g}")
         except (PeerError, OSError) as error:
             self._failed(f"{peer.name}, {name}, round {number + 1}: {error} {peer.said()}".strip())
             return False
-        self._results.add(number, peer.name, measured)
-        shown = "  ".join(f"{key} {value:.4g}" for key, value in measured.items())
-        took = time.monotonic() - began
-        _say(f"{number + 1:>2} {name:<12} {peer.name:<10} {took:5.1f} s  {shown}")
         return True
 
     def _failed(self, text: str) -> None:
