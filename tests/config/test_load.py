@@ -16,6 +16,7 @@ from tunnelctl.spec.host import (
     SecretSource,
     StrictHostKeyChecking,
 )
+from tunnelctl.spec.permit import parse_permit
 
 PIN = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
 
@@ -204,3 +205,23 @@ def test_the_same_variables_give_the_same_profile(folder: Folder) -> None:
     loaded = folder.load(text, environ)
     sent = {name: environ[name] for name in loaded.variables}
     assert folder.load(text, sent) == loaded
+
+
+def test_socks_forwards(folder: Folder) -> None:
+    here = folder.forward("dynamic: 1080, allow: [10.0.0.0/8, 127.0.0.1]")
+    assert (here.type, here.listen, here.target) == ("dynamic", Endpoint("127.0.0.1", 1080), None)
+    assert [str(network) for network in here.allow] == ["10.0.0.0/8", "127.0.0.1/32"]
+    there = folder.forward('remote_dynamic: 1081, permit: ["10.0.0.0/8:443", "db.internal:*"]')
+    assert (there.type, there.listen) == ("remote_dynamic", Endpoint("localhost", 1081))
+    assert there.permit == (parse_permit("10.0.0.0/8:443"), parse_permit("db.internal:*"))
+
+
+def test_unix_sockets_here_are_relative_to_the_file_and_there_are_the_servers(
+    folder: Folder,
+) -> None:
+    here = folder.forward("local: ./docker.sock, to: /var/run/docker.sock")
+    assert here.listen == Endpoint(path=str(folder.path / "docker.sock"))
+    assert here.target == Endpoint(path="/var/run/docker.sock")
+    there = folder.forward("remote: /run/user/1000/web.sock, to: ./web.sock")
+    assert there.listen == Endpoint(path="/run/user/1000/web.sock")
+    assert there.target == Endpoint(path=str(folder.path / "web.sock"))

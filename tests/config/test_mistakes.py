@@ -44,7 +44,6 @@ forwards:
         "dev.yaml:11:16: forwards.web.local: 0.0.0.0:5432 can be reached from other machines; "
         "add expose: true if it shall be",
         "dev.yaml:11:16: forwards.web.local: the forward db listens on 127.0.0.1:5432 already",
-        "dev.yaml:12:11: forwards.socks.dynamic: not supported yet",
     ]
 
 
@@ -94,15 +93,9 @@ def test_what_a_host_cannot_do_yet_is_refused(folder: Folder, key: str) -> None:
 @pytest.mark.parametrize(
     "keys",
     [
-        "dynamic: 1080",
-        "remote_dynamic: 1080",
-        "local: ./a.sock, to: 80",
-        "local: 80, to: /run/docker.sock",
         "local: 1, to: 2, probe: {type: tcp}",
         "local: 1, to: 2, probe: {type: none, interval: 1s}",
         "local: 1, to: 2, on_unhealthy: report",
-        "local: 1, to: 2, allow: [x]",
-        'local: 1, to: 2, permit: ["10.0.0.0/8:443"]',
     ],
 )
 def test_what_a_forward_cannot_do_yet_is_refused(folder: Folder, keys: str) -> None:
@@ -167,13 +160,21 @@ def test_a_host_that_is_wrong_says_why(folder: Folder, keys: str, said: str) -> 
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ("to: 80", "forwards.f: needs the side that listens: local: PORT or remote: PORT"),
+        ("to: 80", "forwards.f: needs the side that listens, one of local"),
         ("local: 80", "forwards.f: needs `to`, the HOST:PORT that it leads to"),
         ("local: 1, remote: 2, to: 3", "a forward listens on one side, and this one has local"),
         ("local: 65536, to: 1", "port 65536 is not between 0 and 65535"),
         ("local: -1, to: 1", "'-1' is neither a port number nor a service name"),
         ("local: nosuchservice, to: 1", "is neither a port number nor a service name"),
-        ("local: true, to: 1", "must be PORT, HOST:PORT or [IPv6]:PORT, not true"),
+        ("local: true, to: 1", "must be PORT, HOST:PORT, [IPv6]:PORT or a path, not true"),
+        ("dynamic: 1080, to: 80", "forwards.f.to: does not go with dynamic: its SOCKS clients"),
+        ("dynamic: ./a.sock", "forwards.f.dynamic: SOCKS clients come over TCP"),
+        ("remote_dynamic: 1080", "forwards.f: needs `permit`, what the far side may reach here"),
+        ('local: 1, to: 2, permit: ["10.0.0.0/8:443"]', "forwards.f.permit: goes with remote_"),
+        ('remote_dynamic: 1, permit: ["*:80"]', "forwards.f.permit[0]: '*' allows too much"),
+        ('remote_dynamic: 1, permit: "x"', "is not HOST:PORT, *.DOMAIN:PORT or NETWORK/BITS:PORT"),
+        ("local: 1, to: 2, allow: [x]", "forwards.f.allow[0]: is not a network"),
+        ("local: 1, to: 2, allow: 10.0.0.1/8", "has host bits set"),
         ("local: 5432:22, to: 1", "'5432:22' has two ports; write HOST:PORT"),
         ("local: 1, to: 5432:22", "'5432:22' has two ports; write HOST:PORT"),
         ('local: "::1:80", to: 1', "write an IPv6 address as [::1]:80"),

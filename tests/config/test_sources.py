@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 from pathlib import Path
 
@@ -112,7 +113,17 @@ def test_a_base_with_a_syntax_error_says_it(folder: Folder) -> None:
     assert mistake.startswith("base.yaml:2:1: not valid YAML")
 
 
-@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666, 0o777])
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another group")
+def test_a_file_that_a_group_of_others_may_write_is_refused(folder: Folder) -> None:
+    path = folder.write("hosts: {b: {}}", "base.yaml")
+    path.chmod(0o664)
+    assert folder.load("extends: base.yaml").profile.name == "dev"  # a group of ours alone
+    os.chown(path, -1, grp.getgrnam("daemon").gr_gid)
+    (mistake,) = folder.mistakes("extends: base.yaml")
+    assert f"other users may change the file; run: chmod go-w {path.name}" in mistake
+
+
+@pytest.mark.parametrize("mode", [0o646, 0o666, 0o777])
 def test_a_file_that_others_may_write_is_refused(folder: Folder, mode: int) -> None:
     path = folder.write("hosts: {b: {}}", "base.yaml")
     path.chmod(mode)

@@ -16,7 +16,7 @@ from tunnelctl.config.mistakes import Mistakes, shown
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.host import Reconnect
 
-_LISTENING = ("local", "remote", "dynamic", "remote_dynamic")
+_HERE = ("local", "dynamic")
 _FIXED_TARGET = ("local", "remote")
 # What says how to reach a real server, and so means nothing to the embedded one.
 _NOT_EMBEDDED = (
@@ -37,6 +37,8 @@ _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to find listeners on them, not to
 _LISTENER: dict[str, Callable[[object], Endpoint]] = {
     "local": words.local_listener,
     "remote": words.remote_listener,
+    "dynamic": words.local_port,
+    "remote_dynamic": words.remote_port,
 }
 
 
@@ -76,21 +78,36 @@ def check_reconnect(document: Document) -> None:
 
 def _check_forward(document: Document, name: str, forward: dict[str, Any]) -> None:
     path = ("forwards", name)
-    kinds = [key for key in _LISTENING if key in forward]
+    kinds = [key for key in _LISTENER if key in forward]
     if not kinds:
-        message = "needs the side that listens: local: PORT or remote: PORT"
+        message = f"needs the side that listens, one of {', '.join(_LISTENER)}"
         document.say(path, message, at_key=True)
     for kind in kinds[1:]:
         message = f"a forward listens on one side, and this one has {kinds[0]}; make it two"
         document.say((*path, kind), message, at_key=True)
     if "to" not in forward and (not kinds or kinds[0] in _FIXED_TARGET):
         document.say(path, "needs `to`, the HOST:PORT that it leads to", at_key=True)
+    if "to" in forward and kinds and kinds[0] not in _FIXED_TARGET:
+        message = f"does not go with {kinds[0]}: its SOCKS clients name their target"
+        document.say((*path, "to"), message, at_key=True)
+    _check_permit(document, path, kinds, forward)
     for kind, endpoint in _listeners(forward):
         if not endpoint.is_loopback and not _is_true(forward.get("expose")):
             message = (
                 f"{endpoint} can be reached from other machines; add expose: true if it shall be"
             )
             document.say((*path, kind), message)
+
+
+def _check_permit(
+    document: Document, path: tuple[str, str], kinds: list[str], forward: dict[str, Any]
+) -> None:
+    if "remote_dynamic" in kinds and not forward.get("permit"):
+        message = 'needs `permit`, what the far side may reach here, such as ["10.0.0.0/8:443"]'
+        document.say(path, message, at_key=True)
+    elif "permit" in forward and "remote_dynamic" not in kinds:
+        message = "goes with remote_dynamic, whose clients name their target"
+        document.say((*path, "permit"), message, at_key=True)
 
 
 def _check_via(document: Document, name: str, forward: dict[str, Any], mistakes: Mistakes) -> None:
@@ -115,10 +132,10 @@ def _check_listeners(document: Document, forwards: dict[str, dict[str, Any]]) ->
     taken: dict[tuple[object, int, str], tuple[str, Endpoint]] = {}
     for name, forward in forwards.items():
         for kind, endpoint in _listeners(forward):
-            if endpoint.port == 0:
+            if endpoint.port == 0 and not endpoint.is_unix:
                 continue
-            machine = None if kind == "local" else str(forward.get("via"))
-            wanted, noted = _claims(endpoint.host)
+            machine = None if kind in _HERE else str(forward.get("via"))
+            wanted, noted = _claims(endpoint)
             found = (taken.get((machine, endpoint.port, claim)) for claim in wanted)
             first = next((other for other in found if other is not None), None)
             if first is not None:
@@ -137,13 +154,15 @@ def _listeners(forward: dict[str, Any]) -> Iterator[tuple[str, Endpoint]]:
                 continue  # the schema says why
 
 
-def _claims(host: str) -> tuple[list[str], list[str]]:
-    """What must not be taken yet for a listener on `host`, and what it takes.
+def _claims(endpoint: Endpoint) -> tuple[list[str], list[str]]:
+    """What must not be taken yet for a listener on `endpoint`, and what it takes.
 
     A claim is an address, `all 4` for the wildcard of IPv4, or `any 4` for whatever of IPv4.
     """
+    if endpoint.is_unix:
+        return [endpoint.path], [endpoint.path]
     wanted, noted = [], []
-    for address in _addresses(host):
+    for address in _addresses(endpoint.host):
         family = "6" if ":" in address else "4"
         if address in _WILDCARDS:
             wanted.append(f"any {family}")

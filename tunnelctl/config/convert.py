@@ -12,6 +12,7 @@ from tunnelctl.config.document import Document
 from tunnelctl.config.interpolate import Interpolator
 from tunnelctl.config.mistakes import KeyPath
 from tunnelctl.config.models import ForwardMap, HostMap, Secret
+from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, Side, WhileDown
 from tunnelctl.spec.host import Host, Reconnect, SecretRef, SecretSource
 
@@ -29,7 +30,7 @@ _SAME = (
     "rekey_limit",
     "embedded",
 )
-_SAME_IN_FORWARD = ("max_connections", "expose", "required")
+_SAME_IN_FORWARD = ("max_connections", "expose", "required", "allow", "permit")
 
 
 class Converter:
@@ -65,19 +66,26 @@ class Converter:
             **fields,
         )
 
-    def forward(self, name: str, model: ForwardMap) -> Forward:
-        """One forward, of a map that passed every check."""
-        listen = model.local or model.remote
+    def forward(self, name: str, model: ForwardMap, document: Document) -> Forward:
+        """One forward, of a map that passed every check; `document`, the whole profile, tells
+        where its paths were written. Those of a server are the server's own."""
+        here = model.local or model.dynamic
+        listen = here or model.remote or model.remote_dynamic
         assert listen is not None
+        target = model.to
+        if here is not None:
+            listen = self._socket(("forwards", name, "local"), here, document)
+        elif target is not None:
+            target = self._socket(("forwards", name, "to"), target, document)
         assert model.via is not None
         fields = _given(model, _SAME_IN_FORWARD)
         if model.while_down is not None and model.while_down.hold is not None:
             fields["while_down"] = WhileDown(model.while_down.hold)
         return Forward(
             name=name,
-            side=Side.HERE if model.local else Side.THERE,
+            side=Side.THERE if here is None else Side.HERE,
             listen=listen,
-            target=model.to,
+            target=target,
             via=model.via,
             labels=tuple((model.labels or {}).items()),
             **fields,
@@ -94,6 +102,11 @@ class Converter:
             absolute = self._path(path, reference.value[0], document)
             return SecretRef(SecretSource.FILE, (absolute,))
         return reference
+
+    def _socket(self, path: KeyPath, endpoint: Endpoint, document: Document) -> Endpoint:
+        if not endpoint.is_unix:
+            return endpoint
+        return Endpoint(path=self._path(path, endpoint.path, document))
 
     def _path(self, path: KeyPath, text: str, document: Document) -> str:
         try:

@@ -5,13 +5,14 @@ Owns the checks of FILE itself (owner, rights, kind, size); knows nothing of wha
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import shlex
 import stat
 from pathlib import Path
 
 MAX_BYTES = 1024 * 1024
-_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Unreadable(Exception):
@@ -52,11 +53,11 @@ def _check(status: os.stat_result, path: Path) -> None:
         reasons.append(
             f"the file belongs to user id {status.st_uid}; it must belong to you or to root"
         )
-    if status.st_mode & _OTHERS_MAY_WRITE:
+    if _others_may_write(status):
         reasons.append(f"other users may change the file; run: chmod go-w {shlex.quote(str(path))}")
     folder = path.resolve().parent
-    folder_mode = folder.stat().st_mode
-    if folder_mode & _OTHERS_MAY_WRITE and not folder_mode & stat.S_ISVTX:
+    around = folder.stat()
+    if _others_may_write(around) and not around.st_mode & stat.S_ISVTX:
         reasons.append(
             f"other users may replace the file; run: chmod go-w {shlex.quote(str(folder))}"
         )
@@ -64,6 +65,24 @@ def _check(status: os.stat_result, path: Path) -> None:
         reasons.append(_too_large())
     if reasons:
         raise Unreadable(*reasons)
+
+
+def _others_may_write(status: os.stat_result) -> bool:
+    """A group that holds its owner alone is not others: many systems give each user one, and
+    with it a umask of 002, so that every fresh checkout is writable for it."""
+    if status.st_mode & stat.S_IWOTH:
+        return True
+    return bool(status.st_mode & stat.S_IWGRP) and not _is_private_group(status)
+
+
+def _is_private_group(status: os.stat_result) -> bool:
+    try:
+        owner = pwd.getpwuid(status.st_uid)
+        group = grp.getgrgid(status.st_gid)
+    except KeyError:
+        return False
+    alone = set(group.gr_mem) <= {owner.pw_name}
+    return owner.pw_gid == status.st_gid and group.gr_name == owner.pw_name and alone
 
 
 def _read(descriptor: int) -> bytes:

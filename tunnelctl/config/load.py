@@ -70,23 +70,30 @@ class _Loader:
             check_reconnect(host)
         if self._mistakes or model is None:
             raise self._invalid()
-        return self._convert(model, hosts)
+        return self._convert(document, model, hosts)
 
-    def _convert(self, model: ProfileMap, documents: dict[str, Document]) -> Loaded:
+    def _convert(
+        self, document: Document, model: ProfileMap, documents: dict[str, Document]
+    ) -> Loaded:
         converter = Converter(self._interpolator)
         hosts = []
-        for name, document in documents.items():
-            host = document.validate(HostMap)
+        for name, written in documents.items():
+            host = written.validate(HostMap)
             if host is not None:
-                hosts.append(converter.host(name, host, document))
+                hosts.append(converter.host(name, host, written))
         if self._mistakes:
             raise self._invalid()
-        forwards = (model.forwards or {}).items()
+        forwards = tuple(
+            converter.forward(name, forward, document)
+            for name, forward in (model.forwards or {}).items()
+        )
+        if self._mistakes:  # a path that cannot be made absolute
+            raise self._invalid()
         profile = Profile(
             name=self._name,
             source=self._file,
             hosts=tuple(hosts),
-            forwards=tuple(converter.forward(name, forward) for name, forward in forwards),
+            forwards=forwards,
             description=model.description or "",
         )
         asked = self._interpolator.asked | converter.secret_variables

@@ -8,15 +8,17 @@ those words instead of being unknown.
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, model_validator
 
 from tunnelctl.config import words
 from tunnelctl.config.mistakes import KeyPath, shown
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import ProbeType
 from tunnelctl.spec.host import SecretRef, SecretSource, StrictHostKeyChecking
+from tunnelctl.spec.permit import Permit
 
 Text = Annotated[str, BeforeValidator(words.text)]
 Prose = Annotated[str, BeforeValidator(words.prose)]
@@ -32,6 +34,14 @@ Pins = Annotated[
 ]
 Ciphers = Annotated[
     tuple[Annotated[str, BeforeValidator(words.cipher)], ...], BeforeValidator(words.comma_list)
+]
+Networks = Annotated[
+    tuple[Annotated[IPv4Network | IPv6Network, PlainValidator(words.network)], ...],
+    BeforeValidator(words.one_or_list),
+]
+Permits = Annotated[
+    tuple[Annotated[Permit, PlainValidator(words.permit)], ...],
+    BeforeValidator(words.one_or_list),
 ]
 
 
@@ -180,16 +190,20 @@ class ProbeMap(_Map):
 class ForwardMap(_Map):
     """One forward: which side listens, and where it leads."""
 
-    not_yet = frozenset({"dynamic", "remote_dynamic", "on_unhealthy", "allow", "permit"})
+    not_yet = frozenset({"on_unhealthy"})
 
     local: Annotated[Endpoint, BeforeValidator(words.local_listener)] | None = None
     remote: Annotated[Endpoint, BeforeValidator(words.remote_listener)] | None = None
+    dynamic: Annotated[Endpoint, BeforeValidator(words.local_port)] | None = None
+    remote_dynamic: Annotated[Endpoint, BeforeValidator(words.remote_port)] | None = None
     to: Annotated[Endpoint, BeforeValidator(words.target)] | None = None
     via: Text | None = None
     while_down: HoldMap | None = None
     probe: ProbeMap | None = None
     max_connections: Annotated[int, _count(1, 65535)] | None = None
     expose: Boolean | None = None
+    allow: Networks | None = None
+    permit: Permits | None = None
     required: Boolean | None = None
     labels: dict[Text, Text] | None = None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from tunnelctl.config.mistakes import shown
 from tunnelctl.config.quantities import parse_duration, parse_size
@@ -17,6 +18,7 @@ from tunnelctl.config.yaml12 import resolve
 from tunnelctl.spec.algorithms import CIPHERS
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
 from tunnelctl.spec.host import StrictHostKeyChecking
+from tunnelctl.spec.permit import Permit, parse_permit
 
 # Letters that mean nothing to a shell, so that a name stays a name wherever it is put.
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
@@ -234,9 +236,41 @@ def remote_listener(value: object) -> Endpoint:
     return _endpoint(value, "localhost")
 
 
+def local_port(value: object) -> Endpoint:
+    """Where this machine listens for SOCKS clients: TCP alone."""
+    return _no_path(local_listener(value))
+
+
+def remote_port(value: object) -> Endpoint:
+    """Where the server listens for SOCKS clients: TCP alone."""
+    return _no_path(remote_listener(value))
+
+
+def _no_path(endpoint: Endpoint) -> Endpoint:
+    if endpoint.is_unix:
+        raise ValueError("SOCKS clients come over TCP; write PORT or HOST:PORT")
+    return endpoint
+
+
+def network(value: object) -> IPv4Network | IPv6Network:
+    """An address, or a network in CIDR notation."""
+    written = text(value)
+    try:
+        return ip_network(written)
+    except ValueError as error:
+        raise ValueError(f"is not a network: {error}") from None
+
+
+def permit(value: object) -> Permit:
+    """One target that a reverse SOCKS client may ask for."""
+    return parse_permit(text(value))
+
+
 def target(value: object) -> Endpoint:
     """Where a forward leads; a bare port is on the loopback of the far end."""
     endpoint = _endpoint(value, LOOPBACK)
+    if endpoint.is_unix:
+        return endpoint
     if endpoint.host == ANY_ADDRESS:
         raise ValueError("* is not an address to connect to")
     if endpoint.port == 0:
@@ -247,10 +281,11 @@ def target(value: object) -> Endpoint:
 def _endpoint(value: object, default_host: str) -> Endpoint:
     value = _typed(value)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise ValueError(f"must be PORT, HOST:PORT or [IPv6]:PORT, not {shown(value)}")
+        raise ValueError(f"must be PORT, HOST:PORT, [IPv6]:PORT or a path, not {shown(value)}")
     endpoint = parse_endpoint(value, default_host, _service_port)
     if endpoint.is_unix:
-        raise ValueError(f"the path of a unix socket is {NOT_YET}; write HOST:PORT")
+        text(endpoint.path)
+        return endpoint
     if endpoint.host.isdigit():
         raise ValueError(f"{shown(value)} has two ports; write HOST:PORT")
     if endpoint.host != ANY_ADDRESS:

@@ -14,16 +14,9 @@ from typing import Any, ClassVar
 
 import paramiko
 
+from tunnelctl.spec.algorithms import CIPHERS
 from tunnelctl.ssh.packetizer import SshPacketizer
 
-# In order of preference: GCM first, which the fast path seals and opens in place.
-CIPHERS = (
-    "aes128-gcm@openssh.com",
-    "aes256-gcm@openssh.com",
-    "aes256-ctr",
-    "aes192-ctr",
-    "aes128-ctr",
-)
 MACS = (
     "hmac-sha2-256-etm@openssh.com",
     "hmac-sha2-512-etm@openssh.com",
