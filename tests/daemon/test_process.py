@@ -28,7 +28,8 @@ def test_commands_that_race_get_one_daemon(embedded: World) -> None:
     for command in commands:
         _, said = command.communicate(timeout=60)
         assert command.returncode == 0, said
-    assert embedded.processes() == [pid_of(embedded)]
+    # The daemons that lost the race leave by themselves.
+    eventually(lambda: embedded.processes() == [pid_of(embedded)], "one daemon is left")
     names = {profile["name"] for profile in embedded.status()["profiles"]}
     assert names == {"dev", "other"}
 
