@@ -26,6 +26,18 @@ _USER = re.compile(r"[A-Za-z0-9._@+-]{1,255}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PIN = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+# IANA's numbers for what tunnels are made to; small machines and images have no /etc/services.
+_SERVICES = {
+    "ssh": 22,
+    "http": 80,
+    "ldap": 389,
+    "https": 443,
+    "ldaps": 636,
+    "socks": 1080,
+    "mysql": 3306,
+    "postgresql": 5432,
+    "redis": 6379,
+}
 ANY_ADDRESS = "*"  # ssh_config(5): all addresses of the machine
 NOT_YET = "not supported yet"
 
@@ -294,4 +306,9 @@ def _endpoint(value: object, default_host: str) -> Endpoint:
 
 
 def _service_port(name: str) -> int:
-    return socket.getservbyname(name, "tcp")
+    try:
+        return socket.getservbyname(name, "tcp")
+    except OSError:
+        if name in _SERVICES:
+            return _SERVICES[name]
+        raise

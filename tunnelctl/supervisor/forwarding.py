@@ -21,6 +21,7 @@ from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link import Link
 from tunnelctl.state import backoff
 from tunnelctl.state.snapshot import ForwardState
+from tunnelctl.state.throttle import Throttle
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 
 # A port in use here is freed by somebody here: soon, or not for hours.
@@ -42,6 +43,7 @@ class Forwarding(ABC):
         # Of the listener or of a connection; forgotten when the listener is served by a new link.
         self.last_error: Failure | None = None
         self.announced = ForwardState.PENDING
+        self.throttle = Throttle()  # of what is told about single connections
         self.since: datetime = clock.wall()
         self._tasks = tasks
         self._changed = changed

@@ -384,9 +384,13 @@ class Tunnel:
 
     def _connection_failed(self, name: str, failure: Failure) -> None:
         item = self._forwardings.get(name)
-        if item is not None:
-            item.last_error = failure
-        self._record(EventKind.CONNECTION, name, "failed", str(failure), failure)
+        if item is None:
+            return
+        item.last_error = failure
+        held_back = item.throttle.ask(clock.monotonic())
+        if held_back is not None:
+            more = f"; {held_back} more before it" if held_back else ""
+            self._record(EventKind.CONNECTION, name, "failed", f"{failure}{more}", failure)
 
     def _record(
         self, kind: EventKind, name: str, state: str, message: str, failure: Failure | None
