@@ -91,7 +91,6 @@ class Link:
         self._rekeying: asyncio.TimerHandle | None = None
         self._rekey_limit = min(settings.rekey_limit or _REKEY_BYTES, _REKEY_BYTES)
         self._packets = 0
-        self._heard_at = clock.monotonic()
         self._asked = 0
         self._alive_timer: asyncio.TimerHandle | None = None
         if settings.server_alive_interval > 0:
@@ -139,7 +138,7 @@ class Link:
     def _check_alive(self) -> None:
         """Every interval without a byte: ask, or give up when that was done often enough."""
         interval = self.settings.server_alive_interval
-        silence = clock.monotonic() - self._heard_at
+        silence = clock.monotonic() - self.stream.heard_at
         wait = interval
         if silence < interval:
             self._asked = 0
@@ -160,7 +159,6 @@ class Link:
     # Messages.
 
     def _receive(self, payload: memoryview, sequence: int) -> None:
-        self._heard_at = clock.monotonic()
         self._packets += 1
         kind = payload[0]
         if kind >= CONNECTION_FIRST:

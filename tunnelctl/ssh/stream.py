@@ -13,6 +13,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
+from tunnelctl import clock
 from tunnelctl.net.buffers import SLOT_DATA, SlotArea
 from tunnelctl.net.reactor import FAILED, HANGUP, READABLE, WRITABLE, Reactor
 from tunnelctl.ssh.ciphers import GcmSealer
@@ -57,6 +58,7 @@ class PacketStream:
         self._is_closed = False
         self.bytes_sent = 0  # under the present keys
         self.bytes_received = 0  # under the present keys
+        self.heard_at = clock.monotonic()  # when the peer last sent anything
         sock.setblocking(False)
         reactor.register(self._fd, self)
         reactor.soon(self._read)
@@ -274,6 +276,7 @@ class PacketStream:
         elif count < len(room) and not self._hangup:
             self._drained()
         self.bytes_received += count
+        self.heard_at = clock.monotonic()
         return count
 
     def _drained(self) -> None:
