@@ -20,6 +20,7 @@ class Effort:
     streams_seconds: float = 3.0
     far_rounds: int = 3
     far_seconds: float = 6.0
+    few_hosts: int = 10  # what these cost once (threads that log in) is not the price of one more
     more_hosts: int = 50
     more_connections: int = 1000
     idle_hosts: int = 200
@@ -40,6 +41,7 @@ QUICK = Effort(
     streams_seconds=0.2,
     far_rounds=1,
     far_seconds=0.5,
+    few_hosts=1,
     more_hosts=2,
     more_connections=20,
     idle_hosts=3,

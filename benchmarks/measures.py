@@ -94,12 +94,12 @@ def far(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
 
 
 def memory(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
-    """One host against many, and one connection against many. Starts the peer by itself."""
-    with _Running(peer, scene.near, hosts=1 + effort.more_hosts):
+    """Few hosts against many, and one connection against many. Starts the peer by itself."""
+    with _Running(peer, scene.near, hosts=effort.few_hosts + effort.more_hosts):
         many = private_memory(peer.pids)
-    with _Running(peer, scene.near) as held:
-        one = private_memory(peer.pids)
-        yield {"host_memory": (many - one) / effort.more_hosts / 1e3}
+    with _Running(peer, scene.near, hosts=effort.few_hosts) as held:
+        few = private_memory(peer.pids)
+        yield {"host_memory": (many - few) / effort.more_hosts / 1e3}
         held.open(peer.ports.echo[0], 1)
         before = private_memory(peer.pids)
         more = min(effort.more_connections, peer.idle_connections)
