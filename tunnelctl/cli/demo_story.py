@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import click
 
@@ -53,18 +53,17 @@ async def tell(count: int) -> None:
 @asynccontextmanager
 async def _stage() -> AsyncIterator[_Story]:
     """Everything the story needs, closed in the reverse order of its start."""
-    reactor = Reactor(asyncio.get_running_loop())
-    server = EmbeddedServer(reactor)
-    supervisor = Supervisor(reactor)
-    traffic = TrafficService()
-    try:
+    async with AsyncExitStack() as stack:
+        reactor = Reactor(asyncio.get_running_loop())
+        stack.callback(reactor.close)
+        traffic = TrafficService()
+        stack.callback(traffic.close)
+        server = EmbeddedServer(reactor)
+        stack.push_async_callback(server.close)
+        supervisor = Supervisor(reactor)
+        stack.push_async_callback(supervisor.close, _CLOSE_WITHIN)
         await server.start()
         yield _Story(supervisor, server, traffic)
-    finally:
-        await supervisor.close(_CLOSE_WITHIN)
-        await server.close()
-        traffic.close()
-        reactor.close()
 
 
 class _Story:
