@@ -9,6 +9,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -44,7 +45,9 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """Of this tree, `+` when it has been changed since."""
+    """Of this tree, `+` when it has been changed since; unknown where there is no git."""
+    if shutil.which("git") is None:
+        return "unknown"
     git = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
     done = subprocess.run(git, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,9 +25,10 @@ _SVG_TEXT = "{http://www.w3.org/2000/svg}text"
 _WITHIN = 120  # seconds
 
 # What `curl URL` does, for a machine that has none: CI's is bare.
-_CURL = f"""#!{sys.executable}
-import sys, urllib.request
-sys.stdout.write(urllib.request.urlopen(sys.argv[-1], timeout=30).read().decode())
+# A `#!` line cannot hold the path of a Python with a space in it; a shell's words can.
+_FETCH = "import sys, urllib.request as u; print(u.urlopen(sys.argv[-1]).read().decode(), end='')"
+_CURL = f"""#!/bin/sh
+exec {shlex.quote(sys.executable)} -c {shlex.quote(_FETCH)} "$@"
 """
 
 

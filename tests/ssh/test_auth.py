@@ -304,9 +304,7 @@ def test_identities_only_keeps_all_of_the_agent_back(
 def test_too_many_keys_of_the_agent_are_said_to_be_too_many(
     sshd: OpenSSHServer, agent: RunningAgent, tmp_path: Path
 ) -> None:
-    sshd.stop()
-    sshd.configure("MaxAuthTries 3")
-    sshd.start()
+    sshd.reconfigure("MaxAuthTries 3")
     for number in range(6):
         key = tmp_path / f"key{number}"
         write_key(key)
