@@ -26,5 +26,7 @@ def demo(megabytes: int) -> None:
     import asyncio
 
     from tunnelctl.cli.demo_story import tell  # heavy: the whole product
+    from tunnelctl.net.selector import new_event_loop
 
-    asyncio.run(tell(megabytes * 1_000_000))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(tell(megabytes * 1_000_000))

@@ -29,6 +29,7 @@ from tunnelctl.daemon.logs import log_to_file, log_to_stderr
 from tunnelctl.daemon.server import ControlServer
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.net.selector import new_event_loop
 from tunnelctl.supervisor.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ def _start(
     _harden()
     control = _claim(paths)
     try:
-        asyncio.run(_Daemon(control, environ, background).run(profiles))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_Daemon(control, environ, background).run(profiles))
     finally:
         control.close()
         control.release()

@@ -1,6 +1,7 @@
-"""Readiness of sockets for the data path: edge-triggered epoll, nested in the asyncio loop.
+"""Readiness of sockets for the data path: edge-triggered epoll, under the asyncio loop.
 
-Owns one epoll and the order of work in a turn: what became ready, then what asked to go on, then
+On a loop of `selector.new_event_loop` both share one epoll; on any other loop an epoll of our own
+is nested in it. Owns the order of work in a turn: what became ready, then what asked to go on, then
 the flush of everything that was written meanwhile, so that the small messages of one turn leave
 in one send. Where there is no epoll, the same handlers sit on `loop.add_reader`/`add_writer`.
 Must never block, and never let one handler's error stop the others.
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tunnelctl.net.buffers import Buffers
+from tunnelctl.net.selector import EDGES, EdgeSelector, OnEdges, shared_selector
 
 READABLE = 1
 WRITABLE = 2
@@ -45,8 +47,11 @@ class Reactor:
         self._flushes: list[Callable[[], None]] = []
         self._scheduled: asyncio.Handle | None = None
         self._in_turn = False
-        self._poll: _Epoll | _LoopPoll
-        if use_epoll if use_epoll is not None else hasattr(select, "epoll"):
+        self._poll: _SharedEpoll | _Epoll | _LoopPoll
+        shared = shared_selector(loop)
+        if shared is not None and use_epoll is not False:
+            self._poll = _SharedEpoll(shared, self._handle)
+        elif use_epoll if use_epoll is not None else hasattr(select, "epoll"):
             self._poll = _Epoll(loop, self._turn)
         else:
             self._poll = _LoopPoll(loop, self._one)
@@ -101,10 +106,14 @@ class Reactor:
         self._finish()
 
     def _turn(self) -> None:
+        self._handle(self._poll.ready())
+
+    def _handle(self, ready: list[tuple[int, int]]) -> None:
+        """One turn, with what epoll reported."""
         self._unschedule()
         self._in_turn = True
-        for fd, events in self._poll.ready():
-            self._dispatch(fd, events)
+        for fd, mask in ready:
+            self._dispatch(fd, _TRANSLATED[mask & _KNOWN])
         again, self._again = self._again, []
         for callback in again:
             self._guard(callback)
@@ -142,6 +151,32 @@ class Reactor:
         )
 
 
+class _SharedEpoll:
+    """The epoll of the loop itself: its selector reports edges before asyncio's own events."""
+
+    def __init__(self, selector: EdgeSelector, handle: OnEdges) -> None:
+        self._selector = selector
+        selector.on_edges = handle
+
+    def register(self, fd: int) -> None:
+        self._selector.register_edges(fd)
+
+    def unregister(self, fd: int) -> None:
+        self._selector.unregister_edges(fd)
+
+    def expect_readable(self, fd: int) -> None:
+        """The edge comes by itself."""
+
+    def expect_writable(self, fd: int) -> None:
+        """The edge comes by itself."""
+
+    def ready(self) -> list[tuple[int, int]]:
+        return []
+
+    def close(self) -> None:
+        self._selector.on_edges = None
+
+
 class _Epoll:
     """Edge-triggered, each socket registered once for everything."""
 
@@ -151,9 +186,7 @@ class _Epoll:
         loop.add_reader(self._epoll.fileno(), turn)
 
     def register(self, fd: int) -> None:
-        self._epoll.register(
-            fd, select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-        )
+        self._epoll.register(fd, EDGES)
 
     def unregister(self, fd: int) -> None:
         self._epoll.unregister(fd)
@@ -165,9 +198,7 @@ class _Epoll:
         """The edge comes by itself."""
 
     def ready(self) -> list[tuple[int, int]]:
-        return [
-            (fd, _TRANSLATED[mask & _KNOWN]) for fd, mask in self._epoll.poll(0, _EVENTS_A_TURN)
-        ]
+        return self._epoll.poll(0, _EVENTS_A_TURN)
 
     def close(self) -> None:
         self._loop.remove_reader(self._epoll.fileno())
