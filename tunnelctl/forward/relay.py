@@ -15,7 +15,7 @@ import socket
 import struct
 import termios
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tunnelctl.net.buffers import SLOT_DATA, SLOTS
@@ -30,6 +30,12 @@ _LINGER_OFF = struct.pack("ii", 0, 0)
 # how often that is looked at.
 _DRAIN_SECONDS = 10.0
 _DRAIN_STEP = 0.02
+# Fewer than IOV_MAX, which sendmsg(2) takes at most.
+_VIEWS_A_SEND = 512
+# Where several streams wait for the link: small shares, or whoever has most to send takes most.
+_SLOTS_A_TURN = 2
+# What a client that is sent away may have said unasked, in reads of SLOT_DATA.
+_LEAVE_READS = 32
 
 
 class Traffic(Protocol):
@@ -52,6 +58,20 @@ def reset(sock: socket.socket) -> None:
     """Close with RST instead of FIN, whatever still waits to be sent."""
     reset_when_killed(sock)
     sock.close()
+
+
+def take_leave(sock: socket.socket, words: bytes) -> None:
+    """Send the last `words` and FIN, before `close_in_order`.
+
+    What the client has said is read first: the kernel would answer bytes that nobody read with a
+    reset, which may overtake the words.
+    """
+    with contextlib.suppress(OSError):  # the client is gone, or has said no more
+        sock.send(words)
+        sock.shutdown(socket.SHUT_WR)
+        for _ in range(_LEAVE_READS):
+            if not sock.recv(SLOT_DATA):
+                break
 
 
 def close_in_order(sock: socket.socket) -> None:
@@ -96,7 +116,8 @@ class Relay:
         self._starved = False  # the peer's window is used up
         self._read_ended = False
         self._write_ended = False
-        self._pending: deque[memoryview] = deque()
+        self._arrived: list[memoryview] = []  # of the read under way, not yet copied
+        self._pending: deque[bytearray] = deque()  # what the socket did not take
         self._greeting = self._early = b""
 
     def open(self, kind: str, data: bytes, *, greeting: bytes = b"", early: bytes = b"") -> None:
@@ -119,6 +140,7 @@ class Relay:
         self.opened()
         if early:
             self.data(memoryview(early))
+            self._deliver()
         if channel.eof_received and not self._ended:
             self.eof()
 
@@ -139,36 +161,53 @@ class Relay:
         if self._greeting:
             with contextlib.suppress(OSError):  # a socket that is gone says so when it is read
                 self._sock.send(self._greeting)
-        if self._early and self._channel is not None:
-            # At most one small read, which any first window takes.
-            self._traffic.from_socket(self._channel.send_data(self._early))
         self._pump()
 
     def open_failed(self, reason: int, description: str) -> None:
         """See ChannelHandler."""
         farewell = self._on_refused(reason, description) if self._on_refused else b""
         if farewell:
-            with contextlib.suppress(OSError):
-                self._sock.send(farewell)
+            take_leave(self._sock, farewell)
         self._end(by_reset=not farewell)
 
     def data(self, data: memoryview) -> None:
         """See ChannelHandler."""
         if self._pending:
-            self._pending.append(memoryview(bytes(data)))
+            self._keep(data)
             return
-        taken = self._send(data)
-        if taken < len(data) and not self._ended:
-            self._pending.append(memoryview(bytes(data[taken:])))
+        if not self._arrived:
+            self._stream.after_read(self._deliver)
+        self._arrived.append(data)
+
+    def _deliver(self) -> None:
+        """Give the socket everything that came with one read, in as few sends as can be."""
+        arrived, self._arrived = self._arrived, []
+        for start in range(0, len(arrived), _VIEWS_A_SEND):
+            views = arrived[start : start + _VIEWS_A_SEND]
+            if not self._pending:
+                views = _untaken(views, self._send(views))
+            if self._ended:
+                return
+            for view in views:
+                self._keep(view)
+
+    def _keep(self, data: memoryview) -> None:
+        """Until the socket takes it. What came in small pieces is kept in large ones."""
+        if self._pending and len(self._pending[-1]) + len(data) <= SLOT_DATA:
+            self._pending[-1] += data
+        else:
+            self._pending.append(bytearray(data))
             self._reactor.expect_writable(self._fd)
 
     def eof(self) -> None:
         """See ChannelHandler."""
-        if not self._pending:
+        self._deliver()
+        if not self._pending and not self._ended:
             self._finish_writing()
 
     def closed(self) -> None:
         """See ChannelHandler."""
+        self._deliver()
         if self._ended:
             return
         if self._link.connection.is_lost:
@@ -222,6 +261,12 @@ class Relay:
         if not room:
             self._starved = True
             return
+        if self._early:
+            sent = channel.send_data(self._early)
+            self._early = self._early[sent:]
+            self._traffic.from_socket(sent)
+            self._go_on()
+            return
         try:
             count, asked = self._receive(room, channel.send_packet_max)
         except (BlockingIOError, InterruptedError):
@@ -248,7 +293,7 @@ class Relay:
         """Read into the slots; how many bytes came, and how many could have."""
         slots = self._reactor.buffers.plain
         if self._bulk and room >= 2 * SLOT_DATA and packet_max >= SLOT_DATA:
-            batch = min(SLOTS, room // SLOT_DATA)
+            batch = min(_SLOTS_A_TURN if self._stream.is_contended else SLOTS, room // SLOT_DATA)
             return self._sock.recvmsg_into(slots.first[batch])[0], batch * SLOT_DATA
         asked = min(room, packet_max, SLOT_DATA)
         area = slots.data[0] if asked == SLOT_DATA else slots.data[0][:asked]
@@ -258,29 +303,29 @@ class Relay:
         self._readable = False
         self._reactor.expect_readable(self._fd)
 
-    def _send(self, data: memoryview) -> int:
+    def _send(self, views: Sequence[memoryview | bytearray]) -> int:
         """Give bytes to the socket; how many it took."""
         try:
-            taken = self._sock.send(data)
+            taken = self._sock.send(views[0]) if len(views) == 1 else self._sock.sendmsg(views)
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError:
             self._local_failed()
             return 0
         if self._channel is not None:
-            keeps_up = taken == len(data) and len(self._pending) <= 1
+            keeps_up = len(self._pending) <= 1 and taken == sum(map(len, views))
             self._channel.consumed(taken, keeps_up=keeps_up)
         self._traffic.to_socket(taken)
         return taken
 
     def _flush(self) -> None:
         while self._pending:
-            view = self._pending[0]
-            taken = self._send(view)
+            first = self._pending[0]
+            taken = self._send([first])
             if self._ended:
                 return
-            if taken < len(view):
-                self._pending[0] = view[taken:]
+            if taken < len(first):
+                del first[:taken]
                 self._reactor.expect_writable(self._fd)
                 return
             self._pending.popleft()
@@ -317,6 +362,7 @@ class Relay:
         self._ended = True
         if self._registered:
             self._reactor.unregister(self._fd)
+        self._arrived.clear()
         self._pending.clear()
         if by_reset:
             self._reset_when_sent()
@@ -331,6 +377,15 @@ class Relay:
             reset(self._sock)
             return
         _reset_when_sent(self._reactor.loop, self._sock, self._reactor.loop.time() + _DRAIN_SECONDS)
+
+
+def _untaken(views: list[memoryview], taken: int) -> list[memoryview]:
+    """What is left of `views` without their first `taken` bytes."""
+    for index, view in enumerate(views):
+        if taken < len(view):
+            return [view[taken:], *views[index + 1 :]]
+        taken -= len(view)
+    return []
 
 
 def _reset_when_sent(loop: asyncio.AbstractEventLoop, sock: socket.socket, deadline: float) -> None:

@@ -23,7 +23,7 @@ from tunnelctl.forward.opens import (
     reason_of,
     target_failure,
 )
-from tunnelctl.forward.socks import RemoteSocksClient
+from tunnelctl.forward.socks import WINDOW_MIN, RemoteSocksClient
 from tunnelctl.forward.target import TargetSide, resolve
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
@@ -32,7 +32,7 @@ from tunnelctl.spec.permit import permits
 from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.remote_opens import RemoteOpens
 from tunnelctl.wire.connection import IncomingOpen
-from tunnelctl.wire.messages import OpenFailure
+from tunnelctl.wire.messages import OpenFailure, ProtocolError, Reader
 from tunnelctl.wire.socks import Reply, reply_for
 
 # A server answers a forward request without asking anybody else; one that does not is stuck,
@@ -73,11 +73,15 @@ class RemoteForward:
         replied: asyncio.Future[bytes | None] = self._reactor.loop.create_future()
 
         def on_reply(reply: bytes | None) -> None:
-            # The route is laid before the next message is read: it may be the first client.
-            if reply is not None:
-                self._listen(link, reply)
-            if not replied.done():
-                replied.set_result(reply)
+            try:
+                # The route is laid before the next message is read: it may be the first client.
+                if reply is not None and not replied.cancelled():
+                    self._listen(link, self._bound(reply))
+                elif reply is not None:  # nobody waits for it any more
+                    _cancel(link, listen_request(self._bound(reply)))
+            finally:
+                if not replied.done():
+                    replied.set_result(reply)
 
         link.connection.request(request.name, request.data, on_reply)
         try:
@@ -98,7 +102,7 @@ class RemoteForward:
         if listening is not None and link is not None and not link.closed.done():
             request = listen_request(listening)
             _routes(link).remove(*request.route)
-            link.connection.request(request.cancel, request.data, lambda _reply: None)
+            _cancel(link, request)
         for handshake in tuple(self._handshakes):
             handshake.abort()
             self._left(handshake)
@@ -108,10 +112,17 @@ class RemoteForward:
         """The link is gone, and the listener with it."""
         self.listening = self._link = None
 
-    def _listen(self, link: Link, reply: bytes) -> None:
+    def _bound(self, reply: bytes) -> Endpoint:
+        """Where the server listens now: it says so where the port was its to choose."""
         listen = self.forward.listen
-        if not listen.is_unix and listen.port == 0:
-            listen = listen.with_port(int.from_bytes(reply[:4], "big"))
+        if listen.is_unix or listen.port != 0:
+            return listen
+        port = Reader(reply).u32()
+        if not 0 < port <= 65535:
+            raise ProtocolError(f"the server says that it listens on port {port}")
+        return listen.with_port(port)
+
+    def _listen(self, link: Link, listen: Endpoint) -> None:
         self._link = link
         self.listening = listen
         request: ListenRequest = listen_request(listen)
@@ -129,6 +140,9 @@ class RemoteForward:
             self._connections.failed()
         elif full:
             incoming.reject(OpenFailure.RESOURCE_SHORTAGE, "too many connections")
+            self._connections.failed()
+        elif self.forward.target is None and incoming.window < WINDOW_MIN:
+            incoming.reject(OpenFailure.RESOURCE_SHORTAGE, "no window for a SOCKS handshake")
             self._connections.failed()
         elif self.forward.target is not None:
             target = self.forward.target
@@ -203,6 +217,11 @@ class RemoteForward:
 def _routes(link: Link) -> RemoteOpens:
     assert isinstance(link.acceptor, RemoteOpens)
     return link.acceptor
+
+
+def _cancel(link: Link, request: ListenRequest) -> None:
+    """Ask the server to listen no more; its answer changes nothing."""
+    link.connection.request(request.cancel, request.data, lambda _reply: None)
 
 
 def _origin(incoming: IncomingOpen) -> tuple[str, int]:

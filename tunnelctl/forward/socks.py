@@ -12,13 +12,15 @@ import contextlib
 import socket
 from collections.abc import Callable
 
-from tunnelctl.forward.relay import close_in_order, reset
+from tunnelctl.forward.relay import close_in_order, reset, take_leave
 from tunnelctl.net.reactor import FAILED, READABLE, Reactor
 from tunnelctl.wire.channel import Channel
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.socks import Reply, SocksError, SocksServer
 
 HANDSHAKE_SECONDS = 10.0
+# Our side of a handshake fits in so many bytes of a window.
+WINDOW_MIN = 64
 _RECEIVE = 512
 
 
@@ -84,7 +86,7 @@ class SocksClient:
 
     def _refuse(self, reply: bytes) -> None:
         if self._finish():
-            self._say(reply)
+            take_leave(self._sock, reply)
             close_in_order(self._sock)
             self._on_end()
 
@@ -112,14 +114,14 @@ class RemoteSocksClient:
         self.is_gone = False
         self._on_request = on_request
         self._on_end = on_end
-        self._early: list[bytes] = []  # bounded by the window: it is not given back yet
+        self._early = bytearray()  # bounded by the window: it is not given back yet
         self._timer = loop.call_later(HANDSHAKE_SECONDS, self._expire)
         self.channel: Channel = incoming.accept(self)
 
     def grant(self) -> bytes:
         """Tell the client that it is connected; what it sent already."""
         self.channel.send_data(self.server.reply(Reply.GRANTED))
-        return self.server.rest + b"".join(self._early)
+        return self.server.rest + self._early
 
     def refuse(self, reply: Reply) -> None:
         """Tell the client that it is not, and end."""
@@ -148,7 +150,7 @@ class RemoteSocksClient:
     def data(self, data: memoryview) -> None:
         """See ChannelHandler."""
         if self.server.request is not None:
-            self._early.append(bytes(data))
+            self._early += data
             return
         try:
             self.channel.send_data(self.server.receive(bytes(data)))

@@ -8,7 +8,7 @@ decide anything about that key: handshake.py does.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import paramiko
@@ -32,10 +32,6 @@ class ClientTransport(SshTransport):
     `disconnect_code` is that of RFC 4253 section 11.1. `host_key_blob` is the server's key,
     bit for bit, once the first key exchange has proved that the server owns it.
     """
-
-    # paramiko's, which its type stubs leave out.
-    _handler_table: dict[int, Callable[[paramiko.Message], None]]
-    server_extensions: dict[str, bytes]
 
     def __init__(
         self,

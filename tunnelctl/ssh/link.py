@@ -173,7 +173,8 @@ class Link:
             self._rekey()
 
     def _receive_transport(self, kind: int, payload: memoryview, sequence: int) -> None:
-        if kind in (Message.IGNORE, Message.UNIMPLEMENTED):
+        # What EXT_INFO tells (RFC 8308) is of use for logging in alone.
+        if kind in (Message.IGNORE, Message.UNIMPLEMENTED, Message.EXT_INFO):
             return
         if kind == Message.DISCONNECT:
             reader = Reader(payload, 1)
@@ -187,7 +188,7 @@ class Link:
             urgent = always_display or text.startswith("Forwarding listen address")
             level = logging.WARNING if urgent else logging.DEBUG
             _log.log(level, "%s says: %s", self.settings.title, text)
-        elif kind == Message.EXT_INFO or Message.KEXINIT <= kind <= TRANSPORT_LAST:
+        elif Message.KEXINIT <= kind <= TRANSPORT_LAST:
             if kind == Message.KEXINIT:
                 self._start_kex_timer()
             # The thread may switch keys before the next packet can be opened.

@@ -51,6 +51,8 @@ class RemoteOpens:
     def _find(self, address: str, port: int) -> OnOpen | None:
         """The exact address, or the port alone if it is unique: some servers send what they
         resolved the address to."""
+        if port == 0:  # a unix socket, which is opened by another name
+            return None
         exact = self._routes.get((address, port))
         if exact is not None:
             return exact

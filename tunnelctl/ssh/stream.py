@@ -23,11 +23,16 @@ from tunnelctl.wire.messages import ProtocolError
 
 # Corked bytes that are sent before the turn ends, so that many streams cannot heap them up.
 _CORK_MAX = 256 * 1024
+# A peer that asks and never reads the answers is left, before they fill the memory: bytes that the
+# socket does not take, and messages that wait for new keys. Channel data waits in its own socket.
+_BACKLOG_MAX = 8 * 1024 * 1024
+_HELD_MAX = 32 * 1024
 _SEQUENCE_MASK = 0xFFFF_FFFF
 
 
 class PacketStream:
-    """See the module's text. `receive(payload, sequence)` gets a view that lives until it returns;
+    """See the module's text. `receive(payload, sequence)` gets a view that lives until it returns,
+    or until `after_read` calls back;
     `lost(error)` is called once when the socket or the peer fails, or when the peer ends (None).
     """
 
@@ -49,7 +54,9 @@ class PacketStream:
         self._cork = bytearray()
         # What the socket did not take: views into borrowed areas, or bytes.
         self._unsent: deque[tuple[memoryview, SlotArea | None]] = deque()
+        self._backlog = 0  # bytes of messages among them
         self._parked: deque[Callable[[], None]] = deque()
+        self._deliveries: list[Callable[[], None]] = []
         self._corked = False
         self._readable = True
         self._hangup = False
@@ -84,6 +91,11 @@ class PacketStream:
         """Whether channel data must wait: the socket is full, or keys are being exchanged."""
         return bool(self._unsent) or self._held is not None or self._is_closed
 
+    @property
+    def is_contended(self) -> bool:
+        """Whether several streams wait for room."""
+        return len(self._parked) > 2
+
     def park(self, resume: Callable[[], None]) -> None:
         """Call `resume` once when the stream is not blocked any more, in the order of parking."""
         self._parked.append(resume)
@@ -92,6 +104,8 @@ class PacketStream:
         """Send one message of the connection protocol, at the end of the turn at the latest."""
         if self._held is not None:
             self._held.append(payload)
+            if len(self._held) > _HELD_MAX:
+                self._fail_soon(_asks_too_much())
         else:
             self.send_now(payload)
 
@@ -153,7 +167,10 @@ class PacketStream:
     def _move_cork(self) -> None:
         if self._cork:
             self._unsent.append((memoryview(bytes(self._cork)), None))
+            self._backlog += len(self._cork)
             self._cork.clear()
+            if self._backlog > _BACKLOG_MAX:
+                self._fail_soon(_asks_too_much())
 
     def _flush(self) -> None:
         """Send until nothing is left or the socket is full."""
@@ -166,6 +183,8 @@ class PacketStream:
         while self._unsent:
             view, area = self._unsent[0]
             sent = self._try_send(view)
+            if area is None:
+                self._backlog -= sent
             if sent < len(view):
                 self._unsent[0] = (view[sent:], area)
                 self._reactor.expect_writable(self._fd)
@@ -179,9 +198,7 @@ class PacketStream:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:
-            # Not at once: whoever is sending must not find itself closed half-way.
-            failed = error
-            self._reactor.soon(lambda: self._fail(failed))
+            self._fail_soon(error)
             return 0
 
     def _give_back(self, area: SlotArea | None) -> None:
@@ -283,21 +300,40 @@ class PacketStream:
         self._readable = False
         self._reactor.expect_readable(self._fd)
 
+    def after_read(self, deliver: Callable[[], None]) -> None:
+        """Call `deliver` when every packet of the read under way was handed on. Views of their
+        payloads live until then."""
+        self._deliveries.append(deliver)
+
     def _open_packets(self, room: memoryview, end: int) -> int:
         """Hand on every whole packet before `end`; where the first incomplete one begins."""
         state, opened, start = self._state, self._reactor.buffers.opened, 0
-        while start < end and not self._paused and not self._is_closed:
-            size = state.opener.size(room[start:end], state.received)
-            if not size or size > end - start:
-                break
-            sequence = state.received
-            payload = state.opener.open(room[start : start + size], sequence, opened)
-            state.received = (sequence + 1) & _SEQUENCE_MASK
-            start += size
-            self._receive(payload, sequence)
+        try:
+            while start < end and not self._paused and not self._is_closed:
+                size = state.opener.size(room[start:end], state.received)
+                if not size or size > end - start:
+                    break
+                sequence = state.received
+                # Each payload has a place of its own, for it may be wanted after the next.
+                payload = state.opener.open(room[start : start + size], sequence, opened[start:])
+                state.received = (sequence + 1) & _SEQUENCE_MASK
+                start += size
+                self._receive(payload, sequence)
+        finally:
+            deliveries, self._deliveries = self._deliveries, []
+            for deliver in deliveries:
+                deliver()
         return start
+
+    def _fail_soon(self, error: OSError | ProtocolError) -> None:
+        """Not at once: whoever is sending must not find itself closed half-way."""
+        self._reactor.soon(lambda: self._fail(error))
 
     def _fail(self, error: OSError | ProtocolError | None) -> None:
         if not self._is_closed:
             self.close()
             self._lost(error)
+
+
+def _asks_too_much() -> ProtocolError:
+    return ProtocolError("the peer asks for more than it reads")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import paramiko
 
 from tunnelctl.spec.algorithms import CIPHERS
 from tunnelctl.ssh.packetizer import SshPacketizer
+from tunnelctl.wire.messages import Message, ProtocolError, Reader
 
 MACS = (
     "hmac-sha2-256-etm@openssh.com",
@@ -60,8 +61,11 @@ class SshTransport(paramiko.Transport):
 
     packetizer: SshPacketizer
     sock: Any  # a socket until it is given up
+    # paramiko's, which its type stubs leave out.
     agreed_on_strict_kex: bool
-    _kex_info: ClassVar[dict[str, type]]  # of paramiko's, which its type stubs leave out
+    server_extensions: dict[str, bytes]
+    _handler_table: dict[int, Callable[[paramiko.Message], None]]
+    _kex_info: ClassVar[dict[str, type]]
     _CLIENT_ID = "tunnelctl"
 
     def __init__(
@@ -80,6 +84,7 @@ class SshTransport(paramiko.Transport):
         self._preferred_kex = tuple(name for name in KEX_ALGORITHMS if name in self.preferred_kex)
         self._preferred_keys = tuple(host_key_algorithms) or HOST_KEY_ALGORITHMS
         self._preferred_pubkeys = HOST_KEY_ALGORITHMS
+        self._handler_table[Message.EXT_INFO] = self._note_extensions
 
     @property
     def preferred_keys(self) -> tuple[str, ...]:
@@ -100,6 +105,15 @@ class SshTransport(paramiko.Transport):
         """The key exchange method that was agreed on."""
         known: dict[str, type] = self._kex_info
         return next((name for name, kind in known.items() if type(self.kex_engine) is kind), "")
+
+    def _note_extensions(self, message: paramiko.Message) -> None:
+        """RFC 8308. paramiko's own reading believes any number of extensions, and counts to it."""
+        reader = Reader(message.asbytes())
+        try:
+            pairs = [(reader.text(), reader.string()) for _ in range(reader.u32())]
+        except ProtocolError as error:
+            raise paramiko.SSHException(str(error)) from None
+        self.server_extensions = dict(pairs)
 
     def give_up_socket(self) -> None:
         """Leave the socket to the loop: the thread's end must not close it any more."""
