@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.clients import exchange
-from tests.support.services import EchoService, ResetService, Stream, connect
+from tests.support.clients import watch
+from tests.support.services import EchoService, ResetService, connect
 from tests.support.sshd import OpenSSHServer
 from tests.support.threads import in_thread
 from tests.support.tunnel import tunnel_to
@@ -36,19 +36,6 @@ def provoke(port: int, over: threading.Event) -> int:
         except ConnectionError:
             times += 1
     return times
-
-
-def watch(port: int, number: int, over: threading.Event) -> int:
-    """Exchange bytes that only this stream has; how many came back, all of them right."""
-    total = 0
-    while not over.is_set():
-        with connect(port) as connection:
-            # Short lives too, so that channel numbers are used again.
-            for piece in Stream(2_000_000, seed=number + total).chunks():
-                message = bytes(piece)
-                assert exchange(connection, message) == message
-                total += len(message)
-    return total
 
 
 @pytest.mark.parametrize(

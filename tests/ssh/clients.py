@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
 
 import pytest
 
@@ -82,64 +78,3 @@ def fails(
         log_in(host, resolve_secret, on_stage, seconds).close()
     assert caught.value.code is code, caught.value
     return caught.value
-
-
-class HostileServer:
-    """A server on 127.0.0.1 whose every connection is handled by `script`, in a thread."""
-
-    def __init__(self, script: Callable[[socket.socket], None]) -> None:
-        self._script = script
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._threads: list[threading.Thread] = []
-        self._connections: list[socket.socket] = []
-        self._acceptor = threading.Thread(target=self._accept)
-
-    @property
-    def host(self) -> Host:
-        """How to reach it."""
-        return Host(
-            name="hostile",
-            hostname="127.0.0.1",
-            port=self._listener.getsockname()[1],
-            user="somebody",
-            identity_agent="none",
-            user_known_hosts_file=("/nonexistent/known_hosts",),
-        )
-
-    def __enter__(self) -> Self:
-        self._acceptor.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._acceptor.join()
-        self._listener.close()
-        for thread in self._threads:
-            thread.join()
-        for connection in self._connections:
-            connection.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self._connections.append(connection)
-            thread = threading.Thread(target=self._serve, args=(connection,))
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        try:
-            self._script(connection)
-            connection.shutdown(socket.SHUT_WR)
-            while connection.recv(65_536):  # until the client has closed: FIN, not RST
-                pass
-        except OSError:
-            pass  # the client gave up, as it should

@@ -15,7 +15,8 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from tests.ssh.clients import HostileServer, fails, log_in, logged_in
+from tests.ssh.clients import fails, log_in, logged_in
+from tests.support.hostile import HostileServer
 from tests.support.keys import KeyKind
 from tests.support.ports import free_port
 from tests.support.sshd import OpenSSHServer

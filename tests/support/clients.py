@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 from tests.support.services import CHUNK, Received, Stream, connect, receive
 
@@ -64,3 +65,16 @@ def pour(connection: socket.socket) -> str:
     except BrokenPipeError:
         return "broken"
     raise AssertionError("a stream without end has ended")
+
+
+def watch(port: int, number: int, over: threading.Event) -> int:
+    """Exchange bytes that only this stream has; how many came back, all of them right."""
+    total = 0
+    while not over.is_set():
+        with connect(port) as connection:
+            # Short lives too, so that channel numbers are used again.
+            for piece in Stream(2_000_000, seed=number + total).chunks():
+                message = bytes(piece)
+                assert exchange(connection, message) == message
+                total += len(message)
+    return total

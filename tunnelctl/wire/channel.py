@@ -148,16 +148,20 @@ class Channel:
 
     def on_data(self, data: memoryview) -> None:
         """Bytes came; they must fit the window that we gave."""
-        self.receive_window.take(len(data))
-        if self.eof_received or self.close_received:
-            raise ProtocolError("the peer sent data in a channel after its end")
-        if not self.close_sent:
+        self._take(len(data))
+        # No bytes are no news, and cost no window: a handler must not be made to keep them.
+        if data and not self.close_sent:
             self.handler.data(data)
 
     def on_extended_data(self, count: int) -> None:
         """Standard error of a session; forwards have none, so it is credited and dropped."""
-        self.receive_window.take(count)
+        self._take(count)
         self.consumed(count)
+
+    def _take(self, count: int) -> None:
+        self.receive_window.take(count)
+        if self.eof_received or self.close_received:
+            raise ProtocolError("the peer sent data in a channel after its end")
 
     def on_window_adjust(self, count: int) -> None:
         """The peer takes `count` more bytes."""

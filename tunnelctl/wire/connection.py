@@ -39,6 +39,11 @@ class IncomingOpen:
         self._answered = False
 
     @property
+    def window(self) -> int:
+        """How many bytes the peer takes at first."""
+        return self._remote[1]
+
+    @property
     def answered(self) -> bool:
         """Whether it was accepted or rejected, or its connection is lost."""
         return self._answered or self._connection.is_lost

@@ -1,0 +1,266 @@
+"""SSH servers that break the rules, each connection by a script in a thread.
+
+`HostileServer` hands the script a bare socket: for abuse before a login. `ScriptedServer` lets
+any client in first, by paramiko in server mode, and then hands the script a `Peer`: any message
+in any order, sealed as the client expects it, and raw bytes besides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import paramiko
+from paramiko.common import AUTH_SUCCESSFUL
+
+from tests.support.services import DEADLINE
+from tunnelctl import clock
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.ciphers import PACKET_LENGTH_MAX, Opener, Sealer
+from tunnelctl.ssh.hostkeys import fingerprint
+from tunnelctl.ssh.packetizer import PacketState
+from tunnelctl.ssh.transport import SshTransport
+from tunnelctl.wire import messages
+from tunnelctl.wire.messages import Message, Reader
+from tunnelctl.wire.window import PACKET_MAX, WINDOW
+
+_CHUNK = 65_536
+
+
+class HostileServer:
+    """A server on 127.0.0.1 whose every connection is handled by `script`, in a thread.
+
+    What the script raises is raised again at the end, unless the client had left.
+    """
+
+    def __init__(self, script: Callable[[socket.socket], None]) -> None:
+        self._script = script
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._threads: list[threading.Thread] = []
+        self._connections: list[socket.socket] = []
+        self._errors: list[Exception] = []
+        self._acceptor = threading.Thread(target=self._accept, name="hostile server")
+
+    @property
+    def host(self) -> Host:
+        """How to reach it."""
+        return Host(
+            name="hostile",
+            hostname="127.0.0.1",
+            port=self.port,
+            user="somebody",
+            identity_agent="none",
+            user_known_hosts_file=("/nonexistent/known_hosts",),
+        )
+
+    def __enter__(self) -> Self:
+        self._acceptor.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+        for connection in self._connections:
+            connection.close()
+        if self._errors and error is None:
+            raise self._errors[0]
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            connection.settimeout(DEADLINE)
+            self._connections.append(connection)
+            thread = threading.Thread(target=self._serve, args=(connection,), name="hostile")
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            self._script(connection)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(_CHUNK):  # until the client has closed: FIN, not RST
+                pass
+        except (OSError, EOFError):
+            pass  # the client gave up, as it should
+        except Exception as error:
+            self._errors.append(error)
+
+
+class Peer:
+    """The server's side of a session, after the login."""
+
+    def __init__(self, sock: socket.socket, state: PacketState) -> None:
+        self.sock = sock
+        self._state = state
+        self._buffer = bytearray(state.unread)
+        self._room = memoryview(bytearray(PACKET_LENGTH_MAX))
+
+    def send(self, *payloads: bytes) -> None:
+        """Send these messages."""
+        self.sock.sendall(b"".join(map(self.seal, payloads)))
+
+    def seal(self, payload: bytes) -> bytes:
+        """The next packet, which the caller sends, or not."""
+        state = self._state
+        packet = state.sealer.seal(payload, state.sent)
+        state.sent += 1
+        return packet
+
+    @property
+    def sequence(self) -> int:
+        """The number of the packet that is sealed next."""
+        return self._state.sent
+
+    def receive(self) -> bytes:
+        """The client's next message.
+
+        Raises:
+            EOFError: it closed the connection.
+        """
+        state = self._state
+        while True:
+            size = state.opener.size(memoryview(self._buffer), state.received)
+            if size and size <= len(self._buffer):
+                break
+            data = self.sock.recv(_CHUNK)
+            if not data:
+                raise EOFError
+            self._buffer += data
+        packet = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        payload = bytes(state.opener.open(memoryview(packet), state.received, self._room))
+        state.received += 1
+        return payload
+
+    def expect(self, kind: Message) -> Reader:
+        """The client's next message of that kind, others are passed over."""
+        while True:
+            payload = self.receive()
+            if payload[0] == kind:
+                return Reader(payload, 1)
+
+    def opened(self, *, window: int = WINDOW, packet_max: int = PACKET_MAX) -> int:
+        """Confirm the client's next open, as number 7 of ours; its own number."""
+        number = self.asked_to_open()
+        self.send(messages.channel_open_confirmation(number, 7, window, packet_max))
+        return number
+
+    def asked_to_open(self) -> int:
+        """The number of the client's next open, which the caller answers."""
+        reader = self.expect(Message.CHANNEL_OPEN)
+        reader.text()
+        return reader.u32()
+
+    def is_answered(self) -> None:
+        """Return once the client has answered a question, so that it has read all before it."""
+        self.send(messages.global_request("are you there", True))
+        self.expect(Message.REQUEST_FAILURE)
+
+
+class ScriptedServer(HostileServer):
+    """Lets anybody in, then follows the script. `before_login(transport)` runs when the client
+    asks to be let in, in the thread that would answer it."""
+
+    def __init__(
+        self,
+        script: Callable[[Peer], None],
+        before_login: Callable[[SshTransport], None] | None = None,
+    ) -> None:
+        self._key = paramiko.ECDSAKey.generate()
+        self._before_login = before_login
+        super().__init__(functools.partial(self._after_login, script))
+
+    def host_with(self, **changes: Any) -> Host:
+        """How to reach it, its key pinned; it is never asked for signs of life unless said."""
+        pinned = (fingerprint(self._key.asbytes()),)
+        return dataclasses.replace(
+            self.host, **{"host_key": pinned, "server_alive_interval": 0.0, **changes}
+        )
+
+    def _after_login(self, script: Callable[[Peer], None], connection: socket.socket) -> None:
+        with _login(connection, self._key, self._before_login) as peer:
+            script(peer)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(_CHUNK):
+                pass
+
+
+class _Anybody(paramiko.ServerInterface):
+    def __init__(self, before: Callable[[], None]) -> None:
+        self._before = before
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "none"
+
+    def check_auth_none(self, username: str) -> int:
+        self._before()
+        return AUTH_SUCCESSFUL
+
+
+class _Nobody:
+    """The loop's side of a packetizer whose packets a script sends and receives."""
+
+    def post_message(self, payload: bytes) -> None:
+        """See LoopSide."""
+
+    def post_sealer(self, sealer: Sealer) -> None:
+        """See LoopSide."""
+
+    def post_opener(self, opener: Opener) -> None:
+        """See LoopSide."""
+
+    def post_sequence_reset(self, outbound: bool) -> None:
+        """See LoopSide."""
+
+    def post_ready(self) -> None:
+        """See LoopSide."""
+
+    def post_ended(self) -> None:
+        """See LoopSide."""
+
+
+@contextmanager
+def _login(
+    connection: socket.socket,
+    key: paramiko.PKey,
+    before: Callable[[SshTransport], None] | None,
+) -> Iterator[Peer]:
+    """Let a client in; EOFError when it left before."""
+    transport = SshTransport(connection)
+    transport.deadline = clock.monotonic() + DEADLINE
+    transport.add_server_key(key)
+    parked = threading.Event()
+
+    def asked() -> None:
+        if before is not None:
+            before(transport)
+
+    try:
+        transport.start_server(threading.Event(), _Anybody(asked))
+        transport.packetizer.when_parked(parked.set)
+        while not parked.wait(0.05):
+            if not transport.is_alive():
+                raise EOFError
+        transport.give_up_socket()
+        yield Peer(connection, transport.packetizer.take_over(_Nobody()))
+    finally:
+        transport.packetizer.end()
+        transport.join(DEADLINE)
