@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -102,7 +103,8 @@ class EmbeddedServer:
             task.cancel()
         await asyncio.gather(*self._joining, return_exceptions=True)
         for link, (sock, session) in tuple(self._links.items()):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+            with contextlib.suppress(OSError):  # the client left, and the socket is closed
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
             link.stream.close()
             link.close()
             await session.wait_closed()
