@@ -8,7 +8,7 @@ Owns `.venv` beside this file, and the list of checks that `make check` and CI r
 standard library alone, since nothing else is installed yet; its syntax stays within Python 3.8,
 so that an old Python can say what is missing instead of showing a SyntaxError. It must never
 remove a `.venv` that it did not make, and never hide the exit code or the signals of the program
-that it ends in: it becomes that program (execv).
+that it ends in: it becomes that program (execv), or as process 1 of a container, its init.
 
 Its own exit codes: 69 something needed is not here (the message says how to get it),
 130 interrupted.
@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -94,7 +95,34 @@ def main(arguments: list[str]) -> int:
 def become(program: str, arguments: list[str]) -> int:
     """Replace this process by a program of `.venv`."""
     path = str(VENV / "bin" / program)
-    os.execv(path, [path, *arguments])
+    if os.getpid() != 1:
+        os.execv(path, [path, *arguments])
+    return serve_as_init([path, *arguments])
+
+
+def serve_as_init(command: list[str]) -> int:
+    """Run the command as a child, as process 1 of a container; its exit code.
+
+    Process 1 inherits every orphan there, which no other program expects: they would stay zombies,
+    or look like the program's own children. Signals that process 1 gets are the command's, and
+    so is the terminal, which sends it Ctrl-C directly.
+    """
+    terminal = os.isatty(0)
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        if terminal:
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # tcsetpgrp from the background
+            os.tcsetpgrp(0, os.getpid())
+            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        os.execv(command[0], command)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, lambda received, _: os.kill(child, received))
+    while True:
+        ended, status = os.wait()
+        if ended == child:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
 
 
 def run_checks(pytest_arguments: list[str]) -> int:

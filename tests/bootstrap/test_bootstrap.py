@@ -149,6 +149,41 @@ def test_interrupt_reaches_the_command_itself(ready: Clone) -> None:
         assert process.wait(20) == 42
 
 
+def test_as_process_one_it_reaps_orphans_and_passes_signals_and_exit_codes_on(ready: Clone) -> None:
+    init = [*process_one(), sys.executable, str(ready.folder / "bootstrap.py")]
+
+    def code(word: str, *more: str) -> int:
+        command = [*init, word, *more]
+        return subprocess.run(command, env=ready.environ(), check=False).returncode
+
+    assert code("exit", "7") == 7
+    assert code("die") == 128 + signal.SIGTERM
+    assert code("orphan") == 0
+    waiting = subprocess.Popen(
+        [*init, "wait"], env=ready.environ(), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    )
+    with waiting as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        (inside,) = children(process.pid)
+        os.kill(inside, signal.SIGINT)
+        assert process.wait(20) == 42
+
+
+def process_one() -> list[str]:
+    """The words that run a command as process 1 of a namespace; skips the test without them."""
+    command = ["unshare", "--pid", "--fork", "--kill-child"]
+    available = shutil.which("unshare") is not None
+    if not available or subprocess.run([*command, "true"], check=False).returncode != 0:
+        pytest.skip("cannot make a PID namespace here")
+    return command
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process, by the numbers that this side knows."""
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
 def test_test_runs_every_check_and_hands_pytest_its_arguments(fresh: Clone, tmp_path: Path) -> None:
     result = fresh.run("test", "-k", "a b", cwd=tmp_path, EXIT_OF_pytest="5")
     here = str(fresh.folder)

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 TOY = '''
-import json, os, signal, sys
+import json, os, signal, sys, time
 
 def tunnelctl():
-    """Says how it was called; `exit N`, `die` and `wait` end it in their own ways."""
+    """Says how it was called; `exit N`, `die`, `wait` and `orphan` end it in their own ways."""
     words = sys.argv[1:]
     if words[:1] == ["exit"]:
         sys.exit(int(words[1]))
@@ -28,7 +28,28 @@ def tunnelctl():
             signal.pause()
         except KeyboardInterrupt:
             sys.exit(42)
+    if words[:1] == ["orphan"]:
+        sys.exit(0 if orphan_is_reaped() else 1)
     print(json.dumps({"words": words, "cwd": os.getcwd()}))
+
+def orphan_is_reaped():
+    """Leaves a grandchild that ends; whether it is gone, not a zombie, within ten seconds."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        if os.fork() == 0:
+            os.write(writer, str(os.getpid()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    orphan = int(os.read(reader, 20))
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            os.kill(orphan, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.01)
+    return False
 
 def tool():
     """Says its name, folder and arguments; its exit code is in the environment."""
