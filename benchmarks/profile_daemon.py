@@ -15,6 +15,7 @@ from benchmarks import load
 from benchmarks.effort import Effort
 from benchmarks.scene import Scene
 from tests.support.tunnel import tunnel_to
+from tunnelctl.net.selector import new_event_loop
 
 _FUNCTIONS = 15
 
@@ -22,7 +23,9 @@ _FUNCTIONS = 15
 def print_profile(effort: Effort) -> None:
     """Print, for each kind of load, the functions that took most time themselves."""
     with Scene() as scene:
-        asyncio.run(_profile(scene, effort))
+        # On the loop that the daemon runs on.
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_profile(scene, effort))
 
 
 async def _profile(scene: Scene, effort: Effort) -> None:

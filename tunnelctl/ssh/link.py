@@ -39,6 +39,7 @@ _REKEY_BYTES = 1 << 36
 # Packets must not come near the 2^32 after which sequence numbers repeat (RFC 4344 section 3.1).
 _REKEY_PACKETS = 1 << 31
 _KEX_TIMEOUT = 60.0
+_FIRST_PROBES = 4
 _DISCONNECT_BY_APPLICATION = 11
 _DISCONNECT_PROTOCOL_ERROR = 2
 
@@ -97,7 +98,7 @@ class Link:
             self._alive_timer = self._loop.call_later(
                 settings.server_alive_interval, self._check_alive
             )
-            self.probe()
+            self.probe(_FIRST_PROBES)
 
     def close(self, failure: Failure | None = None) -> None:
         """End the link: channels are reset, waiting requests refused. Idempotent."""
@@ -120,8 +121,12 @@ class Link:
 
     # Liveness.
 
-    def probe(self) -> None:
-        """Ask the peer for a sign of life now; its answer measures the round trip."""
+    def probe(self, times: int = 1) -> None:
+        """Ask the peer for a sign of life now; its answer measures the round trip.
+
+        `times` asks again after each answer: of several the shortest is the way, and what is
+        longer was spent waiting for a processor.
+        """
         if self.closed.done() or self._rekeying is not None:
             return
         asked_at = clock.monotonic()
@@ -131,6 +136,8 @@ class Link:
                 self.rtt = clock.monotonic() - asked_at
                 # The shortest: what is longer was waiting behind data.
                 self._round_trip.seconds = min(self.rtt, self._round_trip.seconds or self.rtt)
+                if times > 1:
+                    self.probe(times - 1)
 
         # Any answer will do: OpenSSH refuses the request by that name, which is a sign of life.
         self.connection.request("keepalive@openssh.com", b"", answered)
