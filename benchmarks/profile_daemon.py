@@ -22,10 +22,9 @@ _FUNCTIONS = 15
 
 def print_profile(effort: Effort) -> None:
     """Print, for each kind of load, the functions that took most time themselves."""
-    with Scene() as scene:
-        # On the loop that the daemon runs on.
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_profile(scene, effort))
+    # On the loop that the daemon runs on.
+    with Scene() as scene, asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_profile(scene, effort))
 
 
 async def _profile(scene: Scene, effort: Effort) -> None:
