@@ -16,8 +16,8 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.forward.relay import reset_when_killed
 from tunnelctl.net.addresses import port_holder
+from tunnelctl.net.endings import reset_when_killed
 from tunnelctl.net.reactor import READABLE, Reactor
 from tunnelctl.spec.endpoint import Endpoint
 

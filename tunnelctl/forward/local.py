@@ -17,8 +17,8 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.connections import Connections, Counters
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.opens import Origin, direct, open_failure
-from tunnelctl.forward.relay import reset
 from tunnelctl.forward.socks import SocksClient
+from tunnelctl.net.endings import reset
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward

@@ -8,34 +8,23 @@ took the bytes, so a slow reader holds up its own sender and nobody else.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import fcntl
 import socket
-import struct
-import termios
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tunnelctl.net.buffers import SLOT_DATA, SLOTS
+from tunnelctl.net.endings import close_in_order, reset, reset_when_sent, take_leave
 from tunnelctl.net.reactor import FAILED, HANGUP, READABLE, WRITABLE, Reactor
 from tunnelctl.ssh.link import Link
 from tunnelctl.wire.channel import Channel
 from tunnelctl.wire.connection import IncomingOpen
 
-_LINGER_RESET = struct.pack("ii", 1, 0)
-_LINGER_OFF = struct.pack("ii", 0, 0)
-# How long bytes that came before a CLOSE may take to leave this machine before the reset, and
-# how often that is looked at.
-_DRAIN_SECONDS = 10.0
-_DRAIN_STEP = 0.02
 # Fewer than IOV_MAX, which sendmsg(2) takes at most.
 _VIEWS_A_SEND = 512
 # Where several streams wait for the link: small shares, or whoever has most to send takes most.
 _SLOTS_A_TURN = 2
-# What a client that is sent away may have said unasked, in reads of SLOT_DATA.
-_LEAVE_READS = 32
 
 
 class Traffic(Protocol):
@@ -46,39 +35,6 @@ class Traffic(Protocol):
 
     def to_socket(self, count: int) -> None:
         """Bytes went from the channel into the socket."""
-
-
-def reset_when_killed(sock: socket.socket) -> None:
-    """Make RST what the other end sees when this process dies. Accepted sockets inherit it."""
-    with contextlib.suppress(OSError):  # unix sockets have no reset, closing must do
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
-
-
-def reset(sock: socket.socket) -> None:
-    """Close with RST instead of FIN, whatever still waits to be sent."""
-    reset_when_killed(sock)
-    sock.close()
-
-
-def take_leave(sock: socket.socket, words: bytes) -> None:
-    """Send the last `words` and FIN, before `close_in_order`.
-
-    What the client has said is read first: the kernel would answer bytes that nobody read with a
-    reset, which may overtake the words.
-    """
-    with contextlib.suppress(OSError):  # the client is gone, or has said no more
-        sock.send(words)
-        sock.shutdown(socket.SHUT_WR)
-        for _ in range(_LEAVE_READS):
-            if not sock.recv(SLOT_DATA):
-                break
-
-
-def close_in_order(sock: socket.socket) -> None:
-    """Close after FIN; the kernel goes on to deliver what came before it."""
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
-    sock.close()
 
 
 class Relay:
@@ -376,7 +332,7 @@ class Relay:
         if channel is None or not channel.close_received or self._link.connection.is_lost:
             reset(self._sock)
             return
-        _reset_when_sent(self._reactor.loop, self._sock, self._reactor.loop.time() + _DRAIN_SECONDS)
+        reset_when_sent(self._reactor.loop, self._sock)
 
 
 def _untaken(views: list[memoryview], taken: int) -> list[memoryview]:
@@ -386,18 +342,3 @@ def _untaken(views: list[memoryview], taken: int) -> list[memoryview]:
             return [view[taken:], *views[index + 1 :]]
         taken -= len(view)
     return []
-
-
-def _reset_when_sent(loop: asyncio.AbstractEventLoop, sock: socket.socket, deadline: float) -> None:
-    if loop.time() < deadline and _unsent(sock):
-        loop.call_later(_DRAIN_STEP, _reset_when_sent, loop, sock, deadline)
-    else:
-        reset(sock)
-
-
-def _unsent(sock: socket.socket) -> bool:
-    """Whether the kernel holds bytes that the other end has not acknowledged (SIOCOUTQ)."""
-    try:
-        return fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0\0\0\0") != b"\0\0\0\0"
-    except OSError:
-        return False

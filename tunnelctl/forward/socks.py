@@ -12,7 +12,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 
-from tunnelctl.forward.relay import close_in_order, reset, take_leave
+from tunnelctl.net.endings import close_in_order, reset, take_leave
 from tunnelctl.net.reactor import FAILED, READABLE, Reactor
 from tunnelctl.wire.channel import Channel
 from tunnelctl.wire.connection import IncomingOpen

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 
 from tunnelctl.forward.connections import Connections
 from tunnelctl.forward.opens import reason_of
-from tunnelctl.forward.relay import reset, reset_when_killed
+from tunnelctl.net.endings import reset, reset_when_killed
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.ssh.link import Link

@@ -15,7 +15,6 @@ import io
 import logging
 import shutil
 import socket
-import struct
 import tempfile
 import threading
 from pathlib import Path
@@ -27,6 +26,7 @@ from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL
 
 from tunnelctl import clock
 from tunnelctl.forward.listener import Listener
+from tunnelctl.net.endings import reset_when_killed
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.host import Host
@@ -41,7 +41,6 @@ _log = logging.getLogger("tunnelctl.sshd")
 USER = "demo"
 HELLO = Endpoint("hello", 80)  # the name under which clients reach the HelloService
 _HANDSHAKE_SECONDS = 15.0
-_LINGER_RESET = struct.pack("ii", 1, 0)
 
 
 class EmbeddedServer:
@@ -104,7 +103,7 @@ class EmbeddedServer:
         await asyncio.gather(*self._joining, return_exceptions=True)
         for link, (sock, session) in tuple(self._links.items()):
             with contextlib.suppress(OSError):  # the client left, and the socket is closed
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+                reset_when_killed(sock)
             link.stream.close()
             link.close()
             await session.wait_closed()
