@@ -119,19 +119,21 @@ class _Session:
 
     def _wait(self, seconds: float) -> None:
         deadline = clock.monotonic() + seconds
+        event = None
         while True:
             profiles = self._profiles()
             for profile in profiles.values():
                 failure = progress.failure_of(profile, self._plans[profile["name"]].required)
                 if failure is not None:
                     raise failure
+            self._show(event)  # only now: what ends the wait is told once, as its result
             waiting = [profile for profile in profiles.values() if not progress.is_ready(profile)]
             if not waiting:
                 break
             left = deadline - clock.monotonic()
             if left <= 0:
                 raise progress.not_ready(waiting[0], seconds)
-            self._show(self._stream.next(left))
+            event = self._stream.next(left)
         for profile in profiles.values():
             for line in progress.forwarding_lines(profile):
                 click.echo(line)
