@@ -41,7 +41,14 @@ STAMP = VENV / "bootstrap.json"
 
 # Run in this order by `bootstrap.py test`, which is all that `make check` and CI call. The last
 # one takes the arguments of the command line.
-CHECKS = (("ruff", "check", "."), ("mypy",), ("lint-imports",), ("pytest",))
+# Two workers: most tests wait for a server, a timer or a process, not for a processor.
+CHECKS = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy",),
+    ("lint-imports",),
+    ("pytest", "-n", "2"),
+)
 
 
 class PackageManager(NamedTuple):
@@ -128,14 +135,15 @@ def serve_as_init(command: list[str]) -> int:
 def run_checks(pytest_arguments: list[str]) -> int:
     """Run CHECKS in the project's folder; the first that fails ends it with its exit code."""
     os.chdir(ROOT)
-    *before, (last, *_) = CHECKS
+    *before, (last, *usual) = CHECKS
     for program, *arguments in before:
         say(f"==> {' '.join([program, *arguments])}\n")
         status = subprocess.run([str(VENV / "bin" / program), *arguments], check=False).returncode
         if status != 0:
             return status if status > 0 else 128 - status  # a signal, as shells write it
-    say(f"==> {' '.join([last, *pytest_arguments])}\n")
-    return become(last, pytest_arguments)
+    arguments = [*usual, *pytest_arguments]
+    say(f"==> {' '.join([last, *arguments])}\n")
+    return become(last, arguments)
 
 
 # --- .venv ------------------------------------------------------------------------------------

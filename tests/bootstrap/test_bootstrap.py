@@ -189,15 +189,16 @@ def test_test_runs_every_check_and_hands_pytest_its_arguments(fresh: Clone, tmp_
     here = str(fresh.folder)
     assert result.stdout.splitlines() == [
         f"ruff|{here}|check|.",
+        f"ruff|{here}|format|--check|.",
         f"mypy|{here}",
         f"lint-imports|{here}",
-        f"pytest|{here}|-k|a b",
+        f"pytest|{here}|-n|2|-k|a b",
     ]
     assert result.returncode == 5
 
     failed = fresh.run("test", EXIT_OF_mypy="3")
     assert failed.returncode == 3
-    assert [line.split("|")[0] for line in failed.stdout.splitlines()] == ["ruff", "mypy"]
+    assert [line.split("|")[0] for line in failed.stdout.splitlines()] == ["ruff", "ruff", "mypy"]
 
     # What the tests need includes what the command needs.
     assert fresh.run("ps").stderr == ""

@@ -25,8 +25,21 @@ STAGES: dict[str, tuple[str, str]] = {
 }
 # build, depends_on and the rest mean the same in docker-compose 1.29 and docker compose 2.
 COMMON_KEYS = {
-    "build", "image", "command", "environment", "networks", "ports", "volumes", "tmpfs", "profiles",
-    "read_only", "cap_drop", "security_opt", "stop_signal", "depends_on", "healthcheck",
+    "build",
+    "image",
+    "command",
+    "environment",
+    "networks",
+    "ports",
+    "volumes",
+    "tmpfs",
+    "profiles",
+    "read_only",
+    "cap_drop",
+    "security_opt",
+    "stop_signal",
+    "depends_on",
+    "healthcheck",
 }
 each_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -88,7 +101,8 @@ def test_one_dockerfile_on_the_slim_image_makes_every_service() -> None:
 
 def test_keys_are_made_at_the_start_and_the_servers_own_stay_with_it() -> None:
     assert not [
-        path for path in (ROOT / "docker").rglob("*")
+        path
+        for path in (ROOT / "docker").rglob("*")
         if path.is_file() and b"PRIVATE KEY" in path.read_bytes()
     ]
     mounts = {name: set(map(str, service.get("volumes", []))) for name, service in SERVICES.items()}
