@@ -7,10 +7,12 @@ in any order, sealed as the client expects it, and raw bytes besides.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -60,6 +62,10 @@ class HostileServer:
             user_known_hosts_file=("/nonexistent/known_hosts",),
         )
 
+    def takes_little(self) -> None:
+        """From now on, let the kernel hold little of what a script does not read."""
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
     def __enter__(self) -> Self:
         self._acceptor.start()
         return self
@@ -73,11 +79,15 @@ class HostileServer:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._acceptor.join()
         self._listener.close()
+        for connection in self._connections:
+            # A script that still sends may find the kernel of a client that left without an answer.
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
         for connection in self._connections:
             connection.close()
-        if self._errors and error is None:
+        if self._errors:
             raise self._errors[0]
 
     def _accept(self) -> None:
@@ -98,10 +108,15 @@ class HostileServer:
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(_CHUNK):  # until the client has closed: FIN, not RST
                 pass
-        except (OSError, EOFError):
-            pass  # the client gave up, as it should
         except Exception as error:
+            if isinstance(error, OSError | EOFError) and not isinstance(error, TimeoutError):
+                return  # the client gave up, as it should
             self._errors.append(error)
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # nobody shall wait for it
+
+
+BeforeLogin = Callable[[Callable[[bytes], None]], None]
 
 
 class Peer:
@@ -112,6 +127,7 @@ class Peer:
         self._state = state
         self._buffer = bytearray(state.unread)
         self._room = memoryview(bytearray(PACKET_LENGTH_MAX))
+        self._left: deque[bytes] = deque()
 
     def send(self, *payloads: bytes) -> None:
         """Send these messages."""
@@ -130,11 +146,14 @@ class Peer:
         return self._state.sent
 
     def receive(self) -> bytes:
-        """The client's next message.
+        """The client's next message, those first that `expect` left.
 
         Raises:
             EOFError: it closed the connection.
         """
+        return self._left.popleft() if self._left else self._read()
+
+    def _read(self) -> bytes:
         state = self._state
         while True:
             size = state.opener.size(memoryview(self._buffer), state.received)
@@ -151,11 +170,14 @@ class Peer:
         return payload
 
     def expect(self, kind: Message) -> Reader:
-        """The client's next message of that kind, others are passed over."""
-        while True:
-            payload = self.receive()
-            if payload[0] == kind:
-                return Reader(payload, 1)
+        """The client's next message of that kind; others are left for later."""
+        found = next((payload for payload in self._left if payload[0] == kind), None)
+        if found is not None:
+            self._left.remove(found)
+            return Reader(found, 1)
+        while (payload := self._read())[0] != kind:
+            self._left.append(payload)
+        return Reader(payload, 1)
 
     def opened(self, *, window: int = WINDOW, packet_max: int = PACKET_MAX) -> int:
         """Confirm the client's next open, as number 7 of ours; its own number."""
@@ -176,13 +198,13 @@ class Peer:
 
 
 class ScriptedServer(HostileServer):
-    """Lets anybody in, then follows the script. `before_login(transport)` runs when the client
-    asks to be let in, in the thread that would answer it."""
+    """Lets anybody in, then follows the script. `before_login(say)` runs as soon as there are
+    keys, before the client has asked for anything; `say` sends a message."""
 
     def __init__(
         self,
         script: Callable[[Peer], None],
-        before_login: Callable[[SshTransport], None] | None = None,
+        before_login: BeforeLogin | None = None,
     ) -> None:
         self._key = paramiko.ECDSAKey.generate()
         self._before_login = before_login
@@ -198,20 +220,13 @@ class ScriptedServer(HostileServer):
     def _after_login(self, script: Callable[[Peer], None], connection: socket.socket) -> None:
         with _login(connection, self._key, self._before_login) as peer:
             script(peer)
-            connection.shutdown(socket.SHUT_WR)
-            while connection.recv(_CHUNK):
-                pass
 
 
 class _Anybody(paramiko.ServerInterface):
-    def __init__(self, before: Callable[[], None]) -> None:
-        self._before = before
-
     def get_allowed_auths(self, username: str) -> str:
         return "none"
 
     def check_auth_none(self, username: str) -> int:
-        self._before()
         return AUTH_SUCCESSFUL
 
 
@@ -241,7 +256,7 @@ class _Nobody:
 def _login(
     connection: socket.socket,
     key: paramiko.PKey,
-    before: Callable[[SshTransport], None] | None,
+    before: BeforeLogin | None,
 ) -> Iterator[Peer]:
     """Let a client in; EOFError when it left before."""
     transport = SshTransport(connection)
@@ -249,18 +264,32 @@ def _login(
     transport.add_server_key(key)
     parked = threading.Event()
 
-    def asked() -> None:
-        if before is not None:
-            before(transport)
+    def say(payload: bytes) -> None:
+        transport.packetizer.send_message(paramiko.Message(payload))
 
+    if before is not None:
+        _after_keys(transport, functools.partial(before, say))
     try:
-        transport.start_server(threading.Event(), _Anybody(asked))
+        transport.start_server(threading.Event(), _Anybody())
         transport.packetizer.when_parked(parked.set)
         while not parked.wait(0.05):
             if not transport.is_alive():
                 raise EOFError
         transport.give_up_socket()
+        connection.settimeout(DEADLINE)  # paramiko had its own
         yield Peer(connection, transport.packetizer.take_over(_Nobody()))
     finally:
         transport.packetizer.end()
         transport.join(DEADLINE)
+
+
+def _after_keys(transport: SshTransport, then: Callable[[], None]) -> None:
+    """Call `then` in the transport's thread, once both sides have switched to their keys."""
+    handlers = transport._handler_table
+    handle = handlers[Message.NEWKEYS]
+
+    def handle_and_go_on(message: paramiko.Message) -> None:
+        handle(message)
+        then()
+
+    handlers[Message.NEWKEYS] = handle_and_go_on

@@ -46,27 +46,31 @@ class Tunnel:
         )
         return self._link
 
-    async def local(self, target: int, *, port: int = 0, **changes: Any) -> int:
-        """Forward a local port to 127.0.0.1:`target` at the server; the port that listens."""
-        forward = LocalForward(
-            rule(Side.HERE, port, target, **changes), self.reactor, self.failures.append
-        )
-        self._forwards.append(forward)
-        forward.open()
-        if self._link is not None:
-            forward.attach(self._link)
-        assert forward.listening is not None
-        return forward.listening.port
+    async def local(self, target: int | None, *, port: int = 0, **changes: Any) -> int:
+        """Forward a local port to 127.0.0.1:`target` at the server, or to where a SOCKS client
+        says; the port that listens."""
+        return (await self.add(rule(Side.HERE, port, target, **changes))).port
 
-    async def remote(self, target: int, *, port: int = 0, **changes: Any) -> int:
-        """Forward a port of the server to 127.0.0.1:`target` here; the port that listens."""
-        forward = RemoteForward(
-            rule(Side.THERE, port, target, **changes), self.reactor, self.failures.append
-        )
-        await forward.open(self.link)
-        self._forwards.append(forward)
+    async def remote(self, target: int | None, *, port: int = 0, **changes: Any) -> int:
+        """Forward a port of the server to 127.0.0.1:`target` here, or to where a SOCKS client
+        says; the port that listens."""
+        return (await self.add(rule(Side.THERE, port, target, **changes))).port
+
+    async def add(self, wanted: Forward) -> Endpoint:
+        """Open a forward of any kind; where it listens."""
+        forward: LocalForward | RemoteForward
+        if wanted.side is Side.HERE:
+            forward = LocalForward(wanted, self.reactor, self.failures.append)
+            self._forwards.append(forward)
+            forward.open()
+            if self._link is not None:
+                forward.attach(self._link)
+        else:
+            forward = RemoteForward(wanted, self.reactor, self.failures.append)
+            await forward.open(self.link)
+            self._forwards.append(forward)
         assert forward.listening is not None
-        return forward.listening.port
+        return forward.listening
 
     def forward(self, index: int = -1) -> LocalForward | RemoteForward:
         """One of the forwards, in the order they were made."""
@@ -87,13 +91,13 @@ class Tunnel:
             await self._link.closed
 
 
-def rule(side: Side, port: int, target: int, **changes: Any) -> Forward:
-    """A forward between 127.0.0.1:`port` and 127.0.0.1:`target`."""
+def rule(side: Side, port: int, target: int | None, **changes: Any) -> Forward:
+    """A forward between 127.0.0.1:`port` and 127.0.0.1:`target`; None for SOCKS."""
     forward = Forward(
         name="test",
         side=side,
         listen=Endpoint(LOOPBACK, port),
-        target=Endpoint(LOOPBACK, target),
+        target=None if target is None else Endpoint(LOOPBACK, target),
         via="server",
     )
     return dataclasses.replace(forward, **changes)

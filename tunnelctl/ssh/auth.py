@@ -15,6 +15,8 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+from paramiko.ssh_exception import SSHException
+
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.agent import Agent, AgentError, AgentKey, agent_path
@@ -54,7 +56,7 @@ def authenticate(
             attempt.run()
         except Disconnected:
             raise attempt.cut_off(transport) from None
-        except TimeoutError as error:
+        except (TimeoutError, SSHException, ProtocolError) as error:
             raise peer_failure(host, error, During.AUTHENTICATION) from None
 
 

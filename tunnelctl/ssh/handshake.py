@@ -148,6 +148,7 @@ def _end(transport: ClientTransport, sock: socket.socket) -> None:
     that the thread reads.
     """
     _shut_down(sock)
+    transport.packetizer.end()  # a server that let us in has parked it
     if transport.is_alive():
         transport.join(_END_OF_THREAD)
     transport.close()

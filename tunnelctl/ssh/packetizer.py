@@ -108,6 +108,7 @@ class SshPacketizer(Packetizer):
         self._buffer = bytearray()
         self._room = memoryview(bytearray(PACKET_LENGTH_MAX))
         self._sending = threading.Lock()
+        self._asked_in = False
         self._authenticated = False
         self._loop_side: LoopSide | None = None
         self._handed: queue.SimpleQueue[_Handed | _Command] = queue.SimpleQueue()
@@ -264,6 +265,8 @@ class SshPacketizer(Packetizer):
         if self._loop_side is not None:
             self._loop_side.post_message(payload)
             return
+        if payload[0] == Message.USERAUTH_REQUEST:
+            self._asked_in = True  # before the answer can be there
         # A server may ask for new keys while another thread of ours is logging in.
         with self._sending:
             state = self._state
@@ -285,6 +288,8 @@ class SshPacketizer(Packetizer):
         else:
             payload, sequence = self._read_packet()
         if payload[0] == Message.USERAUTH_SUCCESS:
+            if not self._asked_in:
+                raise paramiko.SSHException("a login that was not asked for")
             self._authenticated = True
         message = paramiko.Message(payload[1:])
         message.seqno = sequence

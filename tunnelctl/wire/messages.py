@@ -25,6 +25,7 @@ class Message(IntEnum):
     EXT_INFO = 7
     KEXINIT = 20
     NEWKEYS = 21
+    USERAUTH_REQUEST = 50
     USERAUTH_SUCCESS = 52
     GLOBAL_REQUEST = 80
     REQUEST_SUCCESS = 81
