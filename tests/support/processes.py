@@ -34,6 +34,15 @@ def is_running(pid: int) -> bool:
     return pid in _parents()
 
 
+def is_halted(pid: int) -> bool:
+    """Whether `pid` does nothing any more: it is stopped (SIGSTOP has arrived), or has ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state in "TtZX"
+
+
 def with_environment(assignment: str) -> list[int]:
     """Every process that was started with `NAME=value` in its environment."""
     wanted = assignment.encode()

@@ -23,7 +23,7 @@ import pytest
 
 from tests.support.keys import KeyKind, write_key
 from tests.support.ports import free_port
-from tests.support.processes import descendants, is_running
+from tests.support.processes import descendants, is_halted, is_running
 from tests.support.waiting import eventually
 from tunnelctl.spec.host import Host
 
@@ -178,8 +178,10 @@ class OpenSSHServer:
 
     def kill_sessions(self) -> None:
         """SIGKILL the sessions only; the listener takes new connections."""
-        for pid in descendants(self.pid):
+        listener, *sessions = self._halt()
+        for pid in sessions:
             _signal(pid, signal.SIGKILL)
+        _signal(listener, signal.SIGCONT)
 
     def restart(self) -> None:
         """Stop and start on the same port with the same keys."""
@@ -214,14 +216,25 @@ class OpenSSHServer:
         return descendants(self.pid) if self._process is not None else []
 
     def _signal_all(self, number: signal.Signals) -> list[int]:
-        """Signal the listener first, so that it starts no session behind our back."""
-        _signal(self.pid, signal.SIGSTOP)
-        family = [self.pid, *descendants(self.pid)]
+        """Signal the listener and every session."""
+        self._family = family = self._halt()
         for pid in family:
             _signal(pid, number)
-        if number is not signal.SIGSTOP:
-            _signal(self.pid, signal.SIGCONT)
-        self._family = family
+            if number is not signal.SIGSTOP:
+                _signal(pid, signal.SIGCONT)
+        return family
+
+    def _halt(self) -> list[int]:
+        """Stop the listener and every session, so that none starts another behind our back.
+
+        A session that has just let its user in is about to: it would outlive its family.
+        """
+        family: list[int] = []
+        while (found := [self.pid, *descendants(self.pid)]) != family:
+            family = found
+            for pid in family:
+                _signal(pid, signal.SIGSTOP)
+            eventually(functools.partial(_all_halted, family), "sshd halts")
         return family
 
     def _end(self) -> None:
@@ -266,3 +279,7 @@ class OpenSSHServer:
 def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def _all_halted(pids: list[int]) -> bool:
+    return all(map(is_halted, pids))
