@@ -186,6 +186,26 @@ def test_a_lost_connection_ends_every_channel_and_request_once() -> None:
     assert replies == [None]
 
 
+def test_what_is_asked_of_a_lost_connection_is_refused_at_once() -> None:
+    here, _, _, _ = opened_pair()
+    here.connection.lose()
+    here.sent.clear()
+    client = Client()
+    client.channel = here.connection.open_channel("direct-tcpip", b"", client)
+    replies: list[bytes | None] = []
+    here.connection.request("echo", b"", replies.append)
+    assert (client.log, replies) == (["closed"], [None])
+    assert not here.connection.channels
+    assert here.sent == []
+
+
+def test_no_bytes_are_no_news() -> None:
+    here, _, client, _ = opened_pair()
+    number = channel_of(client).local_id
+    client.data = lambda data: pytest.fail("told of nothing")  # type: ignore[method-assign]  # a double's
+    receive(here, messages.channel_data(number, b""))
+
+
 def test_a_server_that_asks_for_signs_of_life_on_a_channel_gets_one() -> None:
     here, _, client, server = opened_pair()
     channel = channel_of(server)

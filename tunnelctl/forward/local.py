@@ -102,7 +102,7 @@ class LocalForward:
         elif full:
             self._turn_away(sock)
             self._fail(Code.TARGET_REFUSED, f"has {self.forward.max_connections} connections open")
-        elif self._link is not None:
+        elif self._link is not None and not self._link.connection.is_lost:
             self._serve(self._link, sock, origin)
         elif self.forward.while_down.hold > 0:
             self._held.append((sock, origin, clock.monotonic() + self.forward.while_down.hold))

@@ -95,13 +95,22 @@ class Connection:
     # What we ask for.
 
     def open_channel(self, kind: str, data: bytes, handler: ChannelHandler) -> Channel:
-        """Ask for a channel; the handler hears `opened` or `open_failed`."""
+        """Ask for a channel; the handler hears `opened` or `open_failed`, and `closed` at once when
+        the connection is lost."""
         channel = self._new_channel(handler)
+        if self.is_lost:
+            self._forget(channel)
+            channel.on_lost()
+            return channel
         self.send(messages.channel_open(kind, channel.local_id, WINDOW, PACKET_MAX, data))
         return channel
 
     def request(self, name: str, data: bytes, on_reply: OnReply) -> None:
-        """Send a global request that wants a reply (RFC 4254 section 4)."""
+        """Send a global request that wants a reply (RFC 4254 section 4); a lost connection has
+        refused it."""
+        if self.is_lost:
+            on_reply(None)
+            return
         self._pending.append(_Pending(name, on_reply))
         self.send(messages.global_request(name, True, data))
 
