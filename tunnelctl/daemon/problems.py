@@ -5,6 +5,7 @@ Owns which HTTP status a failure becomes.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from aiohttp import web
@@ -50,13 +51,19 @@ def as_problem(error: Exception) -> web.Response:
 def _from_http(error: web.HTTPException) -> web.Response:
     problem = {
         "detail": error.text or error.reason,
-        "code": error.reason.lower().replace(" ", "-"),  # e.g. not-found
+        "code": _code_of(error),
         "hint": "",
     }
     response = _problem(error.status, problem)
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response
+
+
+def _code_of(error: web.HTTPException) -> str:
+    """`HTTPNotFound` is `not-found`; the phrases of http.HTTPStatus change with Python."""
+    words = re.findall("[A-Z][a-z]+", type(error).__name__.removeprefix("HTTP"))
+    return "-".join(words).lower()
 
 
 def _problem(status: int, problem: dict[str, Any]) -> web.Response:
