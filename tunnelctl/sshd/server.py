@@ -13,11 +13,11 @@ import dataclasses
 import hashlib
 import io
 import logging
+import os
 import shutil
 import socket
 import tempfile
 import threading
-from pathlib import Path
 
 import paramiko
 from cryptography.hazmat.primitives import serialization
@@ -53,7 +53,7 @@ class EmbeddedServer:
         self._client_public = _paramiko_key(self._client_key)
         self._hello = HelloService()
         self._listener: Listener | None = None
-        self._directory: Path | None = None
+        self._identity: _ThrowAwayFile | None = None
         self._links: dict[Link, tuple[socket.socket, Session]] = {}
         self._joining: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -71,17 +71,14 @@ class EmbeddedServer:
 
     def client_host(self, host: Host) -> Host:
         """`host` with the address and keys of this server, whatever it said before."""
-        if self._directory is None:
-            self._directory = Path(tempfile.mkdtemp(prefix="tunnelctl-"))
-            identity = self._directory / "id_ed25519"
-            identity.touch(mode=0o600)
-            identity.write_bytes(_openssh(self._client_key))
+        if self._identity is None:
+            self._identity = _ThrowAwayFile(_openssh(self._client_key))
         return dataclasses.replace(
             host,
             hostname=LOOPBACK,
             port=self.port,
             user=USER,
-            identity_file=(str(self._directory / "id_ed25519"),),
+            identity_file=(self._identity.path,),
             identities_only=True,
             password=None,
             host_key=(self.fingerprint,),
@@ -113,9 +110,9 @@ class EmbeddedServer:
         """Stop, and forget the keys."""
         await self.kill()
         await self._hello.close()
-        if self._directory is not None:
-            shutil.rmtree(self._directory)
-            self._directory = None
+        if self._identity is not None:
+            self._identity.close()
+            self._identity = None
 
     def _client(self, sock: socket.socket, _origin: tuple[str, int]) -> None:
         task = self._reactor.loop.create_task(self._join(sock), name="embedded server: handshake")
@@ -145,6 +142,29 @@ class EmbeddedServer:
 
     def _resolve(self, target: Endpoint) -> Endpoint:
         return Endpoint(LOOPBACK, self._hello.port) if target == HELLO else target
+
+
+class _ThrowAwayFile:
+    """A file that nobody else can read and that is gone with this process, however that ends."""
+
+    def __init__(self, content: bytes) -> None:
+        self._folder: str | None = None
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("id_ed25519", os.MFD_CLOEXEC)
+            self.path = f"/proc/{os.getpid()}/fd/{descriptor}"
+        else:
+            self._folder = tempfile.mkdtemp(prefix="tunnelctl-")
+            self.path = os.path.join(self._folder, "id_ed25519")
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.fchmod(descriptor, 0o600)
+        os.write(descriptor, content)
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        """Forget it."""
+        os.close(self._descriptor)
+        if self._folder is not None:
+            shutil.rmtree(self._folder)
 
 
 class _OneClient(paramiko.ServerInterface):
