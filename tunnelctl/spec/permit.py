@@ -34,19 +34,21 @@ class Permit:
         if self.port is not None and self.port != port:
             return False
         if self.network is not None:
-            return address in self.network and (
-                not (ours or _is_private_to_host(address)) or self._is_specific()
-            )
+            return address in self.network and self._means(address, ours=ours)
         if self.name.startswith("*."):
             matches = name.lower().endswith(self.name[1:])
             return matches and not (ours or _is_private_to_host(address))
         return name.lower() == self.name
 
-    def _is_specific(self) -> bool:
-        """The very address, or a network that holds nothing but such addresses."""
+    def _means(self, address: Address, *, ours: bool) -> bool:
+        """Whether whoever wrote this network can have meant that address in it: a listener of
+        ours by its address alone, this machine and its link also by such a network."""
         network = self.network
         assert network is not None
-        return network.num_addresses == 1 or network.is_loopback or network.is_link_local
+        if network.num_addresses == 1:
+            return True
+        special = network.is_loopback or network.is_link_local
+        return not ours and (special or not _is_private_to_host(address))
 
 
 def parse_permit(text: str) -> Permit:
