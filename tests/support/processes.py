@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+_CAP_SYS_PTRACE = 19  # linux/capability.h
+
 
 def _parents() -> dict[int, int]:
     """The parent of every process that still runs (zombies left out)."""
@@ -55,6 +57,28 @@ def with_environment(assignment: str) -> list[int]:
         if wanted in environment:
             found.append(pid)
     return found
+
+
+def with_locks(directory: Path) -> list[int]:
+    """Every process that holds a lock of flock(2) on a file below `directory`."""
+    inodes = {path.stat().st_ino for path in directory.rglob("*.lock")}
+    # Fields of proc_locks(5): ..., FLOCK, ADVISORY, WRITE, PID, MAJOR:MINOR:INODE, ...
+    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return [
+        int(fields[4])
+        for fields in lines
+        if fields[1] == "FLOCK" and int(fields[5].rpartition(":")[2]) in inodes
+    ]
+
+
+def sees_all() -> bool:
+    """Whether /proc shows this process what others of its user hide, as the daemon does.
+
+    That takes CAP_SYS_PTRACE (capabilities(7)): root has it, but not in every container.
+    """
+    status = Path("/proc/self/status").read_text()
+    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective.split()[1], 16) >> _CAP_SYS_PTRACE & 1)
 
 
 def command_line(pid: int) -> str:

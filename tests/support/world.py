@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import command_line, is_running, with_environment
+from tests.support.processes import command_line, is_running, with_environment, with_locks
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 
@@ -114,8 +114,9 @@ class World:
         raise AssertionError(f"{profile}/{name} is not in the status document")
 
     def processes(self) -> list[int]:
-        """Every process of this world that runs."""
-        return with_environment(f"HOME={self.home}")
+        """Every process of this world that runs; the daemon hides its environment from others."""
+        found = {*with_environment(f"HOME={self.home}"), *with_locks(self.home)}
+        return sorted(filter(is_running, found))
 
     def daemon_pid(self) -> int:
         """The daemon's process id, by its own word."""
