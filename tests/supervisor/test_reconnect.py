@@ -222,3 +222,16 @@ async def test_an_unexpected_error_is_logged_and_tried_again(
         assert error.code == Code.INTERNAL
         assert "a defect" in error.message
         assert any(r.exc_info and r.exc_info[0] is ZeroDivisionError for r in caplog.records)
+
+
+async def test_nobody_waits_for_a_host_that_will_not_come_back_by_itself() -> None:
+    async with scene() as s:
+        port = free_port()
+        stranger = s.host(host_key=("SHA256:" + "A" * 43,))
+        profile = s.profile(local(port=port), host=stranger)
+        await s.supervisor.up(profile, {})
+        await s.until_host(HostState.FAILED)
+        # The listener stays: the next `up` may mend it. A client of today is told at once.
+        async with asyncio.timeout(profile.forwards[0].while_down.hold / 2):
+            with pytest.raises(ConnectionResetError):
+                await hello(port)

@@ -44,6 +44,7 @@ class LocalForward:
         self._held: deque[tuple[socket.socket, Origin, float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._handshakes: set[SocksClient] = set()
+        self._hopeless = False
 
     @property
     def counters(self) -> Counters:
@@ -69,6 +70,12 @@ class LocalForward:
         held, self._held = self._held, deque()
         for sock, origin, _ in held:
             self._serve(link, sock, origin)
+
+    def give_up(self, hopeless: bool) -> None:
+        """Whether no link will come by itself: then clients are reset at once, not held."""
+        self._hopeless = hopeless
+        while hopeless and self._held:
+            self._turn_away(self._held.popleft()[0])
 
     def detach(self) -> None:
         """The link is gone. Its connections were reset with it; new clients wait."""
@@ -104,7 +111,7 @@ class LocalForward:
             self._fail(Code.TARGET_REFUSED, f"has {self.forward.max_connections} connections open")
         elif self._link is not None and not self._link.connection.is_lost:
             self._serve(self._link, sock, origin)
-        elif self.forward.while_down.hold > 0:
+        elif self.forward.while_down.hold > 0 and not self._hopeless:
             self._held.append((sock, origin, clock.monotonic() + self.forward.while_down.hold))
             self._arm()
         else:

@@ -76,6 +76,10 @@ class Forwarding(ABC):
         """The link is gone."""
         self._link = None
 
+    @abstractmethod
+    def give_up(self, hopeless: bool) -> None:
+        """Whether the host has failed for good, or is tried again."""
+
     async def close(self, drain: float) -> None:
         """Stop listening; open connections have `drain` seconds to end, then are reset."""
         self._cancel_retry()
@@ -156,6 +160,9 @@ class LocalForwarding(Forwarding):
         super().detach()
         self._local.detach()
 
+    def give_up(self, hopeless: bool) -> None:
+        self._local.give_up(hopeless)
+
     def _try(self) -> None:
         try:
             self._local.open()
@@ -209,6 +216,9 @@ class RemoteForwarding(Forwarding):
         self._failure = None  # the next link's server may answer otherwise
         self._was_attached = False
         self._changed()
+
+    def give_up(self, hopeless: bool) -> None:
+        """Nobody can come: the listener went with the link."""
 
     async def close(self, drain: float) -> None:
         self._cancel_retry()

@@ -345,6 +345,8 @@ class Tunnel:
         if state is not self._announced:
             self._announced = state
             self._since = clock.wall()
+            for item in self._forwardings.values():
+                item.give_up(state in _FAILED_FOR_GOOD)
             failure = self._machine.failure if state in _NOT_UP_BECAUSE else None
             self._record(EventKind.HOST, self.host.name, state, self._host_message(), failure)
 
