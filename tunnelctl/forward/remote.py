@@ -176,15 +176,15 @@ class RemoteForward:
         wanted = client.server.request
         assert wanted is not None
         try:
-            target = await self._permitted(wanted)
-            if target is None:
+            addresses = await self._permitted(wanted)
+            if not addresses:
                 client.refuse(Reply.NOT_ALLOWED)
                 message = f"{self.forward.name} was asked for {wanted}, which it may not reach"
                 hint = "permit in the profile decides"
                 self._on_failure(Failure(Code.FORWARD_DENIED, message, hint))
                 self._connections.failed()
                 return
-            sock = await self._target_side.connect(target)
+            sock = await self._target_side.connect(addresses)
         except OSError as error:
             client.refuse(reply_for(OpenFailure.CONNECT_FAILED, reason_of(error)))
             self._unreachable(wanted, error)
@@ -204,14 +204,15 @@ class RemoteForward:
             early = client.grant()
             self._connections.relay(link, sock).adopt(client.channel, early)
 
-    async def _permitted(self, wanted: Endpoint) -> Endpoint | None:
-        """The address to dial: the name is resolved once, and that very address is dialled."""
-        for address in await resolve(self._reactor.loop, wanted):
+    async def _permitted(self, wanted: Endpoint) -> list[Endpoint]:
+        """The addresses to dial: the name is resolved once, and those very ones are dialled."""
+
+        def is_permitted(address: Endpoint) -> bool:
             parsed = ipaddress.ip_address(address.host.partition("%")[0])
             ours = listens_here(address)
-            if permits(self.forward.permit, wanted.host, parsed, wanted.port, ours=ours):
-                return address
-        return None
+            return permits(self.forward.permit, wanted.host, parsed, wanted.port, ours=ours)
+
+        return list(filter(is_permitted, await resolve(self._reactor.loop, wanted)))
 
 
 def _routes(link: Link) -> RemoteOpens:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 
 from tunnelctl.forward.connections import Connections
 from tunnelctl.forward.opens import reason_of
@@ -41,8 +41,19 @@ async def connect_target(loop: asyncio.AbstractEventLoop, target: Endpoint) -> s
     """
     if target.is_unix:
         return await _connect(loop, socket.AF_UNIX, target.path)
+    return await connect_first(loop, await resolve(loop, target))
+
+
+async def connect_first(
+    loop: asyncio.AbstractEventLoop, addresses: Iterable[Endpoint]
+) -> socket.socket:
+    """As connect_target, of the first of these addresses that answers.
+
+    Raises:
+        OSError: of the last one.
+    """
     last: OSError = OSError(errno.EADDRNOTAVAIL, "no address")
-    for address in await resolve(loop, target):
+    for address in addresses:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         try:
             return await _connect(loop, family, (address.host, address.port))
@@ -96,9 +107,9 @@ class TargetSide:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def connect(self, target: Endpoint) -> socket.socket:
-        """See connect_target."""
-        return await connect_target(self._reactor.loop, target)
+    async def connect(self, addresses: Iterable[Endpoint]) -> socket.socket:
+        """See connect_first."""
+        return await connect_first(self._reactor.loop, addresses)
 
     async def close(self, drain: float) -> None:
         """Dial no more, let connections end for `drain` seconds, then reset them."""
