@@ -1,317 +1,239 @@
-"""SOCKS both ways and unix sockets on either side, against OpenSSH's own server."""
+"""What a forward listens on, who may come, how many; and why an open failed, on either side."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import shutil
 import socket
-import stat
-import struct
-import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from ipaddress import ip_network
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.clients import ask
+from tests.support.clients import exchange
 from tests.support.ports import free_port
-from tests.support.services import EchoService, ReplyAfterEndService, SpeakFirstService
+from tests.support.services import EchoService, connect
 from tests.support.sshd import OpenSSHServer
 from tests.support.threads import in_thread
 from tests.support.tunnel import Tunnel, rule, tunnel_to
+from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
-from tunnelctl.forward import socks
-from tunnelctl.forward.local import LocalForward
-from tunnelctl.forward.remote import RemoteForward
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Side
-from tunnelctl.spec.permit import Permit, parse_permit
 
-GREETING = b"\x05\x01\x00"
-UPPER = bytes.upper
+BOTH_SIDES = pytest.mark.parametrize("side", list(Side))
 
 
-@contextmanager
-def short_folder() -> Iterator[Path]:
-    """For unix sockets, whose path may have 107 bytes."""
-    folder = Path(tempfile.mkdtemp(prefix="tctl-"))
+def say_hello(host: str, port: int) -> bytes:
+    """What an echo behind `host`:`port` makes of a word; nothing when it is ended before."""
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
-@asynccontextmanager
-async def forward_of(
-    tunnel: Tunnel, side: Side, listen: Endpoint, target: Endpoint | None, **changes: Any
-) -> AsyncIterator[LocalForward | RemoteForward]:
-    """A forward of any kind on the tunnel's link."""
-    spec = dataclasses.replace(rule(side, 0, 1), listen=listen, target=target, **changes)
-    forward: LocalForward | RemoteForward
-    if side is Side.HERE:
-        forward = LocalForward(spec, tunnel.reactor, tunnel.failures.append)
-        forward.open()
-        forward.attach(tunnel.link)
-    else:
-        forward = RemoteForward(spec, tunnel.reactor, tunnel.failures.append)
-        await forward.open(tunnel.link)
-    try:
-        yield forward
-    finally:
-        await forward.close(0)
-
-
-def listening_port(forward: LocalForward | RemoteForward) -> int:
-    assert forward.listening is not None
-    return forward.listening.port
-
-
-def socks5(port: int, request: bytes, question: bytes = b"") -> bytes:
-    """A whole SOCKS 5 exchange by hand, sent at once; everything that came back."""
-    return ask(port, GREETING + request + question)
-
-
-def by_name(name: str, port: int) -> bytes:
-    return b"\x05\x01\x00\x03" + bytes((len(name),)) + name.encode() + struct.pack(">H", port)
-
-
-def curl(port: int, option: str, url: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["curl", "-s", "--max-time", "10", "--noproxy", "", option, f"127.0.0.1:{port}", url],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("option", ["--socks4", "--socks4a", "--socks5", "--socks5-hostname"])
-@pytest.mark.parametrize("side", list(Side))
-async def test_curl_speaks_through_it(sshd: OpenSSHServer, side: Side, option: str) -> None:
-    page = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-    with SpeakFirstService(page) as web:
-        async with tunnel_to(sshd.host()) as tunnel:
-            permit = (parse_permit("127.0.0.1:*"), parse_permit("localhost:*"))
-            listen = Endpoint("127.0.0.1", 0)
-            async with forward_of(tunnel, side, listen, None, permit=permit) as forward:
-                name = "localhost" if option in ("--socks4a", "--socks5-hostname") else LOOPBACK
-                url = f"http://{name}:{web.port}/"
-                result = await in_thread(curl, listening_port(forward), option, url)
-        assert (result.stdout, result.returncode) == ("hello", 0)
-
-
-async def test_what_a_client_says_early_is_not_lost(sshd: OpenSSHServer) -> None:
-    with ReplyAfterEndService(UPPER) as service:
-        async with tunnel_to(sshd.host()) as tunnel:
-            for side in Side:
-                permit = (parse_permit("127.0.0.1:*"),)
-                listen = Endpoint("127.0.0.1", 0)
-                async with forward_of(tunnel, side, listen, None, permit=permit) as forward:
-                    request = by_name(LOOPBACK, service.port)
-                    answer = await in_thread(
-                        socks5, listening_port(forward), request, b"early words"
-                    )
-                assert answer == b"\x05\x00" + b"\x05\x00\x00\x01" + bytes(6) + b"EARLY WORDS"
-
-
-@pytest.mark.parametrize(
-    ("config", "name", "reply"),
-    [
-        ("", "127.0.0.1", 5),  # nobody listens on the port
-        ("", "no-such-name.invalid", 4),
-        ("PermitOpen 127.0.0.1:1", "127.0.0.1", 2),
-        ("AllowTcpForwarding no", "127.0.0.1", 2),
-    ],
-)
-async def test_a_refusal_has_its_reply_code(
-    sshd: OpenSSHServer, config: str, name: str, reply: int
-) -> None:
-    sshd.reconfigure(*([config] if config else []))
-    async with tunnel_to(sshd.host()) as tunnel:
-        listen = Endpoint("127.0.0.1", 0)
-        async with forward_of(tunnel, Side.HERE, listen, None) as forward:
-            answer = await in_thread(socks5, listening_port(forward), by_name(name, free_port()))
-        assert answer[:4] == b"\x05\x00\x05" + bytes((reply,))
-        code = {5: Code.TARGET_REFUSED, 4: Code.TARGET_UNREACHABLE, 2: Code.FORWARD_DENIED}
-        assert [failure.code for failure in tunnel.failures] == [code[reply]]
-        assert forward.counters.failed == 1
-
-
-@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", b""])
-async def test_what_is_not_socks_ends_in_order(sshd: OpenSSHServer, data: bytes) -> None:
-    async with tunnel_to(sshd.host()) as tunnel:
-        listen = Endpoint("127.0.0.1", 0)
-        async with forward_of(tunnel, Side.HERE, listen, None) as forward:
-            assert await in_thread(ask, listening_port(forward), data) == b""
-
-
-async def test_a_client_that_takes_too_long_is_sent_away(
-    sshd: OpenSSHServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(socks, "HANDSHAKE_SECONDS", 0.2)
-    async with tunnel_to(sshd.host()) as tunnel:
-        listen = Endpoint("127.0.0.1", 0)
-        async with forward_of(tunnel, Side.HERE, listen, None) as forward:
-            reader, writer = await asyncio.open_connection("127.0.0.1", listening_port(forward))
-            writer.write(GREETING[:1])
-            async with asyncio.timeout(10):
-                with pytest.raises(ConnectionResetError):
-                    await reader.read()
-            writer.close()
-            assert (forward.counters.open, forward.counters.failed) == (0, 1)
-
-
-@pytest.mark.parametrize(
-    ("permit", "name", "reply"),
-    [
-        ("127.0.0.1:{port}", "127.0.0.1", 0),
-        ("localhost:{port}", "localhost", 0),
-        ("0.0.0.0/0:*", "127.0.0.1", 2),  # this machine only where it is named
-        ("127.0.0.1:1", "127.0.0.1", 2),
-        ("example.com:{port}", "127.0.0.1", 2),
-    ],
-)
-async def test_the_far_side_reaches_what_is_permitted(
-    sshd: OpenSSHServer, permit: str, name: str, reply: int
-) -> None:
-    with EchoService() as echo:
-        async with tunnel_to(sshd.host()) as tunnel:
-            lines: tuple[Permit, ...] = (parse_permit(permit.format(port=echo.port)),)
-            listen = Endpoint("127.0.0.1", 0)
-            async with forward_of(tunnel, Side.THERE, listen, None, permit=lines) as forward:
-                answer = await in_thread(
-                    socks5, listening_port(forward), by_name(name, echo.port), b"ping"
-                )
-            assert answer[:4] == b"\x05\x00\x05" + bytes((reply,))
-            assert answer[12:] == (b"ping" if reply == 0 else b"")
-            expected = [] if reply == 0 else [Code.FORWARD_DENIED]
-            assert [failure.code for failure in tunnel.failures] == expected
-
-
-async def test_our_own_listeners_are_out_of_reach_unless_named(sshd: OpenSSHServer) -> None:
-    with EchoService() as echo:
-        async with tunnel_to(sshd.host()) as tunnel:
-            ours = await tunnel.local(echo.port)
-            for line, reply in (("127.0.0.0/8:*", 2), (f"127.0.0.1:{ours}", 0)):
-                listen = Endpoint("127.0.0.1", 0)
-                permit = (parse_permit(line),)
-                async with forward_of(tunnel, Side.THERE, listen, None, permit=permit) as forward:
-                    answer = await in_thread(
-                        socks5, listening_port(forward), by_name(LOOPBACK, ours), b"ping"
-                    )
-                assert answer[3] == reply
-
-
-# Unix sockets.
-
-
-def ask_path(path: Path, question: bytes) -> bytes:
-    """Send, say that this was all, and return everything that came back."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(20)
-        client.connect(str(path))
-        client.sendall(question)
-        client.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: client.recv(65536), b""))
-
-
-@pytest.mark.parametrize("side", list(Side))
-async def test_a_socket_file_leads_to_a_port_and_a_port_to_a_socket_file(
-    sshd: OpenSSHServer, side: Side
-) -> None:
-    with short_folder() as folder, ReplyAfterEndService(UPPER) as service:
-        async with tunnel_to(sshd.host()) as tunnel:
-            path = folder / "a.sock"
-            port = Endpoint(LOOPBACK, service.port)
-            async with forward_of(tunnel, side, Endpoint(path=str(path)), port):
-                assert await in_thread(ask_path, path, b"to a port") == b"TO A PORT"
-                back = forward_of(tunnel, side, Endpoint(LOOPBACK, 0), Endpoint(path=str(path)))
-                async with back as forward:
-                    answer = await in_thread(ask, listening_port(forward), b"and back")
-                    assert answer == b"AND BACK"
-
-
-async def test_a_socket_file_of_ours_is_ours_alone_and_goes_with_us(sshd: OpenSSHServer) -> None:
-    with short_folder() as folder:
-        async with tunnel_to(sshd.host()) as tunnel:
-            path = folder / "a.sock"
-            listen = Endpoint(path=str(path))
-            async with forward_of(tunnel, Side.HERE, listen, Endpoint(LOOPBACK, 1)):
-                assert stat.S_IMODE(path.stat().st_mode) == 0o600
-            assert not path.exists()
-
-
-async def test_only_a_dead_socket_file_is_replaced(sshd: OpenSSHServer) -> None:
-    with short_folder() as folder, ReplyAfterEndService(UPPER) as service:
-        async with tunnel_to(sshd.host()) as tunnel:
-            path = folder / "a.sock"
-            listen, target = Endpoint(path=str(path)), Endpoint(LOOPBACK, service.port)
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-                other.bind(str(path))
-                other.listen()
-                living = forward_of(tunnel, Side.HERE, listen, target)
-                with pytest.raises(Failure) as refused:
-                    await living.__aenter__()
-                assert refused.value.code is Code.PORT_IN_USE
-                assert path.exists()
-            async with forward_of(tunnel, Side.HERE, listen, target):  # now it is dead
-                assert await in_thread(ask_path, path, b"mine now") == b"MINE NOW"
-            path.write_text("a file of the user's")
-            with pytest.raises(Failure):
-                await forward_of(tunnel, Side.HERE, listen, target).__aenter__()
-            assert path.read_text() == "a file of the user's"
-
-
-# Who may come, and where it listens.
-
-
-async def test_clients_from_elsewhere_are_turned_away(sshd: OpenSSHServer) -> None:
-    with EchoService() as echo:
-        async with tunnel_to(sshd.host()) as tunnel:
-            for side in Side:
-                for network, comes in (("127.0.0.0/8", True), ("10.0.0.0/8", False)):
-                    listen, target = Endpoint(LOOPBACK, 0), Endpoint(LOOPBACK, echo.port)
-                    allow = (ip_network(network),)
-                    async with forward_of(tunnel, side, listen, target, allow=allow) as forward:
-                        port = listening_port(forward)
-                        answer = await in_thread(answer_or_nothing, port)
-                        assert answer == (b"ping" if comes else b"")
-
-
-def answer_or_nothing(port: int) -> bytes:
-    try:
-        return ask(port, b"ping")
-    except OSError:  # at whichever step the reset is met
+        with socket.create_connection((host, port), timeout=30) as connection:
+            return exchange(connection, b"hello")
+    except (ConnectionResetError, EOFError):
         return b""
 
 
-@pytest.mark.parametrize("side", list(Side))
-async def test_localhost_is_both_families(sshd: OpenSSHServer, side: Side) -> None:
-    with EchoService() as echo:
-        async with tunnel_to(sshd.host()) as tunnel:
-            target = Endpoint(LOOPBACK, echo.port)
-            async with forward_of(tunnel, side, Endpoint("localhost", 0), target) as forward:
-                for address in ("127.0.0.1", "::1"):
-                    with socket.create_connection((address, listening_port(forward)), 10) as c:
-                        c.sendall(b"ping")
-                        assert await in_thread(c.recv, 4) == b"ping"
+# What it listens on
 
 
-async def test_more_clients_than_allowed_are_turned_away(sshd: OpenSSHServer) -> None:
+@BOTH_SIDES
+@pytest.mark.parametrize("port", [0, None])
+async def test_localhost_is_both_families(
+    sshd: OpenSSHServer, side: Side, port: int | None
+) -> None:
     with EchoService() as echo:
         async with tunnel_to(sshd.host()) as tunnel:
-            for side in Side:
-                listen, target = Endpoint(LOOPBACK, 0), Endpoint(LOOPBACK, echo.port)
-                async with forward_of(tunnel, side, listen, target, max_connections=1) as forward:
-                    port = listening_port(forward)
-                    with socket.create_connection((LOOPBACK, port), 10) as first:
-                        first.sendall(b"ping")
-                        assert await in_thread(first.recv, 4) == b"ping"
-                        assert await in_thread(answer_or_nothing, port) == b""
-                        assert forward.counters.failed == 1
+            wanted = Endpoint("localhost", free_port() if port is None else port)
+            listening = await tunnel.add(rule(side, 0, echo.port, listen=wanted))
+            assert listening.port == (wanted.port or listening.port) != 0
+            for host in ("127.0.0.1", "::1"):
+                assert await in_thread(say_hello, host, listening.port) == b"hello"
+
+
+@BOTH_SIDES
+async def test_an_address_is_that_address_alone(sshd: OpenSSHServer, side: Side) -> None:
+    sshd.reconfigure("GatewayPorts clientspecified")
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            for host, other in (("127.0.0.1", "::1"), ("::1", "127.0.0.1")):
+                listen = Endpoint(host, 0)
+                listening = await tunnel.add(rule(side, 0, echo.port, listen=listen))
+                assert await in_thread(say_hello, host, listening.port) == b"hello"
+                with pytest.raises(ConnectionRefusedError):
+                    await in_thread(say_hello, other, listening.port)
+
+
+@BOTH_SIDES
+async def test_port_0_is_chosen_anew_for_each(sshd: OpenSSHServer, side: Side) -> None:
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            wanted = rule(side, 0, echo.port)
+            ports = [(await tunnel.add(wanted)).port for _ in range(5)]
+            assert len({*ports, 0}) == 6
+            for port in ports:
+                assert await in_thread(say_hello, LOOPBACK, port) == b"hello"
+
+
+async def test_a_port_that_the_server_chose_is_the_one_given_back(sshd: OpenSSHServer) -> None:
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            port = await tunnel.remote(echo.port)
+            await tunnel.forward().close(0)
+            # The same port can be had again, which it cannot while the server holds it.
+            assert await tunnel.remote(echo.port, port=port) == port
+            assert await in_thread(say_hello, LOOPBACK, port) == b"hello"
+
+
+@BOTH_SIDES
+async def test_every_address(sshd: OpenSSHServer, side: Side) -> None:
+    sshd.reconfigure("GatewayPorts clientspecified")
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            wanted = rule(side, 0, echo.port, listen=Endpoint("*", 0), expose=True)
+            listening = await tunnel.add(wanted)
+            for host in ("127.0.0.1", "127.0.0.9", "::1"):
+                assert await in_thread(say_hello, host, listening.port) == b"hello"
+
+
+async def test_one_family_taken_takes_neither(sshd: OpenSSHServer) -> None:
+    with EchoService(host="::1") as holder:
+        async with tunnel_to(None) as tunnel:
+            wanted = rule(Side.HERE, 0, 9, listen=Endpoint("localhost", holder.port))
+            with pytest.raises(Failure) as caught:
+                await tunnel.add(wanted)
+            assert caught.value.code is Code.PORT_IN_USE
+            with pytest.raises(ConnectionRefusedError):
+                connect(holder.port)
+
+
+# Who may come
+
+
+def from_address(source: str, port: int) -> bytes:
+    """Say hello to 127.0.0.1:`port` from another address of this machine."""
+    try:
+        with socket.create_connection((LOOPBACK, port), 30, (source, 0)) as connection:
+            return exchange(connection, b"hello")
+    except (ConnectionResetError, EOFError):
+        return b""
+
+
+@BOTH_SIDES
+async def test_only_clients_of_allowed_networks_come(sshd: OpenSSHServer, side: Side) -> None:
+    allow = (ip_network("127.0.1.0/24"), ip_network("127.7.7.7/32"), ip_network("fd00::/8"))
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            port = (await tunnel.add(rule(side, 0, echo.port, allow=allow))).port
+            for source in ("127.0.1.1", "127.0.1.254", "127.7.7.7"):
+                assert await in_thread(from_address, source, port) == b"hello", source
+            for source in ("127.0.0.1", "127.0.2.1", "127.7.7.8"):
+                assert await in_thread(from_address, source, port) == b"", source
+            counters = tunnel.forward().counters
+            await eventually_async(lambda: counters.open == 0, "all are gone")
+            assert (counters.total, counters.failed, echo.accepted) == (6, 3, 3)
+            assert [failure.code for failure in tunnel.failures] == [Code.PERMISSION_DENIED] * 3
+            assert "does not allow 127.0.0.1" in tunnel.failures[0].message
+
+
+@BOTH_SIDES
+async def test_more_than_allowed_at_once_are_turned_away(sshd: OpenSSHServer, side: Side) -> None:
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            wanted = rule(side, 0, echo.port, max_connections=3)
+            port = (await tunnel.add(wanted)).port
+            staying = [await in_thread(connect, port) for _ in range(3)]
+            for connection in staying:
+                assert await in_thread(exchange, connection, b"hello") == b"hello"
+            assert await in_thread(say_hello, LOOPBACK, port) == b""
+            for connection in staying:
+                assert await in_thread(exchange, connection, b"still") == b"still"
+            staying.pop().close()
+            counters = tunnel.forward().counters
+            await eventually_async(lambda: counters.open == 2, "there is room")
+            assert await in_thread(say_hello, LOOPBACK, port) == b"hello"
+            for connection in staying:
+                connection.close()
+            await eventually_async(lambda: counters.open == 0, "all are gone")
+            assert (counters.total, counters.failed) == (5, 1)
+            assert "has 3 connections open" in tunnel.failures[0].message
+
+
+async def test_clients_that_wait_for_a_link_count_as_well() -> None:
+    async with tunnel_to(None) as tunnel:
+        port = await tunnel.local(9, max_connections=2)
+        with connect(port), connect(port):
+            await eventually_async(lambda: tunnel.forward().counters.open == 2, "both wait")
+            assert await in_thread(say_hello, LOOPBACK, port) == b""
+
+
+# Why it failed
+
+
+async def failure_of(tunnel: Tunnel, target: Endpoint) -> Failure:
+    """Why a client of a local forward to `target` was not served."""
+    port = (await tunnel.add(rule(Side.HERE, 0, target))).port
+    before = len(tunnel.failures)
+    assert await in_thread(say_hello, LOOPBACK, port) == b""
+    assert len(tunnel.failures) == before + 1
+    return tunnel.failures[-1]
+
+
+async def test_why_the_server_did_not_reach_a_target(sshd: OpenSSHServer) -> None:
+    async with tunnel_to(sshd.host()) as tunnel:
+        closed = Endpoint(LOOPBACK, free_port())
+        refused = await failure_of(tunnel, closed)
+        assert refused.code is Code.TARGET_REFUSED
+        assert f"{closed} through server refused" in refused.message
+        unknown = await failure_of(tunnel, Endpoint("no-such-host.invalid", 80))
+        assert unknown.code is Code.TARGET_UNREACHABLE
+        assert "no-such-host.invalid:80 through server" in unknown.message
+        # In sshd's own words, of which there are several.
+        assert "Name or service not known" in unknown.message or "resolve" in unknown.message
+        nowhere = await failure_of(tunnel, Endpoint("255.255.255.255", 80))
+        assert nowhere.code is Code.TARGET_UNREACHABLE
+        assert "255.255.255.255:80 through server" in nowhere.message
+        for failure in (refused, unknown, nowhere):
+            assert failure.retryable
+
+
+async def test_why_we_did_not_reach_a_target(sshd: OpenSSHServer) -> None:
+    async with tunnel_to(sshd.host()) as tunnel:
+        for target, code, words in (
+            (Endpoint(LOOPBACK, free_port()), Code.TARGET_REFUSED, "refused the connection"),
+            (Endpoint("no-such-host.invalid", 80), Code.TARGET_UNREACHABLE, "cannot be reached"),
+            (Endpoint("a" * 70, 80), Code.TARGET_UNREACHABLE, "Name or service not known"),
+            (Endpoint("255.255.255.255", 80), Code.TARGET_UNREACHABLE, "unreachable"),
+        ):
+            port = (await tunnel.add(rule(Side.THERE, 0, target))).port
+            assert await in_thread(say_hello, LOOPBACK, port) == b""
+            failure = tunnel.failures[-1]
+            assert failure.code is code, failure
+            assert str(target) in failure.message
+            assert words in failure.message
+        assert not tunnel.link.closed.done()
+
+
+async def test_failures_of_many_at_once_stay_with_their_own(sshd: OpenSSHServer) -> None:
+    closed = [Endpoint(LOOPBACK, free_port()) for _ in range(4)]
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            good = await tunnel.local(echo.port)
+            bad = [(await tunnel.add(rule(Side.HERE, 0, target))).port for target in closed]
+            said = await asyncio.gather(
+                *(in_thread(say_hello, LOOPBACK, port) for port in [good, *bad] * 5)
+            )
+            assert said == [b"hello", b"", b"", b"", b""] * 5
+            told = [failure.message for failure in tunnel.failures]
+            for target in closed:
+                assert sum(str(target) in message for message in told) == 5
+            assert len(told) == 20
+
+
+async def test_a_denied_listener_says_why_it_may_be(sshd: OpenSSHServer) -> None:
+    sshd.reconfigure("PermitListen 127.0.0.1:1")
+    async with tunnel_to(sshd.host()) as tunnel:
+        for port, hint in ((free_port(), "PermitListen"), (80, "root")):
+            with pytest.raises(Failure) as caught:
+                await tunnel.remote(9, port=port)
+            assert caught.value.code is Code.FORWARD_DENIED
+            assert f"127.0.0.1:{port}" in caught.value.message
+            assert hint in caught.value.hint
+        assert not tunnel.link.closed.done()

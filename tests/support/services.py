@@ -107,15 +107,18 @@ def connect(port: int, seconds: float = DEADLINE) -> socket.socket:
 
 
 class Service:
-    """Listens on 127.0.0.1:`port` and runs `serve(connection)` for each client in a thread.
+    """Listens on `host`:`port` and runs `serve(connection)` for each client in a thread.
 
     The connection is closed after `serve` returns. What `serve` raises, other than a connection
     that was cut, is raised again by `close`. A context manager.
     """
 
-    def __init__(self, serve: Callable[[socket.socket], None], port: int = 0) -> None:
+    def __init__(
+        self, serve: Callable[[socket.socket], None], port: int = 0, host: str = "127.0.0.1"
+    ) -> None:
         self._serve = serve
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=1024)
         self.port: int = self._listener.getsockname()[1]
         self.accepted = 0
         self._lock = threading.Lock()
@@ -198,8 +201,8 @@ class Service:
 class EchoService(Service):
     """Sends back what it gets, as it comes; a FIN is answered with a FIN."""
 
-    def __init__(self, port: int = 0) -> None:
-        super().__init__(self._echo, port)
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
+        super().__init__(self._echo, port, host)
 
     @staticmethod
     def _echo(connection: socket.socket) -> None:

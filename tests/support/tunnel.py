@@ -91,13 +91,13 @@ class Tunnel:
             await self._link.closed
 
 
-def rule(side: Side, port: int, target: int | None, **changes: Any) -> Forward:
-    """A forward between 127.0.0.1:`port` and 127.0.0.1:`target`; None for SOCKS."""
+def rule(side: Side, port: int, target: int | Endpoint | None, **changes: Any) -> Forward:
+    """A forward between 127.0.0.1:`port` and `target`: a port of 127.0.0.1, or None for SOCKS."""
     forward = Forward(
         name="test",
         side=side,
         listen=Endpoint(LOOPBACK, port),
-        target=None if target is None else Endpoint(LOOPBACK, target),
+        target=Endpoint(LOOPBACK, target) if isinstance(target, int) else target,
         via="server",
     )
     return dataclasses.replace(forward, **changes)

@@ -27,6 +27,7 @@ _BACKLOG = 1024
 _ACCEPTS_A_TURN = 64
 _PAUSE_SECONDS = 0.5
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - bound only where the profile says so
+_NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 # The client's socket, and its address for the server's log.
@@ -65,7 +66,7 @@ class Listener:
             try:
                 door = _Door(reactor, _bind(family, address, port), on_client)
             except OSError as error:
-                if self._doors and error.errno == errno.EADDRNOTAVAIL:
+                if self._doors and error.errno in _NO_SUCH_FAMILY:
                     continue  # a machine without IPv6 has no ::1 to listen on
                 self.close()
                 raise _failure(endpoint, error) from None
@@ -98,10 +99,22 @@ _open_listeners: WeakSet[Listener] = WeakSet()
 def listens_here(address: Endpoint) -> bool:
     """Whether this process listens on that address, by itself or as part of a wildcard."""
     return any(
-        door.port == address.port and (door.host == address.host or door.host in _WILDCARDS)
+        door.port == address.port
+        and (door.host == address.host or (door.host in _WILDCARDS and _is_own(address.host)))
         for listener in _open_listeners
         for door in listener.doors
     )
+
+
+def _is_own(host: str) -> bool:
+    """Whether an address is one of this machine: no other can be bound."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
 
 
 def _addresses(endpoint: Endpoint) -> list[tuple[socket.AddressFamily, str]]:

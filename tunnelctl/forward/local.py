@@ -16,7 +16,7 @@ from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.connections import Connections, Counters
 from tunnelctl.forward.listener import Listener
-from tunnelctl.forward.opens import Origin, direct, open_failure
+from tunnelctl.forward.opens import Origin, direct, open_failure, turned_away
 from tunnelctl.forward.socks import SocksClient
 from tunnelctl.net.endings import reset
 from tunnelctl.net.reactor import Reactor
@@ -177,8 +177,7 @@ class LocalForward:
         self._arm()
 
     def _fail(self, code: Code, what: str) -> None:
-        message = f"forward {self.forward.name} {what}: a client was turned away"
-        self._on_failure(Failure(code, message))
+        self._on_failure(turned_away(self.forward, code, what))
 
 
 def may_come(forward: Forward, origin: Origin) -> bool:

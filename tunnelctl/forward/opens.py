@@ -74,7 +74,13 @@ def open_failure(forward: Forward, target: Endpoint, reason: int, description: s
             f"{where} refused the connection",
             "is the service running, and on that address?",
         )
-    return Failure(Code.TARGET_UNREACHABLE, f"{where} cannot be reached: {text}")
+    # Of a unix socket, sshd does not say whether it was forbidden or nobody listens (serverloop.c).
+    hint = (
+        "is the service running, and does sshd_config there allow it (AllowStreamLocalForwarding)?"
+        if target.is_unix
+        else ""
+    )
+    return Failure(Code.TARGET_UNREACHABLE, f"{where} cannot be reached: {text}", hint)
 
 
 def target_failure(forward: Forward, target: Endpoint, error: OSError) -> Failure:
@@ -84,6 +90,11 @@ def target_failure(forward: Forward, target: Endpoint, error: OSError) -> Failur
         hint = "is the service running, and on that address?"
         return Failure(Code.TARGET_REFUSED, f"{who} refused the connection", hint)
     return Failure(Code.TARGET_UNREACHABLE, f"{who} cannot be reached: {reason_of(error)}")
+
+
+def turned_away(forward: Forward, code: Code, what: str) -> Failure:
+    """A client that was not let in, as a failure: `what` the forward has against it."""
+    return Failure(code, f"forward {forward.name} {what}: a client was turned away")
 
 
 def reason_of(error: OSError) -> str:

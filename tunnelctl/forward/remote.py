@@ -22,6 +22,7 @@ from tunnelctl.forward.opens import (
     listen_request,
     reason_of,
     target_failure,
+    turned_away,
 )
 from tunnelctl.forward.socks import WINDOW_MIN, RemoteSocksClient
 from tunnelctl.forward.target import TargetSide, resolve
@@ -29,6 +30,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.permit import permits
+from tunnelctl.ssh.failures import printable
 from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.remote_opens import RemoteOpens
 from tunnelctl.wire.connection import IncomingOpen
@@ -133,17 +135,18 @@ class RemoteForward:
     def _client(self, incoming: IncomingOpen) -> None:
         link = self._link
         assert link is not None
-        full = self.counters.open >= self.forward.max_connections
+        origin = _origin(incoming)
+        most = self.forward.max_connections
+        full = self.counters.open >= most
         self._connections.began()
-        if not may_come(self.forward, _origin(incoming)):
-            incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, "not allowed from there")
-            self._connections.failed()
+        if not may_come(self.forward, origin):
+            what = f"does not allow {printable(origin[0])}"
+            self._turn_away(incoming, Code.PERMISSION_DENIED, what)
         elif full:
-            incoming.reject(OpenFailure.RESOURCE_SHORTAGE, "too many connections")
-            self._connections.failed()
+            self._turn_away(incoming, Code.TARGET_REFUSED, f"has {most} connections open")
         elif self.forward.target is None and incoming.window < WINDOW_MIN:
-            incoming.reject(OpenFailure.RESOURCE_SHORTAGE, "no window for a SOCKS handshake")
-            self._connections.failed()
+            what = "was given no window for a SOCKS handshake"
+            self._turn_away(incoming, Code.TARGET_REFUSED, what)
         elif self.forward.target is not None:
             target = self.forward.target
             self._target_side.serve(
@@ -151,6 +154,11 @@ class RemoteForward:
             )
         else:
             self._ask(link, incoming)
+
+    def _turn_away(self, incoming: IncomingOpen, code: Code, what: str) -> None:
+        incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, f"this forward {what}")
+        self._connections.failed()
+        self._on_failure(turned_away(self.forward, code, what))
 
     def _unreachable(self, target: Endpoint, error: OSError) -> None:
         self._on_failure(target_failure(self.forward, target, error))
@@ -212,7 +220,16 @@ class RemoteForward:
             ours = listens_here(address)
             return permits(self.forward.permit, wanted.host, parsed, wanted.port, ours=ours)
 
-        return list(filter(is_permitted, await resolve(self._reactor.loop, wanted)))
+        found = map(_plain, await resolve(self._reactor.loop, wanted))
+        return list(filter(is_permitted, found))
+
+
+def _plain(address: Endpoint) -> Endpoint:
+    """An IPv4 address that is written as an IPv6 one, as itself: rules are written for that."""
+    parsed = ipaddress.ip_address(address.host.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        return Endpoint(str(parsed.ipv4_mapped), address.port)
+    return address
 
 
 def _routes(link: Link) -> RemoteOpens:

@@ -29,7 +29,10 @@ async def resolve(loop: asyncio.AbstractEventLoop, target: Endpoint) -> list[End
     Raises:
         OSError: the name has none.
     """
-    found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    try:
+        found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # a label of no byte, or of more than 63
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known") from None
     return [Endpoint(str(address[0]), target.port) for _, _, _, _, address in found]
 
 

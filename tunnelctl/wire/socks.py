@@ -75,6 +75,9 @@ class SocksServer:
                 raise SocksError("a client that does not speak SOCKS")
         except _TooShort:
             return answer
+        except SocksError as error:
+            error.reply = answer + error.reply  # a greeting is answered first
+            raise
         return answer
 
     def reply(self, code: Reply) -> bytes:
