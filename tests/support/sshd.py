@@ -64,7 +64,7 @@ class OpenSSHServer:
     """One sshd on 127.0.0.1. Not started until `start`; `stop` may be called at any time.
 
     `config` lines are put before the standard ones, so that they win (sshd_config(5): the first
-    value counts).
+    value counts); those from the first `Match` on behind them, where they belong.
     """
 
     def __init__(
@@ -256,8 +256,11 @@ class OpenSSHServer:
         return tuple(write_key(self.directory / f"host_{kind}", kind) for kind in self._kinds)
 
     def _config_lines(self) -> list[str]:
+        first_match = next(
+            (n for n, line in enumerate(self._extra) if line.startswith("Match")), len(self._extra)
+        )
         lines = [
-            *self._extra,
+            *self._extra[:first_match],
             f"Port {self.port}",
             "ListenAddress 127.0.0.1",
             *(f"HostKey {self.directory / f'host_{kind}'}" for kind in self._kinds),
@@ -273,7 +276,7 @@ class OpenSSHServer:
         if sshd_version(self._sshd) >= (9, 8):
             # Tests fail to log in on purpose, all from 127.0.0.1.
             lines.append("PerSourcePenalties no")
-        return lines
+        return [*lines, *self._extra[first_match:]]
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
