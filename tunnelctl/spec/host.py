@@ -52,19 +52,45 @@ class Reconnect:
     give_up_after: float | None = None
 
 
+class ProxyKind(StrEnum):
+    """What is spoken to a proxy before SSH begins."""
+
+    SOCKS5 = "socks5"
+    HTTP = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy on the way to a host: SOCKS5 (RFC 1928, 1929) or HTTP CONNECT (RFC 9110)."""
+
+    kind: ProxyKind
+    hostname: str
+    port: int
+    user: str | None = None
+    password: SecretRef | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One SSH server. `name` is its key in the profile."""
+    """One SSH server. `name` is its key in the profile.
+
+    `proxy_jump`, `proxy_command` and `proxy` are ways to it; at most one is set.
+    """
 
     name: str
     hostname: str
     port: int = 22
     user: str | None = None  # None: the user who runs tunnelctl
     identity_file: tuple[str, ...] = ()
+    certificate_file: tuple[str, ...] = ()  # user certificates, beside those named KEY-cert.pub
     identities_only: bool = False
     identity_agent: str | None = None  # a socket's path, or "none"; None: $SSH_AUTH_SOCK
     password: SecretRef | None = None
     passphrase: SecretRef | None = None
+    remember: bool = False  # an answer that a person gave serves later logins, from memory
+    proxy_jump: tuple[Host, ...] = ()  # the hops, the one nearest to us first
+    proxy_command: tuple[str, ...] = ()  # a program and its arguments; %h %p %r %n as ssh_config(5)
+    proxy: Proxy | None = None
     host_key: tuple[str, ...] = ()  # pins, "SHA256:…"; when given, nothing else is accepted
     user_known_hosts_file: tuple[str, ...] = ()  # (): ~/.ssh/known_hosts, then known_hosts2
     host_key_alias: str | None = None
@@ -72,9 +98,16 @@ class Host:
     connect_timeout: float = 15.0
     server_alive_interval: float = 15.0
     server_alive_count_max: int = 3
-    ciphers: tuple[str, ...] = ()  # (): the allow-list's own order
+    ciphers: tuple[str, ...] = ()  # (): the allow-list's own order; so for the next three
+    kex_algorithms: tuple[str, ...] = ()
+    macs: tuple[str, ...] = ()
+    host_key_algorithms: tuple[str, ...] = ()
+    compression: bool = False
     rekey_limit: int | None = None  # bytes; None: the cipher's own limit
     reconnect: Reconnect = field(default_factory=Reconnect)
+    lazy: bool = False  # connect at the first client, close after `idle_timeout` without one
+    idle_timeout: float = 300.0
+    fallback: tuple[Host, ...] = ()  # tried in turn while this one cannot be reached
     embedded: bool = False  # an in-process SSH server on 127.0.0.1 instead of a real host
 
     @property
