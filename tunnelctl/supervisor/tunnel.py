@@ -1,18 +1,17 @@
 """One host of a running profile: its machine, its link, and the forwards that the link carries.
 
 Does what the machine says and tells it what came of it; decides nothing by itself. Owns the link,
-the local listeners (which outlive it) and, for `embedded: true`, the server. Must never change
-state without one event and one log record, and leaves nothing open once it has stopped.
+the local listeners (which outlive it) and, for `embedded: true`, the server; what it shows and
+tells is worked out in `tunnel_status`. Must never change state without telling it, and leaves
+nothing open once it has stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
 from random import Random
 
 from tunnelctl import clock
@@ -46,22 +45,14 @@ from tunnelctl.state.events import (
     Stop,
 )
 from tunnelctl.state.machine import Machine, next_state
-from tunnelctl.state.overall import Part, forward_part, host_part
-from tunnelctl.state.snapshot import (
-    EventKind,
-    ForwardState,
-    ForwardStatus,
-    HostState,
-    HostStatus,
-)
+from tunnelctl.state.overall import Part
+from tunnelctl.state.snapshot import ForwardStatus, HostState, HostStatus
+from tunnelctl.supervisor import tunnel_status
 from tunnelctl.supervisor.forwarding import Forwarding, forwarding
 from tunnelctl.supervisor.handshakes import Handshakes
-from tunnelctl.supervisor.journal import Journal, error_status
+from tunnelctl.supervisor.journal import Journal
 from tunnelctl.supervisor.tasks import Tasks, unexpected
-
-_log = logging.getLogger("tunnelctl")
-_FAILED_FOR_GOOD = (HostState.FAILED, HostState.NEEDS_INPUT)
-_NOT_UP_BECAUSE = (HostState.BACKOFF, *_FAILED_FOR_GOOD)
+from tunnelctl.supervisor.tunnel_status import FAILED_FOR_GOOD, Teller
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +77,11 @@ class Tunnel:
         on_change: Callable[[], None],
     ) -> None:
         self.host = host
-        self._profile = profile
         self._services = services
         self._resolve_secret = resolve_secret
         self._on_change = on_change
         self._machine = Machine(host.reconnect)
-        self._announced = self._machine.state
-        self._since = clock.wall()
+        self._teller = Teller(profile, services.journal, self._machine.state)
         self._tasks = Tasks(f"{profile}/{host.name}")
         self._attempt: asyncio.Task[None] | None = None
         self._links: dict[int, Link] = {}  # by epoch; one, but for moments
@@ -179,72 +168,18 @@ class Tunnel:
 
     def parts(self) -> tuple[Part, ...]:
         """What the state of the profile is worked out from."""
-        required = (f for f in self._forwardings.values() if f.rule.required)
-        return (
-            host_part(self._machine.state, self._machine.attempts),
-            *(forward_part(f.state, f.retried) for f in required),
-        )
+        return tunnel_status.parts(self._machine, self._forwardings.values())
 
     def status(self) -> HostStatus:
         """The host as it is now."""
-        machine = self._machine
-        link = self._links.get(machine.epoch)
-        status = HostStatus(
-            name=self.host.name,
-            state=machine.state,
-            since=clock.rfc3339(self._since),
-            attempts=0 if machine.state is HostState.UP else machine.attempts,
-            reconnects=machine.reconnects,
-            next_retry_at=self._next_retry_at(),
-            last_error=error_status(machine.failure),
-        )
-        if link is None or machine.state is not HostState.UP:
-            return status
-        return replace(
-            status,
-            address=link.info.address,
-            rtt_ms=None if link.rtt is None else round(link.rtt * 1000, 3),
-            cipher=link.info.cipher,
-            kex=link.info.kex,
-            server=link.info.server,
-        )
+        return self._teller.host_status(self.host, self._machine, self._links)
 
     def forward_statuses(self) -> dict[str, ForwardStatus]:
         """Every forward as it is now, by name."""
-        return {name: self._forward_status(f) for name, f in self._forwardings.items()}
-
-    def _forward_status(self, item: Forwarding) -> ForwardStatus:
-        rule, counters = item.rule, item.side.counters
-        return ForwardStatus(
-            name=rule.name,
-            type=rule.type,
-            listen=str(item.side.listening or rule.listen),
-            target=None if rule.target is None else str(rule.target),
-            via=rule.via,
-            state=self._forward_state(item),
-            since=clock.rfc3339(item.since),
-            connections_open=counters.open,
-            connections_total=counters.total,
-            connections_failed=counters.failed,
-            bytes_in=counters.bytes_in,
-            bytes_out=counters.bytes_out,
-            last_error=error_status(self._forward_failure(item)),
-        )
-
-    def _forward_state(self, item: Forwarding) -> ForwardState:
-        """A listener whose host will not come back by itself is not up, though it is bound."""
-        hopeless = self._machine.state in _FAILED_FOR_GOOD
-        return item.state if item.is_stopped or not hopeless else ForwardState.FAILED
-
-    def _forward_failure(self, item: Forwarding) -> Failure | None:
-        hopeless = self._machine.state in _FAILED_FOR_GOOD
-        return item.last_error or (self._machine.failure if hopeless else None)
-
-    def _next_retry_at(self) -> str | None:
-        if self._machine.retry_at is None:
-            return None
-        wait = timedelta(seconds=self._machine.retry_at - self._machine.since)
-        return clock.rfc3339(self._since + wait)
+        return {
+            name: tunnel_status.forward_status(item, self._machine)
+            for name, item in self._forwardings.items()
+        }
 
     # The machine, and what it asks for.
 
@@ -341,60 +276,15 @@ class Tunnel:
     # What is told.
 
     def _announce_host(self) -> None:
-        state = self._machine.state
-        if state is not self._announced:
-            self._announced = state
-            self._since = clock.wall()
+        if self._teller.host(self.host, self._machine, self._links):
             for item in self._forwardings.values():
-                item.give_up(state in _FAILED_FOR_GOOD)
-            failure = self._machine.failure if state in _NOT_UP_BECAUSE else None
-            self._record(EventKind.HOST, self.host.name, state, self._host_message(), failure)
+                item.give_up(self._machine.state in FAILED_FOR_GOOD)
 
     def _changed(self) -> None:
-        """Announce every forward whose state is not the one announced last."""
-        for name, item in self._forwardings.items():
-            state = self._forward_state(item)
-            if state is not item.announced:
-                item.announced = state
-                item.since = clock.wall()
-                self._announce_forward(name, item)
+        self._teller.forwards(self._forwardings, self._machine)
         self._on_change()
-
-    def _announce_forward(self, name: str, item: Forwarding) -> None:
-        failure, message = None, ""
-        if item.announced is ForwardState.FAILED:
-            failure = self._forward_failure(item)
-            message = str(failure)
-        elif item.announced is ForwardState.UP:
-            message = f"listens on {item.side.listening}"
-        self._record(EventKind.FORWARD, name, item.announced, message, failure)
-
-    def _host_message(self) -> str:
-        match self._machine.state:
-            case HostState.CONNECTING:
-                return "to the embedded server" if self.host.embedded else f"to {self.host.address}"
-            case HostState.UP:
-                info = self._links[self._machine.epoch].info
-                return f"{info.address}, {info.cipher}, {info.server}"
-            case HostState.BACKOFF:
-                wait = (self._machine.retry_at or 0.0) - self._machine.since
-                return f"{self._machine.failure}; next try in {wait:.1f} s"
-            case HostState.FAILED | HostState.NEEDS_INPUT:
-                return str(self._machine.failure)
-            case _:
-                return ""
 
     def _connection_failed(self, name: str, failure: Failure) -> None:
         item = self._forwardings.get(name)
-        if item is None:
-            return
-        item.last_error = failure
-        held_back = item.throttle.ask(clock.monotonic())
-        if held_back is not None:
-            more = f"; {held_back} more before it" if held_back else ""
-            self._record(EventKind.CONNECTION, name, "failed", f"{failure}{more}", failure)
-
-    def _record(
-        self, kind: EventKind, name: str, state: str, message: str, failure: Failure | None
-    ) -> None:
-        self._services.journal.record(kind, self._profile, name, state, message, failure)
+        if item is not None:
+            self._teller.connection_failed(name, item, failure)

@@ -1,0 +1,168 @@
+"""What a tunnel shows and tells: its part of the status document, its events and log records.
+
+Owns what was told last, so that each change is told once. Must never change what it looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from tunnelctl import clock
+from tunnelctl.errors import Failure
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.link import Link
+from tunnelctl.state.machine import Machine
+from tunnelctl.state.overall import Part, forward_part, host_part
+from tunnelctl.state.snapshot import (
+    EventKind,
+    ForwardState,
+    ForwardStatus,
+    HostState,
+    HostStatus,
+)
+from tunnelctl.supervisor.forwarding import Forwarding
+from tunnelctl.supervisor.journal import Journal, error_status
+
+FAILED_FOR_GOOD = (HostState.FAILED, HostState.NEEDS_INPUT)
+_NOT_UP_BECAUSE = (HostState.BACKOFF, *FAILED_FOR_GOOD)
+
+Links = Mapping[int, Link]  # by epoch
+
+
+class Teller:
+    """For one host of `profile`, which begins in `state`."""
+
+    def __init__(self, profile: str, journal: Journal, state: HostState) -> None:
+        self._profile = profile
+        self._journal = journal
+        self._announced = state
+        self._since = clock.wall()
+
+    def host(self, host: Host, machine: Machine, links: Links) -> bool:
+        """Tell the state of the host if it is another than the one told last; whether it was."""
+        if machine.state is self._announced:
+            return False
+        self._announced = machine.state
+        self._since = clock.wall()
+        failure = machine.failure if machine.state in _NOT_UP_BECAUSE else None
+        message = _host_message(host, machine, links)
+        self._record(EventKind.HOST, host.name, machine.state, message, failure)
+        return True
+
+    def forwards(self, forwardings: Mapping[str, Forwarding], machine: Machine) -> None:
+        """Tell every forward whose state is another than the one told last."""
+        for name, item in forwardings.items():
+            state = _forward_state(item, machine)
+            if state is not item.announced:
+                item.announced = state
+                item.since = clock.wall()
+                self._tell_forward(name, item, machine)
+
+    def connection_failed(self, name: str, item: Forwarding, failure: Failure) -> None:
+        """Tell that a connection could not be opened, unless that was told too often just now."""
+        item.last_error = failure
+        held_back = item.throttle.ask(clock.monotonic())
+        if held_back is not None:
+            more = f"; {held_back} more before it" if held_back else ""
+            self._record(EventKind.CONNECTION, name, "failed", f"{failure}{more}", failure)
+
+    def host_status(self, host: Host, machine: Machine, links: Links) -> HostStatus:
+        """The host as it is now."""
+        link = links.get(machine.epoch)
+        status = HostStatus(
+            name=host.name,
+            state=machine.state,
+            since=clock.rfc3339(self._since),
+            attempts=0 if machine.state is HostState.UP else machine.attempts,
+            reconnects=machine.reconnects,
+            next_retry_at=_next_retry_at(machine, self._since),
+            last_error=error_status(machine.failure),
+        )
+        if link is None or machine.state is not HostState.UP:
+            return status
+        return replace(
+            status,
+            address=link.info.address,
+            rtt_ms=None if link.rtt is None else round(link.rtt * 1000, 3),
+            cipher=link.info.cipher,
+            kex=link.info.kex,
+            server=link.info.server,
+        )
+
+    def _tell_forward(self, name: str, item: Forwarding, machine: Machine) -> None:
+        failure, message = None, ""
+        if item.announced is ForwardState.FAILED:
+            failure = _forward_failure(item, machine)
+            message = str(failure)
+        elif item.announced is ForwardState.UP:
+            message = f"listens on {item.side.listening}"
+        self._record(EventKind.FORWARD, name, item.announced, message, failure)
+
+    def _record(
+        self, kind: EventKind, name: str, state: str, message: str, failure: Failure | None
+    ) -> None:
+        self._journal.record(kind, self._profile, name, state, message, failure)
+
+
+def parts(machine: Machine, forwardings: Iterable[Forwarding]) -> tuple[Part, ...]:
+    """What the state of the profile is worked out from: the host and its required forwards."""
+    return (
+        host_part(machine.state, machine.attempts),
+        *(forward_part(item.state, item.retried) for item in forwardings if item.rule.required),
+    )
+
+
+def forward_status(item: Forwarding, machine: Machine) -> ForwardStatus:
+    """A forward of the host with that machine, as it is now."""
+    rule, counters = item.rule, item.side.counters
+    return ForwardStatus(
+        name=rule.name,
+        type=rule.type,
+        listen=str(item.side.listening or rule.listen),
+        target=None if rule.target is None else str(rule.target),
+        via=rule.via,
+        state=_forward_state(item, machine),
+        since=clock.rfc3339(item.since),
+        connections_open=counters.open,
+        connections_total=counters.total,
+        connections_failed=counters.failed,
+        bytes_in=counters.bytes_in,
+        bytes_out=counters.bytes_out,
+        last_error=error_status(_forward_failure(item, machine)),
+    )
+
+
+def _forward_state(item: Forwarding, machine: Machine) -> ForwardState:
+    """A listener whose host will not come back by itself is not up, though it is bound."""
+    hopeless = machine.state in FAILED_FOR_GOOD
+    return item.state if item.is_stopped or not hopeless else ForwardState.FAILED
+
+
+def _forward_failure(item: Forwarding, machine: Machine) -> Failure | None:
+    hopeless = machine.state in FAILED_FOR_GOOD
+    return item.last_error or (machine.failure if hopeless else None)
+
+
+def _next_retry_at(machine: Machine, since: datetime) -> str | None:
+    if machine.retry_at is None:
+        return None
+    wait = timedelta(seconds=machine.retry_at - machine.since)
+    return clock.rfc3339(since + wait)
+
+
+def _host_message(host: Host, machine: Machine, links: Links) -> str:
+    match machine.state:
+        case HostState.CONNECTING:
+            return "to the embedded server" if host.embedded else f"to {host.address}"
+        case HostState.UP:
+            info = links[machine.epoch].info
+            return f"{info.address}, {info.cipher}, {info.server}"
+        case HostState.BACKOFF:
+            wait = (machine.retry_at or 0.0) - machine.since
+            return f"{machine.failure}; next try in {wait:.1f} s"
+        case HostState.FAILED | HostState.NEEDS_INPUT:
+            return str(machine.failure)
+        case _:
+            return ""
