@@ -1,6 +1,7 @@
 """The only module that reads a clock. Everything else takes time as an argument or asks here.
 
-`monotonic` is for deadlines and ages; `wall` is for what people read. Neither is ever mixed.
+`monotonic` is for deadlines and ages; `wall` is for what people read; `boottime` tells that the
+machine was asleep. None is ever mixed with another but for that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,15 @@ from datetime import UTC, datetime
 def monotonic() -> float:
     """Seconds on a clock that never jumps; it says nothing of the time of day."""
     return time.monotonic()
+
+
+def boottime() -> float:
+    """Seconds on a clock that never jumps and goes on while the machine sleeps.
+
+    Linux stops `monotonic` then, and has CLOCK_BOOTTIME (clock_gettime(2)); on macOS it is
+    CLOCK_MONOTONIC that goes on.
+    """
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def wall() -> datetime:
