@@ -8,7 +8,7 @@ import pytest
 
 from tests.config.conftest import Folder
 from tunnelctl.spec.endpoint import Endpoint
-from tunnelctl.spec.forward import Forward, Side, WhileDown
+from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side, WhileDown
 from tunnelctl.spec.host import (
     Host,
     Reconnect,
@@ -35,7 +35,9 @@ hosts:
     port: 2222
     user: alice
     identity_file: [keys/id, /abs/id]
+    certificate_file: keys/id-cert.pub
     identity_agent: none
+    remember: true
     password: {{env: PW}}
     passphrase: {{command: [pass, show, "a b"]}}
     host_key: {PIN}
@@ -46,6 +48,12 @@ hosts:
     server_alive_interval: 1m30s
     server_alive_count_max: 2
     ciphers: aes256-ctr, aes128-ctr
+    kex_algorithms: [curve25519-sha256]
+    macs: hmac-sha2-256
+    host_key_algorithms: ssh-ed25519
+    compression: false
+    lazy: true
+    idle_timeout: 10m
     rekey_limit: 500M
     ssh_config: false
     reconnect: {{min: 500ms, max: 5m, stable_after: 10s, give_up_after: 1h}}
@@ -58,7 +66,9 @@ hosts:
         port=2222,
         user="alice",
         identity_file=(str(folder.path / "keys/id"), "/abs/id"),
+        certificate_file=(str(folder.path / "keys/id-cert.pub"),),
         identities_only=True,
+        remember=True,
         identity_agent="none",
         password=SecretRef(SecretSource.ENV, ("PW",)),
         passphrase=SecretRef(SecretSource.COMMAND, ("pass", "show", "a b")),
@@ -70,6 +80,11 @@ hosts:
         server_alive_interval=90.0,
         server_alive_count_max=2,
         ciphers=("aes256-ctr", "aes128-ctr"),
+        kex_algorithms=("curve25519-sha256@libssh.org",),
+        macs=("hmac-sha2-256",),
+        host_key_algorithms=("ssh-ed25519",),
+        lazy=True,
+        idle_timeout=600.0,
         rekey_limit=500 << 20,
         reconnect=Reconnect(min=0.5, max=300.0, stable_after=10.0, give_up_after=3600.0),
     )
@@ -78,7 +93,8 @@ hosts:
 def test_every_key_of_a_forward(folder: Folder) -> None:
     assert folder.forward(
         'local: "0.0.0.0:5432", to: "db:1", while_down: {hold: 30s}, required: false, '
-        "max_connections: 5, expose: true, probe: {type: none}, labels: {team: web}"
+        "max_connections: 5, expose: true, labels: {team: web}, on_unhealthy: reconnect, "
+        "probe: {type: http, interval: 5s, timeout: 1s, rise: 2, fall: 4, path: /up, status: 204}"
     ) == Forward(
         name="f",
         side=Side.HERE,
@@ -89,6 +105,8 @@ def test_every_key_of_a_forward(folder: Folder) -> None:
         max_connections=5,
         expose=True,
         required=False,
+        probe=Probe(ProbeType.HTTP, 5.0, 1.0, 2, 4, "/up", 204),
+        on_unhealthy=OnUnhealthy.RECONNECT,
         labels=(("team", "web"),),
     )
 
@@ -225,3 +243,29 @@ def test_unix_sockets_here_are_relative_to_the_file_and_there_are_the_servers(
     there = folder.forward("remote: /run/user/1000/web.sock, to: ./web.sock")
     assert there.listen == Endpoint(path="/run/user/1000/web.sock")
     assert there.target == Endpoint(path=str(folder.path / "web.sock"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "probe"),
+    [
+        ("local: 1, to: 2", Probe(ProbeType.TCP)),
+        ("remote: 1, to: 2", Probe(ProbeType.TCP)),
+        ("local: 1, to: 2, probe: none", Probe(ProbeType.NONE)),
+        ("local: 1, to: 2, probe: {type: none}", Probe(ProbeType.NONE)),
+        ("local: 1, to: 2, probe: {interval: 1m}", Probe(ProbeType.TCP, interval=60.0)),
+        ("local: 1, to: 2, probe: http", Probe(ProbeType.HTTP)),
+        ("dynamic: 1", Probe(ProbeType.NONE)),
+        ('remote_dynamic: 1, permit: ["10.0.0.0/8:443"]', Probe(ProbeType.NONE)),
+        (
+            "dynamic: 1, probe: {type: command, command: [curl, -x, y]}",
+            Probe(ProbeType.COMMAND, command=("curl", "-x", "y")),
+        ),
+    ],
+)
+def test_a_fixed_target_is_asked_whether_it_lives(folder: Folder, keys: str, probe: Probe) -> None:
+    assert folder.forward(keys).probe == probe
+
+
+def test_a_secret_of_the_keyring(folder: Folder) -> None:
+    host = folder.host("password: {keyring: work/ssh/alice}")
+    assert host.password == SecretRef(SecretSource.KEYRING, ("work/ssh/alice",))

@@ -10,10 +10,12 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tunnelctl.config import words
+from tunnelctl.config import ways, words
 from tunnelctl.config.document import Document
 from tunnelctl.config.mistakes import Mistakes, shown
+from tunnelctl.config.ways import NONE, WAYS
 from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.forward import ProbeType
 from tunnelctl.spec.host import Reconnect
 
 _HERE = ("local", "dynamic")
@@ -24,10 +26,15 @@ _NOT_EMBEDDED = (
     "port",
     "user",
     "identity_file",
+    "certificate_file",
     "identities_only",
     "identity_agent",
     "password",
     "passphrase",
+    "remember",
+    *WAYS,
+    "fallback",
+    "ssh_config",
     "host_key",
     "user_known_hosts_file",
     "host_key_alias",
@@ -53,17 +60,30 @@ def check_profile(document: Document, mistakes: Mistakes) -> None:
                 if key in host:
                     message = "does not go with embedded: true, which reaches no real server"
                     document.say(("hosts", name, key), message, at_key=True)
+    _check_fallbacks(document, hosts, mistakes)
     forwards = _maps(document, "forwards")
     for name, forward in forwards.items():
         _check_forward(document, name, forward)
         _check_via(document, name, forward, mistakes)
+        _check_probe(document, name, forward)
     _check_listeners(document, forwards)
 
 
-def check_reconnect(document: Document) -> None:
-    """That the waits of one host, with its `defaults`, go from shorter to longer."""
+def check_host(document: Document) -> None:
+    """What contradicts itself in one host, with its `defaults`."""
     data = document.data
-    reconnect = data.get("reconnect") if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        return
+    taken = [key for key in WAYS if data.get(key, NONE) != NONE]
+    for key in taken[1:]:
+        message = f"does not go with {taken[0]}: a host is reached by one way"
+        document.say((*document.path, key), message, at_key=True)
+    _check_reconnect(document, data)
+
+
+def _check_reconnect(document: Document, data: dict[str, Any]) -> None:
+    """That its waits go from shorter to longer."""
+    reconnect = data.get("reconnect")
     if not isinstance(reconnect, dict):
         return
     try:
@@ -127,6 +147,44 @@ def _check_via(document: Document, name: str, forward: dict[str, Any], mistakes:
     )
 
 
+def _check_fallbacks(
+    document: Document, hosts: dict[str, dict[str, Any]], mistakes: Mistakes
+) -> None:
+    """That each one is a host of the file; `defaults` is looked at like a host."""
+    places: dict[tuple[str, ...], object] = {("defaults",): _map(document, "defaults")}
+    places.update({("hosts", name): host for name, host in hosts.items()})
+    for path, host in places.items():
+        try:
+            names = ways.names(host.get("fallback", NONE)) if isinstance(host, dict) else ()
+        except ValueError:
+            continue  # the schema says why
+        for index, name in enumerate(names):
+            if isinstance(name, str) and name and name not in hosts:
+                near = mistakes.suggestion(name, hosts)
+                message = f"no host named {shown(name)} in this file{near}"
+                document.say((*path, "fallback", index), message)
+
+
+_PROBE_KEYS = {"path": "http", "status": "http", "command": "command"}
+
+
+def _check_probe(document: Document, name: str, forward: dict[str, Any]) -> None:
+    """That the keys of a probe go with its type, and its type with the forward."""
+    written = forward.get("probe")
+    path = ("forwards", name, "probe")
+    probe = written if isinstance(written, dict) else {"type": written}
+    chosen = probe.get("type", "tcp")
+    for key, wanted in _PROBE_KEYS.items():
+        if key in probe and chosen in list(ProbeType) and chosen != wanted:
+            document.say((*path, key), f"goes with type: {wanted}", at_key=True)
+    if chosen == ProbeType.COMMAND and "command" not in probe:
+        document.say(path, "needs `command`, [program, argument]", at_key=True)
+    fixed = any(kind in forward for kind in _FIXED_TARGET)
+    if written is not None and chosen in (ProbeType.TCP, ProbeType.HTTP) and not fixed:
+        message = f"a probe of type {chosen} needs a fixed target; type: command asks what you say"
+        document.say(path, message, at_key=True)
+
+
 def _check_listeners(document: Document, forwards: dict[str, dict[str, Any]]) -> None:
     """That no two forwards ask for the same address on the same machine."""
     taken: dict[tuple[object, int, str], tuple[str, Endpoint]] = {}
@@ -186,11 +244,14 @@ def _addresses(host: str) -> tuple[str, ...]:
 
 
 def _maps(document: Document, key: str) -> dict[str, dict[str, Any]]:
+    found = _map(document, key)
+    return {name: value for name, value in found.items() if isinstance(value, dict)}
+
+
+def _map(document: Document, key: str) -> dict[str, Any]:
     data = document.data
     found = data.get(key) if isinstance(data, dict) else None
-    if not isinstance(found, dict):
-        return {}
-    return {name: value for name, value in found.items() if isinstance(value, dict)}
+    return found if isinstance(found, dict) else {}
 
 
 def _present(document: Document, key: str) -> bool:

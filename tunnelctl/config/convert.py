@@ -11,10 +11,10 @@ from typing import Any
 from tunnelctl.config.document import Document
 from tunnelctl.config.interpolate import Interpolator
 from tunnelctl.config.mistakes import KeyPath
-from tunnelctl.config.models import ForwardMap, HostMap, Secret
+from tunnelctl.config.models import ForwardMap, HostMap, ProbeMap, ProxyMap, Secret
 from tunnelctl.spec.endpoint import Endpoint
-from tunnelctl.spec.forward import Forward, Side, WhileDown
-from tunnelctl.spec.host import Host, Reconnect, SecretRef, SecretSource
+from tunnelctl.spec.forward import Forward, Probe, ProbeType, Side, WhileDown
+from tunnelctl.spec.host import Host, Proxy, Reconnect, SecretRef, SecretSource
 
 # Keys that a host of the spec has under the same name and with the same meaning.
 _SAME = (
@@ -26,11 +26,18 @@ _SAME = (
     "connect_timeout",
     "server_alive_interval",
     "server_alive_count_max",
+    "remember",
     "ciphers",
+    "kex_algorithms",
+    "macs",
+    "host_key_algorithms",
+    "compression",
+    "lazy",
+    "idle_timeout",
     "rekey_limit",
     "embedded",
 )
-_SAME_IN_FORWARD = ("max_connections", "expose", "required", "allow", "permit")
+_SAME_IN_FORWARD = ("max_connections", "expose", "required", "allow", "permit", "on_unhealthy")
 
 
 class Converter:
@@ -41,12 +48,12 @@ class Converter:
         self._interpolator = interpolator
 
     def host(self, name: str, model: HostMap, document: Document) -> Host:
-        """One host; `document` tells where its paths were written."""
+        """One host without the way to it; `document` tells where its paths were written."""
         fields = _given(model, _SAME)
         if model.reconnect is not None:
             names = tuple(type(model.reconnect).model_fields)
             fields["reconnect"] = Reconnect(**_given(model.reconnect, names))
-        for key in ("identity_file", "user_known_hosts_file"):
+        for key in ("identity_file", "certificate_file", "user_known_hosts_file"):
             files = getattr(model, key) or ()
             fields[key] = tuple(
                 self._path((*document.path, key, index), file, document)
@@ -61,10 +68,18 @@ class Converter:
             hostname=model.hostname or name,
             identities_only=bool(fields["identity_file"]) if named is None else named,
             identity_agent=agent,
-            password=self._secret("password", model.password, document),
-            passphrase=self._secret("passphrase", model.passphrase, document),
+            password=self._secret(("password",), model.password, document),
+            passphrase=self._secret(("passphrase",), model.passphrase, document),
             **fields,
         )
+
+    def proxy(self, model: ProxyMap | None, document: Document) -> Proxy | None:
+        """The proxy of the host that `document` has, if any."""
+        if model is None or model.url is None:
+            return None
+        address = model.url
+        password = self._secret(("proxy", "password"), model.password, document)
+        return Proxy(address.kind, address.hostname, address.port, model.user, password)
 
     def forward(self, name: str, model: ForwardMap, document: Document) -> Forward:
         """One forward, of a map that passed every check; `document`, the whole profile, tells
@@ -81,6 +96,7 @@ class Converter:
         fields = _given(model, _SAME_IN_FORWARD)
         if model.while_down is not None and model.while_down.hold is not None:
             fields["while_down"] = WhileDown(model.while_down.hold)
+        fields["probe"] = _probe(model.probe, fixed=target is not None)
         return Forward(
             name=name,
             side=Side.THERE if here is None else Side.HERE,
@@ -91,14 +107,14 @@ class Converter:
             **fields,
         )
 
-    def _secret(self, key: str, secret: Secret | None, document: Document) -> SecretRef | None:
+    def _secret(self, key: KeyPath, secret: Secret | None, document: Document) -> SecretRef | None:
         if secret is None:
             return None
         reference = secret.as_ref()
         if reference.source is SecretSource.ENV:
             self.secret_variables.update(reference.value)
         elif reference.source is SecretSource.FILE:
-            path = (*document.path, key, "file")
+            path = (*document.path, *key, "file")
             absolute = self._path(path, reference.value[0], document)
             return SecretRef(SecretSource.FILE, (absolute,))
         return reference
@@ -116,6 +132,13 @@ class Converter:
             return text
         folder = os.path.dirname(os.path.abspath(document.file_of(path)))
         return os.path.normpath(os.path.join(folder, expanded))
+
+
+def _probe(model: ProbeMap | None, *, fixed: bool) -> Probe:
+    """A target that is fixed is asked, unless the profile says otherwise."""
+    default = ProbeType.TCP if fixed else ProbeType.NONE
+    given = {} if model is None else _given(model, tuple(type(model).model_fields))
+    return Probe(**{"type": default, **given})
 
 
 def _given(model: object, names: tuple[str, ...]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from pydantic_core import ErrorDetails
 from tunnelctl.config.mistakes import KeyPath, Mistakes, shown
 from tunnelctl.config.models import known_keys
 from tunnelctl.config.tree import Node, plain, positions
-from tunnelctl.config.words import NOT_YET
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -62,11 +61,7 @@ class Document:
             self.say(path, f"is not valid: {details['msg']}")
 
     def _unknown_key(self, path: KeyPath) -> None:
-        known, not_yet = known_keys(path[:-1])
-        if path[-1] in not_yet:
-            self.say(path, NOT_YET, at_key=True)
-            return
-        near = self._mistakes.suggestion(str(path[-1]), sorted(known | not_yet))
+        near = self._mistakes.suggestion(str(path[-1]), sorted(known_keys(path[:-1])))
         self.say(path, f"unknown key{near}", at_key=True)
 
     def _known(self, path: KeyPath) -> KeyPath:

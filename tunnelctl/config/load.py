@@ -10,16 +10,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunnelctl.config.checks import check_profile, check_reconnect
+from tunnelctl.config.checks import check_host, check_profile
 from tunnelctl.config.convert import Converter
 from tunnelctl.config.document import Document
 from tunnelctl.config.find import NAME_RULE, is_profile_name
 from tunnelctl.config.interpolate import Interpolator
 from tunnelctl.config.mistakes import KeyPath, Mark, Mistake, Mistakes, ProfileInvalid, shown
 from tunnelctl.config.models import HostMap, ProfileMap
+from tunnelctl.config.routes import Routes, Written
 from tunnelctl.config.sources import Sources
 from tunnelctl.config.tree import Mapping as Tree
 from tunnelctl.config.tree import Node, overlay, settle
+from tunnelctl.config.ways import WAYS
 from tunnelctl.spec.profile import Profile
 
 __all__ = ["Loaded", "Mistake", "ProfileInvalid", "load_profile"]
@@ -62,25 +64,31 @@ class _Loader:
             raise self._invalid()
         tree = self._settled(tree)
         document = Document(tree, self._mistakes)
+        defaults = Document(_defaults(tree), self._mistakes, ("defaults",))
         model = document.validate(ProfileMap)
         if self._sources.complete:
             check_profile(document, self._mistakes)
         hosts = dict(_hosts_with_defaults(tree, self._mistakes))
-        for host in hosts.values():
-            check_reconnect(host)
+        for host in (defaults, *hosts.values()):
+            check_host(host)
         if self._mistakes or model is None:
             raise self._invalid()
-        return self._convert(document, model, hosts)
+        return self._convert(document, model, defaults, hosts)
 
     def _convert(
-        self, document: Document, model: ProfileMap, documents: dict[str, Document]
+        self,
+        document: Document,
+        model: ProfileMap,
+        defaults: Document,
+        documents: dict[str, Document],
     ) -> Loaded:
         converter = Converter(self._interpolator)
-        hosts = []
-        for name, written in documents.items():
-            host = written.validate(HostMap)
-            if host is not None:
-                hosts.append(converter.host(name, host, written))
+        models = {name: written.validate(HostMap) for name, written in documents.items()}
+        written = [Written(name, found, documents[name]) for name, found in models.items() if found]
+        below = Written("defaults", model.defaults or HostMap(), defaults)
+        routes = Routes(written, below, converter)
+        wanted = {forward.via for forward in (model.forwards or {}).values() if forward.via}
+        hosts = routes.hosts(wanted)
         if self._mistakes:
             raise self._invalid()
         forwards = tuple(
@@ -92,7 +100,7 @@ class _Loader:
         profile = Profile(
             name=self._name,
             source=self._file,
-            hosts=tuple(hosts),
+            hosts=hosts,
             forwards=forwards,
             description=model.description or "",
         )
@@ -120,14 +128,21 @@ class _Loader:
 
 
 def _hosts_with_defaults(tree: Tree, mistakes: Mistakes) -> Iterator[tuple[str, Document]]:
-    """Each host laid over `defaults`."""
-    defaults, hosts = tree.child("defaults"), tree.child("hosts")
-    below = defaults if isinstance(defaults, Tree) else Tree(tree.mark)
+    """Each host laid over `defaults`; by whatever way it says it is reached, they say no other."""
+    below, hosts = _defaults(tree), tree.child("hosts")
+    wayless = Tree(below.mark, {k: e for k, e in below.entries.items() if k not in WAYS})
     if not isinstance(hosts, Tree):
         return
     for name, entry in hosts.entries.items():
         if isinstance(entry.node, Tree):
-            yield name, Document(overlay(below, entry.node), mistakes, ("hosts", name))
+            has_way = any(key in entry.node.entries for key in WAYS)
+            merged = overlay(wayless if has_way else below, entry.node)
+            yield name, Document(merged, mistakes, ("hosts", name))
+
+
+def _defaults(tree: Tree) -> Tree:
+    defaults = tree.child("defaults")
+    return defaults if isinstance(defaults, Tree) else Tree(tree.mark)
 
 
 def _has(node: Node | None, path: KeyPath) -> bool:

@@ -1,22 +1,22 @@
 """The schema of a profile: which keys there are and what each may hold.
 
 One pydantic model a map. Every key is optional here, because `defaults` and `extends` fill in what
-a host leaves out; what must be there, and what contradicts what, is said in checks.py. A key that
-the profile format names but this version cannot do yet is in `not_yet`, so that it is refused in
-those words instead of being unknown.
+a host leaves out; what must be there, and what contradicts what, is said in checks.py.
 """
 
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, model_validator
 
-from tunnelctl.config import words
+from tunnelctl.config import algorithms, ways, words
+from tunnelctl.config.algorithms import Kind
 from tunnelctl.config.mistakes import KeyPath, shown
+from tunnelctl.config.ways import Jump, ProxyAddress
 from tunnelctl.spec.endpoint import Endpoint
-from tunnelctl.spec.forward import ProbeType
+from tunnelctl.spec.forward import OnUnhealthy, ProbeType
 from tunnelctl.spec.host import SecretRef, SecretSource, StrictHostKeyChecking
 from tunnelctl.spec.permit import Permit
 
@@ -32,8 +32,9 @@ Files = Annotated[tuple[FilePath, ...], BeforeValidator(words.one_or_list)]
 Pins = Annotated[
     tuple[Annotated[str, BeforeValidator(words.pin)], ...], BeforeValidator(words.one_or_list)
 ]
-Ciphers = Annotated[
-    tuple[Annotated[str, BeforeValidator(words.cipher)], ...], BeforeValidator(words.comma_list)
+Argv = Annotated[tuple[str, ...], BeforeValidator(words.argv)]
+Hops = Annotated[
+    tuple[Annotated[Jump, PlainValidator(ways.parse_jump)], ...], BeforeValidator(ways.jumps)
 ]
 Networks = Annotated[
     tuple[Annotated[IPv4Network | IPv6Network, PlainValidator(words.network)], ...],
@@ -49,10 +50,8 @@ def _count(low: int, high: int) -> BeforeValidator:
     return BeforeValidator(lambda value: words.whole_number(value, low, high))
 
 
-def _no_ssh_config(value: object) -> bool:
-    if value is not False:
-        raise ValueError(f"{shown(value)} is {words.NOT_YET}: no ssh_config file is read")
-    return False
+def _algorithms(kind: Kind) -> BeforeValidator:
+    return BeforeValidator(lambda value: algorithms.resolve_list(kind, words.algorithms(value)))
 
 
 def _only_version_one(value: object) -> int:
@@ -66,17 +65,14 @@ class _Map(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    not_yet: ClassVar[frozenset[str]] = frozenset()
-
 
 class Secret(_Map):
     """A reference to a secret; exactly one key."""
 
-    not_yet = frozenset({"keyring"})
-
     env: Annotated[str, BeforeValidator(words.variable)] | None = None
     file: FilePath | None = None
-    command: Annotated[tuple[str, ...], BeforeValidator(words.argv)] | None = None
+    command: Argv | None = None
+    keyring: Annotated[str, BeforeValidator(words.keyring)] | None = None
     credential: Annotated[str, BeforeValidator(words.credential)] | None = None
 
     @model_validator(mode="before")
@@ -86,10 +82,11 @@ class Secret(_Map):
         if not isinstance(value, dict):
             raise ValueError(
                 "a secret does not stand in a profile; write where it is kept: {env: NAME}, "
-                "{file: PATH}, {command: [program, argument]} or {credential: NAME}"
+                "{file: PATH}, {command: [program, argument]}, {keyring: SERVICE/USER} "
+                "or {credential: NAME}"
             )
         if len(value) != 1:
-            raise ValueError("must have one of the keys env, file, command, credential")
+            raise ValueError("must have one of the keys env, file, command, keyring, credential")
         return value
 
     def as_ref(self) -> SecretRef:
@@ -98,6 +95,8 @@ class Secret(_Map):
             return SecretRef(SecretSource.COMMAND, self.command)
         if self.file is not None:
             return SecretRef(SecretSource.FILE, (self.file,))
+        if self.keyring is not None:
+            return SecretRef(SecretSource.KEYRING, (self.keyring,))
         if self.credential is not None:
             return SecretRef(SecretSource.CREDENTIAL, (self.credential,))
         return SecretRef(SecretSource.ENV, (self.env or "",))
@@ -112,33 +111,42 @@ class ReconnectMap(_Map):
     give_up_after: DurationOrNever = None
 
 
+class ProxyMap(_Map):
+    """A proxy, and what it asks for."""
+
+    url: Annotated[ProxyAddress, PlainValidator(ways.proxy_url)] | None = None
+    user: Text | None = None
+    password: Secret | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        """The URL alone, or `none`."""
+        if isinstance(value, str):
+            return {} if value == ways.NONE else {"url": value}
+        if isinstance(value, dict) and "url" not in value:
+            raise ValueError("needs `url`, socks5://HOST:PORT or http://HOST:PORT")
+        if isinstance(value, dict) and "password" in value and "user" not in value:
+            raise ValueError("needs `user`, whose password it is")
+        return value
+
+
 class HostMap(_Map):
     """One host, or `defaults`: the words of ssh_config(5)."""
-
-    not_yet = frozenset(
-        {
-            "certificate_file",
-            "proxy_jump",
-            "proxy_command",
-            "proxy",
-            "kex_algorithms",
-            "macs",
-            "host_key_algorithms",
-            "compression",
-            "lazy",
-            "idle_timeout",
-            "fallback",
-        }
-    )
 
     hostname: HostName | None = None
     port: Annotated[int, BeforeValidator(words.port)] | None = None
     user: Annotated[str, BeforeValidator(words.user_name)] | None = None
     identity_file: Files | None = None
+    certificate_file: Files | None = None
     identities_only: Boolean | None = None
     identity_agent: Annotated[str | None, BeforeValidator(words.identity_agent)] = None
     password: Secret | None = None
     passphrase: Secret | None = None
+    remember: Boolean | None = None
+    proxy_jump: Hops | None = None
+    proxy_command: Annotated[tuple[str, ...], BeforeValidator(ways.proxy_command)] | None = None
+    proxy: ProxyMap | None = None
     host_key: Pins | None = None
     user_known_hosts_file: Files | None = None
     host_key_alias: HostName | None = None
@@ -148,9 +156,18 @@ class HostMap(_Map):
     connect_timeout: Duration | None = None
     server_alive_interval: Duration | None = None
     server_alive_count_max: Annotated[int, _count(1, 1000)] | None = None
-    ciphers: Ciphers | None = None
+    ciphers: Annotated[tuple[str, ...], _algorithms(Kind.CIPHERS)] | None = None
+    kex_algorithms: Annotated[tuple[str, ...], _algorithms(Kind.KEX_ALGORITHMS)] | None = None
+    macs: Annotated[tuple[str, ...], _algorithms(Kind.MACS)] | None = None
+    host_key_algorithms: (
+        Annotated[tuple[str, ...], _algorithms(Kind.HOST_KEY_ALGORITHMS)] | None
+    ) = None
     rekey_limit: Annotated[int | None, BeforeValidator(words.rekey_limit)] = None
-    ssh_config: Annotated[bool, BeforeValidator(_no_ssh_config)] | None = None
+    compression: Annotated[bool, BeforeValidator(words.no_compression)] | None = None
+    ssh_config: Annotated[bool | str, BeforeValidator(words.ssh_config)] | None = None
+    lazy: Boolean | None = None
+    idle_timeout: Duration | None = None
+    fallback: Annotated[tuple[HostName, ...], BeforeValidator(ways.names)] | None = None
     reconnect: ReconnectMap | None = None
     embedded: Boolean | None = None
 
@@ -171,35 +188,37 @@ class HoldMap(_Map):
         return value
 
 
-def _no_probe(value: object) -> ProbeType:
-    if value not in list(ProbeType):
-        raise ValueError(f"must be none, not {shown(value)}")
-    if value != ProbeType.NONE:
-        raise ValueError(f"a probe of type {value} is {words.NOT_YET}")
-    return ProbeType.NONE
-
-
 class ProbeMap(_Map):
     """How the target of a forward is asked whether it lives."""
 
-    not_yet = frozenset({"interval", "timeout", "rise", "fall", "path", "status", "command"})
+    type: Annotated[ProbeType, BeforeValidator(words.probe_type)] | None = None
+    interval: Duration | None = None
+    timeout: Duration | None = None
+    rise: Annotated[int, _count(1, 100)] | None = None
+    fall: Annotated[int, _count(1, 100)] | None = None
+    path: Annotated[str, BeforeValidator(words.url_path)] | None = None
+    status: Annotated[int, _count(100, 599)] | None = None
+    command: Argv | None = None
 
-    type: Annotated[ProbeType, BeforeValidator(_no_probe)] | None = None
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        """The type alone, such as `none`."""
+        return {"type": value} if isinstance(value, str) else value
 
 
 class ForwardMap(_Map):
     """One forward: which side listens, and where it leads."""
-
-    not_yet = frozenset({"on_unhealthy"})
 
     local: Annotated[Endpoint, BeforeValidator(words.local_listener)] | None = None
     remote: Annotated[Endpoint, BeforeValidator(words.remote_listener)] | None = None
     dynamic: Annotated[Endpoint, BeforeValidator(words.local_port)] | None = None
     remote_dynamic: Annotated[Endpoint, BeforeValidator(words.remote_port)] | None = None
     to: Annotated[Endpoint, BeforeValidator(words.target)] | None = None
-    via: Text | None = None
+    via: HostName | None = None
     while_down: HoldMap | None = None
     probe: ProbeMap | None = None
+    on_unhealthy: Annotated[OnUnhealthy, BeforeValidator(words.on_unhealthy)] | None = None
     max_connections: Annotated[int, _count(1, 65535)] | None = None
     expose: Boolean | None = None
     allow: Networks | None = None
@@ -223,16 +242,17 @@ _BY_KEY: dict[str, type[_Map]] = {
     "reconnect": ReconnectMap,
     "password": Secret,
     "passphrase": Secret,
+    "proxy": ProxyMap,
     "while_down": HoldMap,
     "probe": ProbeMap,
 }
 
 
-def known_keys(path: KeyPath) -> tuple[frozenset[str], frozenset[str]]:
-    """The keys that the map at `path` takes, and those it will take in a later version."""
+def known_keys(path: KeyPath) -> frozenset[str]:
+    """The keys that the map at `path` takes."""
     model: type[_Map] = ProfileMap
     if len(path) == 2 and path[0] in ("hosts", "forwards"):  # the key is a name of the user's
         model = HostMap if path[0] == "hosts" else ForwardMap
     elif path:
         model = _BY_KEY[str(path[-1])]
-    return frozenset(model.model_fields), model.not_yet
+    return frozenset(model.model_fields)

@@ -15,8 +15,8 @@ from tunnelctl.config.mistakes import shown
 from tunnelctl.config.quantities import parse_duration, parse_size
 from tunnelctl.config.tree import Substituted
 from tunnelctl.config.yaml12 import resolve
-from tunnelctl.spec.algorithms import CIPHERS
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
+from tunnelctl.spec.forward import OnUnhealthy, ProbeType
 from tunnelctl.spec.host import StrictHostKeyChecking
 from tunnelctl.spec.permit import Permit, parse_permit
 
@@ -191,12 +191,35 @@ def strict_host_key_checking(value: object) -> StrictHostKeyChecking:
     )
 
 
-def cipher(value: object) -> str:
-    """One cipher of the allow-list."""
-    name = text(value)
-    if name not in CIPHERS:
-        raise ValueError(f"{shown(name)} is not one of {', '.join(CIPHERS)}")
-    return name
+def algorithms(value: object) -> str:
+    """ssh_config(5)'s text with commas; a list of names is the same."""
+    if isinstance(value, list):
+        return ",".join(text(word) for word in one_or_list(value))
+    return text(value)
+
+
+def probe_type(value: object) -> ProbeType:
+    """How a target is asked."""
+    for choice in ProbeType:
+        if value == str(choice):
+            return choice
+    raise ValueError(f"must be {', '.join(ProbeType)}, not {shown(value)}")
+
+
+def on_unhealthy(value: object) -> OnUnhealthy:
+    """What an unhealthy target leads to."""
+    for choice in OnUnhealthy:
+        if value == str(choice):
+            return choice
+    raise ValueError(f"must be report or reconnect, not {shown(value)}")
+
+
+def url_path(value: object) -> str:
+    """The path of a request, as it stands in one (RFC 9112, 3.2.1)."""
+    path = text(value)
+    if not path.startswith("/") or " " in path or not path.isascii():
+        raise ValueError(f"must be the path of a URL such as /healthz, not {shown(path)}")
+    return path
 
 
 def one_or_list(value: object) -> Sequence[object]:
@@ -208,13 +231,6 @@ def one_or_list(value: object) -> Sequence[object]:
     return [value]
 
 
-def comma_list(value: object) -> Sequence[object]:
-    """A list, or ssh_config(5)'s text with commas."""
-    if isinstance(value, str):
-        return [word.strip() for word in value.split(",")]
-    return one_or_list(value)
-
-
 def variable(value: object) -> str:
     """The name of an environment variable."""
     name = text(value)
@@ -223,12 +239,37 @@ def variable(value: object) -> str:
     return name
 
 
+def keyring(value: object) -> str:
+    """An entry of the system's keyring, SERVICE/USER; the service itself may have slashes."""
+    entry = text(value)
+    service, _, user = entry.rpartition("/")
+    if not service or not user:
+        raise ValueError(f"{shown(entry)} is not SERVICE/USER, the names of a keyring's entry")
+    return entry
+
+
 def credential(value: object) -> str:
     """The name of a file in systemd's credentials directory."""
     name = text(value)
     if "/" in name or name.startswith("."):
         raise ValueError(f"{shown(name)} is not the name of a credential")
     return name
+
+
+def ssh_config(value: object) -> bool | str:
+    """Whether ssh_config is read for what is left open, or the path of the file that is."""
+    value = _typed(value)
+    return value if isinstance(value, bool) else file_path(value)
+
+
+def no_compression(value: object) -> bool:
+    """`false`: nothing is compressed, so that no secret can be guessed from a packet's length."""
+    if boolean(value):
+        raise ValueError(
+            "must be false: compression is not offered, since the length of a compressed packet "
+            "tells what is in it, and a small packet may unpack to a huge one"
+        )
+    return False
 
 
 def argv(value: object) -> tuple[str, ...]:

@@ -1,0 +1,94 @@
+"""Lists of algorithms in the syntax of ssh_config(5), worked out against what we offer at all.
+
+`a,b` replaces the allow-list, `+a` adds to it, `-a*` takes away, `^a` puts first. The allow-lists
+are spec/algorithms.py's; nothing written in a profile can widen them. Owns the reasons why a name
+is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from enum import Enum
+from fnmatch import fnmatchcase
+
+from tunnelctl.config.mistakes import shown
+from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
+
+
+class Kind(Enum):
+    """What is negotiated; the value is what we offer, in our order."""
+
+    CIPHERS = CIPHERS
+    KEX_ALGORITHMS = KEX_ALGORITHMS
+    MACS = MACS
+    HOST_KEY_ALGORITHMS = HOST_KEY_ALGORITHMS
+
+
+# Other names of the same method (RFC 8731, 4).
+_ALIASES = {"curve25519-sha256": "curve25519-sha256@libssh.org"}
+# Parts of names, and what is wrong with the algorithms that have them in their name.
+_BROKEN = (
+    ("-cbc", "CBC mode is off: it lets a stream be guessed and changed"),
+    ("3des", "3DES is off: its blocks are too small"),
+    ("arcfour", "RC4 is off: it is broken"),
+    ("md5", "MD5 is off: it is broken"),
+    ("sha1", "SHA-1 is off: it is broken"),
+    ("ssh-rsa", "signatures with SHA-1 are off; rsa-sha2-512 works with the same key"),
+    ("ssh-dss", "DSA is off: its keys are too short"),
+)
+
+
+def resolve_list(kind: Kind, written: str) -> tuple[str, ...]:
+    """What is offered, in order, for a list that a person wrote.
+
+    Raises:
+        ValueError: for a name that we do not offer, saying why, and for a list that leaves nothing.
+    """
+    allowed: tuple[str, ...] = kind.value
+    operator, names = _split(written)
+    if operator == "-":
+        return _without(allowed, names)
+    chosen = tuple(dict.fromkeys(_checked(kind, name) for name in names))
+    if operator == "+":
+        return (*allowed, *(name for name in chosen if name not in allowed))
+    if operator == "^":
+        return (*chosen, *(name for name in allowed if name not in chosen))
+    return chosen
+
+
+def _split(written: str) -> tuple[str, Sequence[str]]:
+    text = written.strip()
+    operator = text[:1] if text[:1] in ("+", "-", "^") else ""
+    names = [name.strip() for name in text[len(operator) :].split(",")]
+    if not all(names):
+        raise ValueError(f"{shown(written)} has a comma without a name beside it")
+    return operator, names
+
+
+def _without(allowed: tuple[str, ...], patterns: Sequence[str]) -> tuple[str, ...]:
+    patterns = [_ALIASES.get(pattern, pattern) for pattern in patterns]
+    kept = tuple(
+        name for name in allowed if not any(_matches(name, pattern) for pattern in patterns)
+    )
+    if not kept:
+        raise ValueError(f"leaves nothing of {', '.join(allowed)}")
+    return kept
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """ssh_config(5) PATTERNS: `*` and `?`; a bracket is a bracket."""
+    return fnmatchcase(name, pattern.replace("[", "[[]"))
+
+
+def _checked(kind: Kind, name: str) -> str:
+    name = _ALIASES.get(name, name)
+    allowed: tuple[str, ...] = kind.value
+    if name in allowed:
+        return name
+    for part, reason in _BROKEN:
+        if part in name:
+            raise ValueError(f"{shown(name)} is not offered: {reason}")
+    near = get_close_matches(name, allowed, n=1, cutoff=0.8)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    raise ValueError(f"{shown(name)} is not one of {', '.join(allowed)}{meant}")
