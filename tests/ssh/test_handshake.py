@@ -15,7 +15,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from tests.ssh.clients import fails, log_in, logged_in
+from tests.ssh.clients import fails, log_in, logged_in, no_secret
 from tests.support.hostile import HostileServer
 from tests.support.keys import KeyKind
 from tests.support.ports import free_port
@@ -23,7 +23,8 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
-from tunnelctl.ssh.handshake import Stage, fetch_host_key
+from tunnelctl.ssh.connect import fetch_host_key
+from tunnelctl.ssh.handshake import Stage
 from tunnelctl.ssh.hostkeys import fingerprint, record
 
 VERSION = b"SSH-2.0-hostile\r\n"
@@ -149,7 +150,7 @@ def test_the_key_for_trust_is_the_one_a_login_would_see(
     host = sshd.host(user_known_hosts_file=(str(tmp_path / "new"),))
     unknown = fails(Code.HOST_KEY_UNKNOWN, host)
 
-    kind, blob = asyncio.run(fetch_host_key(host, clock.monotonic() + 10))
+    kind, blob = asyncio.run(fetch_host_key(host, no_secret))
 
     assert f"{kind} " in sshd.host_keys[0]
     assert fingerprint(blob) in unknown.message
@@ -161,10 +162,10 @@ def test_the_key_for_trust_is_the_one_a_login_would_see(
 def test_fetching_a_key_says_what_is_wrong_and_can_be_cancelled(sshd: OpenSSHServer) -> None:
     async def cancelled() -> None:
         async with asyncio.timeout(0.2):
-            await fetch_host_key(sshd.host(), clock.monotonic() + 30)
+            await fetch_host_key(sshd.host(), no_secret)
 
     with pytest.raises(Failure) as caught:
-        asyncio.run(fetch_host_key(sshd.host(port=free_port()), clock.monotonic() + 5))
+        asyncio.run(fetch_host_key(sshd.host(port=free_port()), no_secret))
     assert caught.value.code is Code.CONNECTION_REFUSED
     sshd.pause()
     with pytest.raises(TimeoutError):
@@ -380,7 +381,7 @@ def test_shutting_the_socket_down_ends_the_wait_at_once() -> None:
 
         async def given_up() -> None:
             async with asyncio.timeout(0.2):
-                await fetch_host_key(host, clock.monotonic() + 30)
+                await fetch_host_key(host, no_secret)
 
         began = clock.monotonic()
         with pytest.raises(TimeoutError):

@@ -12,6 +12,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
 from tunnelctl.spec.profile import Profile
+from tunnelctl.ssh.connect import Turn
 from tunnelctl.ssh.link import Link
 
 
@@ -25,15 +26,16 @@ class Door:
         self.finished = 0
         self.opened = asyncio.Event()
 
-    async def connect(self, host: Host, reactor: Reactor, **_: object) -> Link:
-        self.now[host.address] += 1
-        self.most[host.address] = max(self.most[host.address], self.now[host.address])
-        self.most_in_all = max(self.most_in_all, self.now.total())
-        try:
-            await self.opened.wait()
-        finally:
-            self.now[host.address] -= 1
-            self.finished += 1
+    async def connect(self, host: Host, reactor: Reactor, *, turn: Turn, **_: object) -> Link:
+        async with turn(host):
+            self.now[host.address] += 1
+            self.most[host.address] = max(self.most[host.address], self.now[host.address])
+            self.most_in_all = max(self.most_in_all, self.now.total())
+            try:
+                await self.opened.wait()
+            finally:
+                self.now[host.address] -= 1
+                self.finished += 1
         raise Failure(Code.AUTH_FAILED, "nobody comes in here")
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
 
 import click
 
-from tunnelctl import clock
 from tunnelctl.cli.output import say
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
 from tunnelctl.spec.host import Host
 
 _SSH_PORT = 22
-_WITHIN = 15.0  # seconds
 
 
 @click.command()
@@ -35,8 +35,9 @@ def trust(
     """
     import asyncio
 
+    from tunnelctl.config.secrets import resolve_secret
     from tunnelctl.ssh import hostkeys  # heavy: paramiko
-    from tunnelctl.ssh.handshake import fetch_host_key
+    from tunnelctl.ssh.connect import fetch_host_key
 
     endpoint = _endpoint(target)
     host = Host(
@@ -46,7 +47,8 @@ def trust(
         host_key_alias=host_key_alias,
         user_known_hosts_file=(known_hosts,) if known_hosts else (),
     )
-    key_type, blob = asyncio.run(fetch_host_key(host, clock.monotonic() + _WITHIN))
+    secrets = functools.partial(resolve_secret, environ=os.environ)
+    key_type, blob = asyncio.run(fetch_host_key(host, secrets))
     shown = hostkeys.fingerprint(blob)
     click.echo(f"{endpoint} {key_type} {shown}")
     if fingerprint is not None and fingerprint != shown:

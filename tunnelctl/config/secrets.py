@@ -17,22 +17,12 @@ from typing import IO
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
+from tunnelctl.net.environment import minimal_environment
 from tunnelctl.spec.host import SecretRef, SecretSource
 
 _MAX_BYTES = 4096
 _COMMAND_SECONDS = 10.0
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
-# What a password manager needs to find its store and its agent, and nothing else of ours.
-_COMMAND_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_COMMAND_VARIABLES = (
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "LANG",
-    "XDG_RUNTIME_DIR",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "GNUPGHOME",
-)
 
 
 def resolve_secret(ref: SecretRef, environ: Mapping[str, str]) -> str:
@@ -98,15 +88,13 @@ def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
 
 
 def _from_command(ref: SecretRef, environ: Mapping[str, str]) -> bytes:
-    known = {**os.environ, **environ}
-    minimal = {name: known[name] for name in _COMMAND_VARIABLES if name in known}
     try:
         process = subprocess.Popen(  # noqa: S603 - the words of the profile's owner, no shell
             ref.value,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**minimal, "PATH": _COMMAND_PATH},
+            env=minimal_environment({**os.environ, **environ}),
             start_new_session=True,
         )
     except (OSError, ValueError) as error:

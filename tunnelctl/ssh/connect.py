@@ -1,7 +1,9 @@
 """From a host of a profile to an authenticated link on the event loop.
 
-Owns the order: dial, handshake in a worker thread, take over. Must never leave a socket or a
-thread behind when a step fails or the caller cancels.
+Owns the order: the way there (jump hosts, a program, a proxy, or straight), the handshake in a
+thread of its own, the take-over. Must never leave a socket, a thread, a process or a hop behind
+when a step fails or the caller cancels, and never hold a turn while it waits for a hop, which needs
+one too.
 """
 
 from __future__ import annotations
@@ -10,19 +12,39 @@ import asyncio
 import contextlib
 import functools
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 
 from tunnelctl import clock
+from tunnelctl.errors import Failure
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.ssh.auth import user_of
 from tunnelctl.ssh.dial import dial
-from tunnelctl.ssh.handshake import Stage, handshake
+from tunnelctl.ssh.failures import label
+from tunnelctl.ssh.handshake import Stage, handshake, read_host_key
+from tunnelctl.ssh.jump import Hops, Lease, nearest_hop, of_hop
+from tunnelctl.ssh.keys import key_type
 from tunnelctl.ssh.link import Link, LinkSettings
+from tunnelctl.ssh.proxies import dial_through
+from tunnelctl.ssh.proxy_command import ProxyCommand
 from tunnelctl.ssh.remote_opens import RemoteOpens
 from tunnelctl.ssh.transport import SshTransport
+from tunnelctl.ssh.way import DIRECT, Way
 from tunnelctl.wire import messages
 
-__all__ = ["Stage", "connect"]
+__all__ = ["Stage", "connect", "fetch_host_key"]
+
+# What a host's own handshake waits for; its hops have their own turns.
+Turn = Callable[[Host], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def at_once(_host: Host) -> AsyncIterator[None]:
+    """A turn for those who need not wait."""
+    yield
 
 
 async def connect(
@@ -31,52 +53,58 @@ async def connect(
     *,
     resolve_secret: Callable[[SecretRef], str],
     on_stage: Callable[[Stage], None],
+    hops: Hops | None = None,
+    turn: Turn = at_once,
 ) -> Link:
-    """Connect to `host` within its `connect_timeout` seconds.
+    """Connect to `host` within its `connect_timeout` seconds, after its jump hosts within theirs.
+
+    `hops` has the jump links that are shared; without it the link has its own. Each handshake
+    waits for its `turn` first, which no deadline counts.
 
     Raises:
-        Failure: with the step that failed; nothing is left open.
+        Failure: with the step, and the hop, that failed; nothing is left open.
     """
-    loop = reactor.loop
-    deadline = clock.monotonic() + host.connect_timeout
-    on_stage(Stage.CONNECTING)
-    sock = await dial(host, deadline)
+    caller = _Caller(reactor, resolve_secret, hops or Hops(), turn)
+    return await caller.link(host, on_stage)
 
-    def stage_from_thread(stage: Stage) -> None:
-        loop.call_soon_threadsafe(on_stage, stage)
 
-    work = loop.run_in_executor(
-        None,
-        functools.partial(handshake, host, sock, resolve_secret, stage_from_thread, deadline),
-    )
+async def fetch_host_key(
+    host: Host, resolve_secret: Callable[[SecretRef], str]
+) -> tuple[str, bytes]:
+    """The key that `host` shows now, as type and blob; nothing is authenticated there or recorded.
+
+    It is the one that `connect` would be shown, and it comes by the same way: jump hosts are
+    logged in to, and their own keys must be known.
+
+    Raises:
+        Failure: the host cannot be reached or talked to.
+    """
+    reactor = Reactor(asyncio.get_running_loop())
+    caller = _Caller(reactor, resolve_secret, Hops(), at_once)
     try:
-        transport = await asyncio.shield(work)
-    except asyncio.CancelledError:
-        _abandon(sock, work)
-        raise
-    settings = LinkSettings(
-        title=f"{host.name} ({host.address})",
-        server_alive_interval=host.server_alive_interval,
-        server_alive_count_max=host.server_alive_count_max,
-        rekey_limit=host.rekey_limit,
-    )
-    try:
-        link = await attach(reactor, sock, transport, settings)
-    except BaseException:
-        loop.run_in_executor(None, transport.close)
-        raise
-    if link.info.server.startswith("OpenSSH"):
-        # A tunnel never opens a session; let the server hold us to it (OpenSSH PROTOCOL 2.2).
-        link.stream.send(messages.global_request("no-more-sessions@openssh.com", False))
-    return link
+        async with caller.reached(host) as reached:
+            look = functools.partial(read_host_key, host, reached.sock, reached.deadline)
+            try:
+                blob = await asyncio.shield(in_thread(look, f"host key of {host.name}"))
+            finally:
+                _shut_down(reached.sock)  # if nobody waits any more `look` notices, and closes it
+        reached.way.close()
+        await reached.way.wait_closed()
+    finally:
+        reactor.close()
+    return key_type(blob), blob
 
 
 async def attach(
-    reactor: Reactor, sock: socket.socket, transport: SshTransport, settings: LinkSettings
+    reactor: Reactor,
+    sock: socket.socket,
+    transport: SshTransport,
+    settings: LinkSettings,
+    way: Way = DIRECT,
 ) -> Link:
     """Take over the socket of an authenticated transport, once its thread has parked."""
     await parked(reactor.loop, transport)
-    return Link(reactor, sock, transport, settings, RemoteOpens)
+    return Link(reactor, sock, transport, settings, RemoteOpens, way)
 
 
 async def parked(loop: asyncio.AbstractEventLoop, transport: SshTransport) -> None:
@@ -90,13 +118,124 @@ async def parked(loop: asyncio.AbstractEventLoop, transport: SshTransport) -> No
     await event.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """A connection to a host on which nothing was said yet."""
+
+    sock: socket.socket
+    way: Way
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """What a connection and all hops below it have in common."""
+
+    reactor: Reactor
+    resolve_secret: Callable[[SecretRef], str]
+    hops: Hops
+    turn: Turn
+
+    async def link(
+        self, host: Host, on_stage: Callable[[Stage], None], *, is_hop: bool = False
+    ) -> Link:
+        """An authenticated link to `host`."""
+        on_stage(Stage.CONNECTING)
+        async with self.reached(host, is_hop=is_hop) as reached:
+            transport = await self._log_in(host, reached, on_stage)
+            # The socket's own address is the host's only where nothing is in between.
+            is_direct = not (host.proxy_jump or host.proxy_command or host.proxy)
+            settings = LinkSettings(
+                title=f"hop {label(host)}" if is_hop else f"{host.name} ({host.address})",
+                address="" if is_direct else host.address,
+                server_alive_interval=host.server_alive_interval,
+                server_alive_count_max=host.server_alive_count_max,
+                rekey_limit=host.rekey_limit,
+            )
+            try:
+                link = await attach(self.reactor, reached.sock, transport, settings, reached.way)
+            except BaseException:
+                in_thread(transport.close, f"close {host.name}")
+                raise
+        if isinstance(reached.way, Lease):
+            reached.way.on_lost(link.close)
+        if link.info.server.startswith("OpenSSH"):
+            # A tunnel never opens a session; let the server hold us to it (OpenSSH PROTOCOL 2.2).
+            link.stream.send(messages.global_request("no-more-sessions@openssh.com", False))
+        return link
+
+    async def _hop_link(self, hop: Host) -> Link:
+        return await self.link(hop, lambda _: None, is_hop=True)
+
+    @asynccontextmanager
+    async def reached(self, host: Host, *, is_hop: bool = False) -> AsyncIterator[_Reached]:
+        """A connection to `host`, and its turn. If the body fails the way is closed, the socket
+        is the body's to close."""
+        lease: Lease | None = None
+        if host.proxy_jump:
+            hop = nearest_hop(host)
+            make = functools.partial(self._hop_link, hop)
+            lease = await self.hops.lease(hop, self.resolve_secret, make)
+        way: Way = lease or DIRECT
+        try:
+            async with self.turn(host):
+                deadline = clock.monotonic() + host.connect_timeout
+                sock, way = await self._open(host, lease, deadline)
+                yield _Reached(sock, way, deadline)
+        except BaseException as error:
+            way.close()
+            await way.wait_closed()
+            if not isinstance(error, Failure):
+                raise
+            failure = way.explain(error)
+            raise (of_hop(host, failure) if is_hop else failure) from None
+
+    async def _open(
+        self, host: Host, lease: Lease | None, deadline: float
+    ) -> tuple[socket.socket, Way]:
+        if lease is not None:
+            return lease.open(host), lease
+        if host.proxy_command:
+            command = await ProxyCommand.start(host, user_of(host))
+            return command.sock, command
+        if host.proxy is not None:
+            return await dial_through(host, host.proxy, self.resolve_secret, deadline), DIRECT
+        return await dial(host, deadline), DIRECT
+
+    async def _log_in(
+        self, host: Host, reached: _Reached, on_stage: Callable[[Stage], None]
+    ) -> SshTransport:
+        loop = self.reactor.loop
+
+        def stage_from_thread(stage: Stage) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+                loop.call_soon_threadsafe(on_stage, stage)
+
+        sock = reached.sock
+        work = in_thread(
+            functools.partial(
+                handshake, host, sock, self.resolve_secret, stage_from_thread, reached.deadline
+            ),
+            f"handshake with {host.name}",
+        )
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            _abandon(sock, work)
+            raise
+
+
 def _abandon(sock: socket.socket, work: asyncio.Future[SshTransport]) -> None:
     """End a handshake that nobody waits for: without its socket it fails at once."""
-    with contextlib.suppress(OSError):  # it failed by itself meanwhile
-        sock.shutdown(socket.SHUT_RDWR)
+    _shut_down(sock)
 
     def close(done: asyncio.Future[SshTransport]) -> None:
         if not done.cancelled() and done.exception() is None:
             done.result().close()
 
     work.add_done_callback(close)
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it was closed meanwhile
+        sock.shutdown(socket.SHUT_RDWR)

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import itertools
 import os
 import socket
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
 from tunnelctl import clock
+from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.failures import dial_failure, resolve_failure, timed_out
 
@@ -66,36 +67,11 @@ async def dial(host: Host, deadline: float) -> socket.socket:
 
 
 async def _resolve(hostname: str, port: int) -> Sequence[_AddressInfo]:
-    """getaddrinfo(3) off the loop.
-
-    A daemon thread for each look-up, not the loop's executor: a resolver that hangs for minutes
-    must neither starve the look-ups of other hosts nor hold up the end of the process.
-    """
+    """getaddrinfo(3) off the loop."""
     numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     with suppress(socket.gaierror):
         return _addresses(hostname, port, numeric)
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[Sequence[_AddressInfo]] = loop.create_future()
-
-    def deliver(result: Sequence[_AddressInfo] | Exception) -> None:
-        if answer.done():
-            return
-        if isinstance(result, Exception):
-            answer.set_exception(result)
-        else:
-            answer.set_result(result)
-
-    def look_up() -> None:
-        result: Sequence[_AddressInfo] | Exception
-        try:
-            result = _addresses(hostname, port, 0)
-        except (OSError, UnicodeError) as error:
-            result = error
-        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
-            loop.call_soon_threadsafe(deliver, result)
-
-    threading.Thread(target=look_up, name=f"resolve {hostname}", daemon=True).start()
-    return await answer
+    return await in_thread(functools.partial(_addresses, hostname, port, 0), f"resolve {hostname}")
 
 
 def _addresses(hostname: str, port: int, flags: int) -> Sequence[_AddressInfo]:

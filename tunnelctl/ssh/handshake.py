@@ -7,7 +7,6 @@ never send a byte of authentication to a server whose host key was not verified.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import threading
@@ -21,7 +20,6 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.auth import authenticate
 from tunnelctl.ssh.client import ClientTransport
-from tunnelctl.ssh.dial import dial
 from tunnelctl.ssh.failures import During, label, peer_failure
 from tunnelctl.ssh.hostkeys import known_key_types, verify
 from tunnelctl.ssh.keys import RSA_BITS_MIN, key_type, too_short
@@ -69,28 +67,18 @@ def handshake(
     return transport
 
 
-async def fetch_host_key(host: Host, deadline: float) -> tuple[str, bytes]:
-    """The key that `host` shows now, as type and blob; nothing is authenticated or recorded.
+def read_host_key(host: Host, sock: socket.socket, deadline: float) -> bytes:
+    """The key that `host` shows over `sock`, which is closed; nothing is authenticated or recorded.
 
-    It is the one that a `handshake` of the same host would be shown. `deadline` is a moment of
-    `clock.monotonic`.
+    It is the one that a `handshake` of the same host would be shown. Blocking, until `deadline` (a
+    moment of `clock.monotonic`) at most.
 
     Raises:
-        Failure: the host cannot be reached or talked to.
+        Failure: the host cannot be talked to.
     """
-    sock = await dial(host, deadline)
-
-    def look() -> bytes:
-        transport = _exchange_keys(host, sock, deadline)
-        _end(transport, sock)
-        return transport.host_key_blob
-
-    try:
-        blob = await asyncio.to_thread(look)
-    except asyncio.CancelledError:
-        _shut_down(sock)  # `look` notices, and closes it
-        raise
-    return key_type(blob), blob
+    transport = _exchange_keys(host, sock, deadline)
+    _end(transport, sock)
+    return transport.host_key_blob
 
 
 def _exchange_keys(host: Host, sock: socket.socket, deadline: float) -> ClientTransport:

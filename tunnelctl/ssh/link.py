@@ -21,6 +21,7 @@ from tunnelctl.ssh.ciphers import Opener, Sealer
 from tunnelctl.ssh.packetizer import PacketState
 from tunnelctl.ssh.stream import PacketStream
 from tunnelctl.ssh.transport import SshTransport
+from tunnelctl.ssh.way import DIRECT, Way
 from tunnelctl.wire import messages
 from tunnelctl.wire.connection import Acceptor, Connection
 from tunnelctl.wire.messages import (
@@ -40,6 +41,9 @@ _REKEY_BYTES = 1 << 36
 _REKEY_PACKETS = 1 << 31
 _KEX_TIMEOUT = 60.0
 _FIRST_PROBES = 4
+# How long the answer to an urgent question may take: on a slow way, some round trips.
+_SIGN_SECONDS = 4.0
+_SIGN_ROUND_TRIPS = 8
 _DISCONNECT_BY_APPLICATION = 11
 _DISCONNECT_PROTOCOL_ERROR = 2
 
@@ -57,9 +61,13 @@ class LinkInfo:
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """How a link is kept alive. `title` names the peer in failures; seconds and bytes."""
+    """How a link is kept alive. `title` names the peer in failures; seconds and bytes.
+
+    `address` is where the peer is, when the socket leads somewhere else first.
+    """
 
     title: str
+    address: str = ""
     server_alive_interval: float = 15.0
     server_alive_count_max: int = 3
     rekey_limit: int | None = None
@@ -75,12 +83,14 @@ class Link:
         transport: SshTransport,
         settings: LinkSettings,
         make_acceptor: Callable[[Link], Acceptor],
+        way: Way = DIRECT,
     ) -> None:
         self.settings = settings
         self.reactor = reactor
         self.rtt: float | None = None  # seconds
         self.closed: asyncio.Future[Failure] = reactor.loop.create_future()
-        self.info = _info(transport, sock)
+        self.info = _info(transport, settings.address or _peer(sock))
+        self._way = way
         self._transport = transport
         self._loop = reactor.loop
         transport.give_up_socket()
@@ -94,6 +104,7 @@ class Link:
         self._packets = 0
         self._asked = 0
         self._alive_timer: asyncio.TimerHandle | None = None
+        self._judgement: asyncio.TimerHandle | None = None
         if settings.server_alive_interval > 0:
             self._alive_timer = self._loop.call_later(
                 settings.server_alive_interval, self._check_alive
@@ -105,21 +116,34 @@ class Link:
         if self.closed.done():
             return
         if failure is None:
-            failure = Failure(Code.SESSION_LOST, f"the link to {self.settings.title} was closed")
+            failure = Failure(Code.SESSION_LOST, f"{self.settings.title}: the link was closed")
+        else:
+            failure = self._way.explain(failure)
         self.closed.set_result(failure)
-        for timer in (self._alive_timer, self._rekeying):
+        for timer in (self._alive_timer, self._judgement, self._rekeying):
             if timer is not None:
                 timer.cancel()
         self.stream.send_now(messages.disconnect(_DISCONNECT_BY_APPLICATION, "closed by user"))
         self.stream.close()
         self.connection.lose()
         self._transport.packetizer.end()
+        self._way.close()
 
     async def wait_thread(self) -> None:
-        """Wait until the parked thread has left, after `close`."""
+        """Wait until the parked thread has left and nothing of the way is left, after `close`."""
         await self._loop.run_in_executor(None, self._transport.join, 5.0)
+        await self._way.wait_closed()
 
     # Liveness.
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the peer last sent anything."""
+        return clock.monotonic() - self.stream.heard_at
+
+    def explain(self, failure: Failure) -> Failure:
+        """What `failure` of this link comes from: something on the way to it, or itself."""
+        return self._way.explain(failure)
 
     def probe(self, times: int = 1) -> None:
         """Ask the peer for a sign of life now; its answer measures the round trip.
@@ -142,10 +166,29 @@ class Link:
         # Any answer will do: OpenSSH refuses the request by that name, which is a sign of life.
         self.connection.request("keepalive@openssh.com", b"", answered)
 
+    def ask_now(self) -> None:
+        """Ask for a sign of life, and end the link when not a byte comes within a few seconds: when
+        the network has changed, silence means more than it does on a quiet day."""
+        if self.closed.done() or self._judgement is not None:
+            return
+        asked_at = clock.monotonic()
+        seconds = max(_SIGN_SECONDS, _SIGN_ROUND_TRIPS * (self.rtt or 0.0))
+        self.probe()
+
+        def judge() -> None:
+            self._judgement = None
+            # A key exchange has its own time limit.
+            if self.stream.heard_at <= asked_at and self._rekeying is None:
+                title = self.settings.title
+                message = f"{title} gave no sign of life for {seconds:.0f} s when asked for one"
+                self.close(Failure(Code.PEER_SILENT, message))
+
+        self._judgement = self._loop.call_later(seconds, judge)
+
     def _check_alive(self) -> None:
         """Every interval without a byte: ask, or give up when that was done often enough."""
         interval = self.settings.server_alive_interval
-        silence = clock.monotonic() - self.stream.heard_at
+        silence = self.silence
         wait = interval
         if silence < interval:
             self._asked = 0
@@ -207,11 +250,11 @@ class Link:
     def _stream_lost(self, error: OSError | ProtocolError | None) -> None:
         title = self.settings.title
         if isinstance(error, ProtocolError):
-            self.close(Failure(Code.SESSION_LOST, f"the link to {title} broke: {error}"))
+            self.close(Failure(Code.SESSION_LOST, f"{title}: the link broke: {error}"))
         elif error is None:
             self._end(f"{title} closed the connection")
         else:
-            self._end(f"the connection to {title} was lost: {error.strerror or error}")
+            self._end(f"{title}: the connection was lost: {error.strerror or error}")
 
     def _end(self, message: str) -> None:
         self.close(Failure(Code.SESSION_LOST, message))
@@ -292,7 +335,7 @@ class Link:
         def ended() -> None:
             cause = self._transport.saved_exception
             detail = f": {cause}" if cause is not None and str(cause) else ""
-            message = f"a key exchange with {self.settings.title} failed{detail}"
+            message = f"{self.settings.title}: a key exchange failed{detail}"
             self.close(Failure(Code.HANDSHAKE_FAILED, message))
 
         self._post(ended)
@@ -303,14 +346,18 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text.strip())[:500]
 
 
-def _info(transport: SshTransport, sock: socket.socket) -> LinkInfo:
+def _peer(sock: socket.socket) -> str:
     try:
         host, port = sock.getpeername()[:2]
     except OSError:  # reset since the login: the stream is about to say so
         host, port = "", 0
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _info(transport: SshTransport, address: str) -> LinkInfo:
     server = transport.remote_version.split("-", 2)[-1]
     return LinkInfo(
-        address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        address=address,
         cipher=transport.local_cipher,
         kex=transport.kex_name,
         server=_printable(server),

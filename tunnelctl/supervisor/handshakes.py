@@ -1,19 +1,22 @@
 """How many handshakes may be under way at once, over all profiles.
 
 A server drops unauthenticated connections at random above a limit (sshd_config(5) MaxStartups,
-default 10:30:100), and each handshake keeps a thread of ours busy. Must never hold a link: the
-caller owns what `connect` returns.
+default 10:30:100), and each handshake keeps a thread of ours busy. Owns the jump links that the
+profiles share: a hop's handshake waits for its turn like any other, and nobody who has a turn waits
+for a hop. Must never hold a link: the caller owns what `connect` returns.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage
+from tunnelctl.ssh.jump import Hops
 from tunnelctl.ssh.link import Link
 
 AT_ONE_ADDRESS = 4
@@ -21,17 +24,20 @@ IN_ALL = 16
 
 # As `tunnelctl.ssh.connect.connect`, which has keyword arguments that Callable cannot name.
 ConnectFunction = Callable[..., Awaitable[Link]]
+# An address means another server behind other hops.
+_Place = tuple[tuple[Host, ...], str]
 
 
 class Handshakes:
-    """The queue before `connect`, one for a supervisor; first come, first served."""
+    """The queue before each handshake, one for a supervisor; first come, first served."""
 
     def __init__(self, reactor: Reactor, connect: ConnectFunction) -> None:
         self._reactor = reactor
         self._connect = connect
+        self._hops = Hops()
         self._all = asyncio.Semaphore(IN_ALL)
         # A semaphore lives as long as somebody holds or awaits it.
-        self._addresses: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._places: WeakValueDictionary[_Place, asyncio.Semaphore] = WeakValueDictionary()
 
     async def connect(
         self,
@@ -39,13 +45,24 @@ class Handshakes:
         resolve_secret: Callable[[SecretRef], str],
         on_stage: Callable[[Stage], None],
     ) -> Link:
-        """Connect to `host` when it is its turn. The wait is no part of its `connect_timeout`.
+        """Connect to `host`, each handshake when it is its turn. The wait is no part of its
+        `connect_timeout`.
 
         Raises:
             Failure: as `tunnelctl.ssh.connect.connect`.
         """
-        here = self._addresses.setdefault(host.address, asyncio.Semaphore(AT_ONE_ADDRESS))
+        return await self._connect(
+            host,
+            self._reactor,
+            resolve_secret=resolve_secret,
+            on_stage=on_stage,
+            hops=self._hops,
+            turn=self._turn,
+        )
+
+    @asynccontextmanager
+    async def _turn(self, host: Host) -> AsyncIterator[None]:
+        place = (host.proxy_jump, host.address)
+        here = self._places.setdefault(place, asyncio.Semaphore(AT_ONE_ADDRESS))
         async with here, self._all:
-            return await self._connect(
-                host, self._reactor, resolve_secret=resolve_secret, on_stage=on_stage
-            )
+            yield

@@ -1,0 +1,60 @@
+"""Work that blocks, in a thread of its own, awaited from the loop.
+
+Not the loop's executor: its few workers could all be held by resolvers that hang or by servers that
+do not answer, and the others would wait behind them. The threads are daemons, so that none of them
+holds up the end of the process. How many there are at once is for the callers to limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from tunnelctl.errors import Code, Failure
+
+T = TypeVar("T")
+
+
+def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
+    """Start `work` in a thread called `name`; its result or exception, on the running loop.
+
+    Cancelling the future does not end the work: what it returns is dropped.
+
+    Raises:
+        Failure: internal, at once: no thread can be started (pthread_create(3) EAGAIN).
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def deliver(result: T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]  # without an error it is a T
+
+    def run() -> None:
+        result: T | None = None
+        error: BaseException | None = None
+        try:
+            result = work()
+        except BaseException as raised:
+            error = raised
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
+            loop.call_soon_threadsafe(deliver, result, error)
+        error = None  # its traceback leads to this frame: no cycle is left for the collector
+
+    try:
+        threading.Thread(target=run, name=name, daemon=True).start()
+    except RuntimeError:
+        raise Failure(
+            Code.INTERNAL,
+            "no thread can be started: a limit is reached",
+            "ulimit -u and the service's TasksMax= limit them",
+            retryable=True,
+        ) from None
+    return done

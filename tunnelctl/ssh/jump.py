@@ -1,0 +1,259 @@
+"""Jump hosts: links that are there to reach other hosts through, shared by all that name them.
+
+Owns the pool of these links, and the channels through them, each bridged to a socket of its own so
+that the next handshake sees a connection like any other. A hop is a host that knows its own way
+(`proxy_jump` holds the hops before it), so equal chains are equal hosts. Must never keep a hop
+that nobody uses, and never blame one hop for what another has done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.relay import Relay
+from tunnelctl.spec.endpoint import LOOPBACK
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.failures import label, printable
+from tunnelctl.ssh.link import Link
+from tunnelctl.wire import messages
+from tunnelctl.wire.messages import OpenFailure
+
+# A hop that is alive answers the question that it is asked after an interval of silence; one that
+# has been silent for so many intervals has not.
+_SILENT_INTERVALS = 1.5
+
+# What OpenSSH's server says of a host that it cannot connect to (strerror(3), gai_strerror(3)).
+_REASONS = (
+    ("refused", Code.CONNECTION_REFUSED),
+    ("timed out", Code.TIMED_OUT),
+    ("not known", Code.NAME_NOT_FOUND),
+    ("name resolution", Code.NAME_NOT_FOUND),
+    ("no address", Code.NAME_NOT_FOUND),
+)
+
+
+def nearest_hop(host: Host) -> Host:
+    """The hop that connects to `host`, with its own way to it: the other hops of `proxy_jump`.
+
+    The first hop of a chain keeps the way that is its own; of the others the chain is the way.
+    """
+    *before, hop = host.proxy_jump
+    if not before:
+        return hop
+    return dataclasses.replace(hop, proxy_jump=tuple(before), proxy_command=(), proxy=None)
+
+
+def of_hop(hop: Host, failure: Failure) -> Failure:
+    """The same failure, named as that of a hop: `hop gateway (10.0.0.7:22): …`.
+
+    One that names a hop already is another hop's, which comes before it.
+    """
+    message = failure.message
+    if message.startswith("hop "):
+        return failure
+    named = message if message.startswith(label(hop)) else f"{label(hop)}: {message}"
+    return Failure(
+        failure.code,
+        f"hop {named}",
+        failure.hint,
+        retryable=failure.retryable,
+        exit_code=failure.exit_code,
+        retry_after=failure.retry_after,
+    )
+
+
+class Hops:
+    """The jump links of a supervisor, by host. Used from the loop's thread alone."""
+
+    def __init__(self) -> None:
+        self._hops: dict[Host, _Hop] = {}
+
+    async def lease(
+        self, host: Host, scope: object, make: Callable[[], Coroutine[Any, Any, Link]]
+    ) -> Lease:
+        """A link to `host` for the caller to use until it closes the lease.
+
+        One that is up is shared, one that is being made is waited for. Otherwise `make` makes it.
+        `scope` stands for whose secrets and answers `make` uses: who waited in vain for somebody
+        else's login tries with its own.
+
+        Raises:
+            Failure: as `make`.
+        """
+        while True:
+            hop = self._hops.get(host)
+            if hop is None or hop.is_over:
+                hop = self._hops[host] = _Hop(host, scope, make(), self._forget)
+            hop.users += 1
+            try:
+                link = await asyncio.shield(hop.attempt)
+            except Failure as failure:
+                await hop.leave()
+                if hop.scope == scope or failure.retryable:
+                    raise
+            except BaseException:
+                await hop.leave()
+                raise
+            else:
+                return Lease(hop, link)
+
+    def _forget(self, hop: _Hop) -> None:
+        if self._hops.get(hop.host) is hop:
+            del self._hops[hop.host]
+
+
+class _Hop:
+    """One jump link, being made or up, and how many use it."""
+
+    def __init__(
+        self,
+        host: Host,
+        scope: object,
+        work: Coroutine[Any, Any, Link],
+        forget: Callable[[_Hop], None],
+    ) -> None:
+        self.host = host
+        self.scope = scope
+        self.users = 0
+        self.attempt = asyncio.get_running_loop().create_task(work, name=f"hop {host.name}")
+        self._forget = forget
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it failed, or was up and is not any more."""
+        if not self.attempt.done():
+            return False
+        if self.attempt.cancelled() or self.attempt.exception() is not None:
+            return True
+        return self.attempt.result().closed.done()
+
+    def release(self) -> None:
+        """One user less; the last one ends it."""
+        self.users -= 1
+        if self.users:
+            return
+        self._forget(self)
+        if not self.attempt.done():
+            self.attempt.cancel()
+        elif not self.attempt.cancelled() and self.attempt.exception() is None:
+            self.attempt.result().close()
+
+    async def leave(self) -> None:
+        """As `release`, for one that waited for the attempt; its end is waited for."""
+        self.release()
+        if not self.users and not self.attempt.done():
+            await asyncio.wait((self.attempt,))
+
+
+class Lease:
+    """A `Way`: one use of a jump link, by the one host that is reached through it."""
+
+    def __init__(self, hop: _Hop, link: Link) -> None:
+        self._hop = hop
+        self._link = link
+        self._bridge: _Bridge | None = None
+        self._is_closed = False
+
+    def open(self, host: Host) -> socket.socket:
+        """A socket that leads to `host` through the hop; what is written waits for the channel.
+
+        When the hop cannot connect to it the socket ends, and `explain` says why.
+        """
+        ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):
+            sock.setblocking(False)
+        self._bridge = _Bridge(self._hop.host, host, self._link, theirs)
+        return ours
+
+    def explain(self, failure: Failure) -> Failure:
+        """See Way. The hop that is to blame is looked for from here down to the nearest to us."""
+        link = self._link
+        if link.closed.done():
+            return link.closed.result()
+        if self._bridge is not None and self._bridge.refusal is not None:
+            return self._bridge.refusal
+        interval = link.settings.server_alive_interval
+        if failure.code not in (Code.PEER_SILENT, Code.TIMED_OUT):
+            return failure
+        if interval > 0 and link.silence > interval * _SILENT_INTERVALS:
+            what = f"{link.settings.title} sent nothing for {link.silence:.0f} s"
+            return link.explain(Failure(Code.PEER_SILENT, what))
+        if self._bridge is not None and not self._bridge.is_open:
+            return self._bridge.too_slow(failure)
+        return failure
+
+    def on_lost(self, lost: Callable[[Failure], None]) -> None:
+        """Call `lost` when the hop ends: whatever leads through it has ended too."""
+        self._link.closed.add_done_callback(lambda closed: lost(closed.result()))
+
+    def close(self) -> None:
+        """See Way."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._bridge is not None:
+            self._bridge.abort()
+        self._hop.release()
+
+    async def wait_closed(self) -> None:
+        """See Way."""
+        if not self._hop.users:
+            await self._link.wait_thread()
+
+
+class _Uncounted:
+    """What passes through a hop is counted by the forwards that it is for."""
+
+    def from_socket(self, count: int) -> None:
+        """See Traffic."""
+
+    def to_socket(self, count: int) -> None:
+        """See Traffic."""
+
+
+class _Bridge(Relay):
+    """Between the socket of the next handshake and a channel to its host."""
+
+    def __init__(self, hop: Host, host: Host, link: Link, sock: socket.socket) -> None:
+        super().__init__(link.reactor, link, sock, _Uncounted(), lambda _: None, self._refused)
+        self.is_open = False
+        self.refusal: Failure | None = None
+        self._hop = hop
+        self._host = host
+        # RFC 4254 section 7.2 asks where the connection comes from: from here.
+        self.open("direct-tcpip", messages.tcpip_open(host.hostname, host.port, LOOPBACK, 0))
+
+    def opened(self) -> None:
+        """See ChannelHandler."""
+        self.is_open = True
+        super().opened()
+
+    def too_slow(self, failure: Failure) -> Failure:
+        """The deadline of the next handshake passed while the hop was still connecting."""
+        what = f"cannot connect to {label(self._host)} within {self._host.connect_timeout:g} s"
+        return of_hop(self._hop, Failure(Code.TIMED_OUT, what, failure.hint))
+
+    def _refused(self, reason: int, description: str) -> bytes:
+        self.refusal = of_hop(self._hop, _refusal(self._host, reason, printable(description)))
+        return b""
+
+
+def _refusal(host: Host, reason: int, text: str) -> Failure:
+    """What a hop means that does not connect to `host` (RFC 4254 section 5.1)."""
+    if reason in (OpenFailure.ADMINISTRATIVELY_PROHIBITED, OpenFailure.UNKNOWN_CHANNEL_TYPE):
+        return Failure(
+            Code.FORWARD_DENIED,
+            f"does not allow connections to {label(host)}: {text}",
+            "sshd_config there decides (AllowTcpForwarding, PermitOpen, DisableForwarding)",
+        )
+    code = next((code for words, code in _REASONS if words in text.lower()), Code.UNREACHABLE)
+    return Failure(
+        code,
+        f"cannot connect to {label(host)}: {text}",
+        "check hostname and port as they are seen from the hop",
+    )

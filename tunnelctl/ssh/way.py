@@ -1,0 +1,39 @@
+"""What a link's socket leads over, when that is not plain TCP: a jump host, or a program.
+
+A link never asks what carries it; it only tells its way when it ends, and asks it for the reason.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tunnelctl.errors import Failure
+
+
+class Way(Protocol):
+    """Belongs to one link, and ends with it."""
+
+    def explain(self, failure: Failure) -> Failure:
+        """Why the link really ended: the way's own failure where that is the cause of `failure`."""
+
+    def close(self) -> None:
+        """Begin to end it, at once. Idempotent."""
+
+    async def wait_closed(self) -> None:
+        """Wait until nothing of it is left, after `close`."""
+
+
+class _Direct:
+    """Nothing in between."""
+
+    def explain(self, failure: Failure) -> Failure:
+        return failure
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    async def wait_closed(self) -> None:
+        """Nothing to wait for."""
+
+
+DIRECT = _Direct()
