@@ -13,6 +13,7 @@ from tunnelctl.spec.host import Reconnect
 from tunnelctl.state import events, machine
 from tunnelctl.state.events import (
     Abandon,
+    AskLink,
     AttachForwards,
     Authenticating,
     CancelTimer,
@@ -22,15 +23,20 @@ from tunnelctl.state.events import (
     Connected,
     DetachForwards,
     Event,
+    Hurry,
+    Idle,
     Lost,
+    MoveForwards,
     OpenListeners,
     Restart,
+    RetireLink,
     RetryDue,
     Retune,
     Shutdown,
     Start,
     StartTimer,
     Stop,
+    Wake,
 )
 from tunnelctl.state.machine import Machine, next_state
 from tunnelctl.state.snapshot import HostState
@@ -81,9 +87,9 @@ def test_these_are_all_the_states() -> None:
 
 
 def test_the_table_has_every_state_times_every_event() -> None:
-    assert set(machine._COLUMNS) == set(events.Event.__args__)
-    assert set(machine._ROWS) == set(HostState)
-    assert all(len(row) == len(machine._COLUMNS) for row in machine._ROWS.values())
+    assert set(machine.COLUMNS) == set(events.Event.__args__)
+    assert set(machine.ROWS) == set(HostState)
+    assert all(len(row) == len(machine.COLUMNS) for row in machine.ROWS.values())
 
 
 def test_start_binds_the_listeners_and_connects() -> None:
@@ -242,6 +248,175 @@ def test_a_new_policy_does_not_touch_a_link() -> None:
     assert actions == ()
 
 
+# Hurry.
+
+
+def test_a_hurry_ends_a_wait() -> None:
+    state, actions = next_state(BACKOFF, Hurry(), 1.1)
+    assert (state.state, state.epoch, state.attempts) == (HostState.CONNECTING, 2, 1)
+    assert actions == (CancelTimer(), Connect(2))
+
+
+def test_a_hurry_waits_for_a_server_that_asked_to_be_left_alone() -> None:
+    penalty = Failure(Code.HANDSHAKE_FAILED, "not allowed at this time", retry_after=60.0)
+    waiting = replace(after(Start(), lost(1, penalty)), retry_at=300.0)
+    state, actions = next_state(waiting, Hurry(), 30.0)
+    assert (state.state, state.retry_at) == (HostState.BACKOFF, 61.0)
+    assert actions == (CancelTimer(), StartTimer(1, 61.0))
+    assert next_state(state, Hurry(), 61.0)[0].state is HostState.CONNECTING
+
+
+def test_a_hurry_asks_a_link_whether_it_lives() -> None:
+    assert next_state(UP, Hurry(), 9) == (UP, (AskLink(1),))
+
+
+@pytest.mark.parametrize(
+    "state", [Machine(), CONNECTING, AUTHENTICATING, FAILED, NEEDS_INPUT, STOPPING], ids=str
+)
+def test_a_hurry_does_not_touch_what_does_not_wait(state: Machine) -> None:
+    assert next_state(state, Hurry(), 9) == (state, ())
+
+
+# Lazy hosts.
+
+LAZY = Machine(lazy=True)
+
+
+def lazily(*history: Event) -> Machine:
+    state = LAZY
+    for now, event in enumerate(history):
+        state, _ = next_state(state, event, now)
+    return state
+
+
+def test_a_lazy_host_listens_and_waits_for_its_first_client() -> None:
+    for event in (Start(), Restart()):
+        assert next_state(LAZY, event, 1) == (LAZY, (OpenListeners(),))
+    state, actions = next_state(LAZY, Wake(), 2)
+    assert state.state is HostState.CONNECTING
+    assert actions == (Connect(1),)
+
+
+@pytest.mark.parametrize(
+    ("before", "left"),
+    [
+        (lazily(Wake(), Connected(1)), (DetachForwards(), CloseLink(1))),
+        (lazily(Wake()), (Abandon(1),)),
+        (lazily(Wake(), lost(1)), (CancelTimer(),)),
+    ],
+    ids=str,
+)
+def test_a_lazy_host_without_clients_rests(
+    before: Machine, left: tuple[events.Action, ...]
+) -> None:
+    state, actions = next_state(before, Idle(), 9)
+    assert (state.state, state.attempts, state.retry_at) == (HostState.IDLE, 0, None)
+    assert actions == left
+
+
+def test_waking_often_does_not_disturb_a_server_that_wants_peace() -> None:
+    penalty = Failure(Code.HANDSHAKE_FAILED, "not allowed at this time", retry_after=60.0)
+    state, actions = next_state(lazily(Wake(), lost(1, penalty), Idle()), Wake(), 30.0)
+    assert (state.state, state.retry_at) == (HostState.BACKOFF, 61.0)
+    assert actions == (StartTimer(1, 61.0),)
+
+
+def test_only_a_lazy_host_rests() -> None:
+    assert next_state(UP, Idle(), 9) == (UP, ())
+    assert next_state(Machine(), Wake(), 9) == (Machine(), ())
+
+
+# Fallbacks.
+
+TWO = Machine(Reconnect(min=1, max=60, stable_after=30), candidates=2)
+
+
+def history(*steps: tuple[float, Event], start: Machine = TWO) -> tuple[Machine, events.Action]:
+    """The machine after timed events, and the last thing it asked for."""
+    state = start
+    actions: tuple[events.Action, ...] = ()
+    for now, event in steps:
+        state, actions = next_state(state, event, now)
+    return state, actions[-1] if actions else OpenListeners()
+
+
+TO_FALLBACK = ((0.0, Start()), (1.0, lost(1)), (2.0, Connected(2)))
+
+
+def test_a_host_that_cannot_be_reached_is_replaced_by_its_fallback_at_once() -> None:
+    state, asked = history(*TO_FALLBACK[:2])
+    assert (state.state, state.candidate, state.attempts) == (HostState.CONNECTING, 1, 0)
+    assert asked == Connect(2, 1)
+
+
+def test_a_fallback_serves_and_the_reason_is_kept() -> None:
+    state, asked = history(*TO_FALLBACK)
+    assert state.on_fallback
+    assert state.failure is None
+    assert state.passed_over is REFUSED
+    # The host itself is tried again after reconnect.max.
+    assert (asked, state.retry_at) == (StartTimer(2, 62.0), 62.0)
+
+
+def test_after_the_last_candidate_there_is_a_wait_and_then_the_first() -> None:
+    state, _ = history((0, Start()), (1, lost(1)), (2, lost(2)))
+    assert (state.state, state.attempts) == (HostState.BACKOFF, 1)
+    assert next_state(state, RetryDue(2), 3)[1] == (Connect(3, 0),)
+
+
+def test_going_home_disturbs_nobody() -> None:
+    trying, asked = history(*TO_FALLBACK, (62, RetryDue(2)))
+    assert (trying.state, trying.epoch, trying.homing) == (HostState.UP, 2, 3)
+    assert asked == Connect(3, 0)
+    assert next_state(trying, Authenticating(3), 63) == (trying, ())
+    home, actions = next_state(trying, Connected(3), 64)
+    assert (home.state, home.epoch, home.candidate) == (HostState.UP, 3, 0)
+    assert (home.homing, home.passed_over, home.retry_at) == (None, None, None)
+    assert actions == (MoveForwards(3), RetireLink(2))
+
+
+def test_a_host_that_is_not_back_yet_is_asked_again_later() -> None:
+    state, asked = history(*TO_FALLBACK, (62, RetryDue(2)), (63, lost(3)))
+    assert (state.on_fallback, state.homing) == (True, None)
+    assert asked == StartTimer(2, 123)
+
+
+def test_a_host_that_refuses_for_good_is_not_asked_again_but_the_fallback_serves() -> None:
+    state, _ = history(*TO_FALLBACK, (62, RetryDue(2)), (63, lost(3, WRONG_KEY)))
+    assert (state.on_fallback, state.retry_at, state.passed_over) == (True, None, WRONG_KEY)
+    # The fallback fails too: it alone is repeated.
+    state, _ = next_state(state, lost(2), 64)
+    assert state.state is HostState.BACKOFF
+    assert next_state(state, RetryDue(2), 65)[1] == (Connect(4, 1),)
+
+
+def test_all_candidates_that_refuse_for_good_fail_the_host_with_its_own_reason() -> None:
+    state, _ = history((0, Start()), (1, lost(1, ASKS)), (2, lost(2, WRONG_KEY)))
+    assert (state.state, state.failure) == (HostState.NEEDS_INPUT, ASKS)
+
+
+def test_a_fallback_that_is_lost_while_going_home_leaves_the_way_home() -> None:
+    state, _ = history(*TO_FALLBACK, (62, RetryDue(2)))
+    state, actions = next_state(state, lost(2), 63)
+    assert (state.state, state.epoch, state.candidate) == (HostState.CONNECTING, 3, 0)
+    assert actions == (DetachForwards(), CloseLink(2))
+    assert next_state(state, Connected(3), 64)[1] == (AttachForwards(3),)
+
+
+def test_a_hurry_tries_to_go_home_too() -> None:
+    state, _ = history(*TO_FALLBACK)
+    after, actions = next_state(state, Hurry(), 10)
+    assert actions == (AskLink(2), CancelTimer(), Connect(3, 0))
+    assert next_state(after, Hurry(), 11) == (after, (AskLink(2),))
+
+
+@pytest.mark.parametrize("event", [Restart(), Stop()], ids=str)
+def test_going_home_is_abandoned_with_the_rest(event: Event) -> None:
+    state, _ = history(*TO_FALLBACK, (62, RetryDue(2)))
+    _, actions = next_state(state, event, 63)
+    assert Abandon(3) in actions
+
+
 # Random histories. The world below does what the actions say and nothing else, so that what it
 # holds is what a supervisor would hold.
 
@@ -282,6 +457,13 @@ class World:
                 assert epoch in self.links
                 assert not self.attached
                 self.attached = True
+            case MoveForwards(epoch):
+                assert epoch in self.links
+                assert self.attached
+            case RetireLink(epoch):
+                self.links.remove(epoch)
+            case AskLink(epoch):
+                assert epoch in self.links
             case DetachForwards():
                 assert self.attached
                 self.attached = False
@@ -301,7 +483,9 @@ FAILURES = st.sampled_from([REFUSED, WRONG_KEY, ASKS])
 EPOCHS_BACK = st.sampled_from([0, 0, 0, 1, 2])
 # A stop is for good, so it is rare; what makes a link come and go is not.
 KINDS = st.sampled_from(
-    ["start", "restart", "auth", "connected", "lost", "retry"] * 4 + ["retune", "closed", "stop"]
+    ["start", "restart", "auth", "connected", "lost", "retry"] * 4
+    + ["hurry", "wake", "idle"] * 2
+    + ["retune", "closed", "stop"]
 )
 STEPS = st.lists(
     st.tuples(
@@ -329,7 +513,10 @@ def event_of(kind: str, epoch: int, failure: Failure, jitter: float, policy: Rec
         "restart": Restart(),
         "stop": Stop(),
         "closed": Closed(),
-        "retune": Retune(policy),
+        "retune": Retune(policy, lazy=jitter < 0.5, candidates=1 + int(jitter * 3)),
+        "hurry": Hurry(),
+        "wake": Wake(),
+        "idle": Idle(),
         "auth": Authenticating(epoch),
         "connected": Connected(epoch),
         "lost": Lost(epoch, failure, jitter),
@@ -351,15 +538,19 @@ def can_happen(world: World, event: Event) -> bool:
             return True
 
 
-@given(STEPS, POLICIES, POLICIES)
+@given(STEPS, POLICIES, POLICIES, st.booleans(), st.integers(1, 3))
 def test_random_histories(
-    steps: list[tuple[str, int, Failure, float, float]], policy: Reconnect, other: Reconnect
+    steps: list[tuple[str, int, Failure, float, float]],
+    policy: Reconnect,
+    other: Reconnect,
+    lazy: bool,
+    candidates: int,
 ) -> None:
-    state, world, now = Machine(policy), World(), 0.0
+    state, world, now = Machine(policy, lazy, candidates), World(), 0.0
     stop_seen = False
     for kind, back, failure, jitter, pause in steps:
         now += pause
-        event = event_of(kind, max(0, state.epoch - back), failure, jitter, other)
+        event = event_of(kind, max(0, state.newest - back), failure, jitter, other)
         if not can_happen(world, event):
             continue
         before = state
@@ -370,17 +561,24 @@ def test_random_histories(
         connected = any(isinstance(a, Connect) for a in actions)
 
         # Never up without a Connected of the current epoch, and the link it brought.
+        if state.state is HostState.UP and before.epoch != state.epoch:
+            assert event == Connected(state.epoch)
         if state.state is HostState.UP and before.state is not HostState.UP:
             assert event == Connected(state.epoch)
         assert (state.state is HostState.UP) <= (state.epoch in world.links)
         # Nothing is held that no state stands for: at most one attempt or link, one timer.
         trying = state.state in (HostState.CONNECTING, HostState.AUTHENTICATING)
-        assert world.attempts == ({state.epoch} if trying else set())
+        homing = set() if state.homing is None else {state.homing}
+        assert world.attempts == ({state.epoch} if trying else homing)
+        assert not homing or state.on_fallback
         if state.state is not HostState.STOPPING:
             assert world.links == ({state.epoch} if state.state is HostState.UP else set())
             assert world.attached is (state.state is HostState.UP)
-        assert (world.timer is not None) is (state.state is HostState.BACKOFF)
-        assert (state.retry_at is not None) is (state.state is HostState.BACKOFF)
+        assert (world.timer is not None) is (state.retry_at is not None)
+        if state.retry_at is None:
+            assert state.state is not HostState.BACKOFF
+        else:
+            assert state.state is HostState.BACKOFF or state.on_fallback
         # A failure that cannot pass by itself is repeated only when the user says so.
         if before.state in (HostState.FAILED, HostState.NEEDS_INPUT) and connected:
             assert isinstance(event, Start | Restart)
@@ -390,9 +588,16 @@ def test_random_histories(
         # A stop is for good; a restart before it gets a try now.
         stop_seen = stop_seen or isinstance(event, Stop)
         assert stop_seen is (state.state in (HostState.STOPPING, HostState.STOPPED))
-        if isinstance(event, Restart) and not stop_seen:
+        if isinstance(event, Restart) and not stop_seen and before.state is not HostState.IDLE:
             assert connected
             assert state.state is HostState.CONNECTING
+        # Only a lazy host rests, and only a client wakes it.
+        if state.state is HostState.IDLE and before.state is not HostState.IDLE:
+            assert before.lazy
+            assert event == Idle()
+        # A server that asks to be left alone is; a user's word is above it.
+        if connected and not isinstance(event, Start | Restart | Lost):
+            assert now >= before.not_before
         assert len(set(world.connects)) == len(world.connects)
 
     if not stop_seen:

@@ -31,13 +31,21 @@ OnFailure = Callable[[Failure], None]
 class LocalForward:
     """The server dials the target, which is fixed, or named by the client over SOCKS.
 
-    `on_failure` hears of every client that could not be served.
+    `on_failure` hears of every client that could not be served, `on_waiting` of every one that
+    came while there was no link.
     """
 
-    def __init__(self, forward: Forward, reactor: Reactor, on_failure: OnFailure) -> None:
+    def __init__(
+        self,
+        forward: Forward,
+        reactor: Reactor,
+        on_failure: OnFailure,
+        on_waiting: Callable[[], None] = lambda: None,
+    ) -> None:
         self.forward = forward
         self._reactor = reactor
         self._on_failure = on_failure
+        self._on_waiting = on_waiting
         self._connections = Connections(reactor, listening_here=True)
         self._listener: Listener | None = None
         self._link: Link | None = None
@@ -114,8 +122,10 @@ class LocalForward:
         elif self.forward.while_down.hold > 0 and not self._hopeless:
             self._held.append((sock, origin, clock.monotonic() + self.forward.while_down.hold))
             self._arm()
+            self._on_waiting()
         else:
             self._turn_away(sock)
+            self._on_waiting()
 
     def _serve(self, link: Link, sock: socket.socket, origin: Origin) -> None:
         if self.forward.target is None:

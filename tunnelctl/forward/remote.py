@@ -57,6 +57,7 @@ class RemoteForward:
         self._on_failure = on_failure
         self._connections = Connections(reactor, listening_here=False)
         self._link: Link | None = None
+        self._asked: Link | None = None
         self._target_side = TargetSide(reactor, self._connections)
         self._handshakes: set[RemoteSocksClient] = set()
 
@@ -71,13 +72,14 @@ class RemoteForward:
         Raises:
             Failure: forward-denied when the server refuses, or why the link ended meanwhile.
         """
+        self._asked = link
         request = listen_request(self.forward.listen)
         replied: asyncio.Future[bytes | None] = self._reactor.loop.create_future()
 
         def on_reply(reply: bytes | None) -> None:
             try:
                 # The route is laid before the next message is read: it may be the first client.
-                if reply is not None and not replied.cancelled():
+                if reply is not None and not replied.cancelled() and self._asked is link:
                     self._listen(link, self._bound(reply))
                 elif reply is not None:  # nobody waits for it any more
                     _cancel(link, listen_request(self._bound(reply)))
@@ -98,13 +100,17 @@ class RemoteForward:
         if reply is None:
             raise listen_denied(self.forward)
 
-    async def close(self, drain: float) -> None:
-        """Ask the server to listen no more, let connections end, then reset them."""
+    def withdraw(self) -> None:
+        """Ask the server to listen no more; connections that are open live on."""
         listening, link, self.listening = self.listening, self._link, None
         if listening is not None and link is not None and not link.closed.done():
             request = listen_request(listening)
             _routes(link).remove(*request.route)
             _cancel(link, request)
+
+    async def close(self, drain: float) -> None:
+        """Ask the server to listen no more, let connections end, then reset them."""
+        self.withdraw()
         for handshake in tuple(self._handshakes):
             handshake.abort()
             self._left(handshake)

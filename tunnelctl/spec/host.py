@@ -111,6 +111,11 @@ class Host:
     embedded: bool = False  # an in-process SSH server on 127.0.0.1 instead of a real host
 
     @property
+    def candidates(self) -> tuple[Host, ...]:
+        """Who may serve in its name, in the order in which they are tried: it, its fallbacks."""
+        return (self, *self.fallback)
+
+    @property
     def address(self) -> str:
         """`host:port` for messages; an IPv6 address is bracketed."""
         name = f"[{self.hostname}]" if ":" in self.hostname else self.hostname

@@ -34,9 +34,29 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Retune:
-    """A new reconnect policy; the link is not touched."""
+    """New settings that matter from the next decision on; the link is not touched.
+
+    `candidates` is how many hosts may serve: the host itself and its fallbacks.
+    """
 
     reconnect: Reconnect
+    lazy: bool = False
+    candidates: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hurry:
+    """The world changed (network, resume from suspend): whoever waits tries now, who is up asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """A client came to a lazy host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """A lazy host had no client for `idle_timeout`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +84,25 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class RetryDue:
-    """The timer of that epoch's backoff ran out."""
+    """The timer that was started for that epoch ran out."""
 
     epoch: int
 
 
-Event = Start | Restart | Stop | Closed | Retune | Authenticating | Connected | Lost | RetryDue
+Event = (
+    Start
+    | Restart
+    | Stop
+    | Closed
+    | Retune
+    | Hurry
+    | Wake
+    | Idle
+    | Authenticating
+    | Connected
+    | Lost
+    | RetryDue
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +112,13 @@ class OpenListeners:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Begin an attempt; answer with `Connected` or `Lost` of this epoch."""
+    """Begin an attempt; answer with `Connected` or `Lost` of this epoch.
+
+    `candidate` is whom to try: 0 for the host itself, n for its n-th fallback.
+    """
 
     epoch: int
+    candidate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +131,29 @@ class Abandon:
 @dataclass(frozen=True, slots=True)
 class AttachForwards:
     """Give the link of this epoch to the forwards."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoveForwards:
+    """The forwards serve new clients over the link of this epoch from now on, not the one before;
+    connections that are open stay where they are."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetireLink:
+    """Close the link of this epoch once the last connection over it has ended."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskLink:
+    """Ask the peer of this epoch's link for a sign of life now; answer with `Lost` if none comes
+    soon."""
 
     epoch: int
 
@@ -120,7 +180,7 @@ class StartTimer:
 
 @dataclass(frozen=True, slots=True)
 class CancelTimer:
-    """The retry that was waited for is not wanted any more."""
+    """What was waited for is not wanted any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +193,9 @@ Action = (
     | Connect
     | Abandon
     | AttachForwards
+    | MoveForwards
+    | RetireLink
+    | AskLink
     | DetachForwards
     | CloseLink
     | StartTimer

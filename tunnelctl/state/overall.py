@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, Wanted
 
 _FAILED_FOR_GOOD = frozenset({HostState.FAILED, HostState.NEEDS_INPUT})
+_AT_REST = frozenset({HostState.IDLE, HostState.CONNECTING, HostState.AUTHENTICATING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,14 @@ class Part:
     hopeless: bool  # it failed, and cannot come up before somebody acts
 
 
-def host_part(state: HostState, attempts: int) -> Part:
-    """A host as a part; `attempts` are its failed tries in a row."""
+def host_part(state: HostState, attempts: int, *, lazy: bool = False) -> Part:
+    """A host as a part; `attempts` are its failed tries in a row. A lazy one that rests, or comes
+    for its first client, is as good as up: its listeners are bound, and nobody wanted more of it.
+    """
+    up = state is HostState.UP or (lazy and attempts == 0 and state in _AT_REST)
     return Part(
-        up=state is HostState.UP,
-        troubled=attempts > 0 and state is not HostState.UP,
+        up=up,
+        troubled=attempts > 0 and not up,
         hopeless=state in _FAILED_FOR_GOOD,
     )
 
@@ -42,9 +46,9 @@ def profile_state(
 ) -> ProfileState:
     """What a profile is called (SPEC section 3).
 
-    `up` when every host is up and every required forward listens. `failed` when a part of it
-    cannot come up by itself. `degraded` when it was up since it was asked for (`was_up`), or when
-    a part is up while another is in trouble. Otherwise it is `starting`.
+    `up` when every host is up (or lazy, and idle) and every required forward listens. `failed` when
+    a part of it cannot come up by itself. `degraded` when it was up since it was asked for
+    (`was_up`), or when a part is up while another is in trouble. Otherwise it is `starting`.
     """
     if wanted is Wanted.DOWN:
         return ProfileState.STOPPED if all_stopped else ProfileState.STOPPING

@@ -76,7 +76,11 @@ class ErrorStatus:
 
 @dataclass(frozen=True, slots=True)
 class HostStatus:
-    """One host. `since` and `next_retry_at` are RFC 3339."""
+    """One host. `since` and `next_retry_at` are RFC 3339.
+
+    While a fallback serves, `fallback` names it, `last_error` says why the host itself does not,
+    and `next_retry_at` when that is tried again.
+    """
 
     name: str
     state: HostState
@@ -89,6 +93,7 @@ class HostStatus:
     cipher: str | None = None
     kex: str | None = None
     server: str | None = None
+    fallback: str | None = None
     last_error: ErrorStatus | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -105,13 +110,18 @@ class HostStatus:
             "cipher": self.cipher,
             "kex": self.kex,
             "server": self.server,
+            "fallback": self.fallback,
             "last_error": _error(self.last_error),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardStatus:
-    """One forward. `bytes_out` went to the target; `bytes_in` came back from it."""
+    """One forward. `bytes_out` went to the target; `bytes_in` came back from it.
+
+    `attempts` is how often in a row its listener could not be had, and `next_retry_at` (RFC 3339)
+    when that is tried again.
+    """
 
     name: str
     type: str
@@ -121,6 +131,8 @@ class ForwardStatus:
     state: ForwardState
     since: str | None = None
     health: Health = Health.UNKNOWN
+    attempts: int = 0
+    next_retry_at: str | None = None
     connections_open: int = 0
     connections_total: int = 0
     connections_failed: int = 0
@@ -139,6 +151,8 @@ class ForwardStatus:
             "state": str(self.state),
             "since": self.since,
             "health": str(self.health),
+            "attempts": self.attempts,
+            "next_retry_at": self.next_retry_at,
             "connections": {
                 "open": self.connections_open,
                 "total": self.connections_total,
@@ -152,7 +166,10 @@ class ForwardStatus:
 
 @dataclass(frozen=True, slots=True)
 class ProfileStatus:
-    """One profile with its hosts and forwards."""
+    """One profile with its hosts and forwards.
+
+    `last_error` is why its file is not what runs: it could not be loaded, or not loaded again.
+    """
 
     name: str
     source: str
@@ -160,6 +177,7 @@ class ProfileStatus:
     state: ProfileState
     hosts: tuple[HostStatus, ...] = ()
     forwards: tuple[ForwardStatus, ...] = ()
+    last_error: ErrorStatus | None = None
 
     def as_json(self) -> dict[str, Any]:
         """One element of `profiles`."""
@@ -168,6 +186,7 @@ class ProfileStatus:
             "source": self.source,
             "wanted": str(self.wanted),
             "state": str(self.state),
+            "last_error": _error(self.last_error),
             "hosts": [host.as_json() for host in self.hosts],
             "forwards": [forward.as_json() for forward in self.forwards],
         }

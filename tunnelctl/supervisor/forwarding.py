@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
@@ -48,7 +48,9 @@ class Forwarding(ABC):
         self._tasks = tasks
         self._changed = changed
         self._failure: Failure | None = None  # why it does not listen
-        self._failures = 0  # in a row
+        self.failures = 0  # to listen, in a row
+        self.retry_at: datetime | None = None  # when that is tried again
+        self.lazy = False  # listens without a link, too
         self._retry: asyncio.TimerHandle | None = None
         self._link: Link | None = None
         self._was_attached = False
@@ -71,6 +73,10 @@ class Forwarding(ABC):
         """The link is up."""
         self._link = link
         self._was_attached = True
+
+    def move(self, link: Link) -> None:
+        """Another link serves new clients from now on; connections over the one before live on."""
+        self.attach(link)
 
     def detach(self) -> None:
         """The link is gone."""
@@ -97,31 +103,38 @@ class Forwarding(ABC):
 
     @property
     def state(self) -> ForwardState:
-        """`up` once it listens and was given a link; a listener without one is `pending`."""
+        """`up` once it listens and was given a link (or makes one, being lazy); a listener without
+        one is `pending`."""
         if self.is_stopped:
             return ForwardState.STOPPED
         if self._failure is not None:
             return ForwardState.FAILED
         listens = self.side.listening is not None
-        return ForwardState.UP if listens and self._was_attached else ForwardState.PENDING
+        serves = listens and (self._was_attached or self.lazy)
+        return ForwardState.UP if serves else ForwardState.PENDING
 
     def _opened(self) -> None:
         self._failure = self.last_error = None
-        self._failures = 0
+        self.failures = 0
         self._changed()
 
     def _failed(self, failure: Failure) -> None:
         self._failure = self.last_error = failure
         if failure.retryable and not self.is_stopped:
-            wait = backoff.ceiling(self.retry_policy, self._failures)
-            self._retry = asyncio.get_running_loop().call_later(wait, self._try)
-        self._failures += 1
+            wait = backoff.ceiling(self.retry_policy, self.failures)
+            self._retry = asyncio.get_running_loop().call_later(wait, self._due)
+            self.retry_at = clock.wall() + timedelta(seconds=wait)
+        self.failures += 1
         self._changed()
+
+    def _due(self) -> None:
+        self._cancel_retry()
+        self._try()
 
     def _cancel_retry(self) -> None:
         if self._retry is not None:
             self._retry.cancel()
-            self._retry = None
+            self._retry = self.retry_at = None
 
 
 class LocalForwarding(Forwarding):
@@ -137,9 +150,10 @@ class LocalForwarding(Forwarding):
         tasks: Tasks,
         changed: Callable[[], None],
         on_failure: Callable[[Failure], None],
+        on_waiting: Callable[[], None],
     ) -> None:
         super().__init__(rule, tasks, changed)
-        self._local = LocalForward(rule, reactor, on_failure)
+        self._local = LocalForward(rule, reactor, on_failure, on_waiting)
 
     @property
     def side(self) -> LocalForward:
@@ -206,8 +220,13 @@ class RemoteForwarding(Forwarding):
 
     def attach(self, link: Link) -> None:
         super().attach(link)
-        self._failures = 0
+        self.failures = 0
         self._try()
+
+    def move(self, link: Link) -> None:
+        self._remote.withdraw()
+        self.detach()
+        self.attach(link)
 
     def detach(self) -> None:
         super().detach()
@@ -255,10 +274,13 @@ def forwarding(
     tasks: Tasks,
     changed: Callable[[], None],
     on_failure: Callable[[Failure], None],
+    on_waiting: Callable[[], None],
 ) -> Forwarding:
     """The forwarding for the side on which `rule` listens.
 
-    `on_failure` is told of each connection that could not be opened.
+    `on_failure` is told of each connection that could not be opened, `on_waiting` of each client
+    that came while there was no link.
     """
-    kind = LocalForwarding if rule.side is Side.HERE else RemoteForwarding
-    return kind(rule, reactor, tasks, changed, on_failure)
+    if rule.side is Side.HERE:
+        return LocalForwarding(rule, reactor, tasks, changed, on_failure, on_waiting)
+    return RemoteForwarding(rule, reactor, tasks, changed, on_failure)

@@ -81,9 +81,14 @@ class RunningProfile:
         await asyncio.gather(*(t.stop(drain) for t in reversed(self._tunnels.values())))
         self._changed()
 
-    async def hurry(self, drain: float) -> None:
+    def hurry(self) -> None:
+        """The world changed: hosts that wait try now, those that are up show that they live."""
+        for tunnel in self._tunnels.values():
+            tunnel.hurry()
+
+    async def hasten(self, drain: float) -> None:
         """While it stops: connections have no more than `drain` seconds left."""
-        await asyncio.gather(*(tunnel.hurry(drain) for tunnel in self._tunnels.values()))
+        await asyncio.gather(*(tunnel.hasten(drain) for tunnel in self._tunnels.values()))
 
     def abort(self) -> tuple[str, ...]:
         """Give up an orderly stop; says what was stuck."""

@@ -17,6 +17,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.connect import connect
+from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import ProfileStatus, Wanted
 from tunnelctl.supervisor.handshakes import ConnectFunction, Handshakes
 from tunnelctl.supervisor.journal import Journal, Subscription
@@ -56,7 +57,24 @@ class Supervisor:
         """
         await self._whole(self._up(profile, environ), f"up {profile.name}")
 
-    async def _up(self, profile: Profile, environ: Mapping[str, str]) -> None:
+    async def change(self, profile: Profile, environ: Mapping[str, str]) -> None:
+        """As `up`, of a profile that is still wanted: one that was taken down meanwhile stays so.
+
+        Raises:
+            Failure: daemon-not-running when the supervisor is closing.
+        """
+        await self._whole(self._up(profile, environ, only_wanted=True), f"change {profile.name}")
+
+    def plan(self, profile: Profile) -> Plan | None:
+        """What `up` would change; None when no profile of that name is wanted."""
+        running = self._profiles.get(profile.name)
+        if running is None or running.wanted is Wanted.DOWN:
+            return None
+        return diff(running.profile, profile)
+
+    async def _up(
+        self, profile: Profile, environ: Mapping[str, str], *, only_wanted: bool = False
+    ) -> None:
         async with self._locks[profile.name]:
             if self._closing is not None:
                 raise Failure(
@@ -67,6 +85,8 @@ class Supervisor:
             running = self._profiles.get(profile.name)
             if running is not None and running.wanted is Wanted.UP:
                 await running.apply(profile, environ)
+                return
+            if only_wanted:
                 return
             self._profiles.pop(profile.name, None)
             running = RunningProfile(profile, environ, self._services)
@@ -140,7 +160,7 @@ class Supervisor:
 
     async def _stop(self, name: str, drain: float) -> None:
         if self._profiles[name].wanted is Wanted.DOWN:
-            await self._profiles[name].hurry(drain)
+            await self._profiles[name].hasten(drain)
         async with self._locks[name]:
             await self._profiles[name].stop(drain)
 

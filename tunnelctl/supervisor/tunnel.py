@@ -20,11 +20,11 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage
-from tunnelctl.ssh.link import Link
 from tunnelctl.sshd.server import EmbeddedServer
 from tunnelctl.state.events import (
     Abandon,
     Action,
+    AskLink,
     AttachForwards,
     Authenticating,
     CancelTimer,
@@ -34,15 +34,20 @@ from tunnelctl.state.events import (
     Connected,
     DetachForwards,
     Event,
+    Hurry,
+    Idle,
     Lost,
+    MoveForwards,
     OpenListeners,
     Restart,
+    RetireLink,
     RetryDue,
     Retune,
     Shutdown,
     Start,
     StartTimer,
     Stop,
+    Wake,
 )
 from tunnelctl.state.machine import Machine, next_state
 from tunnelctl.state.overall import Part
@@ -50,9 +55,15 @@ from tunnelctl.state.snapshot import ForwardStatus, HostState, HostStatus
 from tunnelctl.supervisor import tunnel_status
 from tunnelctl.supervisor.forwarding import Forwarding, forwarding
 from tunnelctl.supervisor.handshakes import Handshakes
+from tunnelctl.supervisor.idle import IdleWatch
 from tunnelctl.supervisor.journal import Journal
+from tunnelctl.supervisor.links import Links
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 from tunnelctl.supervisor.tunnel_status import FAILED_FOR_GOOD, Teller
+
+_USES_LINK = frozenset(
+    {HostState.CONNECTING, HostState.AUTHENTICATING, HostState.UP, HostState.BACKOFF}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +91,13 @@ class Tunnel:
         self._services = services
         self._resolve_secret = resolve_secret
         self._on_change = on_change
-        self._machine = Machine(host.reconnect)
+        self._machine = Machine(host.reconnect, host.lazy, len(host.candidates))
         self._teller = Teller(profile, services.journal, self._machine.state)
         self._tasks = Tasks(f"{profile}/{host.name}")
-        self._attempt: asyncio.Task[None] | None = None
-        self._links: dict[int, Link] = {}  # by epoch; one, but for moments
+        self._attempts: dict[int, asyncio.Task[None]] = {}  # by epoch
+        self._links = Links(self._tasks)
+        self._idle = self._idle_watch()
+        self._listeners_wanted = False
         self._timer: asyncio.TimerHandle | None = None
         self._forwardings: dict[str, Forwarding] = {}  # in order of start
         self._server: EmbeddedServer | None = None
@@ -101,10 +114,18 @@ class Tunnel:
         """Drop the link and try now. Local ports stay bound."""
         self._handle(Restart())
 
+    def hurry(self) -> None:
+        """The world changed: a host that waits tries now, one that is up shows that it lives."""
+        self._handle(Hurry())
+
     def retune(self, host: Host) -> None:
-        """A host that differs only in its reconnect policy."""
+        """A host that differs only in what can change under its link."""
         self.host = host
-        self._handle(Retune(host.reconnect))
+        self._idle.stop()
+        self._idle = self._idle_watch()
+        for item in self._forwardings.values():
+            item.lazy = host.lazy
+        self._handle(Retune(host.reconnect, host.lazy, len(host.candidates)))
 
     def replace_host(self, host: Host) -> None:
         """Connect anew with other settings. Local ports stay bound, clients wait."""
@@ -122,9 +143,11 @@ class Tunnel:
             self._tasks,
             self._changed,
             functools.partial(self._connection_failed, rule.name),
+            self._client_waits,
         )
+        added.lazy = self.host.lazy
         self._forwardings[rule.name] = added
-        if self._machine.state is not HostState.IDLE:
+        if self._listeners_wanted:
             added.open()
         if self._machine.state is HostState.UP:
             added.attach(self._links[self._machine.epoch])
@@ -147,7 +170,7 @@ class Tunnel:
             self._handle(Stop())
             await self._stopped.wait()
 
-    async def hurry(self, drain: float) -> None:
+    async def hasten(self, drain: float) -> None:
         """While it stops: connections have no more than `drain` seconds left."""
         await asyncio.gather(*(item.close(drain) for item in self._forwardings.values()))
 
@@ -155,8 +178,7 @@ class Tunnel:
         """Give up an orderly stop: cancel what runs; says what that was."""
         names = self._tasks.names
         self._tasks.cancel()
-        for link in self._links.values():
-            link.close()
+        self._links.close_all()
         return names
 
     # What status shows.
@@ -189,26 +211,38 @@ class Tunnel:
         self._announce_host()
         for action in actions:
             self._act(action)
+        if self._machine.lazy and self._machine.state in _USES_LINK:
+            self._idle.start()
+        else:
+            self._idle.stop()
         self._changed()
 
     def _act(self, action: Action) -> None:
         match action:
             case OpenListeners():
+                self._listeners_wanted = True
                 for item in self._forwardings.values():
                     item.open()
-            case Connect(epoch):
-                self._attempt = self._tasks.spawn(self._connect(epoch), f"connect, try {epoch}")
-            case Abandon():
-                assert self._attempt is not None
-                self._attempt.cancel()
+            case Connect(epoch, candidate):
+                work = self._connect(epoch, self.host.candidates[candidate])
+                self._attempts[epoch] = self._tasks.spawn(work, f"connect, try {epoch}")
+            case Abandon(epoch):
+                self._attempts.pop(epoch).cancel()
             case AttachForwards(epoch):
                 for item in self._forwardings.values():
                     item.attach(self._links[epoch])
+            case MoveForwards(epoch):
+                for item in self._forwardings.values():
+                    item.move(self._links[epoch])
+            case RetireLink(epoch):
+                self._links.retire(epoch)
+            case AskLink(epoch):
+                self._links[epoch].ask_now()
             case DetachForwards():
                 for item in self._forwardings.values():
                     item.detach()
             case CloseLink(epoch):
-                self._close_link(epoch)
+                self._links.close(epoch)
             case StartTimer(epoch, at):
                 wait = max(0.0, at - clock.monotonic())
                 loop = asyncio.get_running_loop()
@@ -219,28 +253,30 @@ class Tunnel:
             case Shutdown():
                 self._tasks.spawn(self._shut_down(), "stop")
 
-    async def _connect(self, epoch: int) -> None:
+    async def _connect(self, epoch: int, candidate: Host) -> None:
         def on_stage(stage: Stage) -> None:
             if stage is Stage.AUTHENTICATING:
                 self._handle(Authenticating(epoch))
 
         try:
-            host = await self._reachable_host()
+            host = await self._reachable(candidate)
             connect = self._services.handshakes.connect
             link = await connect(host, self._resolve_secret, on_stage)
         except Failure as failure:
             self._lost(epoch, failure)
         except Exception as error:
-            self._lost(epoch, unexpected(error, f"connecting to {self.host.name}"))
+            self._lost(epoch, unexpected(error, f"connecting to {candidate.name}"))
         else:
-            self._links[epoch] = link
+            self._links.add(epoch, link)
             self._handle(Connected(epoch))
             link.closed.add_done_callback(lambda ended: self._lost(epoch, ended.result()))
+        finally:
+            self._attempts.pop(epoch, None)
 
-    async def _reachable_host(self) -> Host:
-        """The host as it is dialled: the embedded server starts at the first need."""
-        if not self.host.embedded:
-            return self.host
+    async def _reachable(self, candidate: Host) -> Host:
+        """A host as it is dialled: the embedded server starts at the first need."""
+        if not candidate.embedded:
+            return candidate
         if self._server is None:
             server = EmbeddedServer(self._services.reactor)
             try:
@@ -249,23 +285,29 @@ class Tunnel:
                 await server.close()
                 raise
             self._server = server
-        return self._server.client_host(self.host)
+        return self._server.client_host(candidate)
 
     def _lost(self, epoch: int, failure: Failure) -> None:
         self._handle(Lost(epoch, failure, self._services.random.random()))
 
-    def _close_link(self, epoch: int) -> None:
-        link = self._links.pop(epoch)
-        link.close()
-        self._tasks.spawn(link.wait_thread(), "end of the link's thread")
+    def _client_waits(self) -> None:
+        """A client came, and there is no link for it."""
+        if self._machine.lazy:
+            self._handle(Wake())
+
+    def _idle_watch(self) -> IdleWatch:
+        return IdleWatch(
+            self.host.idle_timeout,
+            lambda: (item.side.counters for item in self._forwardings.values()),
+            lambda: self._handle(Idle()),
+        )
 
     async def _shut_down(self) -> None:
         """In reverse order of start; the forwards drain side by side, over the link."""
         try:
             closing = (item.close(self._drain) for item in reversed(self._forwardings.values()))
             await asyncio.gather(*closing)
-            for epoch in tuple(self._links):
-                self._close_link(epoch)
+            self._links.close_all()
             if self._server is not None:
                 await self._server.close()
             await self._tasks.settle()

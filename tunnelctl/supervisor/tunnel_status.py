@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.link import Link
 from tunnelctl.state.machine import Machine
 from tunnelctl.state.overall import Part, forward_part, host_part
 from tunnelctl.state.snapshot import (
@@ -24,11 +23,10 @@ from tunnelctl.state.snapshot import (
 )
 from tunnelctl.supervisor.forwarding import Forwarding
 from tunnelctl.supervisor.journal import Journal, error_status
+from tunnelctl.supervisor.links import Links
 
 FAILED_FOR_GOOD = (HostState.FAILED, HostState.NEEDS_INPUT)
 _NOT_UP_BECAUSE = (HostState.BACKOFF, *FAILED_FOR_GOOD)
-
-Links = Mapping[int, Link]  # by epoch
 
 
 class Teller:
@@ -37,16 +35,17 @@ class Teller:
     def __init__(self, profile: str, journal: Journal, state: HostState) -> None:
         self._profile = profile
         self._journal = journal
-        self._announced = state
+        self._announced = (state, 0)
         self._since = clock.wall()
 
     def host(self, host: Host, machine: Machine, links: Links) -> bool:
-        """Tell the state of the host if it is another than the one told last; whether it was."""
-        if machine.state is self._announced:
+        """Tell the state of the host if it, or who serves in its name, is another than the one told
+        last; whether it was."""
+        if (machine.state, machine.candidate) == self._announced:
             return False
-        self._announced = machine.state
+        self._announced = (machine.state, machine.candidate)
         self._since = clock.wall()
-        failure = machine.failure if machine.state in _NOT_UP_BECAUSE else None
+        failure = _failure_told(machine)
         message = _host_message(host, machine, links)
         self._record(EventKind.HOST, host.name, machine.state, message, failure)
         return True
@@ -77,8 +76,9 @@ class Teller:
             since=clock.rfc3339(self._since),
             attempts=0 if machine.state is HostState.UP else machine.attempts,
             reconnects=machine.reconnects,
-            next_retry_at=_next_retry_at(machine, self._since),
-            last_error=error_status(machine.failure),
+            next_retry_at=_later(self._since, machine.since, machine.retry_at),
+            fallback=host.candidates[machine.candidate].name if machine.on_fallback else None,
+            last_error=error_status(_why(machine)),
         )
         if link is None or machine.state is not HostState.UP:
             return status
@@ -109,7 +109,7 @@ class Teller:
 def parts(machine: Machine, forwardings: Iterable[Forwarding]) -> tuple[Part, ...]:
     """What the state of the profile is worked out from: the host and its required forwards."""
     return (
-        host_part(machine.state, machine.attempts),
+        host_part(machine.state, machine.attempts, lazy=machine.lazy),
         *(forward_part(item.state, item.retried) for item in forwardings if item.rule.required),
     )
 
@@ -125,6 +125,8 @@ def forward_status(item: Forwarding, machine: Machine) -> ForwardStatus:
         via=rule.via,
         state=_forward_state(item, machine),
         since=clock.rfc3339(item.since),
+        attempts=item.failures,
+        next_retry_at=None if item.retry_at is None else clock.rfc3339(item.retry_at),
         connections_open=counters.open,
         connections_total=counters.total,
         connections_failed=counters.failed,
@@ -145,20 +147,33 @@ def _forward_failure(item: Forwarding, machine: Machine) -> Failure | None:
     return item.last_error or (machine.failure if hopeless else None)
 
 
-def _next_retry_at(machine: Machine, since: datetime) -> str | None:
-    if machine.retry_at is None:
-        return None
-    wait = timedelta(seconds=machine.retry_at - machine.since)
-    return clock.rfc3339(since + wait)
+def _later(moment: datetime, same: float, later: float | None) -> str | None:
+    """The time of day at `later`, where `moment` was at `same` on the monotonic clock."""
+    return None if later is None else clock.rfc3339(moment + timedelta(seconds=later - same))
+
+
+def _why(machine: Machine) -> Failure | None:
+    """What is wrong with the host: it is not up, or a fallback serves in its name."""
+    return machine.passed_over if machine.on_fallback else machine.failure
+
+
+def _failure_told(machine: Machine) -> Failure | None:
+    """Why the host is not up, or another serves in its name."""
+    if machine.state in _NOT_UP_BECAUSE:
+        return machine.failure
+    return machine.passed_over if machine.candidate else None
 
 
 def _host_message(host: Host, machine: Machine, links: Links) -> str:
+    serving = host.candidates[machine.candidate]
+    instead = f", the fallback {serving.name}: {machine.passed_over}" if machine.candidate else ""
     match machine.state:
         case HostState.CONNECTING:
-            return "to the embedded server" if host.embedded else f"to {host.address}"
+            where = "the embedded server" if serving.embedded else serving.address
+            return f"to {where}{instead}"
         case HostState.UP:
             info = links[machine.epoch].info
-            return f"{info.address}, {info.cipher}, {info.server}"
+            return f"{info.address}, {info.cipher}, {info.server}{instead}"
         case HostState.BACKOFF:
             wait = (machine.retry_at or 0.0) - machine.since
             return f"{machine.failure}; next try in {wait:.1f} s"

@@ -1,0 +1,354 @@
+"""What each event leads to, for one host: the decisions that the table in `machine.py` picks from.
+
+Every one takes the machine, the event and the time, and gives the machine after it with what is
+to be done, in that order. `machine.py` says what is promised. Must never be called but by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import Reconnect
+from tunnelctl.state import backoff
+from tunnelctl.state.events import (
+    Abandon,
+    Action,
+    AskLink,
+    AttachForwards,
+    Authenticating,
+    CancelTimer,
+    Closed,
+    CloseLink,
+    Connect,
+    Connected,
+    DetachForwards,
+    Event,
+    Hurry,
+    Idle,
+    Lost,
+    MoveForwards,
+    OpenListeners,
+    Restart,
+    RetireLink,
+    RetryDue,
+    Retune,
+    Shutdown,
+    Start,
+    StartTimer,
+    Stop,
+    Wake,
+)
+from tunnelctl.state.snapshot import HostState
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """All that the next decision depends on."""
+
+    reconnect: Reconnect = field(default_factory=Reconnect)
+    lazy: bool = False
+    candidates: int = 1  # the host itself and its fallbacks
+    state: HostState = HostState.IDLE
+    since: float = 0.0  # when the state was entered
+    epoch: int = 0  # of the attempt under way, or of the link
+    newest: int = 0  # the epoch given out last
+    candidate: int = 0  # who is tried, or serves
+    homing: int | None = None  # epoch of a try of the host itself while a fallback serves
+    attempts: int = 0  # rounds in a row that failed or did not last
+    trouble_since: float = 0.0  # when those rounds began
+    was_up: bool = False
+    reconnects: int = 0  # times it came up again
+    retry_at: float | None = None  # when the timer is due, if one runs
+    not_before: float = 0.0  # until then a server asked to be left alone
+    barred: frozenset[int] = frozenset()  # candidates that failed for good
+    failure: Failure | None = None  # the last one; None when it is up
+    passed_over: Failure | None = None  # why a fallback is used: what the host itself said
+
+    @property
+    def on_fallback(self) -> bool:
+        """Whether a fallback serves."""
+        return self.state is HostState.UP and self.candidate > 0
+
+
+Step = tuple[Machine, tuple[Action, ...]]
+
+
+def _enter(
+    machine: Machine, state: HostState, now: float, *, retry_at: float | None = None, **changes: Any
+) -> Machine:
+    return replace(machine, state=state, since=now, retry_at=retry_at, homing=None, **changes)
+
+
+def ignore(machine: Machine, event: Event, now: float) -> Step:
+    return machine, ()
+
+
+def refuse(machine: Machine, event: Connected, now: float) -> Step:
+    return machine, (CloseLink(event.epoch),)
+
+
+def refuse_if_link(machine: Machine, event: Event) -> Step:
+    return machine, (CloseLink(event.epoch),) if isinstance(event, Connected) else ()
+
+
+# What the user asks for.
+
+
+def begin(machine: Machine, event: Start | Restart, now: float) -> Step:
+    """A try asked for by the user: at once, with everything forgotten that came before."""
+    forgotten = replace(
+        machine,
+        attempts=0,
+        trouble_since=now,
+        not_before=0.0,
+        barred=frozenset(),
+        failure=None,
+        passed_over=None,
+    )
+    after, connect = _try(forgotten, now)
+    return after, (*_leave(machine), OpenListeners(), *connect)
+
+
+def begin_unless_lazy(machine: Machine, event: Start | Restart, now: float) -> Step:
+    return reopen(machine, event, now) if machine.lazy else begin(machine, event, now)
+
+
+def reopen(machine: Machine, event: Start | Restart, now: float) -> Step:
+    """It is started already; listeners that failed need not wait for their next try."""
+    return machine, (OpenListeners(),)
+
+
+def stop(machine: Machine, event: Stop, now: float) -> Step:
+    # A link that is up stays so for now: Shutdown drains the connections that it carries.
+    left = _let_go(machine) if machine.state is HostState.UP else _leave(machine)
+    return _enter(machine, HostState.STOPPING, now), (*left, Shutdown())
+
+
+def closed(machine: Machine, event: Closed, now: float) -> Step:
+    return _enter(machine, HostState.STOPPED, now), ()
+
+
+def retune(machine: Machine, event: Retune, now: float) -> Step:
+    same = event.candidates == machine.candidates
+    after = replace(
+        machine,
+        reconnect=event.reconnect,
+        lazy=event.lazy,
+        candidates=event.candidates,
+        barred=machine.barred if same else frozenset(),
+    )
+    return after, ()
+
+
+def retune_wait(machine: Machine, event: Retune, now: float) -> Step:
+    """A wait that began under the old policy ends when the new one would end it at the latest."""
+    after, _ = retune(machine, event, now)
+    if machine.retry_at is None:
+        return after, ()
+    return _wait_until(after, min(machine.retry_at, now + event.reconnect.max))
+
+
+# What the world does.
+
+
+def hurry_retry(machine: Machine, event: Hurry, now: float) -> Step:
+    if now < machine.not_before:
+        return _wait_until(machine, machine.not_before)
+    after, actions = _try(machine, now)
+    return after, (CancelTimer(), *actions)
+
+
+def hurry_up(machine: Machine, event: Hurry, now: float) -> Step:
+    ask = AskLink(machine.epoch)
+    if machine.retry_at is None or now < machine.not_before:
+        return machine, (ask,)
+    after, actions = go_home(machine, event, now)
+    return after, (ask, CancelTimer(), *actions)
+
+
+def wake(machine: Machine, event: Wake, now: float) -> Step:
+    if not machine.lazy:
+        return machine, ()
+    fresh = replace(machine, attempts=0, trouble_since=now)
+    if now < machine.not_before:
+        at = machine.not_before
+        return _enter(fresh, HostState.BACKOFF, now, retry_at=at), (StartTimer(machine.epoch, at),)
+    return _try(fresh, now)
+
+
+def rest(machine: Machine, event: Idle, now: float) -> Step:
+    if not machine.lazy:
+        return machine, ()
+    return _enter(machine, HostState.IDLE, now, attempts=0), _leave(machine)
+
+
+# What became of an attempt and its link.
+
+
+def retry(machine: Machine, event: RetryDue, now: float) -> Step:
+    return _try(machine, now)
+
+
+def authenticate(machine: Machine, event: Authenticating, now: float) -> Step:
+    return _enter(machine, HostState.AUTHENTICATING, now), ()
+
+
+def up(machine: Machine, event: Connected, now: float) -> Step:
+    at_home = machine.candidate == 0
+    after = _enter(
+        machine,
+        HostState.UP,
+        now,
+        was_up=True,
+        reconnects=machine.reconnects + machine.was_up,
+        failure=None,
+        passed_over=None if at_home else machine.passed_over,
+    )
+    attach = AttachForwards(machine.epoch)
+    if at_home or 0 in machine.barred:
+        return after, (attach,)
+    at = max(now + machine.reconnect.max, machine.not_before)
+    return replace(after, retry_at=at), (attach, StartTimer(machine.epoch, at))
+
+
+def lost_attempt(machine: Machine, event: Lost, now: float) -> Step:
+    """One candidate failed: the next one's turn; after the last one, a wait."""
+    after = _noted(machine, event.failure, machine.candidate, now)
+    following = _candidate(after, machine.candidate + 1)
+    if following is not None:
+        return _connect(after, following, now)
+    return _end_round(replace(after, attempts=machine.attempts + 1), event.jitter, now)
+
+
+def lost_link(machine: Machine, event: Lost, now: float) -> Step:
+    lasted = now - machine.since >= machine.reconnect.stable_after
+    after = replace(
+        _noted(machine, event.failure, machine.candidate, now),
+        attempts=1 if lasted else machine.attempts + 1,
+        trouble_since=now if lasted else machine.trouble_since,
+    )
+    if machine.homing is not None:  # the try under way is the next attempt
+        at_home = _enter(after, HostState.CONNECTING, now, epoch=machine.homing, candidate=0)
+        return at_home, _drop_link(machine)
+    ended, actions = _end_round(after, event.jitter, now)
+    return ended, (*_leave(machine), *actions)
+
+
+def go_home(machine: Machine, event: RetryDue | Hurry, now: float) -> Step:
+    """A fallback serves: see whether the host itself is back."""
+    if machine.retry_at is None:
+        return machine, ()
+    epoch = machine.newest + 1
+    return replace(machine, newest=epoch, homing=epoch, retry_at=None), (Connect(epoch, 0),)
+
+
+def homing(machine: Machine, event: Event, now: float) -> Step:
+    """An answer of the try to go home, while the fallback goes on serving."""
+    if isinstance(event, Connected):
+        after = _enter(
+            machine,
+            HostState.UP,
+            now,
+            epoch=event.epoch,
+            candidate=0,
+            reconnects=machine.reconnects + 1,
+            passed_over=None,
+        )
+        return after, (MoveForwards(event.epoch), RetireLink(machine.epoch))
+    if not isinstance(event, Lost):
+        return machine, ()
+    after = replace(_noted(machine, event.failure, 0, now), failure=None, homing=None)
+    if 0 in after.barred:
+        return after, ()
+    at = max(now + machine.reconnect.max, after.not_before)
+    return replace(after, retry_at=at), (StartTimer(machine.epoch, at),)
+
+
+# The parts of a decision.
+
+
+def _try(machine: Machine, now: float) -> Step:
+    """Begin a round with the first candidate that may be tried."""
+    candidate = _candidate(machine, 0)
+    assert candidate is not None  # a machine that barred all has failed
+    return _connect(machine, candidate, now)
+
+
+def _connect(machine: Machine, candidate: int, now: float) -> Step:
+    epoch = machine.newest + 1
+    after = _enter(
+        machine, HostState.CONNECTING, now, epoch=epoch, newest=epoch, candidate=candidate
+    )
+    return after, (Connect(epoch, candidate),)
+
+
+def _candidate(machine: Machine, first: int) -> int | None:
+    """The first candidate from `first` on that may be tried; None if there is none."""
+    return next((c for c in range(first, machine.candidates) if c not in machine.barred), None)
+
+
+def _noted(machine: Machine, failure: Failure, candidate: int, now: float) -> Machine:
+    """The machine that knows how this candidate failed."""
+    return replace(
+        machine,
+        failure=failure,
+        passed_over=failure if candidate == 0 else machine.passed_over,
+        barred=machine.barred if failure.retryable else machine.barred | {candidate},
+        # A server that asks to be left alone punishes whoever comes back sooner.
+        not_before=max(machine.not_before, now + failure.retry_after),
+    )
+
+
+def _end_round(machine: Machine, jitter: float, now: float) -> Step:
+    """Nobody can be had now: wait, or stop for good."""
+    assert machine.failure is not None
+    if _candidate(machine, 0) is None or _gives_up(machine, now):
+        # What the host itself said weighs more than what its last fallback did.
+        failure = machine.passed_over or machine.failure
+        needs_input = failure.code is Code.NEEDS_INPUT
+        ended = HostState.NEEDS_INPUT if needs_input else HostState.FAILED
+        return _enter(machine, ended, now, failure=failure), ()
+    wait = backoff.delay(machine.reconnect, machine.attempts - 1, jitter)
+    at = _not_after_giving_up(machine, max(now + wait, machine.not_before))
+    return _enter(machine, HostState.BACKOFF, now, retry_at=at), (StartTimer(machine.epoch, at),)
+
+
+def _wait_until(machine: Machine, at: float) -> Step:
+    """Another end for the wait under way."""
+    at = _not_after_giving_up(machine, at)
+    return replace(machine, retry_at=at), (CancelTimer(), StartTimer(machine.epoch, at))
+
+
+def _let_go(machine: Machine) -> tuple[Action, ...]:
+    """End what may be under way beside the state itself."""
+    timer = () if machine.retry_at is None else (CancelTimer(),)
+    homing = () if machine.homing is None else (Abandon(machine.homing),)
+    return (*timer, *homing)
+
+
+def _leave(machine: Machine) -> tuple[Action, ...]:
+    """What has to go when the machine leaves its state for another."""
+    match machine.state:
+        case HostState.CONNECTING | HostState.AUTHENTICATING:
+            return (*_let_go(machine), Abandon(machine.epoch))
+        case HostState.UP:
+            return (*_let_go(machine), *_drop_link(machine))
+        case _:
+            return _let_go(machine)
+
+
+def _drop_link(machine: Machine) -> tuple[Action, ...]:
+    return (DetachForwards(), CloseLink(machine.epoch))
+
+
+def _gives_up(machine: Machine, now: float) -> bool:
+    limit = machine.reconnect.give_up_after
+    return limit is not None and now >= machine.trouble_since + limit
+
+
+def _not_after_giving_up(machine: Machine, at: float) -> float:
+    """The last try comes when time is up, not after a wait that reaches beyond it."""
+    limit = machine.reconnect.give_up_after
+    return at if limit is None else min(at, machine.trouble_since + limit)

@@ -1,0 +1,56 @@
+"""The links of one tunnel, by the epoch of the attempt that made them.
+
+Owns them from login to the end of their threads. One is in use; another lives beside it only for
+moments, or while connections of a fallback's last hour still run. Must never decide which is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from tunnelctl.ssh.link import Link
+from tunnelctl.supervisor.tasks import Tasks
+
+# How soon a link that carries nothing any more is closed.
+_LOOK_SECONDS = 1.0
+
+
+class Links:
+    """Of one tunnel, whose `tasks` wait for the ends."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self._links: dict[int, Link] = {}
+
+    def add(self, epoch: int, link: Link) -> None:
+        """A link that was made in this epoch."""
+        self._links[epoch] = link
+
+    def __getitem__(self, epoch: int) -> Link:
+        return self._links[epoch]
+
+    def get(self, epoch: int) -> Link | None:
+        """The link of this epoch; None when there is none (any more)."""
+        return self._links.get(epoch)
+
+    def close(self, epoch: int) -> None:
+        """Close a link, resetting what it carries. Idempotent."""
+        link = self._links.pop(epoch, None)
+        if link is not None:
+            link.close()
+            self._tasks.spawn(link.wait_thread(), "end of the link's thread")
+
+    def retire(self, epoch: int) -> None:
+        """Close a link once the last connection over it has ended."""
+        self._tasks.spawn(self._drain(epoch), "end of the link's last connection")
+
+    def close_all(self) -> None:
+        """Close every link that is left."""
+        for epoch in tuple(self._links):
+            self.close(epoch)
+
+    async def _drain(self, epoch: int) -> None:
+        link = self._links[epoch]
+        while link.connection.channels and not link.closed.done():
+            await asyncio.wait([link.closed], timeout=_LOOK_SECONDS)
+        self.close(epoch)
