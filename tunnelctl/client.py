@@ -14,7 +14,7 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -29,6 +29,7 @@ API_VERSION = 1  # of the answers that this client understands
 Document = dict[str, Any]
 
 _ANSWER_WITHIN = 15.0  # seconds for what the daemon does at once
+_STOP_WITHIN = 15.0  # seconds; a daemon promises ten
 _START_WITHIN = 30.0  # seconds for a slow machine to import everything
 _CHUNK = 65536
 _SERVER = "tunnelctl/"
@@ -152,6 +153,13 @@ class Client:
         """Have a profile's hosts connected anew, now."""
         return self._request("POST", _profile(name, "restart"), {})
 
+    def reload(self, names: Sequence[str], *, dry_run: bool) -> Document:
+        """Have the files of profiles (none named: all that are wanted) read again.
+
+        The answer's `profiles` say what changes; with `dry_run` nothing does.
+        """
+        return self._request("POST", "/v1/reload", {"names": list(names), "dry_run": dry_run})
+
     def begin_down(self, name: str, drain: float) -> Exchange:
         """Take a profile down; its open connections get `drain` seconds to end."""
         body = {"timeout": drain}
@@ -172,19 +180,37 @@ class Client:
             raise
         return EventStream(sock, received)
 
-    def ensure_daemon(self) -> None:
-        """Start the daemon when none answers.
+    def ensure_daemon(self) -> Document:
+        """Start the daemon when none answers. What it says of itself: `version`, `background`
+        (a command started it), `attached` (how many commands hold profiles up).
 
         Raises:
             Failure: what kept it from starting.
         """
         try:
-            self._request("GET", "/v1/version")
+            return self._request("GET", "/v1/version")
         except Failure as failure:
             if failure.code is not Code.DAEMON_NOT_RUNNING:
                 raise
             _start_daemon(self.paths)
-            self._request("GET", "/v1/version")
+            return self._request("GET", "/v1/version")
+
+    def replace_daemon(self) -> None:
+        """End the daemon that answers and start one of our version, which has up what that had.
+
+        Raises:
+            Failure: it does not end, or what kept ours from starting.
+        """
+        with self.events() as stream:
+            self._request("POST", "/v1/shutdown", {})
+            deadline = clock.monotonic() + _STOP_WITHIN
+            try:
+                while clock.monotonic() < deadline:
+                    stream.next(_left(deadline))
+            except Failure:  # the stream ends with the daemon
+                pass
+        _start_daemon(self.paths)
+        self.ensure_daemon()
 
     def _request(self, method: str, target: str, body: Document | None = None) -> Document:
         return self._begin(method, target, body, _ANSWER_WITHIN).answer()

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tunnelctl import __version__
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.output import say
-from tunnelctl.client import Client
 from tunnelctl.config.find import find_profile, list_profiles
 from tunnelctl.config.mistakes import Mistake, ProfileInvalid
 from tunnelctl.config.paths import Paths
@@ -89,15 +86,6 @@ def load(names: Sequence[str | None], file: Path | None) -> list[tuple[Path, Loa
     if mistakes:
         raise ProfileInvalid(", ".join(name or str(file) for name in names), mistakes)
     return profiles
-
-
-def warn_of_version(client: Client) -> None:
-    """Say it when the daemon is not of our version: it runs on until it is ended."""
-    if client.daemon_version != __version__:
-        say(
-            f"the daemon is version {client.daemon_version or 'unknown'}, this is {__version__}; "
-            "tunnelctl down --all ends it, the next up starts this one"
-        )
 
 
 def _all_names() -> list[str]:

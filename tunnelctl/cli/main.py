@@ -30,6 +30,7 @@ _COMMANDS = {
     "ps": ("ps.ps", "Show every forward and how it is"),
     "status": ("ps.ps", "The same as ps"),
     "restart": ("down.restart", "Connect anew, now"),
+    "reload": ("reload.reload", "Read the files again and apply what differs"),
     "events": ("events.events", "Print what happens, as it happens"),
     "port": ("ps.port", "Print the address that a forward listens on"),
     "check": ("files.check", "Say everything that is wrong with profiles"),
@@ -49,6 +50,14 @@ class Options:
     debug: bool = False
     file: Path | None = None
     _client: Client | None = field(default=None, repr=False)
+
+    def check_version(self) -> None:
+        """Say it when the daemon that answered is not of our version."""
+        if self._client is not None and self._client.daemon_version != __version__:
+            say(
+                f"the daemon is version {self._client.daemon_version or 'unknown'}, this is "
+                f"{__version__} (tunnelctl up PROFILE -d makes it this one)"
+            )
 
     @property
     def client(self) -> Client:
@@ -122,6 +131,7 @@ def run(arguments: Sequence[str]) -> int:
             list(arguments), prog_name="tunnelctl", standalone_mode=False, obj=options
         )
         sys.stdout.flush()
+        options.check_version()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
         # The reader of our output has gone (`ps | head`); nothing more can be said to it.

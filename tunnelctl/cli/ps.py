@@ -36,6 +36,8 @@ def ps(options: Options, everything: bool, as_json: bool) -> int:
         for line in table(document["profiles"], wall(), colour=colour):
             click.echo(line, color=colour)
         _explain(wanted)
+        for warning in document["daemon"].get("warnings", ()):
+            say(warning)
     return 0 if all(profile["state"] == "up" for profile in wanted) else 1
 
 
@@ -69,9 +71,13 @@ def port(options: Options, name: str) -> None:
 
 
 def _explain(profiles: list[dict[str, Any]]) -> None:
-    """Say below the table why something is not up: the table has room for a word only."""
+    """Say below the table why something is not up, or not as its file says."""
     said = set()
     for profile in profiles:
+        trouble = profile.get("last_error")
+        if trouble:
+            said.add(trouble["message"])
+            say(f"{profile['name']}: {trouble['message']} ({trouble['hint']})")
         if profile["state"] == "up":
             continue
         for part in (*profile["hosts"], *profile["forwards"]):

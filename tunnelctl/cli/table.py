@@ -30,7 +30,7 @@ def table(profiles: Iterable[Json], now: datetime, *, colour: bool) -> list[str]
         rows += [
             _row(profile["name"], forward, hosts[forward["via"]], now)
             for forward in profile["forwards"]
-        ]
+        ] or [_empty_row(profile)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     return [_line(row, widths, colour and row is not _HEADER) for row in rows]
 
@@ -76,6 +76,13 @@ def _row(profile: str, forward: Json, host: Json, now: datetime) -> tuple[str, .
         f"{bytes_text(forward['bytes_in'])}/{bytes_text(forward['bytes_out'])}" if moved else "-",
         seconds_text(_seconds(since, now)) if since else "-",
     )
+
+
+def _empty_row(profile: Json) -> tuple[str, ...]:
+    """For a profile without forwards, as one that could not be loaded."""
+    error = profile.get("last_error")
+    state = f"{profile['state']}: {error['code']}" if error else str(profile["state"])
+    return tuple({0: profile["name"], _STATUS: state}.get(at, "-") for at in range(len(_HEADER)))
 
 
 def _line(row: Sequence[str], widths: Sequence[int], colour: bool) -> str:

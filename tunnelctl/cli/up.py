@@ -19,10 +19,10 @@ from typing import Any
 
 import click
 
-from tunnelctl import clock
+from tunnelctl import __version__, clock
 from tunnelctl.cli import progress
 from tunnelctl.cli.durations import Duration
-from tunnelctl.cli.files import load, warn_of_version
+from tunnelctl.cli.files import load
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client, EventStream
@@ -55,8 +55,7 @@ def up(
     """
     plans = _plans(profiles, file or options.file)
     client = options.client
-    client.ensure_daemon()
-    warn_of_version(client)
+    _ensure_daemon_of_ours(client)
     lease = None if detach else secrets.token_hex(16)
     with _ended_in_order(), client.events(lease) as stream:
         session = _Session(client, stream, plans)
@@ -66,6 +65,24 @@ def up(
         except KeyboardInterrupt:
             session.take_down()
             raise
+
+
+def _ensure_daemon_of_ours(client: Client) -> None:
+    """Have a daemon; one of another version hands over, unless that would harm somebody.
+
+    What it had up comes up again; an attached command of another terminal would end, and what a
+    service manager started is the service manager's to restart.
+    """
+    about = client.ensure_daemon()
+    if about["version"] == __version__:
+        return
+    if not about.get("background"):
+        say("the daemon is a service of another version: restart the service")
+    elif about.get("attached"):
+        say("the daemon is of another version, and stays while other commands are attached to it")
+    else:
+        say(f"the daemon is version {about['version']}: {__version__} takes over from it")
+        client.replace_daemon()
 
 
 @dataclass(frozen=True, slots=True)

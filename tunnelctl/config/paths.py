@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class Paths:
     socket: Path
     lock: Path
     state_dir: Path
+    wanted_file: Path  # what the next daemon on this socket brings up; one for each socket
     log_file: Path
     config_dirs: tuple[Path, ...]  # where profiles are looked for, first hit wins
 
@@ -47,6 +49,7 @@ class Paths:
             socket=socket,
             lock=socket.with_name(socket.name + ".lock"),
             state_dir=state_dir,
+            wanted_file=state_dir / f"wanted-{_short(socket)}.json",
             log_file=state_dir / "daemon.log",
             config_dirs=config_dirs(environ, here),
         )
@@ -96,6 +99,11 @@ def config_dirs(environ: Mapping[str, str], cwd: Path) -> tuple[Path, ...]:
         xdg_dir(environ, "XDG_CONFIG_HOME", ".config") / APPLICATION,
         Path("/etc") / APPLICATION,
     )
+
+
+def _short(path: Path) -> str:
+    """Eight characters that stand for a path."""
+    return f"{zlib.crc32(os.fsencode(path)):08x}"
 
 
 def _socket(environ: Mapping[str, str], cwd: Path) -> Path:

@@ -14,6 +14,11 @@ class Leases:
     def __init__(self) -> None:
         self._held: dict[str, set[str]] = {}
 
+    @property
+    def count(self) -> int:
+        """How many commands stay attached."""
+        return len(self._held)
+
     def open(self, lease: str) -> bool:
         """Begin a lease; False when it is open already."""
         if lease in self._held:

@@ -23,10 +23,15 @@ from pathlib import Path
 
 from tunnelctl import __version__, clock
 from tunnelctl.config.paths import Paths
-from tunnelctl.daemon.api import Api, UpOrder
+from tunnelctl.daemon.api import Api
 from tunnelctl.daemon.control_socket import ControlSocket, answers, claim
 from tunnelctl.daemon.logs import log_to_file, log_to_stderr
+from tunnelctl.daemon.moments import Moments
+from tunnelctl.daemon.orders import UpOrder
+from tunnelctl.daemon.profiles import Profiles
 from tunnelctl.daemon.server import ControlServer
+from tunnelctl.daemon.troubles import Troubles
+from tunnelctl.daemon.wanted import WantedFile
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.selector import new_event_loop
@@ -35,7 +40,8 @@ from tunnelctl.supervisor.supervisor import Supervisor
 _log = logging.getLogger(__name__)
 
 STOP_WITHIN = 10  # seconds, enforced by the kernel
-_CLOSE_WITHIN = 8.0  # seconds of these for connections to end
+_CLOSE_WITHIN = 7.0  # seconds of these for connections to end
+_SAVE_WITHIN = 1.0  # seconds of these for the disk
 IDLE_AFTER = 10.0  # seconds without a wanted profile or a request, for one the CLI started
 _CLAIM_WITHIN = STOP_WITHIN + 5.0  # seconds to wait for a predecessor that is stopping
 _CLAIM_STEP = 0.05
@@ -49,29 +55,36 @@ class Background:
     report_to: int
 
 
-def run(
-    paths: Paths,
-    profiles: Sequence[str],
-    environ: Mapping[str, str],
-    background: Background | None = None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where a daemon is, what it has up from its start, and whether it watches their files."""
+
+    paths: Paths
+    profiles: Sequence[str] = ()
+    background: Background | None = None
+    watch: bool = False
+
+
+def run(settings: Settings, environ: Mapping[str, str]) -> None:
     """Be the daemon until told to stop.
 
-    In the foreground it logs to stderr, brings `profiles` up and stays.
+    In the foreground it logs to stderr, brings its profiles up and stays.
 
     Raises:
         Failure: ALREADY_RUNNING, or what kept the socket from being bound or a profile from
             being loaded. In the background it is reported to the pipe as well.
     """
+    troubles = Troubles()
+    background = settings.background
     if background is None:
         log_to_stderr()
-        _start(paths, profiles, environ, None)
+        _start(settings, environ, troubles)
         return
-    log_to_file(paths.log_file)
+    log_to_file(settings.paths.log_file, troubles)
     try:
-        _start(paths, profiles, environ, background)
+        _start(settings, environ, troubles)
     except Failure as failure:
-        if failure.code is Code.ALREADY_RUNNING and answers(paths.socket):
+        if failure.code is Code.ALREADY_RUNNING and answers(settings.paths.socket):
             _report(background, "ready")  # the other one serves whoever started us
             return
         _log.error("%s", failure)
@@ -83,17 +96,12 @@ def run(
         raise
 
 
-def _start(
-    paths: Paths,
-    profiles: Sequence[str],
-    environ: Mapping[str, str],
-    background: Background | None,
-) -> None:
+def _start(settings: Settings, environ: Mapping[str, str], troubles: Troubles) -> None:
     _harden()
-    control = _claim(paths)
+    control = _claim(settings.paths)
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_Daemon(control, environ, background).run(profiles))
+            runner.run(_Daemon(control, settings, environ, troubles).run(settings.profiles))
     finally:
         control.close()
         control.release()
@@ -123,11 +131,18 @@ class _Daemon:
     """What lives between the lock and the end."""
 
     def __init__(
-        self, control: ControlSocket, environ: Mapping[str, str], background: Background | None
+        self,
+        control: ControlSocket,
+        settings: Settings,
+        environ: Mapping[str, str],
+        troubles: Troubles,
     ) -> None:
         self._control = control
+        self._paths = settings.paths
+        self._background = settings.background
+        self._watch_files = settings.watch
         self._environ = environ
-        self._background = background
+        self._troubles = troubles
         self._stop = asyncio.Event()
         self._idle: asyncio.TimerHandle | None = None
 
@@ -136,30 +151,36 @@ class _Daemon:
         loop = asyncio.get_running_loop()
         reactor = Reactor(loop)
         supervisor = Supervisor(reactor)
-        self._api = Api(supervisor, environ=self._environ, cwd=Path.cwd(), stop=self._ask_to_stop)
-        self._server = ControlServer(self._control.socket, self._note_activity)
+        file = WantedFile(self._paths.wanted_file, self._paths.socket, self._troubles)
+        self._profiles = Profiles(supervisor, file, environ=self._environ, cwd=Path.cwd())
+        api = Api(
+            supervisor,
+            self._profiles,
+            self._troubles,
+            is_background=self._background is not None,
+            stop=self._ask_to_stop,
+        )
+        self._server = ControlServer(self._control.socket, self._troubles, self._note_activity)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ask_to_stop)
+        moments = Moments(supervisor, self._profiles, watch_files=self._watch_files)
         try:
-            self._watch_signals(loop)
+            await self._profiles.restore()
             for name in profiles:
-                await self._api.up(name, UpOrder())
-            await self._server.start(self._api.application(self._server.middleware))
+                await self._profiles.up(name, UpOrder(), keep=False)
+            await self._server.start(api.application(self._server.middleware))
             self._announce()
             await self._stop.wait()
         finally:
             self._limit_the_end()
             await self._server.refuse()
             self._control.close()
-            await self._api.close()
+            await moments.close()
             await supervisor.close(_CLOSE_WITHIN)
+            await self._profiles.close(_SAVE_WITHIN)
             await self._server.stop()
             reactor.close()
             _log.info("stopped")
-
-    def _watch_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ask_to_stop)
-        # A terminal that closes must not end it, and there is nothing to read anew yet.
-        loop.add_signal_handler(signal.SIGHUP, _log.info, "SIGHUP is ignored")
 
     def _announce(self) -> None:
         _log.info("tunnelctl %s, process %s, is ready", __version__, os.getpid())
@@ -189,7 +210,7 @@ class _Daemon:
         self._idle = loop.call_later(IDLE_AFTER, self._check_idle)
 
     def _check_idle(self) -> None:
-        if self._server.serving or self._api.any_wanted():
+        if self._server.serving or self._profiles.any_wanted:
             self._note_activity()
             return
         _log.info("nothing is wanted up and nobody asks: ending")
@@ -197,8 +218,13 @@ class _Daemon:
 
 
 def _harden() -> None:
-    """No core dumps, private files, and as many descriptors as the system allows."""
+    """No core dumps, private files, and as many descriptors as the system allows.
+
+    What asks for a reload or a try must not end us before we can do it.
+    """
     os.umask(0o077)
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(ValueError, OSError):  # macOS refuses an unlimited number
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -2,18 +2,21 @@
 
 Owns the accepted connections until aiohttp has their request. Must never serve another user, and
 never let idle clients keep the next one out: where all places are taken, one that has not asked
-anything makes room.
+anything makes room. Answers too when the process has no descriptor left.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.net.peers import is_ours, peer_uid
 
 _log = logging.getLogger(__name__)
@@ -21,6 +24,7 @@ _log = logging.getLogger(__name__)
 _CLIENTS = 32
 _SPEAK_WITHIN = 5.0  # seconds to send a request's head, and to take an answer
 _ACCEPT_PAUSE = 0.2  # seconds after an accept failed, as for want of descriptors
+_TROUBLE = "want of descriptors"
 _FINISH_WITHIN = 1.0  # seconds for answers under way when the server stops
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -33,8 +37,13 @@ class ControlServer:
     `on_activity` is called when a request begins and when it ends.
     """
 
-    def __init__(self, listener: socket.socket, on_activity: Callable[[], None]) -> None:
+    def __init__(
+        self, listener: socket.socket, troubles: Troubles, on_activity: Callable[[], None]
+    ) -> None:
         self._listener = listener
+        self._troubles = troubles
+        # Given up for a client when the process has no other descriptor left.
+        self._reserve: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._on_activity = on_activity
         self._runner: web.AppRunner | None = None
         self._accepting: asyncio.Task[None] | None = None
@@ -69,6 +78,7 @@ class ControlServer:
         if self._accepting is not None:
             self._accepting.cancel()
             await asyncio.gather(self._accepting, return_exceptions=True)
+        self._give_reserve()
 
     async def stop(self) -> None:
         """End what is under way, after `refuse`."""
@@ -83,16 +93,35 @@ class ControlServer:
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            self._take_reserve()
             try:
                 sock, _ = await loop.sock_accept(self._listener)
             except OSError as error:
-                _log.warning("cannot accept on the control socket: %s", error.strerror)
-                await asyncio.sleep(_ACCEPT_PAUSE)
+                self._troubles.begin(
+                    _TROUBLE,
+                    f"no client can be let in: {error.strerror} (ulimit -n and the service's "
+                    "LimitNOFILE= limit the open files)",
+                )
+                if not self._give_reserve():
+                    await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
             try:
                 await self._admit(sock)
             except OSError:  # it went away while it was let in
                 sock.close()
+
+    def _take_reserve(self) -> None:
+        if self._reserve is None:
+            with contextlib.suppress(OSError):  # there is none yet
+                self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+                self._troubles.end(_TROUBLE)
+
+    def _give_reserve(self) -> bool:
+        """Whether there was one to give."""
+        reserve, self._reserve = self._reserve, None
+        if reserve is not None:
+            os.close(reserve)
+        return reserve is not None
 
     async def _admit(self, sock: socket.socket) -> None:
         if not is_ours(sock):

@@ -116,6 +116,13 @@ class Supervisor:
             raise Failure(Code.NOT_UP, f"profile {name} is down", f"tunnelctl up {name}")
         running.restart()
 
+    def hurry(self, reason: str) -> None:
+        """The world changed (network, resume, a signal): who waits tries now, who is up asks."""
+        _log.info("%s: trying and asking now", reason)
+        for running in self._profiles.values():
+            if running.wanted is Wanted.UP:
+                running.hurry()
+
     def status(self) -> tuple[ProfileStatus, ...]:
         """Every profile that was up since the start, in order of start."""
         return tuple(running.status() for running in self._profiles.values())

@@ -1,0 +1,37 @@
+"""`reload`: what the files say now, applied to what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from tunnelctl.cli.main import Options
+
+
+@click.command()
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.pass_obj
+def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:
+    """Read the files of profiles again and apply what differs; of all that are wanted up when
+    none is named.
+
+    Every file is checked first: with a mistake in one of them nothing changes. What stays as it
+    was keeps its open connections.
+    """
+    done = options.client.reload(profiles, dry_run=dry_run)["profiles"]
+    for line in (line for profile in done for line in _lines(profile)):
+        click.echo(line)
+
+
+def _lines(profile: dict[str, Any]) -> Iterator[str]:
+    """One line a host or forward that changes, e.g. `dev: forward db replaced`."""
+    name = profile["name"]
+    if profile["starts"]:
+        yield f"{name}: started"
+    for change in profile["changes"]:
+        yield f"{name}: {change['kind']} {change['name']} {change['action']}"
+    if not (profile["starts"] or profile["changes"]):
+        yield f"{name}: unchanged"

@@ -1,0 +1,343 @@
+"""The profiles that this daemon was asked for: from their files to the supervisor, and anew.
+
+Owns what is wanted and why, apart from how it fares: the file and the variables of each profile,
+who holds it up, and what is wrong with a file that cannot be loaded. Must never change anything
+that runs before every file that takes part was found good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tunnelctl.config.find import find_profile
+from tunnelctl.config.load import Loaded, load_profile
+from tunnelctl.config.mistakes import Mistake, ProfileInvalid
+from tunnelctl.daemon.leases import Leases
+from tunnelctl.daemon.orders import ReloadOrder, UpOrder
+from tunnelctl.daemon.wanted import WantedFile, WantedProfile
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net.threads import in_thread
+from tunnelctl.state.plan import Plan
+from tunnelctl.state.snapshot import ErrorStatus, ProfileState, ProfileStatus, Wanted
+from tunnelctl.supervisor.supervisor import Supervisor
+from tunnelctl.supervisor.tasks import Tasks
+
+_log = logging.getLogger(__name__)
+
+_SAVED_WITHIN = 2.0  # seconds that an answer waits for the disk
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """How a wanted profile is loaded. `is_kept`: the next daemon has it too."""
+
+    file: Path
+    environ: Mapping[str, str]
+    variables: frozenset[str]
+    is_kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload changes in one profile; None for one that did not run: all of it."""
+
+    name: str
+    plan: Plan | None
+
+    def as_json(self) -> dict[str, Any]:
+        """One element of the answer to `reload`."""
+        return {"name": self.name, "starts": self.plan is None, "changes": list(self._changes())}
+
+    def _changes(self) -> Iterator[dict[str, str]]:
+        if self.plan is None:
+            return
+        for kind, changes in (("host", self.plan.hosts), ("forward", self.plan.forwards)):
+            for action in ("removed", "replaced", "retuned", "added"):
+                for part in getattr(changes, action):
+                    yield {"kind": kind, "name": part.name, "action": action}
+
+
+class Profiles:
+    """`environ` and `cwd` are the daemon's own; what an order brings goes over them."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        file: WantedFile,
+        *,
+        environ: Mapping[str, str],
+        cwd: Path,
+    ) -> None:
+        self.leases = Leases()
+        self._supervisor = supervisor
+        self._file = file
+        self._environ = dict(environ)
+        self._cwd = cwd
+        self._orders: dict[str, _Order] = {}  # of every profile that is wanted up
+        self._errors: dict[str, Failure] = {}  # why a file is not what runs
+        self._reloading = asyncio.Lock()
+        self._tasks = Tasks("daemon")
+
+    # --- what there is -----------------------------------------------------------------------
+
+    @property
+    def any_wanted(self) -> bool:
+        """Whether some profile is to be up."""
+        return bool(self._orders)
+
+    def status(self) -> tuple[ProfileStatus, ...]:
+        """Every profile, those that could not be loaded at the end."""
+        running = {status.name: status for status in self._supervisor.status()}
+        missing = {name: self._not_loaded(name) for name in self._orders if name not in running}
+        return tuple(self._with_error(status) for status in (running | missing).values())
+
+    def status_of(self, name: str) -> ProfileStatus | None:
+        """One profile; None when nobody asked for it."""
+        status = self._supervisor.status_of(name)
+        if status is None and name in self._orders:
+            status = self._not_loaded(name)
+        return None if status is None else self._with_error(status)
+
+    def _not_loaded(self, name: str) -> ProfileStatus:
+        return ProfileStatus(name, str(self._orders[name].file), Wanted.UP, ProfileState.FAILED)
+
+    def _with_error(self, status: ProfileStatus) -> ProfileStatus:
+        failure = self._errors.get(status.name)
+        return (
+            status
+            if failure is None
+            else replace(status, last_error=ErrorStatus(**failure.as_dict()))
+        )
+
+    # --- orders ------------------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Have up what the last daemon had; what cannot be loaded is shown as failed."""
+        for wanted in await in_thread(self._file.read, "wanted profiles"):
+            order = _Order(Path(wanted.file), self._environ, frozenset(wanted.variables), True)
+            self._orders[wanted.name] = order
+            try:
+                self._demand_variables(wanted)
+                loaded = await _load_from(wanted.name, order)
+                await self._supervisor.up(loaded.profile, order.environ)
+            except Failure as failure:
+                self._note_error(wanted.name, failure)
+
+    async def up(self, name: str, order: UpOrder, *, keep: bool = True) -> None:
+        """Load a profile from its file and have it up.
+
+        `keep`: the next daemon has it too, unless the order comes with a lease.
+
+        Raises:
+            Failure: PROFILE_NOT_FOUND, CONFIG_INVALID; nothing that runs was changed.
+        """
+        environ = _overlaid(self._environ, order.environment)
+        loaded = await in_thread(lambda: self._load(name, order.file, environ), f"load {name}")
+        known = self.status_of(name)
+        is_fresh = known is None or known.wanted is not Wanted.UP
+        file = Path(loaded.profile.source)
+        given = frozenset(variable for variable in loaded.variables if variable in environ)
+        before = self._orders.get(name)
+        is_kept = (keep and order.lease is None) or (before is not None and before.is_kept)
+        self._orders[name] = _Order(file, environ, given, is_kept)
+        self._errors.pop(name, None)
+        saving = self._save()
+        await self._supervisor.up(loaded.profile, environ)
+        if order.lease is None:
+            self.leases.keep(name)
+        elif not self.leases.is_open(order.lease):
+            if is_fresh:  # its command was killed meanwhile
+                self._take_down((name,))
+        elif is_fresh:
+            self.leases.hold(order.lease, name)
+        await _wait_for(saving)
+
+    async def keep(self, name: str) -> None:
+        """No command holds the profile up any more: it stays, here and in the next daemon."""
+        self.leases.keep(name)
+        if name in self._orders:
+            self._orders[name] = replace(self._orders[name], is_kept=True)
+            await _wait_for(self._save())
+
+    async def restart(self, name: str) -> None:
+        """Drop every link of a profile and connect anew, now.
+
+        Raises:
+            Failure: PROFILE_NOT_FOUND, NOT_UP, or why it could not be loaded.
+        """
+        if self._supervisor.status_of(name) is None and name in self._errors:
+            raise self._errors[name]
+        await self._supervisor.restart(name)
+
+    async def down(self, name: str, drain: float) -> ProfileStatus:
+        """Close a profile; connections have `drain` seconds. The next daemon will not have it.
+
+        Returns how it is then.
+
+        Raises:
+            Failure: PROFILE_NOT_FOUND.
+        """
+        self.leases.keep(name)
+        self._errors.pop(name, None)
+        order = self._orders.pop(name, None)
+        saving = self._save()
+        if order is None or self._supervisor.status_of(name) is not None:
+            await self._supervisor.down(name, drain)
+        await _wait_for(saving)
+        status = self.status_of(name)
+        if status is not None or order is None:
+            assert status is not None  # `down` has raised for one that nobody knows
+            return status
+        return ProfileStatus(name, str(order.file), Wanted.DOWN, ProfileState.STOPPED)
+
+    def end_lease(self, lease: str) -> None:
+        """The command that came with the lease has ended: take down what it held."""
+        self._take_down(self.leases.close(lease))
+
+    def _take_down(self, names: Iterable[str]) -> None:
+        """At once, for nobody waits for its connections."""
+        for name in names:
+            _log.info("the command that brought up %s has ended: taking it down", name)
+            self._tasks.spawn(self._down_now(name), f"take down {name}")
+
+    async def _down_now(self, name: str) -> None:
+        await self.down(name, 0.0)
+
+    async def reload(self, order: ReloadOrder) -> tuple[Reloaded, ...]:
+        """Read the files of wanted profiles again; apply what differs unless it is a dry run.
+
+        Raises:
+            Failure: PROFILE_NOT_FOUND for a name that is not wanted; CONFIG_INVALID with the
+                mistakes of all files. Then nothing was changed.
+        """
+        async with self._reloading:
+            for name in order.names:
+                if name not in self._orders:
+                    raise Failure(
+                        Code.PROFILE_NOT_FOUND,
+                        f"profile {name} is not up",
+                        f"tunnelctl up {name} -d",
+                    )
+            names = order.names or tuple(self._orders)
+            loaded = await self._load_again(names, note=not order.dry_run)
+            done = tuple(
+                Reloaded(name, self._supervisor.plan(one.profile)) for name, one in loaded.items()
+            )
+            if not order.dry_run:
+                for name, one in loaded.items():
+                    await self._apply(name, one)
+            return done
+
+    async def stamps(self) -> dict[str, tuple[int, ...]]:
+        """For each wanted profile what changes when its file does."""
+        files = {name: order.file for name, order in self._orders.items()}
+        return await in_thread(
+            lambda: {name: _stamp(file) for name, file in files.items()}, "watch files"
+        )
+
+    async def close(self, seconds: float) -> None:
+        """End what goes on behind the requests."""
+        self._tasks.cancel()
+        await self._tasks.settle()
+        await self._file.close(seconds)
+
+    # --- how ---------------------------------------------------------------------------------
+
+    async def _load_again(self, names: Iterable[str], *, note: bool) -> dict[str, Loaded]:
+        """Raises ProfileInvalid with the mistakes of all; `note`: status shows each profile's."""
+        loaded: dict[str, Loaded] = {}
+        invalid: dict[str, ProfileInvalid] = {}
+        for name in names:
+            order = self._orders.get(name)
+            if order is None:  # taken down meanwhile
+                continue
+            try:
+                loaded[name] = await _load_from(name, order)
+            except ProfileInvalid as failure:
+                invalid[name] = failure
+        for name in (*loaded, *invalid) if note else ():
+            self._note_error(name, invalid.get(name))
+        if invalid:
+            mistakes: list[Mistake] = [m for failure in invalid.values() for m in failure.mistakes]
+            raise ProfileInvalid(", ".join(invalid), mistakes)
+        return loaded
+
+    async def _apply(self, name: str, loaded: Loaded) -> None:
+        order = self._orders.get(name)
+        if order is None:  # taken down meanwhile
+            return
+        given = frozenset(v for v in loaded.variables if v in order.environ)
+        self._orders[name] = replace(order, variables=given)
+        self._save()
+        if self._supervisor.status_of(name) is None:
+            await self._supervisor.up(loaded.profile, order.environ)
+        else:
+            await self._supervisor.change(loaded.profile, order.environ)
+
+    def _load(self, name: str, file: Path | None, environ: Mapping[str, str]) -> Loaded:
+        known = self.status_of(name)
+        if file is None and known is not None:
+            file = Path(known.source)
+        path = find_profile(name, file=file, environ=environ, cwd=self._cwd)
+        return load_profile(path, environ, name=name)
+
+    def _demand_variables(self, wanted: WantedProfile) -> None:
+        """What a shell gave to the last daemon was not written down: it may be a secret."""
+        lacking = [f"${name}" for name in wanted.variables if name not in self._environ]
+        if lacking:
+            raise Failure(
+                Code.SECRET_UNAVAILABLE,
+                f"profile {wanted.name} was brought up with {', '.join(lacking)}, which this "
+                "daemon was not given",
+                f"tunnelctl up {wanted.name} -d, from a shell that has it",
+            )
+
+    def _note_error(self, name: str, failure: Failure | None) -> None:
+        if failure is None:
+            self._errors.pop(name, None)
+            return
+        if isinstance(failure, ProfileInvalid):
+            first, more = failure.mistakes[0], len(failure.mistakes) - 1
+            text = f"its file cannot be used: {first}" + (f" and {more} more" if more else "")
+            failure = Failure(failure.code, text, f"tunnelctl check {name}; tunnelctl reload")
+        self._errors[name] = failure
+        _log.warning("profile %s: %s", name, failure)
+
+    def _save(self) -> asyncio.Task[None]:
+        return self._file.save(
+            WantedProfile(name, str(order.file), tuple(sorted(order.variables)))
+            for name, order in self._orders.items()
+            if order.is_kept
+        )
+
+
+async def _load_from(name: str, order: _Order) -> Loaded:
+    """Raises ProfileInvalid with all that is wrong in its file."""
+    return await in_thread(
+        lambda: load_profile(order.file, order.environ, name=name), f"load {name}"
+    )
+
+
+async def _wait_for(saving: asyncio.Task[None]) -> None:
+    """Until it is on disk, but no longer than a person waits; the disk may hang."""
+    await asyncio.wait({saving}, timeout=_SAVED_WITHIN)
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def _overlaid(
+    environ: Mapping[str, str], changes: Mapping[str, str | None] | None
+) -> dict[str, str]:
+    merged = {**environ, **(changes or {})}
+    return {name: value for name, value in merged.items() if value is not None}
