@@ -161,7 +161,8 @@ def _failure_told(machine: Machine) -> Failure | None:
     """Why the host is not up, or another serves in its name."""
     if machine.state in _NOT_UP_BECAUSE:
         return machine.failure
-    return machine.passed_over if machine.candidate else None
+    tells = machine.state in (HostState.CONNECTING, HostState.UP)
+    return machine.passed_over if machine.candidate and tells else None
 
 
 def _host_message(host: Host, machine: Machine, links: Links) -> str:
