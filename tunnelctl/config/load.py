@@ -17,8 +17,9 @@ from tunnelctl.config.find import NAME_RULE, is_profile_name
 from tunnelctl.config.interpolate import Interpolator
 from tunnelctl.config.mistakes import KeyPath, Mark, Mistake, Mistakes, ProfileInvalid, shown
 from tunnelctl.config.models import HostMap, ProfileMap
-from tunnelctl.config.routes import Routes, Written
+from tunnelctl.config.routes import Place, Routes, Written
 from tunnelctl.config.sources import Sources
+from tunnelctl.config.sshconfig import SshConfig
 from tunnelctl.config.tree import Mapping as Tree
 from tunnelctl.config.tree import Node, overlay, settle
 from tunnelctl.config.ways import WAYS
@@ -29,13 +30,14 @@ __all__ = ["Loaded", "Mistake", "ProfileInvalid", "load_profile"]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A profile, and the names of the environment variables that it refers to.
+    """A profile, the environment variables that it refers to, by name, and the files it is made of.
 
     Loading the same files with only these variables gives an equal profile.
     """
 
     profile: Profile
     variables: frozenset[str]
+    files: frozenset[str] = frozenset()
 
 
 def load_profile(path: Path, environ: Mapping[str, str], *, name: str | None = None) -> Loaded:
@@ -53,6 +55,7 @@ class _Loader:
         self._name = name
         self._mistakes = Mistakes()
         self._interpolator = Interpolator(environ)
+        self._ssh_config = SshConfig(environ, self._interpolator.asked)
         self._sources = Sources(self._interpolator, self._mistakes)
 
     def load(self) -> Loaded:
@@ -83,12 +86,19 @@ class _Loader:
         documents: dict[str, Document],
     ) -> Loaded:
         converter = Converter(self._interpolator)
-        models = {name: written.validate(HostMap) for name, written in documents.items()}
-        written = [Written(name, found, documents[name]) for name, found in models.items() if found]
-        below = Written("defaults", model.defaults or HostMap(), defaults)
-        routes = Routes(written, below, converter)
-        wanted = {forward.via for forward in (model.forwards or {}).values() if forward.via}
-        hosts = routes.hosts(wanted)
+
+        def written(name: str, model: HostMap | None, part: Document) -> Written:
+            model = model or HostMap()
+            return Written(name, model, part, converter.ssh_config(model, part))
+
+        entries = [written(name, part.validate(HostMap), part) for name, part in documents.items()]
+        below = written("defaults", model.defaults, defaults)
+        carriers = {
+            forward.via: Place(document, ("forwards", name, "via"))
+            for name, forward in (model.forwards or {}).items()
+            if forward.via
+        }
+        hosts = Routes(entries, below, converter, self._ssh_config).hosts(carriers)
         if self._mistakes:
             raise self._invalid()
         forwards = tuple(
@@ -105,7 +115,7 @@ class _Loader:
             description=model.description or "",
         )
         asked = self._interpolator.asked | converter.secret_variables
-        return Loaded(profile, frozenset(asked))
+        return Loaded(profile, frozenset(asked), self._sources.files)
 
     def _settled(self, tree: Tree) -> Tree:
         """A null takes a key away; where there is nothing to take away, a value was forgotten."""

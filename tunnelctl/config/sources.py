@@ -28,6 +28,11 @@ class Sources:
         self._mistakes = mistakes
         self._trees: dict[str, Mapping | None] = {}
 
+    @property
+    def files(self) -> frozenset[str]:
+        """Every file that was read, or should have been."""
+        return frozenset(self._trees)
+
     def read(self, file: str) -> Mapping | None:
         """The whole tree of the profile in `file`, or None after noting why there is none."""
         tree = self._read(file, Mark(file), (), ())

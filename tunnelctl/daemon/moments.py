@@ -59,13 +59,9 @@ class Moments:
             self._supervisor.hurry("SIGHUP")
 
     async def _watch_files(self) -> None:
-        seen = await self._profiles.stamps()
         while True:
             await asyncio.sleep(_FILES_EVERY)
-            now = await self._profiles.stamps()
-            changed = {name for name in seen.keys() & now.keys() if seen[name] != now[name]}
-            seen = now
-            if changed:
+            if await self._profiles.files_changed():
                 _log.info("files have changed: reading them again")
                 await self._reload()
 

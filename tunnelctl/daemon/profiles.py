@@ -14,11 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tunnelctl.config.find import find_profile
-from tunnelctl.config.load import Loaded, load_profile
 from tunnelctl.config.mistakes import Mistake, ProfileInvalid
 from tunnelctl.daemon.leases import Leases
 from tunnelctl.daemon.orders import ReloadOrder, UpOrder
+from tunnelctl.daemon.reading import (
+    Order,
+    Reading,
+    demand_variables,
+    in_one_line,
+    read_again,
+    read_first,
+    take_stamps,
+)
 from tunnelctl.daemon.wanted import WantedFile, WantedProfile
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.threads import in_thread
@@ -30,16 +37,6 @@ from tunnelctl.supervisor.tasks import Tasks
 _log = logging.getLogger(__name__)
 
 _SAVED_WITHIN = 2.0  # seconds that an answer waits for the disk
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """How a wanted profile is loaded. `is_kept`: the next daemon has it too."""
-
-    file: Path
-    environ: Mapping[str, str]
-    variables: frozenset[str]
-    is_kept: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,7 @@ class Profiles:
         self._file = file
         self._environ = dict(environ)
         self._cwd = cwd
-        self._orders: dict[str, _Order] = {}  # of every profile that is wanted up
+        self._orders: dict[str, Order] = {}  # of every profile that is wanted up
         self._errors: dict[str, Failure] = {}  # why a file is not what runs
         self._reloading = asyncio.Lock()
         self._tasks = Tasks("daemon")
@@ -119,12 +116,13 @@ class Profiles:
     async def restore(self) -> None:
         """Have up what the last daemon had; what cannot be loaded is shown as failed."""
         for wanted in await in_thread(self._file.read, "wanted profiles"):
-            order = _Order(Path(wanted.file), self._environ, frozenset(wanted.variables), True)
+            order = Order(
+                wanted.name, Path(wanted.file), self._environ, frozenset(wanted.variables)
+            )
             self._orders[wanted.name] = order
             try:
-                self._demand_variables(wanted)
-                loaded = await _load_from(wanted.name, order)
-                await self._supervisor.up(loaded.profile, order.environ)
+                demand_variables(order)
+                await self._apply(order, await read_again(order))
             except Failure as failure:
                 self._note_error(wanted.name, failure)
 
@@ -137,17 +135,18 @@ class Profiles:
             Failure: PROFILE_NOT_FOUND, CONFIG_INVALID; nothing that runs was changed.
         """
         environ = _overlaid(self._environ, order.environment)
-        loaded = await in_thread(lambda: self._load(name, order.file, environ), f"load {name}")
         known = self.status_of(name)
+        file = Path(known.source) if order.file is None and known is not None else order.file
+        reading = await read_first(name, file, environ, self._cwd)
+        profile = reading.loaded.profile
+        known, before = self.status_of(name), self._orders.get(name)
         is_fresh = known is None or known.wanted is not Wanted.UP
-        file = Path(loaded.profile.source)
-        given = frozenset(variable for variable in loaded.variables if variable in environ)
-        before = self._orders.get(name)
         is_kept = (keep and order.lease is None) or (before is not None and before.is_kept)
-        self._orders[name] = _Order(file, environ, given, is_kept)
+        file, given = Path(profile.source), reading.given(environ)
+        self._orders[name] = Order(name, file, environ, given, is_kept, reading.stamps)
         self._errors.pop(name, None)
         saving = self._save()
-        await self._supervisor.up(loaded.profile, environ)
+        await self._supervisor.up(profile, environ)
         if order.lease is None:
             self.leases.keep(name)
         elif not self.leases.is_open(order.lease):
@@ -223,21 +222,20 @@ class Profiles:
                         f"profile {name} is not up",
                         f"tunnelctl up {name} -d",
                     )
-            names = order.names or tuple(self._orders)
-            loaded = await self._load_again(names, note=not order.dry_run)
+            readings = await self._read_all(order)
             done = tuple(
-                Reloaded(name, self._supervisor.plan(one.profile)) for name, one in loaded.items()
+                Reloaded(name, self._supervisor.plan(reading.loaded.profile))
+                for name, reading in readings.items()
             )
-            if not order.dry_run:
-                for name, one in loaded.items():
-                    await self._apply(name, one)
+            for name, reading in () if order.dry_run else readings.items():
+                if name in self._orders:  # not taken down meanwhile
+                    await self._apply(self._orders[name], reading)
             return done
 
-    async def stamps(self) -> dict[str, tuple[int, ...]]:
-        """For each wanted profile what changes when its file does."""
-        files = {name: order.file for name, order in self._orders.items()}
-        return await in_thread(
-            lambda: {name: _stamp(file) for name, file in files.items()}, "watch files"
+    async def files_changed(self) -> bool:
+        """Whether a file of a wanted profile is another than when it was read last."""
+        return any(
+            [order.stamps != await take_stamps(order) for order in tuple(self._orders.values())]
         )
 
     async def close(self, seconds: float) -> None:
@@ -248,65 +246,56 @@ class Profiles:
 
     # --- how ---------------------------------------------------------------------------------
 
-    async def _load_again(self, names: Iterable[str], *, note: bool) -> dict[str, Loaded]:
-        """Raises ProfileInvalid with the mistakes of all; `note`: status shows each profile's."""
-        loaded: dict[str, Loaded] = {}
+    async def _read_all(self, order: ReloadOrder) -> dict[str, Reading]:
+        """Every file that takes part. Unless it is a dry run, status then shows what was found.
+
+        Raises:
+            Failure: as `reload`.
+        """
+        readings: dict[str, Reading] = {}
         invalid: dict[str, ProfileInvalid] = {}
-        for name in names:
-            order = self._orders.get(name)
-            if order is None:  # taken down meanwhile
-                continue
+        for wanted in [self._orders[name] for name in order.names or tuple(self._orders)]:
+            name = wanted.name
             try:
-                loaded[name] = await _load_from(name, order)
+                if self._supervisor.status_of(name) is None:
+                    demand_variables(wanted)
+                readings[name] = await read_again(wanted)
             except ProfileInvalid as failure:
                 invalid[name] = failure
-        for name in (*loaded, *invalid) if note else ():
-            self._note_error(name, invalid.get(name))
+            except Failure:
+                if order.names:
+                    raise
+                continue  # it waits for its variables, which no file can give it
+            if not order.dry_run:
+                await self._note_reading(wanted, invalid.get(name))
         if invalid:
             mistakes: list[Mistake] = [m for failure in invalid.values() for m in failure.mistakes]
             raise ProfileInvalid(", ".join(invalid), mistakes)
-        return loaded
+        return readings
 
-    async def _apply(self, name: str, loaded: Loaded) -> None:
-        order = self._orders.get(name)
-        if order is None:  # taken down meanwhile
-            return
-        given = frozenset(v for v in loaded.variables if v in order.environ)
-        self._orders[name] = replace(order, variables=given)
+    async def _note_reading(self, order: Order, failure: ProfileInvalid | None) -> None:
+        stamps = await take_stamps(order) if failure is not None else order.stamps
+        if order.name in self._orders:  # not taken down meanwhile
+            self._orders[order.name] = replace(self._orders[order.name], stamps=stamps)
+            self._note_error(order.name, failure)
+
+    async def _apply(self, order: Order, reading: Reading) -> None:
+        name, profile = order.name, reading.loaded.profile
+        given = reading.given(order.environ)
+        self._orders[name] = replace(order, variables=given, stamps=reading.stamps)
+        self._errors.pop(name, None)
         self._save()
         if self._supervisor.status_of(name) is None:
-            await self._supervisor.up(loaded.profile, order.environ)
+            await self._supervisor.up(profile, order.environ)
         else:
-            await self._supervisor.change(loaded.profile, order.environ)
-
-    def _load(self, name: str, file: Path | None, environ: Mapping[str, str]) -> Loaded:
-        known = self.status_of(name)
-        if file is None and known is not None:
-            file = Path(known.source)
-        path = find_profile(name, file=file, environ=environ, cwd=self._cwd)
-        return load_profile(path, environ, name=name)
-
-    def _demand_variables(self, wanted: WantedProfile) -> None:
-        """What a shell gave to the last daemon was not written down: it may be a secret."""
-        lacking = [f"${name}" for name in wanted.variables if name not in self._environ]
-        if lacking:
-            raise Failure(
-                Code.SECRET_UNAVAILABLE,
-                f"profile {wanted.name} was brought up with {', '.join(lacking)}, which this "
-                "daemon was not given",
-                f"tunnelctl up {wanted.name} -d, from a shell that has it",
-            )
+            await self._supervisor.change(profile, order.environ)
 
     def _note_error(self, name: str, failure: Failure | None) -> None:
         if failure is None:
             self._errors.pop(name, None)
             return
-        if isinstance(failure, ProfileInvalid):
-            first, more = failure.mistakes[0], len(failure.mistakes) - 1
-            text = f"its file cannot be used: {first}" + (f" and {more} more" if more else "")
-            failure = Failure(failure.code, text, f"tunnelctl check {name}; tunnelctl reload")
-        self._errors[name] = failure
-        _log.warning("profile %s: %s", name, failure)
+        self._errors[name] = in_one_line(name, failure)
+        _log.warning("profile %s: %s", name, self._errors[name])
 
     def _save(self) -> asyncio.Task[None]:
         return self._file.save(
@@ -316,24 +305,9 @@ class Profiles:
         )
 
 
-async def _load_from(name: str, order: _Order) -> Loaded:
-    """Raises ProfileInvalid with all that is wrong in its file."""
-    return await in_thread(
-        lambda: load_profile(order.file, order.environ, name=name), f"load {name}"
-    )
-
-
 async def _wait_for(saving: asyncio.Task[None]) -> None:
     """Until it is on disk, but no longer than a person waits; the disk may hang."""
     await asyncio.wait({saving}, timeout=_SAVED_WITHIN)
-
-
-def _stamp(file: Path) -> tuple[int, ...]:
-    try:
-        found = file.stat()
-    except OSError:
-        return ()
-    return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def _overlaid(

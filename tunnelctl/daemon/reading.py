@@ -1,0 +1,126 @@
+"""Reading profiles' files for the daemon, and knowing when they have changed since.
+
+Owns the moment of a file: what tells the version that was read from a later one. Must never block
+the loop: files may be on a disk that hangs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tunnelctl.config.find import find_profile
+from tunnelctl.config.load import Loaded, load_profile
+from tunnelctl.config.mistakes import ProfileInvalid
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net.threads import in_thread
+
+Stamps = Mapping[str, tuple[int, ...]]  # of each file: inode, time of change, size
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a wanted profile is loaded. `is_kept`: the next daemon has it too.
+
+    `variables` are those that its file refers to and that had a value; `stamps` tell the files
+    that were read last from later versions of them.
+    """
+
+    name: str
+    file: Path
+    environ: Mapping[str, str]
+    variables: frozenset[str] = frozenset()
+    is_kept: bool = True
+    stamps: Stamps = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A profile as its files say now."""
+
+    loaded: Loaded
+    stamps: Stamps
+
+    def given(self, environ: Mapping[str, str]) -> frozenset[str]:
+        """The variables it refers to that have a value."""
+        return frozenset(variable for variable in self.loaded.variables if variable in environ)
+
+
+async def read_first(
+    name: str, file: Path | None, environ: Mapping[str, str], cwd: Path
+) -> Reading:
+    """Find a profile, or take it from `file`, and read it.
+
+    Raises:
+        Failure: PROFILE_NOT_FOUND, CONFIG_INVALID.
+    """
+
+    def read() -> Reading:
+        path = find_profile(name, file=file, environ=environ, cwd=cwd)
+        return _read(name, path, environ, [])
+
+    return await in_thread(read, f"read {name}")
+
+
+async def read_again(order: Order) -> Reading:
+    """Read the files of a profile that is wanted already.
+
+    Raises:
+        Failure: CONFIG_INVALID.
+    """
+    known = list(order.stamps)
+    return await in_thread(
+        lambda: _read(order.name, order.file, order.environ, known), f"read {order.name}"
+    )
+
+
+async def take_stamps(order: Order) -> Stamps:
+    """How the files of a profile are now."""
+    files = order.stamps or [str(order.file)]
+    return await in_thread(lambda: _stamps(files), f"look at {order.name}")
+
+
+def demand_variables(order: Order) -> None:
+    """What a shell gave to the last daemon was not written down: it may be a secret.
+
+    Raises:
+        Failure: SECRET_UNAVAILABLE, naming the variables that this daemon was not given.
+    """
+    lacking = [f"${name}" for name in sorted(order.variables) if name not in order.environ]
+    if lacking:
+        raise Failure(
+            Code.SECRET_UNAVAILABLE,
+            f"profile {order.name} was brought up with {', '.join(lacking)}, which this daemon "
+            "was not given",
+            f"tunnelctl up {order.name} -d, from a shell that has it",
+        )
+
+
+def in_one_line(name: str, failure: Failure) -> Failure:
+    """Why a profile's file is not what runs, as status shows it."""
+    if not isinstance(failure, ProfileInvalid):
+        return failure
+    first, more = failure.mistakes[0], len(failure.mistakes) - 1
+    text = f"its file cannot be used: {first}" + (f" and {more} more" if more else "")
+    return Failure(failure.code, text, f"tunnelctl check {name} says more, then tunnelctl reload")
+
+
+def _read(name: str, path: Path, environ: Mapping[str, str], known: Iterable[str]) -> Reading:
+    # Before it is read: what changes meanwhile is then seen as a change.
+    before = _stamps({str(path), os.path.realpath(path), *known})
+    loaded = load_profile(path, environ, name=name)
+    return Reading(loaded, {**_stamps(loaded.files - before.keys()), **before})
+
+
+def _stamps(files: Iterable[str]) -> Stamps:
+    return {file: _stamp(file) for file in files}
+
+
+def _stamp(file: str) -> tuple[int, ...]:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return ()
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
