@@ -166,7 +166,7 @@ def test_a_refused_remote_forward_has_its_own_exit_code(world: World, sshd: Open
         done = world.run("up", "dev", "-d", "--wait-timeout", "5s")
         assert done.returncode == 76, done.stderr
         assert str(holder.port) in done.stderr
-        assert world.forward("dev", "back")["last_error"]["code"] == "forward-denied"
+        assert world.forward("dev", "back")["last_error"]["code"] == "port-in-use"
 
 
 def test_commands_without_a_daemon_or_a_profile_say_so(world: World) -> None:

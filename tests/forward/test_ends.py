@@ -252,14 +252,15 @@ async def test_a_local_port_in_use_names_its_holder(sshd: OpenSSHServer) -> None
             assert "pid" in str(caught.value)
 
 
-async def test_a_remote_port_in_use_is_a_denied_forward_and_the_link_lives(
+async def test_a_remote_port_in_use_is_said_and_the_link_lives(
     sshd: OpenSSHServer,
 ) -> None:
     with EchoService() as holder:
         async with tunnel_to(sshd.host()) as tunnel:
             with pytest.raises(Failure) as caught:
                 await tunnel.remote(free_port(), port=holder.port)
-            assert caught.value.code is Code.FORWARD_DENIED
+            assert caught.value.code is Code.PORT_IN_USE
+            assert caught.value.exit_code == 76
             assert str(holder.port) in str(caught.value)
             with connect(await tunnel.remote(holder.port)) as connection:
                 assert await in_thread(exchange, connection, b"alive") == b"alive"

@@ -143,7 +143,7 @@ async def test_a_refused_remote_forward_is_tried_again_while_the_others_work() -
         await s.until(ProfileState.DEGRADED)
         error = s.forward("back").last_error
         assert error is not None
-        assert error.code == Code.FORWARD_DENIED
+        assert error.code == Code.PORT_IN_USE
         assert s.host_status().state is HostState.UP
         assert b"Hello" in await hello(s.port("web"))
         free()

@@ -15,6 +15,7 @@ from tunnelctl.errors import Code, Failure
 
 # A listener that could not be had is tried again, but whoever asked for it wants to know now.
 _SAID_AT_ONCE = frozenset({Code.PORT_IN_USE, Code.PERMISSION_DENIED, Code.FORWARD_DENIED})
+_LISTENS_THERE = frozenset({"remote", "remote_dynamic"})
 _HOPELESS = frozenset({"failed", "needs-input"})
 
 Json = Mapping[str, Any]
@@ -45,7 +46,10 @@ def as_failure(profile: str, part: Json) -> Failure:
     if error is None:
         return Failure(Code.NOT_UP, f"{where} is {part['state']}")
     code = Code(error["code"]) if error["code"] in set(Code) else Code.NOT_UP
-    return Failure(code, f"{where}: {error['message']}", error["hint"])
+    exit_code = None
+    if code is Code.PORT_IN_USE and part.get("type") in _LISTENS_THERE:
+        exit_code = Failure(Code.FORWARD_DENIED, "").exit_code  # it is the server's port
+    return Failure(code, f"{where}: {error['message']}", error["hint"], exit_code=exit_code)
 
 
 def not_ready(profile: Json, seconds: float) -> Failure:

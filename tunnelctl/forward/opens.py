@@ -107,6 +107,20 @@ def reason_of(error: OSError) -> str:
     return os.strerror(error.errno)
 
 
+def listen_taken(forward: Forward, listened_before: bool) -> Failure:
+    """The server could not listen: somebody else does, who may be ourselves of an hour ago."""
+    what = f"remote forward {forward.name}: {forward.listen} on {forward.via} is in use"
+    if listened_before:
+        what += "; it may still be held by the session before"
+        hint = (
+            "it is asked for again; ClientAliveInterval in sshd_config there makes it sooner free"
+        )
+    else:
+        hint = "stop what listens there, or choose another port"
+    exit_code = Failure(Code.FORWARD_DENIED, "").exit_code  # the server's, not this machine's
+    return Failure(Code.PORT_IN_USE, what, hint, exit_code=exit_code)
+
+
 def listen_denied(forward: Forward) -> Failure:
     """The server refused to listen."""
     listen = forward.listen

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.bound import is_taken, narrower, wider
 from tunnelctl.forward.connections import Connections, Counters
 from tunnelctl.forward.listener import listens_here
 from tunnelctl.forward.local import may_come
@@ -20,6 +21,7 @@ from tunnelctl.forward.opens import (
     ListenRequest,
     listen_denied,
     listen_request,
+    listen_taken,
     reason_of,
     target_failure,
     turned_away,
@@ -58,6 +60,9 @@ class RemoteForward:
         self._connections = Connections(reactor, listening_here=False)
         self._link: Link | None = None
         self._asked: Link | None = None
+        self._listened = False  # on any link
+        # What is not as it was asked for, though the server listens.
+        self.caveat: Failure | None = None
         self._target_side = TargetSide(reactor, self._connections)
         self._handshakes: set[RemoteSocksClient] = set()
 
@@ -70,13 +75,18 @@ class RemoteForward:
         """Ask the server to listen; `listening` says where, with the port it chose.
 
         Raises:
-            Failure: forward-denied when the server refuses, or why the link ended meanwhile.
+            Failure: forward-denied when the server refuses, port-in-use when somebody else listens
+                there, or why the link ended meanwhile.
         """
         self._asked = link
         request = listen_request(self.forward.listen)
         replied: asyncio.Future[bytes | None] = self._reactor.loop.create_future()
 
+        said: tuple[str, ...] = ()
+
         def on_reply(reply: bytes | None) -> None:
+            nonlocal said
+            said = link.take_said()
             try:
                 # The route is laid before the next message is read: it may be the first client.
                 if reply is not None and not replied.cancelled() and self._asked is link:
@@ -97,8 +107,18 @@ class RemoteForward:
             raise link.closed.result() from None
         if link.closed.done():
             raise link.closed.result()
+        if reply is None and is_taken(link, said) and not self.forward.listen.is_unix:
+            raise listen_taken(self.forward, self._listened)
         if reply is None:
             raise listen_denied(self.forward)
+        self._listened = True
+        self.caveat = wider(self.forward, said)
+
+    async def look(self, link: Link) -> None:
+        """Find out whether the server listens as widely as it was asked to; see `caveat`."""
+        listening = self.listening
+        if self.caveat is None and listening is not None and not listening.is_unix:
+            self.caveat = await narrower(self.forward, link, listening.port)
 
     def withdraw(self) -> None:
         """Ask the server to listen no more; connections that are open live on."""

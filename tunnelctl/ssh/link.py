@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -41,6 +42,7 @@ _REKEY_BYTES = 1 << 36
 _REKEY_PACKETS = 1 << 31
 _KEX_TIMEOUT = 60.0
 _FIRST_PROBES = 4
+_SAID_KEPT = 8
 # How long the answer to an urgent question may take: on a slow way, some round trips.
 _SIGN_SECONDS = 4.0
 _SIGN_ROUND_TRIPS = 8
@@ -102,7 +104,9 @@ class Link:
         self._rekeying: asyncio.TimerHandle | None = None
         self._rekey_limit = min(settings.rekey_limit or _REKEY_BYTES, _REKEY_BYTES)
         self._packets = 0
-        self._asked = 0
+        self._said: deque[str] = deque(maxlen=_SAID_KEPT)
+        self._asked = 0  # questions in a row without an answer
+        self._asked_at = 0.0
         self._alive_timer: asyncio.TimerHandle | None = None
         self._judgement: asyncio.TimerHandle | None = None
         if settings.server_alive_interval > 0:
@@ -133,6 +137,13 @@ class Link:
         """Wait until the parked thread has left and nothing of the way is left, after `close`."""
         await self._loop.run_in_executor(None, self._transport.join, 5.0)
         await self._way.wait_closed()
+
+    def take_said(self) -> tuple[str, ...]:
+        """What the peer told in DEBUG messages since the last call, the last few of it: there
+        OpenSSH says why it refuses the request that it answers next."""
+        said = tuple(self._said)
+        self._said.clear()
+        return said
 
     # Liveness.
 
@@ -190,8 +201,11 @@ class Link:
         interval = self.settings.server_alive_interval
         silence = self.silence
         wait = interval
-        if silence < interval:
+        if self.stream.heard_at > self._asked_at:
+            # Not the silence alone: after an answer that came at once, a timer that comes a moment
+            # late finds a whole interval of it.
             self._asked = 0
+        if silence < interval:
             wait = interval - silence
         elif self._asked >= self.settings.server_alive_count_max:
             self.close(
@@ -203,6 +217,7 @@ class Link:
             return
         else:
             self._asked += 1
+            self._asked_at = clock.monotonic()
             self.probe()
         self._alive_timer = self._loop.call_later(max(wait, 0.001), self._check_alive)
 
@@ -238,6 +253,7 @@ class Link:
             urgent = always_display or text.startswith("Forwarding listen address")
             level = logging.WARNING if urgent else logging.DEBUG
             _log.log(level, "%s says: %s", self.settings.title, text)
+            self._said.append(text)
         elif Message.KEXINIT <= kind <= TRANSPORT_LAST:
             if kind == Message.KEXINIT:
                 self._start_kex_timer()

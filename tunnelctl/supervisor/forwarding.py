@@ -43,6 +43,7 @@ class Forwarding(ABC):
         # Of the listener or of a connection; forgotten when the listener is served by a new link.
         self.last_error: Failure | None = None
         self.announced = ForwardState.PENDING
+        self.announced_caveat: Failure | None = None
         self.throttle = Throttle()  # of what is told about single connections
         self.since: datetime = clock.wall()
         self._tasks = tasks
@@ -60,6 +61,11 @@ class Forwarding(ABC):
     @abstractmethod
     def side(self) -> LocalForward | RemoteForward:
         """The forward itself, for its counters and address."""
+
+    @property
+    def caveat(self) -> Failure | None:
+        """What is not as it was asked for, though it listens."""
+        return None
 
     @abstractmethod
     def _try(self) -> None:
@@ -211,6 +217,10 @@ class RemoteForwarding(Forwarding):
     def side(self) -> RemoteForward:
         return self._remote
 
+    @property
+    def caveat(self) -> Failure | None:
+        return self._remote.caveat
+
     def open(self) -> None:
         if self._failure is not None and self._opening is not None and self._opening.done():
             self._cancel_retry()
@@ -262,10 +272,12 @@ class RemoteForwarding(Forwarding):
             failure = unexpected(error, f"asking for {self.rule.listen}")
         if self._link is not link:
             return  # too late: the answer is about a link that is gone
-        if failure is None:
-            self._opened()
-        else:
+        if failure is not None:
             self._failed(failure)
+            return
+        self._opened()
+        await self._remote.look(link)
+        self._changed()
 
 
 def forwarding(

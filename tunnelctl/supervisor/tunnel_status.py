@@ -57,7 +57,10 @@ class Teller:
             if state is not item.announced:
                 item.announced = state
                 item.since = clock.wall()
-                self._tell_forward(name, item, machine)
+            elif item.caveat is item.announced_caveat:
+                continue
+            item.announced_caveat = item.caveat
+            self._tell_forward(name, item, machine)
 
     def connection_failed(self, name: str, item: Forwarding, failure: Failure) -> None:
         """Tell that a connection could not be opened, unless that was told too often just now."""
@@ -97,7 +100,8 @@ class Teller:
             failure = _forward_failure(item, machine)
             message = str(failure)
         elif item.announced is ForwardState.UP:
-            message = f"listens on {item.side.listening}"
+            failure = item.caveat
+            message = f"listens on {item.side.listening}" + (f"; {failure}" if failure else "")
         self._record(EventKind.FORWARD, name, item.announced, message, failure)
 
     def _record(
@@ -144,7 +148,7 @@ def _forward_state(item: Forwarding, machine: Machine) -> ForwardState:
 
 def _forward_failure(item: Forwarding, machine: Machine) -> Failure | None:
     hopeless = machine.state in FAILED_FOR_GOOD
-    return item.last_error or (machine.failure if hopeless else None)
+    return item.last_error or (machine.failure if hopeless else None) or item.caveat
 
 
 def _later(moment: datetime, same: float, later: float | None) -> str | None:

@@ -1,0 +1,125 @@
+"""A remote forward's port: held by a stranger, by our own ghost, or elsewhere than we asked."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from tests.supervisor.scene import (
+    SOON,
+    client,
+    echo_service,
+    local,
+    remote,
+    scene,
+    taken_port,
+)
+from tests.support.ports import free_port
+from tests.support.sshd import OpenSSHServer
+from tests.support.waiting import eventually_async
+from tunnelctl.errors import Code
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
+
+
+async def test_a_stranger_on_the_port_is_told_with_the_next_try(sshd: OpenSSHServer) -> None:
+    async with scene() as s, echo_service() as echo, taken_port() as (port, free):
+        rules = (remote("back", port, echo), local("out", target=Endpoint(LOOPBACK, echo)))
+        await s.supervisor.up(s.profile(*rules, host=sshd.host(reconnect=SOON)), {})
+        status = await s.until_forward("back", ForwardState.FAILED)
+        assert status.last_error is not None
+        assert status.last_error.code == Code.PORT_IN_USE
+        assert "session before" not in status.last_error.message
+        assert status.attempts == 1
+        assert status.next_retry_at is not None
+        assert status.since is not None
+        assert status.next_retry_at > status.since
+        assert s.host_status().state is HostState.UP
+        async with client(s.port("out")) as one:
+            assert await one.echo(b"the others work") == b"the others work"
+        free()
+        await s.until(ProfileState.UP)
+        assert (s.forward("back").attempts, s.forward("back").next_retry_at) == (0, None)
+
+
+async def test_a_forward_that_sshd_forbids_is_denied_not_taken(sshd: OpenSSHServer) -> None:
+    sshd.reconfigure("AllowTcpForwarding local")
+    async with scene() as s:
+        await s.supervisor.up(s.profile(remote("back", free_port(), 9), host=sshd.host()), {})
+        status = await s.until_forward("back", ForwardState.FAILED)
+        assert status.last_error is not None
+        assert status.last_error.code == Code.FORWARD_DENIED
+
+
+async def test_our_own_ghost_holds_the_port_until_the_server_lets_go(sshd: OpenSSHServer) -> None:
+    """A session that hangs keeps its listener, whatever becomes of its client."""
+    async with scene() as s, echo_service() as echo:
+        port = free_port()
+        rules = (remote("back", port, echo), local("out", target=Endpoint(LOOPBACK, echo)))
+        host = sshd.host(reconnect=SOON, server_alive_interval=0.2, server_alive_count_max=2)
+        await s.up(s.profile(*rules, host=host))
+        ghost = sshd.sessions
+        for pid in ghost:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            await s.until_told("server", "backoff")
+            await s.until_host(HostState.UP)
+            status = await s.until_forward("back", ForwardState.FAILED)
+            assert status.last_error is not None
+            assert status.last_error.code == Code.PORT_IN_USE
+            assert "may still be held by the session before" in status.last_error.message
+            assert status.next_retry_at is not None
+            # The other forwards are not kept waiting, and the link is not dropped for it.
+            async with client(s.port("out")) as one:
+                assert await one.echo(b"hello") == b"hello"
+            assert s.status().state is ProfileState.DEGRADED
+        finally:
+            for pid in ghost:
+                os.kill(pid, signal.SIGCONT)
+        await s.until(ProfileState.UP)
+        async with client(port) as one:
+            assert await one.echo(b"mine again") == b"mine again"
+        assert s.host_status().reconnects == 1
+
+
+async def test_a_server_that_listens_on_loopback_alone_is_found_out(sshd: OpenSSHServer) -> None:
+    """GatewayPorts no, which is the default, says yes to every address and takes loopback."""
+    sshd.reconfigure("ListenAddress 127.0.0.2", "GatewayPorts no")
+    async with scene() as s, echo_service() as echo:
+        wide = remote("wide", 0, echo, listen=Endpoint("0.0.0.0", 0), expose=True)
+        host = sshd.host(hostname="127.0.0.2", host_key_alias=sshd.pattern)
+        await s.up(s.profile(wide, remote("back", 0, echo), host=host))
+        await eventually_async(lambda: s.forward("wide").last_error is not None, "it is said")
+        status = s.forward("wide")
+        assert status.state is ForwardState.UP
+        assert status.last_error is not None
+        assert "loopback" in status.last_error.message
+        assert "GatewayPorts" in status.last_error.hint
+        assert s.forward("back").last_error is None
+        assert any("loopback" in e.message for e in s.events if e.name == "wide")
+        assert s.forward("wide").connections_total == 0
+
+
+async def test_a_server_that_listens_as_widely_as_asked_is_not_suspected(
+    sshd: OpenSSHServer,
+) -> None:
+    sshd.reconfigure("ListenAddress 127.0.0.2", "GatewayPorts clientspecified")
+    async with scene() as s, echo_service() as echo:
+        wide = remote("wide", 0, echo, listen=Endpoint("0.0.0.0", 0), expose=True)
+        host = sshd.host(hostname="127.0.0.2", host_key_alias=sshd.pattern)
+        await s.up(s.profile(wide, host=host))
+        await eventually_async(lambda: s.forward("wide").connections_total == 1, "it was tried")
+        assert s.forward("wide").last_error is None
+
+
+async def test_a_server_that_opens_a_loopback_port_to_the_world_is_told(
+    sshd: OpenSSHServer,
+) -> None:
+    sshd.reconfigure("GatewayPorts yes")
+    async with scene() as s, echo_service() as echo:
+        await s.up(s.profile(remote("back", 0, echo), host=sshd.host()))
+        status = s.forward("back")
+        assert status.state is ForwardState.UP
+        assert status.last_error is not None
+        assert "every address" in status.last_error.message
+        assert "GatewayPorts" in status.last_error.hint
