@@ -25,7 +25,7 @@ from tunnelctl.wire.messages import OpenFailure
 
 # A hop that is alive answers the question that it is asked after an interval of silence; one that
 # has been silent for so many intervals has not.
-_SILENT_INTERVALS = 1.5
+_SILENT_INTERVALS = 1.75
 
 # What OpenSSH's server says of a host that it cannot connect to (strerror(3), gai_strerror(3)).
 _REASONS = (
@@ -158,6 +158,7 @@ class Lease:
         self._link = link
         self._bridge: _Bridge | None = None
         self._is_closed = False
+        self._lost: Failure | None = None  # why the hop ended, if it ended before the lease did
 
     def open(self, host: Host) -> socket.socket:
         """A socket that leads to `host` through the hop; what is written waits for the channel.
@@ -173,8 +174,9 @@ class Lease:
     def explain(self, failure: Failure) -> Failure:
         """See Way. The hop that is to blame is looked for from here down to the nearest to us."""
         link = self._link
-        if link.closed.done():
-            return link.closed.result()
+        self._look()
+        if self._lost is not None:
+            return self._lost
         if self._bridge is not None and self._bridge.refusal is not None:
             return self._bridge.refusal
         interval = link.settings.server_alive_interval
@@ -195,6 +197,7 @@ class Lease:
         """See Way."""
         if self._is_closed:
             return
+        self._look()
         self._is_closed = True
         if self._bridge is not None:
             self._bridge.abort()
@@ -204,6 +207,10 @@ class Lease:
         """See Way."""
         if not self._hop.users:
             await self._link.wait_thread()
+
+    def _look(self) -> None:
+        if not self._is_closed and self._link.closed.done():
+            self._lost = self._link.closed.result()
 
 
 class _Uncounted:
