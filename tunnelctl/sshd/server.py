@@ -13,10 +13,7 @@ import dataclasses
 import hashlib
 import io
 import logging
-import os
-import shutil
 import socket
-import tempfile
 import threading
 
 import paramiko
@@ -32,6 +29,7 @@ from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.connect import parked
 from tunnelctl.ssh.link import Link, LinkSettings
+from tunnelctl.ssh.throw_away import ThrowAwayFile
 from tunnelctl.ssh.transport import SshTransport
 from tunnelctl.sshd.hello import HelloService
 from tunnelctl.sshd.session import Session
@@ -53,7 +51,7 @@ class EmbeddedServer:
         self._client_public = _paramiko_key(self._client_key)
         self._hello = HelloService()
         self._listener: Listener | None = None
-        self._identity: _ThrowAwayFile | None = None
+        self._identity: ThrowAwayFile | None = None
         self._links: dict[Link, tuple[socket.socket, Session]] = {}
         self._joining: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -72,7 +70,7 @@ class EmbeddedServer:
     def client_host(self, host: Host) -> Host:
         """`host` with the address and keys of this server, whatever it said before."""
         if self._identity is None:
-            self._identity = _ThrowAwayFile(_openssh(self._client_key))
+            self._identity = ThrowAwayFile(_openssh(self._client_key))
         return dataclasses.replace(
             host,
             hostname=LOOPBACK,
@@ -142,29 +140,6 @@ class EmbeddedServer:
 
     def _resolve(self, target: Endpoint) -> Endpoint:
         return Endpoint(LOOPBACK, self._hello.port) if target == HELLO else target
-
-
-class _ThrowAwayFile:
-    """A file that nobody else can read and that is gone with this process, however that ends."""
-
-    def __init__(self, content: bytes) -> None:
-        self._folder: str | None = None
-        if hasattr(os, "memfd_create"):
-            descriptor = os.memfd_create("id_ed25519", os.MFD_CLOEXEC)
-            self.path = f"/proc/{os.getpid()}/fd/{descriptor}"
-        else:
-            self._folder = tempfile.mkdtemp(prefix="tunnelctl-")
-            self.path = os.path.join(self._folder, "id_ed25519")
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        os.fchmod(descriptor, 0o600)
-        os.write(descriptor, content)
-        self._descriptor = descriptor
-
-    def close(self) -> None:
-        """Forget it."""
-        os.close(self._descriptor)
-        if self._folder is not None:
-            shutil.rmtree(self._folder)
 
 
 class _OneClient(paramiko.ServerInterface):
