@@ -55,3 +55,9 @@ def test_a_failed_forward_is_hopeless_only_when_it_is_not_tried_again() -> None:
     assert not forward_part(ForwardState.FAILED, retried=True).hopeless
     assert forward_part(ForwardState.FAILED, retried=False).hopeless
     assert not forward_part(ForwardState.PENDING, retried=False).hopeless
+
+
+def test_a_lazy_host_is_as_good_as_up_until_it_is_in_trouble() -> None:
+    resting = [HostState.IDLE, HostState.CONNECTING, HostState.AUTHENTICATING, HostState.UP]
+    assert [s for s in HostState if host_part(s, 0, lazy=True).up] == resting
+    assert [s for s in HostState if host_part(s, 1, lazy=True).up] == [HostState.UP]

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelctl.spec.endpoint import Endpoint
-from tunnelctl.spec.forward import Forward, Side
+from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side
 from tunnelctl.spec.host import Host, Reconnect
 from tunnelctl.spec.profile import Profile
 from tunnelctl.state.plan import diff
 
 NAMES = st.sampled_from("abcd")
+HOP = Host("gateway", "gateway.example")
+SPARE = Host("spare", "spare.example")
 HOSTS = st.builds(
     Host,
     name=NAMES,
     hostname=st.sampled_from(["one.example", "two.example"]),
     port=st.sampled_from([22, 2222]),
     reconnect=st.builds(Reconnect, max=st.sampled_from([30.0, 60.0])),
+    proxy_jump=st.sampled_from([(), (HOP,)]),
+    fallback=st.sampled_from([(), (HOP,), (HOP, SPARE)]),
+    lazy=st.booleans(),
+    idle_timeout=st.sampled_from([60.0, 300.0]),
 )
 FORWARDS = st.builds(
     Forward,
@@ -29,6 +36,8 @@ FORWARDS = st.builds(
     target=st.sampled_from([None, Endpoint("db.internal", 5432)]),
     via=NAMES,
     required=st.booleans(),
+    probe=st.builds(Probe, st.sampled_from(ProbeType), st.sampled_from([10.0, 60.0])),
+    on_unhealthy=st.sampled_from(OnUnhealthy),
 )
 PROFILES = st.builds(
     Profile,
@@ -82,6 +91,41 @@ def test_a_new_policy_and_a_new_address_replace_a_host() -> None:
     plan = diff(DEV, replace(DEV, hosts=(other,)))
     assert plan.hosts.replaced == (other,)
     assert plan.hosts.retuned == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(BASTION, proxy_jump=(HOP,)),
+        replace(BASTION, fallback=(SPARE,)),
+        replace(BASTION, fallback=(replace(SPARE, port=2222),)),
+        replace(BASTION, lazy=True),
+    ],
+    ids=["hop", "fallback", "fallback's port", "lazy"],
+)
+def test_another_way_to_a_host_replaces_it(other: Host) -> None:
+    with_spare = replace(BASTION, fallback=(replace(SPARE, port=22000),))
+    for before in (BASTION, with_spare):
+        plan = diff(replace(DEV, hosts=(before,)), replace(DEV, hosts=(other,)))
+        assert plan.hosts.replaced == (other,)
+        assert plan.forwards.is_empty
+
+
+def test_another_time_to_rest_is_retuned_in_place() -> None:
+    other = replace(BASTION, idle_timeout=5.0)
+    assert diff(DEV, replace(DEV, hosts=(other,))).hosts.retuned == (other,)
+
+
+def test_another_probe_keeps_the_connections() -> None:
+    other = replace(DB, probe=Probe(ProbeType.HTTP), on_unhealthy=OnUnhealthy.RECONNECT)
+    plan = diff(DEV, replace(DEV, forwards=(other, BACK)))
+    assert plan.forwards.retuned == (other,)
+    assert plan.forwards.replaced == ()
+
+
+@given(PROFILES, PROFILES, PROFILES)
+def test_differences_follow_one_another(one: Profile, two: Profile, three: Profile) -> None:
+    assert diff(two, three).apply(diff(one, two).apply(one)) == three
 
 
 def test_forwards_are_added_and_removed_by_name() -> None:

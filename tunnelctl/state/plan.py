@@ -80,13 +80,14 @@ def diff(old: Profile, new: Profile) -> Plan:
 
 
 def _host_retunes(old: Host, new: Host) -> bool:
-    """Only the reconnect policy differs, which matters to the next loss, not to this link."""
-    return replace(old, reconnect=new.reconnect) == new
+    """Only what says when to try again, or to rest, differs: it does not matter to this link."""
+    return replace(old, reconnect=new.reconnect, idle_timeout=new.idle_timeout) == new
 
 
 def _forward_retunes(old: Forward, new: Forward) -> bool:
     """Only what the status is worked out from differs; the listener would be the same."""
-    return replace(old, required=new.required, labels=new.labels) == new
+    watched = replace(old, probe=new.probe, on_unhealthy=new.on_unhealthy)
+    return replace(watched, required=new.required, labels=new.labels) == new
 
 
 def _changes(old: Sequence[T], new: Sequence[T], retunes: Callable[[T, T], bool]) -> Changes[T]:

@@ -75,6 +75,10 @@ class Forwarding(ABC):
     def open(self) -> None:
         """Open the listener if it could be open and is not, without waiting for the next try."""
 
+    def retune(self, rule: Forward) -> None:
+        """A rule whose listener would be the same."""
+        self.rule = rule
+
     def attach(self, link: Link) -> None:
         """The link is up."""
         self._link = link

@@ -160,7 +160,7 @@ class Tunnel:
 
     def retune_forward(self, rule: Forward) -> None:
         """A forward whose listener would be the same."""
-        self._forwardings[rule.name].rule = rule
+        self._forwardings[rule.name].retune(rule)
         self._changed()
 
     async def stop(self, drain: float) -> None:
