@@ -54,7 +54,7 @@ class WantedFile:
         """What the last daemon had. Blocking. A file that makes no sense counts as empty."""
         try:
             self._latest = self._written = _parse(_read(self._path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except (OSError, ValueError) as error:
             self._written = None
