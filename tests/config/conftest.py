@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tunnelctl.config import sshconfig
 from tunnelctl.config.load import Loaded, ProfileInvalid, load_profile
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
@@ -21,6 +22,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.home = path.parent / "home"  # of the user; nothing is there
 
     def write(self, text: str | bytes, name: str = "dev.yaml") -> Path:
         path = self.path / name
@@ -30,7 +32,7 @@ class Folder:
         return path
 
     def load(self, text: str | bytes, environ: Mapping[str, str] | None = None) -> Loaded:
-        return load_profile(self.write(text), environ or {})
+        return load_profile(self.write(text), {"HOME": str(self.home), **(environ or {})})
 
     def mistakes(self, text: str | bytes, environ: Mapping[str, str] | None = None) -> list[str]:
         with pytest.raises(ProfileInvalid) as caught:
@@ -50,6 +52,12 @@ class Folder:
 
     def forward_mistakes(self, keys: str) -> list[str]:
         return self.mistakes(f"{REST}forwards:\n  f: {{{keys}, via: b}}\n")
+
+
+@pytest.fixture(autouse=True)
+def _no_ssh_config_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the system's ssh_config says is no part of a profile of these tests."""
+    monkeypatch.setattr(sshconfig, "SYSTEM_FILE", str(tmp_path / "ssh_config"))
 
 
 @pytest.fixture

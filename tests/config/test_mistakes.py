@@ -39,8 +39,8 @@ forwards:
         "write where it is kept: {env: NAME}, {file: PATH}, {command: [program, argument]}, "
         "{keyring: SERVICE/USER} or {credential: NAME}",
         "dev.yaml:8:18: hosts.bastion.proxy_jump[0]: 'gate:0' has '0' for a port; it is 1 to 65535",
-        "dev.yaml:10:41: forwards.db.via: no host named 'bastoin' in this file "
-        "(did you mean bastion?); aliases of ssh_config are not supported yet",
+        "dev.yaml:10:41: forwards.db.via: no host named 'bastoin' in this file or in "
+        "ssh_config (did you mean bastion?); if it is a host, add `bastoin: {}` under `hosts`",
         "dev.yaml:11:16: forwards.web.local: 0.0.0.0:5432 can be reached from other machines; "
         "add expose: true if it shall be",
         "dev.yaml:11:16: forwards.web.local: the forward db listens on 127.0.0.1:5432 already",

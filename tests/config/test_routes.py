@@ -120,7 +120,7 @@ def test_a_loop_is_said_where_it_closes(folder: Folder, key: str) -> None:
 def test_a_default_jump_needs_a_host_that_has_none(folder: Folder) -> None:
     text = "defaults: {proxy_jump: gate}\nhosts:\n  a: {}\n"
     assert folder.mistakes(text) == [
-        "dev.yaml:1:24: defaults.proxy_jump: goes round for ever: gate, then gate; "
+        "dev.yaml:1:24: hosts.a.proxy_jump: goes round for ever: gate, then gate; "
         "give gate `proxy_jump: none`"
     ]
     (host,) = folder.load(text + "  gate: {proxy_jump: none}\n").profile.hosts
@@ -182,4 +182,4 @@ def test_the_variable_of_a_proxys_password_is_asked_for(folder: Folder) -> None:
     loaded = folder.load(
         "hosts: {b: {proxy: {url: 'http://h:1', user: me, password: {env: PROXY_PW}}}}"
     )
-    assert "PROXY_PW" in loaded.variables
+    assert loaded.variables == {"PROXY_PW", "HOME"}

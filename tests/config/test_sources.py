@@ -78,7 +78,7 @@ def test_variables_are_replaced_in_each_file(folder: Folder) -> None:
     folder.write("hosts:\n  b: {user: $A}\n".replace("$A", '"$A"'), "base.yaml")
     loaded = folder.load('extends: "${BASE}"', {"A": "alice", "BASE": "base.yaml"})
     assert loaded.profile.host("b").user == "alice"
-    assert loaded.variables == {"A", "BASE"}
+    assert loaded.variables == {"A", "BASE", "HOME"}
 
 
 def test_a_circle_is_a_mistake(folder: Folder) -> None:

@@ -92,3 +92,24 @@ def _checked(kind: Kind, name: str) -> str:
     near = get_close_matches(name, allowed, n=1, cutoff=0.8)
     meant = f"; did you mean {near[0]}?" if near else ""
     raise ValueError(f"{shown(name)} is not one of {', '.join(allowed)}{meant}")
+
+
+def offered(kind: Kind, written: str) -> tuple[str, ...]:
+    """What a list of somebody else's, such as ssh_config's, leaves of what we offer.
+
+    Names that we do not know are passed over.
+
+    Raises:
+        ValueError: it leaves nothing.
+    """
+    operator, names = _split(written)
+    allowed: tuple[str, ...] = kind.value
+    if operator == "-":
+        return _without(allowed, names)
+    aliased = (_ALIASES.get(name, name) for name in names)
+    kept = ",".join(dict.fromkeys(name for name in aliased if name in allowed))
+    if kept:
+        return resolve_list(kind, operator + kept)
+    if operator:
+        return allowed
+    raise ValueError(f"none of {shown(written)} is offered here, which is {', '.join(allowed)}")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from tunnelctl.config import ways, words
 from tunnelctl.config.document import Document
-from tunnelctl.config.mistakes import Mistakes, shown
+from tunnelctl.config.mistakes import KeyPath, Mistakes, shown
 from tunnelctl.config.ways import NONE, WAYS
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import ProbeType
@@ -49,10 +49,19 @@ _LISTENER: dict[str, Callable[[object], Endpoint]] = {
 }
 
 
-def check_profile(document: Document, mistakes: Mistakes) -> None:
-    """Every such mistake of the whole profile."""
+class Names(Protocol):
+    """The names that ssh_config speaks of; `names` are those that are written out in it."""
+
+    @property
+    def names(self) -> list[str]: ...
+
+    def __contains__(self, name: str) -> bool: ...
+
+
+def check_profile(document: Document, known: Names, mistakes: Mistakes) -> None:
+    """Every such mistake of the whole profile; `known` are the names of ssh_config."""
     hosts = _maps(document, "hosts")
-    if not hosts and not _present(document, "hosts"):
+    if not (hosts or _present(document, "hosts") or _maps(document, "forwards")):
         document.say((), "a profile needs at least one host, under `hosts`")
     for name, host in hosts.items():
         if _is_true(host.get("embedded")):
@@ -61,10 +70,11 @@ def check_profile(document: Document, mistakes: Mistakes) -> None:
                     message = "does not go with embedded: true, which reaches no real server"
                     document.say(("hosts", name, key), message, at_key=True)
     _check_fallbacks(document, hosts, mistakes)
+    _check_jumps(document, known, mistakes)
     forwards = _maps(document, "forwards")
     for name, forward in forwards.items():
         _check_forward(document, name, forward)
-        _check_via(document, name, forward, mistakes)
+        _check_via(document, name, forward, known, mistakes)
         _check_probe(document, name, forward)
     _check_listeners(document, forwards)
 
@@ -130,32 +140,49 @@ def _check_permit(
         document.say((*path, "permit"), message, at_key=True)
 
 
-def _check_via(document: Document, name: str, forward: dict[str, Any], mistakes: Mistakes) -> None:
+def _check_via(
+    document: Document, name: str, forward: dict[str, Any], known: Names, mistakes: Mistakes
+) -> None:
     if "via" not in forward:
         document.say(("forwards", name), "needs `via`, the host that carries it", at_key=True)
+    else:
+        _check_name(document, ("forwards", name, "via"), forward["via"], known, mistakes)
+
+
+def _check_jumps(document: Document, known: Names, mistakes: Mistakes) -> None:
+    """That each hop can be one; `defaults` is looked at like a host."""
+    for path, host in _hosts_and_defaults(document):
+        try:
+            jumps = ways.jumps(host.get("proxy_jump", NONE))
+        except ValueError:
+            continue  # the schema says why
+        for index, jump in enumerate(jumps):
+            _check_name(document, (*path, "proxy_jump", index), jump, known, mistakes)
+
+
+def _check_name(
+    document: Document, path: KeyPath, name: object, known: Names, mistakes: Mistakes
+) -> None:
+    """Any name of a host will do, as for `ssh NAME`; but one that looks mistyped is not one."""
+    try:
+        host = words.host_name(name)
+    except ValueError:
+        return  # the schema says why, or it is user@host:port
+    if host in _map(document, "hosts") or "." in host or ":" in host or host in known:
         return
-    via = forward["via"]
-    data = document.data
-    hosts = data.get("hosts", {}) if isinstance(data, dict) else {}
-    if not isinstance(via, str) or not via or not isinstance(hosts, dict) or via in hosts:
-        return
-    near = mistakes.suggestion(via, hosts)
-    document.say(
-        ("forwards", name, "via"),
-        f"no host named {shown(str(via))} in this file{near}; "
-        f"aliases of ssh_config are not supported yet",
-    )
+    near = mistakes.suggestion(host, [*_map(document, "hosts"), *known.names])
+    if near:
+        message = f"no host named {shown(host)} in this file or in ssh_config{near}; "
+        document.say(path, f"{message}if it is a host, add `{host}: {{}}` under `hosts`")
 
 
 def _check_fallbacks(
     document: Document, hosts: dict[str, dict[str, Any]], mistakes: Mistakes
 ) -> None:
-    """That each one is a host of the file; `defaults` is looked at like a host."""
-    places: dict[tuple[str, ...], object] = {("defaults",): _map(document, "defaults")}
-    places.update({("hosts", name): host for name, host in hosts.items()})
-    for path, host in places.items():
+    """That each one is a host of the file."""
+    for path, host in _hosts_and_defaults(document):
         try:
-            names = ways.names(host.get("fallback", NONE)) if isinstance(host, dict) else ()
+            names = ways.names(host.get("fallback", NONE))
         except ValueError:
             continue  # the schema says why
         for index, name in enumerate(names):
@@ -241,6 +268,12 @@ def _addresses(host: str) -> tuple[str, ...]:
         return (str(ipaddress.ip_address(host)),)
     except ValueError:
         return (host.lower(),)
+
+
+def _hosts_and_defaults(document: Document) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    yield ("defaults",), _map(document, "defaults")
+    for name, host in _maps(document, "hosts").items():
+        yield ("hosts", name), host
 
 
 def _maps(document: Document, key: str) -> dict[str, dict[str, Any]]:

@@ -6,12 +6,14 @@ Owns what a relative path is relative to: the file that it was written in.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from tunnelctl.config.document import Document
 from tunnelctl.config.interpolate import Interpolator
 from tunnelctl.config.mistakes import KeyPath
 from tunnelctl.config.models import ForwardMap, HostMap, ProbeMap, ProxyMap, Secret
+from tunnelctl.config.ways import NONE
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, Probe, ProbeType, Side, WhileDown
 from tunnelctl.spec.host import Host, Proxy, Reconnect, SecretRef, SecretSource
@@ -34,7 +36,6 @@ _SAME = (
     "compression",
     "lazy",
     "idle_timeout",
-    "rekey_limit",
     "embedded",
 )
 _SAME_IN_FORWARD = ("max_connections", "expose", "required", "allow", "permit", "on_unhealthy")
@@ -47,31 +48,44 @@ class Converter:
         self.secret_variables: set[str] = set()
         self._interpolator = interpolator
 
-    def host(self, name: str, model: HostMap, document: Document) -> Host:
-        """One host without the way to it; `document` tells where its paths were written."""
-        fields = _given(model, _SAME)
+    def host(
+        self, name: str, model: HostMap, document: Document, open_fields: Mapping[str, Any]
+    ) -> Host:
+        """One host without the way to it; `document` tells where its paths were written.
+
+        `open_fields` are values of the spec for what the profile leaves open.
+        """
+        fields = {"hostname": name, **open_fields, **_given(model, ("hostname", *_SAME))}
         if model.reconnect is not None:
             names = tuple(type(model.reconnect).model_fields)
             fields["reconnect"] = Reconnect(**_given(model.reconnect, names))
         for key in ("identity_file", "certificate_file", "user_known_hosts_file"):
             files = getattr(model, key) or ()
-            fields[key] = tuple(
-                self._path((*document.path, key, index), file, document)
-                for index, file in enumerate(files)
-            )
+            if files:
+                fields[key] = tuple(
+                    self._path((*document.path, key, index), file, document)
+                    for index, file in enumerate(files)
+                )
         agent = model.identity_agent
-        if agent is not None and agent != "none":
+        if agent is not None and agent != NONE:
             agent = self._path((*document.path, "identity_agent"), agent, document)
-        named = model.identities_only
+        # These can be given as what the spec writes as None.
+        stated = {"identity_agent": agent, "rekey_limit": model.rekey_limit}
+        fields.update({key: stated[key] for key in stated if key in model.model_fields_set})
+        if model.identities_only is not None or model.identity_file:
+            fields["identities_only"] = model.identities_only is not False
         return Host(
             name=name,
-            hostname=model.hostname or name,
-            identities_only=bool(fields["identity_file"]) if named is None else named,
-            identity_agent=agent,
             password=self._secret(("password",), model.password, document),
             passphrase=self._secret(("passphrase",), model.passphrase, document),
             **fields,
         )
+
+    def ssh_config(self, model: HostMap, document: Document) -> bool | str:
+        """Which ssh_config a host is looked up in: True for the usual ones, or a path."""
+        if not isinstance(model.ssh_config, str):
+            return model.ssh_config is not False
+        return self._path((*document.path, "ssh_config"), model.ssh_config, document)
 
     def proxy(self, model: ProxyMap | None, document: Document) -> Proxy | None:
         """The proxy of the host that `document` has, if any."""

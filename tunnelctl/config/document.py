@@ -10,7 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from tunnelctl.config.mistakes import KeyPath, Mistakes, shown
+from tunnelctl.config.mistakes import KeyPath, Mark, Mistakes, shown
 from tunnelctl.config.models import known_keys
 from tunnelctl.config.tree import Node, plain, positions
 
@@ -18,13 +18,15 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Document:
-    """The part of a profile at `path`, ready to be checked."""
+    """The part of a profile at `path`, below `key`, ready to be checked."""
 
-    def __init__(self, tree: Node, mistakes: Mistakes, path: KeyPath = ()) -> None:
+    def __init__(
+        self, tree: Node, mistakes: Mistakes, path: KeyPath = (), key: Mark | None = None
+    ) -> None:
         self.tree = tree
         self.data = plain(tree)
         self.path = path
-        self._places = positions(tree, path)
+        self._places = positions(tree, path, key)
         self._mistakes = mistakes
 
     def file_of(self, path: KeyPath) -> str:

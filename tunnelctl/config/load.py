@@ -19,7 +19,7 @@ from tunnelctl.config.mistakes import KeyPath, Mark, Mistake, Mistakes, ProfileI
 from tunnelctl.config.models import HostMap, ProfileMap
 from tunnelctl.config.routes import Place, Routes, Written
 from tunnelctl.config.sources import Sources
-from tunnelctl.config.sshconfig import SshConfig
+from tunnelctl.config.sshconfig import Aliases, SshConfig
 from tunnelctl.config.tree import Mapping as Tree
 from tunnelctl.config.tree import Node, overlay, settle
 from tunnelctl.config.ways import WAYS
@@ -55,6 +55,7 @@ class _Loader:
         self._name = name
         self._mistakes = Mistakes()
         self._interpolator = Interpolator(environ)
+        self._converter = Converter(self._interpolator)
         self._ssh_config = SshConfig(environ, self._interpolator.asked)
         self._sources = Sources(self._interpolator, self._mistakes)
 
@@ -70,7 +71,7 @@ class _Loader:
         defaults = Document(_defaults(tree), self._mistakes, ("defaults",))
         model = document.validate(ProfileMap)
         if self._sources.complete:
-            check_profile(document, self._mistakes)
+            check_profile(document, self._aliases(defaults), self._mistakes)
         hosts = dict(_hosts_with_defaults(tree, self._mistakes))
         for host in (defaults, *hosts.values()):
             check_host(host)
@@ -85,7 +86,7 @@ class _Loader:
         defaults: Document,
         documents: dict[str, Document],
     ) -> Loaded:
-        converter = Converter(self._interpolator)
+        converter = self._converter
 
         def written(name: str, model: HostMap | None, part: Document) -> Written:
             model = model or HostMap()
@@ -117,6 +118,11 @@ class _Loader:
         asked = self._interpolator.asked | converter.secret_variables
         return Loaded(profile, frozenset(asked), self._sources.files)
 
+    def _aliases(self, defaults: Document) -> Aliases:
+        """The names of the ssh_config that a name without an entry is looked up in."""
+        model = defaults.validate(HostMap) or HostMap()
+        return self._ssh_config.aliases(self._converter.ssh_config(model, defaults))
+
     def _settled(self, tree: Tree) -> Tree:
         """A null takes a key away; where there is nothing to take away, a value was forgotten."""
         defaults = tree.child("defaults")
@@ -147,7 +153,7 @@ def _hosts_with_defaults(tree: Tree, mistakes: Mistakes) -> Iterator[tuple[str, 
         if isinstance(entry.node, Tree):
             has_way = any(key in entry.node.entries for key in WAYS)
             merged = overlay(wayless if has_way else below, entry.node)
-            yield name, Document(merged, mistakes, ("hosts", name))
+            yield name, Document(merged, mistakes, ("hosts", name), entry.key)
 
 
 def _defaults(tree: Tree) -> Tree:

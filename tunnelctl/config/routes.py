@@ -1,66 +1,145 @@
 """The hosts of a profile as a whole: by which hops each is reached, and what stands in for it.
 
-Owns how names lead to hosts and what a loop is. As in OpenSSH, the first hop of a list is reached
-by its own way and each other hop from the one before it, whatever its own way would be.
+Owns how names lead to hosts, what a loop is, and that what the profile leaves open is looked up in
+ssh_config. As in OpenSSH, the first hop of a list is reached by its own way and each other hop
+from the one before it, whatever its own way would be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tunnelctl.config.convert import Converter
 from tunnelctl.config.document import Document
 from tunnelctl.config.mistakes import KeyPath
 from tunnelctl.config.models import HostMap
-from tunnelctl.config.ways import Jump
+from tunnelctl.config.sshconfig import Question, SshConfig
+from tunnelctl.config.sshreader import SshConfigError
+from tunnelctl.config.sshvalues import Found
+from tunnelctl.config.ways import WAYS, Jump
 from tunnelctl.spec.host import Host
+
+_NOTHING = Found()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is written."""
+
+    document: Document
+    path: KeyPath
+
+    def say(self, message: str, *, at_key: bool = False) -> None:
+        """Note a mistake here."""
+        self.document.say(self.path, message, at_key=at_key)
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A host as the file has it, with its `defaults`."""
+    """A host as the file has it, with its `defaults`.
+
+    `source` is the ssh_config that it is looked up in. `named_at` is where its name stands, for
+    one that has no entry of its own.
+    """
 
     name: str
     model: HostMap
     document: Document
+    source: bool | str
+    named_at: Place | None = None
 
-    def place(self, key: str) -> KeyPath:
-        """Where a key of it is written."""
-        return (*self.document.path, key)
+    def place(self, key: str) -> Place:
+        """Where a key of it is written, or else what is nearest."""
+        return self.named_at or Place(self.document, (*self.document.path, key))
+
+    @property
+    def question(self) -> Question:
+        """What is to be looked up of it."""
+        model = self.model
+        source = False if model.embedded else self.source
+        return Question(self.name, source, model.hostname, model.user, model.port, self.has_way)
+
+    @property
+    def has_way(self) -> bool:
+        """Whether the profile says by what way it is reached."""
+        return bool(self.model.embedded) or any(key in self.model.model_fields_set for key in WAYS)
 
 
 class Routes:
     """Makes hosts of what is written; a name that has no entry of its own is as `NAME: {}`."""
 
-    def __init__(self, written: Iterable[Written], below: Written, converter: Converter) -> None:
+    def __init__(
+        self,
+        written: Iterable[Written],
+        below: Written,
+        converter: Converter,
+        ssh_config: SshConfig,
+    ) -> None:
         self._written = {host.name: host for host in written}
         self._below = below
         self._converter = converter
+        self._ssh_config = ssh_config
+        self._failed: set[str] = set()
 
-    def hosts(self, carriers: Iterable[str]) -> tuple[Host, ...]:
+    def hosts(self, carriers: Mapping[str, Place]) -> tuple[Host, ...]:
         """Every host that needs a link of its own, in the order of the file.
 
-        That is one that carries a forward (`carriers`), or that no other leads through or falls
-        back to. Mistakes are noted where they are written.
+        That is one that carries a forward (`carriers`, and where each is named), or that no other
+        leads through or falls back to. Mistakes are noted where they are written.
         """
-        carrying = dict.fromkeys(carriers)
-        names = [*self._written, *(name for name in carrying if name not in self._written)]
-        made = [self._host(self._of(Jump(name))) for name in names]
+        wanted = [
+            *self._written.values(),
+            *(self._of(Jump(name), carriers[name], self._below) for name in carriers),
+        ]
+        wanted = list({host.name: host for host in wanted}.values())
+        self._look_up(wanted)
+        made = [self._host(host) for host in wanted]
         helping = {
             other.name
             for host in made
             for each in (host, *host.fallback)
             for other in (*each.proxy_jump, *host.fallback)
         }
-        return tuple(host for host in made if host.name in carrying or host.name not in helping)
+        return tuple(host for host in made if host.name in carriers or host.name not in helping)
 
-    def _of(self, jump: Jump) -> Written:
-        """What is known of a name, with the user and port that were written beside it."""
-        found = self._written.get(jump.name) or replace(self._below, name=jump.name)
+    def _look_up(self, hosts: list[Written]) -> None:
+        """Everything that will be asked, side by side: the hosts, then hops that came of it."""
+        seen: set[Question] = set()
+        while hosts:
+            questions = [host.question for host in hosts]
+            self._ssh_config.prepare(questions)
+            seen.update(questions)
+            hops = [self._of(j, h.place("proxy_jump"), h) for h in hosts for j in self._jumps(h)]
+            hosts = [hop for hop in hops if hop.question not in seen]
+
+    def _of(self, jump: Jump, named_at: Place, near: Written) -> Written:
+        """What is known of a name, with the user and port that were written beside it.
+
+        One that the file does not have is looked up where `near`, which names it, was.
+        """
+        found = self._written.get(jump.name)
+        if found is None:
+            found = replace(self._below, name=jump.name, source=near.source, named_at=named_at)
         given = {"user": jump.user, "port": jump.port}
         given = {key: value for key, value in given.items() if value is not None}
         return replace(found, model=found.model.model_copy(update=given)) if given else found
+
+    def _found(self, written: Written) -> Found:
+        """What ssh_config has for it; that it cannot be used is said once."""
+        try:
+            return self._ssh_config.found(written.question)
+        except SshConfigError as error:
+            if str(error) not in self._failed:
+                self._failed.add(str(error))
+                message = f"ssh_config: {error}; ssh_config: false does without it"
+                written.place("ssh_config").say(message, at_key=True)
+            return _NOTHING
+
+    def _jumps(self, written: Written) -> tuple[Jump, ...]:
+        if written.has_way:
+            return written.model.proxy_jump or ()
+        return self._found(written).jumps
 
     def _host(self, written: Written) -> Host:
         host = self._reached(written)
@@ -71,55 +150,58 @@ class Routes:
 
     def _reached(self, written: Written) -> Host:
         """The host with the way to it, and without what stands in for it."""
-        if written.model.embedded:
-            return self._converter.host(written.name, written.model, written.document)
         return self._end(written, self._hops(written, (written.name,)))
 
     def _end(self, written: Written, hops: tuple[Host, ...]) -> Host:
         """The host at the end of `hops`; one that is reached through some has no other way."""
-        host = self._converter.host(written.name, written.model, written.document)
-        if hops:
+        host = self._straight(written)
+        if hops or host.embedded:
             return replace(host, proxy_jump=hops)
+        if not written.has_way:
+            return replace(host, proxy_command=self._found(written).command)
         command = written.model.proxy_command or ()
         proxy = self._converter.proxy(written.model.proxy, written.document)
         return replace(host, proxy_command=command, proxy=proxy)
 
+    def _straight(self, written: Written) -> Host:
+        fields = self._found(written).fields
+        return self._converter.host(written.name, written.model, written.document, fields)
+
     def _hops(self, written: Written, trail: tuple[str, ...]) -> tuple[Host, ...]:
         """The hops to a host, the nearest to us first; `trail` has the names that led here."""
         hops: list[Host] = []
-        for jump in written.model.proxy_jump or ():
-            hop = self._of(jump)
+        place = written.place("proxy_jump")
+        for jump in () if written.model.embedded else self._jumps(written):
+            hop = self._of(jump, place, written)
             if hop.name in trail:
-                self._refuse_loop(written, "proxy_jump", (*trail, hop.name))
+                _refuse_loop(place, "proxy_jump", (*trail, hop.name))
                 return ()
             if hop.model.embedded:
-                self._refuse_embedded(written, "proxy_jump", hop.name)
+                _refuse_embedded(place, hop.name)
                 return ()
             if hops:
                 hops.append(self._straight(hop))
             else:
                 before = self._hops(hop, (*trail, hop.name))
                 hops = [*before, replace(self._end(hop, before), proxy_jump=())]
-        twice = [name for name in (hop.name for hop in hops) if _count(hops, name) > 1]
+        names = [hop.name for hop in hops]
+        twice = [name for name in names if names.count(name) > 1]
         if twice:
-            message = f"leads through {twice[0]} twice"
-            written.document.say(written.place("proxy_jump"), message)
+            place.say(f"leads through {twice[0]} twice")
         return tuple(hops)
-
-    def _straight(self, hop: Written) -> Host:
-        return self._converter.host(hop.name, hop.model, hop.document)
 
     def _stand_ins(self, written: Written) -> Iterator[Written]:
         """The hosts of `fallback`, each followed by its own."""
         seen: set[str] = set()
 
         def follow(host: Written, trail: tuple[str, ...]) -> Iterator[Written]:
+            place = host.place("fallback")
             for name in host.model.fallback or ():
-                other = self._of(Jump(name))
+                other = self._of(Jump(name), place, host)
                 if name in trail:
-                    self._refuse_loop(host, "fallback", (*trail, name))
+                    _refuse_loop(place, "fallback", (*trail, name))
                 elif other.model.embedded:
-                    self._refuse_embedded(host, "fallback", name)
+                    _refuse_embedded(place, name)
                 elif name not in seen:
                     seen.add(name)
                     yield other
@@ -127,16 +209,12 @@ class Routes:
 
         return follow(written, (written.name,))
 
-    def _refuse_loop(self, written: Written, key: str, trail: tuple[str, ...]) -> None:
-        circle = trail[trail.index(trail[-1]) :]
-        straight = f"give {circle[0] if len(circle) == 2 else 'one of them'} `{key}: none`"
-        message = f"goes round for ever: {', then '.join(circle)}; {straight}"
-        written.document.say(written.place(key), message)
 
-    def _refuse_embedded(self, written: Written, key: str, name: str) -> None:
-        message = f"{name} is embedded, a server in this process that leads nowhere else"
-        written.document.say(written.place(key), message)
+def _refuse_loop(place: Place, key: str, trail: tuple[str, ...]) -> None:
+    circle = trail[trail.index(trail[-1]) :]
+    straight = f"give {circle[0] if len(circle) == 2 else 'one of them'} `{key}: none`"
+    place.say(f"goes round for ever: {', then '.join(circle)}; {straight}")
 
 
-def _count(hosts: Iterable[Host], name: str) -> int:
-    return sum(host.name == name for host in hosts)
+def _refuse_embedded(place: Place, name: str) -> None:
+    place.say(f"{name} is embedded, a server in this process that leads nowhere else")

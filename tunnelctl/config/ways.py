@@ -85,13 +85,18 @@ def proxy_command(value: object) -> tuple[str, ...]:
         )
     command = words.argv(value)
     for word in command:
-        for token in _TOKEN.findall(word):
-            if token not in _COMMAND_TOKENS:
-                raise ValueError(
-                    f"%{token} in {shown(word)} stands for nothing; "
-                    "there are %h (host), %p (port), %r (user), %n (name here) and %%"
-                )
+        check_tokens(word)
     return command
+
+
+def check_tokens(word: str) -> None:
+    """That every token in a word of a proxy command is one that is replaced."""
+    for token in _TOKEN.findall(word):
+        if token not in _COMMAND_TOKENS:
+            raise ValueError(
+                f"%{token} in {shown(word)} stands for nothing; "
+                "there are %h (host), %p (port), %r (user), %n (name here) and %%"
+            )
 
 
 def proxy_url(value: object) -> ProxyAddress:

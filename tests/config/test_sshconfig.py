@@ -1,0 +1,443 @@
+"""What a profile leaves open comes from ssh_config, by OpenSSH's client and by our own reader."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.config.conftest import Folder
+from tunnelctl import clock
+from tunnelctl.config.sshclient import Client
+from tunnelctl.config.sshconfig import SYSTEM_FILE
+from tunnelctl.config.sshkeywords import RELEVANT
+from tunnelctl.config.sshreader import Asked, options_for, read
+from tunnelctl.config.sshvalues import configured
+from tunnelctl.spec.algorithms import CIPHERS
+from tunnelctl.spec.host import StrictHostKeyChecking
+
+ME = pwd.getpwuid(os.geteuid()).pw_name
+SSH = shutil.which("ssh") or ""
+needs_ssh = pytest.mark.skipif(not SSH, reason="OpenSSH's client is not installed")
+
+# Everything that the syntax can do, and the names that try it.
+CONFIG = f"""\
+# A comment
+Host web web-* !web-old
+  HostName %h.example.com
+  Port = 2222
+  User=alice
+\tIdentityFile ~/.ssh/id_%r@%h:%p
+  IdentityFile "~/a key"   # the second one
+  IdentityFile ~/.ssh/id_%r@%h:%p
+  CertificateFile '~/.ssh/cert'
+  UserKnownHostsFile ~/.ssh/known ~/.ssh/more
+  Port 1
+
+HOST "two words" esc\\"aped "quoted"
+  hostname "quoted.example.com"
+  HostKeyAlias alias
+  StrictHostKeyChecking off
+  ServerAliveInterval 1m30s
+  ServerAliveCountMax 7
+  ConnectTimeout 5
+  IdentitiesOnly yes
+  IdentityAgent none
+  RekeyLimit 1G 1h
+
+Host accepts
+  StrictHostKeyChecking accept-new
+  IdentityAgent $MY_AGENT
+  RekeyLimit 500M
+  ConnectTimeout none
+  ServerAliveInterval 0
+
+Host jump
+  ProxyJump carol@gate:2200,web
+  ProxyCommand never %h
+Host command
+  ProxyCommand nc "-x" proxy # %h %p %r %n %%
+  ProxyJump never
+Host straight
+  ProxyJump none
+Host db?.example.com,comma
+  User nobody
+Host db?.example.com
+  User dba
+Host *.[x]
+  User bracket
+Host CamelCase
+  HostName Camel.Example.COM
+Host zone
+  HostName fe80::1%%eth0
+
+Include more.conf conf.d/*.conf
+Host outer
+  Include inner.conf
+  User outer
+Match host *.example.com,!web-no.example.com user alice
+  ServerAliveCountMax 9
+Match originalhost late
+  HostName really-late
+Match host really-late
+  User later
+Match !host *.example.com originalhost neg*
+  Port 77
+Match localuser {ME} originalhost mine
+  Port 78
+Match user {ME} originalhost mine
+  ServerAliveCountMax 5
+Match final host finally.example.com
+  Port 79
+Host finally
+  HostName finally.example.com
+Host finally.example.com
+  User final
+Match all
+  ConnectTimeout 44
+Host *
+  User everybody
+  ServerAliveInterval 33
+"""
+MORE = "Host included\n  User inc\n  Port 1001\nHost outer\n  Port 1002\n"
+CONF_D = "Host web-3\n  HostKeyAlias from-conf-d\n"
+INNER = "Port 1003\nHost outer\n  HostKeyAlias inner\nHost other\n  HostKeyAlias never\n"
+NAMES = [
+    *("web", "web-1", "web-old", "web-3", "web-no", "quoted", "accepts"),
+    *("jump", "command", "straight", "db1.example.com", "db10.example.com", "a.x", "a.[x]"),
+    *("CamelCase", "camelcase", "zone", "included", "outer", "other", "late", "negated"),
+    *("neg.example.com", "mine", "finally", "finally.example.com", "10.0.0.1", "::1", "unknown"),
+]
+
+
+@pytest.fixture
+def home(folder: Folder) -> Path:
+    """A home with CONFIG in it."""
+    ssh = folder.home / ".ssh"
+    (ssh / "conf.d").mkdir(parents=True)
+    for name, text in (
+        ("config", CONFIG),
+        ("more.conf", MORE),
+        ("conf.d/a.conf", CONF_D),
+        ("inner.conf", INNER),
+    ):
+        (ssh / name).write_text(text)
+        (ssh / name).chmod(0o600)
+    return folder.home
+
+
+def configure(folder: Folder, text: str) -> Path:
+    """Write the user's ssh_config."""
+    path = folder.home / ".ssh" / "config"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+WAYS = [
+    pytest.param({"PATH": os.defpath + ":/usr/bin:/bin"}, marks=needs_ssh, id="client"),
+    pytest.param({"PATH": "/nonexistent"}, id="own reader"),
+]
+
+
+@contextmanager
+def included_from(home: Path) -> Iterator[str]:
+    """A file for `ssh -F` that reads the config of a home that is not the user's own."""
+    path = home / "wrapper"
+    path.write_text(f'Include "{home}/.ssh/config"\n')
+    yield str(path)
+
+
+@needs_ssh
+@pytest.mark.parametrize("name", NAMES)
+def test_our_reader_says_what_ssh_says(home: Path, name: str) -> None:
+    environ = {**os.environ, "HOME": str(home)}
+    asked = Asked(name, ME)
+    with included_from(home) as wrapper:
+        client = Client(SSH, ("-F", wrapper), environ)
+        said = configured(name, client.options(asked), client.baseline())
+    own = options_for(asked, read([(str(home / ".ssh" / "config"), True)], environ))
+    said.setdefault("hostname", (name.lower(),))
+    # ssh expands the `~` of these by the password database, which knows no other home.
+    real = pwd.getpwuid(os.getuid()).pw_dir
+    if "userknownhostsfile" in own:
+        own["userknownhostsfile"] = tuple(
+            file.replace("~", real) for file in own["userknownhostsfile"]
+        )
+    own = {key: value for key, value in own.items() if value not in (("none",), ("0 0",), ("0",))}
+    said = {key: value for key, value in said.items() if key in RELEVANT}
+    said = {key: value for key, value in said.items() if value not in (("none",),)}
+    own = {key: value for key, value in own.items() if value != ("none",)}
+    assert own == said
+
+
+@needs_ssh
+@pytest.mark.parametrize(
+    "given", [{"user": "bob"}, {"port": "99"}, {"hostname": "fe80::2%eth1"}, {"hostname": "x.y"}]
+)
+def test_what_the_profile_says_counts_when_blocks_are_chosen(
+    folder: Folder, given: dict[str, str]
+) -> None:
+    path = configure(
+        folder, "Match user bob\n  Port 5\nMatch host x.y\n  User x\nMatch all\n  HostName z\n"
+    )
+    environ = {**os.environ, "HOME": str(folder.home)}
+    asked = Asked("web", ME, given)
+    client = Client(SSH, ("-F", str(path)), environ)
+    said = configured("web", client.options(asked), client.baseline())
+    own = options_for(asked, read([(str(path), True)], environ))
+    assert own == {key: value for key, value in said.items() if key in RELEVANT}
+
+
+@pytest.mark.parametrize("environ", WAYS)
+def test_a_host_has_what_ssh_config_says_and_the_profile_leaves_open(
+    folder: Folder, home: Path, environ: dict[str, str]
+) -> None:
+    environ["MY_AGENT"] = "/run/agent"
+    web, quoted, accepts, jump, command, own = folder.load(
+        """
+defaults: {connect_timeout: 9s}
+hosts:
+  web: {}
+  quoted: {}
+  accepts: {}
+  jump: {}
+  command: {}
+  web-1: {user: bob, port: 23, identity_file: /k, strict_host_key_checking: accept-new}
+forwards:
+  f: {local: 1, to: 2, via: web}
+""",
+        environ,
+    ).profile.hosts
+    assert (web.hostname, web.port, web.user) == ("web.example.com", 2222, "alice")
+    key = str(home / ".ssh/id_alice@web.example.com:2222")
+    assert web.identity_file == (key, str(home / "a key"))
+    assert web.certificate_file == (str(home / ".ssh/cert"),)
+    assert not web.identities_only
+    assert (web.connect_timeout, web.server_alive_interval) == (9.0, 33.0)
+    assert web.server_alive_count_max == 9
+    assert (quoted.host_key_alias, quoted.identity_agent) == ("alias", "none")
+    assert quoted.identities_only
+    assert quoted.strict_host_key_checking is StrictHostKeyChecking.YES
+    assert quoted.rekey_limit == 1 << 30
+    assert accepts.strict_host_key_checking is StrictHostKeyChecking.ACCEPT_NEW
+    assert accepts.identity_agent == "/run/agent"
+    gate, middle = jump.proxy_jump
+    assert (gate.user, gate.address) == ("carol", "gate:2200")
+    assert middle == replace(web, proxy_jump=())
+    line = 'exec nc "-x" proxy # %h %p %r %n %%'
+    assert command.proxy_command == ("/bin/sh", "-c", line)
+    assert (own.hostname, own.user, own.port) == ("web-1.example.com", "bob", 23)
+    assert (own.identity_file, own.identities_only) == (("/k",), True)
+    assert own.strict_host_key_checking is StrictHostKeyChecking.ACCEPT_NEW
+
+
+@pytest.mark.parametrize("environ", WAYS)
+def test_a_forward_goes_via_an_alias(folder: Folder, environ: dict[str, str]) -> None:
+    configure(
+        folder, "Host work\n  HostName w.example.com\n  ProxyJump gate\nHost gate\n  Port 7\n"
+    )
+    profile = folder.load(
+        "defaults: {user: me}\nforwards:\n  f: {local: 1, to: 2, via: work}\n", environ
+    ).profile
+    (work,) = profile.hosts
+    assert (work.name, work.hostname, work.user) == ("work", "w.example.com", "me")
+    assert [hop.address for hop in work.proxy_jump] == ["gate:7"]
+    assert profile.host(profile.forwards[0].via) is work
+
+
+def test_any_name_of_a_host_will_do_but_not_a_slip(folder: Folder) -> None:
+    configure(folder, "Host worker\n  Port 7\nHost *.lan\n  Port 8\n")
+    text = "hosts: {bastion: {}}\nforwards:\n  f: {local: 1, to: 2, via: NAME}\n"
+    for name in ("localhost", "bastion2.example.com", "worker", "nas.lan", "10.0.0.1"):
+        assert folder.load(text.replace("NAME", name)).profile.hosts[-1].name == name
+    for slip, meant in (("bastoin", "bastion"), ("wroker", "worker")):
+        (mistake,) = folder.mistakes(text.replace("NAME", slip))
+        assert mistake.startswith("dev.yaml:3:29: forwards.f.via: no host named")
+        assert f"(did you mean {meant}?); if it is a host, add `{slip}: {{}}`" in mistake
+        jumping = f"hosts:\n  bastion: {{}}\n  a: {{proxy_jump: [{slip}]}}\n"
+        (mistake,) = folder.mistakes(jumping)
+        assert mistake.startswith("dev.yaml:3:20: hosts.a.proxy_jump[0]: no host named")
+
+
+@pytest.mark.parametrize("environ", WAYS)
+def test_a_way_of_the_profile_is_the_only_one(folder: Folder, environ: dict[str, str]) -> None:
+    configure(folder, "Host *\n  ProxyJump gate\n")
+    hosts = folder.load(
+        """
+hosts:
+  gate: {proxy_jump: none}
+  more: {proxy: none}
+  by-default: {}
+  straight: {proxy_command: none}
+  other: {proxy_jump: [gate, more]}
+  server: {embedded: true}
+""",
+        environ,
+    ).profile.hosts
+    ways = {host.name: [hop.name for hop in host.proxy_jump] for host in hosts}
+    assert ways == {
+        "by-default": ["gate"],
+        "straight": [],
+        "other": ["gate", "more"],
+        "server": [],
+    }
+
+
+@pytest.mark.parametrize("environ", WAYS)
+def test_which_files_are_read(folder: Folder, environ: dict[str, str]) -> None:
+    configure(folder, "Host b\n  Port 7\n")
+    folder.write("Host b\n  Port 8\n", "own")
+    assert folder.host("", environ).port == 7
+    assert folder.host("ssh_config: true", environ).port == 7
+    assert folder.host("ssh_config: false", environ).port == 22
+    assert folder.host("ssh_config: ./own", environ).port == 8
+    hop = folder.host("ssh_config: false, proxy_jump: c", environ).proxy_jump[0]
+    assert hop.port == 22
+    (mistake,) = folder.host_mistakes("ssh_config: ./gone")
+    assert "gone: the file cannot be read: No such file" in mistake
+
+
+@pytest.mark.parametrize("environ", WAYS)
+def test_the_systems_file_comes_after_the_users(
+    folder: Folder, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert SYSTEM_FILE == "/etc/ssh/ssh_config"
+    system = folder.write("Host b\n  Port 9\n  User sys\n", "system")
+    monkeypatch.setattr("tunnelctl.config.sshconfig.SYSTEM_FILE", str(system))
+    configure(folder, "Host b\n  Port 7\n")
+    host = folder.host("", environ)
+    assert (host.port, host.user) == (7, "sys")
+
+
+@pytest.mark.parametrize("environ", WAYS)
+@pytest.mark.parametrize(
+    ("written", "ciphers"),
+    [
+        ("aes256-ctr,aes128-cbc", ("aes256-ctr",)),
+        ("+aes128-cbc", ()),
+        ("-*-gcm*,3des-cbc", ("aes256-ctr", "aes192-ctr", "aes128-ctr")),
+        ("^aes128-ctr", ("aes128-ctr", *(name for name in CIPHERS if name != "aes128-ctr"))),
+    ],
+)
+def test_of_lists_of_algorithms_what_is_offered_here(
+    folder: Folder, environ: dict[str, str], written: str, ciphers: tuple[str, ...]
+) -> None:
+    configure(folder, f"Host b\n  Ciphers {written}\n")
+    found = folder.host("", environ).ciphers
+    # What is taken away from a list leaves OpenSSH's own order, where its client is asked.
+    assert sorted(found) == sorted(ciphers)
+    assert found[:1] == ciphers[:1] or written.startswith("-")
+
+
+@pytest.mark.parametrize("environ", WAYS)
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("Host b\n  Port x\n", "config line 2: "),
+        ("Host b\n  User 'x\n", "config line 2: "),
+        ("Host b\n  IdentityFile %C\n", "%C in a path of ssh_config is not supported"),
+        ("Host b\n  IdentityFile ${NOPE}/x\n", "variable NOPE of ssh_config is not set"),
+        ("Host b\n  ProxyCommand x\n  ProxyUseFdpass yes\n", "ProxyUseFdpass is not supported"),
+        ("Host b\n  HostName a;b\n", "'a;b' is not a host name or address"),
+        ("Host b\n  User -x\n", "'-x' is not a user name"),
+        ("Host b\n  ProxyCommand nc %d\n", "%d in 'nc %d' stands for nothing"),
+        ("Host b\n  Ciphers aes128-cbc\n", "none of 'aes128-cbc' is offered here"),
+        ("Host b\n  ProxyJump b\n", " b"),
+        ("Include *\nHost b\n  Port 1\n", "include"),
+    ],
+)
+def test_what_cannot_be_honoured_is_a_mistake_at_the_host(
+    folder: Folder, environ: dict[str, str], config: str, said: str
+) -> None:
+    configure(folder, config)
+    (mistake,) = folder.mistakes("hosts:\n  a: {hostname: x}\n  b: {}\n", environ)[-1:]
+    assert mistake.startswith(("dev.yaml:2:3: hosts.a", "dev.yaml:3:3: hosts.b", "dev.yaml:3:6:"))
+    assert said in mistake
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ('Match exec "touch RAN"\n  Port 1\n', "config line 1: Match exec is not decided here"),
+        ("Match tagged x\n  Port 1\n", "line 1: Match tagged is not decided here"),
+        ("Match localnetwork 10.0.0.0/8\n  Port 1\n", "Match localnetwork is not decided here"),
+        ("CanonicalizeHostname yes\n", "line 1: a name is not looked up here"),
+        ("Host b\n  ServerAliveInterval soon\n", "'soon' is not a value of serveraliveinterval"),
+        ("Host b\n  User\n", "line 2: user has no value"),
+    ],
+)
+def test_what_our_reader_cannot_know_it_refuses_and_never_runs(
+    folder: Folder, config: str, said: str
+) -> None:
+    ran = folder.path / "ran"
+    configure(folder, config.replace("RAN", str(ran)))
+    (mistake,) = folder.mistakes("hosts:\n  b: {}\n", {"PATH": "/nonexistent"})
+    assert mistake.startswith("dev.yaml:2:3: hosts.b: ssh_config: ")
+    assert said in mistake
+    assert not ran.exists()
+
+
+def test_a_match_that_does_not_apply_anyhow_is_passed_over(folder: Folder) -> None:
+    configure(folder, 'Match host other exec "false"\n  Port 1\nHost b\n  Port 2\n')
+    assert folder.host("", {"PATH": "/nonexistent"}).port == 2
+
+
+def test_one_fault_is_said_once_for_all_hosts(folder: Folder) -> None:
+    path = configure(folder, "Host *\n  Port 7\n")
+    path.chmod(0o666)
+    (mistake,) = folder.mistakes("hosts: {a: {}, b: {}, c: {}}\n")
+    assert f"{path}: other users may change the file; run: chmod go-w {path}" in mistake
+    assert mistake.endswith("ssh_config: false does without it")
+
+
+def test_the_embedded_server_has_nothing_to_do_with_it(folder: Folder) -> None:
+    configure(folder, "Host *\n  Port x\n")
+    assert folder.host("embedded: true").embedded
+
+
+@needs_ssh
+def test_names_never_become_options(folder: Folder) -> None:
+    configure(folder, "Host *\n  Port 7\n")
+    for keys in ('"-oProxyCommand=x": {}', "b: {user: -x}", "b: {hostname: -x}"):
+        (mistake,) = folder.mistakes(f"hosts: {{{keys}}}\n")
+        assert "is not a" in mistake
+
+
+@needs_ssh
+def test_a_client_that_hangs_is_given_up(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(folder, "Host *\n  Port 7\n")
+    hanging = folder.path / "bin" / "ssh"
+    hanging.parent.mkdir()
+    hanging.write_text("#!/bin/sh\nexec sleep 60\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr("tunnelctl.config.sshclient._SECONDS", 0.2)
+    (mistake,) = folder.mistakes("hosts: {b: {}}\n", {"PATH": f"{hanging.parent}:/bin:/usr/bin"})
+    assert "did not end within 0.2 s" in mistake
+
+
+@needs_ssh
+def test_two_hundred_hosts_are_loaded_in_seconds(folder: Folder) -> None:
+    configure(folder, "Host *\n  Port 7\n")
+    hosts = "".join(f"  host{number}: {{}}\n" for number in range(200))
+    start = clock.monotonic()
+    profile = folder.load(f"hosts:\n{hosts}", {"PATH": "/usr/bin:/bin"}).profile
+    assert {host.port for host in profile.hosts} == {7}
+    assert clock.monotonic() - start < 20  # 1 s on an idle machine
+
+
+def test_files_that_say_nothing_of_the_way_start_no_client(folder: Folder) -> None:
+    configure(folder, "Host *\n  SendEnv LANG\n  ForwardAgent yes\n")
+    trap = folder.path / "bin" / "ssh"
+    trap.parent.mkdir()
+    trap.write_text(f"#!/bin/sh\ntouch {folder.path}/started\n")
+    trap.chmod(0o755)
+    assert folder.host("", {"PATH": f"{trap.parent}:/bin"}).port == 22
+    assert not (folder.path / "started").exists()

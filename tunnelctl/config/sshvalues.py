@@ -1,0 +1,202 @@
+"""From what ssh_config says of a name to values of the spec.
+
+Owns which of its keywords count here, and their tokens. What OpenSSH would do less strictly is
+done strictly: StrictHostKeyChecking no, off and ask all become `yes`. Compression is a wish that
+is not granted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from tunnelctl.config import words
+from tunnelctl.config.algorithms import Kind, offered
+from tunnelctl.config.paths import home
+from tunnelctl.config.sshreader import Asked, Options, SshConfigError
+from tunnelctl.config.ways import NONE, Jump, check_tokens, jumps, parse_jump
+from tunnelctl.spec.host import StrictHostKeyChecking
+
+_TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
+_ALGORITHMS = {
+    "ciphers": ("ciphers", Kind.CIPHERS),
+    "kexalgorithms": ("kex_algorithms", Kind.KEX_ALGORITHMS),
+    "macs": ("macs", Kind.MACS),
+    "hostkeyalgorithms": ("host_key_algorithms", Kind.HOST_KEY_ALGORITHMS),
+}
+_LEAST_REKEY_LIMIT = 16
+_MOST_ALIVE_COUNT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of a name: fields of a Host, and the way to it."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    jumps: tuple[Jump, ...] = ()
+    command: tuple[str, ...] = ()
+
+
+def configured(name: str, printed: Options, baseline: Options) -> Options:
+    """What of the output of `ssh -G` is not OpenSSH's own default."""
+    options = {key: value for key, value in printed.items() if value != baseline.get(key)}
+    if options.get("hostname", ("",))[0].lower() == name.lower():
+        del options["hostname"]
+    for keyword in _ALGORITHMS:
+        # `+` adds at the end what is off by default, here too.
+        if keyword in options and options[keyword][0].startswith(f"{baseline[keyword][0]},"):
+            del options[keyword]
+    return options
+
+
+def found(asked: Asked, options: Options, environ: Mapping[str, str]) -> tuple[Found, set[str]]:
+    """The values in `options`, which holds what is configured and nothing else.
+
+    Also the names of the environment variables that they depend on.
+
+    Raises:
+        SshConfigError: a value that cannot be honoured, and what to do.
+    """
+    reading = _Reading(asked, options, environ)
+    try:
+        return Found(reading.fields(), reading.jumps(), reading.command()), reading.variables
+    except ValueError as error:
+        raise SshConfigError(f"{asked.name}: {error}") from None
+
+
+class _Reading:
+    def __init__(self, asked: Asked, options: Options, environ: Mapping[str, str]) -> None:
+        self.variables: set[str] = set()
+        self._asked = asked
+        self._options = options
+        self._environ = environ
+        self._home = str(home(environ))
+
+    def fields(self) -> dict[str, Any]:
+        """Those of a Host that are configured."""
+        read: dict[str, tuple[str, Callable[[str], Any]]] = {
+            "hostname": ("hostname", words.host_name),
+            "port": ("port", int),
+            "user": ("user", words.user_name),
+            "hostkeyalias": ("host_key_alias", words.host_name),
+            "identitiesonly": ("identities_only", lambda value: value == "yes"),
+            "identityagent": ("identity_agent", self._agent),
+            "stricthostkeychecking": ("strict_host_key_checking", _strict),
+            "connecttimeout": ("connect_timeout", _positive),
+            "serveraliveinterval": ("server_alive_interval", _positive),
+            "serveralivecountmax": ("server_alive_count_max", _alive_count),
+            "rekeylimit": ("rekey_limit", _rekey_limit),
+            **{
+                keyword: (name, partial(_algorithms, kind))
+                for keyword, (name, kind) in _ALGORITHMS.items()
+            },
+        }
+        fields = {
+            name: convert(self._options[keyword][0])
+            for keyword, (name, convert) in read.items()
+            if keyword in self._options
+        }
+        for keyword, name in (
+            ("identityfile", "identity_file"),
+            ("certificatefile", "certificate_file"),
+        ):
+            files = (path for path in self._options.get(keyword, ()) if path.lower() != NONE)
+            fields[name] = tuple(self._path(path) for path in files)
+        known = self._options.get("userknownhostsfile", ())
+        if known:
+            fields["user_known_hosts_file"] = tuple(map(self._known_hosts, known))
+        return {name: value for name, value in fields.items() if value not in (None, ())}
+
+    def jumps(self) -> tuple[Jump, ...]:
+        """The hops of ProxyJump."""
+        written = self._options.get("proxyjump", (NONE,))[0]
+        return tuple(parse_jump(word) for word in jumps(written))
+
+    def command(self) -> tuple[str, ...]:
+        """ProxyCommand is a line for a shell, which the program then takes the place of."""
+        written = self._options.get("proxycommand", (NONE,))[0]
+        if written.lower() == NONE:
+            return ()
+        if self._options.get("proxyusefdpass", ("no",))[0] == "yes":
+            raise ValueError("ProxyUseFdpass is not supported; write a proxy_command without it")
+        check_tokens(words.text(written))
+        return ("/bin/sh", "-c", f"exec {written}")
+
+    def _agent(self, value: str) -> str | None:
+        if value.lower() == NONE:
+            return NONE
+        if value == "SSH_AUTH_SOCK":
+            return None
+        if value.startswith("$") and not value.startswith("${"):
+            return self._path(f"${{{value[1:]}}}")
+        return self._path(value)
+
+    def _known_hosts(self, value: str) -> str:
+        return os.devnull if value.lower() == NONE else self._path(value)
+
+    def _path(self, value: str) -> str:
+        """A path with its tokens, variables and `~` replaced; a relative one is below $HOME."""
+        expanded = _TOKEN.sub(self._token, value)
+        if expanded.startswith("~"):
+            user, _, rest = expanded[1:].partition("/")
+            expanded = f"{os.path.expanduser('~' + user) if user else self._home}/{rest}"
+        return os.path.normpath(os.path.join(self._home, words.text(expanded)))
+
+    def _token(self, token: re.Match[str]) -> str:
+        if token[2] is not None:
+            name = words.variable(token[2])
+            self.variables.add(name)
+            if name not in self._environ:
+                raise ValueError(f"variable {name} of ssh_config is not set")
+            return self._environ[name]
+        value = self._values().get(token[1])
+        if value is None:
+            raise ValueError(f"%{token[1]} in a path of ssh_config is not supported; write it out")
+        return value
+
+    def _values(self) -> dict[str, str]:
+        local, name = socket.gethostname(), self._asked.name
+        user = self._asked.local_user
+        return {
+            "%": "%",
+            "d": self._home,
+            "h": self._options.get("hostname", (name,))[0],
+            "i": str(os.getuid()),
+            "k": self._options.get("hostkeyalias", (name,))[0],
+            "L": local.partition(".")[0],
+            "l": local,
+            "n": name,
+            "p": self._options.get("port", ("22",))[0],
+            "r": self._options.get("user", (user,))[0],
+            "u": user,
+        }
+
+
+def _algorithms(kind: Kind, value: str) -> tuple[str, ...] | None:
+    left = offered(kind, value)
+    return None if left == kind.value else left
+
+
+def _strict(value: str) -> StrictHostKeyChecking:
+    accepts = value == StrictHostKeyChecking.ACCEPT_NEW
+    return StrictHostKeyChecking.ACCEPT_NEW if accepts else StrictHostKeyChecking.YES
+
+
+def _positive(value: str) -> float | None:
+    """Seconds; 0 and `none` are for waiting without end, which is left to the profile."""
+    return float(value) if value != NONE and float(value) > 0 else None
+
+
+def _alive_count(value: str) -> int | None:
+    return min(int(value), _MOST_ALIVE_COUNT) if int(value) > 0 else None
+
+
+def _rekey_limit(value: str) -> int | None:
+    """The size alone; new keys after a time are not made."""
+    size = int(value.split()[0])
+    return size if size >= _LEAST_REKEY_LIMIT else None
