@@ -1,6 +1,6 @@
 # `make check` is what CI runs: bootstrap.py owns the list of checks and prepares what they need.
 .POSIX:
-.PHONY: bench check clean
+.PHONY: bench check clean fuzz
 
 check:
 	python3 bootstrap.py test $(PYTEST)
@@ -11,5 +11,11 @@ bench:
 	.venv/bin/python -m pip install --quiet -e '.[test,bench]'
 	.venv/bin/python -m benchmarks $(BENCH)
 
+# Every target a minute under libFuzzer: FUZZ='socks --seconds 600', see fuzz/README.md.
+fuzz:
+	python3 bootstrap.py --version >/dev/null
+	.venv/bin/python -m pip install --quiet -e '.[test,fuzz]'
+	.venv/bin/python -m fuzz $(FUZZ)
+
 clean:
-	rm -rf .venv .venv.old .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .venv.old .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz dist

@@ -223,7 +223,7 @@ def _hash_matches(field: str, name: str) -> bool:
         return False
     try:
         salt, digest = (base64.b64decode(part, validate=True) for part in parts[2:])
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         return False
     return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)
 

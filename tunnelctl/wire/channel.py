@@ -113,8 +113,6 @@ class Channel:
         self.close_sent = True
         if self.confirmed:
             self._send(messages.channel_close(self.remote_id))
-            if self.close_received:
-                self._forget(self)
 
     def consumed(self, count: int, *, keeps_up: bool = True) -> None:
         """Give `count` bytes back to the peer's window: they were passed on, not only queued.

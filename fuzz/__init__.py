@@ -1,0 +1,1 @@
+"""What a stranger may send us, as functions of bytes: see fuzz/README.md."""

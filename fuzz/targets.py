@@ -1,0 +1,107 @@
+"""Every target by its name. A target takes any bytes; whatever it raises is a fault of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from fuzz import connection
+from fuzz.script import Script
+from tunnelctl.config import yaml12
+from tunnelctl.config.mistakes import KeyPath, Mark, Mistakes
+from tunnelctl.ssh import hostkeys
+from tunnelctl.wire.messages import ProtocolError, Reader
+from tunnelctl.wire.socks import Reply, SocksError, SocksServer
+
+# The longest handshake: version, command, port, address, user and name with their NULs.
+_SOCKS_LONGEST = 8 + 256 + 256
+_NAMES = ("db.internal", "[10.0.0.7]:2222", "::1")
+
+
+def read_fields(data: bytes) -> None:
+    """Fields of a message in any order: each within the message, and nothing read twice."""
+    script = Script(data)
+    message = script.take(script.number(2))
+    reader, size = Reader(message), 0
+    try:
+        while not script.is_over:
+            kind = script.number(1) % 4
+            if kind == 0:
+                reader.boolean()
+                size += 1
+            elif kind == 1:
+                assert reader.u32() == int.from_bytes(message[size : size + 4], "big")
+                size += 4
+            else:
+                start = size + 4
+                field = reader.string() if kind == 2 else None
+                text = reader.text() if kind == 3 else ""
+                size = start + int.from_bytes(message[size:start], "big")
+                assert field is None or field == message[start:size]
+                assert field is not None or text == message[start:size].decode("utf-8", "replace")
+            assert size <= len(message)
+    except ProtocolError:
+        return
+    assert reader.rest() == message[size:]
+
+
+def socks(data: bytes) -> None:
+    """A SOCKS client: how its bytes are cut makes no difference, and few are kept."""
+    script = Script(data)
+    step = 1 + script.number(1)
+    stream = script.take(len(data))
+    whole = _socks_outcome(stream, len(stream) or 1)
+    cut = _socks_outcome(stream, step)
+    assert whole == cut, (whole, cut)
+
+
+def _socks_outcome(stream: bytes, step: int) -> tuple[object, bytes, bytes]:
+    """What was asked for, what was said, and what was left for the target."""
+    server, said = SocksServer(), b""
+    for start in range(0, len(stream), step):
+        piece = stream[start : start + step]
+        try:
+            said += server.receive(piece)
+        except SocksError as error:
+            return "refused", said + error.reply, b""
+        if server.request is not None:
+            assert server.request.host
+            assert 0 < server.request.port <= 0xFFFF
+            assert all(server.reply(code) for code in Reply)
+            return server.request, said, server.rest + stream[start + step :]
+    assert len(stream) <= _SOCKS_LONGEST, "a handshake without an end is not kept for ever"
+    return None, said, b""
+
+
+def known_hosts(data: bytes) -> None:
+    """A known_hosts file: a bad line costs that line alone."""
+    text = data.decode("utf-8", "replace")
+    for key in hostkeys.parse(text, "known_hosts"):
+        assert key.blob
+        for name in _NAMES:
+            key.matches(name)
+
+
+def yaml(data: bytes) -> None:
+    """A profile's YAML: a tree or mistakes, each with its place."""
+    mistakes = Mistakes()
+    text = yaml12.decode(data, "dev.yaml", mistakes)
+    node = None if text is None else yaml12.parse(text, "dev.yaml", mistakes, _as_it_is)
+    assert node is not None or mistakes
+
+
+def _as_it_is(text: str, mark: Mark, path: KeyPath) -> str:
+    assert mark.line >= 1
+    assert mark.column >= 1
+    return text
+
+
+TARGETS: Mapping[str, Callable[[bytes], None]] = MappingProxyType(
+    {
+        "connection": connection.run,
+        "fields": read_fields,
+        "socks": socks,
+        "known_hosts": known_hosts,
+        "yaml": yaml,
+    }
+)

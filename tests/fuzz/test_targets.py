@@ -1,0 +1,42 @@
+"""The fuzzing targets without a fuzzer: their seeds and some hundred neighbours of them find
+nothing, and would find what is there."""
+
+from __future__ import annotations
+
+import pytest
+
+from fuzz.seeds import mutations, seeds
+from fuzz.targets import TARGETS
+from tunnelctl.ssh import hostkeys
+from tunnelctl.wire.connection import Connection
+
+
+def run_all(name: str) -> None:
+    """The seeds of a target, nothing at all, and some hundred neighbours of the seeds."""
+    for data in (*seeds(name), b"", *mutations(name, count=600, seed=1)):
+        TARGETS[name](data)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_seeds_and_their_neighbours(name: str) -> None:
+    run_all(name)
+
+
+def test_a_fault_in_the_connection_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a peer that overruns the window shows that nobody counts."""
+    monkeypatch.setattr("tunnelctl.wire.window.ReceiveWindow.take", lambda self, count: None)
+    with pytest.raises(AssertionError):
+        run_all("connection")
+
+
+def test_an_exception_that_is_not_the_protocols_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connection, "_channel", lambda self, number: self.channels[number])
+    with pytest.raises(KeyError):
+        run_all("connection")
+
+
+def test_hashed_names_that_are_no_hash_match_nothing() -> None:
+    """Found by fuzzing: base64 refuses text that is not ASCII in another way than it refuses the
+    rest."""
+    key = hostkeys.KnownKey("", "|1|\ufffd|\ufffd", "ssh-ed25519", b"", "known_hosts", 1)
+    assert not key.matches("db.internal")
