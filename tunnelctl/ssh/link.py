@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 from collections import deque
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.net.threads import in_thread
 from tunnelctl.ssh.ciphers import Opener, Sealer
 from tunnelctl.ssh.packetizer import PacketState
 from tunnelctl.ssh.stream import PacketStream
@@ -42,6 +44,8 @@ _REKEY_BYTES = 1 << 36
 _REKEY_PACKETS = 1 << 31
 _KEX_TIMEOUT = 60.0
 _FIRST_PROBES = 4
+# The parked thread waits for nothing but being told to go.
+_THREAD_SECONDS = 5.0
 _SAID_KEPT = 8
 # How long the answer to an urgent question may take: on a slow way, some round trips.
 _SIGN_SECONDS = 4.0
@@ -135,7 +139,8 @@ class Link:
 
     async def wait_thread(self) -> None:
         """Wait until the parked thread has left and nothing of the way is left, after `close`."""
-        await self._loop.run_in_executor(None, self._transport.join, 5.0)
+        join = functools.partial(self._transport.join, _THREAD_SECONDS)
+        await in_thread(join, f"end of {self.settings.title}")
         await self._way.wait_closed()
 
     def take_said(self) -> tuple[str, ...]:

@@ -1,0 +1,209 @@
+"""`proxy_command`: programs as the connection to a real server, and how they and we end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ssh.reach import reach
+from tests.support.clients import download
+from tests.support.processes import command_line, descendants
+from tests.support.services import SourceService, Stream
+from tests.support.sshd import OpenSSHServer
+from tests.support.tunnel import tunnel_to
+from tests.support.waiting import eventually_async
+from tunnelctl import clock
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.connect import fetch_host_key
+from tunnelctl.ssh.proxy_command import expand
+
+BULK = 120_000_000  # bytes
+SOCAT = ("socat", "STDIO", "TCP:%h:%p")
+
+needs_socat = pytest.mark.skipif(shutil.which("socat") is None, reason="socat is not installed")
+
+
+def shell(script: str, **changes: Any) -> Host:
+    """A host whose connection is a shell script; nothing is asked of the host itself."""
+    command = ("sh", "-c", script, "sh", "%h", "%p")
+    return Host("far", "far.example", user="me", proxy_command=command, **changes)
+
+
+@needs_socat
+async def test_bulk_through_a_program(sshd: OpenSSHServer) -> None:
+    stream = Stream(BULK, seed=3)
+    with SourceService(stream) as source:
+        async with tunnel_to(sshd.host(proxy_command=SOCAT)) as tunnel:
+            assert tunnel.link.info.address == f"127.0.0.1:{sshd.port}"
+            got = await asyncio.to_thread(download, await tunnel.local(source.port))
+            assert (got.size, got.sha256, got.end) == (BULK, stream.sha256, "fin")
+            await _close(tunnel.link)
+    assert not _children("socat")
+
+
+async def _close(link: Any) -> None:
+    link.close()
+    await link.wait_thread()
+
+
+def _children(program: str) -> list[int]:
+    return [pid for pid in descendants(os.getpid()) if program in command_line(pid)]
+
+
+@needs_socat
+async def test_a_program_that_dies_takes_the_link_with_it(sshd: OpenSSHServer) -> None:
+    async with reach() as r:
+        link = await r.link(sshd.host(proxy_command=SOCAT))
+        (pid,) = _children("socat")
+        os.kill(pid, signal.SIGKILL)
+        failure = await link.closed
+        assert failure.code is Code.SESSION_LOST
+        assert failure.retryable
+
+
+@needs_socat
+async def test_the_key_of_a_host_behind_a_program(sshd: OpenSSHServer) -> None:
+    kind, _ = await fetch_host_key(sshd.host(proxy_command=SOCAT), lambda _: "")
+    assert f"{kind} " in sshd.host_keys[0]
+
+
+@needs_socat
+async def test_a_program_and_then_a_hop(sshd: OpenSSHServer) -> None:
+    hop = sshd.host(name="hop", proxy_command=SOCAT)
+    async with reach() as r:
+        link = await r.link(sshd.host(proxy_jump=(hop,)))
+        assert len(_children("socat")) == 1
+        link.close()
+        await link.wait_thread()
+        assert not _children("socat")
+
+
+async def test_how_it_failed_is_told_in_its_own_words() -> None:
+    async with reach() as r:
+        host = shell(r"printf 'first\n\033[31mno way\a to '$1:$2'\n\n' >&2; exit 3")
+        failure = await r.fails(Code.HANDSHAKE_FAILED, host)
+    assert failure.message == (
+        r"far (far.example:22): proxy_command sh ended with exit status 3: "
+        r"\x1b[31mno way\x07 to far.example:22"
+    )
+    assert failure.retryable
+
+
+async def test_what_it_says_is_bounded() -> None:
+    async with reach() as r:
+        host = shell("yes talkative | tr -d '\\n' | head -c 1000000 >&2; kill -9 $$")
+        failure = await r.fails(Code.HANDSHAKE_FAILED, host)
+    assert "was ended by SIGKILL: " in failure.message
+    assert len(failure.message) < 400
+
+
+async def test_a_program_that_is_not_there() -> None:
+    async with reach() as r:
+        host = Host("far", "far.example", proxy_command=("/nonexistent/program", "%h"))
+        failure = await r.fails(Code.CONFIG_INVALID, host)
+    assert "cannot start /nonexistent/program: No such file" in failure.message
+    assert not failure.retryable
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "sleep 100; true",
+        "trap '' TERM; echo not yet >&2; while :; do sleep 100; done",
+    ],
+    ids=["hangs", "hangs and will not go"],
+)
+async def test_a_program_that_hangs_is_ended_with_all_it_started(script: str) -> None:
+    async with reach() as r:
+        began = clock.monotonic()
+        failure = await r.fails(Code.TIMED_OUT, shell(script, connect_timeout=0.5))
+    assert clock.monotonic() - began < 8.0
+    assert "no answer within 0.5 s" in failure.message
+    assert ("sh says: not yet" in failure.message) == ("not yet" in script)
+    assert not descendants(os.getpid())
+
+
+async def test_what_the_host_says_is_not_put_down_to_the_program() -> None:
+    async with reach() as r:
+        failure = await r.fails(Code.INCOMPATIBLE_PEER, shell("echo SSH-1.5-old; sleep 100"))
+    assert failure.message.startswith("far (far.example:22): ")
+
+
+async def test_a_program_gets_little_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_SECRET", "hunter2")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    seen = tmp_path / "seen"
+    other = os.open(os.devnull, os.O_RDONLY)
+    os.set_inheritable(other, True)
+    async with reach() as r:
+        script = f"{{ env; for fd in /proc/$$/fd/*; do readlink $fd; done; }} > {seen}; exit 1"
+        await r.fails(Code.HANDSHAKE_FAILED, shell(script))
+    os.close(other)
+    told = seen.read_text().splitlines()
+    assert not [line for line in told if "hunter2" in line or line.startswith(f"PATH={tmp_path}")]
+    assert [line for line in told if line.startswith("PATH=/usr/")]
+    # Both ends of its standard input and output are one socket; standard error is a pipe.
+    assert len({line for line in told if line.startswith("socket:")}) == 1
+    assert "/dev/null" not in told
+
+
+async def test_its_own_session(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    async with reach() as r:
+        await r.fails(Code.HANDSHAKE_FAILED, shell(f"cat /proc/$$/stat > {seen}; exit 1"))
+    pid, _, _, _, group, session = seen.read_text().split()[:6]
+    assert pid == group == session
+
+
+@needs_socat
+async def test_nobody_waits_for_a_program_that_is_being_ended(sshd: OpenSSHServer) -> None:
+    """While one resists, the loop does not stand still."""
+    async with reach() as r:
+        resisting = asyncio.create_task(
+            r.fails(Code.TIMED_OUT, shell("trap '' TERM; sleep 100; :", connect_timeout=0.2))
+        )
+        await eventually_async(lambda: _children("sleep"), "it runs")
+        await r.link(sshd.host(proxy_command=SOCAT))
+        assert not resisting.done()
+        await resisting
+
+
+# Words
+
+
+def test_tokens_stand_for_the_host() -> None:
+    host = Host("alias", "10.0.0.7", 2222, proxy_command=("nc", "%h:%p", "100%%", "%r@%n", "-%%h-"))
+    assert expand(host, "me") == ["nc", "10.0.0.7:2222", "100%", "me@alias", "-%h-"]
+
+
+@pytest.mark.parametrize(
+    ("host", "user"),
+    [
+        (Host("a", "-oProxyCommand=evil", proxy_command=("nc", "%h")), "me"),
+        (Host("a", "h;touch X", proxy_command=("sh", "-c", "nc %h")), "me"),
+        (Host("a", "$(id)", proxy_command=("sh", "-c", "nc %h")), "me"),
+        (Host("a b", "host", proxy_command=("nc", "%n")), "me"),
+        (Host("a", "host\n", proxy_command=("nc", "%h")), "me"),
+        (Host("a", "host", proxy_command=("ssh", "%r")), "-l"),
+        (Host("a", "host", proxy_command=("ssh", "%r")), "me`id`"),
+        (Host("a", "host", proxy_command=("nc", "%x")), "me"),
+        (Host("a", "host", proxy_command=("nc", "%")), "me"),
+    ],
+)
+def test_what_could_mean_something_else_is_refused(host: Host, user: str) -> None:
+    with pytest.raises(Failure) as caught:
+        expand(host, user)
+    assert caught.value.code is Code.CONFIG_INVALID
+
+
+def test_what_is_not_used_need_not_be_safe() -> None:
+    assert expand(Host("a b", "host", proxy_command=("nc", "%h")), "-me") == ["nc", "host"]
