@@ -1,0 +1,50 @@
+"""A host that no profile has: what was typed at the command line, as `ssh` would take it.
+
+Owns the way from `[user@]NAME[:PORT]` to a host, with what ssh_config knows of NAME. Changes
+nothing on this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tunnelctl.config.convert import Converter
+from tunnelctl.config.document import Document
+from tunnelctl.config.interpolate import Interpolator
+from tunnelctl.config.mistakes import Mark, Mistakes
+from tunnelctl.config.models import HostMap
+from tunnelctl.config.routes import Place, Routes, Written
+from tunnelctl.config.sshconfig import SshConfig
+from tunnelctl.config.tree import Mapping as Tree
+from tunnelctl.config.ways import parse_jump
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import Host
+
+
+def host_named(
+    destination: str, environ: Mapping[str, str], *, ssh_config: bool | str = True
+) -> Host:
+    """The host of `[user@]NAME[:PORT]` (or `ssh://…`); its name is NAME.
+
+    `ssh_config` is True for the user's and the system's files, False for none, or the path of one.
+
+    Raises:
+        Failure: config-invalid; the name cannot be one, or ssh_config cannot be honoured.
+    """
+    try:
+        jump = parse_jump(destination)
+    except ValueError as error:
+        raise Failure(Code.CONFIG_INVALID, f"{destination}: {error}") from None
+    mistakes = Mistakes()
+    interpolator = Interpolator(environ)
+    document = Document(Tree(Mark(jump.name)), mistakes)
+    given = {"user": jump.user, "port": jump.port}
+    model = HostMap.model_validate({k: v for k, v in given.items() if v is not None})
+    written = Written(jump.name, model, document, ssh_config, Place(document, ()))
+    look_up = SshConfig(environ, interpolator.asked)
+    routes = Routes((written,), written, Converter(interpolator), look_up)
+    hosts = routes.hosts({jump.name: Place(document, ())})
+    if mistakes:
+        first = mistakes.ordered(jump.name)[0]
+        raise Failure(Code.CONFIG_INVALID, f"{jump.name}: {first.message}")
+    return hosts[0]
