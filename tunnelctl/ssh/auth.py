@@ -29,6 +29,8 @@ from tunnelctl.wire.messages import ProtocolError
 
 # Tried where the profile names no key, when they exist; best first.
 DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
+# ssh_config(5) IdentityFile: no key from a file, not even one of those.
+NO_KEY = "none"
 # RFC 4253 section 11.1: disconnect codes that say "not you", not "not now".
 _NO_MORE_METHODS = 14
 _ILLEGAL_USER_NAME = 15
@@ -122,6 +124,8 @@ class _Attempt:
 
     def _key_files(self) -> list[KeyFile]:
         """The files that the profile names, all of which must be usable; else the default ones."""
+        if self._host.identity_file == (NO_KEY,):
+            return []
         named = [Path(name).expanduser() for name in self._host.identity_file]
         if named:
             with self._naming_the_host():
