@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+import itertools
 
-from tunnelctl.state.overall import Part, forward_part, host_part, profile_state
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnelctl.state.overall import (
+    Part,
+    combined,
+    forward_part,
+    host_part,
+    profile_state,
+    summary,
+)
 from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, Wanted
 
 UP = Part(up=True, troubled=False, hopeless=False)
@@ -28,12 +39,13 @@ HOPELESS = Part(up=False, troubled=True, hopeless=True)
     ],
 )
 def test_a_wanted_profile(parts: tuple[Part, ...], was_up: bool, expected: ProfileState) -> None:
-    assert profile_state(Wanted.UP, parts, all_stopped=False, was_up=was_up) is expected
+    assert profile_state(Wanted.UP, summary(parts), all_stopped=False, was_up=was_up) is expected
 
 
 def test_an_unwanted_profile_stops() -> None:
+    together = summary((UP, HOPELESS))
     for stopped, expected in ((False, ProfileState.STOPPING), (True, ProfileState.STOPPED)):
-        state = profile_state(Wanted.DOWN, (UP, HOPELESS), all_stopped=stopped, was_up=True)
+        state = profile_state(Wanted.DOWN, together, all_stopped=stopped, was_up=True)
         assert state is expected
 
 
@@ -61,3 +73,8 @@ def test_a_lazy_host_is_as_good_as_up_until_it_is_in_trouble() -> None:
     resting = [HostState.IDLE, HostState.CONNECTING, HostState.AUTHENTICATING, HostState.UP]
     assert [s for s in HostState if host_part(s, 0, lazy=True).up] == resting
     assert [s for s in HostState if host_part(s, 1, lazy=True).up] == [HostState.UP]
+
+
+@given(st.lists(st.lists(st.sampled_from([UP, COMING, TROUBLED, HOPELESS]))))
+def test_summaries_add_up(tunnels: list[list[Part]]) -> None:
+    assert combined(map(summary, tunnels)) == summary(itertools.chain(*tunnels))

@@ -10,7 +10,7 @@ import pytest
 from tests.supervisor.scene import local, scene
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state.snapshot import EventKind
-from tunnelctl.supervisor.journal import Journal
+from tunnelctl.supervisor.journal import EVENTS_HELD, Journal
 
 REFUSED = Failure(Code.CONNECTION_REFUSED, "bastion refused", "is sshd running?")
 
@@ -48,7 +48,7 @@ async def test_a_reader_that_waits_is_woken() -> None:
 async def test_a_slow_reader_loses_the_oldest_and_is_told_how_many() -> None:
     journal = Journal()
     subscription = journal.subscribe()
-    for number in range(1003):
+    for number in range(EVENTS_HELD + 3):
         tell(journal, str(number))
     journal.close()
     assert (await anext(subscription)).name == "3"

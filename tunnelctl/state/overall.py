@@ -5,7 +5,7 @@ Must never be kept by anyone as a truth of its own: it is computed when it is as
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, Wanted
@@ -21,6 +21,39 @@ class Part:
     up: bool
     troubled: bool  # it failed since it was up last, and is tried again
     hopeless: bool  # it failed, and cannot come up before somebody acts
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What several parts mean together: kept by who owns them, so that one change of one part does
+    not ask a thousand others again."""
+
+    all_up: bool = True
+    some_up: bool = False
+    some_troubled: bool = False
+    some_hopeless: bool = False
+
+
+def summary(parts: Iterable[Part]) -> Summary:
+    """Of these parts."""
+    found = tuple(parts)
+    return Summary(
+        all(part.up for part in found),
+        any(part.up for part in found),
+        any(part.troubled for part in found),
+        any(part.hopeless for part in found),
+    )
+
+
+def combined(summaries: Iterable[Summary]) -> Summary:
+    """The summary of all parts that these are summaries of."""
+    found = tuple(summaries)
+    return Summary(
+        all(each.all_up for each in found),
+        any(each.some_up for each in found),
+        any(each.some_troubled for each in found),
+        any(each.some_hopeless for each in found),
+    )
 
 
 def host_part(state: HostState, attempts: int, *, lazy: bool = False) -> Part:
@@ -42,7 +75,7 @@ def forward_part(state: ForwardState, retried: bool) -> Part:
 
 
 def profile_state(
-    wanted: Wanted, parts: Collection[Part], *, all_stopped: bool, was_up: bool
+    wanted: Wanted, parts: Summary, *, all_stopped: bool, was_up: bool
 ) -> ProfileState:
     """What a profile is called (SPEC section 3).
 
@@ -52,9 +85,9 @@ def profile_state(
     """
     if wanted is Wanted.DOWN:
         return ProfileState.STOPPED if all_stopped else ProfileState.STOPPING
-    if any(part.hopeless for part in parts):
+    if parts.some_hopeless:
         return ProfileState.FAILED
-    if all(part.up for part in parts):
+    if parts.all_up:
         return ProfileState.UP
-    partly = any(part.up for part in parts) and any(part.troubled for part in parts)
+    partly = parts.some_up and parts.some_troubled
     return ProfileState.DEGRADED if was_up or partly else ProfileState.STARTING

@@ -15,7 +15,8 @@ from tunnelctl.errors import Failure
 from tunnelctl.state.snapshot import ErrorStatus, EventKind, HostState, StatusEvent
 
 _log = logging.getLogger("tunnelctl")
-_EVENTS_HELD = 1000
+# The hosts of a large profile lose their server in one moment, each with all its forwards.
+EVENTS_HELD = 10_000
 
 
 class Subscription:
@@ -39,7 +40,7 @@ class Subscription:
 
     def put(self, event: StatusEvent) -> None:
         """For the journal: hold an event until it is read."""
-        if len(self._held) == _EVENTS_HELD:
+        if len(self._held) == EVENTS_HELD:
             self._held.popleft()
             self.lost += 1
         self._held.append(event)

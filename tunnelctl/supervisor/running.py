@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from tunnelctl.config.secrets import resolve_secret
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.spec.profile import Profile
-from tunnelctl.state.overall import profile_state
+from tunnelctl.state.overall import combined, profile_state
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
 from tunnelctl.supervisor.tunnel import Services, Tunnel
@@ -38,6 +38,7 @@ class RunningProfile:
 
     def start(self) -> None:
         """Start every tunnel, and try again what failed for good."""
+        self._changed()
         for tunnel in self._tunnels.values():
             tunnel.start()
 
@@ -73,6 +74,7 @@ class RunningProfile:
         self._was_up = False
         for tunnel in self._tunnels.values():
             tunnel.restart()
+        self._changed()
 
     async def stop(self, drain: float) -> None:
         """Close everything; connections have `drain` seconds to end by themselves. Idempotent."""
@@ -132,7 +134,7 @@ class RunningProfile:
     def _state(self) -> ProfileState:
         return profile_state(
             self.wanted,
-            [part for tunnel in self._tunnels.values() for part in tunnel.parts()],
+            combined(tunnel.summary for tunnel in self._tunnels.values()),
             all_stopped=all(tunnel.is_stopped for tunnel in self._tunnels.values()),
             was_up=self._was_up,
         )

@@ -50,7 +50,7 @@ from tunnelctl.state.events import (
     Wake,
 )
 from tunnelctl.state.machine import Machine, next_state
-from tunnelctl.state.overall import Part
+from tunnelctl.state.overall import summary
 from tunnelctl.state.snapshot import ForwardStatus, HostState, HostStatus
 from tunnelctl.supervisor import tunnel_status
 from tunnelctl.supervisor.forwarding import Forwarding, forwarding
@@ -77,7 +77,8 @@ class Services:
 
 
 class Tunnel:
-    """Lives once: made, started, stopped. `on_change` is called after every change of state."""
+    """Lives once: made, started, stopped. `on_change` is called after every change of `summary`,
+    which the state of the profile is worked out from."""
 
     def __init__(
         self,
@@ -88,10 +89,12 @@ class Tunnel:
         on_change: Callable[[], None],
     ) -> None:
         self.host = host
+        self._profile = profile
         self._services = services
         self._resolve_secret = resolve_secret
         self._on_change = on_change
         self._machine = Machine(host.reconnect, host.lazy, len(host.candidates))
+        self.summary = summary(tunnel_status.parts(self._machine, ()))
         self._teller = Teller(profile, services.journal, self._machine.state)
         self._tasks = Tasks(f"{profile}/{host.name}")
         self._attempts: dict[int, asyncio.Task[None]] = {}  # by epoch
@@ -157,6 +160,7 @@ class Tunnel:
         """Close a forward; its connections are reset, all others live on."""
         await self._forwardings[name].close(0)
         del self._forwardings[name]
+        self._changed()
 
     def retune_forward(self, rule: Forward) -> None:
         """A forward whose listener would be the same."""
@@ -187,10 +191,6 @@ class Tunnel:
     def is_stopped(self) -> bool:
         """Whether everything is closed, for good."""
         return self._machine.state is HostState.STOPPED
-
-    def parts(self) -> tuple[Part, ...]:
-        """What the state of the profile is worked out from."""
-        return tunnel_status.parts(self._machine, self._forwardings.values())
 
     def status(self) -> HostStatus:
         """The host as it is now."""
@@ -263,7 +263,7 @@ class Tunnel:
             connect = self._services.handshakes.connect
             link = await connect(host, self._resolve_secret, on_stage)
         except Failure as failure:
-            self._lost(epoch, failure)
+            self._lost(epoch, failure.at(f"{self._profile}/{candidate.name}"))
         except Exception as error:
             self._lost(epoch, unexpected(error, f"connecting to {candidate.name}"))
         else:
@@ -324,7 +324,10 @@ class Tunnel:
 
     def _changed(self) -> None:
         self._teller.forwards(self._forwardings, self._machine)
-        self._on_change()
+        now = summary(tunnel_status.parts(self._machine, self._forwardings.values()))
+        if now != self.summary:
+            self.summary = now
+            self._on_change()
 
     def _connection_failed(self, name: str, failure: Failure) -> None:
         item = self._forwardings.get(name)

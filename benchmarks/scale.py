@@ -1,0 +1,233 @@
+"""`python -m benchmarks.scale`: many hosts in one daemon, from nothing to up, and after an outage.
+
+Every host is one link to one sshd beside us, which is killed and comes back. Prints what it took,
+and draws when each host tried: a herd would be a spike. Must never count a host as back before the
+daemon's own events say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tests.support.services import EchoService
+from tests.support.sshd import OpenSSHServer
+from tests.support.waiting import eventually
+from tests.support.world import World
+
+_PROFILE = "scale"
+_WITHIN = 180.0  # seconds for each step
+_PS_TIMES = 5
+# The picture, in pixels; text, in columns.
+_WIDTH, _HEIGHT, _MARGIN = 720, 200, 40
+_COLUMNS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What it took, in seconds, and when hosts tried, in seconds since the server was killed."""
+
+    hosts: int
+    forwards: int
+    up: float
+    ps: float
+    away: float
+    back: float  # after the server was back
+    tries: tuple[float, ...]
+
+    @property
+    def busiest(self) -> int:
+        """The most tries in one second."""
+        return max(_a_second(self.tries, 1.0), default=0)
+
+
+class _Watcher:
+    """The daemon's events, as they come."""
+
+    def __init__(self, world: World) -> None:
+        self._events: list[dict[str, Any]] = []
+        self._process = world.start("events", "--json")
+        self._thread = threading.Thread(target=self._read, name="events")
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._events.append(json.loads(line))
+
+    def since(self, moment: float, kind: str, state: str) -> list[tuple[float, str]]:
+        """When which things of a kind came into a state, after `moment` (time of day)."""
+        return [
+            (at, event["name"])
+            for event in tuple(self._events)
+            if event["kind"] == kind and event["state"] == state
+            if (at := datetime.fromisoformat(event["at"]).timestamp()) >= moment
+        ]
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._thread.join()
+        self._process.communicate()
+
+
+def measure(hosts: int, forwards: int, away: float) -> Scale:
+    """Bring `hosts` up with `forwards` in all, and have their server go away for `away` seconds."""
+    with _scene() as (world, server, echo):
+        names = [f"host{number}" for number in range(hosts)]
+        world.profile(_PROFILE, _profile(server, names, forwards, echo.port))
+        began = time.monotonic()
+        world.ok("up", _PROFILE, "-d", "--wait-timeout", f"{_WITHIN:.0f}s", seconds=2 * _WITHIN)
+        up = time.monotonic() - began
+        ps = statistics.median(_timed(world, "ps") for _ in range(_PS_TIMES))
+        watcher = _Watcher(world)
+        try:
+            killed_at = time.time()
+            server.kill()
+            threading.Event().wait(away)
+            server.start()
+            back_at = time.time()
+
+            def all_back() -> bool:
+                return {name for _, name in watcher.since(back_at, "host", "up")} == set(names)
+
+            eventually(all_back, "every host is up again", _WITHIN)
+            ups = watcher.since(back_at, "host", "up")
+            tries = watcher.since(killed_at, "host", "connecting")
+            state = world.status()["profiles"][0]["state"]
+            assert state == "up", f"the profile is {state}"
+        finally:
+            watcher.close()
+        return Scale(
+            hosts,
+            forwards,
+            up,
+            ps,
+            away,
+            max(at for at, _ in ups) - back_at,
+            tuple(at - killed_at for at, _ in tries),
+        )
+
+
+@contextmanager
+def _scene() -> Iterator[tuple[World, OpenSSHServer, EchoService]]:
+    # Not a deep directory: a unix socket's path may have 107 bytes.
+    home = Path(tempfile.mkdtemp(prefix="tctl-"))
+    world = World(home)
+    del world.environ["PYTHONWARNINGS"]  # a user's daemon does not look for warnings
+    server = OpenSSHServer(home / "sshd")
+    server.start()
+    try:
+        with EchoService() as echo:
+            yield world, server, echo
+    finally:
+        try:
+            world.close()
+        finally:
+            server.stop()
+            shutil.rmtree(home)
+
+
+def _profile(server: OpenSSHServer, names: Sequence[str], forwards: int, target: int) -> str:
+    """As many forwards a host as it takes, every fifth a remote one; all ports are chosen."""
+    rules = []
+    for number in range(forwards):
+        kind = "remote" if number // len(names) % 5 == 4 else "local"
+        via = names[number % len(names)]
+        rules.append(f'  f{number}: {{{kind}: 0, to: "127.0.0.1:{target}", via: {via}}}')
+    hosts = [f"  {name}: {server.host_yaml(ssh_config='false')}" for name in names]
+    return "\n".join(["version: 1", "hosts:", *hosts, "forwards:", *rules, ""])
+
+
+def _timed(world: World, *command: str) -> float:
+    began = time.monotonic()
+    world.ok(*command)
+    return time.monotonic() - began
+
+
+def _a_second(tries: Sequence[float], width: float) -> list[int]:
+    """How many tries there were in each span of `width` seconds."""
+    spans = [0] * (int(max(tries, default=0.0) / width) + 1)
+    for at in tries:
+        spans[int(at / width)] += 1
+    return spans
+
+
+def text(scale: Scale) -> str:
+    """The figures, and the tries over time as a plot of characters."""
+    lines = [
+        f"{scale.hosts} hosts, {scale.forwards} forwards",
+        f"up from nothing     {scale.up:6.1f} s",
+        f"ps                  {scale.ps * 1000:6.0f} ms",
+        f"back after          {scale.back:6.1f} s (the server was away for {scale.away:g} s)",
+        f"tries in a second   {scale.busiest:6d} at most, {len(scale.tries)} in all",
+        "",
+        "tries in each second since the server was killed:",
+    ]
+    spans = _a_second(scale.tries, 1.0)
+    most = max(spans, default=1) or 1
+    lines += [
+        f"{second:4d} s {count:4d} {'#' * round(count * _COLUMNS / most)}"
+        for second, count in enumerate(spans)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def svg(scale: Scale) -> str:
+    """The tries over time, as a picture."""
+    spans = _a_second(scale.tries, 1.0)
+    most = max(spans, default=1) or 1
+    step = (_WIDTH - 2 * _MARGIN) / len(spans)
+    floor = _HEIGHT - _MARGIN
+    bars = "".join(
+        f'<rect x="{_MARGIN + second * step:.1f}" y="{floor - high:.1f}" '
+        f'width="{max(step - 1, 0.5):.1f}" height="{high:.1f}"/>'
+        for second, count in enumerate(spans)
+        if (high := count * (floor - _MARGIN) / most)
+    )
+    returned = _MARGIN + scale.away * step
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
+        'font-family="sans-serif" font-size="12">'
+        f'<g fill="#4a7ebb">{bars}</g>'
+        f'<path d="M{returned:.1f} {_MARGIN}V{floor}" stroke="#b33"/>'
+        f'<text x="{returned + 4:.1f}" y="{_MARGIN}">the server is back</text>'
+        f'<text x="{_MARGIN}" y="20">tries in each second, at most {most}: '
+        f"{scale.hosts} hosts whose server was killed</text>"
+        f'<text x="{_MARGIN}" y="{floor + 18}">0 s</text>'
+        f'<text x="{_WIDTH - _MARGIN}" y="{floor + 18}" text-anchor="end">{len(spans)} s</text>'
+        "</svg>\n"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and draw where asked to."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser.add_argument("--hosts", type=int, default=200)
+    parser.add_argument("--forwards", type=int, default=1000)
+    parser.add_argument("--away", type=float, default=20.0, help="seconds without the server")
+    parser.add_argument("--svg", type=Path, help="draw the tries over time here")
+    options = parser.parse_args(arguments)
+    try:
+        scale = measure(options.hosts, options.forwards, options.away)
+    except subprocess.SubprocessError as error:
+        parser.exit(1, f"benchmarks.scale: {error}\n")
+    print(text(scale), end="")
+    if options.svg:
+        options.svg.write_text(svg(scale))
+
+
+if __name__ == "__main__":
+    main()
