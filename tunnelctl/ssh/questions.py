@@ -1,0 +1,61 @@
+"""What a login may have to ask a person, and how the wait for one is left out of its deadline.
+
+Owns the words of a question, not who answers it. Must never keep an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from tunnelctl import clock
+
+
+class QuestionKind(StrEnum):
+    """What is asked for."""
+
+    PASSPHRASE = "passphrase"
+    PASSWORD = "password"  # noqa: S105 - a kind, not a password
+    CODE = "code"  # a prompt of keyboard-interactive (RFC 4256), as for a second factor
+    HOST_KEY = "host-key"  # whether an unknown host key is right: yes, no or the fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question about `host` (its name in the profile). `prompt` may be shown as it is: control
+    characters are escaped. `echo`: the answer is no secret and may be seen while it is typed."""
+
+    kind: QuestionKind
+    host: str
+    prompt: str
+    echo: bool
+
+
+# Blocks until a person has answered. None: nobody is there to ask.
+Ask = Callable[[Question], str | None]
+
+
+class HasDeadline(Protocol):
+    """`deadline` is a moment of `clock.monotonic` at which every wait ends; None for never."""
+
+    deadline: float | None
+
+
+def pausing(ask: Ask, timed: HasDeadline) -> Ask:
+    """`ask`, while which the deadline of `timed` stands still: it is moved by the time waited.
+
+    Whoever waits for the peer afterwards reads the deadline anew.
+    """
+
+    def asked(question: Question) -> str | None:
+        deadline, timed.deadline = timed.deadline, None
+        began = clock.monotonic()
+        try:
+            return ask(question)
+        finally:
+            if deadline is not None:
+                timed.deadline = deadline + clock.monotonic() - began
+
+    return asked
