@@ -23,6 +23,7 @@ from tunnelctl.daemon.problems import BadRequest, as_problem
 from tunnelctl.daemon.profiles import Profiles
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.errors import Code, Failure
+from tunnelctl.net.descriptors import WARNING, descriptors
 from tunnelctl.state.snapshot import API_VERSION, ProfileStatus
 from tunnelctl.supervisor.supervisor import Supervisor
 
@@ -109,11 +110,15 @@ class Api:
                     "pid": os.getpid(),
                     "version": __version__,
                     "started_at": self._started_at,
-                    "warnings": self._troubles.texts,
+                    "warnings": self._warnings(),
                 },
                 "profiles": [profile.as_json() for profile in self._profiles.status()],
             }
         )
+
+    def _warnings(self) -> list[str]:
+        """What the daemon itself lacks, one line each."""
+        return [*self._troubles.texts, *([WARNING] if descriptors.are_scarce else [])]
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events; with `?lease=ID` the stream's end takes the lease's profiles down."""

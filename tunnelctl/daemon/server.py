@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 _CLIENTS = 32
 _SPEAK_WITHIN = 5.0  # seconds to send a request's head, and to take an answer
-_ACCEPT_PAUSE = 0.2  # seconds after an accept failed, as for want of descriptors
+_ACCEPT_PAUSE = 0.05  # seconds after an accept failed, as for want of descriptors
 _TROUBLE = "want of descriptors"
 _FINISH_WITHIN = 1.0  # seconds for answers under way when the server stops
 
@@ -93,22 +93,23 @@ class ControlServer:
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            self._take_reserve()
             try:
                 sock, _ = await loop.sock_accept(self._listener)
             except OSError as error:
                 self._troubles.begin(
                     _TROUBLE,
-                    f"no client can be let in: {error.strerror} (ulimit -n and the service's "
-                    "LimitNOFILE= limit the open files)",
+                    f"no room for the control socket: {error.strerror} (ulimit -n and the "
+                    "service's LimitNOFILE= limit the open files)",
                 )
                 if not self._give_reserve():
                     await asyncio.sleep(_ACCEPT_PAUSE)
+                    self._take_reserve()
                 continue
             try:
                 await self._admit(sock)
             except OSError:  # it went away while it was let in
                 sock.close()
+            self._take_reserve()
 
     def _take_reserve(self) -> None:
         if self._reserve is None:

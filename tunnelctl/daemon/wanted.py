@@ -80,6 +80,7 @@ class WantedFile:
         async with self._lock:
             latest = self._latest
             if latest == self._written:
+                self._troubles.end(_TROUBLE)
                 return
             try:
                 content = _text(latest, self._socket)

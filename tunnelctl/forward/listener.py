@@ -17,6 +17,7 @@ from weakref import WeakSet
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.addresses import port_holder
+from tunnelctl.net.descriptors import descriptors
 from tunnelctl.net.endings import reset_when_killed
 from tunnelctl.net.reactor import READABLE, Reactor
 from tunnelctl.spec.endpoint import Endpoint
@@ -215,6 +216,7 @@ class _Door:
         self._sock = sock
         self._on_client = on_client
         self._is_closed = False
+        self._is_paused = False
         name = sock.getsockname()
         self.host, self.port = ("", 0) if isinstance(name, str) else (str(name[0]), int(name[1]))
         reactor.register(sock.fileno(), self)
@@ -231,7 +233,7 @@ class _Door:
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTS_A_TURN):
-            if self._is_closed:
+            if self._is_closed or self._is_paused:
                 return
             try:
                 client, address = self._sock.accept()
@@ -241,10 +243,27 @@ class _Door:
             except ConnectionAbortedError:
                 continue  # the client left before it was let in
             except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self._reactor.loop.call_later(_PAUSE_SECONDS, self._accept)
-                    return
-                raise
+                if error.errno not in _EXHAUSTED:
+                    raise
+                descriptors.note_none()
+                self._pause()
+                return
+            if descriptors.note(client.fileno()):
+                self._pause()  # after this one
             client.setblocking(False)
             self._on_client(client, (address[0], address[1]) if address else ("", 0))
         self._reactor.soon(self._accept)
+
+    def _pause(self) -> None:
+        """Clients wait in the backlog; what has ended meanwhile makes room for them."""
+        self._is_paused = True
+        self._reactor.loop.call_later(_PAUSE_SECONDS, self._resume)
+
+    def _resume(self) -> None:
+        self._is_paused = False
+        if self._is_closed:
+            return
+        if descriptors.look(self._sock.fileno()):
+            self._pause()
+        else:
+            self._accept()

@@ -1,0 +1,64 @@
+"""Which file descriptors forwards may not use up: some are kept for everything else.
+
+Owns the rule and its one warning. A process without a descriptor can neither reconnect, nor answer
+its user, nor write its log, so clients of forwards have to wait before that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+
+from tunnelctl import clock
+
+_log = logging.getLogger(__name__)
+
+_KEPT = 32  # for links, the control socket, the log, look-ups
+_QUIET = 60.0  # seconds without want, after which it is told anew
+WARNING = (
+    "open files are used up: new clients of forwards wait (ulimit -n and the service's "
+    "LimitNOFILE= limit them)"
+)
+
+
+class Descriptors:
+    """One for a process, as its limit is."""
+
+    def __init__(self) -> None:
+        self.are_scarce = False
+        self._quiet_until = 0.0
+
+    def note(self, descriptor: int) -> bool:
+        """Whether they are scarce, as the number of one that was just opened tells.
+
+        The kernel gives the lowest number that is free (open(2)).
+        """
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._set(limit != resource.RLIM_INFINITY and descriptor >= limit - min(_KEPT, limit // 2))
+        return self.are_scarce
+
+    def note_none(self) -> None:
+        """There was none left."""
+        self._set(True)
+
+    def look(self, descriptor: int) -> bool:
+        """Whether they are scarce now; `descriptor` is any open one."""
+        try:
+            lowest = os.dup(descriptor)
+        except OSError:
+            self.note_none()
+            return True
+        os.close(lowest)
+        return self.note(lowest)
+
+    def _set(self, scarce: bool) -> None:
+        now = clock.monotonic()
+        if scarce and now >= self._quiet_until:
+            _log.warning(WARNING)
+        if scarce:
+            self._quiet_until = now + _QUIET
+        self.are_scarce = scarce
+
+
+descriptors = Descriptors()
