@@ -9,6 +9,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+# Stands in the command of a hint for the host concerned, until somebody knows its profile.
+PLACE = "PROFILE/HOST"
+
 
 class Code(StrEnum):
     """Every code that status, events, the control API and the command line can show."""
@@ -115,6 +118,22 @@ class Failure(Exception):
 
     def __repr__(self) -> str:
         return f"Failure({self.code}, {self.message!r}, {self.hint!r})"
+
+    def but(self, *, message: str | None = None, hint: str | None = None) -> Failure:
+        """The same failure in other words."""
+        return Failure(
+            self.code,
+            self.message if message is None else message,
+            self.hint if hint is None else hint,
+            retryable=self.retryable,
+            exit_code=self.exit_code,
+            retry_after=self.retry_after,
+        )
+
+    def at(self, place: str) -> Failure:
+        """The same, with `place` for the `PROFILE/HOST` of its hint: a host does not know whose
+        it is."""
+        return self.but(hint=self.hint.replace(PLACE, place))
 
     def as_dict(self) -> dict[str, str]:
         """The shape of `last_error` in the status document."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections.abc import Iterator
 
 import click
 
+from tunnelctl.cli.files import load
 from tunnelctl.cli.output import say
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import PLACE, Code, Failure
 from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
 from tunnelctl.spec.host import Host
 
@@ -17,7 +19,7 @@ _SSH_PORT = 22
 
 
 @click.command()
-@click.argument("target", metavar="HOST[:PORT]")
+@click.argument("target", metavar=f"HOST[:PORT]|{PLACE}")
 @click.option("--fingerprint", metavar="SHA256:…", help="Record the key if this is it.")
 @click.option(
     "--known-hosts",
@@ -32,41 +34,71 @@ def trust(
 
     It is recorded when it has the given fingerprint, or after a yes at the terminal. Compare the
     fingerprint with what the server's owner tells you: whoever is in between could show another.
+
+    A host of a profile is reached as the profile says, through its jump hosts, whose keys come
+    first if they are not known, or through its proxy.
+    """
+    from tunnelctl.ssh.jump import chain  # heavy: paramiko
+
+    if "/" in target:
+        if known_hosts or host_key_alias:
+            raise click.UsageError("of a host in a profile, the profile says where it is recorded")
+        host = _host_in_profile(target)
+    else:
+        host = _host_at(target, known_hosts, host_key_alias)
+    recorded = False
+    for one in chain(host):
+        recorded |= _trust(one, target, fingerprint, is_hop=one is not host)
+        if recorded and fingerprint is not None:
+            return  # it is that of one key
+    if not recorded:
+        say(f"this key of {target} is known already")
+
+
+def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) -> bool:
+    """Record the key that `host` shows, unless it is known already; whether it was not.
+
+    Of a hop whose key is known nothing is said: nobody asked about it.
+
+    Raises:
+        Failure: HOST_KEY_UNKNOWN, it has another fingerprint; NEEDS_INPUT, see `_ask`.
     """
     import asyncio
 
     from tunnelctl.config.secrets import resolve_secret
-    from tunnelctl.ssh import hostkeys  # heavy: paramiko
+    from tunnelctl.ssh import hostkeys
     from tunnelctl.ssh.connect import fetch_host_key
 
-    endpoint = _endpoint(target)
-    host = Host(
-        name=endpoint.host,
-        hostname=endpoint.host,
-        port=endpoint.port,
-        host_key_alias=host_key_alias,
-        user_known_hosts_file=(known_hosts,) if known_hosts else (),
-    )
     secrets = functools.partial(resolve_secret, environ=os.environ)
     key_type, blob = asyncio.run(fetch_host_key(host, secrets))
     shown = hostkeys.fingerprint(blob)
-    click.echo(f"{endpoint} {key_type} {shown}")
+    is_known = _is_known(host, key_type, blob)
+    if is_known and is_hop:
+        return False
+    click.echo(f"{host.address} {key_type} {shown}")
     if fingerprint is not None and fingerprint != shown:
         raise Failure(
             Code.HOST_KEY_UNKNOWN,
-            f"{endpoint} shows the host key {shown}, not {fingerprint}; nothing was recorded",
+            f"{host.address} shows the host key {shown}, not {fingerprint}; nothing was recorded",
         )
+    if is_known:
+        return False
+    if fingerprint is None:
+        _ask(hostkeys.trust_command(host, blob).replace(PLACE, target))
+    say(f"recorded in {hostkeys.record(host, key_type, blob)}")
+    return True
+
+
+def _is_known(host: Host, key_type: str, blob: bytes) -> bool:
+    from tunnelctl.ssh import hostkeys
+
     try:
         hostkeys.verify(host, key_type, blob)
     except Failure as failure:
         if failure.code is not Code.HOST_KEY_UNKNOWN:
             raise
-    else:
-        say(f"this key of {endpoint} is known already")
-        return
-    if fingerprint is None:
-        _ask(hostkeys.trust_command(host, blob))
-    say(f"recorded in {hostkeys.record(host, key_type, blob)}")
+        return False
+    return True
 
 
 def _ask(command: str) -> None:
@@ -79,6 +111,34 @@ def _ask(command: str) -> None:
         raise Failure(Code.NEEDS_INPUT, "the key was not recorded: nobody can be asked", command)
     if not click.confirm("Is it the server's key, and shall it be recorded?", err=True):
         raise Failure(Code.NEEDS_INPUT, "the key was not recorded")
+
+
+def _host_in_profile(target: str) -> Host:
+    profile, _, name = target.partition("/")
+    ((_, loaded),) = load((profile,), None)
+    for host in _every(loaded.profile.hosts):
+        if host.name == name:
+            return host
+    raise click.UsageError(f"profile {profile} has no host {name}")
+
+
+def _every(hosts: tuple[Host, ...]) -> Iterator[Host]:
+    """The hosts, and those that are only there for them."""
+    for host in hosts:
+        yield host
+        yield from _every(host.fallback)
+        yield from _every(host.proxy_jump)
+
+
+def _host_at(target: str, known_hosts: str | None, host_key_alias: str | None) -> Host:
+    endpoint = _endpoint(target)
+    return Host(
+        name=endpoint.host,
+        hostname=endpoint.host,
+        port=endpoint.port,
+        host_key_alias=host_key_alias,
+        user_known_hosts_file=(known_hosts,) if known_hosts else (),
+    )
 
 
 def _endpoint(text: str) -> Endpoint:

@@ -48,6 +48,11 @@ def nearest_hop(host: Host) -> Host:
     return dataclasses.replace(hop, proxy_jump=tuple(before), proxy_command=(), proxy=None)
 
 
+def chain(host: Host) -> tuple[Host, ...]:
+    """Every host to log in to on the way to `host`, the nearest first and itself last."""
+    return (*chain(nearest_hop(host)), host) if host.proxy_jump else (host,)
+
+
 def of_hop(hop: Host, failure: Failure) -> Failure:
     """The same failure, named as that of a hop: `hop gateway (10.0.0.7:22): …`.
 
@@ -57,14 +62,7 @@ def of_hop(hop: Host, failure: Failure) -> Failure:
     if message.startswith("hop "):
         return failure
     named = message if message.startswith(label(hop)) else f"{label(hop)}: {message}"
-    return Failure(
-        failure.code,
-        f"hop {named}",
-        failure.hint,
-        retryable=failure.retryable,
-        exit_code=failure.exit_code,
-        retry_after=failure.retry_after,
-    )
+    return failure.but(message=f"hop {named}")
 
 
 class Hops:

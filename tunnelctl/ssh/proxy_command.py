@@ -134,7 +134,7 @@ class ProxyCommand:
         else:
             return failure
         hint = f"run the proxy_command of {self._host.name} by hand to see why"
-        return Failure(failure.code, what, hint, retryable=failure.retryable)
+        return failure.but(message=what, hint=hint)
 
     def close(self) -> None:
         """See Way: its input has ended; then SIGTERM and SIGKILL to its process group."""
