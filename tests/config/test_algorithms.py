@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.config.conftest import Folder
-from tunnelctl.spec.algorithms import CIPHERS, KEX_ALGORITHMS
+from tunnelctl.spec.algorithms import CIPHERS
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,3 @@ def test_a_list_replaces_adds_takes_away_or_puts_first(
 
 def test_a_bracket_in_a_pattern_is_a_bracket(folder: Folder) -> None:
     assert folder.host('ciphers: "-aes[12]*"').ciphers == CIPHERS
-
-
-def test_curve25519_has_two_names(folder: Folder) -> None:
-    (name,) = folder.host("kex_algorithms: curve25519-sha256").kex_algorithms
-    assert name in KEX_ALGORITHMS
-    assert name not in folder.host("kex_algorithms: -curve25519-sha256").kex_algorithms

@@ -80,7 +80,7 @@ hosts:
         server_alive_interval=90.0,
         server_alive_count_max=2,
         ciphers=("aes256-ctr", "aes128-ctr"),
-        kex_algorithms=("curve25519-sha256@libssh.org",),
+        kex_algorithms=("curve25519-sha256",),
         macs=("hmac-sha2-256",),
         host_key_algorithms=("ssh-ed25519",),
         lazy=True,
@@ -248,14 +248,14 @@ def test_unix_sockets_here_are_relative_to_the_file_and_there_are_the_servers(
 @pytest.mark.parametrize(
     ("keys", "probe"),
     [
-        ("local: 1, to: 2", Probe(ProbeType.TCP)),
-        ("remote: 1, to: 2", Probe(ProbeType.TCP)),
+        ("local: 1, to: 2", Probe(ProbeType.TCP, unasked=True)),
+        ("remote: 1, to: 2", Probe(ProbeType.TCP, unasked=True)),
         ("local: 1, to: 2, probe: none", Probe(ProbeType.NONE)),
         ("local: 1, to: 2, probe: {type: none}", Probe(ProbeType.NONE)),
         ("local: 1, to: 2, probe: {interval: 1m}", Probe(ProbeType.TCP, interval=60.0)),
         ("local: 1, to: 2, probe: http", Probe(ProbeType.HTTP)),
-        ("dynamic: 1", Probe(ProbeType.NONE)),
-        ('remote_dynamic: 1, permit: ["10.0.0.0/8:443"]', Probe(ProbeType.NONE)),
+        ("dynamic: 1", Probe(ProbeType.NONE, unasked=True)),
+        ('remote_dynamic: 1, permit: ["10.0.0.0/8:443"]', Probe(ProbeType.NONE, unasked=True)),
         (
             "dynamic: 1, probe: {type: command, command: [curl, -x, y]}",
             Probe(ProbeType.COMMAND, command=("curl", "-x", "y")),

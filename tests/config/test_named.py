@@ -49,6 +49,12 @@ def test_what_was_typed_wins(environ: dict[str, str], tmp_path: Path) -> None:
     assert (host.user, host.port) == ("ada", 2200)
 
 
+def test_what_was_typed_is_not_for_the_hops(environ: dict[str, str], tmp_path: Path) -> None:
+    _config(tmp_path, "Host db\n  ProxyJump gate\n")
+    (hop,) = host_named("ada@db:2200", environ).proxy_jump
+    assert (hop.address, hop.user) == ("gate:22", None)
+
+
 def test_without_ssh_config(environ: dict[str, str], tmp_path: Path) -> None:
     _config(tmp_path, "Host db\n  HostName 10.0.0.5\n")
     assert host_named("db", environ, ssh_config=False).hostname == "db"

@@ -25,8 +25,6 @@ class Kind(Enum):
     HOST_KEY_ALGORITHMS = HOST_KEY_ALGORITHMS
 
 
-# Other names of the same method (RFC 8731, 4).
-_ALIASES = {"curve25519-sha256": "curve25519-sha256@libssh.org"}
 # Parts of names, and what is wrong with the algorithms that have them in their name.
 _BROKEN = (
     ("-cbc", "CBC mode is off: it lets a stream be guessed and changed"),
@@ -67,7 +65,6 @@ def _split(written: str) -> tuple[str, Sequence[str]]:
 
 
 def _without(allowed: tuple[str, ...], patterns: Sequence[str]) -> tuple[str, ...]:
-    patterns = [_ALIASES.get(pattern, pattern) for pattern in patterns]
     kept = tuple(
         name for name in allowed if not any(_matches(name, pattern) for pattern in patterns)
     )
@@ -82,7 +79,6 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _checked(kind: Kind, name: str) -> str:
-    name = _ALIASES.get(name, name)
     allowed: tuple[str, ...] = kind.value
     if name in allowed:
         return name
@@ -106,8 +102,7 @@ def offered(kind: Kind, written: str) -> tuple[str, ...]:
     allowed: tuple[str, ...] = kind.value
     if operator == "-":
         return _without(allowed, names)
-    aliased = (_ALIASES.get(name, name) for name in names)
-    kept = ",".join(dict.fromkeys(name for name in aliased if name in allowed))
+    kept = ",".join(dict.fromkeys(name for name in names if name in allowed))
     if kept:
         return resolve_list(kind, operator + kept)
     if operator:

@@ -41,8 +41,9 @@ def host_named(
     given = {"user": jump.user, "port": jump.port}
     model = HostMap.model_validate({k: v for k, v in given.items() if v is not None})
     written = Written(jump.name, model, document, ssh_config, Place(document, ()))
+    below = Written("", HostMap(), document, ssh_config)  # what was typed is not for the hops
     look_up = SshConfig(environ, interpolator.asked)
-    routes = Routes((written,), written, Converter(interpolator), look_up)
+    routes = Routes((written,), below, Converter(interpolator), look_up)
     hosts = routes.hosts({jump.name: Place(document, ())})
     if mistakes:
         first = mistakes.ordered(jump.name)[0]

@@ -1,0 +1,107 @@
+"""`init`, `config` and `schema`: writing profiles, and seeing what they come to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import click
+
+from tunnelctl.cli.files import load
+from tunnelctl.cli.output import say
+from tunnelctl.config.find import NAME_RULE, is_profile_name
+from tunnelctl.config.paths import CONFIG_DIR_VARIABLE
+from tunnelctl.errors import Code, Failure
+
+_DEFAULT = "default"
+
+
+@click.command()
+@click.argument("profile", required=False, metavar="[PROFILE]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
+def config(profile: str | None, as_json: bool, file: Path | None) -> None:
+    """Print what a profile comes to (`default` when none is named): one file with everything said.
+
+    With every file that it extends, every variable, ssh_config and every default. Secrets are
+    shown as where they are kept.
+    """
+    name = profile if profile or file else _DEFAULT
+    ((_, loaded),) = load([name], file)
+    from tunnelctl.config.canonical import as_document, as_yaml
+
+    if as_json:
+        click.echo(json.dumps(as_document(loaded.profile), indent=2, ensure_ascii=False))
+    else:
+        click.echo(as_yaml(loaded.profile), nl=False)
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema (draft-07) of a profile, for editors and checks of your own."""
+    click.echo(_schema_text(), nl=False)
+
+
+@click.command()
+@click.argument("name", default=_DEFAULT)
+@click.option("--host", metavar="HOST", help="The server: any name that works with ssh.")
+@click.option("--force", is_flag=True, help="Replace a profile that is there.")
+def init(name: str, host: str | None, force: bool) -> None:
+    """Write a first profile and its schema, into $TUNNELCTL_CONFIG_DIR or ./configs.
+
+    Without --host it runs on an SSH server of our own, so that `tunnelctl up` works at once.
+    """
+    from tunnelctl.config import words
+    from tunnelctl.config.schema import FILE_NAME
+    from tunnelctl.config.template import new_profile
+
+    if not is_profile_name(name):
+        raise click.UsageError(f"{name!r} cannot be the name of a profile: {NAME_RULE}")
+    try:
+        host = None if host is None else words.host_name(host)
+    except ValueError as error:
+        raise click.UsageError(f"--host {error}") from None
+    folder = Path.cwd() / (os.environ.get(CONFIG_DIR_VARIABLE) or "configs")
+    path = folder / f"{name}.yaml"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(path, new_profile(name, host), replace=force)
+        _write(folder / FILE_NAME, _schema_text(), replace=True)
+    except FileExistsError:
+        raise Failure(
+            Code.USAGE, f"{path} is there already", "name another, or --force replaces it"
+        ) from None
+    except OSError as error:
+        raise Failure(
+            Code.PERMISSION_DENIED, f"{error.filename} cannot be written: {error.strerror}"
+        ) from None
+    click.echo(path)
+    say(f"next: tunnelctl up {name}")
+
+
+def _schema_text() -> str:
+    from tunnelctl.config.schema import json_schema
+
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _write(path: Path, text: str, *, replace: bool) -> None:
+    """Put the whole text there or nothing; nobody but its owner may change it.
+
+    Raises:
+        FileExistsError: it is there, and is not to be replaced.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        if replace:
+            temporary.replace(path)
+        else:
+            os.link(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
