@@ -151,8 +151,9 @@ class Converter:
 def _probe(model: ProbeMap | None, *, fixed: bool) -> Probe:
     """A target that is fixed is asked, unless the profile says otherwise."""
     default = ProbeType.TCP if fixed else ProbeType.NONE
-    given = {} if model is None else _given(model, tuple(type(model).model_fields))
-    return Probe(**{"type": default, **given})
+    if model is None:
+        return Probe(default, unasked=True)
+    return Probe(**{"type": default, **_given(model, tuple(type(model).model_fields))})
 
 
 def _given(model: object, names: tuple[str, ...]) -> dict[str, Any]:

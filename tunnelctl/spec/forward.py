@@ -49,7 +49,10 @@ class OnUnhealthy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A question put to the target through the tunnel. Times in seconds."""
+    """A question put to the target through the tunnel. Times in seconds.
+
+    `unasked`: the profile says nothing of it, so a target that is well is asked rarely.
+    """
 
     type: ProbeType = ProbeType.NONE
     interval: float = 10.0
@@ -59,6 +62,7 @@ class Probe:
     path: str = "/"
     status: int = 200
     command: tuple[str, ...] = ()
+    unasked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,7 @@ class EventKind(StrEnum):
     PROFILE = "profile"
     HOST = "host"
     FORWARD = "forward"
+    HEALTH = "health"
     CONNECTION = "connection"
 
 
