@@ -6,17 +6,21 @@ Owns the words of a question, not who answers it. Must never keep an answer.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from tunnelctl import clock
+from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.failures import label
 
 
 class QuestionKind(StrEnum):
     """What is asked for."""
 
-    PASSPHRASE = "passphrase"
+    PASSPHRASE = "passphrase"  # noqa: S105 - a kind, not a passphrase
     PASSWORD = "password"  # noqa: S105 - a kind, not a password
     CODE = "code"  # a prompt of keyboard-interactive (RFC 4256), as for a second factor
     HOST_KEY = "host-key"  # whether an unknown host key is right: yes, no or the fingerprint
@@ -35,6 +39,23 @@ class Question:
 
 # Blocks until a person has answered. None: nobody is there to ask.
 Ask = Callable[[Question], str | None]
+# Who answers during one login to a host; once it is left, what is still asked is answered None.
+# Entered and left on the loop. An `Ask` is called from the login's thread.
+Asking = Callable[[Host], AbstractContextManager[Ask | None]]
+
+
+def nobody(_host: Host) -> AbstractContextManager[Ask | None]:
+    """An `Asking` without anybody to ask."""
+    return nullcontext()
+
+
+def unanswered(host: Host, question: Question) -> Failure:
+    """The failure of a login that cannot go on without an answer."""
+    return Failure(
+        Code.NEEDS_INPUT,
+        f"{label(host)} needs an answer that nobody was there to give: {question.prompt.strip()}",
+        f"tunnelctl answer {PLACE}",
+    )
 
 
 class HasDeadline(Protocol):
