@@ -5,8 +5,8 @@ Owns the words of a question, not who answers it. Must never keep an answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -64,19 +64,26 @@ class HasDeadline(Protocol):
     deadline: float | None
 
 
-def pausing(ask: Ask, timed: HasDeadline) -> Ask:
-    """`ask`, while which the deadline of `timed` stands still: it is moved by the time waited.
+@contextmanager
+def paused(timed: HasDeadline) -> Iterator[None]:
+    """The deadline of `timed` stands still: afterwards it is later by the time that went by.
 
-    Whoever waits for the peer afterwards reads the deadline anew.
+    Whoever waits for the peer then reads the deadline anew.
     """
+    deadline, timed.deadline = timed.deadline, None
+    began = clock.monotonic()
+    try:
+        yield
+    finally:
+        if deadline is not None:
+            timed.deadline = deadline + clock.monotonic() - began
+
+
+def pausing(ask: Ask, timed: HasDeadline) -> Ask:
+    """`ask`, while which the deadline of `timed` stands still."""
 
     def asked(question: Question) -> str | None:
-        deadline, timed.deadline = timed.deadline, None
-        began = clock.monotonic()
-        try:
+        with paused(timed):
             return ask(question)
-        finally:
-            if deadline is not None:
-                timed.deadline = deadline + clock.monotonic() - began
 
     return asked
