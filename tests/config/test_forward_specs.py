@@ -1,0 +1,122 @@
+"""ssh's own forward specs mean here what they mean to ssh."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnelctl.config.forward_specs import (
+    ForwardSpec,
+    dynamic_spec,
+    local_spec,
+    remote_spec,
+    spec_of,
+)
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.forward import Forward, Side
+
+_DB = Endpoint("db", 5432)
+
+
+@pytest.mark.parametrize(
+    ("text", "listen", "target"),
+    [
+        ("5432:db:5432", Endpoint("127.0.0.1", 5432), _DB),
+        ("0:db:5432", Endpoint("127.0.0.1", 0), _DB),
+        ("localhost:5432:db:5432", Endpoint("localhost", 5432), _DB),
+        ("10.0.0.1:5432:db:5432", Endpoint("10.0.0.1", 5432), _DB),
+        ("*:5432:db:5432", Endpoint("*", 5432), _DB),
+        (":5432:db:5432", Endpoint("*", 5432), _DB),
+        ("[::1]:5432:[2001:db8::1]:5432", Endpoint("::1", 5432), Endpoint("2001:db8::1", 5432)),
+        ("5432:/run/db.sock", Endpoint("127.0.0.1", 5432), Endpoint(path="/run/db.sock")),
+        ("10.0.0.1:5432:/run/db", Endpoint("10.0.0.1", 5432), Endpoint(path="/run/db")),
+        ("/tmp/db.sock:db:5432", Endpoint(path="/tmp/db.sock"), _DB),
+        ("/tmp/a:/run/b", Endpoint(path="/tmp/a"), Endpoint(path="/run/b")),
+    ],
+)
+def test_local(text: str, listen: Endpoint, target: Endpoint) -> None:
+    assert local_spec(text) == ForwardSpec(Side.HERE, listen, target)
+
+
+@pytest.mark.parametrize(
+    ("text", "listen", "target"),
+    [
+        ("8080:localhost:3000", Endpoint("localhost", 8080), Endpoint("localhost", 3000)),
+        ("*:8080:localhost:3000", Endpoint("*", 8080), Endpoint("localhost", 3000)),
+        ("0:localhost:3000", Endpoint("localhost", 0), Endpoint("localhost", 3000)),
+        ("8080", Endpoint("localhost", 8080), None),
+        (":8080", Endpoint("*", 8080), None),
+    ],
+)
+def test_remote(text: str, listen: Endpoint, target: Endpoint | None) -> None:
+    assert remote_spec(text) == ForwardSpec(Side.THERE, listen, target)
+
+
+@pytest.mark.parametrize(
+    ("text", "listen"),
+    [
+        ("1080", Endpoint("127.0.0.1", 1080)),
+        ("[::1]:1080", Endpoint("::1", 1080)),
+        (":1080", Endpoint("*", 1080)),
+    ],
+)
+def test_dynamic(text: str, listen: Endpoint) -> None:
+    assert dynamic_spec(text) == ForwardSpec(Side.HERE, listen, None)
+
+
+_WRONG = [
+    (local_spec, "5432"),
+    (local_spec, ""),
+    (local_spec, "5432:db"),
+    (local_spec, "5432:db:0"),
+    (local_spec, "5432::22"),
+    (local_spec, "70000:db:22"),
+    (local_spec, "a:b:c:d:e"),
+    (local_spec, "x:db:22"),
+    (local_spec, "[::1:5432:db:22"),
+    (local_spec, "[::1]x:5432:db:22"),
+    (local_spec, "::1:5432:db:22"),
+    (dynamic_spec, "1080:db:22"),
+    (dynamic_spec, "/run/socks"),
+    (remote_spec, "x"),
+]
+
+
+# ssh takes these, and fails only when it uses them: a SOCKS client cannot name a socket to a server
+# that it does not speak to, and no name is empty.
+_LET_BY = ("/run/socks", "5432::22")
+
+
+@pytest.mark.parametrize(("parse", "text"), _WRONG)
+def test_what_ssh_would_refuse(parse: Callable[[str], ForwardSpec], text: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        parse(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="needs OpenSSH's client")
+@pytest.mark.parametrize(("parse", "text"), [row for row in _WRONG if row[1] not in _LET_BY])
+def test_ssh_refuses_it_too(parse: Callable[[str], ForwardSpec], text: str) -> None:
+    option = {local_spec: "-L", dynamic_spec: "-D", remote_spec: "-R"}[parse]
+    command = ["ssh", "-F", "/dev/null", "-G", option, text, "host.invalid"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
+_hosts = st.sampled_from(["db", "10.0.0.7", "localhost", "::1", "*"])
+_ports = st.integers(1, 65535)
+_listens = st.builds(Endpoint, _hosts, _ports) | st.just(Endpoint(path="/tmp/a.sock"))
+_targets = st.builds(Endpoint, _hosts.filter(lambda host: host != "*"), _ports) | st.just(
+    Endpoint(path="/run/b.sock")
+)
+
+
+@given(st.sampled_from(Side), _listens, _targets)
+def test_written_and_read_again(side: Side, listen: Endpoint, target: Endpoint) -> None:
+    spec = spec_of(Forward("f", side, listen, target, "bastion"))
+    read = {"-L": local_spec, "-R": remote_spec}[spec.option](str(spec))
+    assert read == spec
