@@ -20,7 +20,7 @@ from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link import Link
 from tunnelctl.state import backoff
-from tunnelctl.state.snapshot import ForwardState
+from tunnelctl.state.snapshot import ForwardState, Health
 from tunnelctl.state.throttle import Throttle
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 
@@ -52,6 +52,8 @@ class Forwarding(ABC):
         self.failures = 0  # to listen, in a row
         self.retry_at: datetime | None = None  # when that is tried again
         self.lazy = False  # listens without a link, too
+        self.health = Health.UNKNOWN
+        self.probe_failure: Failure | None = None  # of the last probe; None when it was answered
         self._retry: asyncio.TimerHandle | None = None
         self._link: Link | None = None
         self._was_attached = False

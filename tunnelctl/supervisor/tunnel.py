@@ -58,6 +58,7 @@ from tunnelctl.supervisor.handshakes import Handshakes
 from tunnelctl.supervisor.idle import IdleWatch
 from tunnelctl.supervisor.journal import Journal
 from tunnelctl.supervisor.links import Links
+from tunnelctl.supervisor.probes import Probes, Tunnelled
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 from tunnelctl.supervisor.tunnel_status import FAILED_FOR_GOOD, Teller
 
@@ -100,6 +101,16 @@ class Tunnel:
         self._attempts: dict[int, asyncio.Task[None]] = {}  # by epoch
         self._links = Links(self._tasks)
         self._idle = self._idle_watch()
+        self._probes = Probes(
+            Tunnelled(
+                profile,
+                services.random,
+                self._tasks,
+                lambda: self.host.reconnect,
+                self._judged,
+                self._unhealthy,
+            )
+        )
         self._listeners_wanted = False
         self._timer: asyncio.TimerHandle | None = None
         self._forwardings: dict[str, Forwarding] = {}  # in order of start
@@ -154,10 +165,12 @@ class Tunnel:
             added.open()
         if self._machine.state is HostState.UP:
             added.attach(self._links[self._machine.epoch])
+        self._probes.add(added)
         self._changed()
 
     async def remove(self, name: str) -> None:
         """Close a forward; its connections are reset, all others live on."""
+        self._probes.remove(name)
         await self._forwardings[name].close(0)
         del self._forwardings[name]
         self._changed()
@@ -165,6 +178,7 @@ class Tunnel:
     def retune_forward(self, rule: Forward) -> None:
         """A forward whose listener would be the same."""
         self._forwardings[rule.name].retune(rule)
+        self._probes.retune(rule.name)
         self._changed()
 
     async def stop(self, drain: float) -> None:
@@ -231,14 +245,18 @@ class Tunnel:
             case AttachForwards(epoch):
                 for item in self._forwardings.values():
                     item.attach(self._links[epoch])
+                self._probes.attach(self._links[epoch])
             case MoveForwards(epoch):
                 for item in self._forwardings.values():
                     item.move(self._links[epoch])
+                self._probes.attach(self._links[epoch])
             case RetireLink(epoch):
                 self._links.retire(epoch)
             case AskLink(epoch):
                 self._links[epoch].ask_now()
+                self._probes.ask_now()
             case DetachForwards():
+                self._probes.detach()
                 for item in self._forwardings.values():
                     item.detach()
             case CloseLink(epoch):
@@ -304,6 +322,7 @@ class Tunnel:
 
     async def _shut_down(self) -> None:
         """In reverse order of start; the forwards drain side by side, over the link."""
+        self._probes.detach()
         try:
             closing = (item.close(self._drain) for item in reversed(self._forwardings.values()))
             await asyncio.gather(*closing)
@@ -316,6 +335,18 @@ class Tunnel:
             self._stopped.set()
 
     # What is told.
+
+    def _judged(self, item: Forwarding, is_news: bool) -> None:
+        """The target of a forward was asked."""
+        if is_news:
+            self._teller.health(item)
+        self._changed()
+
+    def _unhealthy(self, failure: Failure) -> None:
+        """A target is to be reached over another link: the one that is up counts as lost, and so
+        backoff decides when."""
+        if self._machine.state is HostState.UP:
+            self._lost(self._machine.epoch, failure)
 
     def _announce_host(self) -> None:
         if self._teller.host(self.host, self._machine, self._links):

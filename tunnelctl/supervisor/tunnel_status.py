@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tunnelctl import clock
-from tunnelctl.errors import Failure
+from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host
 from tunnelctl.state.machine import Machine
 from tunnelctl.state.overall import Part, forward_part, host_part
@@ -18,6 +18,7 @@ from tunnelctl.state.snapshot import (
     EventKind,
     ForwardState,
     ForwardStatus,
+    Health,
     HostState,
     HostStatus,
 )
@@ -26,6 +27,7 @@ from tunnelctl.supervisor.journal import Journal, error_status
 from tunnelctl.supervisor.links import Links
 
 FAILED_FOR_GOOD = (HostState.FAILED, HostState.NEEDS_INPUT)
+_OF_TARGETS = (Code.TARGET_REFUSED, Code.TARGET_UNREACHABLE)
 _NOT_UP_BECAUSE = (HostState.BACKOFF, *FAILED_FOR_GOOD)
 
 
@@ -69,6 +71,15 @@ class Teller:
         if held_back is not None:
             more = f"; {held_back} more before it" if held_back else ""
             self._record(EventKind.CONNECTION, name, "failed", f"{failure}{more}", failure)
+
+    def health(self, item: Forwarding) -> None:
+        """Tell that the health of a forward is another."""
+        failure = item.probe_failure
+        error = item.last_error
+        if item.health is Health.HEALTHY and error is not None and error.code in _OF_TARGETS:
+            item.last_error = None  # it answers again
+        message = str(failure) if failure is not None else "its target answers"
+        self._record(EventKind.HEALTH, item.rule.name, item.health, message, failure)
 
     def host_status(self, host: Host, machine: Machine, links: Links) -> HostStatus:
         """The host as it is now."""
@@ -129,6 +140,7 @@ def forward_status(item: Forwarding, machine: Machine) -> ForwardStatus:
         via=rule.via,
         state=_forward_state(item, machine),
         since=clock.rfc3339(item.since),
+        health=item.health,
         attempts=item.failures,
         next_retry_at=None if item.retry_at is None else clock.rfc3339(item.retry_at),
         connections_open=counters.open,
@@ -148,7 +160,8 @@ def _forward_state(item: Forwarding, machine: Machine) -> ForwardState:
 
 def _forward_failure(item: Forwarding, machine: Machine) -> Failure | None:
     hopeless = machine.state in FAILED_FOR_GOOD
-    return item.last_error or (machine.failure if hopeless else None) or item.caveat
+    unanswered = item.probe_failure if item.state is ForwardState.UP else None
+    return unanswered or item.last_error or (machine.failure if hopeless else None) or item.caveat
 
 
 def _later(moment: datetime, same: float, later: float | None) -> str | None:

@@ -1,0 +1,222 @@
+"""One question to the target of a forward: does it answer?
+
+The target of a forward whose clients come here is asked through the link, in a channel of its own:
+not through the listener, and no counter sees it. The target of a forward whose clients come there
+is dialled, as for them. Owns what is asked and what counts as an answer. Must never outlive the
+time that it is given, nor leave a channel, a socket or a process behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+from dataclasses import dataclass
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.opens import direct, open_failure, target_failure
+from tunnelctl.forward.target import connect_target
+from tunnelctl.net.child import Child
+from tunnelctl.net.environment import minimal_environment
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.forward import Forward, ProbeType, Side
+from tunnelctl.ssh.failures import printable
+from tunnelctl.ssh.link import Link
+from tunnelctl.wire.channel import Channel
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
+_LONGEST_LINE = 4096  # bytes
+_NOBODY = (LOOPBACK, 0)  # where a question comes from, for the server's log
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a command is told of the forward that it asks: where to connect to."""
+
+    profile: str
+    address: Endpoint
+
+
+async def ask(rule: Forward, link: Link, place: Place) -> None:
+    """Return when the target answers as `rule.probe` wants.
+
+    Raises:
+        Failure: it does not, within the probe's timeout: target-refused, target-unreachable,
+            forward-denied where the server forbids it, or config-invalid for a command that
+            cannot be started.
+    """
+    try:
+        async with asyncio.timeout(rule.probe.timeout) as limit:
+            if rule.probe.type is ProbeType.COMMAND:
+                await _command(rule, place)
+            elif rule.side is Side.HERE:
+                await _through(rule, link)
+            else:
+                await _dialled(rule)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise _silent(rule) from None
+
+
+def _request(rule: Forward) -> bytes:
+    """What is said to the target; nothing where it is enough that it accepts."""
+    if rule.probe.type is not ProbeType.HTTP:
+        return b""
+    assert rule.target is not None
+    host = "localhost" if rule.target.is_unix else str(rule.target)
+    head = f"GET {rule.probe.path} HTTP/1.1\r\nHost: {host}\r\n"
+    return f"{head}User-Agent: tunnelctl\r\nAccept: */*\r\nConnection: close\r\n\r\n".encode()
+
+
+def _check(rule: Forward, answer: bytes) -> None:
+    """Whether the first line of an HTTP answer is the one that is wanted."""
+    assert rule.target is not None
+    found = _STATUS_LINE.match(answer)
+    if found is None:
+        said = "answers, but not in HTTP" if answer else "closed the connection without an answer"
+        raise Failure(Code.TARGET_REFUSED, f"{rule.target} {said}", "is it the right port?")
+    if int(found[1]) != rule.probe.status:
+        message = f"{rule.target} answered {int(found[1])} to GET {rule.probe.path}"
+        hint = f"forwards.{rule.name}.probe wants status {rule.probe.status}"
+        raise Failure(Code.TARGET_REFUSED, message, hint)
+
+
+def _silent(rule: Forward) -> Failure:
+    seconds = f"{rule.probe.timeout:g} s"
+    if rule.probe.type is ProbeType.COMMAND:
+        message = f"the probe of {rule.name} took longer than {seconds} and was killed"
+    else:
+        where = f" through {rule.via}" if rule.side is Side.HERE else ""
+        message = f"{rule.target}{where} did not answer within {seconds}"
+    hint = f"is the service alive? forwards.{rule.name}.probe sets the timeout"
+    return Failure(Code.TARGET_UNREACHABLE, message, hint)
+
+
+# Through the link.
+
+
+async def _through(rule: Forward, link: Link) -> None:
+    assert rule.target is not None
+    question = _Question(rule, rule.target, _request(rule))
+    kind, data = direct(rule.target, _NOBODY)
+    question.channel = link.connection.open_channel(kind, data, question)
+    try:
+        answer = await question.answer
+    finally:
+        question.channel.close()
+    if rule.probe.type is ProbeType.HTTP:
+        _check(rule, answer)
+
+
+class _Question:
+    """The handler of a channel that says one thing and waits for one line, or for nothing."""
+
+    def __init__(self, rule: Forward, target: Endpoint, request: bytes) -> None:
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.channel: Channel | None = None
+        self._rule = rule
+        self._target = target
+        self._unsent = request
+        self._heard = b""
+
+    def opened(self) -> None:
+        """See ChannelHandler."""
+        if self._unsent:
+            self.window_opened()
+        else:
+            self._done()
+
+    def open_failed(self, reason: int, description: str) -> None:
+        """See ChannelHandler."""
+        if not self.answer.done():
+            failure = open_failure(self._rule, self._target, reason, description)
+            self.answer.set_exception(failure)
+
+    def data(self, data: memoryview) -> None:
+        """See ChannelHandler."""
+        assert self.channel is not None
+        self._heard += data
+        self.channel.consumed(len(data))
+        if b"\n" in self._heard or len(self._heard) > _LONGEST_LINE:
+            self._done()
+
+    def eof(self) -> None:
+        """See ChannelHandler."""
+        self._done()
+
+    def closed(self) -> None:
+        """See ChannelHandler."""
+        self._done()
+
+    def window_opened(self) -> None:
+        """See ChannelHandler."""
+        if self.channel is not None and self._unsent:
+            self._unsent = self._unsent[self.channel.send_data(self._unsent) :]
+
+    def _done(self) -> None:
+        if not self.answer.done():
+            self.answer.set_result(self._heard)
+
+
+# On this side.
+
+
+async def _dialled(rule: Forward) -> None:
+    assert rule.target is not None
+    loop = asyncio.get_running_loop()
+    heard = b""
+    try:
+        sock = await connect_target(loop, rule.target)
+        with sock:
+            if request := _request(rule):
+                await loop.sock_sendall(sock, request)
+                while b"\n" not in heard and len(heard) <= _LONGEST_LINE:
+                    data = await loop.sock_recv(sock, _LONGEST_LINE)
+                    if not data:
+                        break
+                    heard += data
+    except OSError as error:
+        raise target_failure(rule, rule.target, error) from None
+    if rule.probe.type is ProbeType.HTTP:
+        _check(rule, heard)
+
+
+# By a program.
+
+
+async def _command(rule: Forward, place: Place) -> None:
+    words = rule.probe.command
+    name = f"the probe of {rule.name}"
+    environment = minimal_environment(os.environ) | _variables(rule, place)
+    try:
+        child = await Child.start(words, environment, name)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        message = f"cannot start {printable(words[0])}, {name}: {why}"
+        raise Failure(Code.CONFIG_INVALID, message, "use a program that is installed") from None
+    try:
+        status = await child.wait()
+    except asyncio.CancelledError:
+        child.signal(signal.SIGKILL)
+        await child.wait()
+        raise
+    if status:
+        said = printable(child.last_line())
+        how = f"exit status {status}" if status > 0 else signal.Signals(-status).name
+        message = f"{name} ended with {how}" + (f": {said}" if said else "")
+        hint = f"run it by hand with TUNNELCTL_ADDRESS={place.address}"
+        raise Failure(Code.TARGET_UNREACHABLE, message, hint)
+
+
+def _variables(rule: Forward, place: Place) -> dict[str, str]:
+    variables = {
+        "TUNNELCTL_PROFILE": place.profile,
+        "TUNNELCTL_FORWARD": rule.name,
+        "TUNNELCTL_ADDRESS": str(place.address),
+    }
+    if not place.address.is_unix:
+        variables["TUNNELCTL_HOST"] = place.address.host
+        variables["TUNNELCTL_PORT"] = str(place.address.port)
+    return variables

@@ -1,0 +1,135 @@
+"""A program that we start, with everything that it starts in turn: one process group.
+
+Owns the process from start to reaping and the end of what it says on standard error. Must never
+block the loop, never run a shell, never leave a process or a zombie behind, and never signal a
+process that is not its own: it is reaped on the loop, so its number is its own until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+
+from tunnelctl.net.threads import in_thread
+
+# The end of what it said on standard error, in bytes.
+_SAID_MAX = 4096
+
+
+class Child:
+    """A program that runs, or has run. `name` is what its thread is called."""
+
+    def __init__(self, process: subprocess.Popen[bytes], name: str) -> None:
+        self._process = process
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[int] = self._loop.create_future()
+        self._said = b""
+        assert process.stderr is not None
+        self._stderr = process.stderr
+        os.set_blocking(self._stderr.fileno(), False)
+        self._loop.add_reader(self._stderr, self._listen)
+        threading.Thread(target=self._wait, name=f"wait for {name}", daemon=True).start()
+
+    @classmethod
+    async def start(
+        cls,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        name: str,
+        *,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.DEVNULL,
+    ) -> Child:
+        """Start the program `words[0]` in a session and process group of its own. No descriptor of
+        ours reaches it but these three.
+
+        Raises:
+            OSError, ValueError: it cannot be started.
+        """
+        spawn = functools.partial(_spawn, tuple(words), dict(environment), stdin, stdout)
+        work = in_thread(spawn, f"start {name}")
+        try:
+            return cls(await asyncio.shield(work), name)
+        except asyncio.CancelledError:
+            with contextlib.suppress(OSError, ValueError):
+                child = cls(await work, name)  # to start a program takes no time
+                child.signal(signal.SIGKILL)
+                await child.wait()
+            raise
+
+    async def wait(self) -> int:
+        """Its exit status once it has ended and was reaped; below 0 the signal that ended it."""
+        return await asyncio.shield(self._ended)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was reaped."""
+        return self._ended.done()
+
+    def status(self) -> int | None:
+        """As `wait`, at once: None while it runs."""
+        if self._ended.done():
+            return self._ended.result()
+        seen = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if seen is None:
+            return None
+        return seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to it and to what it started."""
+        if not self._ended.done():
+            # Not reaped yet, so the number is still that of its group.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+    def last_line(self) -> str:
+        """What it said last on standard error, as it is: escape it before it is shown."""
+        self._listen()
+        lines = [line.strip() for line in self._said.decode(errors="replace").splitlines()]
+        return next(filter(None, reversed(lines)), "")
+
+    def _listen(self) -> None:
+        """Keep the end of what it says on standard error."""
+        if self._stderr.closed:
+            return
+        try:
+            while data := os.read(self._stderr.fileno(), _SAID_MAX):
+                self._said = (self._said + data)[-_SAID_MAX:]
+        except BlockingIOError:
+            return
+        self._loop.remove_reader(self._stderr)
+
+    def _wait(self) -> None:
+        """In a thread of its own: see the process end, and leave it to the loop to reap it."""
+        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+            self._loop.call_soon_threadsafe(self._reap)
+
+    def _reap(self) -> None:
+        self.signal(signal.SIGKILL)  # what it left behind in its group
+        status = self._process.wait()
+        self._listen()
+        self._loop.remove_reader(self._stderr)
+        self._stderr.close()
+        self._ended.set_result(status)
+
+
+def _spawn(
+    words: Sequence[str], environment: Mapping[str, str], stdin: int, stdout: int
+) -> subprocess.Popen[bytes]:
+    """Blocking: returns once the program runs."""
+    return subprocess.Popen(  # noqa: S603 - the words of the profile's owner, no shell
+        words,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+        bufsize=0,
+    )

@@ -1,0 +1,188 @@
+"""The probes of one tunnel: who is asked when, and what comes of the answers.
+
+Owns the health of the tunnel's forwards, which is unknown while there is no link. Asks only over a
+link that is up, so it wakes nobody, and sends not one byte for `probe: none`. Must never touch the
+link: it says when one should be made anew, and the machine decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from tunnelctl import clock
+from tunnelctl.errors import Failure
+from tunnelctl.forward.probing import Place, ask
+from tunnelctl.spec.forward import OnUnhealthy, ProbeType, Side
+from tunnelctl.spec.host import Reconnect
+from tunnelctl.ssh.link import Link
+from tunnelctl.state.health import Remedy, Tally, judged, next_wait, tried
+from tunnelctl.state.snapshot import ForwardState, Health
+from tunnelctl.supervisor.forwarding import Forwarding
+from tunnelctl.supervisor.tasks import Tasks, unexpected
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnelled:
+    """What the probes of a tunnel know of it and do to it.
+
+    `judged` is called after every answer, with whether it changed the health of the forward;
+    `reconnect` asks for another link because of an unhealthy target.
+    """
+
+    profile: str
+    random: Random
+    tasks: Tasks
+    policy: Callable[[], Reconnect]
+    judged: Callable[[Forwarding, bool], None]
+    reconnect: Callable[[Failure], None]
+
+
+class Probes:
+    """Of one tunnel."""
+
+    def __init__(self, tunnel: Tunnelled) -> None:
+        self._tunnel = tunnel
+        self._probers: dict[str, _Prober] = {}
+        self._link: Link | None = None
+
+    def add(self, item: Forwarding) -> None:
+        """Ask the target of one more forward."""
+        prober = self._probers[item.rule.name] = _Prober(item, self._tunnel)
+        if self._link is not None:
+            prober.start(self._link)
+
+    def remove(self, name: str) -> None:
+        """Ask this one's no more."""
+        self._probers.pop(name).stop()
+
+    def retune(self, name: str) -> None:
+        """The rule of this one is another: perhaps its probe, too."""
+        self._probers[name].retune()
+
+    def attach(self, link: Link) -> None:
+        """There is a link, or another one."""
+        self._link = link
+        for prober in self._probers.values():
+            prober.start(link)
+
+    def detach(self) -> None:
+        """There is no link, or soon none."""
+        self._link = None
+        for prober in self._probers.values():
+            prober.stop()
+
+    def ask_now(self) -> None:
+        """Ask everybody soon, whenever their turn would be."""
+        for prober in self._probers.values():
+            prober.hasten()
+
+
+class _Prober:
+    """Asks the target of one forward, again and again, from `start` to `stop`."""
+
+    def __init__(self, item: Forwarding, tunnel: Tunnelled) -> None:
+        self._item = item
+        self._tunnel = tunnel
+        self._probe = item.rule.probe
+        self._tally = Tally()
+        self._remedy = Remedy()
+        self._link: Link | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._asking: asyncio.Task[None] | None = None
+
+    def start(self, link: Link) -> None:
+        """Ask over this link, from the beginning."""
+        self.stop()
+        self._link = link
+        self._wait()
+
+    def stop(self) -> None:
+        """Ask no more; what was answered before says nothing of what is now. Idempotent."""
+        self._link = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+        self._tally = Tally()
+        self._show(None)
+
+    def retune(self) -> None:
+        """Another probe begins anew; another reaction to its answers changes nothing of them."""
+        if self._probe != self._item.rule.probe:
+            self._probe = self._item.rule.probe
+            self._remedy = Remedy()
+            if self._link is not None:
+                self.start(self._link)
+
+    def hasten(self) -> None:
+        """Ask soon, if nobody asks just now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._arm(next_wait(Tally(), self._probe, self._tunnel.random.random()))
+
+    def _wait(self) -> None:
+        if self._probe.type is not ProbeType.NONE:
+            self._arm(next_wait(self._tally, self._probe, self._tunnel.random.random()))
+
+    def _arm(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        assert self._link is not None
+        if self._may_ask():
+            work = self._ask(self._link)
+            self._asking = self._tunnel.tasks.spawn(work, f"probe {self._item.rule.name}")
+        else:
+            self._wait()
+
+    def _may_ask(self) -> bool:
+        """Whether the forward listens. A command connects as clients do, and so would keep a lazy
+        host from its rest: there it runs beside other clients alone."""
+        item = self._item
+        comes_as_client = self._probe.type is ProbeType.COMMAND and item.rule.side is Side.HERE
+        rests = item.lazy and comes_as_client and not item.side.counters.open
+        return item.state is ForwardState.UP and not rests
+
+    async def _ask(self, link: Link) -> None:
+        failure: Failure | None = None
+        rule = self._item.rule
+        target = None if rule.side is Side.HERE else rule.target
+        place = Place(self._tunnel.profile, target or self._item.side.listening or rule.listen)
+        try:
+            await ask(rule, link, place)
+        except Failure as unanswered:
+            failure = unanswered
+        except Exception as error:
+            failure = unexpected(error, f"asking the target of {rule.name}")
+        if self._link is link and not link.closed.done():
+            self._asking = None
+            self._judge(failure)
+
+    def _judge(self, failure: Failure | None) -> None:
+        before = self._tally.health
+        self._tally = judged(self._tally, self._probe, answered=failure is None)
+        self._show(failure)
+        self._wait()
+        self._tunnel.judged(self._item, self._tally.health is not before)
+        if self._tally.health is Health.HEALTHY:
+            self._remedy = Remedy()
+        elif failure is not None and self._tally.health is Health.UNHEALTHY:
+            self._act(failure)
+
+    def _show(self, failure: Failure | None) -> None:
+        self._item.health, self._item.probe_failure = self._tally.health, failure
+
+    def _act(self, failure: Failure) -> None:
+        """An unhealthy target that another link is to help."""
+        now = clock.monotonic()
+        reconnects = self._item.rule.on_unhealthy is OnUnhealthy.RECONNECT
+        if reconnects and now >= self._remedy.not_before:
+            self._remedy = tried(self._remedy, self._tunnel.policy(), now)
+            message = f"forward {self._item.rule.name} is unhealthy: {failure.message}"
+            self._tunnel.reconnect(Failure(failure.code, message, failure.hint, retryable=True))
