@@ -102,7 +102,8 @@ def test_what_ssh_would_refuse(parse: Callable[[str], ForwardSpec], text: str) -
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="needs OpenSSH's client")
 @pytest.mark.parametrize(("parse", "text"), [row for row in _WRONG if row[1] not in _LET_BY])
 def test_ssh_refuses_it_too(parse: Callable[[str], ForwardSpec], text: str) -> None:
-    option = {local_spec: "-L", dynamic_spec: "-D", remote_spec: "-R"}[parse]
+    options: dict[object, str] = {local_spec: "-L", dynamic_spec: "-D", remote_spec: "-R"}
+    option = options[parse]
     command = ["ssh", "-F", "/dev/null", "-G", option, text, "host.invalid"]
     assert subprocess.run(command, capture_output=True, check=False).returncode != 0
 
