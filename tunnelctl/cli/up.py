@@ -7,30 +7,16 @@ profiles go down with it.
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import click
 
-from tunnelctl import __version__, clock
-from tunnelctl.cli import progress
 from tunnelctl.cli.durations import Duration
-from tunnelctl.cli.files import load
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.output import say
-from tunnelctl.client import Client, EventStream
-from tunnelctl.errors import Code, Failure
+from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of
 
 DEFAULT_PROFILE = "default"
-_ENDING = (signal.SIGINT, signal.SIGTERM)
-_DRAIN = 10.0  # seconds for connections to end at the first Ctrl-C; the second ends them
 
 
 @click.command()
@@ -53,172 +39,16 @@ def up(
     Without -d it stays, prints what changes, and takes them down at Ctrl-C. A profile that is not
     ready in time stays wanted: the daemon goes on trying.
     """
-    plans = _plans(profiles, file or options.file)
+    file = file or options.file
+    plans = plans_of(profiles or [None if file else DEFAULT_PROFILE], file)
     client = options.client
-    _ensure_daemon_of_ours(client)
+    ensure_daemon_of_ours(client)
     lease = None if detach else secrets.token_hex(16)
-    with _ended_in_order(), client.events(lease) as stream:
-        session = _Session(client, stream, plans)
+    with ended_in_order(), client.events(lease) as stream:
+        session = Session(client, stream, plans)
         try:
             session.bring_up(lease, wait_timeout)
             return 0 if detach else session.stay()
         except KeyboardInterrupt:
             session.take_down()
             raise
-
-
-def _ensure_daemon_of_ours(client: Client) -> None:
-    """Have a daemon; one of another version hands over, unless that would harm somebody.
-
-    What it had up comes up again; an attached command of another terminal would end, and what a
-    service manager started is the service manager's to restart.
-    """
-    about = client.ensure_daemon()
-    if about["version"] == __version__:
-        return
-    if not about.get("background"):
-        say("the daemon is a service of another version: restart the service")
-    elif about.get("attached"):
-        say("the daemon is of another version, and stays while other commands are attached to it")
-    else:
-        say(f"the daemon is version {about['version']}: {__version__} takes over from it")
-        client.replace_daemon()
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """A profile that was checked, and what the daemon needs to load it too."""
-
-    name: str
-    file: str
-    environment: dict[str, str | None]
-    required: frozenset[str]
-
-
-def _plans(names: Sequence[str], file: Path | None) -> tuple[_Plan, ...]:
-    """Check every profile before anything is changed."""
-    chosen: Sequence[str | None] = names or ([None] if file else [DEFAULT_PROFILE])
-    plans = []
-    for path, loaded in load(list(dict.fromkeys(chosen)), file):
-        environment = {name: os.environ.get(name) for name in sorted(loaded.variables)}
-        required = frozenset(rule.name for rule in loaded.profile.forwards if rule.required)
-        plans.append(_Plan(loaded.profile.name, str(path), environment, required))
-    return tuple(plans)
-
-
-class _Session:
-    """The profiles of one `up`, from the order to the end."""
-
-    def __init__(self, client: Client, stream: EventStream, plans: Sequence[_Plan]) -> None:
-        self._client = client
-        self._stream = stream
-        self._plans = {plan.name: plan for plan in plans}
-        self._leased: list[str] = []
-
-    def bring_up(self, lease: str | None, seconds: float) -> None:
-        """Order everything up, and return once all are ready.
-
-        Raises:
-            Failure: why one cannot be ready, at once; NOT_READY after `seconds`. What was ordered
-                stays wanted, whatever becomes of this command.
-        """
-        try:
-            for plan in self._plans.values():
-                answer = self._client.up(plan.name, plan.file, plan.environment, lease)
-                if answer["leased"]:
-                    self._leased.append(plan.name)
-            self._wait(seconds)
-        except Failure:
-            with suppress(Failure):  # of a daemon that has gone
-                for name in self._leased:
-                    self._client.keep(name)
-            raise
-
-    def _wait(self, seconds: float) -> None:
-        deadline = clock.monotonic() + seconds
-        event = None
-        while True:
-            profiles = self._profiles()
-            for profile in profiles.values():
-                failure = progress.failure_of(profile, self._plans[profile["name"]].required)
-                if failure is not None:
-                    raise failure
-            self._show(event)  # only now: what ends the wait is told once, as its result
-            waiting = [profile for profile in profiles.values() if not progress.is_ready(profile)]
-            if not waiting:
-                break
-            left = deadline - clock.monotonic()
-            if left <= 0:
-                raise progress.not_ready(waiting[0], seconds)
-            event = self._stream.next(left)
-        for profile in profiles.values():
-            for line in progress.forwarding_lines(profile):
-                click.echo(line)
-
-    def stay(self) -> int:
-        """Show what changes until every profile was taken down by somebody, or failed for good."""
-        click.echo("Ready; Ctrl-C ends it.", err=True)
-        ready_at = clock.rfc3339(clock.wall())
-        while True:
-            try:
-                self._show(self._stream.next(), since=ready_at)
-                profiles = self._profiles().values()
-            except Failure as failure:
-                raise Failure(Code.NOT_UP, f"{failure.message}; nothing is up any more") from None
-            if all(profile["wanted"] == "down" for profile in profiles):
-                say("all was taken down")
-                return 0
-            failures = [progress.failure_of(profile, ()) for profile in profiles]
-            if failures and all(failures):
-                assert failures[0] is not None
-                self._leased_down(0.0)
-                raise failures[0]
-
-    def take_down(self) -> None:
-        """Take down what this command brought up; a second Ctrl-C does not wait for connections."""
-        if self._leased:
-            say(f"taking down {', '.join(self._leased)}; Ctrl-C again does not wait")
-        try:
-            self._leased_down(_DRAIN)
-        except KeyboardInterrupt:
-            self._leased_down(0.0)
-
-    def _leased_down(self, drain: float) -> None:
-        orders = [self._client.begin_down(name, drain) for name in self._leased]
-        for order in orders:
-            order.answer()
-        self._leased = []
-
-    def _profiles(self) -> dict[str, Any]:
-        """The status of our profiles, by name."""
-        document = self._client.status()
-        found = {profile["name"]: profile for profile in document["profiles"]}
-        for name in self._plans:
-            if name not in found:
-                raise Failure(Code.NOT_UP, f"{name} was removed from the daemon")
-        return {name: found[name] for name in self._plans}
-
-    def _show(self, event: dict[str, Any] | None, *, since: str = "") -> None:
-        """Print an event of ours: what went wrong, and everything that is later than `since`."""
-        if event is None or event["profile"] not in self._plans:
-            return
-        if event["error"] or (since and event["at"] >= since):
-            click.echo(progress.event_text(event), err=True)
-
-
-@contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """SIGTERM ends an attached `up` as Ctrl-C does.
-
-    SIGINT is taken even where it came ignored: a shell script's background job is ended by it too.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in _ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
