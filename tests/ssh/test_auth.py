@@ -279,18 +279,19 @@ def test_a_public_key_without_an_agent_says_so(sshd: OpenSSHServer) -> None:
     assert "ssh-agent" in failure.message
 
 
-def test_naming_a_key_keeps_the_others_of_the_agent_back(
+def test_identities_only_keeps_the_others_of_the_agent_back(
     sshd: OpenSSHServer, agent: RunningAgent, tmp_path: Path
 ) -> None:
     agent.add(sshd.identity)
     named = tmp_path / "named"
     write_key(named)
-    host = sshd.host(
-        identity_file=(str(named),), identities_only=False, identity_agent=str(agent.path)
-    )
+    host = sshd.host(identity_file=(str(named),), identity_agent=str(agent.path))
     failure = fails(Code.AUTH_FAILED, host)
     assert str(named) in failure.message
     assert "agent key" not in failure.message
+    # As with IdentityFile of ssh_config(5) alone: the agent's others are tried, before the file.
+    with logged_in(dataclasses.replace(host, identities_only=False)) as transport:
+        assert transport.is_authenticated()
 
 
 def test_identities_only_keeps_all_of_the_agent_back(

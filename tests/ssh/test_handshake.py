@@ -154,7 +154,7 @@ def test_the_key_for_trust_is_the_one_a_login_would_see(
 
     assert f"{kind} " in sshd.host_keys[0]
     assert fingerprint(blob) in unknown.message
-    record(host, kind, blob)
+    record(host, blob)
     with logged_in(host) as transport:
         assert transport.is_authenticated()
 

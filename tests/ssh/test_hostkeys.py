@@ -14,7 +14,8 @@ import pytest
 from tests.support.keys import KeyKind, write_key
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
-from tunnelctl.ssh.hostkeys import fingerprint, known_key_types, parse, record, verify
+from tunnelctl.ssh.hostkeys import fingerprint, known_key_types, record, verify
+from tunnelctl.ssh.known_hosts import parse
 
 SSH_KEYGEN = shutil.which("ssh-keygen")
 
@@ -56,7 +57,7 @@ def host(known_hosts: Path) -> Host:
 
 def refused(host: Host, key: Key, code: Code) -> Failure:
     with pytest.raises(Failure) as caught:
-        verify(host, key.type, key.blob)
+        verify(host, key.blob)
     assert caught.value.code is code, caught.value
     assert not caught.value.retryable
     return caught.value
@@ -106,7 +107,7 @@ def test_the_command_is_the_short_one_where_nothing_is_special(
 )
 def test_the_ways_to_write_a_host(host: Host, key: Key, known_hosts: Path, patterns: str) -> None:
     known_hosts.write_text(f"# a comment\n\n{patterns} {key.line} and a comment\n")
-    verify(host, key.type, key.blob)
+    verify(host, key.blob)
     assert known_key_types(host) == (key.type,)
 
 
@@ -134,21 +135,21 @@ def test_hashed_names_as_ssh_keygen_writes_them(host: Host, key: Key, known_host
     known_hosts.write_text(f"[bastion.example.com]:2222 {key.line}\nelse.where {key.line}\n")
     subprocess.run([SSH_KEYGEN, "-H", "-f", str(known_hosts)], capture_output=True, check=True)
     assert "bastion" not in known_hosts.read_text()
-    verify(host, key.type, key.blob)
+    verify(host, key.blob)
     refused(dataclasses.replace(host, port=2223), key, Code.HOST_KEY_UNKNOWN)
 
 
 def test_an_alias_stands_for_the_name_and_the_port(host: Host, key: Key, known_hosts: Path) -> None:
     known_hosts.write_text(f"the-bastion {key.line}\n")
     refused(host, key, Code.HOST_KEY_UNKNOWN)
-    verify(dataclasses.replace(host, host_key_alias="the-bastion"), key.type, key.blob)
+    verify(dataclasses.replace(host, host_key_alias="the-bastion"), key.blob)
 
 
 def test_several_files_count(host: Host, key: Key, known_hosts: Path, tmp_path: Path) -> None:
     second = tmp_path / "second"
     second.write_text(f"[bastion.example.com]:2222 {key.line}\n")
     files = (str(known_hosts), str(second))
-    verify(dataclasses.replace(host, user_known_hosts_file=files), key.type, key.blob)
+    verify(dataclasses.replace(host, user_known_hosts_file=files), key.blob)
 
 
 def test_the_default_files_are_those_of_ssh(
@@ -157,7 +158,7 @@ def test_the_default_files_are_those_of_ssh(
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "known_hosts2").write_text(f"h.example {key.line}\n")
-    verify(Host("h", "h.example"), key.type, key.blob)
+    verify(Host("h", "h.example"), key.blob)
 
 
 def test_a_bad_line_costs_only_itself(host: Host, key: Key, known_hosts: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_bad_line_costs_only_itself(host: Host, key: Key, known_hosts: Path) -
     ]
     good = f"[bastion.example.com]:2222 {key.line}".encode()
     known_hosts.write_bytes(b"\n".join([*bad, good]))
-    verify(host, key.type, key.blob)
+    verify(host, key.blob)
     assert [found.line for found in parse(known_hosts.read_text(errors="replace"), "f")][-1] == 9
 
 
@@ -195,8 +196,8 @@ def test_what_the_hint_says_helps(host: Host, key: Key, other: Key, known_hosts:
     command = refused(host, other, Code.HOST_KEY_CHANGED).hint.partition(": ")[2].split(";")[0]
     subprocess.run(command, shell=True, check=True, capture_output=True)
     refused(host, other, Code.HOST_KEY_UNKNOWN)
-    assert record(host, other.type, other.blob) == known_hosts
-    verify(host, other.type, other.blob)
+    assert record(host, other.blob) == known_hosts
+    verify(host, other.blob)
 
 
 def test_a_wildcard_is_removed_by_hand(host: Host, key: Key, other: Key, known_hosts: Path) -> None:
@@ -229,12 +230,10 @@ def test_a_revoked_key_is_always_refused(
         assert f"{known_hosts}:2" in failure.message
 
 
-def test_a_certificate_authority_vouches_for_nothing_yet(
-    host: Host, key: Key, known_hosts: Path
-) -> None:
+def test_the_key_of_an_authority_is_no_host_key(host: Host, key: Key, known_hosts: Path) -> None:
     known_hosts.write_text(f"@cert-authority *.example.com {key.line}\n")
     failure = refused(host, key, Code.HOST_KEY_UNKNOWN)
-    assert "certificates are not supported yet" in failure.message
+    assert "no certificate of the authority" in failure.message
     assert known_key_types(host) == ()
 
 
@@ -245,7 +244,7 @@ def test_pins_replace_known_hosts(host: Host, key: Key, other: Key, known_hosts:
         host_key=("SHA256:" + "A" * 43, fingerprint(key.blob) + "="),
         strict_host_key_checking=StrictHostKeyChecking.ACCEPT_NEW,
     )
-    verify(pinned, key.type, key.blob)
+    verify(pinned, key.blob)
     failure = refused(pinned, other, Code.HOST_KEY_CHANGED)
     assert fingerprint(other.blob) in failure.message
     assert fingerprint(key.blob) in failure.message
@@ -260,18 +259,18 @@ def test_accept_new_records_a_stranger_and_no_changed_key(
         user_known_hosts_file=(str(file),),
         strict_host_key_checking=StrictHostKeyChecking.ACCEPT_NEW,
     )
-    verify(trusting, key.type, key.blob)
+    verify(trusting, key.blob)
     assert file.read_text() == f"[bastion.example.com]:2222 {key.line}\n"
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700
-    verify(trusting, key.type, key.blob)
+    verify(trusting, key.blob)
     refused(trusting, other, Code.HOST_KEY_CHANGED)
     assert file.read_text().count("\n") == 1
 
 
 def test_recording_twice_writes_once(host: Host, key: Key, known_hosts: Path) -> None:
-    record(host, key.type, key.blob)
-    record(host, key.type, key.blob)
+    record(host, key.blob)
+    record(host, key.blob)
     assert known_hosts.read_text().count("\n") == 1
 
 
@@ -279,7 +278,7 @@ def test_a_last_line_without_an_end_is_kept_apart(
     host: Host, key: Key, other: Key, known_hosts: Path
 ) -> None:
     known_hosts.write_text(f"else.where {other.line}")
-    record(host, key.type, key.blob)
+    record(host, key.blob)
     assert known_hosts.read_text() == (
         f"else.where {other.line}\n[bastion.example.com]:2222 {key.line}\n"
     )
@@ -287,13 +286,13 @@ def test_a_last_line_without_an_end_is_kept_apart(
 
 def test_records_at_the_same_time_are_all_kept(host: Host, key: Key, known_hosts: Path) -> None:
     hosts = [dataclasses.replace(host, port=port) for port in range(3000, 3040)]
-    threads = [threading.Thread(target=record, args=(each, key.type, key.blob)) for each in hosts]
+    threads = [threading.Thread(target=record, args=(each, key.blob)) for each in hosts]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     for each in hosts:
-        verify(each, key.type, key.blob)
+        verify(each, key.blob)
     assert known_hosts.read_text().count("\n") == len(hosts)
 
 
@@ -313,7 +312,7 @@ def test_an_alias_that_is_no_name_is_never_written(
     host: Host, key: Key, known_hosts: Path, alias: str
 ) -> None:
     with pytest.raises(Failure) as caught:
-        record(dataclasses.replace(host, host_key_alias=alias), key.type, key.blob)
+        record(dataclasses.replace(host, host_key_alias=alias), key.blob)
     assert caught.value.code is Code.CONFIG_INVALID
     assert not known_hosts.exists()
 

@@ -36,14 +36,6 @@ def test_a_password_that_is_wanted_and_not_given() -> None:
     assert "password: {env: NAME}" in failure.hint
 
 
-def test_questions_for_a_person_are_not_answered_with_the_password() -> None:
-    with Questioner(Rules(steps=("keyboard-interactive",))) as server:
-        # `no_secret` fails the test when the password is asked for.
-        failure = fails(Code.AUTH_FAILED, server.host(password=REFERENCE))
-    assert "keyboard-interactive" in failure.hint
-    assert "not supported yet" in failure.hint
-
-
 def test_a_server_that_asks_nothing_is_fine() -> None:
     with Questioner(Rules(steps=())) as server, logged_in(server.host()) as transport:
         assert transport.is_authenticated()

@@ -85,7 +85,7 @@ def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) ->
         return False
     if fingerprint is None:
         _ask(hostkeys.trust_command(host, blob).replace(PLACE, target))
-    say(f"recorded in {hostkeys.record(host, key_type, blob)}")
+    say(f"recorded in {hostkeys.record(host, blob)}")
     return True
 
 
@@ -93,7 +93,7 @@ def _is_known(host: Host, key_type: str, blob: bytes) -> bool:
     from tunnelctl.ssh import hostkeys
 
     try:
-        hostkeys.verify(host, key_type, blob)
+        hostkeys.verify(host, blob)
     except Failure as failure:
         if failure.code is not Code.HOST_KEY_UNKNOWN:
             raise

@@ -15,7 +15,8 @@ CIPHERS = (
 )
 KEX_ALGORITHMS = (
     "mlkem768x25519-sha256",
-    "curve25519-sha256@libssh.org",
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",  # the same method under its older name (RFC 8731)
     "ecdh-sha2-nistp256",
     "ecdh-sha2-nistp384",
     "ecdh-sha2-nistp521",
@@ -28,7 +29,7 @@ MACS = (
     "hmac-sha2-256",
     "hmac-sha2-512",
 )
-HOST_KEY_ALGORITHMS = (
+_PLAIN_KEYS = (
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
     "ecdsa-sha2-nistp384",
@@ -36,3 +37,16 @@ HOST_KEY_ALGORITHMS = (
     "rsa-sha2-512",
     "rsa-sha2-256",
 )
+# Certificates are asked for only where an authority is known for the host.
+HOST_KEY_ALGORITHMS = (
+    *(f"{name}-cert-v01@openssh.com" for name in _PLAIN_KEYS),
+    *_PLAIN_KEYS,
+)
+# What our own keys sign with. The `sk-` keys live in hardware and are reached through an agent.
+USER_KEY_ALGORITHMS = (
+    *_PLAIN_KEYS,
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+)
+# What a certificate authority signs with (ssh_config(5) CASignatureAlgorithms).
+AUTHORITY_ALGORITHMS = USER_KEY_ALGORITHMS

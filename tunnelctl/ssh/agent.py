@@ -16,8 +16,10 @@ from tunnelctl import clock
 from tunnelctl.spec.host import Host
 from tunnelctl.wire.messages import ProtocolError, Reader, string, u32
 
-# For one question, in seconds; a person may have to touch a security key.
+# For one question, in seconds.
 PATIENCE = 10.0
+# For a signature of a security key, which a person has to touch.
+TOUCH_PATIENCE = 60.0
 _MESSAGE_MAX = 256 * 1024  # OpenSSH authfd.c, MAX_AGENT_REPLY_LEN
 _REQUEST_IDENTITIES = 11
 _IDENTITIES_ANSWER = 12
@@ -80,9 +82,9 @@ class Agent:
         """Give the socket back."""
         self._sock.close()
 
-    def keys(self) -> tuple[AgentKey, ...]:
+    def listed(self) -> tuple[AgentKey, ...]:
         """The public keys, in the agent's order."""
-        reader = self._ask(bytes((_REQUEST_IDENTITIES,)), _IDENTITIES_ANSWER)
+        reader = self._ask(bytes((_REQUEST_IDENTITIES,)), _IDENTITIES_ANSWER, PATIENCE)
         try:
             return tuple(AgentKey(reader.string(), reader.text()) for _ in range(reader.u32()))
         except ProtocolError:
@@ -92,15 +94,16 @@ class Agent:
         """A signature of `data`, as SSH sends it, by the private part of `blob`."""
         flags = _SIGN_FLAGS.get(algorithm, 0)
         request = bytes((_SIGN_REQUEST,)) + string(blob) + string(data) + u32(flags)
+        patience = TOUCH_PATIENCE if algorithm.startswith("sk-") else PATIENCE
         try:
-            return self._ask(request, _SIGN_RESPONSE).string()
+            return self._ask(request, _SIGN_RESPONSE, patience).string()
         except ProtocolError:
             raise AgentError(f"the ssh-agent at {self._path} sent no signature") from None
 
-    def _ask(self, request: bytes, wanted: int) -> Reader:
-        until = clock.monotonic() + PATIENCE
+    def _ask(self, request: bytes, wanted: int, patience: float) -> Reader:
+        until = clock.monotonic() + patience
         try:
-            self._sock.settimeout(PATIENCE)
+            self._sock.settimeout(patience)
             self._sock.sendall(string(request))
             size = int.from_bytes(self._read(4, until), "big")
             if not 0 < size <= _MESSAGE_MAX:
@@ -108,7 +111,7 @@ class Agent:
             answer = self._read(size, until)
         except TimeoutError:
             raise AgentError(
-                f"the ssh-agent at {self._path} did not answer within {PATIENCE:g} s"
+                f"the ssh-agent at {self._path} did not answer within {patience:g} s"
             ) from None
         except OSError as error:
             raise AgentError(f"lost the ssh-agent at {self._path}: {error.strerror}") from None

@@ -1,65 +1,65 @@
-"""Who we are: which keys are tried, in which order, then the password.
+"""Who we are: keys, then what a person or the profile answers, then the password.
 
-Owns the order of ssh(1): keys of the profile (or the default ones) that the agent holds, the
-agent's others, keys from files, the password. Must never say a secret, and never call a lost
-connection a refusal: only an answer of the server is one.
+Owns the order of methods (ssh_config(5), PreferredAuthentications) and when the login is given up.
+Must never say a secret, and never call a lost connection a refusal: only an answer of the server
+is one.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
-import shlex
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
 
 from paramiko.ssh_exception import SSHException
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, SecretRef
-from tunnelctl.ssh.agent import Agent, AgentError, AgentKey, agent_path
+from tunnelctl.ssh.agent import AgentError
 from tunnelctl.ssh.client import ClientTransport
-from tunnelctl.ssh.failures import During, label, peer_failure, printable
+from tunnelctl.ssh.failures import During, label, peer_failure
 from tunnelctl.ssh.hostkeys import fingerprint
-from tunnelctl.ssh.keys import Identity, KeyFile, too_short
-from tunnelctl.ssh.userauth import Answer, Disconnected, UserAuth
+from tunnelctl.ssh.identities import Identities
+from tunnelctl.ssh.keys import Identity
+from tunnelctl.ssh.login_report import Report, shown_prompt
+from tunnelctl.ssh.questions import Ask, Question, QuestionKind, paused
+from tunnelctl.ssh.userauth import Answer, Disconnected, InfoRequest, UserAuth
 from tunnelctl.wire.messages import ProtocolError
 
-# Tried where the profile names no key, when they exist; best first.
-DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
-# ssh_config(5) IdentityFile: no key from a file, not even one of those.
-NO_KEY = "none"
-# RFC 4253 section 11.1: disconnect codes that say "not you", not "not now".
-_NO_MORE_METHODS = 14
-_ILLEGAL_USER_NAME = 15
-# sshd says it with the code of a protocol error (auth.c, auth_maxtries_exceeded).
-_TOO_MANY = "too many authentication failures"
+# ssh_config(5) NumberOfPasswordPrompts: how often a person may try.
+_TRIES = 3
 
 ResolveSecret = Callable[[SecretRef], str]
 
 
 def authenticate(
-    transport: ClientTransport, host: Host, resolve_secret: ResolveSecret, deadline: float
+    transport: ClientTransport, host: Host, resolve_secret: ResolveSecret, ask: Ask | None = None
 ) -> None:
-    """Log in; blocking, until `deadline` (a moment of `clock.monotonic`) at most.
+    """Log in; blocking, until the transport's deadline at most.
 
     The key exchange is done and the host key verified. Secrets are resolved only when the server
-    asks for what they open, and are not kept.
+    asks for what they open, and are not kept. `ask` (which holds the deadline up itself) reaches a
+    person; without it nobody is asked.
 
     Raises:
-        Failure: auth-failed (with the keys that were tried), key-unreadable, timed-out,
-            handshake-failed when the connection ended, and what `resolve_secret` raises.
+        Failure: auth-failed (with the keys that were tried), key-unreadable, needs-input when
+            nobody was there to answer, timed-out, handshake-failed when the connection ended, and
+            what `resolve_secret` raises.
     """
-    with ExitStack() as stack:
-        attempt = _Attempt(transport, host, resolve_secret, deadline, stack)
-        try:
-            attempt.run()
-        except Disconnected:
-            raise attempt.cut_off(transport) from None
-        except (TimeoutError, SSHException, ProtocolError) as error:
-            raise peer_failure(host, error, During.AUTHENTICATION) from None
+    try:
+        with ExitStack() as stack:
+            attempt = _Attempt(transport, host, resolve_secret, ask, stack)
+            try:
+                attempt.run()
+            except Disconnected:
+                raise attempt.report.cut_off(transport) from None
+            except (TimeoutError, SSHException, ProtocolError) as error:
+                raise peer_failure(host, error, During.AUTHENTICATION) from None
+    except Failure as failure:
+        # Status keeps it; the frames that it came through may hold a secret.
+        raise failure.with_traceback(None) from None
 
 
 def user_of(host: Host) -> str:
@@ -81,194 +81,157 @@ def user_of(host: Host) -> str:
 
 
 class _Attempt:
-    """One login: what was tried so far, and what the server said to it."""
+    """One login: each method as long as it has something to try."""
 
     def __init__(
         self,
         transport: ClientTransport,
         host: Host,
         resolve_secret: ResolveSecret,
-        deadline: float,
+        ask: Ask | None,
         stack: ExitStack,
     ) -> None:
         self._host = host
-        self._user = user_of(host)
+        self._transport = transport
         self._resolve_secret = resolve_secret
-        self._stack = stack  # closes the agent
-        self._auth = UserAuth(transport, self._user, deadline)
-        self._tried: list[str] = []  # as messages name them
-        self._notes: list[str] = []  # why something was not tried
-        self._offered_files: list[str] = []
+        self._ask_person = ask
+        self._auth = UserAuth(transport, user_of(host))
+        self.report = Report(host, user_of(host), self._auth)
+        try:
+            self._identities = Identities(host, self._passphrases, stack)
+        except Failure as failure:
+            raise self.report.of_key(failure) from None
+        self._keys: Iterator[Identity] | None = None
+        self._passwords = self._password_candidates()
+        self._conversations = _TRIES
+        # In the conversation that goes on:
+        self._asked = False  # a person
+        self._told_password = False
 
     def run(self) -> None:
         """Raises Failure unless the server lets us in."""
-        files = self._key_files()  # a mistake in the profile shows before anything is sent
-        answer = self._auth.begin()
-        keys: Iterator[Identity] | None = None
-        password = self._host.password
+        methods = {
+            "publickey": self._try_next_key,
+            "keyboard-interactive": self._try_conversation,
+            "password": self._try_next_password,
+        }
+        answer: Answer | None = self._auth.begin()
         while answer is not Answer.ACCEPTED:
-            if "publickey" in self._auth.methods:
-                if keys is None:
-                    keys = iter(self._identities(files))
-                if (key := next(keys, None)) is not None:
-                    answer = self._try_key(key)
-                    continue
-            if "password" in self._auth.methods and password is not None:
-                answer = self._auth.send_password(self._resolve_secret(password))
-                self._tried.append("the password")
-                password = None
-                continue
-            raise self._refused()
+            if answer is Answer.FURTHER:
+                self.report.accept()
+                self._conversations = _TRIES
+            for name, attempt in methods.items():
+                if name in self._auth.methods and (answer := attempt()) is not None:
+                    break
+            else:
+                raise self.report.refused(self._identities.notes, self._identities.unusable)
 
     # Keys
 
-    def _key_files(self) -> list[KeyFile]:
-        """The files that the profile names, all of which must be usable; else the default ones."""
-        if self._host.identity_file == (NO_KEY,):
-            return []
-        named = [Path(name).expanduser() for name in self._host.identity_file]
-        if named:
-            with self._naming_the_host():
-                return [KeyFile(path) for path in named]
-        found = []
-        for path in (Path(name).expanduser() for name in DEFAULT_KEYS):
-            if path.exists():
-                try:
-                    found.append(KeyFile(path))
-                except Failure as failure:
-                    self._notes.append(failure.message)
-        return found
+    def _try_next_key(self) -> Answer | None:
+        """The next key that the server has an answer to; None when there is none left."""
+        if self._keys is None:
+            self._keys = iter(self._identities)
+        for key in self._keys:
+            if (answer := self._try_key(key)) is not None:
+                return answer
+        return None
 
-    def _identities(self, files: Sequence[KeyFile]) -> Iterator[Identity]:
-        """In the order of ssh(1); each key once."""
-        agent, held = self._agent()
-        by_blob = {key.blob: key for key in held}
-        in_agent = [file for file in files if file.blob in by_blob]
-        if agent is not None:
-            for file in in_agent:
-                key = by_blob[file.blob or b""]
-                yield Identity(str(file.path), key.blob, partial(agent.sign, key.blob))
-            if not self._host.identities_only and not self._host.identity_file:
-                chosen = {file.blob for file in in_agent}
-                for key in held:
-                    if key.blob not in chosen and self._is_usable(key):
-                        name = f"agent key {printable(key.comment)}".rstrip()
-                        yield Identity(name, key.blob, partial(agent.sign, key.blob))
-        for file in files:
-            if file not in in_agent and (identity := self._opened(file)) is not None:
-                yield identity
-
-    def _opened(self, file: KeyFile) -> Identity | None:
-        try:
-            return file.identity(self._passphrase)
-        except Failure as failure:
-            self._pass_over(failure)
-            return None
-
-    def _agent(self) -> tuple[Agent | None, tuple[AgentKey, ...]]:
-        path = agent_path(self._host, os.environ)
-        if path is None:
-            return None, ()
-        try:
-            agent = self._stack.enter_context(Agent(path))
-            return agent, agent.keys()
-        except AgentError as error:
-            self._notes.append(str(error))
-            return None, ()
-
-    def _is_usable(self, key: AgentKey) -> bool:
-        try:
-            bits = too_short(key.blob)
-        except ProtocolError:
-            return False
-        if bits:
-            self._notes.append(f"agent key {printable(key.comment)} has only {bits} bits")
-        return not bits
-
-    def _try_key(self, key: Identity) -> Answer:
+    def _try_key(self, key: Identity) -> Answer | None:
         algorithm = self._auth.algorithm_for(key)
         if algorithm is None:
-            self._notes.append(f"{key.name}: the server takes no SHA-2 signature of an RSA key")
-            return Answer.REFUSED
-        self._tried.append(f"{key.name} ({key.key_type} {fingerprint(key.blob)})")
-        if not key.name.startswith("agent key"):
-            self._offered_files.append(key.name)
+            note = f"{key.name}: the server takes no SHA-2 signature of an RSA key"
+            self._identities.notes.append(note)
+            return None
+        self.report.key(key, f"{key.name} ({key.key_type} {fingerprint(key.blob)})")
         if not self._auth.would_accept(key, algorithm):
             return Answer.REFUSED
         try:
+            if key.key_type.startswith("sk-"):
+                with paused(self._transport):  # a person has to touch it
+                    return self._auth.send_key(key, algorithm)
             return self._auth.send_key(key, algorithm)
         except AgentError as error:
-            self._notes.append(str(error))
+            self._identities.notes.append(f"{key.name}: {error}")
         except Failure as failure:
-            self._pass_over(failure)
-        return Answer.REFUSED
+            if failure.code is not Code.KEY_UNREADABLE:
+                raise
+            self._identities.pass_over(failure)
+        self.report.not_signed()
+        return None
 
-    def _passphrase(self) -> str | None:
-        reference = self._host.passphrase
-        return None if reference is None else self._resolve_secret(reference)
+    def _passphrases(self, path: Path) -> Iterator[str]:
+        """The profile's; else what a person says, who may be wrong a few times."""
+        if self._host.passphrase is not None:
+            yield self._resolve_secret(self._host.passphrase)
+            return
+        for _ in range(_TRIES):
+            prompt = f"Enter passphrase for key '{path}': "
+            if not (answer := self._ask(QuestionKind.PASSPHRASE, prompt)):
+                return
+            yield answer
 
-    def _pass_over(self, failure: Failure) -> None:
-        """A default key that cannot be used is one less; one that the profile names is an error."""
-        if self._host.identity_file or failure.code is not Code.KEY_UNREADABLE:
-            raise self._with_label(failure) from None
-        self._notes.append(failure.message)
+    # A password
 
-    @contextmanager
-    def _naming_the_host(self) -> Iterator[None]:
-        try:
-            yield
-        except Failure as failure:
-            raise self._with_label(failure) from None
+    def _try_next_password(self) -> Answer | None:
+        password = next(self._passwords, None)
+        if password is None or self._auth.password_expired:
+            return None
+        self.report.tried("the password")
+        return self._auth.send_password(password)
 
-    def _with_label(self, failure: Failure) -> Failure:
-        if failure.code is not Code.KEY_UNREADABLE:
-            return failure
-        return Failure(failure.code, f"{label(self._host)}: {failure.message}", failure.hint)
+    def _password_candidates(self) -> Iterator[str]:
+        if self._host.password is not None:
+            yield self._resolve_secret(self._host.password)
+        for _ in range(_TRIES):
+            prompt = f"{self.report.who}'s password: "
+            if not (answer := self._ask(QuestionKind.PASSWORD, prompt)):
+                return
+            yield answer
 
-    # What people read
+    # Questions of the server
 
-    def cut_off(self, transport: ClientTransport) -> Failure:
-        """The server ended the connection: because of us, or because of the network."""
-        said = transport.said
-        if _TOO_MANY in said.lower():
-            return self._failure(
-                "the server ended the login after too many keys",
-                "name the right key with identity_file, which also keeps the agent's others back",
-            )
-        if transport.disconnect_code in (_NO_MORE_METHODS, _ILLEGAL_USER_NAME):
-            return self._failure(f'the server ended the login: it said "{printable(said)}"', "")
-        return peer_failure(self._host, transport.saved_exception, During.AUTHENTICATION, said)
+    def _try_conversation(self) -> Answer | None:
+        """keyboard-interactive: again only after a person was asked, who may have been wrong."""
+        if not self._conversations or (self._host.password is None and self._ask_person is None):
+            return None
+        self._asked = self._told_password = False
+        self.report.tried("keyboard-interactive")
+        answer = self._auth.converse(self._reply)
+        self._conversations = self._conversations - 1 if answer and self._asked else 0
+        return answer
 
-    def _refused(self) -> Failure:
-        takes = ", ".join(map(printable, self._auth.methods)) or "nothing more"
-        return self._failure(f"the server does not let us in; it still takes {takes}", self._hint())
+    def _reply(self, request: InfoRequest) -> Sequence[str] | None:
+        """An answer to each prompt; None when one of them has nobody to answer it."""
+        kind = QuestionKind.CODE
+        if _asks_password(request):
+            kind = QuestionKind.PASSWORD
+            if self._host.password is not None and not self._told_password:
+                self._told_password = True
+                return [self._resolve_secret(self._host.password)]
+        answers = []
+        for number, prompt in enumerate(request.prompts):
+            self._asked = True
+            answer = self._ask(kind, shown_prompt(request, number), echo=prompt.echo)
+            if answer is None:
+                return None
+            answers.append(answer)
+        return answers
 
-    def _failure(self, what: str, hint: str) -> Failure:
-        host = self._host
-        at = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
-        who = f"{self._user}@{at}:{host.port}"
-        head = who if host.name == host.hostname else f"{host.name} ({who})"
-        tried = f"; tried {', '.join(self._tried)}" if self._tried else "; there was no key to try"
-        notes = f"; {'; '.join(self._notes)}" if self._notes else ""
-        return Failure(Code.AUTH_FAILED, f"{head}: {what}{tried}{notes}", hint)
+    def _ask(self, kind: QuestionKind, prompt: str, *, echo: bool = False) -> str | None:
+        if self._ask_person is None:
+            return None
+        question = Question(kind, self._host.name, prompt, echo)
+        answer = self._ask_person(question)
+        if answer is None:
+            self.report.unanswered = question
+        return answer
 
-    def _hint(self) -> str:
-        methods = self._auth.methods
-        if self._auth.password_expired:
-            return f"the password has expired: log in once with {self._ssh('ssh')} and change it"
-        if "publickey" in methods:
-            if self._offered_files:
-                copy = f"ssh-copy-id -i {shlex.quote(self._offered_files[0])}"
-                return f"let the server know the key: {self._ssh(copy)}"
-            return "name a key with identity_file, or make one with: ssh-keygen -t ed25519"
-        if "password" in methods and self._host.password is None:
-            return f"add password: {{env: NAME}} to hosts.{self._host.name} in the profile"
-        if "keyboard-interactive" in methods:
-            return (
-                "questions (keyboard-interactive) are not supported yet: allow keys on the server"
-            )
-        return f"compare with: {self._ssh('ssh -v')}"
 
-    def _ssh(self, command: str) -> str:
-        port = "" if self._host.port == 22 else f" -p {self._host.port}"
-        return f"{command}{port} {shlex.quote(f'{self._user}@{self._host.hostname}')}"
+def _asks_password(request: InfoRequest) -> bool:
+    """Whether a request is for the password alone: one hidden prompt that says so."""
+    return (
+        len(request.prompts) == 1
+        and not request.prompts[0].echo
+        and "password" in request.prompts[0].text.lower()
+    )

@@ -8,14 +8,15 @@ decide anything about that key: handshake.py does.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
-from typing import Any
 
 import paramiko
 from paramiko.ssh_exception import IncompatiblePeer
 
-from tunnelctl.ssh.transport import SshTransport
-from tunnelctl.wire.messages import Message, Reader
+from tunnelctl.ssh.certificates import key_type_of, plain, plain_key
+from tunnelctl.ssh.keys import key_type
+from tunnelctl.ssh.signatures import verify
+from tunnelctl.ssh.transport import ALL, Offer, SshTransport
+from tunnelctl.wire.messages import Message, ProtocolError, Reader
 
 # RFC 4253 section 4.2 lets a server send other lines first; OpenSSH stops at as many (kex.c).
 _LINES_BEFORE_VERSION = 1024
@@ -29,18 +30,16 @@ class ClientTransport(SshTransport):
     """An `SshTransport` that can say afterwards why it did not come to a session.
 
     `said` is the text of the server's DISCONNECT, or its first line when no version line came.
-    `disconnect_code` is that of RFC 4253 section 11.1. `host_key_blob` is the server's key,
-    bit for bit, once the first key exchange has proved that the server owns it.
+    `disconnect_code` is that of RFC 4253 section 11.1. `host_key_blob` is the server's key or
+    certificate, bit for bit, once the first key exchange has proved that the server owns it.
     """
 
     def __init__(
         self,
         sock: socket.socket,
-        *,
-        host_key_algorithms: Sequence[str] = (),
-        ciphers: Sequence[str] = (),
+        offer: Offer = ALL,
     ) -> None:
-        super().__init__(sock, host_key_algorithms=host_key_algorithms, ciphers=ciphers)
+        super().__init__(sock, offer)
         self.said = ""
         self.disconnect_code = 0
         self.host_key_blob = b""
@@ -56,7 +55,7 @@ class ClientTransport(SshTransport):
 
     @property
     def nothing_in_common(self) -> str:
-        """The first kind of algorithm without one that both know, and what the server offers."""
+        """Every kind of algorithm without one that both know, and what the server offers of it."""
         ours = (
             self.preferred_kex,
             self.preferred_keys,
@@ -65,10 +64,13 @@ class ClientTransport(SshTransport):
             self.preferred_macs,
             self.preferred_macs,
         )
-        for kind, mine, theirs in zip(_OFFERS, ours, self._offered, strict=False):
-            if not set(mine) & set(theirs):
-                return f"no common {kind} algorithm; the server offers {', '.join(theirs)}"
-        return ""
+        return "; ".join(
+            dict.fromkeys(
+                f"no common {kind} algorithm: the server offers {', '.join(theirs)}"
+                for kind, mine, theirs in zip(_OFFERS, ours, self._offered, strict=False)
+                if not set(mine) & set(theirs)
+            )
+        )
 
     def _note_offers(self, message: paramiko.Message) -> None:
         if not self._offered:
@@ -102,10 +104,21 @@ class ClientTransport(SshTransport):
         self.disconnect_code = reader.u32()
         self.said = reader.text()
 
-    def _verify_key(self, host_key: bytes, signature: Any) -> None:
-        """Check the signature of a key exchange, and that a later one shows the same key."""
+    def _verify_key(self, host_key: bytes, signature: bytes) -> None:
+        """Check the signature of a key exchange, and that a later one shows the same key.
+
+        paramiko's own check takes a signature by any algorithm of the key for the agreed one.
+        """
+        wanted, exchange_hash = self.host_key_type, self.H
+        assert wanted is not None
+        assert exchange_hash is not None
         if self.host_key_blob and host_key != self.host_key_blob:
             raise paramiko.SSHException("another host key was shown in a later key exchange")
-        super()._verify_key(host_key, signature)  # type: ignore[misc]  # not in paramiko's stubs
+        try:
+            key = plain_key(host_key) if key_type(host_key) == key_type_of(wanted) else b""
+        except ProtocolError:
+            key = b""
+        if not key or not verify(key, signature, exchange_hash, (plain(wanted),)):
+            raise paramiko.SSHException(f"the signature of the host key ({wanted}) is wrong")
         self.host_key_blob = bytes(host_key)
         self._kex_name = super().kex_name

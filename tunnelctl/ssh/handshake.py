@@ -17,16 +17,17 @@ from paramiko.ssh_exception import IncompatiblePeer
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.auth import authenticate
+from tunnelctl.ssh.certificates import is_certified, key_type_of, plain_key
 from tunnelctl.ssh.client import ClientTransport
 from tunnelctl.ssh.failures import During, label, peer_failure
-from tunnelctl.ssh.hostkeys import known_key_types, verify
-from tunnelctl.ssh.keys import RSA_BITS_MIN, key_type, too_short
-from tunnelctl.ssh.transport import HOST_KEY_ALGORITHMS, SshTransport
+from tunnelctl.ssh.hostkeys import has_authority, known_key_types, verify
+from tunnelctl.ssh.keys import RSA_BITS_MIN, too_short
+from tunnelctl.ssh.questions import Ask, pausing
+from tunnelctl.ssh.transport import Offer, SshTransport
 
-# RFC 8332: one type of key, several algorithms to sign with it.
-_ALGORITHMS_OF = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 # How long the Transport's thread may take to notice that its socket was shut down, in seconds.
 # It waits for nothing but the socket; this is a bound for a machine under heavy load.
 _END_OF_THREAD = 10.0
@@ -45,21 +46,24 @@ def handshake(
     resolve_secret: Callable[[SecretRef], str],
     on_stage: Callable[[Stage], None],
     deadline: float,
+    ask: Ask | None = None,
 ) -> SshTransport:
     """Log in to `host` over `sock`, before `deadline` (a moment of `clock.monotonic`).
 
-    Calls `on_stage(Stage.AUTHENTICATING)` in this thread once the host key is accepted. The
-    Transport that is returned is authenticated and still run by its own thread. To give up
-    earlier, shut the socket down from elsewhere: every wait ends at once.
+    The deadline stands still while `ask` waits for a person. Calls `on_stage(Stage.AUTHENTICATING)`
+    in this thread once the host key is accepted. The Transport that is returned is authenticated
+    and still run by its own thread. To give up earlier, shut the socket down from elsewhere: every
+    wait for the server ends at once.
 
     Raises:
         Failure: what went wrong; nothing is left open.
     """
     transport = _exchange_keys(host, sock, deadline)
     try:
-        verify(host, key_type(transport.host_key_blob), transport.host_key_blob)
+        asked = None if ask is None else pausing(ask, transport)
+        verify(host, transport.host_key_blob, asked)
         on_stage(Stage.AUTHENTICATING)
-        authenticate(transport, host, resolve_secret, deadline)
+        authenticate(transport, host, resolve_secret, asked)
     except BaseException:
         _end(transport, sock)
         raise
@@ -85,9 +89,7 @@ def _exchange_keys(host: Host, sock: socket.socket, deadline: float) -> ClientTr
     """Version and first key exchange. The server has proved that it owns the key it shows."""
     done = threading.Event()
     try:
-        transport = ClientTransport(
-            sock, host_key_algorithms=_host_key_algorithms(host), ciphers=host.ciphers
-        )
+        transport = ClientTransport(sock, _offer(host))
     except BaseException:
         sock.close()
         raise
@@ -98,7 +100,7 @@ def _exchange_keys(host: Host, sock: socket.socket, deadline: float) -> ClientTr
         done.wait(max(0.0, deadline - clock.monotonic()) + _END_OF_THREAD)
         if not transport.initial_kex_done:
             raise _no_keys(host, transport)
-        if bits := too_short(transport.host_key_blob):
+        if bits := too_short(plain_key(transport.host_key_blob)):
             raise Failure(
                 Code.INCOMPATIBLE_PEER,
                 f"{label(host)} shows an RSA host key of {bits} bits, "
@@ -119,14 +121,27 @@ def _no_keys(host: Host, transport: ClientTransport) -> Failure:
 
 
 def _host_key_algorithms(host: Host) -> tuple[str, ...]:
-    """All that are allowed, those of keys that are known for the host first."""
-    known = [
-        algorithm
-        for kind in known_key_types(host)
-        for algorithm in _ALGORITHMS_OF.get(kind, (kind,))
-        if algorithm in HOST_KEY_ALGORITHMS
-    ]
-    return tuple(dict.fromkeys((*known, *HOST_KEY_ALGORITHMS)))
+    """All that are allowed, those of keys that are known for the host first.
+
+    Certificates where an authority is known for it, and before all else then (OpenSSH
+    sshconnect2.c, order_hostkeyalgs); elsewhere they would say no more than the key in them.
+    """
+    allowed = host.host_key_algorithms or HOST_KEY_ALGORITHMS
+    keys = [name for name in allowed if not is_certified(name)]
+    certificates = [name for name in allowed if is_certified(name)]
+    known = known_key_types(host)
+    order = certificates if has_authority(host) or not keys else []
+    order += [name for name in keys if key_type_of(name) in known]
+    return tuple(dict.fromkeys((*order, *keys)))
+
+
+def _offer(host: Host) -> Offer:
+    return Offer(
+        kex=host.kex_algorithms or KEX_ALGORITHMS,
+        host_keys=_host_key_algorithms(host),
+        ciphers=host.ciphers or CIPHERS,
+        macs=host.macs or MACS,
+    )
 
 
 def _end(transport: ClientTransport, sock: socket.socket) -> None:

@@ -1,7 +1,8 @@
-"""Host keys: what known_hosts says of a server, and whether the key that it shows is that one.
+"""Host keys: whether the key that a server shows is the one that is known for it.
 
-Owns the reading and the appending of known_hosts files (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT) and
-the verdict on a key. Must never rewrite a file, never lose a file because of one bad line, and
+Owns the verdict. The rules are OpenSSH's (sshconnect.c, check_host_key): a revoked key is refused
+whatever else is said, pins replace known_hosts, a certificate counts where its authority is known
+for the host, and a certificate that does not count is taken for the plain key inside it. Must
 never accept a key that nothing vouches for.
 
 Where several known keys exist and none is the one shown, that is a changed key, whatever its type
@@ -11,91 +12,59 @@ Where several known keys exist and none is the one shown, that is a changed key,
 from __future__ import annotations
 
 import base64
-import binascii
-import fcntl
 import hashlib
-import hmac
-import logging
-import os
-import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl import clock
+from tunnelctl.errors import PLACE, Code, Failure
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
-from tunnelctl.ssh.failures import label
+from tunnelctl.ssh import known_hosts
+from tunnelctl.ssh.certificates import Certificate, is_certified, plain_key
+from tunnelctl.ssh.failures import label, printable
+from tunnelctl.ssh.keys import key_type
+from tunnelctl.ssh.known_hosts import CERT_AUTHORITY, REVOKED, KnownKey
+from tunnelctl.ssh.questions import Ask, Question, QuestionKind
 
-_log = logging.getLogger(__name__)
-
-# ssh_config(5): UserKnownHostsFile and GlobalKnownHostsFile.
-USER_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
-GLOBAL_FILES = ("/etc/ssh/ssh_known_hosts",)
 _DEFAULT_PORT = 22
-_REVOKED = "@revoked"
-_CERT_AUTHORITY = "@cert-authority"
-_MARKERS = frozenset({_REVOKED, _CERT_AUTHORITY})
-# What would be read back as something else than one plain host name.
-_NOT_A_NAME = re.compile(r"[\s,*?!|#]|^@|^$")
-
-
-@dataclass(frozen=True, slots=True)
-class KnownKey:
-    """One line of a known_hosts file."""
-
-    marker: str  # "", "@revoked" or "@cert-authority"
-    patterns: str  # the host field as written: names, wildcards, or one hash
-    key_type: str
-    blob: bytes
-    file: str
-    line: int
-
-    def matches(self, name: str) -> bool:
-        """Whether the host field speaks of `name` (sshd(8); a negated match wins)."""
-        if self.patterns.startswith("|"):
-            return _hash_matches(self.patterns, name)
-        found = False
-        for pattern in self.patterns.lower().split(","):
-            if _glob(pattern.removeprefix("!")).fullmatch(name):
-                if pattern.startswith("!"):
-                    return False
-                found = True
-        return found
 
 
 def fingerprint(blob: bytes) -> str:
-    """`SHA256:…` of a public key, as `ssh-keygen -l` prints it."""
-    digest = base64.b64encode(hashlib.sha256(blob).digest()).decode()
+    """`SHA256:…` of a public key or of the key in a certificate, as `ssh-keygen -l` prints it."""
+    digest = base64.b64encode(hashlib.sha256(plain_key(blob)).digest()).decode()
     return "SHA256:" + digest.rstrip("=")
 
 
-def verify(host: Host, key_type: str, blob: bytes) -> None:
-    """Accept the key that `host` shows, or raise.
+def verify(host: Host, blob: bytes, ask: Ask | None = None) -> None:
+    """Accept the key or certificate that `host` shows, or raise.
 
-    A key marked @revoked is refused before all else. Pins (`host_key` in the profile) replace
-    known_hosts. With `accept-new` the key of a host that is not known at all is recorded.
+    With `accept-new` the key of a host that is not known at all is recorded; else a person is
+    asked, where there is one.
 
     Raises:
         Failure: host-key-unknown, host-key-changed (also for a revoked key), or
             permission-denied when an accepted key cannot be recorded.
     """
-    about = _lines_about(host)
-    _refuse_revoked(host, about, blob)
+    about = known_hosts.lines_about(host)
+    shown = _Shown(plain_key(blob))
+    if is_certified(key_type(blob)):
+        shown = _examined(host, about, Certificate.parse(blob))
+    _refuse_revoked(host, about, shown)
     if host.host_key:
-        if fingerprint(blob) not in _pins(host):
-            raise _not_pinned(host, key_type, blob)
+        if shown.fingerprint not in _pins(host):
+            raise _not_pinned(host, shown)
         return
     known = [key for key in about if not key.marker]
-    if any(key.blob == blob for key in known):
+    if shown.is_vouched_for or any(key.blob == shown.key for key in known):
         return
-    named = [key for key in known if key.matches(_name(host))]
+    named = [key for key in known if key.matches(known_hosts.name_of(host))]
     if named:
-        raise _changed(host, key_type, blob, named)
-    if host.strict_host_key_checking is StrictHostKeyChecking.ACCEPT_NEW:
-        record(host, key_type, blob)
-        return
-    raise _unknown(host, key_type, blob, certified=any(k.marker == _CERT_AUTHORITY for k in about))
+        raise _changed(host, shown, named)
+    if host.strict_host_key_checking is not StrictHostKeyChecking.ACCEPT_NEW:
+        _ask_about(host, shown, _unknown(host, shown, about), ask)
+    record(host, shown.key)
 
 
 def known_key_types(host: Host) -> tuple[str, ...]:
@@ -104,42 +73,36 @@ def known_key_types(host: Host) -> tuple[str, ...]:
     Without this order a server with several keys would show one of a type that is not known,
     and that would look like a changed key (OpenSSH sshconnect2.c, order_hostkeyalgs).
     """
-    known = [key for key in _lines_about(host) if not key.marker]
+    known = [key for key in known_hosts.lines_about(host) if not key.marker]
     if host.host_key:
         pins = _pins(host)
         known = [key for key in known if fingerprint(key.blob) in pins]
     return tuple(dict.fromkeys(key.key_type for key in known))
 
 
-def record(host: Host, key_type: str, blob: bytes) -> Path:
-    """Append the key to the first known_hosts file of `host`, unless it is there; returns which.
+def has_authority(host: Host) -> bool:
+    """Whether a certificate could vouch for `host`: an authority is known for it, and no pin."""
+    about = known_hosts.lines_about(host)
+    return not host.host_key and any(key.marker == CERT_AUTHORITY for key in about)
 
-    One write under a lock, then fsync; a directory is made 0700 and a file 0600.
+
+def record(host: Host, blob: bytes) -> Path:
+    """Append the key (of a certificate: the plain one) to known_hosts; returns the file.
 
     Raises:
-        Failure: permission-denied when the file cannot be written.
+        Failure: see known_hosts.append.
     """
-    name = _name(host)
-    if _NOT_A_NAME.search(name):
-        raise Failure(
-            Code.CONFIG_INVALID,
-            f"{label(host)}: {name!r} cannot be written to known_hosts as a host name",
-            "correct host_key_alias or hostname in the profile",
-        )
-    path = Path((host.user_known_hosts_file or USER_FILES)[0]).expanduser()
-    try:
-        _append(path, name, key_type, blob)
-    except OSError as error:
-        raise Failure(
-            Code.PERMISSION_DENIED,
-            f"{label(host)}: cannot record its host key in {path}: {error.strerror or error}",
-            "make the file writable, or name another one with user_known_hosts_file",
-        ) from None
-    return path
+    key = plain_key(blob)
+    return known_hosts.append(host, key_type(key), key)
 
 
 def trust_command(host: Host, blob: bytes) -> str:
-    """The command that records exactly this key where it is looked for."""
+    """The command that records exactly this key where it is looked for.
+
+    A host that is not reached straight is named by its place in the profile, which knows the way.
+    """
+    if host.proxy_jump or host.proxy_command or host.proxy:
+        return shlex.join(["tunnelctl", "trust", PLACE, "--fingerprint", fingerprint(blob)])
     name = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
     words = ["tunnelctl", "trust", name if host.port == _DEFAULT_PORT else f"{name}:{host.port}"]
     words += ["--fingerprint", fingerprint(blob)]
@@ -150,88 +113,39 @@ def trust_command(host: Host, blob: bytes) -> str:
     return shlex.join(words)
 
 
-# --- reading -------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What the server shows: a key, and what came of its certificate."""
+
+    key: bytes
+    authority: bytes = b""  # who signed the certificate; empty without one
+    flaw: str = ""  # why the certificate does not count
+
+    @property
+    def is_vouched_for(self) -> bool:
+        return bool(self.authority) and not self.flaw
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.key)
+
+    def __str__(self) -> str:
+        return f"{key_type(self.key)} {self.fingerprint}"
+
+    @property
+    def note(self) -> str:
+        """For a message about the plain key."""
+        return f" (its certificate does not count: {printable(self.flaw)})" if self.flaw else ""
 
 
-def _name(host: Host) -> str:
-    """The name under which known_hosts has the host: the alias, `host`, or `[host]:port`."""
-    if host.host_key_alias is not None:
-        return host.host_key_alias.lower()
-    name = host.hostname.lower()
-    return name if host.port == _DEFAULT_PORT else f"[{name}]:{host.port}"
-
-
-def _lines_about(host: Host) -> list[KnownKey]:
-    """Every line that speaks of the host.
-
-    Lines for the name without the port count too where the port is another one than 22: a key
-    that matches them is accepted, one that does not says nothing (OpenSSH check_host_key).
-    """
-    names = {_name(host)}
-    if host.host_key_alias is None:
-        names.add(host.hostname.lower())
-    return [key for key in _read(host) if any(key.matches(name) for name in names)]
-
-
-def _read(host: Host) -> Iterator[KnownKey]:
-    for name in (*(host.user_known_hosts_file or USER_FILES), *GLOBAL_FILES):
-        path = Path(name).expanduser()
-        try:
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            _log.warning("%s cannot be read: %s", path, error.strerror or error)
-            continue
-        yield from parse(text, str(path))
-
-
-def parse(text: str, file: str) -> Iterator[KnownKey]:
-    """The keys of one known_hosts file. A line that is not understood is logged and skipped."""
-    for number, line in enumerate(text.splitlines(), 1):
-        fields = line.split()
-        if not fields or fields[0].startswith("#"):
-            continue
-        try:
-            yield _parse_line(fields, file, number)
-        except ValueError as error:
-            _log.info("%s:%d: skipped: %s", file, number, error)
-
-
-def _parse_line(fields: Sequence[str], file: str, number: int) -> KnownKey:
-    marker = fields[0] if fields[0].startswith("@") else ""
-    if marker and marker not in _MARKERS:
-        raise ValueError(f"unknown marker {marker}")
-    rest = fields[1:] if marker else fields
-    if len(rest) < 3:
-        raise ValueError("not: hosts, key type, key")
-    patterns, key_type, encoded = rest[:3]
-    try:
-        blob = base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"the key is not base64: {error}") from None
-    inner = key_type.encode()
-    if not blob.startswith(len(inner).to_bytes(4, "big") + inner):
-        raise ValueError(f"the key is not of type {key_type}")
-    return KnownKey(marker, patterns, key_type, blob, file, number)
-
-
-def _hash_matches(field: str, name: str) -> bool:
-    """`|1|salt|hash`: HMAC-SHA1 of the name, keyed by the salt (OpenSSH hostfile.c)."""
-    parts = field.split("|")
-    if len(parts) != 4 or parts[1] != "1":
-        return False
-    try:
-        salt, digest = (base64.b64decode(part, validate=True) for part in parts[2:])
-    except ValueError:  # not base64, or not even ASCII
-        return False
-    return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)
-
-
-def _glob(pattern: str) -> re.Pattern[str]:
-    """`*` and `?` alone are special (ssh_config(5) PATTERNS); brackets belong to `[host]:port`."""
-    wild = {"*": ".*", "?": "."}
-    return re.compile("".join(wild.get(c) or re.escape(c) for c in pattern), re.DOTALL)
+def _examined(host: Host, about: Sequence[KnownKey], certificate: Certificate) -> _Shown:
+    name = host.host_key_alias if host.host_key_alias is not None else host.hostname.lower()
+    authorities = [key.blob for key in about if key.marker == CERT_AUTHORITY]
+    if certificate.authority in authorities:
+        flaw = certificate.flaw(name, clock.wall().timestamp())
+    else:
+        flaw = f"it is signed by {fingerprint(certificate.authority)}, which is no known authority"
+    return _Shown(certificate.key, certificate.authority, flaw)
 
 
 def _pins(host: Host) -> frozenset[str]:
@@ -239,76 +153,63 @@ def _pins(host: Host) -> frozenset[str]:
     return frozenset(pin.rstrip("=") for pin in host.host_key)
 
 
-# --- appending -----------------------------------------------------------------------------
-
-
-def _append(path: Path, name: str, key_type: str, blob: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    line = f"{name} {key_type} {base64.b64encode(blob).decode()}\n".encode()
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "r+b", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # let go by the close
-        present = file.readall() or b""
-        if line.strip() in (known.strip() for known in present.splitlines()):
-            return
-        if present and not present.endswith(b"\n"):
-            line = b"\n" + line  # else the last line and ours would become one bad line
-        written = file.write(line)
-        if written != len(line):
-            file.truncate(len(present))
-            raise OSError(f"only {written} of {len(line)} bytes could be written")
-        os.fsync(file.fileno())
-
-
 # --- verdicts ------------------------------------------------------------------------------
 
 
-def _refuse_revoked(host: Host, about: Sequence[KnownKey], blob: bytes) -> None:
+def _refuse_revoked(host: Host, about: Sequence[KnownKey], shown: _Shown) -> None:
     for key in about:
-        if key.marker == _REVOKED and key.blob == blob:
+        if key.marker == REVOKED and key.blob in (shown.key, shown.authority):
+            what = "a host key" if key.blob == shown.key else "a certificate of an authority"
             raise Failure(
                 Code.HOST_KEY_CHANGED,
-                f"{label(host)} shows a host key that {key.file}:{key.line} marks as @revoked: "
-                f"{key.key_type} {fingerprint(blob)}",
+                f"{label(host)} shows {what} that {key.file}:{key.line} marks as @revoked: "
+                f"{key.key_type} {fingerprint(key.blob)}",
                 "it may be an impostor with a stolen key: do not connect; ask who runs the server",
             )
 
 
-def _not_pinned(host: Host, key_type: str, blob: bytes) -> Failure:
+def _not_pinned(host: Host, shown: _Shown) -> Failure:
     pinned = ", ".join(host.host_key)
     return Failure(
         Code.HOST_KEY_CHANGED,
-        f"{label(host)} shows the host key {key_type} {fingerprint(blob)}, "
-        f"but the profile pins {pinned}",
+        f"{label(host)} shows the host key {shown}, but the profile pins {pinned}",
         "ask who runs the server; only if this key is right too, add it to host_key in the profile",
     )
 
 
-def _changed(host: Host, key_type: str, blob: bytes, known: Sequence[KnownKey]) -> Failure:
-    old = next((key for key in known if key.key_type == key_type), known[0])
-    name = _name(host)
+def _changed(host: Host, shown: _Shown, known: Sequence[KnownKey]) -> Failure:
+    kind = key_type(shown.key)
+    old = next((key for key in known if key.key_type == kind), known[0])
+    name = known_hosts.name_of(host)
     if old.patterns.startswith("|") or name in old.patterns.lower().split(","):
         remove = f"ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(old.file)}"
     else:  # a wildcard, which ssh-keygen -R leaves alone
         remove = f"remove line {old.line} of {old.file}"
     return Failure(
         Code.HOST_KEY_CHANGED,
-        f"{label(host)} shows another host key than the known one: {key_type} {fingerprint(blob)} "
-        f"now, {old.key_type} {fingerprint(old.blob)} in {old.file}:{old.line}",
+        f"{label(host)} shows another host key than the known one: {shown} now{shown.note}, "
+        f"{old.key_type} {fingerprint(old.blob)} in {old.file}:{old.line}",
         "it may be an impostor; only if you know that the key was changed: "
-        f"{remove}; then {trust_command(host, blob)}",
+        f"{remove}; then {trust_command(host, shown.key)}",
     )
 
 
-def _unknown(host: Host, key_type: str, blob: bytes, *, certified: bool) -> Failure:
-    why = (
-        "is known by a certificate authority only, and host certificates are not supported yet"
-        if certified
-        else "is not known"
-    )
+def _unknown(host: Host, shown: _Shown, about: Sequence[KnownKey]) -> Failure:
+    note = shown.note
+    if not shown.authority and any(key.marker == CERT_AUTHORITY for key in about):
+        note = " and no certificate of the authority that is known for it"
     return Failure(
         Code.HOST_KEY_UNKNOWN,
-        f"{label(host)} {why}; it shows the host key {key_type} {fingerprint(blob)}",
+        f"{label(host)} is not known; it shows the host key {shown}{note}",
         "compare the fingerprint with what the server's owner tells you, then: "
-        + trust_command(host, blob),
+        + trust_command(host, shown.key),
     )
+
+
+def _ask_about(host: Host, shown: _Shown, failure: Failure, ask: Ask | None) -> None:
+    """Returns when a person accepts the key, in words or by typing its fingerprint (ssh(1))."""
+    prompt = f"{label(host)} is not known; it shows the host key {shown}{shown.note}. Trust it?"
+    question = Question(QuestionKind.HOST_KEY, host.name, f"{prompt} (yes/no/fingerprint) ", True)
+    answer = None if ask is None else ask(question)
+    if answer is None or answer.strip() not in ("yes", shown.fingerprint):
+        raise failure

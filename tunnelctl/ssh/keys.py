@@ -11,16 +11,16 @@ import base64
 import binascii
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+from cryptography.hazmat.primitives import serialization
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.ssh import signatures
+from tunnelctl.ssh.signatures import PrivateKey
 from tunnelctl.wire.messages import ProtocolError, Reader, string
 
 # ssh_config(5) RequiredRSASize is 1024 by default; less than 2048 is not accepted here.
@@ -29,11 +29,9 @@ _KEY_FILE_MAX = 1 << 20
 _OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 _PRIVATE = b" PRIVATE KEY-----"
 _MAGIC = b"openssh-key-v1\0"  # OpenSSH PROTOCOL.key
-_RSA_HASHES = {"rsa-sha2-256": hashes.SHA256, "rsa-sha2-512": hashes.SHA512}
 
-_PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-# Gives the passphrase of the profile, or None when it names none.
-Passphrase = Callable[[], str | None]
+# Passphrases to try for a file, one after the other; none where none can be had.
+Passphrases = Callable[[Path], Iterator[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +92,8 @@ class KeyFile:
         beside = self.path.with_name(self.path.name + ".pub")
         if beside.is_file():
             return _public_line(beside.read_bytes(), beside)
-        try:
-            return _public_blob(_open(self._data, None, self.path))
-        except _Encrypted:
-            return None
+        private = _open(self._data, None, self.path)
+        return None if private is None else _public_blob(private)
 
     def check_private(self) -> None:
         """The rules of ssh(1) for a private key, and that its owner is us or root."""
@@ -122,40 +118,52 @@ class KeyFile:
                 f"chmod 600 {self.path}",
             )
 
-    def identity(self, passphrase: Passphrase) -> Identity:
+    def identity(self, passphrases: Passphrases) -> Identity:
         """The key as something to sign with; opens an encrypted file only when it must."""
         self.check_private()
-        opened: list[_PrivateKey] = []
+        opened: list[PrivateKey] = []
         blob = self.blob
         if blob is None:
-            opened.append(self._unlock(passphrase))
+            opened.append(self._unlock(passphrases))
             blob = _public_blob(opened[0])
             if bits := _bits_too_few(blob, self.path):
                 raise _short(self.path, bits)
 
         def sign(data: bytes, algorithm: str) -> bytes:
-            private = opened[0] if opened else self._unlock(passphrase)
-            return _signature(private, data, algorithm)
+            private = opened[0] if opened else self._unlock(passphrases)
+            return signatures.sign(private, data, algorithm)
 
         return Identity(str(self.path), blob, sign)
 
-    def _unlock(self, passphrase: Passphrase) -> _PrivateKey:
-        try:
-            return _open(self._data, None, self.path)
-        except _Encrypted:
-            pass
-        secret = passphrase()
-        if secret is None:
+    def _unlock(self, passphrases: Passphrases) -> PrivateKey:
+        private, tried = _open(self._data, None, self.path), False
+        if private is not None:
+            return private
+        for passphrase in passphrases(self.path):
+            tried = True
+            private = _open(self._data, passphrase.encode(), self.path)
+            if private is not None:
+                return private
+        if tried:
             raise Failure(
                 Code.KEY_UNREADABLE,
-                f"the private key {self.path} is encrypted, and no passphrase is given",
-                f"run: ssh-add {self.path}; or name one with passphrase: in the profile",
+                f"the passphrase does not open the private key {self.path}",
+                f"check it with: ssh-keygen -y -f {self.path}",
             )
-        return _open(self._data, secret.encode(), self.path)
+        raise Failure(
+            Code.KEY_UNREADABLE,
+            f"the private key {self.path} is encrypted, and no passphrase is given",
+            f"run: ssh-add {self.path}; or name one with passphrase: in the profile",
+        )
 
 
-class _Encrypted(Exception):
-    """The private key needs a passphrase."""
+def read_public(path: Path) -> bytes:
+    """The public key or certificate that a file has.
+
+    Raises:
+        Failure: key-unreadable.
+    """
+    return _public_line(_read(path), path)
 
 
 def _read(path: Path) -> bytes:
@@ -231,7 +239,8 @@ def _public_of_openssh(data: bytes, path: Path) -> bytes:
     raise _unreadable(path, "it is broken")
 
 
-def _open(data: bytes, passphrase: bytes | None, path: Path) -> _PrivateKey:
+def _open(data: bytes, passphrase: bytes | None, path: Path) -> PrivateKey | None:
+    """The private key; None where it takes a passphrase, or another one."""
     load = (
         serialization.load_ssh_private_key
         if data.lstrip().startswith(_OPENSSH)
@@ -240,7 +249,7 @@ def _open(data: bytes, passphrase: bytes | None, path: Path) -> _PrivateKey:
     try:
         private = load(data, passphrase)
     except TypeError:
-        raise _Encrypted from None
+        return None
     except UnsupportedAlgorithm:
         raise _unreadable(
             path, "it is of a type that works by way of ssh-agent alone (run ssh-add)"
@@ -248,37 +257,14 @@ def _open(data: bytes, passphrase: bytes | None, path: Path) -> _PrivateKey:
     except ValueError as error:
         if passphrase is None:
             raise _unreadable(path, str(error) or "it is broken") from None
-        raise Failure(
-            Code.KEY_UNREADABLE,
-            f"the passphrase in the profile does not open the private key {path}",
-            f"check it with: ssh-keygen -y -f {path}",
-        ) from None
-    if not isinstance(private, _PrivateKey):
+        return None
+    if not isinstance(private, PrivateKey):
         raise _unreadable(path, "its type is not supported; use ed25519, ecdsa or rsa")
     return private
 
 
-def _public_blob(private: _PrivateKey) -> bytes:
+def _public_blob(private: PrivateKey) -> bytes:
     line = private.public_key().public_bytes(
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     )
     return base64.b64decode(line.split()[1])
-
-
-def _signature(private: _PrivateKey, data: bytes, algorithm: str) -> bytes:
-    """A signature as SSH sends it: RFC 8709 (ed25519), RFC 5656 (ecdsa), RFC 8332 (rsa)."""
-    if isinstance(private, ed25519.Ed25519PrivateKey):
-        raw = private.sign(data)
-    elif isinstance(private, ec.EllipticCurvePrivateKey):
-        bits = private.curve.key_size
-        digest = (
-            hashes.SHA256() if bits <= 256 else hashes.SHA384() if bits <= 384 else hashes.SHA512()
-        )
-        pair = utils.decode_dss_signature(private.sign(data, ec.ECDSA(digest)))
-        numbers = paramiko.Message()
-        for number in pair:
-            numbers.add_mpint(number)
-        raw = numbers.asbytes()
-    else:
-        raw = private.sign(data, padding.PKCS1v15(), _RSA_HASHES[algorithm]())
-    return string(algorithm) + string(raw)

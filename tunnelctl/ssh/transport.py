@@ -1,46 +1,33 @@
 """paramiko's Transport, restricted to what is safe and given our packet layer.
 
-Owns the algorithms that are offered. Must never offer CBC, 3DES, MD5, SHA-1, compression or
-host certificates (which paramiko accepts without a check), and never accept a channel: after
-authentication the loop handles the connection protocol by itself.
+Owns the algorithms that are offered. Must never offer CBC, 3DES, MD5, SHA-1 or compression, and
+never accept a channel: after authentication the loop handles the connection protocol by itself.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import paramiko
+from paramiko.kex_curve25519 import KexCurve25519
 
-from tunnelctl.spec.algorithms import CIPHERS
+from tunnelctl.spec.algorithms import (
+    CIPHERS,
+    HOST_KEY_ALGORITHMS,
+    KEX_ALGORITHMS,
+    MACS,
+    USER_KEY_ALGORITHMS,
+)
 from tunnelctl.ssh.packetizer import SshPacketizer
 from tunnelctl.wire.messages import Message, ProtocolError, Reader
 
-MACS = (
-    "hmac-sha2-256-etm@openssh.com",
-    "hmac-sha2-512-etm@openssh.com",
-    "hmac-sha2-256",
-    "hmac-sha2-512",
-)
-KEX_ALGORITHMS = (
-    "mlkem768x25519-sha256",
-    "curve25519-sha256@libssh.org",
-    "ecdh-sha2-nistp256",
-    "ecdh-sha2-nistp384",
-    "ecdh-sha2-nistp521",
-    "diffie-hellman-group16-sha512",
-    "diffie-hellman-group-exchange-sha256",
-)
-HOST_KEY_ALGORITHMS = (
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-)
+
+class _Curve25519(KexCurve25519):
+    """The same method under the name that RFC 8731 gave it; paramiko knows only the older one."""
 
 
 class _Nothing:
@@ -52,11 +39,24 @@ class _Nothing:
         """Nothing to close."""
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What is offered to the peer, in order of preference."""
+
+    kex: tuple[str, ...] = KEX_ALGORITHMS
+    host_keys: tuple[str, ...] = HOST_KEY_ALGORITHMS
+    ciphers: tuple[str, ...] = CIPHERS
+    macs: tuple[str, ...] = MACS
+
+
+ALL = Offer()
+
+
 class SshTransport(paramiko.Transport):
     """Key exchange and authentication over a connected socket.
 
-    `host_key_algorithms` and `ciphers` say what is offered, in order; empty for all of the
-    allow-list. `deadline` is a moment of `clock.monotonic` at which every wait ends.
+    `offer` says what is offered, in order. `deadline` is a moment of `clock.monotonic` at which
+    every wait ends.
     """
 
     packetizer: SshPacketizer
@@ -65,25 +65,23 @@ class SshTransport(paramiko.Transport):
     agreed_on_strict_kex: bool
     server_extensions: dict[str, bytes]
     _handler_table: dict[int, Callable[[paramiko.Message], None]]
-    _kex_info: ClassVar[dict[str, type]]
+    # Only what paramiko can do on this machine.
+    _kex_info: ClassVar[dict[str, type]] = {
+        **paramiko.Transport._kex_info,  # type: ignore[attr-defined]  # not in its stubs
+        **({"curve25519-sha256": _Curve25519} if KexCurve25519.is_available() else {}),
+    }
     _CLIENT_ID = "tunnelctl"
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        *,
-        host_key_algorithms: Sequence[str] = (),
-        ciphers: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, sock: socket.socket, offer: Offer = ALL) -> None:
         super().__init__(sock, packetizer_class=SshPacketizer)
         # What it would say at ERROR reaches people as a Failure with the host's name.
         self.logger = logging.getLogger("tunnelctl.paramiko")
-        self._preferred_ciphers = tuple(ciphers) or CIPHERS
-        self._preferred_macs = MACS
+        self._preferred_ciphers = offer.ciphers
+        self._preferred_macs = offer.macs
         # paramiko leaves out what its build of cryptography cannot do.
-        self._preferred_kex = tuple(name for name in KEX_ALGORITHMS if name in self.preferred_kex)
-        self._preferred_keys = tuple(host_key_algorithms) or HOST_KEY_ALGORITHMS
-        self._preferred_pubkeys = HOST_KEY_ALGORITHMS
+        self._preferred_kex = tuple(name for name in offer.kex if name in self._kex_info)
+        self._preferred_keys = offer.host_keys
+        self._preferred_pubkeys = USER_KEY_ALGORITHMS
         self._handler_table[Message.EXT_INFO] = self._note_extensions
 
     @property

@@ -12,22 +12,27 @@ from __future__ import annotations
 
 import functools
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 
 import paramiko
 from paramiko.auth_handler import AuthHandler
 
 from tunnelctl import clock
+from tunnelctl.ssh.certificates import certified, is_certified, plain
 from tunnelctl.ssh.client import ClientTransport
 from tunnelctl.ssh.keys import Identity
-from tunnelctl.wire.messages import Message, Reader, string
+from tunnelctl.ssh.signatures import algorithms_of
+from tunnelctl.wire.messages import Message, Reader, string, u32
 
 _SERVICE_ACCEPT = 6
 _REQUEST = 50
 _FAILURE = 51
 _BANNER = 53
-_METHOD_SPECIFIC = 60  # PK_OK or PASSWD_CHANGEREQ, by the question that was asked
+# PK_OK, PASSWD_CHANGEREQ or INFO_REQUEST, by the question that was asked.
+_METHOD_SPECIFIC = 60
+_INFO_RESPONSE = 61
 _SERVICE = "ssh-userauth"
 _FOR = "ssh-connection"
 # One question is open at a time: a server with more answers than this is not sane.
@@ -35,7 +40,9 @@ _ANSWERS_MAX = 4
 # How often to look whether the Transport's thread still lives, in seconds. It tells us itself
 # when the connection ends; this is for one that was closed by somebody else.
 _GLANCE = 0.5
-_RSA = ("rsa-sha2-512", "rsa-sha2-256")  # RFC 8332; never SHA-1
+# How often a server may ask on, and how much at once (RFC 4256 sets no limits).
+_ROUNDS_MAX = 32
+_PROMPTS_MAX = 32
 
 
 class Answer(Enum):
@@ -46,12 +53,29 @@ class Answer(Enum):
     REFUSED = auto()
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One thing that a server wants to be told (RFC 4256 section 3.2), in its own words."""
+
+    text: str
+    echo: bool  # the answer may be seen while it is typed
+
+
+@dataclass(frozen=True, slots=True)
+class InfoRequest:
+    """What a server asks at once, in its own words; there may be no prompt at all."""
+
+    name: str
+    instruction: str
+    prompts: tuple[Prompt, ...]
+
+
 class Disconnected(Exception):
     """The connection ended while the server owed an answer."""
 
 
 class UserAuth(AuthHandler):
-    """Logs `user` in over `transport`. Blocking; every wait ends at `deadline`.
+    """Logs `user` in over `transport`. Blocking; every wait ends at the transport's deadline.
 
     Raises:
         Disconnected: from every question.
@@ -59,14 +83,13 @@ class UserAuth(AuthHandler):
         paramiko.SSHException: from every question, when the server answers something else.
     """
 
-    def __init__(self, transport: ClientTransport, user: str, deadline: float) -> None:
+    def __init__(self, transport: ClientTransport, user: str) -> None:
         super().__init__(transport)
         self.username = user
         self.methods: tuple[str, ...] = ()  # that may continue, after a refusal
         self.password_expired = False
         self._client = transport
         self._user = user
-        self._deadline = deadline
         self._answers: queue.Queue[tuple[int, Reader] | None] = queue.Queue(_ANSWERS_MAX)
 
     # Questions, from the caller's thread.
@@ -83,7 +106,7 @@ class UserAuth(AuthHandler):
 
     def would_accept(self, identity: Identity, algorithm: str) -> bool:
         """Ask for a key without signing (section 7): an agent or a person is not troubled."""
-        fields = b"\0" + string(algorithm) + string(identity.blob)
+        fields = b"\0" + _named(identity, algorithm)
         self._send(self._message("publickey", fields))
         number, reader = self._wait(_FAILURE, _METHOD_SPECIFIC)
         if number == _FAILURE:
@@ -92,7 +115,7 @@ class UserAuth(AuthHandler):
 
     def send_key(self, identity: Identity, algorithm: str) -> Answer:
         """Log in with a key that the server would accept."""
-        fields = b"\1" + string(algorithm) + string(identity.blob)
+        fields = b"\1" + _named(identity, algorithm)
         assert self._client.session_id is not None  # since the first key exchange
         signed = string(self._client.session_id) + self._message("publickey", fields)
         return self._request("publickey", fields + string(identity.sign(signed, algorithm)))
@@ -101,17 +124,38 @@ class UserAuth(AuthHandler):
         """Log in with a password (section 8); an expired one is not changed."""
         return self._request("password", b"\0" + string(password))
 
+    def converse(self, reply: Callable[[InfoRequest], Sequence[str] | None]) -> Answer | None:
+        """Log in with keyboard-interactive (RFC 4256): `reply` answers each request, in order.
+
+        None: `reply` knew no answer, and the method was left; another may be tried.
+        """
+        fields = string("") + string("")  # no language, no device of our choice
+        self._send(self._message("keyboard-interactive", fields))
+        for _ in range(_ROUNDS_MAX):
+            number, reader = self._wait(_FAILURE, _METHOD_SPECIFIC, Message.USERAUTH_SUCCESS)
+            if number == Message.USERAUTH_SUCCESS:
+                return Answer.ACCEPTED
+            if number == _FAILURE:
+                return self._refused(reader)
+            answers = reply(_info_request(reader))
+            if answers is None:
+                return None
+            self._send(
+                bytes((_INFO_RESPONSE,)) + u32(len(answers)) + b"".join(map(string, answers))
+            )
+        raise paramiko.SSHException("the server asks without end")
+
     def algorithm_for(self, identity: Identity) -> str | None:
         """The signature algorithm for a key: by RFC 8308 where an RSA key has several.
 
         None: the server takes no signature that this key may make.
         """
-        kind = identity.key_type
-        if kind != "ssh-rsa":
-            return kind
+        ours = algorithms_of(plain(identity.key_type))
         listed = self._client.server_extensions.get("server-sig-algs", b"")
-        theirs = listed.decode("utf-8", "replace").split(",") if listed else _RSA
-        return next((name for name in _RSA if name in theirs), None)
+        if len(ours) == 1 or not listed:
+            return ours[0]
+        theirs = listed.decode("utf-8", "replace").split(",")
+        return next((name for name in ours if name in theirs), None)
 
     # What the Transport's thread calls.
 
@@ -166,13 +210,17 @@ class UserAuth(AuthHandler):
             self._client.packetizer.send_message(paramiko.Message(payload))
         except (OSError, EOFError, paramiko.SSHException):
             # The reading side knows why; let it say so.
-            if clock.monotonic() >= self._deadline:
+            if self._seconds_left() <= 0:
                 raise TimeoutError from None
             raise Disconnected from None
 
+    def _seconds_left(self) -> float:
+        deadline = self._client.deadline
+        return _GLANCE if deadline is None else deadline - clock.monotonic()
+
     def _wait(self, *expected: int) -> tuple[int, Reader]:
         while True:
-            left = self._deadline - clock.monotonic()
+            left = self._seconds_left()
             if left <= 0:
                 raise TimeoutError
             try:
@@ -186,3 +234,20 @@ class UserAuth(AuthHandler):
             if answer[0] not in expected:
                 raise paramiko.SSHException(f"message {answer[0]} out of turn")
             return answer
+
+
+def _named(identity: Identity, algorithm: str) -> bytes:
+    """A key as a request names it; a certificate has an algorithm of its own (PROTOCOL)."""
+    named = certified(algorithm) if is_certified(identity.key_type) else algorithm
+    return string(named) + string(identity.blob)
+
+
+def _info_request(reader: Reader) -> InfoRequest:
+    """SSH_MSG_USERAUTH_INFO_REQUEST (RFC 4256 section 3.2)."""
+    name, instruction = reader.text(), reader.text()
+    reader.string()  # the language
+    count = reader.u32()
+    if count > _PROMPTS_MAX:
+        raise paramiko.SSHException(f"the server asks {count} things at once")
+    prompts = tuple(Prompt(reader.text(), reader.boolean()) for _ in range(count))
+    return InfoRequest(name, instruction, prompts)

@@ -1,0 +1,187 @@
+"""The known_hosts files (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): read, and appended to.
+
+Owns which lines speak of a host and how a new one is written. Must never rewrite a file, never
+lose a file because of one bad line, and never judge a key: hostkeys.py does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fcntl
+import hmac
+import logging
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.failures import label
+
+_log = logging.getLogger(__name__)
+
+# ssh_config(5): UserKnownHostsFile and GlobalKnownHostsFile.
+USER_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
+GLOBAL_FILES = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
+REVOKED = "@revoked"
+CERT_AUTHORITY = "@cert-authority"
+_MARKERS = frozenset({REVOKED, CERT_AUTHORITY})
+_DEFAULT_PORT = 22
+# What would be read back as something else than one plain host name.
+_NOT_A_NAME = re.compile(r"[\s,*?!|#]|^@|^$")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """One line of a known_hosts file."""
+
+    marker: str  # "", "@revoked" or "@cert-authority"
+    patterns: str  # the host field as written: names, wildcards, or one hash
+    key_type: str
+    blob: bytes
+    file: str
+    line: int
+
+    def matches(self, name: str) -> bool:
+        """Whether the host field speaks of `name` (sshd(8); a negated match wins)."""
+        if self.patterns.startswith("|"):
+            return _hash_matches(self.patterns, name)
+        found = False
+        for pattern in self.patterns.lower().split(","):
+            if matches_pattern(name, pattern.removeprefix("!")):
+                if pattern.startswith("!"):
+                    return False
+                found = True
+        return found
+
+
+def name_of(host: Host) -> str:
+    """The name under which known_hosts has the host: the alias, `host`, or `[host]:port`."""
+    if host.host_key_alias is not None:
+        return host.host_key_alias.lower()
+    name = host.hostname.lower()
+    return name if host.port == _DEFAULT_PORT else f"[{name}]:{host.port}"
+
+
+def lines_about(host: Host) -> list[KnownKey]:
+    """Every line that speaks of the host.
+
+    Lines for the name without the port count too where the port is another one than 22: a key
+    that matches them is accepted, one that does not says nothing (OpenSSH check_host_key).
+    """
+    names = {name_of(host)}
+    if host.host_key_alias is None:
+        names.add(host.hostname.lower())
+    return [key for key in _read(host) if any(key.matches(name) for name in names)]
+
+
+def matches_pattern(text: str, pattern: str) -> bool:
+    """`*` and `?` alone are special (ssh_config(5) PATTERNS); brackets belong to `[host]:port`."""
+    wild = {"*": ".*", "?": "."}
+    expression = "".join(wild.get(c) or re.escape(c) for c in pattern)
+    return re.fullmatch(expression, text, re.DOTALL) is not None
+
+
+def parse(text: str, file: str) -> Iterator[KnownKey]:
+    """The keys of one known_hosts file. A line that is not understood is logged and skipped."""
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = line.split()
+        if not fields or fields[0].startswith("#"):
+            continue
+        try:
+            yield _parse_line(fields, file, number)
+        except ValueError as error:
+            _log.info("%s:%d: skipped: %s", file, number, error)
+
+
+def append(host: Host, key_type: str, blob: bytes) -> Path:
+    """Append a key to the first known_hosts file of `host`, unless it is there; returns which.
+
+    One write under a lock, then fsync; a directory is made 0700 and a file 0600.
+
+    Raises:
+        Failure: config-invalid when the name of the host cannot be written there,
+            permission-denied when the file cannot be.
+    """
+    name = name_of(host)
+    if _NOT_A_NAME.search(name):
+        raise Failure(
+            Code.CONFIG_INVALID,
+            f"{label(host)}: {name!r} cannot be written to known_hosts as a host name",
+            "correct host_key_alias or hostname in the profile",
+        )
+    path = Path((host.user_known_hosts_file or USER_FILES)[0]).expanduser()
+    try:
+        _append(path, f"{name} {key_type} {base64.b64encode(blob).decode()}\n".encode())
+    except OSError as error:
+        raise Failure(
+            Code.PERMISSION_DENIED,
+            f"{label(host)}: cannot record its host key in {path}: {error.strerror or error}",
+            "make the file writable, or name another one with user_known_hosts_file",
+        ) from None
+    return path
+
+
+def _append(path: Path, line: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "r+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # let go by the close
+        present = file.readall() or b""
+        if line.strip() in (known.strip() for known in present.splitlines()):
+            return
+        if present and not present.endswith(b"\n"):
+            line = b"\n" + line  # else the last line and ours would become one bad line
+        written = file.write(line)
+        if written != len(line):
+            file.truncate(len(present))
+            raise OSError(f"only {written} of {len(line)} bytes could be written")
+        if stat.S_ISREG(os.fstat(fd).st_mode):  # /dev/null is the file of many a test machine
+            os.fsync(fd)
+
+
+def _read(host: Host) -> Iterator[KnownKey]:
+    for name in (*(host.user_known_hosts_file or USER_FILES), *GLOBAL_FILES):
+        path = Path(name).expanduser()
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            _log.warning("%s cannot be read: %s", path, error.strerror or error)
+            continue
+        yield from parse(text, str(path))
+
+
+def _parse_line(fields: Sequence[str], file: str, number: int) -> KnownKey:
+    marker = fields[0] if fields[0].startswith("@") else ""
+    if marker and marker not in _MARKERS:
+        raise ValueError(f"unknown marker {marker}")
+    rest = fields[1:] if marker else fields
+    if len(rest) < 3:
+        raise ValueError("not: hosts, key type, key")
+    patterns, key_type, encoded = rest[:3]
+    try:
+        blob = base64.b64decode(encoded, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"the key is not base64: {error}") from None
+    inner = key_type.encode()
+    if not blob.startswith(len(inner).to_bytes(4, "big") + inner):
+        raise ValueError(f"the key is not of type {key_type}")
+    return KnownKey(marker, patterns, key_type, blob, file, number)
+
+
+def _hash_matches(field: str, name: str) -> bool:
+    """`|1|salt|hash`: HMAC-SHA1 of the name, keyed by the salt (OpenSSH hostfile.c)."""
+    parts = field.split("|")
+    if len(parts) != 4 or parts[1] != "1":
+        return False
+    try:
+        salt, digest = (base64.b64decode(part, validate=True) for part in parts[2:])
+    except ValueError:  # not base64, or not even ASCII
+        return False
+    return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)

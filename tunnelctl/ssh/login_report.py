@@ -1,0 +1,134 @@
+"""What is said of a login that failed: to whom, what was tried, what the server wants, what to do.
+
+Owns these sentences. Must never quote a secret, and never let text of the server reach a terminal
+unescaped.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.client import ClientTransport
+from tunnelctl.ssh.failures import During, label, peer_failure, printable
+from tunnelctl.ssh.keys import Identity
+from tunnelctl.ssh.questions import Question
+from tunnelctl.ssh.userauth import InfoRequest, UserAuth
+
+# RFC 4253 section 11.1: disconnect codes that say "not you", not "not now".
+_NO_MORE_METHODS = 14
+_ILLEGAL_USER_NAME = 15
+# sshd says it with the code of a protocol error (auth.c, auth_maxtries_exceeded).
+_TOO_MANY = "too many authentication failures"
+# So much of a server's question is shown: some have menus of several lines.
+_LINES = 20
+
+
+class Report:
+    """One login: what was tried so far, in words."""
+
+    def __init__(self, host: Host, user: str, auth: UserAuth) -> None:
+        self.unanswered: Question | None = None  # nobody was there
+        at = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
+        self.who = f"{user}@{at}"
+        self._host = host
+        self._auth = auth
+        self._tried: list[str] = []
+        self._accepted: list[str] = []
+        self._offered_files: list[str] = []
+        self._keys = 0
+        self._not_signed = 0
+
+    def tried(self, what: str) -> None:
+        """Something is being tried, in words."""
+        self._tried.append(what)
+
+    def key(self, key: Identity, shown: str) -> None:
+        """A key is being offered."""
+        self._keys += 1
+        self._tried.append(shown)
+        if not key.name.startswith("agent key"):
+            self._offered_files.append(key.name)
+
+    def not_signed(self) -> None:
+        """The server would have taken the last key, and we could not use it."""
+        self._not_signed += 1
+
+    def accept(self) -> None:
+        """The server took what was tried last, and wants more (RFC 4252 section 5.1)."""
+        if self._tried:
+            self._accepted.append(self._tried.pop())
+
+    def of_key(self, failure: Failure) -> Failure:
+        """What is wrong with a key, with the host's name."""
+        return Failure(failure.code, f"{label(self._host)}: {failure.message}", failure.hint)
+
+    def cut_off(self, transport: ClientTransport) -> Failure:
+        """The server ended the connection: because of us, or because of the network."""
+        said = transport.said
+        if _TOO_MANY in said.lower():
+            return self._failure(
+                f"the server ended the login after {self._keys} keys were too many for it",
+                "name the right key with identity_file, which also keeps the agent's others back "
+                "(identities_only)",
+            )
+        if transport.disconnect_code in (_NO_MORE_METHODS, _ILLEGAL_USER_NAME):
+            return self._failure(f'the server ended the login: it said "{printable(said)}"', "")
+        return peer_failure(self._host, transport.saved_exception, During.AUTHENTICATION, said)
+
+    def refused(self, notes: Sequence[str], unusable: Failure | None) -> Failure:
+        """Nothing is left to try. `notes` say why something was not, `unusable` is a named key."""
+        if self.unanswered is not None:
+            prompt = self.unanswered.prompt.strip().rstrip(":").replace("\n", " ")
+            return Failure(
+                Code.NEEDS_INPUT,
+                f"{self._head} needs an answer that nobody was there to give: {prompt}",
+                f"tunnelctl answer {PLACE}",
+            )
+        if unusable is not None and self._keys == self._not_signed:
+            return self.of_key(unusable)
+        takes = ", ".join(map(printable, self._auth.methods)) or "nothing more"
+        still = f"it still takes {takes}"
+        if self._accepted:
+            still = f"it took {', '.join(self._accepted)} and wants {takes} too"
+        return self._failure(f"the server does not let us in; {still}", self._hint(), notes)
+
+    @property
+    def _head(self) -> str:
+        host = self._host
+        address = f"{self.who}:{host.port}"
+        return address if host.name == host.hostname else f"{host.name} ({address})"
+
+    def _failure(self, what: str, hint: str, notes: Sequence[str] = ()) -> Failure:
+        tried = f"; tried {', '.join(self._tried)}" if self._tried else ""
+        if not self._tried and not self._accepted:
+            tried = "; there was no key to try"
+        noted = "".join(f"; {note}" for note in notes)
+        return Failure(Code.AUTH_FAILED, f"{self._head}: {what}{tried}{noted}", hint)
+
+    def _hint(self) -> str:
+        methods = self._auth.methods
+        if self._auth.password_expired:
+            return f"the password has expired: log in once with {self._ssh('ssh')} and change it"
+        if "publickey" in methods:
+            if self._offered_files:
+                copy = f"ssh-copy-id -i {shlex.quote(self._offered_files[0])}"
+                return f"let the server know the key: {self._ssh(copy)}"
+            return "name a key with identity_file, or make one with: ssh-keygen -t ed25519"
+        if {"password", "keyboard-interactive"} & {*methods} and self._host.password is None:
+            return f"add password: {{env: NAME}} to hosts.{self._host.name} in the profile"
+        return f"compare with: {self._ssh('ssh -v')}"
+
+    def _ssh(self, command: str) -> str:
+        port = "" if self._host.port == 22 else f" -p {self._host.port}"
+        return f"{command}{port} {shlex.quote(self.who)}"
+
+
+def shown_prompt(request: InfoRequest, number: int) -> str:
+    """A prompt as a person is to see it: what the server says before the first one goes with it."""
+    prompt = request.prompts[number].text
+    text = "\n".join((request.name, request.instruction, prompt)) if number == 0 else prompt
+    lines = [line for line in map(printable, text.split("\n")) if line.strip()]
+    return "\n".join(lines[-_LINES:])
