@@ -29,6 +29,7 @@ API_VERSION = 1  # of the answers that this client understands
 Document = dict[str, Any]
 
 _ANSWER_WITHIN = 15.0  # seconds for what the daemon does at once
+_FULL_STEP = 0.01  # seconds between two tries where the daemon has many callers
 _STOP_WITHIN = 15.0  # seconds; a daemon promises ten
 _START_WITHIN = 30.0  # seconds for a slow machine to import everything
 _CHUNK = 65536
@@ -232,8 +233,7 @@ class Client:
     def _connect(self, deadline: float) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.settimeout(_left(deadline))
-            sock.connect(str(self.paths.socket))
+            self._connect_by(sock, deadline)
             if is_ours(sock):
                 return sock
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
@@ -248,6 +248,17 @@ class Client:
             raise _unusable(self.paths, error.strerror or str(error)) from None
         sock.close()
         raise _unusable(self.paths, "another user listens on it")
+
+    def _connect_by(self, sock: socket.socket, deadline: float) -> None:
+        """Connect; with a time limit a unix socket whose backlog is full refuses (EAGAIN)."""
+        while True:
+            sock.settimeout(_left(deadline))
+            try:
+                return sock.connect(str(self.paths.socket))
+            except BlockingIOError:
+                if clock.monotonic() > deadline:
+                    raise
+                select.select([], [], [], _FULL_STEP)
 
 
 class _Head:

@@ -67,8 +67,8 @@ class Api:
     def connect(self) -> socket.socket:
         """A bare connection."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.connect(str(self.path))  # waits where the backlog is full; with a timeout it fails
         sock.settimeout(20)
-        sock.connect(str(self.path))
         return sock
 
     def ask(self, method: str, target: str, body: object = None, raw: bytes = b"") -> Answer:
