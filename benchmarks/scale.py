@@ -28,6 +28,7 @@ from tests.support.waiting import eventually
 from tests.support.world import World
 
 _PROFILE = "scale"
+_MARK = "mark"
 _WITHIN = 180.0  # seconds for each step
 _PS_TIMES = 5
 # The picture, in pixels; text, in columns.
@@ -50,7 +51,7 @@ class Scale:
     @property
     def busiest(self) -> int:
         """The most tries in one second."""
-        return max(_a_second(self.tries, 1.0), default=0)
+        return max(spans(self.tries))
 
 
 class _Watcher:
@@ -61,6 +62,15 @@ class _Watcher:
         self._process = world.start("events", "--json")
         self._thread = threading.Thread(target=self._read, name="events")
         self._thread.start()
+        # Something has to happen before it can be known that it hears.
+        world.profile(_MARK, "version: 1\nhosts: {here: {embedded: true}}\n")
+        world.ok("up", _MARK, "-d")
+
+        def hears() -> bool:
+            world.ok("restart", _MARK)
+            return bool(self._events)
+
+        eventually(hears, "the daemon's events are heard", _WITHIN)
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -72,7 +82,7 @@ class _Watcher:
         return [
             (at, event["name"])
             for event in tuple(self._events)
-            if event["kind"] == kind and event["state"] == state
+            if event["profile"] == _PROFILE and event["kind"] == kind and event["state"] == state
             if (at := datetime.fromisoformat(event["at"]).timestamp()) >= moment
         ]
 
@@ -94,20 +104,21 @@ def measure(hosts: int, forwards: int, away: float) -> Scale:
         ps = statistics.median(_timed(world, "ps") for _ in range(_PS_TIMES))
         watcher = _Watcher(world)
         try:
-            killed_at = time.time()
-            server.kill()
+            began_at = time.time()
+            server.kill()  # which takes a while: session by session
             threading.Event().wait(away)
-            server.start()
             back_at = time.time()
+            server.start()
 
             def all_back() -> bool:
-                return {name for _, name in watcher.since(back_at, "host", "up")} == set(names)
+                return {name for _, name in watcher.since(began_at, "host", "up")} == set(names)
 
             eventually(all_back, "every host is up again", _WITHIN)
-            ups = watcher.since(back_at, "host", "up")
-            tries = watcher.since(killed_at, "host", "connecting")
-            state = world.status()["profiles"][0]["state"]
-            assert state == "up", f"the profile is {state}"
+            killed_at = min(at for at, _ in watcher.since(began_at, "host", "backoff"))
+            ups = watcher.since(began_at, "host", "up")
+            tries = watcher.since(began_at, "host", "connecting")
+            states = {profile["name"]: profile["state"] for profile in world.status()["profiles"]}
+            assert states[_PROFILE] == "up", f"the profile is {states[_PROFILE]}"
         finally:
             watcher.close()
         return Scale(
@@ -115,7 +126,7 @@ def measure(hosts: int, forwards: int, away: float) -> Scale:
             forwards,
             up,
             ps,
-            away,
+            back_at - killed_at,
             max(at for at, _ in ups) - back_at,
             tuple(at - killed_at for at, _ in tries),
         )
@@ -157,12 +168,12 @@ def _timed(world: World, *command: str) -> float:
     return time.monotonic() - began
 
 
-def _a_second(tries: Sequence[float], width: float) -> list[int]:
-    """How many tries there were in each span of `width` seconds."""
-    spans = [0] * (int(max(tries, default=0.0) / width) + 1)
+def spans(tries: Sequence[float]) -> list[int]:
+    """How many tries there were in each second."""
+    counts = [0] * (int(max(tries, default=0.0)) + 1)
     for at in tries:
-        spans[int(at / width)] += 1
-    return spans
+        counts[int(at)] += 1
+    return counts
 
 
 def text(scale: Scale) -> str:
@@ -171,30 +182,30 @@ def text(scale: Scale) -> str:
         f"{scale.hosts} hosts, {scale.forwards} forwards",
         f"up from nothing     {scale.up:6.1f} s",
         f"ps                  {scale.ps * 1000:6.0f} ms",
-        f"back after          {scale.back:6.1f} s (the server was away for {scale.away:g} s)",
+        f"back after          {scale.back:6.1f} s (the server was away for {scale.away:.1f} s)",
         f"tries in a second   {scale.busiest:6d} at most, {len(scale.tries)} in all",
         "",
         "tries in each second since the server was killed:",
     ]
-    spans = _a_second(scale.tries, 1.0)
-    most = max(spans, default=1) or 1
+    counts = spans(scale.tries)
+    most = max(counts)
     lines += [
         f"{second:4d} s {count:4d} {'#' * round(count * _COLUMNS / most)}"
-        for second, count in enumerate(spans)
+        for second, count in enumerate(counts)
     ]
     return "\n".join(lines) + "\n"
 
 
 def svg(scale: Scale) -> str:
     """The tries over time, as a picture."""
-    spans = _a_second(scale.tries, 1.0)
-    most = max(spans, default=1) or 1
-    step = (_WIDTH - 2 * _MARGIN) / len(spans)
+    counts = spans(scale.tries)
+    most = max(counts)
+    step = (_WIDTH - 2 * _MARGIN) / len(counts)
     floor = _HEIGHT - _MARGIN
     bars = "".join(
         f'<rect x="{_MARGIN + second * step:.1f}" y="{floor - high:.1f}" '
         f'width="{max(step - 1, 0.5):.1f}" height="{high:.1f}"/>'
-        for second, count in enumerate(spans)
+        for second, count in enumerate(counts)
         if (high := count * (floor - _MARGIN) / most)
     )
     returned = _MARGIN + scale.away * step
@@ -207,7 +218,7 @@ def svg(scale: Scale) -> str:
         f'<text x="{_MARGIN}" y="20">tries in each second, at most {most}: '
         f"{scale.hosts} hosts whose server was killed</text>"
         f'<text x="{_MARGIN}" y="{floor + 18}">0 s</text>'
-        f'<text x="{_WIDTH - _MARGIN}" y="{floor + 18}" text-anchor="end">{len(spans)} s</text>'
+        f'<text x="{_WIDTH - _MARGIN}" y="{floor + 18}" text-anchor="end">{len(counts)} s</text>'
         "</svg>\n"
     )
 

@@ -285,6 +285,14 @@ def test_via_is_needed(folder: Folder) -> None:
     ]
 
 
+@pytest.mark.parametrize("lazy", ["{b: {lazy: true}}", "{b: {}}\ndefaults: {lazy: true}"])
+def test_a_lazy_host_has_no_listener_of_its_own(folder: Folder, lazy: str) -> None:
+    text = f"hosts: {lazy}\nforwards:\n  f: {{remote: 1, to: 2, via: b}}\n"
+    (mistake,) = folder.mistakes(text)
+    assert "forwards.f.via: host b is lazy" in mistake
+    folder.load(text.replace("remote", "local"))
+
+
 def test_a_mistake_in_defaults_is_said_once(folder: Folder) -> None:
     text = "defaults: {port: 0}\nhosts: {a: {}, b: {}, c: {}}\n"
     assert len(folder.mistakes(text)) == 1

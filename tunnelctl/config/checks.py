@@ -75,6 +75,7 @@ def check_profile(document: Document, known: Names, mistakes: Mistakes) -> None:
     for name, forward in forwards.items():
         _check_forward(document, name, forward)
         _check_via(document, name, forward, known, mistakes)
+        _check_lazy(document, name, forward, hosts)
         _check_probe(document, name, forward)
     _check_listeners(document, forwards)
 
@@ -147,6 +148,18 @@ def _check_via(
         document.say(("forwards", name), "needs `via`, the host that carries it", at_key=True)
     else:
         _check_name(document, ("forwards", name, "via"), forward["via"], known, mistakes)
+
+
+def _check_lazy(
+    document: Document, name: str, forward: dict[str, Any], hosts: dict[str, dict[str, Any]]
+) -> None:
+    """A listener there lives on the link, which a lazy host makes only for a listener here."""
+    via = forward.get("via")
+    host = hosts.get(via, {}) if isinstance(via, str) else {}
+    lazy = host.get("lazy", _map(document, "defaults").get("lazy"))
+    if _is_true(lazy) and any(key in forward for key in ("remote", "remote_dynamic")):
+        message = f"host {via} is lazy, and a forward that listens there always needs its link"
+        document.say(("forwards", name, "via"), message)
 
 
 def _check_jumps(document: Document, known: Names, mistakes: Mistakes) -> None:
