@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tunnelctl.net.buffers import SLOT_DATA, SLOTS, Buffers
 from tunnelctl.ssh.ciphers import (
     PACKET_LENGTH_MAX,
+    ROOM_MAX,
     GcmOpener,
     GcmSealer,
     Mac,
@@ -53,10 +54,9 @@ def open_all(opener: Opener, stream: bytes) -> list[bytes]:
     payloads, start, sequence = [], 0, 0
     view = memoryview(stream)
     while start < len(view):
-        size = opener.size(view[start:], sequence)
-        packet = view[start : start + size]
-        payloads.append(bytes(opener.open(packet, sequence, BUFFERS.opened)))
-        start, sequence = start + size, sequence + 1
+        end = start + opener.size(view, start, len(view), sequence)
+        payloads.append(bytes(opener.open(view, start, end, sequence, BUFFERS.opened)))
+        start, sequence = end, sequence + 1
     return payloads
 
 
@@ -73,7 +73,8 @@ def test_what_was_sealed_is_opened_in_order(name: str, payloads: list[bytes]) ->
 def test_a_packet_is_not_taken_for_whole_before_it_is(name: str) -> None:
     sealer, opener = PAIRS[name]()
     packet = sealer.seal(b"x" * 100, 0)
-    sizes = {opener.size(memoryview(packet[:count]), 0) for count in range(len(packet) + 1)}
+    view = memoryview(packet)
+    sizes = {opener.size(view, 0, count, 0) for count in range(len(packet) + 1)}
     assert sizes == {0, len(packet)}
 
 
@@ -85,17 +86,17 @@ def test_a_flipped_byte_anywhere_is_noticed(name: str, place: int) -> None:
     packet[place] ^= 0x10
     view = memoryview(packet)
     with pytest.raises(ProtocolError):  # noqa: PT012 - either step may be the one that notices
-        size = opener.size(view, 0)
+        size = opener.size(view, 0, len(view), 0)
         # A changed length that is still possible waits for more bytes, and then fails.
         padded = memoryview(bytes(packet) + bytes(max(0, size - len(packet))))
-        opener.open(padded[:size], 0, BUFFERS.opened)
+        opener.open(padded, 0, size, 0, BUFFERS.opened)
 
 
 @pytest.mark.parametrize("length", [0, 1, PACKET_LENGTH_MAX + 16, 0xFFFF_FFF0])
 def test_an_impossible_length_is_refused_before_anything_is_kept(length: int) -> None:
     _, opener = gcm()
     with pytest.raises(ProtocolError, match="length"):
-        opener.size(memoryview(messages.u32(length) + bytes(64)), 0)
+        opener.size(memoryview(messages.u32(length) + bytes(64)), 0, 68, 0)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,36 @@ def test_slots_are_sealed_as_the_same_bytes_one_by_one(count: int) -> None:
     BUFFERS.return_sealed(area)
     pieces = [data[start : start + SLOT_DATA] for start in range(0, count, SLOT_DATA)]
     assert payloads == [messages.channel_data(7, piece) for piece in pieces]
+
+
+@pytest.mark.parametrize("count", [1, 5, SLOT_DATA - 1])
+def test_a_short_packet_is_sealed_as_the_same_bytes(count: int) -> None:
+    sealer, opener = gcm()
+    data = os.urandom(count)
+    BUFFERS.plain.data[0][:count] = data
+    packet = sealer.seal_short(BUFFERS.plain, 7, count)
+    assert open_all(opener, packet) == [messages.channel_data(7, data)]
+
+
+def test_the_longest_packet_fits_the_room_that_openers_are_promised() -> None:
+    sealer, opener = gcm()
+    longest = bytes(PACKET_LENGTH_MAX - 5)
+    view = memoryview(sealer.seal(longest, 0))
+    assert opener.size(view, 0, len(view), 0) == len(view)
+    room = memoryview(bytearray(ROOM_MAX))
+    assert opener.open(view, 0, len(view), 0, room) == longest
+
+
+def test_padding_is_random_and_never_the_same() -> None:
+    sealer, opener = gcm()
+    BUFFERS.plain.data[0][:1] = b"x"
+    paddings = set()
+    for _ in range(1000):
+        view = memoryview(sealer.seal_short(BUFFERS.plain, 7, 1))
+        opener.open(view, 0, len(view), 0, BUFFERS.opened)
+        # The length, its own length and the message of 10 bytes come before it.
+        paddings.add(bytes(BUFFERS.opened[15 : len(view) - 16]))
+    assert len(paddings) > 990
 
 
 def test_the_counter_of_the_nonce_never_carries_into_its_fixed_part() -> None:

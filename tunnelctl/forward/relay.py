@@ -140,11 +140,10 @@ class Relay:
         arrived, self._arrived = self._arrived, []
         for start in range(0, len(arrived), _VIEWS_A_SEND):
             views = arrived[start : start + _VIEWS_A_SEND]
-            if not self._pending:
-                views = _untaken(views, self._send(views))
+            left = self._send(views) if not self._pending else sum(map(len, views))
             if self._ended:
                 return
-            for view in views:
+            for view in _last(views, left) if left else ():
                 self._keep(view)
 
     def _keep(self, data: memoryview) -> None:
@@ -190,7 +189,8 @@ class Relay:
             self._flush()
         if events & READABLE and not self._ended:
             self._readable = True
-            self._hangup = self._hangup or bool(events & HANGUP)
+            if events & HANGUP:
+                self._hangup = True
             if not self._waiting:
                 self._pump()
 
@@ -252,36 +252,37 @@ class Relay:
             batch = min(_SLOTS_A_TURN if self._stream.is_contended else SLOTS, room // SLOT_DATA)
             return self._sock.recvmsg_into(slots.first[batch])[0], batch * SLOT_DATA
         asked = min(room, packet_max, SLOT_DATA)
-        area = slots.data[0] if asked == SLOT_DATA else slots.data[0][:asked]
-        return self._sock.recv_into(area), asked
+        return self._sock.recv_into(slots.data[0], asked), asked
 
     def _drained(self) -> None:
         self._readable = False
         self._reactor.expect_readable(self._fd)
 
     def _send(self, views: Sequence[memoryview | bytearray]) -> int:
-        """Give bytes to the socket; how many it took."""
+        """Give bytes to the socket; how many are left."""
         try:
-            taken = self._sock.send(views[0]) if len(views) == 1 else self._sock.sendmsg(views)
+            if len(views) == 1:
+                size, taken = len(views[0]), self._sock.send(views[0])
+            else:
+                size, taken = sum(map(len, views)), self._sock.sendmsg(views)
         except (BlockingIOError, InterruptedError):
-            return 0
+            return sum(map(len, views))
         except OSError:
             self._local_failed()
             return 0
         if self._channel is not None:
-            keeps_up = len(self._pending) <= 1 and taken == sum(map(len, views))
-            self._channel.consumed(taken, keeps_up=keeps_up)
+            self._channel.consumed(taken, keeps_up=taken == size and len(self._pending) <= 1)
         self._traffic.to_socket(taken)
-        return taken
+        return size - taken
 
     def _flush(self) -> None:
         while self._pending:
             first = self._pending[0]
-            taken = self._send([first])
+            left = self._send([first])
             if self._ended:
                 return
-            if taken < len(first):
-                del first[:taken]
+            if left:
+                del first[:-left]
                 self._reactor.expect_writable(self._fd)
                 return
             self._pending.popleft()
@@ -294,11 +295,12 @@ class Relay:
     def _finish_writing(self) -> None:
         """The far side sent EOF and the socket has everything before it: FIN."""
         self._write_ended = True
-        try:
-            self._sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._local_failed()
-            return
+        if not self._read_ended:  # else closing it is the FIN
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                self._local_failed()
+                return
         self._finish_if_done()
 
     def _finish_if_done(self) -> None:
@@ -335,10 +337,12 @@ class Relay:
         reset_when_sent(self._reactor.loop, self._sock)
 
 
-def _untaken(views: list[memoryview], taken: int) -> list[memoryview]:
-    """What is left of `views` without their first `taken` bytes."""
-    for index, view in enumerate(views):
-        if taken < len(view):
-            return [view[taken:], *views[index + 1 :]]
-        taken -= len(view)
-    return []
+def _last(views: list[memoryview], count: int) -> list[memoryview]:
+    """The last `count` bytes of `views`."""
+    kept: list[memoryview] = []
+    for view in reversed(views):
+        if count <= len(view):
+            return [view[len(view) - count :], *reversed(kept)]
+        count -= len(view)
+        kept.append(view)
+    return list(reversed(kept))

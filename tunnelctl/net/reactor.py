@@ -18,13 +18,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tunnelctl.net.buffers import Buffers
-from tunnelctl.net.selector import EDGES, EdgeSelector, OnEdges, shared_selector
+from tunnelctl.net.selector import EDGES, EdgeSelector, Found, shared_selector
 
-READABLE = 1
-WRITABLE = 2
+# As epoll has them.
+READABLE = 0x001
+WRITABLE = 0x004
+FAILED = 0x008
 # The peer sent FIN (it may have been preceded by data): a short read does not mean drained.
-HANGUP = 4
-FAILED = 8
+HANGUP = 0x2010
 
 _EVENTS_A_TURN = 512
 
@@ -42,6 +43,7 @@ class Reactor:
     def __init__(self, loop: asyncio.AbstractEventLoop, *, use_epoll: bool | None = None) -> None:
         self.loop = loop
         self.buffers = Buffers()
+        self.is_busy = False  # see selector.EdgeWork
         self._handlers: dict[int, Handler] = {}
         self._again: list[Callable[[], None]] = []
         self._flushes: list[Callable[[], None]] = []
@@ -50,11 +52,15 @@ class Reactor:
         self._poll: _SharedEpoll | _Epoll | _LoopPoll
         shared = shared_selector(loop)
         if shared is not None and use_epoll is not False:
-            self._poll = _SharedEpoll(shared, self._handle)
+            self._poll = _SharedEpoll(shared, self)
         elif use_epoll if use_epoll is not None else hasattr(select, "epoll"):
             self._poll = _Epoll(loop, self._turn)
         else:
             self._poll = _LoopPoll(loop, self._one)
+        self._is_shared = isinstance(self._poll, _SharedEpoll)
+        # The socket of that number gave, or took, no more: tell again when it does.
+        self.expect_readable: Callable[[int], None] = self._poll.expect_readable
+        self.expect_writable: Callable[[int], None] = self._poll.expect_writable
 
     def register(self, fd: int, handler: Handler) -> None:
         """Tell `handler` of what happens to `fd`, from now on."""
@@ -66,84 +72,84 @@ class Reactor:
         if self._handlers.pop(fd, None) is not None:
             self._poll.unregister(fd)
 
-    def expect_readable(self, fd: int) -> None:
-        """The socket gave no more: tell again when it does."""
-        self._poll.expect_readable(fd)
-
-    def expect_writable(self, fd: int) -> None:
-        """The socket took no more: tell again when it does."""
-        self._poll.expect_writable(fd)
-
     def soon(self, callback: Callable[[], None]) -> None:
         """Go on with `callback` in the next turn: for work that gave way to others."""
         self._again.append(callback)
-        self._schedule()
+        if not self._in_turn:
+            self._schedule()
 
     def at_end_of_turn(self, flush: Callable[[], None]) -> None:
         """Call `flush` once everything of this turn was handled."""
         self._flushes.append(flush)
-        self._schedule()
+        if not self._in_turn:
+            self._schedule()
 
     def close(self) -> None:
         """Let go of the epoll. Registered sockets stay their owners' to close."""
         self._unschedule()
+        self._again.clear()
+        self._flushes.clear()
         self._handlers.clear()
         self._poll.close()
 
+    # The loop's side.
+
+    def turn(self, found: Found) -> Found:
+        """See selector.EdgeWork."""
+        strangers = []
+        handlers = self._handlers
+        self._in_turn = True
+        for fd, mask in found:
+            # A socket closed earlier in this turn has no handler; one opened meanwhile under the
+            # same number is told too early at worst, which every handler must bear.
+            handler = handlers.get(fd)
+            if handler is None:
+                strangers.append((fd, mask))
+                continue
+            try:
+                handler.ready(mask)
+            except Exception as error:
+                self._report(error, handler)
+        if self._again:
+            again, self._again = self._again, []
+            self._run(again)
+        while self._flushes:
+            flushes, self._flushes = self._flushes, []
+            self._run(flushes)
+        self._in_turn = False
+        self.is_busy = bool(self._again)
+        return strangers
+
+    def _run(self, callbacks: list[Callable[[], None]]) -> None:
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception as error:
+                self._report(error, callback)
+
+    def _one(self, fd: int, events: int) -> None:
+        """What _LoopPoll reports: a turn with one event."""
+        self._unschedule()
+        self.turn([(fd, events)])
+        if self._again:
+            self._schedule()
+
+    def _turn(self) -> None:
+        self._unschedule()
+        self.turn(self._poll.ready())
+        if self._again:
+            self._schedule()
+
     def _schedule(self) -> None:
-        if not self._in_turn and self._scheduled is None:
+        """Have a turn soon. A shared selector asks by itself."""
+        self.is_busy = True
+        if not self._is_shared and self._scheduled is None:
             self._scheduled = self.loop.call_soon(self._turn)
 
     def _unschedule(self) -> None:
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None
-
-    def _one(self, fd: int, events: int) -> None:
-        """What _LoopPoll reports: a turn with one event."""
-        self._in_turn = True
-        self._dispatch(fd, events)
-        self._finish()
-
-    def _turn(self) -> None:
-        self._handle(self._poll.ready())
-
-    def _handle(self, ready: list[tuple[int, int]]) -> None:
-        """One turn, with what epoll reported."""
-        self._unschedule()
-        self._in_turn = True
-        for fd, mask in ready:
-            self._dispatch(fd, _TRANSLATED[mask & _KNOWN])
-        again, self._again = self._again, []
-        for callback in again:
-            self._guard(callback)
-        self._finish()
-
-    def _finish(self) -> None:
-        while self._flushes:
-            flushes, self._flushes = self._flushes, []
-            for flush in flushes:
-                self._guard(flush)
-        self._in_turn = False
-        if self._again:
-            self._schedule()
-
-    def _dispatch(self, fd: int, events: int) -> None:
-        # A socket closed earlier in this turn has no handler; one opened meanwhile under the
-        # same number is told too early at worst, which every handler must bear.
-        handler = self._handlers.get(fd)
-        if handler is None:
-            return
-        try:
-            handler.ready(events)
-        except Exception as error:
-            self._report(error, handler)
-
-    def _guard(self, callback: Callable[[], None]) -> None:
-        try:
-            callback()
-        except Exception as error:
-            self._report(error, callback)
 
     def _report(self, error: Exception, source: object) -> None:
         self.loop.call_exception_handler(
@@ -154,9 +160,9 @@ class Reactor:
 class _SharedEpoll:
     """The epoll of the loop itself: its selector reports edges before asyncio's own events."""
 
-    def __init__(self, selector: EdgeSelector, handle: OnEdges) -> None:
+    def __init__(self, selector: EdgeSelector, reactor: Reactor) -> None:
         self._selector = selector
-        selector.on_edges = handle
+        selector.work = reactor
 
     def register(self, fd: int) -> None:
         self._selector.register_edges(fd)
@@ -174,7 +180,7 @@ class _SharedEpoll:
         return []
 
     def close(self) -> None:
-        self._selector.on_edges = None
+        self._selector.work = None
 
 
 class _Epoll:
@@ -203,26 +209,6 @@ class _Epoll:
     def close(self) -> None:
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
-
-
-def _translate(mask: int) -> int:
-    events = 0
-    if mask & select.EPOLLIN:
-        events |= READABLE
-    if mask & select.EPOLLOUT:
-        events |= WRITABLE
-    if mask & (select.EPOLLRDHUP | select.EPOLLHUP):
-        events |= READABLE | HANGUP
-    if mask & select.EPOLLERR:
-        events |= READABLE | FAILED
-    return events
-
-
-if hasattr(select, "epoll"):
-    _KNOWN = (
-        select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-    )
-    _TRANSLATED = {mask: _translate(mask) for mask in range(_KNOWN + 1) if mask & _KNOWN == mask}
 
 
 class _LoopPoll:

@@ -1,20 +1,22 @@
 """A selector for asyncio that serves the data path too: one epoll, one system call a wake-up.
 
 Owns the epoll. Sockets that asyncio registers are level-triggered, as it expects; those of the
-reactor are edge-triggered and are handed over before `select` returns. Must never let the one
-kind see events of the other.
+reactor are edge-triggered and are handed over before `select` returns. While only these have work,
+`select` does not return at all: a turn of asyncio's costs as much as passing a packet on. Must
+never let the one kind see events of the other, and never let the reactor keep asyncio waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import select
 import selectors
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from contextvars import Context
+from typing import TYPE_CHECKING, Protocol, TypeVarTuple, Unpack
+
+from tunnelctl import clock
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
@@ -24,20 +26,30 @@ if hasattr(select, "epoll"):
 
 _EVENTS_A_CALL = 512
 
-# (file descriptor, epoll's mask) of edge-triggered sockets.
-OnEdges = Callable[[list[tuple[int, int]]], None]
+Found = list[tuple[int, int]]  # file descriptor, epoll's mask
+Ts = TypeVarTuple("Ts")
+
+
+class EdgeWork(Protocol):
+    """The reactor, as the selector sees it."""
+
+    is_busy: bool  # whether there is work that waits for no event
+
+    def turn(self, found: Found) -> Found:
+        """Do a turn's work, with what became ready; what of it is not edge-triggered."""
 
 
 class EdgeSelector(selectors.BaseSelector):
     """See the module's text."""
 
     def __init__(self) -> None:
-        self.on_edges: OnEdges | None = None
+        self.work: EdgeWork | None = None
+        self.is_wanted = False  # asyncio got something to do since `select` was called
         self._epoll = select.epoll()
         self._keys: dict[int, selectors.SelectorKey] = {}
 
     def register_edges(self, fd: int) -> None:
-        """Report everything of this socket to `on_edges`, once an edge."""
+        """Report everything of this socket to `work`, once an edge."""
         self._epoll.register(fd, EDGES)
 
     def unregister_edges(self, fd: int) -> None:
@@ -77,23 +89,25 @@ class EdgeSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """See selectors.BaseSelector. Edges were handled when this returns."""
-        # epoll counts milliseconds: rounded up, or a short wait would spin.
-        wait = -1.0 if timeout is None else math.ceil(max(timeout, 0.0) * 1e3) * 1e-3
-        levels: list[tuple[selectors.SelectorKey, int]] = []
-        edges: list[tuple[int, int]] = []
-        try:
-            found = self._epoll.poll(wait, _EVENTS_A_CALL)
-        except InterruptedError:
-            return levels
-        for item in found:
-            key = self._keys.get(item[0])
-            if key is None:
-                edges.append(item)
-            else:
-                levels.append((key, _events(item[1]) & key.events))
-        if edges and self.on_edges is not None:
-            self.on_edges(edges)
-        return levels
+        wait = -1.0 if timeout is None else max(timeout, 0.0)
+        end = None if timeout is None else clock.monotonic() + timeout
+        self.is_wanted = False
+        work = self.work
+        while True:
+            busy = work is not None and work.is_busy
+            found = self._epoll.poll(0 if busy else wait, _EVENTS_A_CALL)
+            levels = work.turn(found) if work is not None else found
+            if levels or self.is_wanted:
+                return self._ready(levels)
+            if end is not None:
+                wait = end - clock.monotonic()
+                if wait <= 0:
+                    return []
+
+    def _ready(self, levels: Found) -> list[tuple[selectors.SelectorKey, int]]:
+        found = ((self._keys.get(fd), mask) for fd, mask in levels)
+        # Without a key: an edge of a socket that was closed earlier in the turn.
+        return [(key, _events(mask) & key.events) for key, mask in found if key is not None]
 
     def close(self) -> None:
         """See selectors.BaseSelector."""
@@ -135,19 +149,40 @@ def _events(mask: int) -> int:
     return events
 
 
-_selectors: WeakKeyDictionary[asyncio.AbstractEventLoop, EdgeSelector] = WeakKeyDictionary()
+class EdgeLoop(asyncio.SelectorEventLoop):
+    """asyncio's loop; tells its selector that something is to be run or timed."""
+
+    def __init__(self, selector: EdgeSelector) -> None:
+        self.edges = selector
+        super().__init__(selector)
+
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        """See asyncio."""
+        self.edges.is_wanted = True
+        return super().call_soon(callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """See asyncio. `call_later` comes here too."""
+        self.edges.is_wanted = True
+        return super().call_at(when, callback, *args, context=context)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """A loop whose selector the reactor can share; the usual one where there is no epoll."""
-    if not hasattr(select, "epoll"):
-        return asyncio.new_event_loop()
-    selector = EdgeSelector()
-    loop = asyncio.SelectorEventLoop(selector)
-    _selectors[loop] = selector
-    return loop
+    return EdgeLoop(EdgeSelector()) if hasattr(select, "epoll") else asyncio.new_event_loop()
 
 
 def shared_selector(loop: asyncio.AbstractEventLoop) -> EdgeSelector | None:
     """The selector of a loop that `new_event_loop` made."""
-    return _selectors.get(loop)
+    return loop.edges if isinstance(loop, EdgeLoop) else None

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,12 +29,16 @@ from tunnelctl.wire.messages import Message, ProtocolError
 
 # RFC 4253 section 6.1 asks for 35000 at least; OpenSSH takes 256 KiB (PACKET_MAX_SIZE).
 PACKET_LENGTH_MAX = 256 * 1024
+# What an opener may need of its room for one packet: plain text lies where the packet lay.
+ROOM_MAX = 4 + PACKET_LENGTH_MAX
 _LENGTH = struct.Struct(">I")
 _SLOT_HEAD = struct.Struct(">IBBII")
 _DATA_HEADER = 9  # type, recipient channel and data length of SSH_MSG_CHANNEL_DATA
 _GCM_BLOCK = 16
 _GCM_TAG = 16
 _COUNTER_MASK = (1 << 64) - 1
+_CHANNEL_DATA = int(Message.CHANNEL_DATA)
+_NOISE = 4096  # bytes of padding that the kernel is asked for at a time
 
 
 class Sealer(Protocol):
@@ -47,15 +51,18 @@ class Sealer(Protocol):
 class Opener(Protocol):
     """Turns packets back into payloads, in the order in which they came."""
 
-    def size(self, buffer: memoryview, sequence: int) -> int:
-        """The bytes of the packet that `buffer` begins with; 0 when too few came to tell.
+    def size(self, buffer: memoryview, start: int, end: int, sequence: int) -> int:
+        """The bytes of the packet that begins at `start`; 0 when too few came before `end` to tell.
 
         Raises:
             ProtocolError: no packet can be of that length.
         """
 
-    def open(self, packet: memoryview, sequence: int, room: memoryview) -> memoryview:
-        """The payload of a whole packet, as a view that may lie in `room`.
+    def open(
+        self, buffer: memoryview, start: int, end: int, sequence: int, room: memoryview
+    ) -> memoryview:
+        """The payload of the whole packet between `start` and `end`, as a view that may lie between
+        these in `room`.
 
         Raises:
             ProtocolError: the packet was changed on its way.
@@ -82,17 +89,12 @@ def _unpadded(packet: memoryview) -> memoryview:
     return packet[1 : len(packet) - padding]
 
 
-class _Nonce:
+def _nonces(first: bytes) -> Iterator[bytes]:
     """4 fixed bytes and a 64-bit counter that never carries into them (RFC 5647 section 7.1)."""
-
-    def __init__(self, first: bytes) -> None:
-        self.fixed = first[:4]
-        self.counter = int.from_bytes(first[4:], "big")
-
-    def next(self) -> bytes:
-        nonce = self.fixed + self.counter.to_bytes(8, "big")
-        self.counter = (self.counter + 1) & _COUNTER_MASK
-        return nonce
+    fixed, counter = first[:4], int.from_bytes(first[4:], "big")
+    while True:
+        yield fixed + counter.to_bytes(8, "big")
+        counter = (counter + 1) & _COUNTER_MASK
 
 
 class GcmSealer:
@@ -100,14 +102,21 @@ class GcmSealer:
 
     def __init__(self, cipher: AESGCM, first_nonce: bytes) -> None:
         self._cipher = cipher
-        self._nonce = _Nonce(first_nonce)
+        self._nonces = _nonces(first_nonce)
+        self._noise = b""
+        self._noise_at = 0
 
     def seal(self, payload: bytes | memoryview, sequence: int) -> bytes:
         """See Sealer."""
         padding = _padding(1 + len(payload), _GCM_BLOCK)
         length = _LENGTH.pack(1 + len(payload) + padding)
-        plain = b"".join((bytes((padding,)), payload, os.urandom(padding)))
-        return length + self._cipher.encrypt(self._nonce.next(), plain, length)
+        plain = b"".join((bytes((padding,)), payload, self._random(padding)))
+        return length + self._cipher.encrypt(next(self._nonces), plain, length)
+
+    def seal_short(self, plain: SlotArea, recipient: int, count: int) -> bytes:
+        """One packet with `count` bytes of channel data that lie in the first slot of `plain`."""
+        length, tail = self._frame(plain, 0, recipient, count)
+        return length + self._cipher.encrypt(next(self._nonces), plain.view[4:tail], length)
 
     def seal_slots(self, plain: SlotArea, sealed: SlotArea, recipient: int, count: int) -> int:
         """Seal `count` bytes of channel data that lie in the slots of `plain`, without copying.
@@ -116,10 +125,10 @@ class GcmSealer:
         Returns the bytes to send from the start of `sealed`.
         """
         full, rest = divmod(count, SLOT_DATA)
-        cipher, nonce = self._cipher, self._nonce
+        cipher, nonces = self._cipher, self._nonces
         if full:
             size = SLOT_STRIDE - 4 - _GCM_TAG
-            head = _SLOT_HEAD.pack(size, SLOT_PADDING, Message.CHANNEL_DATA, recipient, SLOT_DATA)
+            head = _SLOT_HEAD.pack(size, SLOT_PADDING, _CHANNEL_DATA, recipient, SLOT_DATA)
             length = head[:4]
             noise = os.urandom(SLOT_PADDING * full)
             for slot in range(full):
@@ -129,30 +138,36 @@ class GcmSealer:
                 plain.view[end : end + SLOT_PADDING] = noise[
                     slot * SLOT_PADDING : (slot + 1) * SLOT_PADDING
                 ]
-                cipher.encrypt_into(nonce.next(), plain.plain[slot], length, sealed.sealed[slot])
+                cipher.encrypt_into(next(nonces), plain.plain[slot], length, sealed.sealed[slot])
                 sealed.view[start : start + 4] = length
         total = full * SLOT_STRIDE
-        return total + self._seal_short(plain, sealed, recipient, total, rest) if rest else total
+        if rest:
+            length, tail = self._frame(plain, total, recipient, rest)
+            body = total + 4
+            sealed.view[total:body] = length
+            total = tail + _GCM_TAG
+            into = sealed.view[body:total]
+            cipher.encrypt_into(next(nonces), plain.view[body:tail], length, into)
+        return total
 
-    def _seal_short(
-        self, plain: SlotArea, sealed: SlotArea, recipient: int, start: int, count: int
-    ) -> int:
+    def _frame(self, plain: SlotArea, start: int, recipient: int, count: int) -> tuple[bytes, int]:
+        """Put header and padding around the data of the slot at `start`; the packet's length field,
+        and where its plain text ends."""
         padding = _padding(1 + _DATA_HEADER + count, _GCM_BLOCK)
         size = 1 + _DATA_HEADER + count + padding
-        head = _SLOT_HEAD.pack(size, padding, Message.CHANNEL_DATA, recipient, count)
-        plain.view[start : start + SLOT_HEAD] = head
+        head = _SLOT_HEAD.pack(size, padding, _CHANNEL_DATA, recipient, count)
         end = start + SLOT_HEAD + count
-        plain.view[end : end + padding] = os.urandom(padding)
-        length = head[:4]
-        sealed.view[start : start + 4] = length
-        body, tagged = start + 4, start + 4 + size
-        self._cipher.encrypt_into(
-            self._nonce.next(),
-            plain.view[body:tagged],
-            length,
-            sealed.view[body : tagged + _GCM_TAG],
-        )
-        return 4 + size + _GCM_TAG
+        plain.view[start : start + SLOT_HEAD] = head
+        plain.view[end : end + padding] = self._random(padding)
+        return head[:4], end + padding
+
+    def _random(self, count: int) -> bytes:
+        """Padding. A system call for each packet's would cost as much as sealing it."""
+        start = self._noise_at
+        if start + count > len(self._noise):
+            self._noise, start = os.urandom(_NOISE), 0
+        self._noise_at = start + count
+        return self._noise[start : start + count]
 
 
 class GcmOpener:
@@ -160,19 +175,24 @@ class GcmOpener:
 
     def __init__(self, cipher: AESGCM, first_nonce: bytes) -> None:
         self._cipher = cipher
-        self._nonce = _Nonce(first_nonce)
+        self._nonces = _nonces(first_nonce)
 
-    def size(self, buffer: memoryview, sequence: int) -> int:
+    def size(self, buffer: memoryview, start: int, end: int, sequence: int) -> int:
         """See Opener."""
-        if len(buffer) < 4:
+        if end - start < 4:
             return 0
-        return _checked(_LENGTH.unpack_from(buffer)[0], _GCM_BLOCK, 0) + 4 + _GCM_TAG
+        return _checked(_LENGTH.unpack_from(buffer, start)[0], _GCM_BLOCK, 0) + 4 + _GCM_TAG
 
-    def open(self, packet: memoryview, sequence: int, room: memoryview) -> memoryview:
+    def open(
+        self, buffer: memoryview, start: int, end: int, sequence: int, room: memoryview
+    ) -> memoryview:
         """See Opener."""
-        plain = room[: len(packet) - 4 - _GCM_TAG]
+        body = start + 4
+        plain = room[body : end - _GCM_TAG]
         try:
-            self._cipher.decrypt_into(self._nonce.next(), packet[4:], packet[:4], plain)
+            self._cipher.decrypt_into(
+                next(self._nonces), buffer[body:end], buffer[start:body], plain
+            )
         except InvalidTag:
             raise ProtocolError("a packet was changed on its way (its tag is wrong)") from None
         return _unpadded(plain)
@@ -233,23 +253,26 @@ class MacOpener:
         # Where the length is encrypted: the first block of the packet, opened once.
         self._first = b""
 
-    def size(self, buffer: memoryview, sequence: int) -> int:
+    def size(self, buffer: memoryview, start: int, end: int, sequence: int) -> int:
         """See Opener."""
         if self._cipher is not None and not self._apart:
             if not self._first:
-                if len(buffer) < self._block:
+                if end - start < self._block:
                     return 0
-                self._first = self._cipher.update(bytes(buffer[: self._block]))
+                self._first = self._cipher.update(bytes(buffer[start : start + self._block]))
             length = _LENGTH.unpack_from(self._first)[0]
-        elif len(buffer) < 4:
+        elif end - start < 4:
             return 0
         else:
-            length = _LENGTH.unpack_from(buffer)[0]
+            length = _LENGTH.unpack_from(buffer, start)[0]
         mac_size = self._mac.size if self._mac else 0
         return _checked(length, self._block, 0 if self._apart else 4) + 4 + mac_size
 
-    def open(self, packet: memoryview, sequence: int, room: memoryview) -> memoryview:
+    def open(
+        self, buffer: memoryview, start: int, end: int, sequence: int, room: memoryview
+    ) -> memoryview:
         """See Opener."""
+        packet = buffer[start:end]
         if self._cipher is None:
             return _unpadded(packet[4:])
         end = len(packet) - (self._mac.size if self._mac else 0)

@@ -26,7 +26,7 @@ from paramiko.packet import NeedRekeyException, Packetizer
 
 from tunnelctl import clock
 from tunnelctl.ssh.ciphers import (
-    PACKET_LENGTH_MAX,
+    ROOM_MAX,
     GcmOpener,
     GcmSealer,
     Mac,
@@ -106,7 +106,7 @@ class SshPacketizer(Packetizer):
         self._is_closed = False
         self._state = PacketState(MacSealer(None, 8, None), MacOpener(None, 8, None))
         self._buffer = bytearray()
-        self._room = memoryview(bytearray(PACKET_LENGTH_MAX))
+        self._room = memoryview(bytearray(ROOM_MAX))
         self._sending = threading.Lock()
         self._asked_in = False
         self._authenticated = False
@@ -317,17 +317,23 @@ class SshPacketizer(Packetizer):
         state = self._state
         try:
             self._fill(_FIRST_BLOCK)
-            while not (size := state.opener.size(memoryview(self._buffer), state.received)):
+            while not (size := self._packet_size()):
                 self._fill(len(self._buffer) + 1)
             self._fill(size)
             packet = bytes(self._buffer[:size])
             del self._buffer[:size]
-            payload = bytes(state.opener.open(memoryview(packet), state.received, self._room))
+            payload = bytes(
+                state.opener.open(memoryview(packet), 0, size, state.received, self._room)
+            )
         except ProtocolError as error:
             raise paramiko.SSHException(str(error)) from None
         sequence = state.received
         state.received = (state.received + 1) & 0xFFFF_FFFF
         return payload, sequence
+
+    def _packet_size(self) -> int:
+        state, came = self._state, len(self._buffer)
+        return state.opener.size(memoryview(self._buffer), 0, came, state.received)
 
     def readline(self, timeout: float) -> str:
         """One line of the peer's banner, without its end."""
@@ -367,10 +373,14 @@ class SshPacketizer(Packetizer):
             raise EOFError
         poll = select.poll()
         poll.register(self._sock, event)
-        remaining = None
-        if self.deadline is not None:
-            remaining = max(0.0, self.deadline - clock.monotonic()) * 1000
-        if not poll.poll(remaining):
-            raise DeadlinePassed("the handshake took too long")
+        while not poll.poll(self._milliseconds_left()):
+            # It may have been put off meanwhile: a person is asked.
+            if self._milliseconds_left() == 0.0:
+                raise DeadlinePassed("the handshake took too long")
         if self._is_closed:
             raise EOFError
+
+    def _milliseconds_left(self) -> float | None:
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - clock.monotonic()) * 1000

@@ -45,6 +45,7 @@ class PacketStream:
         lost: Callable[[OSError | ProtocolError | None], None],
     ) -> None:
         self._reactor = reactor
+        self._buffers = reactor.buffers
         self._sock = sock
         self._fd = sock.fileno()
         self._state = state
@@ -106,62 +107,50 @@ class PacketStream:
             self._held.append(payload)
             if len(self._held) > _HELD_MAX:
                 self._fail_soon(_asks_too_much())
-        else:
-            self.send_now(payload)
+        elif not self._is_closed:
+            self._put(self._state.sealer.seal(payload, self._state.sent))
 
     def send_now(self, payload: bytes) -> None:
         """Send one message even while keys are being exchanged."""
-        if self._is_closed:
-            return
-        self._cork += self._seal(payload)
+        if not self._is_closed:
+            self._put(self._state.sealer.seal(payload, self._state.sent))
+
+    def _put(self, packet: bytes) -> None:
+        """Cork a packet that was just sealed."""
+        self._state.sent = (self._state.sent + 1) & _SEQUENCE_MASK
+        self.bytes_sent += len(packet)
+        self._cork += packet
         if not self._corked:
             self._corked = True
-            self._reactor.at_end_of_turn(self._uncork)
+            self._reactor.at_end_of_turn(self._flush)
         elif len(self._cork) > _CORK_MAX:
             self._flush()
-
-    def _seal(self, payload: bytes | memoryview) -> bytes:
-        state = self._state
-        packet = state.sealer.seal(payload, state.sent)
-        state.sent = (state.sent + 1) & _SEQUENCE_MASK
-        self.bytes_sent += len(packet)
-        return packet
 
     def send_slots(self, recipient: int, count: int) -> None:
         """Send `count` bytes of channel data that lie in the slots of `buffers.plain`.
 
         Only when not `is_blocked`. A single short packet is corked, a batch leaves at once.
         """
-        buffers, sealer = self._reactor.buffers, self._state.sealer
+        buffers, sealer = self._buffers, self._state.sealer
         if not isinstance(sealer, GcmSealer):
             self._send_slots_copied(recipient, count)
+            return
+        if count < SLOT_DATA:
+            self._put(sealer.seal_short(buffers.plain, recipient, count))
             return
         area = buffers.borrow_sealed()
         size = sealer.seal_slots(buffers.plain, area, recipient, count)
         packets = -(-count // SLOT_DATA)
         self._state.sent = (self._state.sent + packets) & _SEQUENCE_MASK
         self.bytes_sent += size
-        if count < SLOT_DATA:
-            self._cork += area.view[:size]
-            buffers.return_sealed(area)
-            if not self._corked:
-                self._corked = True
-                self._reactor.at_end_of_turn(self._uncork)
-            elif len(self._cork) > _CORK_MAX:
-                self._flush()
-            return
         self._move_cork()
         self._unsent.append((area.view[:size], area))
         self._flush()
 
     def _send_slots_copied(self, recipient: int, count: int) -> None:
         for slot, start in enumerate(range(0, count, SLOT_DATA)):
-            data = self._reactor.buffers.plain.data[slot][: min(SLOT_DATA, count - start)]
-            self._cork += self._seal(messages.channel_data(recipient, data))
-        self._flush()
-
-    def _uncork(self) -> None:
-        self._corked = False
+            data = self._buffers.plain.data[slot][: min(SLOT_DATA, count - start)]
+            self.send_now(messages.channel_data(recipient, data))
         self._flush()
 
     def _move_cork(self) -> None:
@@ -174,11 +163,16 @@ class PacketStream:
 
     def _flush(self) -> None:
         """Send until nothing is left or the socket is full."""
+        self._corked = False
         if self._is_closed:
             return
         if not self._unsent and self._cork:
             # The usual case, one send for the messages of a turn, without a queue.
-            del self._cork[: self._try_send(self._cork)]
+            sent = self._try_send(self._cork)
+            if sent == len(self._cork):
+                self._cork.clear()
+                return
+            del self._cork[:sent]
         self._move_cork()
         while self._unsent:
             view, area = self._unsent[0]
@@ -203,7 +197,7 @@ class PacketStream:
 
     def _give_back(self, area: SlotArea | None) -> None:
         if area is not None:
-            self._reactor.buffers.return_sealed(area)
+            self._buffers.return_sealed(area)
 
     def _resume_parked(self) -> None:
         for _ in range(len(self._parked)):
@@ -252,33 +246,36 @@ class PacketStream:
 
     def ready(self, events: int) -> None:
         """What the reactor saw of the socket."""
-        if events & WRITABLE:
+        if events & WRITABLE and (self._unsent or self._parked):
             self._flush()
             self._resume_parked()
         if events & (READABLE | HANGUP | FAILED):
             self._readable = True
-            self._hangup = self._hangup or bool(events & (HANGUP | FAILED))
+            if events & (HANGUP | FAILED):
+                self._hangup = True
             self._read()
 
     def _read(self) -> None:
         """Open what lies there, then receive once; the next turn goes on if there may be more."""
         if self._paused or self._is_closed:
             return
-        room = self._reactor.buffers.receive
+        room = self._buffers.receive
         kept = len(self._stash)
-        room[:kept] = self._stash
-        self._stash = b""
+        if kept:
+            room[:kept] = self._stash
+            self._stash = b""
         try:
             # After a pause the stash may fill the area: that is opened first.
-            count = self._fill(room[kept:]) if self._readable and kept < len(room) // 2 else 0
-            end = kept + count
+            fits = self._readable and kept < len(room) // 2
+            end = kept + (self._fill(room[kept:] if kept else room) if fits else 0)
             opened = self._open_packets(room, end)
         except (OSError, ProtocolError) as error:
             self._fail(error)
             return
         if self._is_closed:
             return
-        self._stash = bytes(room[opened:end])
+        if opened < end:
+            self._stash = bytes(room[opened:end])
         if self._readable and not self._paused:
             self._reactor.soon(self._read)
 
@@ -307,15 +304,15 @@ class PacketStream:
 
     def _open_packets(self, room: memoryview, end: int) -> int:
         """Hand on every whole packet before `end`; where the first incomplete one begins."""
-        state, opened, start = self._state, self._reactor.buffers.opened, 0
+        state, opened, start = self._state, self._buffers.opened, 0
         try:
             while start < end and not self._paused and not self._is_closed:
-                size = state.opener.size(room[start:end], state.received)
+                sequence = state.received
+                size = state.opener.size(room, start, end, sequence)
                 if not size or size > end - start:
                     break
-                sequence = state.received
                 # Each payload has a place of its own, for it may be wanted after the next.
-                payload = state.opener.open(room[start : start + size], sequence, opened[start:])
+                payload = state.opener.open(room, start, start + size, sequence, opened)
                 state.received = (sequence + 1) & _SEQUENCE_MASK
                 start += size
                 self._receive(payload, sequence)

@@ -22,8 +22,11 @@ from tunnelctl.wire.window import PACKET_MAX, WINDOW, RoundTrip
 # Called with the data of the reply, or None when the peer refused.
 OnReply = Callable[[bytes | None], None]
 
+_TWO = struct.Struct(">II")
+_FOUR = struct.Struct(">IIII")
 _DATA = struct.Struct(">BII")
 _DATA_SIZE = _DATA.size
+_CHANNEL_DATA = int(Message.CHANNEL_DATA)
 
 
 class IncomingOpen:
@@ -157,7 +160,7 @@ class Connection:
             ProtocolError: the peer broke the protocol; the connection must end.
         """
         kind = message[0]
-        if kind == Message.CHANNEL_DATA:
+        if kind == _CHANNEL_DATA:
             self._on_data(message)
             return True
         handle = _HANDLERS.get(kind)
@@ -174,7 +177,10 @@ class Connection:
         data = message[_DATA_SIZE:]
         if len(data) != count:
             raise ProtocolError("a data message is not as long as it says")
-        self._open(recipient).on_data(data)
+        channel = self.channels.get(recipient)
+        if channel is None or not channel.confirmed:
+            channel = self._open(recipient)  # says what is wrong
+        channel.on_data(data)
 
     def _channel(self, number: int) -> Channel:
         channel = self.channels.get(number)
@@ -217,8 +223,8 @@ class Connection:
         self._acceptor.channel_open(IncomingOpen(self, kind, remote, reader))
 
     def _on_open_confirmation(self, reader: Reader) -> None:
-        channel = self._channel(reader.u32())
-        channel.on_confirmed(reader.u32(), reader.u32(), reader.u32())
+        number, remote, window, packet_max = reader.numbers(_FOUR)
+        self._channel(number).on_confirmed(remote, window, packet_max)
 
     def _on_open_failure(self, reader: Reader) -> None:
         channel = self._channel(reader.u32())
@@ -231,7 +237,8 @@ class Connection:
             channel.handler.open_failed(reason, description)
 
     def _on_window_adjust(self, reader: Reader) -> None:
-        self._open(reader.u32()).on_window_adjust(reader.u32())
+        number, count = reader.numbers(_TWO)
+        self._open(number).on_window_adjust(count)
 
     def _on_extended_data(self, reader: Reader) -> None:
         channel = self._open(reader.u32())

@@ -61,6 +61,8 @@ class OpenFailure(IntEnum):
 U32_MAX = 0xFFFF_FFFF
 
 _U32 = struct.Struct(">I")
+_TWO_U32 = struct.Struct(">II")
+_OPEN = struct.Struct(">III")
 _TYPE_ID = struct.Struct(">BI")
 _TYPE_ID_ID = struct.Struct(">BII")
 _CONFIRMATION = struct.Struct(">BIIII")
@@ -87,7 +89,16 @@ class Reader:
 
     def u32(self) -> int:
         """An unsigned 32-bit number."""
-        return int(_U32.unpack(self._take(4))[0])
+        return self.numbers(_U32)[0]
+
+    def numbers(self, layout: struct.Struct) -> tuple[int, ...]:
+        """Several numbers, as `layout` has them."""
+        try:
+            taken = layout.unpack_from(self._data, self._at)
+        except struct.error:
+            raise ProtocolError("a message is shorter than its fields") from None
+        self._at += layout.size
+        return taken
 
     def string(self) -> bytes:
         """A string of bytes with its length before it."""
@@ -120,8 +131,12 @@ def global_request(name: str, want_reply: bool, data: bytes = b"") -> bytes:
 
 def channel_open(kind: str, sender: int, window: int, packet_max: int, data: bytes) -> bytes:
     """SSH_MSG_CHANNEL_OPEN (RFC 4254 section 5.1)."""
-    numbers = struct.pack(">III", sender, window, packet_max)
-    return bytes((Message.CHANNEL_OPEN,)) + string(kind) + numbers + data
+    raw = kind.encode()
+    head, numbers = (
+        _TYPE_ID.pack(Message.CHANNEL_OPEN, len(raw)),
+        _OPEN.pack(sender, window, packet_max),
+    )
+    return b"".join((head, raw, numbers, data))
 
 
 def channel_open_confirmation(recipient: int, sender: int, window: int, packet_max: int) -> bytes:
@@ -180,4 +195,6 @@ def tcpip_forward(address: str, port: int) -> bytes:
 
 def tcpip_open(host: str, port: int, originator: str, originator_port: int) -> bytes:
     """The data of `direct-tcpip` and `forwarded-tcpip` opens (RFC 4254 section 7.2)."""
-    return string(host) + u32(port) + string(originator) + u32(originator_port)
+    to, by = host.encode(), originator.encode()
+    numbers = _TWO_U32.pack(port, len(by))
+    return b"".join((_U32.pack(len(to)), to, numbers, by, _U32.pack(originator_port)))
