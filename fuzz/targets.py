@@ -9,7 +9,7 @@ from fuzz import connection
 from fuzz.script import Script
 from tunnelctl.config import yaml12
 from tunnelctl.config.mistakes import KeyPath, Mark, Mistakes
-from tunnelctl.ssh import hostkeys
+from tunnelctl.ssh import known_hosts as known_hosts_file
 from tunnelctl.wire.messages import ProtocolError, Reader
 from tunnelctl.wire.socks import Reply, SocksError, SocksServer
 
@@ -76,7 +76,7 @@ def _socks_outcome(stream: bytes, step: int) -> tuple[object, bytes, bytes]:
 def known_hosts(data: bytes) -> None:
     """A known_hosts file: a bad line costs that line alone."""
     text = data.decode("utf-8", "replace")
-    for key in hostkeys.parse(text, "known_hosts"):
+    for key in known_hosts_file.parse(text, "known_hosts"):
         assert key.blob
         for name in _NAMES:
             key.matches(name)

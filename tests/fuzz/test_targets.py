@@ -7,7 +7,7 @@ import pytest
 
 from fuzz.seeds import mutations, seeds
 from fuzz.targets import TARGETS
-from tunnelctl.ssh import hostkeys
+from tunnelctl.ssh.known_hosts import KnownKey
 from tunnelctl.wire.connection import Connection
 
 
@@ -38,5 +38,5 @@ def test_an_exception_that_is_not_the_protocols_is_found(monkeypatch: pytest.Mon
 def test_hashed_names_that_are_no_hash_match_nothing() -> None:
     """Found by fuzzing: base64 refuses text that is not ASCII in another way than it refuses the
     rest."""
-    key = hostkeys.KnownKey("", "|1|\ufffd|\ufffd", "ssh-ed25519", b"", "known_hosts", 1)
+    key = KnownKey("", "|1|\ufffd|\ufffd", "ssh-ed25519", b"", "known_hosts", 1)
     assert not key.matches("db.internal")
