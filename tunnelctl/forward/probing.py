@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.opens import direct, open_failure, target_failure
 from tunnelctl.forward.target import connect_target
-from tunnelctl.net.child import Child
+from tunnelctl.net.child import Child, ending
 from tunnelctl.net.environment import minimal_environment
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward, ProbeType, Side
@@ -204,8 +204,7 @@ async def _command(rule: Forward, place: Place) -> None:
         raise
     if status:
         said = printable(child.last_line())
-        how = f"exit status {status}" if status > 0 else signal.Signals(-status).name
-        message = f"{name} ended with {how}" + (f": {said}" if said else "")
+        message = f"{name} {ending(status)}" + (f": {said}" if said else "")
         hint = f"run it by hand with TUNNELCTL_ADDRESS={place.address}"
         raise Failure(Code.TARGET_UNREACHABLE, message, hint)
 

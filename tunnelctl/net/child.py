@@ -12,6 +12,7 @@ import contextlib
 import functools
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -43,16 +44,17 @@ class Child:
         environment: Mapping[str, str],
         name: str,
         *,
-        stdin: int = subprocess.DEVNULL,
-        stdout: int = subprocess.DEVNULL,
+        stdio: socket.socket | None = None,
     ) -> Child:
-        """Start the program `words[0]` in a session and process group of its own. No descriptor of
-        ours reaches it but these three.
+        """Start the program `words[0]` in a session and process group of its own. `stdio` becomes
+        its standard input and output; without one they are /dev/null. No other descriptor of ours
+        reaches it but the pipe of its standard error.
 
         Raises:
             OSError, ValueError: it cannot be started.
         """
-        spawn = functools.partial(_spawn, tuple(words), dict(environment), stdin, stdout)
+        fd = subprocess.DEVNULL if stdio is None else stdio.fileno()
+        spawn = functools.partial(_spawn, tuple(words), dict(environment), fd)
         work = in_thread(spawn, f"start {name}")
         try:
             return cls(await asyncio.shield(work), name)
@@ -120,14 +122,21 @@ class Child:
         self._ended.set_result(status)
 
 
+def ending(status: int) -> str:
+    """How a program ended, as a sentence goes on."""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    return f"was ended by {signal.Signals(-status).name}"
+
+
 def _spawn(
-    words: Sequence[str], environment: Mapping[str, str], stdin: int, stdout: int
+    words: Sequence[str], environment: Mapping[str, str], stdio: int
 ) -> subprocess.Popen[bytes]:
     """Blocking: returns once the program runs."""
     return subprocess.Popen(  # noqa: S603 - the words of the profile's owner, no shell
         words,
-        stdin=stdin,
-        stdout=stdout,
+        stdin=stdio,
+        stdout=stdio,
         stderr=subprocess.PIPE,
         env=environment,
         start_new_session=True,
