@@ -28,6 +28,10 @@ MANNERS = st.sampled_from(
         frozenset({Manner.ANSWERS, Manner.LEAVES_WHEN_OPENED}),
     ]
 )
+# Whether a reader keeps up in a turn, and how much of what it holds it passes on.
+TURNS = st.lists(
+    st.tuples(st.booleans(), st.sampled_from([0.3, 0.5, 1.0, 1.0])), min_size=2, max_size=7
+)
 EVERYTHING = 10_000  # messages
 
 
@@ -162,20 +166,32 @@ class Life(RuleBasedStateMachine):
         self.clock.now += seconds
 
     @precondition(lambda self: self.all)
-    @rule(who=WHO, falls_behind=st.booleans())
-    def carry_a_lot(self, who: int, falls_behind: bool) -> None:
-        """Whole windows to a reader that keeps up, in the time that widens them; or only at
-        first."""
+    @rule(who=WHO, turns=TURNS)
+    def carry_a_lot(self, who: int, turns: list[tuple[bool, float]]) -> None:
+        """Whole windows, in the time that widens them, to a reader that keeps up in some turns and
+        passes only a share on in others."""
         sender = self._pick(who)
         reader = sender.other
-        for turn in range(4):
+        for keeps_up, share in turns:
             if reader is None or sender.is_over or reader.is_over:
                 return
             sender.send(sender.channel.sendable())
             self.exchange()
-            reader.pass_on(reader.held, keeps_up=turn < 2 or not falls_behind)
+            reader.pass_on(round(reader.held * share), keeps_up=keeps_up)
             self.exchange()
             self.clock.now += 0.11
+
+    @precondition(lambda self: self.all)
+    @rule(who=WHO)
+    def leave_while_the_window_opens(self, who: int) -> None:
+        """The peer gives back what it was sent, and does not know yet that nobody is there."""
+        side = self._pick(who)
+        reader = side.other
+        if reader is not None:
+            side.send(700_000)
+            self.exchange()
+            reader.pass_on(reader.held)
+            side.leave()
 
     @precondition(lambda self: len(self.all) > 8)
     @rule()
