@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import sys
@@ -12,14 +13,11 @@ import click
 from tunnelctl.cli.files import load
 from tunnelctl.cli.output import say
 from tunnelctl.errors import PLACE, Code, Failure
-from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
-from tunnelctl.spec.host import Host
-
-_SSH_PORT = 22
+from tunnelctl.spec.host import Host, StrictHostKeyChecking
 
 
 @click.command()
-@click.argument("target", metavar=f"HOST[:PORT]|{PLACE}")
+@click.argument("target", metavar=f"[USER@]HOST[:PORT]|{PLACE}")
 @click.option("--fingerprint", metavar="SHA256:…", help="Record the key if this is it.")
 @click.option(
     "--known-hosts",
@@ -36,7 +34,7 @@ def trust(
     fingerprint with what the server's owner tells you: whoever is in between could show another.
 
     A host of a profile is reached as the profile says, through its jump hosts, whose keys come
-    first if they are not known, or through its proxy.
+    first if they are not known, or through its proxy; any other host as ssh_config says.
     """
     from tunnelctl.ssh.jump import chain  # heavy: paramiko
 
@@ -72,7 +70,7 @@ def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) ->
     secrets = functools.partial(resolve_secret, environ=os.environ)
     key_type, blob = asyncio.run(fetch_host_key(host, secrets))
     shown = hostkeys.fingerprint(blob)
-    is_known = _is_known(host, key_type, blob)
+    is_known = _is_known(host, blob)
     if is_known and is_hop:
         return False
     click.echo(f"{host.address} {key_type} {shown}")
@@ -89,11 +87,12 @@ def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) ->
     return True
 
 
-def _is_known(host: Host, key_type: str, blob: bytes) -> bool:
+def _is_known(host: Host, blob: bytes) -> bool:
     from tunnelctl.ssh import hostkeys
 
+    strict = dataclasses.replace(host, strict_host_key_checking=StrictHostKeyChecking.YES)
     try:
-        hostkeys.verify(host, blob)
+        hostkeys.verify(strict, blob)
     except Failure as failure:
         if failure.code is not Code.HOST_KEY_UNKNOWN:
             raise
@@ -131,26 +130,18 @@ def _every(hosts: tuple[Host, ...]) -> Iterator[Host]:
 
 
 def _host_at(target: str, known_hosts: str | None, host_key_alias: str | None) -> Host:
-    endpoint = _endpoint(target)
-    return Host(
-        name=endpoint.host,
-        hostname=endpoint.host,
-        port=endpoint.port,
-        host_key_alias=host_key_alias,
-        user_known_hosts_file=(known_hosts,) if known_hosts else (),
-    )
+    """The host that `ssh TARGET` would reach, by what ssh_config knows of it."""
+    from tunnelctl.config.named import host_named  # heavy: pydantic
 
-
-def _endpoint(text: str) -> Endpoint:
-    address = text.rpartition("@")[2]
-    bracketed, colons = address.startswith("["), address.count(":")
-    has_port = "]:" in address if bracketed else colons == 1
-    if not bracketed and colons > 1:
-        address = f"[{address}]"
+    user, at, address = target.rpartition("@")
+    if address.count(":") > 1 and not address.startswith("["):
+        address = f"[{address}]"  # an IPv6 address as it is usually written
     try:
-        endpoint = parse_endpoint(address if has_port else f"{address}:{_SSH_PORT}")
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    if endpoint.is_unix:
-        raise click.UsageError(f"{text!r} is not HOST or HOST:PORT")
-    return endpoint
+        host = host_named(f"{user}{at}{address}", os.environ)
+    except Failure as failure:
+        raise click.UsageError(str(failure)) from None
+    return dataclasses.replace(
+        host,
+        host_key_alias=host_key_alias or host.host_key_alias,
+        user_known_hosts_file=(known_hosts,) if known_hosts else host.user_known_hosts_file,
+    )

@@ -60,7 +60,9 @@ class LinkInfo:
 
     address: str  # where it was reached, HOST:PORT
     cipher: str
+    mac: str | None  # None: the cipher authenticates by itself
     kex: str
+    host_key: str  # the algorithm that it was proved with
     server: str  # its software version, without "SSH-2.0-"
     strict_kex: bool
 
@@ -380,7 +382,9 @@ def _info(transport: SshTransport, address: str) -> LinkInfo:
     return LinkInfo(
         address=address,
         cipher=transport.local_cipher,
+        mac=transport.mac_name,
         kex=transport.kex_name,
+        host_key=transport.host_key_type or "",
         server=_printable(server),
         strict_kex=transport.agreed_on_strict_kex,
     )

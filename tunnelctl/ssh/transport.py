@@ -70,6 +70,7 @@ class SshTransport(paramiko.Transport):
         **paramiko.Transport._kex_info,  # type: ignore[attr-defined]  # not in its stubs
         **({"curve25519-sha256": _Curve25519} if KexCurve25519.is_available() else {}),
     }
+    _cipher_info: ClassVar[dict[str, dict[str, Any]]]
     _CLIENT_ID = "tunnelctl"
 
     def __init__(self, sock: socket.socket, offer: Offer = ALL) -> None:
@@ -103,6 +104,11 @@ class SshTransport(paramiko.Transport):
         """The key exchange method that was agreed on."""
         known: dict[str, type] = self._kex_info
         return next((name for name, kind in known.items() if type(self.kex_engine) is kind), "")
+
+    @property
+    def mac_name(self) -> str | None:
+        """What authenticates the packets that we send; None where the cipher does."""
+        return None if self._cipher_info[self.local_cipher].get("is_aead") else self.local_mac
 
     def _note_extensions(self, message: paramiko.Message) -> None:
         """RFC 8308. paramiko's own reading believes any number of extensions, and counts to it."""

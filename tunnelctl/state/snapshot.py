@@ -91,7 +91,10 @@ class HostStatus:
     next_retry_at: str | None = None
     rtt_ms: float | None = None
     cipher: str | None = None
+    mac: str | None = None
     kex: str | None = None
+    host_key: str | None = None
+    strict_kex: bool | None = None
     server: str | None = None
     fallback: str | None = None
     last_error: ErrorStatus | None = None
@@ -108,7 +111,10 @@ class HostStatus:
             "next_retry_at": self.next_retry_at,
             "rtt_ms": self.rtt_ms,
             "cipher": self.cipher,
+            "mac": self.mac,
             "kex": self.kex,
+            "host_key": self.host_key,
+            "strict_kex": self.strict_kex,
             "server": self.server,
             "fallback": self.fallback,
             "last_error": _error(self.last_error),
@@ -200,6 +206,7 @@ class EventKind(StrEnum):
     FORWARD = "forward"
     HEALTH = "health"
     CONNECTION = "connection"
+    QUESTION = "question"  # for whoever answers
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,10 @@ class Teller:
             address=link.info.address,
             rtt_ms=None if link.rtt is None else round(link.rtt * 1000, 3),
             cipher=link.info.cipher,
+            mac=link.info.mac,
             kex=link.info.kex,
+            host_key=link.info.host_key,
+            strict_kex=link.info.strict_kex,
             server=link.info.server,
         )
 
