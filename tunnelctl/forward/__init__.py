@@ -1,1 +1,1 @@
-"""Forwards: who listens, who is dialled, and the bytes between a socket and a channel."""
+"""Forwards: who listens, who is dialled, and the connections in between."""

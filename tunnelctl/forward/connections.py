@@ -10,9 +10,9 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tunnelctl.forward.relay import Relay
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.relay import Relay
 
 
 @dataclass(slots=True)

@@ -15,11 +15,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.forward.relay import Relay
 from tunnelctl.spec.endpoint import LOOPBACK
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.failures import label, printable
 from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.relay import Relay
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import OpenFailure
 
