@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from tunnelctl import clock
@@ -58,6 +58,7 @@ from tunnelctl.supervisor.handshakes import Handshakes
 from tunnelctl.supervisor.idle import IdleWatch
 from tunnelctl.supervisor.journal import Journal
 from tunnelctl.supervisor.links import Links
+from tunnelctl.supervisor.neighbours import Neighbours
 from tunnelctl.supervisor.probes import Probes, Tunnelled
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 from tunnelctl.supervisor.tunnel_status import FAILED_FOR_GOOD, Teller
@@ -75,6 +76,7 @@ class Services:
     journal: Journal
     handshakes: Handshakes
     random: Random
+    neighbours: Neighbours = field(default_factory=Neighbours)
 
 
 class Tunnel:
@@ -134,6 +136,7 @@ class Tunnel:
 
     def retune(self, host: Host) -> None:
         """A host that differs only in what can change under its link."""
+        self._services.neighbours.forget(self.host, self.hurry)
         self.host = host
         self._idle.stop()
         self._idle = self._idle_watch()
@@ -225,6 +228,7 @@ class Tunnel:
         self._announce_host()
         for action in actions:
             self._act(action)
+        self._services.neighbours.changed(self.host, self._machine, self.hurry)
         if self._machine.lazy and self._machine.state in _USES_LINK:
             self._idle.start()
         else:
@@ -287,6 +291,7 @@ class Tunnel:
         else:
             self._links.add(epoch, link)
             self._handle(Connected(epoch))
+            self._services.neighbours.reached(candidate)
             link.closed.add_done_callback(lambda ended: self._lost(epoch, ended.result()))
         finally:
             self._attempts.pop(epoch, None)
