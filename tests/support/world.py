@@ -79,13 +79,13 @@ class World:
         assert done.returncode == 0, f"{arguments}: exit {done.returncode}\n{done.stderr}"
         return done.stdout
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         """Start a command that stays; the caller ends it."""
         return subprocess.Popen(
             self._command(arguments),
             cwd=self.home,
             env=self.environ,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -31,6 +31,7 @@ _COMMANDS = {
     "status": ("ps.ps", "The same as ps"),
     "restart": ("down.restart", "Connect anew, now"),
     "reload": ("reload.reload", "Read the files again and apply what differs"),
+    "run": ("run.run", "Run a command that has its tunnels as long as it runs"),
     "events": ("events.events", "Print what happens, as it happens"),
     "port": ("ps.port", "Print the address that a forward listens on"),
     "check": ("files.check", "Say everything that is wrong with profiles"),
@@ -43,7 +44,7 @@ _COMMANDS = {
     "daemon": ("daemon.daemon", "Be the daemon, in the foreground"),
     "demo": ("demo.demo", "Tunnel through a server of its own, break it, measure it"),
 }
-_WITH_FILE = frozenset({"up", "check"})
+_WITH_FILE = frozenset({"up", "run", "check"})
 
 
 @dataclass

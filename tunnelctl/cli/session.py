@@ -67,12 +67,24 @@ def plans_of(names: Sequence[str | None], file: Path | None) -> tuple[Plan, ...]
 
 
 class Session:
-    """The profiles of one `up`, from the order to the end."""
+    """The profiles of one command, from the order to the end.
 
-    def __init__(self, client: Client, stream: EventStream, plans: Sequence[Plan]) -> None:
+    Those of `for_command` are there for another command: nothing is printed of them, and what
+    cannot be had is not wanted any longer.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        stream: EventStream,
+        plans: Sequence[Plan],
+        *,
+        for_command: bool = False,
+    ) -> None:
         self._client = client
         self._stream = stream
         self._plans = {plan.name: plan for plan in plans}
+        self._for_command = for_command
         self._leased: list[str] = []
 
     def bring_up(self, lease: str | None, seconds: float) -> None:
@@ -80,7 +92,7 @@ class Session:
 
         Raises:
             Failure: why one cannot be ready, at once; NOT_READY after `seconds`. What was ordered
-                stays wanted, whatever becomes of this command.
+                stays wanted, whatever becomes of this command, unless it is `for_command`.
         """
         try:
             for plan in self._plans.values():
@@ -89,16 +101,17 @@ class Session:
                     self._leased.append(plan.name)
             self._wait(seconds)
         except Failure:
-            with suppress(Failure):  # of a daemon that has gone
-                for name in self._leased:
-                    self._client.keep(name)
+            if not self._for_command:
+                with suppress(Failure):  # of a daemon that has gone
+                    for name in self._leased:
+                        self._client.keep(name)
             raise
 
     def _wait(self, seconds: float) -> None:
         deadline = clock.monotonic() + seconds
         event = None
         while True:
-            profiles = self._profiles()
+            profiles = self.profiles()
             for profile in profiles.values():
                 failure = progress.failure_of(profile, self._plans[profile["name"]].required)
                 if failure is not None:
@@ -111,7 +124,7 @@ class Session:
             if left <= 0:
                 raise progress.not_ready(waiting[0], seconds)
             event = self._stream.next(left)
-        for profile in profiles.values():
+        for profile in () if self._for_command else profiles.values():
             for line in progress.forwarding_lines(profile):
                 click.echo(line)
 
@@ -122,7 +135,7 @@ class Session:
         while True:
             try:
                 self._show(self._stream.next(), since=ready_at)
-                profiles = self._profiles().values()
+                profiles = self.profiles().values()
             except Failure as failure:
                 raise Failure(Code.NOT_UP, f"{failure.message}; nothing is up any more") from None
             if all(profile["wanted"] == "down" for profile in profiles):
@@ -136,7 +149,7 @@ class Session:
 
     def take_down(self) -> None:
         """Take down what this command brought up; a second Ctrl-C does not wait for connections."""
-        if self._leased:
+        if self._leased and not self._for_command:
             say(f"taking down {', '.join(self._leased)}; Ctrl-C again does not wait")
         try:
             self._leased_down(DRAIN)
@@ -149,7 +162,7 @@ class Session:
             order.answer()
         self._leased = []
 
-    def _profiles(self) -> dict[str, Any]:
+    def profiles(self) -> dict[str, Any]:
         """The status of our profiles, by name."""
         document = self._client.status()
         found = {profile["name"]: profile for profile in document["profiles"]}
