@@ -1,127 +1,35 @@
-"""Speaks the control API over the unix socket, and starts the daemon when none answers.
+"""One user's way to their daemon: every question and order of SPEC section 4, as a method.
 
-Owns the caller's half of SPEC section 4. The standard library alone, and little of it: every
-command of the command line waits for this import. Each request has its own connection and is
-HTTP/1.0, so that the end of an answer is the end of the connection, and a stream of events can be
-read with `select` alone. Must never send a byte to a socket that another user listens on: an `up`
-carries secrets.
+Must never send a byte to a socket that another user listens on: an `up` carries secrets.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import select
 import socket
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote, urlencode
 
 from tunnelctl import __version__, clock
-from tunnelctl.config.paths import SOCKET_VARIABLE, Paths
+from tunnelctl.client.exchange import (
+    Document,
+    EventStream,
+    Exchange,
+    document_of,
+    left_until,
+    read_head,
+    read_rest,
+    send,
+)
+from tunnelctl.client.launch import start_daemon
+from tunnelctl.config.paths import Paths
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.peers import is_ours
-
-API_VERSION = 1  # of the answers that this client understands
-
-Document = dict[str, Any]
 
 _ANSWER_WITHIN = 15.0  # seconds for what the daemon does at once
 _FULL_STEP = 0.01  # seconds between two tries where the daemon has many callers
 _STOP_WITHIN = 15.0  # seconds; a daemon promises ten
-_START_WITHIN = 30.0  # seconds for a slow machine to import everything
-_CHUNK = 65536
-_SERVER = "tunnelctl/"
-
-
-class Problem(Failure):
-    """What the daemon refused (RFC 9457); `mistakes` are those of a profile, one a line."""
-
-    def __init__(self, document: Document) -> None:
-        code = document.get("code")
-        known = Code(code) if code in set(Code) else Code.INTERNAL
-        message = document.get("detail") or document.get("title") or "the daemon refused"
-        super().__init__(known, str(message), str(document.get("hint") or ""))
-        self.mistakes = tuple(str(mistake) for mistake in document.get("mistakes", ()))
-
-
-class Exchange:
-    """One request that was sent; `answer` waits for what comes back."""
-
-    def __init__(
-        self, sock: socket.socket, deadline: float, on_version: Callable[[str], None]
-    ) -> None:
-        self._sock = sock
-        self._deadline = deadline
-        self._on_version = on_version
-
-    def answer(self) -> Document:
-        """The document that the daemon sent.
-
-        Raises:
-            Failure: `Problem` as the daemon reported it, or DAEMON_NOT_RUNNING when it went away
-                or did not answer in time.
-        """
-        with self._sock:
-            head, body = _read_head(self._sock, self._deadline)
-            body += _read_rest(self._sock, self._deadline)
-        self._on_version(head.version)
-        return _document(head, body)
-
-    def close(self) -> None:
-        """Do not wait for the answer."""
-        self._sock.close()
-
-
-class EventStream:
-    """Status events as they happen; ends when the daemon does. Close it, or use it with `with`."""
-
-    def __init__(self, sock: socket.socket, received: bytes) -> None:
-        self._sock = sock
-        self._received = received
-
-    def next(self, timeout: float | None = None) -> Document | None:
-        """The next event, or None when none came within `timeout` seconds (None: wait on).
-
-        Raises:
-            Failure: DAEMON_NOT_RUNNING, the stream ended.
-        """
-        deadline = None if timeout is None else clock.monotonic() + timeout
-        while True:
-            block, found, rest = self._received.partition(b"\n\n")
-            if found:
-                self._received = rest
-                event = _event(block)
-                if event is not None:
-                    return event
-                continue
-            left = None if deadline is None else max(0.0, deadline - clock.monotonic())
-            if not select.select([self._sock], [], [], left)[0]:
-                return None
-            try:
-                chunk = self._sock.recv(_CHUNK)
-            except OSError:  # reset: the daemon was killed
-                chunk = b""
-            if not chunk:
-                raise Failure(Code.DAEMON_NOT_RUNNING, "the daemon has stopped")
-            self._received += chunk
-
-    def close(self) -> None:
-        """Let go of the stream, and of what it holds up."""
-        self._sock.close()
-
-    def __enter__(self) -> EventStream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Client:
@@ -166,16 +74,30 @@ class Client:
         body = {"timeout": drain}
         return self._begin("POST", _profile(name, "down"), body, drain + _ANSWER_WITHIN)
 
-    def events(self, lease: str | None = None) -> EventStream:
-        """Subscribe: every event after this call's return is in the stream."""
-        target = "/v1/events" + (f"?lease={quote(lease, safe='')}" if lease else "")
+    def answer(self, name: str, question: str, answer: str | None) -> None:
+        """Answer a question of a host of this profile by its id; None: nobody will.
+
+        Raises:
+            Failure: NEEDS_INPUT, it is not open any more.
+        """
+        self._request("POST", _profile(name, "answers"), {"id": question, "answer": answer})
+
+    def events(self, lease: str | None = None, answers: Sequence[str] = ()) -> EventStream:
+        """Subscribe: every event after this call's return is in the stream.
+
+        Whoever `answers` for profiles, or for single hosts as `PROFILE/HOST`, gets their questions
+        in it too; hosts of them that need input try again.
+        """
+        fields = [("lease", lease)] if lease else []
+        query = urlencode([*fields, *(("answer", place) for place in answers)])
+        target = f"/v1/events?{query}" if query else "/v1/events"
         deadline = clock.monotonic() + _ANSWER_WITHIN
         sock = self._connect(deadline)
         try:
-            _send(sock, "GET", target, b"", deadline)
-            head, received = _read_head(sock, deadline)
+            send(sock, "GET", target, b"", deadline)
+            head, received = read_head(sock, deadline)
             if head.status != 200:
-                _document(head, received + _read_rest(sock, deadline))
+                document_of(head, received + read_rest(sock, deadline))
         except BaseException:
             sock.close()
             raise
@@ -193,7 +115,7 @@ class Client:
         except Failure as failure:
             if failure.code is not Code.DAEMON_NOT_RUNNING:
                 raise
-            _start_daemon(self.paths)
+            start_daemon(self.paths)
             return self._request("GET", "/v1/version")
 
     def replace_daemon(self) -> None:
@@ -207,10 +129,10 @@ class Client:
             deadline = clock.monotonic() + _STOP_WITHIN
             try:
                 while clock.monotonic() < deadline:
-                    stream.next(_left(deadline))
+                    stream.next(left_until(deadline))
             except Failure:  # the stream ends with the daemon
                 pass
-        _start_daemon(self.paths)
+        start_daemon(self.paths)
         self.ensure_daemon()
 
     def _request(self, method: str, target: str, body: Document | None = None) -> Document:
@@ -221,7 +143,7 @@ class Client:
         sock = self._connect(deadline)
         try:
             payload = b"" if body is None else json.dumps(body).encode()
-            _send(sock, method, target, payload, deadline)
+            send(sock, method, target, payload, deadline)
         except BaseException:
             sock.close()
             raise
@@ -252,7 +174,7 @@ class Client:
     def _connect_by(self, sock: socket.socket, deadline: float) -> None:
         """Connect; with a time limit a unix socket whose backlog is full refuses (EAGAIN)."""
         while True:
-            sock.settimeout(_left(deadline))
+            sock.settimeout(left_until(deadline))
             try:
                 return sock.connect(str(self.paths.socket))
             except BlockingIOError:
@@ -261,161 +183,11 @@ class Client:
                 select.select([], [], [], _FULL_STEP)
 
 
-class _Head:
-    """The start of an answer."""
-
-    def __init__(self, text: str) -> None:
-        status_line, *lines = text.split("\r\n")
-        words = status_line.split(" ", 2)
-        self.status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
-        pairs = (line.partition(":") for line in lines)
-        self._fields = {name.strip().lower(): value.strip() for name, _, value in pairs}
-
-    @property
-    def version(self) -> str:
-        """The version of the daemon that answered, empty when it does not say."""
-        server = self._fields.get("server", "")
-        return server.removeprefix(_SERVER) if server.startswith(_SERVER) else ""
-
-    @property
-    def length(self) -> int | None:
-        """How many bytes follow, where it is said."""
-        length = self._fields.get("content-length", "")
-        return int(length) if length.isdigit() else None
-
-
 def _profile(name: str, action: str) -> str:
     return f"/v1/profiles/{quote(name, safe='')}/{action}"
-
-
-def _send(sock: socket.socket, method: str, target: str, body: bytes, deadline: float) -> None:
-    lines = [f"{method} {target} HTTP/1.0", "Host: localhost", "Accept: application/json"]
-    if method == "POST":
-        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
-    try:
-        sock.settimeout(_left(deadline))
-        sock.sendall("\r\n".join([*lines, "", ""]).encode() + body)
-    except OSError:
-        raise _went_away() from None
-
-
-def _read_head(sock: socket.socket, deadline: float) -> tuple[_Head, bytes]:
-    received = b""
-    while b"\r\n\r\n" not in received:
-        chunk = _receive(sock, deadline)
-        if not chunk:
-            raise _went_away()
-        received += chunk
-    head, _, rest = received.partition(b"\r\n\r\n")
-    return _Head(head.decode("latin-1")), rest
-
-
-def _read_rest(sock: socket.socket, deadline: float) -> bytes:
-    chunks = []
-    while chunk := _receive(sock, deadline):
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _receive(sock: socket.socket, deadline: float) -> bytes:
-    try:
-        sock.settimeout(_left(deadline))
-        return sock.recv(_CHUNK)
-    except TimeoutError:
-        raise Failure(
-            Code.DAEMON_NOT_RUNNING, "the daemon does not answer", "its log may say why"
-        ) from None
-    except OSError:
-        raise _went_away() from None
-
-
-def _document(head: _Head, body: bytes) -> Document:
-    if head.length is not None and len(body) != head.length:
-        raise _went_away()
-    try:
-        document = json.loads(body)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise Failure(Code.INTERNAL, f"the daemon answered {head.status} and no JSON object")
-    if head.status >= 400:
-        raise Problem(document)
-    if document.get("api_version") != API_VERSION:
-        raise Failure(
-            Code.INTERNAL,
-            f"the daemon is version {head.version or 'unknown'} and speaks another API than "
-            f"this tunnelctl {__version__}",
-            "end it with the version that started it: tunnelctl down --all",
-        )
-    return document
-
-
-def _event(block: bytes) -> Document | None:
-    """The data of one server-sent event; None for a comment."""
-    data = [line[5:].strip() for line in block.split(b"\n") if line.startswith(b"data:")]
-    event = json.loads(b"\n".join(data)) if data else None
-    return event if isinstance(event, dict) else None
-
-
-def _left(deadline: float) -> float:
-    """Seconds until the deadline; never zero, which would mean not to wait at all."""
-    return max(deadline - clock.monotonic(), 0.001)
-
-
-def _went_away() -> Failure:
-    return Failure(Code.DAEMON_NOT_RUNNING, "the daemon went away before it answered")
 
 
 def _unusable(paths: Paths, why: str) -> Failure:
     return Failure(
         Code.DAEMON_NOT_RUNNING, f"the control socket {paths.socket} cannot be used: {why}"
     )
-
-
-def _start_daemon(paths: Paths) -> None:
-    """Start a daemon of our own version and wait until one answers, be it another's.
-
-    The daemon reports through a pipe: `ready`, or the failure that kept it from starting.
-    """
-    import subprocess  # only here: it costs the other commands time
-
-    read_end, write_end = os.pipe()
-    try:
-        subprocess.run(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "tunnelctl", "daemon", "--report-to", str(write_end)],
-            # It must not hold our directory; what we named relative to it stays what it is.
-            cwd="/",
-            env={**os.environ, SOCKET_VARIABLE: str(paths.socket)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(write_end,),
-            start_new_session=True,
-            check=False,
-        )
-        os.close(write_end)
-        write_end = -1
-        report = _read_report(read_end)
-    finally:
-        os.close(read_end)
-        if write_end >= 0:
-            os.close(write_end)
-    if report == b"ready":
-        return
-    try:
-        raise Problem(json.loads(report))
-    except ValueError:
-        raise Failure(
-            Code.DAEMON_NOT_RUNNING, "the daemon did not start", "tunnelctl daemon says why"
-        ) from None
-
-
-def _read_report(fd: int) -> bytes:
-    deadline = clock.monotonic() + _START_WITHIN
-    report = b""
-    while select.select([fd], [], [], _left(deadline))[0]:
-        chunk = os.read(fd, _CHUNK)
-        if not chunk:
-            break
-        report += chunk
-    return report.strip()

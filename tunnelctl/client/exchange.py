@@ -1,0 +1,234 @@
+"""One request and its answer, over a socket to the daemon.
+
+Owns the caller's HTTP: each request has its own connection and is HTTP/1.0, so that the end of an
+answer is the end of the connection, and a stream of events can be read with `select` alone. The
+standard library alone, and little of it: every command of the command line waits for this import.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from tunnelctl import __version__, clock
+from tunnelctl.errors import Code, Failure
+
+API_VERSION = 1  # of the answers that this client understands
+
+Document = dict[str, Any]
+
+_CHUNK = 65536
+_SERVER = "tunnelctl/"
+
+
+class Problem(Failure):
+    """What the daemon refused (RFC 9457); `mistakes` are those of a profile, one a line."""
+
+    def __init__(self, document: Document) -> None:
+        code = document.get("code")
+        known = Code(code) if code in set(Code) else Code.INTERNAL
+        message = document.get("detail") or document.get("title") or "the daemon refused"
+        super().__init__(known, str(message), str(document.get("hint") or ""))
+        self.mistakes = tuple(str(mistake) for mistake in document.get("mistakes", ()))
+
+
+class Exchange:
+    """One request that was sent; `answer` waits for what comes back."""
+
+    def __init__(
+        self, sock: socket.socket, deadline: float, on_version: Callable[[str], None]
+    ) -> None:
+        self._sock = sock
+        self._deadline = deadline
+        self._on_version = on_version
+
+    def answer(self) -> Document:
+        """The document that the daemon sent.
+
+        Raises:
+            Failure: `Problem` as the daemon reported it, or DAEMON_NOT_RUNNING when it went away
+                or did not answer in time.
+        """
+        with self._sock:
+            head, body = read_head(self._sock, self._deadline)
+            body += read_rest(self._sock, self._deadline)
+        self._on_version(head.version)
+        return document_of(head, body)
+
+    def close(self) -> None:
+        """Do not wait for the answer."""
+        self._sock.close()
+
+
+class EventStream:
+    """Status events as they happen; ends when the daemon does. Close it, or use it with `with`."""
+
+    def __init__(self, sock: socket.socket, received: bytes) -> None:
+        self._sock = sock
+        self._received = received
+
+    def next(self, timeout: float | None = None) -> Document | None:
+        """The next event, or None when none came within `timeout` seconds (None: wait on).
+
+        Raises:
+            Failure: DAEMON_NOT_RUNNING, the stream ended.
+        """
+        deadline = None if timeout is None else clock.monotonic() + timeout
+        while True:
+            block, found, rest = self._received.partition(b"\n\n")
+            if found:
+                self._received = rest
+                event = _event(block)
+                if event is not None:
+                    return event
+                continue
+            left = None if deadline is None else max(0.0, deadline - clock.monotonic())
+            if not select.select([self._sock], [], [], left)[0]:
+                return None
+            try:
+                chunk = self._sock.recv(_CHUNK)
+            except OSError:  # reset: the daemon was killed
+                chunk = b""
+            if not chunk:
+                raise Failure(Code.DAEMON_NOT_RUNNING, "the daemon has stopped")
+            self._received += chunk
+
+    def fileno(self) -> int:
+        """For `select`: readable when more has come; `next` may have an event before that."""
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        """Let go of the stream, and of what it holds up."""
+        self._sock.close()
+
+    def __enter__(self) -> EventStream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Head:
+    """The start of an answer."""
+
+    def __init__(self, text: str) -> None:
+        status_line, *lines = text.split("\r\n")
+        words = status_line.split(" ", 2)
+        self.status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+        pairs = (line.partition(":") for line in lines)
+        self._fields = {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+    @property
+    def version(self) -> str:
+        """The version of the daemon that answered, empty when it does not say."""
+        server = self._fields.get("server", "")
+        return server.removeprefix(_SERVER) if server.startswith(_SERVER) else ""
+
+    @property
+    def length(self) -> int | None:
+        """How many bytes follow, where it is said."""
+        length = self._fields.get("content-length", "")
+        return int(length) if length.isdigit() else None
+
+
+def send(sock: socket.socket, method: str, target: str, body: bytes, deadline: float) -> None:
+    """Ask; `deadline` is in monotonic seconds, here and below.
+
+    Raises:
+        Failure: DAEMON_NOT_RUNNING, the daemon went away.
+    """
+    lines = [f"{method} {target} HTTP/1.0", "Host: localhost", "Accept: application/json"]
+    if method == "POST":
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    try:
+        sock.settimeout(left_until(deadline))
+        sock.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+    except OSError:
+        raise _went_away() from None
+
+
+def read_head(sock: socket.socket, deadline: float) -> tuple[Head, bytes]:
+    """The start of an answer, and what of its body came with it.
+
+    Raises:
+        Failure: DAEMON_NOT_RUNNING, the daemon went away or does not answer.
+    """
+    received = b""
+    while b"\r\n\r\n" not in received:
+        chunk = _receive(sock, deadline)
+        if not chunk:
+            raise _went_away()
+        received += chunk
+    head, _, rest = received.partition(b"\r\n\r\n")
+    return Head(head.decode("latin-1")), rest
+
+
+def read_rest(sock: socket.socket, deadline: float) -> bytes:
+    """The answer to its end. Raises as `read_head`."""
+    chunks = []
+    while chunk := _receive(sock, deadline):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _receive(sock: socket.socket, deadline: float) -> bytes:
+    try:
+        sock.settimeout(left_until(deadline))
+        return sock.recv(_CHUNK)
+    except TimeoutError:
+        raise Failure(
+            Code.DAEMON_NOT_RUNNING, "the daemon does not answer", "its log may say why"
+        ) from None
+    except OSError:
+        raise _went_away() from None
+
+
+def document_of(head: Head, body: bytes) -> Document:
+    """The object in an answer.
+
+    Raises:
+        Failure: `Problem` as the daemon reported it, or INTERNAL where it speaks another API.
+    """
+    if head.length is not None and len(body) != head.length:
+        raise _went_away()
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise Failure(Code.INTERNAL, f"the daemon answered {head.status} and no JSON object")
+    if head.status >= 400:
+        raise Problem(document)
+    if document.get("api_version") != API_VERSION:
+        raise Failure(
+            Code.INTERNAL,
+            f"the daemon is version {head.version or 'unknown'} and speaks another API than "
+            f"this tunnelctl {__version__}",
+            "end it with the version that started it: tunnelctl down --all",
+        )
+    return document
+
+
+def _event(block: bytes) -> Document | None:
+    """The data of one server-sent event; None for a comment."""
+    data = [line[5:].strip() for line in block.split(b"\n") if line.startswith(b"data:")]
+    event = json.loads(b"\n".join(data)) if data else None
+    return event if isinstance(event, dict) else None
+
+
+def left_until(deadline: float) -> float:
+    """Seconds until the deadline; never zero, which would mean not to wait at all."""
+    return max(deadline - clock.monotonic(), 0.001)
+
+
+def _went_away() -> Failure:
+    return Failure(Code.DAEMON_NOT_RUNNING, "the daemon went away before it answered")

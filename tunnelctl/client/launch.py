@@ -1,0 +1,72 @@
+"""Starts the daemon when none answers.
+
+Owns the pipe through which it reports. Must never keep it bound to the terminal or the directory
+that it was started from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+
+from tunnelctl import clock
+from tunnelctl.client.exchange import Problem, left_until
+from tunnelctl.config.paths import SOCKET_VARIABLE, Paths
+from tunnelctl.errors import Code, Failure
+
+_START_WITHIN = 30.0  # seconds for a slow machine to import everything
+_CHUNK = 65536
+
+
+def start_daemon(paths: Paths) -> None:
+    """Start a daemon of our own version and wait until one answers, be it another's.
+
+    The daemon reports through a pipe: `ready`, or the failure that kept it from starting.
+
+    Raises:
+        Failure: that failure.
+    """
+    import subprocess  # only here: it costs the other commands time
+
+    read_end, write_end = os.pipe()
+    try:
+        subprocess.run(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "tunnelctl", "daemon", "--report-to", str(write_end)],
+            # It must not hold our directory; what we named relative to it stays what it is.
+            cwd="/",
+            env={**os.environ, SOCKET_VARIABLE: str(paths.socket)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(write_end,),
+            start_new_session=True,
+            check=False,
+        )
+        os.close(write_end)
+        write_end = -1
+        report = _read_report(read_end)
+    finally:
+        os.close(read_end)
+        if write_end >= 0:
+            os.close(write_end)
+    if report == b"ready":
+        return
+    try:
+        raise Problem(json.loads(report))
+    except ValueError:
+        raise Failure(
+            Code.DAEMON_NOT_RUNNING, "the daemon did not start", "tunnelctl daemon says why"
+        ) from None
+
+
+def _read_report(fd: int) -> bytes:
+    deadline = clock.monotonic() + _START_WITHIN
+    report = b""
+    while select.select([fd], [], [], left_until(deadline))[0]:
+        chunk = os.read(fd, _CHUNK)
+        if not chunk:
+            break
+        report += chunk
+    return report.strip()
