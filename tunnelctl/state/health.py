@@ -16,7 +16,7 @@ from tunnelctl.state.snapshot import Health
 # A healthy target that nobody told us to watch is asked this rarely, in seconds.
 _RARELY = 60.0
 # After a link came up its forwards are asked within this time, not all in one moment.
-_FIRST = 0.5
+_FIRST = 0.1
 # Part of an interval by which a question may come earlier, so that many targets are not asked at
 # the same moment for ever.
 _SPREAD = 0.1
