@@ -69,6 +69,10 @@ class Proxy:
     user: str | None = None
     password: SecretRef | None = None
 
+    def __str__(self) -> str:
+        name = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
+        return f"{self.kind}://{name}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class Host:

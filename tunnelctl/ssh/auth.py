@@ -36,8 +36,8 @@ ResolveSecret = Callable[[SecretRef], str]
 
 def authenticate(
     transport: ClientTransport, host: Host, resolve_secret: ResolveSecret, ask: Ask | None = None
-) -> None:
-    """Log in; blocking, until the transport's deadline at most.
+) -> str:
+    """Log in; blocking, until the transport's deadline at most. Returns who as, and by what.
 
     The key exchange is done and the host key verified. Secrets are resolved only when the server
     asks for what they open, and are not kept. `ask` (which holds the deadline up itself) reaches a
@@ -53,6 +53,7 @@ def authenticate(
             attempt = _Attempt(transport, host, resolve_secret, ask, stack)
             try:
                 attempt.run()
+                return attempt.report.let_in
             except Disconnected:
                 raise attempt.report.cut_off(transport) from None
             except (TimeoutError, SSHException, ProtocolError) as error:

@@ -54,6 +54,13 @@ class ClientTransport(SshTransport):
         return self._kex_name
 
     @property
+    def agreed(self) -> str:
+        """What the first key exchange agreed on, for a person."""
+        names = (self.kex_name, self.local_cipher, self.mac_name or "")
+        strict = "strict key exchange" if self.agreed_on_strict_kex else "no strict key exchange"
+        return ", ".join((*filter(None, names), strict))
+
+    @property
     def nothing_in_common(self) -> str:
         """Every kind of algorithm without one that both know, and what the server offers of it."""
         ours = (

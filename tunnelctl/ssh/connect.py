@@ -30,7 +30,9 @@ from tunnelctl.ssh.keys import key_type
 from tunnelctl.ssh.link import Link, LinkSettings
 from tunnelctl.ssh.proxies import dial_through
 from tunnelctl.ssh.proxy_command import ProxyCommand
+from tunnelctl.ssh.questions import Asking, nobody
 from tunnelctl.ssh.remote_opens import RemoteOpens
+from tunnelctl.ssh.trace import Milestone, Trace, untraced
 from tunnelctl.ssh.transport import SshTransport
 from tunnelctl.ssh.way import DIRECT, Way
 from tunnelctl.wire import messages
@@ -53,18 +55,21 @@ async def connect(
     *,
     resolve_secret: Callable[[SecretRef], str],
     on_stage: Callable[[Stage], None],
+    asking: Asking = nobody,
     hops: Hops | None = None,
     turn: Turn = at_once,
+    trace: Trace = untraced,
 ) -> Link:
     """Connect to `host` within its `connect_timeout` seconds, after its jump hosts within theirs.
 
     `hops` has the jump links that are shared; without it the link has its own. Each handshake
-    waits for its `turn` first, which no deadline counts.
+    waits for its `turn` first, which no deadline counts. `asking` says who answers a
+    host's questions (ssh/questions.py).
 
     Raises:
         Failure: with the step, and the hop, that failed; nothing is left open.
     """
-    caller = _Caller(reactor, resolve_secret, hops or Hops(), turn)
+    caller = _Caller(reactor, resolve_secret, asking, hops or Hops(), turn, trace)
     return await caller.link(host, on_stage)
 
 
@@ -80,7 +85,7 @@ async def fetch_host_key(
         Failure: the host cannot be reached or talked to.
     """
     reactor = Reactor(asyncio.get_running_loop())
-    caller = _Caller(reactor, resolve_secret, Hops(), at_once)
+    caller = _Caller(reactor, resolve_secret, nobody, Hops(), at_once, untraced)
     try:
         async with caller.reached(host) as reached:
             look = functools.partial(read_host_key, host, reached.sock, reached.deadline)
@@ -133,8 +138,10 @@ class _Caller:
 
     reactor: Reactor
     resolve_secret: Callable[[SecretRef], str]
+    asking: Asking
     hops: Hops
     turn: Turn
+    trace: Trace
 
     async def link(
         self, host: Host, on_stage: Callable[[Stage], None], *, is_hop: bool = False
@@ -193,14 +200,19 @@ class _Caller:
     async def _open(
         self, host: Host, lease: Lease | None, deadline: float
     ) -> tuple[socket.socket, Way]:
+        connected = functools.partial(self.trace, host, Milestone.CONNECTION)
         if lease is not None:
-            return lease.open(host), lease
+            through = f"through {label(nearest_hop(host))}"
+            return lease.open(host, functools.partial(connected, through)), lease
         if host.proxy_command:
             command = await ProxyCommand.start(host, user_of(host))
+            connected(f"{host.proxy_command[0]} runs")
             return command.sock, command
         if host.proxy is not None:
-            return await dial_through(host, host.proxy, self.resolve_secret, deadline), DIRECT
-        return await dial(host, deadline), DIRECT
+            sock = await dial_through(host, host.proxy, self.resolve_secret, deadline)
+            connected(f"through proxy {host.proxy}")
+            return sock, DIRECT
+        return await dial(host, deadline, self.trace), DIRECT
 
     async def _log_in(
         self, host: Host, reached: _Reached, on_stage: Callable[[Stage], None]
@@ -212,17 +224,23 @@ class _Caller:
                 loop.call_soon_threadsafe(on_stage, stage)
 
         sock = reached.sock
-        work = in_thread(
-            functools.partial(
-                handshake, host, sock, self.resolve_secret, stage_from_thread, reached.deadline
-            ),
-            f"handshake with {host.name}",
-        )
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            _abandon(sock, work)
-            raise
+        with self.asking(host) as ask:
+            log_in = functools.partial(
+                handshake,
+                host,
+                sock,
+                self.resolve_secret,
+                stage_from_thread,
+                reached.deadline,
+                ask,
+                self.trace,
+            )
+            work = in_thread(log_in, f"handshake with {host.name}")
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                _abandon(sock, work)
+                raise
 
 
 def _abandon(sock: socket.socket, work: asyncio.Future[SshTransport]) -> None:

@@ -23,6 +23,7 @@ from tunnelctl import clock
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.failures import dial_failure, resolve_failure, timed_out
+from tunnelctl.ssh.trace import Milestone, Trace, untraced
 
 # RFC 8305 section 5, "Connection Attempt Delay", in seconds.
 HEAD_START = 0.25
@@ -33,7 +34,7 @@ _AddressInfo = tuple[
 ]
 
 
-async def dial(host: Host, deadline: float) -> socket.socket:
+async def dial(host: Host, deadline: float, trace: Trace = untraced) -> socket.socket:
     """Connect to `host` before `deadline` (a moment of `clock.monotonic`).
 
     The socket is non-blocking, with TCP_NODELAY, SO_KEEPALIVE and a TCP_USER_TIMEOUT equal to the
@@ -50,6 +51,7 @@ async def dial(host: Host, deadline: float) -> socket.socket:
                 addresses = await _resolve(host.hostname, host.port)
             except (OSError, UnicodeError) as error:
                 raise resolve_failure(host, error) from None
+            trace(host, Milestone.NAMES, _listed(addresses))
             race = _Race(_alternate(addresses))
             sock = await race.run()
     except TimeoutError:
@@ -63,6 +65,8 @@ async def dial(host: Host, deadline: float) -> socket.socket:
     except OSError as error:  # some systems refuse options of a connection that was reset
         sock.close()
         raise dial_failure(host, [(host.address, error)]) from None
+    with suppress(OSError):  # reset already: what reads it will say so
+        trace(host, Milestone.CONNECTION, _joined(sock.getpeername()))
     return sock
 
 
@@ -192,5 +196,13 @@ def _tune(sock: socket.socket, host: Host) -> None:
 
 
 def _shown(address: _AddressInfo) -> str:
-    to = address[4]
-    return f"[{to[0]}]:{to[1]}" if ":" in to[0] else f"{to[0]}:{to[1]}"
+    return _joined(address[4])
+
+
+def _listed(addresses: Sequence[_AddressInfo]) -> str:
+    return ", ".join(dict.fromkeys(address[4][0] for address in addresses))
+
+
+def _joined(to: Sequence[str | int]) -> str:
+    host, port = str(to[0]), to[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -22,10 +22,11 @@ from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.auth import authenticate
 from tunnelctl.ssh.certificates import is_certified, key_type_of, plain_key
 from tunnelctl.ssh.client import ClientTransport
-from tunnelctl.ssh.failures import During, label, peer_failure
-from tunnelctl.ssh.hostkeys import has_authority, known_key_types, verify
-from tunnelctl.ssh.keys import RSA_BITS_MIN, too_short
+from tunnelctl.ssh.failures import During, label, peer_failure, printable
+from tunnelctl.ssh.hostkeys import fingerprint, has_authority, known_key_types, verify
+from tunnelctl.ssh.keys import RSA_BITS_MIN, key_type, too_short
 from tunnelctl.ssh.questions import Ask, pausing
+from tunnelctl.ssh.trace import Milestone, Trace, untraced
 from tunnelctl.ssh.transport import Offer, SshTransport
 
 # How long the Transport's thread may take to notice that its socket was shut down, in seconds.
@@ -47,6 +48,7 @@ def handshake(
     on_stage: Callable[[Stage], None],
     deadline: float,
     ask: Ask | None = None,
+    trace: Trace = untraced,
 ) -> SshTransport:
     """Log in to `host` over `sock`, before `deadline` (a moment of `clock.monotonic`).
 
@@ -58,12 +60,15 @@ def handshake(
     Raises:
         Failure: what went wrong; nothing is left open.
     """
-    transport = _exchange_keys(host, sock, deadline)
+    transport = _exchange_keys(host, sock, deadline, trace)
     try:
         asked = None if ask is None else pausing(ask, transport)
-        verify(host, transport.host_key_blob, asked)
+        blob = transport.host_key_blob
+        verify(host, blob, asked)
+        trace(host, Milestone.HOST_KEY, f"{key_type(blob)} {fingerprint(blob)}")
         on_stage(Stage.AUTHENTICATING)
-        authenticate(transport, host, resolve_secret, asked)
+        by = authenticate(transport, host, resolve_secret, asked)
+        trace(host, Milestone.AUTHENTICATION, by)
     except BaseException:
         _end(transport, sock)
         raise
@@ -85,7 +90,9 @@ def read_host_key(host: Host, sock: socket.socket, deadline: float) -> bytes:
     return transport.host_key_blob
 
 
-def _exchange_keys(host: Host, sock: socket.socket, deadline: float) -> ClientTransport:
+def _exchange_keys(
+    host: Host, sock: socket.socket, deadline: float, trace: Trace = untraced
+) -> ClientTransport:
     """Version and first key exchange. The server has proved that it owns the key it shows."""
     done = threading.Event()
     try:
@@ -98,6 +105,8 @@ def _exchange_keys(host: Host, sock: socket.socket, deadline: float) -> ClientTr
         transport.start_client(event=done)
         # Set when the keys are there, and when the thread ends: at the deadline at the latest.
         done.wait(max(0.0, deadline - clock.monotonic()) + _END_OF_THREAD)
+        if transport.remote_version:
+            trace(host, Milestone.VERSION, printable(transport.remote_version))
         if not transport.initial_kex_done:
             raise _no_keys(host, transport)
         if bits := too_short(plain_key(transport.host_key_blob)):
@@ -107,6 +116,7 @@ def _exchange_keys(host: Host, sock: socket.socket, deadline: float) -> ClientTr
                 f"fewer than the {RSA_BITS_MIN} that are safe",
                 "give the server an ed25519 host key: ssh-keygen -A there",
             )
+        trace(host, Milestone.KEY_EXCHANGE, transport.agreed)
     except BaseException:
         _end(transport, sock)
         raise

@@ -158,15 +158,16 @@ class Lease:
         self._is_closed = False
         self._lost: Failure | None = None  # why the hop ended, if it ended before the lease did
 
-    def open(self, host: Host) -> socket.socket:
-        """A socket that leads to `host` through the hop; what is written waits for the channel.
+    def open(self, host: Host, on_open: Callable[[], None]) -> socket.socket:
+        """A socket that leads to `host` through the hop; what is written waits for the channel,
+        of which `on_open` is told.
 
         When the hop cannot connect to it the socket ends, and `explain` says why.
         """
         ours, theirs = socket.socketpair()
         for sock in (ours, theirs):
             sock.setblocking(False)
-        self._bridge = _Bridge(self._hop.host, host, self._link, theirs)
+        self._bridge = _Bridge(self._hop.host, host, self._link, theirs, on_open)
         return ours
 
     def explain(self, failure: Failure) -> Failure:
@@ -224,18 +225,22 @@ class _Uncounted:
 class _Bridge(Relay):
     """Between the socket of the next handshake and a channel to its host."""
 
-    def __init__(self, hop: Host, host: Host, link: Link, sock: socket.socket) -> None:
+    def __init__(
+        self, hop: Host, host: Host, link: Link, sock: socket.socket, on_open: Callable[[], None]
+    ) -> None:
         super().__init__(link.reactor, link, sock, _Uncounted(), lambda _: None, self._refused)
         self.is_open = False
         self.refusal: Failure | None = None
         self._hop = hop
         self._host = host
+        self._on_open = on_open
         # RFC 4254 section 7.2 asks where the connection comes from: from here.
         self.open("direct-tcpip", messages.tcpip_open(host.hostname, host.port, LOOPBACK, 0))
 
     def opened(self) -> None:
         """See ChannelHandler."""
         self.is_open = True
+        self._on_open()
         super().opened()
 
     def too_slow(self, failure: Failure) -> Failure:

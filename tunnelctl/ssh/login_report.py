@@ -61,6 +61,12 @@ class Report:
         if self._tried:
             self._accepted.append(self._tried.pop())
 
+    @property
+    def let_in(self) -> str:
+        """Who the server let in, and by what it was moved to."""
+        by = ", then ".join((*self._accepted, *self._tried[-1:])) or "nothing at all"
+        return f"{self.who} by {by}"
+
     def of_key(self, failure: Failure) -> Failure:
         """What is wrong with a key, with the host's name."""
         return Failure(failure.code, f"{label(self._host)}: {failure.message}", failure.hint)

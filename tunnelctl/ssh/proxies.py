@@ -125,8 +125,7 @@ def _refusal(host: Host, proxy: Proxy, code: Code, why: str) -> Failure:
 
 
 def _shown(proxy: Proxy) -> str:
-    name = f"[{proxy.hostname}]" if ":" in proxy.hostname else proxy.hostname
-    return f"proxy {proxy.kind}://{name}:{proxy.port}"
+    return f"proxy {proxy}"
 
 
 class _Conversation:
