@@ -32,6 +32,7 @@ class Paths:
     state_dir: Path
     wanted_file: Path  # what the next daemon on this socket brings up; one for each socket
     log_file: Path
+    dump_file: Path  # the stacks of a daemon that was stuck
     config_dirs: tuple[Path, ...]  # where profiles are looked for, first hit wins
 
     @classmethod
@@ -51,6 +52,7 @@ class Paths:
             state_dir=state_dir,
             wanted_file=state_dir / f"wanted-{_short(socket)}.json",
             log_file=state_dir / "daemon.log",
+            dump_file=state_dir / "daemon.stuck",
             config_dirs=config_dirs(environ, here),
         )
 

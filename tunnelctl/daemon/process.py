@@ -15,7 +15,6 @@ import os
 import resource
 import select
 import signal
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from tunnelctl.daemon.api import Api
 from tunnelctl.daemon.control_socket import ControlSocket, answers, claim
 from tunnelctl.daemon.logs import log_to_file, log_to_stderr
 from tunnelctl.daemon.moments import Moments
+from tunnelctl.daemon.notify import Heart, Manager, open_dumps
 from tunnelctl.daemon.orders import UpOrder
 from tunnelctl.daemon.profiles import Profiles
 from tunnelctl.daemon.server import ControlServer
@@ -143,12 +143,16 @@ class _Daemon:
         self._watch_files = settings.watch
         self._environ = environ
         self._troubles = troubles
+        # What a service started in the background is not the service itself.
+        self._manager = Manager(environ if settings.background is None else {})
         self._stop = asyncio.Event()
         self._idle: asyncio.TimerHandle | None = None
 
     async def run(self, profiles: Sequence[str]) -> None:
         """Serve until `_stop` is set, then end everything in the reverse order of its start."""
         loop = asyncio.get_running_loop()
+        dumps = sys.stderr if self._background is None else open_dumps(self._paths.dump_file)
+        heart = Heart(self._manager, dumps)
         reactor = Reactor(loop)
         supervisor = Supervisor(reactor)
         file = WantedFile(self._paths.wanted_file, self._paths.socket, self._troubles)
@@ -180,6 +184,9 @@ class _Daemon:
             await self._profiles.close(_SAVE_WITHIN)
             await self._server.stop()
             reactor.close()
+            heart.close()
+            if dumps is not None and dumps is not sys.stderr:
+                dumps.close()
             _log.info("stopped")
 
     def _announce(self) -> None:
@@ -188,7 +195,7 @@ class _Daemon:
             _report(self._background, "ready")
             self._note_activity()
         else:
-            _notify("READY=1")
+            self._manager.tell("READY=1")
 
     def _ask_to_stop(self) -> None:
         self._stop.set()
@@ -198,8 +205,7 @@ class _Daemon:
         if self._idle is not None:
             self._idle.cancel()
         signal.alarm(STOP_WITHIN)
-        if self._background is None:
-            _notify("STOPPING=1")
+        self._manager.tell("STOPPING=1")
 
     def _note_activity(self) -> None:
         if self._background is None or self._stop.is_set():
@@ -239,13 +245,3 @@ def _report(background: Background, text: str) -> None:
     with contextlib.suppress(OSError):
         os.write(background.report_to, text.encode())
         os.close(background.report_to)
-
-
-def _notify(state: str) -> None:
-    """Tell the service manager that started us, where there is one (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")):
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
-        sock.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
-        sock.send(state.encode())

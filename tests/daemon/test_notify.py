@@ -1,0 +1,118 @@
+"""FAULTS row 27: a loop that is stuck starves the watchdog, and leaves the stacks behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import is_halted
+from tests.support.waiting import eventually
+from tests.support.world import World
+
+# A loop whose heart beats every 0.1 s, and which is stuck once it reads a line.
+_STUCK = """\
+import asyncio, os, sys
+from pathlib import Path
+from tunnelctl.daemon.notify import Heart, Manager, open_dumps
+
+def hang_here():
+    os.read(0, 1)
+
+async def main():
+    dumps = open_dumps(Path(sys.argv[1]))
+    heart = Heart(Manager(os.environ), dumps)
+    asyncio.get_running_loop().call_later(0.5, hang_here)
+    await asyncio.sleep(1)
+    heart.close()
+    dumps.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def manager(world: World) -> Iterator[socket.socket]:
+    """The socket of a service manager, which wants a sign of life each second."""
+    path = world.home / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(path))
+        sock.settimeout(30)
+        world.environ.update({"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "1000000"})
+        yield sock
+
+
+def said(manager: socket.socket, seconds: float = 30.0) -> str:
+    """The next message, or nothing."""
+    manager.settimeout(seconds)
+    try:
+        return manager.recv(100).decode()
+    except TimeoutError:
+        return ""
+
+
+def drained(manager: socket.socket) -> None:
+    """Nothing that was sent before is left to read."""
+    while said(manager, 0.01):
+        pass
+
+
+def test_the_watchdog_is_fed_while_the_daemon_lives(world: World, manager: socket.socket) -> None:
+    with world.start("daemon") as daemon:
+        try:
+            heard = {said(manager) for _ in range(6)}
+            assert heard == {"READY=1", "WATCHDOG=1"}
+            os.kill(daemon.pid, signal.SIGSTOP)
+            eventually(lambda: is_halted(daemon.pid), "it is stopped")
+            drained(manager)
+            assert said(manager, 1.5) == ""
+            os.kill(daemon.pid, signal.SIGCONT)
+            assert said(manager) == "WATCHDOG=1"
+            daemon.terminate()
+            while (last := said(manager)) == "WATCHDOG=1":
+                pass
+            assert last == "STOPPING=1"
+        finally:
+            os.kill(daemon.pid, signal.SIGCONT)
+            daemon.terminate()
+            daemon.communicate(timeout=15)
+
+
+def test_a_stuck_loop_is_silent_and_its_stacks_are_kept(
+    world: World, manager: socket.socket, tmp_path: Path
+) -> None:
+    dump = tmp_path / "state" / "stuck"
+    with subprocess.Popen(
+        [sys.executable, "-c", _STUCK, str(dump)], env=world.environ, stdin=subprocess.PIPE
+    ) as stuck:
+        assert stuck.stdin is not None
+        assert said(manager) == "WATCHDOG=1"
+        eventually(lambda: "hang_here" in _text(dump), "the stacks are there")
+        drained(manager)
+        assert said(manager, 1.0) == ""
+        stuck.stdin.close()  # it goes on
+        assert said(manager) == "WATCHDOG=1"
+        assert stuck.wait(20) == 0
+    assert dump.stat().st_mode & 0o777 == 0o600
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+@pytest.mark.parametrize("address", ["", "relative", "/nowhere/at/all"])
+def test_no_manager_is_no_trouble(world: World, address: str) -> None:
+    world.environ.update({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"})
+    with world.start("daemon") as daemon:
+        try:
+            eventually(lambda: world.run("ps").returncode == 0, "it answers")
+        finally:
+            daemon.terminate()
+            daemon.communicate(timeout=15)
+    assert daemon.returncode == 0
