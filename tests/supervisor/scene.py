@@ -148,6 +148,10 @@ class Client:
         async with asyncio.timeout(20):
             return await self._reader.read()
 
+    def send(self, data: bytes) -> None:
+        """Send without waiting for anything."""
+        self._writer.write(data)
+
     async def echo(self, text: bytes) -> bytes:
         """What comes back from an echo service."""
         self._writer.write(text)
