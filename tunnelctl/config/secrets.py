@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import selectors
+import shlex
 import signal
 import stat
 import subprocess
+import threading
 from collections.abc import Mapping
 from typing import IO
 
 from tunnelctl import clock
+from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.environment import minimal_environment
 from tunnelctl.spec.host import SecretRef, SecretSource
 
 _MAX_BYTES = 4096
 _COMMAND_SECONDS = 10.0
+_KEYRING_SECONDS = 30.0  # somebody may have to unlock it
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 
 
 def resolve_secret(ref: SecretRef, environ: Mapping[str, str]) -> str:
-    """The secret itself, without the line break at its end.
+    """The secret itself, without the line break at its end; logs do not show it from now on.
 
     `environ` is the environment of whoever asked for the profile. A command is given at most 10 s
     and 4 KiB, a fixed PATH, and no terminal; its own messages are dropped.
@@ -43,9 +48,10 @@ def resolve_secret(ref: SecretRef, environ: Mapping[str, str]) -> str:
     elif ref.source is SecretSource.COMMAND:
         secret = _decode(ref, _from_command(ref, environ))
     else:
-        raise _unavailable(ref, "a keyring is not supported yet")
+        secret = _from_keyring(ref)
     if not secret:
         raise _unavailable(ref, "it is empty")
+    SECRETS.add(secret)
     return secret
 
 
@@ -113,6 +119,37 @@ def _from_command(ref: SecretRef, environ: Mapping[str, str]) -> bytes:
     if status != 0:
         raise _unavailable(ref, f"the command ended with {status}", "run it by hand to see why")
     return output
+
+
+def _from_keyring(ref: SecretRef) -> str:
+    service, _, user = ref.value[0].rpartition("/")
+    try:
+        import keyring  # an extra, and slow to import
+    except ImportError:
+        hint = "pip install 'tunnelctl[keyring]'"
+        raise _unavailable(ref, "the package keyring is not installed", hint) from None
+    answers: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
+
+    def look() -> None:
+        try:
+            answers.put(keyring.get_password(service, user))
+        except BaseException as error:
+            answers.put(error)
+
+    # A locked keyring waits for a person for as long as it takes.
+    threading.Thread(target=look, name=f"keyring {service}", daemon=True).start()
+    try:
+        answer = answers.get(timeout=_KEYRING_SECONDS)
+    except queue.Empty:
+        why = f"the keyring did not answer within {_KEYRING_SECONDS:g} s"
+        raise _unavailable(ref, why, "unlock it, then up again") from None
+    if isinstance(answer, BaseException):
+        # Backends raise what they like; their words may come from anywhere.
+        raise _unavailable(ref, f"the keyring refuses: {type(answer).__name__}", "keyring diagnose")
+    if answer is None:
+        hint = shlex.join(("keyring", "set", service, user))
+        raise _unavailable(ref, "the keyring has no such entry", hint)
+    return answer
 
 
 def _read_until(ref: SecretRef, stdout: IO[bytes], deadline: float) -> bytes:

@@ -21,6 +21,7 @@ from tunnelctl.config.find import is_profile_name
 from tunnelctl.daemon.orders import ReloadOrder, UpOrder, read_drain, read_lease, refuse_unknown
 from tunnelctl.daemon.problems import BadRequest, as_problem
 from tunnelctl.daemon.profiles import Profiles
+from tunnelctl.daemon.questions import AnswerOrder, read_places
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.descriptors import WARNING, descriptors
@@ -75,6 +76,7 @@ class Api:
                 web.post("/v1/profiles/{name}/keep", self._keep),
                 web.post("/v1/profiles/{name}/down", self._down),
                 web.post("/v1/profiles/{name}/restart", self._restart),
+                web.post("/v1/profiles/{name}/answers", self._answers),
                 web.post("/v1/reload", self._reload),
                 web.post("/v1/shutdown", self._shutdown),
             ]
@@ -121,14 +123,16 @@ class Api:
         return [*self._troubles.texts, *([WARNING] if descriptors.are_scarce else [])]
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events; with `?lease=ID` the stream's end takes the lease's profiles down."""
+        """Server-sent events; with `?lease=ID` the stream's end takes the lease's profiles down,
+        and with `?answer=PROFILE` its reader answers for the profile's hosts."""
         lease = read_lease(request.query.get("lease"))
+        places = read_places(request.query.getall("answer", ()))
         if self._streams >= _STREAMS:
             raise web.HTTPServiceUnavailable(text="too many event streams")
         if lease is not None and not self._profiles.leases.open(lease):
             raise BadRequest("this lease is in use")
         self._streams += 1
-        subscription = self._supervisor.subscribe()
+        subscription = self._supervisor.subscribe(places)
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
@@ -176,6 +180,12 @@ class Api:
         _log.info("asked to restart %s", name)
         await self._profiles.restart(name)
         return _answer({"profile": self._known(name).as_json()})
+
+    async def _answers(self, request: web.Request) -> web.Response:
+        name = _profile_name(request)
+        order = AnswerOrder.read(await _body(request))
+        self._supervisor.answer(name, order.question, order.answer)
+        return _answer({"status": "taken"})
 
     async def _reload(self, request: web.Request) -> web.Response:
         order = ReloadOrder.read(await _body(request))

@@ -1,8 +1,8 @@
 """Where the daemon's log lines go, and that they can harm nobody who reads them.
 
-Owns the format: one record is one line, and what a terminal could obey is written as an escape,
-for server banners and host names come from strangers. Must never stop the daemon: a full disk
-costs log lines and one warning in status, nothing else.
+Owns the format: one record is one line without a secret, and what a terminal could obey is written
+as an escape, for server banners and host names come from strangers. Must never stop the daemon: a
+full disk costs log lines and one warning in status, nothing else.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tunnelctl.clock import rfc3339
 from tunnelctl.config.mistakes import printable
+from tunnelctl.config.redaction import SECRETS
 from tunnelctl.daemon.troubles import Troubles
 
 _TROUBLE = "the log"
@@ -36,7 +37,7 @@ class OneLine(logging.Formatter):
         text = f"{moment} {record.levelname} {record.getMessage()}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
-        return printable(text)
+        return printable(SECRETS.redact(text))
 
 
 def log_to_stderr() -> None:

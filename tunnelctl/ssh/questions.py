@@ -12,9 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from tunnelctl import clock
-from tunnelctl.errors import PLACE, Code, Failure
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.failures import label
 
 
 class QuestionKind(StrEnum):
@@ -47,15 +45,6 @@ Asking = Callable[[Host], AbstractContextManager[Ask | None]]
 def nobody(_host: Host) -> AbstractContextManager[Ask | None]:
     """An `Asking` without anybody to ask."""
     return nullcontext()
-
-
-def unanswered(host: Host, question: Question) -> Failure:
-    """The failure of a login that cannot go on without an answer."""
-    return Failure(
-        Code.NEEDS_INPUT,
-        f"{label(host)} needs an answer that nobody was there to give: {question.prompt.strip()}",
-        f"tunnelctl answer {PLACE}",
-    )
 
 
 class HasDeadline(Protocol):

@@ -18,6 +18,7 @@ from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage
 from tunnelctl.ssh.jump import Hops
 from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.questions import Asking, nobody
 
 AT_ONE_ADDRESS = 4
 IN_ALL = 16
@@ -44,6 +45,7 @@ class Handshakes:
         host: Host,
         resolve_secret: Callable[[SecretRef], str],
         on_stage: Callable[[Stage], None],
+        asking: Asking = nobody,
     ) -> Link:
         """Connect to `host`, each handshake when it is its turn. The wait is no part of its
         `connect_timeout`.
@@ -56,6 +58,7 @@ class Handshakes:
             self._reactor,
             resolve_secret=resolve_secret,
             on_stage=on_stage,
+            asking=asking,
             hops=self._hops,
             turn=self._turn,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Self
 
 from tunnelctl import clock
@@ -27,6 +28,7 @@ class Subscription:
 
     def __init__(self, journal: Journal) -> None:
         self.lost = 0
+        self.on_close: Callable[[Subscription], None] | None = None
         self._journal = journal
         self._held: deque[StatusEvent] = deque()
         self._woken = asyncio.Event()
@@ -36,6 +38,8 @@ class Subscription:
         """No event is added any more; what is held can still be read. Idempotent."""
         self._closed = True
         self._journal.forget(self)
+        if self.on_close is not None:
+            self.on_close(self)
         self._woken.set()
 
     def put(self, event: StatusEvent) -> None:

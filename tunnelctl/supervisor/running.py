@@ -14,6 +14,7 @@ from tunnelctl.spec.profile import Profile
 from tunnelctl.state.overall import combined, profile_state
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
+from tunnelctl.supervisor.questions import Memory, Place
 from tunnelctl.supervisor.tunnel import Services, Tunnel
 
 
@@ -28,6 +29,7 @@ class RunningProfile:
         self.wanted = Wanted.UP
         self._environ = environ
         self._services = services
+        self._memory = Memory()
         self._was_up = False
         self._announced: ProfileState | None = None
         self._tunnels: dict[str, Tunnel] = {}  # in order of start
@@ -48,6 +50,7 @@ class RunningProfile:
         What goes is closed before what comes is opened, for it may want the same port.
         """
         self._environ = environ
+        self._memory.retain(profile.hosts)
         plan = diff(self.profile, profile)
         await self._close_forwards(plan)
         await asyncio.gather(
@@ -79,9 +82,16 @@ class RunningProfile:
     async def stop(self, drain: float) -> None:
         """Close everything; connections have `drain` seconds to end by themselves. Idempotent."""
         self.wanted = Wanted.DOWN
+        self._memory.retain(())
         self._changed()
         await asyncio.gather(*(t.stop(drain) for t in reversed(self._tunnels.values())))
         self._changed()
+
+    def answerable(self, place: Place) -> None:
+        """Somebody answers for these hosts from now on: who waits for that tries again."""
+        for name, tunnel in self._tunnels.items():
+            if place.includes(Place(place.profile, name)):
+                tunnel.answerable()
 
     def hurry(self) -> None:
         """The world changed: hosts that wait try now, those that are up show that they live."""
@@ -117,9 +127,9 @@ class RunningProfile:
         )
 
     def _add_tunnel(self, host: Host) -> Tunnel:
-        tunnel = Tunnel(
-            self.profile.name, host, self._services, self._resolve_secret, self._changed
-        )
+        name, services = self.profile.name, self._services
+        asking = services.questions.asking(Place(name, host.name), self._memory)
+        tunnel = Tunnel(name, host, services, self._resolve_secret, asking, self._changed)
         self._tunnels[host.name] = tunnel
         return tunnel
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from random import Random
 from typing import Any
 
@@ -21,6 +21,7 @@ from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import ProfileStatus, Wanted
 from tunnelctl.supervisor.handshakes import ConnectFunction, Handshakes
 from tunnelctl.supervisor.journal import Journal, Subscription
+from tunnelctl.supervisor.questions import Place, Questions
 from tunnelctl.supervisor.running import RunningProfile
 from tunnelctl.supervisor.tunnel import Services
 
@@ -39,7 +40,9 @@ class Supervisor:
     ) -> None:
         self._journal = Journal()
         random = random or Random()  # noqa: S311 - spreads retries, guards nothing
-        self._services = Services(reactor, self._journal, Handshakes(reactor, connect), random)
+        self._questions = Questions(self._answerable)
+        handshakes = Handshakes(reactor, connect)
+        self._services = Services(reactor, self._journal, handshakes, random, self._questions)
         self._profiles: dict[str, RunningProfile] = {}  # in order of start
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._commands: set[asyncio.Task[None]] = set()
@@ -132,9 +135,24 @@ class Supervisor:
         running = self._profiles.get(name)
         return None if running is None else running.status()
 
-    def subscribe(self) -> Subscription:
-        """Every change from now on; ends when the subscription or the supervisor closes."""
-        return self._journal.subscribe()
+    def subscribe(self, answers: Collection[Place] = ()) -> Subscription:
+        """Every change from now on; ends when the subscription or the supervisor closes.
+
+        Whoever `answers` for hosts gets their questions too, those that are open first; those of
+        them that need input are tried again now.
+        """
+        subscription = self._journal.subscribe()
+        if answers:
+            self._questions.listen(subscription, answers)
+        return subscription
+
+    def answer(self, profile: str, question: str, answer: str | None) -> None:
+        """Answer a question by its id; None: nobody will.
+
+        Raises:
+            Failure: needs-input when it is not open, usage for what is no answer.
+        """
+        self._questions.answer(profile, question, answer)
 
     async def close(self, deadline: float) -> None:
         """Close every profile, the last one started first, within `deadline` seconds.
@@ -164,6 +182,11 @@ class Supervisor:
                 if isinstance(result, Exception):
                     _log.error("a profile did not close", exc_info=result)
         self._journal.close()
+
+    def _answerable(self, place: Place) -> None:
+        running = self._profiles.get(place.profile)
+        if running is not None and running.wanted is Wanted.UP:
+            running.answerable(place)
 
     async def _stop(self, name: str, drain: float) -> None:
         if self._profiles[name].wanted is Wanted.DOWN:

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from random import Random
 
 from tunnelctl import clock
-from tunnelctl.errors import Failure
+from tunnelctl.config.redaction import SECRETS
+from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage
+from tunnelctl.ssh.questions import Asking
 from tunnelctl.sshd.server import EmbeddedServer
 from tunnelctl.state.events import (
     Abandon,
@@ -60,9 +62,12 @@ from tunnelctl.supervisor.journal import Journal
 from tunnelctl.supervisor.links import Links
 from tunnelctl.supervisor.neighbours import Neighbours
 from tunnelctl.supervisor.probes import Probes, Tunnelled
+from tunnelctl.supervisor.questions import Questions
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 from tunnelctl.supervisor.tunnel_status import FAILED_FOR_GOOD, Teller
 
+# What a person could say yes to.
+_FOR_A_PERSON = (Code.NEEDS_INPUT, Code.HOST_KEY_UNKNOWN)
 _USES_LINK = frozenset(
     {HostState.CONNECTING, HostState.AUTHENTICATING, HostState.UP, HostState.BACKOFF}
 )
@@ -76,6 +81,7 @@ class Services:
     journal: Journal
     handshakes: Handshakes
     random: Random
+    questions: Questions
     neighbours: Neighbours = field(default_factory=Neighbours)
 
 
@@ -89,12 +95,14 @@ class Tunnel:
         host: Host,
         services: Services,
         resolve_secret: Callable[[SecretRef], str],
+        asking: Asking,
         on_change: Callable[[], None],
     ) -> None:
         self.host = host
         self._profile = profile
         self._services = services
         self._resolve_secret = resolve_secret
+        self._asking = asking
         self._on_change = on_change
         self._machine = Machine(host.reconnect, host.lazy, len(host.candidates))
         self.summary = summary(tunnel_status.parts(self._machine, ()))
@@ -133,6 +141,12 @@ class Tunnel:
     def hurry(self) -> None:
         """The world changed: a host that waits tries now, one that is up shows that it lives."""
         self._handle(Hurry())
+
+    def answerable(self) -> None:
+        """Somebody would answer now: try again what failed for want of that."""
+        failure = self._machine.failure
+        if self._machine.state in FAILED_FOR_GOOD and failure and failure.code in _FOR_A_PERSON:
+            self._handle(Start())
 
     def retune(self, host: Host) -> None:
         """A host that differs only in what can change under its link."""
@@ -276,6 +290,10 @@ class Tunnel:
                 self._tasks.spawn(self._shut_down(), "stop")
 
     async def _connect(self, epoch: int, candidate: Host) -> None:
+        with SECRETS.login():
+            await self._attempt(epoch, candidate)
+
+    async def _attempt(self, epoch: int, candidate: Host) -> None:
         def on_stage(stage: Stage) -> None:
             if stage is Stage.AUTHENTICATING:
                 self._handle(Authenticating(epoch))
@@ -283,7 +301,7 @@ class Tunnel:
         try:
             host = await self._reachable(candidate)
             connect = self._services.handshakes.connect
-            link = await connect(host, self._resolve_secret, on_stage)
+            link = await connect(host, self._resolve_secret, on_stage, self._asking)
         except Failure as failure:
             self._lost(epoch, failure.at(f"{self._profile}/{candidate.name}"))
         except Exception as error:
@@ -311,7 +329,9 @@ class Tunnel:
         return self._server.client_host(candidate)
 
     def _lost(self, epoch: int, failure: Failure) -> None:
-        self._handle(Lost(epoch, failure, self._services.random.random()))
+        # A server may repeat to us what it was sent.
+        told = failure.but(message=SECRETS.redact(failure.message))
+        self._handle(Lost(epoch, told, self._services.random.random()))
 
     def _client_waits(self) -> None:
         """A client came, and there is no link for it."""

@@ -1,0 +1,334 @@
+"""What only a person can answer: who is asked, how long, and what becomes of the answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.supervisor.scene import Scene, local, scene
+from tests.support.waiting import eventually_async
+from tunnelctl.config.redaction import SECRETS
+from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.connect import connect
+from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.questions import Ask, Asking, Question, QuestionKind
+from tunnelctl.state.snapshot import HostState, ProfileState
+from tunnelctl.supervisor import questions
+from tunnelctl.supervisor.journal import Subscription
+from tunnelctl.supervisor.questions import Place, QuestionEvent
+
+PASSPHRASE = Question(QuestionKind.PASSPHRASE, "server", "Enter passphrase for key 'k': ", False)
+CODE = Question(QuestionKind.CODE, "server", "Code: ", True)
+RIGHT = "open sesame"
+DEV = Place("dev")
+
+
+class Strict:
+    """A `connect` that asks first, in a thread as a login does, and again after a wrong answer."""
+
+    def __init__(self, *asked: Question, tries: int = 3) -> None:
+        self.asked: Sequence[Question] = asked
+        self.tries = tries
+        self.right = RIGHT
+        self.attempts = 0
+        self.heard: list[str | None] = []
+
+    async def connect(self, host: Host, reactor: Reactor, *, asking: Asking, **more: Any) -> Link:
+        self.attempts += 1
+        with asking(host) as ask:
+            assert ask is not None
+            for question in self.asked:
+                await self._right_answer(ask, question)
+        return await connect(host, reactor, **more)
+
+    async def _right_answer(self, ask: Ask, question: Question) -> None:
+        for _ in range(self.tries):
+            answer = await in_thread(partial(ask, question), "asks")
+            self.heard.append(answer)
+            if answer is None:
+                hint = f"tunnelctl answer {PLACE}"
+                raise Failure(Code.NEEDS_INPUT, f"wants: {question.prompt}", hint)
+            if answer == self.right:
+                return
+        raise Failure(Code.AUTH_FAILED, "wrong")
+
+
+async def question_in(subscription: Subscription, state: str = "asked") -> QuestionEvent:
+    """The next question that the subscription tells of."""
+    async for event in subscription:
+        if isinstance(event, QuestionEvent) and event.state == state:
+            return event
+    raise AssertionError("the subscription ended")
+
+
+def threads(name: str) -> list[str]:
+    """The threads of that name that run."""
+    return [thread.name for thread in threading.enumerate() if thread.name == name]
+
+
+async def cut(s: Scene) -> None:
+    """Lose every link; the server is back at once."""
+    await s.server.kill()
+    await s.server.start()
+
+
+async def test_nobody_is_there_and_then_somebody_is() -> None:
+    strict = Strict(PASSPHRASE)
+    async with scene(connect=strict.connect) as s:
+        await s.supervisor.up(s.profile(local()), {})
+        status = await s.until_host(HostState.NEEDS_INPUT)
+        assert status.last_error is not None
+        assert status.last_error.code == "needs-input"
+        assert PASSPHRASE.prompt in status.last_error.message
+        assert status.last_error.hint == "tunnelctl answer dev/server"
+        assert strict.attempts == 1  # and not again by itself: nothing is due
+        assert status.next_retry_at is None
+
+        subscription = s.supervisor.subscribe([DEV])
+        question = await question_in(subscription)
+        assert (question.profile, question.name, question.message) == (
+            "dev",
+            "server",
+            PASSPHRASE.prompt,
+        )
+        assert question.as_json()["about"] == "passphrase"
+        assert s.host_status().state is not HostState.NEEDS_INPUT
+        s.supervisor.answer("dev", question.id, RIGHT)
+        await s.until(ProfileState.UP)
+        assert (await question_in(subscription, "closed")).id == question.id
+        assert strict.attempts == 2
+
+
+async def test_whoever_listens_before_is_asked_in_the_first_attempt() -> None:
+    strict = Strict(PASSPHRASE, CODE)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local()), {})
+        for _ in strict.asked:
+            s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
+        await s.until(ProfileState.UP)
+        assert strict.attempts == 1
+        assert "needs-input" not in s.states("server")
+
+
+@pytest.mark.parametrize("place", [Place("other"), Place("dev", "another")])
+async def test_who_answers_for_others_is_not_asked(place: Place) -> None:
+    strict = Strict(CODE)
+    async with scene(connect=strict.connect) as s:
+        s.supervisor.subscribe([place])
+        await s.supervisor.up(s.profile(local()), {})
+        await s.until_host(HostState.NEEDS_INPUT)
+
+
+async def test_one_who_comes_later_is_asked_too_and_the_first_answer_counts() -> None:
+    strict = Strict(CODE)
+    async with scene(connect=strict.connect) as s:
+        first = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local()), {})
+        question = await question_in(first)
+        second = s.supervisor.subscribe([Place("dev", "server")])
+        assert (await question_in(second)).id == question.id
+        s.supervisor.answer("dev", question.id, RIGHT)
+        await question_in(first, "closed")
+        with pytest.raises(Failure) as caught:
+            s.supervisor.answer("dev", question.id, "too late")
+        assert caught.value.code is Code.NEEDS_INPUT
+        await s.until(ProfileState.UP)
+        assert strict.heard == [RIGHT]
+
+
+async def test_an_answer_to_a_question_that_nobody_asked() -> None:
+    strict = Strict(CODE)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local()), {})
+        question = await question_in(subscription)
+        for profile, number in (("dev", "0"), ("other", question.id)):
+            with pytest.raises(Failure, match="not open"):
+                s.supervisor.answer(profile, number, RIGHT)
+        with pytest.raises(Failure) as caught:
+            s.supervisor.answer("dev", question.id, "x" * 5000)
+        assert caught.value.code is Code.USAGE
+        s.supervisor.answer("dev", question.id, RIGHT)
+        await s.until(ProfileState.UP)
+
+
+@pytest.mark.parametrize("how", ["goes", "declines"])
+async def test_whoever_goes_or_declines_leaves_it_open_for_others(how: str) -> None:
+    strict = Strict(CODE)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local()), {})
+        question = await question_in(subscription)
+        if how == "goes":
+            subscription.close()
+        else:
+            s.supervisor.answer("dev", question.id, None)
+        await s.until_host(HostState.NEEDS_INPUT)
+        assert strict.attempts == 1
+
+
+async def test_a_person_has_two_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "ANSWER_WITHIN", 0.05)
+    strict = Strict(CODE)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local()), {})
+        await question_in(subscription, "closed")
+        await s.until_host(HostState.NEEDS_INPUT)
+        assert strict.attempts == 1  # whoever listens is not asked for ever
+
+
+async def test_a_login_that_is_given_up_takes_its_question_back() -> None:
+    strict = Strict(CODE)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local()), {})
+        question = await question_in(subscription)
+        await s.supervisor.restart("dev")
+        assert (await question_in(subscription, "closed")).id == question.id
+        again = await question_in(subscription)
+        await s.supervisor.down("dev", 0)
+        assert (await question_in(subscription, "closed")).id == again.id
+        await eventually_async(lambda: not threads("asks"), "both threads have ended")
+
+
+async def test_a_code_is_asked_for_at_every_login_and_without_a_loop() -> None:
+    strict = Strict(CODE)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), {})
+        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
+        await s.until(ProfileState.UP)
+        subscription.close()
+        await cut(s)
+        await s.until_host(HostState.NEEDS_INPUT)
+        assert strict.attempts == 2
+        assert s.states("server").count("needs-input") == 1
+        assert s.status().state is ProfileState.FAILED
+
+
+async def test_remember_serves_reconnects_from_memory() -> None:
+    strict = Strict(PASSPHRASE)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), {})
+        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
+        await s.until(ProfileState.UP)
+        subscription.close()
+        for times in (2, 3):
+            await cut(s)
+            await s.until_told("server", "up", times)
+        assert strict.heard == [RIGHT] * 3
+        assert RIGHT not in repr(vars(s.supervisor))
+
+
+async def test_without_remember_it_is_asked_again() -> None:
+    strict = Strict(PASSPHRASE)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local()), {})
+        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
+        await s.until(ProfileState.UP)
+        subscription.close()
+        await cut(s)
+        await s.until_host(HostState.NEEDS_INPUT)
+
+
+@pytest.mark.parametrize("change", ["down", "another user"])
+async def test_what_was_remembered_goes_with_the_host_as_it_was(change: str) -> None:
+    strict = Strict(PASSPHRASE)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        host = s.host(remember=True)
+        await s.supervisor.up(s.profile(local(), host=host), {})
+        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
+        await s.until(ProfileState.UP)
+        subscription.close()
+        if change == "down":
+            await s.supervisor.down("dev", 0)
+            await s.supervisor.up(s.profile(local(), host=host), {})
+        else:
+            changed = s.host(remember=True, server_alive_interval=7)
+            await s.supervisor.up(s.profile(local(), host=changed), {})
+        await s.until_host(HostState.NEEDS_INPUT)
+        assert strict.heard == [RIGHT, None]
+
+
+async def test_what_proved_wrong_is_forgotten() -> None:
+    strict = Strict(PASSPHRASE, tries=2)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), {})
+        for _ in range(2):
+            s.supervisor.answer("dev", (await question_in(subscription)).id, "wrong")
+        await s.until_host(HostState.FAILED)
+        await s.supervisor.restart("dev")
+        # Not the wrong one from memory.
+        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
+        await s.until(ProfileState.UP)
+        assert strict.heard == ["wrong", "wrong", RIGHT]
+
+
+async def test_what_was_right_once_and_is_wrong_now_is_asked_anew() -> None:
+    strict = Strict(PASSPHRASE)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), {})
+        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
+        await s.until(ProfileState.UP)
+        strict.right = "another passphrase"
+        await cut(s)
+        s.supervisor.answer("dev", (await question_in(subscription)).id, strict.right)
+        await s.until_told("server", "up", 2)
+        assert strict.heard == [RIGHT, RIGHT, strict.right]
+
+
+async def test_an_unknown_host_key_is_tried_again_for_whoever_can_say_yes() -> None:
+    tries: list[bool] = []
+
+    async def unknown(host: Host, reactor: Reactor, *, asking: Asking, **more: Any) -> Link:
+        with asking(host) as ask:
+            assert ask is not None
+            question = Question(QuestionKind.HOST_KEY, host.name, "Trust it? ", True)
+            answer = await in_thread(lambda: ask(question), "asks")
+        tries.append(answer == "yes")
+        if answer != "yes":
+            raise Failure(Code.HOST_KEY_UNKNOWN, "the host is not known", "tunnelctl trust server")
+        return await connect(host, reactor, **more)
+
+    async with scene(connect=unknown) as s:
+        await s.supervisor.up(s.profile(local()), {})
+        assert (await s.until_host(HostState.FAILED)).last_error is not None
+        subscription = s.supervisor.subscribe([DEV])
+        s.supervisor.answer("dev", (await question_in(subscription)).id, "yes")
+        await s.until(ProfileState.UP)
+        assert tries == [False, True]
+
+
+async def test_an_answer_that_a_server_repeats_is_not_shown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def parrot(host: Host, reactor: Reactor, *, asking: Asking, **more: Any) -> Link:
+        with asking(host) as ask:
+            assert ask is not None
+            answer = await in_thread(lambda: ask(PASSPHRASE), "asks")
+        raise Failure(Code.AUTH_FAILED, f'it said "{answer} is wrong"')
+
+    async with scene(connect=parrot) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local()), {})
+        s.supervisor.answer("dev", (await question_in(subscription)).id, "squeamish ossifrage")
+        status = await s.until_host(HostState.FAILED)
+        told = str((status, s.events, caplog.text))
+        assert "[secret] is wrong" in told
+        assert "ossifrage" not in told
+    # It is not kept longer than the login took.
+    assert SECRETS.redact("squeamish ossifrage") == "squeamish ossifrage"

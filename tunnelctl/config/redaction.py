@@ -1,0 +1,63 @@
+"""The secrets that are in use, so that none of them gets into a log or a status by accident.
+
+Owns the list of them, which is as short-lived as they are: a secret is on it from the moment it is
+known until every login that was under way then has ended. Must never say what is on it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# What is shorter is found by chance in every other line.
+_LENGTH_MIN = 4
+_INSTEAD = "[secret]"
+
+
+class SecretsInUse:
+    """Used from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0  # of logins and secrets so far: their order
+        self._logins: set[int] = set()
+        self._secrets: dict[str, int] = {}  # since when
+
+    @contextmanager
+    def login(self) -> Iterator[None]:
+        """While this lasts, what is added before its end is kept."""
+        with self._lock:
+            login = self._next()
+            self._logins.add(login)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._logins.remove(login)
+                oldest = min(self._logins, default=self._next())
+                for secret in [s for s, since in self._secrets.items() if since < oldest]:
+                    del self._secrets[secret]
+
+    def add(self, secret: str) -> None:
+        """From now on it is not to be seen; without a login under way, for good."""
+        if len(secret) >= _LENGTH_MIN:
+            with self._lock:
+                self._secrets[secret] = self._next()
+
+    def redact(self, text: str) -> str:
+        """The text without the secrets, as they are or as Python and JSON write them."""
+        with self._lock:
+            secrets = sorted(self._secrets, key=len, reverse=True)
+        for secret in secrets:
+            for form in (secret, repr(secret)[1:-1]):
+                text = text.replace(form, _INSTEAD)
+        return text
+
+    def _next(self) -> int:
+        self._count += 1
+        return self._count
+
+
+# One for the process: where it has to be asked, nobody knows whose secret it might be.
+SECRETS = SecretsInUse()

@@ -1,0 +1,273 @@
+"""The desk where logins leave their questions, and whoever listens for them brings the answers.
+
+Owns the open questions, who answers for which hosts, and the answers that a host may remember.
+Must never tell an answer to anybody but the login that asked, and never keep a question open that
+nobody hears or that its login does not wait for any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from tunnelctl import clock
+from tunnelctl.config.redaction import SECRETS
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.jump import chain
+from tunnelctl.ssh.questions import Ask, Asking, Question, QuestionKind
+from tunnelctl.state.snapshot import EventKind, StatusEvent
+from tunnelctl.supervisor.journal import Subscription
+
+_log = logging.getLogger("tunnelctl")
+
+# How long a person may take, in seconds; sshd gives a login no longer (LoginGraceTime).
+ANSWER_WITHIN = 120.0
+_LONGEST_ANSWER = 4096  # characters
+_REMEMBERED = (QuestionKind.PASSPHRASE, QuestionKind.PASSWORD)
+# What a server or a key says to a wrong answer.
+_WRONG = (Code.AUTH_FAILED, Code.KEY_UNREADABLE)
+
+_Key = tuple[Host, QuestionKind, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A host of a profile, as status names it; an empty `host` stands for all of them."""
+
+    profile: str
+    host: str = ""
+
+    def includes(self, other: Place) -> bool:
+        """Whether `other` is it or one of its hosts."""
+        return self.profile == other.profile and self.host in ("", other.host)
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionEvent(StatusEvent):
+    """`state` is `asked`, then `closed`: answered, or not wanted any more. `message` is the prompt.
+
+    `host` is who asks: the host `name` itself, or a hop or fallback of it.
+    """
+
+    id: str = ""
+    host: str = ""
+    about: str = ""  # a QuestionKind
+    echo: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """The data of one server-sent event."""
+        more = {"id": self.id, "host": self.host, "about": self.about, "echo": self.echo}
+        # Without arguments `super` does not work in a class with slots.
+        return {**super(QuestionEvent, self).as_json(), **more}
+
+
+class Memory:
+    """Answers that serve later logins of a host that says `remember: true`. Never a code."""
+
+    def __init__(self) -> None:
+        self._answers: dict[_Key, str] = {}
+
+    def get(self, key: _Key) -> str | None:
+        """What was answered before."""
+        return self._answers.get(key)
+
+    def keep(self, key: _Key, answer: str) -> None:
+        """Remember, where it may be remembered."""
+        host, kind, _ = key
+        if host.remember and kind in _REMEMBERED:
+            self._answers[key] = answer
+
+    def drop(self, key: _Key) -> None:
+        """It was wrong."""
+        self._answers.pop(key, None)
+
+    def retain(self, hosts: Iterable[Host]) -> None:
+        """Forget what was answered to any other host than these, their hops and fallbacks."""
+        known = {one for host in hosts for way in host.candidates for one in chain(way)}
+        self._answers = {key: text for key, text in self._answers.items() if key[0] in known}
+
+
+class Questions:
+    """One desk for all profiles. Everything but an `Ask` is for the loop's thread.
+
+    `on_listener` is called with a place for which somebody answers from now on.
+    """
+
+    def __init__(self, on_listener: Callable[[Place], None]) -> None:
+        self._on_listener = on_listener
+        self._listeners: dict[Subscription, tuple[Place, ...]] = {}
+        self._open: dict[str, _Open] = {}
+
+    def listen(self, subscription: Subscription, places: Iterable[Place]) -> None:
+        """Whoever reads this subscription answers for these places: it gets their questions."""
+        self._listeners[subscription] = tuple(places)
+        subscription.on_close = self._left
+        for opened in self._open.values():
+            if self._hears(subscription, opened.place):
+                subscription.put(opened.event("asked"))
+        for place in self._listeners[subscription]:
+            self._on_listener(place)
+
+    def answer(self, profile: str, question: str, answer: str | None) -> None:
+        """Bring an answer; None: there will be none.
+
+        Raises:
+            Failure: needs-input, when this question is not open; usage, for one that is no answer.
+        """
+        opened = self._open.get(question)
+        if opened is None or opened.place.profile != profile:
+            raise Failure(Code.NEEDS_INPUT, "this question is not open any more")
+        if answer is not None and len(answer) > _LONGEST_ANSWER:
+            raise Failure(Code.USAGE, f"an answer has at most {_LONGEST_ANSWER} characters")
+        self._close(opened, answer)
+
+    def asking(self, place: Place, memory: Memory) -> Asking:
+        """Who answers the logins on the way to `place`."""
+
+        def login(host: Host) -> AbstractContextManager[Ask | None]:
+            return _Login(self, place, host, memory)
+
+        return login
+
+    def ask(self, place: Place, question: Question, reply: Callable[[str | None], None]) -> str:
+        """Leave a question; `reply` is called with the answer, or with None. Its id."""
+        loop = asyncio.get_running_loop()
+        opened = _Open(secrets.token_hex(8), place, question, reply)
+        if not self._is_heard(place):
+            reply(None)
+            return opened.id
+        self._open[opened.id] = opened
+        opened.timer = loop.call_later(ANSWER_WITHIN, self._close, opened, None)
+        _log.info("%s/%s asks a person: %s", place.profile, place.host, question.prompt)
+        self._tell(opened, "asked")
+        return opened.id
+
+    def withdraw(self, question: str) -> None:
+        """Its login does not wait any more. Idempotent."""
+        opened = self._open.get(question)
+        if opened is not None:
+            self._close(opened, None)
+
+    def _close(self, opened: _Open, answer: str | None) -> None:
+        del self._open[opened.id]
+        assert opened.timer is not None
+        opened.timer.cancel()
+        how = "was not answered" if answer is None else "was answered"
+        _log.info("the question of %s/%s %s", opened.place.profile, opened.place.host, how)
+        self._tell(opened, "closed")
+        opened.reply(answer)
+
+    def _tell(self, opened: _Open, state: str) -> None:
+        for subscription in self._listeners:
+            if self._hears(subscription, opened.place):
+                subscription.put(opened.event(state))
+
+    def _left(self, subscription: Subscription) -> None:
+        self._listeners.pop(subscription, None)
+        for opened in [o for o in self._open.values() if not self._is_heard(o.place)]:
+            self._close(opened, None)
+
+    def _is_heard(self, place: Place) -> bool:
+        return any(self._hears(subscription, place) for subscription in self._listeners)
+
+    def _hears(self, subscription: Subscription, place: Place) -> bool:
+        return any(known.includes(place) for known in self._listeners[subscription])
+
+
+class _Open:
+    """A question that waits for its answer."""
+
+    def __init__(
+        self, id: str, place: Place, question: Question, reply: Callable[[str | None], None]
+    ) -> None:
+        self.id = id
+        self.place = place
+        self.question = question
+        self.reply = reply
+        self.timer: asyncio.TimerHandle | None = None
+
+    def event(self, state: str) -> QuestionEvent:
+        """What its listeners are told."""
+        return QuestionEvent(
+            at=clock.rfc3339(clock.wall()),
+            kind=EventKind.QUESTION,
+            profile=self.place.profile,
+            name=self.place.host,
+            state=state,
+            message=self.question.prompt,
+            id=self.id,
+            host=self.question.host,
+            about=self.question.kind,
+            echo=self.question.echo,
+        )
+
+
+class _Login:
+    """The questions of one login to one host, by way of the loop. It is an `Ask`."""
+
+    def __init__(self, desk: Questions, place: Place, host: Host, memory: Memory) -> None:
+        self._desk = desk
+        self._place = place
+        self._host = host
+        self._memory = memory
+        self._loop = asyncio.get_running_loop()
+        self._used: set[_Key] = set()  # what was answered from memory, or will be
+        self._question = ""
+        self._is_over = False
+
+    def __enter__(self) -> Ask:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._is_over = True
+        self._desk.withdraw(self._question)
+        if isinstance(error, Failure) and error.code in _WRONG:
+            for key in self._used:
+                self._memory.drop(key)
+
+    def __call__(self, question: Question) -> str | None:
+        """See Ask: from the login's thread."""
+        answer: Future[str | None] = Future()
+        with suppress(RuntimeError):  # the loop is closed: nobody is there
+            self._loop.call_soon_threadsafe(self._ask, question, answer)
+            return answer.result()
+        return None
+
+    def _ask(self, question: Question, answer: Future[str | None]) -> None:
+        if self._is_over:
+            answer.set_result(None)
+            return
+        key = (self._host, question.kind, question.prompt)
+        known = self._memory.get(key)
+        if known is not None and key not in self._used:
+            self._used.add(key)
+            self._reply(answer, known)
+            return
+        self._memory.drop(key)  # asked again: it was wrong
+
+        def reply(text: str | None) -> None:
+            if text is not None:
+                self._used.add(key)
+                self._memory.keep(key, text)
+            self._reply(answer, text)
+
+        self._question = self._desk.ask(self._place, question, reply)
+
+    @staticmethod
+    def _reply(answer: Future[str | None], text: str | None) -> None:
+        if text is not None:
+            SECRETS.add(text)
+        answer.set_result(text)
