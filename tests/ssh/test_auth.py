@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -14,9 +12,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from tests.ssh.clients import REFERENCE, SECRET, assert_hidden, fails, logged_in, secret
+from tests.support.agent import RunningAgent
 from tests.support.keys import KeyKind, write_key
 from tests.support.sshd import OpenSSHServer
-from tests.support.waiting import eventually
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh import agent as agent_module
@@ -29,32 +27,6 @@ def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home" / ".ssh").mkdir(parents=True, mode=0o700)
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-
-
-class RunningAgent:
-    """A real ssh-agent of the test's own."""
-
-    def __init__(self, path: Path) -> None:
-        program = shutil.which("ssh-agent")
-        assert program, "openssh-client is not installed"
-        self.path = path
-        self._process = subprocess.Popen(
-            [program, "-D", "-a", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        eventually(path.exists, "the agent listens")
-
-    def add(self, key: Path) -> None:
-        subprocess.run(
-            ["ssh-add", "-q", str(key)],
-            env={**os.environ, "SSH_AUTH_SOCK": str(self.path)},
-            check=True,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-        )
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait()
 
 
 @pytest.fixture
