@@ -185,22 +185,27 @@ class Link:
         self.connection.request("keepalive@openssh.com", b"", answered)
 
     def ask_now(self) -> None:
-        """Ask for a sign of life, and end the link when not a byte comes within a few seconds: when
-        the network has changed, silence means more than it does on a quiet day."""
+        """Ask for a sign of life, and end the link when none comes within a few seconds: when the
+        network has changed, silence means more than it does on a quiet day."""
         if self.closed.done() or self._judgement is not None:
             return
-        asked_at = clock.monotonic()
         seconds = max(_SIGN_SECONDS, _SIGN_ROUND_TRIPS * (self.rtt or 0.0))
-        self.probe()
+        has_answered = False
+
+        def answered(_reply: bytes | None) -> None:
+            nonlocal has_answered
+            has_answered = True
 
         def judge() -> None:
             self._judgement = None
-            # A key exchange has its own time limit.
-            if self.stream.heard_at <= asked_at and self._rekeying is None:
+            # An answer may wait behind data, which is life enough. What was on its way when we
+            # asked is not. A key exchange has its own time limit.
+            if not has_answered and self.silence > seconds / 2 and self._rekeying is None:
                 title = self.settings.title
                 message = f"{title} gave no sign of life for {seconds:.0f} s when asked for one"
                 self.close(Failure(Code.PEER_SILENT, message))
 
+        self.connection.request("keepalive@openssh.com", b"", answered)
         self._judgement = self._loop.call_later(seconds, judge)
 
     def _check_alive(self) -> None:
