@@ -32,6 +32,8 @@ _COMMANDS = {
     "restart": ("down.restart", "Connect anew, now"),
     "reload": ("reload.reload", "Read the files again and apply what differs"),
     "run": ("run.run", "Run a command that has its tunnels as long as it runs"),
+    "logs": ("logs.logs", "Print what the daemon has written down"),
+    "answer": ("answer.answer", "Give a host in needs-input what it asks for"),
     "events": ("events.events", "Print what happens, as it happens"),
     "port": ("ps.port", "Print the address that a forward listens on"),
     "check": ("files.check", "Say everything that is wrong with profiles"),

@@ -91,17 +91,15 @@ class Client:
         fields = [("lease", lease)] if lease else []
         query = urlencode([*fields, *(("answer", place) for place in answers)])
         target = f"/v1/events?{query}" if query else "/v1/events"
-        deadline = clock.monotonic() + _ANSWER_WITHIN
-        sock = self._connect(deadline)
-        try:
-            send(sock, "GET", target, b"", deadline)
-            head, received = read_head(sock, deadline)
-            if head.status != 200:
-                document_of(head, received + read_rest(sock, deadline))
-        except BaseException:
-            sock.close()
-            raise
-        return EventStream(sock, received)
+        return self._stream(target)
+
+    def logs(self, profile: str | None, lines: int, since: str | None) -> Document:
+        """The last `lines` of the daemon's log, of one profile or all; `since` is RFC 3339."""
+        return self._request("GET", _logs(profile, lines, since, follow=False))
+
+    def follow_logs(self, profile: str | None, lines: int, since: str | None) -> EventStream:
+        """The same lines, and each that is written from then on."""
+        return self._stream(_logs(profile, lines, since, follow=True))
 
     def ensure_daemon(self) -> Document:
         """Start the daemon when none answers. What it says of itself: `version`, `background`
@@ -134,6 +132,19 @@ class Client:
                 pass
         start_daemon(self.paths)
         self.ensure_daemon()
+
+    def _stream(self, target: str) -> EventStream:
+        deadline = clock.monotonic() + _ANSWER_WITHIN
+        sock = self._connect(deadline)
+        try:
+            send(sock, "GET", target, b"", deadline)
+            head, received = read_head(sock, deadline)
+            if head.status != 200:
+                document_of(head, received + read_rest(sock, deadline))
+        except BaseException:
+            sock.close()
+            raise
+        return EventStream(sock, received)
 
     def _request(self, method: str, target: str, body: Document | None = None) -> Document:
         return self._begin(method, target, body, _ANSWER_WITHIN).answer()
@@ -185,6 +196,13 @@ class Client:
 
 def _profile(name: str, action: str) -> str:
     return f"/v1/profiles/{quote(name, safe='')}/{action}"
+
+
+def _logs(profile: str | None, lines: int, since: str | None, *, follow: bool) -> str:
+    fields = {"profile": profile, "lines": lines, "since": since, "follow": int(follow)}
+    return "/v1/logs?" + urlencode(
+        {key: value for key, value in fields.items() if value is not None}
+    )
 
 
 def _unusable(paths: Paths, why: str) -> Failure:

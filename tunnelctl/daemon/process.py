@@ -24,6 +24,7 @@ from tunnelctl import __version__, clock
 from tunnelctl.config.paths import Paths
 from tunnelctl.daemon.api import Api
 from tunnelctl.daemon.control_socket import ControlSocket, answers, claim
+from tunnelctl.daemon.logbook import Logbook
 from tunnelctl.daemon.logs import log_to_file, log_to_stderr
 from tunnelctl.daemon.moments import Moments
 from tunnelctl.daemon.notify import Heart, Manager, open_dumps
@@ -98,10 +99,14 @@ def run(settings: Settings, environ: Mapping[str, str]) -> None:
 
 def _start(settings: Settings, environ: Mapping[str, str], troubles: Troubles) -> None:
     _harden()
+    logbook = Logbook()
+    logging.getLogger().addHandler(logbook)
     control = _claim(settings.paths)
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_Daemon(control, settings, environ, troubles).run(settings.profiles))
+            runner.run(
+                _Daemon(control, settings, environ, troubles, logbook).run(settings.profiles)
+            )
     finally:
         control.close()
         control.release()
@@ -136,6 +141,7 @@ class _Daemon:
         settings: Settings,
         environ: Mapping[str, str],
         troubles: Troubles,
+        logbook: Logbook,
     ) -> None:
         self._control = control
         self._paths = settings.paths
@@ -145,12 +151,14 @@ class _Daemon:
         self._troubles = troubles
         # What a service started in the background is not the service itself.
         self._manager = Manager(environ if settings.background is None else {})
+        self._logbook = logbook
         self._stop = asyncio.Event()
         self._idle: asyncio.TimerHandle | None = None
 
     async def run(self, profiles: Sequence[str]) -> None:
         """Serve until `_stop` is set, then end everything in the reverse order of its start."""
         loop = asyncio.get_running_loop()
+        self._logbook.bind(loop)
         dumps = sys.stderr if self._background is None else open_dumps(self._paths.dump_file)
         heart = Heart(self._manager, dumps)
         reactor = Reactor(loop)
@@ -172,7 +180,9 @@ class _Daemon:
             await self._profiles.restore()
             for name in profiles:
                 await self._profiles.up(name, UpOrder(), keep=False)
-            await self._server.start(api.application(self._server.middleware))
+            application = api.application(self._server.middleware)
+            application.add_routes([self._logbook.route()])
+            await self._server.start(application)
             self._announce()
             await self._stop.wait()
         finally:

@@ -1,0 +1,63 @@
+"""`logs`: what the daemon has written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from tunnelctl.cli.durations import Duration
+from tunnelctl.cli.main import Options
+from tunnelctl.clock import rfc3339, wall
+from tunnelctl.errors import Code, Failure
+
+
+@click.command()
+@click.argument("profile", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until interrupted.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(0, 5000), default=100, show_default=True, help="How many."
+)
+@click.option("--since", type=Duration(), help="Nothing older than this, e.g. 10m.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_obj
+def logs(
+    options: Options,
+    profile: str | None,
+    follow: bool,
+    lines: int,
+    since: float | None,
+    as_json: bool,
+) -> None:
+    """Print the daemon's log: the last lines, of one profile or of everything.
+
+    Older lines and those of earlier daemons are in the file that `tunnelctl paths` names.
+    """
+    client = options.client
+    moment = None if since is None else rfc3339(wall() - timedelta(seconds=since))
+    try:
+        if not follow:
+            for line in client.logs(profile, lines, moment)["lines"]:
+                click.echo(_text(line, as_json))
+            return
+        with client.follow_logs(profile, lines, moment) as stream:
+            while True:
+                line = stream.next()
+                if line is not None:
+                    click.echo(_text(line, as_json))
+    except Failure as failure:
+        if failure.code is not Code.DAEMON_NOT_RUNNING:
+            raise
+        where = f"its last log is {client.paths.log_file}"
+        raise Failure(failure.code, failure.message, where) from None
+
+
+def _text(line: Mapping[str, Any], as_json: bool) -> str:
+    """A line for people, in local time; its message names the profile and the host already."""
+    if as_json:
+        return json.dumps(line)
+    moment = datetime.fromisoformat(line["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return f"{moment}  {line['level']:<7}  {line['message']}"
