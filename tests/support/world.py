@@ -17,6 +17,8 @@ from typing import Any
 
 from tests.support.processes import command_line, is_running, with_environment, with_locks
 from tests.support.sshd import OpenSSHServer
+from tests.support.terminal import Terminal
+from tests.support.terminal import Terminal
 from tests.support.waiting import eventually
 
 _ENDS_WITHIN = 15.0  # seconds; the daemon promises ten
@@ -51,6 +53,19 @@ class World:
         path.write_text(text)
         return path
 
+    def alias(self, name: str, server: OpenSSHServer) -> None:
+        """Have `ssh NAME` of this user reach `server`, through ~/.ssh/config."""
+        host = server.host()
+        folder = self.home / ".ssh"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with (folder / "config").open("a") as config:
+            config.write(
+                f"Host {name}\n  HostName {host.hostname}\n  Port {host.port}\n"
+                f"  User {host.user}\n  IdentityFile {host.identity_file[0]}\n"
+                f"  IdentitiesOnly yes\n  UserKnownHostsFile {server.known_hosts}\n"
+            )
+        (folder / "config").chmod(0o600)
+
     def tunnel(self, server: OpenSSHServer, *, name: str = "dev", **forwards: str) -> Path:
         """Write the profile `name` with one host, `server`, and forwards as flow maps.
 
@@ -67,6 +82,7 @@ class World:
             cwd=self.home,
             env={**self.environ, **(environ or {})},
             stdin=subprocess.DEVNULL,
+            start_new_session=True,  # nobody is asked at the terminal of whoever runs the tests
             capture_output=True,
             text=True,
             timeout=seconds,
