@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from tunnelctl.cli import adhoc
+from tunnelctl.cli.adhoc import AdHoc
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of
@@ -19,27 +21,39 @@ from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours
 DEFAULT_PROFILE = "default"
 
 
-@click.command()
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.command(epilog="Examples: tunnelctl up dev; tunnelctl up -d -L 5432:db:5432 -D 1080 bastion")
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]... | HOST")
 @click.option("-d", "--detach", is_flag=True, help="Return when ready; the daemon goes on.")
 @click.option(
     "--wait-timeout", type=Duration(), default="30s", show_default=True, help="How long to wait."
 )
 @click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
+@adhoc.options
 @click.pass_obj
 def up(
     options: Options,
+    /,
     profiles: tuple[str, ...],
     detach: bool,
     wait_timeout: float,
     file: Path | None,
+    name: str | None,
+    **asked: tuple[str, ...],
 ) -> int:
     """Bring profiles up (`default` when none is named) and wait until they are ready.
 
     Without -d it stays, prints what changes, and takes them down at Ctrl-C. A profile that is not
     ready in time stays wanted: the daemon goes on trying.
+
+    With -L, -R and -D it takes what ssh takes, and needs no file.
     """
     file = file or options.file
+    if forwards := AdHoc(**asked):
+        if len(profiles) != 1 or file is not None:
+            raise click.UsageError("with -L, -R and -D comes one HOST, and no file")
+        file, profiles = adhoc.file_of(forwards, profiles[0], name), ()
+    elif name is not None or any(asked.values()):
+        raise click.UsageError("--as, --permit and --allow go with -L, -R and -D")
     plans = plans_of(profiles or [None if file else DEFAULT_PROFILE], file)
     client = options.client
     ensure_daemon_of_ours(client)

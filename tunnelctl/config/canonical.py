@@ -41,8 +41,13 @@ def as_document(profile: Profile) -> dict[str, Any]:
 
 def as_yaml(profile: Profile) -> str:
     """The profile as a file that can be loaded."""
-    document = _escaped(as_document(profile))
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return yaml_text(as_document(profile))
+
+
+def yaml_text(document: dict[str, Any]) -> str:
+    """A file whose values are these and stand for themselves: it has no variables."""
+    escaped = _escaped(document)
+    return yaml.dump(escaped, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 class _Names:

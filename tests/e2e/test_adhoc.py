@@ -1,0 +1,104 @@
+"""`up -L … HOST`: what ssh takes works without a file, and is a profile like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.clients import ask
+from tests.support.ports import free_port
+from tests.support.services import EchoService, ReplyAfterEndService
+from tests.support.socks import ask5
+from tests.support.sshd import OpenSSHServer
+from tests.support.world import World
+
+
+@pytest.fixture
+def bastion(world: World, sshd: OpenSSHServer) -> World:
+    world.alias("bastion", sshd)
+    return world
+
+
+def test_every_kind_at_once(bastion: World) -> None:
+    local, remote, socks = free_port(), free_port(), free_port()
+    with ReplyAfterEndService(lambda asked: b"seen " + asked) as service, EchoService() as echo:
+        done = bastion.run(
+            "up", "-d", "-L", f"{local}:127.0.0.1:{service.port}",
+            "-R", f"{remote}:localhost:{service.port}", "-D", str(socks), "bastion",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert f"Forwarding from 127.0.0.1:{local} -> 127.0.0.1:{service.port}" in done.stdout
+        assert ask(local, b"it") == b"seen it"
+        assert ask(remote, b"there") == b"seen there"
+        asked = ask5(socks, "127.0.0.1", echo.port)
+        asked.connection.close()
+        assert asked.code == 0
+        listed = bastion.ok("ps")
+        assert f"bastion/local-{local}" in listed
+        assert f"bastion/remote-{remote}" in listed
+        assert f"bastion/socks-{socks}" in listed
+        bastion.ok("down", "bastion")
+
+
+def test_a_second_one_changes_only_what_differs(bastion: World) -> None:
+    first, second = free_port(), free_port()
+    with ReplyAfterEndService(lambda asked: b"seen " + asked) as service:
+        target = f"127.0.0.1:{service.port}"
+        bastion.ok("up", "-d", "-L", f"{first}:{target}", "bastion")
+        since = bastion.host("bastion", "bastion")["since"]
+        bastion.ok("up", "-d", "-L", f"{first}:{target}", "-L", f"{second}:{target}", "bastion")
+        assert bastion.host("bastion", "bastion")["since"] == since
+        assert ask(second, b"it") == b"seen it"
+
+
+def test_sockets_are_named_from_here(bastion: World) -> None:
+    with ReplyAfterEndService(lambda asked: b"seen " + asked) as service:
+        bastion.ok("up", "-d", "-L", f"./here.sock:127.0.0.1:{service.port}", "bastion")
+        assert (bastion.home / "here.sock").is_socket()
+        assert bastion.forward("bastion", "local-here.sock")["listen"] == str(
+            bastion.home / "here.sock"
+        )
+
+
+def test_a_name_of_its_own_and_no_clash_with_a_file(bastion: World) -> None:
+    bastion.profile("bastion", "forwards: {x: {local: 0, to: 9, via: bastion}}\n")
+    done = bastion.run("up", "-d", "-L", "0:127.0.0.1:9", "bastion")
+    assert done.returncode == 2
+    assert "--as bastion-2" in done.stderr
+    bastion.ok("up", "-d", "-L", "0:127.0.0.1:9", "--as", "mine", "bastion")
+    assert bastion.forward("mine", "local-to-9")["state"] == "up"
+
+
+def test_it_is_kept_where_nobody_else_can_write(bastion: World) -> None:
+    bastion.ok("up", "-d", "-L", "0:127.0.0.1:9", "bastion")
+    (file,) = Path(bastion.state).rglob("bastion.yaml")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "tunnelctl up -L 0:127.0.0.1:9 bastion" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-L", "5432", "bastion"], "-L '5432'"),
+        (["-L", "0:db:1"], "one HOST"),
+        (["-L", "0:db:1", "a", "b"], "one HOST"),
+        (["-L", "0:db:1", "-f", "x.yaml", "a"], "no file"),
+        (["-L", "0:db:1", "-oProxyCommand=x"], "-o"),
+        (["-R", "1080", "bastion"], "--permit"),
+        (["--as", "x", "dev"], "go with -L"),
+        (["-L", "0:db:1", "--as", "No Name", "a"], "cannot be the name"),
+    ],
+)
+def test_what_is_wrong_is_said(world: World, arguments: list[str], said: str) -> None:
+    done = world.run("up", "-d", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not list(world.state.rglob("*.yaml"))
+
+
+def test_others_can_reach_it_is_said(bastion: World) -> None:
+    port = free_port()
+    done = bastion.run("up", "-d", "-L", f"*:{port}:127.0.0.1:9", "bastion")
+    assert done.returncode == 0, done.stderr
+    assert "other machines can reach this" in done.stderr

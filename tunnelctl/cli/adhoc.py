@@ -1,0 +1,170 @@
+"""`up -L … HOST` and its like: what was typed becomes a profile's file.
+
+Owns the options and what is said of them. Heavy modules are imported when there is such an option.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tunnelctl.cli.output import say
+from tunnelctl.config.find import NAME_RULE, find_profile, is_profile_name
+from tunnelctl.config.paths import Paths
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.forward import Side
+
+if TYPE_CHECKING:
+    from tunnelctl.config.forward_specs import ForwardSpec
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class AdHoc:
+    """The forwards of one command line, as they were typed."""
+
+    local: Sequence[str] = ()
+    remote: Sequence[str] = ()
+    dynamic: Sequence[str] = ()
+    permit: Sequence[str] = ()
+    allow: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.local or self.remote or self.dynamic)
+
+    def specs(self) -> tuple[ForwardSpec, ...]:
+        """All of them, in the order -L, -R, -D.
+
+        Raises:
+            click.UsageError: one is not of ssh's form.
+        """
+        from tunnelctl.config.forward_specs import dynamic_spec, local_spec, remote_spec
+
+        readings = (
+            ("-L", local_spec, self.local),
+            ("-R", remote_spec, self.remote),
+            ("-D", dynamic_spec, self.dynamic),
+        )
+        specs = []
+        for option, read, texts in readings:
+            for text in texts:
+                try:
+                    specs.append(_here(read(text)))
+                except ValueError as error:
+                    raise click.UsageError(f"{option} {error}") from None
+        return tuple(specs)
+
+
+def options(command: Command) -> Command:
+    """The options of ssh(1), and the two that its forwards need here."""
+    for option in reversed(
+        (
+            click.option("-L", "local", multiple=True, metavar="SPEC", help="As ssh -L."),
+            click.option("-R", "remote", multiple=True, metavar="SPEC", help="As ssh -R."),
+            click.option("-D", "dynamic", multiple=True, metavar="SPEC", help="As ssh -D."),
+            click.option(
+                "--permit",
+                multiple=True,
+                metavar="HOST:PORT",
+                help="What the server's SOCKS clients (-R PORT) may reach from here.",
+            ),
+            click.option(
+                "--allow",
+                multiple=True,
+                metavar="CIDR",
+                help="Who may use listeners that others can reach.",
+            ),
+            click.option("--as", "name", metavar="NAME", help="What ps calls it; else the host."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def file_of(asked: AdHoc, destination: str, name: str | None) -> Path:
+    """The file of a profile with these forwards through `[user@]HOST[:PORT]`.
+
+    Raises:
+        click.UsageError: something that was typed is wrong.
+        Failure: the name is that of a profile of the user's, or the file cannot be written.
+    """
+    from tunnelctl.config.adhoc import document_of, name_for
+    from tunnelctl.config.ways import parse_jump
+
+    try:
+        host = parse_jump(destination)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    specs = asked.specs()
+    if any(spec.key == "remote_dynamic" for spec in specs) and not asked.permit:
+        raise click.UsageError(
+            "-R PORT lets the server's users into this network; say what they may reach: "
+            "--permit 10.0.0.0/8:443"
+        )
+    for spec in specs:
+        if spec.exposed and spec.side is Side.HERE:
+            say(f"{spec.option} {spec}: other machines can reach this, too")
+    document = document_of(
+        host, specs, description=_typed(asked, specs, destination),
+        permit=asked.permit, allow=asked.allow,
+    )  # fmt: skip
+    return keep(name or name_for(host.name), document, given=name is not None)
+
+
+def keep(name: str, document: dict[str, Any], *, given: bool) -> Path:
+    """Write the file of an ad hoc profile; `given` is whether a person chose its name.
+
+    Raises:
+        click.UsageError: that is no name.
+        Failure: a file of the user's has that name, or ours cannot be written.
+    """
+    from tunnelctl.config.adhoc import write
+
+    if not is_profile_name(name):
+        raise click.UsageError(f"{name!r} cannot be the name of a profile: {NAME_RULE}")
+    other = _file_of_the_users(name)
+    if other is not None:
+        raise Failure(
+            Code.USAGE,
+            f"there is a profile {name} already, {other}",
+            f"choose another name: --as {name}-2" if given else f"name this one: --as {name}-2",
+        )
+    folder = Paths.from_environ(os.environ).state_dir / "adhoc"
+    try:
+        return write(folder, name, document)
+    except OSError as error:
+        raise Failure(
+            Code.PERMISSION_DENIED,
+            f"{error.filename or folder} cannot be written: {error.strerror}",
+        ) from None
+
+
+def _file_of_the_users(name: str) -> Path | None:
+    try:
+        return find_profile(name, environ=os.environ, cwd=Path.cwd())
+    except Failure:
+        return None
+
+
+def _here(spec: ForwardSpec) -> ForwardSpec:
+    """Sockets of this machine are named from where the command was typed."""
+    if spec.side is Side.HERE and spec.listen.is_unix:
+        return replace(spec, listen=Endpoint(path=os.path.abspath(spec.listen.path)))
+    if spec.side is Side.THERE and spec.target is not None and spec.target.is_unix:
+        return replace(spec, target=Endpoint(path=os.path.abspath(spec.target.path)))
+    return spec
+
+
+def _typed(asked: AdHoc, specs: Iterable[ForwardSpec], destination: str) -> str:
+    words = [word for spec in specs for word in (spec.option, str(spec))]
+    more = [word for value in asked.permit for word in ("--permit", value)]
+    more += [word for value in asked.allow for word in ("--allow", value)]
+    return "tunnelctl up " + shlex.join([*words, *more, destination])

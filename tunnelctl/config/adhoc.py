@@ -1,0 +1,108 @@
+"""Profiles that nobody wrote: what a command line asks for, as a file like any other.
+
+Being a file, it is checked, shown and brought up again after a restart as every profile is. Owns
+what its forwards are called and where it lies. Must never be taken for a profile of the user's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunnelctl.config.canonical import yaml_text
+from tunnelctl.config.find import is_profile_name
+from tunnelctl.config.forward_specs import ForwardSpec
+from tunnelctl.config.ways import Jump
+
+_NOT_IN_A_NAME = re.compile(r"[^a-z0-9._-]+")
+_LONGEST_NAME = 64
+
+
+def document_of(
+    host: Jump,
+    specs: Iterable[ForwardSpec],
+    *,
+    description: str,
+    permit: Sequence[str] = (),
+    allow: Sequence[str] = (),
+) -> dict[str, Any]:
+    """A profile with these forwards through one host.
+
+    `permit` goes to those whose targets the far side names, `allow` to those that others than this
+    machine can reach.
+    """
+    document: dict[str, Any] = {"version": 1, "description": description}
+    given = {"user": host.user, "port": host.port}
+    document["hosts"] = {host.name: {k: v for k, v in given.items() if v is not None}}
+    forwards: dict[str, Any] = {}
+    for spec in specs:
+        forwards[_unused(_forward_name(spec), forwards)] = _forward(spec, host.name, permit, allow)
+    document["forwards"] = forwards
+    return document
+
+
+def name_for(host: str) -> str:
+    """A name for a profile that leads through `host`."""
+    return _name(host) or "host"
+
+
+def write(folder: Path, name: str, document: Mapping[str, Any]) -> Path:
+    """Keep it as `name`, whole or not at all, where nobody else can change it; its path.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    assert is_profile_name(name)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{name}.yaml"
+    temporary = folder / f".{name}.{os.getpid()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(yaml_text(dict(document)))
+    temporary.replace(path)
+    return path
+
+
+def _forward(
+    spec: ForwardSpec, via: str, permit: Sequence[str], allow: Sequence[str]
+) -> dict[str, Any]:
+    rule: dict[str, Any] = {spec.key: str(spec.listen)}
+    if spec.target is not None:
+        rule["to"] = str(spec.target)
+    rule["via"] = via
+    if spec.exposed:  # the address was typed, so it was meant
+        rule["expose"] = True
+        if allow:
+            rule["allow"] = list(allow)
+    if spec.key == "remote_dynamic":
+        rule["permit"] = list(permit)
+    return rule
+
+
+def _forward_name(spec: ForwardSpec) -> str:
+    word = "socks" if spec.target is None else spec.key
+    listen = spec.listen
+    if listen.is_unix:
+        return _name(f"{word}-{os.path.basename(listen.path)}")
+    if listen.port:
+        return f"{word}-{listen.port}"
+    target = spec.target
+    if target is None:
+        return word
+    end = os.path.basename(target.path) if target.is_unix else str(target.port)
+    return _name(f"{word}-to-{end}")
+
+
+def _unused(name: str, taken: Iterable[str]) -> str:
+    names, number = set(taken), 2
+    unique = name
+    while unique in names:
+        unique, number = f"{name}-{number}", number + 1
+    return unique
+
+
+def _name(text: str) -> str:
+    return _NOT_IN_A_NAME.sub("-", text.lower()).strip("._-")[:_LONGEST_NAME]
