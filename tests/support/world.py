@@ -18,7 +18,6 @@ from typing import Any
 from tests.support.processes import command_line, is_running, with_environment, with_locks
 from tests.support.sshd import OpenSSHServer
 from tests.support.terminal import Terminal
-from tests.support.terminal import Terminal
 from tests.support.waiting import eventually
 
 _ENDS_WITHIN = 15.0  # seconds; the daemon promises ten
@@ -106,6 +105,10 @@ class World:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def terminal(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Terminal:
+        """Start a command at a terminal of its own."""
+        return Terminal(self._command(arguments), self.home, {**self.environ, **(environ or {})})
 
     def status(self) -> dict[str, Any]:
         """The status document (SPEC section 3)."""
