@@ -14,6 +14,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
 from tunnelctl.ssh.dial import dial
 from tunnelctl.ssh.handshake import Stage, handshake
+from tunnelctl.ssh.questions import Ask, Question, QuestionKind
 from tunnelctl.ssh.transport import SshTransport
 
 SECONDS = 15.0
@@ -47,19 +48,23 @@ def log_in(
     resolve_secret: Callable[[SecretRef], str] = no_secret,
     on_stage: Callable[[Stage], None] = ignore,
     seconds: float = SECONDS,
+    ask: Ask | None = None,
 ) -> SshTransport:
     """Connect and log in; the caller closes the transport."""
     deadline = clock.monotonic() + seconds
     sock = asyncio.run(dial(host, deadline))
-    return handshake(host, sock, resolve_secret, on_stage, deadline)
+    return handshake(host, sock, resolve_secret, on_stage, deadline, ask)
 
 
 @contextmanager
 def logged_in(
-    host: Host, resolve_secret: Callable[[SecretRef], str] = no_secret
+    host: Host,
+    resolve_secret: Callable[[SecretRef], str] = no_secret,
+    ask: Ask | None = None,
+    seconds: float = SECONDS,
 ) -> Iterator[SshTransport]:
     """A login for the length of a block."""
-    transport = log_in(host, resolve_secret)
+    transport = log_in(host, resolve_secret, seconds=seconds, ask=ask)
     try:
         yield transport
     finally:
@@ -72,9 +77,28 @@ def fails(
     resolve_secret: Callable[[SecretRef], str] = no_secret,
     on_stage: Callable[[Stage], None] = ignore,
     seconds: float = SECONDS,
+    ask: Ask | None = None,
 ) -> Failure:
     """How logging in fails, which must be with `code`."""
     with pytest.raises(Failure) as caught:
-        log_in(host, resolve_secret, on_stage, seconds).close()
+        log_in(host, resolve_secret, on_stage, seconds, ask).close()
     assert caught.value.code is code, caught.value
     return caught.value
+
+
+class Person:
+    """Gives these answers in turn (None: nobody is there), and remembers the questions."""
+
+    def __init__(self, *answers: str | None) -> None:
+        self.questions: list[Question] = []
+        self._answers = list(answers)
+
+    def __call__(self, question: Question) -> str | None:
+        self.questions.append(question)
+        assert self._answers, f"nobody should ask: {question}"
+        return self._answers.pop(0)
+
+    @property
+    def kinds(self) -> list[QuestionKind]:
+        """What was asked for, in order."""
+        return [question.kind for question in self.questions]

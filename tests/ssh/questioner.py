@@ -11,17 +11,35 @@ from typing import Self
 
 import paramiko
 from paramiko.common import AUTH_FAILED, AUTH_PARTIALLY_SUCCESSFUL, AUTH_SUCCESSFUL
+from paramiko.server import InteractiveQuery
 
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.hostkeys import fingerprint
 
 
+@dataclass(frozen=True)
+class Round:
+    """What is asked at once: each prompt with whether the answer may be seen."""
+
+    prompts: tuple[tuple[str, bool], ...]
+    right: tuple[str, ...]
+    name: str = ""
+    instruction: str = ""
+
+
 @dataclass
 class Rules(paramiko.ServerInterface):
-    """What the server takes. `steps`: the methods that are wanted one after the other."""
+    """What the server takes. `steps`: the methods that are wanted one after the other, or those
+    (with a comma in between) of which one is.
+
+    `rounds`: what keyboard-interactive asks, each time with the answers that are right.
+    """
 
     steps: tuple[str, ...] = ("password",)
     password: str = "hunter2"
+    rounds: tuple[Round, ...] = ()
+    answered: list[list[str]] = field(default_factory=list)
+    round: int = 0
     passed: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
@@ -37,8 +55,27 @@ class Rules(paramiko.ServerInterface):
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         return self._step("publickey", True)
 
+    def check_auth_interactive(self, username: str, submethods: str) -> int | InteractiveQuery:
+        self.round = 0
+        if "keyboard-interactive" not in self.get_allowed_auths(""):
+            return AUTH_FAILED
+        return self._query()
+
+    def check_auth_interactive_response(self, responses: list[str]) -> int | InteractiveQuery:
+        self.answered.append(responses)
+        if tuple(responses) != self.rounds[self.round].right:
+            return self._step("keyboard-interactive", False)
+        self.round += 1
+        if self.round == len(self.rounds):
+            return self._step("keyboard-interactive", True)
+        return self._query()
+
+    def _query(self) -> InteractiveQuery:
+        asked = self.rounds[self.round]
+        return InteractiveQuery(asked.name, asked.instruction, *asked.prompts)
+
     def _step(self, method: str, right: bool) -> int:
-        if not right or self.get_allowed_auths("") != method:
+        if not right or method not in self.get_allowed_auths("").split(","):
             self.refused.append(method)
             return AUTH_FAILED
         if len(self.passed) + 1 == len(self.steps):

@@ -60,6 +60,7 @@ def authenticate(
                 raise peer_failure(host, error, During.AUTHENTICATION) from None
     except Failure as failure:
         # Status keeps it; the frames that it came through may hold a secret.
+        failure.__context__ = None
         raise failure.with_traceback(None) from None
 
 

@@ -22,6 +22,8 @@ from tunnelctl.wire.messages import Message, ProtocolError, Reader
 _LINES_BEFORE_VERSION = 1024
 _VERSIONS = ("2.0", "1.99")  # RFC 4253 section 5.1: 1.99 speaks 2.0 too
 _COOKIE = 16
+# Stand among the methods of key exchange and are none (OpenSSH PROTOCOL 1.10, RFC 8308).
+_SIGNALS = ("kex-strict-s-v00@openssh.com", "ext-info-s")
 # The name-lists of KEXINIT in their order (RFC 4253 section 7.1), as messages call them.
 _OFFERS = ("key exchange", "host key", "cipher", "cipher", "MAC", "MAC")
 
@@ -71,18 +73,18 @@ class ClientTransport(SshTransport):
             self.preferred_macs,
             self.preferred_macs,
         )
-        return "; ".join(
-            dict.fromkeys(
-                f"no common {kind} algorithm: the server offers {', '.join(theirs)}"
-                for kind, mine, theirs in zip(_OFFERS, ours, self._offered, strict=False)
-                if not set(mine) & set(theirs)
-            )
-        )
+        without = [
+            f"no common {kind} algorithm: the server offers {', '.join(theirs)}"
+            for kind, mine, theirs in zip(_OFFERS, ours, self._offered, strict=False)
+            if not set(mine) & set(theirs)
+        ]
+        return "; ".join(dict.fromkeys(without))
 
     def _note_offers(self, message: paramiko.Message) -> None:
         if not self._offered:
             reader = Reader(message.asbytes(), _COOKIE)
-            self._offered = tuple(tuple(reader.text().split(",")) for _ in _OFFERS)
+            lists = [reader.text().split(",") for _ in _OFFERS]
+            self._offered = tuple(tuple(n for n in names if n not in _SIGNALS) for names in lists)
         self._negotiate(message)
 
     def _check_banner(self) -> None:

@@ -25,6 +25,7 @@ from tunnelctl.ssh.packetizer import DeadlinePassed
 
 # The longest piece of a server's text that is quoted in one message, in characters.
 _QUOTED = 200
+_OFFERS = 1000  # the names of all algorithms that a server has
 # sshd's PerSourcePenalties (sshd_config(5)) add up while we knock: seconds to leave it alone.
 _PENALTY_PAUSE = 60.0
 
@@ -80,10 +81,10 @@ def label(host: Host) -> str:
     return host.address if host.name == host.hostname else f"{host.name} ({host.address})"
 
 
-def printable(text: str) -> str:
+def printable(text: str, length: int = _QUOTED) -> str:
     """Text of a server for one line of a message: control characters escaped, length bounded."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:_QUOTED])
-    return shown + "…" if len(text) > _QUOTED else shown
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:length])
+    return shown + "…" if len(text) > length else shown
 
 
 def resolve_failure(host: Host, error: Exception) -> Failure:
@@ -156,7 +157,7 @@ def peer_failure(
     if isinstance(error, IncompatiblePeer):
         return Failure(
             Code.INCOMPATIBLE_PEER,
-            f"{label(host)}: {printable(str(error))}",
+            f"{label(host)}: {printable(str(error), _OFFERS)}",
             "the server is too old or too strict: update it, or allow one of these algorithms in "
             "its sshd_config",
         )

@@ -1,0 +1,147 @@
+"""Algorithms: what is offered, in whose order, and what a server without any of it hears."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.ssh.clients import fails, logged_in, no_secret
+from tests.support.keys import KeyKind
+from tests.support.sshd import OpenSSHServer
+from tunnelctl.errors import Code
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
+from tunnelctl.ssh.connect import connect
+from tunnelctl.ssh.link import LinkInfo
+
+
+@pytest.fixture(autouse=True)
+def no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+
+
+def known_to_sshd(query: str) -> set[str]:
+    """What this machine's OpenSSH can do (ssh -Q)."""
+    program = shutil.which("ssh")
+    assert program, "openssh-client is not installed"
+    shown = subprocess.run([program, "-Q", query], capture_output=True, text=True, check=True)
+    return set(shown.stdout.split())
+
+
+@pytest.mark.parametrize("name", KEX_ALGORITHMS)
+def test_every_key_exchange(sshd: OpenSSHServer, name: str) -> None:
+    if name not in known_to_sshd("kex"):
+        pytest.skip(f"this sshd does not know {name}")
+    sshd.reconfigure(f"KexAlgorithms {name}")
+    with logged_in(sshd.host()) as transport:
+        assert transport.kex_name == name
+    with logged_in(sshd.host(kex_algorithms=(name,))) as transport:
+        assert transport.kex_name == name
+
+
+@pytest.mark.parametrize("cipher", CIPHERS)
+@pytest.mark.parametrize("mac", MACS)
+def test_every_cipher_with_every_mac(sshd: OpenSSHServer, cipher: str, mac: str) -> None:
+    with logged_in(sshd.host(ciphers=(cipher,), macs=(mac,))) as transport:
+        assert transport.local_cipher == cipher
+        assert transport.mac_name == (None if "gcm" in cipher else mac)
+
+
+def test_the_order_of_the_profile_is_kept(sshd: OpenSSHServer) -> None:
+    host = sshd.host(
+        kex_algorithms=("ecdh-sha2-nistp384", "curve25519-sha256"),
+        ciphers=("aes192-ctr", "aes128-gcm@openssh.com"),
+        macs=("hmac-sha2-512", "hmac-sha2-256-etm@openssh.com"),
+    )
+    with logged_in(host) as transport:
+        assert transport.kex_name == "ecdh-sha2-nistp384"
+        assert transport.local_cipher == "aes192-ctr"
+        assert transport.mac_name == "hmac-sha2-512"
+
+
+@pytest.mark.parametrize("name", ["rsa-sha2-256", "rsa-sha2-512", "ssh-ed25519"])
+def test_the_host_key_algorithms_of_the_profile(tmp_path: Path, name: str) -> None:
+    server = OpenSSHServer(tmp_path / "sshd", host_keys=tuple(KeyKind))
+    server.start()
+    try:
+        with logged_in(server.host(host_key_algorithms=(name,))) as transport:
+            assert transport.host_key_type == name
+    finally:
+        server.stop()
+
+
+def test_a_known_key_goes_before_the_order_of_the_profile(tmp_path: Path) -> None:
+    server = OpenSSHServer(tmp_path / "sshd", host_keys=tuple(KeyKind))
+    server.known_hosts.write_text(f"{server.pattern} {server.host_keys[0]}\n")
+    server.start()
+    try:
+        host = server.host(host_key_algorithms=("rsa-sha2-512", "ssh-ed25519"))
+        with logged_in(host) as transport:
+            assert transport.host_key_type == "ssh-ed25519"
+        failure = fails(Code.HOST_KEY_CHANGED, server.host(host_key_algorithms=("rsa-sha2-512",)))
+        assert "ssh-rsa" in failure.message
+    finally:
+        server.stop()
+
+
+def test_a_server_with_nothing_in_common_is_quoted_for_every_kind(sshd: OpenSSHServer) -> None:
+    sshd.reconfigure(
+        "KexAlgorithms sntrup761x25519-sha512@openssh.com",
+        "Ciphers aes128-cbc,chacha20-poly1305@openssh.com",
+        "MACs hmac-sha1,umac-64@openssh.com",
+    )
+    failure = fails(Code.INCOMPATIBLE_PEER, sshd.host())
+    for offer in (
+        "no common key exchange algorithm: the server offers sntrup761x25519-sha512@openssh.com",
+        "no common cipher algorithm: the server offers aes128-cbc, chacha20-poly1305@openssh.com",
+        "no common MAC algorithm: the server offers hmac-sha1, umac-64@openssh.com",
+    ):
+        assert failure.message.count(offer) == 1
+    assert not failure.retryable
+
+
+def test_what_the_profile_leaves_out_is_not_offered(sshd: OpenSSHServer) -> None:
+    failure = fails(Code.INCOMPATIBLE_PEER, sshd.host(host_key_algorithms=("rsa-sha2-512",)))
+    assert re.search(
+        "no common host key algorithm: the server offers .*ssh-ed25519", failure.message
+    )
+
+
+def test_nothing_weak_is_on_any_list() -> None:
+    for name in (*CIPHERS, *KEX_ALGORITHMS, *MACS, *HOST_KEY_ALGORITHMS):
+        assert not re.search("cbc|3des|arcfour|md5|sha1$|ssh-rsa|ssh-dss|group1-|umac|-96", name)
+
+
+async def test_a_link_says_what_was_agreed_on(sshd: OpenSSHServer) -> None:
+    reactor = Reactor(asyncio.get_running_loop())
+    infos: list[LinkInfo] = []
+    for ciphers in (("aes256-gcm@openssh.com",), ("aes256-ctr",)):
+        link = await connect(
+            sshd.host(ciphers=ciphers),
+            reactor,
+            resolve_secret=no_secret,
+            on_stage=lambda stage: None,
+        )
+        infos.append(link.info)
+        link.close()
+        await link.wait_thread()
+    reactor.close()
+    gcm, ctr = infos
+    assert (gcm.cipher, gcm.mac) == ("aes256-gcm@openssh.com", None)
+    assert (ctr.cipher, ctr.mac) == ("aes256-ctr", MACS[0])
+    assert gcm.host_key == "ssh-ed25519"
+    assert gcm.kex in KEX_ALGORITHMS
+
+
+def test_strict_key_exchange_is_agreed_on_where_ssh_does(sshd: OpenSSHServer) -> None:
+    ssh = shutil.which("ssh")
+    assert ssh, "openssh-client is not installed"
+    where = ["-F", "none", "-p", str(sshd.port), "-o", "BatchMode=yes", "127.0.0.1"]
+    theirs = subprocess.run([ssh, "-vvv", *where], capture_output=True, text=True, check=False)
+    with logged_in(sshd.host()) as transport:
+        assert transport.agreed_on_strict_kex == ("will use strict KEX" in theirs.stderr)
