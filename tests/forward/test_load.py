@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import threading
@@ -18,6 +19,8 @@ from tests.support.threads import in_thread
 from tests.support.tunnel import Tunnel, tunnel_to
 from tests.support.waiting import eventually_async
 from tunnelctl.spec.forward import Side
+from tunnelctl.ssh.relay import Relay
+from tunnelctl.wire.channel import Channel
 from tunnelctl.wire.window import WINDOW
 
 BOTH_SIDES = pytest.mark.parametrize("side", list(Side))
@@ -129,3 +132,31 @@ async def test_churn_leaves_nothing_behind(sshd: OpenSSHServer) -> None:
             for number in range(len(ports)):
                 counters = tunnel.forward(number).counters
                 assert (counters.open, counters.failed) == (0, 0)
+
+
+@BOTH_SIDES
+async def test_what_is_over_waits_for_no_garbage_collection(
+    sshd: OpenSSHServer, side: Side
+) -> None:
+    """Its pauses would be somebody's latency."""
+
+    def left() -> int:
+        return sum(isinstance(thing, Relay | Channel) for thing in gc.get_objects())
+
+    def come_and_go(port: int) -> None:
+        for number in range(10):
+            with connect(port) as connection:
+                assert exchange(connection, b"there") == b"there"
+                if number % 2:
+                    reset(connection)
+
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            port = await listen(tunnel, side, echo.port)
+            gc.collect()
+            gc.disable()
+            try:
+                await in_thread(come_and_go, port)
+                await eventually_async(lambda: left() == 0, "all are gone")
+            finally:
+                gc.enable()

@@ -326,6 +326,8 @@ class Relay:
             self._reset_when_sent()
         else:
             close_in_order(self._sock)
+        # Each holds the other: without this only a garbage collection would let go of the two.
+        self._channel = None
         self._on_end(self)
 
     def _reset_when_sent(self) -> None:
