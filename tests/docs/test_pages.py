@@ -13,7 +13,9 @@ from click.testing import CliRunner
 from tests.docs.pages import PAGES, README, ROOT, code_spans, fenced, links, section, table
 from tunnelctl.cli.main import tunnelctl
 from tunnelctl.config.models import HostMap, Secret
+from tunnelctl.doctor.report import Part
 from tunnelctl.errors import Code, Failure
+from tunnelctl.ssh.trace import Milestone
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -128,3 +130,15 @@ def test_every_file_named_in_the_architecture_is_there() -> None:
 
 def test_the_version_is_in_the_changelog() -> None:
     assert f"## [{PROJECT['project']['version']}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_error_code_has_its_row_in_troubleshooting() -> None:
+    page = ROOT / "docs" / "troubleshooting.md"
+    rows = table(page.read_text(), "code", "step", "means", "what to do")
+    assert {code for code, _, _, _ in rows} == set(Code)
+    assert len(rows) == len(Code)
+    steps = {*Part, *Milestone, "-"}
+    for code, named, means, advice in rows:
+        assert {*named.split(", ")} <= steps, code
+        assert means, code
+        assert advice, code

@@ -37,6 +37,7 @@ _COMMANDS = {
     "events": ("events.events", "Print what happens, as it happens"),
     "port": ("ps.port", "Print the address that a forward listens on"),
     "check": ("files.check", "Say everything that is wrong with profiles"),
+    "doctor": ("doctor.doctor", "Walk the way to every target, and say what is wrong"),
     "config": ("authoring.config", "Print what a profile comes to, with everything said"),
     "schema": ("authoring.schema", "Print the JSON Schema of a profile"),
     "init": ("authoring.init", "Write a first profile"),
@@ -46,7 +47,7 @@ _COMMANDS = {
     "daemon": ("daemon.daemon", "Be the daemon, in the foreground"),
     "demo": ("demo.demo", "Tunnel through a server of its own, break it, measure it"),
 }
-_WITH_FILE = frozenset({"up", "run", "check"})
+_WITH_FILE = frozenset({"up", "run", "check", "doctor"})
 
 
 @dataclass

@@ -35,6 +35,11 @@ def port_holder(host: str, port: int) -> str | None:
     return _process_with({f"socket:[{inode}]" for inode in inodes})
 
 
+def listened_on(port: int) -> tuple[str, ...]:
+    """The addresses of this machine at which somebody listens on `port`, e.g. `::1`."""
+    return tuple(dict.fromkeys(str(address) for address, bound, _ in _listeners() if bound == port))
+
+
 def _addresses_of(host: str) -> tuple[_Address, ...]:
     """The addresses meant; none means any."""
     if host.lower() == "localhost":

@@ -76,7 +76,7 @@ def lines_about(host: Host) -> list[KnownKey]:
     names = {name_of(host)}
     if host.host_key_alias is None:
         names.add(host.hostname.lower())
-    return [key for key in _read(host) if any(key.matches(name) for name in names)]
+    return [key for key in read(host) if any(key.matches(name) for name in names)]
 
 
 def matches_pattern(text: str, pattern: str) -> bool:
@@ -144,7 +144,8 @@ def _append(path: Path, line: bytes) -> None:
             os.fsync(fd)
 
 
-def _read(host: Host) -> Iterator[KnownKey]:
+def read(host: Host) -> Iterator[KnownKey]:
+    """Every line of the files in which keys of the host are looked for."""
     for name in (*(host.user_known_hosts_file or USER_FILES), *GLOBAL_FILES):
         path = Path(name).expanduser()
         try:

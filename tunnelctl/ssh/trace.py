@@ -17,8 +17,8 @@ class Milestone(StrEnum):
     NAMES = "names"  # the host name has addresses; not where somebody else looks it up
     CONNECTION = "connection"  # bytes can be sent to the host
     VERSION = "version"  # it is an SSH server (RFC 4253 section 4.2)
-    KEY_EXCHANGE = "key exchange"
-    HOST_KEY = "host key"
+    KEY_EXCHANGE = "key-exchange"
+    HOST_KEY = "host-key"
     AUTHENTICATION = "authentication"
 
 

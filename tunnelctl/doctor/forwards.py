@@ -1,0 +1,172 @@
+"""Each forward of a host: may it listen, does the server allow it, and does the target answer.
+
+The server is really asked, through the link, for what the forward would ask for, and what it grants
+is given back at once. Must never let a client in, and never leave anything on the server.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from tunnelctl import clock
+from tunnelctl.doctor import causes, here
+from tunnelctl.doctor.report import Part, Step, caveat, failed, ok, skipped
+from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.probing import Place, ask
+from tunnelctl.forward.remote import RemoteForward
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.forward import Forward, Probe, ProbeType, Side
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.link import Link
+
+_LOOPBACKS = (LOOPBACK, "::1")
+_ACCEPTS = Probe(ProbeType.TCP, timeout=here.PATIENCE)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Examination:
+    """One forward, of `profile`, through `host`. `link`: None when that was not reached.
+
+    `status` is the daemon's status document, None when none runs.
+    """
+
+    profile: str
+    rule: Forward
+    host: Host
+    link: Link | None
+    reactor: Reactor
+    status: Mapping[str, Any] | None
+
+    async def steps(self) -> list[Step]:
+        """Listener, permission and target."""
+        if self.rule.side is Side.HERE:
+            return [await self._listener(), *await self._through()]
+        return [await self._listens_there(), await self._target_here()]
+
+    @property
+    def _is_held(self) -> bool:
+        return here.held_by_daemon(self.rule, self.profile, self.status)
+
+    @property
+    def _not_reached(self) -> str:
+        return f"{self.rule.via} is not reached"
+
+    # Clients come here.
+
+    async def _listener(self) -> Step:
+        if self._is_held:
+            message = f"the daemon listens on {self.rule.listen} for it"
+            return ok(Part.LISTENER, self.rule.name, message)
+        return await here.listener(self.rule, self.reactor)
+
+    async def _through(self) -> list[Step]:
+        name = self.rule.name
+        parts = (Part.PERMISSION,) if self.rule.target is None else (Part.PERMISSION, Part.TARGET)
+        if self.link is None:
+            return [skipped(part, name, self._not_reached) for part in parts]
+        if self.rule.target is None:
+            return [await self._dynamic(self.link)]
+        return await self._fixed(self.link, self.rule.target)
+
+    async def _dynamic(self, link: Link) -> Step:
+        """No target is known, so it is the server's own SSH port: any answer but a refusal by
+        policy will do."""
+        target = Endpoint(LOOPBACK, self.host.port)
+        failure = await self._asked(link, dataclasses.replace(self.rule, target=target))
+        if failure is not None and failure.code is Code.FORWARD_DENIED:
+            denied = await causes.of_denied_target(failure, self.host)
+            return caveat(Part.PERMISSION, self.rule.name, denied)
+        return ok(Part.PERMISSION, self.rule.name, f"{self.rule.via} connects for clients")
+
+    async def _fixed(self, link: Link, target: Endpoint) -> list[Step]:
+        name = self.rule.name
+        began = clock.monotonic()
+        failure = await self._asked(link, self.rule)
+        seconds = clock.monotonic() - began
+        if failure is not None and failure.code is Code.FORWARD_DENIED:
+            denied = await causes.of_denied_target(failure, self.host)
+            return [
+                failed(Part.PERMISSION, name, denied, seconds),
+                skipped(Part.TARGET, name, f"{Part.PERMISSION} failed"),
+            ]
+        allowed = ok(Part.PERMISSION, name, f"{self.rule.via} connects to {target}")
+        if failure is None:
+            return [allowed, await self._answer(link, target, seconds)]
+        told = causes.of_target_there(self.rule, failure, await self._elsewhere(link, failure))
+        return [allowed, failed(Part.TARGET, name, told, seconds)]
+
+    async def _answer(self, link: Link, target: Endpoint, seconds: float) -> Step:
+        """It accepts; what an `http` probe asks for is asked too."""
+        if self.rule.probe.type is ProbeType.HTTP:
+            try:
+                await ask(self.rule, link, self._place)
+            except Failure as failure:
+                return failed(Part.TARGET, self.rule.name, failure, seconds)
+        return ok(Part.TARGET, self.rule.name, f"{target} answers", seconds)
+
+    async def _elsewhere(self, link: Link, failure: Failure) -> Endpoint | None:
+        """The other loopback, when the service listens there and not on the one that is named."""
+        target = self.rule.target
+        assert target is not None
+        if failure.code is not Code.TARGET_REFUSED or target.host not in _LOOPBACKS:
+            return None
+        (other,) = (host for host in _LOOPBACKS if host != target.host)
+        there = dataclasses.replace(target, host=other)
+        if await self._asked(link, dataclasses.replace(self.rule, target=there)) is None:
+            return there
+        return None
+
+    async def _asked(self, link: Link, rule: Forward) -> Failure | None:
+        """Why the target does not accept; None when it does."""
+        try:
+            await ask(dataclasses.replace(rule, probe=_ACCEPTS), link, self._place)
+        except Failure as failure:
+            return failure
+        return None
+
+    @property
+    def _place(self) -> Place:
+        return Place(self.profile, self.rule.listen)
+
+    # Clients come there.
+
+    async def _listens_there(self) -> Step:
+        name, listen = self.rule.name, self.rule.listen
+        if self._is_held:
+            return ok(Part.PERMISSION, name, f"{self.rule.via} listens for the daemon's tunnel")
+        if self.link is None:
+            return skipped(Part.PERMISSION, name, self._not_reached)
+        if listen.is_unix:
+            what = f"not asked for: the file {listen} would stay on {self.rule.via}"
+            return skipped(Part.PERMISSION, name, what)
+        # Whoever comes in this moment is turned away.
+        asked = dataclasses.replace(self.rule, max_connections=0)
+        forward = RemoteForward(asked, self.reactor, lambda _: None)
+        began = clock.monotonic()
+        try:
+            await forward.open(self.link)
+            await forward.look(self.link)
+        except Failure as failure:
+            if failure.code is Code.FORWARD_DENIED:
+                failure = await causes.of_denied_listener(failure, self.host)
+            return failed(Part.PERMISSION, name, failure, clock.monotonic() - began)
+        finally:
+            await forward.close(0)
+        if forward.caveat is not None:
+            return caveat(Part.PERMISSION, name, forward.caveat)
+        seconds = clock.monotonic() - began
+        return ok(Part.PERMISSION, name, f"{self.rule.via} listens on {listen}", seconds)
+
+    async def _target_here(self) -> Step:
+        if self.rule.target is None:
+            return skipped(Part.TARGET, self.rule.name, "clients name it, as permit allows")
+        step = await here.target(self.rule)
+        if step.failure is None and self.rule.probe.type is ProbeType.HTTP and self.link:
+            try:
+                await ask(self.rule, self.link, self._place)
+            except Failure as failure:
+                return failed(Part.TARGET, self.rule.name, failure)
+        return step

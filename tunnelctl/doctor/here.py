@@ -1,0 +1,152 @@
+"""What a forward needs on this machine: its listener's address, or the service that it leads to.
+
+Must never take an address for longer than the look needs, and never touch a socket file that is
+there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import errno
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunnelctl.doctor import causes, firewall
+from tunnelctl.doctor.report import Part, Step, failed, ok, profile_in, warning
+from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.listener import Listener
+from tunnelctl.forward.opens import target_failure
+from tunnelctl.forward.target import connect_target
+from tunnelctl.net.addresses import listened_on, port_holder
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.forward import Forward
+
+# How long a target may take to accept, in seconds, and how soon it must not have hung up.
+PATIENCE = 5.0
+_HANGS_UP_WITHIN = 0.25
+_CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - only compared with
+
+
+def held_by_daemon(rule: Forward, profile: str, status: Mapping[str, Any] | None) -> bool:
+    """Whether the daemon has this very forward listening where the profile says."""
+    found = profile_in(status, profile)
+    return found is not None and any(
+        forward["name"] == rule.name
+        and forward["state"] == "up"
+        and (forward["listen"] == str(rule.listen) or rule.listen.port == 0)
+        for forward in found["forwards"]
+    )
+
+
+async def listener(rule: Forward, reactor: Reactor) -> Step:
+    """Whether the forward can listen here: it does for a moment, where nobody does."""
+    try:
+        where = _listen(rule.listen, reactor)
+    except Failure as failure:
+        return failed(Part.LISTENER, rule.name, failure)
+    if not rule.listen.is_loopback and (dropping := await firewall.dropping(where.port)):
+        what = f"{where} can be listened on, but this machine's firewall has: {dropping}"
+        return warning(Part.LISTENER, rule.name, what, "let the port through, for who may come")
+    return ok(Part.LISTENER, rule.name, f"{where} can be listened on")
+
+
+def _listen(endpoint: Endpoint, reactor: Reactor) -> Endpoint:
+    if endpoint.is_unix and os.path.lexists(endpoint.path):
+        _check_socket_file(endpoint)
+        return endpoint
+    look = Listener(reactor, endpoint, lambda client, _: client.close())
+    look.close()
+    return endpoint if endpoint.port == 0 else look.endpoint
+
+
+def _check_socket_file(endpoint: Endpoint) -> None:
+    """What lies at a path is left there: a socket that nobody listens on would be replaced.
+
+    Raises:
+        Failure: it is in use, or no socket.
+    """
+    hint = "stop what uses it, or choose another path in the profile"
+    if not stat.S_ISSOCK(os.lstat(endpoint.path).st_mode):
+        raise Failure(Code.PORT_IN_USE, f"{endpoint} is there and no socket", hint)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(endpoint.path) != errno.ECONNREFUSED:
+            raise Failure(Code.PORT_IN_USE, f"{endpoint} is in use", hint)
+
+
+async def target(rule: Forward) -> Step:
+    """Whether the service that a remote forward leads to answers."""
+    service = rule.target
+    assert service is not None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            hangs_up = await _hangs_up(service)
+    except TimeoutError:
+        message = f"{service}, the target of {rule.name}, did not answer within {PATIENCE:g} s"
+        silent = Failure(Code.TARGET_UNREACHABLE, message)
+        return failed(Part.TARGET, rule.name, causes.more(silent, *await _of_silence(service)))
+    except OSError as error:
+        failure = target_failure(rule, service, error)
+        if failure.code is Code.TARGET_REFUSED and not service.is_unix:
+            failure = failure.but(hint=_of_refusal(service))
+        return failed(Part.TARGET, rule.name, failure)
+    if hangs_up:
+        what = f"{service} takes connections and ends them at once"
+        hint = (
+            "a container's published port does so while the service inside listens on the "
+            "container's own loopback: have it listen on 0.0.0.0 there"
+        )
+        return warning(Part.TARGET, rule.name, what, hint)
+    return ok(Part.TARGET, rule.name, f"{service} answers")
+
+
+async def _hangs_up(service: Endpoint) -> bool:
+    """Whether a connection that says nothing is ended by the service at once.
+
+    Raises:
+        OSError: there is no connection.
+    """
+    loop = asyncio.get_running_loop()
+    with await connect_target(loop, service) as sock:
+        try:
+            async with asyncio.timeout(_HANGS_UP_WITHIN):
+                return not await loop.sock_recv(sock, 1)
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+
+
+def _of_refusal(service: Endpoint) -> str:
+    """Where the service is, if it is not where the profile says."""
+    found = [address for address in listened_on(service.port) if address not in _WILDCARDS]
+    if found:
+        there = dataclasses.replace(service, host=found[0])
+        holder = port_holder(found[0], service.port)
+        who = f" ({holder})" if holder else ""
+        alone = f"on port {service.port} somebody listens on {found[0]} alone{who}"
+        return f"{alone}: write to: {str(there)!r}, or have it listen on {service.host} too"
+    hint = f"nobody listens on port {service.port} here: start the service"
+    if not service.is_loopback:
+        return hint
+    if any(mark.exists() for mark in _CONTAINER_MARKS):
+        return (
+            f"{hint}, or name another host: {service.host} is this container's own loopback, and "
+            "the machine around it is host.docker.internal or the gateway that ip route shows"
+        )
+    return (
+        f"{hint}, or publish its port if it runs in a container: -p {LOOPBACK}:{service.port}:PORT"
+    )
+
+
+async def _of_silence(service: Endpoint) -> tuple[str, ...]:
+    if rule := await firewall.dropping(service.port):
+        return ("this machine's own firewall has: " + rule,)
+    return ("a firewall drops it, or that machine is off: sudo nft list ruleset",)

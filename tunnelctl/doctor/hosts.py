@@ -1,0 +1,226 @@
+"""The way to each host, hop by hop, as the milestones of one real connection.
+
+Owns the links that the forwards are then asked through. Must never record a host key: where
+`accept-new` would, the key that is shown is pinned for this one connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+
+from tunnelctl import clock
+from tunnelctl.doctor import causes
+from tunnelctl.doctor.report import Step, failed, ok, skipped, warning
+from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.host import Host, SecretRef, StrictHostKeyChecking
+from tunnelctl.ssh.connect import connect, fetch_host_key
+from tunnelctl.ssh.hostkeys import fingerprint
+from tunnelctl.ssh.jump import Hops, chain
+from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.questions import Ask
+from tunnelctl.ssh.trace import Milestone
+from tunnelctl.sshd.server import EmbeddedServer
+
+# A host, whichever way it is reached: steps of a hop that several hosts share are told once.
+Place = tuple[str, str]
+
+
+def place_of(host: Host) -> Place:
+    """What stands for a host among the steps."""
+    return host.name, host.address
+
+
+class Trail:
+    """What every connection has behind it, and how long each part took. Called from any thread."""
+
+    def __init__(self) -> None:
+        self._passed: dict[Host, dict[Milestone, tuple[str, float]]] = {}
+        self._since: dict[Host, float] = {}
+
+    def note(self, host: Host, milestone: Milestone, how: str) -> None:
+        """See ssh/trace.py."""
+        now = clock.monotonic()
+        passed = self._passed.setdefault(host, {})
+        passed[milestone] = (how, now - self._since.get(host, now))
+        self._since[host] = now
+
+    @asynccontextmanager
+    async def turn(self, host: Host) -> AsyncIterator[None]:
+        """See ssh/connect.py: here the way of the host itself begins, after its hops'."""
+        self._since[host] = clock.monotonic()
+        yield
+
+    def of(self, host: Host) -> dict[Milestone, tuple[str, float]]:
+        """What it has behind it: in words, and in seconds."""
+        return self._passed.get(host, {})
+
+    def seconds_since(self, host: Host) -> float:
+        """How long ago the last milestone was, or the beginning."""
+        now = clock.monotonic()
+        return now - self._since.get(host, now)
+
+
+@dataclass
+class Ways:
+    """All that the connections of one profile have in common, and what they came to."""
+
+    profile: str
+    reactor: Reactor
+    resolve_secret: Callable[[SecretRef], str]
+    trail: Trail = field(default_factory=Trail)
+    hops: Hops = field(default_factory=Hops)
+    steps: dict[Place, list[Step]] = field(default_factory=dict)
+    links: dict[str, Link] = field(default_factory=dict)  # by the host of the profile
+    _servers: list[EmbeddedServer] = field(default_factory=list)
+
+    async def walk(self, host: Host) -> None:
+        """Connect to the host and to each of its fallbacks. The first that lets us in serves."""
+        links = await asyncio.gather(*map(self._reach, host.candidates))
+        made = [link for link in links if link is not None]
+        for serving in made[:1]:
+            self.links[host.name] = serving
+        await asyncio.gather(*map(_end, made[1:]))
+
+    async def close(self) -> None:
+        """End every link, and wait for it."""
+        await asyncio.gather(*map(_end, self.links.values()))
+        for server in self._servers:
+            await server.close()
+
+    async def _reach(self, candidate: Host) -> Link | None:
+        if candidate.embedded:
+            candidate = await self._embedded(candidate)
+        going = _everywhere(candidate, _without_recording)
+        link: Link | None = None
+        failure: Failure | None = None
+        accepted: set[Place] = set()
+        while link is None and failure is None:
+            try:
+                link, going = await self._try(candidate, going, accepted)
+            except Failure as raised:
+                failure = raised
+        await self._tell(going, failure, accepted)
+        return link
+
+    async def _try(
+        self, candidate: Host, going: Host, accepted: set[Place]
+    ) -> tuple[Link | None, Host]:
+        """A link; or none, and the host with one new key more that `accept-new` would record."""
+        try:
+            return await self._connect(going), going
+        except Failure as failure:
+            culprit = self._culprit(going)
+            if failure.code is not Code.HOST_KEY_UNKNOWN or not _takes_new(candidate, culprit):
+                raise
+        accepted.add(place_of(culprit))
+        return None, await self._pinned(going, culprit)
+
+    async def _connect(self, host: Host) -> Link:
+        return await connect(
+            host,
+            self.reactor,
+            resolve_secret=self.resolve_secret,
+            on_stage=lambda _: None,
+            asking=_listen_only,
+            hops=self.hops,
+            turn=self.trail.turn,
+            trace=self.trail.note,
+        )
+
+    async def _embedded(self, host: Host) -> Host:
+        server = EmbeddedServer(self.reactor)
+        self._servers.append(server)
+        await server.start()
+        return server.client_host(host)
+
+    def _culprit(self, host: Host) -> Host:
+        """The first of the hosts on the way that did not let us in."""
+        way = chain(host)
+        return next(
+            (one for one in way if Milestone.AUTHENTICATION not in self.trail.of(one)), host
+        )
+
+    async def _pinned(self, host: Host, culprit: Host) -> Host:
+        """The host with the key that the culprit shows now as its only one."""
+        _, blob = await fetch_host_key(culprit, self.resolve_secret)
+        pins = (fingerprint(blob),)
+
+        def pin(one: Host) -> Host:
+            if place_of(one) != place_of(culprit):
+                return one
+            return dataclasses.replace(one, host_key=pins)
+
+        return _everywhere(host, pin)
+
+    async def _tell(self, host: Host, failure: Failure | None, accepted: set[Place]) -> None:
+        """Every milestone of every host on the way, as a step."""
+        culprit = None if failure is None else self._culprit(host)
+        for one in chain(host):
+            place = place_of(one)
+            if place not in self.steps:
+                why = failure if one == culprit else None
+                is_new = place in accepted
+                self.steps[place] = [step async for step in self._steps(one, why, is_new)]
+
+    async def _steps(self, host: Host, why: Failure | None, is_new: bool) -> AsyncIterator[Step]:
+        passed = self.trail.of(host)
+        is_direct = not (host.proxy_jump or host.proxy_command or host.proxy)
+        unmet = "an earlier step failed"
+        for milestone in Milestone:
+            if milestone in passed:
+                yield _passed(host, milestone, *passed[milestone], is_new=is_new)
+            elif milestone is Milestone.NAMES and not is_direct:
+                continue
+            elif why is not None:
+                told = await causes.of_host(host, milestone, why.at(f"{self.profile}/{host.name}"))
+                yield failed(milestone, host.name, told, self.trail.seconds_since(host))
+                unmet, why = f"{milestone} failed", None
+            else:
+                yield skipped(milestone, host.name, unmet)
+
+
+def _passed(host: Host, milestone: Milestone, how: str, seconds: float, *, is_new: bool) -> Step:
+    if milestone is Milestone.HOST_KEY and is_new:
+        what = f"{how} is not known yet: the first connection records it (accept-new)"
+        hint = f"compare it with what the server's owner tells you: tunnelctl trust {PLACE}"
+        return warning(milestone, host.name, what, hint.replace(PLACE, host.address))
+    if milestone is Milestone.KEY_EXCHANGE and how.endswith("no strict key exchange"):
+        hint = "update the server: without it messages can be left out (CVE-2023-48795)"
+        return warning(milestone, host.name, how, hint)
+    return ok(milestone, host.name, how, seconds)
+
+
+def _listen_only(_host: Host) -> AbstractContextManager[Ask | None]:
+    """Somebody to whom questions are put, and who answers none: so the failure names it."""
+    return nullcontext(lambda _question: None)
+
+
+def _takes_new(host: Host, culprit: Host) -> bool:
+    """Whether the profile accepts any key of a host on the way that is not known at all."""
+    return not culprit.host_key and any(
+        one.strict_host_key_checking is StrictHostKeyChecking.ACCEPT_NEW
+        for one in chain(host)
+        if place_of(one) == place_of(culprit)
+    )
+
+
+def _without_recording(host: Host) -> Host:
+    return dataclasses.replace(host, strict_host_key_checking=StrictHostKeyChecking.YES)
+
+
+def _everywhere(host: Host, change: Callable[[Host], Host]) -> Host:
+    """The host with a change to itself and to every hop on the way to it."""
+    hops = tuple(_everywhere(hop, change) for hop in host.proxy_jump)
+    return dataclasses.replace(change(host), proxy_jump=hops)
+
+
+async def _end(link: Link) -> None:
+    link.close()
+    with contextlib.suppress(Failure):
+        await link.wait_thread()

@@ -1,0 +1,96 @@
+"""What a login needs on this machine: the secrets that the profile refers to, and keys.
+
+Must never show a secret or part of one, and never open a private key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from tunnelctl.doctor.report import Part, Step, failed, ok, warning
+from tunnelctl.errors import Failure
+from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.ssh.agent import Agent, AgentError, agent_path
+from tunnelctl.ssh.identities import DEFAULT_KEYS, NO_KEY, Identities
+from tunnelctl.ssh.keys import KeyFile
+
+ResolveSecret = Callable[[SecretRef], str]
+
+
+async def steps(host: Host, resolve_secret: ResolveSecret) -> list[Step]:
+    """Of one host, without its hops. Each file, agent and secret is asked once."""
+    return await in_thread(lambda: [*_secrets(host, resolve_secret), _keys(host)], "look at keys")
+
+
+def _secrets(host: Host, resolve_secret: ResolveSecret) -> Iterator[Step]:
+    references = {
+        "password": host.password,
+        "passphrase": host.passphrase,
+        "the proxy's password": host.proxy.password if host.proxy else None,
+    }
+    for purpose, reference in references.items():
+        if reference is None:
+            continue
+        try:
+            resolve_secret(reference)
+        except Failure as failure:
+            yield failed(Part.SECRETS, host.name, failure)
+        else:
+            yield ok(Part.SECRETS, host.name, f"{purpose} {reference} is there")
+
+
+def _keys(host: Host) -> Step:
+    notes: list[str] = []
+    hints: list[str] = []
+    with ExitStack() as stack:
+        try:
+            identities = Identities(host, lambda _: iter(()), stack)
+            names = [f"{key.name} ({key.key_type})" for key in identities]
+        except Failure as failure:
+            return failed(Part.KEYS, host.name, failure)
+    for unusable in _unusable(host):
+        notes.append(unusable.message)
+        hints.append(unusable.hint)
+    notes += [note for note in identities.notes if note not in notes]
+    if any("valid from" in note or "expired" in note for note in notes):
+        hints.append("compare the clocks: date -u here and there")
+    if not names and host.password is None:
+        note, hint = _none(host)
+        notes.append(note)
+        hints.append(hint)
+    if notes:
+        return warning(Part.KEYS, host.name, "; ".join((*names, *notes)), "; ".join(hints))
+    return ok(Part.KEYS, host.name, ", ".join(names) or "none; there is a password")
+
+
+def _unusable(host: Host) -> Iterator[Failure]:
+    """Keys that cannot be read, or that others may use: those fail once a server wants them."""
+    for name in host.identity_file:
+        if name == NO_KEY:
+            continue
+        try:
+            file = KeyFile(Path(name).expanduser())
+            if file.is_private:
+                file.check_private()
+        except Failure as failure:
+            yield failure
+
+
+def _none(host: Host) -> tuple[str, str]:
+    """There is no key at all: what is missing, and what to do."""
+    tried = "" if host.identity_file else f" none of {', '.join(DEFAULT_KEYS)} exists, and"
+    path = agent_path(host, os.environ)
+    if path is None:
+        return f"no key:{tried} SSH_AUTH_SOCK names no ssh-agent", "ssh-keygen -t ed25519"
+    try:
+        with Agent(path) as agent:
+            has_keys = bool(agent.listed())
+    except AgentError:
+        return f"no key:{tried} the ssh-agent does not answer", 'eval "$(ssh-agent)"; ssh-add'
+    if has_keys:
+        return f"no key:{tried} identities_only keeps those of the ssh-agent back", ""
+    return f"no key:{tried} the ssh-agent has none", "ssh-add"

@@ -1,0 +1,159 @@
+"""What was found: one step after the other, each with a result, a cause and what to do.
+
+Pure. Owns the exit code that follows from the steps, and their shape as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tunnelctl.errors import Code, Failure
+
+REPORT_VERSION = 1
+
+
+class Result(StrEnum):
+    """How a step ended. `warning`: it works, but not as one would think, or not for long."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"  # because of an earlier failure, or there is nothing to be asked
+
+
+class Part(StrEnum):
+    """The steps that are not a milestone of a connection (ssh/trace.py)."""
+
+    PROFILE = "profile"
+    DAEMON = "daemon"
+    SECRETS = "secrets"
+    KEYS = "keys"
+    LISTENER = "listener"
+    PERMISSION = "permission"
+    TARGET = "target"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of one `subject`: the profile, a host or a forward, by name.
+
+    `seconds` is how long it took. `failure` is given for what failed, and has the exit code.
+    """
+
+    step: str
+    subject: str
+    result: Result
+    message: str
+    hint: str = ""
+    seconds: float = 0.0
+    failure: Failure | None = None
+
+    @property
+    def code(self) -> Code | None:
+        """Of the failure."""
+        return None if self.failure is None else self.failure.code
+
+    def as_json(self) -> dict[str, Any]:
+        """One element of `steps`."""
+        return {
+            "step": self.step,
+            "subject": self.subject,
+            "result": str(self.result),
+            "code": None if self.code is None else str(self.code),
+            "message": self.message,
+            "hint": self.hint,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def ok(step: str, subject: str, message: str, seconds: float = 0.0) -> Step:
+    """All is well."""
+    return Step(step, subject, Result.OK, message, "", seconds)
+
+
+def warning(step: str, subject: str, message: str, hint: str = "") -> Step:
+    """It works, with a but."""
+    return Step(step, subject, Result.WARNING, message, hint)
+
+
+def caveat(step: str, subject: str, failure: Failure) -> Step:
+    """The same, of what was found out as a failure."""
+    return Step(step, subject, Result.WARNING, failure.message, failure.hint)
+
+
+def failed(step: str, subject: str, failure: Failure, seconds: float = 0.0) -> Step:
+    """It does not work."""
+    return Step(step, subject, Result.FAILED, failure.message, failure.hint, seconds, failure)
+
+
+def skipped(step: str, subject: str, message: str) -> Step:
+    """It was not looked at; `message` says why."""
+    return Step(step, subject, Result.SKIPPED, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The steps of one profile, in the order of the way."""
+
+    profile: str
+    steps: tuple[Step, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or that of the first step that failed."""
+        return next((step.failure.exit_code for step in self.steps if step.failure is not None), 0)
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of `doctor --json`."""
+        return {
+            "api_version": REPORT_VERSION,
+            "profile": self.profile,
+            "steps": [step.as_json() for step in self.steps],
+        }
+
+
+def daemon_steps(profile: str, status: Mapping[str, Any] | None) -> list[Step]:
+    """What the daemon says of the profile: `status` is its status document, None without one."""
+    if status is None:
+        return [ok(Part.DAEMON, profile, "no daemon runs, so nothing is up")]
+    found = profile_in(status, profile)
+    if found is None or found["wanted"] != "up":
+        return [ok(Part.DAEMON, profile, "the daemon runs; the profile is not wanted up")]
+    if found["state"] == "up":
+        return [ok(Part.DAEMON, profile, "the daemon has it up")]
+    message = f"the daemon has it wanted up, and it is {found['state']}"
+    errors = _errors(found)
+    if not errors:
+        return [warning(Part.DAEMON, profile, message)]
+    return [
+        warning(Part.DAEMON, profile, f"{message}: {error['message']}", _daemon_hint(error))
+        for error in errors
+    ]
+
+
+def profile_in(status: Mapping[str, Any] | None, name: str) -> Mapping[str, Any] | None:
+    """A profile of a status document; None when it has none of that name."""
+    profiles: Iterable[Mapping[str, Any]] = () if status is None else status["profiles"]
+    return next((profile for profile in profiles if profile["name"] == name), None)
+
+
+def _errors(profile: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Each error once: forwards repeat their host's."""
+    parts = (profile, *profile["hosts"], *profile["forwards"])
+    errors = [part["last_error"] for part in parts if part.get("last_error")]
+    return list({error["message"]: error for error in errors}.values())
+
+
+def _daemon_hint(error: Mapping[str, Any]) -> str:
+    """The daemon's, and what the daemon cannot know: that it differs from this terminal."""
+    hint = str(error["hint"])
+    if error["code"] != Code.AUTH_FAILED:
+        return hint
+    agent = (
+        "if the login works here, the daemon does not see this terminal's ssh-agent: "
+        "systemctl --user import-environment SSH_AUTH_SOCK, or start the daemon from here"
+    )
+    return f"{hint}; {agent}" if hint else agent

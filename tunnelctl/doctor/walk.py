@@ -1,0 +1,91 @@
+"""One profile from its first host to its last target.
+
+Owns the order and the side by side: hosts at once, then forwards at once; the report stays in the
+order of the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from tunnelctl.config.secrets import resolve_secret
+from tunnelctl.doctor import keys
+from tunnelctl.doctor.forwards import Examination
+from tunnelctl.doctor.hosts import Place, Ways, place_of
+from tunnelctl.doctor.report import Part, Report, Step, daemon_steps, ok
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.net.selector import new_event_loop
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.profile import Profile
+from tunnelctl.ssh.jump import chain
+
+
+def examine(
+    profile: Profile, environ: Mapping[str, str], status: Mapping[str, Any] | None
+) -> Report:
+    """Walk the profile. Blocking: each host takes its `connect_timeout` at most.
+
+    `environ` is what `{env: NAME}` secrets are looked up in; `status` is the daemon's status
+    document, None when none runs.
+    """
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(_examine(profile, environ, status))
+
+
+async def _examine(
+    profile: Profile, environ: Mapping[str, str], status: Mapping[str, Any] | None
+) -> Report:
+    secrets = functools.partial(resolve_secret, environ=environ)
+    reactor = Reactor(asyncio.get_running_loop())
+    ways = Ways(profile.name, reactor, secrets)
+    try:
+        on_the_way = _every_host(profile)
+        held, _ = await asyncio.gather(
+            asyncio.gather(*(keys.steps(host, secrets) for host in on_the_way.values())),
+            asyncio.gather(*map(ways.walk, profile.hosts)),
+        )
+        forwards = await asyncio.gather(
+            *(
+                Examination(
+                    profile=profile.name,
+                    rule=rule,
+                    host=profile.host(rule.via),
+                    link=ways.links.get(rule.via),
+                    reactor=reactor,
+                    status=status,
+                ).steps()
+                for rule in profile.forwards
+            )
+        )
+    finally:
+        await ways.close()
+        reactor.close()
+    steps = [_valid(profile), *daemon_steps(profile.name, status)]
+    for place, of_keys in zip(on_the_way, held, strict=True):
+        steps += [*of_keys, *ways.steps.pop(place, ())]
+    for found in (*ways.steps.values(), *forwards):
+        steps += found
+    return Report(profile.name, tuple(steps))
+
+
+def _every_host(profile: Profile) -> dict[Place, Host]:
+    """Every host that is logged in to, each once, the hops before those behind them."""
+    return {
+        place_of(host): host
+        for named in profile.hosts
+        for candidate in named.candidates
+        if not candidate.embedded
+        for host in chain(candidate)
+    }
+
+
+def _valid(profile: Profile) -> Step:
+    counts = (_count(len(profile.hosts), "host"), _count(len(profile.forwards), "forward"))
+    return ok(Part.PROFILE, profile.name, f"{profile.source} is valid: {', '.join(counts)}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
