@@ -31,8 +31,8 @@ GIB = 1024 * MIB
 
 
 def rule(side: str, port: int, target: int) -> str:
-    """One forward as a flow map; `side` is local or remote."""
-    return f'{side}: {port}, to: "127.0.0.1:{target}"'
+    """One forward as a flow map; `side` is local or remote. Its target sees clients alone."""
+    return f'{side}: {port}, to: "127.0.0.1:{target}", probe: none'
 
 
 @pytest.mark.timeout(180)

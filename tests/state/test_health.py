@@ -72,6 +72,7 @@ def test_what_nobody_asked_for_is_rare_while_all_is_well() -> None:
     well = judged(NEVER, unasked, answered=True)
     doubtful = judged(well, unasked, answered=False)
     assert doubtful.health is Health.HEALTHY
+    assert next_wait(NEVER, unasked, 0) == 3
     assert next_wait(well, unasked, 0) == 60
     assert next_wait(doubtful, unasked, 0) == unasked.interval == 10
 

@@ -126,6 +126,24 @@ async def test_none_sends_nothing() -> None:
             assert s.forward("quiet").health is Health.UNKNOWN
 
 
+async def test_clients_that_get_through_are_answer_enough_where_nobody_asked() -> None:
+    with EchoService() as service:
+        async with scene() as s:
+            await s.up(s.profile(to(service.port, probe=Probe(ProbeType.TCP, unasked=True))))
+            async with client(s.port("web")) as one:
+                assert await one.echo(b"hello") == b"hello"
+                await until_health(s, "web", Health.HEALTHY)
+            assert service.accepted == 1
+
+
+async def test_where_nobody_asked_and_nobody_comes_the_target_is_asked() -> None:
+    with EchoService() as service:
+        async with scene() as s:
+            await s.up(s.profile(to(service.port, probe=Probe(ProbeType.TCP, unasked=True))))
+            await until_health(s, "web", Health.HEALTHY)
+            assert service.accepted == 1
+
+
 async def test_without_a_link_health_is_unknown() -> None:
     with EchoService() as service:
         async with scene() as s:

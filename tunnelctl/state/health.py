@@ -13,7 +13,9 @@ from tunnelctl.spec.host import Reconnect
 from tunnelctl.state import backoff
 from tunnelctl.state.snapshot import Health
 
-# A healthy target that nobody told us to watch is asked this rarely, in seconds.
+# A target that nobody told us to watch is left to its first clients for a while, and is asked this
+# rarely once it is well. In seconds.
+_UNASKED_FIRST = 3.0
 _RARELY = 60.0
 # After a link came up its forwards are asked within this time, not all in one moment.
 _FIRST = 0.1
@@ -49,7 +51,7 @@ def judged(tally: Tally, probe: Probe, *, answered: bool) -> Tally:
 def next_wait(tally: Tally, probe: Probe, jitter: float) -> float:
     """Seconds until the target is asked again. `jitter` is drawn evenly from [0, 1)."""
     if tally.in_a_row == 0:
-        return min(_FIRST, probe.interval) * jitter
+        return _UNASKED_FIRST if probe.unasked else min(_FIRST, probe.interval) * jitter
     calm = tally.health is Health.HEALTHY and tally.answered
     interval = max(_RARELY, probe.interval) if probe.unasked and calm else probe.interval
     return interval * (1 - _SPREAD * jitter)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from tunnelctl import clock
-from tunnelctl.errors import Failure
+from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.probing import Place, ask
-from tunnelctl.spec.forward import OnUnhealthy, ProbeType, Side
+from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link import Link
 from tunnelctl.state.health import Remedy, Tally, judged, next_wait, tried
@@ -74,6 +74,17 @@ class Probes:
         for prober in self._probers.values():
             prober.stop()
 
+    async def reach(self, name: str, seconds: float) -> None:
+        """Ask once whether the target of a forward can be connected to, probed or not.
+
+        Raises:
+            Failure: why it cannot, or not-up without a link.
+        """
+        prober = self._probers[name]
+        if self._link is None:
+            raise Failure(Code.NOT_UP, f"forward {name} has no link now")
+        await prober.reach(self._link, seconds)
+
     def ask_now(self) -> None:
         """Ask everybody soon, whenever their turn would be."""
         for prober in self._probers.values():
@@ -89,6 +100,7 @@ class _Prober:
         self._probe = item.rule.probe
         self._tally = Tally()
         self._remedy = Remedy()
+        self._passed = 0  # bytes of clients, when that was looked at last
         self._link: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -97,6 +109,7 @@ class _Prober:
         """Ask over this link, from the beginning."""
         self.stop()
         self._link = link
+        self._clients_got_through()
         self._wait()
 
     def stop(self) -> None:
@@ -135,11 +148,20 @@ class _Prober:
     def _due(self) -> None:
         self._timer = None
         assert self._link is not None
-        if self._may_ask():
+        if self._probe.unasked and self._clients_got_through():
+            self._judge(None)
+        elif self._may_ask():
             work = self._ask(self._link)
             self._asking = self._tunnel.tasks.spawn(work, f"probe {self._item.rule.name}")
         else:
             self._wait()
+
+    def _clients_got_through(self) -> bool:
+        """Whether clients exchanged bytes with the target since the last call: then it need not be
+        asked, unless the profile says so."""
+        counters = self._item.side.counters
+        before, self._passed = self._passed, counters.bytes_in + counters.bytes_out
+        return self._passed > before
 
     def _may_ask(self) -> bool:
         """Whether the forward listens. A command connects as clients do, and so would keep a lazy
@@ -152,10 +174,8 @@ class _Prober:
     async def _ask(self, link: Link) -> None:
         failure: Failure | None = None
         rule = self._item.rule
-        target = None if rule.side is Side.HERE else rule.target
-        place = Place(self._tunnel.profile, target or self._item.side.listening or rule.listen)
         try:
-            await ask(rule, link, place)
+            await ask(rule, link, self._place(rule))
         except Failure as unanswered:
             failure = unanswered
         except Exception as error:
@@ -163,6 +183,15 @@ class _Prober:
         if self._link is link and not link.closed.done():
             self._asking = None
             self._judge(failure)
+
+    async def reach(self, link: Link, seconds: float) -> None:
+        """Ask once, whatever the profile wants to be asked; the health stays what it was."""
+        rule = replace(self._item.rule, probe=Probe(ProbeType.TCP, timeout=seconds))
+        await ask(rule, link, self._place(rule))
+
+    def _place(self, rule: Forward) -> Place:
+        target = None if rule.side is Side.HERE else rule.target
+        return Place(self._tunnel.profile, target or self._item.side.listening or rule.listen)
 
     def _judge(self, failure: Failure | None) -> None:
         before = self._tally.health
