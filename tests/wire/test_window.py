@@ -63,6 +63,17 @@ def test_a_reader_that_falls_behind_gets_the_first_window_again() -> None:
     assert (window.size, window.open <= WINDOW) == (WINDOW, True)
 
 
+def test_a_window_that_shrank_in_part_grows_to_its_limit_and_not_beyond() -> None:
+    clock = Clock()
+    window = ReceiveWindow(RoundTrip(clock, ROUND_TRIP))
+    transfer(window, clock, 5, bytes_a_second=1e9)
+    window.take(WINDOW_LIMIT // 8)
+    window.give_back(WINDOW_LIMIT // 8, keeps_up=False)
+    assert WINDOW < window.size < WINDOW_LIMIT
+    transfer(window, clock, 5, bytes_a_second=1e9)
+    assert window.size == WINDOW_LIMIT
+
+
 @given(st.lists(st.tuples(st.integers(1, PACKET_MAX), st.booleans(), st.floats(0, 0.2))))
 def test_the_peer_never_has_more_than_the_window(steps: list[tuple[int, bool, float]]) -> None:
     clock = Clock()
