@@ -101,6 +101,7 @@ class World:
             cwd=self.home,
             env=self.environ,
             stdin=stdin,
+            start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

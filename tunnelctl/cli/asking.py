@@ -14,7 +14,7 @@ import subprocess
 import sys
 import termios
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -238,8 +238,3 @@ def _echo(terminal: int, *, on: bool) -> Iterator[None]:
         termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
         if not on:
             os.write(terminal, b"\n")  # that of the person was not shown
-
-
-def answered_places(profiles: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
-    """For which of the profiles this command answers: all, where somebody can be asked."""
-    return tuple(profiles) if somebody_can_be_asked(environ) else ()

@@ -19,7 +19,7 @@ import click
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
-from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of
+from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of, watch
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
 
@@ -59,10 +59,11 @@ def run(options: Options, profile: str, command: tuple[str, ...], wait_timeout: 
     client = options.client
     ensure_daemon_of_ours(client)
     lease = secrets.token_hex(16)
-    with ended_in_order(), client.events(lease) as stream:
+    with ended_in_order(), client.events(lease), watch(client, None, plans) as stream:
         session = Session(client, stream, plans, for_command=True)
         try:
             session.bring_up(lease, wait_timeout)
+            stream.close()  # from now on the terminal is the command's
             environ = {**os.environ, **addresses(session.profiles()[plans[0].name])}
             return _run(command, environ)
         finally:

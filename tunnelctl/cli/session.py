@@ -19,6 +19,7 @@ import click
 
 from tunnelctl import __version__, clock
 from tunnelctl.cli import progress
+from tunnelctl.cli.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.files import load
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client, EventStream
@@ -66,6 +67,12 @@ def plans_of(names: Sequence[str | None], file: Path | None) -> tuple[Plan, ...]
     return tuple(plans)
 
 
+def watch(client: Client, lease: str | None, plans: Sequence[Plan]) -> EventStream:
+    """The events for a session, with the questions of its hosts where somebody can be asked."""
+    is_heard = somebody_can_be_asked(os.environ)
+    return client.events(lease, [plan.name for plan in plans] if is_heard else [])
+
+
 class Session:
     """The profiles of one command, from the order to the end.
 
@@ -82,7 +89,7 @@ class Session:
         for_command: bool = False,
     ) -> None:
         self._client = client
-        self._stream = stream
+        self._stream = Asker(client, stream)
         self._plans = {plan.name: plan for plan in plans}
         self._for_command = for_command
         self._leased: list[str] = []
@@ -108,7 +115,7 @@ class Session:
             raise
 
     def _wait(self, seconds: float) -> None:
-        deadline = clock.monotonic() + seconds
+        deadline = clock.monotonic() + seconds  # and the time that a person takes
         event = None
         while True:
             profiles = self.profiles()
@@ -120,7 +127,7 @@ class Session:
             waiting = [profile for profile in profiles.values() if not progress.is_ready(profile)]
             if not waiting:
                 break
-            left = deadline - clock.monotonic()
+            left = deadline + self._stream.waited - clock.monotonic()
             if left <= 0:
                 raise progress.not_ready(waiting[0], seconds)
             event = self._stream.next(left)
@@ -142,7 +149,7 @@ class Session:
                 say("all was taken down")
                 return 0
             failures = [progress.failure_of(profile, ()) for profile in profiles]
-            if failures and all(failures):
+            if all(failure is not None and not _may_pass(failure) for failure in failures):
                 assert failures[0] is not None
                 self._leased_down(0.0)
                 raise failures[0]
@@ -177,6 +184,11 @@ class Session:
             return
         if event["error"] or (since and event["at"] >= since):
             click.echo(progress.event_text(event), err=True)
+
+
+def _may_pass(failure: Failure) -> bool:
+    """Whether somebody who was not there in time may still come to the terminal."""
+    return failure.code is Code.NEEDS_INPUT and somebody_can_be_asked(os.environ)
 
 
 @contextmanager

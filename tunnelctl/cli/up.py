@@ -16,7 +16,7 @@ from tunnelctl.cli import adhoc
 from tunnelctl.cli.adhoc import AdHoc
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of
+from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of, watch
 
 DEFAULT_PROFILE = "default"
 
@@ -58,7 +58,7 @@ def up(
     client = options.client
     ensure_daemon_of_ours(client)
     lease = None if detach else secrets.token_hex(16)
-    with ended_in_order(), client.events(lease) as stream:
+    with ended_in_order(), watch(client, lease, plans) as stream:
         session = Session(client, stream, plans)
         try:
             session.bring_up(lease, wait_timeout)

@@ -1,0 +1,69 @@
+"""`answer`: a person tells one host what it wants to know."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from tunnelctl.cli import progress
+from tunnelctl.cli.asking import Asker, somebody_can_be_asked
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.output import say
+from tunnelctl.client import Client
+from tunnelctl.errors import PLACE, Code, Failure
+
+_TRIES = frozenset({"connecting", "authenticating"})
+_WANTS_NOTHING = frozenset({"up", "idle"})
+
+
+@click.command()
+@click.argument("place", metavar=PLACE)
+@click.pass_obj
+def answer(options: Options, place: str) -> None:
+    """Answer what a host in needs-input asks: a passphrase, a password, a code.
+
+    The host tries again at once, and asks here; the command returns when it is up. SSH_ASKPASS and
+    SSH_ASKPASS_REQUIRE are honoured as by ssh.
+    """
+    profile, slash, name = place.partition("/")
+    if not (profile and slash and name):
+        raise click.UsageError(f"{place} is not {PLACE}")
+    client = options.client
+    if _host(client, profile, name)["state"] in _WANTS_NOTHING:
+        say(f"{place} asks nothing")
+        return
+    if not somebody_can_be_asked(os.environ):
+        raise Failure(
+            Code.NEEDS_INPUT,
+            f"{place} cannot be answered: there is no terminal here",
+            f"run it at a terminal, or with SSH_ASKPASS_REQUIRE=force: tunnelctl answer {place}",
+        )
+    with client.events(answers=[place]) as stream:
+        asker = Asker(client, stream)
+        while (host := _host(client, profile, name))["state"] in _TRIES:
+            asker.next()
+    if host["state"] not in _WANTS_NOTHING:
+        raise progress.as_failure(profile, host)
+    say(f"{place} is {host['state']}")
+
+
+def _host(client: Client, profile: str, name: str) -> Mapping[str, Any]:
+    """The host as status shows it.
+
+    Raises:
+        Failure: PROFILE_NOT_FOUND.
+    """
+    for found in client.status()["profiles"]:
+        if found["name"] == profile:
+            for host in found["hosts"]:
+                if host["name"] == name:
+                    return dict(host)
+            known = ", ".join(host["name"] for host in found["hosts"])
+            message = f"profile {profile} has no host {name} of its own; it has {known}"
+            raise Failure(Code.PROFILE_NOT_FOUND, message)
+    raise Failure(
+        Code.PROFILE_NOT_FOUND, f"profile {profile} is not up", f"tunnelctl up {profile} -d"
+    )
