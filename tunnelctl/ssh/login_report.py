@@ -76,7 +76,7 @@ class Report:
         said = transport.said
         if _TOO_MANY in said.lower():
             return self._failure(
-                f"the server ended the login after {self._keys} keys were too many for it",
+                f"the server ended the login: {self._keys} keys were too many for it",
                 "name the right key with identity_file, which also keeps the agent's others back "
                 "(identities_only)",
             )
