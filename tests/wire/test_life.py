@@ -129,6 +129,7 @@ class Life(RuleBasedStateMachine):
     def leave_with_hands_full(self, who: int, ends: bool) -> None:
         """What is given back then would be enough to tell the peer, which must not be told."""
         sender = self._pick(who)
+        self.exchange()  # it may wait for its confirmation
         sender.send(700_000)
         if ends:
             sender.channel.send_eof()
@@ -194,6 +195,7 @@ class Life(RuleBasedStateMachine):
         side = self._pick(who)
         reader = side.other
         if reader is not None:
+            self.exchange()  # it may wait for its confirmation
             side.send(700_000)
             self.exchange()
             reader.pass_on(reader.held)
