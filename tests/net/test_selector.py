@@ -13,6 +13,7 @@ from tests.support.clients import ask, upload
 from tests.support.services import Received, ReplyAfterEndService, SinkService, Stream
 from tests.support.threads import in_thread
 from tests.support.tunnel import tunnel_to
+from tunnelctl.net.reactor import READABLE, Reactor
 from tunnelctl.net.selector import new_event_loop, shared_selector
 from tunnelctl.spec.host import Host
 from tunnelctl.sshd.server import EmbeddedServer
@@ -102,6 +103,65 @@ def test_a_socket_can_be_watched_again_after_it_was_not() -> None:
         left.close()
         assert await loop.sock_recv(right, 10) == b""
         right.close()
+
+    run(work)
+
+
+class Telling:
+    """A socket of the data path: what comes there is told to asyncio in every way there is."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        loop = asyncio.get_running_loop()
+        self.result, self.soon, self.timed = (loop.create_future() for _ in range(3))
+
+    def ready(self, events: int) -> None:
+        if events & READABLE:
+            word = self._sock.recv(10)
+            self.result.set_result(word)
+            loop = self.result.get_loop()
+            loop.call_soon(self.soon.set_result, word)
+            loop.call_later(0.01, self.timed.set_result, word)
+
+
+def test_what_the_data_path_tells_asyncio_is_done_at_once() -> None:
+    async def work() -> None:
+        reactor = Reactor(asyncio.get_running_loop())
+        left, right = socket.socketpair()
+        with left, right:
+            left.setblocking(False)
+            telling = Telling(left)
+            reactor.register(left.fileno(), telling)
+            right.send(b"word")
+            for told in (telling.result, telling.soon, telling.timed):
+                assert await asyncio.wait_for(told, 10) == b"word"
+            reactor.unregister(left.fileno())
+        reactor.close()
+
+    run(work)
+
+
+def test_asyncio_gets_its_turn_however_busy_the_data_path_is() -> None:
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        reactor = Reactor(loop)
+        turns = 0
+
+        def again() -> None:
+            nonlocal turns
+            turns += 1
+            reactor.soon(again)
+
+        reactor.soon(again)
+        await asyncio.sleep(0.05)
+        assert await loop.run_in_executor(None, lambda: "from a thread") == "from a thread"
+        left, right = socket.socketpair()
+        with left, right:
+            left.setblocking(False)
+            right.send(b"word")
+            assert await loop.sock_recv(left, 10) == b"word"
+        assert turns > 10
+        reactor.close()
 
     run(work)
 
