@@ -79,6 +79,11 @@ class RunningProfile:
             tunnel.restart()
         self._changed()
 
+    async def reach(self, name: str, seconds: float) -> None:
+        """Ask once whether the target of a forward answers. Raises Failure when it does not."""
+        (rule,) = (rule for rule in self.profile.forwards if rule.name == name)
+        await self._tunnels[rule.via].reach(name, seconds)
+
     async def stop(self, drain: float) -> None:
         """Close everything; connections have `drain` seconds to end by themselves. Idempotent."""
         self.wanted = Wanted.DOWN

@@ -126,6 +126,14 @@ class Supervisor:
             if running.wanted is Wanted.UP:
                 running.hurry()
 
+    async def reach(self, name: str, forward: str, seconds: float) -> None:
+        """Ask the target of one forward once, through its link, whether it can be connected to.
+
+        Raises:
+            Failure: why it cannot within `seconds`, profile-not-found, or not-up without a link.
+        """
+        await self._known(name).reach(forward, seconds)
+
     def status(self) -> tuple[ProfileStatus, ...]:
         """Every profile that was up since the start, in order of start."""
         return tuple(running.status() for running in self._profiles.values())

@@ -198,6 +198,10 @@ class Tunnel:
         self._probes.retune(rule.name)
         self._changed()
 
+    async def reach(self, name: str, seconds: float) -> None:
+        """Ask once whether the target of a forward answers. Raises Failure when it does not."""
+        await self._probes.reach(name, seconds)
+
     async def stop(self, drain: float) -> None:
         """Close everything; connections have `drain` seconds to end by themselves. Idempotent."""
         if not self._stopped.is_set():

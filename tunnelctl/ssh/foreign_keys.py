@@ -1,0 +1,45 @@
+"""Keys that another program loaded with paramiko, as our own login takes them.
+
+Owns their form: a private key as the text of a key file, a public key as its fingerprint. Must
+never write a key to a disk.
+"""
+
+from __future__ import annotations
+
+import io
+
+import paramiko
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tunnelctl.ssh.hostkeys import fingerprint
+
+
+def private_key_text(key: paramiko.PKey) -> bytes | None:
+    """The unencrypted text of a key file; None where `key` holds no private part to take.
+
+    That is so for the keys of an agent, which keeps them to itself, and for public keys.
+    """
+    if isinstance(key, paramiko.AgentKey) or not key.can_sign():
+        return None
+    if isinstance(key, paramiko.Ed25519Key):
+        # paramiko cannot write this type; the seed is the whole key (RFC 8032 section 5.1.5).
+        seed = bytes(key._signing_key)  # type: ignore[attr-defined]  # has no public name
+        return Ed25519PrivateKey.from_private_bytes(seed).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.OpenSSH,
+            serialization.NoEncryption(),
+        )
+    text = io.StringIO()
+    key.write_private_key(text)
+    return text.getvalue().encode()
+
+
+def pin_of(key: paramiko.PKey) -> str:
+    """`SHA256:…`, as `host_key` in a profile has it."""
+    return fingerprint(key.asbytes())
+
+
+def is_agent_key(key: object) -> bool:
+    """Whether an agent holds the private part."""
+    return isinstance(key, paramiko.AgentKey)

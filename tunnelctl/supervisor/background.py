@@ -1,0 +1,120 @@
+"""A supervisor on a thread of its own, for programs that have no event loop.
+
+Owns that thread, its loop and its reactor. Every method may be called from any other thread and
+blocks until it is done. Must never outlive `close`, nor keep the process alive without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+from tunnelctl.errors import Failure
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.net.selector import new_event_loop
+from tunnelctl.spec.profile import Profile
+from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, ProfileStatus
+from tunnelctl.supervisor.supervisor import Supervisor
+
+T = TypeVar("T")
+
+_CLOSE_WITHIN = 10.0  # seconds
+_NOT_UP = frozenset({HostState.BACKOFF, HostState.FAILED, HostState.NEEDS_INPUT})
+
+
+class Background:
+    """Runs from the moment it is made. `name` is the thread's."""
+
+    def __init__(self, name: str) -> None:
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+        self._started.wait()
+
+    def up(self, profile: Profile, environ: Mapping[str, str]) -> ProfileStatus:
+        """Start `profile` and wait until its first try has come to something.
+
+        That is: all of it is up, or a host or a forward of it is not and will be tried again or
+        has failed. Each host's `connect_timeout` bounds the wait. `environ` is what `{env: NAME}`
+        secrets are looked up in.
+        """
+        return self._call(self._up(profile, environ))
+
+    def status(self, name: str) -> ProfileStatus | None:
+        """The profile as it is now; None when it was never up, or when this is closed."""
+        if not self._thread.is_alive():
+            return None
+
+        async def look() -> ProfileStatus | None:
+            return self._supervisor.status_of(name)
+
+        return self._call(look())
+
+    def reaches(self, name: str, forward: str, seconds: float) -> bool:
+        """Whether the target of a forward can be connected to through its link, within `seconds`.
+
+        Asked once, now; False also where the profile is not up.
+        """
+
+        async def ask() -> bool:
+            try:
+                await self._supervisor.reach(name, forward, seconds)
+            except Failure:
+                return False
+            return True
+
+        return self._thread.is_alive() and self._call(ask())
+
+    def down(self, name: str, drain: float) -> None:
+        """Close a profile; its connections have `drain` seconds to end by themselves."""
+        self._call(self._supervisor.down(name, drain))
+
+    def close(self) -> None:
+        """Close everything, reset what is open, and end the thread. Idempotent."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(self._serve(self._started.set))
+
+    async def _serve(self, started: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        reactor = Reactor(self._loop)
+        self._supervisor = Supervisor(reactor)
+        started()
+        try:
+            await self._stop.wait()
+        finally:
+            await self._supervisor.close(_CLOSE_WITHIN)
+            reactor.close()
+
+    async def _up(self, profile: Profile, environ: Mapping[str, str]) -> ProfileStatus:
+        events = self._supervisor.subscribe()
+        try:
+            await self._supervisor.up(profile, environ)
+            while not _is_decided(status := self._status_of(profile.name)):
+                await anext(events)
+            return status
+        finally:
+            events.close()
+
+    def _status_of(self, name: str) -> ProfileStatus:
+        status = self._supervisor.status_of(name)
+        assert status is not None  # what was up once is known until the end
+        return status
+
+
+def _is_decided(status: ProfileStatus) -> bool:
+    return (
+        status.state is ProfileState.UP
+        or any(host.state in _NOT_UP for host in status.hosts)
+        or any(forward.state is ForwardState.FAILED for forward in status.forwards)
+    )
