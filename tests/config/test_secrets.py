@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import keyring
+import keyring.backend
+import keyring.errors
 import pytest
 
 from tests.support.waiting import eventually
 from tunnelctl.config import secrets
+from tunnelctl.config.redaction import SECRETS
 from tunnelctl.config.secrets import resolve_secret
+from tunnelctl.daemon.logs import OneLine
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import SecretRef, SecretSource
 
@@ -131,5 +139,76 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_a_keyring_is_not_supported_yet() -> None:
-    assert "not supported yet" in refusal(SecretRef(SecretSource.KEYRING, ("a/b",)))
+class Ring(keyring.backend.KeyringBackend):
+    """A keyring in memory. `look` is called before each answer."""
+
+    priority = 1
+
+    def __init__(self, look: Callable[[], object] = lambda: None) -> None:
+        self._look = look
+
+    def get_password(self, service: str, username: str) -> str | None:
+        self._look()
+        return {("mail/imap", "me"): "hunter2"}.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        raise AssertionError("nothing is written")
+
+    def delete_password(self, service: str, username: str) -> None:
+        raise AssertionError("nothing is deleted")
+
+
+@pytest.fixture
+def use() -> Iterator[Callable[[Ring], None]]:
+    """Have the package use this keyring."""
+    before = keyring.get_keyring()
+    yield keyring.set_keyring
+    keyring.set_keyring(before)
+
+
+def in_keyring(entry: str) -> SecretRef:
+    return SecretRef(SecretSource.KEYRING, (entry,))
+
+
+def test_from_a_keyring(use: Callable[[Ring], None]) -> None:
+    use(Ring())
+    assert resolve_secret(in_keyring("mail/imap/me"), {}) == "hunter2"
+    said = refusal(in_keyring("mail/you and me"))
+    assert "{keyring: mail/you and me} is not to be had: the keyring has no such entry" in said
+    assert "keyring set mail 'you and me'" in said
+
+
+def test_a_keyring_that_refuses(use: Callable[[Ring], None]) -> None:
+    def refuse() -> None:
+        raise keyring.errors.KeyringLocked("hunter2 is locked")
+
+    use(Ring(refuse))
+    assert "the keyring refuses: KeyringLocked" in refusal(in_keyring("mail/me"))
+
+
+def test_a_keyring_that_waits_for_somebody(
+    use: Callable[[Ring], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "_KEYRING_SECONDS", 0.1)
+    unlocked = threading.Event()
+    use(Ring(unlocked.wait))
+    assert "did not answer within 0.1 s (unlock it" in refusal(in_keyring("mail/me"))
+    unlocked.set()
+
+
+def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert "pip install 'tunnelctl[keyring]'" in refusal(in_keyring("mail/me"))
+
+
+def test_a_secret_that_was_resolved_is_not_logged() -> None:
+    with SECRETS.login():
+        resolve_secret(SecretRef(SecretSource.ENV, ("PW",)), {"PW": "squeamish ossifrage"})
+        record = logging.makeLogRecord({"msg": "it said %s", "args": ("squeamish ossifrage",)})
+        try:
+            raise ValueError("squeamish ossifrage")
+        except ValueError:
+            record.exc_info = sys.exc_info()
+        line = OneLine().format(record)
+    assert line.count("[secret]") == 3  # the message, the source line, the exception
+    assert "ossifrage" not in line

@@ -22,6 +22,7 @@ from tunnelctl import clock
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client, EventStream
 from tunnelctl.config.mistakes import printable
+from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import Code, Failure
 
 Event = dict[str, Any]
@@ -108,6 +109,8 @@ class Asker:
             say(f"{_subject(question)}: this is not asked any more")
             return
         del self._questions[question["id"]]
+        if answer is not None and not question["echo"]:
+            SECRETS.add(answer)
         try:
             self._client.answer(question["profile"], question["id"], answer)
         except Failure as failure:

@@ -8,11 +8,12 @@ from typing import TextIO
 import click
 
 from tunnelctl.config.mistakes import printable
+from tunnelctl.config.redaction import SECRETS
 
 
 def say(text: str) -> None:
     """One line of talk on stderr, with our name before it."""
-    click.echo(f"tunnelctl: {printable(text)}", err=True)
+    click.echo(f"tunnelctl: {printable(SECRETS.redact(text))}", err=True)
 
 
 def in_colour(stream: TextIO) -> bool:

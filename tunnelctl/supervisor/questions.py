@@ -254,20 +254,16 @@ class _Login:
         known = self._memory.get(key)
         if known is not None and key not in self._used:
             self._used.add(key)
-            self._reply(answer, known)
+            SECRETS.add(known)
+            answer.set_result(known)
             return
         self._memory.drop(key)  # asked again: it was wrong
 
         def reply(text: str | None) -> None:
-            if text is not None:
+            if text is not None and question.kind is not QuestionKind.HOST_KEY:
+                SECRETS.add(text)
                 self._used.add(key)
                 self._memory.keep(key, text)
-            self._reply(answer, text)
+            answer.set_result(text)
 
         self._question = self._desk.ask(self._place, question, reply)
-
-    @staticmethod
-    def _reply(answer: Future[str | None], text: str | None) -> None:
-        if text is not None:
-            SECRETS.add(text)
-        answer.set_result(text)
