@@ -104,6 +104,14 @@ def test_the_second_key_is_tried_when_the_first_is_refused(
         assert transport.is_authenticated()
 
 
+def test_a_key_that_is_missing_beside_a_good_one_is_said(
+    sshd: OpenSSHServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with logged_in(sshd.host(identity_file=(str(tmp_path / "missing"), str(sshd.identity)))):
+        pass
+    assert f"{tmp_path / 'missing'} does not exist" in caplog.text
+
+
 def test_default_keys_are_used_where_none_is_named(sshd: OpenSSHServer, tmp_path: Path) -> None:
     home = tmp_path / "home" / ".ssh"
     authorize(sshd, write_key(home / "id_ecdsa", KeyKind.ECDSA))

@@ -7,6 +7,7 @@ is one.
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,8 @@ from tunnelctl.ssh.login_report import Report, shown_prompt
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind, paused
 from tunnelctl.ssh.userauth import Answer, Disconnected, InfoRequest, UserAuth
 from tunnelctl.wire.messages import ProtocolError
+
+_log = logging.getLogger(__name__)
 
 # ssh_config(5) NumberOfPasswordPrompts: how often a person may try.
 _TRIES = 3
@@ -127,6 +130,8 @@ class _Attempt:
                     break
             else:
                 raise self.report.refused(self._identities.notes, self._identities.unusable)
+        if self._identities.unusable is not None:
+            _log.warning("%s; the login went without it", self._identities.unusable)
 
     # Keys
 

@@ -1,0 +1,64 @@
+"""Host keys and logins as a user meets them: `trust` by an alias, certificates, status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.certificates import Authority
+from tests.support.ports import free_port
+from tests.support.sshd import OpenSSHServer
+from tests.support.world import World
+from tunnelctl.spec.algorithms import KEX_ALGORITHMS
+
+
+@pytest.mark.parametrize("way", ["", "  ProxyJump gate\n"])
+def test_trust_takes_a_name_of_ssh_config(world: World, sshd: OpenSSHServer, way: str) -> None:
+    host = sshd.host()
+    known = world.home / "known"
+    config = world.home / ".ssh" / "config"
+    config.parent.mkdir(mode=0o700)
+    config.write_text(
+        f"Host gate\n  UserKnownHostsFile {sshd.known_hosts}\n"
+        f"Host work\n{way}  UserKnownHostsFile {known}\n  HostKeyAlias the-work\n"
+        f"Host *\n  HostName {host.hostname}\n  Port {host.port}\n  User {host.user}\n"
+        f"  IdentityFile {host.identity_file[0]}\n  IdentitiesOnly yes\n"
+    )
+    config.chmod(0o600)
+    shown = world.run("trust", "work")
+    assert shown.returncode == 77, shown.stderr
+    fingerprint = shown.stdout.split()[2]
+    assert not known.exists()
+    world.ok("trust", "work", "--fingerprint", fingerprint)
+    assert known.read_text().split()[0] == "the-work"
+    assert "known already" in world.run("trust", "work").stderr
+
+
+def test_trust_never_records_by_itself(world: World, sshd: OpenSSHServer) -> None:
+    known = world.home / "known"
+    host = sshd.host_yaml(user_known_hosts_file=str(known), strict_host_key_checking="accept-new")
+    world.profile("dev", f"hosts: {{server: {host}}}\n")
+    assert world.run("trust", "dev/server").returncode == 77
+    assert not known.exists()
+
+
+def test_a_host_that_an_authority_vouches_for(world: World, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    server = OpenSSHServer(tmp_path / "sshd")
+    certificate = authority.sign(server.directory / "host_ed25519")
+    server.known_hosts.write_text(f"@cert-authority * {authority.line}\n")
+    server.reconfigure(f"HostCertificate {certificate}")
+    try:
+        world.tunnel(server, db=f"local: {free_port()}, to: {free_port()}")
+        world.ok("up", "dev", "-d")
+        agreed = world.host("dev")
+        assert agreed["host_key"] == "ssh-ed25519-cert-v01@openssh.com"
+        assert agreed["kex"] in KEX_ALGORITHMS
+        assert agreed["cipher"] == "aes128-gcm@openssh.com"
+        assert agreed["mac"] is None
+        assert agreed["strict_kex"] in (True, False)
+        world.ok("down", "dev")
+        assert "known already" in world.run("trust", "dev/server").stderr
+    finally:
+        server.stop()
