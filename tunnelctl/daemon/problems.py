@@ -48,6 +48,12 @@ def as_problem(error: Exception) -> web.Response:
     return _problem(_STATUS.get(error.code, _OTHER), problem)
 
 
+def not_installed(what: str, extra: str) -> web.Response:
+    """The answer to what only an extra of ours can do, which is not here."""
+    hint = f"pip install 'tunnelctl[{extra}]'"
+    return _problem(501, {"detail": what, "code": "not-implemented", "hint": hint})
+
+
 def _from_http(error: web.HTTPException) -> web.Response:
     problem = {
         "detail": error.text or error.reason,

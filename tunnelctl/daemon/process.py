@@ -23,6 +23,7 @@ from pathlib import Path
 
 from tunnelctl import __version__, clock
 from tunnelctl.config.paths import Paths
+from tunnelctl.daemon import metrics
 from tunnelctl.daemon.api import Api
 from tunnelctl.daemon.control_socket import ControlSocket, answers, claim
 from tunnelctl.daemon.logbook import Logbook
@@ -185,7 +186,8 @@ class _Daemon:
             for name in profiles:
                 await self._profiles.up(name, UpOrder(), keep=False)
             application = api.application(self._server.middleware)
-            application.add_routes([self._logbook.route()])
+            scraped = metrics.route(self._profiles.status)
+            application.add_routes([self._logbook.route(), scraped])
             await self._server.start(application)
             self._announce()
             await self._stop.wait()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tunnelctl.errors import Code
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.relay import Relay
@@ -21,9 +23,14 @@ class Counters:
 
     open: int = 0
     total: int = 0
-    failed: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    failures: Counter[Code] = field(default_factory=Counter)
+
+    @property
+    def failed(self) -> int:
+        """How many clients never reached their target, for whatever reason."""
+        return self.failures.total()
 
 
 class _TowardTarget:
@@ -78,14 +85,14 @@ class Connections:
         self.counters.open += 1
         self.counters.total += 1
 
-    def failed(self) -> None:
-        """A client was sent away before its relay began."""
-        self.counters.failed += 1
+    def failed(self, code: Code) -> None:
+        """A client was sent away, or left, before its relay began."""
+        self.counters.failures[code] += 1
         self._left()
 
-    def refused(self) -> None:
+    def refused(self, code: Code) -> None:
         """The far side refused a client whose relay exists; it is about to end."""
-        self.counters.failed += 1
+        self.counters.failures[code] += 1
 
     def _ended(self, relay: Relay) -> None:
         self._relays.discard(relay)

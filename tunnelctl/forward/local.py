@@ -83,7 +83,7 @@ class LocalForward:
         """Whether no link will come by itself: then clients are reset at once, not held."""
         self._hopeless = hopeless
         while hopeless and self._held:
-            self._turn_away(self._held.popleft()[0])
+            self._turn_away(self._held.popleft()[0], Code.SESSION_LOST)
 
     def detach(self) -> None:
         """The link is gone. Its connections were reset with it; new clients wait."""
@@ -98,7 +98,7 @@ class LocalForward:
         if self._timer is not None:
             self._timer.cancel()
         while self._held:
-            self._turn_away(self._held.popleft()[0])
+            self._turn_away(self._held.popleft()[0], Code.SESSION_LOST)
         self._abort_handshakes()
         await self._connections.close(drain)
 
@@ -112,10 +112,10 @@ class LocalForward:
         full = self.counters.open >= self.forward.max_connections
         self._connections.began()
         if not may_come(self.forward, origin):
-            self._turn_away(sock)
+            self._turn_away(sock, Code.PERMISSION_DENIED)
             self._fail(Code.PERMISSION_DENIED, f"does not allow {origin[0]}")
         elif full:
-            self._turn_away(sock)
+            self._turn_away(sock, Code.TARGET_REFUSED)
             self._fail(Code.TARGET_REFUSED, f"has {self.forward.max_connections} connections open")
         elif self._link is not None and not self._link.connection.is_lost:
             self._serve(self._link, sock, origin)
@@ -124,7 +124,7 @@ class LocalForward:
             self._arm()
             self._on_waiting()
         else:
-            self._turn_away(sock)
+            self._turn_away(sock, Code.SESSION_LOST)
             self._on_waiting()
 
     def _serve(self, link: Link, sock: socket.socket, origin: Origin) -> None:
@@ -143,7 +143,7 @@ class LocalForward:
 
         def on_end() -> None:
             self._handshakes.discard(handshake)
-            self._connections.failed()
+            self._connections.failed(Code.HANDSHAKE_FAILED)
 
         handshake = SocksClient(self._reactor, sock, on_request, on_end)
         self._handshakes.add(handshake)
@@ -157,8 +157,9 @@ class LocalForward:
         socks: SocksServer | None,
     ) -> None:
         def on_refused(reason: int, description: str) -> bytes:
-            self._connections.refused()
-            self._on_failure(open_failure(self.forward, target, reason, description))
+            failure = open_failure(self.forward, target, reason, description)
+            self._connections.refused(failure.code)
+            self._on_failure(failure)
             return socks.reply(reply_for(reason, description)) if socks else b""
 
         relay = self._connections.relay(link, sock, on_refused)
@@ -168,9 +169,9 @@ class LocalForward:
         else:
             relay.open(kind, data, greeting=socks.reply(Reply.GRANTED), early=socks.rest)
 
-    def _turn_away(self, sock: socket.socket) -> None:
+    def _turn_away(self, sock: socket.socket, code: Code) -> None:
         reset(sock)
-        self._connections.failed()
+        self._connections.failed(code)
 
     def _arm(self) -> None:
         """One timer, for the client that has waited longest."""
@@ -182,7 +183,7 @@ class LocalForward:
         self._timer = None
         now = clock.monotonic()
         while self._held and self._held[0][2] <= now:
-            self._turn_away(self._held.popleft()[0])
+            self._turn_away(self._held.popleft()[0], Code.SESSION_LOST)
             self._fail(Code.SESSION_LOST, f"had no link for {self.forward.while_down.hold:g} s")
         self._arm()
 

@@ -183,11 +183,13 @@ class RemoteForward:
 
     def _turn_away(self, incoming: IncomingOpen, code: Code, what: str) -> None:
         incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, f"this forward {what}")
-        self._connections.failed()
+        self._connections.failed(code)
         self._on_failure(turned_away(self.forward, code, what))
 
-    def _unreachable(self, target: Endpoint, error: OSError) -> None:
-        self._on_failure(target_failure(self.forward, target, error))
+    def _unreachable(self, target: Endpoint, error: OSError) -> Code:
+        failure = target_failure(self.forward, target, error)
+        self._on_failure(failure)
+        return failure.code
 
     def _ask(self, link: Link, incoming: IncomingOpen) -> None:
         """Let a SOCKS client beyond the server name its target."""
@@ -203,7 +205,7 @@ class RemoteForward:
 
     def _left(self, client: RemoteSocksClient) -> None:
         self._handshakes.discard(client)
-        self._connections.failed()
+        self._connections.failed(Code.HANDSHAKE_FAILED)
 
     async def _dial(self, link: Link, client: RemoteSocksClient) -> None:
         """Connect a client to what it asked for, if `permit` allows it."""
@@ -216,16 +218,15 @@ class RemoteForward:
                 message = f"{self.forward.name} was asked for {wanted}, which it may not reach"
                 hint = "permit in the profile decides"
                 self._on_failure(Failure(Code.FORWARD_DENIED, message, hint))
-                self._connections.failed()
+                self._connections.failed(Code.FORWARD_DENIED)
                 return
             sock = await self._target_side.connect(addresses)
         except OSError as error:
             client.refuse(reply_for(OpenFailure.CONNECT_FAILED, reason_of(error)))
-            self._unreachable(wanted, error)
-            self._connections.failed()
+            self._connections.failed(self._unreachable(wanted, error))
         except asyncio.CancelledError:
             client.abort()
-            self._connections.failed()
+            self._connections.failed(Code.SESSION_LOST)
             raise
         else:
             self._begin(link, client, sock)
@@ -233,7 +234,7 @@ class RemoteForward:
     def _begin(self, link: Link, client: RemoteSocksClient, sock: socket.socket) -> None:
         if client.is_gone or link.connection.is_lost:
             sock.close()
-            self._connections.failed()
+            self._connections.failed(Code.SESSION_LOST)
         else:
             early = client.grant()
             self._connections.relay(link, sock).adopt(client.channel, early)

@@ -11,6 +11,7 @@ import errno
 import socket
 from collections.abc import Callable, Coroutine, Iterable
 
+from tunnelctl.errors import Code
 from tunnelctl.forward.connections import Connections
 from tunnelctl.forward.opens import reason_of
 from tunnelctl.net.endings import reset, reset_when_killed
@@ -99,9 +100,12 @@ class TargetSide:
         link: Link,
         incoming: IncomingOpen,
         target: Endpoint,
-        on_unreachable: Callable[[OSError], None],
+        on_unreachable: Callable[[OSError], Code],
     ) -> None:
-        """Dial `target` for a client that `connections` has counted, and relay."""
+        """Dial `target` for a client that `connections` has counted, and relay.
+
+        `on_unreachable` says what the error of a target that cannot be dialled counts as.
+        """
         self.spawn(self._serve(link, incoming, target, on_unreachable), f"dial target {target}")
 
     def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
@@ -126,21 +130,20 @@ class TargetSide:
         link: Link,
         incoming: IncomingOpen,
         target: Endpoint,
-        on_unreachable: Callable[[OSError], None],
+        on_unreachable: Callable[[OSError], Code],
     ) -> None:
         try:
             sock = await connect_target(self._reactor.loop, target)
         except OSError as error:
             incoming.reject(OpenFailure.CONNECT_FAILED, reason_of(error))
-            self._connections.failed()
-            on_unreachable(error)
+            self._connections.failed(on_unreachable(error))
         except asyncio.CancelledError:
             incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, "the forward was closed")
-            self._connections.failed()
+            self._connections.failed(Code.SESSION_LOST)
             raise
         else:
             if incoming.answered:  # its link was lost meanwhile
                 reset(sock)
-                self._connections.failed()
+                self._connections.failed(Code.SESSION_LOST)
             else:
                 self._connections.relay(link, sock).accept(incoming)

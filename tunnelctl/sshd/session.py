@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from tunnelctl.errors import Failure
+from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.connections import Connections
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.target import TargetSide
@@ -58,7 +58,7 @@ class Session:
             return
         self._dialled.began()
         target = self._resolve(Endpoint(host, port))
-        self._targets.serve(self._link, incoming, target, lambda _error: None)
+        self._targets.serve(self._link, incoming, target, lambda _error: Code.TARGET_UNREACHABLE)
 
     def global_request(self, name: str, data: Reader) -> bytes | None:
         """Serve `tcpip-forward` and its cancellation (RFC 4254 section 7.1)."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from tunnelctl.state.durations import NONE_YET, Durations
+
 API_VERSION = 1
 
 
@@ -79,7 +81,7 @@ class HostStatus:
     """One host. `since` and `next_retry_at` are RFC 3339.
 
     While a fallback serves, `fallback` names it, `last_error` says why the host itself does not,
-    and `next_retry_at` when that is tried again.
+    and `next_retry_at` when that is tried again. `connects` is how long it took to make each link.
     """
 
     name: str
@@ -98,6 +100,7 @@ class HostStatus:
     server: str | None = None
     fallback: str | None = None
     last_error: ErrorStatus | None = None
+    connects: Durations = NONE_YET
 
     def as_json(self) -> dict[str, Any]:
         """One element of `hosts`."""
@@ -126,7 +129,7 @@ class ForwardStatus:
     """One forward. `bytes_out` went to the target; `bytes_in` came back from it.
 
     `attempts` is how often in a row its listener could not be had, and `next_retry_at` (RFC 3339)
-    when that is tried again.
+    when that is tried again. `failures` are the failed connections by their code.
     """
 
     name: str
@@ -142,6 +145,7 @@ class ForwardStatus:
     connections_open: int = 0
     connections_total: int = 0
     connections_failed: int = 0
+    failures: tuple[tuple[str, int], ...] = ()
     bytes_in: int = 0
     bytes_out: int = 0
     last_error: ErrorStatus | None = None

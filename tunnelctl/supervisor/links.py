@@ -1,7 +1,8 @@
 """The links of one tunnel, by the epoch of the attempt that made them.
 
 Owns them from login to the end of their threads. One is in use; another lives beside it only for
-moments, or while connections of a fallback's last hour still run. Must never decide which is used.
+moments, or while connections of a fallback's last hour still run. Knows how long each took to make.
+Must never decide which is used.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from tunnelctl.ssh.link import Link
+from tunnelctl.state.durations import Durations
 from tunnelctl.supervisor.tasks import Tasks
 
 # How soon a link that carries nothing any more is closed.
@@ -21,10 +23,12 @@ class Links:
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
         self._links: dict[int, Link] = {}
+        self.took = Durations()
 
-    def add(self, epoch: int, link: Link) -> None:
-        """A link that was made in this epoch."""
+    def add(self, epoch: int, link: Link, took: float) -> None:
+        """A link that was made in this epoch, in so many seconds."""
         self._links[epoch] = link
+        self.took = self.took.with_one(took)
 
     def __getitem__(self, epoch: int) -> Link:
         return self._links[epoch]

@@ -302,6 +302,7 @@ class Tunnel:
             if stage is Stage.AUTHENTICATING:
                 self._handle(Authenticating(epoch))
 
+        began = clock.monotonic()
         try:
             host = await self._reachable(candidate)
             connect = self._services.handshakes.connect
@@ -311,7 +312,7 @@ class Tunnel:
         except Exception as error:
             self._lost(epoch, unexpected(error, f"connecting to {candidate.name}"))
         else:
-            self._links.add(epoch, link)
+            self._links.add(epoch, link, clock.monotonic() - began)
             self._handle(Connected(epoch))
             self._services.neighbours.reached(candidate)
             link.closed.add_done_callback(lambda ended: self._lost(epoch, ended.result()))

@@ -93,6 +93,7 @@ class Teller:
             next_retry_at=_later(self._since, machine.since, machine.retry_at),
             fallback=host.candidates[machine.candidate].name if machine.on_fallback else None,
             last_error=error_status(_why(machine)),
+            connects=links.took,
         )
         if link is None or machine.state is not HostState.UP:
             return status
@@ -149,6 +150,7 @@ def forward_status(item: Forwarding, machine: Machine) -> ForwardStatus:
         connections_open=counters.open,
         connections_total=counters.total,
         connections_failed=counters.failed,
+        failures=tuple((str(code), count) for code, count in counters.failures.items()),
         bytes_in=counters.bytes_in,
         bytes_out=counters.bytes_out,
         last_error=error_status(_forward_failure(item, machine)),
