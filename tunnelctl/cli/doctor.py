@@ -25,7 +25,12 @@ from tunnelctl.errors import Code, Failure
 if TYPE_CHECKING:
     from tunnelctl.client import Client
 
-_WORDS = {Result.OK: "ok", Result.WARNING: "warning", Result.FAILED: "FAILED", Result.SKIPPED: "-"}
+_WORDS = {
+    Result.OK: "ok",
+    Result.WARNING: "warning",
+    Result.FAILED: "FAILED",
+    Result.SKIPPED: "skipped",
+}
 _SIGNS = {Result.OK: "✓", Result.WARNING: "!", Result.FAILED: "✗", Result.SKIPPED: "-"}
 _COLOURS = {
     Result.OK: "green",
@@ -70,7 +75,7 @@ def table(report: Report, signs: dict[Result, str], *, colour: bool) -> Iterator
     """A line a step, its hints below it; what was skipped for one reason shares a line."""
     rows = list(_rows(report.steps))
     widths = [max(len(row[column]) for _, row in rows) for column in (0, 1)]
-    width = max(map(len, signs.values()))
+    width = max(len(signs[step.result]) for step, _ in rows)
     indent = " " * (width + sum(widths) + 3 * len(_GAP))
     for step, (where, what, message) in rows:
         sign = signs[step.result].ljust(width)

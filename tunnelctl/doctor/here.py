@@ -114,14 +114,15 @@ async def _hangs_up(service: Endpoint) -> bool:
         OSError: there is no connection.
     """
     loop = asyncio.get_running_loop()
-    with await connect_target(loop, service) as sock:
-        try:
-            async with asyncio.timeout(_HANGS_UP_WITHIN):
-                return not await loop.sock_recv(sock, 1)
-        except TimeoutError:
-            return False
-        except ConnectionError:
-            return True
+    try:
+        with await connect_target(loop, service) as sock:
+            try:
+                async with asyncio.timeout(_HANGS_UP_WITHIN):
+                    return not await loop.sock_recv(sock, 1)
+            except TimeoutError:
+                return False
+    except ConnectionResetError:  # maybe as early as in connect(2)
+        return True
 
 
 def _of_refusal(service: Endpoint) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from tunnelctl.doctor import causes
 from tunnelctl.doctor.report import Step, failed, ok, skipped, warning
 from tunnelctl.errors import PLACE, Code, Failure
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.host import Host, SecretRef, StrictHostKeyChecking
 from tunnelctl.ssh.connect import connect, fetch_host_key
 from tunnelctl.ssh.hostkeys import fingerprint
@@ -148,7 +150,9 @@ class Ways:
 
     async def _pinned(self, host: Host, culprit: Host) -> Host:
         """The host with the key that the culprit shows now as its only one."""
-        _, blob = await fetch_host_key(culprit, self.resolve_secret)
+        look = functools.partial(fetch_host_key, culprit, self.resolve_secret)
+        # With a loop of its own: a loop has one reactor.
+        _, blob = await in_thread(lambda: asyncio.run(look()), f"host key of {culprit.name}")
         pins = (fingerprint(blob),)
 
         def pin(one: Host) -> Host:

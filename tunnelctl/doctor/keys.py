@@ -52,18 +52,19 @@ def _keys(host: Host) -> Step:
             names = [f"{key.name} ({key.key_type})" for key in identities]
         except Failure as failure:
             return failed(Part.KEYS, host.name, failure)
-    for unusable in _unusable(host):
-        notes.append(unusable.message)
-        hints.append(unusable.hint)
+    unusable = list(_unusable(host))
+    notes += [each.message for each in unusable]
+    hints += [each.hint for each in unusable]
     notes += [note for note in identities.notes if note not in notes]
     if any("valid from" in note or "expired" in note for note in notes):
         hints.append("compare the clocks: date -u here and there")
-    if not names and host.password is None:
+    if not names and not unusable and host.password is None:
         note, hint = _none(host)
         notes.append(note)
         hints.append(hint)
+    hint = "; ".join(filter(None, hints))
     if notes:
-        return warning(Part.KEYS, host.name, "; ".join((*names, *notes)), "; ".join(hints))
+        return warning(Part.KEYS, host.name, "; ".join((*names, *notes)), hint)
     return ok(Part.KEYS, host.name, ", ".join(names) or "none; there is a password")
 
 

@@ -1,0 +1,235 @@
+"""`tunnelctl doctor` as it is typed: what it prints, its JSON and its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.support.ports import free_port
+from tests.support.services import EchoService
+from tests.support.sshd import OpenSSHServer
+from tests.support.world import World
+from tunnelctl.doctor import firewall
+from tunnelctl.errors import Code
+from tunnelctl.ssh.trace import Milestone
+
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["api_version", "profile", "steps"],
+    "properties": {
+        "api_version": {"const": 1},
+        "profile": {"type": "string"},
+        "steps": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["step", "subject", "result", "code", "message", "hint", "seconds"],
+                "properties": {
+                    "step": {"type": "string", "pattern": "^[a-z-]+$"},
+                    "subject": {"type": "string", "minLength": 1},
+                    "result": {"enum": ["ok", "warning", "failed", "skipped"]},
+                    "code": {"enum": [None, *map(str, Code)]},
+                    "message": {"type": "string", "minLength": 1},
+                    "hint": {"type": "string"},
+                    "seconds": {"type": "number", "minimum": 0},
+                },
+            },
+        },
+    },
+}
+
+GOOD = """\
+ok  dev     profile         HOME/configs/dev.yaml is valid: 1 host, 2 forwards
+ok  dev     daemon          no daemon runs, so nothing is up
+ok  server  keys            KEY (ssh-ed25519)
+ok  server  names           127.0.0.1
+ok  server  connection      127.0.0.1:SSH
+ok  server  version         SSH-2.0-OpenSSH_VERSION
+ok  server  key-exchange    curve25519-sha256, aes128-gcm@openssh.com, strict key exchange
+ok  server  host-key        ssh-ed25519 SHA256:…
+ok  server  authentication  USER@127.0.0.1 by KEY (ssh-ed25519 SHA256:…)
+ok  db      listener        127.0.0.1:0 can be listened on
+ok  db      permission      server connects to 127.0.0.1:ECHO
+ok  db      target          127.0.0.1:ECHO answers
+ok  hook    permission      server listens on localhost:0
+ok  hook    target          127.0.0.1:ECHO answers
+"""
+
+BAD = """\
+ok       dev     profile     HOME/configs/dev.yaml is valid: 1 host, 2 forwards
+ok       dev     daemon      no daemon runs, so nothing is up
+ok       server  keys        KEY (ssh-ed25519)
+ok       server  names       127.0.0.1
+FAILED   server  connection  server (127.0.0.1:SSH): connection refused by 127.0.0.1:SSH
+                             - check that an SSH server runs there and that SSH is its port
+skipped  server  version     connection failed; so too key-exchange, host-key, authentication
+FAILED   db      listener    127.0.0.1:ECHO is in use by pid PID (python)
+                             - stop what uses it, or choose another in the profile
+skipped  db      permission  server is not reached; so too target
+skipped  hook    permission  server is not reached
+ok       hook    target      127.0.0.1:ECHO answers
+"""
+
+
+def told(text: str, world: World, sshd: OpenSSHServer, echo: EchoService) -> str:
+    """The text with what differs from run to run replaced."""
+    words = {
+        str(sshd.identity): "KEY",
+        str(world.home): "HOME",
+        str(sshd.port): "SSH",
+        str(echo.port): "ECHO",
+        f"pid {os.getpid()}": "pid PID",
+        f"{sshd.user}@": "USER@",
+    }
+    for word, name in words.items():
+        text = text.replace(word, name)
+    text = re.sub(r"SHA256:[\w+/]+", "SHA256:…", text)
+    text = re.sub(r"\((python|pytest)[\w.]*\)", "(python)", text)
+    return re.sub(r"OpenSSH_[^\n]+", "OpenSSH_VERSION", text)
+
+
+def test_a_good_way(world: World, sshd: OpenSSHServer) -> None:
+    with EchoService() as echo:
+        world.tunnel(sshd, db=f"local: 0, to: {echo.port}", hook=f"remote: 0, to: {echo.port}")
+        shown = world.ok("doctor", "dev")
+        assert told(shown, world, sshd, echo) == GOOD
+        assert world.processes() == []  # no daemon was started for it
+
+
+def test_a_way_with_two_faults(world: World, sshd: OpenSSHServer) -> None:
+    sshd.stop()
+    with EchoService() as echo:
+        world.tunnel(sshd, db=f"local: {echo.port}, to: 1", hook=f"remote: 0, to: {echo.port}")
+        done = world.run("doctor", "dev")
+        assert told(done.stdout, world, sshd, echo) == BAD
+    assert done.returncode == 69  # of the first that failed
+    assert done.stderr == ""
+
+
+def test_the_json_has_the_same_and_its_shape(world: World, sshd: OpenSSHServer) -> None:
+    world.tunnel(sshd, db="local: 0, to: 1")
+    done = world.run("doctor", "dev", "--json")
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, SCHEMA)
+    assert document["profile"] == "dev"
+    steps = {(each["subject"], each["step"]): each for each in document["steps"]}
+    assert {("server", str(milestone)) for milestone in Milestone} <= set(steps)
+    assert steps["db", "target"]["code"] == "target-refused"
+    assert done.returncode == 1
+
+
+def test_signs_and_colours_where_they_can_be_shown(world: World, sshd: OpenSSHServer) -> None:
+    world.tunnel(sshd, db="local: 0, to: 1")
+    shown = world.run("doctor", "dev", environ={"FORCE_COLOR": "1", "LC_ALL": "C.UTF-8"}).stdout
+    assert "\x1b[32m✓\x1b[0m  dev" in shown
+    plain = {"FORCE_COLOR": "1", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    shown = world.run("doctor", "dev", environ={**plain, "PYTHONIOENCODING": "ascii"}).stdout
+    assert "\x1b[32mok    \x1b[0m  dev" in shown
+
+
+def test_a_profile_that_is_wrong_has_a_step_for_every_mistake(world: World) -> None:
+    world.profile("dev", "hosts: {b: {prot: 1}}\nforwards: {f: {local: x, to: 1, via: b}}\n")
+    done = world.run("doctor", "dev", "--json")
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, SCHEMA)
+    assert {(each["step"], each["code"]) for each in document["steps"]} == {
+        ("profile", "config-invalid")
+    }
+    assert "hosts.b.prot: unknown key (did you mean port?)" in done.stdout
+    assert len(document["steps"]) == 2
+    assert done.returncode == 78
+
+
+def test_a_profile_that_is_not_there(world: World) -> None:
+    assert world.run("doctor", "none").returncode == 66
+    assert world.run("doctor").returncode == 66  # which means `default`
+
+
+def test_several_profiles_and_a_file(world: World, sshd: OpenSSHServer) -> None:
+    path = world.tunnel(sshd, socks="dynamic: 0")
+    world.tunnel(sshd, name="two", socks="dynamic: 0")
+    shown = world.ok("doctor", "dev", "two")
+    assert shown.count("authentication") == 2
+    assert "authentication" in world.ok("doctor", "-f", str(path))
+
+
+def test_what_the_daemon_holds_is_no_fault(world: World, sshd: OpenSSHServer) -> None:
+    with EchoService() as echo:
+        world.tunnel(
+            sshd,
+            db=f"local: {free_port()}, to: {echo.port}",
+            hook=f"remote: {free_port()}, to: {echo.port}",
+        )
+        world.ok("up", "dev", "-d")
+        before = world.status()
+        shown = world.ok("doctor", "dev")
+        assert "the daemon has it up" in shown
+        assert "server listens for the daemon's tunnel" in shown
+        after = world.status()
+        assert [host["since"] for host in after["profiles"][0]["hosts"]] == [
+            host["since"] for host in before["profiles"][0]["hosts"]
+        ]
+        world.ok("down", "dev")
+
+
+@pytest.mark.parametrize(
+    ("rule", "drops"),
+    [
+        ("tcp dport 5432 drop", True),
+        ("tcp dport { 22, 5432 } counter packets 0 bytes 0 reject", True),
+        ("-A INPUT -p tcp -m tcp --dport 5432 -j DROP", True),
+        ("-A INPUT -p tcp -m multiport --dports 80,5432 -j REJECT", True),
+        ("tcp dport 5432 accept", False),
+        ("tcp dport 54321 drop", False),
+        ("tcp sport 5432 drop", False),
+    ],
+)
+def test_rules_of_a_firewall_are_read(rule: str, drops: bool) -> None:
+    listing = f"table inet filter {{\n\t{rule}\n}}\n"
+    assert firewall.find(5432, listing) == (rule if drops else "")
+
+
+_DOCTOR_BEHIND_A_FIREWALL = """
+import os, subprocess, sys
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+subprocess.run(
+    ["iptables", "-A", "INPUT", "-p", "tcp", "--dport", "2022", "-j", "DROP"], check=True
+)
+os.execv(sys.executable, [sys.executable, "-m", "tunnelctl", "doctor", "dev"])
+"""
+
+
+def _can_filter() -> bool:
+    if os.geteuid() != 0 or not Path("/proc/self/ns/net").exists():
+        return False
+    listing = ["unshare", "--net", "iptables", "-L"]
+    try:
+        return subprocess.run(listing, check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def test_a_rule_of_this_machine_that_drops_the_way_is_quoted(world: World) -> None:
+    if not _can_filter():
+        pytest.skip("only root can have a network and a firewall of its own")
+    host = "{hostname: 127.0.0.1, port: 2022, connect_timeout: 1s}"
+    world.profile("dev", f"hosts: {{server: {host}}}\n")
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", _DOCTOR_BEHIND_A_FIREWALL],
+        cwd=world.home,
+        env=world.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 69, done.stderr
+    assert "--dport 2022 -j DROP" in done.stdout

@@ -1,0 +1,253 @@
+"""What doctor says of the way to a host, with real servers."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.doctor.walks import all_ok, dropping, failure, local, named, results, step, walk
+from tests.support.hostile import HostileServer
+from tests.support.keys import write_key
+from tests.support.ports import free_port
+from tests.support.services import EchoService
+from tests.support.sshd import OpenSSHServer
+from tunnelctl.doctor.report import Result
+from tunnelctl.doctor.walk import examine
+from tunnelctl.errors import Code
+from tunnelctl.spec.host import Host, SecretRef, SecretSource, StrictHostKeyChecking
+from tunnelctl.spec.profile import Profile
+
+MILESTONES = ["names", "connection", "version", "key-exchange", "host-key", "authentication"]
+
+
+def test_every_step_of_a_good_way_is_told_in_order(sshd: OpenSSHServer) -> None:
+    report = walk(sshd.host())
+    all_ok(report)
+    assert [each.step for each in report.steps] == ["profile", "daemon", "keys", *MILESTONES]
+    assert step(report, "connection").message == f"127.0.0.1:{sshd.port}"
+    assert "OpenSSH" in step(report, "version").message
+    assert "strict key exchange" in step(report, "key-exchange").message
+    assert "SHA256:" in step(report, "host-key").message
+    assert str(sshd.identity) in step(report, "authentication").message
+
+
+def test_a_name_without_an_address() -> None:
+    report = walk(Host("server", "nowhere.invalid", identity_file=("none",)))
+    found = failure(report, "names", "server", Code.NAME_NOT_FOUND)
+    assert "getent hosts nowhere.invalid" in found.hint
+    assert report.exit_code == 69
+    skipped = [name for name, result in results(report).items() if result == "skipped"]
+    assert skipped == MILESTONES[1:]
+
+
+def test_a_refusal_and_a_dropped_packet_are_told_apart() -> None:
+    closed = walk(Host("server", "127.0.0.1", free_port()))
+    assert "sshd" not in failure(closed, "connection", "server", Code.CONNECTION_REFUSED).hint
+    assert step(closed, "names").result is Result.OK
+    with dropping() as port:
+        dropped = walk(Host("server", "127.0.0.1", port, connect_timeout=0.5))
+    found = failure(dropped, "connection", "server", Code.TIMED_OUT)
+    assert "not even a refusal" in found.hint
+    assert found.seconds == pytest.approx(0.5, abs=0.4)
+
+
+def test_what_is_no_ssh_server_connects_and_has_no_version() -> None:
+    def web(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with HostileServer(web) as server:
+        report = walk(named(server.host, "server"))
+    found = failure(report, "version", "server", Code.HANDSHAKE_FAILED)
+    assert "HTTP/1.1 400" in found.message
+    assert step(report, "connection").result is Result.OK
+
+
+def test_no_common_algorithm_is_a_failed_key_exchange(tmp_path: Path) -> None:
+    server = OpenSSHServer(tmp_path / "old", config=["Ciphers aes128-cbc"])
+    server.start()
+    try:
+        report = walk(server.host())
+    finally:
+        server.stop()
+    found = failure(report, "key-exchange", "server", Code.INCOMPATIBLE_PEER)
+    assert "aes128-cbc" in found.message
+    assert step(report, "version").result is Result.OK
+
+
+def test_an_unknown_host_key_is_shown_with_the_command_that_trusts_it(
+    sshd: OpenSSHServer, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    report = walk(sshd.host(user_known_hosts_file=(str(empty),)))
+    found = failure(report, "host-key", "server", Code.HOST_KEY_UNKNOWN)
+    assert f"tunnelctl trust 127.0.0.1:{sshd.port} --fingerprint SHA256:" in found.hint
+    assert report.exit_code == 77
+    assert not empty.exists()
+
+
+def test_a_key_that_is_known_under_another_name_is_pointed_at(
+    sshd: OpenSSHServer, tmp_path: Path
+) -> None:
+    known = tmp_path / "known"
+    known.write_text(f"bastion.example.com {sshd.host_keys[0]}\n")
+    report = walk(sshd.host(user_known_hosts_file=(str(known),)))
+    hint = failure(report, "host-key", "server", Code.HOST_KEY_UNKNOWN).hint
+    assert f"bastion.example.com ({known}:1)" in hint
+    assert "host_key_alias" in hint
+
+
+def test_a_changed_host_key(sshd: OpenSSHServer) -> None:
+    sshd.rotate_host_key()
+    before = sshd.known_hosts.read_text()
+    report = walk(sshd.host())
+    assert "ssh-keygen -R" in failure(report, "host-key", "server", Code.HOST_KEY_CHANGED).hint
+    assert sshd.known_hosts.read_text() == before
+
+
+def test_accept_new_is_walked_to_the_end_and_records_nothing(
+    sshd: OpenSSHServer, tmp_path: Path
+) -> None:
+    new = {
+        "user_known_hosts_file": (str(tmp_path / "empty"),),
+        "strict_host_key_checking": StrictHostKeyChecking.ACCEPT_NEW,
+    }
+    hop = sshd.host(**new, name="hop")
+    with EchoService() as echo:
+        report = walk(sshd.host(**new, proxy_jump=(hop,)), local(echo.port))
+    assert report.exit_code == 0
+    assert step(report, "host-key").result is Result.WARNING
+    assert step(report, "host-key", "hop").result is Result.WARNING
+    assert step(report, "target", "local").result is Result.OK
+    assert not (tmp_path / "empty").exists()
+
+
+def test_a_key_that_the_server_does_not_know(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    write_key(tmp_path / "other")
+    report = walk(sshd.host(identity_file=(str(tmp_path / "other"),)))
+    found = failure(report, "authentication", "server", Code.AUTH_FAILED)
+    assert f"ssh-copy-id -i {tmp_path / 'other'}" in found.hint
+    assert step(report, "keys").result is Result.OK
+    nameless = walk(sshd.host(identity_file=(str(tmp_path / "other"),), user=None))
+    assert "the profile names no user" in step(nameless, "authentication").hint
+
+
+def test_more_keys_than_the_server_lets_be_tried(tmp_path: Path) -> None:
+    server = OpenSSHServer(tmp_path / "strict", config=["MaxAuthTries 1"])
+    server.start()
+    try:
+        others = tuple(str(tmp_path / f"key{number}") for number in range(2))
+        for path in others:
+            write_key(Path(path))
+        report = walk(server.host(identity_file=(*others, str(server.identity))))
+    finally:
+        server.stop()
+    found = failure(report, "authentication", "server", Code.AUTH_FAILED)
+    assert "too many" in found.message
+    assert "identity_file" in found.hint
+
+
+def test_keys_that_cannot_be_used_are_told_before_the_server_is_asked(
+    sshd: OpenSSHServer, tmp_path: Path
+) -> None:
+    missing = walk(sshd.host(identity_file=(str(tmp_path / "none"),)))
+    failure(missing, "keys", "server", Code.KEY_UNREADABLE)
+    sshd.identity.chmod(0o644)
+    opened = walk(sshd.host())
+    found = step(opened, "keys")
+    assert found.result is Result.WARNING
+    assert found.hint == f"chmod 600 {sshd.identity}"
+    assert step(opened, "authentication").code is Code.KEY_UNREADABLE
+
+
+def test_no_key_at_all_says_which_were_looked_for(
+    sshd: OpenSSHServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    bare = sshd.host(identity_file=(), identities_only=False)
+    found = step(walk(bare), "keys")
+    assert found.result is Result.WARNING
+    assert "SSH_AUTH_SOCK names no ssh-agent" in found.message
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "nobody"))
+    assert "the ssh-agent does not answer" in step(walk(bare), "keys").message
+
+
+def test_a_passphrase_that_a_person_has_to_type(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    public = write_key(locked, passphrase="a secret of its own")
+    sshd.authorized_keys.write_text(public + "\n")
+    report = walk(sshd.host(identity_file=(str(locked),)))
+    found = failure(report, "authentication", "server", Code.NEEDS_INPUT)
+    assert f"passphrase for key '{locked}'" in found.message
+    assert found.hint == "tunnelctl answer dev/server"
+
+
+def test_secrets_are_looked_for_and_not_shown(sshd: OpenSSHServer) -> None:
+    reference = SecretRef(SecretSource.ENV, ("DOCTOR_SECRET",))
+    host = sshd.host(password=reference)
+    missing = walk(host)
+    assert "DOCTOR_SECRET" in failure(missing, "secrets", "server", Code.SECRET_UNAVAILABLE).hint
+    there = walk(host, DOCTOR_SECRET="hunter2")
+    assert step(there, "secrets").result is Result.OK
+    assert "hunter2" not in str(there.as_json())
+
+
+def test_the_hop_that_fails_is_the_one_that_is_told(sshd: OpenSSHServer) -> None:
+    hop = sshd.host(name="hop")
+    behind = Host("server", "127.0.0.1", free_port(), proxy_jump=(hop,))
+    report = walk(behind)
+    assert set(results(report, "hop").values()) == {"ok"}
+    failure(report, "connection", "server", Code.CONNECTION_REFUSED)
+    assert "names" not in results(report)  # the hop looks it up
+    lost = walk(dataclasses.replace(behind, proxy_jump=(named(hop, "hop", port=free_port()),)))
+    failure(lost, "connection", "hop", Code.CONNECTION_REFUSED)
+    expected = dict.fromkeys(MILESTONES[1:], "skipped")
+    assert {n: r for n, r in results(lost).items() if n in MILESTONES} == expected
+
+
+def test_a_hop_of_two_hosts_is_told_once(sshd: OpenSSHServer) -> None:
+    hop = sshd.host(name="hop")
+    hosts = tuple(sshd.host(name=name, proxy_jump=(hop,)) for name in ("one", "two"))
+    report = examine(Profile("dev", "dev.yaml", hosts, ()), {}, None)
+    all_ok(report)
+    assert [each.step for each in report.steps if each.subject == "hop"] == ["keys", *MILESTONES]
+
+
+def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+    host = Host("server", "server", proxy_command=(str(tmp_path / "none"), "%h"))
+    found = failure(walk(host), "connection", "server", Code.CONFIG_INVALID)
+    assert str(tmp_path / "none") in found.message
+
+
+def test_a_fallback_is_walked_too_and_carries_the_forwards(sshd: OpenSSHServer) -> None:
+    gone = Host("server", "127.0.0.1", free_port(), fallback=(sshd.host(name="spare"),))
+    with EchoService() as echo:
+        report = walk(gone, local(echo.port))
+    failure(report, "connection", "server", Code.CONNECTION_REFUSED)
+    assert step(report, "authentication", "spare").result is Result.OK
+    assert step(report, "target", "local").result is Result.OK
+
+
+def test_hosts_that_do_not_answer_are_waited_for_side_by_side() -> None:
+    with dropping() as port:
+        hosts = tuple(Host(f"h{n}", "127.0.0.1", port, connect_timeout=1.0) for n in range(8))
+        began = time.monotonic()
+        report = examine(Profile("dev", "dev.yaml", hosts, ()), {}, None)
+        assert time.monotonic() - began < 4.0  # one after the other it would be 8 s
+    assert [each.code for each in report.steps if each.code] == [Code.TIMED_OUT] * 8
+
+
+def test_an_embedded_server_is_walked_like_any_other() -> None:
+    report = walk(Host("server", "server", embedded=True), local(1))
+    assert step(report, "authentication").result is Result.OK
+    failure(report, "target", "local", Code.TARGET_REFUSED)
+
+
+def test_nobody_stays_logged_in(sshd: OpenSSHServer) -> None:
+    all_ok(walk(sshd.host(proxy_jump=(sshd.host(name="hop"),))))
+    sshd.restart()  # fails where a session of sshd lives on
+    all_ok(walk(sshd.host()))
