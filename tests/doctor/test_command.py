@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +14,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from tests.doctor.walks import dropping
 from tests.support.ports import free_port
 from tests.support.services import EchoService
 from tests.support.sshd import OpenSSHServer
+from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.doctor import firewall
 from tunnelctl.errors import Code
@@ -233,3 +237,30 @@ def test_a_rule_of_this_machine_that_drops_the_way_is_quoted(world: World) -> No
     )
     assert done.returncode == 69, done.stderr
     assert "--dport 2022 -j DROP" in done.stdout
+
+
+def test_ctrl_c_ends_it_at_once(world: World) -> None:
+    with dropping() as port:
+        host = f"{{hostname: 127.0.0.1, port: {port}, connect_timeout: 50s}}"
+        world.profile("dev", f"hosts: {{server: {host}}}\n")
+        doctor = world.start("doctor", "dev")
+        try:
+            # It has begun to connect: the kernel has its SYN.
+            eventually(lambda: _is_dialling(doctor.pid, port), "doctor connects")
+            doctor.send_signal(signal.SIGINT)
+            _, said = doctor.communicate(timeout=20)
+        finally:
+            doctor.kill()
+            doctor.communicate()
+    assert (doctor.returncode, said.strip()) == (130, "tunnelctl: interrupted")
+
+
+def _is_dialling(pid: int, port: int) -> bool:
+    """Whether the process has a socket that waits for an answer from the port (proc_net(5))."""
+    syn_sent = f":{port:04X} 02 "
+    lines = [line for line in Path("/proc/net/tcp").read_text().splitlines() if syn_sent in line]
+    inodes = {line.split()[9] for line in lines}
+    with contextlib.suppress(FileNotFoundError):
+        links = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+        return any(f"socket:[{inode}]" in links for inode in inodes)
+    return False

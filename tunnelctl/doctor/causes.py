@@ -40,25 +40,16 @@ async def of_host(host: Host, milestone: Milestone, failure: Failure) -> Failure
     return failure
 
 
-async def of_denied_target(failure: Failure, host: Host) -> Failure:
+def of_denied_target(failure: Failure, host: Host) -> Failure:
     """The server does not connect to a target."""
     words = "allowtcpforwarding|allowstreamlocalforwarding|permitopen|disableforwarding"
-    return more(failure, sshd_says(host, words))
+    return more(failure, *_sshd_says(host, words))
 
 
-async def of_denied_listener(failure: Failure, host: Host) -> Failure:
+def of_denied_listener(failure: Failure, host: Host) -> Failure:
     """The server does not listen for us."""
     words = "allowtcpforwarding|permitlisten|gatewayports|disableforwarding"
-    return more(failure, sshd_says(host, words))
-
-
-def sshd_says(host: Host, words: str) -> str:
-    """The command that shows what its sshd_config comes to, for whoever may ask it there."""
-    user = user_of(host)
-    question = f"sudo sshd -T -C user={user} | grep -iE '{words}'"
-    return (
-        f"ask there: {question}; and look at its authorized_keys for restrict or no-port-forwarding"
-    )
+    return more(failure, *_sshd_says(host, words))
 
 
 def of_target_there(rule: Forward, failure: Failure, answers_at: Endpoint | None) -> Failure:
@@ -81,6 +72,15 @@ def of_target_there(rule: Forward, failure: Failure, answers_at: Endpoint | None
         failure,
         "no answer at all, not even a refusal: a firewall drops it, or that machine is off: "
         f"nc -vz {shlex.quote(target.host)} {target.port} on {rule.via}",
+    )
+
+
+def _sshd_says(host: Host, words: str) -> tuple[str, str]:
+    """What shows why, to whoever may look at it there."""
+    return (
+        f"see what its sshd_config comes to: sudo sshd -T -C user={user_of(host)} "
+        f"| grep -iE '{words}'",
+        "see whether its authorized_keys has restrict, permitopen or no-port-forwarding",
     )
 
 

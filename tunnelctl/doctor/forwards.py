@@ -77,7 +77,7 @@ class Examination:
         target = Endpoint(LOOPBACK, self.host.port)
         failure = await self._asked(link, dataclasses.replace(self.rule, target=target))
         if failure is not None and failure.code is Code.FORWARD_DENIED:
-            denied = await causes.of_denied_target(failure, self.host)
+            denied = causes.of_denied_target(failure, self.host)
             return caveat(Part.PERMISSION, self.rule.name, denied)
         return ok(Part.PERMISSION, self.rule.name, f"{self.rule.via} connects for clients")
 
@@ -87,7 +87,7 @@ class Examination:
         failure = await self._asked(link, self.rule)
         seconds = clock.monotonic() - began
         if failure is not None and failure.code is Code.FORWARD_DENIED:
-            denied = await causes.of_denied_target(failure, self.host)
+            denied = causes.of_denied_target(failure, self.host)
             return [
                 failed(Part.PERMISSION, name, denied, seconds),
                 skipped(Part.TARGET, name, f"{Part.PERMISSION} failed"),
@@ -151,7 +151,7 @@ class Examination:
             await forward.look(self.link)
         except Failure as failure:
             if failure.code is Code.FORWARD_DENIED:
-                failure = await causes.of_denied_listener(failure, self.host)
+                failure = causes.of_denied_listener(failure, self.host)
             return failed(Part.PERMISSION, name, failure, clock.monotonic() - began)
         finally:
             await forward.close(0)
