@@ -53,7 +53,7 @@ hosts:
   server: {{embedded: true}}
 forwards:
   a: {{local: "*:80", to: 81, via: web, expose: true, allow: [10.0.0.0/8, "::1"]}}
-  b: {{remote: /run/x.sock, to: ./y.sock, via: web, probe: none, on_unhealthy: reconnect}}
+  b: {{remote: /run/x.sock, to: ./y.sock, via: gate, probe: none, on_unhealthy: reconnect}}
   c: {{dynamic: 1080, via: gate, labels: {{team: "no", n: "010"}}, required: false}}
   d: {{remote_dynamic: "[::1]:0", via: inner, permit: ["10.0.0.0/8:443", "*.x.y:*", "fd00::/8:1"]}}
   e: {{local: 1, to: "db:5432", via: alias, max_connections: 3, probe: {{type: http, path: /a$$b}}}}

@@ -31,6 +31,7 @@ _COMMANDS = {
     "status": ("ps.ps", "The same as ps"),
     "restart": ("down.restart", "Connect anew, now"),
     "reload": ("reload.reload", "Read the files again and apply what differs"),
+    "expose": ("expose.expose", "Make a service of this machine reachable on a server"),
     "run": ("run.run", "Run a command that has its tunnels as long as it runs"),
     "logs": ("logs.logs", "Print what the daemon has written down"),
     "answer": ("answer.answer", "Give a host in needs-input what it asks for"),

@@ -149,7 +149,7 @@ class HostMap(_Map):
     proxy: ProxyMap | None = None
     host_key: Pins | None = None
     user_known_hosts_file: Files | None = None
-    host_key_alias: HostName | None = None
+    host_key_alias: Annotated[str, BeforeValidator(words.host_key_alias)] | None = None
     strict_host_key_checking: (
         Annotated[StrictHostKeyChecking, BeforeValidator(words.strict_host_key_checking)] | None
     ) = None

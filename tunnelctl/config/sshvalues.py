@@ -83,7 +83,7 @@ class _Reading:
             "hostname": ("hostname", words.host_name),
             "port": ("port", int),
             "user": ("user", words.user_name),
-            "hostkeyalias": ("host_key_alias", words.host_name),
+            "hostkeyalias": ("host_key_alias", words.host_key_alias),
             "identitiesonly": ("identities_only", lambda value: value == "yes"),
             "identityagent": ("identity_agent", self._agent),
             "stricthostkeychecking": ("strict_host_key_checking", _strict),

@@ -40,6 +40,7 @@ _SERVICES = {
 }
 ANY_ADDRESS = "*"  # ssh_config(5): all addresses of the machine
 NOT_YET = "not supported yet"
+_NOT_IN_AN_ALIAS = re.compile(r"[\s,*?!@]")
 
 
 def text(value: object) -> str:
@@ -136,6 +137,14 @@ def host_name(value: object) -> str:
     name = text(value)
     if _HOST.fullmatch(name) is None or name.startswith("-"):
         raise ValueError(f"{shown(name)} is not a host name or address")
+    return name
+
+
+def host_key_alias(value: object) -> str:
+    """What known_hosts calls a host; `[name]:port` too, but nothing that is a pattern there."""
+    name = text(value)
+    if _NOT_IN_AN_ALIAS.search(name) or name.startswith(("|", "#")):
+        raise ValueError(f"{shown(name)} cannot be the name of one host in known_hosts")
     return name
 
 

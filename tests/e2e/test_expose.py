@@ -1,0 +1,125 @@
+"""`expose`: a local service on a server, in one line, and the truth about where it is reached."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+
+import pytest
+
+from tests.support.clients import ask
+from tests.support.ports import free_port
+from tests.support.services import ReplyAfterEndService
+from tests.support.sshd import OpenSSHServer
+from tests.support.waiting import eventually
+from tests.support.world import World
+
+
+@pytest.fixture
+def bastion(world: World, sshd: OpenSSHServer) -> World:
+    world.alias("bastion", sshd)
+    return world
+
+
+def _wanted(world: World) -> list[str]:
+    done = world.run("ps", "-a", "--json")
+    profiles = json.loads(done.stdout)["profiles"] if done.returncode != 3 else []
+    return [profile["name"] for profile in profiles if profile["wanted"] == "up"]
+
+
+def test_where_it_can_be_reached(bastion: World) -> None:
+    with ReplyAfterEndService(lambda asked: b"seen " + asked) as service:
+        done = bastion.run("expose", "-d", str(service.port), "--via", "bastion", "--qr")
+        assert done.returncode == 0, done.stderr
+        host, _, port = done.stdout.strip().rpartition(":")
+        assert host == "127.0.0.1"
+        assert "as was tried from here" in done.stderr
+        assert "█" in done.stderr or "▀" in done.stderr
+        assert ask(int(port), b"it") == b"seen it"
+        assert f"expose-{service.port}/exposed" in bastion.ok("ps")
+
+
+def test_the_port_that_was_asked_for_and_the_server_alone(bastion: World) -> None:
+    port = free_port()
+    with ReplyAfterEndService(lambda asked: b"seen " + asked) as service:
+        target, wanted = f"127.0.0.1:{service.port}", ["--remote-port", str(port)]
+        arguments = [target, "--via", "bastion", *wanted, "--bind", "localhost"]
+        done = bastion.run("expose", "-d", *arguments)
+        assert (done.returncode, done.stdout) == (0, f"localhost:{port}\n"), done.stderr
+        assert ask(port, b"it") == b"seen it"
+
+
+def test_a_server_that_quietly_listens_on_its_loopback_alone(
+    world: World, sshd: OpenSSHServer
+) -> None:
+    sshd.reconfigure("ListenAddress 127.0.0.2", "GatewayPorts no")
+    world.alias("bastion", sshd)
+    config = world.home / ".ssh/config"
+    config.write_text(config.read_text().replace("HostName 127.0.0.1", "HostName 127.0.0.2"))
+    known = sshd.known_hosts.read_text()
+    sshd.known_hosts.write_text(known.replace("127.0.0.1", "127.0.0.2"))
+    with ReplyAfterEndService(lambda asked: asked) as service:
+        done = world.run("expose", "-d", str(service.port), "--via", "bastion")
+        assert done.returncode == 0, done.stderr
+        assert "GatewayPorts" in done.stderr or "does not answer from here" in done.stderr
+        assert "can be reached at 127.0.0.2" not in done.stderr
+
+
+def test_a_service_that_is_not_there(world: World) -> None:
+    port = free_port()
+    done = world.run("expose", str(port), "--via", "bastion")
+    assert done.returncode == 1
+    assert f"nothing answers at 127.0.0.1:{port} here" in done.stderr
+    assert not list(world.state.rglob("*.yaml"))
+
+
+def test_a_service_on_the_other_loopback(world: World) -> None:
+    with socket.socket(socket.AF_INET6) as listener:
+        listener.bind(("::1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        done = world.run("expose", str(port), "--via", "bastion")
+        assert f"tunnelctl expose [::1]:{port}" in done.stderr
+
+
+def test_it_ends_when_its_time_is_up(bastion: World) -> None:
+    with ReplyAfterEndService(lambda asked: asked) as service:
+        done = bastion.run("expose", str(service.port), "--via", "bastion", "--ttl", "1s")
+        assert done.returncode == 0, done.stderr
+        assert "its time is up" in done.stderr
+        assert _wanted(bastion) == []
+
+
+def test_ctrl_c_takes_it_down(bastion: World) -> None:
+    with ReplyAfterEndService(lambda asked: asked) as service:
+        process = bastion.start("expose", str(service.port), "--via", "bastion")
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("127.0.0.1:")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+        eventually(lambda: _wanted(bastion) == [], "it is taken down")
+
+
+def test_who_may_come(bastion: World) -> None:
+    with ReplyAfterEndService(lambda asked: b"seen " + asked) as service:
+        arguments = ["--via", "bastion", "--allow", "192.0.2.0/24"]
+        port = int(bastion.ok("expose", "-d", str(service.port), *arguments).rpartition(":")[2])
+        with pytest.raises(OSError, match=r"."):
+            ask(port, b"it")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["80"], "--via"),
+        (["0", "--via", "b"], "TARGET"),
+        (["1", "--via", "-x"], ""),
+        (["1", "-d", "--ttl", "1h", "--via", "b"], "--ttl"),
+    ],
+)
+def test_usage(world: World, arguments: list[str], said: str) -> None:
+    done = world.run("expose", *arguments)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr

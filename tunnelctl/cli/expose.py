@@ -1,0 +1,219 @@
+"""`expose`: a service of this machine, reachable on a server, in one line.
+
+Owns what is checked before and after: that the service answers here, and whether others can reach
+it there. Must never say of an address that it can be reached before that was seen.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+from tunnelctl.cli import adhoc
+from tunnelctl.cli.durations import Duration
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.output import say
+from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of, watch
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
+
+_LOOKED_AT = 3.0  # seconds for one connection that only looks
+_FORWARD = "exposed"
+
+
+@click.command(
+    epilog="Examples: tunnelctl expose 3000 --via bastion; "
+    "tunnelctl expose 3000 --via bastion --remote-port 8080 --allow 203.0.113.0/24 --ttl 1h"
+)
+@click.argument("target")
+@click.option("--via", required=True, metavar="HOST", help="The server: any name ssh takes.")
+@click.option(
+    "--remote-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="The port there; 0, the default: the server chooses.",
+)
+@click.option(
+    "--bind",
+    default="*",
+    metavar="ADDRESS",
+    show_default=True,
+    help="Where it listens there; localhost: for the server itself alone.",
+)
+@click.option("--allow", multiple=True, metavar="CIDR", help="Who may use it; else everybody.")
+@click.option("--ttl", type=Duration(), help="Take it down after this time.")
+@click.option("--qr", is_flag=True, help="Show the address as a QR code, too.")
+@click.option("-d", "--detach", is_flag=True, help="Return when ready; the daemon goes on.")
+@click.option(
+    "--wait-timeout", type=Duration(), default="30s", show_default=True, help="How long to wait."
+)
+@click.option("--as", "name", metavar="NAME", help="What ps calls it.")
+@click.pass_obj
+def expose(
+    options: Options,
+    /,
+    target: str,
+    via: str,
+    remote_port: int,
+    bind: str,
+    allow: tuple[str, ...],
+    ttl: float | None,
+    qr: bool,
+    detach: bool,
+    wait_timeout: float,
+    name: str | None,
+) -> int:
+    """Make a service of this machine reachable on a server, and print where.
+
+    TARGET is PORT, HOST:PORT or the path of a socket. Without -d it stays until Ctrl-C.
+    """
+    if detach and ttl is not None:
+        raise click.UsageError("--ttl ends this command, so it does not go with -d")
+    service = _service(target)
+    _check_it_answers(service)
+    listen = Endpoint(bind, remote_port)
+    document = _document(service, listen, via, allow, ttl)
+    word = service.path.rpartition("/")[2] if service.is_unix else str(service.port)
+    file = adhoc.keep(name or f"expose-{word}".lower(), document, given=name is not None)
+    plans = plans_of([None], file)
+    client = options.client
+    ensure_daemon_of_ours(client)
+    lease = None if detach else secrets.token_hex(16)
+    with ended_in_order(), watch(client, lease, plans) as stream:
+        session = Session(client, stream, plans, for_command=True)
+        try:
+            session.bring_up(lease, wait_timeout)
+            _tell(session.profiles()[plans[0].name], service, qr=qr)
+            if detach:
+                return 0
+            with _for_at_most(ttl):
+                return session.stay()
+        except _TimeIsUp:
+            say("its time is up")
+            session.take_down()
+            return 0
+        except KeyboardInterrupt:
+            session.take_down()
+            raise
+
+
+def _service(text: str) -> Endpoint:
+    from tunnelctl.config import words
+
+    try:
+        return words.target(int(text) if text.isdigit() else text)
+    except ValueError as error:
+        raise click.UsageError(f"TARGET {error}") from None
+
+
+def _check_it_answers(service: Endpoint) -> None:
+    """Raises Failure when nobody would answer those who come."""
+    error = _refusal(service)
+    if error is None:
+        return
+    other = Endpoint("::1" if service.host == "127.0.0.1" else "127.0.0.1", service.port)
+    hint = f"is it running? ss -ltn 'sport = :{service.port}' shows who listens"
+    if service.is_unix:
+        hint = "is it running?"
+    elif service.is_loopback and _refusal(other) is None:
+        hint = f"it listens on {other.host}: tunnelctl expose {other} ..."
+    raise Failure(Code.TARGET_REFUSED, f"nothing answers at {service} here: {error}", hint)
+
+
+def _refusal(endpoint: Endpoint) -> str | None:
+    """Why an address cannot be connected to from here; None when it can."""
+    try:
+        if endpoint.is_unix:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(_LOOKED_AT)
+                connection.connect(endpoint.path)
+        else:
+            socket.create_connection((endpoint.host, endpoint.port), _LOOKED_AT).close()
+    except OSError as error:
+        return str(error.strerror or error)
+    return None
+
+
+def _document(
+    service: Endpoint, listen: Endpoint, via: str, allow: Sequence[str], ttl: float | None
+) -> dict[str, Any]:
+    from tunnelctl.config.adhoc import document_of
+    from tunnelctl.config.forward_specs import ForwardSpec
+    from tunnelctl.config.ways import parse_jump
+    from tunnelctl.spec.forward import Side
+
+    try:
+        host = parse_jump(via)
+    except ValueError as error:
+        raise click.UsageError(f"--via {error}") from None
+    spec = ForwardSpec(Side.THERE, listen, service)
+    ends = "" if ttl is None else f", for {ttl:g} s"
+    description = f"tunnelctl expose {service} --via {via}{ends}"
+    document = document_of(host, (spec,), description=description, allow=allow)
+    document["forwards"] = {_FORWARD: next(iter(document["forwards"].values()))}
+    return document
+
+
+def _tell(profile: Mapping[str, Any], service: Endpoint, *, qr: bool) -> None:
+    """Print where the service can be reached: from here, as was tried, or what is in the way."""
+    (forward,), (host,) = profile["forwards"], profile["hosts"]
+    listen = parse_endpoint(forward["listen"])
+    server = parse_endpoint(host["address"]).host if host["address"] else host["name"]
+    if listen.is_loopback:
+        click.echo(f"localhost:{listen.port}")
+        say(f"{service} can be reached on {host['name']} itself, at localhost:{listen.port}")
+        return
+    outside = Endpoint(server if listen.host in _EVERY_ADDRESS else listen.host, listen.port)
+    click.echo(str(outside))
+    error = forward["last_error"]
+    if error is not None:
+        say(f"{error['message']} ({error['hint']})")
+    elif (why := _refusal(outside)) is not None:
+        say(f"{outside} does not answer from here: {why}; is there a firewall before the server?")
+    else:
+        say(f"{service} can be reached at {outside}, as was tried from here")
+    if qr:
+        _show_code(f"http://{outside}/")
+
+
+_EVERY_ADDRESS = ("*", "0.0.0.0", "::")  # noqa: S104 - only compared with
+
+
+def _show_code(address: str) -> None:
+    try:
+        import segno
+    except ImportError:
+        raise Failure(
+            Code.USAGE, "--qr needs the package segno", "pip install 'tunnelctl[qr]'"
+        ) from None
+    segno.make(address).terminal(out=sys.stderr, compact=True)
+
+
+class _TimeIsUp(Exception):
+    """The --ttl is over."""
+
+
+@contextmanager
+def _for_at_most(seconds: float | None) -> Iterator[None]:
+    if seconds is None:
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
