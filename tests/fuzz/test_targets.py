@@ -40,3 +40,10 @@ def test_hashed_names_that_are_no_hash_match_nothing() -> None:
     rest."""
     key = KnownKey("", "|1|\ufffd|\ufffd", "ssh-ed25519", b"", "known_hosts", 1)
     assert not key.matches("db.internal")
+
+
+def test_a_pattern_of_many_stars_takes_no_time() -> None:
+    """Found by fuzzing, as a hang."""
+    assert not KnownKey("", "d" + "*" * 500 + "x", "ssh-ed25519", b"", "f", 1).matches("db" * 50)
+    stars = "*".join("d" * 100)
+    assert not KnownKey("", stars + "x", "ssh-ed25519", b"", "f", 1).matches("d" * 200)
