@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from tunnelctl.ssh.questions import Ask
 from tunnelctl.ssh.trace import Milestone
 from tunnelctl.sshd.server import EmbeddedServer
 
+# A server drops logins at random above sshd_config(5) MaxStartups, 10 by default.
+_AT_ONE_ADDRESS = 4
 # A host, whichever way it is reached: steps of a hop that several hosts share are told once.
 Place = tuple[str, str]
 
@@ -44,6 +47,7 @@ class Trail:
     def __init__(self) -> None:
         self._passed: dict[Host, dict[Milestone, tuple[str, float]]] = {}
         self._since: dict[Host, float] = {}
+        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(_turns)
 
     def note(self, host: Host, milestone: Milestone, how: str) -> None:
         """See ssh/trace.py."""
@@ -55,8 +59,9 @@ class Trail:
     @asynccontextmanager
     async def turn(self, host: Host) -> AsyncIterator[None]:
         """See ssh/connect.py: here the way of the host itself begins, after its hops'."""
-        self._since[host] = clock.monotonic()
-        yield
+        async with self._turns[host.address]:
+            self._since[host] = clock.monotonic()
+            yield
 
     def of(self, host: Host) -> dict[Milestone, tuple[str, float]]:
         """What it has behind it: in words, and in seconds."""
@@ -187,6 +192,10 @@ class Ways:
                 unmet, why = f"{milestone} failed", None
             else:
                 yield skipped(milestone, host.name, unmet)
+
+
+def _turns() -> asyncio.Semaphore:
+    return asyncio.Semaphore(_AT_ONE_ADDRESS)
 
 
 def _passed(host: Host, milestone: Milestone, how: str, seconds: float, *, is_new: bool) -> Step:
