@@ -22,7 +22,16 @@ sys.exit(code)
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["ps"], ["down", "dev"], ["ls"], ["paths"], ["port", "a/b"], ["up", "--help"]],
+    [
+        ["--help"],
+        ["ps"],
+        ["ps", "-w"],
+        ["down", "dev"],
+        ["ls"],
+        ["paths"],
+        ["port", "a/b"],
+        ["up", "--help"],
+    ],
 )
 def test_it_does_not_import_what_is_heavy(world: World, arguments: list[str]) -> None:
     program = _PROGRAM.format(heavy=HEAVY)

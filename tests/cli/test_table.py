@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
+import click
 import pytest
 
 from tunnelctl.cli.output import bytes_text, seconds_text
@@ -132,3 +134,31 @@ def test_bytes(count: int, text: str) -> None:
 )
 def test_ages(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
+
+
+@pytest.mark.parametrize("width", [22, 40, 60, 80, 100])
+@pytest.mark.parametrize("colour", [False, True])
+def test_it_fits_a_width(width: int, colour: bool) -> None:
+    long = forward(
+        name="a-forward-with-a-long-name",
+        listen="[2001:db8:85a3:8d3:1319:8a2e:370:7348]:15432",
+        target="database-primary.internal.example.com:5432",
+        via="bastion-of-the-west",
+        health="healthy",
+    )
+    profile = {"name": "dev", "hosts": [host(name="bastion-of-the-west")], "forwards": [long]}
+    lines = [click.unstyle(line) for line in table([profile], NOW, colour=colour, width=width)]
+    assert max(map(len, lines)) <= width
+    header, row = lines
+    assert "up (healthy)" in row
+    assert row.startswith("dev/a-f")
+    if width == 80:
+        assert [*header.split()] == [
+            *("NAME", "TYPE", "LISTEN", "TARGET", "VIA", "STATUS", "CONNS", "IN/OUT", "AGE")
+        ]
+        assert re.search(r"…\S*15432 .*…\S*:5432 ", row), "ports are kept"
+
+
+def test_what_fits_is_not_cut() -> None:
+    profile = {"name": "dev", "hosts": [host()], "forwards": [forward(health="healthy")]}
+    assert table([profile], NOW, colour=False, width=100) == table([profile], NOW, colour=False)

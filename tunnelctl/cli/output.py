@@ -25,6 +25,29 @@ def in_colour(stream: TextIO) -> bool:
     return os.environ.get("TERM") not in {None, "dumb"} and stream.isatty()
 
 
+def width_of(stream: TextIO) -> int | None:
+    """How many columns a line may have there; None where that does not matter or is not known."""
+    if not stream.isatty():
+        return None
+    named = os.environ.get("COLUMNS", "")
+    if named.isdigit() and int(named):
+        return int(named)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except OSError:
+        return None
+
+
+def shown_on(stream: TextIO, text: str) -> str:
+    """The text in characters that the stream can take; `~` for an ellipsis that it cannot."""
+    encoding = stream.encoding or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.replace("…", "~").encode(encoding, "replace").decode(encoding)
+    return text
+
+
 def seconds_text(seconds: float) -> str:
     """A time as a person reads it at a glance: `12s`, `3m`, `5h`, `2d`."""
     whole = max(0, int(seconds))

@@ -4,40 +4,61 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from tunnelctl.cli import selection
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.output import in_colour, say
+from tunnelctl.cli.output import in_colour, say, shown_on, width_of
 from tunnelctl.cli.table import table
 from tunnelctl.clock import wall
 from tunnelctl.errors import Code, Failure
 
+Json = dict[str, Any]
 
-@click.command()
+
+@click.command(epilog="Examples: tunnelctl ps; tunnelctl ps -w 'dev*'; tunnelctl ps dev/db --json")
+@click.argument("places", nargs=-1, metavar="[PROFILE | PROFILE/FORWARD]...")
 @click.option("-a", "--all", "everything", is_flag=True, help="Stopped profiles too.")
+@click.option("-w", "--watch", "live", is_flag=True, help="Go on showing it, until interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="The status document instead of a table.")
 @click.pass_obj
-def ps(options: Options, everything: bool, as_json: bool) -> int:
-    """Show every forward and how it is.
+def ps(
+    options: Options, places: tuple[str, ...], everything: bool, live: bool, as_json: bool
+) -> int:
+    """Show every forward and how it is, or those that are named; wildcards are taken.
 
     The exit code is 0 when everything that is wanted is up, 1 when something is not, and 3 when
-    no daemon runs.
+    no daemon runs. With --watch it shows bytes a second instead of bytes.
     """
-    document = options.client.status()
-    wanted = [profile for profile in document["profiles"] if profile["wanted"] == "up"]
-    if not everything:
-        document["profiles"] = [p for p in document["profiles"] if p["state"] != "stopped"]
+    client = options.client
+
+    def look() -> tuple[Json, list[str]]:
+        document = client.status()
+        profiles = selection.of_document(document["profiles"], places)
+        wanted = [profile for profile in profiles if profile["wanted"] == "up"]
+        remarks = [*_explanations(wanted), *document["daemon"].get("warnings", ())]
+        if not (everything or places):
+            profiles = [profile for profile in profiles if profile["state"] != "stopped"]
+        return {**document, "profiles": profiles}, remarks
+
+    if live:
+        from tunnelctl.cli.watch import watch  # ps alone is quicker without
+
+        watch(client, look, as_text=json.dumps if as_json else None)
+    document, remarks = look()
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
         colour = in_colour(sys.stdout)
-        for line in table(document["profiles"], wall(), colour=colour):
-            click.echo(line, color=colour)
-        _explain(wanted)
-        for warning in document["daemon"].get("warnings", ()):
-            say(warning)
+        rows = table(document["profiles"], wall(), colour=colour, width=width_of(sys.stdout))
+        for line in rows:
+            click.echo(shown_on(sys.stdout, line), color=colour)
+        for remark in remarks:
+            say(remark)
+    wanted = [profile for profile in document["profiles"] if profile["wanted"] == "up"]
     return 0 if all(profile["state"] == "up" for profile in wanted) else 1
 
 
@@ -70,14 +91,14 @@ def port(options: Options, name: str) -> None:
     click.echo(forward["listen"])
 
 
-def _explain(profiles: list[dict[str, Any]]) -> None:
-    """Say below the table why something is not up, or not as its file says."""
+def _explanations(profiles: list[Json]) -> Iterator[str]:
+    """Why something is not up, or not as its file says."""
     said = set()
     for profile in profiles:
         trouble = profile.get("last_error")
         if trouble:
             said.add(trouble["message"])
-            say(f"{profile['name']}: {trouble['message']} ({trouble['hint']})")
+            yield f"{profile['name']}: {trouble['message']} ({trouble['hint']})"
         if profile["state"] == "up":
             continue
         for part in (*profile["hosts"], *profile["forwards"]):
@@ -85,4 +106,4 @@ def _explain(profiles: list[dict[str, Any]]) -> None:
             if error and part["state"] != "up" and error["message"] not in said:
                 said.add(error["message"])
                 hint = f" ({error['hint']})" if error["hint"] else ""
-                say(f"{profile['name']}/{part['name']}: {error['message']}{hint}")
+                yield f"{profile['name']}/{part['name']}: {error['message']}{hint}"

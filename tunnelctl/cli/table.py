@@ -5,7 +5,7 @@ Pure: the time is an argument. Must never say `up` of a forward whose host is no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,25 +14,48 @@ import click
 from tunnelctl.cli.output import bytes_text, seconds_text
 
 _HEADER = ("NAME", "TYPE", "LISTEN", "TARGET", "VIA", "STATUS", "CONNS", "IN/OUT", "AGE")
-_STATUS = _HEADER.index("STATUS")
+_NAME, _TYPE, _LISTEN, _TARGET, _VIA, _STATUS, _CONNS, _MOVED, _AGE = range(len(_HEADER))
 _GAP = "  "
+# Where there is less room: how narrow a column may become, and who gives in first.
+_LEAST = {_NAME: 8, _TYPE: 5, _LISTEN: 8, _TARGET: 6, _VIA: 4, _STATUS: 12}
+_GIVING = ((_LISTEN, _TARGET, _VIA, _NAME), (_TYPE, _STATUS))
+_CUT_IN_FRONT = (_LISTEN, _TARGET)  # the port is what tells them apart
+_LEAVING = (_AGE, _TYPE, _MOVED, _CONNS, _VIA, _TARGET, _LISTEN)
+_CUT = "…"
 _COLOURS = {"up": "green", "failed": "red", "needs": "red", "stopped": "bright_black"}
 _OTHER_COLOUR = "yellow"
 
 Json = Mapping[str, Any]
+# Bytes a second that come back from the target and go to it, by profile and forward.
+Rates = Callable[[str, str], tuple[float, float]]
 
 
-def table(profiles: Iterable[Json], now: datetime, *, colour: bool) -> list[str]:
-    """The lines of the table, its header first."""
+def table(
+    profiles: Iterable[Json],
+    now: datetime,
+    *,
+    colour: bool,
+    width: int | None = None,
+    rates: Rates | None = None,
+) -> list[str]:
+    """The lines of the table, its header first.
+
+    With a `width` no line is longer: cells are cut with an ellipsis, and where that is not enough
+    columns are left out. With `rates` these stand in the place of what has gone through.
+    """
     rows: list[Sequence[str]] = [_HEADER]
+    if rates is not None:
+        rows = [(*_HEADER[:_MOVED], f"{_HEADER[_MOVED]}/s", *_HEADER[_MOVED + 1 :])]
     for profile in profiles:
         hosts = {host["name"]: host for host in profile["hosts"]}
         rows += [
-            _row(profile["name"], forward, hosts[forward["via"]], now)
+            _row(profile["name"], forward, hosts[forward["via"]], now, rates)
             for forward in profile["forwards"]
         ] or [_empty_row(profile)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
-    return [_line(row, widths, colour and row is not _HEADER) for row in rows]
+    widths = {column: max(len(row[column]) for row in rows) for column in range(len(_HEADER))}
+    if width is not None:
+        _fit(widths, width)
+    return [_line(row, widths, colour and row is not rows[0]) for row in rows]
 
 
 def status_text(forward: Json, host: Json, now: datetime) -> str:
@@ -62,8 +85,13 @@ def listen_text(forward: Json) -> str:
     return f"{forward['via']}:{listen if '/' in listen else listen.rpartition(':')[2]}"
 
 
-def _row(profile: str, forward: Json, host: Json, now: datetime) -> tuple[str, ...]:
-    moved = forward["bytes_in"] or forward["bytes_out"]
+def _row(
+    profile: str, forward: Json, host: Json, now: datetime, rates: Rates | None
+) -> tuple[str, ...]:
+    moved = (forward["bytes_in"], forward["bytes_out"])
+    if rates is not None:
+        come, gone = rates(profile, forward["name"])
+        moved = (round(come), round(gone))
     since = forward.get("since")
     return (
         f"{profile}/{forward['name']}",
@@ -73,7 +101,7 @@ def _row(profile: str, forward: Json, host: Json, now: datetime) -> tuple[str, .
         forward["via"],
         status_text(forward, host, now),
         str(forward["connections"]["open"]),
-        f"{bytes_text(forward['bytes_in'])}/{bytes_text(forward['bytes_out'])}" if moved else "-",
+        "/".join(map(bytes_text, moved)) if any(moved) else "-",
         seconds_text(_seconds(since, now)) if since else "-",
     )
 
@@ -85,12 +113,37 @@ def _empty_row(profile: Json) -> tuple[str, ...]:
     return tuple({0: profile["name"], _STATUS: state}.get(at, "-") for at in range(len(_HEADER)))
 
 
-def _line(row: Sequence[str], widths: Sequence[int], colour: bool) -> str:
-    cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+def _fit(widths: dict[int, int], most: int) -> None:
+    """Make columns narrower, the widest first, and leave some out, until a line fits."""
+
+    def too_much() -> int:
+        return sum(widths.values()) + len(_GAP) * (len(widths) - 1) - most
+
+    for columns in _GIVING:
+        while too_much() > 0:
+            widest = max(columns, key=lambda column: widths[column] - _LEAST[column])
+            if widths[widest] <= _LEAST[widest]:
+                break
+            widths[widest] -= 1
+    for column in _LEAVING:
+        if too_much() <= 0:
+            return
+        del widths[column]
+
+
+def _cut(cell: str, column: int, width: int) -> str:
+    if len(cell) <= width:
+        return cell.ljust(width)
+    kept = width - len(_CUT)
+    return _CUT + cell[-kept:] if column in _CUT_IN_FRONT else cell[:kept] + _CUT
+
+
+def _line(row: Sequence[str], widths: Mapping[int, int], colour: bool) -> str:
+    cells = {column: _cut(row[column], column, width) for column, width in widths.items()}
     if colour:
         word = row[_STATUS].partition(" ")[0].partition(":")[0].partition("-")[0]
         cells[_STATUS] = click.style(cells[_STATUS], fg=_COLOURS.get(word, _OTHER_COLOUR))
-    return _GAP.join(cells).rstrip()
+    return _GAP.join(cells.values()).rstrip()
 
 
 def _until(moment: str | None, now: datetime) -> str:

@@ -1,0 +1,71 @@
+"""What the words of a command mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tunnelctl.cli import selection
+from tunnelctl.errors import Code, Failure
+
+KNOWN = ("dev", "dev-two", "other")
+
+
+def profile(name: str, **forwards: str) -> dict[str, Any]:
+    rules = [{"name": forward, "via": via} for forward, via in forwards.items()]
+    return {"name": name, "forwards": rules}
+
+
+DOCUMENT = [profile("dev", db="bastion", web="edge"), profile("dev-two", db="edge"), profile("x")]
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ((), []),
+        (("dev",), ["dev"]),
+        (("unknown",), ["unknown"]),
+        (("dev*",), ["dev", "dev-two"]),
+        (("other", "*", "dev"), ["other", "dev", "dev-two"]),
+        (("de[v]", "?ther"), ["dev", "other"]),
+    ],
+)
+def test_profiles(words: tuple[str, ...], meant: list[str]) -> None:
+    assert selection.profiles(words, KNOWN) == meant
+
+
+def test_a_wildcard_that_means_nothing_is_said() -> None:
+    with pytest.raises(Failure) as refused:
+        selection.profiles(["web*"], KNOWN)
+    assert refused.value.code is Code.PROFILE_NOT_FOUND
+    assert "dev, dev-two, other" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ((), ["dev/db", "dev/web", "dev-two/db", "x"]),
+        (("dev",), ["dev/db", "dev/web"]),
+        (("dev/db",), ["dev/db"]),
+        (("dev*/db",), ["dev/db", "dev-two/db"]),
+        (("*/edge",), ["dev/web", "dev-two/db"]),
+        (("dev/db", "dev/web"), ["dev/db", "dev/web"]),
+        (("x",), ["x"]),
+    ],
+)
+def test_parts(words: tuple[str, ...], meant: list[str]) -> None:
+    found = [
+        name
+        for kept in selection.of_document(DOCUMENT, words)
+        for name in [f"{kept['name']}/{rule['name']}" for rule in kept["forwards"]]
+        or [kept["name"]]
+    ]
+    assert found == meant
+
+
+@pytest.mark.parametrize("word", ["unknown", "unknown/db", "dev/unknown", "web*", "x/db"])
+def test_a_word_that_means_nothing_is_said(word: str) -> None:
+    with pytest.raises(Failure) as refused:
+        selection.of_document(DOCUMENT, [word])
+    assert refused.value.code is Code.PROFILE_NOT_FOUND

@@ -1,0 +1,192 @@
+"""`ps --watch` in a real terminal, in a pipe, and frame by frame."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.test_commands import EMBEDDED, GONE
+from tests.support.services import EchoService, connect
+from tests.support.sshd import OpenSSHServer
+from tests.support.tmux import Tmux
+from tests.support.waiting import eventually
+from tests.support.world import World
+from tunnelctl.cli.watch import Rates, Screen
+
+# The shell stays to show what the command left behind.
+_SHELL = ("sh", "-c", 'trap : INT; "$@"; echo "code=$?"; exec sleep 600', "sh")
+_RETRY = re.compile(r"retry in (\d+)s \(#\d+\)")
+
+
+def watching(world: World, *words: str, columns: int = 80, **environ: str) -> Tmux:
+    command = (*_SHELL, sys.executable, "-m", "tunnelctl", "ps", "-w", *words)
+    return Tmux(command, world.home, {**world.environ, **environ}, columns, 24)
+
+
+@pytest.fixture
+def busy(world: World, sshd: OpenSSHServer) -> Iterator[World]:
+    """A world with a forward that works, and one whose host cannot be reached."""
+    with EchoService() as echo:
+        world.tunnel(sshd, echo=f"local: 0, to: {echo.port}")
+        world.profile("gone", GONE.replace("user: me", "user: me, reconnect: {min: 8s, max: 8s}"))
+        world.ok("up", "dev", "-d")
+        world.run("up", "gone", "-d", "--wait-timeout", "1s")
+        yield world
+
+
+def test_at_eighty_columns(busy: World) -> None:
+    with watching(busy) as tmux:
+        eventually(lambda: "retry in" in "".join(tmux.screen()), "the table is shown")
+        screen = tmux.screen()
+        header, first, second, *below = screen
+        assert header.split()[:2] == ["NAME", "TYPE"]
+        assert header.endswith("IN/OUT/s  AGE")
+        assert (first.split()[0], second.split()[0]) == ("dev/echo", "gone/x")
+        assert any("gone" in line for line in below)
+        assert max(map(len, screen)) <= 80
+        assert not tmux.shows_cursor()
+        assert tmux.coloured()
+
+        def seconds() -> int:
+            found = _RETRY.search("\n".join(tmux.screen()))
+            return int(found[1]) if found else 0
+
+        last = eventually(seconds, "a retry is waited for")
+        eventually(lambda: 0 < seconds() < last, "the seconds are counted down")
+
+        with connect(int(busy.forward("dev", "echo")["listen"].rpartition(":")[2])) as client:
+            client.sendall(b"x" * 90_000)
+            received = 0
+            while received < 90_000:
+                received += len(client.recv(65536))
+            eventually(lambda: re.search(r" 1 +\d+k/\d+k ", tmux.screen()[1]), "bytes a second")
+        eventually(lambda: re.search(r" 0 +- ", tmux.screen()[1]), "no more bytes")
+
+        busy.ok("down", "dev")
+        eventually(lambda: "dev/echo" not in "".join(tmux.screen()), "what is down has left")
+        tmux.resize(50, 24)
+        eventually(lambda: max(map(len, tmux.screen())) <= 50, "it fits the smaller window")
+        assert "gone/x" in tmux.screen()[1]
+        tmux.press("C-c")
+        eventually(lambda: "code=130" in tmux.screen(), "it ends")
+        assert tmux.shows_cursor()
+        assert any(line.startswith("gone/x") for line in tmux.screen()), "the last frame stays"
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
+def test_without_colour(busy: World, variable: str) -> None:
+    """A dumb terminal gets one table below the other."""
+    value = {"NO_COLOR": "1", "TERM": "dumb"}[variable]
+    command = ("env", f"{variable}={value}", sys.executable, "-m", "tunnelctl", "ps", "-w", "dev")
+    with Tmux((*_SHELL, *command), busy.home, busy.environ, 100, 24) as tmux:
+        eventually(lambda: "dev/echo" in "".join(tmux.screen()), "the table is shown")
+        assert not tmux.coloured()
+        assert tmux.shows_cursor() is (variable == "TERM")
+
+
+def test_ps_itself_fits_its_terminal(busy: World) -> None:
+    command = (*_SHELL, sys.executable, "-m", "tunnelctl", "ps", "dev")
+    with Tmux(command, busy.home, busy.environ, 60, 24) as tmux:
+        eventually(lambda: "code=0" in tmux.screen(), "it ends")
+        header, row, *_ = tmux.screen()
+        assert header.startswith("NAME")
+        assert row.startswith("dev/echo")
+        assert "up" in row.split()
+
+
+def test_a_pipe_gets_one_table_after_another(world: World) -> None:
+    world.profile("dev", EMBEDDED)
+    world.ok("up", "dev", "-d")
+    process = world.start("ps", "--watch")
+    assert process.stdout is not None
+    try:
+        first = [process.stdout.readline() for _ in range(3)]
+        assert [line.split()[:1] for line in first] == [["NAME"], ["dev/hello"], []]
+        world.ok("down", "dev")
+        assert process.stdout.readline().split()[:1] == ["NAME"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=20)
+    assert "\x1b" not in "".join(first) + output
+    assert process.returncode == 130
+    assert errors.strip() == "tunnelctl: interrupted"
+
+
+def test_a_program_gets_one_document_a_line(world: World) -> None:
+    world.profile("dev", EMBEDDED)
+    world.ok("up", "dev", "-d")
+    process = world.start("ps", "--watch", "--json", "dev/hello")
+    assert process.stdout is not None
+    try:
+        (profile,) = json.loads(process.stdout.readline())["profiles"]
+        assert [forward["name"] for forward in profile["forwards"]] == ["hello"]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+
+
+def test_without_a_daemon_it_ends(world: World) -> None:
+    assert world.run("ps", "-w").returncode == 3
+
+
+class Paper:
+    """A screen whose writes can be read one by one."""
+
+    def __init__(self) -> None:
+        # Of such a pipe one read returns what one write wrote (pipe(2), O_DIRECT).
+        self._read_end, self.write_end = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)
+        self.size = os.terminal_size((40, 3))
+
+    def frame(self) -> str:
+        try:
+            return os.read(self._read_end, 65536).decode()
+        except BlockingIOError:
+            return ""
+
+    def close(self) -> None:
+        os.close(self._read_end)
+        os.close(self.write_end)
+
+
+def test_a_frame_is_one_write_of_what_has_changed() -> None:
+    with contextlib.closing(Paper()) as paper:
+        screen = Screen(paper.write_end, lambda: paper.size)
+        screen.show(["head", "one", "two", "beyond the last line"])
+        frame = paper.frame()
+        assert frame == "\x1b[2J\x1b[1;1Hhead\x1b[2;1Hone\x1b[3;1Htwo"
+        assert paper.frame() == ""
+        screen.show(["head", "one", "two"])
+        assert paper.frame() == ""
+        screen.show(["head", "other", "two"])
+        assert paper.frame() == "\x1b[2;1Hother"
+        screen.show(["head", "once", "two"])
+        assert paper.frame() == "\x1b[2;1Honce\x1b[K"
+        screen.show(["head"])
+        assert paper.frame() == "\x1b[2;1H\x1b[J"
+        paper.size = os.terminal_size((20, 3))
+        screen.show(["head"])
+        assert paper.frame() == "\x1b[2J\x1b[1;1Hhead"
+
+
+def _profiles(come: int, gone: int) -> list[dict[str, object]]:
+    return [{"name": "dev", "forwards": [{"name": "db", "bytes_in": come, "bytes_out": gone}]}]
+
+
+def test_a_rate_is_the_mean_of_the_last_seconds() -> None:
+    rates = Rates()
+    rates.add(_profiles(0, 500), 100.0)
+    assert rates("dev", "db") == (0.0, 0.0)
+    rates.add(_profiles(1000, 500), 102.0)
+    assert rates("dev", "db") == (500.0, 0.0)
+    rates.add(_profiles(1000, 500), 106.0)
+    assert rates("dev", "db") == (0.0, 0.0)
+    # It was closed and opened anew: its counters began again.
+    rates.add(_profiles(10, 10), 107.0)
+    assert rates("dev", "db") == (0.0, 0.0)
