@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 from tunnelctl.config.mistakes import printable
 from tunnelctl.config.paths import home
-from tunnelctl.config.sshreader import Asked, Options, SshConfigError
+from tunnelctl.config.sshreader import Asked, Options, SshConfigError, quoted
 
 _SECONDS = 10.0
 # It has none of these; what is printed of it is OpenSSH's own.
@@ -117,4 +117,4 @@ def _home_of_record() -> str:
 def _quoted(path: str) -> str:
     """A path that neither glob(7) nor the quotes of ssh_config(5) change."""
     literal = "".join(f"\\{char}" if char in "*?[\\" else char for char in path)
-    return '"' + literal.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return quoted(literal)

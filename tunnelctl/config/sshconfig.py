@@ -19,7 +19,7 @@ from pathlib import Path
 from tunnelctl.config.files import Unreadable, read_profile_file
 from tunnelctl.config.paths import home
 from tunnelctl.config.sshclient import Client, config_arguments, find_client
-from tunnelctl.config.sshkeywords import RELEVANT
+from tunnelctl.config.sshkeywords import FORWARDING, RELEVANT
 from tunnelctl.config.sshreader import (
     Asked,
     Line,
@@ -82,6 +82,18 @@ class SshConfig:
         if isinstance(answer, SshConfigError):
             raise answer
         return answer
+
+    def forwarding(self, question: Question) -> Options:
+        """What is forwarded by `ssh NAME`, as ssh_config has it; nothing of it is in `found`.
+
+        Raises:
+            SshConfigError: one sentence that names the file and line, or what to do.
+        """
+        source = self._source(question.source)
+        (options,) = source.options([self._asked(question)], FORWARDING)
+        if isinstance(options, SshConfigError):
+            raise options
+        return {keyword: options[keyword] for keyword in FORWARDING & options.keys()}
 
     def aliases(self, source: bool | str) -> Aliases:
         """The names that have a block of their own."""
@@ -173,11 +185,13 @@ class _Source:
         """The names that have a block of their own."""
         return Aliases(every_line(self._lines))
 
-    def options(self, asked: list[Asked]) -> list[Options | SshConfigError]:
-        """What is configured for each name."""
+    def options(
+        self, asked: list[Asked], about: frozenset[str] = RELEVANT
+    ) -> list[Options | SshConfigError]:
+        """What is configured for each name, if there is anything `about` that at all."""
         if self._error is not None:
             return [self._error] * len(asked)
-        if not any(line.keyword in RELEVANT for line in every_line(self._lines)):
+        if not any(line.keyword in about for line in every_line(self._lines)):
             return [{}] * len(asked)
         program = find_client(self._environ)
         if program is None:

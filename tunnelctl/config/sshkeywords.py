@@ -59,6 +59,12 @@ def _rekey(words: list[str]) -> tuple[str, ...]:
     return (f"{bytes_} {'0' if within.lower() == 'none' else _seconds(within)}",)
 
 
+def _as_written(words: list[str]) -> tuple[str, ...]:
+    """Not judged here, as nothing but an import asks for it."""
+    return (" ".join(words),)
+
+
+_FORWARDS = ("localforward", "remoteforward", "dynamicforward")
 _YES_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 _STRICT = {
     **dict.fromkeys(("yes", "true"), "true"),
@@ -70,7 +76,7 @@ _CANONICALIZE = {**_YES_NO, "always": "always"}
 
 # Taken as the rest of the line; the first of them wins over the other.
 RAW = ("proxycommand", "proxyjump")
-ADD_UP = ("identityfile", "certificatefile")
+ADD_UP = ("identityfile", "certificatefile", *_FORWARDS)
 KEYWORDS: dict[str, _Convert] = {
     "hostname": _one(_hostname),
     "user": _one(str),
@@ -92,6 +98,9 @@ KEYWORDS: dict[str, _Convert] = {
     "rekeylimit": _rekey,
     "proxyusefdpass": _one(lambda word: _YES_NO[word.lower()]),
     "canonicalizehostname": _one(lambda word: _CANONICALIZE[word.lower()]),
+    **dict.fromkeys((*_FORWARDS, "gatewayports", "permitremoteopen"), _as_written),
 }
+# What is forwarded. A profile says that itself, so only an import asks for it.
+FORWARDING = frozenset({*_FORWARDS, "gatewayports", "permitremoteopen"})
 # What can change how a host is reached; files without any of it need not be asked at all.
-RELEVANT = frozenset({*KEYWORDS, *RAW})
+RELEVANT = frozenset({*KEYWORDS, *RAW}) - FORWARDING

@@ -37,7 +37,10 @@ class SshConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One statement. `files` are those that an Include brought, line by line."""
+    """One statement. `files` are those that an Include brought, line by line.
+
+    What stands in no file has `number` 0, and for `file` a word for where it was said.
+    """
 
     file: str
     number: int
@@ -54,7 +57,8 @@ class Line:
 
     def error(self, why: str) -> SshConfigError:
         """What is wrong here."""
-        return SshConfigError(f"{self.file} line {self.number}: {why}")
+        line = f" line {self.number}" if self.number else ""
+        return SshConfigError(f"{self.file}{line}: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,20 @@ class Asked:
     name: str
     local_user: str
     given: Mapping[str, str] = field(default_factory=dict)  # hostname, user, port, proxyjump
+
+
+def statement(text: str, file: str, number: int = 0) -> Line | None:
+    """One line of a file; None where it is empty or a comment."""
+    found = _LINE.match(text.strip(" \t\r\f"))
+    if found is None:
+        return None
+    keyword = found["keyword"].lower()
+    return Line(file, number, _OTHER_NAMES.get(keyword, keyword), found["rest"])
+
+
+def quoted(word: str) -> str:
+    """A word as `split` takes it, in quotes."""
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def split(text: str) -> list[str]:
@@ -139,12 +157,10 @@ class _Reader:
             raise SshConfigError(f"{path} is larger than {MAX_BYTES // 1024**2} MiB")
         text = raw.decode(errors="surrogateescape")
         for number, written in enumerate(text.split("\n"), 1):
-            found = _LINE.match(written.strip(" \t\r\f"))
-            if found is None:  # empty, or a comment
-                continue
-            keyword = found["keyword"].lower()
-            line = Line(path, number, _OTHER_NAMES.get(keyword, keyword), found["rest"])
-            yield self._including(line, is_user, depth) if keyword == "include" else line
+            line = statement(written, path, number)
+            if line is not None:
+                included = line.keyword == "include"
+                yield self._including(line, is_user, depth) if included else line
 
     def _including(self, line: Line, is_user: bool, depth: int) -> Line:
         if depth >= _MAX_INCLUDES:
