@@ -43,6 +43,7 @@ _COMMANDS = {
     "schema": ("authoring.schema", "Print the JSON Schema of a profile"),
     "init": ("authoring.init", "Write a first profile"),
     "ls": ("files.ls", "List the profiles that can be found"),
+    "service": ("service.service", "Have systemd or launchd start the daemon"),
     "paths": ("files.paths", "Print where the socket, the log and profiles are"),
     "trust": ("trust.trust", "Show a server's host key, and record it"),
     "daemon": ("daemon.daemon", "Be the daemon, in the foreground"),

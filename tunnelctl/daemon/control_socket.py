@@ -21,13 +21,16 @@ _BACKLOG = 128
 
 
 class ControlSocket:
-    """A bound, listening, non-blocking unix socket and the lock that goes with it."""
+    """A bound, listening, non-blocking unix socket and the lock that goes with it.
 
-    def __init__(self, sock: socket.socket, path: Path, lock: int) -> None:
+    One that is `lent` by a service manager stays there for the next daemon.
+    """
+
+    def __init__(self, sock: socket.socket, path: Path, lock: int, *, lent: bool = False) -> None:
         self.socket = sock
         self._path = path
         self._lock = lock
-        self._inode = os.lstat(path).st_ino
+        self._inode = None if lent else os.lstat(path).st_ino
 
     def close(self) -> None:
         """Stop listening and remove the socket; the lock stays until `release`."""
@@ -41,8 +44,9 @@ class ControlSocket:
         os.close(self._lock)
 
 
-def claim(paths: Paths) -> ControlSocket | None:
-    """Become this user's daemon; None when another holds the lock.
+def claim(paths: Paths, passed: socket.socket | None = None) -> ControlSocket | None:
+    """Become this user's daemon, on the listening socket that was `passed` or on one of our own;
+    None when another holds the lock.
 
     Raises:
         Failure: PERMISSION_DENIED, the directory or the socket is not safely ours.
@@ -52,6 +56,11 @@ def claim(paths: Paths) -> ControlSocket | None:
     if lock is None:
         return None
     try:
+        if passed is not None:
+            # Again, by us: clients look who listens (SO_PEERCRED), which would be the manager.
+            passed.listen(_BACKLOG)
+            passed.setblocking(False)
+            return ControlSocket(passed, paths.socket, lock, lent=True)
         _remove_stale(paths.socket)
         return ControlSocket(_bind(paths.socket), paths.socket, lock)
     except BaseException:

@@ -16,6 +16,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from pathlib import Path
 from tunnelctl import __version__, clock
 from tunnelctl.config.paths import Paths
 from tunnelctl.daemon import metrics
+from tunnelctl.daemon.activation import passed_socket
 from tunnelctl.daemon.api import Api
 from tunnelctl.daemon.control_socket import ControlSocket, answers, claim
 from tunnelctl.daemon.logbook import Logbook
@@ -103,7 +105,8 @@ def _start(settings: Settings, environ: Mapping[str, str], troubles: Troubles) -
     _harden()
     logbook = Logbook()
     logging.getLogger().addHandler(logbook)
-    control = _claim(settings.paths)
+    passed = passed_socket(environ, settings.paths.socket)
+    control = _claim(settings.paths, passed)
     # What is imported stays: each full garbage collection would look at all of it again, and every
     # tunnel would wait for that (20 ms).
     gc.freeze()
@@ -117,11 +120,11 @@ def _start(settings: Settings, environ: Mapping[str, str], troubles: Troubles) -
         control.release()
 
 
-def _claim(paths: Paths) -> ControlSocket:
+def _claim(paths: Paths, passed: socket.socket | None) -> ControlSocket:
     """The control socket, once a predecessor that is stopping has let go of it."""
     deadline = clock.monotonic() + _CLAIM_WITHIN
     while True:
-        control = claim(paths)
+        control = claim(paths, passed)
         if control is not None:
             return control
         if answers(paths.socket):
