@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tunnelctl.cli import progress
+from tunnelctl.cli import complete, progress
 from tunnelctl.cli.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
@@ -20,7 +20,7 @@ _WANTS_NOTHING = frozenset({"up", "idle"})
 
 
 @click.command()
-@click.argument("place", metavar=PLACE)
+@click.argument("place", metavar=PLACE, shell_complete=complete.hosts)
 @click.pass_obj
 def answer(options: Options, place: str) -> None:
     """Answer what a host in needs-input asks: a passphrase, a password, a code.

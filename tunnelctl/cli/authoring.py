@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from tunnelctl.cli import complete
 from tunnelctl.cli.files import load
 from tunnelctl.cli.output import say
 from tunnelctl.config.find import NAME_RULE, is_profile_name
@@ -19,7 +20,7 @@ _DEFAULT = "default"
 
 
 @click.command()
-@click.argument("profile", required=False, metavar="[PROFILE]")
+@click.argument("profile", required=False, metavar="[PROFILE]", shell_complete=complete.profiles)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
 def config(profile: str | None, as_json: bool, file: Path | None) -> None:

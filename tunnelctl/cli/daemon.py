@@ -6,11 +6,12 @@ import os
 
 import click
 
+from tunnelctl.cli import complete
 from tunnelctl.config.paths import Paths
 
 
 @click.command()
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.profiles)
 @click.option("--watch", is_flag=True, help="Reload a profile when its file changes.")
 @click.option("--report-to", type=int, hidden=True, help="A pipe: be a background daemon.")
 def daemon(profiles: tuple[str, ...], watch: bool, report_to: int | None) -> None:

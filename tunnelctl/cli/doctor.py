@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tunnelctl.cli import complete
 from tunnelctl.cli.files import load
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import in_colour
@@ -43,7 +44,7 @@ _WORTH_SAYING = 1.0  # seconds
 
 
 @click.command(epilog="Examples: tunnelctl doctor dev; tunnelctl doctor --json | jq .steps")
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.profiles)
 @click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a profile.")
 @click.pass_obj

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from tunnelctl.cli import complete
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
@@ -17,7 +18,7 @@ from tunnelctl.errors import Code, Failure
 
 
 @click.command()
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.running)
 @click.option("--all", "everything", is_flag=True, help="Every profile.")
 @click.option(
     "-t",
@@ -49,7 +50,7 @@ def down(options: Options, profiles: tuple[str, ...], everything: bool, timeout:
 
 
 @click.command()
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.running)
 @click.pass_obj
 def restart(options: Options, profiles: tuple[str, ...]) -> None:
     """Connect the hosts of profiles anew, now; of all that are wanted up when none is named.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tunnelctl.cli import complete
 from tunnelctl.cli.main import Options
 from tunnelctl.config.find import find_profile, list_profiles
 from tunnelctl.config.mistakes import Mistake, ProfileInvalid
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.profiles)
 @click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
 @click.pass_obj
 def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> None:

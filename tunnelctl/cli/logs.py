@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from tunnelctl.cli import complete
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
 from tunnelctl.clock import rfc3339, wall
@@ -16,7 +17,7 @@ from tunnelctl.errors import Code, Failure
 
 
 @click.command()
-@click.argument("profile", required=False)
+@click.argument("profile", required=False, shell_complete=complete.running)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until interrupted.")
 @click.option(
     "-n", "--lines", type=click.IntRange(0, 5000), default=100, show_default=True, help="How many."

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from tunnelctl import __version__
 from tunnelctl.cli.output import say
@@ -44,6 +45,7 @@ _COMMANDS = {
     "init": ("authoring.init", "Write a first profile"),
     "ls": ("files.ls", "List the profiles that can be found"),
     "service": ("service.service", "Have systemd or launchd start the daemon"),
+    "completion": ("completion.completion", "Print what completes our words in a shell"),
     "paths": ("files.paths", "Print where the socket, the log and profiles are"),
     "trust": ("trust.trust", "Show a server's host key, and record it"),
     "daemon": ("daemon.daemon", "Be the daemon, in the foreground"),
@@ -93,6 +95,15 @@ class Commands(click.Group):
             importlib.import_module(f"tunnelctl.cli.{module}"), function
         )
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The table's names, without importing a command, and the options."""
+        items = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return items + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

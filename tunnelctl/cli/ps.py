@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tunnelctl.cli import selection
+from tunnelctl.cli import complete, selection
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import in_colour, say, shown_on, width_of
 from tunnelctl.cli.table import table
@@ -20,7 +20,9 @@ Json = dict[str, Any]
 
 
 @click.command(epilog="Examples: tunnelctl ps; tunnelctl ps -w 'dev*'; tunnelctl ps dev/db --json")
-@click.argument("places", nargs=-1, metavar="[PROFILE | PROFILE/FORWARD]...")
+@click.argument(
+    "places", nargs=-1, metavar="[PROFILE | PROFILE/FORWARD]...", shell_complete=complete.places
+)
 @click.option("-a", "--all", "everything", is_flag=True, help="Stopped profiles too.")
 @click.option("-w", "--watch", "live", is_flag=True, help="Go on showing it, until interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="The status document instead of a table.")
@@ -63,7 +65,7 @@ def ps(
 
 
 @click.command()
-@click.argument("name", metavar="PROFILE/FORWARD")
+@click.argument("name", metavar="PROFILE/FORWARD", shell_complete=complete.forwards)
 @click.pass_obj
 def port(options: Options, name: str) -> None:
     """Print the address that a forward listens on, e.g. 127.0.0.1:5432."""

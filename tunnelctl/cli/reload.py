@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from tunnelctl.cli import complete
 from tunnelctl.cli.main import Options
 
 
 @click.command()
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.running)
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @click.pass_obj
 def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:

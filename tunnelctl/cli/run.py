@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from tunnelctl.cli import complete
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
@@ -42,7 +43,7 @@ _SI_KERNEL = 128  # sigaction(2) si_code: nobody's kill(2)
 @click.option(
     "--wait-timeout", type=Duration(), default="30s", show_default=True, help="How long to wait."
 )
-@click.argument("profile")
+@click.argument("profile", shell_complete=complete.profiles)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] CMD...")
 @click.pass_obj
 def run(options: Options, profile: str, command: tuple[str, ...], wait_timeout: float) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 
+from tunnelctl.cli import complete
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.cli.units import (
@@ -53,7 +54,7 @@ def _scope(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @service.command(epilog="Examples: tunnelctl service install --dry-run; service install --now dev")
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.profiles)
 @_scope
 @click.option("--run-as", metavar="ACCOUNT", help="With --system: who it runs as, else root.")
 @click.option("--dry-run", is_flag=True, help="Print what would be written, and write nothing.")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from tunnelctl.cli import adhoc
+from tunnelctl.cli import adhoc, complete
 from tunnelctl.cli.adhoc import AdHoc
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
@@ -22,7 +22,9 @@ DEFAULT_PROFILE = "default"
 
 
 @click.command(epilog="Examples: tunnelctl up dev; tunnelctl up -d -L 5432:db:5432 -D 1080 bastion")
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]... | HOST")
+@click.argument(
+    "profiles", nargs=-1, metavar="[PROFILE]... | HOST", shell_complete=complete.profiles
+)
 @click.option("-d", "--detach", is_flag=True, help="Return when ready; the daemon goes on.")
 @click.option(
     "--wait-timeout", type=Duration(), default="30s", show_default=True, help="How long to wait."

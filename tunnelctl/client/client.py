@@ -39,9 +39,9 @@ class Client:
         self.paths = paths
         self.daemon_version = __version__  # of the daemon that answered last
 
-    def status(self) -> Document:
-        """The status document (SPEC section 3)."""
-        return self._request("GET", "/v1/status")
+    def status(self, *, within: float = _ANSWER_WITHIN) -> Document:
+        """The status document (SPEC section 3), if it comes within so many seconds."""
+        return self._begin("GET", "/v1/status", None, within).answer()
 
     def up(
         self, name: str, file: str, environment: Mapping[str, str | None], lease: str | None

@@ -1,0 +1,119 @@
+"""The TAB key, in the shells themselves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_quick import HEAVY
+from tests.support.tmux import Tmux
+from tests.support.waiting import eventually
+from tests.support.world import World
+
+PROFILE = """\
+version: 1
+# forwards: of a comment
+hosts:
+  bastion: {embedded: true}
+  edge:
+    embedded: true
+
+forwards:
+  database:
+    local: 0
+    to: "hello:80"
+    via: bastion
+  # one more
+  web: {local: 0, to: "hello:80", via: edge}
+"""
+SHELLS = {
+    "bash": ("bash", "--norc", "--noprofile", "-i"),
+    "zsh": ("zsh", "-f", "-i"),
+    "fish": ("fish", "--no-config", "-i"),
+}
+SOURCE = {
+    "bash": 'eval "$(tunnelctl completion bash)"',
+    "zsh": 'autoload -U compinit; compinit -u; eval "$(tunnelctl completion zsh)"',
+    "fish": "tunnelctl completion fish | source",
+}
+
+
+@pytest.fixture
+def two(world: World) -> World:
+    """A world with two profiles, and with the command in the PATH."""
+    world.profile("development", PROFILE)
+    world.profile("production", PROFILE)
+    world.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return world
+
+
+@pytest.mark.parametrize("shell", list(SHELLS))
+def test_in_the_shell(two: World, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    with Tmux(SHELLS[shell], two.home, {**two.environ, "PS1": "> "}, 120, 40) as tmux:
+
+        def completes(typed: str, whole: str) -> None:
+            tmux.press("C-u", "C-l")
+            tmux.press(typed, "Tab")
+            eventually(lambda: whole in "".join(tmux.screen()), f"{typed!r} becomes {whole!r}")
+
+        tmux.press(f"{SOURCE[shell]}; echo 'all' 'set'", "Enter")
+        eventually(lambda: "all set" in "".join(tmux.screen()), "the script is read")
+        completes("tunnelctl res", "tunnelctl restart")
+        completes("tunnelctl up dev", "tunnelctl up development")
+        completes("tunnelctl port production/d", "tunnelctl port production/database")
+        completes("tunnelctl up --wait", "tunnelctl up --wait-timeout")
+        tmux.press("C-u")
+
+
+def offered(world: World, *words: str) -> list[str]:
+    """What bash is offered for the last of the words; nothing heavy may be loaded for it."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "tunnelctl"],
+        env={
+            **world.environ,
+            "_TUNNELCTL_COMPLETE": "bash_complete",
+            "COMP_WORDS": " ".join(("tunnelctl", *words)),
+            "COMP_CWORD": str(len(words)),
+        },
+        cwd=world.home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & set(HEAVY)
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_without_a_daemon_files_are_looked_at(two: World) -> None:
+    assert offered(two, "up", "") == ["development", "production"]
+    assert offered(two, "down", "p") == ["production"]
+    assert offered(two, "port", "") == ["development/", "production/"]
+    assert offered(two, "port", "dev") == ["development/database", "development/web"]
+    assert offered(two, "port", "development/") == ["development/database", "development/web"]
+    assert offered(two, "answer", "development/e") == ["development/edge"]
+    assert offered(two, "port", "nothing/") == []
+    assert offered(two, "service", "un") == ["uninstall"]
+    two.profile("broken", "forwards: [")
+    assert offered(two, "port", "broken/") == []
+
+
+def test_with_a_daemon_it_is_asked(two: World) -> None:
+    two.ok("up", "development", "-d")
+    assert offered(two, "down", "") == ["development"]
+    assert offered(two, "up", "") == ["development", "production"]
+    assert offered(two, "ps", "development/w") == ["development/web"]
+    assert offered(two, "logs", "d") == ["development"]
+
+
+def test_a_shell_that_is_not_known(world: World) -> None:
+    refused = world.run("completion", "tcsh")
+    assert refused.returncode == 2
+    assert "bash" in refused.stderr

@@ -1,0 +1,102 @@
+"""What the TAB key offers after a command's name: profiles, forwards and hosts.
+
+Owns no name: profiles are the files that can be found and what the daemon knows, forwards and
+hosts what the daemon says of them or else the keys that stand in the file. Must be quick, never
+load what parses a profile, and never fail: what cannot be had is not offered.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tunnelctl.client import Client
+from tunnelctl.config.find import find_profile, list_profiles
+from tunnelctl.config.paths import Paths
+from tunnelctl.errors import Failure
+
+_WITHIN = 0.15  # seconds for the daemon to answer
+_READ_MAX = 1 << 20  # bytes; a profile has no more
+# A block of a file that is written as most are: `forwards:` at the margin, its keys indented.
+_BLOCK = r"^{}:[ \t]*(?:#.*)?\n((?:[ \t]+.*\n|[ \t]*(?:#.*)?\n)*)"
+_KEY = re.compile(r"^([ \t]+)([A-Za-z0-9][A-Za-z0-9._-]*):", re.MULTILINE)
+
+
+def profiles(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Profiles that begin so: of files, and of the daemon."""
+    return _beginning(incomplete, {*_files(), *_known()})
+
+
+def running(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Profiles that the daemon knows, where one answers."""
+    return _beginning(incomplete, _known() or _files())
+
+
+def forwards(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """`PROFILE/FORWARD`, once the profile is there."""
+    return _parts(incomplete, "forwards")
+
+
+def hosts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """`PROFILE/HOST`, once the profile is there."""
+    return _parts(incomplete, "hosts")
+
+
+def places(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """A profile, or one of its forwards."""
+    return (
+        forwards(ctx, param, incomplete) if "/" in incomplete else running(ctx, param, incomplete)
+    )
+
+
+def _beginning(incomplete: str, names: Any) -> list[str]:
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def _parts(incomplete: str, kind: str) -> list[str]:
+    profile, slash, rest = incomplete.partition("/")
+    known = _known()
+    if not slash:
+        found = _beginning(profile, known or _files())
+        if len(found) != 1:
+            return [f"{name}/" for name in found]
+        (profile,) = found
+    if profile in known:
+        names = [part["name"] for part in known[profile][kind]]
+    else:
+        names = list(_keys(profile, kind))
+    return [f"{profile}/{name}" for name in _beginning(rest, names)]
+
+
+def _files() -> set[str]:
+    try:
+        return {found.name for found in list_profiles(os.environ, Path.cwd())}
+    except OSError:
+        return set()
+
+
+def _known() -> dict[str, Any]:
+    """The profiles of the status document, by name; none without a daemon."""
+    try:
+        document = Client(Paths.from_environ(os.environ)).status(within=_WITHIN)
+    except (Failure, OSError):
+        return {}
+    return {profile["name"]: profile for profile in document["profiles"]}
+
+
+def _keys(profile: str, block: str) -> Iterator[str]:
+    """The keys of one block of a profile's file, as far as they can be seen without parsing it."""
+    try:
+        path = find_profile(profile, environ=os.environ, cwd=Path.cwd())
+        with path.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(_READ_MAX) + "\n"
+    except (Failure, OSError):
+        return
+    found = re.search(_BLOCK.format(block), text, re.MULTILINE)
+    keys = _KEY.findall(found[1]) if found else []
+    yield from (key for indent, key in keys if indent == keys[0][0])
