@@ -8,7 +8,7 @@ a reference to where it is kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import count
 from typing import Any
 
@@ -36,6 +36,9 @@ def as_document(profile: Profile) -> dict[str, Any]:
     document["hosts"] = hosts
     if profile.forwards:
         document["forwards"] = {rule.name: forward_map(rule) for rule in profile.forwards}
+    hooks = {name: list(words) for name, words in asdict(profile.hooks).items() if words}
+    if hooks:
+        document["hooks"] = hooks
     return document
 
 

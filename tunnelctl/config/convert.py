@@ -12,11 +12,12 @@ from typing import Any
 from tunnelctl.config.document import Document
 from tunnelctl.config.interpolate import Interpolator
 from tunnelctl.config.mistakes import KeyPath
-from tunnelctl.config.models import ForwardMap, HostMap, ProbeMap, ProxyMap, Secret
+from tunnelctl.config.models import ForwardMap, HooksMap, HostMap, ProbeMap, ProxyMap, Secret
 from tunnelctl.config.ways import NONE
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, Probe, ProbeType, Side, WhileDown
 from tunnelctl.spec.host import Host, Proxy, Reconnect, SecretRef, SecretSource
+from tunnelctl.spec.profile import Hooks
 
 # Keys that a host of the spec has under the same name and with the same meaning.
 _SAME = (
@@ -122,6 +123,18 @@ class Converter:
         )
 
     def _secret(self, key: KeyPath, secret: Secret | None, document: Document) -> SecretRef | None:
+    def hooks(self, model: HooksMap | None, document: Document) -> Hooks:
+        """What is run at changes of state. A program with a slash is a path, as any other is."""
+
+        def program(name: str, words: tuple[str, ...]) -> tuple[str, ...]:
+            first, *rest = words
+            if "/" in first:
+                first = self._path(("hooks", name, 0), first, document)
+            return (first, *rest)
+
+        given = _given(model, ("on_up", "on_down", "on_failed")) if model else {}
+        return Hooks(**{name: program(name, words) for name, words in given.items()})
+
         if secret is None:
             return None
         reference = secret.as_ref()

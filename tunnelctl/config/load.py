@@ -106,6 +106,7 @@ class _Loader:
             converter.forward(name, forward, document)
             for name, forward in (model.forwards or {}).items()
         )
+        hooks = converter.hooks(model.hooks, document)
         if self._mistakes:  # a path that cannot be made absolute
             raise self._invalid()
         profile = Profile(
@@ -114,6 +115,7 @@ class _Loader:
             hosts=hosts,
             forwards=forwards,
             description=model.description or "",
+            hooks=hooks,
         )
         asked = self._interpolator.asked | converter.secret_variables
         return Loaded(profile, frozenset(asked), self._sources.files)

@@ -228,6 +228,14 @@ class ForwardMap(_Map):
 
 
 class ProfileMap(_Map):
+class HooksMap(_Map):
+    """What is run when the profile's state changes."""
+
+    on_up: Argv | None = None
+    on_down: Argv | None = None
+    on_failed: Argv | None = None
+
+
     """The whole file. `extends` was followed before."""
 
     version: Annotated[int, BeforeValidator(_only_version_one)] | None = None
@@ -236,6 +244,7 @@ class ProfileMap(_Map):
     hosts: dict[HostName, HostMap] | None = None
     forwards: dict[ForwardName, ForwardMap] | None = None
 
+    hooks: HooksMap | None = None
 
 _BY_KEY: dict[str, type[_Map]] = {
     "defaults": HostMap,
@@ -246,6 +255,7 @@ _BY_KEY: dict[str, type[_Map]] = {
     "while_down": HoldMap,
     "probe": ProbeMap,
 }
+    "hooks": HooksMap,
 
 
 def known_keys(path: KeyPath) -> frozenset[str]:

@@ -188,6 +188,16 @@ PROFILE_KEYS: dict[str, tuple[Fragment, str]] = {
 
 
 def json_schema() -> Fragment:
+    "hooks": (
+        _map(
+            {
+                "on_up": (_WORDS, "Run when the profile is up."),
+                "on_down": (_WORDS, "Run when it was up and is not any more."),
+                "on_failed": (_WORDS, "Run when it has failed for good."),
+            }
+        ),
+        "Programs that are told of changes: words, not read by a shell; JSON on standard input.",
+    ),
     """The whole schema."""
     return {
         "$schema": _DRAFT,

@@ -31,8 +31,9 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = self._loop.create_future()
         self._said = b""
-        assert process.stderr is not None
-        self._stderr = process.stderr
+        said = process.stderr or process.stdout
+        assert said is not None
+        self._stderr = said
         os.set_blocking(self._stderr.fileno(), False)
         self._loop.add_reader(self._stderr, self._listen)
         threading.Thread(target=self._wait, name=f"wait for {name}", daemon=True).start()
@@ -45,16 +46,21 @@ class Child:
         name: str,
         *,
         stdio: socket.socket | None = None,
+        stdin: int | None = None,
     ) -> Child:
         """Start the program `words[0]` in a session and process group of its own. `stdio` becomes
-        its standard input and output; without one they are /dev/null. No other descriptor of ours
-        reaches it but the pipe of its standard error.
+        its standard input and output; without one they are /dev/null. Or it reads `stdin`, a
+        descriptor, and its standard output is heard together with its standard error. No other
+        descriptor of ours reaches it but the pipe of its standard error.
 
         Raises:
             OSError, ValueError: it cannot be started.
         """
         fd = subprocess.DEVNULL if stdio is None else stdio.fileno()
-        spawn = functools.partial(_spawn, tuple(words), dict(environment), fd)
+        ends = (fd, fd, subprocess.PIPE)
+        if stdin is not None:
+            ends = (stdin, subprocess.PIPE, subprocess.STDOUT)
+        spawn = functools.partial(_spawn, tuple(words), dict(environment), ends)
         work = in_thread(spawn, f"start {name}")
         try:
             return cls(await asyncio.shield(work), name)
@@ -90,10 +96,15 @@ class Child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
 
-    def last_line(self) -> str:
-        """What it said last on standard error, as it is: escape it before it is shown."""
+    @property
+    def said(self) -> str:
+        """The end of what it said on standard error, as it is: escape it before it is shown."""
         self._listen()
-        lines = [line.strip() for line in self._said.decode(errors="replace").splitlines()]
+        return self._said.decode(errors="replace")
+
+    def last_line(self) -> str:
+        """What it said last, as `said`."""
+        lines = [line.strip() for line in self.said.splitlines()]
         return next(filter(None, reversed(lines)), "")
 
     def _listen(self) -> None:
@@ -130,14 +141,15 @@ def ending(status: int) -> str:
 
 
 def _spawn(
-    words: Sequence[str], environment: Mapping[str, str], stdio: int
+    words: Sequence[str], environment: Mapping[str, str], ends: tuple[int, int, int]
 ) -> subprocess.Popen[bytes]:
-    """Blocking: returns once the program runs."""
+    """Blocking: returns once the program runs. `ends` are its standard input, output and error."""
+    stdin, stdout, stderr = ends
     return subprocess.Popen(  # noqa: S603 - the words of the profile's owner, no shell
         words,
-        stdin=stdio,
-        stdout=stdio,
-        stderr=subprocess.PIPE,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
         env=environment,
         start_new_session=True,
         bufsize=0,

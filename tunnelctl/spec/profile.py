@@ -9,6 +9,18 @@ from tunnelctl.spec.host import Host
 
 
 @dataclass(frozen=True, slots=True)
+class Hooks:
+    """Programs, as words, that are told when the profile comes up, goes down or fails for good."""
+
+    on_up: tuple[str, ...] = ()
+    on_down: tuple[str, ...] = ()
+    on_failed: tuple[str, ...] = ()
+
+
+NO_HOOKS = Hooks()
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """Hosts and forwards in the order of the file. `source` is the path it was read from."""
 
@@ -17,6 +29,7 @@ class Profile:
     hosts: tuple[Host, ...]
     forwards: tuple[Forward, ...]
     description: str = ""
+    hooks: Hooks = NO_HOOKS
 
     def host(self, name: str) -> Host:
         """The host of that name.

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
-from tunnelctl.spec.profile import Profile
+from tunnelctl.spec.profile import Hooks, Profile
 
 T = TypeVar("T", bound=Host | Forward)
 
@@ -50,6 +50,7 @@ class Plan:
 
     source: str
     description: str
+    hooks: Hooks
     hosts: Changes[Host]
     forwards: Changes[Forward]
 
@@ -64,6 +65,7 @@ class Plan:
             old,
             source=self.source,
             description=self.description,
+            hooks=self.hooks,
             hosts=self.hosts.apply(old.hosts),
             forwards=self.forwards.apply(old.forwards),
         )
@@ -74,6 +76,7 @@ def diff(old: Profile, new: Profile) -> Plan:
     return Plan(
         source=new.source,
         description=new.description,
+        hooks=new.hooks,
         hosts=_changes(old.hosts, new.hosts, _host_retunes),
         forwards=_changes(old.forwards, new.forwards, _forward_retunes),
     )

@@ -91,8 +91,8 @@ class Journal:
         state: str,
         message: str,
         failure: Failure | None = None,
-    ) -> None:
-        """Tell that the thing of that kind and name is now in `state`, and why."""
+    ) -> StatusEvent:
+        """Tell that the thing of that kind and name is now in `state`, and why; what was told."""
         at = clock.rfc3339(clock.wall())
         error = error_status(failure)
         event = StatusEvent(at, kind, profile, name, state, message, error)
@@ -101,6 +101,7 @@ class Journal:
         _log.log(_level(event), "%s", text, extra={"event": event})
         for subscription in self._subscriptions:
             subscription.put(event)
+        return event
 
 
 def error_status(failure: Failure | None) -> ErrorStatus | None:

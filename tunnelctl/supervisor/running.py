@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from tunnelctl.config.secrets import resolve_secret
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.spec.profile import Profile
+from tunnelctl.state.hooks import hook_of
 from tunnelctl.state.overall import combined, profile_state
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
+from tunnelctl.supervisor.hooks import Call, Hooks
 from tunnelctl.supervisor.questions import Memory, Place
 from tunnelctl.supervisor.tunnel import Services, Tunnel
 
@@ -24,11 +26,14 @@ class RunningProfile:
     `environ` is what `{env: NAME}` secrets are looked up in.
     """
 
-    def __init__(self, profile: Profile, environ: Mapping[str, str], services: Services) -> None:
+    def __init__(
+        self, profile: Profile, environ: Mapping[str, str], services: Services, hooks: Hooks
+    ) -> None:
         self.profile = profile
         self.wanted = Wanted.UP
         self._environ = environ
         self._services = services
+        self._hooks = hooks
         self._memory = Memory()
         self._was_up = False
         self._announced: ProfileState | None = None
@@ -159,6 +164,9 @@ class RunningProfile:
         state = self._state()
         self._was_up = self._was_up or state is ProfileState.UP
         if state is not self._announced:
-            self._announced = state
+            before, self._announced = self._announced, state
             name = self.profile.name
-            self._services.journal.record(EventKind.PROFILE, name, "", state, "")
+            event = self._services.journal.record(EventKind.PROFILE, name, "", state, "")
+            hook = hook_of(before, state)
+            if hook is not None and (words := getattr(self.profile.hooks, hook)):
+                self._hooks.call(Call(hook, words, event, self.status()))

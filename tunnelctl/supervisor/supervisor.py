@@ -13,6 +13,7 @@ from collections.abc import Collection, Coroutine, Mapping
 from random import Random
 from typing import Any
 
+from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.profile import Profile
@@ -20,6 +21,7 @@ from tunnelctl.ssh.connect import connect
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import ProfileStatus, Wanted
 from tunnelctl.supervisor.handshakes import ConnectFunction, Handshakes
+from tunnelctl.supervisor.hooks import Hooks
 from tunnelctl.supervisor.journal import Journal, Subscription
 from tunnelctl.supervisor.questions import Place, Questions
 from tunnelctl.supervisor.running import RunningProfile
@@ -43,6 +45,7 @@ class Supervisor:
         self._questions = Questions(self._answerable)
         handshakes = Handshakes(reactor, connect)
         self._services = Services(reactor, self._journal, handshakes, random, self._questions)
+        self._hooks = Hooks()
         self._profiles: dict[str, RunningProfile] = {}  # in order of start
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._commands: set[asyncio.Task[None]] = set()
@@ -92,7 +95,7 @@ class Supervisor:
             if only_wanted:
                 return
             self._profiles.pop(profile.name, None)
-            running = RunningProfile(profile, environ, self._services)
+            running = RunningProfile(profile, environ, self._services, self._hooks)
             self._profiles[profile.name] = running
             running.start()
 
@@ -175,6 +178,7 @@ class Supervisor:
         await asyncio.shield(self._closing)
 
     async def _close(self, deadline: float) -> None:
+        until = clock.monotonic() + deadline
         stops = {
             asyncio.ensure_future(self._stop(name, 0)): name for name in reversed(self._profiles)
         }
@@ -189,6 +193,7 @@ class Supervisor:
             for result in await asyncio.gather(*stops, return_exceptions=True):
                 if isinstance(result, Exception):
                     _log.error("a profile did not close", exc_info=result)
+        await self._hooks.close(until - clock.monotonic())
         self._journal.close()
 
     def _answerable(self, place: Place) -> None:

@@ -1,0 +1,130 @@
+"""Runs what profiles want to be run when their state changes.
+
+Owns the queue of each profile: its hooks run one after another, each for a few seconds at most.
+Must never hold up a tunnel, run a shell, or leave a process behind; what a hook says is logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import tempfile
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from tunnelctl.net.child import Child, ending
+from tunnelctl.net.environment import minimal_environment
+from tunnelctl.state.hooks import Hook
+from tunnelctl.state.snapshot import API_VERSION, ProfileStatus, StatusEvent
+from tunnelctl.supervisor.tasks import Tasks
+
+_log = logging.getLogger("tunnelctl")
+
+_WITHIN = 10.0  # seconds for one hook
+_TERMINATE_WITHIN = 1.0  # seconds from SIGTERM to SIGKILL
+_WAITING_MAX = 8  # for one profile, which flaps when there are more
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One hook that is to be run, and why."""
+
+    hook: Hook
+    words: Sequence[str]
+    event: StatusEvent
+    profile: ProfileStatus
+
+    @property
+    def name(self) -> str:
+        """As the log has it."""
+        return f"hook {self.hook} of {self.profile.name}"
+
+    def as_json(self) -> dict[str, Any]:
+        """What the program reads on its standard input."""
+        return {
+            "api_version": API_VERSION,
+            "hook": str(self.hook),
+            "event": self.event.as_json(),
+            "profile": self.profile.as_json(),
+        }
+
+
+class Hooks:
+    """Those of every profile of a supervisor."""
+
+    def __init__(self) -> None:
+        self._tasks = Tasks("hooks")
+        self._waiting: dict[str, deque[Call]] = {}  # of profiles whose hooks run
+
+    def call(self, call: Call) -> None:
+        """Run a hook after those of its profile that were called before."""
+        profile = call.profile.name
+        if profile in self._waiting:
+            waiting = self._waiting[profile]
+            if len(waiting) == _WAITING_MAX:
+                _tell(waiting.popleft(), logging.WARNING, "was not run: too many others wait")
+            waiting.append(call)
+        else:
+            self._waiting[profile] = deque([call])
+            self._tasks.spawn(self._run_all(profile), profile)
+
+    async def close(self, seconds: float) -> None:
+        """Let what runs end within so many seconds, then end it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._tasks.settle()
+        self._tasks.cancel()
+        await self._tasks.settle()
+
+    async def _run_all(self, profile: str) -> None:
+        waiting = self._waiting[profile]
+        try:
+            while waiting:
+                await _run(waiting.popleft())
+        finally:
+            del self._waiting[profile]
+
+
+async def _run(call: Call) -> None:
+    try:
+        with tempfile.TemporaryFile() as document:
+            document.write(json.dumps(call.as_json()).encode())
+            document.seek(0)
+            environment = minimal_environment(os.environ)
+            child = await Child.start(call.words, environment, call.name, stdin=document.fileno())
+    except (OSError, ValueError) as error:
+        _tell(call, logging.ERROR, f"cannot be run: {error}")
+        return
+    try:
+        async with asyncio.timeout(_WITHIN):
+            await child.wait()
+    except TimeoutError:
+        await _end(child)
+        _tell(call, logging.WARNING, f"was ended: it took longer than {_WITHIN:g} s")
+    except asyncio.CancelledError:
+        child.signal(signal.SIGKILL)
+        await child.wait()
+        raise
+    for line in child.said.splitlines():
+        _tell(call, logging.INFO, f"says: {line}")
+    if (status := await child.wait()) > 0:
+        _tell(call, logging.WARNING, ending(status))
+
+
+async def _end(child: Child) -> None:
+    child.signal(signal.SIGTERM)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_TERMINATE_WITHIN):
+            await child.wait()
+    child.signal(signal.SIGKILL)
+    await child.wait()
+
+
+def _tell(call: Call, level: int, what: str) -> None:
+    _log.log(level, "%s %s", call.name, what, extra={"event": call.event})
