@@ -122,7 +122,6 @@ class Converter:
             **fields,
         )
 
-    def _secret(self, key: KeyPath, secret: Secret | None, document: Document) -> SecretRef | None:
     def hooks(self, model: HooksMap | None, document: Document) -> Hooks:
         """What is run at changes of state. A program with a slash is a path, as any other is."""
 
@@ -135,6 +134,7 @@ class Converter:
         given = _given(model, ("on_up", "on_down", "on_failed")) if model else {}
         return Hooks(**{name: program(name, words) for name, words in given.items()})
 
+    def _secret(self, key: KeyPath, secret: Secret | None, document: Document) -> SecretRef | None:
         if secret is None:
             return None
         reference = secret.as_ref()

@@ -227,7 +227,6 @@ class ForwardMap(_Map):
     labels: dict[Text, Text] | None = None
 
 
-class ProfileMap(_Map):
 class HooksMap(_Map):
     """What is run when the profile's state changes."""
 
@@ -236,6 +235,7 @@ class HooksMap(_Map):
     on_failed: Argv | None = None
 
 
+class ProfileMap(_Map):
     """The whole file. `extends` was followed before."""
 
     version: Annotated[int, BeforeValidator(_only_version_one)] | None = None
@@ -243,8 +243,8 @@ class HooksMap(_Map):
     defaults: HostMap | None = None
     hosts: dict[HostName, HostMap] | None = None
     forwards: dict[ForwardName, ForwardMap] | None = None
-
     hooks: HooksMap | None = None
+
 
 _BY_KEY: dict[str, type[_Map]] = {
     "defaults": HostMap,
@@ -254,8 +254,8 @@ _BY_KEY: dict[str, type[_Map]] = {
     "proxy": ProxyMap,
     "while_down": HoldMap,
     "probe": ProbeMap,
-}
     "hooks": HooksMap,
+}
 
 
 def known_keys(path: KeyPath) -> frozenset[str]:

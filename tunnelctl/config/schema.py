@@ -184,10 +184,6 @@ PROFILE_KEYS: dict[str, tuple[Fragment, str]] = {
         {"type": "object", "additionalProperties": _ref("forward")},
         "What is forwarded, by name.",
     ),
-}
-
-
-def json_schema() -> Fragment:
     "hooks": (
         _map(
             {
@@ -198,6 +194,10 @@ def json_schema() -> Fragment:
         ),
         "Programs that are told of changes: words, not read by a shell; JSON on standard input.",
     ),
+}
+
+
+def json_schema() -> Fragment:
     """The whole schema."""
     return {
         "$schema": _DRAFT,
