@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +18,6 @@ from tunnelctl.cli.output import say
 from tunnelctl.config.find import NAME_RULE, find_profile, is_profile_name
 from tunnelctl.config.paths import Paths
 from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Side
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class AdHoc:
         for option, read, texts in readings:
             for text in texts:
                 try:
-                    specs.append(_here(read(text)))
+                    specs.append(read(text).below(os.getcwd()))
                 except ValueError as error:
                     raise click.UsageError(f"{option} {error}") from None
         return tuple(specs)
@@ -152,15 +151,6 @@ def _file_of_the_users(name: str) -> Path | None:
         return find_profile(name, environ=os.environ, cwd=Path.cwd())
     except Failure:
         return None
-
-
-def _here(spec: ForwardSpec) -> ForwardSpec:
-    """Sockets of this machine are named from where the command was typed."""
-    if spec.side is Side.HERE and spec.listen.is_unix:
-        return replace(spec, listen=Endpoint(path=os.path.abspath(spec.listen.path)))
-    if spec.side is Side.THERE and spec.target is not None and spec.target.is_unix:
-        return replace(spec, target=Endpoint(path=os.path.abspath(spec.target.path)))
-    return spec
 
 
 def _typed(asked: AdHoc, specs: Iterable[ForwardSpec], destination: str) -> str:

@@ -55,20 +55,31 @@ def init(name: str, host: str | None, force: bool) -> None:
     Without --host it runs on an SSH server of our own, so that `tunnelctl up` works at once.
     """
     from tunnelctl.config import words
-    from tunnelctl.config.schema import FILE_NAME
     from tunnelctl.config.template import new_profile
 
-    if not is_profile_name(name):
-        raise click.UsageError(f"{name!r} cannot be the name of a profile: {NAME_RULE}")
     try:
         host = None if host is None else words.host_name(host)
     except ValueError as error:
         raise click.UsageError(f"--host {error}") from None
+    write_profile(name, new_profile(name, host), force=force)
+
+
+def write_profile(name: str, text: str, *, force: bool) -> None:
+    """Write a profile, and the schema that its first line names, where `up` finds it; say so.
+
+    Raises:
+        click.UsageError: it cannot be called so.
+        Failure: there is one already and `force` is not given, or it cannot be written.
+    """
+    from tunnelctl.config.schema import FILE_NAME
+
+    if not is_profile_name(name):
+        raise click.UsageError(f"{name!r} cannot be the name of a profile: {NAME_RULE}")
     folder = Path.cwd() / (os.environ.get(CONFIG_DIR_VARIABLE) or "configs")
     path = folder / f"{name}.yaml"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(path, new_profile(name, host), replace=force)
+        _write(path, text, replace=force)
         _write(folder / FILE_NAME, _schema_text(), replace=True)
     except FileExistsError:
         raise Failure(

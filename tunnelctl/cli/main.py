@@ -43,6 +43,8 @@ _COMMANDS = {
     "config": ("authoring.config", "Print what a profile comes to, with everything said"),
     "schema": ("authoring.schema", "Print the JSON Schema of a profile"),
     "init": ("authoring.init", "Write a first profile"),
+    "import": ("exchange.import_", "Make a profile of what ssh or boring is told"),
+    "export": ("exchange.export", "Print a profile in the words of ssh"),
     "ls": ("files.ls", "List the profiles that can be found"),
     "service": ("service.service", "Have systemd or launchd start the daemon"),
     "completion": ("completion.completion", "Print what completes our words in a shell"),

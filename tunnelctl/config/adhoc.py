@@ -39,7 +39,7 @@ def document_of(
     document["hosts"] = {host.name: {k: v for k, v in given.items() if v is not None}}
     forwards: dict[str, Any] = {}
     for spec in specs:
-        forwards[_unused(_forward_name(spec), forwards)] = _forward(spec, host.name, permit, allow)
+        forwards[unused(forward_name(spec), forwards)] = forward_map(spec, host.name, permit, allow)
     document["forwards"] = forwards
     return document
 
@@ -66,9 +66,10 @@ def write(folder: Path, name: str, document: Mapping[str, Any]) -> Path:
     return path
 
 
-def _forward(
-    spec: ForwardSpec, via: str, permit: Sequence[str], allow: Sequence[str]
+def forward_map(
+    spec: ForwardSpec, via: str, permit: Sequence[str] = (), allow: Sequence[str] = ()
 ) -> dict[str, Any]:
+    """The keys of one forward through the host `via`."""
     rule: dict[str, Any] = {spec.key: str(spec.listen)}
     if spec.target is not None:
         rule["to"] = str(spec.target)
@@ -82,7 +83,8 @@ def _forward(
     return rule
 
 
-def _forward_name(spec: ForwardSpec) -> str:
+def forward_name(spec: ForwardSpec) -> str:
+    """What it is called where nobody said."""
     word = "socks" if spec.target is None else spec.key
     listen = spec.listen
     if listen.is_unix:
@@ -96,7 +98,8 @@ def _forward_name(spec: ForwardSpec) -> str:
     return _name(f"{word}-to-{end}")
 
 
-def _unused(name: str, taken: Iterable[str]) -> str:
+def unused(name: str, taken: Iterable[str]) -> str:
+    """The name, or one with a number where that is taken."""
     names, number = set(taken), 2
     unique = name
     while unique in names:

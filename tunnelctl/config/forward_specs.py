@@ -6,9 +6,10 @@ parse_forward and parse_fwd_field). Must never open or look up anything.
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunnelctl.config.words import ANY_ADDRESS
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
@@ -48,6 +49,12 @@ class ForwardSpec:
         """Whether others than this machine, or than the server, could reach the listener."""
         return not self.listen.is_loopback
 
+    def below(self, folder: str) -> ForwardSpec:
+        """The same, where a relative path of a socket of this machine starts at `folder`."""
+        if self.side is Side.HERE:
+            return replace(self, listen=_below(folder, self.listen))
+        return replace(self, target=self.target and _below(folder, self.target))
+
     def __str__(self) -> str:
         """As ssh(1) takes it."""
         bare = self.listen.host == _DEFAULT_HOST[self.side]
@@ -86,6 +93,12 @@ def dynamic_spec(text: str) -> ForwardSpec:
 def spec_of(forward: Forward) -> ForwardSpec:
     """The forward of a profile in ssh's words."""
     return ForwardSpec(forward.side, forward.listen, forward.target)
+
+
+def _below(folder: str, endpoint: Endpoint) -> Endpoint:
+    if not endpoint.is_unix:
+        return endpoint
+    return Endpoint(path=os.path.normpath(os.path.join(folder, endpoint.path)))
 
 
 _Shape = tuple[str, ...]  # p: a path, n: anything that is none

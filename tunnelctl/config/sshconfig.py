@@ -114,7 +114,7 @@ class SshConfig:
             "proxyjump": NONE if question.has_way else None,
         }
         said = {key: value for key, value in given.items() if value is not None}
-        return Asked(question.name, _local_user(), said)
+        return Asked(question.name, local_user(), said)
 
     def _read(
         self, question: Question, options: Options | SshConfigError
@@ -245,7 +245,8 @@ class _Source:
                 raise SshConfigError(f"{path}: {error.reasons[0]}") from None
 
 
-def _local_user() -> str:
+def local_user() -> str:
+    """Who asks, by the password database."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:  # a user id without an entry, as in many containers

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tunnelctl.config.schema import FILE_NAME
 
+SCHEMA_LINE = f"# yaml-language-server: $schema=./{FILE_NAME}\n"
 _TEMPLATE = """\
-# yaml-language-server: $schema=./{schema}
 #
 #   tunnelctl check {name}      says what is wrong in this file, with line and column
 #   tunnelctl up {name}         brings it up and stays; Ctrl-C takes it down again
@@ -64,8 +64,7 @@ _PORT = 62890
 def new_profile(name: str, host: str | None = None) -> str:
     """The text of a profile called `name`, on the server `host` or on one of our own."""
     stanza = _EMBEDDED if host is None else _REAL.format(host=host)
-    return _TEMPLATE.format(
-        schema=FILE_NAME,
+    return SCHEMA_LINE + _TEMPLATE.format(
         name=name,
         pad=" " * len(name),
         host=stanza,

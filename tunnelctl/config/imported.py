@@ -1,0 +1,95 @@
+"""What an import brings: a profile in the making, and what could not be carried over.
+
+Owns that nothing is lost silently: whatever a source says is in the profile or in the notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunnelctl.config.adhoc import forward_map, forward_name, unused
+from tunnelctl.config.canonical import yaml_text
+from tunnelctl.config.forward_specs import ForwardSpec
+from tunnelctl.config.mistakes import printable
+from tunnelctl.config.words import permit as read_permit
+from tunnelctl.spec.forward import Side
+
+_NOTHING_SAID = ("any", "none")
+
+
+@dataclass
+class Imported:
+    """Hosts and forwards by name, as the values of a file; `notes` are one sentence each."""
+
+    defaults: dict[str, Any] = field(default_factory=dict)
+    hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    forwards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    _listeners: dict[tuple[str | None, str], str] = field(default_factory=dict)
+
+    def note(self, text: str) -> None:
+        """Something that the profile does not have, and why; said once."""
+        if text not in self.notes:
+            self.notes.append(printable(text))
+
+    def host(self, name: str, keys: dict[str, Any]) -> str:
+        """Have a host with these keys; the name that it got."""
+        known = self.hosts.get(name)
+        if known is not None and known != keys:
+            same = [other for other, theirs in self.hosts.items() if theirs == keys]
+            name = same[0] if same else unused(name, self.hosts)
+        self.hosts[name] = keys
+        return name
+
+    def forward(
+        self,
+        spec: ForwardSpec,
+        via: str,
+        *,
+        name: str | None = None,
+        permit: Sequence[str] = (),
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Have a forward through the host `via`, unless the profile could not have it."""
+        written = f"{spec.option} {spec}"
+        if spec.key == "remote_dynamic" and not permit:
+            self.note(
+                f"{written} through {via}: its clients would reach any address from here; "
+                "say what they may with --permit HOST:PORT"
+            )
+            return
+        machine = None if spec.side is Side.HERE else via
+        at = (machine, str(spec.listen))
+        fixed = spec.listen.is_unix or spec.listen.port
+        if fixed and at in self._listeners:
+            self.note(f"{written}: {self._listeners[at]} listens there already")
+            return
+        name = unused(name or forward_name(spec), self.forwards)
+        self._listeners[at] = name
+        self.forwards[name] = {**forward_map(spec, via, permit), **(more or {})}
+
+    def permitted(self, written: str) -> list[str]:
+        """PermitRemoteOpen of ssh_config(5) as `permit`; what it has no words for is a note."""
+        permits = []
+        for word in written.split():
+            if word.lower() in _NOTHING_SAID:
+                continue
+            try:
+                read_permit(word)
+            except ValueError as error:
+                self.note(f"PermitRemoteOpen {error}")
+            else:
+                permits.append(word)
+        return permits
+
+    def yaml(self, description: str) -> str:
+        """The profile's file; what is not in it stands above it as comments."""
+        document: dict[str, Any] = {"version": 1, "description": printable(description)}
+        if self.defaults:
+            document["defaults"] = self.defaults
+        document |= {"hosts": self.hosts, "forwards": self.forwards}
+        comments = ["# Not carried over:", *(f"#   {note}" for note in self.notes)]
+        head = "\n".join(comments) + "\n" if self.notes else ""
+        return head + yaml_text(document)
