@@ -34,6 +34,7 @@ hosts:
     user_known_hosts_file: known
     host_key_alias: other
     strict_host_key_checking: accept-new
+    session_type: auto
     server_alive_count_max: 1
     ciphers: -*-ctr
     kex_algorithms: ^ecdh-sha2-nistp256

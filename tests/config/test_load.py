@@ -14,6 +14,7 @@ from tunnelctl.spec.host import (
     Reconnect,
     SecretRef,
     SecretSource,
+    SessionType,
     StrictHostKeyChecking,
 )
 from tunnelctl.spec.permit import parse_permit
@@ -52,6 +53,7 @@ hosts:
     macs: hmac-sha2-256
     host_key_algorithms: ssh-ed25519
     compression: false
+    session_type: default
     lazy: true
     idle_timeout: 10m
     rekey_limit: 500M
@@ -76,6 +78,7 @@ hosts:
         user_known_hosts_file=(str(folder.path / "known"),),
         host_key_alias="b",
         strict_host_key_checking=StrictHostKeyChecking.ACCEPT_NEW,
+        session_type=SessionType.DEFAULT,
         connect_timeout=5.0,
         server_alive_interval=90.0,
         server_alive_count_max=2,

@@ -110,6 +110,7 @@ def test_what_a_host_cannot_do_yet_is_refused(folder: Folder, key: str) -> None:
         ("kex_algorithms: diffie-hellman-group14-sha1", "is not offered: SHA-1 is off"),
         ("host_key_algorithms: ssh-rsa", "rsa-sha2-512 works with the same key"),
         ("host_key_algorithms: ssh-dss", "is not offered: DSA is off"),
+        ("session_type: subsystem", "must be none, default, auto, not 'subsystem'"),
         ("compression: true", "must be false: compression is not offered"),
         ("ssh_config: 1", "must be text; write it in quotes, 1 is not a string"),
         ("lazy: on", "must be true or false, not 'on'"),

@@ -12,6 +12,7 @@ from tests.support.clients import ask
 from tests.support.ports import free_port
 from tests.support.services import ReplyAfterEndService
 from tests.support.sshd import OpenSSHServer
+from tests.support.urls import URL, UrlServer
 from tests.support.waiting import eventually
 from tests.support.world import World
 
@@ -26,6 +27,45 @@ def _wanted(world: World) -> list[str]:
     done = world.run("ps", "-a", "--json")
     profiles = json.loads(done.stdout)["profiles"] if done.returncode != 3 else []
     return [profile["name"] for profile in profiles if profile["wanted"] == "up"]
+
+
+def test_the_url_that_a_server_tells_in_its_session(world: World) -> None:
+    with UrlServer() as server, ReplyAfterEndService(lambda asked: asked) as service:
+        server.alias(world.home, "sish")
+        arguments = ["expose", str(service.port), "--via", "sish", "--remote-port", "80"]
+        done = world.run(*arguments, "-d")
+        assert done.returncode == 0, done.stderr
+        address, *said = done.stdout.splitlines()
+        assert address == "127.0.0.1:80"
+        assert said[-1] == f"HTTPS: {URL}"
+        assert len(said) == 3
+        # It can be asked for later, and whoever attaches sees it too.
+        assert world.host(f"expose-{service.port}", "sish")["said"] == said
+        assert f"the server says: HTTPS: {URL}" in world.ok("logs")
+        world.ok("down", f"expose-{service.port}")
+        process = world.start(*arguments)
+        assert process.stdout is not None
+        assert [process.stdout.readline().strip() for _ in range(4)] == [address, *said]
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=30)
+        assert (process.returncode, out) == (130, "")
+        assert "the server says" not in errors
+
+
+def test_an_attached_up_shows_what_a_server_says(world: World) -> None:
+    with UrlServer() as server:
+        server.alias(world.home, "sish")
+        world.profile(
+            "dev",
+            "version: 1\nhosts: {sish: {session_type: default}}\n"
+            "forwards: {web: {remote: 80, to: 3000, via: sish, probe: none}}\n",
+        )
+        process = world.start("up", "dev")
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        assert any(f"dev/sish up: the server says: HTTPS: {URL}" in line for line in lines)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
 
 
 def test_where_it_can_be_reached(bastion: World) -> None:

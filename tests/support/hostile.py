@@ -220,6 +220,11 @@ class ScriptedServer(HostileServer):
             self.host, **{"host_key": pinned, "server_alive_interval": 0.0, **changes}
         )
 
+    @property
+    def host_key(self) -> str:
+        """Its public key as known_hosts has it."""
+        return f"{self._key.get_name()} {self._key.get_base64()}"
+
     def _after_login(self, script: Callable[[Peer], None], connection: socket.socket) -> None:
         with _login(connection, self._key, self._before_login) as peer:
             script(peer)

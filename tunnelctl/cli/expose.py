@@ -21,11 +21,13 @@ from tunnelctl.cli import adhoc
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
+from tunnelctl.cli.said import Said
 from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of, watch
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
 
 _LOOKED_AT = 3.0  # seconds for one connection that only looks
+_SAID_WITHIN = 2.0  # seconds after which a server that tells an address has told it
 _FORWARD = "exposed"
 
 
@@ -73,7 +75,9 @@ def expose(
 ) -> int:
     """Make a service of this machine reachable on a server, and print where.
 
-    TARGET is PORT, HOST:PORT or the path of a socket. Without -d it stays until Ctrl-C.
+    TARGET is PORT, HOST:PORT or the path of a socket. Without -d it stays until Ctrl-C. What a
+    server other than OpenSSH prints in a session, such as the URL that it chose, follows the
+    address.
     """
     if detach and ttl is not None:
         raise click.UsageError("--ttl ends this command, so it does not go with -d")
@@ -88,11 +92,21 @@ def expose(
     ensure_daemon_of_ours(client)
     lease = None if detach else secrets.token_hex(16)
     with ended_in_order(), watch(client, lease, plans) as stream:
-        session = Session(client, stream, plans, for_command=True)
+        said = Said()
+        session = Session(
+            client,
+            stream,
+            plans,
+            for_command=True,
+            on_change=lambda: said.show(session.profiles()[plans[0].name]["hosts"][0]),
+        )
         try:
             session.bring_up(lease, wait_timeout)
-            _tell(session.profiles()[plans[0].name], service, qr=qr)
+            profile = session.profiles()[plans[0].name]
+            _tell(profile, service, qr=qr)
             if detach:
+                has_session = profile["hosts"][0]["said"] is not None
+                session.settle(_SAID_WITHIN if has_session else 0.0)
                 return 0
             with _for_at_most(ttl):
                 return session.stay()
@@ -149,6 +163,7 @@ def _document(
     from tunnelctl.config.forward_specs import ForwardSpec
     from tunnelctl.config.ways import parse_jump
     from tunnelctl.spec.forward import Side
+    from tunnelctl.spec.host import SessionType
 
     try:
         host = parse_jump(via)
@@ -158,6 +173,7 @@ def _document(
     ends = "" if ttl is None else f", for {ttl:g} s"
     description = f"tunnelctl expose {service} --via {via}{ends}"
     document = document_of(host, (spec,), description=description, allow=allow)
+    document["hosts"][host.name]["session_type"] = str(SessionType.AUTO)
     document["forwards"] = {_FORWARD: next(iter(document["forwards"].values()))}
     return document
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from tunnelctl.cli.table import listen_text
 from tunnelctl.errors import Code, Failure
+from tunnelctl.state.snapshot import SAYS
 
 # A listener that could not be had is tried again, but whoever asked for it wants to know now.
 _SAID_AT_ONCE = frozenset({Code.PORT_IN_USE, Code.PERMISSION_DENIED, Code.FORWARD_DENIED})
@@ -77,6 +78,11 @@ def forwarding_lines(profile: Json) -> Iterator[str]:
                 f"Forwarding from {listen_text(forward)} -> {target} "
                 f"({profile['name']}/{forward['name']}, via {forward['via']})"
             )
+
+
+def is_said(event: Json) -> bool:
+    """Whether an event is a line that a server printed in its session."""
+    return event["kind"] == "host" and bool(event["message"].startswith(SAYS))
 
 
 def event_text(event: Json) -> str:

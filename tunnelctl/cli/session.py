@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +77,8 @@ class Session:
     """The profiles of one command, from the order to the end.
 
     Those of `for_command` are there for another command: nothing is printed of them, and what
-    cannot be had is not wanted any longer.
+    cannot be had is not wanted any longer. Once they are ready `on_change` is called after each
+    event of theirs; it prints what a server says.
     """
 
     def __init__(
@@ -87,11 +88,13 @@ class Session:
         plans: Sequence[Plan],
         *,
         for_command: bool = False,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         self._client = client
         self._stream = Asker(client, stream)
         self._plans = {plan.name: plan for plan in plans}
         self._for_command = for_command
+        self._on_change = on_change
         self._leased: list[str] = []
 
     def bring_up(self, lease: str | None, seconds: float) -> None:
@@ -135,12 +138,20 @@ class Session:
             for line in progress.forwarding_lines(profile):
                 click.echo(line)
 
+    def settle(self, seconds: float) -> None:
+        """For so long, call `on_change` and show what happens; then nothing more is waited for."""
+        deadline = clock.monotonic() + seconds
+        while (left := deadline - clock.monotonic()) > 0:
+            self._show(self._stream.next(left))
+            self._changed()
+
     def stay(self) -> int:
         """Show what changes until every profile was taken down by somebody, or failed for good."""
         click.echo("Ready; Ctrl-C ends it.", err=True)
         ready_at = clock.rfc3339(clock.wall())
         while True:
             try:
+                self._changed()
                 self._show(self._stream.next(), since=ready_at)
                 profiles = self.profiles().values()
             except Failure as failure:
@@ -178,11 +189,19 @@ class Session:
                 raise Failure(Code.NOT_UP, f"{name} was removed from the daemon")
         return {name: found[name] for name in self._plans}
 
+    def _changed(self) -> None:
+        if self._on_change is not None:
+            self._on_change()
+
     def _show(self, event: dict[str, Any] | None, *, since: str = "") -> None:
-        """Print an event of ours: what went wrong, and everything that is later than `since`."""
+        """Print an event of ours: what went wrong, and what servers say, and everything that
+        is later than `since`."""
         if event is None or event["profile"] not in self._plans:
             return
-        if event["error"] or (since and event["at"] >= since):
+        is_said = progress.is_said(event)
+        if is_said and self._on_change is not None:
+            return
+        if is_said or event["error"] or (since and event["at"] >= since):
             click.echo(progress.event_text(event), err=True)
 
 

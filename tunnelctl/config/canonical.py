@@ -136,6 +136,7 @@ def host_map(host: Host, names: _Names | None = None) -> dict[str, Any]:
             "user_known_hosts_file": list(host.user_known_hosts_file),
             "host_key_alias": host.host_key_alias,
             "strict_host_key_checking": str(host.strict_host_key_checking),
+            "session_type": str(host.session_type),
             **shared,
             "ssh_config": False,
             "fallback": [names.of_fallback(other) for other in host.fallback],

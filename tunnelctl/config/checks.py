@@ -39,6 +39,7 @@ _NOT_EMBEDDED = (
     "user_known_hosts_file",
     "host_key_alias",
     "strict_host_key_checking",
+    "session_type",
 )
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to find listeners on them, not to bind
 _LISTENER: dict[str, Callable[[object], Endpoint]] = {

@@ -34,6 +34,7 @@ _SAME = (
     "kex_algorithms",
     "macs",
     "host_key_algorithms",
+    "session_type",
     "compression",
     "lazy",
     "idle_timeout",

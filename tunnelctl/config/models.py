@@ -17,7 +17,7 @@ from tunnelctl.config.mistakes import KeyPath, shown
 from tunnelctl.config.ways import Jump, ProxyAddress
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import OnUnhealthy, ProbeType
-from tunnelctl.spec.host import SecretRef, SecretSource, StrictHostKeyChecking
+from tunnelctl.spec.host import SecretRef, SecretSource, SessionType, StrictHostKeyChecking
 from tunnelctl.spec.permit import Permit
 
 Text = Annotated[str, BeforeValidator(words.text)]
@@ -163,6 +163,7 @@ class HostMap(_Map):
         Annotated[tuple[str, ...], _algorithms(Kind.HOST_KEY_ALGORITHMS)] | None
     ) = None
     rekey_limit: Annotated[int | None, BeforeValidator(words.rekey_limit)] = None
+    session_type: Annotated[SessionType, BeforeValidator(words.session_type)] | None = None
     compression: Annotated[bool, BeforeValidator(words.no_compression)] | None = None
     ssh_config: Annotated[bool | str, BeforeValidator(words.ssh_config)] | None = None
     lazy: Boolean | None = None

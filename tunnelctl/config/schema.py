@@ -12,7 +12,7 @@ from tunnelctl.config.canonical import forward_map, host_map
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, OnUnhealthy, ProbeType, Side
-from tunnelctl.spec.host import Host, StrictHostKeyChecking
+from tunnelctl.spec.host import Host, SessionType, StrictHostKeyChecking
 
 Fragment = dict[str, Any]
 
@@ -117,6 +117,10 @@ HOST_KEYS: dict[str, tuple[Fragment, str]] = {
     "rekey_limit": (
         {"anyOf": [_TEXT, {"type": "integer", "minimum": 16}]},
         "Bytes after which new keys are made, such as 1G.",
+    ),
+    "session_type": (
+        _choice(*SessionType),
+        "Whether what the server prints in a session is shown; auto: unless it is OpenSSH.",
     ),
     "compression": (_BOOLEAN, "Must be false: nothing is compressed."),
     "ssh_config": (

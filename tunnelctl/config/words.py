@@ -17,7 +17,7 @@ from tunnelctl.config.tree import Substituted
 from tunnelctl.config.yaml12 import resolve
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import OnUnhealthy, ProbeType
-from tunnelctl.spec.host import StrictHostKeyChecking
+from tunnelctl.spec.host import SessionType, StrictHostKeyChecking
 from tunnelctl.spec.permit import Permit, parse_permit
 
 # Letters that mean nothing to a shell, so that a name stays a name wherever it is put.
@@ -197,6 +197,17 @@ def strict_host_key_checking(value: object) -> StrictHostKeyChecking:
     raise ValueError(
         f"must be yes or accept-new, not {shown(value)}: "
         "whoever accepts any host key can be listened to by anybody"
+    )
+
+
+def session_type(value: object) -> SessionType:
+    """Whether there is a session, whose text is shown."""
+    for choice in SessionType:
+        if value == str(choice):
+            return choice
+    raise ValueError(
+        f"must be {', '.join(SessionType)}, not {shown(value)}: "
+        "a session only shows what the server prints, and no command is run in it"
     )
 
 

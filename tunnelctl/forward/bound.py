@@ -22,6 +22,7 @@ _TRY_SECONDS = 5.0
 _EVERY_ADDRESS = ("*", "0.0.0.0", "::")  # noqa: S104 - only compared with
 # Servers that say so when their configuration forbids a listener: another refusal is a failed bind.
 _TELL_WHY = ("OpenSSH", "tunnelctl")
+_HAS_GATEWAY_PORTS = _TELL_WHY
 _FORBIDDEN = ("Server has disabled", "port forwarding refused")
 _OVERRIDDEN = "Forwarding listen address"
 
@@ -51,6 +52,8 @@ async def narrower(forward: Forward, link: Link, port: int) -> Failure | None:
     Has the server connect to its own address: a listener on its loopback alone refuses that. One
     that is reachable takes the connection, which ends at once. None also when it cannot be told.
     """
+    if not link.info.server.startswith(_HAS_GATEWAY_PORTS):
+        return None  # to some, a connection that they do not offer is a reason to leave
     address = _outer_address(forward.listen.host, link.info.address)
     if address is None or not await _refuses(link, Endpoint(address, port)):
         return None

@@ -17,6 +17,14 @@ class StrictHostKeyChecking(StrEnum):
     ACCEPT_NEW = "accept-new"
 
 
+class SessionType(StrEnum):
+    """ssh_config(5) SessionType. `auto` is ours: `none` on OpenSSH's server, else `default`."""
+
+    NONE = "none"
+    DEFAULT = "default"
+    AUTO = "auto"
+
+
 class SecretSource(StrEnum):
     """Where a secret is kept (SPEC section 1)."""
 
@@ -109,6 +117,7 @@ class Host:
     compression: bool = False
     rekey_limit: int | None = None  # bytes; None: the cipher's own limit
     reconnect: Reconnect = field(default_factory=Reconnect)
+    session_type: SessionType = SessionType.NONE  # whether the server's text is listened to
     lazy: bool = False  # connect at the first client, close after `idle_timeout` without one
     idle_timeout: float = 300.0
     fallback: tuple[Host, ...] = ()  # tried in turn while this one cannot be reached

@@ -20,7 +20,7 @@ from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
-from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.spec.host import Host, SecretRef, SessionType
 from tunnelctl.ssh.auth import user_of
 from tunnelctl.ssh.dial import dial
 from tunnelctl.ssh.failures import label
@@ -32,6 +32,7 @@ from tunnelctl.ssh.proxies import dial_through
 from tunnelctl.ssh.proxy_command import ProxyCommand
 from tunnelctl.ssh.questions import Asking, nobody
 from tunnelctl.ssh.remote_opens import RemoteOpens
+from tunnelctl.ssh.session import wants_session
 from tunnelctl.ssh.trace import Milestone, Trace, untraced
 from tunnelctl.ssh.transport import SshTransport
 from tunnelctl.ssh.way import DIRECT, Way
@@ -158,6 +159,7 @@ class _Caller:
                 server_alive_interval=host.server_alive_interval,
                 server_alive_count_max=host.server_alive_count_max,
                 rekey_limit=host.rekey_limit,
+                session_type=SessionType.NONE if is_hop else host.session_type,
             )
             try:
                 link = await attach(self.reactor, reached.sock, transport, settings, reached.way)
@@ -166,8 +168,8 @@ class _Caller:
                 raise
         if isinstance(reached.way, Lease):
             reached.way.on_lost(link.close)
-        if link.info.server.startswith("OpenSSH"):
-            # A tunnel never opens a session; let the server hold us to it (OpenSSH PROTOCOL 2.2).
+        if link.info.server.startswith("OpenSSH") and not wants_session(link):
+            # We open none; let the server hold us to it (OpenSSH PROTOCOL 2.2).
             link.stream.send(messages.global_request("no-more-sessions@openssh.com", False))
         return link
 

@@ -20,6 +20,7 @@ from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.host import SessionType
 from tunnelctl.ssh.ciphers import Opener, Sealer
 from tunnelctl.ssh.packetizer import PacketState
 from tunnelctl.ssh.stream import PacketStream
@@ -79,6 +80,7 @@ class LinkSettings:
     server_alive_interval: float = 15.0
     server_alive_count_max: int = 3
     rekey_limit: int | None = None
+    session_type: SessionType = SessionType.NONE
 
 
 class Link:

@@ -12,6 +12,8 @@ from typing import Any
 from tunnelctl.state.durations import NONE_YET, Durations
 
 API_VERSION = 1
+# How the message of an event begins that is a line of a server's session.
+SAYS = "the server says: "
 
 
 class HostState(StrEnum):
@@ -81,7 +83,8 @@ class HostStatus:
     """One host. `since` and `next_retry_at` are RFC 3339.
 
     While a fallback serves, `fallback` names it, `last_error` says why the host itself does not,
-    and `next_retry_at` when that is tried again. `connects` is how long it took to make each link.
+    and `next_retry_at` when that is tried again. `said` has the last lines of the server's session;
+    None where there is no session. `connects` is how long it took to make each link.
     """
 
     name: str
@@ -100,6 +103,7 @@ class HostStatus:
     server: str | None = None
     fallback: str | None = None
     last_error: ErrorStatus | None = None
+    said: tuple[str, ...] | None = None
     connects: Durations = NONE_YET
 
     def as_json(self) -> dict[str, Any]:
@@ -120,6 +124,7 @@ class HostStatus:
             "strict_kex": self.strict_kex,
             "server": self.server,
             "fallback": self.fallback,
+            "said": None if self.said is None else list(self.said),
             "last_error": _error(self.last_error),
         }
 

@@ -5,23 +5,22 @@ Must never drop silently: what was held back is counted and told with the next o
 
 from __future__ import annotations
 
-_BURST = 5
-_REFILL_SECONDS = 1.0
-
 
 class Throttle:
-    """Lets five through at once, then one a second."""
+    """Lets so many through at once, then one whenever `seconds` have passed."""
 
-    def __init__(self) -> None:
-        self._tokens = float(_BURST)
+    def __init__(self, at_once: int = 5, seconds: float = 1.0) -> None:
+        self._at_once = float(at_once)
+        self._seconds = seconds
+        self._tokens = self._at_once
         self._at: float | None = None
         self._held_back = 0
 
     def ask(self, now: float) -> int | None:
         """None to hold this one back; else how many were held back since the last one."""
         if self._at is not None:
-            refilled = self._tokens + (now - self._at) / _REFILL_SECONDS
-            self._tokens = min(float(_BURST), refilled)
+            refilled = self._tokens + (now - self._at) / self._seconds
+            self._tokens = min(self._at_once, refilled)
         self._at = now
         if self._tokens < 1:
             self._held_back += 1

@@ -1,16 +1,20 @@
 """The links of one tunnel, by the epoch of the attempt that made them.
 
 Owns them from login to the end of their threads. One is in use; another lives beside it only for
-moments, or while connections of a fallback's last hour still run. Knows how long each took to make.
+moments, or while connections of a fallback's last hour still run. Knows how long each took to make,
+and what each server says.
 Must never decide which is used.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.session import wants_session
 from tunnelctl.state.durations import Durations
+from tunnelctl.supervisor.speech import Speech
 from tunnelctl.supervisor.tasks import Tasks
 
 # How soon a link that carries nothing any more is closed.
@@ -18,10 +22,12 @@ _LOOK_SECONDS = 1.0
 
 
 class Links:
-    """Of one tunnel, whose `tasks` wait for the ends."""
+    """Of one tunnel, whose `tasks` wait for the ends; `tell` gets what their servers say."""
 
-    def __init__(self, tasks: Tasks) -> None:
+    def __init__(self, tasks: Tasks, tell: Callable[[str], None]) -> None:
         self._tasks = tasks
+        self._tell = tell
+        self._speeches: dict[int, Speech] = {}
         self._links: dict[int, Link] = {}
         self.took = Durations()
 
@@ -37,21 +43,44 @@ class Links:
         """The link of this epoch; None when there is none (any more)."""
         return self._links.get(epoch)
 
+    def listen(self, epoch: int) -> None:
+        """Open the session of a link that wants one, once what is asked for now was sent.
+
+        As OpenSSH's client does it: a server that finds no forward when the session begins may end
+        it with nothing but a usage text.
+        """
+        if wants_session(self._links[epoch]):
+            asyncio.get_running_loop().call_soon(self._begin, epoch)
+
+    def said(self, epoch: int) -> tuple[str, ...] | None:
+        """The last lines of a link's session; None when there is none."""
+        speech = self._speeches.get(epoch)
+        return None if speech is None else speech.lines
+
     def close(self, epoch: int) -> None:
         """Close a link, resetting what it carries. Idempotent."""
         link = self._links.pop(epoch, None)
+        self._speeches.pop(epoch, None)
         if link is not None:
             link.close()
             self._tasks.spawn(link.wait_thread(), "end of the link's thread")
 
     def retire(self, epoch: int) -> None:
         """Close a link once the last connection over it has ended."""
+        speech = self._speeches.pop(epoch, None)
+        if speech is not None:
+            speech.end()
         self._tasks.spawn(self._drain(epoch), "end of the link's last connection")
 
     def close_all(self) -> None:
         """Close every link that is left."""
         for epoch in tuple(self._links):
             self.close(epoch)
+
+    def _begin(self, epoch: int) -> None:
+        link = self._links.get(epoch)
+        if link is not None:
+            self._speeches[epoch] = Speech(link, self._tell)
 
     async def _drain(self, epoch: int) -> None:
         link = self._links[epoch]

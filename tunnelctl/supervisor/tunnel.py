@@ -109,7 +109,7 @@ class Tunnel:
         self._teller = Teller(profile, services.journal, self._machine.state)
         self._tasks = Tasks(f"{profile}/{host.name}")
         self._attempts: dict[int, asyncio.Task[None]] = {}  # by epoch
-        self._links = Links(self._tasks)
+        self._links = Links(self._tasks, functools.partial(self._teller.said, host.name))
         self._idle = self._idle_watch()
         self._probes = Probes(
             Tunnelled(
@@ -267,10 +267,12 @@ class Tunnel:
             case AttachForwards(epoch):
                 for item in self._forwardings.values():
                     item.attach(self._links[epoch])
+                self._links.listen(epoch)
                 self._probes.attach(self._links[epoch])
             case MoveForwards(epoch):
                 for item in self._forwardings.values():
                     item.move(self._links[epoch])
+                self._links.listen(epoch)
                 self._probes.attach(self._links[epoch])
             case RetireLink(epoch):
                 self._links.retire(epoch)

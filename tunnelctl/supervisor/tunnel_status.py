@@ -52,6 +52,10 @@ class Teller:
         self._record(EventKind.HOST, host.name, machine.state, message, failure)
         return True
 
+    def said(self, name: str, message: str) -> None:
+        """Tell what the server of that host, which is up, prints in its session."""
+        self._record(EventKind.HOST, name, HostState.UP, message, None)
+
     def forwards(self, forwardings: Mapping[str, Forwarding], machine: Machine) -> None:
         """Tell every forward whose state is another than the one told last."""
         for name, item in forwardings.items():
@@ -107,6 +111,7 @@ class Teller:
             host_key=link.info.host_key,
             strict_kex=link.info.strict_kex,
             server=link.info.server,
+            said=links.said(machine.epoch),
         )
 
     def _tell_forward(self, name: str, item: Forwarding, machine: Machine) -> None:

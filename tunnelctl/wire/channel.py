@@ -49,6 +49,7 @@ class Channel:
         "eof_sent",
         "handler",
         "local_id",
+        "on_stderr",
         "receive_window",
         "remote_id",
         "send_packet_max",
@@ -66,6 +67,8 @@ class Channel:
         self.local_id = local_id
         self.remote_id = -1
         self.handler = handler
+        # Gets the standard error of a session; forwards have none.
+        self.on_stderr: Callable[[bytes], None] | None = None
         self._send = send
         self._forget = forget
         self.confirmed = False
@@ -114,6 +117,11 @@ class Channel:
         if self.confirmed:
             self._send(messages.channel_close(self.remote_id))
 
+    def request(self, name: str) -> None:
+        """Ask something of the far end of a session, which gives no reply; nothing after CLOSE."""
+        if self.confirmed and not self.close_sent:
+            self._send(messages.channel_request(self.remote_id, name))
+
     def consumed(self, count: int, *, keeps_up: bool = True) -> None:
         """Give `count` bytes back to the peer's window: they were passed on, not only queued.
 
@@ -151,10 +159,12 @@ class Channel:
         if data and not self.close_sent:
             self.handler.data(data)
 
-    def on_extended_data(self, count: int) -> None:
-        """Standard error of a session; forwards have none, so it is credited and dropped."""
-        self._take(count)
-        self.consumed(count)
+    def on_extended_data(self, data: bytes) -> None:
+        """Standard error came; it is credited at once, and dropped where nobody wants it."""
+        self._take(len(data))
+        if self.on_stderr is not None and not self.close_sent:
+            self.on_stderr(data)
+        self.consumed(len(data))
 
     def _take(self, count: int) -> None:
         self.receive_window.take(count)

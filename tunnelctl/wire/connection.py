@@ -243,7 +243,7 @@ class Connection:
     def _on_extended_data(self, reader: Reader) -> None:
         channel = self._open(reader.u32())
         reader.u32()  # the kind of data, of which RFC 4254 knows only stderr
-        channel.on_extended_data(len(reader.string()))
+        channel.on_extended_data(reader.string())
 
     def _on_eof(self, reader: Reader) -> None:
         self._open(reader.u32()).on_eof()
