@@ -87,7 +87,6 @@ def test_events_are_server_sent(api: Api) -> None:
 def test_what_is_not_there_is_a_problem(api: Api) -> None:
     for method, target, status, code in (
         ("GET", "/v1/nothing", 404, "not-found"),
-        ("GET", "/metrics", 404, "not-found"),
         ("DELETE", "/v1/status", 405, "method-not-allowed"),
         ("GET", "/v1/profiles/dev/up", 405, "method-not-allowed"),
         ("POST", "/v1/profiles/unknown/up", 404, "profile-not-found"),
