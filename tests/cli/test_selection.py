@@ -14,7 +14,8 @@ KNOWN = ("dev", "dev-two", "other")
 
 def profile(name: str, **forwards: str) -> dict[str, Any]:
     rules = [{"name": forward, "via": via} for forward, via in forwards.items()]
-    return {"name": name, "forwards": rules}
+    hosts = [{"name": host} for host in dict.fromkeys(forwards.values())]
+    return {"name": name, "forwards": rules, "hosts": hosts}
 
 
 DOCUMENT = [profile("dev", db="bastion", web="edge"), profile("dev-two", db="edge"), profile("x")]
@@ -57,7 +58,7 @@ def test_a_wildcard_that_means_nothing_is_said() -> None:
 def test_parts(words: tuple[str, ...], meant: list[str]) -> None:
     found = [
         name
-        for kept in selection.of_document(DOCUMENT, words)
+        for kept in selection.forwards(DOCUMENT, words)
         for name in [f"{kept['name']}/{rule['name']}" for rule in kept["forwards"]]
         or [kept["name"]]
     ]
@@ -67,5 +68,28 @@ def test_parts(words: tuple[str, ...], meant: list[str]) -> None:
 @pytest.mark.parametrize("word", ["unknown", "unknown/db", "dev/unknown", "web*", "x/db"])
 def test_a_word_that_means_nothing_is_said(word: str) -> None:
     with pytest.raises(Failure) as refused:
-        selection.of_document(DOCUMENT, [word])
+        selection.forwards(DOCUMENT, [word])
+    assert refused.value.code is Code.PROFILE_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ((), {}),
+        (("dev",), {"dev": []}),
+        (("dev*",), {"dev": [], "dev-two": []}),
+        (("dev/edge",), {"dev": ["edge"]}),
+        (("*/edge",), {"dev": ["edge"], "dev-two": ["edge"]}),
+        (("dev/edge", "dev/b*"), {"dev": ["edge", "bastion"]}),
+        (("dev/edge", "dev", "dev/bastion"), {"dev": []}),
+    ],
+)
+def test_hosts(words: tuple[str, ...], meant: dict[str, list[str]]) -> None:
+    assert selection.hosts(DOCUMENT, words) == meant
+
+
+@pytest.mark.parametrize("word", ["unknown", "dev/db", "x/edge", "web*/edge"])
+def test_a_host_that_is_not_there_is_said(word: str) -> None:
+    with pytest.raises(Failure) as refused:
+        selection.hosts(DOCUMENT, [word])
     assert refused.value.code is Code.PROFILE_NOT_FOUND

@@ -49,9 +49,12 @@ def hosts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[s
 
 def places(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """A profile, or one of its forwards."""
-    return (
-        forwards(ctx, param, incomplete) if "/" in incomplete else running(ctx, param, incomplete)
-    )
+    return (forwards if "/" in incomplete else running)(ctx, param, incomplete)
+
+
+def tunnels(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """A profile, or one of its hosts."""
+    return (hosts if "/" in incomplete else running)(ctx, param, incomplete)
 
 
 def _beginning(incomplete: str, names: Any) -> list[str]:

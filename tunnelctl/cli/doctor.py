@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tunnelctl.cli import complete
-from tunnelctl.cli.files import load
+from tunnelctl.cli.files import load, names_of
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import in_colour
 from tunnelctl.config.mistakes import ProfileInvalid, printable
@@ -56,7 +56,7 @@ def doctor(options: Options, profiles: tuple[str, ...], file: Path | None, as_js
     first step that failed.
     """
     file = file or options.file
-    names: Sequence[str | None] = profiles or ([None] if file else ["default"])
+    names: Sequence[str | None] = names_of(profiles) or ([None] if file else ["default"])
     status = _status(options.client)
     exit_code = 0
     for name in dict.fromkeys(names):

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tunnelctl.cli import complete
+from tunnelctl.cli import complete, selection
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client
-from tunnelctl.config.find import find_profile
+from tunnelctl.config.find import find_profile, list_profiles
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.patterns import has_wildcard
+
+Json = dict[str, Any]
 
 
 @click.command()
@@ -37,7 +41,7 @@ def down(options: Options, profiles: tuple[str, ...], everything: bool, timeout:
     if everything and profiles:
         raise click.UsageError("name profiles or give --all, not both")
     try:
-        wanted = _wanted(options.client)
+        wanted = [profile["name"] for profile in _wanted(options.client)]
     except Failure as failure:
         if failure.code is not Code.DAEMON_NOT_RUNNING:
             raise
@@ -50,40 +54,39 @@ def down(options: Options, profiles: tuple[str, ...], everything: bool, timeout:
 
 
 @click.command()
-@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.running)
+@click.argument("places", nargs=-1, metavar="[PROFILE[/HOST]]...", shell_complete=complete.tunnels)
 @click.pass_obj
-def restart(options: Options, profiles: tuple[str, ...]) -> None:
+def restart(options: Options, places: tuple[str, ...]) -> None:
     """Connect the hosts of profiles anew, now; of all that are wanted up when none is named.
 
-    Local ports stay bound, clients that come meanwhile wait.
+    Local ports stay bound, clients that come meanwhile wait. Wildcards are taken.
     """
     wanted = _wanted(options.client)
-    for name in profiles:
-        if name not in wanted:
-            raise Failure(
-                Code.PROFILE_NOT_FOUND, f"profile {name} is not up", f"tunnelctl up {name} -d"
-            )
-    for name in dict.fromkeys(profiles or wanted):
-        options.client.restart(name)
+    names = [profile["name"] for profile in wanted]
+    for name, hosts in selection.hosts(wanted, places or names).items():
+        options.client.restart(name, hosts)
 
 
-def _wanted(client: Client) -> list[str]:
+def _wanted(client: Client) -> list[Json]:
     profiles = client.status()["profiles"]
     # One that is stopping can be told to hurry.
-    return [p["name"] for p in profiles if p["wanted"] == "up" or p["state"] == "stopping"]
+    return [p for p in profiles if p["wanted"] == "up" or p["state"] == "stopping"]
 
 
 def _named(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
     """What to take down; a profile that exists and is not up needs nothing."""
-    chosen = []
+    chosen: list[str] = []
     for name in dict.fromkeys(names or ["default"]):
-        if name in wanted:
+        if has_wildcard(name):
+            files = [found.name for found in list_profiles(os.environ, Path.cwd())]
+            meant = selection.profiles([name], dict.fromkeys([*wanted, *files]))
+            chosen += (one for one in meant if one in wanted)
+        elif name in wanted:
             chosen.append(name)
-            continue
-        if names:
+        elif names:
             find_profile(name, environ=os.environ, cwd=Path.cwd())
             say(f"profile {name} is not up")
         else:
             up = f"; up now: {', '.join(wanted)}" if wanted else ""
             raise click.UsageError(f"name a profile, or give --all{up}")
-    return chosen
+    return list(dict.fromkeys(chosen))

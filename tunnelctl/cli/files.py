@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tunnelctl.cli import complete
+from tunnelctl.cli import complete, selection
 from tunnelctl.cli.main import Options
 from tunnelctl.config.find import find_profile, list_profiles
 from tunnelctl.config.mistakes import Mistake, ProfileInvalid
 from tunnelctl.config.paths import Paths
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.patterns import has_wildcard
 
 if TYPE_CHECKING:
     from tunnelctl.config.load import Loaded
@@ -31,7 +32,7 @@ def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> Non
     Changes nothing and connects to nothing.
     """
     file = file or options.file
-    names: Sequence[str | None] = profiles or ([None] if file else _all_names())
+    names: Sequence[str | None] = names_of(profiles) or ([None] if file else _all_names())
     for path, loaded in load(names, file):
         click.echo(f"{path}: profile {loaded.profile.name} is valid")
 
@@ -89,8 +90,23 @@ def load(names: Sequence[str | None], file: Path | None) -> list[tuple[Path, Loa
     return profiles
 
 
+def names_of(words: Sequence[str]) -> list[str]:
+    """The profiles that words mean among those that can be found.
+
+    Raises:
+        Failure: PROFILE_NOT_FOUND, a wildcard means none.
+    """
+    if not any(map(has_wildcard, words)):
+        return list(words)
+    return selection.profiles(words, _found())
+
+
+def _found() -> list[str]:
+    return [found.name for found in list_profiles(os.environ, Path.cwd()) if not found.hidden_by]
+
+
 def _all_names() -> list[str]:
-    names = [found.name for found in list_profiles(os.environ, Path.cwd()) if not found.hidden_by]
+    names = _found()
     if not names:
         places = ", ".join(str(place) for place in Paths.from_environ(os.environ).config_dirs)
         raise Failure(Code.PROFILE_NOT_FOUND, f"there are no profiles; looked in {places}")

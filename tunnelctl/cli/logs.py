@@ -17,7 +17,7 @@ from tunnelctl.errors import Code, Failure
 
 
 @click.command()
-@click.argument("profile", required=False, shell_complete=complete.running)
+@click.argument("places", nargs=-1, metavar="[PROFILE[/NAME]]...", shell_complete=complete.places)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until interrupted.")
 @click.option(
     "-n", "--lines", type=click.IntRange(0, 5000), default=100, show_default=True, help="How many."
@@ -27,13 +27,13 @@ from tunnelctl.errors import Code, Failure
 @click.pass_obj
 def logs(
     options: Options,
-    profile: str | None,
+    places: tuple[str, ...],
     follow: bool,
     lines: int,
     since: float | None,
     as_json: bool,
 ) -> None:
-    """Print the daemon's log: the last lines, of one profile or of everything.
+    """Print the daemon's log: the last lines, of profiles, forwards and hosts or of everything.
 
     Older lines and those of earlier daemons are in the file that `tunnelctl paths` names.
     """
@@ -41,10 +41,10 @@ def logs(
     moment = None if since is None else rfc3339(wall() - timedelta(seconds=since))
     try:
         if not follow:
-            for line in client.logs(profile, lines, moment)["lines"]:
+            for line in client.logs(places, lines, moment)["lines"]:
                 click.echo(_text(line, as_json))
             return
-        with client.follow_logs(profile, lines, moment) as stream:
+        with client.follow_logs(places, lines, moment) as stream:
             while True:
                 line = stream.next()
                 if line is not None:

@@ -39,7 +39,7 @@ def ps(
 
     def look() -> tuple[Json, list[str]]:
         document = client.status()
-        profiles = selection.of_document(document["profiles"], places)
+        profiles = selection.forwards(document["profiles"], places)
         wanted = [profile for profile in profiles if profile["wanted"] == "up"]
         remarks = [*_explanations(wanted), *document["daemon"].get("warnings", ())]
         if not (everything or places):

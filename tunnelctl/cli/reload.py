@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from tunnelctl.cli import complete
+from tunnelctl.cli import complete, selection
 from tunnelctl.cli.main import Options
+from tunnelctl.spec.patterns import has_wildcard
 
 
 @click.command()
@@ -22,7 +23,12 @@ def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:
     Every file is checked first: with a mistake in one of them nothing changes. What stays as it
     was keeps its open connections.
     """
-    done = options.client.reload(profiles, dry_run=dry_run)["profiles"]
+    client = options.client
+    if any(map(has_wildcard, profiles)):
+        known = client.status()["profiles"]
+        wanted = [profile["name"] for profile in known if profile["wanted"] == "up"]
+        profiles = tuple(selection.profiles(profiles, wanted))
+    done = client.reload(profiles, dry_run=dry_run)["profiles"]
     for line in (line for profile in done for line in _lines(profile)):
         click.echo(line)
 

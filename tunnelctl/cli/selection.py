@@ -1,24 +1,18 @@
 """Which profiles, and which of their parts, the words of a command mean: `dev`, `'dev*'`, `dev/db`.
 
-Owns the wildcards (fnmatch(3): `*`, `?`, `[…]`), for every command that takes profiles. A word
-without one means itself, whether there is such a profile or not: the command says what it lacks.
+Owns what is said of a word that means nothing. A word without a wildcard means itself, whether
+there is such a profile or not: the command says what it lacks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.patterns import Pattern, has_wildcard
 
-_WILD = frozenset("*?[")
-
-
-def has_wildcard(word: str) -> bool:
-    """Whether a word can mean several names."""
-    return not _WILD.isdisjoint(word)
+Json = dict[str, Any]
 
 
 def profiles(words: Iterable[str], known: Iterable[str]) -> list[str]:
@@ -31,87 +25,91 @@ def profiles(words: Iterable[str], known: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(name for word in words for name in _meant(word, names)))
 
 
-def _meant(word: str, names: Sequence[str]) -> Sequence[str]:
-    if not has_wildcard(word):
-        return [word]
-    found = [name for name in names if fnmatchcase(name, word)]
-    if not found:
-        raise _nothing(word, names)
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A word that may mean parts of profiles: `dev`, `dev/db`, `dev*/web*`."""
-
-    word: str
-
-    @property
-    def profile(self) -> str:
-        """The part before the slash."""
-        return self.word.partition("/")[0]
-
-    @property
-    def part(self) -> str:
-        """The name of a forward or host; `*`, all of them, where none was given."""
-        return self.word.partition("/")[2] or "*"
-
-    def takes(self, profile: str, *parts: str) -> bool:
-        """Whether it means something of `profile` that goes by one of these names; without names,
-        whether it can mean anything of that profile."""
-        return fnmatchcase(profile, self.profile) and (
-            not parts or any(fnmatchcase(part, self.part) for part in parts)
-        )
-
-
-def places(words: Iterable[str]) -> tuple[Place, ...]:
-    """The words as places."""
-    return tuple(map(Place, words))
-
-
-def of_document(document: list[dict[str, Any]], words: Iterable[str]) -> list[dict[str, Any]]:
+def forwards(document: list[Json], words: Iterable[str]) -> list[Json]:
     """Of the profiles of a status document what `words` mean; all of it where there are none. A
     forward goes by its name and by that of its host.
 
     Raises:
         Failure: profile-not-found, a word means nothing.
     """
-    wanted = places(words)
-    for place in wanted:
-        _check(place, document)
-    if not wanted:
+    patterns = [Pattern(word) for word in words]
+    for pattern in patterns:
+        names = {name for rule in _meant_of(pattern, document, "forwards") for name in _names(rule)}
+        _check(pattern, names)
+    if not patterns:
         return document
     kept = []
     for profile in document:
-        meant = [place for place in wanted if place.takes(profile["name"])]
-        forwards = [rule for rule in profile["forwards"] if _takes(meant, profile["name"], rule)]
-        if forwards or any(place.part == "*" for place in meant):
-            kept.append({**profile, "forwards": forwards})
+        meant = [pattern for pattern in patterns if pattern.takes(profile["name"])]
+        rules = [
+            rule
+            for rule in profile["forwards"]
+            if any(pattern.takes(profile["name"], *_names(rule)) for pattern in meant)
+        ]
+        if rules or any(pattern.is_whole for pattern in meant):
+            kept.append({**profile, "forwards": rules})
     return kept
 
 
-def _takes(meant: Iterable[Place], profile: str, forward: dict[str, Any]) -> bool:
-    return any(place.takes(profile, forward["name"], forward["via"]) for place in meant)
+def hosts(document: list[Json], words: Iterable[str]) -> dict[str, list[str]]:
+    """The profiles of a status document that `words` mean, and the hosts of each that they name:
+    none where a profile is meant as a whole.
+
+    Raises:
+        Failure: profile-not-found, a word means nothing.
+    """
+    chosen: dict[str, list[str]] = {}
+    whole = set()
+    for pattern in map(Pattern, words):
+        _check(pattern, {host["name"] for host in _meant_of(pattern, document, "hosts")})
+        for profile in document:
+            name = profile["name"]
+            if not pattern.takes(name):
+                continue
+            if pattern.is_whole:
+                whole.add(name)
+                chosen[name] = []
+            elif name not in whole:
+                found = [h["name"] for h in profile["hosts"] if pattern.takes(name, h["name"])]
+                if found:
+                    chosen[name] = list(dict.fromkeys([*chosen.get(name, []), *found]))
+    return chosen
 
 
-def _check(place: Place, document: list[dict[str, Any]]) -> None:
-    named = [profile for profile in document if place.takes(profile["name"])]
-    if not named and not has_wildcard(place.profile):
+def _meant(word: str, names: Sequence[str]) -> Sequence[str]:
+    if not has_wildcard(word):
+        return [word]
+    found = [name for name in names if Pattern(word).takes(name)]
+    if not found:
+        raise _nothing(word, names)
+    return found
+
+
+def _meant_of(pattern: Pattern, document: list[Json], kind: str) -> list[Json]:
+    """Every part of that kind of the profiles that a pattern means; there is such a profile."""
+    named = [profile for profile in document if pattern.takes(profile["name"])]
+    if not named and not has_wildcard(pattern.profile):
         raise Failure(
             Code.PROFILE_NOT_FOUND,
-            f"profile {place.profile} is not up",
-            f"tunnelctl up {place.profile} -d",
+            f"profile {pattern.profile} is not up",
+            f"tunnelctl up {pattern.profile} -d",
         )
     if not named:
-        raise _nothing(place.profile, [profile["name"] for profile in document])
-    parts = [rule for profile in named for rule in profile["forwards"]]
-    if place.part != "*" and not any(_takes([place], p["name"], r) for p in named for r in parts):
-        names = ", ".join(rule["name"] for rule in parts) or "none"
+        raise _nothing(pattern.profile, [profile["name"] for profile in document])
+    return [part for profile in named for part in profile[kind]]
+
+
+def _check(pattern: Pattern, names: Iterable[str]) -> None:
+    """A pattern that is not whole means one of these."""
+    if not pattern.is_whole and not any(pattern.takes(pattern.profile, name) for name in names):
+        known = ", ".join(sorted(names)) or "nothing"
         raise Failure(
-            Code.PROFILE_NOT_FOUND,
-            f"{place.word}: no forward and no host of a forward goes by {place.part}",
-            f"forwards: {names}",
+            Code.PROFILE_NOT_FOUND, f"{pattern.word} means nothing that is there", f"there: {known}"
         )
+
+
+def _names(forward: Json) -> tuple[str, str]:
+    return (forward["name"], forward["via"])
 
 
 def _nothing(word: str, names: Iterable[str]) -> Failure:

@@ -15,6 +15,7 @@ import click
 from tunnelctl.cli import adhoc, complete
 from tunnelctl.cli.adhoc import AdHoc
 from tunnelctl.cli.durations import Duration
+from tunnelctl.cli.files import names_of
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of, watch
 
@@ -56,7 +57,7 @@ def up(
         file, profiles = adhoc.file_of(forwards, profiles[0], name), ()
     elif name is not None or any(asked.values()):
         raise click.UsageError("--as, --permit and --allow go with -L, -R and -D")
-    plans = plans_of(profiles or [None if file else DEFAULT_PROFILE], file)
+    plans = plans_of(names_of(profiles) or [None if file else DEFAULT_PROFILE], file)
     client = options.client
     ensure_daemon_of_ours(client)
     lease = None if detach else secrets.token_hex(16)

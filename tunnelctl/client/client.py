@@ -58,9 +58,10 @@ class Client:
         """Let a profile stay when the stream that holds it ends."""
         return self._request("POST", _profile(name, "keep"), {})
 
-    def restart(self, name: str) -> Document:
-        """Have a profile's hosts connected anew, now."""
-        return self._request("POST", _profile(name, "restart"), {})
+    def restart(self, name: str, hosts: Sequence[str] = ()) -> Document:
+        """Have a profile's hosts connected anew, now: all of them where none is named."""
+        body = {"hosts": list(hosts)} if hosts else {}
+        return self._request("POST", _profile(name, "restart"), body)
 
     def reload(self, names: Sequence[str], *, dry_run: bool) -> Document:
         """Have the files of profiles (none named: all that are wanted) read again.
@@ -93,13 +94,14 @@ class Client:
         target = f"/v1/events?{query}" if query else "/v1/events"
         return self._stream(target)
 
-    def logs(self, profile: str | None, lines: int, since: str | None) -> Document:
-        """The last `lines` of the daemon's log, of one profile or all; `since` is RFC 3339."""
-        return self._request("GET", _logs(profile, lines, since, follow=False))
+    def logs(self, words: Sequence[str], lines: int, since: str | None) -> Document:
+        """The last `lines` of the daemon's log, of what `words` mean (`dev*`, `dev/db`) or of all;
+        `since` is RFC 3339."""
+        return self._request("GET", _logs(words, lines, since, follow=False))
 
-    def follow_logs(self, profile: str | None, lines: int, since: str | None) -> EventStream:
+    def follow_logs(self, words: Sequence[str], lines: int, since: str | None) -> EventStream:
         """The same lines, and each that is written from then on."""
-        return self._stream(_logs(profile, lines, since, follow=True))
+        return self._stream(_logs(words, lines, since, follow=True))
 
     def ensure_daemon(self) -> Document:
         """Start the daemon when none answers. What it says of itself: `version`, `background`
@@ -198,11 +200,10 @@ def _profile(name: str, action: str) -> str:
     return f"/v1/profiles/{quote(name, safe='')}/{action}"
 
 
-def _logs(profile: str | None, lines: int, since: str | None, *, follow: bool) -> str:
-    fields = {"profile": profile, "lines": lines, "since": since, "follow": int(follow)}
-    return "/v1/logs?" + urlencode(
-        {key: value for key, value in fields.items() if value is not None}
-    )
+def _logs(words: Sequence[str], lines: int, since: str | None, *, follow: bool) -> str:
+    fields = [("profile", word) for word in words]
+    fields += [("lines", str(lines)), ("follow", str(int(follow)))]
+    return "/v1/logs?" + urlencode([*fields, *([("since", since)] if since else [])])
 
 
 def _unusable(paths: Paths, why: str) -> Failure:

@@ -18,7 +18,14 @@ from aiohttp import web
 from tunnelctl import __version__
 from tunnelctl.clock import rfc3339, wall
 from tunnelctl.config.find import is_profile_name
-from tunnelctl.daemon.orders import ReloadOrder, UpOrder, read_drain, read_lease, refuse_unknown
+from tunnelctl.daemon.orders import (
+    ReloadOrder,
+    UpOrder,
+    read_drain,
+    read_hosts,
+    read_lease,
+    refuse_unknown,
+)
 from tunnelctl.daemon.problems import BadRequest, as_problem
 from tunnelctl.daemon.profiles import Profiles
 from tunnelctl.daemon.questions import AnswerOrder, read_places
@@ -176,9 +183,9 @@ class Api:
 
     async def _restart(self, request: web.Request) -> web.Response:
         name = _profile_name(request)
-        refuse_unknown(await _body(request), ())
-        _log.info("asked to restart %s", name)
-        await self._profiles.restart(name)
+        hosts = read_hosts(await _body(request))
+        _log.info("asked to restart %s", "/".join((name, *hosts)))
+        await self._profiles.restart(name, hosts)
         return _answer({"profile": self._known(name).as_json()})
 
     async def _answers(self, request: web.Request) -> web.Response:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,14 +18,15 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from tunnelctl.config.find import is_profile_name
 from tunnelctl.daemon.logs import OneLine
 from tunnelctl.daemon.problems import BadRequest
+from tunnelctl.spec.patterns import Pattern
 from tunnelctl.state.snapshot import API_VERSION, StatusEvent
 
 _LINES_KEPT = 5000
 _LINES = 100  # when nobody says how many
 _READERS = 4  # that follow at once; the rest of the server's clients is for others
+_PATTERN = re.compile(r"[\w*?\[][\w.*?\[\]!-]{0,127}(/[\w.*?\[\]!-]{1,127})?", re.ASCII)
 _FLAGS = {"": False, "0": False, "1": True}
 
 
@@ -52,9 +54,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which lines: of one profile or of all, the last so many, later than a moment, and on."""
+    """Which lines: of what matches a pattern or of all, the last so many, later than a moment, and
+    on."""
 
-    profile: str = ""
+    patterns: tuple[Pattern, ...] = ()
     lines: int = _LINES
     since: float = 0.0
     follow: bool = False
@@ -70,19 +73,22 @@ class Question:
         unknown = sorted(set(query) - {"profile", "lines", "since", "follow"})
         if unknown:
             raise BadRequest(f"unknown key {unknown[0]!r} in the query")
-        profile, lines = query.get("profile", ""), query.get("lines", str(_LINES))
-        if profile and not is_profile_name(profile):
-            raise BadRequest("profile must be the name of a profile")
+        words, lines = query.getall("profile", []), query.get("lines", str(_LINES))
+        if not all(_PATTERN.fullmatch(word) for word in words):
+            raise BadRequest("profile must be PROFILE or PROFILE/PART; wildcards are *, ? and []")
         if not (lines.isascii() and lines.isdigit() and len(lines) < 10):
             raise BadRequest("lines must be a number")
         follow = _FLAGS.get(query.get("follow", ""))
         if follow is None:
             raise BadRequest("follow must be 1 or 0")
-        return cls(profile, int(lines), _moment(query.get("since", "")), follow)
+        return cls(tuple(map(Pattern, words)), int(lines), _moment(query.get("since", "")), follow)
 
     def takes(self, line: Line) -> bool:
         """Whether it asks for this line."""
-        return line.created >= self.since and self.profile in {"", line.profile}
+        about = self.patterns
+        return line.created >= self.since and (
+            not about or any(pattern.takes(line.profile, line.name) for pattern in about)
+        )
 
 
 class Logbook(logging.Handler):

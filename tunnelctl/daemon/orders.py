@@ -78,6 +78,19 @@ class ReloadOrder:
         return cls(tuple(dict.fromkeys(names)), dry_run)
 
 
+def read_hosts(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """The body of `restart`: the hosts that are meant; none: all of them.
+
+    Raises:
+        BadRequest: with what is wrong with it.
+    """
+    refuse_unknown(body, ("hosts",))
+    hosts = body.get("hosts") or []
+    if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
+        raise BadRequest("hosts must be a list of names of hosts")
+    return tuple(hosts)
+
+
 def read_drain(body: Mapping[str, Any]) -> float:
     """The body of `down`: seconds for connections to end.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -163,15 +163,15 @@ class Profiles:
             self._orders[name] = replace(self._orders[name], is_kept=True)
             await _wait_for(self._save())
 
-    async def restart(self, name: str) -> None:
-        """Drop every link of a profile and connect anew, now.
+    async def restart(self, name: str, hosts: Sequence[str] = ()) -> None:
+        """Drop the links of a profile, or of these hosts of it, and connect anew, now.
 
         Raises:
             Failure: PROFILE_NOT_FOUND, NOT_UP, or why it could not be loaded.
         """
         if self._supervisor.status_of(name) is None and name in self._errors:
             raise self._errors[name]
-        await self._supervisor.restart(name)
+        await self._supervisor.restart(name, hosts)
 
     async def down(self, name: str, drain: float) -> ProfileStatus:
         """Close a profile; connections have `drain` seconds. The next daemon will not have it.

@@ -6,9 +6,10 @@ Owns the tunnels. Must never touch what a new version leaves as it was.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from tunnelctl.config.secrets import resolve_secret
+from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.spec.profile import Profile
 from tunnelctl.state.hooks import hook_of
@@ -77,11 +78,20 @@ class RunningProfile:
         self.start()
         self._changed()
 
-    def restart(self) -> None:
-        """Every host drops its link and connects anew, now."""
+    def restart(self, hosts: Collection[str] = ()) -> None:
+        """Hosts, all where none is named, drop their links and connect anew, now.
+
+        Raises:
+            Failure: profile-not-found, there is no tunnel to one of them.
+        """
+        for host in hosts:
+            if host not in self._tunnels:
+                there = ", ".join(self._tunnels)
+                what = f"profile {self.profile.name} has no tunnel to a host {host}"
+                raise Failure(Code.PROFILE_NOT_FOUND, what, f"it has {there}")
         self._was_up = False
-        for tunnel in self._tunnels.values():
-            tunnel.restart()
+        for host in hosts or tuple(self._tunnels):
+            self._tunnels[host].restart()
         self._changed()
 
     async def reach(self, name: str, seconds: float) -> None:

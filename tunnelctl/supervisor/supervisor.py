@@ -111,16 +111,18 @@ class Supervisor:
         self._known(name)
         await self._whole(self._stop(name, drain), f"down {name}")
 
-    async def restart(self, name: str) -> None:
-        """Drop every link of a profile and connect anew, now; local ports stay bound.
+    async def restart(self, name: str, hosts: Collection[str] = ()) -> None:
+        """Drop every link of a profile, or those to `hosts`, and connect anew, now; local ports
+        stay bound.
 
         Raises:
-            Failure: profile-not-found, or not-up when it is not wanted up.
+            Failure: profile-not-found, also for a host that it has not, or not-up when it is not
+                wanted up.
         """
         running = self._known(name)
         if running.wanted is Wanted.DOWN:
             raise Failure(Code.NOT_UP, f"profile {name} is down", f"tunnelctl up {name}")
-        running.restart()
+        running.restart(hosts)
 
     def hurry(self, reason: str) -> None:
         """The world changed (network, resume, a signal): who waits tries now, who is up asks."""

@@ -1,0 +1,46 @@
+"""Words that mean several profiles, or parts of them: `dev*`, `dev/db`, `*/bastion`.
+
+Owns the wildcards, which are the shell's (fnmatch(3): `*`, `?`, `[…]`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+_WILD = frozenset("*?[")
+_ANY = "*"
+
+
+def has_wildcard(word: str) -> bool:
+    """Whether a word can mean several names."""
+    return not _WILD.isdisjoint(word)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """`PROFILE`, or `PROFILE/PART` where a part is a forward or a host."""
+
+    word: str
+
+    @property
+    def profile(self) -> str:
+        """What is said of the profile."""
+        return self.word.partition("/")[0]
+
+    @property
+    def part(self) -> str:
+        """What is said of the part; `*` where nothing is."""
+        return self.word.partition("/")[2] or _ANY
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every part is meant."""
+        return self.part == _ANY
+
+    def takes(self, profile: str, *parts: str) -> bool:
+        """Whether it means what goes by one of these names in `profile`; without names, whether it
+        can mean anything of that profile."""
+        return fnmatchcase(profile, self.profile) and (
+            not parts or any(fnmatchcase(part, self.part) for part in parts)
+        )
