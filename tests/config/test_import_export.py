@@ -29,7 +29,7 @@ from tunnelctl.config.to_ssh import as_blocks, as_commands
 from tunnelctl.errors import Failure
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, Side
-from tunnelctl.spec.host import Host, SecretRef, SecretSource
+from tunnelctl.spec.host import Host, SecretRef, SecretSource, SessionType
 from tunnelctl.spec.permit import parse_permit
 from tunnelctl.spec.profile import Profile
 
@@ -438,6 +438,7 @@ def test_hops_are_named_or_said_in_full(tmp_path: Path) -> None:
             "bastion: password is left out: ssh asks for it",
         ),
         ({"lazy": True}, {}, "bastion: lazy is left out"),
+        ({"session_type": SessionType.AUTO}, {}, "bastion: session_type is left out"),
         ({}, {}, "ssh ends when its link does"),
     ],
 )

@@ -14,12 +14,13 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.docs.conftest import Examples
-from tests.docs.pages import PAGES, README, ROOT, examples
+from tests.docs.pages import PAGES, README, ROOT, ProfileFile, examples, steps
 from tests.support.world import World
 
 # Not run here: they prepare an environment of their own. tests/bootstrap runs what bootstrap.py
 # does with a package index of the test's; CI begins with the second one (.ci/run), for real.
 BOOTSTRAP = ("python3 bootstrap.py up dev", "python3 bootstrap.py test")
+BASTION = re.compile(r"\bbastion\b")
 SESSION = ROOT / "docs" / "session.svg"
 _SVG_TEXT = "{http://www.w3.org/2000/svg}text"
 _WITHIN = 120  # seconds
@@ -48,17 +49,30 @@ def path(world: World) -> str:
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_shows_in_a_console_works(
-    page: Path, examples_world: Examples, path: str
+    page: Path, examples_world: Examples, path: str, request: pytest.FixtureRequest
 ) -> None:
+    if any(BASTION.search(str(step)) for step in steps(page)):
+        request.getfixturevalue("with_bastion")
+    if any(example.command.startswith("curl -") for example in examples(page)):
+        needs_curl()
     world = examples_world.world
-    for example in examples(page):
-        if example.command in BOOTSTRAP:
+    for example in steps(page):
+        if isinstance(example, ProfileFile):
+            world.profile(example.name, examples_world.moved(example.text))
+            continue
+        if example.command in BOOTSTRAP or example.why_not_run:
             continue
         command = examples_world.moved(example.command)
         done = run(command, world, path)
         assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
         for line in example.output:
             assert examples_world.moved(line) in done.stdout.splitlines(), command
+
+
+def needs_curl() -> None:
+    """Skip without the real one: what stands in for it takes a URL alone."""
+    if shutil.which("curl") is None:
+        pytest.skip("the page uses options of curl, which is not installed")
 
 
 def run(command: str, world: World, path: str) -> subprocess.CompletedProcess[str]:

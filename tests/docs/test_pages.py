@@ -10,14 +10,26 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.docs.pages import PAGES, README, ROOT, code_spans, fenced, links, section, table
+from tests.docs.pages import (
+    PAGES,
+    README,
+    ROOT,
+    code_spans,
+    examples,
+    fenced,
+    links,
+    section,
+    table,
+)
 from tunnelctl.cli.main import tunnelctl
 from tunnelctl.config.models import HostMap, Secret
 from tunnelctl.doctor.report import Part
 from tunnelctl.errors import Code, Failure
 from tunnelctl.ssh.trace import Milestone
 
-ARCHITECTURE = ROOT / "docs" / "architecture.md"
+DOCS = ROOT / "docs"
+ARCHITECTURE = DOCS / "architecture.md"
+STARTED = DOCS / "getting-started.md"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # An exit code and its meaning, as the end of `tunnelctl --help` says it.
 _EXIT_CODE = re.compile(r"(\d+) ([^,.]+)[,.]")
@@ -55,7 +67,7 @@ def test_the_table_of_commands_is_the_helps() -> None:
 
 
 def test_the_table_of_exit_codes_is_the_helps_and_every_failure_has_its_row() -> None:
-    shown = table(section(README, "Commands"), "code", "means")
+    shown = table(section(STARTED, "In scripts"), "code", "means")
     said = _EXIT_CODE.findall(" ".join(help_text().partition("Exit codes:")[2].split()))
     assert shown == said
     codes = {0} | {Failure(code, "").exit_code for code in Code}
@@ -65,14 +77,42 @@ def test_the_table_of_exit_codes_is_the_helps_and_every_failure_has_its_row() ->
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_named_in_the_text_exists_with_its_options(page: Path) -> None:
     known = commands()
-    for span in code_spans(page.read_text()):
-        name, *words = span.split()
+    shown = [example.command for example in examples(page)]
+    for span in (*code_spans(page.read_text()), *shown):
+        name, *words = span.partition(" -- ")[0].split()
         if name != "tunnelctl" or not words:
             continue
         command, *arguments = words
         assert command in known, f"{page.name}: {span}"
+        help_ = help_text(command)
+        if "\nCommands:\n" in help_ and arguments:
+            assert f"\n  {arguments[0]} " in help_, f"{page.name}: {span}"
+            help_ = help_text(command, arguments.pop(0))
         for option in (word for word in arguments if word.startswith("-")):
-            assert f" {option}" in help_text(command), f"{page.name}: {span}"
+            assert f" {option}" in help_, f"{page.name}: {span}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_no_test_can_run_says_why(page: Path) -> None:
+    for example in examples(page):
+        assert not example.why_not_run or " " in example.why_not_run, example.command
+
+
+def test_the_index_lists_every_page() -> None:
+    listed = {target for target in links(DOCS / "README.md") if target.endswith(".md")}
+    assert listed == {page.name for page in DOCS.glob("*.md")} - {"README.md"}
+
+
+def test_every_route_has_its_place_in_the_page_on_the_api() -> None:
+    text = (DOCS / "api.md").read_text()
+    source = "".join(path.read_text() for path in (ROOT / "tunnelctl" / "daemon").glob("*.py"))
+    routes = re.findall(r'web\.(get|post)\("([^"]+)"', source)
+    assert len(routes) >= 13
+    for method, path in routes:
+        if path != "/healthz":
+            assert f"`{method.upper()} {path}`" in text
+        called = path.replace("{name}", "dev")
+        assert any(f"http://tunnelctl{called}" in one.command for one in examples(DOCS / "api.md"))
 
 
 def test_what_is_not_there_yet_is_really_not_there() -> None:
@@ -117,10 +157,11 @@ def test_the_floors_drawn_are_those_that_are_checked() -> None:
     assert drawn == checked
 
 
-def test_every_file_named_in_the_architecture_is_there() -> None:
+@pytest.mark.parametrize("page", [ARCHITECTURE, DOCS / "decisions.md"], ids=lambda page: page.name)
+def test_every_file_named_in_the_architecture_is_there(page: Path) -> None:
     named = [
         span
-        for span in code_spans(ARCHITECTURE.read_text())
+        for span in code_spans(page.read_text())
         if re.fullmatch(r"[\w.]+(/[\w.]+)*/?", span) and ("/" in span or span.endswith(".py"))
     ]
     assert named

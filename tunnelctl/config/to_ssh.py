@@ -163,6 +163,7 @@ def _note_host(host: Host, notes: list[str]) -> None:
         ("remember", "ssh keeps nothing that was answered"),
         ("lazy", "ssh connects at once"),
         ("fallback", "ssh tries one host"),
+        ("session_type", "ssh -N opens no session, so what the server prints is not seen"),
     ):
         if getattr(host, key) != getattr(default, key):
             notes.append(f"{host.name}: {key} is left out: {why}")
