@@ -109,7 +109,7 @@ def _synopsis(context: click.Context) -> Iterator[str]:
 def _options(context: click.Context) -> Iterator[str]:
     for param in context.command.get_params(context):
         names, text = param.get_help_record(context) or ("", "")
-        if text and (param.name != "help" or context.parent is None):
+        if text and ("--help" not in param.opts or context.parent is None):
             yield ".TP"
             yield f".B {_escaped(names)}"
             yield _escaped(text)
