@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import socket
 import subprocess
 import sys
 
 import pytest
 
+from tests.support.ports import free_port
+from tests.support.services import EchoService
 from tests.support.sshd import OpenSSHServer
+from tests.support.waiting import eventually
 from tests.support.world import World
 
 COMMAND = "ssh -N -C -L 5432:db:5432 alice@bastion.example.com"
@@ -72,6 +77,36 @@ def test_boring_is_found_where_it_keeps_its_file(world: World) -> None:
     assert "local: 127.0.0.1:9000" in world.ok("import", "boring")
     none = world.run("import", "boring", "-")
     assert (none.returncode, "found no forward" in none.stderr) == (78, True)
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="needs OpenSSH's client")
+def test_ssh_forwards_what_was_exported(world: World, sshd: OpenSSHServer) -> None:
+    here, there = free_port(), free_port()
+    with EchoService() as echo:
+        world.tunnel(
+            sshd,
+            local=f"local: {here}, to: {echo.port}",
+            remote=f"remote: {there}, to: {echo.port}",
+            sock=f"local: ./a.sock, to: {echo.port}",
+        )
+        command = shlex.split(world.ok("export", "ssh", "dev"))
+        ssh = subprocess.Popen([*command[:1], "-F", "none", *command[1:]], stdin=subprocess.DEVNULL)
+        try:
+            eventually((world.configs / "a.sock").exists, "ssh listens")
+            for port in (here, there):
+                with eventually(lambda port=port: _connected(port), "ssh forwards") as client:
+                    client.sendall(b"hello")
+                    assert client.recv(5) == b"hello"
+        finally:
+            ssh.terminate()
+            ssh.wait(20)
+
+
+def _connected(port: int) -> socket.socket | None:
+    try:
+        return socket.create_connection(("127.0.0.1", port), timeout=20)
+    except ConnectionRefusedError:
+        return None
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="needs OpenSSH's client")

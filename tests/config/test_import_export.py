@@ -500,3 +500,21 @@ def test_what_was_exported_and_imported_forwards_the_same(rules: list[Forward], 
     imported = of_command(*as_commands(wanted).lines)
     assert imported.notes == []
     assert meaning(profile_of(imported)) == meaning(wanted)
+
+
+@given(_rules, _hosts)
+def test_a_block_that_was_exported_and_imported_forwards_the_same(
+    rules: list[Forward], host: Host
+) -> None:
+    named = [replace(one, name=f"f{number}") for number, one in enumerate(rules)]
+    wanted = profile(*named, host=host)
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "config"
+        config.write_text("\n".join(as_blocks(wanted).lines))
+        config.chmod(0o600)
+        environ = {"HOME": folder, "PATH": "/nonexistent"}
+        imported = import_ssh_config(("bastion",), environ, file=str(config))
+        assert imported.notes == []
+        path = Path(folder) / "imported.yaml"
+        path.write_text(imported.yaml("A test"))
+        assert meaning(load_profile(path, environ).profile) == meaning(wanted)

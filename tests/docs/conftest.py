@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import socketserver
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -67,12 +68,22 @@ class _Hello(BaseHTTPRequestHandler):
         return "-"
 
 
-class _TcpServer(socketserver.ThreadingTCPServer):
+class _Server(socketserver.BaseServer):
+    """Each client in a thread; one that left without asking, as a probe does, is no error."""
+
     daemon_threads = True
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            raise
 
-class _UnixServer(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
+
+class _TcpServer(_Server, socketserver.ThreadingTCPServer):
+    pass
+
+
+class _UnixServer(_Server, socketserver.ThreadingUnixStreamServer):
+    pass
 
 
 @pytest.fixture
