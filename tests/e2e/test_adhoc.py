@@ -50,6 +50,10 @@ def test_a_second_one_changes_only_what_differs(bastion: World) -> None:
         bastion.ok("up", "-d", "-L", f"{first}:{target}", "-L", f"{second}:{target}", "bastion")
         assert bastion.host("bastion", "bastion")["since"] == since
         assert ask(second, b"it") == b"seen it"
+        done = bastion.run("up", "-d", "-L", f"{second}:{target}", "bastion")
+        assert done.returncode == 0
+        assert f"bastion was up with local-{first}, too: closed" in done.stderr
+        assert "--as bastion-2" in done.stderr
 
 
 def test_sockets_are_named_from_here(bastion: World) -> None:

@@ -80,6 +80,33 @@ def test_where_it_can_be_reached(bastion: World) -> None:
         assert f"expose-{service.port}/exposed" in bastion.ok("ps")
 
 
+def test_a_second_one_takes_nothing_down(bastion: World) -> None:
+    """The same again is the same; with another port it is another one, with a name of its own."""
+    with ReplyAfterEndService(lambda asked: b"seen " + asked) as service:
+        arguments = ["expose", "-d", str(service.port), "--via", "bastion"]
+        first = bastion.ok(*arguments)
+        assert bastion.ok(*arguments) == first
+        second = bastion.ok(*arguments, "--remote-port", str(free_port()))
+        assert second != first
+        assert bastion.ok(*arguments) == first
+        name = f"expose-{service.port}"
+        assert sorted(_wanted(bastion)) == [name, f"{name}-2"]
+        for address in (first, second):
+            assert ask(int(address.rpartition(":")[2]), b"it") == b"seen it"
+
+
+def test_a_connection_that_somebody_else_takes(bastion: World) -> None:
+    """sshd finds the port of one family taken, and listens on that of the other alone."""
+    with ReplyAfterEndService(lambda asked: asked) as service, socket.create_server(("", 0)) as s:
+        port = str(s.getsockname()[1])
+        arguments = ["-d", str(service.port), "--via", "bastion", "--remote-port", port]
+        done = bastion.run("expose", *arguments)
+        # Where there is no IPv6 it is refused.
+        assert done.returncode in (0, 76)
+        assert "can be reached at" not in done.stderr
+        assert "did not come here" in done.stderr or "is in use" in done.stderr
+
+
 def test_the_port_that_was_asked_for_and_the_server_alone(bastion: World) -> None:
     port = free_port()
     with ReplyAfterEndService(lambda asked: b"seen " + asked) as service:

@@ -16,9 +16,11 @@ from tests.supervisor.scene import (
 )
 from tests.support.ports import free_port
 from tests.support.sshd import OpenSSHServer
+from tests.support.urls import UrlServer
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.host import SessionType
 from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
 
 
@@ -49,6 +51,18 @@ async def test_a_forward_that_sshd_forbids_is_denied_not_taken(sshd: OpenSSHServ
         status = await s.until_forward("back", ForwardState.FAILED)
         assert status.last_error is not None
         assert status.last_error.code == Code.FORWARD_DENIED
+
+
+async def test_a_server_that_does_not_say_which_port_it_chose() -> None:
+    with UrlServer() as server:
+        async with scene() as s:
+            host = server.host_with(name="server", session_type=SessionType.DEFAULT)
+            await s.supervisor.up(s.profile(remote("back", 0, 9), host=host), {})
+            status = await s.until_forward("back", ForwardState.FAILED)
+            assert status.last_error is not None
+            assert status.last_error.code == Code.FORWARD_DENIED
+            assert "does not say which port it chose" in status.last_error.message
+            assert (s.host_status().state, s.host_status().reconnects) == (HostState.UP, 0)
 
 
 async def test_our_own_ghost_holds_the_port_until_the_server_lets_go(sshd: OpenSSHServer) -> None:

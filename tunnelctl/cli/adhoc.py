@@ -5,9 +5,10 @@ Owns the options and what is said of them. Heavy modules are imported when there
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.forward import Side
 
 if TYPE_CHECKING:
+    from tunnelctl.client import Client
     from tunnelctl.config.forward_specs import ForwardSpec
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -136,7 +138,7 @@ def keep(name: str, document: dict[str, Any], *, given: bool) -> Path:
             f"there is a profile {name} already, {other}",
             f"choose another name: --as {name}-2" if given else f"name this one: --as {name}-2",
         )
-    folder = Paths.from_environ(os.environ).state_dir / "adhoc"
+    folder = _folder()
     try:
         return write(folder, name, document)
     except OSError as error:
@@ -144,6 +146,39 @@ def keep(name: str, document: dict[str, Any], *, given: bool) -> Path:
             Code.PERMISSION_DENIED,
             f"{error.filename or folder} cannot be written: {error.strerror}",
         ) from None
+
+
+def name_beside(client: Client, name: str, document: dict[str, Any]) -> str:
+    """`name`, or that with a number where something else of that name is up: to ask for more
+    must not take down what is there."""
+    from tunnelctl.config.adhoc import is_kept
+
+    wanted = _wanted(client)
+    for number in itertools.count(1):
+        candidate = name if number == 1 else f"{name}-{number}"
+        if candidate not in wanted or is_kept(_folder(), candidate, document):
+            break
+    return candidate
+
+
+def say_what_goes(client: Client, name: str, stays: Container[str]) -> None:
+    """Tell of forwards of an ad hoc profile that is up, and that the new one does not have."""
+    gone = [forward for forward in _wanted(client).get(name, ()) if forward not in stays]
+    if gone:
+        say(f"{name} was up with {', '.join(gone)}, too: closed; --as {name}-2 would keep both")
+
+
+def _wanted(client: Client) -> dict[str, list[str]]:
+    """The forwards of every profile that is wanted up."""
+    return {
+        profile["name"]: [forward["name"] for forward in profile["forwards"]]
+        for profile in client.status()["profiles"]
+        if profile["wanted"] == "up"
+    }
+
+
+def _folder() -> Path:
+    return Paths.from_environ(os.environ).state_dir / "adhoc"
 
 
 def _file_of_the_users(name: str) -> Path | None:

@@ -17,16 +17,26 @@ from typing import Any
 
 import click
 
+from tunnelctl import clock
 from tunnelctl.cli import adhoc
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.cli.said import Said
-from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of, watch
+from tunnelctl.cli.session import (
+    Plan,
+    Session,
+    ended_in_order,
+    ensure_daemon_of_ours,
+    plans_of,
+    watch,
+)
+from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
 
 _LOOKED_AT = 3.0  # seconds for one connection that only looks
+_COMES_WITHIN, _LOOKS_EVERY = 2.0, 0.05  # seconds for that connection to come here
 _SAID_WITHIN = 2.0  # seconds after which a server that tells an address has told it
 _FORWARD = "exposed"
 
@@ -86,27 +96,20 @@ def expose(
     listen = Endpoint(bind, remote_port)
     document = _document(service, listen, via, allow, ttl)
     word = service.path.rpartition("/")[2] if service.is_unix else str(service.port)
-    file = adhoc.keep(name or f"expose-{word}".lower(), document, given=name is not None)
-    plans = plans_of([None], file)
     client = options.client
     ensure_daemon_of_ours(client)
+    chosen = name or adhoc.name_beside(client, f"expose-{word}".lower(), document)
+    file = adhoc.keep(chosen, document, given=name is not None)
+    plans = plans_of([None], file)
     lease = None if detach else secrets.token_hex(16)
     with ended_in_order(), watch(client, lease, plans) as stream:
-        said = Said()
-        session = Session(
-            client,
-            stream,
-            plans,
-            for_command=True,
-            on_change=lambda: said.show(session.profiles()[plans[0].name]["hosts"][0]),
-        )
+        exposed = _Exposed(client, stream, plans)
+        session = exposed.session
         try:
             session.bring_up(lease, wait_timeout)
-            profile = session.profiles()[plans[0].name]
-            _tell(profile, service, qr=qr)
+            exposed.tell(service, qr=qr)
             if detach:
-                has_session = profile["hosts"][0]["said"] is not None
-                session.settle(_SAID_WITHIN if has_session else 0.0)
+                exposed.listen()
                 return 0
             with _for_at_most(ttl):
                 return session.stay()
@@ -178,26 +181,74 @@ def _document(
     return document
 
 
-def _tell(profile: Mapping[str, Any], service: Endpoint, *, qr: bool) -> None:
-    """Print where the service can be reached: from here, as was tried, or what is in the way."""
-    (forward,), (host,) = profile["forwards"], profile["hosts"]
-    listen = parse_endpoint(forward["listen"])
-    server = parse_endpoint(host["address"]).host if host["address"] else host["name"]
-    if listen.is_loopback:
-        click.echo(f"localhost:{listen.port}")
-        say(f"{service} can be reached on {host['name']} itself, at localhost:{listen.port}")
-        return
-    outside = Endpoint(server if listen.host in _EVERY_ADDRESS else listen.host, listen.port)
-    click.echo(str(outside))
-    error = forward["last_error"]
-    if error is not None:
-        say(f"{error['message']} ({error['hint']})")
-    elif (why := _refusal(outside)) is not None:
-        say(f"{outside} does not answer from here: {why}; is there a firewall before the server?")
-    else:
-        say(f"{service} can be reached at {outside}, as was tried from here")
-    if qr:
-        _show_code(f"http://{outside}/")
+class _Exposed:
+    """The profile while this command looks at it, and what is told of it."""
+
+    def __init__(self, client: Client, stream: EventStream, plans: Sequence[Plan]) -> None:
+        self.session = Session(
+            client, stream, plans, for_command=True, on_change=self._show_what_is_said
+        )
+        self._name = plans[0].name
+        self._said = Said()
+
+    def tell(self, service: Endpoint, *, qr: bool) -> None:
+        """Print where it can be reached: from here, as was tried, or what is in the way."""
+        (forward,), host = self._profile["forwards"], self._host
+        listen = parse_endpoint(forward["listen"])
+        server = parse_endpoint(host["address"]).host if host["address"] else host["name"]
+        if listen.is_loopback:
+            click.echo(f"localhost:{listen.port}")
+            say(f"{service} can be reached on {host['name']} itself, at localhost:{listen.port}")
+            return
+        outside = Endpoint(server if listen.host in _EVERY_ADDRESS else listen.host, listen.port)
+        click.echo(str(outside))
+        error = forward["last_error"]
+        if error is not None:
+            say(f"{error['message']} ({error['hint']})")
+        elif (why := _refusal(outside)) is not None:
+            what = f"{outside} does not answer from here: {why}"
+            say(f"{what}; is there a firewall before the server?")
+        elif not self._came_here(forward):
+            say(
+                f"{outside} takes connections, but the one that was tried did not come here: does "
+                "something else listen there, or does it wait for a request first?"
+            )
+        else:
+            say(f"{service} can be reached at {outside}, as was tried from here")
+        if qr:
+            _show_code(f"http://{outside}/")
+
+    def listen(self) -> None:
+        """Print what the server has to say about it, if it is one that says something."""
+        if self._host["said"] is not None:
+            self.session.settle(_SAID_WITHIN)
+
+    def _came_here(self, before: Mapping[str, Any]) -> bool:
+        """Whether a connection has come, or was turned away, since the forward was so."""
+        deadline = clock.monotonic() + _COMES_WITHIN
+        while clock.monotonic() < deadline:
+            if _connections(self._profile["forwards"][0]) != _connections(before):
+                return True
+            self.session.settle(_LOOKS_EVERY)
+        return False
+
+    def _show_what_is_said(self) -> None:
+        self._said.show(self._host)
+
+    @property
+    def _profile(self) -> dict[str, Any]:
+        profile: dict[str, Any] = self.session.profiles()[self._name]
+        return profile
+
+    @property
+    def _host(self) -> dict[str, Any]:
+        host: dict[str, Any] = self._profile["hosts"][0]
+        return host
+
+
+def _connections(forward: Mapping[str, Any]) -> int:
+    seen = forward["connections"]
+    return int(seen["total"] + seen["failed"])
 
 
 _EVERY_ADDRESS = ("*", "0.0.0.0", "::")  # noqa: S104 - only compared with

@@ -60,6 +60,8 @@ def up(
     plans = plans_of(names_of(profiles) or [None if file else DEFAULT_PROFILE], file)
     client = options.client
     ensure_daemon_of_ours(client)
+    if forwards:
+        adhoc.say_what_goes(client, plans[0].name, plans[0].required)
     lease = None if detach else secrets.token_hex(16)
     with ended_in_order(), watch(client, lease, plans) as stream:
         session = Session(client, stream, plans)

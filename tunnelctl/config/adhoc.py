@@ -49,6 +49,14 @@ def name_for(host: str) -> str:
     return _name(host) or "host"
 
 
+def is_kept(folder: Path, name: str, document: Mapping[str, Any]) -> bool:
+    """Whether this very profile is kept as `name`."""
+    try:
+        return (folder / f"{name}.yaml").read_text("utf-8") == yaml_text(dict(document))
+    except (OSError, ValueError):
+        return False
+
+
 def write(folder: Path, name: str, document: Mapping[str, Any]) -> Path:
     """Keep it as `name`, whole or not at all, where nobody else can change it; its path.
 

@@ -121,9 +121,19 @@ def listen_taken(forward: Forward, listened_before: bool) -> Failure:
     return Failure(Code.PORT_IN_USE, what, hint, exit_code=exit_code)
 
 
+def port_untold(forward: Forward) -> Failure:
+    """The server was to choose a port, and does not say which it is (RFC 4254 section 7.1)."""
+    return Failure(
+        Code.FORWARD_DENIED,
+        f"remote forward {forward.name}: {forward.via} does not say which port it chose",
+        "name one: such servers mostly want 80, as in remote: 80 or --remote-port 80",
+    )
+
+
 def listen_denied(forward: Forward) -> Failure:
     """The server refused to listen."""
     listen = forward.listen
+    where = listen if listen.is_unix or listen.port else f"any port of {listen.host}"
     if listen.is_unix:
         hint = (
             "the path may be taken there (sshd_config StreamLocalBindUnlink),"
@@ -131,6 +141,8 @@ def listen_denied(forward: Forward) -> Failure:
         )
     elif 0 < listen.port < 1024:
         hint = "the server lets only root listen below 1024; choose a higher port"
+    elif listen.port == 0:
+        hint = "sshd_config there decides (AllowTcpForwarding, PermitListen)"
     else:
         hint = (
             "the port may be taken there, or sshd_config forbid it"
@@ -138,6 +150,6 @@ def listen_denied(forward: Forward) -> Failure:
         )
     return Failure(
         Code.FORWARD_DENIED,
-        f"remote forward {forward.name} via {forward.via} was refused: cannot listen on {listen}",
+        f"remote forward {forward.name} via {forward.via} was refused: cannot listen on {where}",
         hint,
     )

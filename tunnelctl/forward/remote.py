@@ -22,6 +22,7 @@ from tunnelctl.forward.opens import (
     listen_denied,
     listen_request,
     listen_taken,
+    port_untold,
     reason_of,
     target_failure,
     turned_away,
@@ -75,11 +76,12 @@ class RemoteForward:
         """Ask the server to listen; `listening` says where, with the port it chose.
 
         Raises:
-            Failure: forward-denied when the server refuses, port-in-use when somebody else listens
-                there, or why the link ended meanwhile.
+            Failure: forward-denied when the server refuses, or does not say which port it chose;
+                port-in-use when somebody else listens there; or why the link ended meanwhile.
         """
         self._asked = link
-        request = listen_request(self.forward.listen)
+        listen = self.forward.listen
+        request = listen_request(listen)
         replied: asyncio.Future[bytes | None] = self._reactor.loop.create_future()
 
         said: tuple[str, ...] = ()
@@ -89,10 +91,11 @@ class RemoteForward:
             said = link.take_said()
             try:
                 # The route is laid before the next message is read: it may be the first client.
-                if reply is not None and not replied.cancelled() and self._asked is link:
-                    self._listen(link, self._bound(reply))
-                elif reply is not None:  # nobody waits for it any more
-                    _cancel(link, listen_request(self._bound(reply)))
+                bound = None if reply is None else self._bound(reply)
+                if bound is not None and not replied.cancelled() and self._asked is link:
+                    self._listen(link, bound)
+                elif bound is not None:  # nobody waits for it any more
+                    _cancel(link, listen_request(bound))
             finally:
                 if not replied.done():
                     replied.set_result(reply)
@@ -107,10 +110,12 @@ class RemoteForward:
             raise link.closed.result() from None
         if link.closed.done():
             raise link.closed.result()
-        if reply is None and is_taken(link, said) and not self.forward.listen.is_unix:
+        if reply is None and is_taken(link, said) and not listen.is_unix:
             raise listen_taken(self.forward, self._listened)
         if reply is None:
             raise listen_denied(self.forward)
+        if not reply and not listen.is_unix and listen.port == 0:
+            raise port_untold(self.forward)
         self._listened = True
         self.caveat = wider(self.forward, said)
 
@@ -140,11 +145,14 @@ class RemoteForward:
         """The link is gone, and the listener with it."""
         self.listening = self._link = None
 
-    def _bound(self, reply: bytes) -> Endpoint:
-        """Where the server listens now: it says so where the port was its to choose."""
+    def _bound(self, reply: bytes) -> Endpoint | None:
+        """Where the server listens now: it has to say so where the port was its to choose, and
+        None if it does not."""
         listen = self.forward.listen
         if listen.is_unix or listen.port != 0:
             return listen
+        if not reply:
+            return None
         port = Reader(reply).u32()
         if not 0 < port <= 65535:
             raise ProtocolError(f"the server says that it listens on port {port}")
