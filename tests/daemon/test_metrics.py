@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.daemon.conftest import Answer, Api
+from tests.docs.pages import ROOT, table
 from tests.support.ports import free_port
 from tests.support.services import EchoService, connect
 from tests.support.sshd import OpenSSHServer
@@ -33,7 +35,7 @@ class Scrape:
             for family in families
             for sample in family.samples
         }
-        self.names = {name for name, _ in self.samples}
+        self.families = {re.sub("_(bucket|sum|count)$", "", name) for name, _ in self.samples}
 
     def value(self, name: str, **labels: str) -> float:
         """The sample of that name with exactly these labels."""
@@ -56,8 +58,7 @@ def test_the_numbers_of_a_tunnel(world: World, sshd: OpenSSHServer, paths: Paths
         with connect(_port(world, "db")) as client:
             client.sendall(b"five!")
             client.recv(5)
-            refused = connect(_port(world, "gone"))
-            with refused, pytest.raises(ConnectionResetError):
+            with pytest.raises(ConnectionResetError), connect(_port(world, "gone")) as refused:
                 refused.recv(1)
             scrape = Scrape(api.ask("GET", "/metrics"))
         assert scrape.value("forward_connections", **db) == 1
@@ -86,7 +87,15 @@ def test_the_numbers_of_a_tunnel(world: World, sshd: OpenSSHServer, paths: Paths
     assert again.value("host_connect_seconds_count", **host) == 2
     rtt = eventually(lambda: world.host("dev")["rtt_ms"], "the server was asked")
     assert rtt > 0
-    assert Scrape(api.ask("GET", "/metrics")).value("host_rtt_seconds", **host) > 0
+    last = Scrape(api.ask("GET", "/metrics"))
+    assert last.value("host_rtt_seconds", **host) > 0
+    assert last.families == documented()
+
+
+def documented() -> set[str]:
+    """The metrics that docs/service.md lists."""
+    rows = table((ROOT / "docs" / "service.md").read_text(), "metric", "labels", "is")
+    return {name for name, _, _ in rows}
 
 
 def _port(world: World, forward: str) -> int:
