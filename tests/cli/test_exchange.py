@@ -94,12 +94,18 @@ def test_ssh_forwards_what_was_exported(world: World, sshd: OpenSSHServer) -> No
         try:
             eventually((world.configs / "a.sock").exists, "ssh listens")
             for port in (here, there):
-                with eventually(lambda port=port: _connected(port), "ssh forwards") as client:
+                with _connection(port) as client:
                     client.sendall(b"hello")
                     assert client.recv(5) == b"hello"
         finally:
             ssh.terminate()
             ssh.wait(20)
+
+
+def _connection(port: int) -> socket.socket:
+    client = eventually(lambda: _connected(port), "ssh forwards")
+    assert client is not None
+    return client
 
 
 def _connected(port: int) -> socket.socket | None:

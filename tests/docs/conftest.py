@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import pytest
 
@@ -73,9 +74,9 @@ class _Server(socketserver.BaseServer):
 
     daemon_threads = True
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError):
-            raise
+            super().handle_error(request, client_address)
 
 
 class _TcpServer(_Server, socketserver.ThreadingTCPServer):
