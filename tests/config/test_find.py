@@ -97,6 +97,14 @@ def test_all_profiles_with_what_hides_them(places: Places) -> None:
     )
 
 
+def test_a_place_that_is_named_twice_hides_nothing_of_itself(places: Places) -> None:
+    dev = places.order[1] / "dev.yaml"
+    dev.touch()
+    places.environ["TUNNELCTL_CONFIG_DIR"] = "./configs"
+    assert list_profiles(places.environ, places.cwd) == (Found("dev", dev),)
+    assert places.refusal("other").message.count(str(dev.parent)) == 1
+
+
 def test_the_default_places(tmp_path: Path) -> None:
     found = Paths.from_environ({"HOME": "/home/me", "XDG_CONFIG_HOME": "relative"}, tmp_path)
     assert found.config_dirs == (

@@ -92,15 +92,16 @@ def xdg_dir(environ: Mapping[str, str], variable: str, default: str) -> Path:
 
 
 def config_dirs(environ: Mapping[str, str], cwd: Path) -> tuple[Path, ...]:
-    """Where profiles are looked for, in the order of SPEC section 1."""
+    """Where profiles are looked for, each place once, in the order of SPEC section 1."""
     named = environ.get(CONFIG_DIR_VARIABLE, "")
-    return (
+    places = (
         *([cwd / named] if named else []),
         cwd / "configs",
         cwd / f".{APPLICATION}",
         xdg_dir(environ, "XDG_CONFIG_HOME", ".config") / APPLICATION,
         Path("/etc") / APPLICATION,
     )
+    return tuple(dict.fromkeys(places))
 
 
 def _short(path: Path) -> str:
