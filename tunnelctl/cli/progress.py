@@ -53,7 +53,7 @@ def as_failure(profile: str, part: Json) -> Failure:
     return Failure(code, f"{where}: {error['message']}", error["hint"], exit_code=exit_code)
 
 
-def not_ready(profile: Json, seconds: float) -> Failure:
+def not_ready(profile: Json, seconds: float, *, stays_wanted: bool) -> Failure:
     """What to say of a profile that took too long, with the last error of each part."""
     troubles = [
         f"{part['name']}: {part['last_error']['message']}"
@@ -65,7 +65,9 @@ def not_ready(profile: Json, seconds: float) -> Failure:
     return Failure(
         Code.NOT_READY,
         f"{name} is not ready after {seconds:g} s: {'; '.join(dict.fromkeys(troubles or states))}",
-        f"it goes on trying; tunnelctl ps shows it, tunnelctl down {name} ends it",
+        f"it goes on trying; tunnelctl ps shows it, tunnelctl down {name} ends it"
+        if stays_wanted
+        else "it is not wanted any longer; --wait-timeout waits longer",
     )
 
 

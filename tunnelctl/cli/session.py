@@ -132,7 +132,9 @@ class Session:
                 break
             left = deadline + self._stream.waited - clock.monotonic()
             if left <= 0:
-                raise progress.not_ready(waiting[0], seconds)
+                late = waiting[0]
+                stays_wanted = not (self._for_command and late["name"] in self._leased)
+                raise progress.not_ready(late, seconds, stays_wanted=stays_wanted)
             event = self._stream.next(left)
         for profile in () if self._for_command else profiles.values():
             for line in progress.forwarding_lines(profile):
