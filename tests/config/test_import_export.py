@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -518,3 +519,37 @@ def test_a_block_that_was_exported_and_imported_forwards_the_same(
         path = Path(folder) / "imported.yaml"
         path.write_text(imported.yaml("A test"))
         assert meaning(load_profile(path, environ).profile) == meaning(wanted)
+
+
+# Anything at all -------------------------------------------------------------------------------
+
+_option = st.sampled_from(
+    ["-L", "-R", "-D", "-p", "-l", "-i", "-J", "-o", "-F", "-N", "-g", "-C", "--", "-", "-é", "&"]
+)
+_value = st.sampled_from(
+    ["80:a:80", "80", "*:80:a:80", "/a:/b", "a@b", "ssh://u@h:22", "[::1]:1:[::1]:2", "none", "",
+     "Port=0", "User=a b", "=", "GatewayPorts=yes", "ProxyJump=a,b", "LocalForward=1 a:1", "$X"]
+)  # fmt: skip
+_word = _option | _value | st.text(max_size=8)
+
+
+@given(st.lists(_word, max_size=8), st.sampled_from(["ssh", "autossh"]))
+def test_any_command_line_is_a_profile_or_a_failure(words: list[str], program: str) -> None:
+    with suppress(Failure):
+        profile_of(of_command(shlex.join([program, *words]), permit=("db:1",)))
+
+
+_toml_value = st.sampled_from(
+    ["'a'", "80", "'80'", "'1-3'", "'0'", "true", "[1]", "{}", "'h:1,2'", "'/s'", "''", "'$HOME'",
+     "-1", "'a b'", "'\\x01'"]
+)  # fmt: skip
+_toml_key = st.sampled_from(
+    ["name", "local", "remote", "host", "user", "identity", "port", "mode", "group", "keep_alive"]
+)
+
+
+@given(st.lists(st.dictionaries(_toml_key, _toml_value), max_size=3))
+def test_any_tables_of_boring_are_a_profile_or_a_failure(tables: list[dict[str, str]]) -> None:
+    lines = [line for one in tables for line in ("[[tunnels]]", *map(" = ".join, one.items()))]
+    with suppress(Failure):
+        profile_of(import_boring("\n".join(lines), {"HOME": "/home/alice"}, permit=("db:1",)))
