@@ -22,14 +22,16 @@ import asyncio, os, sys
 from pathlib import Path
 from tunnelctl.daemon.notify import Heart, Manager, open_dumps
 
-def hang_here():
+def hang_here(freed):
     os.read(0, 1)
+    asyncio.get_running_loop().call_later(0.2, freed.set)  # two beats from now
 
 async def main():
+    freed = asyncio.Event()
     dumps = open_dumps(Path(sys.argv[1]))
     heart = Heart(Manager(os.environ), dumps)
-    asyncio.get_running_loop().call_later(0.5, hang_here)
-    await asyncio.sleep(1)
+    asyncio.get_running_loop().call_later(0.5, hang_here, freed)
+    await freed.wait()
     heart.close()
     dumps.close()
 

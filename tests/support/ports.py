@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import socket
@@ -14,15 +15,27 @@ _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) %
 _candidates = itertools.count(os.getpid() * 97)
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port on `host` that is free now and not one of the last that were handed out."""
+# Every address of a family at once: a port that is free for IPv4 alone may be a listener's on ::1.
+_EVERYWHERE = ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))
+
+
+def free_port() -> int:
+    """A port that is free now on every address, and not one of the last that were handed out."""
     for candidate in itertools.islice(_candidates, _COUNT):
         port = _FIRST + _worker * _COUNT + candidate % _COUNT
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
+        if all(_is_free(family, address, port) for family, address in _EVERYWHERE):
             return port
-    raise AssertionError(f"no free port on {host} for worker {_worker}")
+    raise AssertionError(f"no free port for worker {_worker}")
+
+
+def _is_free(family: socket.AddressFamily, address: str, port: int) -> bool:
+    """Whether nobody holds the port; so it is where this machine lacks the family."""
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        return error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+    return True
