@@ -79,7 +79,6 @@ def test_up_down_and_up_again(world: World, sshd: OpenSSHServer, told: Told) -> 
         sshd.kill()
         assert told.wait(Hook.ON_DOWN, 1)["profile"]["state"] == "degraded"
         sshd.start()
-        world.ok("restart", "dev")
         told.wait(Hook.ON_UP, 2)
         world.ok("down", "dev")
         assert told.wait(Hook.ON_DOWN, 2)["profile"]["wanted"] == "down"

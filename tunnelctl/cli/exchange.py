@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tunnelctl.cli import complete
 from tunnelctl.cli.authoring import write_profile
 from tunnelctl.cli.files import load
 from tunnelctl.cli.output import say
@@ -102,7 +103,7 @@ def export() -> None:
 
 
 @export.command("ssh")
-@click.argument("profile", metavar="PROFILE")
+@click.argument("profile", metavar="PROFILE", shell_complete=complete.profiles)
 @click.option("--config", "as_config", is_flag=True, help="Host blocks for ~/.ssh/config.")
 @click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
 def export_ssh(profile: str, as_config: bool, file: Path | None) -> None:
