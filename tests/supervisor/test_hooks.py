@@ -126,7 +126,9 @@ def test_one_that_hangs_is_ended_with_all_that_it_started(world: World, tmp_path
     pids = tmp_path / "pids"
     text = "version: 1\nhosts: {a: {embedded: true}}\nforwards:\n"
     text += "  x: {local: 0, to: 'hello:80', via: a}\n"
-    script = f"trap : TERM; sleep 600 & echo $$$$ $$! > {pids}.new; mv {pids}.new {pids}; wait; wait"
+    script = (
+        f"trap : TERM; sleep 600 & echo $$$$ $$! > {pids}.new; mv {pids}.new {pids}; wait; wait"
+    )
     world.profile("dev", f'{text}hooks: {{on_up: [sh, -c, "{script}"]}}\n')
     world.ok("up", "dev", "-d")
     eventually(pids.exists, "it runs")
