@@ -7,6 +7,7 @@ import hashlib
 import re
 import shlex
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -116,6 +117,24 @@ def test_a_wrong_key_says_which_key_was_tried(world: World, sshd: OpenSSHServer)
     done = world.run("up", "dev", "-d")
     assert done.returncode == 77, done.stderr
     assert str(stranger) in done.stderr or fingerprint(public) in done.stderr
+    assert world.host("dev")["last_error"]["code"] == "auth-failed"
+    assert world.host("dev")["state"] == "failed"
+
+
+def test_a_wrong_key_is_final_though_the_server_takes_passwords_too(
+    world: World, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    stranger = world.home / "stranger_key"
+    public = write_key(stranger)
+    server = OpenSSHServer(tmp_path / "asks", config=["PasswordAuthentication yes"])
+    server.start()
+    request.addfinalizer(server.stop)
+    text = tunnel_text(server.host_yaml(identity_file=str(stranger)), db=local(free_port(), 9))
+    world.profile("dev", text)
+    for arguments in ([], ["-d"]):
+        done = world.run("up", "dev", *arguments)
+        assert done.returncode == 77, done.stderr
+        assert f"{stranger} (ssh-ed25519 {fingerprint(public)})" in done.stderr
     assert world.host("dev")["last_error"]["code"] == "auth-failed"
     assert world.host("dev")["state"] == "failed"
 

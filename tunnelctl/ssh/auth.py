@@ -11,7 +11,7 @@ import logging
 import os
 import pwd
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 from paramiko.ssh_exception import SSHException
@@ -152,12 +152,10 @@ class _Attempt:
             return None
         self.report.key(key, f"{key.name} ({key.key_type} {fingerprint(key.blob)})")
         if not self._auth.would_accept(key, algorithm):
+            self.report.refused_key(key)
             return Answer.REFUSED
         try:
-            if key.key_type.startswith("sk-"):
-                with paused(self._transport):  # a person has to touch it
-                    return self._auth.send_key(key, algorithm)
-            return self._auth.send_key(key, algorithm)
+            return self._send_key(key, algorithm)
         except AgentError as error:
             self._identities.notes.append(f"{key.name}: {error}")
         except Failure as failure:
@@ -166,6 +164,14 @@ class _Attempt:
             self._identities.pass_over(failure)
         self.report.not_signed()
         return None
+
+    def _send_key(self, key: Identity, algorithm: str) -> Answer:
+        touched = key.key_type.startswith("sk-")  # by a person, who may take a while
+        with paused(self._transport) if touched else nullcontext():
+            answer = self._auth.send_key(key, algorithm)
+        if answer is Answer.REFUSED:
+            self.report.refused_key(key)
+        return answer
 
     def _passphrases(self, path: Path) -> Iterator[str]:
         """The profile's; else what a person says, who may be wrong a few times."""
@@ -230,8 +236,7 @@ class _Attempt:
             return None
         question = Question(kind, self._host.name, prompt, echo)
         answer = self._ask_person(question)
-        if answer is None:
-            self.report.unanswered = question
+        self.report.asked(question, answer)
         return answer
 
 

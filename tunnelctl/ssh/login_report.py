@@ -14,7 +14,7 @@ from tunnelctl.spec.host import Host
 from tunnelctl.ssh.client import ClientTransport
 from tunnelctl.ssh.failures import During, label, peer_failure, printable
 from tunnelctl.ssh.keys import Identity
-from tunnelctl.ssh.questions import Question
+from tunnelctl.ssh.questions import Question, QuestionKind
 from tunnelctl.ssh.userauth import InfoRequest, UserAuth
 
 # RFC 4253 section 11.1: disconnect codes that say "not you", not "not now".
@@ -30,7 +30,6 @@ class Report:
     """One login: what was tried so far, in words."""
 
     def __init__(self, host: Host, user: str, auth: UserAuth) -> None:
-        self.unanswered: Question | None = None  # nobody was there
         at = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
         self.who = f"{user}@{at}"
         self._host = host
@@ -38,6 +37,10 @@ class Report:
         self._tried: list[str] = []
         self._accepted: list[str] = []
         self._offered_files: list[str] = []
+        self._unanswered: Question | None = None  # nobody was there
+        self._answered = False  # a person told a password or a code
+        self._refused_named = False
+        self._shown_keys: list[str] = []
         self._keys = 0
         self._not_signed = 0
 
@@ -45,12 +48,30 @@ class Report:
         """Something is being tried, in words."""
         self._tried.append(what)
 
+    def asked(self, question: Question, answer: str | None) -> None:
+        """A person was asked; None: nobody was there.
+
+        A key that nobody opens stays what is missing, whatever is asked after it.
+        """
+        if answer is None:
+            if self._unanswered is None or self._unanswered.kind is not QuestionKind.PASSPHRASE:
+                self._unanswered = question
+        elif question.kind is not QuestionKind.PASSPHRASE:
+            self._answered = True
+
     def key(self, key: Identity, shown: str) -> None:
         """A key is being offered."""
         self._keys += 1
+        self._shown_keys.append(shown)
         self._tried.append(shown)
         if not key.name.startswith("agent key"):
             self._offered_files.append(key.name)
+
+    def refused_key(self, key: Identity) -> None:
+        """The server does not want the key that was offered last."""
+        named = self._host.identity_file or self._host.certificate_file
+        if named and not key.name.startswith("agent key"):
+            self._refused_named = True
 
     def not_signed(self) -> None:
         """The server would have taken the last key, and we could not use it."""
@@ -86,11 +107,12 @@ class Report:
 
     def refused(self, notes: Sequence[str], unusable: Failure | None) -> Failure:
         """Nothing is left to try. `notes` say why something was not, `unusable` is a named key."""
-        if self.unanswered is not None:
-            prompt = self.unanswered.prompt.strip().rstrip(":").replace("\n", " ")
+        if self._unanswered is not None and self._is_for_a_person(self._unanswered):
+            prompt = self._unanswered.prompt.strip().rstrip(":").replace("\n", " ")
+            keys = f"; tried {', '.join(self._shown_keys)}" if self._shown_keys else ""
             return Failure(
                 Code.NEEDS_INPUT,
-                f"{self._head} needs an answer that nobody was there to give: {prompt}",
+                f"{self._head} needs an answer that nobody was there to give: {prompt}{keys}",
                 f"tunnelctl answer {PLACE}",
             )
         if unusable is not None and self._keys == self._not_signed:
@@ -100,6 +122,13 @@ class Report:
         if self._accepted:
             still = f"it took {', '.join(self._accepted)} and wants {takes} too"
         return self._failure(f"the server does not let us in; {still}", self._hint(), notes)
+
+    def _is_for_a_person(self, question: Question) -> bool:
+        """Whether an answer is what is missing: a server that refuses the key which was named for
+        it, and only would take a password as well, refuses us."""
+        if question.kind is QuestionKind.PASSPHRASE or self._accepted or self._answered:
+            return True
+        return not self._refused_named
 
     @property
     def _head(self) -> str:
