@@ -1,7 +1,7 @@
 """Every way in which a login fails: its code, and nothing left behind, however often it comes.
 
 The check for what stays behind is the fixture `no_leaks`, which holds for every test; here each
-class of failure comes so often that a leak of one in fifty shows as well.
+class of failure comes often; with TUNNELCTL_LEAK_TRIES=50 a leak of one in fifty shows as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support.certificates import Authority
 from tests.support.chaos import ChaosProxy, Direction
 from tests.support.hostile import HostileServer
 from tests.support.keys import write_key
-from tests.support.leaks import holdings
+from tests.support.leaks import TRIES, holdings
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tunnelctl.errors import Code, Failure
@@ -28,7 +28,6 @@ from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh import agent as agent_module
 from tunnelctl.ssh.questions import Ask
 
-TRIES = 50
 # The bytes of that last message, and a little of the one before it.
 _HOST_KEYS = 150
 
@@ -45,7 +44,7 @@ def often(
     resolve_secret: Callable[[SecretRef], str] = no_secret,
     ask: Ask | None = None,
 ) -> Failure:
-    """Fifty times the same failure; what is held afterwards is what was held after the first."""
+    """Many times the same failure; what is held afterwards is what was held after the first."""
     failure = fails(code, host, resolve_secret, ask=ask)
     before = holdings()
     for _ in range(TRIES):
