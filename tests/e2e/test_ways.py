@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.clients import download
 from tests.support.ports import free_port
+from tests.support.programs import require
 from tests.support.proxies import HttpProxy
 from tests.support.services import Received, SourceService, Stream
 from tests.support.sshd import OpenSSHServer
@@ -73,6 +74,8 @@ def test_two_hosts_behind_one_gateway(
 def test_the_hint_for_an_unknown_key_goes_the_same_way(
     world: World, pair: tuple[OpenSSHServer, OpenSSHServer], way: str
 ) -> None:
+    if way == "proxy_command":
+        require("socat")
     gateway, inner = pair
     inner.known_hosts.write_text("")
     with HttpProxy() as proxy:

@@ -17,6 +17,7 @@ import pytest
 from tests.ssh.reach import Reach, reach, servers
 from tests.support.leaks import TRIES, holdings
 from tests.support.ports import free_port
+from tests.support.programs import require
 from tests.support.proxies import ScriptedProxy
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
@@ -156,6 +157,8 @@ WAITS: dict[str, Callable[[Place], Host]] = {
 @pytest.mark.parametrize("name", WAITS)
 async def test_cancelled_anywhere_leaves_nothing(place: Place, name: str) -> None:
     """Each try is cancelled a little later than the one before."""
+    if name == "a program that connects":
+        require("socat")
     delays = iter(number * _LONGEST / TRIES for number in range(TRIES))
 
     async def given_up(r: Reach) -> None:

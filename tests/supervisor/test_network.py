@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.programs import require
 from tests.support.waiting import eventually_async
 from tunnelctl.supervisor.network import Network, NetworkWatch, ResumeWatch, read_network
 
@@ -66,6 +67,7 @@ def _can_unshare() -> bool:
 def elsewhere() -> Iterator[Elsewhere]:
     if not _can_unshare():
         pytest.skip("only root can have a network of its own")
+    require("ip")
     other = Elsewhere()
     yield other
     other.close()

@@ -10,6 +10,7 @@ from tests.supervisor.scene import client, local, remote, scene
 from tests.supervisor.test_probes import TCP, until_health
 from tests.support.ports import free_port
 from tests.support.processes import is_running
+from tests.support.programs import require
 from tests.support.services import EchoService
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code
@@ -50,6 +51,7 @@ async def test_of_a_remote_forward_it_is_told_the_target(tmp_path: Path) -> None
 
 
 async def test_it_connects_through_the_forward() -> None:
+    require("socat")
     with EchoService() as service:
         async with scene() as s:
             ask = 'printf "x\\n" | /usr/bin/socat -T 10 - TCP:"$TUNNELCTL_ADDRESS" | grep x'
@@ -104,6 +106,7 @@ async def test_it_does_not_outlive_the_tunnel(tmp_path: Path) -> None:
 
 
 async def test_it_does_not_keep_a_lazy_host_awake(tmp_path: Path) -> None:
+    require("socat")
     ran = tmp_path / "ran"
     with EchoService() as service, EchoService() as other:
         async with scene() as s:
