@@ -1,6 +1,6 @@
 # `make check` is what CI runs: bootstrap.py owns the list of checks and prepares what they need.
 .POSIX:
-.PHONY: bench check clean fuzz
+.PHONY: bench check clean fuzz soak
 
 check:
 	python3 bootstrap.py test $(PYTEST)
@@ -16,6 +16,12 @@ fuzz:
 	python3 bootstrap.py --version >/dev/null
 	.venv/bin/python -m pip install --quiet -e '.[test,fuzz]'
 	.venv/bin/python -m fuzz $(FUZZ)
+
+# Faults at random beside traffic, for two minutes: SOAK='--seconds 3600 --json FILE', see --help.
+soak:
+	python3 bootstrap.py --version >/dev/null
+	.venv/bin/python -m pip install --quiet -e '.[test]'
+	.venv/bin/python -m benchmarks.soak $(SOAK)
 
 clean:
 	rm -rf .venv .venv.old .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz dist

@@ -211,15 +211,17 @@ async def test_a_name_is_resolved_once_and_that_address_is_dialled(
     """A name that means another address the second time cannot slip by the check."""
     async with tunnel_to(sshd.host()) as tunnel:
         with EchoService(host="127.0.0.2") as good, EchoService(good.port) as bad:
-            loop = tunnel.reactor.loop
-            resolve = loop.getaddrinfo
+            resolve = socket.getaddrinfo
             answers = iter(["127.0.0.2", "127.0.0.1", "127.0.0.1"])
 
-            async def rebinding(host: str, port: int, **hints: Any) -> Any:
-                name = next(answers) if host == "rebinding.example" else host
-                return await resolve(name, port, **hints)
+            def rebinding(host: str, port: int, *kind: int, **hints: Any) -> Any:
+                if host != "rebinding.example":
+                    return resolve(host, port, *kind, **hints)
+                if hints["flags"] & socket.AI_NUMERICHOST:
+                    raise socket.gaierror(socket.EAI_NONAME, "a name is no address")
+                return resolve(next(answers), port, **hints)
 
-            monkeypatch.setattr(loop, "getaddrinfo", rebinding)
+            monkeypatch.setattr(socket, "getaddrinfo", rebinding)
             proxy = await proxy_with(tunnel, f"127.0.0.2/32:{good.port}")
             await grants(proxy, "rebinding.example", good.port)
             assert (good.accepted, bad.accepted) == (1, 0)

@@ -1,4 +1,4 @@
-"""A TCP proxy that misbehaves on request: delay, rate, silence, slices, resets, wrong bytes.
+"""A TCP proxy that misbehaves on request: delay, rate, silence, slices, resets, wrong bytes, ends.
 
 Runs an event loop in a thread of its own, so that both blocking and asyncio tests can use it.
 Every knob may be turned while connections run. Half-close passes through unchanged.
@@ -7,6 +7,7 @@ Every knob may be turned while connections run. Half-close passes through unchan
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
 import struct
@@ -42,6 +43,7 @@ class _Way:
         self.rate: float | None = None  # bytes a second
         self.slice: int | None = None  # bytes a send
         self.flip: int | None = None  # offset in the stream of the byte to corrupt, once
+        self.left: int | None = None  # bytes until a connection is cut, once
         self.flows = asyncio.Event()
         self.flows.set()
         self.bytes = 0
@@ -56,6 +58,7 @@ class _Pipe:
         self._sink = sink
         self._queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_IN_FLIGHT)
         self._seen = 0
+        self._severed = False
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -64,10 +67,29 @@ class _Pipe:
             tasks.create_task(self._read())
             tasks.create_task(self._write())
 
+    def sever(self) -> None:
+        """From now on pass nothing on: neither bytes nor the end, of which nobody hears."""
+        self._severed = True
+
+    def finish(self) -> None:
+        """End the stream for the sink, in order, though the source goes on."""
+        if not self._severed:
+            self._severed = True
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                self._sink.shutdown(socket.SHUT_WR)
+
+    async def _receive(self) -> bytes:
+        try:
+            return await self._loop.sock_recv(self._source, _CHUNK)
+        except OSError:
+            if self._severed:
+                return b""
+            raise
+
     async def _read(self) -> None:
         due = 0.0
         while True:
-            data = await self._loop.sock_recv(self._source, _CHUNK)
+            data = await self._receive()
             delay = self._way.latency + random.uniform(-1, 1) * self._way.jitter
             due = max(due, self._loop.time() + max(delay, 0.0))  # never overtakes
             await self._queue.put((due, data))
@@ -80,7 +102,8 @@ class _Pipe:
             await asyncio.sleep(due - self._loop.time())
             await self._way.flows.wait()
             if not data:
-                self._sink.shutdown(socket.SHUT_WR)
+                if not self._severed:
+                    self._sink.shutdown(socket.SHUT_WR)
                 return
             await self._send(self._corrupted(data))
 
@@ -98,15 +121,29 @@ class _Pipe:
         rest = memoryview(data)
         while rest:
             await self._way.flows.wait()
+            if self._severed:
+                return
             size = self._way.slice or len(rest)
+            if self._way.left is not None:
+                size = min(size, self._way.left)
             if self._way.rate:
                 # At most a tenth of a second's worth at once.
                 size = min(size, max(1, int(self._way.rate / 10)))
             await self._loop.sock_sendall(self._sink, rest[:size])
-            self._way.bytes += min(size, len(rest))
+            size = min(size, len(rest))
+            self._way.bytes += size
+            self._count(size)
             if self._way.rate:
-                await asyncio.sleep(min(size, len(rest)) / self._way.rate)
+                await asyncio.sleep(size / self._way.rate)
             rest = rest[size:]
+
+    def _count(self, size: int) -> None:
+        if self._way.left is None:
+            return
+        self._way.left -= size
+        if not self._way.left:
+            self._way.left = None
+            raise ConnectionResetError("as many bytes as were allowed")
 
 
 class ChaosProxy:
@@ -122,6 +159,7 @@ class ChaosProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="chaos-proxy")
         self._connections: set[asyncio.Task[None]] = set()
+        self._pipes: set[tuple[Direction, _Pipe]] = set()
         self._acceptor: asyncio.Task[None] | None = None
         self._ways = {direction: _Way() for direction in BOTH}
 
@@ -175,6 +213,28 @@ class ChaosProxy:
 
         self._turn((direction,), turn)
 
+    def waits(self, direction: Direction) -> bool:
+        """Whether the byte of the last `flip` or `cut_after` has not come yet."""
+        way = self._ways[direction]
+        return way.flip is not None or way.left is not None
+
+    def cut_after(self, count: int, direction: Direction) -> None:
+        """Reset the connection that takes the next `count` (not 0) bytes to their end."""
+
+        def turn(way: _Way) -> None:
+            way.left = count
+
+        self._turn((direction,), turn)
+
+    def strand(self) -> None:
+        """Forget the connections that there are, as a router does: they stay open on both sides,
+        and nothing passes any more, not even their end. New ones are welcome."""
+        self._each(BOTH, _Pipe.sever)
+
+    def half_close(self, direction: Direction) -> None:
+        """FIN in one direction of the connections that there are; the other one goes on."""
+        self._each((direction,), _Pipe.finish)
+
     def stall(self, *directions: Direction) -> None:
         """Silence: connections stay open (and are accepted), not a byte passes."""
         self._turn(directions or BOTH, lambda way: way.flows.clear())
@@ -216,6 +276,14 @@ class ChaosProxy:
 
         self._run(turn())
 
+    def _each(self, directions: Iterable[Direction], change: Callable[[_Pipe], object]) -> None:
+        async def turn() -> None:
+            for direction, pipe in self._pipes:
+                if direction in directions:
+                    change(pipe)
+
+        self._run(turn())
+
     async def _up(self) -> None:
         if self._acceptor is None:
             listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
@@ -247,13 +315,18 @@ class ChaosProxy:
     async def _carry(self, client: socket.socket) -> None:
         target = socket.socket()
         target.setblocking(False)
+        pipes = {
+            (Direction.UP, _Pipe(self._ways[Direction.UP], client, target)),
+            (Direction.DOWN, _Pipe(self._ways[Direction.DOWN], target, client)),
+        }
         try:
             await self._loop.sock_connect(target, (self.target_host, self.target_port))
             for end in (client, target):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            async with asyncio.TaskGroup() as pipes:
-                pipes.create_task(_Pipe(self._ways[Direction.UP], client, target).run())
-                pipes.create_task(_Pipe(self._ways[Direction.DOWN], target, client).run())
+            self._pipes |= pipes
+            async with asyncio.TaskGroup() as tasks:
+                for _, pipe in pipes:
+                    tasks.create_task(pipe.run())
         except BaseException as error:
             # Cut by an end or by us: both ends see a reset, as from a router that lost its mind.
             for end in (client, target):
@@ -261,5 +334,6 @@ class ChaosProxy:
             if not isinstance(error, OSError | ExceptionGroup):
                 raise
         finally:
+            self._pipes -= pipes
             client.close()
             target.close()

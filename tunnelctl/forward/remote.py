@@ -255,7 +255,7 @@ class RemoteForward:
             ours = listens_here(address)
             return permits(self.forward.permit, wanted.host, parsed, wanted.port, ours=ours)
 
-        found = map(_plain, await resolve(self._reactor.loop, wanted))
+        found = map(_plain, await resolve(wanted))
         return list(filter(is_permitted, found))
 
 

@@ -7,15 +7,18 @@ socket behind when it fails.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import functools
 import socket
 from collections.abc import Callable, Coroutine, Iterable
 
-from tunnelctl.errors import Code
+from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.connections import Connections
 from tunnelctl.forward.opens import reason_of
 from tunnelctl.net.endings import reset, reset_when_killed
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.ssh.link import Link
 from tunnelctl.wire.connection import IncomingOpen
@@ -24,16 +27,24 @@ from tunnelctl.wire.messages import OpenFailure
 _CONNECT_SECONDS = 15.0
 
 
-async def resolve(loop: asyncio.AbstractEventLoop, target: Endpoint) -> list[Endpoint]:
+async def resolve(target: Endpoint) -> list[Endpoint]:
     """The addresses of a target, in the order in which to try them.
 
     Raises:
         OSError: the name has none.
     """
     try:
-        found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        with contextlib.suppress(socket.gaierror):
+            return _look_up(target, socket.AI_NUMERICHOST)
+        return await in_thread(functools.partial(_look_up, target), f"resolve {target.host}")
     except UnicodeError:  # a label of no byte, or of more than 63
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known") from None
+    except Failure as failure:
+        raise OSError(errno.EAGAIN, failure.message) from None
+
+
+def _look_up(target: Endpoint, flags: int = 0) -> list[Endpoint]:
+    found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM, flags=flags)
     return [Endpoint(str(address[0]), target.port) for _, _, _, _, address in found]
 
 
@@ -45,7 +56,7 @@ async def connect_target(loop: asyncio.AbstractEventLoop, target: Endpoint) -> s
     """
     if target.is_unix:
         return await _connect(loop, socket.AF_UNIX, target.path)
-    return await connect_first(loop, await resolve(loop, target))
+    return await connect_first(loop, await resolve(target))
 
 
 async def connect_first(

@@ -1,0 +1,1 @@
+"""`python -m benchmarks.soak`: a daemon with traffic, and faults at random."""

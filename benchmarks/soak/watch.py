@@ -1,0 +1,101 @@
+"""Asks the daemon for its status all the time: how long that takes, and whether it is true.
+
+A status lies that says `up` for longer than a silent peer may go unnoticed, while nobody gets
+through. Must never ask by way of a command: starting Python is not the daemon's doing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from benchmarks.soak.ledger import Ledger
+from benchmarks.soak.scene import PROFILE, Scene
+from tunnelctl.errors import Failure
+
+_STEP = 0.2  # seconds between two questions
+_GIVEN_UP_AFTER = 15.0
+_MOMENT = 2.0  # seconds: what `up` may be ahead of the first client that gets through
+
+
+class Watch:
+    """The status over time, from a thread of its own."""
+
+    def __init__(self, scene: Scene, ledger: Ledger, last_served: Callable[[], float]) -> None:
+        self._scene = scene
+        self._ledger = ledger
+        self._last_served = last_served
+        self._thread = threading.Thread(target=self._run, name="watch")
+        self._excused = 0
+        self._up_since: float | None = None
+        self._accused = False
+        self.took: list[float] = []
+        self.reconnects = 0  # of the daemon that lives now
+        self.pid = 0
+
+    def start(self) -> None:
+        """Begin; returns after the first answer."""
+        self.look()
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the end, after the scene is over."""
+        self._thread.join()
+
+    @contextmanager
+    def excused(self) -> Iterator[None]:
+        """The daemon need not answer meanwhile: it is dead or stopped, and we did it."""
+        self._excused += 1
+        try:
+            yield
+        finally:
+            self._excused -= 1
+            self._up_since = None
+
+    @contextmanager
+    def nobody_comes(self) -> Iterator[None]:
+        """No client is sent meanwhile, so that none gets through says nothing."""
+        self._up_since = None
+        self._accused = True
+        try:
+            yield
+        finally:
+            self._up_since = None
+            self._accused = False
+
+    def _run(self) -> None:
+        while not self._scene.over.wait(_STEP):
+            self.look()
+
+    def look(self) -> None:
+        """Ask once."""
+        excused = self._excused
+        asked = time.monotonic()
+        try:
+            status = self._scene.client.status(within=_GIVEN_UP_AFTER)
+        except Failure as failure:
+            if not (excused or self._excused or self._scene.over.is_set()):
+                self._ledger.violate(f"the daemon does not answer: {failure.message}")
+            self._up_since = None
+            return
+        now = time.monotonic()
+        if not (excused or self._excused):
+            self.took.append(now - asked)
+        profile = next(p for p in status["profiles"] if p["name"] == PROFILE)
+        self.pid = status["daemon"]["pid"]
+        self.reconnects = profile["hosts"][0]["reconnects"]
+        self._judge(profile["state"] == "up", now)
+
+    def _judge(self, up: bool, now: float) -> None:
+        if not up:
+            self._up_since = None
+            self._accused = False
+            return
+        if self._up_since is None:
+            self._up_since = now
+        silent = now - max(self._up_since, self._last_served())
+        if silent > self._scene.settings.noticed + _MOMENT and not self._accused:
+            self._accused = True
+            self._ledger.violate(f"status says up, and nobody got through for {silent:.1f} s")
