@@ -122,6 +122,14 @@ def test_one_that_cannot_run_or_fails_is_said_and_harms_nothing(world: World) ->
     assert "hook on_down of dev says: bad" in logged
 
 
+def test_one_that_dies_of_a_signal_is_said(world: World) -> None:
+    text = "version: 1\nhosts: {a: {embedded: true}}\nforwards:\n"
+    text += "  x: {local: 0, to: 'hello:80', via: a}\n"
+    world.profile("dev", f'{text}hooks: {{on_up: [sh, -c, "kill -SEGV $$$$"]}}\n')
+    world.ok("up", "dev", "-d")
+    eventually(lambda: "SIGSEGV" in world.ok("logs", "dev"), "it is said")
+
+
 def test_one_that_hangs_is_ended_with_all_that_it_started(world: World, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     text = "version: 1\nhosts: {a: {embedded: true}}\nforwards:\n"

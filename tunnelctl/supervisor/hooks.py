@@ -29,6 +29,7 @@ _log = logging.getLogger("tunnelctl")
 _WITHIN = 10.0  # seconds for one hook
 _TERMINATE_WITHIN = 1.0  # seconds from SIGTERM to SIGKILL
 _WAITING_MAX = 8  # for one profile, which flaps when there are more
+_AT_ONCE = 8  # of all profiles: when a server goes away, many may have one to run
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Hooks:
     def __init__(self) -> None:
         self._tasks = Tasks("hooks")
         self._waiting: dict[str, deque[Call]] = {}  # of profiles whose hooks run
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     def call(self, call: Call) -> None:
         """Run a hook after those of its profile that were called before."""
@@ -86,7 +88,8 @@ class Hooks:
         waiting = self._waiting[profile]
         try:
             while waiting:
-                await _run(waiting.popleft())
+                async with self._turns:
+                    await _run(waiting.popleft())
         finally:
             del self._waiting[profile]
 
@@ -99,22 +102,24 @@ async def _run(call: Call) -> None:
             environment = minimal_environment(os.environ)
             child = await Child.start(call.words, environment, call.name, stdin=document.fileno())
     except (OSError, ValueError) as error:
-        _tell(call, logging.ERROR, f"cannot be run: {error}")
+        _tell(call, logging.WARNING, f"cannot be run: {error}")
         return
+    failing = None
     try:
         async with asyncio.timeout(_WITHIN):
-            await child.wait()
+            if (status := await child.wait()) != 0:
+                failing = ending(status)
     except TimeoutError:
         await _end(child)
-        _tell(call, logging.WARNING, f"was ended: it took longer than {_WITHIN:g} s")
+        failing = f"was ended: it took longer than {_WITHIN:g} s"
     except asyncio.CancelledError:
         child.signal(signal.SIGKILL)
         await child.wait()
         raise
     for line in child.said.splitlines():
         _tell(call, logging.INFO, f"says: {line}")
-    if (status := await child.wait()) > 0:
-        _tell(call, logging.WARNING, ending(status))
+    if failing is not None:
+        _tell(call, logging.WARNING, failing)
 
 
 async def _end(child: Child) -> None:
