@@ -61,10 +61,11 @@ def _root_is_locked() -> bool:
 
 
 class OpenSSHServer:
-    """One sshd on 127.0.0.1. Not started until `start`; `stop` may be called at any time.
+    """One sshd on `address`. Not started until `start`; `stop` may be called at any time.
 
     `config` lines are put before the standard ones, so that they win (sshd_config(5): the first
-    value counts); those from the first `Match` on behind them, where they belong.
+    value counts); those from the first `Match` on behind them, where they belong. `inside` is a
+    command that runs sshd as it is given, where it should be elsewhere, as in a namespace.
     """
 
     def __init__(
@@ -73,7 +74,11 @@ class OpenSSHServer:
         *,
         config: Sequence[str] = (),
         host_keys: Sequence[KeyKind] = (KeyKind.ED25519,),
+        address: str = "127.0.0.1",
+        inside: Sequence[str] = (),
     ) -> None:
+        self.address = address
+        self._inside = tuple(inside)
         self._sshd = require_sshd()
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
@@ -98,13 +103,13 @@ class OpenSSHServer:
     @property
     def pattern(self) -> str:
         """How known_hosts writes this server's name."""
-        return f"[127.0.0.1]:{self.port}"
+        return f"[{self.address}]:{self.port}"
 
     def host(self, **changes: Any) -> Host:
         """A host ready to connect: right address, user, key and known_hosts, with `changes`."""
         host = Host(
             name="server",
-            hostname="127.0.0.1",
+            hostname=self.address,
             port=self.port,
             user=self.user,
             identity_file=(str(self.identity),),
@@ -116,7 +121,7 @@ class OpenSSHServer:
     def host_yaml(self, **more: str | float) -> str:
         """The same as one line of a profile: a YAML flow map, e.g. for `hosts: {server: …}`."""
         words: dict[str, str | float] = {
-            "hostname": "127.0.0.1",
+            "hostname": self.address,
             "port": self.port,
             "user": self.user,
             "identity_file": str(self.identity),
@@ -148,7 +153,7 @@ class OpenSSHServer:
         said_before = self._log.stat().st_size
         with self._log.open("ab") as log:
             self._process = process = subprocess.Popen(
-                [self._sshd, "-D", "-e", "-f", str(config)],
+                [*self._inside, self._sshd, "-D", "-e", "-f", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -158,7 +163,7 @@ class OpenSSHServer:
         def listens() -> bool:
             said = self._log.read_bytes()[said_before:].decode(errors="replace")
             assert process.poll() is None, f"sshd did not start: {said}"
-            return f"Server listening on 127.0.0.1 port {self.port}" in said
+            return f"Server listening on {self.address} port {self.port}" in said
 
         eventually(listens, "sshd listens")
 
@@ -262,7 +267,7 @@ class OpenSSHServer:
         lines = [
             *self._extra[:first_match],
             f"Port {self.port}",
-            "ListenAddress 127.0.0.1",
+            f"ListenAddress {self.address}",
             *(f"HostKey {self.directory / f'host_{kind}'}" for kind in self._kinds),
             f"AuthorizedKeysFile {self.authorized_keys}",
             f"PidFile {self.directory / 'sshd.pid'}",
