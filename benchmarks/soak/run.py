@@ -60,7 +60,7 @@ class Soak:
 
 
 def soak(settings: Settings, seconds: float, seed: int, say: Callable[[str], None]) -> Soak:
-    """Break things for `seconds`, a little longer for the last one to be over."""
+    """Break things for `seconds`, a little longer for the last one; Ctrl-C ends it sooner."""
     found = Soak(settings, seed)
     with scene(settings) as made:
         traffic = Traffic(made, found.ledger, seed)
@@ -71,6 +71,8 @@ def soak(settings: Settings, seconds: float, seed: int, say: Callable[[str], Non
             _Run(Stage(made, traffic, watch, found.ledger, random.Random(seed)), found, say).until(
                 found.ledger.began + seconds
             )
+        except KeyboardInterrupt:
+            say("interrupted; what was found until now:")
         finally:
             made.over.set()
             traffic.join()
