@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,7 @@ from tests.supervisor.scene import (
     remote,
     scene,
 )
+from tests.support.hostile import Peer, ScriptedServer
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
 from tunnelctl import clock
@@ -23,6 +25,7 @@ from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.host import Host
 from tunnelctl.state.snapshot import HostState, ProfileState
+from tunnelctl.wire.messages import Message
 
 # A silent peer is noticed within interval x (count + 1); the rest is for a busy machine.
 _INTERVAL, _COUNT = 0.3, 2
@@ -111,6 +114,63 @@ async def test_a_port_that_the_server_chooses_anew_is_published(sshd: OpenSSHSer
             await s.until(ProfileState.UP)
             async with client(s.port("back")) as one:
                 assert await one.echo(b"here") == b"here"
+
+
+async def test_a_server_that_falls_silent_when_a_port_is_asked_for() -> None:
+    """It let us in, and never says whether it listens: the forward is not `up`, nor for ever."""
+    over = threading.Event()
+
+    def script(peer: Peer) -> None:
+        while peer.expect(Message.GLOBAL_REQUEST).text() != "tcpip-forward":
+            pass  # the first signs of life that it is asked for
+        over.wait(20)
+
+    with ScriptedServer(script) as server:
+        async with scene() as s:
+            host = server.host_with(
+                name="server",
+                reconnect=SOON,
+                server_alive_interval=_INTERVAL,
+                server_alive_count_max=_COUNT,
+            )
+            since = time.monotonic()
+            await s.supervisor.up(s.profile(remote("back", 0, 9), host=host), {})
+            await s.until_told("server", "backoff")
+            assert time.monotonic() - since < _NOTICED
+            assert "up" not in s.states("back")
+            assert "up" not in s.states("")
+            error = s.host_status().last_error
+            assert error is not None
+            assert error.code == Code.PEER_SILENT
+        over.set()
+
+
+async def test_without_a_thread_to_log_in_with_it_is_tried_again(
+    sshd: OpenSSHServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root has no RLIMIT_NPROC: so it is threading that says what pthread_create(3) would."""
+    start = threading.Thread.start
+
+    def none_left(thread: threading.Thread) -> None:
+        if thread.name.startswith("client-"):
+            return start(thread)
+        raise RuntimeError("can't start new thread")
+
+    async with scene() as s, echo_service() as echo:
+        rule = local("echo", target=Endpoint(LOOPBACK, echo))
+        await s.up(s.profile(rule, host=sshd.host(reconnect=SOON)))
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", none_left)
+            sshd.kill_sessions()
+            await s.until_told("server", "backoff", times=2)
+            error = s.host_status().last_error
+            assert error is not None
+            assert "no thread can be started" in error.message
+        since = time.monotonic()
+        await s.until(ProfileState.UP)
+        assert time.monotonic() - since < SOON.max + 2
+        async with client(s.port("echo")) as one:
+            assert await one.echo(b"again") == b"again"
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=365), -timedelta(days=365), timedelta(hours=-1)])

@@ -13,9 +13,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 
 T = TypeVar("T")
+
+_LOOK_AGAIN = 0.05  # seconds
 
 
 def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
@@ -58,3 +61,14 @@ def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
             retryable=True,
         ) from None
     return done
+
+
+async def ended(thread: threading.Thread, seconds: float) -> None:
+    """Wait until another thread has ended, at most so long."""
+    with suppress(Failure):
+        await in_thread(lambda: thread.join(seconds), f"end of {thread.name}")
+        return
+    # No thread is left to wait in.
+    deadline = clock.monotonic() + seconds
+    while thread.is_alive() and clock.monotonic() < deadline:  # noqa: ASYNC110 - a thread sets no event
+        await asyncio.sleep(_LOOK_AGAIN)

@@ -15,6 +15,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
@@ -39,6 +40,8 @@ from tunnelctl.ssh.way import DIRECT, Way
 from tunnelctl.wire import messages
 
 __all__ = ["Stage", "connect", "fetch_host_key"]
+
+T = TypeVar("T")
 
 # What a host's own handshake waits for; its hops have their own turns.
 Turn = Callable[[Host], AbstractAsyncContextManager[None]]
@@ -91,7 +94,8 @@ async def fetch_host_key(
         async with caller.reached(host) as reached:
             look = functools.partial(read_host_key, host, reached.sock, reached.deadline)
             try:
-                blob = await asyncio.shield(in_thread(look, f"host key of {host.name}"))
+                name = f"host key of {host.name}"
+                blob = await asyncio.shield(_with_socket(reached.sock, look, name))
             finally:
                 _shut_down(reached.sock)  # if nobody waits any more `look` notices, and closes it
         reached.way.close()
@@ -237,12 +241,21 @@ class _Caller:
                 ask,
                 self.trace,
             )
-            work = in_thread(log_in, f"handshake with {host.name}")
+            work = _with_socket(sock, log_in, f"handshake with {host.name}")
             try:
                 return await asyncio.shield(work)
             except asyncio.CancelledError:
                 _abandon(sock, work)
                 raise
+
+
+def _with_socket(sock: socket.socket, work: Callable[[], T], name: str) -> asyncio.Future[T]:
+    """`in_thread` for work that owns the socket from its start: without a thread nobody does."""
+    try:
+        return in_thread(work, name)
+    except Failure:
+        sock.close()
+        raise
 
 
 def _abandon(sock: socket.socket, work: asyncio.Future[SshTransport]) -> None:

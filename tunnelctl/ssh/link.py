@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import socket
 from collections import deque
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
-from tunnelctl.net.threads import in_thread
+from tunnelctl.net.threads import ended
 from tunnelctl.spec.host import SessionType
 from tunnelctl.ssh.ciphers import Opener, Sealer
 from tunnelctl.ssh.packetizer import PacketState
@@ -143,8 +142,7 @@ class Link:
 
     async def wait_thread(self) -> None:
         """Wait until the parked thread has left and nothing of the way is left, after `close`."""
-        join = functools.partial(self._transport.join, _THREAD_SECONDS)
-        await in_thread(join, f"end of {self.settings.title}")
+        await ended(self._transport, _THREAD_SECONDS)
         await self._way.wait_closed()
 
     def take_said(self) -> tuple[str, ...]:
