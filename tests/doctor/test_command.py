@@ -7,12 +7,9 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
-import pytest
 
 from tests.doctor.walks import dropping
 from tests.support.ports import free_port
@@ -20,7 +17,6 @@ from tests.support.services import EchoService
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.doctor import firewall
 from tunnelctl.errors import Code
 from tunnelctl.ssh.trace import Milestone
 
@@ -183,60 +179,6 @@ def test_what_the_daemon_holds_is_no_fault(world: World, sshd: OpenSSHServer) ->
             host["since"] for host in before["profiles"][0]["hosts"]
         ]
         world.ok("down", "dev")
-
-
-@pytest.mark.parametrize(
-    ("rule", "drops"),
-    [
-        ("tcp dport 5432 drop", True),
-        ("tcp dport { 22, 5432 } counter packets 0 bytes 0 reject", True),
-        ("-A INPUT -p tcp -m tcp --dport 5432 -j DROP", True),
-        ("-A INPUT -p tcp -m multiport --dports 80,5432 -j REJECT", True),
-        ("tcp dport 5432 accept", False),
-        ("tcp dport 54321 drop", False),
-        ("tcp sport 5432 drop", False),
-    ],
-)
-def test_rules_of_a_firewall_are_read(rule: str, drops: bool) -> None:
-    listing = f"table inet filter {{\n\t{rule}\n}}\n"
-    assert firewall.find(5432, listing) == (rule if drops else "")
-
-
-_DOCTOR_BEHIND_A_FIREWALL = """
-import os, subprocess, sys
-subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-subprocess.run(
-    ["iptables", "-A", "INPUT", "-p", "tcp", "--dport", "2022", "-j", "DROP"], check=True
-)
-os.execv(sys.executable, [sys.executable, "-m", "tunnelctl", "doctor", "dev"])
-"""
-
-
-def _can_filter() -> bool:
-    if os.geteuid() != 0 or not Path("/proc/self/ns/net").exists():
-        return False
-    listing = ["unshare", "--net", "iptables", "-L"]
-    try:
-        return subprocess.run(listing, check=False, capture_output=True).returncode == 0
-    except OSError:
-        return False
-
-
-def test_a_rule_of_this_machine_that_drops_the_way_is_quoted(world: World) -> None:
-    if not _can_filter():
-        pytest.skip("only root can have a network and a firewall of its own")
-    host = "{hostname: 127.0.0.1, port: 2022, connect_timeout: 1s}"
-    world.profile("dev", f"hosts: {{server: {host}}}\n")
-    done = subprocess.run(
-        ["unshare", "--net", sys.executable, "-c", _DOCTOR_BEHIND_A_FIREWALL],
-        cwd=world.home,
-        env=world.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 69, done.stderr
-    assert "--dport 2022 -j DROP" in done.stdout
 
 
 def test_ctrl_c_ends_it_at_once(world: World) -> None:

@@ -18,7 +18,7 @@ from tunnelctl.ssh.auth import user_of
 from tunnelctl.ssh.hostkeys import fingerprint
 from tunnelctl.ssh.trace import Milestone
 
-_SAY_NOTHING = (Code.TIMED_OUT, Code.UNREACHABLE)
+_NO_CONNECTION = (Code.TIMED_OUT, Code.UNREACHABLE, Code.CONNECTION_REFUSED)
 # What OpenSSH's server says of a name that it cannot look up (gai_strerror(3)).
 _NO_NAME = ("not known", "name resolution", "no address")
 
@@ -30,13 +30,12 @@ def more(failure: Failure, *hints: str) -> Failure:
 
 async def of_host(host: Host, milestone: Milestone, failure: Failure) -> Failure:
     """Why a connection to `host` did not come to `milestone`."""
-    if milestone is Milestone.CONNECTION and failure.code in _SAY_NOTHING:
-        return more(failure, *await _of_silence(host, failure))
+    if milestone is Milestone.CONNECTION and failure.code in _NO_CONNECTION:
+        return more(failure, *await _of_no_connection(host, failure))
     if milestone is Milestone.HOST_KEY and failure.code is Code.HOST_KEY_UNKNOWN:
         return more(failure, *_of_unknown_key(host, failure))
-    if failure.code is Code.AUTH_FAILED and host.user is None:
-        user = user_of(host)
-        return more(failure, f"the profile names no user, so {user} was tried: add user: NAME")
+    if failure.code is Code.AUTH_FAILED:
+        return more(failure, *_of_no_login(host))
     return failure
 
 
@@ -44,6 +43,11 @@ def of_denied_target(failure: Failure, host: Host) -> Failure:
     """The server does not connect to a target."""
     words = "allowtcpforwarding|allowstreamlocalforwarding|permitopen|disableforwarding"
     return more(failure, *_sshd_says(host, words))
+
+
+def of_untold_target(failure: Failure, host: Host) -> Failure:
+    """A unix socket: the server does not tell whether it may not be connected to, or is not."""
+    return more(failure, *_sshd_says(host, "allowstreamlocalforwarding|disableforwarding"))
 
 
 def of_denied_listener(failure: Failure, host: Host) -> Failure:
@@ -57,43 +61,68 @@ def of_target_there(rule: Forward, failure: Failure, answers_at: Endpoint | None
     target = rule.target
     assert target is not None
     if answers_at is not None:
-        hint = f"the service listens on {answers_at} alone: write to: {str(answers_at)!r}"
-        return failure.but(hint=hint)
+        alone = f"the service listens on {answers_at} alone"
+        return failure.but(hint=f"{alone}: {in_profile(rule, answers_at)}")
     if target.is_unix:
         return failure
+    where = rule.via if target.is_loopback else target.host
     text = failure.message.lower()
     if any(words in text for words in _NO_NAME):
-        return more(
-            failure, f"{rule.via} looks the name up: getent hosts {shlex.quote(target.host)} there"
-        )
+        name = shlex.quote(target.host)
+        return more(failure, f"{rule.via} looks the name up; on {rule.via}: getent hosts {name}")
     if failure.code is Code.TARGET_REFUSED:
-        return more(failure, f"on {target.host}: ss -ltn 'sport = :{target.port}'")
+        container = "a container there has a loopback of its own" if target.is_loopback else ""
+        return more(failure, f"on {where}: ss -ltnp 'sport = :{target.port}'", container)
     return more(
         failure,
-        "no answer at all, not even a refusal: a firewall drops it, or that machine is off: "
-        f"nc -vz {shlex.quote(target.host)} {target.port} on {rule.via}",
+        "no answer at all, not even a refusal: a firewall drops it, or that machine is off",
+        f"on {rule.via}: nc -vz -w 5 {shlex.quote(target.host)} {target.port}",
     )
+
+
+def in_profile(rule: Forward, target: Endpoint) -> str:
+    """What the profile should say for another target."""
+    return f'in the profile {rule.name} should have to: "{target}"'
 
 
 def _sshd_says(host: Host, words: str) -> tuple[str, str]:
     """What shows why, to whoever may look at it there."""
+    # sshd wants to know all that a Match of its configuration asks for.
+    login = f"user={shlex.quote(user_of(host))},host=$1,addr=$1,laddr=$3,lport=$4"
     return (
-        f"see what its sshd_config comes to: sudo sshd -T -C user={user_of(host)} "
-        f"| grep -iE '{words}'",
-        "see whether its authorized_keys has restrict, permitopen or no-port-forwarding",
+        f"see what its sshd_config comes to; on {host.name}: "
+        f"set -- $SSH_CONNECTION && sudo sshd -T -C {login} | grep -iE '{words}'",
+        f"see whether the key may not; on {host.name}: "
+        "grep -nE 'restrict|permit|no-port-forwarding' ~/.ssh/authorized_keys",
     )
 
 
-async def _of_silence(host: Host, failure: Failure) -> list[str]:
+async def _of_no_connection(host: Host, failure: Failure) -> list[str]:
     hints = []
+    refused = failure.code is Code.CONNECTION_REFUSED
     if failure.code is Code.TIMED_OUT:
         hints.append(
             "no answer at all, not even a refusal: a firewall on the way drops it, "
             "or the machine is off"
         )
-    if rule := await firewall.dropping(host.port):
+    if not host.is_direct:
+        return hints  # somebody else's firewall
+    if rule := await firewall.against(Endpoint(host.hostname, host.port), refused=refused):
         hints.append(f"this machine's own firewall has: {rule}")
     return hints
+
+
+def _of_no_login(host: Host) -> tuple[str, str]:
+    """A server does not tell a wrong user from a wrong key (RFC 4252 section 5.1); its log does."""
+    user = user_of(host)
+    named = f"{user} may be the wrong user: hosts.{host.name}.user in the profile names another"
+    if host.user is None:
+        named = f"the profile names no user, so {user} was tried: add user: NAME"
+    return (
+        named,
+        f"its log has the reason (AllowUsers, PermitRootLogin, modes of ~/.ssh); on {host.name}: "
+        "sudo journalctl -n 20 -t sshd -t sshd-session",
+    )
 
 
 def _of_unknown_key(host: Host, failure: Failure) -> list[str]:

@@ -92,6 +92,13 @@ class Examination:
                 failed(Part.PERMISSION, name, denied, seconds),
                 skipped(Part.TARGET, name, f"{Part.PERMISSION} failed"),
             ]
+        if failure is not None and target.is_unix:
+            untold = causes.of_untold_target(failure, self.host)
+            what = f"{self.rule.via} does not say whether it may connect to {target}"
+            return [
+                skipped(Part.PERMISSION, name, what),
+                failed(Part.TARGET, name, untold, seconds),
+            ]
         allowed = ok(Part.PERMISSION, name, f"{self.rule.via} connects to {target}")
         if failure is None:
             return [allowed, await self._answer(link, target, seconds)]

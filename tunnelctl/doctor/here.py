@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import errno
 import os
+import shlex
 import socket
 import stat
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ from tunnelctl.spec.forward import Forward
 PATIENCE = 5.0
 _HANGS_UP_WITHIN = 0.25
 _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+_PRIVILEGED = 1024  # ports below are root's, as ip(7) has it
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - only compared with
 
 
@@ -50,9 +52,9 @@ async def listener(rule: Forward, reactor: Reactor) -> Step:
     try:
         where = _listen(rule.listen, reactor)
     except Failure as failure:
-        return failed(Part.LISTENER, rule.name, failure)
-    if not rule.listen.is_loopback and (dropping := await firewall.dropping(where.port)):
-        what = f"{where} can be listened on, but this machine's firewall has: {dropping}"
+        return failed(Part.LISTENER, rule.name, _of_listen(rule.listen, failure))
+    if not rule.listen.is_loopback and (found := await firewall.before(where.port)):
+        what = f"{where} can be listened on, but this machine's firewall has: {found}"
         return warning(Part.LISTENER, rule.name, what, "let the port through, for who may come")
     return ok(Part.LISTENER, rule.name, f"{where} can be listened on")
 
@@ -91,11 +93,11 @@ async def target(rule: Forward) -> Step:
     except TimeoutError:
         message = f"{service}, the target of {rule.name}, did not answer within {PATIENCE:g} s"
         silent = Failure(Code.TARGET_UNREACHABLE, message)
-        return failed(Part.TARGET, rule.name, causes.more(silent, *await _of_silence(service)))
+        return failed(Part.TARGET, rule.name, causes.more(silent, await _of_silence(service)))
     except OSError as error:
         failure = target_failure(rule, service, error)
         if failure.code is Code.TARGET_REFUSED and not service.is_unix:
-            failure = failure.but(hint=_of_refusal(service))
+            failure = failure.but(hint=await _of_refusal(rule, service))
         return failed(Part.TARGET, rule.name, failure)
     if hangs_up:
         what = f"{service} takes connections and ends them at once"
@@ -125,15 +127,34 @@ async def _hangs_up(service: Endpoint) -> bool:
         return True
 
 
-def _of_refusal(service: Endpoint) -> str:
+def _of_listen(endpoint: Endpoint, failure: Failure) -> Failure:
+    """What to type where the address cannot be had."""
+    if failure.code is not Code.PERMISSION_DENIED:
+        return failure
+    if endpoint.is_unix:
+        folder = shlex.quote(os.path.dirname(endpoint.path))
+        return causes.more(failure, f"see whose it is: ls -ld {folder}")
+    if 0 < endpoint.port < _PRIVILEGED:
+        what = "or let every user here listen there"
+        return causes.more(
+            failure, f"{what}: sudo sysctl net.ipv4.ip_unprivileged_port_start={endpoint.port}"
+        )
+    return causes.more(failure, "the addresses of this machine: ip -brief address")
+
+
+async def _of_refusal(rule: Forward, service: Endpoint) -> str:
     """Where the service is, if it is not where the profile says."""
+    if rule_of_firewall := await firewall.against(service, refused=True):
+        return f"this machine's own firewall has: {rule_of_firewall}"
     found = [address for address in listened_on(service.port) if address not in _WILDCARDS]
     if found:
         there = dataclasses.replace(service, host=found[0])
         holder = port_holder(found[0], service.port)
         who = f" ({holder})" if holder else ""
-        alone = f"on port {service.port} somebody listens on {found[0]} alone{who}"
-        return f"{alone}: write to: {str(there)!r}, or have it listen on {service.host} too"
+        return (
+            f"on port {service.port} somebody listens on {found[0]} alone{who}: "
+            f"{causes.in_profile(rule, there)}, or have it listen on {service.host} too"
+        )
     hint = f"nobody listens on port {service.port} here: start the service"
     if not service.is_loopback:
         return hint
@@ -147,7 +168,7 @@ def _of_refusal(service: Endpoint) -> str:
     )
 
 
-async def _of_silence(service: Endpoint) -> tuple[str, ...]:
-    if rule := await firewall.dropping(service.port):
-        return ("this machine's own firewall has: " + rule,)
-    return ("a firewall drops it, or that machine is off: sudo nft list ruleset",)
+async def _of_silence(service: Endpoint) -> str:
+    if found := await firewall.against(service):
+        return f"this machine's own firewall has: {found}"
+    return "a firewall drops it, or that machine is off; if it is this one's: sudo nft list ruleset"

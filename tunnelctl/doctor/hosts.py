@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from tunnelctl import clock
 from tunnelctl.doctor import causes
 from tunnelctl.doctor.report import Step, failed, ok, skipped, warning
-from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.host import Host, SecretRef, StrictHostKeyChecking
@@ -179,12 +179,12 @@ class Ways:
 
     async def _steps(self, host: Host, why: Failure | None, is_new: bool) -> AsyncIterator[Step]:
         passed = self.trail.of(host)
-        is_direct = not (host.proxy_jump or host.proxy_command or host.proxy)
         unmet = "an earlier step failed"
         for milestone in Milestone:
             if milestone in passed:
-                yield _passed(host, milestone, *passed[milestone], is_new=is_new)
-            elif milestone is Milestone.NAMES and not is_direct:
+                place = host.address if host.is_direct else f"{self.profile}/{host.name}"
+                yield _passed(host, milestone, *passed[milestone], place if is_new else "")
+            elif milestone is Milestone.NAMES and not host.is_direct:
                 continue
             elif why is not None:
                 told = await causes.of_host(host, milestone, why.at(f"{self.profile}/{host.name}"))
@@ -198,11 +198,12 @@ def _turns() -> asyncio.Semaphore:
     return asyncio.Semaphore(_AT_ONE_ADDRESS)
 
 
-def _passed(host: Host, milestone: Milestone, how: str, seconds: float, *, is_new: bool) -> Step:
-    if milestone is Milestone.HOST_KEY and is_new:
+def _passed(host: Host, milestone: Milestone, how: str, seconds: float, new: str) -> Step:
+    """What the host has behind it; its key is not known yet where `new` names the place for it."""
+    if milestone is Milestone.HOST_KEY and new:
         what = f"{how} is not known yet: the first connection records it (accept-new)"
-        hint = f"compare it with what the server's owner tells you: tunnelctl trust {PLACE}"
-        return warning(milestone, host.name, what, hint.replace(PLACE, host.address))
+        hint = f"compare it with what the server's owner tells you: tunnelctl trust {new}"
+        return warning(milestone, host.name, what, hint)
     if milestone is Milestone.KEY_EXCHANGE and how.endswith("no strict key exchange"):
         hint = "update the server: without it messages can be left out (CVE-2023-48795)"
         return warning(milestone, host.name, how, hint)

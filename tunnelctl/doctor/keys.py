@@ -57,7 +57,7 @@ def _keys(host: Host) -> Step:
     hints += [each.hint for each in unusable]
     notes += [note for note in identities.notes if note not in notes]
     if any("valid from" in note or "expired" in note for note in notes):
-        hints.append("compare the clocks: date -u here and there")
+        hints.append(f"a wrong clock looks the same; here and on {host.name}: date -u")
     if not names and not unusable and host.password is None:
         note, hint = _none(host)
         notes.append(note)

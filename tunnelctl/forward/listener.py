@@ -101,13 +101,13 @@ def listens_here(address: Endpoint) -> bool:
     """Whether this process listens on that address, by itself or as part of a wildcard."""
     return any(
         door.port == address.port
-        and (door.host == address.host or (door.host in _WILDCARDS and _is_own(address.host)))
+        and (door.host == address.host or (door.host in _WILDCARDS and is_own(address.host)))
         for listener in _open_listeners
         for door in listener.doors
     )
 
 
-def _is_own(host: str) -> bool:
+def is_own(host: str) -> bool:
     """Whether an address is one of this machine: no other can be bound."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -203,7 +203,8 @@ def _failure(endpoint: Endpoint, error: OSError) -> Failure:
         )
     if endpoint.is_unix:
         hint = "the directory must exist and be yours; a path has at most 107 bytes"
-        return Failure(Code.PERMISSION_DENIED, f"cannot listen on {endpoint}: {error}", hint)
+        why = error.strerror or error  # a path that is too long has no error number
+        return Failure(Code.PERMISSION_DENIED, f"cannot listen on {endpoint}: {why}", hint)
     hint = "ports below 1024 need root; choose a higher one" if 0 < endpoint.port < 1024 else ""
     return Failure(Code.PERMISSION_DENIED, f"cannot listen on {endpoint}: {error.strerror}", hint)
 

@@ -124,6 +124,11 @@ class Host:
     embedded: bool = False  # an in-process SSH server on 127.0.0.1 instead of a real host
 
     @property
+    def is_direct(self) -> bool:
+        """Whether this machine connects to it, and no hop, program or proxy does."""
+        return not (self.proxy_jump or self.proxy_command or self.proxy)
+
+    @property
     def candidates(self) -> tuple[Host, ...]:
         """Who may serve in its name, in the order in which they are tried: it, its fallbacks."""
         return (self, *self.fallback)

@@ -156,10 +156,9 @@ class _Caller:
         async with self.reached(host, is_hop=is_hop) as reached:
             transport = await self._log_in(host, reached, on_stage)
             # The socket's own address is the host's only where nothing is in between.
-            is_direct = not (host.proxy_jump or host.proxy_command or host.proxy)
             settings = LinkSettings(
                 title=f"hop {label(host)}" if is_hop else f"{host.name} ({host.address})",
-                address="" if is_direct else host.address,
+                address="" if host.is_direct else host.address,
                 server_alive_interval=host.server_alive_interval,
                 server_alive_count_max=host.server_alive_count_max,
                 rekey_limit=host.rekey_limit,
