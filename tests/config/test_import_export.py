@@ -138,10 +138,7 @@ def test_autossh_and_several_lines_with_comments() -> None:
         "# the database\nAUTOSSH_GATETIME=0 autossh -M 20000 -f -N \\\n  -L 80:a:80 a\n\n"
         "/usr/bin/ssh -N -L 81:b:81 ssh://bob@b:2022"
     )
-    assert [note.partition(":")[0] for note in imported.notes] == [
-        "AUTOSSH_GATETIME=0",
-        "-M 20000",
-    ]
+    assert [note.partition(":")[0] for note in imported.notes] == ["-M 20000"]
     assert imported.hosts["b"] == {"port": 2022, "user": "bob"}
 
 
@@ -161,6 +158,31 @@ def test_what_is_no_command_line_is_refused(command: str, why: str) -> None:
         of_command(command)
     assert why.lower() in str(caught.value).lower()
     assert command in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "password"),
+    [
+        ("nohup env LANG=C setsid /usr/bin/", None),
+        ("sshpass -f /k/word ", {"file": "/k/word"}),
+        ("sshpass -v -e ", {"env": "SSHPASS"}),
+        ("SSHPASS=hunter2 exec sshpass -e auto", {"env": "SSHPASS"}),
+        ("sshpass -phunter2 ", None),
+        ("sudo sshpass -p 'hunter2' ", None),
+    ],
+)
+def test_what_runs_ssh_is_seen_through_and_no_secret_is_repeated(
+    before: str, password: dict[str, str] | None
+) -> None:
+    imported = of_command(f"{before}ssh -N -L 80:a:80 b")
+    assert imported.hosts["b"].get("password") == password
+    assert list(imported.forwards) == ["local-80"]
+    assert "hunter2" not in imported.yaml("A test")
+    if "-p" in before:
+        assert any("a profile holds no password" in note for note in imported.notes)
+    with pytest.raises(Failure, match="-L needs an argument") as caught:
+        of_command(f"{before}ssh -N b -L")
+    assert "hunter2" not in str(caught.value)
 
 
 # ssh_config -----------------------------------------------------------------------------------

@@ -83,6 +83,10 @@ _WRITTEN = {
 }
 _NOWHERE = ("none", os.devnull)
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+# Programs that only run the one behind them, and say nothing of the tunnel.
+_ONLY_RUN = ("command", "env", "exec", "nohup", "setsid", "time")
+# What a message may not repeat: the value of a variable, and the password of sshpass(1).
+_SECRET = re.compile(r"""(^\s*\w+=|\ssshpass\s(?:.*\s)??-p\s*)('[^']*'|"[^"]*"|\S+)""")
 
 
 @dataclass
@@ -93,6 +97,7 @@ class _Command:
     config: str | None = None
     destination: str | None = None
     notes: list[str] = field(default_factory=list)
+    password: dict[str, str] | None = None  # where it is, as a profile says it
 
     def say(self, keyword: str, value: str, where: str) -> None:
         self.lines.append(Line(where, 0, keyword, value))
@@ -121,7 +126,8 @@ def import_ssh_command(
                 if words:
                     _add(imported, _parsed(words), environ, permit)
             except (SshConfigError, ValueError) as error:
-                raise Failure(Code.USAGE, f"{line.strip()}: {error}") from None
+                shown = _SECRET.sub(r"\1***", f" {line}").strip()
+                raise Failure(Code.USAGE, f"{shown}: {error}") from None
     return imported
 
 
@@ -145,6 +151,8 @@ def _add(
     if command.config is not None:
         away = command.config.lower() in _NOWHERE
         keys["ssh_config"] = False if away else os.path.abspath(command.config)
+    if command.password is not None:
+        keys["password"] = command.password
     said = {line.keyword: line.rest.lower() for line in reversed(command.lines)}
     if said.get("clearallforwardings") in ("yes", "true"):
         imported.note("ClearAllForwardings takes every forward of the command away")
@@ -222,9 +230,7 @@ def _parsed(words: Sequence[str]) -> _Command:
     rest = list(words)
     if rest[-1] == "&":
         rest.pop()
-    while rest and _ASSIGNMENT.match(rest[0]):
-        command.notes.append(f"{rest.pop(0)}: a profile sets no variables")
-    program = os.path.basename(rest.pop(0)) if rest else ""
+    program = _program(command, rest)
     if program not in ("ssh", "autossh"):
         raise ValueError("it is no command line of ssh or autossh")
     is_autossh = program == "autossh"
@@ -243,6 +249,42 @@ def _parsed(words: Sequence[str]) -> _Command:
     if command.destination is None:
         raise ValueError("it names no host")
     return command
+
+
+def _program(command: _Command, rest: list[str]) -> str:
+    """The program that is meant, behind variables and programs that only run it; `rest` is what
+    follows."""
+    while rest:
+        word = rest.pop(0)
+        name = os.path.basename(word)
+        if _ASSIGNMENT.match(word):
+            variable = word.partition("=")[0]
+            if not variable.startswith("AUTOSSH_"):  # how often it tries, which is no question here
+                command.notes.append(f"{variable}=: a profile sets no variables")
+        elif name == "sudo":
+            command.notes.append("sudo: the daemon runs as you; root has one of its own")
+        elif name == "sshpass":
+            _take_password(command, rest)
+        elif name not in _ONLY_RUN:
+            return name
+    return ""
+
+
+def _take_password(command: _Command, rest: list[str]) -> None:
+    """The options of sshpass(1), which end at the program that it runs."""
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        letter, argument = option[1:2], option[2:]
+        if letter in tuple("pfdP") and not argument:
+            argument = rest.pop(0) if rest else ""
+        if letter == "f":
+            command.password = {"file": os.path.abspath(argument)}
+        elif letter == "e":
+            command.password = {"env": argument or "SSHPASS"}
+        elif letter in tuple("pd"):
+            command.notes.append(
+                f"sshpass -{letter}: a profile holds no password; see password in docs/profile.md"
+            )
 
 
 def _options(words: list[str], with_argument: str) -> Iterator[tuple[str, str]]:
