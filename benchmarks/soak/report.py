@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import statistics
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -20,7 +21,7 @@ ANSWER_P99 = 0.2
 def percentile(values: Sequence[float], share: float) -> float:
     """The value that `share` (0 to 1) of them do not exceed: the nearest rank."""
     ranked = sorted(values)
-    return ranked[max(0, min(len(ranked) - 1, round(share * len(ranked) + 0.5) - 1))]
+    return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
 
 
 def judged(soak: Soak) -> list[str]:

@@ -7,6 +7,7 @@ import shutil
 import socket
 import struct
 import subprocess
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
@@ -53,22 +54,26 @@ class Asked:
 
 def ask5(proxy: int, host: str, port: int, command: int = CONNECT, early: bytes = b"") -> Asked:
     """Ask a SOCKS 5 proxy on 127.0.0.1:`proxy`; the caller closes the connection."""
-    connection = connect(proxy)
-    connection.sendall(GREETING)
-    assert receive_exactly(connection, 2) == b"\5\0"
-    connection.sendall(request5(host, port, command) + early)
-    reply = receive_exactly(connection, 10)
-    assert reply[0] == 5
-    assert reply[2:4] == b"\0\1"
+    with ExitStack() as unless_it_answers:
+        connection = unless_it_answers.enter_context(connect(proxy))
+        connection.sendall(GREETING)
+        assert receive_exactly(connection, 2) == b"\5\0"
+        connection.sendall(request5(host, port, command) + early)
+        reply = receive_exactly(connection, 10)
+        assert reply[0] == 5
+        assert reply[2:4] == b"\0\1"
+        unless_it_answers.pop_all()
     return Asked(connection, reply[1])
 
 
 def ask4(proxy: int, host: str, port: int, command: int = CONNECT, early: bytes = b"") -> Asked:
     """The same with SOCKS 4 or 4a."""
-    connection = connect(proxy)
-    connection.sendall(request4(host, port, command) + early)
-    reply = receive_exactly(connection, 8)
-    assert reply[0] == 0
+    with ExitStack() as unless_it_answers:
+        connection = unless_it_answers.enter_context(connect(proxy))
+        connection.sendall(request4(host, port, command) + early)
+        reply = receive_exactly(connection, 8)
+        assert reply[0] == 0
+        unless_it_answers.pop_all()
     return Asked(connection, reply[1])
 
 
