@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import statistics
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
