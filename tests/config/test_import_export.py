@@ -185,6 +185,20 @@ def test_what_runs_ssh_is_seen_through_and_no_secret_is_repeated(
     assert "hunter2" not in str(caught.value)
 
 
+def test_one_host_with_two_settings_is_two_that_say_where_they_are() -> None:
+    imported = of_command(
+        "ssh -N -L 80:a:80 -p 1 b",
+        "ssh -N -L 81:a:81 -L 82:a:82 -p 2 b",
+        "ssh -N -L 83:a:83 -p 2 b",
+        "ssh -N -L 84:a:84 -p 1 b",
+    )
+    hosts = {host.name: (host.hostname, host.port) for host in profile_of(imported).hosts}
+    assert hosts == {"b": ("b", 1), "b-2": ("b", 2)}
+    assert [rule["via"] for rule in imported.forwards.values()] == ["b", "b-2", "b-2", "b-2", "b"]
+    (note,) = imported.notes
+    assert "b-2: what ssh_config says of b is not looked up" in note
+
+
 # ssh_config -----------------------------------------------------------------------------------
 
 
@@ -290,8 +304,8 @@ def test_boring() -> None:
         "ports: color has no counterpart here",
         "${SERVER:-dev-server} stands in the profile as what it is now: dev-server",
         "many: keep_alive 0; a silent server is always noticed here",
-        "many: what ssh_config says of prod.example.com is not looked up for prod.example.com-2, "
-        "which has settings of its own",
+        "prod.example.com-2: what ssh_config says of prod.example.com is not looked up for it, "
+        "as it has settings of its own",
     ]
     profile = profile_of(imported)
     assert [(f.name, f.type, str(f.listen), str(f.target), f.via) for f in profile.forwards] == [

@@ -100,14 +100,7 @@ class _Tunnel:
         if identity:
             keys["identity_file"] = words.file_path(identity)
         keys |= _keep_alive(self._table, self.name, self._imported)
-        via = self._imported.host(name, keys)
-        if via != name:
-            self._imported.hosts[via] = {"hostname": name, **keys}
-            self._imported.note(
-                f"{self.name}: what ssh_config says of {name} is not looked up for {via}, "
-                "which has settings of its own"
-            )
-        return via
+        return self._imported.host(name, keys)
 
     def _forwards(self, table: dict[str, Any], name: str, via: str, permit: Sequence[str]) -> None:
         written = (self._text(table, "mode") or "local").lower()

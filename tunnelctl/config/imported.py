@@ -35,13 +35,25 @@ class Imported:
             self.notes.append(printable(text))
 
     def host(self, name: str, keys: dict[str, Any]) -> str:
-        """Have a host with these keys; the name that it got."""
-        known = self.hosts.get(name)
-        if known is not None and known != keys:
-            same = [other for other, theirs in self.hosts.items() if theirs == keys]
-            name = same[0] if same else unused(name, self.hosts)
-        self.hosts[name] = keys
-        return name
+        """Have a host with these keys; the name that it got.
+
+        One name with other settings than before gets another name, and then says by itself where
+        it is.
+        """
+        if self.hosts.setdefault(name, keys) == keys:
+            return name
+        alone = {"hostname": name, **keys}
+        for other, theirs in self.hosts.items():
+            if theirs == alone:
+                return other
+        other = unused(name, self.hosts)
+        self.hosts[other] = alone
+        if keys.get("ssh_config") is not False:
+            self.note(
+                f"{other}: what ssh_config says of {name} is not looked up for it, "
+                "as it has settings of its own"
+            )
+        return other
 
     def forward(
         self,
