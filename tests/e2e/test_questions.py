@@ -313,3 +313,24 @@ def test_run_asks_before_its_command_starts(world: World, locked: OpenSSHServer)
         terminal.answer(PROMPT, PASSPHRASE)
         terminal.expect("ran")
         assert terminal.wait() == 5
+
+
+def test_a_password_beside_a_refused_key_is_missed_at_a_reconnect(world: World) -> None:
+    """A server that once took a typed password needs it again: nothing about the key is new."""
+    stranger = world.home / "stranger_key"
+    write_key(stranger)
+    with Questioner(Rules(steps=("publickey,password",), takes_keys=False)) as server:
+        profile_for(world, server, identity_file=str(stranger))
+        assert world.run("up", "dev", "-d").returncode == 77
+        assert last_error(world)["code"] == "auth-failed"
+        with world.terminal("up", "dev", "-d") as terminal:
+            terminal.answer("'s password: ", server.rules.password)
+            assert terminal.wait() == 0
+        world.ok("restart", "dev")
+        eventually(lambda: world.host("dev")["state"] == "needs-input", "it asks again")
+        assert str(stranger) in last_error(world)["message"]
+        assert last_error(world)["hint"] == "tunnelctl answer dev/server"
+        with world.terminal("answer", "dev/server") as terminal:
+            terminal.answer("'s password: ", server.rules.password)
+            assert terminal.wait() == 0
+        world.close()

@@ -38,6 +38,7 @@ class Rules(paramiko.ServerInterface):
     steps: tuple[str, ...] = ("password",)
     password: str = "hunter2"
     rounds: tuple[Round, ...] = ()
+    takes_keys: bool = True
     answered: list[list[str]] = field(default_factory=list)
     round: int = 0
     passed: list[str] = field(default_factory=list)
@@ -53,7 +54,7 @@ class Rules(paramiko.ServerInterface):
         return self._step("password", password == self.password)
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
-        return self._step("publickey", True)
+        return self._step("publickey", self.takes_keys)
 
     def check_auth_interactive(self, username: str, submethods: str) -> int | InteractiveQuery:
         self.round = 0

@@ -16,11 +16,13 @@ from tunnelctl.errors import PLACE, Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.connect import connect
+from tunnelctl.spec.profile import Profile
+from tunnelctl.ssh.connect import Turn, connect
 from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.questions import Ask, Asking, Question, QuestionKind
 from tunnelctl.state.snapshot import HostState, ProfileState
 from tunnelctl.supervisor import questions
+from tunnelctl.supervisor.handshakes import IN_ALL
 from tunnelctl.supervisor.journal import Subscription
 from tunnelctl.supervisor.questions import Place, QuestionEvent
 
@@ -40,12 +42,15 @@ class Strict:
         self.attempts = 0
         self.heard: list[str | None] = []
 
-    async def connect(self, host: Host, reactor: Reactor, *, asking: Asking, **more: Any) -> Link:
+    async def connect(
+        self, host: Host, reactor: Reactor, *, asking: Asking, turn: Turn, **more: Any
+    ) -> Link:
         self.attempts += 1
-        with asking(host) as ask:
-            assert ask is not None
-            for question in self.asked:
-                await self._right_answer(ask, question)
+        async with turn(host):
+            with asking(host) as ask:
+                assert ask is not None
+                for question in self.asked:
+                    await self._right_answer(ask, question)
         return await connect(host, reactor, **more)
 
     async def _right_answer(self, ask: Ask, question: Question) -> None:
@@ -58,6 +63,14 @@ class Strict:
             if answer == self.right:
                 return
         raise Failure(Code.AUTH_FAILED, "wrong")
+
+
+async def asked(question: Question, host: Host, asking: Asking, turn: Turn) -> str | None:
+    """One question of a login that has its turn, in a thread as a login asks it."""
+    async with turn(host):
+        with asking(host) as ask:
+            assert ask is not None
+            return await in_thread(partial(ask, question), "asks")
 
 
 async def question_in(subscription: Subscription, state: str = "asked") -> QuestionEvent:
@@ -294,11 +307,12 @@ async def test_what_was_right_once_and_is_wrong_now_is_asked_anew() -> None:
 async def test_an_unknown_host_key_is_tried_again_for_whoever_can_say_yes() -> None:
     tries: list[bool] = []
 
-    async def unknown(host: Host, reactor: Reactor, *, asking: Asking, **more: Any) -> Link:
-        with asking(host) as ask:
-            assert ask is not None
-            question = Question(QuestionKind.HOST_KEY, host.name, "Trust it? ", True)
-            answer = await in_thread(lambda: ask(question), "asks")
+    question = Question(QuestionKind.HOST_KEY, "server", "Trust it? ", True)
+
+    async def unknown(
+        host: Host, reactor: Reactor, *, asking: Asking, turn: Turn, **more: Any
+    ) -> Link:
+        answer = await asked(question, host, asking, turn)
         tries.append(answer == "yes")
         if answer != "yes":
             raise Failure(Code.HOST_KEY_UNKNOWN, "the host is not known", "tunnelctl trust server")
@@ -316,10 +330,10 @@ async def test_an_unknown_host_key_is_tried_again_for_whoever_can_say_yes() -> N
 async def test_an_answer_that_a_server_repeats_is_not_shown(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def parrot(host: Host, reactor: Reactor, *, asking: Asking, **more: Any) -> Link:
-        with asking(host) as ask:
-            assert ask is not None
-            answer = await in_thread(lambda: ask(PASSPHRASE), "asks")
+    async def parrot(
+        host: Host, reactor: Reactor, *, asking: Asking, turn: Turn, **more: Any
+    ) -> Link:
+        answer = await asked(PASSPHRASE, host, asking, turn)
         raise Failure(Code.AUTH_FAILED, f'it said "{answer} is wrong"')
 
     async with scene(connect=parrot) as s:
@@ -332,3 +346,66 @@ async def test_an_answer_that_a_server_repeats_is_not_shown(
         assert "ossifrage" not in told
     # It is not kept longer than the login took.
     assert SECRETS.redact("squeamish ossifrage") == "squeamish ossifrage"
+
+
+async def test_a_question_that_waits_holds_no_turn() -> None:
+    """More hosts than there are turns wait for a person; one with a key comes up all the same."""
+    strict = Strict(PASSPHRASE)
+
+    async def some_ask(host: Host, reactor: Reactor, **more: Any) -> Link:
+        return await (connect if host.name == "key" else strict.connect)(host, reactor, **more)
+
+    async with scene(connect=some_ask) as s:
+        hosts = tuple(s.host(f"asks{n}") for n in range(IN_ALL + 1))
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(Profile("dev", "dev.yaml", hosts, ()), {})
+        waiting = [await question_in(subscription) for _ in hosts]
+        await s.supervisor.up(Profile("other", "other.yaml", (s.host("key"),), ()), {})
+        await s.until(ProfileState.UP, "other")
+        for question in waiting:
+            s.supervisor.answer("dev", question.id, RIGHT)
+        await s.until(ProfileState.UP)
+
+
+async def test_the_answer_that_let_us_in_is_what_a_reconnect_misses() -> None:
+    """Though the server refuses a named key too: it did before."""
+    tries: list[str | None] = []
+    password = Question(QuestionKind.PASSWORD, "server", "Password: ", False)
+
+    async def refuses(
+        host: Host, reactor: Reactor, *, asking: Asking, turn: Turn, **more: Any
+    ) -> Link:
+        tries.append(await asked_or_refused(password, host, asking, turn))
+        return await connect(host, reactor, **more)
+
+    async with scene(connect=refuses) as s:
+        await s.supervisor.up(s.profile(local()), {})
+        status = await s.until_host(HostState.FAILED)
+        assert status.last_error is not None
+        assert status.last_error.code == "auth-failed"
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local()), {})
+        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
+        await s.until(ProfileState.UP)
+        subscription.close()
+        await cut(s)
+        status = await s.until_host(HostState.NEEDS_INPUT)
+        assert status.last_error is not None
+        assert status.last_error.code == "needs-input"
+        assert "the key is refused" in status.last_error.message
+        assert "Password" in status.last_error.message
+        assert status.last_error.hint == "tunnelctl answer dev/server"
+    assert tries == [RIGHT]
+
+
+async def asked_or_refused(
+    question: Question, host: Host, asking: Asking, turn: Turn
+) -> str | None:
+    """As `asked`, by a login that gives up without an answer."""
+    async with turn(host):
+        with asking(host) as ask:
+            assert ask is not None
+            answer = await in_thread(partial(ask, question), "asks")
+            if answer is None:
+                raise Failure(Code.AUTH_FAILED, "the key is refused")
+            return answer

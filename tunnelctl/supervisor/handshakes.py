@@ -3,14 +3,14 @@
 A server drops unauthenticated connections at random above a limit (sshd_config(5) MaxStartups,
 default 10:30:100), and each handshake keeps a thread of ours busy. Owns the jump links that the
 profiles share: a hop's handshake waits for its turn like any other, and nobody who has a turn waits
-for a hop. Must never hold a link: the caller owns what `connect` returns.
+for a hop or for a person. Must never hold a link: the caller owns what `connect` returns.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from weakref import WeakValueDictionary
 
 from tunnelctl.net.reactor import Reactor
@@ -18,7 +18,8 @@ from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage
 from tunnelctl.ssh.jump import Hops
 from tunnelctl.ssh.link import Link
-from tunnelctl.ssh.questions import Asking, nobody
+from tunnelctl.ssh.questions import Ask
+from tunnelctl.supervisor.questions import PatientAsking
 
 AT_ONE_ADDRESS = 4
 IN_ALL = 16
@@ -45,27 +46,59 @@ class Handshakes:
         host: Host,
         resolve_secret: Callable[[SecretRef], str],
         on_stage: Callable[[Stage], None],
-        asking: Asking = nobody,
+        asking: PatientAsking,
     ) -> Link:
         """Connect to `host`, each handshake when it is its turn. The wait is no part of its
         `connect_timeout`.
 
+        A handshake that waits for a person gives its turn to others, for good: what was answered
+        is used at once, since codes do not last.
+
         Raises:
             Failure: as `tunnelctl.ssh.connect.connect`.
         """
+        turns: dict[Host, _Turn] = {}
+
+        @asynccontextmanager
+        async def turn(one: Host) -> AsyncIterator[None]:
+            turns[one] = mine = _Turn()
+            try:
+                await mine.wait(self._here(one), self._all)
+                yield
+            finally:
+                mine.give_back()
+
+        def login(one: Host) -> AbstractContextManager[Ask | None]:
+            return asking(one, turns[one].give_back)
+
         return await self._connect(
             host,
             self._reactor,
             resolve_secret=resolve_secret,
             on_stage=on_stage,
-            asking=asking,
+            asking=login,
             hops=self._hops,
-            turn=self._turn,
+            turn=turn,
         )
 
-    @asynccontextmanager
-    async def _turn(self, host: Host) -> AsyncIterator[None]:
+    def _here(self, host: Host) -> asyncio.Semaphore:
         place = (host.proxy_jump, host.address)
-        here = self._places.setdefault(place, asyncio.Semaphore(AT_ONE_ADDRESS))
-        async with here, self._all:
-            yield
+        return self._places.setdefault(place, asyncio.Semaphore(AT_ONE_ADDRESS))
+
+
+class _Turn:
+    """What one handshake holds of the queues."""
+
+    def __init__(self) -> None:
+        self._held: list[asyncio.Semaphore] = []
+
+    async def wait(self, *queues: asyncio.Semaphore) -> None:
+        """Stand in one queue after the other."""
+        for queue in queues:
+            await queue.acquire()
+            self._held.append(queue)
+
+    def give_back(self) -> None:
+        """Let the next ones go on. Idempotent."""
+        while self._held:
+            self._held.pop().release()

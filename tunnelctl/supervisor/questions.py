@@ -1,6 +1,7 @@
 """The desk where logins leave their questions, and whoever listens for them brings the answers.
 
-Owns the open questions, who answers for which hosts, and the answers that a host may remember.
+Owns the open questions, who answers for which hosts, the answers that a host may remember, and
+which hosts somebody's answer let in.
 Must never tell an answer to anybody but the login that asked, and never keep a question open that
 nobody hears or that its login does not wait for any more.
 """
@@ -19,10 +20,10 @@ from typing import Any
 
 from tunnelctl import clock
 from tunnelctl.config.redaction import SECRETS
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import PLACE, Code, Failure
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.jump import chain
-from tunnelctl.ssh.questions import Ask, Asking, Question, QuestionKind
+from tunnelctl.ssh.questions import Ask, Question, QuestionKind
 from tunnelctl.state.snapshot import EventKind, StatusEvent
 from tunnelctl.supervisor.journal import Subscription
 
@@ -35,7 +36,12 @@ _REMEMBERED = (QuestionKind.PASSPHRASE, QuestionKind.PASSWORD)
 # What a server or a key says to a wrong answer.
 _WRONG = (Code.AUTH_FAILED, Code.KEY_UNREADABLE)
 
+# What lets in, and is no key's.
+_LETS_IN = (QuestionKind.PASSWORD, QuestionKind.CODE)
+
 _Key = tuple[Host, QuestionKind, str]
+# As `tunnelctl.ssh.questions.Asking`; the second is called once a person is waited for.
+PatientAsking = Callable[[Host, Callable[[], None]], AbstractContextManager[Ask | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +76,14 @@ class QuestionEvent(StatusEvent):
 
 
 class Memory:
-    """Answers that serve later logins of a host that says `remember: true`. Never a code."""
+    """Answers that serve later logins of a host that says `remember: true`. Never a code.
+
+    Also to which hosts an answer was the way in, whether it is remembered or not.
+    """
 
     def __init__(self) -> None:
         self._answers: dict[_Key, str] = {}
+        self._answered: set[Host] = set()
 
     def get(self, key: _Key) -> str | None:
         """What was answered before."""
@@ -93,6 +103,15 @@ class Memory:
         """Forget what was answered to any other host than these, their hops and fallbacks."""
         known = {one for host in hosts for way in host.candidates for one in chain(way)}
         self._answers = {key: text for key, text in self._answers.items() if key[0] in known}
+        self._answered &= known
+
+    def let_in(self, host: Host) -> None:
+        """Somebody's answer let us in there."""
+        self._answered.add(host)
+
+    def was_let_in(self, host: Host) -> bool:
+        """Whether `let_in` was said of it."""
+        return host in self._answered
 
 
 class Questions:
@@ -129,30 +148,33 @@ class Questions:
             raise Failure(Code.USAGE, f"an answer has at most {_LONGEST_ANSWER} characters")
         self._close(opened, answer)
 
-    def asking(self, place: Place, memory: Memory) -> Asking:
+    def asking(self, place: Place, memory: Memory) -> PatientAsking:
         """Who answers the logins on the way to `place`."""
 
-        def login(host: Host) -> AbstractContextManager[Ask | None]:
-            return _Login(self, place, host, memory)
+        def login(host: Host, on_wait: Callable[[], None]) -> AbstractContextManager[Ask | None]:
+            return _Login(self, place, host, memory, on_wait)
 
         return login
 
-    def ask(self, place: Place, question: Question, reply: Callable[[str | None], None]) -> str:
-        """Leave a question; `reply` is called with the answer, or with None. Its id."""
+    def ask(
+        self, place: Place, question: Question, reply: Callable[[str | None], None]
+    ) -> str | None:
+        """Leave a question; `reply` is called with the answer, or with None. Its id; None where
+        nobody hears it."""
         loop = asyncio.get_running_loop()
-        opened = _Open(secrets.token_hex(8), place, question, reply)
         if not self._is_heard(place):
             reply(None)
-            return opened.id
+            return None
+        opened = _Open(secrets.token_hex(8), place, question, reply)
         self._open[opened.id] = opened
         opened.timer = loop.call_later(ANSWER_WITHIN, self._close, opened, None)
         _log.info("%s/%s asks a person: %s", place.profile, place.host, question.prompt)
         self._tell(opened, "asked")
         return opened.id
 
-    def withdraw(self, question: str) -> None:
+    def withdraw(self, question: str | None) -> None:
         """Its login does not wait any more. Idempotent."""
-        opened = self._open.get(question)
+        opened = None if question is None else self._open.get(question)
         if opened is not None:
             self._close(opened, None)
 
@@ -211,16 +233,28 @@ class _Open:
 
 
 class _Login:
-    """The questions of one login to one host, by way of the loop. It is an `Ask`."""
+    """The questions of one login to one host, by way of the loop. It is an `Ask`.
 
-    def __init__(self, desk: Questions, place: Place, host: Host, memory: Memory) -> None:
+    `on_wait` is called, on the loop, when a person is waited for.
+    """
+
+    def __init__(
+        self,
+        desk: Questions,
+        place: Place,
+        host: Host,
+        memory: Memory,
+        on_wait: Callable[[], None],
+    ) -> None:
         self._desk = desk
         self._place = place
         self._host = host
         self._memory = memory
+        self._on_wait = on_wait
         self._loop = asyncio.get_running_loop()
         self._used: set[_Key] = set()  # what was answered from memory, or will be
-        self._question = ""
+        self._unanswered: Question | None = None  # one that would let us in
+        self._question: str | None = None
         self._is_over = False
 
     def __enter__(self) -> Ask:
@@ -232,11 +266,30 @@ class _Login:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """
+        Raises:
+            Failure: needs-input instead of auth-failed, see `_missing`.
+        """
         self._is_over = True
         self._desk.withdraw(self._question)
+        if error is None and any(kind in _LETS_IN for _, kind, _ in self._used):
+            self._memory.let_in(self._host)
         if isinstance(error, Failure) and error.code in _WRONG:
             for key in self._used:
                 self._memory.drop(key)
+            if self._unanswered is not None and self._memory.was_let_in(self._host):
+                raise self._missing(error, self._unanswered) from None
+
+    @staticmethod
+    def _missing(refused: Failure, question: Question) -> Failure:
+        """An answer let us in before, beside keys that were refused then too: it is what is missing
+        now, whatever the server says of the keys."""
+        prompt = question.prompt.strip().rstrip(":").replace("\n", " ")
+        return Failure(
+            Code.NEEDS_INPUT,
+            f"{refused.message}; it needs the answer that let us in before: {prompt}",
+            f"tunnelctl answer {PLACE}",
+        )
 
     def __call__(self, question: Question) -> str | None:
         """See Ask: from the login's thread."""
@@ -260,10 +313,14 @@ class _Login:
         self._memory.drop(key)  # asked again: it was wrong
 
         def reply(text: str | None) -> None:
-            if text is not None and question.kind is not QuestionKind.HOST_KEY:
+            if text is None and question.kind in _LETS_IN:
+                self._unanswered = question
+            elif text is not None and question.kind is not QuestionKind.HOST_KEY:
                 SECRETS.add(text)
                 self._used.add(key)
                 self._memory.keep(key, text)
             answer.set_result(text)
 
         self._question = self._desk.ask(self._place, question, reply)
+        if self._question is not None:
+            self._on_wait()

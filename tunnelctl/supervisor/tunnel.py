@@ -21,7 +21,6 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage
-from tunnelctl.ssh.questions import Asking
 from tunnelctl.sshd.server import EmbeddedServer
 from tunnelctl.state.events import (
     Abandon,
@@ -62,7 +61,7 @@ from tunnelctl.supervisor.journal import Journal
 from tunnelctl.supervisor.links import Links
 from tunnelctl.supervisor.neighbours import Neighbours
 from tunnelctl.supervisor.probes import Probes, Tunnelled
-from tunnelctl.supervisor.questions import Questions
+from tunnelctl.supervisor.questions import PatientAsking, Questions
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 from tunnelctl.supervisor.tunnel_status import FAILED_FOR_GOOD, Teller
 
@@ -95,7 +94,7 @@ class Tunnel:
         host: Host,
         services: Services,
         resolve_secret: Callable[[SecretRef], str],
-        asking: Asking,
+        asking: PatientAsking,
         on_change: Callable[[], None],
     ) -> None:
         self.host = host
