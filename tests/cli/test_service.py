@@ -90,12 +90,26 @@ def test_what_somebody_changed_is_left_alone(world: World, text: str | None) -> 
         assert "--force" in refused.stderr
         assert unit.read_text() == changed
     assert (units(world) / "tunnelctl.socket").exists(), "not half of it is removed"
+    assert world.run("service", "uninstall", "--user", "--dry-run").returncode == 2
+    dry = world.run("service", "install", "--user", "--dry-run")
+    assert f"{unit} is not as tunnelctl wrote it" in dry.stderr
     assert f"{unit}: changed" in world.run("service", "status", "--user").stdout
     world.ok("service", "install", "--user", "--force")
     assert is_as_written(unit.read_text())
     unit.write_text(changed)
     world.ok("service", "uninstall", "--user", "--force")
     assert not unit.exists()
+
+
+def test_what_systemctl_edit_made_is_left_alone(world: World) -> None:
+    world.ok("service", "install", "--user")
+    override = units(world) / "tunnelctl.service.d" / "override.conf"
+    override.parent.mkdir()
+    override.write_text("[Service]\nLoadCredential=password:/k/password\n")
+    done = world.run("service", "uninstall", "--user")
+    assert done.returncode == 0
+    assert f"{override.parent} stays" in done.stderr
+    assert [path.name for path in units(world).iterdir()] == ["tunnelctl.service.d"]
 
 
 def test_an_agent_that_it_will_not_see_is_said(world: World) -> None:

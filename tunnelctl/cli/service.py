@@ -78,6 +78,8 @@ def install(
     if dry_run:
         for path, text in place.files.items():
             click.echo(f"# {path}\n{text}")
+        for path in place.changed:
+            say(f"{path} is not as tunnelctl wrote it: without --force it would be left alone")
         return
     place.refuse_changed(force=force, doing="overwritten")
     if now:
@@ -103,17 +105,19 @@ def uninstall(scope: str | None, dry_run: bool, now: bool, force: bool) -> None:
     """Remove the unit files that `service install` wrote."""
     place = _Place.of(scope)
     there = [path for path in place.files if _text(path) is not None]
+    place.refuse_changed(force=force, doing="removed")
     if dry_run:
         for path in there:
             click.echo(f"{path}: would be removed")
         return
-    place.refuse_changed(force=force, doing="removed")
     if now and there:
         for words in place.stopping:
             _order(words)
     for path in there:
         path.unlink()
         click.echo(f"{path}: removed")
+        if (drop_ins := Path(f"{path}.d")).is_dir():
+            say(f"{drop_ins} stays: what is in it is yours")
     if not there:
         say("no service is installed")
     elif not now:
@@ -171,19 +175,23 @@ class _Place:
         manager = Manager.LAUNCHD if sys.platform == "darwin" else Manager.SYSTEMD
         return cls(manager, system, files(manager, about, os.environ))
 
+    @property
+    def changed(self) -> list[Path]:
+        """The files that are there, and not as they were written."""
+        return [path for path in self.files if _state(path) == "changed"]
+
     def refuse_changed(self, *, force: bool, doing: str) -> None:
         """See that every file is ours to change.
 
         Raises:
             Failure: USAGE, one is not, and nobody said `force`.
         """
-        for path in self.files:
-            if not force and _state(path) == "changed":
-                raise Failure(
-                    Code.USAGE,
-                    f"{path} is not as tunnelctl wrote it, so it is not {doing}",
-                    "--force does it nevertheless",
-                )
+        for path in () if force else self.changed:
+            raise Failure(
+                Code.USAGE,
+                f"{path} is not as tunnelctl wrote it, so it is not {doing}",
+                "--force does it nevertheless",
+            )
 
     @property
     def starting(self) -> list[list[str]]:
