@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,18 @@ def test_naming_a_key_means_no_other_unless_said(folder: Folder) -> None:
     assert folder.host("identity_file: /k").identities_only
     assert not folder.host("identity_file: /k, identities_only: false").identities_only
     assert not folder.host("").identities_only
+
+
+def test_none_names_no_file(folder: Folder) -> None:
+    host = folder.host("identity_file: none, certificate_file: none, user_known_hosts_file: none")
+    assert host.identity_file == ("none",)
+    assert host.certificate_file == ()
+    assert host.user_known_hosts_file == (os.devnull,)
+    assert not host.identities_only
+    assert folder.host("identity_file: [None, /k, ./none]").identity_file == (
+        "/k",
+        str(folder.path / "none"),
+    )
 
 
 def test_paths_are_relative_to_the_file_and_home_expands(folder: Folder) -> None:

@@ -339,6 +339,26 @@ def test_of_lists_of_algorithms_what_is_offered_here(
 
 @pytest.mark.parametrize("environ", WAYS)
 @pytest.mark.parametrize(
+    ("written", "files"),
+    [
+        ("IdentityFile none", ("none",)),
+        ("IdentityFile none\n  IdentityFile /k", ("/k",)),
+        ("IdentityFile /k\n  IdentityFile None", ("/k",)),
+        ("CertificateFile none", ()),
+    ],
+)
+def test_none_is_no_key_file(
+    folder: Folder, environ: dict[str, str], written: str, files: tuple[str, ...]
+) -> None:
+    configure(folder, f"Host b\n  {written}\n")
+    host = folder.host("", environ)
+    assert host.identity_file == files
+    assert host.certificate_file == ()
+    assert not host.identities_only
+
+
+@pytest.mark.parametrize("environ", WAYS)
+@pytest.mark.parametrize(
     ("config", "said"),
     [
         ("Host b\n  Port x\n", "config line 2: "),

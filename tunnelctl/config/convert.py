@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from tunnelctl.config import words
 from tunnelctl.config.document import Document
 from tunnelctl.config.interpolate import Interpolator
 from tunnelctl.config.mistakes import KeyPath
@@ -61,20 +62,23 @@ class Converter:
         if model.reconnect is not None:
             names = tuple(type(model.reconnect).model_fields)
             fields["reconnect"] = Reconnect(**_given(model.reconnect, names))
-        for key in ("identity_file", "certificate_file", "user_known_hosts_file"):
+        for key, no_files in words.NO_FILES.items():
             files = getattr(model, key) or ()
+            named = tuple(
+                self._path((*document.path, key, index), file, document)
+                for index, file in enumerate(files)
+                if file.lower() != NONE
+            )
             if files:
-                fields[key] = tuple(
-                    self._path((*document.path, key, index), file, document)
-                    for index, file in enumerate(files)
-                )
+                fields[key] = named or no_files
         agent = model.identity_agent
         if agent is not None and agent != NONE:
             agent = self._path((*document.path, "identity_agent"), agent, document)
         # These can be given as what the spec writes as None.
         stated = {"identity_agent": agent, "rekey_limit": model.rekey_limit}
         fields.update({key: stated[key] for key in stated if key in model.model_fields_set})
-        if model.identities_only is not None or model.identity_file:
+        names_key = any(file.lower() != NONE for file in model.identity_file or ())
+        if model.identities_only is not None or names_key:
             fields["identities_only"] = model.identities_only is not False
         return Host(
             name=name,

@@ -28,7 +28,10 @@ DurationOrNever = Annotated[float | None, BeforeValidator(words.duration_or_neve
 HostName = Annotated[str, BeforeValidator(words.host_name)]
 ForwardName = Annotated[str, BeforeValidator(words.forward_name)]
 FilePath = Annotated[str, BeforeValidator(words.file_path)]
-Files = Annotated[tuple[FilePath, ...], BeforeValidator(words.one_or_list)]
+# `none` among them stands for no file (words.NO_FILES).
+Files = Annotated[
+    tuple[Annotated[str, BeforeValidator(words.text)], ...], BeforeValidator(words.one_or_list)
+]
 Pins = Annotated[
     tuple[Annotated[str, BeforeValidator(words.pin)], ...], BeforeValidator(words.one_or_list)
 ]

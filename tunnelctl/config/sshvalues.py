@@ -101,15 +101,11 @@ class _Reading:
             for keyword, (name, convert) in read.items()
             if keyword in self._options
         }
-        for keyword, name in (
-            ("identityfile", "identity_file"),
-            ("certificatefile", "certificate_file"),
-        ):
-            files = (path for path in self._options.get(keyword, ()) if path.lower() != NONE)
-            fields[name] = tuple(self._path(path) for path in files)
-        known = self._options.get("userknownhostsfile", ())
-        if known:
-            fields["user_known_hosts_file"] = tuple(map(self._known_hosts, known))
+        for name, no_files in words.NO_FILES.items():
+            files = self._options.get(name.replace("_", ""), ())
+            named = tuple(self._path(path) for path in files if path.lower() != NONE)
+            if files:
+                fields[name] = named or no_files
         return {name: value for name, value in fields.items() if value not in (None, ())}
 
     def jumps(self) -> tuple[Jump, ...]:
@@ -135,9 +131,6 @@ class _Reading:
         if value.startswith("$") and not value.startswith("${"):
             return self._path(f"${{{value[1:]}}}")
         return self._path(value)
-
-    def _known_hosts(self, value: str) -> str:
-        return os.devnull if value.lower() == NONE else self._path(value)
 
     def _path(self, value: str) -> str:
         """A path with its tokens, variables and `~` replaced; a relative one is below $HOME."""

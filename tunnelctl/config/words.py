@@ -6,9 +6,10 @@ sentence in the words of a user. Owns what a host, a user, a port or an endpoint
 
 from __future__ import annotations
 
+import os
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from tunnelctl.config.mistakes import shown
@@ -165,6 +166,14 @@ def forward_name(value: object) -> str:
             "and starts with a letter or digit"
         )
     return name
+
+
+# What ssh_config(5) means by `none` where it has lists of files.
+NO_FILES: Mapping[str, tuple[str, ...]] = {
+    "identity_file": ("none",),
+    "certificate_file": (),
+    "user_known_hosts_file": (os.devnull,),
+}
 
 
 def file_path(value: object) -> str:
