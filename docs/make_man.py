@@ -1,4 +1,6 @@
-"""Writes man/tunnelctl.1 from the tree of commands: what `--help` says of each, for man(1).
+"""Writes man/*.1 from the tree of commands: what `--help` says of each, for man(1).
+
+One page for the whole, and one for each command with those below it: `man tunnelctl-up`.
 
     python -m docs.make_man
 
@@ -16,7 +18,7 @@ import click
 from tunnelctl import __version__
 from tunnelctl.cli.main import tunnelctl
 
-PAGE = Path(__file__).resolve().parents[1] / "man" / "tunnelctl.1"
+FOLDER = Path(__file__).resolve().parents[1] / "man"
 
 _NAME = "tunnelctl"
 _LATER = """\
@@ -44,27 +46,73 @@ Never a colour, or always.
 """
 
 
-def page() -> str:
-    """The whole page, in the macros of man(7)."""
+def pages() -> dict[str, str]:
+    """Every page by the name of its file, in the macros of man(7)."""
     context = _context(tunnelctl, _NAME, None)
-    description, exit_codes = tunnelctl.help or "", tunnelctl.epilog or ""
+    return {
+        f"{_NAME}.1": _whole(context),
+        **{f"{_page_name(below)}.1": _one(below) for below in _below(context)},
+    }
+
+
+def _whole(context: click.Context) -> str:
     lines = [
-        f'.TH {_NAME.upper()} 1 "" "{_NAME} {__version__}" "User Commands"',
-        '.\\" Written by python -m docs.make_man; a test holds it to what --help says.',
-        ".SH NAME",
-        f"{_NAME} \\- keeps SSH tunnels up",
+        *_head(_NAME, "keeps SSH tunnels up"),
         ".SH SYNOPSIS",
         *_synopsis(context),
         ".SH DESCRIPTION",
-        *_paragraphs(description),
+        *_paragraphs(tunnelctl.help or ""),
         ".SH OPTIONS",
         *_options(context),
         ".SH COMMANDS",
-        *(line for below in _commands(context) for line in _section(below)),
+        *(line for below in _below(context) for line in _listed(below)),
         ".SH EXIT STATUS",
-        *_codes(exit_codes),
+        *_codes(tunnelctl.epilog or ""),
     ]
     return "\n".join(lines) + "\n" + _LATER
+
+
+def _one(context: click.Context) -> str:
+    """The page of a command, with a section for each command below it."""
+    command = context.command
+    below = list(_below(context))
+    summary = command.get_short_help_str(1000).replace("`", "")
+    lines = [
+        *_head(_page_name(context), summary.removesuffix(".")),
+        ".SH SYNOPSIS",
+        *_synopsis(context),
+        ".SH DESCRIPTION",
+        *_paragraphs(command.help or ""),
+        ".SH OPTIONS",
+        *_options(context),
+        *([".SH COMMANDS"] if below else []),
+        *(line for each in below for line in _section(each)),
+        *([".SH EXAMPLES", *_examples(command.epilog)] if command.epilog else []),
+        ".SH SEE ALSO",
+        f".BR {_NAME} (1),",
+        "which has the exit status, files and environment of all commands.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _head(name: str, summary: str) -> list[str]:
+    return [
+        f'.TH {name.upper()} 1 "" "{_NAME} {__version__}" "User Commands"',
+        '.\\" Written by python -m docs.make_man; a test holds it to what --help says.',
+        ".SH NAME",
+        f"{_plain(name)} \\- {_plain(summary)}",
+    ]
+
+
+def _page_name(context: click.Context) -> str:
+    return context.command_path.replace(" ", "-")
+
+
+def _listed(context: click.Context) -> Iterator[str]:
+    """A command in the list of all, with the page that has more."""
+    yield ".TP"
+    yield f".BR {_plain(_page_name(context))} (1)"
+    yield _escaped(context.command.get_short_help_str(1000))
 
 
 def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
@@ -72,8 +120,8 @@ def _context(command: click.Command, name: str, parent: click.Context | None) ->
     return click.Context(command, parent, name, terminal_width=1000, **settings)
 
 
-def _commands(context: click.Context) -> Iterator[click.Context]:
-    """Every command below one, those below groups too."""
+def _below(context: click.Context) -> Iterator[click.Context]:
+    """Every command right below one."""
     group = context.command
     if not isinstance(group, click.Group):
         return
@@ -81,9 +129,7 @@ def _commands(context: click.Context) -> Iterator[click.Context]:
         command = group.get_command(context, name)
         assert command is not None
         if not command.hidden:
-            below = _context(command, name, context)
-            yield below
-            yield from _commands(below)
+            yield _context(command, name, context)
 
 
 def _section(context: click.Context) -> Iterator[str]:
@@ -99,6 +145,19 @@ def _section(context: click.Context) -> Iterator[str]:
         yield from _paragraphs(command.epilog)
 
 
+def _examples(epilog: str) -> Iterator[str]:
+    """Each on a line of its own: `Examples: ONE; OTHER`."""
+    text = " ".join(epilog.split())
+    for line in re.sub(r"^Examples?: ", "", text).split("; "):
+        yield ".PP"
+        yield _escaped(line)
+
+
+def _is_section(context: click.Context) -> bool:
+    """Whether it stands on the page of another command."""
+    return context.parent is not None and context.parent.parent is not None
+
+
 def _synopsis(context: click.Context) -> Iterator[str]:
     pieces = context.command.collect_usage_pieces(context)
     yield f".B {_escaped(context.command_path)}"
@@ -109,7 +168,7 @@ def _synopsis(context: click.Context) -> Iterator[str]:
 def _options(context: click.Context) -> Iterator[str]:
     for param in context.command.get_params(context):
         names, text = param.get_help_record(context) or ("", "")
-        if text and ("--help" not in param.opts or context.parent is None):
+        if text and ("--help" not in param.opts or not _is_section(context)):
             yield ".TP"
             yield f".B {_escaped(names)}"
             yield _escaped(text)
@@ -148,4 +207,7 @@ def _plain(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    for old in FOLDER.glob("*.1"):
+        old.unlink()
+    for file, text in pages().items():
+        (FOLDER / file).write_text(text)

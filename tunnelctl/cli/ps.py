@@ -68,7 +68,7 @@ def ps(
 @click.argument("name", metavar="PROFILE/FORWARD", shell_complete=complete.forwards)
 @click.pass_obj
 def port(options: Options, name: str) -> None:
-    """Print the address that a forward listens on, e.g. 127.0.0.1:5432."""
+    """Print the address that a forward listens on, as in 127.0.0.1:5432."""
     profile_name, slash, forward_name = name.partition("/")
     if not slash:
         raise click.UsageError(f"{name} is not PROFILE/FORWARD")
