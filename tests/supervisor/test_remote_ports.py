@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import signal
+import socket
+
+import pytest
 
 from tests.supervisor.scene import (
     SOON,
@@ -15,11 +20,13 @@ from tests.supervisor.scene import (
     taken_port,
 )
 from tests.support.ports import free_port
+from tests.support.services import Service
 from tests.support.sshd import OpenSSHServer
 from tests.support.urls import UrlServer
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.forward import Probe, ProbeType
 from tunnelctl.spec.host import SessionType
 from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
 
@@ -42,6 +49,75 @@ async def test_a_stranger_on_the_port_is_told_with_the_next_try(sshd: OpenSSHSer
         free()
         await s.until(ProfileState.UP)
         assert (s.forward("back").attempts, s.forward("back").next_retry_at) == (0, None)
+
+
+NO_PROBE = Probe(ProbeType.NONE)
+
+
+@pytest.mark.parametrize("asked", ["localhost", "127.0.0.1", "*"])
+async def test_a_stranger_on_one_of_the_loopback_addresses_is_told(
+    sshd: OpenSSHServer, asked: str
+) -> None:
+    """sshd says yes when [::1] alone was free, and clients of 127.0.0.1 get to the stranger."""
+    async with scene() as s, echo_service() as echo, taken_port() as (port, free):
+        rule = remote("back", port, echo, listen=Endpoint(asked, port), expose=True)
+        await s.supervisor.up(s.profile(rule, host=sshd.host(reconnect=SOON)), {})
+        status = await s.until_forward("back", ForwardState.FAILED)
+        assert status.last_error is not None
+        assert status.last_error.code == Code.PORT_IN_USE
+        assert "up" not in s.states("back")
+        assert s.host_status().state is HostState.UP
+        free()
+        await s.until(ProfileState.UP)
+        async with client(port) as one:
+            assert await one.echo(b"mine now") == b"mine now"
+
+
+async def test_whose_port_it_is_is_found_out_without_the_target(sshd: OpenSSHServer) -> None:
+    came: list[socket.socket] = []
+    async with scene() as s:
+        with Service(came.append) as target:
+            rules = [
+                remote(f"back{n}", 0, target.port, listen=Endpoint(name, 0), probe=NO_PROBE)
+                for n, name in enumerate(("localhost", "127.0.0.1", "::1"))
+            ]
+            await s.up(s.profile(*rules, host=sshd.host()))
+            await s.supervisor.restart("dev")
+            await eventually_async(lambda: s.host_status().reconnects == 1, "it is up again")
+            await s.until(ProfileState.UP)
+            # A client is the only one who came, and is served.
+            async with client(s.port("back0")) as one:
+                assert not await one.is_reset()
+            assert [s.forward(rule.name).connections_total for rule in rules] == [1, 0, 0]
+    assert len(came) == 1
+
+
+async def test_clients_who_wait_for_the_port_are_served(sshd: OpenSSHServer) -> None:
+    """Those who come before it is known whose port it is, too."""
+    async with scene() as s, echo_service() as echo:
+        port = free_port()
+
+        async def served(text: bytes) -> bytes:
+            while True:
+                with contextlib.suppress(ConnectionRefusedError):
+                    async with client(port) as one:
+                        return await one.echo(text)
+                await asyncio.sleep(0)
+
+        texts = [b"client %d" % number for number in range(8)]
+        waiting = [asyncio.create_task(served(text)) for text in texts]
+        await s.up(s.profile(remote("back", port, echo), host=sshd.host()))
+        assert await asyncio.gather(*waiting) == texts
+
+
+async def test_a_server_that_dials_nothing_is_not_suspected(sshd: OpenSSHServer) -> None:
+    sshd.reconfigure("AllowTcpForwarding remote")
+    async with scene() as s, echo_service() as echo:
+        rule = remote("back", 0, echo, listen=Endpoint("localhost", 0))
+        await s.up(s.profile(rule, host=sshd.host()))
+        async with client(s.port("back")) as one:
+            assert await one.echo(b"hello") == b"hello"
+        assert s.forward("back").last_error is None
 
 
 async def test_a_forward_that_sshd_forbids_is_denied_not_taken(sshd: OpenSSHServer) -> None:

@@ -13,12 +13,13 @@ import socket
 from collections.abc import Callable
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.forward.bound import is_taken, narrower, wider
+from tunnelctl.forward.bound import Ownership, is_taken, narrower, wider
 from tunnelctl.forward.connections import Connections, Counters
 from tunnelctl.forward.listener import listens_here
 from tunnelctl.forward.local import may_come
 from tunnelctl.forward.opens import (
     ListenRequest,
+    Origin,
     listen_denied,
     listen_request,
     listen_taken,
@@ -55,11 +56,12 @@ class RemoteForward:
         self, forward: Forward, reactor: Reactor, on_failure: Callable[[Failure], None]
     ) -> None:
         self.forward = forward
-        self.listening: Endpoint | None = None
         self._reactor = reactor
         self._on_failure = on_failure
         self._connections = Connections(reactor, listening_here=False)
         self._link: Link | None = None
+        self._bound_at: Endpoint | None = None
+        self._ownership: Ownership | None = None  # while it is found out
         self._asked: Link | None = None
         self._listened = False  # on any link
         # What is not as it was asked for, though the server listens.
@@ -71,6 +73,11 @@ class RemoteForward:
     def counters(self) -> Counters:
         """What went through so far."""
         return self._connections.counters
+
+    @property
+    def listening(self) -> Endpoint | None:
+        """Where the server listens for us, and nobody else does."""
+        return None if self._ownership is not None else self._bound_at
 
     async def open(self, link: Link) -> None:
         """Ask the server to listen; `listening` says where, with the port it chose.
@@ -116,8 +123,31 @@ class RemoteForward:
             raise listen_denied(self.forward)
         if not reply and not listen.is_unix and listen.port == 0:
             raise port_untold(self.forward)
+        await self._make_sure(link)
         self._listened = True
         self.caveat = wider(self.forward, said)
+
+    async def _make_sure(self, link: Link) -> None:
+        """That clients of the port get to us.
+
+        Raises:
+            Failure: port-in-use.
+        """
+        ownership = self._ownership
+        if self._link is not link or ownership is None:
+            return
+        anothers = await ownership.is_anothers()
+        clients = ownership.clients()
+        if self._ownership is not ownership or link.closed.done():  # moved, or lost, meanwhile
+            for incoming, _ in clients:
+                incoming.reject(OpenFailure.CONNECT_FAILED, "this forward is gone")
+            return
+        self._ownership = None
+        if anothers:
+            self.withdraw()
+            raise listen_taken(self.forward, self._listened)
+        for incoming, origin in clients:
+            self._admit(link, incoming, origin)
 
     async def look(self, link: Link) -> None:
         """Find out whether the server listens as widely as it was asked to; see `caveat`."""
@@ -127,9 +157,10 @@ class RemoteForward:
 
     def withdraw(self) -> None:
         """Ask the server to listen no more; connections that are open live on."""
-        listening, link, self.listening = self.listening, self._link, None
-        if listening is not None and link is not None and not link.closed.done():
-            request = listen_request(listening)
+        bound, link = self._bound_at, self._link
+        self._bound_at = self._ownership = None
+        if bound is not None and link is not None and not link.closed.done():
+            request = listen_request(bound)
             _routes(link).remove(*request.route)
             _cancel(link, request)
 
@@ -143,7 +174,7 @@ class RemoteForward:
 
     def detach(self) -> None:
         """The link is gone, and the listener with it."""
-        self.listening = self._link = None
+        self._bound_at = self._ownership = self._link = None
 
     def _bound(self, reply: bytes) -> Endpoint | None:
         """Where the server listens now: it has to say so where the port was its to choose, and
@@ -160,7 +191,8 @@ class RemoteForward:
 
     def _listen(self, link: Link, listen: Endpoint) -> None:
         self._link = link
-        self.listening = listen
+        self._bound_at = listen
+        self._ownership = Ownership(link, listen)
         request: ListenRequest = listen_request(listen)
         _routes(link).add(*request.route, self._client)
 
@@ -170,6 +202,10 @@ class RemoteForward:
         link = self._link
         assert link is not None
         origin = _origin(incoming)
+        if self._ownership is None or not self._ownership.holds(incoming, origin):
+            self._admit(link, incoming, origin)
+
+    def _admit(self, link: Link, incoming: IncomingOpen, origin: Origin) -> None:
         most = self.forward.max_connections
         full = self.counters.open >= most
         self._connections.began()
@@ -277,7 +313,7 @@ def _cancel(link: Link, request: ListenRequest) -> None:
     link.connection.request(request.cancel, request.data, lambda _reply: None)
 
 
-def _origin(incoming: IncomingOpen) -> tuple[str, int]:
+def _origin(incoming: IncomingOpen) -> Origin:
     """Where the far client came from (RFC 4254 section 7.2); nothing for a unix socket."""
     if incoming.kind != "forwarded-tcpip":
         return ("", 0)
