@@ -390,6 +390,25 @@ def test_a_host_that_refuses_for_good_is_not_asked_again_but_the_fallback_serves
     assert next_state(state, RetryDue(2), 65)[1] == (Connect(4, 1),)
 
 
+def test_up_tries_a_host_that_refused_for_good_beside_its_fallback() -> None:
+    """Whoever says so may have mended it, or be there to answer."""
+    serving, _ = history((0, Start()), (1, lost(1, ASKS)), (2, Connected(2)))
+    assert (serving.on_fallback, serving.retry_at, serving.passed_over) == (True, None, ASKS)
+    trying, actions = next_state(serving, Start(), 10)
+    assert actions == (OpenListeners(), Connect(3, 0))
+    assert next_state(trying, Start(), 11) == (trying, (OpenListeners(),))
+    assert next_state(trying, Connected(3), 12)[1] == (MoveForwards(3), RetireLink(2))
+    again, actions = next_state(trying, lost(3, ASKS), 12)
+    assert (again.on_fallback, again.retry_at, actions) == (True, None, ())
+
+
+def test_up_gives_a_host_that_refused_for_good_its_turn_after_the_fallback() -> None:
+    waiting, _ = history((0, Start()), (1, lost(1, ASKS)), (2, lost(2)))
+    assert next_state(waiting, RetryDue(2), 3)[1] == (Connect(3, 1),)
+    asked, _ = next_state(waiting, Start(), 3)
+    assert next_state(asked, RetryDue(2), 4)[1] == (Connect(3, 0),)
+
+
 def test_all_candidates_that_refuse_for_good_fail_the_host_with_its_own_reason() -> None:
     state, _ = history((0, Start()), (1, lost(1, ASKS)), (2, lost(2, WRONG_KEY)))
     assert (state.state, state.failure) == (HostState.NEEDS_INPUT, ASKS)

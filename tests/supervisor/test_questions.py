@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.supervisor.scene import Scene, local, scene
+from tests.supervisor.scene import Scene, client, echo_service, local, scene
 from tests.support.waiting import eventually_async
 from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import PLACE, Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.connect import Turn, connect
@@ -117,6 +118,32 @@ async def test_nobody_is_there_and_then_somebody_is() -> None:
         await s.until(ProfileState.UP)
         assert (await question_in(subscription, "closed")).id == question.id
         assert strict.attempts == 2
+
+
+async def test_a_host_that_asks_is_tried_again_while_its_fallback_serves() -> None:
+    """As soon as there is somebody who answers; connections of the fallback live on."""
+    strict = Strict(PASSPHRASE)
+
+    async def reach(host: Host, reactor: Reactor, **more: Any) -> Link:
+        if host.name == "server":
+            return await strict.connect(host, reactor, **more)
+        return await connect(host, reactor, **more)
+
+    async with scene(connect=reach) as s, echo_service() as echo:
+        host = s.host(fallback=(s.host("spare"),))
+        await s.up(s.profile(local(target=Endpoint(LOOPBACK, echo)), host=host))
+        status = s.host_status()
+        assert (status.fallback, status.next_retry_at, strict.attempts) == ("spare", None, 1)
+        assert status.last_error is not None
+        assert status.last_error.code == Code.NEEDS_INPUT
+
+        async with client(s.port("web")) as one:
+            assert await one.echo(b"by the fallback") == b"by the fallback"
+            question = await question_in(s.supervisor.subscribe([DEV]))
+            s.supervisor.answer("dev", question.id, RIGHT)
+            await eventually_async(lambda: s.host_status().fallback is None, "it is home")
+            assert await one.echo(b"still") == b"still"
+        assert (s.host_status().last_error, strict.attempts) == (None, 2)
 
 
 async def test_whoever_listens_before_is_asked_in_the_first_attempt() -> None:

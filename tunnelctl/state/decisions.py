@@ -116,8 +116,20 @@ def begin_unless_lazy(machine: Machine, event: Start | Restart, now: float) -> S
 
 
 def reopen(machine: Machine, event: Start | Restart, now: float) -> Step:
-    """It is started already; listeners that failed need not wait for their next try."""
-    return machine, (OpenListeners(),)
+    """It is started already; listeners that failed need not wait for their next try, and a
+    candidate that failed for good has its turn again."""
+    return replace(machine, barred=frozenset()), (OpenListeners(),)
+
+
+def reopen_up(machine: Machine, event: Start, now: float) -> Step:
+    """As `reopen`; where a fallback serves and the host itself, which failed for good, is not to be
+    tried again, it is now: whoever says `up` may have mended it, or be there to answer."""
+    after, opened = reopen(machine, event, now)
+    is_planned = machine.homing is not None or machine.retry_at is not None
+    if not machine.on_fallback or is_planned:
+        return after, opened
+    trying, connect = _homewards(after)
+    return trying, (*opened, *connect)
 
 
 def stop(machine: Machine, event: Stop, now: float) -> Step:
@@ -238,10 +250,7 @@ def lost_link(machine: Machine, event: Lost, now: float) -> Step:
 
 def go_home(machine: Machine, event: RetryDue | Hurry, now: float) -> Step:
     """A fallback serves: see whether the host itself is back."""
-    if machine.retry_at is None:
-        return machine, ()
-    epoch = machine.newest + 1
-    return replace(machine, newest=epoch, homing=epoch, retry_at=None), (Connect(epoch, 0),)
+    return (machine, ()) if machine.retry_at is None else _homewards(machine)
 
 
 def homing(machine: Machine, event: Event, now: float) -> Step:
@@ -282,6 +291,12 @@ def _connect(machine: Machine, candidate: int, now: float) -> Step:
         machine, HostState.CONNECTING, now, epoch=epoch, newest=epoch, candidate=candidate
     )
     return after, (Connect(epoch, candidate),)
+
+
+def _homewards(machine: Machine) -> Step:
+    """Try the host itself beside the fallback that serves."""
+    epoch = machine.newest + 1
+    return replace(machine, newest=epoch, homing=epoch, retry_at=None), (Connect(epoch, 0),)
 
 
 def _candidate(machine: Machine, first: int) -> int | None:

@@ -84,7 +84,7 @@ ROWS: dict[HostState, tuple[_Handler, ...]] = {
     ),
     HostState.UP: (
         # A second Connected of this epoch speaks of the link in use: it must not be closed.
-        do.reopen, do.begin, do.stop, do.ignore, do.retune_wait, do.hurry_up, do.ignore, do.rest,
+        do.reopen_up, do.begin, do.stop, do.ignore, do.retune_wait, do.hurry_up, do.ignore, do.rest,
         do.ignore, do.ignore, do.lost_link, do.go_home,
     ),
     HostState.BACKOFF: (

@@ -143,8 +143,10 @@ class Tunnel:
 
     def answerable(self) -> None:
         """Somebody would answer now: try again what failed for want of that."""
-        failure = self._machine.failure
-        if self._machine.state in FAILED_FOR_GOOD and failure and failure.code in _FOR_A_PERSON:
+        machine = self._machine
+        # What a fallback stands in for is not forgotten while it serves, or is tried.
+        failure = machine.failure if machine.state in FAILED_FOR_GOOD else machine.passed_over
+        if failure and failure.code in _FOR_A_PERSON:
             self._handle(Start())
 
     def retune(self, host: Host) -> None:
