@@ -77,6 +77,8 @@ def test_the_numbers_of_a_tunnel(world: World, sshd: OpenSSHServer, paths: Paths
     assert scrape.value("forward_connections", **gone) == 0
     failed = scrape.value("forward_connection_failures_total", code="target-refused", **gone)
     assert failed == world.forward("dev", "gone")["connections"]["failed"] == 1
+    for code in ("target-refused", "target-unreachable", "session-lost"):
+        assert scrape.value("forward_connection_failures_total", code=code, **db) == 0
     (build,) = (labels for name, labels in scrape.samples if name == "tunnelctl_build_info")
     assert dict(build)["version"] == __version__
 

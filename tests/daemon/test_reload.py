@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.support.services import EchoService
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
+from tunnelctl.client import Client, EventStream
 from tunnelctl.config.paths import Paths
 
 WRONG = "version: 1\nhosts:\n  demo: {prot: 22}\n"
@@ -160,7 +162,18 @@ def test_a_storm_of_hangups_under_load(world: World, sshd: OpenSSHServer) -> Non
         assert world.host("dev")["reconnects"] == 0
 
 
-def test_a_wrong_file_changes_nothing_and_is_shown(api: Api, embedded: World, paths: Paths) -> None:
+def told(stream: EventStream) -> dict[str, Any]:
+    """The next event about the profile `dev` itself."""
+    while True:
+        event = stream.next(20)
+        assert event is not None, "nothing is told"
+        if (event["kind"], event["profile"]) == ("profile", "dev"):
+            return event
+
+
+def test_a_wrong_file_changes_nothing_and_is_shown(
+    api: Api, client: Client, embedded: World, paths: Paths
+) -> None:
     """Not even in the other profile, whose file is good and differs."""
     embedded.ok("up", "other", "-d")
     listen = embedded.forward("other", "hello")["listen"]
@@ -171,8 +184,12 @@ def test_a_wrong_file_changes_nothing_and_is_shown(api: Api, embedded: World, pa
         assert done.returncode == 78
         assert "dev.yaml:3:10: hosts.demo.prot" in done.stderr
         assert done.stdout == ""
-    os.kill(embedded.daemon_pid(), signal.SIGHUP)
+    with client.events() as stream:
+        os.kill(embedded.daemon_pid(), signal.SIGHUP)
+        event = told(stream)
     eventually(lambda: "nothing was reloaded" in paths.log_file.read_text(), "SIGHUP reloads too")
+    assert (event["state"], event["name"], event["error"]["code"]) == ("up", "", "config-invalid")
+    assert "dev.yaml:3:10" in event["message"]
     statuses = {p["name"]: p for p in api.ask("GET", "/v1/status").json["profiles"]}
     assert (statuses["dev"]["state"], statuses["other"]["state"]) == ("up", "up")
     assert len(statuses["other"]["forwards"]) == 1
@@ -185,10 +202,13 @@ def test_a_wrong_file_changes_nothing_and_is_shown(api: Api, embedded: World, pa
     assert "tunnelctl check dev" in shown.stderr
     # A good file mends it.
     embedded.profile("dev", TWO)
-    assert sorted(embedded.ok("reload").splitlines()) == [
-        "dev: forward more added",
-        "other: forward more added",
-    ]
+    with client.events() as stream:
+        assert sorted(embedded.ok("reload").splitlines()) == [
+            "dev: forward more added",
+            "other: forward more added",
+        ]
+        event = told(stream)
+    assert (event["message"], event["error"]) == ("its file can be used again", None)
     assert embedded.run("ps").stderr == ""
 
 

@@ -251,3 +251,33 @@ def test_a_second_up_changes_only_what_differs(world: World, sshd: OpenSSHServer
         names = {forward["name"] for forward in world.status()["profiles"][0]["forwards"]}
         assert names == {"kept", "added"}
     assert sshd.log.count("Accepted publickey") == 1
+
+
+def test_a_server_that_forbids_a_target_is_quoted_though_the_port_is_up(
+    world: World, sshd: OpenSSHServer
+) -> None:
+    """sshd says no to each client only; the probe of the forward finds it out before one comes."""
+    sshd.reconfigure("AllowTcpForwarding no")
+    world.tunnel(sshd, db="local: 0, to: 5432, probe: {type: tcp, interval: 200ms, fall: 1}")
+    world.ok("up", "dev", "-d")
+    eventually(lambda: world.forward("dev", "db")["health"] == "unhealthy", "it is found out")
+    error = world.forward("dev", "db")["last_error"]
+    assert error["code"] == "forward-denied"
+    assert "AllowTcpForwarding" in error["hint"]
+    shown = world.run("ps")
+    assert "up (unhealthy)" in shown.stdout
+    assert f"dev/db: {error['message']} ({error['hint']})" in shown.stderr
+
+
+def test_why_a_fallback_serves_is_shown_by_ps(world: World, sshd: OpenSSHServer) -> None:
+    gone = f"{{hostname: 127.0.0.1, port: {free_port()}, user: nobody, fallback: [server]}}"
+    world.profile(
+        "dev",
+        f"version: 1\nhosts:\n  first: {gone}\n  server: {sshd.host_yaml()}\n"
+        "forwards:\n  db: {local: 0, to: 5432, via: first, probe: none}\n",
+    )
+    world.ok("up", "dev", "-d")
+    shown = world.run("ps")
+    assert shown.returncode == 0
+    assert "dev/first: server serves: first (127.0.0.1:" in shown.stderr
+    assert "connection refused" in shown.stderr

@@ -94,18 +94,27 @@ def port(options: Options, name: str) -> None:
 
 
 def _explanations(profiles: list[Json]) -> Iterator[str]:
-    """Why something is not up, or not as its file says."""
+    """Why something is not up, or is otherwise than its file says."""
     said = set()
     for profile in profiles:
         trouble = profile.get("last_error")
         if trouble:
             said.add(trouble["message"])
             yield f"{profile['name']}: {trouble['message']} ({trouble['hint']})"
-        if profile["state"] == "up":
-            continue
         for part in (*profile["hosts"], *profile["forwards"]):
             error = part["last_error"]
-            if error and part["state"] != "up" and error["message"] not in said:
+            if error and _is_in_trouble(part) and error["message"] not in said:
                 said.add(error["message"])
                 hint = f" ({error['hint']})" if error["hint"] else ""
-                yield f"{profile['name']}/{part['name']}: {error['message']}{hint}"
+                instead = f"{part['fallback']} serves: " if part.get("fallback") else ""
+                yield f"{profile['name']}/{part['name']}: {instead}{error['message']}{hint}"
+
+
+def _is_in_trouble(part: Json) -> bool:
+    """Whether a host or forward is not as it should be now; single clients that failed are no
+    sign of that, unless the server forbids them all."""
+    if part["state"] != "up" or part.get("fallback"):
+        return True
+    of_all = "type" in part and "dynamic" not in part["type"]
+    forbidden = of_all and part["last_error"]["code"] == Code.FORWARD_DENIED
+    return bool(forbidden or part.get("health") == "unhealthy")

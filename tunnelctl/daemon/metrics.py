@@ -16,6 +16,7 @@ from aiohttp import web
 
 from tunnelctl import __version__
 from tunnelctl.daemon.problems import not_installed
+from tunnelctl.errors import Code
 from tunnelctl.net.threads import in_thread
 from tunnelctl.state.durations import BOUNDS, Durations
 from tunnelctl.state.snapshot import ForwardState, Health, HostState, ProfileStatus
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 _HOST = ("profile", "host")
 _FORWARD = ("profile", "forward", "type")
+# What clients of every forward may meet is there from the start: `increase` sees no first one that
+# comes with its series.
+_NO_FAILURES = dict.fromkeys(
+    map(str, (Code.TARGET_REFUSED, Code.TARGET_UNREACHABLE, Code.SESSION_LOST)), 0
+)
 
 Statuses = Iterable[ProfileStatus]
 
@@ -136,7 +142,7 @@ def _of_forwards(profiles: Statuses) -> Iterator[Metric]:
                 healthy.add_metric(place, forward.health is Health.HEALTHY)
             now.add_metric(place, forward.connections_open)
             total.add_metric(place, forward.connections_total)
-            for code, count in forward.failures:
+            for code, count in (_NO_FAILURES | dict(forward.failures)).items():
                 failures.add_metric((*place, code), count)
             moved.add_metric((*place, "in"), forward.bytes_in)
             moved.add_metric((*place, "out"), forward.bytes_out)

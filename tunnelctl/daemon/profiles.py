@@ -144,7 +144,7 @@ class Profiles:
         is_kept = (keep and order.lease is None) or (before is not None and before.is_kept)
         file, given = Path(profile.source), reading.given(environ)
         self._orders[name] = Order(name, file, environ, given, is_kept, reading.stamps)
-        self._errors.pop(name, None)
+        self._note_error(name, None)
         saving = self._save()
         await self._supervisor.up(profile, environ)
         if order.lease is None:
@@ -283,7 +283,7 @@ class Profiles:
         name, profile = order.name, reading.loaded.profile
         given = reading.given(order.environ)
         self._orders[name] = replace(order, variables=given, stamps=reading.stamps)
-        self._errors.pop(name, None)
+        self._note_error(name, None)
         self._save()
         if self._supervisor.status_of(name) is None:
             await self._supervisor.up(profile, order.environ)
@@ -291,11 +291,17 @@ class Profiles:
             await self._supervisor.change(profile, order.environ)
 
     def _note_error(self, name: str, failure: Failure | None) -> None:
-        if failure is None:
-            self._errors.pop(name, None)
-            return
-        self._errors[name] = in_one_line(name, failure)
-        _log.warning("profile %s: %s", name, self._errors[name])
+        before = self._errors.pop(name, None)
+        if failure is not None:
+            shown = self._errors[name] = in_one_line(name, failure)
+            self._remark(name, str(shown), shown)
+        elif before is not None:
+            self._remark(name, "its file can be used again", None)
+
+    def _remark(self, name: str, message: str, failure: Failure | None) -> None:
+        status = self.status_of(name)
+        if status is not None:
+            self._supervisor.remark(name, status.state, message, failure)
 
     def _save(self) -> asyncio.Task[None]:
         return self._file.save(

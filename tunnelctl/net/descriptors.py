@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import sys
 
 from tunnelctl import clock
 
@@ -16,6 +17,7 @@ _log = logging.getLogger(__name__)
 
 _KEPT = 32  # for links, the control socket, the log, look-ups
 _QUIET = 60.0  # seconds without want, after which it is told anew
+_LIMIT_HOLDS = 1.0  # seconds that the limit is taken for what it was; prlimit(1) may change it
 WARNING = (
     "open files are used up: new clients of forwards wait (ulimit -n and the service's "
     "LimitNOFILE= limit them)"
@@ -28,14 +30,19 @@ class Descriptors:
     def __init__(self) -> None:
         self.are_scarce = False
         self._quiet_until = 0.0
+        self._scarce_from = 0  # the number of a descriptor
+        self._looked_at = -_LIMIT_HOLDS
 
     def note(self, descriptor: int) -> bool:
         """Whether they are scarce, as the number of one that was just opened tells.
 
         The kernel gives the lowest number that is free (open(2)).
         """
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._set(limit != resource.RLIM_INFINITY and descriptor >= limit - min(_KEPT, limit // 2))
+        now = clock.monotonic()
+        if now - self._looked_at >= _LIMIT_HOLDS:
+            self._looked_at = now
+            self._scarce_from = _scarce_from()
+        self._set(descriptor >= self._scarce_from)
         return self.are_scarce
 
     def note_none(self) -> None:
@@ -53,12 +60,18 @@ class Descriptors:
         return self.note(lowest)
 
     def _set(self, scarce: bool) -> None:
-        now = clock.monotonic()
+        now = clock.monotonic() if scarce else 0.0
         if scarce and now >= self._quiet_until:
             _log.warning(WARNING)
         if scarce:
             self._quiet_until = now + _QUIET
         self.are_scarce = scarce
+
+
+def _scarce_from() -> int:
+    """From which number on descriptors are kept."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit - min(_KEPT, limit // 2)
 
 
 descriptors = Descriptors()

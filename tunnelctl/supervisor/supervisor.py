@@ -19,7 +19,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.connect import connect
 from tunnelctl.state.plan import Plan, diff
-from tunnelctl.state.snapshot import ProfileStatus, Wanted
+from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
 from tunnelctl.supervisor.handshakes import ConnectFunction, Handshakes
 from tunnelctl.supervisor.hooks import Hooks
 from tunnelctl.supervisor.journal import Journal, Subscription
@@ -147,6 +147,10 @@ class Supervisor:
         """One profile; None when it was never up."""
         running = self._profiles.get(name)
         return None if running is None else running.status()
+
+    def remark(self, name: str, state: ProfileState, message: str, failure: Failure | None) -> None:
+        """Tell of a profile, known here or not, what changes nothing of how it runs."""
+        self._journal.record(EventKind.PROFILE, name, "", state, message, failure)
 
     def subscribe(self, answers: Collection[Place] = ()) -> Subscription:
         """Every change from now on; ends when the subscription or the supervisor closes.
