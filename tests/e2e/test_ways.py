@@ -96,6 +96,29 @@ def test_the_hint_for_an_unknown_key_goes_the_same_way(
         world.ok("up", "dev", "-d")
 
 
+@pytest.mark.parametrize("by", ["-L", "-f"])
+def test_the_hint_is_right_for_a_profile_that_is_not_found_by_its_name(
+    world: World, pair: tuple[OpenSSHServer, OpenSSHServer], by: str
+) -> None:
+    gateway, inner = pair
+    world.alias("gate", gateway)
+    world.alias("work", inner)
+    config = world.home / ".ssh" / "config"
+    known = world.home / "known"
+    text = config.read_text().replace(str(inner.known_hosts), str(known))
+    config.write_text(f"Host work\n  ProxyJump gate\n{text}")
+    file = world.home / "elsewhere.yaml"
+    file.write_text('forwards: {f: {local: 0, to: "127.0.0.1:9", via: work}}\n')
+    arguments = {"-L": ("-L", "0:127.0.0.1:9", "work"), "-f": ("-f", str(file))}[by]
+    refused = world.run("up", "-d", *arguments)
+    assert refused.returncode == 77, refused.stderr
+    hint = re.search(r"tunnelctl (trust \S+/work --fingerprint [^)]+)", refused.stderr)
+    assert hint is not None, refused.stderr
+    world.ok(*shlex.split(hint[1]))
+    assert inner.host_keys[0] in known.read_text()
+    world.ok("up", "-d", *arguments)
+
+
 def test_the_keys_of_hops_come_first(
     world: World, pair: tuple[OpenSSHServer, OpenSSHServer]
 ) -> None:

@@ -7,13 +7,20 @@ import functools
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tunnelctl.cli.files import load
+from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.errors import PLACE, Code, Failure
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
+
+if TYPE_CHECKING:
+    from tunnelctl.client import Client
+    from tunnelctl.config.load import Loaded
 
 
 @click.command()
@@ -25,8 +32,13 @@ from tunnelctl.spec.host import Host, StrictHostKeyChecking
     help="The file to record it in, instead of ~/.ssh/known_hosts.",
 )
 @click.option("--host-key-alias", metavar="NAME", help="The name to record it under.")
+@click.pass_obj
 def trust(
-    target: str, fingerprint: str | None, known_hosts: str | None, host_key_alias: str | None
+    options: Options,
+    target: str,
+    fingerprint: str | None,
+    known_hosts: str | None,
+    host_key_alias: str | None,
 ) -> None:
     """Show a server's host key, and record it.
 
@@ -41,7 +53,7 @@ def trust(
     if "/" in target:
         if known_hosts or host_key_alias:
             raise click.UsageError("of a host in a profile, the profile says where it is recorded")
-        host = _host_in_profile(target)
+        host = _host_in_profile(options, target)
     else:
         host = _host_at(target, known_hosts, host_key_alias)
     recorded = False
@@ -112,13 +124,33 @@ def _ask(command: str) -> None:
         raise Failure(Code.NEEDS_INPUT, "the key was not recorded")
 
 
-def _host_in_profile(target: str) -> Host:
+def _host_in_profile(options: Options, target: str) -> Host:
     profile, _, name = target.partition("/")
-    ((_, loaded),) = load((profile,), None)
+    ((_, loaded),) = _loaded(options, profile)
     for host in _every(loaded.profile.hosts):
         if host.name == name:
             return host
     raise click.UsageError(f"profile {profile} has no host {name}")
+
+
+def _loaded(options: Options, profile: str) -> list[tuple[Path, Loaded]]:
+    """A profile of the user's, or else what the daemon has under that name: it may come from
+    another folder, from a command line (`up -L`) or from `up -f`."""
+    try:
+        return load((profile,), options.file)
+    except Failure as failure:
+        file = None if options.file else _file_of_the_daemons(options.client, profile)
+        if failure.code is not Code.PROFILE_NOT_FOUND or file is None:
+            raise
+    return load((profile,), file)
+
+
+def _file_of_the_daemons(client: Client, profile: str) -> Path | None:
+    try:
+        known = client.status()["profiles"]
+    except Failure:  # it does not run
+        return None
+    return next((Path(each["source"]) for each in known if each["name"] == profile), None)
 
 
 def _every(hosts: tuple[Host, ...]) -> Iterator[Host]:
