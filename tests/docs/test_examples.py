@@ -14,8 +14,10 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.docs.conftest import Examples
-from tests.docs.pages import PAGES, README, ROOT, ProfileFile, examples, steps
+from tests.docs.pages import PAGES, README, ROOT, ProfileFile, examples, fenced, steps
+from tests.support.sshd import OpenSSHServer
 from tests.support.world import World
+from tunnelctl.config.load import load_profile
 
 # Not run here: they prepare an environment of their own. tests/bootstrap runs what bootstrap.py
 # does with a package index of the test's; CI begins with the second one (.ci/run), for real.
@@ -23,6 +25,15 @@ BOOTSTRAP = ("python3 bootstrap.py up dev", "python3 bootstrap.py test")
 BASTION = re.compile(r"\bbastion\b")
 SESSION = ROOT / "docs" / "session.svg"
 _SVG_TEXT = "{http://www.w3.org/2000/svg}text"
+_CONNECT = """
+def connect(host, port):
+    import http.client
+    web = http.client.HTTPConnection(host, port)
+    web.request("GET", "/")
+    print(web.getresponse().read().decode(), end="")
+    web.close()
+
+"""
 _WITHIN = 120  # seconds
 
 # What `curl URL` does, for a machine that has none: CI's is bare.
@@ -55,6 +66,11 @@ def test_what_a_page_shows_in_a_console_works(
         request.getfixturevalue("with_bastion")
     if any(example.command.startswith("curl -") for example in examples(page)):
         needs_curl()
+    follow(page, examples_world, path)
+
+
+def follow(page: Path, examples_world: Examples, path: str) -> None:
+    """Do what the page says, in order, and see what it shows."""
     world = examples_world.world
     for example in steps(page):
         if isinstance(example, ProfileFile):
@@ -67,6 +83,57 @@ def test_what_a_page_shows_in_a_console_works(
         assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
         for line in example.output:
             assert examples_world.moved(line) in done.stdout.splitlines(), command
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "```console\n$ tunnelctl check no-such-profile\n```",
+        "```console\n$ tunnelctl check dev\n$ tunnelctl chek dev\n```",
+        "- In a list:\n\n  ```console\n  $ tunnelctl ps --no-such-option\n  ```",
+        "```console\n$ tunnelctl --version\nanother line than it prints\n```",
+    ],
+)
+def test_a_page_that_is_wrong_is_found_out(
+    block: str, examples_world: Examples, path: str, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# Page\n\n```console\n$ tunnelctl check dev\n```\n\n{block}\n")
+    with pytest.raises(AssertionError):
+        follow(page, examples_world, path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_profile_that_a_page_shows_is_valid(page: Path, tmp_path: Path) -> None:
+    for number, text in enumerate(fenced(page, "yaml")):
+        file = tmp_path / f"p{number}.yaml"
+        # Some pages show a section alone.
+        file.write_text(text if "forwards:" in text else f"{text}hosts: {{a: {{embedded: true}}}}")
+        assert load_profile(file, {"HOME": str(tmp_path)}).profile
+
+
+def test_the_program_on_the_page_about_sshtunnel_runs(
+    with_bastion: Examples, sshd: OpenSSHServer
+) -> None:
+    (program,) = fenced(ROOT / "docs" / "sshtunnel.md", "python")
+    moved = {
+        '("bastion.example.com", 22)': f'("127.0.0.1", {sshd.port})',
+        '"alice"': repr(sshd.user),
+        '"~/.ssh/id_ed25519"': repr(str(sshd.identity)),
+        '("db.internal", 5432)': repr(("127.0.0.1", int(with_bastion.names["3000"]))),
+    }
+    for shown, ours in moved.items():
+        assert program.count(shown) == 1, shown
+        program = program.replace(shown, ours)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{_CONNECT}{program}"],
+        env=with_bastion.world.environ,
+        capture_output=True,
+        text=True,
+        timeout=_WITHIN,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "Hello, World!\n"), done.stderr
 
 
 def needs_curl() -> None:

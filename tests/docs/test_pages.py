@@ -93,6 +93,19 @@ def test_every_command_named_in_the_text_exists_with_its_options(page: Path) -> 
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_command_of_a_page_is_overlooked(page: Path) -> None:
+    text = page.read_text()
+    marks = [line.strip() for line in text.splitlines() if line.lstrip().startswith("```")]
+    languages = {mark.removeprefix("```") for mark in marks[::2]}
+    # A shell's commands have one language alone, which is the one whose blocks are run.
+    assert languages <= {"console", "yaml", "python", "text", "mermaid"}, page.name
+    assert sum(len(fenced(page, language)) for language in languages) == len(marks) / 2
+    commands_shown = [line for line in text.splitlines() if re.match(r" *\$ ", line)]
+    assert [line.strip()[2:] for line in commands_shown] == [one.command for one in examples(page)]
+    assert not any(line.endswith("\\") for line in commands_shown), "one line a command"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_no_test_can_run_says_why(page: Path) -> None:
     for example in examples(page):
         assert not example.why_not_run or " " in example.why_not_run, example.command
