@@ -19,7 +19,7 @@ _TRIES = frozenset({"connecting", "authenticating"})
 _WANTS_NOTHING = frozenset({"up", "idle"})
 
 
-@click.command()
+@click.command(epilog="Example: tunnelctl answer dev/bastion")
 @click.argument("place", metavar=PLACE, shell_complete=complete.hosts)
 @click.pass_obj
 def answer(options: Options, place: str) -> None:

@@ -19,7 +19,7 @@ from tunnelctl.errors import Code, Failure
 _DEFAULT = "default"
 
 
-@click.command()
+@click.command(epilog="Examples: tunnelctl config dev; tunnelctl config dev --json | jq .forwards")
 @click.argument("profile", required=False, metavar="[PROFILE]", shell_complete=complete.profiles)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
@@ -39,13 +39,13 @@ def config(profile: str | None, as_json: bool, file: Path | None) -> None:
         click.echo(as_yaml(loaded.profile), nl=False)
 
 
-@click.command()
+@click.command(epilog="Example: tunnelctl schema > tunnelctl.schema.json")
 def schema() -> None:
     """Print the JSON Schema (draft-07) of a profile, for editors and checks of your own."""
     click.echo(_schema_text(), nl=False)
 
 
-@click.command()
+@click.command(epilog="Examples: tunnelctl init; tunnelctl init work --host bastion")
 @click.argument("name", default=_DEFAULT)
 @click.option("--host", metavar="HOST", help="The server: any name that works with ssh.")
 @click.option("--force", is_flag=True, help="Replace a profile that is there.")

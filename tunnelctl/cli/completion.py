@@ -15,9 +15,9 @@ _VARIABLE = "_TUNNELCTL_COMPLETE"  # click's, for a program of that name
 
 
 @click.command(
-    epilog='bash: eval "$(tunnelctl completion bash)" in ~/.bashrc; zsh: the same with zsh in '
-    "~/.zshrc, after compinit; fish: tunnelctl completion fish | source in "
-    "~/.config/fish/config.fish"
+    epilog='Examples: eval "$(tunnelctl completion bash)" # in ~/.bashrc; '
+    'eval "$(tunnelctl completion zsh)" # in ~/.zshrc, after compinit; '
+    "tunnelctl completion fish | source # in ~/.config/fish/config.fish"
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:

@@ -10,7 +10,7 @@ from tunnelctl.cli import complete
 from tunnelctl.config.paths import Paths
 
 
-@click.command()
+@click.command(epilog="Example: tunnelctl daemon dev --watch")
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.profiles)
 @click.option("--watch", is_flag=True, help="Reload a profile when its file changes.")
 @click.option("--report-to", type=int, hidden=True, help="A pipe: be a background daemon.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import click
 
 
-@click.command()
+@click.command(epilog="Examples: tunnelctl demo; tunnelctl demo --megabytes 256")
 @click.option(
     "--megabytes",
     type=click.IntRange(1, 4096),

@@ -21,7 +21,9 @@ from tunnelctl.spec.patterns import has_wildcard
 Json = dict[str, Any]
 
 
-@click.command()
+@click.command(
+    epilog="Examples: tunnelctl down dev; tunnelctl down 'dev*' -t 1m; tunnelctl down --all"
+)
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.running)
 @click.option("--all", "everything", is_flag=True, help="Every profile.")
 @click.option(
@@ -53,7 +55,7 @@ def down(options: Options, profiles: tuple[str, ...], everything: bool, timeout:
         order.answer()
 
 
-@click.command()
+@click.command(epilog="Examples: tunnelctl restart dev; tunnelctl restart dev/bastion")
 @click.argument("places", nargs=-1, metavar="[PROFILE[/HOST]]...", shell_complete=complete.tunnels)
 @click.pass_obj
 def restart(options: Options, places: tuple[str, ...]) -> None:

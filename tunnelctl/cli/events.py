@@ -10,7 +10,7 @@ from tunnelctl.cli.main import Options
 from tunnelctl.cli.progress import event_text
 
 
-@click.command()
+@click.command(epilog="Examples: tunnelctl events; tunnelctl events --json | jq .state")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_obj
 def events(options: Options, as_json: bool) -> None:

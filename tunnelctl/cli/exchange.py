@@ -54,7 +54,7 @@ def _options(command: Command) -> Command:
     return command
 
 
-@import_.command("ssh-config")
+@import_.command("ssh-config", epilog="Example: tunnelctl import ssh-config bastion -o work")
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @click.option("-F", "file", metavar="FILE", help="Another file than ~/.ssh/config.")
 @_options
@@ -68,16 +68,16 @@ def ssh_config(
     _give(imported, shlex.join(["ssh-config", *hosts]), name, force=force)
 
 
-@import_.command("ssh-command")
+@import_.command(
+    "ssh-command",
+    epilog="Example: tunnelctl import ssh-command 'ssh -N -L 5432:db:5432 bastion' -o db",
+)
 @click.argument("commands", nargs=-1, required=True, metavar="COMMAND...")
 @_options
 def ssh_command(
     commands: tuple[str, ...], name: str | None, permit: tuple[str, ...], force: bool
 ) -> None:
-    """Command lines of ssh or autossh, each in quotes; `-` reads them from stdin.
-
-    tunnelctl import ssh-command 'ssh -N -L 5432:db:5432 bastion' -o db
-    """
+    """Command lines of ssh or autossh, each in quotes; `-` reads them from stdin."""
     from tunnelctl.config.from_ssh_command import import_ssh_command
 
     texts = [_text(command) if command == _STDIN else command for command in commands]
@@ -85,7 +85,7 @@ def ssh_command(
     _give(imported, "ssh-command", name, force=force)
 
 
-@import_.command("boring")
+@import_.command("boring", epilog="Example: tunnelctl import boring -o work")
 @click.argument("file", required=False, metavar="[FILE]")
 @_options
 def boring(file: str | None, name: str | None, permit: tuple[str, ...], force: bool) -> None:
@@ -102,7 +102,10 @@ def export() -> None:
     """Print a profile in the words of another program."""
 
 
-@export.command("ssh")
+@export.command(
+    "ssh",
+    epilog="Examples: tunnelctl export ssh dev; tunnelctl export ssh dev --config >> ~/.ssh/config",
+)
 @click.argument("profile", metavar="PROFILE", shell_complete=complete.profiles)
 @click.option("--config", "as_config", is_flag=True, help="Host blocks for ~/.ssh/config.")
 @click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tunnelctl.config.load import Loaded
 
 
-@click.command()
+@click.command(epilog="Examples: tunnelctl check; tunnelctl check dev")
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.profiles)
 @click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
 @click.pass_obj
@@ -37,7 +37,7 @@ def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> Non
         click.echo(f"{path}: profile {loaded.profile.name} is valid")
 
 
-@click.command()
+@click.command(epilog="Example: tunnelctl ls")
 def ls() -> None:
     """List the profiles that can be found, with the file of each and what it hides."""
     for found in list_profiles(os.environ, Path.cwd()):
@@ -45,7 +45,7 @@ def ls() -> None:
         click.echo(f"{found.name}  {found.path}{hidden}")
 
 
-@click.command()
+@click.command(epilog="Examples: tunnelctl paths; tunnelctl paths --json | jq -r .socket")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def paths(as_json: bool) -> None:
     """Print where the control socket, the log and the profiles are."""

@@ -16,7 +16,7 @@ from tunnelctl.clock import rfc3339, wall
 from tunnelctl.errors import Code, Failure
 
 
-@click.command()
+@click.command(epilog="Examples: tunnelctl logs dev -f; tunnelctl logs --since 10m --json")
 @click.argument("places", nargs=-1, metavar="[PROFILE[/NAME]]...", shell_complete=complete.places)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until interrupted.")
 @click.option(

@@ -64,7 +64,7 @@ def ps(
     return 0 if all(profile["state"] == "up" for profile in wanted) else 1
 
 
-@click.command()
+@click.command(epilog="Example: tunnelctl port dev/db")
 @click.argument("name", metavar="PROFILE/FORWARD", shell_complete=complete.forwards)
 @click.pass_obj
 def port(options: Options, name: str) -> None:

@@ -12,7 +12,7 @@ from tunnelctl.cli.main import Options
 from tunnelctl.spec.patterns import has_wildcard
 
 
-@click.command()
+@click.command(epilog="Examples: tunnelctl reload --dry-run; tunnelctl reload dev")
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.running)
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @click.pass_obj

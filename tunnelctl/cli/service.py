@@ -53,7 +53,9 @@ def _scope(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@service.command(epilog="Examples: tunnelctl service install --dry-run; service install --now dev")
+@service.command(
+    epilog="Examples: tunnelctl service install --dry-run; tunnelctl service install --now dev"
+)
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.profiles)
 @_scope
 @click.option("--run-as", metavar="ACCOUNT", help="With --system: who it runs as, else root.")
@@ -96,7 +98,7 @@ def install(
         say(hint)
 
 
-@service.command()
+@service.command(epilog="Example: tunnelctl service uninstall --now")
 @_scope
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
 @click.option("--now", is_flag=True, help="Stop and disable it first.")
@@ -126,7 +128,9 @@ def uninstall(scope: str | None, dry_run: bool, now: bool, force: bool) -> None:
         _order(place.forgetting)
 
 
-@service.command()
+@service.command(
+    epilog="Examples: tunnelctl service status; tunnelctl service status --system --json"
+)
 @_scope
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def status(scope: str | None, as_json: bool) -> int:

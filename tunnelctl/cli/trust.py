@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from tunnelctl.config.load import Loaded
 
 
-@click.command()
+@click.command(
+    epilog="Examples: tunnelctl trust bastion; tunnelctl trust dev/bastion --fingerprint SHA256:…"
+)
 @click.argument("target", metavar=f"[USER@]HOST[:PORT]|{PLACE}")
 @click.option("--fingerprint", metavar="SHA256:…", help="Record the key if this is it.")
 @click.option(
