@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,6 +28,8 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World, tunnel_text
 
+# For how long a client has ended and waits; many signs of life are asked for and given meanwhile.
+_HALF_CLOSED = float(os.environ.get("TUNNELCTL_HALF_CLOSED_SECONDS", "5"))
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
@@ -99,6 +103,28 @@ def test_half_close_is_kept_in_both_directions(
             sent = stream.send(connection)
             connection.shutdown(socket.SHUT_WR)
             assert speaker.received() == Received(stream.size, sent, "fin")
+
+
+@pytest.mark.timeout(_HALF_CLOSED + 60)
+@pytest.mark.parametrize("side", ["local", "remote"])
+def test_a_reply_that_takes_long_after_the_end_arrives(
+    world: World, sshd: OpenSSHServer, side: str
+) -> None:
+    never = threading.Event()
+
+    def late(question: bytes) -> bytes:
+        never.wait(_HALF_CLOSED)
+        return b"late " + question
+
+    port = free_port()
+    with ReplyAfterEndService(late) as answerer:
+        host = sshd.host_yaml(server_alive_interval="1s", server_alive_count_max=1)
+        world.profile("dev", tunnel_text(host, ask=rule(side, port, answerer.port)))
+        world.ok("up", "dev", "-d")
+        with connect(port, _HALF_CLOSED + 30) as connection:
+            connection.sendall(b"question")
+            connection.shutdown(socket.SHUT_WR)
+            assert b"".join(iter(lambda: connection.recv(99), b"")) == b"late question"
 
 
 def test_a_refused_target_is_a_reset_and_status_says_why(world: World, sshd: OpenSSHServer) -> None:
