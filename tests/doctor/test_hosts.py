@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.doctor.walks import all_ok, dropping, failure, local, named, results, step, walk
+from tests.support.certificates import Authority
 from tests.support.hostile import HostileServer
 from tests.support.keys import write_key
 from tests.support.ports import free_port
@@ -184,6 +185,38 @@ def test_a_passphrase_that_a_person_has_to_type(sshd: OpenSSHServer, tmp_path: P
     found = failure(report, "authentication", "server", Code.NEEDS_INPUT)
     assert f"passphrase for key '{locked}'" in found.message
     assert found.hint == "tunnelctl answer dev/server"
+
+
+@pytest.mark.parametrize(
+    ("validity", "said"), [("+1d:+2d", "it is valid from"), ("-2d:-1d", "it expired at")]
+)
+def test_a_certificate_of_another_time_makes_one_look_at_the_clocks(
+    tmp_path: Path, validity: str, said: str
+) -> None:
+    authority = Authority(tmp_path / "ca")
+    server = OpenSSHServer(
+        tmp_path / "sshd",
+        config=(
+            f"TrustedUserCAKeys {authority.public}",
+            f"HostCertificate {tmp_path / 'sshd' / 'host_ed25519-cert.pub'}",
+        ),
+    )
+    authority.sign(server.identity, "-V", validity, principals=server.user, host=False)
+    authority.sign(tmp_path / "sshd" / "host_ed25519", "-V", validity)
+    server.authorized_keys.write_text("")
+    server.start()
+    try:
+        keys = walk(server.host())
+        server.known_hosts.write_text(f"@cert-authority * {authority.line}\n")
+        host_key = walk(server.host())
+    finally:
+        server.stop()
+    mine = step(keys, "keys")
+    theirs = failure(host_key, "host-key", "server", Code.HOST_KEY_UNKNOWN)
+    for found in (mine, theirs):
+        assert said in found.message
+        assert "a wrong clock looks the same; here and on server: date -u" in found.hint
+    failure(keys, "authentication", "server", Code.AUTH_FAILED)
 
 
 def test_secrets_are_looked_for_and_not_shown(sshd: OpenSSHServer) -> None:

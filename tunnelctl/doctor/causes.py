@@ -33,10 +33,18 @@ async def of_host(host: Host, milestone: Milestone, failure: Failure) -> Failure
     if milestone is Milestone.CONNECTION and failure.code in _NO_CONNECTION:
         return more(failure, *await _of_no_connection(host, failure))
     if milestone is Milestone.HOST_KEY and failure.code is Code.HOST_KEY_UNKNOWN:
-        return more(failure, *_of_unknown_key(host, failure))
+        hints = _of_unknown_key(host, failure)
+        return more(failure, *hints, of_clock(failure.message, host))
     if failure.code is Code.AUTH_FAILED:
         return more(failure, *_of_no_login(host))
     return failure
+
+
+def of_clock(text: str, host: Host) -> str:
+    """What to look at where a certificate does not count for its time; else nothing."""
+    if "it is valid from" in text or "it expired at" in text:
+        return f"a wrong clock looks the same; here and on {host.name}: date -u"
+    return ""
 
 
 def of_denied_target(failure: Failure, host: Host) -> Failure:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from tunnelctl.doctor import causes
 from tunnelctl.doctor.report import Part, Step, failed, ok, warning
 from tunnelctl.errors import Failure
 from tunnelctl.net.threads import in_thread
@@ -56,8 +57,7 @@ def _keys(host: Host) -> Step:
     notes += [each.message for each in unusable]
     hints += [each.hint for each in unusable]
     notes += [note for note in identities.notes if note not in notes]
-    if any("valid from" in note or "expired" in note for note in notes):
-        hints.append(f"a wrong clock looks the same; here and on {host.name}: date -u")
+    hints.append(causes.of_clock("; ".join(notes), host))
     if not names and not unusable and host.password is None:
         note, hint = _none(host)
         notes.append(note)
