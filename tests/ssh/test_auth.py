@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -173,6 +174,11 @@ def test_a_named_file_that_is_no_key(sshd: OpenSSHServer, tmp_path: Path, conten
 
 def test_a_directory_is_no_key(sshd: OpenSSHServer, tmp_path: Path) -> None:
     unreadable(sshd, tmp_path)
+
+
+def test_a_pipe_is_no_key_and_is_not_waited_for(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", mode=0o600)
+    assert "not a regular file" in unreadable(sshd, tmp_path / "pipe").message
 
 
 def test_a_short_rsa_key(sshd: OpenSSHServer, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A key that was refused, and a server that takes a password too: when that is a question."""
+"""A key or password that was refused, and a server that takes another: when that is a question."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ssh.clients import Person, fails
+from tests.ssh.clients import REFERENCE, SECRET, Person, fails, secret
+from tests.ssh.questioner import Questioner, Round, Rules
 from tests.support.keys import write_key
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code
@@ -54,3 +55,24 @@ def test_a_login_that_a_person_began_is_for_a_person(asks: OpenSSHServer, tmp_pa
     host = asks.host(identity_file=(str(wrong),))
     failure = fails(Code.NEEDS_INPUT, host, ask=Person("wrong", None))
     assert str(wrong) in failure.message
+
+
+@pytest.mark.parametrize(
+    ("steps", "tried"),
+    [("password", "the password"), ("keyboard-interactive", "keyboard-interactive")],
+)
+def test_a_password_of_the_profile_that_is_refused_is_no_question(steps: str, tried: str) -> None:
+    rules = Rules(steps=(steps,), rounds=(Round((("Password: ", False),), ("right",)),))
+    with Questioner(rules) as server:
+        host = server.host(password=REFERENCE)
+        failure = fails(Code.AUTH_FAILED, host, secret, ask=Person(None))
+    assert f"tried {tried}" in failure.message
+    assert failure.hint.endswith(f"has as password: {REFERENCE}")
+    assert SECRET not in str(failure)
+
+
+def test_a_code_after_the_password_of_the_profile_is_a_question() -> None:
+    rounds = (Round((("Password: ", False),), (SECRET,)), Round((("Code: ", False),), ("1",)))
+    with Questioner(Rules(steps=("keyboard-interactive",), rounds=rounds)) as server:
+        host = server.host(password=REFERENCE)
+        assert "Code" in fails(Code.NEEDS_INPUT, host, secret, ask=Person(None)).message

@@ -191,7 +191,10 @@ class _Attempt:
         if password is None or self._auth.password_expired:
             return None
         self.report.tried("the password")
-        return self._auth.send_password(password)
+        answer = self._auth.send_password(password)
+        if answer is Answer.REFUSED:
+            self.report.refused_password()
+        return answer
 
     def _password_candidates(self) -> Iterator[str]:
         if self._host.password is not None:
@@ -211,6 +214,8 @@ class _Attempt:
         self._asked = self._told_password = False
         self.report.tried("keyboard-interactive")
         answer = self._auth.converse(self._reply)
+        if answer is Answer.REFUSED and self._told_password and not self._asked:
+            self.report.refused_password()
         self._conversations = self._conversations - 1 if answer and self._asked else 0
         return answer
 

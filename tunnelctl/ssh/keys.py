@@ -172,7 +172,7 @@ def _read(path: Path) -> bytes:
     if not path.exists() and beside.is_file():
         path = beside
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise _unreadable(path, "it is not a regular file")
             data = file.read(_KEY_FILE_MAX + 1)
@@ -187,6 +187,11 @@ def _read(path: Path) -> bytes:
     if len(data) > _KEY_FILE_MAX:
         raise _unreadable(path, "it is too long for a key")
     return data
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe is opened at once, and then found to be none of ours (fifo(7))."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _unreadable(path: Path, why: str) -> Failure:

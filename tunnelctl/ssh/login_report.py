@@ -39,7 +39,8 @@ class Report:
         self._offered_files: list[str] = []
         self._unanswered: Question | None = None  # nobody was there
         self._answered = False  # a person told a password or a code
-        self._refused_named = False
+        self._refused_named = False  # a key or a password that the profile names
+        self._refused_password = False
         self._shown_keys: list[str] = []
         self._keys = 0
         self._not_signed = 0
@@ -72,6 +73,11 @@ class Report:
         named = self._host.identity_file or self._host.certificate_file
         if named and not key.name.startswith("agent key"):
             self._refused_named = True
+
+    def refused_password(self) -> None:
+        """The server does not want the password that was tried last."""
+        self._refused_password = self._host.password is not None
+        self._refused_named |= self._refused_password
 
     def not_signed(self) -> None:
         """The server would have taken the last key, and we could not use it."""
@@ -125,7 +131,8 @@ class Report:
 
     def _is_for_a_person(self, question: Question) -> bool:
         """Whether an answer is what is missing: a server that refuses the key which was named for
-        it, and only would take a password as well, refuses us."""
+        it, and only would take a password as well, refuses us; so does one that refuses the
+        password which was named."""
         if question.kind is QuestionKind.PASSPHRASE or self._accepted or self._answered:
             return True
         return not self._refused_named
@@ -147,6 +154,8 @@ class Report:
         methods = self._auth.methods
         if self._auth.password_expired:
             return f"the password has expired: log in once with {self._ssh('ssh')} and change it"
+        if self._refused_password:
+            return f"correct what hosts.{self._host.name} has as password: {self._host.password}"
         if "publickey" in methods:
             if self._offered_files:
                 copy = f"ssh-copy-id -i {shlex.quote(self._offered_files[0])}"
