@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from tests.supervisor.scene import SOON, scene
+from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
@@ -67,6 +68,18 @@ async def test_sixteen_in_all() -> None:
         door.opened.set()
         await eventually_async(lambda: door.finished == 21, "all had their turn")
         assert door.most_in_all == 16
+
+
+async def test_a_server_that_takes_two_at_a_time_has_them_all_in_the_end(
+    sshd: OpenSSHServer,
+) -> None:
+    sshd.reconfigure("MaxStartups 2:100:2")
+    async with scene() as s:
+        hosts = tuple(sshd.host(name=f"h{n}", reconnect=SOON) for n in range(8))
+        await s.up(Profile("dev", "dev.yaml", hosts, ()))
+        turned_away = [e.message for e in s.events if e.state == "backoff"]
+        assert turned_away
+        assert all("too many logins under way" in message for message in turned_away)
 
 
 async def test_who_waits_for_a_turn_can_be_taken_down() -> None:

@@ -275,9 +275,10 @@ class OpenSSHServer:
             f"UsePAM {'yes' if _root_is_locked() else 'no'}",
             "PermitRootLogin prohibit-password",
             "PasswordAuthentication no",
-            "MaxStartups 1000",
             "LogLevel VERBOSE",
         ]
+        if not any(line.startswith("MaxStartups") for line in self._extra):
+            lines.append("MaxStartups 1000")  # of this one word the last value counts
         if sshd_version(self._sshd) >= (9, 8):
             # Tests fail to log in on purpose, all from 127.0.0.1.
             lines.append("PerSourcePenalties no")
