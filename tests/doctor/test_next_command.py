@@ -89,12 +89,17 @@ def test_a_new_key_that_accept_new_would_record_is_shown(world: World, sshd: Ope
     assert "SHA256:" in paste(world, f"{shown} </dev/null || true").stderr
 
 
-def test_a_key_that_others_can_read_is_closed(world: World, sshd: OpenSSHServer) -> None:
-    world.tunnel(sshd, socks="dynamic: 0")
-    sshd.identity.chmod(0o644)
+def test_files_that_others_can_read_are_closed(world: World, sshd: OpenSSHServer) -> None:
+    key, secret = world.home / "my key's", world.home / "a $word"
+    for path, text in ((key, sshd.identity.read_text()), (secret, "hunter2\n")):
+        path.write_text(text)
+        path.chmod(0o644)
+    named = {"identity_file": f'["{key}"]', "password": f'{{file: "{secret}"}}'}
+    world.profile("dev", f"hosts: {{server: {sshd.host_yaml(**named)}}}\n".replace("$", "$$"))
     said = hints(world, 77)
-    assert set(said) == {f"chmod 600 {sshd.identity}"}
-    paste(world, said[0])
+    assert {shlex.split(hint)[-1] for hint in said} == {str(key), str(secret)}
+    for hint in said:
+        paste(world, hint)
     assert hints(world, 0) == []
 
 

@@ -83,9 +83,13 @@ def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise _unavailable(ref, f"{path} is not a regular file")
         if private and status.st_uid != os.geteuid():
-            raise _unavailable(ref, f"{path} belongs to another user", f"chown $USER {path}")
+            raise _unavailable(
+                ref, f"{path} belongs to another user", f"chown $USER {shlex.quote(path)}"
+            )
         if private and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise _unavailable(ref, f"other users can read {path}", f"chmod 600 {path}")
+            raise _unavailable(
+                ref, f"other users can read {path}", f"chmod 600 {shlex.quote(path)}"
+            )
         return os.read(descriptor, _MAX_BYTES + 1)
     except OSError as error:
         raise _unavailable(ref, f"{path} cannot be read: {error.strerror}") from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shlex
 import socket
 import stat
 from pathlib import Path
@@ -98,7 +99,9 @@ def check_directory(directory: Path) -> None:
         raise _refused(directory, f"it belongs to the user id {found.st_uid}")
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise _refused(
-            directory, "other users can enter it", f"chmod 700 {directory}, if it is yours alone"
+            directory,
+            "other users can enter it",
+            f"if it is yours alone: chmod 700 {shlex.quote(str(directory))}",
         )
 
 

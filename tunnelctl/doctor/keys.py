@@ -91,7 +91,7 @@ def _none(host: Host) -> tuple[str, str]:
         with Agent(path) as agent:
             has_keys = bool(agent.listed())
     except AgentError:
-        return f"no key:{tried} the ssh-agent does not answer", 'eval "$(ssh-agent)"; ssh-add'
+        return f"no key:{tried} the ssh-agent does not answer", 'eval "$(ssh-agent)" && ssh-add'
     if has_keys:
         return f"no key:{tried} identities_only keeps those of the ssh-agent back", ""
     return f"no key:{tried} the ssh-agent has none", "ssh-add"

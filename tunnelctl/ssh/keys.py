@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -108,14 +109,14 @@ class KeyFile:
             raise Failure(
                 Code.KEY_UNREADABLE,
                 f"the private key {self.path} belongs to another user (uid {status.st_uid})",
-                f"chown {os.geteuid()} {self.path}",
+                f"chown {os.geteuid()} {shlex.quote(str(self.path))}",
             )
         if mode := stat.S_IMODE(status.st_mode) & 0o077:
             raise Failure(
                 Code.KEY_UNREADABLE,
                 f"others may use the private key {self.path} "
                 f"(mode {stat.S_IMODE(status.st_mode):04o}, {mode:03o} too many)",
-                f"chmod 600 {self.path}",
+                f"chmod 600 {shlex.quote(str(self.path))}",
             )
 
     def identity(self, passphrases: Passphrases) -> Identity:
@@ -148,12 +149,13 @@ class KeyFile:
             raise Failure(
                 Code.KEY_UNREADABLE,
                 f"the passphrase does not open the private key {self.path}",
-                f"check it with: ssh-keygen -y -f {self.path}",
+                f"check it with: ssh-keygen -y -f {shlex.quote(str(self.path))}",
             )
         raise Failure(
             Code.KEY_UNREADABLE,
             f"the private key {self.path} is encrypted, and no passphrase is given",
-            f"run: ssh-add {self.path}; or name one with passphrase: in the profile",
+            f"run: ssh-add {shlex.quote(str(self.path))}; "
+            "or name one with passphrase: in the profile",
         )
 
 
@@ -180,7 +182,8 @@ def _read(path: Path) -> bytes:
         raise Failure(
             Code.KEY_UNREADABLE,
             f"the private key {path} does not exist",
-            f"correct identity_file, or make one: ssh-keygen -t ed25519 -f {path}",
+            "correct identity_file, or make one: "
+            f"ssh-keygen -t ed25519 -f {shlex.quote(str(path))}",
         ) from None
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from None
@@ -198,7 +201,7 @@ def _unreadable(path: Path, why: str) -> Failure:
     return Failure(
         Code.KEY_UNREADABLE,
         f"the key {path} cannot be read: {why}",
-        f"check it with: ssh-keygen -y -f {path}",
+        f"check it with: ssh-keygen -y -f {shlex.quote(str(path))}",
     )
 
 
