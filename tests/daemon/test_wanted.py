@@ -169,7 +169,7 @@ def test_nobody_attached_is_cut_off_by_a_hand_over(keeper: World) -> None:
         stderr=subprocess.DEVNULL,
     ) as attached:
         try:
-            eventually(lambda: keeper.run("ps").returncode == 0, "it is up")
+            until_up(keeper, "dev")
             done = keeper.run("up", "other", "-d")
             assert done.returncode == 0
             assert "attached" in done.stderr
