@@ -239,6 +239,23 @@ def test_ssh_config_is_read_as_ssh_reads_it(folder: Folder, path: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("path", WAYS)
+def test_a_name_that_no_host_can_have_is_left_out_and_said(folder: Folder, path: str) -> None:
+    config = folder.home / ".ssh" / "config"
+    config.parent.mkdir(parents=True)
+    config.write_text(
+        'Host a/b "c d" -e\n  LocalForward 80 x:80\nHost web\n  LocalForward 81 x:81\n'
+    )
+    config.chmod(0o600)
+    imported = import_ssh_config((), {"HOME": str(folder.home), "PATH": path})
+    assert list(imported.hosts) == ["web"]
+    assert [note.partition(" is ")[0] for note in imported.notes] == [
+        "Host 'a/b'",
+        "Host 'c d'",
+        "Host '-e'",
+    ]
+
+
 # boring ---------------------------------------------------------------------------------------
 
 BORING = """

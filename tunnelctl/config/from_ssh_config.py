@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -54,7 +54,8 @@ def import_ssh_config(
     look_up = SshConfig(environ, set())
     imported = Imported(defaults={} if file is None else {"ssh_config": source})
     try:
-        asked = [host_name(name) for name in names] or look_up.aliases(source).names
+        asked = [host_name(name) for name in names]
+        asked = asked or list(_usable(look_up.aliases(source).names, imported))
         for name in dict.fromkeys(asked):
             options = look_up.forwarding(Question(name, source))
             before = len(imported.forwards) + len(imported.notes)
@@ -64,6 +65,15 @@ def import_ssh_config(
     except (SshConfigError, ValueError) as error:
         raise Failure(Code.CONFIG_INVALID, printable(str(error))) from None
     return imported
+
+
+def _usable(names: Iterable[str], imported: Imported) -> Iterator[str]:
+    """What nobody asked for by name, and cannot be one of a host, is no reason to stop."""
+    for name in names:
+        try:
+            yield host_name(name)
+        except ValueError as error:
+            imported.note(f"Host {error}")
 
 
 def add_forwards(
