@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+_INTERRUPTED = 130
+_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def main() -> int:
     """Run the command line; the exit code (SPEC section 2)."""
-    from tunnelctl.cli.main import run
+    _open_streams()
+    try:
+        from tunnelctl.cli.main import run
 
-    return run(sys.argv[1:])
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:  # before there was anything to interrupt, or for the second time
+        sys.stderr.write("tunnelctl: interrupted\n")
+        return _INTERRUPTED
+
+
+def _open_streams() -> None:
+    """Let a standard stream that came closed (`>&-`) be /dev/null: else the first socket would get
+    its number, and what is printed would go there."""
+    for number, (name, mode) in enumerate(_STREAMS):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            assert descriptor == number, f"{name} was closed, and something else is in its place"
+            stream = open(descriptor, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - stays
+            setattr(sys, name, stream)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,3 +94,13 @@ def test_a_host_that_is_not_there_is_said(word: str) -> None:
     with pytest.raises(Failure) as refused:
         selection.hosts(DOCUMENT, [word])
     assert refused.value.code is Code.PROFILE_NOT_FOUND
+
+
+def test_a_profile_that_nobody_has_is_told_from_one_that_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "staging.yaml").touch()
+    monkeypatch.setenv("TUNNELCTL_CONFIG_DIR", str(tmp_path))
+    assert selection.not_up("staging", KNOWN).hint == "tunnelctl up staging -d"
+    assert selection.not_up("stagign", KNOWN).hint == "did you mean staging?"
+    assert selection.not_up("othre", KNOWN).hint == "did you mean other?"

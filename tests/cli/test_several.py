@@ -100,3 +100,20 @@ def test_logs(three: World) -> None:
     assert about("dev*/a", "other/two") == {("dev", "a"), ("dev-two", "a"), ("other", "two")}
     assert ("", "") in about()
     assert three.run("logs", "..").returncode == 2
+
+
+def test_a_name_that_means_nothing_is_66_wherever_it_is_given(three: World) -> None:
+    for command in ("ps", "logs", "restart", "reload", "down", "up"):
+        done = three.run(command, "othre")
+        assert (done.returncode, done.stdout) == (66, ""), command
+        assert "did you mean other?" in done.stderr, command
+    for words in (["logs", "dev/nothing"], ["logs", "no*"], ["logs", "-f", "othre"]):
+        assert three.run(*words).returncode == 66, words
+    for words in (["port", "othre/one"], ["answer", "othre/a"]):
+        assert "did you mean other?" in three.run(*words).stderr, words
+
+
+def test_logs_of_what_has_gone_are_there(three: World) -> None:
+    three.ok("down", "other")
+    (three.configs / "other.yaml").unlink()
+    assert "profile other stopped" in three.ok("logs", "other")

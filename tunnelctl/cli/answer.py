@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tunnelctl.cli import complete, progress
+from tunnelctl.cli import complete, progress, selection
 from tunnelctl.cli.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
@@ -56,7 +56,8 @@ def _host(client: Client, profile: str, name: str) -> Mapping[str, Any]:
     Raises:
         Failure: PROFILE_NOT_FOUND.
     """
-    for found in client.status()["profiles"]:
+    document = client.status()["profiles"]
+    for found in document:
         if found["name"] == profile:
             for host in found["hosts"]:
                 if host["name"] == name:
@@ -64,6 +65,4 @@ def _host(client: Client, profile: str, name: str) -> Mapping[str, Any]:
             known = ", ".join(host["name"] for host in found["hosts"])
             message = f"profile {profile} has no host {name} of its own; it has {known}"
             raise Failure(Code.PROFILE_NOT_FOUND, message)
-    raise Failure(
-        Code.PROFILE_NOT_FOUND, f"profile {profile} is not up", f"tunnelctl up {profile} -d"
-    )
+    raise selection.not_up(profile, [found["name"] for found in document])

@@ -86,7 +86,7 @@ def _named(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
         elif name in wanted:
             chosen.append(name)
         elif names:
-            find_profile(name, environ=os.environ, cwd=Path.cwd())
+            find_profile(name, environ=os.environ, cwd=Path.cwd(), others=wanted)
             say(f"profile {name} is not up")
         else:
             up = f"; up now: {', '.join(wanted)}" if wanted else ""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
 
-from tunnelctl.cli import complete
+from tunnelctl.cli import complete, selection
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
+from tunnelctl.client import Client
 from tunnelctl.clock import rfc3339, wall
+from tunnelctl.config.find import list_profiles
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.patterns import Pattern
 
 
 @click.command(epilog="Examples: tunnelctl logs dev -f; tunnelctl logs --since 10m --json")
@@ -40,6 +45,7 @@ def logs(
     client = options.client
     moment = None if since is None else rfc3339(wall() - timedelta(seconds=since))
     try:
+        _check(client, places, come_later=follow)
         if not follow:
             for line in client.logs(places, lines, moment)["lines"]:
                 click.echo(_text(line, as_json))
@@ -54,6 +60,23 @@ def logs(
             raise
         where = f"its last log is {client.paths.log_file}"
         raise Failure(failure.code, failure.message, where) from None
+
+
+def _check(client: Client, places: Sequence[str], *, come_later: bool) -> None:
+    """That every word means something: what lines are there of, though it has gone by now, or what
+    the daemon has. With `come_later` it can be a profile that is not up yet.
+
+    Raises:
+        Failure: PROFILE_NOT_FOUND.
+    """
+    for place in places:
+        if client.logs([place], 1, None)["lines"]:
+            continue
+        document = client.status()["profiles"]
+        files = {found.name for found in list_profiles(os.environ, Path.cwd())}
+        later = files - {profile["name"] for profile in document}
+        if not (come_later and Pattern(place).profile in later):
+            selection.forwards(document, [place])
 
 
 def _text(line: Mapping[str, Any], as_json: bool) -> str:

@@ -8,6 +8,7 @@ never wait for paramiko, pydantic or aiohttp.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -53,6 +54,8 @@ _COMMANDS = {
     "daemon": ("daemon.daemon", "Be the daemon, in the foreground"),
     "demo": ("demo.demo", "Tunnel through a server of its own, break it, measure it"),
 }
+# What write(2) says of a file that takes no more: these are no mistakes of ours.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _WITH_FILE = frozenset({"up", "run", "check", "doctor"})
 
 
@@ -62,6 +65,7 @@ class Options:
 
     debug: bool = False
     file: Path | None = None
+    command: str = "tunnelctl"
     _client: Client | None = field(default=None, repr=False)
 
     def check_version(self) -> None:
@@ -141,6 +145,7 @@ def tunnelctl(ctx: click.Context, debug: bool, file: Path | None) -> None:
     options = ctx.ensure_object(Options)
     options.debug = debug
     options.file = file
+    options.command = f"{ctx.command_path} {ctx.invoked_subcommand}"
     if file is not None and ctx.invoked_subcommand not in _WITH_FILE:
         raise click.UsageError(f"--file has no meaning for {ctx.invoked_subcommand}")
 
@@ -157,7 +162,7 @@ def run(arguments: Sequence[str]) -> int:
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
         # The reader of our output has gone (`ps | head`); nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         return 1
     except (KeyboardInterrupt, click.Abort):
         return _end(Failure(Code.INTERRUPTED, "interrupted"))
@@ -165,25 +170,33 @@ def run(arguments: Sequence[str]) -> int:
         click.echo(error.ctx.get_help() if error.ctx else error.message, err=True)
         return error.exit_code
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "tunnelctl"
-        message = error.format_message().rstrip(".")
+        command = error.ctx.command_path if error.ctx else options.command
+        message = " ".join(error.format_message().split()).rstrip(".")
         return _end(Failure(Code.USAGE, message, f"{command} --help shows the usage"))
     except click.ClickException as error:
         return _end(Failure(Code.USAGE, error.format_message()))
-    except Failure as failure:
-        if options.debug:
-            raise
-        return _end(failure)
     except Exception as error:
         if options.debug:
             raise
-        return _end(
-            Failure(
-                Code.INTERNAL,
-                f"an error inside tunnelctl: {type(error).__name__}: {error}",
-                "tunnelctl --debug COMMAND shows where",
-            )
-        )
+        return _end(_failure_of(error))
+
+
+def _print_no_more() -> None:
+    """Python tries again at its end to write what is left, and would tell that it cannot."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _failure_of(error: Exception) -> Failure:
+    if isinstance(error, Failure):
+        return error
+    if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+        _print_no_more()
+        return Failure(Code.INTERNAL, f"the output cannot be written: {error.strerror}")
+    return Failure(
+        Code.INTERNAL,
+        f"an error inside tunnelctl: {type(error).__name__}: {error}",
+        "tunnelctl --debug COMMAND shows where",
+    )
 
 
 def _end(failure: Failure) -> int:

@@ -74,11 +74,7 @@ def port(options: Options, name: str) -> None:
         raise click.UsageError(f"{name} is not PROFILE/FORWARD")
     profiles = {profile["name"]: profile for profile in options.client.status()["profiles"]}
     if profile_name not in profiles:
-        raise Failure(
-            Code.PROFILE_NOT_FOUND,
-            f"profile {profile_name} is not up",
-            f"tunnelctl up {profile_name} -d",
-        )
+        raise selection.not_up(profile_name, profiles)
     forwards = {forward["name"]: forward for forward in profiles[profile_name]["forwards"]}
     if forward_name not in forwards:
         raise Failure(

@@ -9,7 +9,6 @@ import click
 
 from tunnelctl.cli import complete, selection
 from tunnelctl.cli.main import Options
-from tunnelctl.spec.patterns import has_wildcard
 
 
 @click.command(epilog="Examples: tunnelctl reload --dry-run; tunnelctl reload dev")
@@ -24,10 +23,13 @@ def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:
     was keeps its open connections.
     """
     client = options.client
-    if any(map(has_wildcard, profiles)):
+    if profiles:
         known = client.status()["profiles"]
         wanted = [profile["name"] for profile in known if profile["wanted"] == "up"]
         profiles = tuple(selection.profiles(profiles, wanted))
+        for name in profiles:
+            if name not in wanted:
+                raise selection.not_up(name, wanted)
     done = client.reload(profiles, dry_run=dry_run)["profiles"]
     for line in (line for profile in done for line in _lines(profile)):
         click.echo(line)

@@ -6,9 +6,12 @@ there is such a profile or not: the command says what it lacks.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+from tunnelctl.config.find import find_profile
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.patterns import Pattern, has_wildcard
 
@@ -76,6 +79,18 @@ def hosts(document: list[Json], words: Iterable[str]) -> dict[str, list[str]]:
     return chosen
 
 
+def not_up(profile: str, known: Iterable[str]) -> Failure:
+    """What to say of a profile that the daemon does not have: that it is down, or that there is
+    none of that name, and which `known` one or which file's could be meant."""
+    try:
+        find_profile(profile, environ=os.environ, cwd=Path.cwd(), others=known)
+    except Failure as failure:
+        return failure
+    return Failure(
+        Code.PROFILE_NOT_FOUND, f"profile {profile} is not up", f"tunnelctl up {profile} -d"
+    )
+
+
 def _meant(word: str, names: Sequence[str]) -> Sequence[str]:
     if not has_wildcard(word):
         return [word]
@@ -88,14 +103,10 @@ def _meant(word: str, names: Sequence[str]) -> Sequence[str]:
 def _meant_of(pattern: Pattern, document: list[Json], kind: str) -> list[Json]:
     """Every part of that kind of the profiles that a pattern means; there is such a profile."""
     named = [profile for profile in document if pattern.takes(profile["name"])]
-    if not named and not has_wildcard(pattern.profile):
-        raise Failure(
-            Code.PROFILE_NOT_FOUND,
-            f"profile {pattern.profile} is not up",
-            f"tunnelctl up {pattern.profile} -d",
-        )
     if not named:
-        raise _nothing(pattern.profile, [profile["name"] for profile in document])
+        names = [profile["name"] for profile in document]
+        says = _nothing if has_wildcard(pattern.profile) else not_up
+        raise says(pattern.profile, names)
     return [part for profile in named for part in profile[kind]]
 
 

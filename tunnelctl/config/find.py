@@ -20,6 +20,7 @@ NAME_RULE = (
     "a name has at most 64 characters of a-z, 0-9, '.', '_' and '-', "
     "and starts with a letter or digit"
 )
+_ELSEWHERE = "tunnelctl ls lists the profiles; -f FILE is for one elsewhere"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -38,9 +39,16 @@ def is_profile_name(name: str) -> bool:
 
 
 def find_profile(
-    name: str, *, file: Path | None = None, environ: Mapping[str, str], cwd: Path
+    name: str,
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str],
+    cwd: Path,
+    others: Iterable[str] = (),
 ) -> Path:
     """The file of the profile `name`: `file` when given, else the first hit of the search order.
+
+    `others` are names of profiles that have no file there, and could be what was meant.
 
     Raises:
         Failure: PROFILE_NOT_FOUND, with the places looked at and names that are near.
@@ -62,7 +70,8 @@ def find_profile(
             path = place / (name + suffix)
             if _is_file(path):
                 return path
-    raise _not_found(name, places, (found.name for found in list_profiles(environ, cwd)))
+    files = (found.name for found in list_profiles(environ, cwd))
+    raise _not_found(name, places, {*files, *others})
 
 
 def list_profiles(environ: Mapping[str, str], cwd: Path) -> tuple[Found, ...]:
@@ -106,9 +115,9 @@ def _exists(path: Path) -> bool:
 def _not_found(name: str, places: Iterable[Path], names: Iterable[str]) -> Failure:
     from difflib import get_close_matches  # only on the way out: it costs the others time
 
-    near = get_close_matches(name, sorted(set(names)), n=3)
+    near = get_close_matches(name, sorted(names), n=3)
     looked = ", ".join(str(place) for place in places)
-    hint = f"did you mean {' or '.join(near)}?" if near else "name a file with -f FILE"
+    hint = f"did you mean {' or '.join(near)}?" if near else _ELSEWHERE
     return Failure(
         Code.PROFILE_NOT_FOUND, f"there is no profile {name!r}; looked in {looked}", hint
     )
