@@ -1,0 +1,231 @@
+"""The machine of one host in random histories: what holds whatever happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.state.told import ASKS, REFUSED, WRONG_KEY
+from tunnelctl.errors import Failure
+from tunnelctl.spec.host import Reconnect
+from tunnelctl.state import events
+from tunnelctl.state.events import (
+    Abandon,
+    AskLink,
+    AttachForwards,
+    Authenticating,
+    CancelTimer,
+    Closed,
+    CloseLink,
+    Connect,
+    Connected,
+    DetachForwards,
+    Event,
+    Hurry,
+    Idle,
+    Lost,
+    MoveForwards,
+    Restart,
+    RetireLink,
+    RetryDue,
+    Retune,
+    Shutdown,
+    Start,
+    StartTimer,
+    Stop,
+    Wake,
+)
+from tunnelctl.state.machine import Machine, next_state
+from tunnelctl.state.snapshot import HostState
+
+# The world below does what the actions say and nothing else, so that what it
+# holds is what a supervisor would hold.
+
+
+@dataclass
+class World:
+    """Attempts, links and timers as the actions asked for them."""
+
+    attempts: set[int] = field(default_factory=set)
+    links: set[int] = field(default_factory=set)
+    attached: bool = False
+    timer: int | None = None
+    connects: list[int] = field(default_factory=list)
+    shutting_down: bool = False
+
+    def before(self, event: Event) -> None:
+        """What the event itself says of the world."""
+        match event:
+            case Connected(epoch):
+                self.attempts.discard(epoch)
+                self.links.add(epoch)
+            case Lost(epoch):
+                self.attempts.discard(epoch)
+            case RetryDue(epoch) if self.timer == epoch:
+                self.timer = None
+            case Closed() if self.shutting_down:
+                self.links.clear()
+                self.attached = False
+
+    def act(self, action: events.Action) -> None:
+        match action:
+            case Connect(epoch):
+                self.attempts.add(epoch)
+                self.connects.append(epoch)
+            case Abandon(epoch):
+                self.attempts.remove(epoch)
+            case AttachForwards(epoch):
+                assert epoch in self.links
+                assert not self.attached
+                self.attached = True
+            case MoveForwards(epoch):
+                assert epoch in self.links
+                assert self.attached
+            case RetireLink(epoch):
+                self.links.remove(epoch)
+            case AskLink(epoch):
+                assert epoch in self.links
+            case DetachForwards():
+                assert self.attached
+                self.attached = False
+            case CloseLink(epoch):
+                self.links.remove(epoch)
+            case StartTimer(epoch, _):
+                assert self.timer is None
+                self.timer = epoch
+            case CancelTimer():
+                assert self.timer is not None
+                self.timer = None
+            case Shutdown():
+                self.shutting_down = True
+
+
+FAILURES = st.sampled_from([REFUSED, WRONG_KEY, ASKS])
+EPOCHS_BACK = st.sampled_from([0, 0, 0, 1, 2])
+# A stop is for good, so it is rare; what makes a link come and go is not.
+KINDS = st.sampled_from(
+    ["start", "restart", "auth", "connected", "lost", "retry"] * 4
+    + ["hurry", "wake", "idle"] * 2
+    + ["retune", "closed", "stop"]
+)
+STEPS = st.lists(
+    st.tuples(
+        KINDS,
+        EPOCHS_BACK,
+        FAILURES,
+        st.floats(0, 1, exclude_max=True),
+        st.floats(0, 100),  # seconds since the event before
+    ),
+    min_size=20,
+    max_size=60,
+)
+POLICIES = st.builds(
+    Reconnect,
+    min=st.floats(0.1, 5),
+    max=st.floats(5, 60),
+    stable_after=st.floats(0, 60),
+    give_up_after=st.none() | st.floats(0, 300),
+)
+
+
+def event_of(kind: str, epoch: int, failure: Failure, jitter: float, policy: Reconnect) -> Event:
+    makers: dict[str, Event] = {
+        "start": Start(),
+        "restart": Restart(),
+        "stop": Stop(),
+        "closed": Closed(),
+        "retune": Retune(policy, lazy=jitter < 0.5, candidates=1 + int(jitter * 3)),
+        "hurry": Hurry(),
+        "wake": Wake(),
+        "idle": Idle(),
+        "auth": Authenticating(epoch),
+        "connected": Connected(epoch),
+        "lost": Lost(epoch, failure, jitter),
+        "retry": RetryDue(epoch),
+    }
+    return makers[kind]
+
+
+def can_happen(world: World, event: Event) -> bool:
+    """Whether a supervisor could meet the event: an attempt answers once, and only if asked."""
+    match event:
+        case Connected(epoch):
+            return epoch in world.connects and epoch not in world.links
+        case Lost(epoch) | Authenticating(epoch):
+            return epoch in world.connects
+        case Closed():
+            return world.shutting_down
+        case _:
+            return True
+
+
+@given(STEPS, POLICIES, POLICIES, st.booleans(), st.integers(1, 3))
+def test_random_histories(
+    steps: list[tuple[str, int, Failure, float, float]],
+    policy: Reconnect,
+    other: Reconnect,
+    lazy: bool,
+    candidates: int,
+) -> None:
+    state, world, now = Machine(policy, lazy, candidates), World(), 0.0
+    stop_seen = False
+    for kind, back, failure, jitter, pause in steps:
+        now += pause
+        event = event_of(kind, max(0, state.newest - back), failure, jitter, other)
+        if not can_happen(world, event):
+            continue
+        before = state
+        world.before(event)
+        state, actions = next_state(state, event, now)
+        for action in actions:
+            world.act(action)
+        connected = any(isinstance(a, Connect) for a in actions)
+
+        # Never up without a Connected of the current epoch, and the link it brought.
+        if state.state is HostState.UP and before.epoch != state.epoch:
+            assert event == Connected(state.epoch)
+        if state.state is HostState.UP and before.state is not HostState.UP:
+            assert event == Connected(state.epoch)
+        assert (state.state is HostState.UP) <= (state.epoch in world.links)
+        # Nothing is held that no state stands for: at most one attempt or link, one timer.
+        trying = state.state in (HostState.CONNECTING, HostState.AUTHENTICATING)
+        homing = set() if state.homing is None else {state.homing}
+        assert world.attempts == ({state.epoch} if trying else homing)
+        assert not homing or state.on_fallback
+        if state.state is not HostState.STOPPING:
+            assert world.links == ({state.epoch} if state.state is HostState.UP else set())
+            assert world.attached is (state.state is HostState.UP)
+        assert (world.timer is not None) is (state.retry_at is not None)
+        if state.retry_at is None:
+            assert state.state is not HostState.BACKOFF
+        else:
+            assert state.state is HostState.BACKOFF or state.on_fallback
+        # A failure that cannot pass by itself is repeated only when the user says so.
+        if before.state in (HostState.FAILED, HostState.NEEDS_INPUT) and connected:
+            assert isinstance(event, Start | Restart)
+        # It gives up on what may pass only where the profile says so.
+        if state.state is HostState.FAILED and isinstance(event, Lost) and before != state:
+            assert not failure.retryable or before.reconnect.give_up_after is not None
+        # A stop is for good; a restart before it gets a try now.
+        stop_seen = stop_seen or isinstance(event, Stop)
+        assert stop_seen is (state.state in (HostState.STOPPING, HostState.STOPPED))
+        if isinstance(event, Restart) and not stop_seen and before.state is not HostState.IDLE:
+            assert connected
+            assert state.state is HostState.CONNECTING
+        # Only a lazy host rests, and only a client wakes it.
+        if state.state is HostState.IDLE and before.state is not HostState.IDLE:
+            assert before.lazy
+            assert event == Idle()
+        # A server that asks to be left alone is; a user's word is above it.
+        if connected and not isinstance(event, Start | Restart | Lost):
+            assert now >= before.not_before
+        assert len(set(world.connects)) == len(world.connects)
+
+    if not stop_seen:
+        world.before(Stop())
+        state, actions = next_state(state, Stop(), now)
+        assert actions[-1] == Shutdown()
+    state, _ = next_state(state, Closed(), now)
+    assert state.state is HostState.STOPPED

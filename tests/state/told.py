@@ -1,0 +1,27 @@
+"""Histories of one host, told by hand, and the failures that happen in them."""
+
+from __future__ import annotations
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import Reconnect
+from tunnelctl.state.events import (
+    Event,
+    Lost,
+)
+from tunnelctl.state.machine import Machine, next_state
+
+REFUSED = Failure(Code.CONNECTION_REFUSED, "bastion refused the connection")
+WRONG_KEY = Failure(Code.AUTH_FAILED, "bastion took none of the keys")
+ASKS = Failure(Code.NEEDS_INPUT, "bastion asks for a code")
+
+
+def after(*history: Event, reconnect: Reconnect | None = None) -> Machine:
+    """The machine after events that came one second apart, the first at 0."""
+    state = Machine(reconnect or Reconnect())
+    for now, event in enumerate(history):
+        state, _ = next_state(state, event, now)
+    return state
+
+
+def lost(epoch: int, failure: Failure = REFUSED, jitter: float = 0.5) -> Lost:
+    return Lost(epoch, failure, jitter)
