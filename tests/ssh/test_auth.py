@@ -96,6 +96,20 @@ def test_a_wrong_key_is_named_with_what_to_do(sshd: OpenSSHServer, tmp_path: Pat
     assert not failure.retryable
 
 
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
+def test_the_command_for_an_address_of_ipv6_has_no_brackets(tmp_path: Path) -> None:
+    key = tmp_path / "wrong"
+    write_key(key)
+    server = OpenSSHServer(tmp_path / "sshd", address="::1")
+    server.start()
+    try:
+        failure = fails(Code.AUTH_FAILED, server.host(identity_file=(str(key),)))
+    finally:
+        server.stop()
+    assert f"{server.user}@[::1]:{server.port}" in failure.message
+    assert failure.hint.endswith(f" -p {server.port} {server.user}@::1")
+
+
 def test_the_second_key_is_tried_when_the_first_is_refused(
     sshd: OpenSSHServer, tmp_path: Path
 ) -> None:

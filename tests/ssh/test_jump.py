@@ -236,7 +236,23 @@ async def test_a_hop_that_does_not_know_us(chain: Chain) -> None:
     chain.middle.authorized_keys.write_text("")
     async with reach() as r:
         failure = await r.fails(Code.AUTH_FAILED, chain.host())
-    assert failure.message.startswith(f"hop middle (127.0.0.1:{chain.middle.port})")
+    who = f"{chain.middle.user}@127.0.0.1:{chain.middle.port}"
+    assert failure.message.startswith(f"hop middle ({who}): ")
+
+
+async def test_the_command_that_lets_a_host_know_the_key_goes_the_same_way(
+    chain: Chain, tmp_path: Path
+) -> None:
+    stranger = tmp_path / "stranger"
+    write_key(stranger)
+    host = dataclasses.replace(chain.host(), identity_file=(str(stranger),))
+    async with reach() as r:
+        failure = await r.fails(Code.AUTH_FAILED, host)
+    user, gateway, middle = chain.gateway.user, chain.gateway.port, chain.middle.port
+    assert failure.hint.endswith(
+        f"ssh-copy-id -i {stranger} -p {chain.inner.port} "
+        f"-o ProxyJump={user}@127.0.0.1:{gateway},{user}@127.0.0.1:{middle} {user}@127.0.0.1"
+    )
 
 
 async def test_a_hop_that_may_not_forward(chain: Chain) -> None:

@@ -61,7 +61,8 @@ def of_hop(hop: Host, failure: Failure) -> Failure:
     message = failure.message
     if message.startswith("hop "):
         return failure
-    named = message if message.startswith(label(hop)) else f"{label(hop)}: {message}"
+    is_named = message.startswith((label(hop), f"{hop.name} ("))
+    named = message if is_named else f"{label(hop)}: {message}"
     return failure.but(message=f"hop {named}")
 
 

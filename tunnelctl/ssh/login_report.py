@@ -13,6 +13,7 @@ from tunnelctl.errors import PLACE, Code, Failure
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.client import ClientTransport
 from tunnelctl.ssh.failures import During, label, peer_failure, printable
+from tunnelctl.ssh.jump import chain
 from tunnelctl.ssh.keys import Identity
 from tunnelctl.ssh.questions import Question, QuestionKind
 from tunnelctl.ssh.userauth import InfoRequest, UserAuth
@@ -33,6 +34,7 @@ class Report:
         at = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
         self.who = f"{user}@{at}"
         self._host = host
+        self._user = user
         self._auth = auth
         self._tried: list[str] = []
         self._accepted: list[str] = []
@@ -166,8 +168,19 @@ class Report:
         return f"compare with: {self._ssh('ssh -v')}"
 
     def _ssh(self, command: str) -> str:
-        port = "" if self._host.port == 22 else f" -p {self._host.port}"
-        return f"{command}{port} {shlex.quote(self.who)}"
+        """A command of OpenSSH for this host, by the way that it has here; it takes no brackets."""
+        host = self._host
+        words = [] if host.port == 22 else ["-p", str(host.port)]
+        if hops := chain(host)[:-1]:
+            words += ["-o", f"ProxyJump={','.join(map(_jump, hops))}"]
+        if host.proxy_command:
+            words += ["-o", f"ProxyCommand={shlex.join(host.proxy_command)}"]
+        return f"{command} {shlex.join([*words, f'{self._user}@{host.hostname}'])}"
+
+
+def _jump(hop: Host) -> str:
+    """One hop as ssh_config(5) has it in ProxyJump."""
+    return hop.address if hop.user is None else f"{hop.user}@{hop.address}"
 
 
 def shown_prompt(request: InfoRequest, number: int) -> str:
