@@ -80,12 +80,17 @@ def of_target_there(rule: Forward, failure: Failure, answers_at: Endpoint | None
         return more(failure, f"{rule.via} looks the name up; on {rule.via}: getent hosts {name}")
     if failure.code is Code.TARGET_REFUSED:
         container = "a container there has a loopback of its own" if target.is_loopback else ""
-        return more(failure, f"on {where}: ss -ltnp 'sport = :{target.port}'", container)
+        return more(failure, who_listens(where, target), container)
     return more(
         failure,
         "no answer at all, not even a refusal: a firewall drops it, or that machine is off",
         f"on {rule.via}: nc -vz -w 5 {shlex.quote(target.host)} {target.port}",
     )
+
+
+def who_listens(machine: str, endpoint: Endpoint) -> str:
+    """How to see who has a port there."""
+    return f"on {machine}: ss -ltnp 'sport = :{endpoint.port}'"
 
 
 def in_profile(rule: Forward, target: Endpoint) -> str:

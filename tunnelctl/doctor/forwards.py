@@ -23,6 +23,7 @@ from tunnelctl.spec.host import Host
 from tunnelctl.ssh.link import Link
 
 _LOOPBACKS = (LOOPBACK, "::1")
+_EITHER = "localhost"
 _ACCEPTS = Probe(ProbeType.TCP, timeout=here.PATIENCE)
 
 
@@ -115,15 +116,16 @@ class Examination:
         return ok(Part.TARGET, self.rule.name, f"{target} answers", seconds)
 
     async def _elsewhere(self, link: Link, failure: Failure) -> Endpoint | None:
-        """The other loopback, when the service listens there and not on the one that is named."""
+        """The other loopback, when the service listens there and not on the one that is named;
+        `localhost` may be either."""
         target = self.rule.target
         assert target is not None
-        if failure.code is not Code.TARGET_REFUSED or target.host not in _LOOPBACKS:
+        if failure.code is not Code.TARGET_REFUSED or target.host not in (_EITHER, *_LOOPBACKS):
             return None
-        (other,) = (host for host in _LOOPBACKS if host != target.host)
-        there = dataclasses.replace(target, host=other)
-        if await self._asked(link, dataclasses.replace(self.rule, target=there)) is None:
-            return there
+        for other in (host for host in _LOOPBACKS if host != target.host):
+            there = dataclasses.replace(target, host=other)
+            if await self._asked(link, dataclasses.replace(self.rule, target=there)) is None:
+                return there
         return None
 
     async def _asked(self, link: Link, rule: Forward) -> Failure | None:
@@ -159,6 +161,8 @@ class Examination:
         except Failure as failure:
             if failure.code is Code.FORWARD_DENIED:
                 failure = causes.of_denied_listener(failure, self.host)
+            if failure.code is Code.PORT_IN_USE:
+                failure = causes.more(failure, causes.who_listens(self.host.name, listen))
             return failed(Part.PERMISSION, name, failure, clock.monotonic() - began)
         finally:
             await forward.close(0)
