@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -176,3 +177,21 @@ def test_a_rule_that_is_not_in_the_way_is_not_blamed(world: World) -> None:
     route = "ip route add blackhole 192.0.2.0/24"
     shown = _doctor(world, route, "iptables -A INPUT -p tcp --dport 2022 -j DROP")
     assert "own firewall" not in shown
+
+
+def test_rules_before_a_listener_and_a_target_of_this_machine(world: World) -> None:
+    _needs("iptables")
+    world.profile(
+        "dev",
+        "hosts: {server: {hostname: 127.0.0.1, port: 2022}}\n"
+        "forwards:\n"
+        "  page: {local: '192.0.2.1:8080', to: 1, via: server, expose: true}\n"
+        "  hook: {remote: 0, to: 8081, via: server}\n"
+        "  lost: {remote: 0, to: 8082, via: server}\n",
+    )
+    rule = "iptables -A INPUT -p tcp --dport {} -j {}"
+    rules = (rule.format(8080, "DROP"), rule.format(8081, "REJECT"), rule.format(8082, "DROP"))
+    shown = _doctor(world, *rules)
+    assert "192.0.2.1:8080 can be listened on, but this machine's firewall has: " in shown
+    said = [line for line in shown.splitlines() if "own firewall has: " in line]
+    assert [re.findall("808[12]", line) for line in said] == [["8081"], ["8082"]]
