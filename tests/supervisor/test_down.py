@@ -29,9 +29,17 @@ from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, Want
 async def test_down_closes_and_stays_listed() -> None:
     async with scene() as s:
         await s.up(s.profile(local()))
-        port = s.port("web")
+        port, before = s.port("web"), s.status()
         await s.supervisor.down("dev", 0)
         status = s.status()
+        assert before.wanted_since is not None
+        assert before.since is not None
+        assert status.wanted_since is not None
+        assert status.since is not None
+        # Wanted up, then up; unwanted, then stopped.
+        moments = [before.wanted_since, before.since, status.wanted_since, status.since]
+        assert moments == sorted(moments)
+        assert before.wanted_since != status.wanted_since
         assert (status.wanted, status.state) == (Wanted.DOWN, ProfileState.STOPPED)
         assert s.host_status().state is HostState.STOPPED
         assert s.forward("web").state is ForwardState.STOPPED
@@ -41,6 +49,7 @@ async def test_down_closes_and_stays_listed() -> None:
         assert s.states("server")[-2:] == ["stopping", "stopped"]
         assert s.states("web")[-1:] == ["stopped"]
         await s.supervisor.down("dev", 0)  # again: nothing
+        assert s.status() == status
 
 
 async def test_a_profile_that_is_down_can_come_up_again() -> None:

@@ -36,7 +36,12 @@ TCP = Probe(ProbeType.TCP, interval=OFTEN, timeout=10)
 async def until_health(s: Scene, name: str, health: Health) -> ForwardStatus:
     """Wait until the forward's target is in that health."""
     await eventually_async(lambda: s.forward(name).health is health, f"{name} is {health}")
-    return s.forward(name)
+    status = s.forward(name)
+    assert status.since is not None
+    assert status.health_since is not None
+    # It was unknown at first, and so has been what it is for less time than the forward.
+    assert (status.health_since >= status.since) or health is Health.UNKNOWN
+    return status
 
 
 def http(path: str = "/", **changes: Any) -> Probe:

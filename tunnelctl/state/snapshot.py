@@ -131,7 +131,8 @@ class HostStatus:
 
 @dataclass(frozen=True, slots=True)
 class ForwardStatus:
-    """One forward. `bytes_out` went to the target; `bytes_in` came back from it.
+    """One forward. `bytes_out` went to the target; `bytes_in` came back from it. `since` is that of
+    its state, `health_since` that of its health (RFC 3339).
 
     `attempts` is how often in a row its listener could not be had, and `next_retry_at` (RFC 3339)
     when that is tried again. `failures` are the failed connections by their code.
@@ -145,6 +146,7 @@ class ForwardStatus:
     state: ForwardState
     since: str | None = None
     health: Health = Health.UNKNOWN
+    health_since: str | None = None
     attempts: int = 0
     next_retry_at: str | None = None
     connections_open: int = 0
@@ -166,6 +168,7 @@ class ForwardStatus:
             "state": str(self.state),
             "since": self.since,
             "health": str(self.health),
+            "health_since": self.health_since,
             "attempts": self.attempts,
             "next_retry_at": self.next_retry_at,
             "connections": {
@@ -181,7 +184,8 @@ class ForwardStatus:
 
 @dataclass(frozen=True, slots=True)
 class ProfileStatus:
-    """One profile with its hosts and forwards.
+    """One profile with its hosts and forwards. `since` is that of its state, `wanted_since` that of
+    what is wanted (RFC 3339).
 
     `last_error` is why its file is not what runs: it could not be loaded, or not loaded again.
     """
@@ -190,6 +194,8 @@ class ProfileStatus:
     source: str
     wanted: Wanted
     state: ProfileState
+    since: str | None = None
+    wanted_since: str | None = None
     hosts: tuple[HostStatus, ...] = ()
     forwards: tuple[ForwardStatus, ...] = ()
     last_error: ErrorStatus | None = None
@@ -200,7 +206,9 @@ class ProfileStatus:
             "name": self.name,
             "source": self.source,
             "wanted": str(self.wanted),
+            "wanted_since": self.wanted_since,
             "state": str(self.state),
+            "since": self.since,
             "last_error": _error(self.last_error),
             "hosts": [host.as_json() for host in self.hosts],
             "forwards": [forward.as_json() for forward in self.forwards],

@@ -53,6 +53,7 @@ class Forwarding(ABC):
         self.retry_at: datetime | None = None  # when that is tried again
         self.lazy = False  # listens without a link, too
         self.health = Health.UNKNOWN
+        self.health_since = self.since
         self.probe_failure: Failure | None = None  # of the last probe; None when it was answered
         self._retry: asyncio.TimerHandle | None = None
         self._link: Link | None = None
@@ -76,6 +77,12 @@ class Forwarding(ABC):
     @abstractmethod
     def open(self) -> None:
         """Open the listener if it could be open and is not, without waiting for the next try."""
+
+    def judge(self, health: Health, failure: Failure | None) -> None:
+        """What the last probe says of the target; `failure` is None when it was answered."""
+        if health is not self.health:
+            self.health, self.health_since = health, clock.wall()
+        self.probe_failure = failure
 
     def retune(self, rule: Forward) -> None:
         """A rule whose listener would be the same."""

@@ -205,7 +205,7 @@ class _Prober:
             self._act(failure)
 
     def _show(self, failure: Failure | None) -> None:
-        self._item.health, self._item.probe_failure = self._tally.health, failure
+        self._item.judge(self._tally.health, failure)
 
     def _act(self, failure: Failure) -> None:
         """An unhealthy target that another link is to help."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 
+from tunnelctl import clock
 from tunnelctl.config.secrets import resolve_secret
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, SecretRef
@@ -38,6 +39,7 @@ class RunningProfile:
         self._memory = Memory()
         self._was_up = False
         self._announced: ProfileState | None = None
+        self._since = self._wanted_since = clock.wall()
         self._tunnels: dict[str, Tunnel] = {}  # in order of start
         for host in profile.hosts:
             tunnel = self._add_tunnel(host)
@@ -101,7 +103,8 @@ class RunningProfile:
 
     async def stop(self, drain: float) -> None:
         """Close everything; connections have `drain` seconds to end by themselves. Idempotent."""
-        self.wanted = Wanted.DOWN
+        if self.wanted is not Wanted.DOWN:
+            self.wanted, self._wanted_since = Wanted.DOWN, clock.wall()
         self._memory.retain(())
         self._changed()
         await asyncio.gather(*(t.stop(drain) for t in reversed(self._tunnels.values())))
@@ -138,6 +141,8 @@ class RunningProfile:
             source=self.profile.source,
             wanted=self.wanted,
             state=self._state(),
+            since=clock.rfc3339(self._since),
+            wanted_since=clock.rfc3339(self._wanted_since),
             hosts=tuple(
                 self._tunnels[h.name].status()
                 for h in self.profile.hosts
@@ -175,6 +180,7 @@ class RunningProfile:
         self._was_up = self._was_up or state is ProfileState.UP
         if state is not self._announced:
             before, self._announced = self._announced, state
+            self._since = clock.wall()
             name = self.profile.name
             event = self._services.journal.record(EventKind.PROFILE, name, "", state, "")
             hook = hook_of(before, state)

@@ -150,6 +150,7 @@ def forward_status(item: Forwarding, machine: Machine) -> ForwardStatus:
         state=_forward_state(item, machine),
         since=clock.rfc3339(item.since),
         health=item.health,
+        health_since=clock.rfc3339(item.health_since),
         attempts=item.failures,
         next_retry_at=None if item.retry_at is None else clock.rfc3339(item.retry_at),
         connections_open=counters.open,
