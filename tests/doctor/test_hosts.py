@@ -19,7 +19,7 @@ from tests.support.sshd import OpenSSHServer
 from tunnelctl.doctor.report import Result
 from tunnelctl.doctor.walk import examine
 from tunnelctl.errors import Code
-from tunnelctl.spec.host import Host, SecretRef, SecretSource, StrictHostKeyChecking
+from tunnelctl.spec.host import Host, SecretRef, SecretSource, SessionType, StrictHostKeyChecking
 from tunnelctl.spec.profile import Profile
 
 MILESTONES = ["names", "connection", "version", "key-exchange", "host-key", "authentication"]
@@ -217,6 +217,22 @@ def test_a_certificate_of_another_time_makes_one_look_at_the_clocks(
         assert said in found.message
         assert "a wrong clock looks the same; here and on server: date -u" in found.hint
     failure(keys, "authentication", "server", Code.AUTH_FAILED)
+
+
+def test_a_session_that_is_wanted_and_may_not_be(sshd: OpenSSHServer) -> None:
+    wanting = sshd.host(session_type=SessionType.DEFAULT)
+    with EchoService() as echo:
+        report = walk(wanting, local(echo.port))
+        all_ok(report)
+        assert report.steps[-1].step == "session"
+        assert "session" not in results(walk(sshd.host(session_type=SessionType.AUTO)))
+        sshd.reconfigure("MaxSessions 0")
+        report = walk(wanting, local(echo.port))
+    found = step(report, "session")
+    assert found.result is Result.WARNING
+    assert "MaxSessions" in found.hint
+    assert step(report, "target", "local").result is Result.OK  # which is no session
+    assert report.exit_code == 0
 
 
 def test_secrets_are_looked_for_and_not_shown(sshd: OpenSSHServer) -> None:

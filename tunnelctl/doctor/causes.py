@@ -40,6 +40,12 @@ async def of_host(host: Host, milestone: Milestone, failure: Failure) -> Failure
     return failure
 
 
+def of_no_session(host: Host) -> str:
+    """A server may have sessions forbidden, and forwards go on without one."""
+    what = "MaxSessions there may be 0; forwards need no session: session_type: none"
+    return f"{what}; {_sshd_config(host, 'maxsessions')}"
+
+
 def of_clock(text: str, host: Host) -> str:
     """What to look at where a certificate does not count for its time; else nothing."""
     if "it is valid from" in text or "it expired at" in text:
@@ -100,13 +106,19 @@ def in_profile(rule: Forward, target: Endpoint) -> str:
 
 def _sshd_says(host: Host, words: str) -> tuple[str, str]:
     """What shows why, to whoever may look at it there."""
+    return (
+        _sshd_config(host, words),
+        f"see whether the key may not; on {host.name}: "
+        "grep -nE 'restrict|permit|no-port-forwarding' ~/.ssh/authorized_keys",
+    )
+
+
+def _sshd_config(host: Host, words: str) -> str:
     # sshd wants to know all that a Match of its configuration asks for.
     login = f"user={shlex.quote(user_of(host))},host=$1,addr=$1,laddr=$3,lport=$4"
     return (
         f"see what its sshd_config comes to; on {host.name}: "
-        f"set -- $SSH_CONNECTION && sudo sshd -T -C {login} | grep -iE '{words}'",
-        f"see whether the key may not; on {host.name}: "
-        "grep -nE 'restrict|permit|no-port-forwarding' ~/.ssh/authorized_keys",
+        f"set -- $SSH_CONNECTION && sudo sshd -T -C {login} | grep -iE '{words}'"
     )
 
 

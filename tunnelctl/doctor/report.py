@@ -34,6 +34,7 @@ class Part(StrEnum):
     LISTENER = "listener"
     PERMISSION = "permission"
     TARGET = "target"
+    SESSION = "session"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunnelctl.config.secrets import resolve_secret
-from tunnelctl.doctor import keys
+from tunnelctl.doctor import keys, sessions
 from tunnelctl.doctor.forwards import Examination
 from tunnelctl.doctor.hosts import Place, Ways, place_of
 from tunnelctl.doctor.report import Part, Report, Step, daemon_steps, ok
@@ -60,13 +60,17 @@ async def _examine(
                 for rule in profile.forwards
             )
         )
+        # Last of all: some servers take a session for the sign that all was asked for.
+        told = await asyncio.gather(
+            *(sessions.steps(profile.host(name), link) for name, link in ways.links.items())
+        )
     finally:
         await ways.close()
         reactor.close()
     steps = [_valid(profile), *daemon_steps(profile.name, status)]
     for place, of_keys in zip(on_the_way, held, strict=True):
         steps += [*of_keys, *ways.steps.pop(place, ())]
-    for found in (*ways.steps.values(), *forwards):
+    for found in (*ways.steps.values(), *forwards, *told):
         steps += found
     return Report(profile.name, tuple(steps))
 

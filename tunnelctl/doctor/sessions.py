@@ -1,0 +1,55 @@
+"""The session that a host wants (`session_type`), which only some servers give.
+
+Must never have anything run there: a session is opened, asked for nothing, and closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from tunnelctl.doctor import causes
+from tunnelctl.doctor.report import Part, Step, ok, skipped, warning
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.session import Session, wants_session
+
+_PATIENCE = 5.0  # seconds
+
+
+class _Unused(Session):
+    """One in which no shell is asked for. `answer`: why it was refused, nothing when it was not."""
+
+    def __init__(self, link: Link) -> None:
+        self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        super().__init__(link, lambda _line: None, self._settle)
+
+    def opened(self) -> None:
+        """See ChannelHandler."""
+        self._settle("")
+
+    def closed(self) -> None:
+        """See ChannelHandler."""
+        self._settle("the connection ended")
+
+    def _settle(self, why: str) -> None:
+        if not self.answer.done():
+            self.answer.set_result(why)
+
+
+async def steps(host: Host, link: Link) -> list[Step]:
+    """Whether the server gives a session; nothing where none is wanted."""
+    if not wants_session(link):
+        return []
+    session = _Unused(link)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            why = await session.answer
+    except TimeoutError:
+        what = f"{host.name} did not say within {_PATIENCE:g} s whether it gives a session"
+        return [skipped(Part.SESSION, host.name, what)]
+    finally:
+        session.close()
+    if not why:
+        return [ok(Part.SESSION, host.name, f"{host.name} gives a session")]
+    what = f"{host.name} gives no session, so what it would print is not seen: {why}"
+    return [warning(Part.SESSION, host.name, what, causes.of_no_session(host))]
