@@ -143,6 +143,10 @@ def test_files(world: World) -> None:
     listed = world.ok("ls").splitlines()
     assert f"dev  {used}" in listed
     assert f"dev  {hidden}  (hidden by {used})" in listed
+    assert json.loads(world.ok("ls", "--json"))["profiles"] == [
+        {"name": "dev", "file": str(used), "hidden_by": None},
+        {"name": "dev", "file": str(hidden), "hidden_by": str(used)},
+    ]
     assert f"log:      {world.state}/tunnelctl/daemon.log" in world.ok("paths").splitlines()
     assert json.loads(world.ok("paths", "--json"))["profiles"][0] == str(world.configs)
     assert world.ok("check", "-f", str(hidden)) == f"{hidden}: profile dev is valid\n"

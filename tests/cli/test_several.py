@@ -51,9 +51,11 @@ def test_ps(three: World) -> None:
 
 
 def test_down(three: World) -> None:
-    three.ok("down", "dev*")
+    done = three.run("down", "dev*")
+    assert done.stderr == "tunnelctl: dev is down\ntunnelctl: dev-two is down\n"
     assert up(three) == ["other"]
-    three.ok("down", "dev*")  # they exist, and are not up
+    done = three.run("down", "dev*")  # they exist
+    assert (done.returncode, done.stderr) == (0, "tunnelctl: no profile that matches dev* is up\n")
     assert three.run("down", "no*").returncode == 66
     three.ok("down", "*")
     assert up(three) == []

@@ -36,6 +36,7 @@ _DB = Endpoint("db", 5432)
         ("5432:/run/db.sock", Endpoint("127.0.0.1", 5432), Endpoint(path="/run/db.sock")),
         ("10.0.0.1:5432:/run/db", Endpoint("10.0.0.1", 5432), Endpoint(path="/run/db")),
         ("/tmp/db.sock:db:5432", Endpoint(path="/tmp/db.sock"), _DB),
+        ("http:db:postgresql", Endpoint("127.0.0.1", 80), _DB),
         ("/tmp/a:/run/b", Endpoint(path="/tmp/a"), Endpoint(path="/run/b")),
     ],
 )
@@ -75,6 +76,9 @@ _WRONG = [
     (local_spec, "5432:db"),
     (local_spec, "5432:db:0"),
     (local_spec, "5432::22"),
+    (local_spec, "5432:a b:22"),
+    (local_spec, "a b:5432:db:22"),
+    (local_spec, "5432:db:no-service"),
     (local_spec, "70000:db:22"),
     (local_spec, "a:b:c:d:e"),
     (local_spec, "x:db:22"),
@@ -88,8 +92,9 @@ _WRONG = [
 
 
 # ssh takes these, and fails only when it uses them: a SOCKS client cannot name a socket to a server
-# that it does not speak to, and no name is empty.
-_LET_BY = ("/run/socks", "5432::22")
+# that it does not speak to, and no name is empty or has a
+# blank.
+_LET_BY = ("/run/socks", "5432::22", "5432:a b:22", "a b:5432:db:22")
 
 
 @pytest.mark.parametrize(("parse", "text"), _WRONG)

@@ -91,6 +91,12 @@ def test_it_is_kept_where_nobody_else_can_write(bastion: World) -> None:
         (["-L", "0:db:1", "-oProxyCommand=x"], "-o"),
         (["-R", "1080", "bastion"], "--permit"),
         (["--as", "x", "dev"], "go with -L"),
+        (["-L", "0:db:1", ""], "HOST is empty"),
+        (["-L", "0:a b:1", "bastion"], "not a host name"),
+        (["-R", "1080", "--permit", "x", "bastion"], "--permit 'x'"),
+        (["-L", "0:db:1", "--permit", "db:1", "bastion"], "--permit goes with -R PORT"),
+        (["-L", "*:0:db:1", "--allow", "x", "bastion"], "--allow is not a network: 'x'"),
+        (["-L", "0:db:1", "--allow", "10.0.0.0/8", "bastion"], "no other machine"),
         (["-L", "0:db:1", "--as", "No Name", "a"], "cannot be the name"),
     ],
 )

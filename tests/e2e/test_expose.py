@@ -190,3 +190,20 @@ def test_usage(world: World, arguments: list[str], said: str) -> None:
     done = world.run("expose", *arguments)
     assert done.returncode in (1, 2)
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--ttl", "0s"], "longer than nothing"),
+        (["--allow", "here"], "--allow is not a network: 'here'"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_done(
+    bastion: World, arguments: list[str], said: str
+) -> None:
+    done = bastion.run("expose", "80", "--via", "bastion", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not bastion.processes()
+    assert not list(bastion.state.rglob("*.yaml"))

@@ -103,13 +103,9 @@ def file_of(asked: AdHoc, destination: str, name: str | None) -> Path:
     try:
         host = parse_jump(destination)
     except ValueError as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(f"HOST {error}") from None
     specs = asked.specs()
-    if any(spec.key == "remote_dynamic" for spec in specs) and not asked.permit:
-        raise click.UsageError(
-            "-R PORT lets the server's users into this network; say what they may reach: "
-            "--permit 10.0.0.0/8:443"
-        )
+    _check_access(asked, specs)
     for spec in specs:
         if spec.exposed and spec.side is Side.HERE:
             say(f"{spec.option} {spec}: other machines can reach this, too")
@@ -118,6 +114,47 @@ def file_of(asked: AdHoc, destination: str, name: str | None) -> Path:
         permit=asked.permit, allow=asked.allow,
     )  # fmt: skip
     return keep(name or name_for(host.name), document, given=name is not None)
+
+
+def check_networks(allow: Iterable[str]) -> None:
+    """That each --allow is one.
+
+    Raises:
+        click.UsageError
+    """
+    from tunnelctl.config import words
+
+    _check_each("--allow", allow, words.network)
+
+
+def _check_access(asked: AdHoc, specs: Sequence[ForwardSpec]) -> None:
+    """That --permit and --allow say something, each of a forward that it is for.
+
+    Raises:
+        click.UsageError
+    """
+    from tunnelctl.config import words
+
+    check_networks(asked.allow)
+    _check_each("--permit", asked.permit, words.permit)
+    lets_in = any(spec.key == "remote_dynamic" for spec in specs)
+    if lets_in and not asked.permit:
+        raise click.UsageError(
+            "-R PORT lets the server's users into this network; say what they may reach: "
+            "--permit 10.0.0.0/8:443"
+        )
+    if asked.permit and not lets_in:
+        raise click.UsageError("--permit goes with -R PORT, which none of these is")
+    if asked.allow and not any(spec.exposed for spec in specs):
+        raise click.UsageError("--allow: no other machine can reach any of these listeners")
+
+
+def _check_each(option: str, texts: Iterable[str], read: Callable[[str], object]) -> None:
+    for text in texts:
+        try:
+            read(text)
+        except ValueError as error:
+            raise click.UsageError(f"{option} {error}") from None
 
 
 def keep(name: str, document: dict[str, Any], *, given: bool) -> Path:

@@ -50,9 +50,12 @@ def down(options: Options, profiles: tuple[str, ...], everything: bool, timeout:
         say("no daemon runs, so nothing is up")
         return
     names = wanted if everything else _named(profiles, wanted)
-    orders = [options.client.begin_down(name, timeout) for name in names]
-    for order in orders:
+    if everything and not names:
+        say("nothing is up")
+    orders = [(name, options.client.begin_down(name, timeout)) for name in names]
+    for name, order in orders:
         order.answer()
+        say(f"{name} is down")
 
 
 @click.command(epilog="Examples: tunnelctl restart dev; tunnelctl restart dev/bastion")
@@ -67,6 +70,9 @@ def restart(options: Options, places: tuple[str, ...]) -> None:
     names = [profile["name"] for profile in wanted]
     for name, hosts in selection.hosts(wanted, places or names).items():
         options.client.restart(name, hosts)
+        say(f"{name}: connecting {', '.join(hosts) or 'every host'} anew")
+    if not (places or names):
+        say("nothing is up, so there is nothing to connect anew")
 
 
 def _wanted(client: Client) -> list[Json]:
@@ -82,7 +88,10 @@ def _named(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
         if has_wildcard(name):
             files = [found.name for found in list_profiles(os.environ, Path.cwd())]
             meant = selection.profiles([name], dict.fromkeys([*wanted, *files]))
-            chosen += (one for one in meant if one in wanted)
+            running = [one for one in meant if one in wanted]
+            if not running:
+                say(f"no profile that matches {name} is up")
+            chosen += running
         elif name in wanted:
             chosen.append(name)
         elif names:

@@ -10,9 +10,13 @@ from tunnelctl.config.quantities import parse_duration
 
 
 class Duration(click.ParamType[float]):
-    """`30s`, `1m30s`; a bare number is seconds, as docker compose has it. A float of seconds."""
+    """`30s`, `1m30s`; a bare number is seconds, as docker compose has it. A float of seconds,
+    not 0 where it has to be `positive`."""
 
     name = "duration"
+
+    def __init__(self, *, positive: bool = False) -> None:
+        self._positive = positive
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -22,6 +26,9 @@ class Duration(click.ParamType[float]):
             return value
         text = str(value)
         try:
-            return parse_duration(text + "s" if text.isascii() and text.isdigit() else text)
+            seconds = parse_duration(text + "s" if text.isascii() and text.isdigit() else text)
         except ValueError as error:
             self.fail(f"{text!r} {error}", param, ctx)
+        if self._positive and not seconds:
+            self.fail(f"{text!r} must be longer than nothing", param, ctx)
+        return seconds

@@ -30,7 +30,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _STDIN = "-"
 
 
-@click.group("import")
+@click.group(
+    "import",
+    epilog="Example: tunnelctl import ssh-command 'ssh -N -L 5432:db:5432 bastion' -o db",
+)
 def import_() -> None:
     """Make a profile of what another program is told, on stdout or with -o NAME as a file.
 
@@ -97,7 +100,7 @@ def boring(file: str | None, name: str | None, permit: tuple[str, ...], force: b
     _give(imported, f"boring {path}", name, force=force)
 
 
-@click.group()
+@click.group(epilog="Example: tunnelctl export ssh dev")
 def export() -> None:
     """Print a profile in the words of another program."""
 

@@ -61,7 +61,7 @@ _FORWARD = "exposed"
     help="Where it listens there; localhost: for the server itself alone.",
 )
 @click.option("--allow", multiple=True, metavar="CIDR", help="Who may use it; else everybody.")
-@click.option("--ttl", type=Duration(), help="Take it down after this time.")
+@click.option("--ttl", type=Duration(positive=True), help="Take it down after this time.")
 @click.option("--qr", is_flag=True, help="Show the address as a QR code, too.")
 @click.option("-d", "--detach", is_flag=True, help="Return when ready; the daemon goes on.")
 @click.option(
@@ -92,6 +92,7 @@ def expose(
     if detach and ttl is not None:
         raise click.UsageError("--ttl ends this command, so it does not go with -d")
     service = _service(target)
+    adhoc.check_networks(allow)
     _check_it_answers(service)
     listen = Endpoint(bind, remote_port)
     document = _document(service, listen, via, allow, ttl)

@@ -37,10 +37,23 @@ def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> Non
         click.echo(f"{path}: profile {loaded.profile.name} is valid")
 
 
-@click.command(epilog="Example: tunnelctl ls")
-def ls() -> None:
+@click.command(epilog="Examples: tunnelctl ls; tunnelctl ls --json | jq -r '.profiles[].name'")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def ls(as_json: bool) -> None:
     """List the profiles that can be found, with the file of each and what it hides."""
-    for found in list_profiles(os.environ, Path.cwd()):
+    profiles = list_profiles(os.environ, Path.cwd())
+    if as_json:
+        shown = [
+            {
+                "name": found.name,
+                "file": str(found.path),
+                "hidden_by": str(found.hidden_by) if found.hidden_by else None,
+            }
+            for found in profiles
+        ]
+        click.echo(json.dumps({"profiles": shown}, indent=2))
+        return
+    for found in profiles:
         hidden = f"  (hidden by {found.hidden_by})" if found.hidden_by else ""
         click.echo(f"{found.name}  {found.path}{hidden}")
 

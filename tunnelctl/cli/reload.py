@@ -9,6 +9,7 @@ import click
 
 from tunnelctl.cli import complete, selection
 from tunnelctl.cli.main import Options
+from tunnelctl.cli.output import say
 
 
 @click.command(epilog="Examples: tunnelctl reload --dry-run; tunnelctl reload dev")
@@ -33,6 +34,8 @@ def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:
     done = client.reload(profiles, dry_run=dry_run)["profiles"]
     for line in (line for profile in done for line in _lines(profile)):
         click.echo(line)
+    if not done:
+        say("nothing is up, so there is nothing to read again")
 
 
 def _lines(profile: dict[str, Any]) -> Iterator[str]:

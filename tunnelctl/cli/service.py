@@ -38,7 +38,10 @@ _WITHIN = 60.0  # seconds for the manager to do what it is told
 _UNITS = (f"{NAME}.socket", f"{NAME}.service")
 
 
-@click.group(short_help="The daemon as a service of systemd or launchd")
+@click.group(
+    short_help="The daemon as a service of systemd or launchd",
+    epilog="Examples: tunnelctl service install --dry-run; tunnelctl service status",
+)
 def service() -> None:
     """Have systemd (launchd on macOS) start the daemon, watch it, and start it again."""
 

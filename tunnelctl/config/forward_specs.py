@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tunnelctl.config.words import ANY_ADDRESS
+from tunnelctl.config import words
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward, Side
 
@@ -106,9 +106,15 @@ _Reading = Callable[[list[str]], tuple[Endpoint, Endpoint | None]]
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
-        raise ValueError(f"{text!r} is not a port between 0 and 65535")
-    return int(text)
+    """A number, or the name of a service (OpenSSH misc.c, a2port)."""
+    if text.isascii() and text.isdigit():
+        if int(text) > 65535:
+            raise ValueError(f"{text!r} is not a port between 0 and 65535")
+        return int(text)
+    try:
+        return words.service_port(text)
+    except (OSError, UnicodeError):
+        raise ValueError(f"{text!r} is neither a port number nor a service name") from None
 
 
 def _target_port(text: str) -> int:
@@ -123,13 +129,15 @@ def _bare(port: str) -> Endpoint:
 
 
 def _listener(host: str, port: str) -> Endpoint:
-    return Endpoint(host or ANY_ADDRESS, _port(port))
+    if host in ("", words.ANY_ADDRESS):
+        return Endpoint(words.ANY_ADDRESS, _port(port))
+    return Endpoint(words.host_name(host), _port(port))
 
 
 def _target(host: str, port: str) -> Endpoint:
     if not host:
         raise ValueError("the target has no host")
-    return Endpoint(host, _target_port(port))
+    return Endpoint(words.host_name(host), _target_port(port))
 
 
 _DYNAMIC: dict[_Shape, _Reading] = {

@@ -364,7 +364,7 @@ def _endpoint(value: object, default_host: str) -> Endpoint:
     value = _typed(value)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ValueError(f"must be PORT, HOST:PORT, [IPv6]:PORT or a path, not {shown(value)}")
-    endpoint = parse_endpoint(value, default_host, _service_port)
+    endpoint = parse_endpoint(value, default_host, service_port)
     if endpoint.is_unix:
         text(endpoint.path)
         return endpoint
@@ -375,7 +375,12 @@ def _endpoint(value: object, default_host: str) -> Endpoint:
     return endpoint
 
 
-def _service_port(name: str) -> int:
+def service_port(name: str) -> int:
+    """The TCP port of a service, as OpenSSH takes it for a number.
+
+    Raises:
+        OSError: there is no such service.
+    """
     try:
         return socket.getservbyname(name, "tcp")
     except OSError:
