@@ -341,6 +341,24 @@ def test_of_lists_of_algorithms_what_is_offered_here(
 @pytest.mark.parametrize(
     ("written", "files"),
     [
+        ("GlobalKnownHostsFile /g /h", ("~/known_hosts", "~/known_hosts2", "/g", "/h")),
+        ("GlobalKnownHostsFile /g\n  UserKnownHostsFile /u", ("/u", "/g")),
+        ("GlobalKnownHostsFile none\n  UserKnownHostsFile none", ("/dev/null",)),
+        ("RevokedHostKeys none", ()),
+    ],
+)
+def test_keys_of_hosts_are_looked_for_in_all_files_that_are_named(
+    folder: Folder, environ: dict[str, str], written: str, files: tuple[str, ...]
+) -> None:
+    configure(folder, f"Host b\n  {written}\n")
+    found = folder.host("", environ).user_known_hosts_file
+    assert found == tuple(file.replace("~", str(folder.home / ".ssh")) for file in files)
+
+
+@pytest.mark.parametrize("environ", WAYS)
+@pytest.mark.parametrize(
+    ("written", "files"),
+    [
         ("IdentityFile none", ("none",)),
         ("IdentityFile none\n  IdentityFile /k", ("/k",)),
         ("IdentityFile /k\n  IdentityFile None", ("/k",)),
@@ -366,6 +384,7 @@ def test_none_is_no_key_file(
         ("Host b\n  IdentityFile %C\n", "%C in a path of ssh_config is not supported"),
         ("Host b\n  IdentityFile ${NOPE}/x\n", "variable NOPE of ssh_config is not set"),
         ("Host b\n  ProxyCommand x\n  ProxyUseFdpass yes\n", "ProxyUseFdpass is not supported"),
+        ("Host b\n  RevokedHostKeys ~/krl\n", "RevokedHostKeys is not supported; mark"),
         ("Host b\n  HostName a;b\n", "'a;b' is not a host name or address"),
         ("Host b\n  User -x\n", "'-x' is not a user name"),
         ("Host b\n  ProxyCommand nc %d\n", "%d in 'nc %d' stands for nothing"),

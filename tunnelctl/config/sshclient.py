@@ -23,7 +23,10 @@ _SECONDS = 10.0
 # It has none of these; what is printed of it is OpenSSH's own.
 _BASELINE = "baseline"
 _NO_FILE = "/dev/null"
-_LISTS = ("userknownhostsfile",)  # several on one line; it cannot be told what has a blank in it
+_LISTS = (
+    "userknownhostsfile",
+    "globalknownhostsfile",
+)  # several on one line; it cannot be told what has a blank in it
 _KEYWORDS = {"hostname": "HostName", "user": "User", "port": "Port", "proxyjump": "ProxyJump"}
 
 

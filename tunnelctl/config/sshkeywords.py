@@ -87,6 +87,8 @@ KEYWORDS: dict[str, _Convert] = {
     "identityagent": _one(str),
     "hostkeyalias": _one(str),
     "userknownhostsfile": tuple,
+    "globalknownhostsfile": tuple,
+    "revokedhostkeys": _one(str),
     "stricthostkeychecking": _one(lambda word: _STRICT[word.lower()]),
     "serveraliveinterval": _one(_seconds),
     "serveralivecountmax": _one(lambda word: str(int(word))),

@@ -29,6 +29,8 @@ _ALGORITHMS = {
     "macs": ("macs", Kind.MACS),
     "hostkeyalgorithms": ("host_key_algorithms", Kind.HOST_KEY_ALGORITHMS),
 }
+# ssh_config(5): UserKnownHostsFile.
+_USER_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 _LEAST_REKEY_LIMIT = 16
 _MOST_ALIVE_COUNT = 1000
 
@@ -78,7 +80,8 @@ class _Reading:
         self._home = str(home(environ))
 
     def fields(self) -> dict[str, Any]:
-        """Those of a Host that are configured."""
+        """Those of a Host that are configured. Keys are looked for in all files that are named; a
+        new one is recorded in the first."""
         read: dict[str, tuple[str, Callable[[str], Any]]] = {
             "hostname": ("hostname", words.host_name),
             "port": ("port", int),
@@ -106,6 +109,14 @@ class _Reading:
             named = tuple(self._path(path) for path in files if path.lower() != NONE)
             if files:
                 fields[name] = named or no_files
+        if more := self._options.get("globalknownhostsfile"):
+            known = fields.get("user_known_hosts_file") or tuple(map(self._path, _USER_FILES))
+            others = tuple(self._path(path) for path in more if path.lower() != NONE)
+            fields["user_known_hosts_file"] = (*known, *others)
+        if self._options.get("revokedhostkeys", (NONE,))[0].lower() != NONE:
+            raise ValueError(
+                "RevokedHostKeys is not supported; mark those keys as @revoked in known_hosts"
+            )
         return {name: value for name, value in fields.items() if value not in (None, ())}
 
     def jumps(self) -> tuple[Jump, ...]:
