@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import os
 import socket
@@ -193,6 +194,31 @@ def test_a_directory_is_no_key(sshd: OpenSSHServer, tmp_path: Path) -> None:
 def test_a_pipe_is_no_key_and_is_not_waited_for(sshd: OpenSSHServer, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe", mode=0o600)
     assert "not a regular file" in unreadable(sshd, tmp_path / "pipe").message
+
+
+def test_a_key_on_hardware_needs_an_agent(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    """A file as ssh-keygen -t ed25519-sk writes it, which needs a token."""
+    public = text(b"sk-ssh-ed25519@openssh.com") + text(bytes(32)) + text(b"ssh:")
+    private = bytes(8) + public + b"\1" + text(bytes(64)) + text(b"") + text(b"me")
+    private += bytes(range(1, 1 - len(private) % -8))
+    none = text(b"none") * 2 + text(b"")
+    content = b"openssh-key-v1\0" + none + bytes((0, 0, 0, 1)) + text(public) + text(private)
+    key = tmp_path / "id_sk"
+    lines = base64.encodebytes(content).decode()
+    key.write_text(
+        f"-----BEGIN OPENSSH PRIVATE KEY-----\n{lines}-----END OPENSSH PRIVATE KEY-----\n"
+    )
+    key.chmod(0o600)
+    written = base64.b64encode(public).decode()
+    sshd.authorized_keys.write_text(f"sk-ssh-ed25519@openssh.com {written}\n")
+    failure = unreadable(sshd, key)
+    assert "ssh-agent alone" in failure.message
+    assert failure.hint == f"ssh-add {key}"
+
+
+def text(data: bytes) -> bytes:
+    """A string of RFC 4251 section 5."""
+    return len(data).to_bytes(4, "big") + data
 
 
 def test_a_short_rsa_key(sshd: OpenSSHServer, tmp_path: Path) -> None:

@@ -259,8 +259,10 @@ def _open(data: bytes, passphrase: bytes | None, path: Path) -> PrivateKey | Non
     except TypeError:
         return None
     except UnsupportedAlgorithm:
-        raise _unreadable(
-            path, "it is of a type that works by way of ssh-agent alone (run ssh-add)"
+        raise Failure(
+            Code.KEY_UNREADABLE,
+            f"the key {path} is of a type that works by way of an ssh-agent alone",
+            f"ssh-add {shlex.quote(str(path))}",
         ) from None
     except ValueError as error:
         if passphrase is None:
