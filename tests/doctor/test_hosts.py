@@ -293,6 +293,7 @@ def test_hosts_that_do_not_answer_are_waited_for_side_by_side() -> None:
 def test_an_embedded_server_is_walked_like_any_other() -> None:
     report = walk(Host("server", "server", embedded=True), local(1))
     assert step(report, "authentication").result is Result.OK
+    assert "by a throw-away key (ssh-ed25519" in step(report, "authentication").message
     failure(report, "target", "local", Code.TARGET_REFUSED)
 
 

@@ -200,6 +200,8 @@ def _turns() -> asyncio.Semaphore:
 
 def _passed(host: Host, milestone: Milestone, how: str, seconds: float, new: str) -> Step:
     """What the host has behind it; its key is not known yet where `new` names the place for it."""
+    if host.embedded:  # whose key has no file
+        how = how.replace(host.identity_file[0], "a throw-away key")
     if milestone is Milestone.HOST_KEY and new:
         what = f"{how} is not known yet: the first connection records it (accept-new)"
         hint = f"compare it with what the server's owner tells you: tunnelctl trust {new}"
