@@ -281,3 +281,22 @@ def test_why_a_fallback_serves_is_shown_by_ps(world: World, sshd: OpenSSHServer)
     assert shown.returncode == 0
     assert "dev/first: server serves: first (127.0.0.1:" in shown.stderr
     assert "connection refused" in shown.stderr
+
+
+def test_what_a_lazy_host_met_before_it_rests_is_no_trouble_of_now(
+    world: World, sshd: OpenSSHServer
+) -> None:
+    port = free_port()
+    host = sshd.host_yaml(lazy="true", idle_timeout="4s", reconnect="{min: 100ms, max: 200ms}")
+    world.profile("dev", tunnel_text(host, db=f"{local(port, 9)}, while_down: {{hold: 300ms}}"))
+    world.ok("up", "dev", "-d")
+    sshd.stop()
+    with connect(port) as client, pytest.raises(ConnectionResetError):
+        client.recv(1)
+    shown = world.run("ps")
+    assert shown.returncode == 1
+    assert "dev/server: server (127.0.0.1:" in shown.stderr
+    eventually(lambda: world.host("dev")["state"] == "idle", "it rests")
+    assert world.host("dev")["last_error"]["code"] == "connection-refused"
+    shown = world.run("ps")
+    assert (shown.returncode, shown.stderr) == (0, "")
