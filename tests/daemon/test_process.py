@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import stat
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,13 @@ from tests.support.processes import is_running, sees_all
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.config.paths import Paths
+
+_ARENA = 64 * 1024 * 1024  # bytes that glibc (malloc/arena.c) reserves for one, at a multiple of it
+
+
+def _start(line: str, which: int = 0) -> int:
+    """Where a mapping of /proc/PID/maps begins; -1: where it ends."""
+    return int(line.split()[0].split("-")[which], 16)
 
 
 def pid_of(world: World) -> int:
@@ -135,6 +143,20 @@ def test_no_core_dump_and_no_look_into_its_memory(embedded: World) -> None:
         return
     assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
     assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)} == {"/dev/null"}
+
+
+@pytest.mark.skipif(not sees_all(), reason="the daemon's memory is hidden from us")
+def test_its_threads_share_one_arena(embedded: World) -> None:
+    """Others would keep what logins freed: as much again as an idle host needs."""
+    embedded.ok("up", "dev", "-d")
+    maps = Path(f"/proc/{pid_of(embedded)}/maps").read_text().splitlines()
+    arenas = [
+        here
+        for here, after in pairwise(maps)
+        if " rw-p " in here and " ---p " in after and _start(after, -1) - _start(here) == _ARENA
+        if _start(here) % _ARENA == 0
+    ]
+    assert not arenas
 
 
 def test_the_log_is_private_and_holds_no_secret(world: World, paths: Paths) -> None:

@@ -24,7 +24,7 @@ from paramiko.common import AUTH_SUCCESSFUL
 from tests.support.services import DEADLINE
 from tunnelctl import clock
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.ciphers import ROOM_MAX, Opener, Sealer
+from tunnelctl.ssh.ciphers import Opener, Sealer
 from tunnelctl.ssh.hostkeys import fingerprint
 from tunnelctl.ssh.packetizer import PacketState
 from tunnelctl.ssh.transport import SshTransport
@@ -126,7 +126,6 @@ class Peer:
         self.sock = sock
         self._state = state
         self._buffer = bytearray(state.unread)
-        self._room = memoryview(bytearray(ROOM_MAX))
         self._left: deque[bytes] = deque()
 
     def send(self, *payloads: bytes) -> None:
@@ -166,9 +165,8 @@ class Peer:
             self._buffer += data
         packet = bytes(self._buffer[:size])
         del self._buffer[:size]
-        payload = bytes(
-            state.opener.open(memoryview(packet), 0, len(packet), state.received, self._room)
-        )
+        room = memoryview(bytearray(size))
+        payload = bytes(state.opener.open(memoryview(packet), 0, size, state.received, room))
         state.received += 1
         return payload
 

@@ -51,6 +51,7 @@ IDLE_AFTER = 10.0  # seconds without a wanted profile or a request, for one the 
 _CLAIM_WITHIN = STOP_WITHIN + 5.0  # seconds to wait for a predecessor that is stopping
 _CLAIM_STEP = 0.05
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
+_M_ARENA_MAX = -8  # malloc.h of glibc
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ def run(settings: Settings, environ: Mapping[str, str]) -> None:
 
 def _start(settings: Settings, environ: Mapping[str, str], troubles: Troubles) -> None:
     _harden()
+    _share_memory()
     logbook = Logbook()
     logging.getLogger().addHandler(logbook)
     passed = passed_socket(environ, settings.paths.socket)
@@ -257,6 +259,16 @@ def _harden() -> None:
     if sys.platform == "linux":
         # prctl(2): neither a debugger nor /proc of the same user can read our memory.
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _share_memory() -> None:
+    """One arena for all threads (mallopt(3)), before there are any.
+
+    glibc gives them others, which keep what logins freed: as much again as an idle host needs. They
+    would save threads from waiting for each other, but one runs in the interpreter at a time.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        mallopt(_M_ARENA_MAX, 1)  # musl has neither it nor arenas
 
 
 def _report(background: Background, text: str) -> None:

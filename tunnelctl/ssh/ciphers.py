@@ -29,8 +29,6 @@ from tunnelctl.wire.messages import Message, ProtocolError
 
 # RFC 4253 section 6.1 asks for 35000 at least; OpenSSH takes 256 KiB (PACKET_MAX_SIZE).
 PACKET_LENGTH_MAX = 256 * 1024
-# What an opener may need of its room for one packet: plain text lies where the packet lay.
-ROOM_MAX = 4 + PACKET_LENGTH_MAX
 _LENGTH = struct.Struct(">I")
 _SLOT_HEAD = struct.Struct(">IBBII")
 _DATA_HEADER = 9  # type, recipient channel and data length of SSH_MSG_CHANNEL_DATA
@@ -38,7 +36,7 @@ _GCM_BLOCK = 16
 _GCM_TAG = 16
 _COUNTER_MASK = (1 << 64) - 1
 _CHANNEL_DATA = int(Message.CHANNEL_DATA)
-_NOISE = 4096  # bytes of padding that the kernel is asked for at a time
+_NOISE = 512  # bytes of padding that the kernel is asked for at a time; every link keeps some
 
 
 class Sealer(Protocol):
@@ -62,7 +60,7 @@ class Opener(Protocol):
         self, buffer: memoryview, start: int, end: int, sequence: int, room: memoryview
     ) -> memoryview:
         """The payload of the whole packet between `start` and `end`, as a view that may lie between
-        these in `room`.
+        these in `room`, which reaches as far as the packet.
 
         Raises:
             ProtocolError: the packet was changed on its way.

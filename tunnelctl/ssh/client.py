@@ -81,11 +81,11 @@ class ClientTransport(SshTransport):
         return "; ".join(dict.fromkeys(without))
 
     def _note_offers(self, message: paramiko.Message) -> None:
-        if not self._offered:
-            reader = Reader(message.asbytes(), _COOKIE)
-            lists = [reader.text().split(",") for _ in _OFFERS]
-            self._offered = tuple(tuple(n for n in names if n not in _SIGNALS) for names in lists)
+        reader = Reader(message.asbytes(), _COOKIE)
+        lists = [reader.text().split(",") for _ in _OFFERS]
+        self._offered = tuple(tuple(n for n in names if n not in _SIGNALS) for names in lists)
         self._negotiate(message)
+        self._offered = ()  # the two agree: nobody asks what else there was
 
     def _check_banner(self) -> None:
         """Read lines up to the version (called by the thread before the key exchange).

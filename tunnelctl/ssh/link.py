@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -111,7 +110,7 @@ class Link:
         self._rekeying: asyncio.TimerHandle | None = None
         self._rekey_limit = min(settings.rekey_limit or _REKEY_BYTES, _REKEY_BYTES)
         self._packets = 0
-        self._said: deque[str] = deque(maxlen=_SAID_KEPT)
+        self._said: tuple[str, ...] = ()
         self._asked = 0  # questions in a row without an answer
         self._asked_at = 0.0
         self._alive_timer: asyncio.TimerHandle | None = None
@@ -148,8 +147,7 @@ class Link:
     def take_said(self) -> tuple[str, ...]:
         """What the peer told in DEBUG messages since the last call, the last few of it: there
         OpenSSH says why it refuses the request that it answers next."""
-        said = tuple(self._said)
-        self._said.clear()
+        said, self._said = self._said, ()
         return said
 
     # Liveness.
@@ -265,7 +263,7 @@ class Link:
             urgent = always_display or text.startswith("Forwarding listen address")
             level = logging.WARNING if urgent else logging.DEBUG
             _log.log(level, "%s says: %s", self.settings.title, text)
-            self._said.append(text)
+            self._said = (*self._said, text)[-_SAID_KEPT:]
         elif Message.KEXINIT <= kind <= TRANSPORT_LAST:
             if kind == Message.KEXINIT:
                 self._start_kex_timer()

@@ -26,7 +26,6 @@ from paramiko.packet import NeedRekeyException, Packetizer
 
 from tunnelctl import clock
 from tunnelctl.ssh.ciphers import (
-    ROOM_MAX,
     GcmOpener,
     GcmSealer,
     Mac,
@@ -106,7 +105,6 @@ class SshPacketizer(Packetizer):
         self._is_closed = False
         self._state = PacketState(MacSealer(None, 8, None), MacOpener(None, 8, None))
         self._buffer = bytearray()
-        self._room = memoryview(bytearray(ROOM_MAX))
         self._sending = threading.Lock()
         self._asked_in = False
         self._authenticated = False
@@ -125,7 +123,7 @@ class SshPacketizer(Packetizer):
         state, self._loop_side = self._state, loop_side
         state.unread = bytes(self._buffer)
         self._buffer.clear()
-        self._room = memoryview(b"")
+        self._on_parked = None
         return state
 
     def when_parked(self, callback: Callable[[], None]) -> None:
@@ -298,8 +296,8 @@ class SshPacketizer(Packetizer):
     def _read_handed(self) -> tuple[bytes, int]:
         if not self._parked:
             self._parked = True
-            if self._on_parked is not None:
-                self._on_parked()
+            if (tell := self._on_parked) is not None:
+                tell()
         elif self._loop_side is not None and self._has_handed:
             # Once for each message that was handed, or the loop would open the packet after
             # NEWKEYS with the old keys: a command to start the exchange paused nothing.
@@ -322,9 +320,8 @@ class SshPacketizer(Packetizer):
             self._fill(size)
             packet = bytes(self._buffer[:size])
             del self._buffer[:size]
-            payload = bytes(
-                state.opener.open(memoryview(packet), 0, size, state.received, self._room)
-            )
+            room = memoryview(bytearray(size))
+            payload = bytes(state.opener.open(memoryview(packet), 0, size, state.received, room))
         except ProtocolError as error:
             raise paramiko.SSHException(str(error)) from None
         sequence = state.received

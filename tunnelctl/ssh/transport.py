@@ -122,6 +122,7 @@ class SshTransport(paramiko.Transport):
     def give_up_socket(self) -> None:
         """Leave the socket to the loop: the thread's end must not close it any more."""
         self.sock = _Nothing()
+        self.completion_event = None  # nobody waits for the first key exchange any more
 
     def close(self) -> None:
         """End the thread and close the socket, also of a transport that was never started."""

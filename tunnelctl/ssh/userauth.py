@@ -90,7 +90,8 @@ class UserAuth(AuthHandler):
         self.password_expired = False
         self._client = transport
         self._user = user
-        self._answers: queue.Queue[tuple[int, Reader] | None] = queue.Queue(_ANSWERS_MAX)
+        # From the Transport's thread alone; what holds it lives as long as the link.
+        self._answers: queue.SimpleQueue[tuple[int, Reader] | None] = queue.SimpleQueue()
 
     # Questions, from the caller's thread.
 
@@ -170,16 +171,14 @@ class UserAuth(AuthHandler):
 
     def abort(self) -> None:
         """The Transport's thread ends."""
-        if not self._answers.full():  # else the caller has answers to read before it looks
-            self._answers.put_nowait(None)
+        self._answers.put(None)
 
     def _answered(self, number: int, message: paramiko.Message) -> None:
         if number == Message.USERAUTH_SUCCESS:
             self.authenticated = self._client.authenticated = True
-        try:
-            self._answers.put_nowait((number, Reader(message.asbytes())))
-        except queue.Full:
-            raise paramiko.SSHException("the server answers what nobody asked") from None
+        if self._answers.qsize() >= _ANSWERS_MAX:
+            raise paramiko.SSHException("the server answers what nobody asked")
+        self._answers.put((number, Reader(message.asbytes())))
 
     def _ignore(self, message: paramiko.Message) -> None:
         """A banner for a person at a terminal (section 5.4)."""
