@@ -166,6 +166,36 @@ def test_answer_from_another_shell(world: World, locked: OpenSSHServer) -> None:
     assert "asks nothing" in world.run("answer", "dev/server").stderr
 
 
+def test_answer_while_a_fallback_serves(
+    world: World, locked: OpenSSHServer, tmp_path: Path
+) -> None:
+    spare = OpenSSHServer(tmp_path / "spare")
+    spare.start()
+    try:
+        world.profile(
+            "dev",
+            f"version: 1\nhosts:\n  server: {locked.host_yaml(fallback='[spare]')}\n"
+            f"  spare: {spare.host_yaml()}\n"
+            'forwards: {db: {local: 0, to: "127.0.0.1:9", via: server}}\n',
+        )
+        world.ok("up", "dev", "-d")
+        assert world.host("dev")["fallback"] == "spare"
+        assert last_error(world)["code"] == "needs-input"
+        with world.terminal("answer", "dev/server") as terminal:
+            for number in range(3):
+                terminal.answer(PROMPT, f"wrong {number}")
+            assert terminal.wait() == 77
+        assert world.host("dev")["fallback"] == "spare"
+        # `up` tries it again, too; what a wrong answer was given to is not asked by itself.
+        with world.terminal("up", "dev") as terminal:
+            terminal.answer(PROMPT, PASSPHRASE)
+            eventually(lambda: world.host("dev")["fallback"] is None, "it has taken over")
+            terminal.type("\x03")
+            terminal.wait()
+    finally:
+        spare.stop()
+
+
 def test_what_somebody_else_answered_is_not_asked_any_more(
     world: World, locked: OpenSSHServer
 ) -> None:

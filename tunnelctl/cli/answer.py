@@ -17,6 +17,8 @@ from tunnelctl.errors import PLACE, Code, Failure
 
 _TRIES = frozenset({"connecting", "authenticating"})
 _WANTS_NOTHING = frozenset({"up", "idle"})
+_ASKS = frozenset({Code.NEEDS_INPUT, Code.HOST_KEY_UNKNOWN})
+_LOOK_EVERY = 1.0  # seconds; that a host could not take over from its fallback is no event
 
 
 @click.command(epilog="Example: tunnelctl answer dev/bastion")
@@ -32,7 +34,7 @@ def answer(options: Options, place: str) -> None:
     if not (profile and slash and name):
         raise click.UsageError(f"{place} is not {PLACE}")
     client = options.client
-    if _host(client, profile, name)["state"] in _WANTS_NOTHING:
+    if _wants_nothing(_host(client, profile, name)):
         say(f"{place} asks nothing")
         return
     if not somebody_can_be_asked(os.environ):
@@ -43,11 +45,21 @@ def answer(options: Options, place: str) -> None:
         )
     with client.events(answers=[place]) as stream:
         asker = Asker(client, stream)
-        while (host := _host(client, profile, name))["state"] in _TRIES:
-            asker.next()
-    if host["state"] not in _WANTS_NOTHING:
+        while _is_trying(host := _host(client, profile, name)):
+            asker.next(_LOOK_EVERY)
+    if host["fallback"] is not None or host["state"] not in _WANTS_NOTHING:
         raise progress.as_failure(profile, host)
     say(f"{place} is {host['state']}")
+
+
+def _wants_nothing(host: Mapping[str, Any]) -> bool:
+    """Whether it is as it should be. While a fallback serves, the host itself may ask."""
+    asks = host["fallback"] is not None and (host["last_error"] or {}).get("code") in _ASKS
+    return host["state"] in _WANTS_NOTHING and not asks
+
+
+def _is_trying(host: Mapping[str, Any]) -> bool:
+    return host["state"] in _TRIES or host.get("returning", False)
 
 
 def _host(client: Client, profile: str, name: str) -> Mapping[str, Any]:

@@ -83,7 +83,7 @@ class HostStatus:
     """One host. `since` and `next_retry_at` are RFC 3339.
 
     While a fallback serves, `fallback` names it, `last_error` says why the host itself does not,
-    and `next_retry_at` when that is tried again. `said` has the last lines of the server's session;
+    and `next_retry_at` when that is tried again; `returning`: it is just now. `said` has the last lines of the server's session;
     None where there is no session. `connects` is how long it took to make each link.
     """
 
@@ -102,6 +102,7 @@ class HostStatus:
     strict_kex: bool | None = None
     server: str | None = None
     fallback: str | None = None
+    returning: bool = False
     last_error: ErrorStatus | None = None
     said: tuple[str, ...] | None = None
     connects: Durations = NONE_YET
@@ -124,6 +125,7 @@ class HostStatus:
             "strict_kex": self.strict_kex,
             "server": self.server,
             "fallback": self.fallback,
+            "returning": self.returning,
             "said": None if self.said is None else list(self.said),
             "last_error": _error(self.last_error),
         }

@@ -96,6 +96,7 @@ class Teller:
             reconnects=machine.reconnects,
             next_retry_at=_later(self._since, machine.since, machine.retry_at),
             fallback=host.candidates[machine.candidate].name if machine.on_fallback else None,
+            returning=machine.homing is not None,
             last_error=error_status(_why(machine)),
             connects=links.took,
         )
