@@ -116,3 +116,28 @@ async def test_a_changed_host_key_is_told_while_the_fallback_serves() -> None:
         assert status.last_error.code == "host-key-changed"
         # It is not asked again by itself.
         assert status.next_retry_at is None
+
+
+async def test_a_host_key_that_changed_meanwhile_is_an_alarm_though_the_fallback_serves() -> None:
+    """The host was away, and its address answers again, as somebody else."""
+    async with two_servers() as (s, _, host):
+        await s.server.kill()
+        await s.up(s.profile(local(), host=replace(host, host_key=("SHA256:" + "A" * 43,))))
+        before = s.host_status()
+        assert before.last_error is not None
+        assert before.last_error.code == "connection-refused"
+        await s.server.start()
+
+        def alarms() -> list[str]:
+            return [e.message for e in s.events if e.error and e.error.code == "host-key-changed"]
+
+        await eventually_async(lambda: bool(alarms()), "it is told")
+        assert len(alarms()) == 1
+        assert "the fallback spare" in alarms()[0]
+        status = s.host_status()
+        assert (status.fallback, status.state) == ("spare", HostState.UP)
+        assert (status.since, status.reconnects) == (before.since, before.reconnects)
+        assert status.next_retry_at is None
+        # What did not change was not told again: each of its tries was refused.
+        refused = [e for e in s.events if e.error and e.error.code == "connection-refused"]
+        assert len(refused) == len({e.state for e in refused})

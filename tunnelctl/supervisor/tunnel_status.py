@@ -37,16 +37,18 @@ class Teller:
     def __init__(self, profile: str, journal: Journal, state: HostState) -> None:
         self._profile = profile
         self._journal = journal
-        self._announced = (state, 0)
+        self._announced: tuple[HostState, int, Code | None] = (state, 0, None)
         self._since = clock.wall()
 
     def host(self, host: Host, machine: Machine, links: Links) -> bool:
-        """Tell the state of the host if it, or who serves in its name, is another than the one told
-        last; whether it was."""
-        if (machine.state, machine.candidate) == self._announced:
+        """Tell the state of the host if it, or who serves in its name, or why, is another than what
+        was told last; whether it was."""
+        reason = machine.passed_over.code if machine.on_fallback and machine.passed_over else None
+        before, self._announced = self._announced, (machine.state, machine.candidate, reason)
+        if self._announced == before:
             return False
-        self._announced = (machine.state, machine.candidate)
-        self._since = clock.wall()
+        if self._announced[:2] != before[:2]:
+            self._since = clock.wall()
         failure = _failure_told(machine)
         message = _host_message(host, machine, links)
         self._record(EventKind.HOST, host.name, machine.state, message, failure)
