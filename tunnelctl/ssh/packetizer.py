@@ -39,7 +39,9 @@ from tunnelctl.wire.messages import Message, ProtocolError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_RECEIVE_SIZE = 64 * 1024
+# A handshake's messages are short. Room for long ones would be cut down to these, again and again,
+# and leave holes in the memory that many logins at once have spread over.
+_RECEIVE_SIZE = 8 * 1024
 # RFC 4253 section 4.2 allows 255 bytes a line; servers send longer ones before the version.
 _LINE_MAX = 8 * 1024
 _FIRST_BLOCK = 8
