@@ -83,8 +83,9 @@ class HostStatus:
     """One host. `since` and `next_retry_at` are RFC 3339.
 
     While a fallback serves, `fallback` names it, `last_error` says why the host itself does not,
-    and `next_retry_at` when that is tried again; `returning`: it is just now. `said` has the last lines of the server's session;
-    None where there is no session. `connects` is how long it took to make each link.
+    and `next_retry_at` when that is tried again; `returning`: it is just now. `said` has the last
+    lines of the server's session; None where there is no session. `connects` is how long it took
+    to make each link.
     """
 
     name: str
