@@ -135,3 +135,12 @@ def test_two_forwards_that_share_a_variable_are_refused(world: World) -> None:
     done = world.run("run", "dev", "true")
     assert done.returncode == 78
     assert "TUNNELCTL_A_B_PORT" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--wait-timeout", "1s", "true"], ["--help"]])
+def test_an_option_behind_the_profile_is_no_command(dev: World, words: list[str]) -> None:
+    done = dev.run("run", "dev", *words)
+    assert done.returncode == 2
+    assert "options come before PROFILE" in done.stderr
+    assert not dev.processes()
+    assert dev.run("run", "dev", "--", words[0]).returncode == 127

@@ -160,8 +160,10 @@ def test_a_frame_is_one_write_of_what_has_changed() -> None:
         screen = Screen(paper.write_end, lambda: paper.size)
         screen.show(["head", "one", "two", "beyond the last line"])
         frame = paper.frame()
-        assert frame == "\x1b[2J\x1b[1;1Hhead\x1b[2;1Hone\x1b[3;1Htwo"
+        assert frame == "\x1b[2J\x1b[1;1Hhead\x1b[2;1Hone\x1b[3;1H… 2 more lines"
         assert paper.frame() == ""
+        screen.show(["head", "one", "two"])
+        assert paper.frame() == "\x1b[3;1Htwo\x1b[K"
         screen.show(["head", "one", "two"])
         assert paper.frame() == ""
         screen.show(["head", "other", "two"])

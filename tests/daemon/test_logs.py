@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import subprocess
 import sys
 
-from tunnelctl.daemon.logs import OneLine
+import pytest
+
+from tests.support.waiting import eventually
+from tests.support.world import World
+from tunnelctl.daemon.logs import JournalLine, JsonLine, OneLine
+
+EMBEDDED = """\
+version: 1
+hosts: {demo: {embedded: true}}
+forwards: {hello: {local: 0, to: "hello:80", via: demo}}
+"""
 
 
 def test_control_characters_and_tracebacks_stay_in_the_line() -> None:
@@ -18,3 +31,58 @@ def test_control_characters_and_tracebacks_stay_in_the_line() -> None:
     assert line.isprintable()
     assert "banner \\x1b[2J\\r\\n" in line
     assert "ValueError: two\\nlines" in line
+
+
+@pytest.mark.parametrize("form", [OneLine, JsonLine, JournalLine])
+def test_no_form_lets_a_control_character_through(form: type[OneLine]) -> None:
+    record = logging.LogRecord("x", logging.WARNING, "", 1, "banner \x1b[2J\n<0>", (), None)
+    line = form().format(record)
+    assert line.isprintable()
+    assert "banner" in line
+
+
+def test_the_journal_is_told_how_bad_it_is() -> None:
+    for level, prefix in ((logging.INFO, "<6>"), (logging.WARNING, "<4>"), (logging.ERROR, "<3>")):
+        record = logging.LogRecord("x", level, "", 1, "host %s", ("dev/a",), None)
+        assert JournalLine().format(record) == f"{prefix}host dev/a"
+
+
+def lines_of(world: World, *options: str, through_journal: bool = False) -> list[str]:
+    """What a daemon in the foreground says until its profile is up and it was told to end."""
+    world.profile("dev", EMBEDDED)
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end) as output:
+        environ = dict(world.environ)
+        if through_journal:
+            found = os.fstat(write_end)
+            environ["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
+        command = [sys.executable, "-m", "tunnelctl", "daemon", "dev", *options]
+        try:
+            process = subprocess.Popen(command, env=environ, cwd=world.home, stderr=write_end)
+        finally:
+            os.close(write_end)
+        try:
+            eventually(lambda: world.run("port", "dev/hello").returncode == 0, "it is up")
+        finally:
+            process.terminate()
+            lines = output.read().splitlines()
+            process.wait(20)
+    return lines
+
+
+def test_as_json_each_line_has_profile_and_name(world: World) -> None:
+    lines = [json.loads(line) for line in lines_of(world, "--log-format", "json")]
+    (up,) = (line for line in lines if line["name"] == "hello" and " up" in line["message"])
+    assert up["profile"] == "dev"
+    assert up["level"] == "INFO"
+    assert set(up) == {"at", "level", "profile", "name", "message"}
+
+
+def test_the_journal_is_known_by_its_stream(world: World) -> None:
+    lines = lines_of(world, through_journal=True)
+    assert all(line.startswith("<") for line in lines)
+    assert any(line.startswith("<6>forward dev/hello up") for line in lines)
+
+
+def test_text_has_the_time(world: World) -> None:
+    assert all(line.partition("T")[0].count("-") == 2 for line in lines_of(world))

@@ -10,6 +10,7 @@ import click
 from tunnelctl.cli import complete, selection
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
+from tunnelctl.errors import Code, Failure
 
 
 @click.command(epilog="Examples: tunnelctl reload --dry-run; tunnelctl reload dev")
@@ -31,7 +32,12 @@ def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:
         for name in profiles:
             if name not in wanted:
                 raise selection.not_up(name, wanted)
-    done = client.reload(profiles, dry_run=dry_run)["profiles"]
+    try:
+        done = client.reload(profiles, dry_run=dry_run)["profiles"]
+    except Failure as failure:
+        if failure.code is Code.CONFIG_INVALID:
+            say("nothing is changed, for not every file can be used")
+        raise
     for line in (line for profile in done for line in _lines(profile)):
         click.echo(line)
     if not done:

@@ -54,6 +54,10 @@ def run(options: Options, profile: str, command: tuple[str, ...], wait_timeout: 
     """
     if command[0] == "--":
         command = command[1:]
+    elif command[0].startswith("-"):
+        raise click.UsageError(
+            f"options come before PROFILE, and -- before a command that is called {command[0]}"
+        )
     if not command:
         raise click.UsageError("no command to run")
     plans = plans_of([profile], options.file)

@@ -135,7 +135,10 @@ def _cut(cell: str, column: int, width: int) -> str:
     if len(cell) <= width:
         return cell.ljust(width)
     kept = width - len(_CUT)
-    return _CUT + cell[-kept:] if column in _CUT_IN_FRONT else cell[:kept] + _CUT
+    if column in _CUT_IN_FRONT:
+        return _CUT + cell[-kept:]
+    behind = kept // 2 if column == _NAME else 0  # names may differ at either end
+    return cell[: kept - behind] + _CUT + cell[len(cell) - behind :]
 
 
 def _line(row: Sequence[str], widths: Mapping[int, int], colour: bool) -> str:

@@ -129,9 +129,9 @@ class Screen:
         return self._size().columns or 80
 
     def show(self, lines: Sequence[str]) -> None:
-        """Have exactly these lines on the screen, as many as there is room for."""
+        """Have these lines on the screen and nothing else, as many as there is room for."""
         size = self._size()
-        lines = list(lines[: size.lines or len(lines)])
+        lines = _as_many(lines, size)
         parts = []
         if size != self._last:
             self._last, self._shown = size, []
@@ -211,6 +211,15 @@ def _silent(descriptor: int) -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)
+
+
+def _as_many(lines: Sequence[str], size: os.terminal_size) -> list[str]:
+    """As many as there is room for; the last one says how many there are besides."""
+    room = size.lines or len(lines)
+    if len(lines) <= room:
+        return list(lines)
+    left = f"… {len(lines) - room + 1} more lines"
+    return [*lines[: room - 1], shown_on(sys.stdout, _cut(left, size.columns or None))]
 
 
 def _length(line: str) -> int:

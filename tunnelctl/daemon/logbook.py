@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from tunnelctl.daemon.logs import OneLine
+from tunnelctl.daemon.logs import OneLine, about
 from tunnelctl.daemon.problems import BadRequest
 from tunnelctl.spec.patterns import Pattern
-from tunnelctl.state.snapshot import API_VERSION, StatusEvent
+from tunnelctl.state.snapshot import API_VERSION
 
 _LINES_KEPT = 5000
 _LINES = 100  # when nobody says how many
@@ -85,9 +85,9 @@ class Question:
 
     def takes(self, line: Line) -> bool:
         """Whether it asks for this line."""
-        about = self.patterns
         return line.created >= self.since and (
-            not about or any(pattern.takes(line.profile, line.name) for pattern in about)
+            not self.patterns
+            or any(pattern.takes(line.profile, line.name) for pattern in self.patterns)
         )
 
 
@@ -108,9 +108,7 @@ class Logbook(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record. Called from any thread."""
         at, level, message = self.format(record).split(" ", 2)
-        event = getattr(record, "event", None)
-        about = (event.profile, event.name) if isinstance(event, StatusEvent) else ("", "")
-        line = Line(record.created, at, level, *about, message)
+        line = Line(record.created, at, level, *about(record), message)
         self._lines.append(line)
         if self._readers and self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile

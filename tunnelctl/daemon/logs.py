@@ -8,24 +8,46 @@ full disk costs log lines and one warning in status, nothing else.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import TextIO
 
 from tunnelctl.clock import rfc3339
 from tunnelctl.config.mistakes import printable
 from tunnelctl.config.redaction import SECRETS
 from tunnelctl.daemon.troubles import Troubles
+from tunnelctl.state.snapshot import StatusEvent
 
 _TROUBLE = "the log"
+# Levels of syslog(3), by ours.
+_PRIORITIES = {
+    logging.CRITICAL: 2,
+    logging.ERROR: 3,
+    logging.WARNING: 4,
+    logging.INFO: 6,
+    logging.DEBUG: 7,
+}
 _FILE_BYTES = 1 << 20
 _OLD_FILES = 3
 # Their records repeat what our failures say, with tracebacks where a peer is merely rude.
 _QUIET = {"paramiko": logging.CRITICAL, "aiohttp": logging.ERROR, "asyncio": logging.WARNING}
+
+
+class LogFormat(StrEnum):
+    """The form of the lines; AUTO is the journal's where stderr leads there, else text."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    JSON = "json"
+    JOURNALD = "journald"
 
 
 class OneLine(logging.Formatter):
@@ -33,16 +55,66 @@ class OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line without its end."""
-        moment = rfc3339(datetime.fromtimestamp(record.created, UTC))
-        text = f"{moment} {record.levelname} {record.getMessage()}"
+        return f"{moment(record)} {record.levelname} {self.text(record)}"
+
+    def text(self, record: logging.LogRecord) -> str:
+        """What it says, without when and how bad."""
+        text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return printable(SECRETS.redact(text))
 
 
-def log_to_stderr() -> None:
+class JsonLine(OneLine):
+    """One JSON object a line, with the keys that `logs --json` has."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line without its end."""
+        profile, name = about(record)
+        line = {
+            "at": moment(record),
+            "level": record.levelname,
+            "profile": profile,
+            "name": name,
+            "message": self.text(record),
+        }
+        return json.dumps(line)
+
+
+class JournalLine(OneLine):
+    """`<6>text`, as the journal reads it from a service's stderr (sd-daemon(3)); it has the time
+    itself."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line without its end."""
+        return f"<{_PRIORITIES.get(record.levelno, 5)}>{self.text(record)}"
+
+
+def moment(record: logging.LogRecord) -> str:
+    """When, as RFC 3339."""
+    return rfc3339(datetime.fromtimestamp(record.created, UTC))
+
+
+def about(record: logging.LogRecord) -> tuple[str, str]:
+    """The profile, and the host or forward, that it is about; empty where it is about none."""
+    event = getattr(record, "event", None)
+    return (event.profile, event.name) if isinstance(event, StatusEvent) else ("", "")
+
+
+def log_to_stderr(form: LogFormat, environ: Mapping[str, str]) -> None:
     """For a daemon in the foreground."""
-    _install(logging.StreamHandler(sys.stderr))
+    if form is LogFormat.AUTO:
+        form = LogFormat.JOURNALD if _is_journal(sys.stderr, environ) else LogFormat.TEXT
+    _install(logging.StreamHandler(sys.stderr), _FORMATTERS[form]())
+
+
+def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether the journal reads it (systemd.exec(5), $JOURNAL_STREAM)."""
+    try:
+        found = os.fstat(stream.fileno())
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
 def log_to_file(path: Path, troubles: Troubles) -> None:
@@ -50,7 +122,7 @@ def log_to_file(path: Path, troubles: Troubles) -> None:
 
     Without a place to write to the daemon runs on, and writes once there is one.
     """
-    _install(PrivateFile(path, troubles))
+    _install(PrivateFile(path, troubles), OneLine())
 
 
 class PrivateFile(RotatingFileHandler):
@@ -101,10 +173,17 @@ class PrivateFile(RotatingFileHandler):
         return TextIOWrapper(open(descriptor, "ab"), encoding=self.encoding, line_buffering=True)
 
 
-def _install(handler: logging.Handler) -> None:
+_FORMATTERS: Mapping[LogFormat, type[OneLine]] = {
+    LogFormat.TEXT: OneLine,
+    LogFormat.JSON: JsonLine,
+    LogFormat.JOURNALD: JournalLine,
+}
+
+
+def _install(handler: logging.Handler, formatter: OneLine) -> None:
     # A record that cannot be written is lost; printing a traceback about it helps nobody.
     logging.raiseExceptions = False
-    handler.setFormatter(OneLine())
+    handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

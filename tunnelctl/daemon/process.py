@@ -29,7 +29,7 @@ from tunnelctl.daemon.activation import passed_socket
 from tunnelctl.daemon.api import Api
 from tunnelctl.daemon.control_socket import ControlSocket, answers, claim
 from tunnelctl.daemon.logbook import Logbook
-from tunnelctl.daemon.logs import log_to_file, log_to_stderr
+from tunnelctl.daemon.logs import LogFormat, log_to_file, log_to_stderr
 from tunnelctl.daemon.moments import Moments
 from tunnelctl.daemon.notify import Heart, Manager, open_dumps
 from tunnelctl.daemon.orders import UpOrder
@@ -69,6 +69,7 @@ class Settings:
     profiles: Sequence[str] = ()
     background: Background | None = None
     watch: bool = False
+    log_format: LogFormat = LogFormat.AUTO  # of what goes to stderr
 
 
 def run(settings: Settings, environ: Mapping[str, str]) -> None:
@@ -83,7 +84,7 @@ def run(settings: Settings, environ: Mapping[str, str]) -> None:
     troubles = Troubles()
     background = settings.background
     if background is None:
-        log_to_stderr()
+        log_to_stderr(settings.log_format, environ)
         _start(settings, environ, troubles)
         return
     log_to_file(settings.paths.log_file, troubles)
