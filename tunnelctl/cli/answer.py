@@ -32,7 +32,7 @@ def answer(options: Options, place: str) -> None:
     """
     profile, slash, name = place.partition("/")
     if not (profile and slash and name):
-        raise click.UsageError(f"{place} is not {PLACE}")
+        raise click.UsageError(f"{place!r} is not {PLACE}")
     client = options.client
     if _wants_nothing(_host(client, profile, name)):
         say(f"{place} asks nothing")

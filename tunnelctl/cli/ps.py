@@ -71,7 +71,7 @@ def port(options: Options, name: str) -> None:
     """Print the address that a forward listens on, as in 127.0.0.1:5432."""
     profile_name, slash, forward_name = name.partition("/")
     if not slash:
-        raise click.UsageError(f"{name} is not PROFILE/FORWARD")
+        raise click.UsageError(f"{name!r} is not PROFILE/FORWARD")
     profiles = {profile["name"]: profile for profile in options.client.status()["profiles"]}
     if profile_name not in profiles:
         raise selection.not_up(profile_name, profiles)
