@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.daemon.logs import JournalLine, JsonLine, OneLine
+from tunnelctl.daemon.logs import JournalLine, JsonLine, OneLine, PrivateFile
+from tunnelctl.daemon.troubles import Troubles
 
 EMBEDDED = """\
 version: 1
@@ -86,3 +89,19 @@ def test_the_journal_is_known_by_its_stream(world: World) -> None:
 
 def test_text_has_the_time(world: World) -> None:
     assert all(line.partition("T")[0].count("-") == 2 for line in lines_of(world))
+
+
+def test_the_file_is_rotated_and_stays_private(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        with contextlib.closing(PrivateFile(tmp_path / "daemon.log", Troubles())) as handler:
+            for number in range(400):
+                text = f"{number} " + "x" * 20_000
+                handler.emit(logging.LogRecord("x", logging.INFO, "", 1, text, (), None))
+    finally:
+        os.umask(old)
+    files = sorted(tmp_path.iterdir())
+    assert [path.name for path in files] == ["daemon.log", *(f"daemon.log.{n}" for n in (1, 2, 3))]
+    assert all(path.stat().st_size <= 1 << 20 for path in files)
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    assert files[0].read_text().splitlines()[-1].startswith("399 ")
