@@ -177,7 +177,9 @@ def run(arguments: Sequence[str]) -> int:
         return _end(Failure(Code.USAGE, error.format_message()))
     except Exception as error:
         if options.debug:
-            raise
+            import traceback
+
+            traceback.print_exception(error)
         return _end(_failure_of(error))
 
 

@@ -139,9 +139,9 @@ def _loaded(options: Options, profile: str) -> list[tuple[Path, Loaded]]:
     """A profile of the user's, or else what the daemon has under that name: it may come from
     another folder, from a command line (`up -L`) or from `up -f`."""
     try:
-        return load((profile,), options.file)
+        return load((profile,), None)
     except Failure as failure:
-        file = None if options.file else _file_of_the_daemons(options.client, profile)
+        file = _file_of_the_daemons(options.client, profile)
         if failure.code is not Code.PROFILE_NOT_FOUND or file is None:
             raise
     return load((profile,), file)
