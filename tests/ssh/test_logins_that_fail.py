@@ -264,9 +264,9 @@ def test_a_cut_at_any_byte_is_never_a_refusal(
             else:
                 break  # the bytes from here on are those that come behind a login
     assert len(cuts) > 30
-    for count, failure in cuts:
-        assert failure.code is Code.HANDSHAKE_FAILED, (count, failure)
-        assert failure.retryable, (count, failure)
+    for count, cut in cuts:
+        assert cut.code is Code.HANDSHAKE_FAILED, (count, cut)
+        assert cut.retryable, (count, cut)
 
 
 @pytest.mark.parametrize("direction", list(Direction))
