@@ -22,6 +22,8 @@ hosts:
   web:
     user: ${{WHO}}
     port: 2222
+    address_family: inet
+    bind_address: 10.0.0.1
     identity_file: [~/k, ./k2]
     certificate_file: c
     identities_only: false

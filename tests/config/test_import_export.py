@@ -30,7 +30,7 @@ from tunnelctl.config.to_ssh import as_blocks, as_commands
 from tunnelctl.errors import Failure
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, Side
-from tunnelctl.spec.host import Host, SecretRef, SecretSource, SessionType
+from tunnelctl.spec.host import AddressFamily, Host, SecretRef, SecretSource, SessionType
 from tunnelctl.spec.permit import parse_permit
 from tunnelctl.spec.profile import Profile
 
@@ -74,6 +74,7 @@ def test_a_command_line_with_everything() -> None:
     imported = of_command(
         "ssh -fNT -o ExitOnForwardFailure=no -L 5432:db:5432 -R '*:8080:localhost:3000' "
         "-R 1081 -D1080 -L /tmp/a.sock:/run/b.sock -p 2222 -i '~/.ssh/a key' -J carol@gate:2200 "
+        "-4 -b 10.0.0.9 "
         "-o ServerAliveInterval=30 -o 'Ciphers aes128-gcm@openssh.com' alice@bastion",
         permit=("10.0.0.0/8:443",),
     )
@@ -81,6 +82,7 @@ def test_a_command_line_with_everything() -> None:
     profile = profile_of(imported)
     (host,) = profile.hosts
     assert (host.hostname, host.port, host.user) == ("bastion", 2222, "alice")
+    assert (host.address_family, host.bind_address) == (AddressFamily.INET, "10.0.0.9")
     assert host.server_alive_interval == 30
     assert host.ciphers == ("aes128-gcm@openssh.com",)
     assert host.identity_file[0].endswith("/.ssh/a key")
@@ -108,7 +110,6 @@ def test_g_lets_others_in_but_where_an_address_was_given() -> None:
     ("words", "note"),
     [
         ("-C", "-C: nothing is compressed"),
-        ("-6", "-6: addresses of both families are tried"),
         ("-A", "-A: it has no counterpart here"),
         ("-W db:22", "-W db:22: standard input and output"),
         ("-o ControlMaster=auto", "-o ControlMaster=auto: it has no counterpart here"),
@@ -417,6 +418,8 @@ def test_ssh_understands_what_is_exported(tmp_path: Path, as_config: bool) -> No
         identities_only=True,
         user_known_hosts_file=("/k/a b", "/k/50%"),
         host_key_alias="other",
+        address_family=AddressFamily.INET,
+        bind_address="127.0.0.9",
         ciphers=("aes128-gcm@openssh.com",),
         rekey_limit=2**30,
         server_alive_interval=0.5,
@@ -435,6 +438,8 @@ def test_ssh_understands_what_is_exported(tmp_path: Path, as_config: bool) -> No
         "identityfile": "/home/alice/.ssh/a key",
         "identitiesonly": "yes",
         "hostkeyalias": "other",
+        "addressfamily": "inet",
+        "bindaddress": "127.0.0.9",
         "ciphers": "aes128-gcm@openssh.com",
         "rekeylimit": "1073741824 0",
         "serveraliveinterval": "1",

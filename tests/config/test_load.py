@@ -11,6 +11,7 @@ from tests.config.conftest import Folder
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side, WhileDown
 from tunnelctl.spec.host import (
+    AddressFamily,
     Host,
     Reconnect,
     SecretRef,
@@ -36,6 +37,8 @@ hosts:
     hostname: b.example.com
     port: 2222
     user: alice
+    address_family: inet6
+    bind_address: "::1"
     identity_file: [keys/id, /abs/id]
     certificate_file: keys/id-cert.pub
     identity_agent: none
@@ -68,6 +71,8 @@ hosts:
         hostname="b.example.com",
         port=2222,
         user="alice",
+        address_family=AddressFamily.INET6,
+        bind_address="::1",
         identity_file=(str(folder.path / "keys/id"), "/abs/id"),
         certificate_file=(str(folder.path / "keys/id-cert.pub"),),
         identities_only=True,

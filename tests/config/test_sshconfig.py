@@ -20,7 +20,7 @@ from tunnelctl.config.sshkeywords import RELEVANT
 from tunnelctl.config.sshreader import Asked, options_for, read
 from tunnelctl.config.sshvalues import configured
 from tunnelctl.spec.algorithms import CIPHERS
-from tunnelctl.spec.host import StrictHostKeyChecking
+from tunnelctl.spec.host import AddressFamily, StrictHostKeyChecking
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 SSH = shutil.which("ssh") or ""
@@ -50,6 +50,8 @@ HOST "two words" esc\\"aped "quoted"
   IdentitiesOnly yes
   IdentityAgent none
   RekeyLimit 1G 1h
+  AddressFamily inet6
+  BindAddress ::1
 
 Host accepts
   StrictHostKeyChecking accept-new
@@ -227,6 +229,7 @@ forwards:
     assert quoted.identities_only
     assert quoted.strict_host_key_checking is StrictHostKeyChecking.YES
     assert quoted.rekey_limit == 1 << 30
+    assert (quoted.address_family, quoted.bind_address) == (AddressFamily.INET6, "::1")
     assert accepts.strict_host_key_checking is StrictHostKeyChecking.ACCEPT_NEW
     assert accepts.identity_agent == "/run/agent"
     gate, middle = jump.proxy_jump

@@ -8,13 +8,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import pytest
 
 from tests.support.ports import free_port
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.host import Host
+from tunnelctl.spec.host import AddressFamily, Host
 from tunnelctl.ssh.dial import HEAD_START, dial
 from tunnelctl.ssh.failures import dial_failure
 
@@ -127,6 +128,39 @@ async def test_a_silent_address_costs_a_quarter_of_a_second(
     with await dial(at("several", 22), in_seconds(10)) as sock:
         assert sock.getpeername() == listener.getsockname()
     assert HEAD_START <= clock.monotonic() - began < 2.0
+
+
+async def test_one_family_alone_is_tried(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
+    port = listener.getsockname()[1]
+    ipv4 = replace(at("localhost", port), address_family=AddressFamily.INET)
+    with await dial(ipv4, in_seconds(5)) as sock:
+        assert sock.getpeername() == ("127.0.0.1", port)
+    with pytest.raises(Failure) as caught:
+        await dial(replace(ipv4, address_family=AddressFamily.INET6), in_seconds(5))
+    assert "127.0.0.1" not in caught.value.message
+
+
+async def test_a_connection_leaves_from_the_address_that_was_named(
+    listener: socket.socket,
+) -> None:
+    port = listener.getsockname()[1]
+    from_there = replace(at("localhost", port), bind_address="127.0.0.9")
+    with await dial(from_there, in_seconds(5)) as sock:
+        assert sock.getsockname()[0] == "127.0.0.9"
+        assert sock.getblocking() is False
+
+
+@pytest.mark.parametrize("strange", ["203.0.113.7", "name.invalid"])
+async def test_an_address_that_is_not_ours_is_named(listener: socket.socket, strange: str) -> None:
+    host = replace(at("127.0.0.1", listener.getsockname()[1]), bind_address=strange)
+    for _ in range(20):
+        with pytest.raises(Failure) as caught:
+            await dial(host, in_seconds(5))
+        assert caught.value.code is Code.UNREACHABLE
+        assert f"bind_address {strange} is no address of this machine" in caught.value.message
+        assert caught.value.retryable  # that of a VPN comes and goes
 
 
 async def test_a_refused_address_costs_nothing(

@@ -121,6 +121,8 @@ def host_map(host: Host, names: _Names | None = None) -> dict[str, Any]:
         {
             "hostname": host.hostname,
             "port": host.port,
+            "address_family": str(host.address_family),
+            "bind_address": host.bind_address,
             "user": host.user,
             "identity_file": list(host.identity_file),
             "certificate_file": list(host.certificate_file),

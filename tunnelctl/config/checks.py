@@ -24,6 +24,8 @@ _FIXED_TARGET = ("local", "remote")
 _NOT_EMBEDDED = (
     "hostname",
     "port",
+    "address_family",
+    "bind_address",
     "user",
     "identity_file",
     "certificate_file",

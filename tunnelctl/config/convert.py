@@ -23,6 +23,8 @@ from tunnelctl.spec.profile import Hooks
 # Keys that a host of the spec has under the same name and with the same meaning.
 _SAME = (
     "port",
+    "address_family",
+    "bind_address",
     "user",
     "host_key",
     "host_key_alias",

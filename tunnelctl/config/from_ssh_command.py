@@ -34,15 +34,21 @@ from tunnelctl.errors import Code, Failure
 
 _WITH_ARGUMENT = frozenset("bceilmopBDEFIJLOQRSWw")
 # Options that are keywords of ssh_config(5), too. No blank can part the words of the last three.
-_KEYWORDS = {"i": "identityfile", "l": "user", "p": "port", "c": "ciphers", "m": "macs"}
+_KEYWORDS = {
+    "b": "bindaddress",
+    "i": "identityfile",
+    "l": "user",
+    "p": "port",
+    "c": "ciphers",
+    "m": "macs",
+}
+_FAMILIES = {"4": "inet", "6": "inet6"}
 _RAW_KEYWORDS = {"J": "proxyjump"}
 _FORWARDS = {"L": "localforward", "R": "remoteforward", "D": "dynamicforward"}
 # What a tunnel does anyhow: no command, no terminal, no agent or X11 on the server, no prompts.
 _ANYHOW = frozenset("NfTnqvxakt")
 _WHY = {
     "C": "nothing is compressed, so that no secret can be guessed from a packet's length",
-    "4": "addresses of both families are tried; an address for hostname decides",
-    "6": "addresses of both families are tried; an address for hostname decides",
     "M": "every profile has a connection of its own",
     "S": "every profile has a connection of its own",
     "W": "standard input and output are not forwarded",
@@ -65,7 +71,6 @@ _HARMLESS = {
     "forwardagent": _NO,
     "forwardx11": _NO,
     "compression": _NO,
-    "addressfamily": ("any",),
     "checkhostip": ("*",),
     "visualhostkey": _NO,
     "proxyusefdpass": _NO,
@@ -344,6 +349,8 @@ def _take(command: _Command, option: str, argument: str) -> None:
             command.notes.append(f"-{option} {argument}: a path with a blank is not carried over")
         else:
             command.say(_FORWARDS[option], quoted(argument), f"-{option}")
+    elif option in _FAMILIES:
+        command.say("addressfamily", _FAMILIES[option], f"-{option}")
     elif option in _RAW_KEYWORDS:
         command.say(_RAW_KEYWORDS[option], argument, f"-{option}")
     elif option in _KEYWORDS:

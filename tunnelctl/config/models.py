@@ -17,7 +17,13 @@ from tunnelctl.config.mistakes import KeyPath, shown
 from tunnelctl.config.ways import Jump, ProxyAddress
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import OnUnhealthy, ProbeType
-from tunnelctl.spec.host import SecretRef, SecretSource, SessionType, StrictHostKeyChecking
+from tunnelctl.spec.host import (
+    AddressFamily,
+    SecretRef,
+    SecretSource,
+    SessionType,
+    StrictHostKeyChecking,
+)
 from tunnelctl.spec.permit import Permit
 
 Text = Annotated[str, BeforeValidator(words.text)]
@@ -139,6 +145,8 @@ class HostMap(_Map):
 
     hostname: HostName | None = None
     port: Annotated[int, BeforeValidator(words.port)] | None = None
+    address_family: Annotated[AddressFamily, BeforeValidator(words.address_family)] | None = None
+    bind_address: HostName | None = None
     user: Annotated[str, BeforeValidator(words.user_name)] | None = None
     identity_file: Files | None = None
     certificate_file: Files | None = None

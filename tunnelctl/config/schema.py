@@ -12,7 +12,7 @@ from tunnelctl.config.canonical import forward_map, host_map
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, OnUnhealthy, ProbeType, Side
-from tunnelctl.spec.host import Host, SessionType, StrictHostKeyChecking
+from tunnelctl.spec.host import AddressFamily, Host, SessionType, StrictHostKeyChecking
 
 Fragment = dict[str, Any]
 
@@ -83,6 +83,8 @@ PROXY_KEYS: dict[str, tuple[Fragment, str]] = {
 HOST_KEYS: dict[str, tuple[Fragment, str]] = {
     "hostname": (_TEXT, "The name or address to connect to; else the host's own name."),
     "port": (_number(1, 65535), "The port of the SSH server."),
+    "address_family": (_choice(*AddressFamily), "Which addresses of a name are tried."),
+    "bind_address": (_TEXT, "The address of this machine that connections leave from."),
     "user": (_TEXT, "The user to log in as; else you."),
     "identity_file": (_LIST, "Private keys; naming one keeps the agent's others back."),
     "certificate_file": (_LIST, "User certificates, beside those called KEY-cert.pub."),

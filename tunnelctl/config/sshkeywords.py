@@ -72,6 +72,7 @@ _STRICT = {
     "ask": "ask",
     "accept-new": "accept-new",
 }
+_FAMILIES = {family: family for family in ("any", "inet", "inet6")}
 _CANONICALIZE = {**_YES_NO, "always": "always"}
 
 # Taken as the rest of the line; the first of them wins over the other.
@@ -81,6 +82,8 @@ KEYWORDS: dict[str, _Convert] = {
     "hostname": _one(_hostname),
     "user": _one(str),
     "port": _one(_port),
+    "addressfamily": _one(lambda word: _FAMILIES[word.lower()]),
+    "bindaddress": _one(str),
     "identityfile": _one(str),
     "certificatefile": _one(str),
     "identitiesonly": _one(lambda word: _YES_NO[word.lower()]),

@@ -85,6 +85,8 @@ class _Reading:
         read: dict[str, tuple[str, Callable[[str], Any]]] = {
             "hostname": ("hostname", words.host_name),
             "port": ("port", int),
+            "addressfamily": ("address_family", words.address_family),
+            "bindaddress": ("bind_address", words.host_name),
             "user": ("user", words.user_name),
             "hostkeyalias": ("host_key_alias", words.host_key_alias),
             "identitiesonly": ("identities_only", lambda value: value == "yes"),

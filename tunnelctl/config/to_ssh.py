@@ -22,7 +22,7 @@ from tunnelctl.config.sshreader import quoted
 from tunnelctl.config.ways import Jump
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Side
-from tunnelctl.spec.host import Host, ProxyKind, Reconnect
+from tunnelctl.spec.host import AddressFamily, Host, ProxyKind, Reconnect
 from tunnelctl.spec.permit import Permit
 from tunnelctl.spec.profile import Profile
 
@@ -129,6 +129,10 @@ def _settings(host: Host, notes: list[str]) -> list[Setting]:
         ("ServerAliveInterval", _seconds(host.server_alive_interval)),
         ("ServerAliveCountMax", str(host.server_alive_count_max)),
     ]
+    if host.address_family is not AddressFamily.ANY:
+        settings.append(("AddressFamily", str(host.address_family)))
+    if host.bind_address is not None:
+        settings.append(("BindAddress", host.bind_address))
     settings += [("IdentityFile", _path(file)) for file in host.identity_file]
     settings += [("CertificateFile", _path(file)) for file in host.certificate_file]
     if host.identities_only:

@@ -18,7 +18,7 @@ from tunnelctl.config.tree import Substituted
 from tunnelctl.config.yaml12 import resolve
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import OnUnhealthy, ProbeType
-from tunnelctl.spec.host import SessionType, StrictHostKeyChecking
+from tunnelctl.spec.host import AddressFamily, SessionType, StrictHostKeyChecking
 from tunnelctl.spec.permit import Permit, parse_permit
 
 # Letters that mean nothing to a shell, so that a name stays a name wherever it is put.
@@ -207,6 +207,14 @@ def strict_host_key_checking(value: object) -> StrictHostKeyChecking:
         f"must be yes or accept-new, not {shown(value)}: "
         "whoever accepts any host key can be listened to by anybody"
     )
+
+
+def address_family(value: object) -> AddressFamily:
+    """Which addresses of a name are tried."""
+    for choice in AddressFamily:
+        if value == str(choice):
+            return choice
+    raise ValueError(f"must be any, inet or inet6, not {shown(value)}")
 
 
 def session_type(value: object) -> SessionType:

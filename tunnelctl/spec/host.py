@@ -17,6 +17,14 @@ class StrictHostKeyChecking(StrEnum):
     ACCEPT_NEW = "accept-new"
 
 
+class AddressFamily(StrEnum):
+    """ssh_config(5) AddressFamily: which addresses of a name are tried."""
+
+    ANY = "any"
+    INET = "inet"
+    INET6 = "inet6"
+
+
 class SessionType(StrEnum):
     """ssh_config(5) SessionType. `auto` is ours: `none` on OpenSSH's server, else `default`."""
 
@@ -107,6 +115,8 @@ class Host:
     user_known_hosts_file: tuple[str, ...] = ()  # (): ~/.ssh/known_hosts, then known_hosts2
     host_key_alias: str | None = None
     strict_host_key_checking: StrictHostKeyChecking = StrictHostKeyChecking.YES
+    address_family: AddressFamily = AddressFamily.ANY
+    bind_address: str | None = None  # an address of this machine that connections leave from
     connect_timeout: float = 15.0
     server_alive_interval: float = 15.0
     server_alive_count_max: int = 3

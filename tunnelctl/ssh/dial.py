@@ -16,22 +16,27 @@ import functools
 import itertools
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from tunnelctl import clock
 from tunnelctl.net.threads import in_thread
-from tunnelctl.spec.host import Host
-from tunnelctl.ssh.failures import dial_failure, resolve_failure, timed_out
+from tunnelctl.spec.host import AddressFamily, Host
+from tunnelctl.ssh.failures import bind_failure, dial_failure, resolve_failure, timed_out
 from tunnelctl.ssh.trace import Milestone, Trace, untraced
 
 # RFC 8305 section 5, "Connection Attempt Delay", in seconds.
 HEAD_START = 0.25
 
+_SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+_FAMILIES = {
+    AddressFamily.ANY: socket.AF_UNSPEC,
+    AddressFamily.INET: socket.AF_INET,
+    AddressFamily.INET6: socket.AF_INET6,
+}
 # An address as getaddrinfo(3) gives it: family, type, protocol, canonical name, sockaddr.
-_AddressInfo = tuple[
-    socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]
-]
+_AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, _SocketAddress]
+_Sources = Mapping[socket.AddressFamily, _SocketAddress]
 
 
 async def dial(host: Host, deadline: float, trace: Trace = untraced) -> socket.socket:
@@ -41,18 +46,19 @@ async def dial(host: Host, deadline: float, trace: Trace = untraced) -> socket.s
     time after which a silent peer counts as gone. Cancelling leaves no socket.
 
     Raises:
-        Failure: name-not-found, connection-refused, unreachable or timed-out.
+        Failure: name-not-found, connection-refused, unreachable or timed-out; unreachable also
+            where `bind_address` is not one of this machine.
     """
     doing = f"looking up {host.hostname}"
     race: _Race | None = None
     try:
         async with asyncio.timeout(max(0.0, deadline - clock.monotonic())):
             try:
-                addresses = await _resolve(host.hostname, host.port)
+                addresses = await _resolve(host.hostname, host.port, host.address_family)
             except (OSError, UnicodeError) as error:
                 raise resolve_failure(host, error) from None
             trace(host, Milestone.NAMES, _listed(addresses))
-            race = _Race(_alternate(addresses))
+            race = _Race(_alternate(addresses), await _sources(host))
             sock = await race.run()
     except TimeoutError:
         if race is not None:
@@ -70,16 +76,29 @@ async def dial(host: Host, deadline: float, trace: Trace = untraced) -> socket.s
     return sock
 
 
-async def _resolve(hostname: str, port: int) -> Sequence[_AddressInfo]:
+async def _resolve(hostname: str, port: int, wanted: AddressFamily) -> Sequence[_AddressInfo]:
     """getaddrinfo(3) off the loop."""
+    look_up = functools.partial(_addresses, hostname, port, _FAMILIES[wanted])
     numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     with suppress(socket.gaierror):
-        return _addresses(hostname, port, numeric)
-    return await in_thread(functools.partial(_addresses, hostname, port, 0), f"resolve {hostname}")
+        return look_up(numeric)
+    return await in_thread(functools.partial(look_up, 0), f"resolve {hostname}")
 
 
-def _addresses(hostname: str, port: int, flags: int) -> Sequence[_AddressInfo]:
-    found = socket.getaddrinfo(hostname, port, type=socket.SOCK_STREAM, flags=flags)
+async def _sources(host: Host) -> _Sources | None:
+    """Where connections leave from, for each family; None where the system may choose."""
+    if host.bind_address is None:
+        return None
+    try:
+        found = await _resolve(host.bind_address, 0, host.address_family)
+    except (OSError, UnicodeError):
+        raise bind_failure(host) from None
+    return {family: to for family, _, _, _, to in reversed(found)}
+
+
+def _addresses(hostname: str, port: int, family: int, flags: int) -> Sequence[_AddressInfo]:
+    kind = socket.SOCK_STREAM
+    found = socket.getaddrinfo(hostname, port, family=family, type=kind, flags=flags)
     # The stubs also allow (int, bytes), which only a build without IPv6 gives.
     return [(family, kind, proto, name, to) for family, kind, proto, name, to in found
             if isinstance(to[0], str)]  # fmt: skip
@@ -96,8 +115,9 @@ def _alternate(addresses: Sequence[_AddressInfo]) -> list[_AddressInfo]:
 class _Race:
     """Attempts to connect, each started 250 ms after the last or as soon as that one failed."""
 
-    def __init__(self, addresses: Sequence[_AddressInfo]) -> None:
+    def __init__(self, addresses: Sequence[_AddressInfo], sources: _Sources | None) -> None:
         self._waiting = list(addresses)
+        self._sources = sources
         self._running: set[asyncio.Task[socket.socket]] = set()
         self.errors: list[tuple[str, OSError]] = []  # address:port, what connect(2) said
         self.tried: list[str] = []
@@ -124,7 +144,7 @@ class _Race:
     def _start(self, address: _AddressInfo) -> None:
         shown = _shown(address)
         self.tried.append(shown)
-        task = asyncio.get_running_loop().create_task(_connect(address), name=shown)
+        task = asyncio.get_running_loop().create_task(_connect(address, self._sources), name=shown)
         self._running.add(task)
 
     async def _wait(self, head_start: float | None) -> socket.socket | None:
@@ -161,11 +181,15 @@ class _Race:
         return {task for task in losers if not task.done()}
 
 
-async def _connect(address: _AddressInfo) -> socket.socket:
+async def _connect(address: _AddressInfo, sources: _Sources | None) -> socket.socket:
     family, kind, proto, _, to = address
     sock = socket.socket(family, kind, proto)
     try:
         sock.setblocking(False)
+        if sources is not None:
+            if family not in sources:
+                raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+            sock.bind(sources[family])
         await asyncio.get_running_loop().sock_connect(sock, to)
         if _met_itself(sock):
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))

@@ -110,6 +110,15 @@ def resolve_failure(host: Host, error: Exception) -> Failure:
     )
 
 
+def bind_failure(host: Host) -> Failure:
+    """Connections cannot leave from where the profile or ssh_config wants them to."""
+    return Failure(
+        Code.UNREACHABLE,
+        f"{label(host)}: bind_address {host.bind_address} is no address of this machine",
+        "correct bind_address in the profile, or BindAddress in ssh_config: ip address",
+    )
+
+
 def timed_out(host: Host, doing: str) -> Failure:
     """The absolute deadline of a connection attempt passed while `doing` something."""
     return Failure(
@@ -138,6 +147,8 @@ def dial_failure(host: Host, errors: Sequence[tuple[str, OSError]]) -> Failure:
         hint = f"check that an SSH server listens on port {host.port}, and see its log"
     else:
         number = telling[0][1].errno
+        if number == errno.EADDRNOTAVAIL and host.bind_address is not None:
+            return bind_failure(host)
         # asyncio puts a text of its own where the system's would be.
         what = f"cannot reach {where}: {os.strerror(number) if number else telling[0][1]}"
         hint = "check the network, the VPN and the firewall of this machine"
