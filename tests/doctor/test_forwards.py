@@ -25,6 +25,7 @@ from tests.doctor.walks import (
 from tests.support.ports import free_port
 from tests.support.services import EchoService, ResetService
 from tests.support.sshd import OpenSSHServer
+from tests.support.waiting import eventually
 from tunnelctl.doctor import here
 from tunnelctl.doctor.report import Report, Result
 from tunnelctl.errors import Code
@@ -50,7 +51,7 @@ def test_forwards_that_work_and_what_they_leave_on_the_server(sshd: OpenSSHServe
     with EchoService() as echo:
         report = walk(sshd.host(), local(echo.port), remote(echo.port, port))
         all_ok(report)
-        assert echo.open == 0
+        eventually(lambda: echo.open == 0, "nobody is connected to the service")
     assert list(results(report, "local")) == ["listener", "permission", "target"]
     assert list(results(report, "remote")) == ["permission", "target"]
     with socket.create_server(("127.0.0.1", port)):  # the server listens no more
