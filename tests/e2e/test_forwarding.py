@@ -6,6 +6,8 @@ import os
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -106,25 +108,27 @@ def test_half_close_is_kept_in_both_directions(
 
 
 @pytest.mark.timeout(_HALF_CLOSED + 60)
-@pytest.mark.parametrize("side", ["local", "remote"])
-def test_a_reply_that_takes_long_after_the_end_arrives(
-    world: World, sshd: OpenSSHServer, side: str
-) -> None:
+def test_a_reply_that_takes_long_after_the_end_arrives(world: World, sshd: OpenSSHServer) -> None:
     never = threading.Event()
 
     def late(question: bytes) -> bytes:
         never.wait(_HALF_CLOSED)
         return b"late " + question
 
-    port = free_port()
-    with ReplyAfterEndService(late) as answerer:
+    ports = {side: free_port() for side in ("local", "remote")}
+    with ReplyAfterEndService(late) as answerer, ExitStack() as clients:
         host = sshd.host_yaml(server_alive_interval="1s", server_alive_count_max=1)
-        world.profile("dev", tunnel_text(host, ask=rule(side, port, answerer.port)))
+        rules = {side: rule(side, port, answerer.port) for side, port in ports.items()}
+        world.profile("dev", tunnel_text(host, **rules))
         world.ok("up", "dev", "-d")
-        with connect(port, _HALF_CLOSED + 30) as connection:
-            connection.sendall(b"question")
-            connection.shutdown(socket.SHUT_WR)
-            assert b"".join(iter(lambda: connection.recv(99), b"")) == b"late question"
+        waiting = [
+            clients.enter_context(connect(port, _HALF_CLOSED + 30)) for port in ports.values()
+        ]
+        for client in waiting:
+            client.sendall(b"question")
+            client.shutdown(socket.SHUT_WR)
+        for client in waiting:
+            assert b"".join(iter(partial(client.recv, 99), b"")) == b"late question"
 
 
 def test_a_refused_target_is_a_reset_and_status_says_why(world: World, sshd: OpenSSHServer) -> None:
