@@ -31,16 +31,16 @@ _BARE = 1300
 
 def there_and_back(port: int) -> str:
     """Send the stream to an echo and compare what comes back: `whole`, or `reset` on the way."""
-    with connect(port, seconds=20.0) as connection:
-        for piece in _STREAM.chunks():
-            message = bytes(piece)
-            try:
+    try:
+        with connect(port, seconds=20.0) as connection:
+            for piece in _STREAM.chunks():
+                message = bytes(piece)
                 connection.sendall(message)
                 back = receive_some(connection, len(message))
-            except ConnectionError:
-                return "reset"
-            assert back == message[: len(back)], "a wrong byte"
-            assert len(back) == len(message), "FIN in mid-stream"
+                assert back == message[: len(back)], "a wrong byte"
+                assert len(back) == len(message), "FIN in mid-stream"
+    except ConnectionError:  # also of connecting, if the link is lost before that returns
+        return "reset"
     return "whole"
 
 
