@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.leaks import holdings
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
+
+# A busy machine is no fault of an example's.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 _GRACE = 5.0  # seconds for what is ending already to end
 

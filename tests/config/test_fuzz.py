@@ -52,7 +52,7 @@ def load(raw: bytes) -> None:
 @given(st.binary())
 @example(b"\xff\xfe\x00")
 @example(b"a: !!binary |\n  x")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_bytes(raw: bytes) -> None:
     load(raw)
 
@@ -61,7 +61,7 @@ def test_any_bytes(raw: bytes) -> None:
 @example("hosts: {b: {user: ${${${}}}}}")
 @example("? \n: \n?")
 @example("&a [*a]")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text(text: str) -> None:
     load(text.encode(errors="surrogatepass"))
 
@@ -82,6 +82,6 @@ def test_any_text(text: str) -> None:
         },
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_tree(tree: dict[str, object]) -> None:
     load(yaml.safe_dump(tree, allow_unicode=True).encode(errors="surrogatepass"))

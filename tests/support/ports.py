@@ -8,12 +8,29 @@ import os
 import socket
 
 # Below the range the kernel gives to outgoing connections: a port there can be closed and opened
-# again without another connection having got it in between. Parallel workers of one run (xdist)
-# have ports of their own; separate runs begin at different ones.
-_FIRST, _COUNT, _WORKERS = 20_000, 1_500, 8
-_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
-_candidates = itertools.count(os.getpid() * 97)
+# again without another connection having got it in between.
+_FIRST, _COUNT, _SHARES = 20_000, 500, 24
 
+
+def _share() -> tuple[int, socket.socket | None]:
+    """The number of a share of the ports that no other process has, and what holds it as ours.
+
+    An abstract name is bound (unix(7)): it is of this machine or network namespace, as ports are,
+    and free again when this process ends. Where there are none, chance has to do.
+    """
+    for number in range(_SHARES):
+        holder = socket.socket(socket.AF_UNIX)
+        try:
+            holder.bind(f"\0tunnelctl-test-ports-{number}")
+        except (OSError, ValueError):
+            holder.close()
+        else:
+            return number, holder
+    return os.getpid() % _SHARES, None
+
+
+_number, _holder = _share()
+_candidates = itertools.count(os.getpid() * 97)
 
 # Every address of a family at once: a port that is free for IPv4 alone may be a listener's on ::1.
 _EVERYWHERE = ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))
@@ -22,10 +39,10 @@ _EVERYWHERE = ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))
 def free_port() -> int:
     """A port that is free now on every address, and not one of the last that were handed out."""
     for candidate in itertools.islice(_candidates, _COUNT):
-        port = _FIRST + _worker * _COUNT + candidate % _COUNT
+        port = _FIRST + _number * _COUNT + candidate % _COUNT
         if all(_is_free(family, address, port) for family, address in _EVERYWHERE):
             return port
-    raise AssertionError(f"no free port for worker {_worker}")
+    raise AssertionError(f"no free port in share {_number}")
 
 
 def _is_free(family: socket.AddressFamily, address: str, port: int) -> bool:

@@ -266,4 +266,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+TestLife.settings = settings(max_examples=100, stateful_step_count=60)
