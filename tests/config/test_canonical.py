@@ -26,6 +26,7 @@ hosts:
     bind_address: 10.0.0.1
     identity_file: [~/k, ./k2]
     certificate_file: c
+    preferred_authentications: password,publickey
     identities_only: false
     identity_agent: none
     password: {{env: PW}}

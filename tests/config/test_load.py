@@ -41,6 +41,7 @@ hosts:
     bind_address: "::1"
     identity_file: [keys/id, /abs/id]
     certificate_file: keys/id-cert.pub
+    preferred_authentications: [publickey, password]
     identity_agent: none
     remember: true
     password: {{env: PW}}
@@ -75,6 +76,7 @@ hosts:
         bind_address="::1",
         identity_file=(str(folder.path / "keys/id"), "/abs/id"),
         certificate_file=(str(folder.path / "keys/id-cert.pub"),),
+        preferred_authentications=("publickey", "password"),
         identities_only=True,
         remember=True,
         identity_agent="none",

@@ -52,11 +52,15 @@ HOST "two words" esc\\"aped "quoted"
   RekeyLimit 1G 1h
   AddressFamily inet6
   BindAddress ::1
+  PreferredAuthentications password,gssapi-with-mic,publickey
+  PubkeyAuthentication no
 
 Host accepts
   StrictHostKeyChecking accept-new
   IdentityAgent $MY_AGENT
   RekeyLimit 500M
+  ChallengeResponseAuthentication no
+  PasswordAuthentication no
   ConnectTimeout none
   ServerAliveInterval 0
 
@@ -231,6 +235,8 @@ forwards:
     assert quoted.rekey_limit == 1 << 30
     assert (quoted.address_family, quoted.bind_address) == (AddressFamily.INET6, "::1")
     assert accepts.strict_host_key_checking is StrictHostKeyChecking.ACCEPT_NEW
+    assert quoted.preferred_authentications == ("password",)
+    assert accepts.preferred_authentications == ("publickey",)
     assert accepts.identity_agent == "/run/agent"
     gate, middle = jump.proxy_jump
     assert (gate.user, gate.address) == ("carol", "gate:2200")
@@ -388,6 +394,10 @@ def test_none_is_no_key_file(
         ("Host b\n  IdentityFile ${NOPE}/x\n", "variable NOPE of ssh_config is not set"),
         ("Host b\n  ProxyCommand x\n  ProxyUseFdpass yes\n", "ProxyUseFdpass is not supported"),
         ("Host b\n  RevokedHostKeys ~/krl\n", "RevokedHostKeys is not supported; mark"),
+        (
+            "Host b\n  PreferredAuthentications hostbased\n",
+            "no way to log in is left on by PreferredAuthentications",
+        ),
         ("Host b\n  HostName a;b\n", "'a;b' is not a host name or address"),
         ("Host b\n  User -x\n", "'-x' is not a user name"),
         ("Host b\n  ProxyCommand nc %d\n", "%d in 'nc %d' stands for nothing"),

@@ -49,6 +49,30 @@ def test_a_server_that_wants_a_key_and_a_password(sshd: OpenSSHServer) -> None:
             assert transport.is_authenticated()
 
 
+def test_keys_are_left_out_where_they_are_not_preferred(sshd: OpenSSHServer) -> None:
+    rules = Rules(steps=("publickey,password",), password=SECRET, takes_keys=False)
+    with Questioner(rules) as server:
+        host = server.host(
+            identity_file=(str(sshd.identity), "/nonexistent/key"),
+            password=REFERENCE,
+            preferred_authentications=("password", "keyboard-interactive"),
+        )
+        with logged_in(host, secret) as transport:
+            assert transport.is_authenticated()
+    assert rules.refused == []  # a server that counts tries was asked about no key
+
+
+def test_the_order_is_the_preferred_one() -> None:
+    with Questioner(Rules(steps=("publickey,password",), password="another one")) as server:
+        host = server.host(password=REFERENCE, preferred_authentications=("password", "publickey"))
+        failure = fails(Code.AUTH_FAILED, host, secret)
+        assert "tried the password" in failure.message
+        host = server.host(preferred_authentications=("keyboard-interactive",))
+        failure = fails(Code.AUTH_FAILED, host)
+    assert "no key to try" not in failure.message
+    assert "preferred_authentications: publickey" in failure.hint
+
+
 class _KeyThenPassword(Rules):
     """paramiko's server asks the rules both when a key is asked about and when it is used."""
 

@@ -126,6 +126,7 @@ def host_map(host: Host, names: _Names | None = None) -> dict[str, Any]:
             "user": host.user,
             "identity_file": list(host.identity_file),
             "certificate_file": list(host.certificate_file),
+            "preferred_authentications": list(host.preferred_authentications),
             "identities_only": host.identities_only,
             "identity_agent": host.identity_agent,
             "password": _secret(host.password),

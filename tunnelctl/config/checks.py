@@ -31,6 +31,7 @@ _NOT_EMBEDDED = (
     "certificate_file",
     "identities_only",
     "identity_agent",
+    "preferred_authentications",
     "password",
     "passphrase",
     "remember",

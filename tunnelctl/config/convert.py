@@ -28,6 +28,7 @@ _SAME = (
     "user",
     "host_key",
     "host_key_alias",
+    "preferred_authentications",
     "strict_host_key_checking",
     "connect_timeout",
     "server_alive_interval",

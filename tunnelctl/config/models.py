@@ -152,6 +152,9 @@ class HostMap(_Map):
     certificate_file: Files | None = None
     identities_only: Boolean | None = None
     identity_agent: Annotated[str | None, BeforeValidator(words.identity_agent)] = None
+    preferred_authentications: (
+        Annotated[tuple[str, ...], BeforeValidator(words.preferred_authentications)] | None
+    ) = None
     password: Secret | None = None
     passphrase: Secret | None = None
     remember: Boolean | None = None

@@ -12,7 +12,13 @@ from tunnelctl.config.canonical import forward_map, host_map
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, OnUnhealthy, ProbeType, Side
-from tunnelctl.spec.host import AddressFamily, Host, SessionType, StrictHostKeyChecking
+from tunnelctl.spec.host import (
+    AUTHENTICATIONS,
+    AddressFamily,
+    Host,
+    SessionType,
+    StrictHostKeyChecking,
+)
 
 Fragment = dict[str, Any]
 
@@ -90,6 +96,10 @@ HOST_KEYS: dict[str, tuple[Fragment, str]] = {
     "certificate_file": (_LIST, "User certificates, beside those called KEY-cert.pub."),
     "identities_only": (_BOOLEAN, "Use the named keys alone, whatever the agent has."),
     "identity_agent": (_TEXT, "The socket of the agent, none, or SSH_AUTH_SOCK."),
+    "preferred_authentications": (
+        {"anyOf": [_TEXT, {"type": "array", "items": _choice(*AUTHENTICATIONS), "minItems": 1}]},
+        "How to log in, in this order; what is not named is not tried.",
+    ),
     "password": (_ref("secret"), "Where the password is kept."),
     "passphrase": (_ref("secret"), "Where the passphrase of the keys is kept."),
     "remember": (_BOOLEAN, "Keep an answered passphrase or password in memory for reconnects."),

@@ -72,9 +72,20 @@ _STRICT = {
     "ask": "ask",
     "accept-new": "accept-new",
 }
+_PUBKEY = {
+    **{word: word for word in ("true", "false", "unbound", "host-bound")},
+    "yes": "true",
+    "no": "false",
+}
 _FAMILIES = {family: family for family in ("any", "inet", "inet6")}
 _CANONICALIZE = {**_YES_NO, "always": "always"}
 
+# One way to log in each, that can be turned off; and what it is called there.
+AUTHENTICATION_OF = {
+    "pubkeyauthentication": "publickey",
+    "kbdinteractiveauthentication": "keyboard-interactive",
+    "passwordauthentication": "password",
+}
 # Taken as the rest of the line; the first of them wins over the other.
 RAW = ("proxycommand", "proxyjump")
 ADD_UP = ("identityfile", "certificatefile", *_FORWARDS)
@@ -88,6 +99,10 @@ KEYWORDS: dict[str, _Convert] = {
     "certificatefile": _one(str),
     "identitiesonly": _one(lambda word: _YES_NO[word.lower()]),
     "identityagent": _one(str),
+    "preferredauthentications": _one(str),
+    "pubkeyauthentication": _one(lambda word: _PUBKEY[word.lower()]),
+    "kbdinteractiveauthentication": _one(lambda word: _YES_NO[word.lower()]),
+    "passwordauthentication": _one(lambda word: _YES_NO[word.lower()]),
     "hostkeyalias": _one(str),
     "userknownhostsfile": tuple,
     "globalknownhostsfile": tuple,

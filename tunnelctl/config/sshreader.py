@@ -27,7 +27,11 @@ _LINE = re.compile(r"(?P<keyword>[A-Za-z0-9]+)(?:[ \t]*=[ \t]*|[ \t]+|$)(?P<rest
 _ESCAPED = "'\"\\"
 _CRITERIA = ("all", "host", "originalhost", "user", "localuser", "canonical", "final")
 _WITHOUT_ARGUMENT = ("all", "canonical", "final")
-_OTHER_NAMES = {"identityfile2": "identityfile"}
+_OTHER_NAMES = {
+    "identityfile2": "identityfile",
+    "challengeresponseauthentication": "kbdinteractiveauthentication",
+    "dsaauthentication": "pubkeyauthentication",
+}
 _SYSTEM_FOLDER = "/etc/ssh"
 
 

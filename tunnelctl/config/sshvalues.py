@@ -18,9 +18,10 @@ from typing import Any
 from tunnelctl.config import words
 from tunnelctl.config.algorithms import Kind, offered
 from tunnelctl.config.paths import home
+from tunnelctl.config.sshkeywords import AUTHENTICATION_OF
 from tunnelctl.config.sshreader import Asked, Options, SshConfigError
 from tunnelctl.config.ways import NONE, Jump, check_tokens, jumps, parse_jump
-from tunnelctl.spec.host import StrictHostKeyChecking
+from tunnelctl.spec.host import AUTHENTICATIONS, StrictHostKeyChecking
 
 _TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
 _ALGORITHMS = {
@@ -106,6 +107,7 @@ class _Reading:
             for keyword, (name, convert) in read.items()
             if keyword in self._options
         }
+        fields["preferred_authentications"] = self._authentications()
         for name, no_files in words.NO_FILES.items():
             files = self._options.get(name.replace("_", ""), ())
             named = tuple(self._path(path) for path in files if path.lower() != NONE)
@@ -135,6 +137,23 @@ class _Reading:
             raise ValueError("ProxyUseFdpass is not supported; write a proxy_command without it")
         check_tokens(words.text(written))
         return ("/bin/sh", "-c", f"exec {written}")
+
+    def _authentications(self) -> tuple[str, ...] | None:
+        """Those of PreferredAuthentications that exist here and are not turned off."""
+        written = self._options.get("preferredauthentications")
+        wanted = AUTHENTICATIONS if written is None else tuple(written[0].split(","))
+        off = {
+            name
+            for keyword, name in AUTHENTICATION_OF.items()
+            if self._options.get(keyword, ("yes",))[0] in ("no", "false")
+        }
+        left = tuple(name for name in wanted if name in AUTHENTICATIONS and name not in off)
+        if not left:
+            raise ValueError(
+                "no way to log in is left on by PreferredAuthentications and its like; "
+                f"tunnelctl has {', '.join(AUTHENTICATIONS)}"
+            )
+        return None if left == AUTHENTICATIONS else left
 
     def _agent(self, value: str) -> str | None:
         if value.lower() == NONE:

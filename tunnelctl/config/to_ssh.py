@@ -22,7 +22,7 @@ from tunnelctl.config.sshreader import quoted
 from tunnelctl.config.ways import Jump
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Side
-from tunnelctl.spec.host import AddressFamily, Host, ProxyKind, Reconnect
+from tunnelctl.spec.host import AUTHENTICATIONS, AddressFamily, Host, ProxyKind, Reconnect
 from tunnelctl.spec.permit import Permit
 from tunnelctl.spec.profile import Profile
 
@@ -135,6 +135,8 @@ def _settings(host: Host, notes: list[str]) -> list[Setting]:
         settings.append(("BindAddress", host.bind_address))
     settings += [("IdentityFile", _path(file)) for file in host.identity_file]
     settings += [("CertificateFile", _path(file)) for file in host.certificate_file]
+    if host.preferred_authentications != AUTHENTICATIONS:
+        settings.append(("PreferredAuthentications", ",".join(host.preferred_authentications)))
     if host.identities_only:
         settings.append(("IdentitiesOnly", "yes"))
     if host.identity_agent is not None:

@@ -18,7 +18,7 @@ from tunnelctl.config.tree import Substituted
 from tunnelctl.config.yaml12 import resolve
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import OnUnhealthy, ProbeType
-from tunnelctl.spec.host import AddressFamily, SessionType, StrictHostKeyChecking
+from tunnelctl.spec.host import AUTHENTICATIONS, AddressFamily, SessionType, StrictHostKeyChecking
 from tunnelctl.spec.permit import Permit, parse_permit
 
 # Letters that mean nothing to a shell, so that a name stays a name wherever it is put.
@@ -215,6 +215,15 @@ def address_family(value: object) -> AddressFamily:
         if value == str(choice):
             return choice
     raise ValueError(f"must be any, inet or inet6, not {shown(value)}")
+
+
+def preferred_authentications(value: object) -> tuple[str, ...]:
+    """How to log in, in this order; a list, or ssh_config(5)'s text with commas."""
+    names = tuple(dict.fromkeys(name.strip() for name in algorithms(value).split(",")))
+    for name in names:
+        if name not in AUTHENTICATIONS:
+            raise ValueError(f"must be of {', '.join(AUTHENTICATIONS)}, not {shown(name)}")
+    return names
 
 
 def session_type(value: object) -> SessionType:

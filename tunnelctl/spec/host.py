@@ -25,6 +25,10 @@ class AddressFamily(StrEnum):
     INET6 = "inet6"
 
 
+# ssh_config(5) PreferredAuthentications: what there is here, in the order in which it is tried.
+AUTHENTICATIONS = ("publickey", "keyboard-interactive", "password")
+
+
 class SessionType(StrEnum):
     """ssh_config(5) SessionType. `auto` is ours: `none` on OpenSSH's server, else `default`."""
 
@@ -105,6 +109,7 @@ class Host:
     certificate_file: tuple[str, ...] = ()  # user certificates, beside those named KEY-cert.pub
     identities_only: bool = False
     identity_agent: str | None = None  # a socket's path, or "none"; None: $SSH_AUTH_SOCK
+    preferred_authentications: tuple[str, ...] = AUTHENTICATIONS  # no other is tried
     password: SecretRef | None = None
     passphrase: SecretRef | None = None
     remember: bool = False  # an answer that a person gave serves later logins, from memory

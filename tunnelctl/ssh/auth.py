@@ -12,6 +12,7 @@ import os
 import pwd
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from paramiko.ssh_exception import SSHException
@@ -22,7 +23,7 @@ from tunnelctl.ssh.agent import AgentError
 from tunnelctl.ssh.client import ClientTransport
 from tunnelctl.ssh.failures import During, label, peer_failure
 from tunnelctl.ssh.hostkeys import fingerprint
-from tunnelctl.ssh.identities import Identities
+from tunnelctl.ssh.identities import NO_KEY, Identities
 from tunnelctl.ssh.keys import Identity
 from tunnelctl.ssh.login_report import Report, shown_prompt
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind, paused
@@ -103,7 +104,7 @@ class _Attempt:
         self._auth = UserAuth(transport, user_of(host))
         self.report = Report(host, user_of(host), self._auth)
         try:
-            self._identities = Identities(host, self._passphrases, stack)
+            self._identities = Identities(_with_keys_to_try(host), self._passphrases, stack)
         except Failure as failure:
             raise self.report.of_key(failure) from None
         self._keys: Iterator[Identity] | None = None
@@ -115,7 +116,7 @@ class _Attempt:
 
     def run(self) -> None:
         """Raises Failure unless the server lets us in."""
-        methods = {
+        attempts = {
             "publickey": self._try_next_key,
             "keyboard-interactive": self._try_conversation,
             "password": self._try_next_password,
@@ -125,8 +126,8 @@ class _Attempt:
             if answer is Answer.FURTHER:
                 self.report.accept()
                 self._conversations = _TRIES
-            for name, attempt in methods.items():
-                if name in self._auth.methods and (answer := attempt()) is not None:
+            for name in self._host.preferred_authentications:
+                if name in self._auth.methods and (answer := attempts[name]()) is not None:
                     break
             else:
                 raise self.report.refused(self._identities.notes, self._identities.unusable)
@@ -243,6 +244,13 @@ class _Attempt:
         answer = self._ask_person(question)
         self.report.asked(question, answer)
         return answer
+
+
+def _with_keys_to_try(host: Host) -> Host:
+    """The host as its keys are looked for: not at all where none is to be tried."""
+    if "publickey" in host.preferred_authentications:
+        return host
+    return replace(host, identity_file=(NO_KEY,), certificate_file=(), identity_agent="none")
 
 
 def _asks_password(request: InfoRequest) -> bool:

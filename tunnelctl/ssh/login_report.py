@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Sequence
 
 from tunnelctl.errors import PLACE, Code, Failure
-from tunnelctl.spec.host import Host
+from tunnelctl.spec.host import AUTHENTICATIONS, Host
 from tunnelctl.ssh.client import ClientTransport
 from tunnelctl.ssh.failures import During, label, peer_failure, printable
 from tunnelctl.ssh.jump import chain
@@ -147,13 +147,17 @@ class Report:
 
     def _failure(self, what: str, hint: str, notes: Sequence[str] = ()) -> Failure:
         tried = f"; tried {', '.join(self._tried)}" if self._tried else ""
-        if not self._tried and not self._accepted:
+        if not self._tried and not self._accepted and self._may("publickey"):
             tried = "; there was no key to try"
         noted = "".join(f"; {note}" for note in notes)
         return Failure(Code.AUTH_FAILED, f"{self._head}: {what}{tried}{noted}", hint)
 
     def _hint(self) -> str:
-        methods = self._auth.methods
+        methods = [name for name in self._auth.methods if self._may(name)]
+        left_out = [name for name in AUTHENTICATIONS if name in self._auth.methods]
+        if left_out and not methods:
+            name = self._host.name
+            return f"let hosts.{name} have preferred_authentications: {left_out[0]}"
         if self._auth.password_expired:
             return f"the password has expired: log in once with {self._ssh('ssh')} and change it"
         if self._refused_password:
@@ -166,6 +170,9 @@ class Report:
         if {"password", "keyboard-interactive"} & {*methods} and self._host.password is None:
             return f"add password: {{env: NAME}} to hosts.{self._host.name} in the profile"
         return f"compare with: {self._ssh('ssh -v')}"
+
+    def _may(self, method: str) -> bool:
+        return method in self._host.preferred_authentications
 
     def _ssh(self, command: str) -> str:
         """A command of OpenSSH for this host, by the way that it has here; it takes no brackets."""
