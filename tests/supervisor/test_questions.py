@@ -331,6 +331,22 @@ async def test_what_was_right_once_and_is_wrong_now_is_asked_anew() -> None:
         assert strict.heard == [RIGHT, RIGHT, strict.right]
 
 
+async def test_that_what_was_remembered_is_wrong_now_is_said() -> None:
+    strict = Strict(PASSPHRASE)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), {})
+        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
+        await s.until(ProfileState.UP)
+        subscription.close()
+        strict.right = "another passphrase"
+        await cut(s)
+        await s.until_host(HostState.NEEDS_INPUT)
+        error = s.status().hosts[0].last_error
+        assert error is not None
+        assert "the passphrase that was remembered is wrong now" in error.message
+
+
 async def test_an_unknown_host_key_is_tried_again_for_whoever_can_say_yes() -> None:
     tries: list[bool] = []
 

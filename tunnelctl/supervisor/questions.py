@@ -253,6 +253,8 @@ class _Login:
         self._on_wait = on_wait
         self._loop = asyncio.get_running_loop()
         self._used: set[_Key] = set()  # what was answered from memory, or will be
+        self._recalled: set[_Key] = set()  # those from memory
+        self._outdated: QuestionKind | None = None  # what was remembered of this kind is wrong
         self._unanswered: Question | None = None  # one that would let us in
         self._question: str | None = None
         self._is_over = False
@@ -268,7 +270,7 @@ class _Login:
     ) -> None:
         """
         Raises:
-            Failure: needs-input instead of auth-failed, see `_missing`.
+            Failure: needs-input instead of auth-failed, see `_missing`; or with more words.
         """
         self._is_over = True
         self._desk.withdraw(self._question)
@@ -279,6 +281,9 @@ class _Login:
                 self._memory.drop(key)
             if self._unanswered is not None and self._memory.was_let_in(self._host):
                 raise self._missing(error, self._unanswered) from None
+        if isinstance(error, Failure) and error.code is Code.NEEDS_INPUT and self._outdated:
+            said = f"{error.message}; the {self._outdated} that was remembered is wrong now"
+            raise error.but(message=said) from None
 
     @staticmethod
     def _missing(refused: Failure, question: Question) -> Failure:
@@ -307,10 +312,13 @@ class _Login:
         known = self._memory.get(key)
         if known is not None and key not in self._used:
             self._used.add(key)
+            self._recalled.add(key)
             SECRETS.add(known)
             answer.set_result(known)
             return
         self._memory.drop(key)  # asked again: it was wrong
+        if key in self._recalled:
+            self._outdated = question.kind
 
         def reply(text: str | None) -> None:
             if text is None and question.kind in _LETS_IN:
