@@ -59,17 +59,22 @@ class Scene:
 
     async def until(self, state: ProfileState, name: str = "dev") -> None:
         """Wait until the profile is in that state."""
-        await eventually_async(lambda: self.status(name).state is state, f"{name} is {state}")
+        await self._seen(lambda: self.status(name).state is state, f"{name} is {state}")
 
     async def until_host(self, state: HostState, name: str = "server") -> HostStatus:
         """Wait until the host is in that state."""
-        await eventually_async(lambda: self.host_status(name).state is state, f"{name} is {state}")
+        await self._seen(lambda: self.host_status(name).state is state, f"{name} is {state}")
         return self.host_status(name)
 
     async def until_forward(self, name: str, state: ForwardState) -> ForwardStatus:
         """Wait until the forward is in that state."""
-        await eventually_async(lambda: self.forward(name).state is state, f"{name} is {state}")
+        await self._seen(lambda: self.forward(name).state is state, f"{name} is {state}")
         return self.forward(name)
+
+    @staticmethod
+    async def _seen(predicate: Callable[[], bool], what: str) -> None:
+        await eventually_async(predicate, what)
+        await asyncio.sleep(0)  # `record` is told of it in the turn after
 
     def status(self, name: str = "dev") -> ProfileStatus:
         """A profile that was up once."""
