@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.config.conftest import Folder
-from tests.config.test_sshconfig import configure
+from tests.config.sshconfigs import configure
 from tunnelctl.config.canonical import as_document, as_yaml
 from tunnelctl.config.load import load_profile
 

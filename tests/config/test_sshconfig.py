@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.config.conftest import Folder
-from tunnelctl import clock
+from tests.config.sshconfigs import SSH, WAYS, configure, needs_ssh
 from tunnelctl.config.sshclient import Client
 from tunnelctl.config.sshconfig import SYSTEM_FILE
 from tunnelctl.config.sshkeywords import RELEVANT
@@ -23,8 +22,6 @@ from tunnelctl.spec.algorithms import CIPHERS
 from tunnelctl.spec.host import AddressFamily, StrictHostKeyChecking
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
-SSH = shutil.which("ssh") or ""
-needs_ssh = pytest.mark.skipif(not SSH, reason="OpenSSH's client is not installed")
 
 # Everything that the syntax can do, and the names that try it.
 CONFIG = f"""\
@@ -138,21 +135,6 @@ def home(folder: Folder) -> Path:
     return folder.home
 
 
-def configure(folder: Folder, text: str) -> Path:
-    """Write the user's ssh_config."""
-    path = folder.home / ".ssh" / "config"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o600)
-    return path
-
-
-WAYS = [
-    pytest.param({"PATH": os.defpath + ":/usr/bin:/bin"}, marks=needs_ssh, id="client"),
-    pytest.param({"PATH": "/nonexistent"}, id="own reader"),
-]
-
-
 @contextmanager
 def included_from(home: Path) -> Iterator[str]:
     """A file for `ssh -F` that reads the config of a home that is not the user's own."""
@@ -206,7 +188,6 @@ def test_what_the_profile_says_counts_when_blocks_are_chosen(
 def test_a_host_has_what_ssh_config_says_and_the_profile_leaves_open(
     folder: Folder, home: Path, environ: dict[str, str]
 ) -> None:
-    environ["MY_AGENT"] = "/run/agent"
     web, quoted, accepts, jump, command, own = folder.load(
         """
 defaults: {connect_timeout: 9s}
@@ -220,7 +201,7 @@ hosts:
 forwards:
   f: {local: 1, to: 2, via: web}
 """,
-        environ,
+        {**environ, "MY_AGENT": "/run/agent"},
     ).profile.hosts
     assert (web.hostname, web.port, web.user) == ("web.example.com", 2222, "alice")
     key = str(home / ".ssh/id_alice@web.example.com:2222")
@@ -382,114 +363,3 @@ def test_none_is_no_key_file(
     assert host.identity_file == files
     assert host.certificate_file == ()
     assert not host.identities_only
-
-
-@pytest.mark.parametrize("environ", WAYS)
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        ("Host b\n  Port x\n", "config line 2: "),
-        ("Host b\n  User 'x\n", "config line 2: "),
-        ("Host b\n  IdentityFile %C\n", "%C in a path of ssh_config is not supported"),
-        ("Host b\n  IdentityFile ${NOPE}/x\n", "variable NOPE of ssh_config is not set"),
-        ("Host b\n  ProxyCommand x\n  ProxyUseFdpass yes\n", "ProxyUseFdpass is not supported"),
-        ("Host b\n  RevokedHostKeys ~/krl\n", "RevokedHostKeys is not supported; mark"),
-        (
-            "Host b\n  PreferredAuthentications hostbased\n",
-            "no way to log in is left on by PreferredAuthentications",
-        ),
-        ("Host b\n  HostName a;b\n", "'a;b' is not a host name or address"),
-        ("Host b\n  User -x\n", "'-x' is not a user name"),
-        ("Host b\n  ProxyCommand nc %d\n", "%d in 'nc %d' stands for nothing"),
-        ("Host b\n  Ciphers aes128-cbc\n", "none of 'aes128-cbc' is offered here"),
-        ("Host b\n  ProxyJump b\n", " b"),
-        ("Include *\nHost b\n  Port 1\n", "include"),
-    ],
-)
-def test_what_cannot_be_honoured_is_a_mistake_at_the_host(
-    folder: Folder, environ: dict[str, str], config: str, said: str
-) -> None:
-    configure(folder, config)
-    (mistake,) = folder.mistakes("hosts:\n  a: {hostname: x}\n  b: {}\n", environ)[-1:]
-    assert mistake.startswith(("dev.yaml:2:3: hosts.a", "dev.yaml:3:3: hosts.b", "dev.yaml:3:6:"))
-    assert said in mistake
-
-
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        ('Match exec "touch RAN"\n  Port 1\n', "config line 1: Match exec is not decided here"),
-        ("Match tagged x\n  Port 1\n", "line 1: Match tagged is not decided here"),
-        ("Match localnetwork 10.0.0.0/8\n  Port 1\n", "Match localnetwork is not decided here"),
-        ("CanonicalizeHostname yes\n", "line 1: a name is not looked up here"),
-        ("Host b\n  ServerAliveInterval soon\n", "'soon' is not a value of serveraliveinterval"),
-        ("Host b\n  User\n", "line 2: user has no value"),
-    ],
-)
-def test_what_our_reader_cannot_know_it_refuses_and_never_runs(
-    folder: Folder, config: str, said: str
-) -> None:
-    ran = folder.path / "ran"
-    configure(folder, config.replace("RAN", str(ran)))
-    (mistake,) = folder.mistakes("hosts:\n  b: {}\n", {"PATH": "/nonexistent"})
-    assert mistake.startswith("dev.yaml:2:3: hosts.b: ssh_config: ")
-    assert said in mistake
-    assert not ran.exists()
-
-
-def test_a_match_that_does_not_apply_anyhow_is_passed_over(folder: Folder) -> None:
-    configure(folder, 'Match host other exec "false"\n  Port 1\nHost b\n  Port 2\n')
-    assert folder.host("", {"PATH": "/nonexistent"}).port == 2
-
-
-def test_one_fault_is_said_once_for_all_hosts(folder: Folder) -> None:
-    path = configure(folder, "Host *\n  Port 7\n")
-    path.chmod(0o666)
-    (mistake,) = folder.mistakes("hosts: {a: {}, b: {}, c: {}}\n")
-    assert f"{path}: other users may change the file; run: chmod go-w {path}" in mistake
-    assert mistake.endswith("ssh_config: false does without it")
-
-
-def test_the_embedded_server_has_nothing_to_do_with_it(folder: Folder) -> None:
-    configure(folder, "Host *\n  Port x\n")
-    assert folder.host("embedded: true").embedded
-
-
-@needs_ssh
-def test_names_never_become_options(folder: Folder) -> None:
-    configure(folder, "Host *\n  Port 7\n")
-    for keys in ('"-oProxyCommand=x": {}', "b: {user: -x}", "b: {hostname: -x}"):
-        (mistake,) = folder.mistakes(f"hosts: {{{keys}}}\n")
-        assert "is not a" in mistake
-
-
-@needs_ssh
-def test_a_client_that_hangs_is_given_up(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    configure(folder, "Host *\n  Port 7\n")
-    hanging = folder.path / "bin" / "ssh"
-    hanging.parent.mkdir()
-    hanging.write_text("#!/bin/sh\nexec sleep 60\n")
-    hanging.chmod(0o755)
-    monkeypatch.setattr("tunnelctl.config.sshclient._SECONDS", 0.2)
-    (mistake,) = folder.mistakes("hosts: {b: {}}\n", {"PATH": f"{hanging.parent}:/bin:/usr/bin"})
-    assert "did not end within 0.2 s" in mistake
-
-
-@needs_ssh
-def test_two_hundred_hosts_are_loaded_in_seconds(folder: Folder) -> None:
-    configure(folder, "Host *\n  Port 7\n")
-    hosts = "".join(f"  host{number}: {{}}\n" for number in range(200))
-    start = clock.monotonic()
-    profile = folder.load(f"hosts:\n{hosts}", {"PATH": "/usr/bin:/bin"}).profile
-    assert {host.port for host in profile.hosts} == {7}
-    assert clock.monotonic() - start < 20  # 1 s on an idle machine
-
-
-def test_files_that_say_nothing_of_the_way_start_no_client(folder: Folder) -> None:
-    configure(folder, "Host *\n  SendEnv LANG\n  ForwardAgent yes\n")
-    trap = folder.path / "bin" / "ssh"
-    trap.parent.mkdir()
-    trap.write_text(f"#!/bin/sh\ntouch {folder.path}/started\n")
-    trap.chmod(0o755)
-    assert folder.host("", {"PATH": f"{trap.parent}:/bin"}).port == 22
-    assert not (folder.path / "started").exists()

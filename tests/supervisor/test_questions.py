@@ -1,96 +1,37 @@
-"""What only a person can answer: who is asked, how long, and what becomes of the answer."""
+"""What only a person can answer: who is asked, and how long."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.supervisor.scene import Scene, client, echo_service, local, scene
+from tests.supervisor.questioning import (
+    CODE,
+    DEV,
+    PASSPHRASE,
+    RIGHT,
+    Strict,
+    asked,
+    cut,
+    question_in,
+    threads,
+)
+from tests.supervisor.scene import client, echo_service, local, scene
 from tests.support.waiting import eventually_async
 from tunnelctl.config.redaction import SECRETS
-from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
-from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.connect import Turn, connect
 from tunnelctl.ssh.link import Link
-from tunnelctl.ssh.questions import Ask, Asking, Question, QuestionKind
+from tunnelctl.ssh.questions import Asking, Question, QuestionKind
 from tunnelctl.state.snapshot import HostState, ProfileState
 from tunnelctl.supervisor import questions
 from tunnelctl.supervisor.handshakes import IN_ALL
-from tunnelctl.supervisor.journal import Subscription
-from tunnelctl.supervisor.questions import Place, QuestionEvent
-
-PASSPHRASE = Question(QuestionKind.PASSPHRASE, "server", "Enter passphrase for key 'k': ", False)
-CODE = Question(QuestionKind.CODE, "server", "Code: ", True)
-RIGHT = "open sesame"
-DEV = Place("dev")
-
-
-class Strict:
-    """A `connect` that asks first, in a thread as a login does, and again after a wrong answer."""
-
-    def __init__(self, *asked: Question, tries: int = 3) -> None:
-        self.asked: Sequence[Question] = asked
-        self.tries = tries
-        self.right = RIGHT
-        self.attempts = 0
-        self.heard: list[str | None] = []
-
-    async def connect(
-        self, host: Host, reactor: Reactor, *, asking: Asking, turn: Turn, **more: Any
-    ) -> Link:
-        self.attempts += 1
-        async with turn(host):
-            with asking(host) as ask:
-                assert ask is not None
-                for question in self.asked:
-                    await self._right_answer(ask, question)
-        return await connect(host, reactor, **more)
-
-    async def _right_answer(self, ask: Ask, question: Question) -> None:
-        for _ in range(self.tries):
-            answer = await in_thread(partial(ask, question), "asks")
-            self.heard.append(answer)
-            if answer is None:
-                hint = f"tunnelctl answer {PLACE}"
-                raise Failure(Code.NEEDS_INPUT, f"wants: {question.prompt}", hint)
-            if answer == self.right:
-                return
-        raise Failure(Code.AUTH_FAILED, "wrong")
-
-
-async def asked(question: Question, host: Host, asking: Asking, turn: Turn) -> str | None:
-    """One question of a login that has its turn, in a thread as a login asks it."""
-    async with turn(host):
-        with asking(host) as ask:
-            assert ask is not None
-            return await in_thread(partial(ask, question), "asks")
-
-
-async def question_in(subscription: Subscription, state: str = "asked") -> QuestionEvent:
-    """The next question that the subscription tells of."""
-    async for event in subscription:
-        if isinstance(event, QuestionEvent) and event.state == state:
-            return event
-    raise AssertionError("the subscription ended")
-
-
-def threads(name: str) -> list[str]:
-    """The threads of that name that run."""
-    return [thread.name for thread in threading.enumerate() if thread.name == name]
-
-
-async def cut(s: Scene) -> None:
-    """Lose every link; the server is back at once."""
-    await s.server.kill()
-    await s.server.start()
+from tunnelctl.supervisor.questions import Place
 
 
 async def test_nobody_is_there_and_then_somebody_is() -> None:
@@ -255,98 +196,6 @@ async def test_a_code_is_asked_for_at_every_login_and_without_a_loop() -> None:
         assert s.status().state is ProfileState.FAILED
 
 
-async def test_remember_serves_reconnects_from_memory() -> None:
-    strict = Strict(PASSPHRASE)
-    async with scene(connect=strict.connect) as s:
-        subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), {})
-        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
-        await s.until(ProfileState.UP)
-        subscription.close()
-        for times in (2, 3):
-            await cut(s)
-            await s.until_told("server", "up", times)
-        assert strict.heard == [RIGHT] * 3
-        assert RIGHT not in repr(vars(s.supervisor))
-
-
-async def test_without_remember_it_is_asked_again() -> None:
-    strict = Strict(PASSPHRASE)
-    async with scene(connect=strict.connect) as s:
-        subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local()), {})
-        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
-        await s.until(ProfileState.UP)
-        subscription.close()
-        await cut(s)
-        await s.until_host(HostState.NEEDS_INPUT)
-
-
-@pytest.mark.parametrize("change", ["down", "another user"])
-async def test_what_was_remembered_goes_with_the_host_as_it_was(change: str) -> None:
-    strict = Strict(PASSPHRASE)
-    async with scene(connect=strict.connect) as s:
-        subscription = s.supervisor.subscribe([DEV])
-        host = s.host(remember=True)
-        await s.supervisor.up(s.profile(local(), host=host), {})
-        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
-        await s.until(ProfileState.UP)
-        subscription.close()
-        if change == "down":
-            await s.supervisor.down("dev", 0)
-            await s.supervisor.up(s.profile(local(), host=host), {})
-        else:
-            changed = s.host(remember=True, server_alive_interval=7)
-            await s.supervisor.up(s.profile(local(), host=changed), {})
-        await s.until_host(HostState.NEEDS_INPUT)
-        assert strict.heard == [RIGHT, None]
-
-
-async def test_what_proved_wrong_is_forgotten() -> None:
-    strict = Strict(PASSPHRASE, tries=2)
-    async with scene(connect=strict.connect) as s:
-        subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), {})
-        for _ in range(2):
-            s.supervisor.answer("dev", (await question_in(subscription)).id, "wrong")
-        await s.until_host(HostState.FAILED)
-        await s.supervisor.restart("dev")
-        # Not the wrong one from memory.
-        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
-        await s.until(ProfileState.UP)
-        assert strict.heard == ["wrong", "wrong", RIGHT]
-
-
-async def test_what_was_right_once_and_is_wrong_now_is_asked_anew() -> None:
-    strict = Strict(PASSPHRASE)
-    async with scene(connect=strict.connect) as s:
-        subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), {})
-        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
-        await s.until(ProfileState.UP)
-        strict.right = "another passphrase"
-        await cut(s)
-        s.supervisor.answer("dev", (await question_in(subscription)).id, strict.right)
-        await s.until_told("server", "up", 2)
-        assert strict.heard == [RIGHT, RIGHT, strict.right]
-
-
-async def test_that_what_was_remembered_is_wrong_now_is_said() -> None:
-    strict = Strict(PASSPHRASE)
-    async with scene(connect=strict.connect) as s:
-        subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), {})
-        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
-        await s.until(ProfileState.UP)
-        subscription.close()
-        strict.right = "another passphrase"
-        await cut(s)
-        await s.until_host(HostState.NEEDS_INPUT)
-        error = s.status().hosts[0].last_error
-        assert error is not None
-        assert "the passphrase that was remembered is wrong now" in error.message
-
-
 async def test_an_unknown_host_key_is_tried_again_for_whoever_can_say_yes() -> None:
     tries: list[bool] = []
 
@@ -408,47 +257,3 @@ async def test_a_question_that_waits_holds_no_turn() -> None:
         for question in waiting:
             s.supervisor.answer("dev", question.id, RIGHT)
         await s.until(ProfileState.UP)
-
-
-async def test_the_answer_that_let_us_in_is_what_a_reconnect_misses() -> None:
-    """Though the server refuses a named key too: it did before."""
-    tries: list[str | None] = []
-    password = Question(QuestionKind.PASSWORD, "server", "Password: ", False)
-
-    async def refuses(
-        host: Host, reactor: Reactor, *, asking: Asking, turn: Turn, **more: Any
-    ) -> Link:
-        tries.append(await asked_or_refused(password, host, asking, turn))
-        return await connect(host, reactor, **more)
-
-    async with scene(connect=refuses) as s:
-        await s.supervisor.up(s.profile(local()), {})
-        status = await s.until_host(HostState.FAILED)
-        assert status.last_error is not None
-        assert status.last_error.code == "auth-failed"
-        subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local()), {})
-        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
-        await s.until(ProfileState.UP)
-        subscription.close()
-        await cut(s)
-        status = await s.until_host(HostState.NEEDS_INPUT)
-        assert status.last_error is not None
-        assert status.last_error.code == "needs-input"
-        assert "the key is refused" in status.last_error.message
-        assert "Password" in status.last_error.message
-        assert status.last_error.hint == "tunnelctl answer dev/server"
-    assert tries == [RIGHT]
-
-
-async def asked_or_refused(
-    question: Question, host: Host, asking: Asking, turn: Turn
-) -> str | None:
-    """As `asked`, by a login that gives up without an answer."""
-    async with turn(host):
-        with asking(host) as ask:
-            assert ask is not None
-            answer = await in_thread(partial(ask, question), "asks")
-            if answer is None:
-                raise Failure(Code.AUTH_FAILED, "the key is refused")
-            return answer

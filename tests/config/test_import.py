@@ -1,0 +1,345 @@
+"""What ssh and boring are told becomes a profile, and what cannot be carried over is said."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.config.conftest import Folder
+from tests.config.importing import of_command, profile_of
+from tests.config.sshconfigs import WAYS, configure
+from tunnelctl.config.from_boring import import_boring
+from tunnelctl.config.from_ssh_config import import_ssh_config
+from tunnelctl.errors import Failure
+from tunnelctl.spec.host import AddressFamily
+
+# ssh's command lines --------------------------------------------------------------------------
+
+
+def test_a_command_line_with_everything() -> None:
+    imported = of_command(
+        "ssh -fNT -o ExitOnForwardFailure=no -L 5432:db:5432 -R '*:8080:localhost:3000' "
+        "-R 1081 -D1080 -L /tmp/a.sock:/run/b.sock -p 2222 -i '~/.ssh/a key' -J carol@gate:2200 "
+        "-4 -b 10.0.0.9 "
+        "-o ServerAliveInterval=30 -o 'Ciphers aes128-gcm@openssh.com' alice@bastion",
+        permit=("10.0.0.0/8:443",),
+    )
+    assert imported.notes == []
+    profile = profile_of(imported)
+    (host,) = profile.hosts
+    assert (host.hostname, host.port, host.user) == ("bastion", 2222, "alice")
+    assert (host.address_family, host.bind_address) == (AddressFamily.INET, "10.0.0.9")
+    assert host.server_alive_interval == 30
+    assert host.ciphers == ("aes128-gcm@openssh.com",)
+    assert host.identity_file[0].endswith("/.ssh/a key")
+    assert not host.identities_only  # -i alone does not say so
+    assert [(hop.hostname, hop.port, hop.user) for hop in host.proxy_jump] == [
+        ("gate", 2200, "carol")
+    ]
+    assert {(f.type, str(f.listen), str(f.target), f.expose) for f in profile.forwards} == {
+        ("local", "127.0.0.1:5432", "db:5432", False),
+        ("local", "/tmp/a.sock", "/run/b.sock", False),
+        ("remote", "*:8080", "localhost:3000", True),
+        ("remote_dynamic", "localhost:1081", "None", False),
+        ("dynamic", "127.0.0.1:1080", "None", False),
+    }
+    assert not any(rule.required for rule in profile.forwards)
+
+
+def test_g_lets_others_in_but_where_an_address_was_given() -> None:
+    profile = profile_of(of_command("ssh -g -L 80:a:80 -L 127.0.0.1:81:a:81 -D 82 -R 83:a:83 b"))
+    listens = {str(rule.listen): rule.expose for rule in profile.forwards}
+    assert listens == {"*:80": True, "127.0.0.1:81": False, "*:82": True, "localhost:83": False}
+
+
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        ("-C", "-C: nothing is compressed"),
+        ("-A", "-A: it has no counterpart here"),
+        ("-W db:22", "-W db:22: standard input and output"),
+        ("-o ControlMaster=auto", "-o ControlMaster=auto: it has no counterpart here"),
+        ("-o StrictHostKeyChecking=no", "StrictHostKeyChecking false: host keys are always"),
+        ("-o UserKnownHostsFile=/dev/null", "UserKnownHostsFile /dev/null: host keys are always"),
+        ("-o ServerAliveInterval=0", "serveraliveinterval 0 has no counterpart here"),
+        ("-o RekeyLimit='1G 1h'", "rekeylimit 1073741824 3600: new keys are made after bytes"),
+        ("-R 1080", "say what they may with --permit HOST:PORT"),
+        ("-L 127.0.0.1:80:x:1", "-L 80:x:1: local-80 listens there already"),
+        ("-L /tmp/%h:db:80", "it has tokens or variables"),
+    ],
+)
+def test_what_is_not_carried_over_is_said_by_name(words: str, note: str) -> None:
+    imported = of_command(f"ssh -N -L 80:db:80 {words} b")
+    assert any(note in said for said in imported.notes), imported.notes
+    assert f"#   {imported.notes[0]}" in imported.yaml("A test").splitlines()
+
+
+def test_a_command_after_the_host_is_not_run_and_options_there_count() -> None:
+    imported = of_command("ssh bastion -L 80:a:80 sleep 10 -L 81:a:81 &")
+    assert imported.notes == ["sleep 10 -L 81:a:81: no command is run on the server"]
+    assert list(imported.forwards) == ["local-80"]
+
+
+def test_autossh_and_several_lines_with_comments() -> None:
+    imported = of_command(
+        "# the database\nAUTOSSH_GATETIME=0 autossh -M 20000 -f -N \\\n  -L 80:a:80 a\n\n"
+        "/usr/bin/ssh -N -L 81:b:81 ssh://bob@b:2022"
+    )
+    assert [note.partition(":")[0] for note in imported.notes] == ["-M 20000"]
+    assert imported.hosts["b"] == {"port": 2022, "user": "bob"}
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("scp a b:", "it is no command line of ssh or autossh"),
+        ("ssh -N -L 80:a:80", "it names no host"),
+        ("ssh b -L", "-L needs an argument"),
+        ("ssh 'b", "No closing quotation"),
+        ("ssh -p x b", "'x' is not a value of port"),
+        ("ssh -L 80:a:80 -o Ciphers=none b", "ciphers"),
+    ],
+)
+def test_what_is_no_command_line_is_refused(command: str, why: str) -> None:
+    with pytest.raises(Failure, match=r".") as caught:
+        of_command(command)
+    assert why.lower() in str(caught.value).lower()
+    assert command in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "password"),
+    [
+        ("nohup env LANG=C setsid /usr/bin/", None),
+        ("sshpass -f /k/word ", {"file": "/k/word"}),
+        ("sshpass -v -e ", {"env": "SSHPASS"}),
+        ("SSHPASS=hunter2 exec sshpass -e auto", {"env": "SSHPASS"}),
+        ("sshpass -phunter2 ", None),
+        ("sudo sshpass -p 'hunter2' ", None),
+    ],
+)
+def test_what_runs_ssh_is_seen_through_and_no_secret_is_repeated(
+    before: str, password: dict[str, str] | None
+) -> None:
+    imported = of_command(f"{before}ssh -N -L 80:a:80 b")
+    assert imported.hosts["b"].get("password") == password
+    assert list(imported.forwards) == ["local-80"]
+    assert "hunter2" not in imported.yaml("A test")
+    if "-p" in before:
+        assert any("a profile holds no password" in note for note in imported.notes)
+    with pytest.raises(Failure, match="-L needs an argument") as caught:
+        of_command(f"{before}ssh -N b -L")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_one_host_with_two_settings_is_two_that_say_where_they_are() -> None:
+    imported = of_command(
+        "ssh -N -L 80:a:80 -p 1 b",
+        "ssh -N -L 81:a:81 -L 82:a:82 -p 2 b",
+        "ssh -N -L 83:a:83 -p 2 b",
+        "ssh -N -L 84:a:84 -p 1 b",
+    )
+    hosts = {host.name: (host.hostname, host.port) for host in profile_of(imported).hosts}
+    assert hosts == {"b": ("b", 1), "b-2": ("b", 2)}
+    assert [rule["via"] for rule in imported.forwards.values()] == ["b", "b-2", "b-2", "b-2", "b"]
+    (note,) = imported.notes
+    assert "b-2: what ssh_config says of b is not looked up" in note
+
+
+# ssh_config -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("environ", WAYS)
+def test_ssh_config_is_read_as_ssh_reads_it(folder: Folder, environ: dict[str, str]) -> None:
+    configure(
+        folder,
+        "Host web\n  HostName web.example.com\n  LocalForward 5432 db:5432\n"
+        "  LocalForward 5433 /run/db.sock\n  LocalForward [::1]:80 [2001:db8::1]:80\n"
+        "  RemoteForward 8080 localhost:3000\n  RemoteForward 1081\n  DynamicForward 1080\n"
+        "  PermitRemoteOpen db:5432 *:80\n"
+        "Host open\n  GatewayPorts yes\n  LocalForward 6000 x:6000\n"
+        "  LocalForward localhost:6001 x:6001\n  LocalForward 127.0.0.1:5432 y:5432\n"
+        "Host plain\n  User alice\n",
+    )
+    environ = {**environ, "HOME": str(folder.home)}
+    imported = import_ssh_config((), environ)
+    assert imported.notes == [
+        "PermitRemoteOpen '*' allows too much; write *.DOMAIN, or 0.0.0.0/0 for every host",
+        "-L 5432:y:5432: local-5432 listens there already",
+    ]
+    profile = profile_of(imported)
+    assert {(f.via, f.type, str(f.listen), str(f.target)) for f in profile.forwards} == {
+        ("web", "local", "127.0.0.1:5432", "db:5432"),
+        ("web", "local", "127.0.0.1:5433", "/run/db.sock"),
+        ("web", "local", "[::1]:80", "[2001:db8::1]:80"),
+        ("web", "remote", "localhost:8080", "localhost:3000"),
+        ("web", "remote_dynamic", "localhost:1081", "None"),
+        ("web", "dynamic", "127.0.0.1:1080", "None"),
+        ("open", "local", "*:6000", "x:6000"),
+        ("open", "local", "localhost:6001", "x:6001"),
+    }
+    assert imported.hosts == {"web": {}, "open": {}}  # ssh_config goes on to say how
+    assert import_ssh_config(("plain",), environ).notes == [
+        "plain: ssh_config forwards nothing for it"
+    ]
+
+
+@pytest.mark.parametrize("environ", WAYS)
+def test_a_name_that_no_host_can_have_is_left_out_and_said(
+    folder: Folder, environ: dict[str, str]
+) -> None:
+    configure(
+        folder, 'Host a/b "c d" -e\n  LocalForward 80 x:80\nHost web\n  LocalForward 81 x:81\n'
+    )
+    imported = import_ssh_config((), {**environ, "HOME": str(folder.home)})
+    assert list(imported.hosts) == ["web"]
+    assert [note.partition(" is ")[0] for note in imported.notes] == [
+        "Host 'a/b'",
+        "Host 'c d'",
+        "Host '-e'",
+    ]
+
+
+# boring ---------------------------------------------------------------------------------------
+
+BORING = """
+keep_alive = 60
+
+[[tunnels]]
+name = "dev"
+local = "9000"
+remote = "localhost:9000"
+host = "dev-server"
+
+[[tunnels]]
+name = "back"
+local = "[::1]:9001"
+remote = 9001
+host = "dev-server"
+mode = "remote"
+
+[[tunnels]]
+name = "prod"
+group = "production"
+local = "5001"
+remote = "db:5001"
+host = "prod.example.com"
+user = "root"
+identity = "~/.ssh/id_prod"
+port = 2222
+
+[[tunnels]]
+name = "ports"
+local = "8000-8001,8080"
+remote = "web:9000-9001,80"
+host = "${SERVER:-dev-server}"
+color = "red"
+
+[[tunnels]]
+name = "prox"
+local = "1080"
+host = "dev-server"
+mode = "socks"
+
+[[tunnels]]
+name = "rev"
+remote = "1081"
+host = "dev-server"
+mode = "socks-remote"
+
+[[tunnels]]
+name = "many"
+host = "prod.example.com"
+user = "alice"
+keep_alive = 0
+  [[tunnels.forward]]
+  name = "db"
+  local = "/tmp/db.sock"
+  remote = "/run/db.sock"
+"""
+
+
+def test_boring() -> None:
+    imported = import_boring(BORING, {}, permit=("db:5432",))
+    assert imported.notes == [
+        "ports: color has no counterpart here",
+        "${SERVER:-dev-server} stands in the profile as what it is now: dev-server",
+        "many: keep_alive 0; a silent server is always noticed here",
+        "prod.example.com-2: what ssh_config says of prod.example.com is not looked up for it, "
+        "as it has settings of its own",
+    ]
+    profile = profile_of(imported)
+    assert [(f.name, f.type, str(f.listen), str(f.target), f.via) for f in profile.forwards] == [
+        ("dev", "local", "127.0.0.1:9000", "localhost:9000", "dev-server"),
+        ("back", "remote", "localhost:9001", "[::1]:9001", "dev-server"),
+        ("prod", "local", "127.0.0.1:5001", "db:5001", "prod.example.com"),
+        ("ports-1", "local", "127.0.0.1:8000", "web:9000", "dev-server"),
+        ("ports-2", "local", "127.0.0.1:8001", "web:9001", "dev-server"),
+        ("ports-3", "local", "127.0.0.1:8080", "web:80", "dev-server"),
+        ("prox", "dynamic", "127.0.0.1:1080", "None", "dev-server"),
+        ("rev", "remote_dynamic", "localhost:1081", "None", "dev-server"),
+        ("many-db", "local", "/tmp/db.sock", "/run/db.sock", "prod.example.com-2"),
+    ]
+    prod = profile.host("prod.example.com")
+    assert (prod.user, prod.port, prod.server_alive_interval) == ("root", 2222, 60)
+    assert prod.identity_file[0].endswith("/.ssh/id_prod")
+    assert profile.host("prod.example.com-2").hostname == "prod.example.com"
+    assert profile.forwards[2].labels == (("group", "production"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[[tunnels", "is no TOML: Expected"),
+        ("[[tunnels]]\nlocal = 1\n", "a tunnel has no name"),
+        ("[[tunnels]]\nname = 'a'\nhost = 'b'\nlocal = 1\n", "tunnel a: needs remote"),
+        ("[[tunnels]]\nname = 'a'\nhost = 'b'\nmode = 'x'\n", "tunnel a: 'x' is not a mode"),
+        (
+            "[[tunnels]]\nname = 'a'\nhost = 'b'\nlocal = '1-2'\nremote = 'c:1'\n",
+            "tunnel a: 1-2 and c:1 are not equally many ports",
+        ),
+        ("[[tunnels]]\nname = 'a'\nhost = '$NONE'\n", "tunnel a: variable NONE is not set"),
+    ],
+)
+def test_what_boring_would_refuse(text: str, why: str) -> None:
+    with pytest.raises(Failure, match=r".") as caught:
+        import_boring(text, {})
+    assert why in str(caught.value)
+
+
+# Anything at all -------------------------------------------------------------------------------
+
+_option = st.sampled_from(
+    ["-L", "-R", "-D", "-p", "-l", "-i", "-J", "-o", "-F", "-N", "-g", "-C", "--", "-", "-é", "&"]
+)
+_value = st.sampled_from(
+    ["80:a:80", "80", "*:80:a:80", "/a:/b", "a@b", "ssh://u@h:22", "[::1]:1:[::1]:2", "none", "",
+     "Port=0", "User=a b", "=", "GatewayPorts=yes", "ProxyJump=a,b", "LocalForward=1 a:1", "$X"]
+)  # fmt: skip
+_word = _option | _value | st.text(max_size=8)
+
+
+@given(st.lists(_word, max_size=8), st.sampled_from(["ssh", "autossh"]))
+def test_any_command_line_is_a_profile_or_a_failure(words: list[str], program: str) -> None:
+    with suppress(Failure):
+        profile_of(of_command(shlex.join([program, *words]), permit=("db:1",)))
+
+
+_toml_value = st.sampled_from(
+    ["'a'", "80", "'80'", "'1-3'", "'0'", "true", "[1]", "{}", "'h:1,2'", "'/s'", "''", "'$HOME'",
+     "-1", "'a b'", "'\\x01'"]
+)  # fmt: skip
+_toml_key = st.sampled_from(
+    ["name", "local", "remote", "host", "user", "identity", "port", "mode", "group", "keep_alive"]
+)
+
+
+@given(st.lists(st.dictionaries(_toml_key, _toml_value), max_size=3))
+def test_any_tables_of_boring_are_a_profile_or_a_failure(tables: list[dict[str, str]]) -> None:
+    lines = [line for one in tables for line in ("[[tunnels]]", *map(" = ".join, one.items()))]
+    with suppress(Failure):
+        profile_of(import_boring("\n".join(lines), {"HOME": "/home/alice"}, permit=("db:1",)))
