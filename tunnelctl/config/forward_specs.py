@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tunnelctl.config import words
+from tunnelctl.config.services import service_port
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward, Side
 
@@ -112,7 +113,7 @@ def _port(text: str) -> int:
             raise ValueError(f"{text!r} is not a port between 0 and 65535")
         return int(text)
     try:
-        return words.service_port(text)
+        return service_port(text)
     except (OSError, UnicodeError):
         raise ValueError(f"{text!r} is neither a port number nor a service name") from None
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from tunnelctl.config.mistakes import shown
 from tunnelctl.config.quantities import parse_duration, parse_size
+from tunnelctl.config.services import service_port
 from tunnelctl.config.tree import Substituted
 from tunnelctl.config.yaml12 import resolve
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
@@ -27,18 +27,6 @@ _USER = re.compile(r"[A-Za-z0-9._@+-]{1,255}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PIN = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
-# IANA's numbers for what tunnels are made to; small machines and images have no /etc/services.
-_SERVICES = {
-    "ssh": 22,
-    "http": 80,
-    "ldap": 389,
-    "https": 443,
-    "ldaps": 636,
-    "socks": 1080,
-    "mysql": 3306,
-    "postgresql": 5432,
-    "redis": 6379,
-}
 ANY_ADDRESS = "*"  # ssh_config(5): all addresses of the machine
 NOT_YET = "not supported yet"
 _NOT_IN_AN_ALIAS = re.compile(r"[\s,*?!@]")
@@ -390,17 +378,3 @@ def _endpoint(value: object, default_host: str) -> Endpoint:
     if endpoint.host != ANY_ADDRESS:
         host_name(endpoint.host)
     return endpoint
-
-
-def service_port(name: str) -> int:
-    """The TCP port of a service, as OpenSSH takes it for a number.
-
-    Raises:
-        OSError: there is no such service.
-    """
-    try:
-        return socket.getservbyname(name, "tcp")
-    except OSError:
-        if name in _SERVICES:
-            return _SERVICES[name]
-        raise
