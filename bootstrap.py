@@ -41,8 +41,8 @@ STAMP = VENV / "bootstrap.json"
 
 # Run in this order by `bootstrap.py test`, which is all that `make check` and CI call. The last
 # one takes the arguments of the command line.
-# Three workers keep two cores busy: most tests wait for a server, a timer or a process. One that has
-# nothing left takes from the others, since tests last from a millisecond to two minutes.
+# Three workers keep two cores busy: most tests wait for a server, a timer or a process. One that
+# has nothing left takes from the others, since tests last from a millisecond to two minutes.
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
