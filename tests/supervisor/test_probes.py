@@ -146,7 +146,7 @@ async def test_where_nobody_asked_and_nobody_comes_the_target_is_asked() -> None
         async with scene() as s:
             await s.up(s.profile(to(service.port, probe=Probe(ProbeType.TCP, unasked=True))))
             await until_health(s, "web", Health.HEALTHY)
-            assert service.accepted == 1
+            await eventually_async(lambda: service.accepted == 1, "it was asked, once")
 
 
 async def test_without_a_link_health_is_unknown() -> None:
