@@ -29,6 +29,7 @@ from tunnelctl.wire.messages import Message
 
 # A silent peer is noticed within interval x (count + 1); the rest is for a busy machine.
 _INTERVAL, _COUNT = 0.3, 2
+_BACK = SOON.max + 8  # logging in takes a while on a busy machine
 _NOTICED = _INTERVAL * (_COUNT + 1) + 2.0
 
 
@@ -56,7 +57,7 @@ async def test_a_killed_server_resets_its_connections_within_a_second(sshd: Open
         sshd.start()
         since = time.monotonic()
         await s.until(ProfileState.UP)
-        assert time.monotonic() - since < SOON.max + 2
+        assert time.monotonic() - since < _BACK
         assert s.port("echo") == port
 
 
@@ -168,7 +169,7 @@ async def test_without_a_thread_to_log_in_with_it_is_tried_again(
             assert "no thread can be started" in error.message
         since = time.monotonic()
         await s.until(ProfileState.UP)
-        assert time.monotonic() - since < SOON.max + 2
+        assert time.monotonic() - since < _BACK
         async with client(s.port("echo")) as one:
             assert await one.echo(b"again") == b"again"
 
@@ -185,7 +186,7 @@ async def test_a_clock_that_jumps_changes_no_timer(
         await s.until_told("server", "backoff")
         since = time.monotonic()
         await s.until(ProfileState.UP)
-        assert time.monotonic() - since < SOON.max + 2
+        assert time.monotonic() - since < _BACK
         async with client(s.port("echo")) as one:
             assert await one.echo(b"on time") == b"on time"
         told = s.host_status().since
