@@ -41,14 +41,14 @@ STAMP = VENV / "bootstrap.json"
 
 # Run in this order by `bootstrap.py test`, which is all that `make check` and CI call. The last
 # one takes the arguments of the command line.
-# Three workers keep two cores busy: most tests wait for a server, a timer or a process. One that
-# has nothing left takes from the others, since tests last from a millisecond to two minutes.
+# Two workers: most tests wait for a server, a timer or a process, not for a processor. One that has
+# nothing left takes from the other, since tests last from a millisecond to a minute.
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
     ("lint-imports",),
-    ("pytest", "-n", "3", "--dist", "worksteal"),
+    ("pytest", "-n", "2", "--dist", "worksteal"),
 )
 
 

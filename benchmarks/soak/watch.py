@@ -17,7 +17,7 @@ from tunnelctl.errors import Failure
 
 _STEP = 0.2  # seconds between two questions
 _GIVEN_UP_AFTER = 15.0
-_MOMENT = 2.0  # seconds: what `up` may be ahead of the first client that gets through
+_MOMENT = 5.0  # seconds: what `up` may be ahead of the first client, on a busy machine
 
 
 class Watch:

@@ -26,7 +26,6 @@ from tunnelctl.state.snapshot import (
     ProfileStatus,
     StatusEvent,
 )
-from tunnelctl.supervisor.journal import Subscription
 from tunnelctl.supervisor.supervisor import Supervisor
 
 SOON = Reconnect(min=0.05, max=0.2)
@@ -41,7 +40,8 @@ class Scene:
         self.reactor = reactor
         self.server = server
         self.supervisor = supervisor
-        self.events: list[StatusEvent] = []
+        self._told: list[StatusEvent] = []
+        self._subscription = supervisor.subscribe()
 
     def host(self, name: str = "server", **changes: Any) -> Host:
         """A host that reaches the server."""
@@ -59,22 +59,17 @@ class Scene:
 
     async def until(self, state: ProfileState, name: str = "dev") -> None:
         """Wait until the profile is in that state."""
-        await self._seen(lambda: self.status(name).state is state, f"{name} is {state}")
+        await eventually_async(lambda: self.status(name).state is state, f"{name} is {state}")
 
     async def until_host(self, state: HostState, name: str = "server") -> HostStatus:
         """Wait until the host is in that state."""
-        await self._seen(lambda: self.host_status(name).state is state, f"{name} is {state}")
+        await eventually_async(lambda: self.host_status(name).state is state, f"{name} is {state}")
         return self.host_status(name)
 
     async def until_forward(self, name: str, state: ForwardState) -> ForwardStatus:
         """Wait until the forward is in that state."""
-        await self._seen(lambda: self.forward(name).state is state, f"{name} is {state}")
+        await eventually_async(lambda: self.forward(name).state is state, f"{name} is {state}")
         return self.forward(name)
-
-    @staticmethod
-    async def _seen(predicate: Callable[[], bool], what: str) -> None:
-        await eventually_async(predicate, what)
-        await asyncio.sleep(0)  # `record` is told of it in the turn after
 
     def status(self, name: str = "dev") -> ProfileStatus:
         """A profile that was up once."""
@@ -104,10 +99,25 @@ class Scene:
         """What a host, forward or (as "") a profile went through."""
         return [event.state for event in self.events if event.name == name]
 
-    async def record(self, subscription: Subscription) -> None:
-        """Keep every event."""
-        async for event in subscription:
-            self.events.append(event)
+    @property
+    def events(self) -> list[StatusEvent]:
+        """All that was told until now, also what `record` would read in the next turn."""
+        while True:
+            step = aiter(self._subscription).__anext__()
+            try:
+                step.send(None)
+            except StopIteration as held:
+                self._told.append(held.value)
+            except StopAsyncIteration:
+                return self._told
+            else:  # it would wait
+                step.close()
+                return self._told
+
+    async def record(self) -> None:
+        """Keep every event, before there are more than a subscription holds."""
+        async for event in self._subscription:
+            self._told.append(event)
 
 
 @asynccontextmanager
@@ -117,7 +127,7 @@ async def scene(**arguments: Any) -> AsyncIterator[Scene]:
     server = EmbeddedServer(reactor)
     supervisor = Supervisor(reactor, **arguments)
     scene = Scene(reactor, server, supervisor)
-    recorder = asyncio.create_task(scene.record(supervisor.subscribe()))
+    recorder = asyncio.create_task(scene.record())
     try:
         await server.start()
         yield scene

@@ -140,7 +140,7 @@ async def test_a_server_that_falls_silent_when_a_port_is_asked_for() -> None:
             assert time.monotonic() - since < _NOTICED
             assert "up" not in s.states("back")
             assert "up" not in s.states("")
-            error = s.host_status().last_error
+            error = next(e for e in s.events if e.state == "backoff").error
             assert error is not None
             assert error.code == Code.PEER_SILENT
         over.set()
