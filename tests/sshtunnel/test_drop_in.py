@@ -16,7 +16,12 @@ from tests.support.clients import ask
 from tests.support.services import ReplyAfterEndService
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
-from tunnelctl.sshtunnel import BaseSSHTunnelForwarderError, SSHTunnelForwarder, open_tunnel
+from tunnelctl.sshtunnel import (
+    BaseSSHTunnelForwarderError,
+    HandlerSSHTunnelForwarderError,
+    SSHTunnelForwarder,
+    open_tunnel,
+)
 
 
 @pytest.fixture
@@ -54,6 +59,20 @@ def test_a_tunnel_listens_on_loopback_and_half_closes(
         assert ask(tunnel.local_bind_port, b"it") == b"seen it"
         assert tunnel.is_active
     assert not tunnel.is_active
+
+
+def test_a_taken_port_is_named_and_the_other_tunnels_serve(
+    sshd: OpenSSHServer, service: ReplyAfterEndService, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        taken = holder.getsockname()
+        with pytest.raises(HandlerSSHTunnelForwarderError, match=f"{taken[1]}.*in use"):
+            open_tunnel(**_arguments(sshd, service.port, local_bind_address=taken)).start()
+        arguments = _arguments(sshd, service.port, local_bind_addresses=[taken, ("127.0.0.1", 0)])
+        target = arguments.pop("remote_bind_address")
+        with open_tunnel(**arguments, remote_bind_addresses=[target, target]) as tunnel:
+            assert ask(tunnel.local_bind_port, b"it") == b"seen it"
+            assert f"{taken[1]}" in caplog.text
 
 
 def test_it_reconnects_behind_the_same_port(

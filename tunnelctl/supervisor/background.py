@@ -36,9 +36,10 @@ class Background:
     def up(self, profile: Profile, environ: Mapping[str, str]) -> ProfileStatus:
         """Start `profile` and wait until its first try has come to something.
 
-        That is: all of it is up, or a host or a forward of it is not and will be tried again or
-        has failed. Each host's `connect_timeout` bounds the wait. `environ` is what `{env: NAME}`
-        secrets are looked up in.
+        That is: all of it is up, or a host of it is not and will be tried again or has failed,
+        or the hosts are up and each forward has been opened or could not be. What is not up then
+        has a `last_error`. Each host's `connect_timeout` bounds the wait. `environ` is what
+        `{env: NAME}` secrets are looked up in.
         """
         return self._call(self._up(profile, environ))
 
@@ -113,8 +114,8 @@ class Background:
 
 
 def _is_decided(status: ProfileStatus) -> bool:
-    return (
-        status.state is ProfileState.UP
-        or any(host.state in _NOT_UP for host in status.hosts)
-        or any(forward.state is ForwardState.FAILED for forward in status.forwards)
-    )
+    if status.state is ProfileState.UP or any(host.state in _NOT_UP for host in status.hosts):
+        return True
+    # A port that is taken is known before its host has answered, which is to be told as well.
+    hosts_are_up = all(host.state is HostState.UP for host in status.hosts)
+    return hosts_are_up and all(f.state is not ForwardState.PENDING for f in status.forwards)
