@@ -42,7 +42,7 @@ STAMP = VENV / "bootstrap.json"
 # Run in this order by `bootstrap.py test`, which is all that `make check` and CI call. The last
 # one takes the arguments of the command line.
 # Two workers: most tests wait for a server, a timer or a process, not for a processor. One that has
-# nothing left takes from the other, since tests last from a millisecond to a minute.
+# nothing left takes from the other, since tests last from a millisecond to two minutes.
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
