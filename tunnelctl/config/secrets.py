@@ -6,21 +6,16 @@ Blocking: to be called from a worker thread.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
-import selectors
 import shlex
-import signal
 import stat
-import subprocess
 import threading
 from collections.abc import Mapping
-from typing import IO
 
-from tunnelctl import clock
 from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import Code, Failure
+from tunnelctl.net.command import CommandError, output_of
 from tunnelctl.net.environment import minimal_environment
 from tunnelctl.spec.host import SecretRef, SecretSource
 
@@ -98,31 +93,14 @@ def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
 
 
 def _from_command(ref: SecretRef, environ: Mapping[str, str]) -> bytes:
+    environment = minimal_environment({**os.environ, **environ})
     try:
-        process = subprocess.Popen(  # noqa: S603 - the words of the profile's owner, no shell
-            ref.value,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=minimal_environment({**os.environ, **environ}),
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a command"
-        raise _unavailable(ref, f"the command cannot be started: {reason}") from None
-    deadline = clock.monotonic() + _COMMAND_SECONDS
-    assert process.stdout is not None
-    with process.stdout as stdout:
-        try:
-            output = _read_until(ref, stdout, deadline)
-            status = process.wait(max(0.0, deadline - clock.monotonic()))
-        except subprocess.TimeoutExpired:
-            raise _too_slow(ref) from None
-        finally:
-            _end(process)
+        status, printed = output_of(ref.value, environment, _MAX_BYTES, _COMMAND_SECONDS)
+    except CommandError as error:
+        raise _unavailable(ref, str(error)) from None
     if status != 0:
         raise _unavailable(ref, f"the command ended with {status}", "run it by hand to see why")
-    return output
+    return printed
 
 
 def _from_keyring(ref: SecretRef) -> str:
@@ -156,45 +134,14 @@ def _from_keyring(ref: SecretRef) -> str:
     return answer
 
 
-def _read_until(ref: SecretRef, stdout: IO[bytes], deadline: float) -> bytes:
-    """All that the command prints, or as much as shows that it is too much."""
-    output = bytearray()
-    with selectors.DefaultSelector() as selector:
-        selector.register(stdout, selectors.EVENT_READ)
-        while len(output) <= _MAX_BYTES:
-            if not selector.select(max(0.0, deadline - clock.monotonic())):
-                raise _too_slow(ref)
-            block = os.read(stdout.fileno(), _MAX_BYTES + 1)
-            if not block:
-                return bytes(output)
-            output += block
-    raise _too_large(ref)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a command that did not end by itself, and whatever it started in its session."""
-    if process.returncode is None:  # not reaped yet, so the id is still its own
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 def _decode(ref: SecretRef, raw: bytes) -> str:
     if len(raw) > _MAX_BYTES:
-        raise _too_large(ref)
+        raise _unavailable(ref, f"it is longer than {_MAX_BYTES} bytes")
     try:
         text = raw.decode()
     except UnicodeDecodeError:
         raise _unavailable(ref, "it is not UTF-8 text") from None
     return text.removesuffix("\n").removesuffix("\r")
-
-
-def _too_large(ref: SecretRef) -> Failure:
-    return _unavailable(ref, f"it is longer than {_MAX_BYTES} bytes")
-
-
-def _too_slow(ref: SecretRef) -> Failure:
-    return _unavailable(ref, f"the command did not end within {_COMMAND_SECONDS:g} s")
 
 
 def _unavailable(ref: SecretRef, why: str, hint: str = "") -> Failure:
