@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from tests.support.ports import free_port
 from tests.support.services import EchoService
 from tests.support.waiting import eventually_async
 from tunnelctl.net.reactor import Reactor
@@ -71,6 +72,18 @@ class Scene:
         await eventually_async(lambda: self.forward(name).state is state, f"{name} is {state}")
         return self.forward(name)
 
+    async def until_refused(self, name: str) -> ForwardStatus:
+        """Wait until the forward's listener could not be had, and its next try is known."""
+
+        def refused() -> ForwardStatus | None:
+            status = self.forward(name)
+            is_refused = status.state is ForwardState.FAILED and status.next_retry_at is not None
+            return status if is_refused else None
+
+        status = await eventually_async(refused, f"{name} waits for its next try")
+        assert status is not None
+        return status
+
     def status(self, name: str = "dev") -> ProfileStatus:
         """A profile that was up once."""
         status = self.supervisor.status_of(name)
@@ -125,6 +138,7 @@ async def scene(**arguments: Any) -> AsyncIterator[Scene]:
     """A scene; `arguments` are those of `Supervisor`. All is closed at the end."""
     reactor = Reactor(asyncio.get_running_loop())
     server = EmbeddedServer(reactor)
+    server.port = free_port()  # one to which it can come back
     supervisor = Supervisor(reactor, **arguments)
     scene = Scene(reactor, server, supervisor)
     recorder = asyncio.create_task(scene.record())
@@ -202,7 +216,7 @@ async def hello(port: int) -> bytes:
 @asynccontextmanager
 async def taken_port() -> AsyncIterator[tuple[int, Callable[[], None]]]:
     """A port that somebody listens on, and how to make them stop."""
-    with socket.create_server((LOOPBACK, 0)) as holder:
+    with socket.create_server((LOOPBACK, free_port())) as holder:
         yield holder.getsockname()[1], holder.close
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from tests.supervisor.scene import Scene, client, echo_service, hello, local, remote, scene
+from tests.supervisor.scene import LATE, Scene, client, echo_service, hello, local, remote, scene
 from tests.support.chaos import ChaosProxy
 from tests.support.ports import free_port
 from tests.support.waiting import eventually_async
@@ -37,7 +37,7 @@ async def two_servers() -> AsyncIterator[tuple[Scene, ChaosProxy, Host]]:
 async def test_the_fallback_serves_when_the_host_cannot_be_reached() -> None:
     async with two_servers() as (s, other, host):
         await s.server.kill()
-        await s.up(s.profile(local(), host=host))
+        await s.up(s.profile(local(), host=replace(host, reconnect=LATE)))
         status = s.host_status()
         assert status.fallback == "spare"
         assert status.address == f"127.0.0.1:{other.port}"

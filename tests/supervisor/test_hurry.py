@@ -50,7 +50,7 @@ async def test_a_dead_link_is_noticed_within_seconds_though_keepalives_are_rare(
             asked_at = asyncio.get_running_loop().time()
             s.supervisor.hurry("resumed")
             await s.until_told("server", "backoff")
-            assert asyncio.get_running_loop().time() - asked_at < 6
+            assert asyncio.get_running_loop().time() - asked_at < 12  # of 600 s
             why = next(e for e in s.events if e.state == "backoff").error
             assert why is not None
             assert why.code == Code.PEER_SILENT

@@ -73,16 +73,16 @@ async def test_the_link_is_closed_when_nobody_used_it_for_a_while_and_comes_agai
 async def test_a_lazy_host_that_is_away_is_tried_while_somebody_wants_it() -> None:
     async with scene() as s:
         await s.server.kill()
-        rule = local(while_down=WhileDown(hold=0.3))
-        await s.up(s.profile(rule, host=lazy_host(s, idle_timeout=0.5)))
+        rules = local(while_down=WhileDown(hold=0.3)), local("patient")
+        await s.up(s.profile(*rules, host=lazy_host(s, idle_timeout=0.5)))
         with pytest.raises(ConnectionResetError):
             await hello(s.port("web"))
-        assert "backoff" in s.states("server")
+        await s.until_told("server", HostState.BACKOFF)
         at_rest = await s.until_host(HostState.IDLE)
         assert at_rest.last_error is not None
         assert at_rest.last_error.code == "connection-refused"
         await s.server.start()
-        assert b"Hello" in await hello(s.port("web"))
+        assert b"Hello" in await hello(s.port("patient"))
         assert s.host_status().last_error is None
 
 

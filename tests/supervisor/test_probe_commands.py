@@ -44,7 +44,8 @@ async def test_of_a_remote_forward_it_is_told_the_target(tmp_path: Path) -> None
     said = tmp_path / "said"
     with EchoService() as service:
         async with scene() as s:
-            probe = shell(f'echo "$TUNNELCTL_ADDRESS" >"{said}"')
+            script = f'echo "$TUNNELCTL_ADDRESS" >"{said}.new"; mv "{said}.new" "{said}"'
+            probe = shell(script)
             await s.up(s.profile(remote("back", free_port(), service.port, probe=probe)))
             await until_health(s, "back", Health.HEALTHY)
             assert said.read_text() == f"127.0.0.1:{service.port}\n"
@@ -86,6 +87,7 @@ async def test_at_its_timeout_it_is_killed_with_what_it_started(tmp_path: Path) 
         assert error is not None
         assert error.code == Code.TARGET_UNREACHABLE
         assert "longer than 1 s and was killed" in error.message
+        await eventually_async(pids.exists, "one came so far as to tell what it started")
         started = [int(pid) for pid in pids.read_text().split()]
     for pid in started:
         await eventually_async(lambda: not is_running(pid), f"{pid} is gone")  # noqa: B023 - awaited

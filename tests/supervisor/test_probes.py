@@ -91,8 +91,8 @@ async def test_a_target_that_accepts_is_healthy_and_nobody_is_counted() -> None:
 
 async def test_a_target_that_goes_is_told_with_code_and_hint_and_forgiven_when_it_is_back() -> None:
     async with scene() as s:
-        with EchoService() as service:
-            port = service.port
+        port = free_port()
+        with EchoService(port):
             await s.up(s.profile(to(port)))
             await until_health(s, "web", Health.HEALTHY)
         forward = await until_health(s, "web", Health.UNHEALTHY)
@@ -197,9 +197,10 @@ async def test_a_forward_that_is_removed_is_asked_no_more() -> None:
             await s.up(s.profile(to(removed.port), stays))
             await until_health(s, "web", Health.HEALTHY)
             await s.supervisor.up(s.profile(stays), {})
-            before, asked = removed.accepted, kept.accepted
-            await eventually_async(lambda: kept.accepted >= asked + 10, "the other one is asked")
-            assert removed.accepted <= before + 1  # one may have been on its way
+            for _ in range(2):  # one may have been on its way at first
+                before, asked = removed.accepted, kept.accepted
+                await eventually_async(lambda: kept.accepted >= asked + 10, "the other is asked")  # noqa: B023 - awaited
+            assert removed.accepted == before
 
 
 # Remote forwards: the target here is asked.
@@ -207,9 +208,8 @@ async def test_a_forward_that_is_removed_is_asked_no_more() -> None:
 
 async def test_the_local_target_of_a_remote_forward_is_asked() -> None:
     async with scene() as s:
-        with EchoService() as service:
-            port = service.port
-            await s.up(s.profile(remote("back", free_port(), port, probe=TCP)))
+        with EchoService(free_port()) as service:
+            await s.up(s.profile(remote("back", free_port(), service.port, probe=TCP)))
             await until_health(s, "back", Health.HEALTHY)
         forward = await until_health(s, "back", Health.UNHEALTHY)
         assert forward.last_error is not None

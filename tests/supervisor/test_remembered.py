@@ -35,7 +35,9 @@ async def test_remember_serves_reconnects_from_memory() -> None:
         for times in (2, 3):
             await cut(s)
             await s.until_told("server", "up", times)
-        assert strict.heard == [RIGHT] * 3
+        # A try may also come while the server is away.
+        assert len(strict.heard) >= 3
+        assert {*strict.heard} == {RIGHT}
         assert RIGHT not in repr(vars(s.supervisor))
 
 
