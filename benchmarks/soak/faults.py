@@ -26,6 +26,10 @@ _LONGEST = 10.0  # seconds that anything lasts
 _SHORTEST = 0.2
 _CROWD = 100
 _MET_WITHIN = 60.0  # seconds for the traffic to come to a certain byte
+# Nothing protects the version lines and the offers of algorithms, this many bytes each way: a
+# server that is of another version now, or has no algorithm for us, is rightly given up.
+_BARE = 1_500
+_STREAM = 1_000_000  # bytes each way that the life of a link is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +114,9 @@ def _slices(stage: Stage) -> Moments:
 
 
 def _flipped_byte(stage: Stage) -> Moments:
-    """Somewhere in the life of the next link, from its first word on."""
+    """Somewhere in the life of the next link, from the first word that is protected on."""
     proxy, direction = stage.scene.proxy, stage.chance.choice(BOTH)
-    offset = round(100 ** stage.chance.uniform(0, 3))
+    offset = round(_BARE * (_STREAM / _BARE) ** stage.chance.random())
 
     def flip() -> None:
         proxy.flip(offset, direction)

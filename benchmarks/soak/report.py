@@ -24,8 +24,9 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
 
 
-def judged(soak: Soak) -> list[str]:
-    """Everything that was promised and not kept."""
+def judged(soak: Soak, times: float = 1.0) -> list[str]:
+    """Everything that was promised and not kept. `times` each limit may be taken: where a machine
+    is busy with something else, and where the middle of a handful of times is any of them."""
     outages, reconnects = _outages(soak), _reconnects(soak)
     found = list(soak.ledger.violations)
     for name, values, share, limit in (
@@ -33,7 +34,7 @@ def judged(soak: Soak) -> list[str]:
         ("reconnect after the server is back", reconnects, 0.5, RECONNECT_P50),
         ("answer of the control socket", soak.answers, 0.99, ANSWER_P99),
     ):
-        if values and (value := percentile(values, share)) > limit:
+        if values and (value := percentile(values, share)) > limit * times:
             found.append(f"{name}: p{share * 100:.0f} {value:.2f} s, not within {limit} s")
     return found
 

@@ -145,7 +145,7 @@ class _Run:
     def _count(self) -> None:
         """Nobody is connected: the daemon holds what it held before."""
         watch = self._stage.watch
-        with watch.nobody_comes(), self._stage.traffic.quiet():
+        with watch.nobody_comes(), self._stage.traffic.quiet(), watch.asks_nothing():
             pid = self._stage.scene.world.daemon_pid()
             if self._baseline is None or self._baseline.pid != pid:
                 self._baseline = _lowest(pid)

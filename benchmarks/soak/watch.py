@@ -29,6 +29,7 @@ class Watch:
         self._last_served = last_served
         self._thread = threading.Thread(target=self._run, name="watch")
         self._excused = 0
+        self._asking = threading.Lock()
         self._up_since: float | None = None
         self._accused = False
         self.took: list[float] = []
@@ -65,12 +66,22 @@ class Watch:
             self._up_since = None
             self._accused = False
 
+    @contextmanager
+    def asks_nothing(self) -> Iterator[None]:
+        """The daemon is not asked meanwhile, so that it holds no descriptor for an answer."""
+        with self._asking:
+            yield
+
     def _run(self) -> None:
         while not self._scene.over.wait(_STEP):
             self.look()
 
     def look(self) -> None:
         """Ask once."""
+        with self._asking:
+            self._look()
+
+    def _look(self) -> None:
         excused = self._excused
         asked = time.monotonic()
         try:
