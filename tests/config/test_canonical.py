@@ -35,6 +35,9 @@ hosts:
     proxy_jump: [bob@gate:22, "[::1]:23", inner]
     host_key: {PIN}
     user_known_hosts_file: known
+    global_known_hosts_file: [/known, none]
+    known_hosts_command: [/bin/keys, "%H", "a b%%"]
+    revoked_host_keys: ./krl
     host_key_alias: other
     strict_host_key_checking: accept-new
     session_type: auto

@@ -48,6 +48,9 @@ hosts:
     passphrase: {{command: [pass, show, "a b"]}}
     host_key: {PIN}
     user_known_hosts_file: known
+    global_known_hosts_file: [all, /abs/all]
+    known_hosts_command: [/bin/keys, "%H", "%I"]
+    revoked_host_keys: krl
     host_key_alias: b
     strict_host_key_checking: accept-new
     connect_timeout: 5s
@@ -84,6 +87,9 @@ hosts:
         passphrase=SecretRef(SecretSource.COMMAND, ("pass", "show", "a b")),
         host_key=(PIN,),
         user_known_hosts_file=(str(folder.path / "known"),),
+        global_known_hosts_file=(str(folder.path / "all"), "/abs/all"),
+        known_hosts_command=("/bin/keys", "%H", "%I"),
+        revoked_host_keys=str(folder.path / "krl"),
         host_key_alias="b",
         strict_host_key_checking=StrictHostKeyChecking.ACCEPT_NEW,
         session_type=SessionType.DEFAULT,

@@ -329,20 +329,52 @@ def test_of_lists_of_algorithms_what_is_offered_here(
 
 @pytest.mark.parametrize("environ", WAYS)
 @pytest.mark.parametrize(
-    ("written", "files"),
+    ("written", "users", "others"),
     [
-        ("GlobalKnownHostsFile /g /h", ("~/known_hosts", "~/known_hosts2", "/g", "/h")),
-        ("GlobalKnownHostsFile /g\n  UserKnownHostsFile /u", ("/u", "/g")),
-        ("GlobalKnownHostsFile none\n  UserKnownHostsFile none", ("/dev/null",)),
-        ("RevokedHostKeys none", ()),
+        ("GlobalKnownHostsFile /g /h", (), ("/g", "/h")),
+        ("GlobalKnownHostsFile /g\n  UserKnownHostsFile /u", ("/u",), ("/g",)),
+        ("GlobalKnownHostsFile none\n  UserKnownHostsFile none", ("/dev/null",), ("/dev/null",)),
     ],
 )
 def test_keys_of_hosts_are_looked_for_in_all_files_that_are_named(
-    folder: Folder, environ: dict[str, str], written: str, files: tuple[str, ...]
+    folder: Folder,
+    environ: dict[str, str],
+    written: str,
+    users: tuple[str, ...],
+    others: tuple[str, ...],
 ) -> None:
     configure(folder, f"Host b\n  {written}\n")
-    found = folder.host("", environ).user_known_hosts_file
-    assert found == tuple(file.replace("~", str(folder.home / ".ssh")) for file in files)
+    host = folder.host("", environ)
+    assert (host.user_known_hosts_file, host.global_known_hosts_file) == (users, others)
+    host = folder.host("user_known_hosts_file: /mine", environ)
+    assert (host.user_known_hosts_file, host.global_known_hosts_file) == (("/mine",), others)
+
+
+@pytest.mark.parametrize("environ", WAYS)
+@pytest.mark.parametrize(
+    ("written", "command"),
+    [
+        ("none", ()),
+        ("/bin/keys", ("/bin/keys",)),
+        ("/bin/keys %H %I %t-%f %K %h:%p %n %k", None),
+        ('/bin/keys "a b" %d/x %% ${MY}', ("/bin/keys", "a b", "~/x", "%%", "50%%")),
+    ],
+)
+def test_the_command_that_knows_keys(
+    folder: Folder, environ: dict[str, str], written: str, command: tuple[str, ...] | None
+) -> None:
+    configure(folder, f"Host b\n  KnownHostsCommand {written}\n")
+    found = folder.host("", {**environ, "MY": "50%"}).known_hosts_command
+    expected = tuple(written.split()) if command is None else command
+    assert found == tuple(word.replace("~", str(folder.home)) for word in expected)
+
+
+@pytest.mark.parametrize("environ", WAYS)
+def test_keys_that_are_revoked(folder: Folder, environ: dict[str, str]) -> None:
+    configure(folder, "Host b\n  RevokedHostKeys ~/krl-%h\nHost c\n  RevokedHostKeys none\n")
+    assert folder.host("", environ).revoked_host_keys == str(folder.home / "krl-b")
+    assert folder.host("revoked_host_keys: none", environ).revoked_host_keys is None
+    assert folder.host("hostname: c", environ).revoked_host_keys == str(folder.home / "krl-c")
 
 
 @pytest.mark.parametrize("environ", WAYS)

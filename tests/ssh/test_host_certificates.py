@@ -15,7 +15,7 @@ from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.certificates import Certificate, certified, is_certified, plain, plain_key
-from tunnelctl.ssh.hostkeys import fingerprint, has_authority, verify
+from tunnelctl.ssh.hostkeys import fingerprint, known_for, verify
 from tunnelctl.wire.messages import ProtocolError
 
 
@@ -270,8 +270,8 @@ def test_a_fingerprint_is_that_of_the_key_in_it(known: Known) -> None:
 
 def test_an_authority_of_other_hosts_says_nothing(known: Known) -> None:
     elsewhere = dataclasses.replace(known.host, hostname="db.elsewhere")
-    assert has_authority(known.host)
-    assert not has_authority(elsewhere)
+    assert known_for(known.host).has_authority
+    assert not known_for(elsewhere).has_authority
 
 
 @pytest.mark.parametrize(

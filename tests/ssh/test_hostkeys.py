@@ -14,7 +14,7 @@ import pytest
 from tests.support.keys import KeyKind, write_key
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
-from tunnelctl.ssh.hostkeys import fingerprint, known_key_types, record, verify
+from tunnelctl.ssh.hostkeys import fingerprint, known_for, record, verify
 from tunnelctl.ssh.known_hosts import parse
 
 SSH_KEYGEN = shutil.which("ssh-keygen")
@@ -108,7 +108,7 @@ def test_the_command_is_the_short_one_where_nothing_is_special(
 def test_the_ways_to_write_a_host(host: Host, key: Key, known_hosts: Path, patterns: str) -> None:
     known_hosts.write_text(f"# a comment\n\n{patterns} {key.line} and a comment\n")
     verify(host, key.blob)
-    assert known_key_types(host) == (key.type,)
+    assert known_for(host).key_types == (key.type,)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_what_does_not_speak_of_the_host(
 ) -> None:
     known_hosts.write_text(f"{patterns} {key.line}\n")
     refused(host, key, Code.HOST_KEY_UNKNOWN)
-    assert known_key_types(host) == ()
+    assert known_for(host).key_types == ()
 
 
 def test_hashed_names_as_ssh_keygen_writes_them(host: Host, key: Key, known_hosts: Path) -> None:
@@ -234,7 +234,7 @@ def test_the_key_of_an_authority_is_no_host_key(host: Host, key: Key, known_host
     known_hosts.write_text(f"@cert-authority *.example.com {key.line}\n")
     failure = refused(host, key, Code.HOST_KEY_UNKNOWN)
     assert "no certificate of the authority" in failure.message
-    assert known_key_types(host) == ()
+    assert known_for(host).key_types == ()
 
 
 def test_pins_replace_known_hosts(host: Host, key: Key, other: Key, known_hosts: Path) -> None:

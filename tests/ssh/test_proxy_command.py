@@ -22,7 +22,7 @@ from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.connect import fetch_host_key
-from tunnelctl.ssh.proxy_command import expand
+from tunnelctl.ssh.proxy_command import words_for
 
 BULK = 120_000_000  # bytes
 SOCAT = ("socat", "STDIO", "TCP:%h:%p")
@@ -182,7 +182,7 @@ async def test_nobody_waits_for_a_program_that_is_being_ended(sshd: OpenSSHServe
 
 def test_tokens_stand_for_the_host() -> None:
     host = Host("alias", "10.0.0.7", 2222, proxy_command=("nc", "%h:%p", "100%%", "%r@%n", "-%%h-"))
-    assert expand(host, "me") == ["nc", "10.0.0.7:2222", "100%", "me@alias", "-%h-"]
+    assert words_for(host, "me") == ["nc", "10.0.0.7:2222", "100%", "me@alias", "-%h-"]
 
 
 @pytest.mark.parametrize(
@@ -201,9 +201,9 @@ def test_tokens_stand_for_the_host() -> None:
 )
 def test_what_could_mean_something_else_is_refused(host: Host, user: str) -> None:
     with pytest.raises(Failure) as caught:
-        expand(host, user)
+        words_for(host, user)
     assert caught.value.code is Code.CONFIG_INVALID
 
 
 def test_what_is_not_used_need_not_be_safe() -> None:
-    assert expand(Host("a b", "host", proxy_command=("nc", "%h")), "-me") == ["nc", "host"]
+    assert words_for(Host("a b", "host", proxy_command=("nc", "%h")), "-me") == ["nc", "host"]

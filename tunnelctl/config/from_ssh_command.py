@@ -210,12 +210,15 @@ def _host_keys(settings: Found, user_home: str) -> dict[str, Any]:
     for name, value in settings.fields.items():
         if name in ("connect_timeout", "server_alive_interval"):
             keys[name] = f"{value:g}s"
+        elif name == "known_hosts_command":
+            keys[name] = list(value)
         elif isinstance(value, tuple):
             keys[name] = [_below_home(one, user_home) for one in value]
         elif isinstance(value, StrEnum):
             keys[name] = str(value)
         else:
-            keys[name] = _below_home(value, user_home) if name == "identity_agent" else value
+            is_path = name in ("identity_agent", "revoked_host_keys")
+            keys[name] = _below_home(value, user_home) if is_path else value
     if "identity_file" in keys:  # which alone would imply it, unlike -i of ssh
         keys.setdefault("identities_only", False)
     if settings.jumps:

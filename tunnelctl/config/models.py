@@ -163,6 +163,11 @@ class HostMap(_Map):
     proxy: ProxyMap | None = None
     host_key: Pins | None = None
     user_known_hosts_file: Files | None = None
+    global_known_hosts_file: Files | None = None
+    known_hosts_command: (
+        Annotated[tuple[str, ...], BeforeValidator(ways.known_hosts_command)] | None
+    ) = None
+    revoked_host_keys: Annotated[str | None, BeforeValidator(words.revoked_host_keys)] = None
     host_key_alias: Annotated[str, BeforeValidator(words.host_key_alias)] | None = None
     strict_host_key_checking: (
         Annotated[StrictHostKeyChecking, BeforeValidator(words.strict_host_key_checking)] | None

@@ -114,6 +114,12 @@ HOST_KEYS: dict[str, tuple[Fragment, str]] = {
     ),
     "host_key": (_LIST, "Fingerprints, SHA256:…; when given, no other key is accepted."),
     "user_known_hosts_file": (_LIST, "The files of known host keys."),
+    "global_known_hosts_file": (_LIST, "More such files, instead of the system's."),
+    "known_hosts_command": (
+        {"anyOf": [{"const": "none"}, _WORDS]},
+        "A program that prints known host keys; %H %I %t %f %K stand for what is asked.",
+    ),
+    "revoked_host_keys": (_TEXT, "A file of keys that no host may show, or none."),
     "host_key_alias": (_TEXT, "The name that the host key is known under."),
     "strict_host_key_checking": (
         _choice(*StrictHostKeyChecking),

@@ -88,6 +88,7 @@ AUTHENTICATION_OF = {
 }
 # Taken as the rest of the line; the first of them wins over the other.
 RAW = ("proxycommand", "proxyjump")
+REST_OF_LINE = ("knownhostscommand",)
 ADD_UP = ("identityfile", "certificatefile", *_FORWARDS)
 KEYWORDS: dict[str, _Convert] = {
     "hostname": _one(_hostname),
@@ -123,4 +124,4 @@ KEYWORDS: dict[str, _Convert] = {
 # What is forwarded. A profile says that itself, so only an import asks for it.
 FORWARDING = frozenset({*_FORWARDS, "gatewayports", "permitremoteopen"})
 # What can change how a host is reached; files without any of it need not be asked at all.
-RELEVANT = frozenset({*KEYWORDS, *RAW}) - FORWARDING
+RELEVANT = frozenset({*KEYWORDS, *RAW, *REST_OF_LINE}) - FORWARDING

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 
 from tunnelctl.config.files import MAX_BYTES
 from tunnelctl.config.paths import expand_user, home
-from tunnelctl.config.sshkeywords import ADD_UP, KEYWORDS, RAW
+from tunnelctl.config.sshkeywords import ADD_UP, KEYWORDS, RAW, REST_OF_LINE
 
 # What one name comes to: by keyword in lower case, as `ssh -G` prints it.
 Options = dict[str, tuple[str, ...]]
@@ -305,6 +305,9 @@ class _Pass:
         if line.keyword in RAW:
             if not any(keyword in self.options for keyword in RAW):
                 self.options[line.keyword] = (line.rest,)
+            return
+        if line.keyword in REST_OF_LINE:
+            self.options.setdefault(line.keyword, (line.rest,))
             return
         convert = KEYWORDS.get(line.keyword)
         if convert is None:

@@ -19,8 +19,16 @@ from tunnelctl.config import words
 from tunnelctl.config.algorithms import Kind, offered
 from tunnelctl.config.paths import home
 from tunnelctl.config.sshkeywords import AUTHENTICATION_OF
-from tunnelctl.config.sshreader import Asked, Options, SshConfigError
-from tunnelctl.config.ways import NONE, Jump, check_tokens, jumps, parse_jump
+from tunnelctl.config.sshreader import Asked, Options, SshConfigError, split
+from tunnelctl.config.ways import (
+    KNOWN_HOSTS_TOKENS,
+    NONE,
+    Jump,
+    check_tokens,
+    jumps,
+    known_hosts_command,
+    parse_jump,
+)
 from tunnelctl.spec.host import AUTHENTICATIONS, StrictHostKeyChecking
 
 _TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
@@ -30,8 +38,6 @@ _ALGORITHMS = {
     "macs": ("macs", Kind.MACS),
     "hostkeyalgorithms": ("host_key_algorithms", Kind.HOST_KEY_ALGORITHMS),
 }
-# ssh_config(5): UserKnownHostsFile.
-_USER_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 _LEAST_REKEY_LIMIT = 16
 _MOST_ALIVE_COUNT = 1000
 
@@ -92,6 +98,8 @@ class _Reading:
             "hostkeyalias": ("host_key_alias", words.host_key_alias),
             "identitiesonly": ("identities_only", lambda value: value == "yes"),
             "identityagent": ("identity_agent", self._agent),
+            "knownhostscommand": ("known_hosts_command", self._known_hosts_command),
+            "revokedhostkeys": ("revoked_host_keys", self._revoked),
             "stricthostkeychecking": ("strict_host_key_checking", _strict),
             "connecttimeout": ("connect_timeout", _positive),
             "serveraliveinterval": ("server_alive_interval", _positive),
@@ -113,14 +121,6 @@ class _Reading:
             named = tuple(self._path(path) for path in files if path.lower() != NONE)
             if files:
                 fields[name] = named or no_files
-        if more := self._options.get("globalknownhostsfile"):
-            known = fields.get("user_known_hosts_file") or tuple(map(self._path, _USER_FILES))
-            others = tuple(self._path(path) for path in more if path.lower() != NONE)
-            fields["user_known_hosts_file"] = (*known, *others)
-        if self._options.get("revokedhostkeys", (NONE,))[0].lower() != NONE:
-            raise ValueError(
-                "RevokedHostKeys is not supported; mark those keys as @revoked in known_hosts"
-            )
         return {name: value for name, value in fields.items() if value not in (None, ())}
 
     def jumps(self) -> tuple[Jump, ...]:
@@ -155,6 +155,22 @@ class _Reading:
             )
         return None if left == AUTHENTICATIONS else left
 
+    def _known_hosts_command(self, value: str) -> tuple[str, ...]:
+        """Its words; the tokens that a profile has as well are replaced when it is run."""
+
+        def now(token: re.Match[str]) -> str:
+            if token[1] is not None and token[1] in KNOWN_HOSTS_TOKENS:
+                return token[0]
+            return self._token(token).replace("%", "%%")
+
+        if value.lower() == NONE:
+            return ()
+        program, *arguments = split(words.text(value))
+        return known_hosts_command([program, *(_TOKEN.sub(now, word) for word in arguments)])
+
+    def _revoked(self, value: str) -> str | None:
+        return None if value.lower() == NONE else self._path(value)
+
     def _agent(self, value: str) -> str | None:
         if value.lower() == NONE:
             return NONE
@@ -181,7 +197,7 @@ class _Reading:
             return self._environ[name]
         value = self._values().get(token[1])
         if value is None:
-            raise ValueError(f"%{token[1]} in a path of ssh_config is not supported; write it out")
+            raise ValueError(f"%{token[1]} in ssh_config is not supported; write it out")
         return value
 
     def _values(self) -> dict[str, str]:

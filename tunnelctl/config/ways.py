@@ -21,6 +21,7 @@ NONE = "none"
 # ssh_config(5) TOKENS that a proxy command can have.
 _TOKEN = re.compile(r"%(.?)")
 _COMMAND_TOKENS = frozenset("hprn%")
+KNOWN_HOSTS_TOKENS = frozenset("hpnkHItfK%")
 _PROXY_URL = re.compile(r"(?P<scheme>[a-z0-9+.-]+)://(?P<rest>[^/]+)/?", re.IGNORECASE)
 
 
@@ -86,6 +87,21 @@ def proxy_command(value: object) -> tuple[str, ...]:
     command = words.argv(value)
     for word in command:
         check_tokens(word)
+    return command
+
+
+def known_hosts_command(value: object) -> tuple[str, ...]:
+    """The words of a command, or () for `none`; the tokens of ssh_config(5) stand in them."""
+    if value == NONE:
+        return ()
+    command = words.argv(value)
+    for token in _TOKEN.findall(" ".join(command)):
+        if token not in KNOWN_HOSTS_TOKENS:
+            raise ValueError(
+                f"%{token} stands for nothing; there are %H (the name that is looked for), "
+                "%I (ORDER or HOSTNAME), %t %f %K (type, fingerprint and key that is shown), "
+                "%h (host), %p (port), %n (name here), %k (alias) and %%"
+            )
     return command
 
 

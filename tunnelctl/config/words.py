@@ -161,6 +161,7 @@ NO_FILES: Mapping[str, tuple[str, ...]] = {
     "identity_file": ("none",),
     "certificate_file": (),
     "user_known_hosts_file": (os.devnull,),
+    "global_known_hosts_file": (os.devnull,),
 }
 
 
@@ -176,6 +177,12 @@ def identity_agent(value: object) -> str | None:
     """The socket of an agent, or `none`; None for ssh_config(5)'s `SSH_AUTH_SOCK`."""
     path = text(value)
     return None if path == "SSH_AUTH_SOCK" else path
+
+
+def revoked_host_keys(value: object) -> str | None:
+    """A path; None for `none`."""
+    path = text(value)
+    return None if path.lower() == "none" else path
 
 
 def pin(value: object) -> str:

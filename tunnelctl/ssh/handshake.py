@@ -23,7 +23,7 @@ from tunnelctl.ssh.auth import authenticate
 from tunnelctl.ssh.certificates import is_certified, key_type_of, plain_key
 from tunnelctl.ssh.client import ClientTransport
 from tunnelctl.ssh.failures import During, label, peer_failure, printable
-from tunnelctl.ssh.hostkeys import fingerprint, has_authority, known_key_types, verify
+from tunnelctl.ssh.hostkeys import fingerprint, known_for, verify
 from tunnelctl.ssh.keys import RSA_BITS_MIN, key_type, too_short
 from tunnelctl.ssh.questions import Ask, pausing
 from tunnelctl.ssh.trace import Milestone, Trace, untraced
@@ -139,9 +139,9 @@ def _host_key_algorithms(host: Host) -> tuple[str, ...]:
     allowed = host.host_key_algorithms or HOST_KEY_ALGORITHMS
     keys = [name for name in allowed if not is_certified(name)]
     certificates = [name for name in allowed if is_certified(name)]
-    known = known_key_types(host)
-    order = certificates if has_authority(host) or not keys else []
-    order += [name for name in keys if key_type_of(name) in known]
+    known = known_for(host)
+    order = certificates if known.has_authority or not keys else []
+    order += [name for name in keys if key_type_of(name) in known.key_types]
     return tuple(dict.fromkeys((*order, *keys)))
 
 

@@ -26,7 +26,9 @@ from tunnelctl.ssh.certificates import Certificate, is_certified, plain_key
 from tunnelctl.ssh.failures import label, printable
 from tunnelctl.ssh.keys import key_type
 from tunnelctl.ssh.known_hosts import CERT_AUTHORITY, REVOKED, KnownKey
+from tunnelctl.ssh.known_hosts_command import PRINTED, printed_about
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind
+from tunnelctl.ssh.revocation import is_revoked
 
 _DEFAULT_PORT = 22
 
@@ -44,14 +46,17 @@ def verify(host: Host, blob: bytes, ask: Ask | None = None) -> None:
     asked, where there is one.
 
     Raises:
-        Failure: host-key-unknown, host-key-changed (also for a revoked key), or
-            permission-denied when an accepted key cannot be recorded.
+        Failure: host-key-unknown, host-key-changed (also for a revoked key), key-unreadable when
+            what revokes keys cannot be read, or permission-denied when an accepted key cannot be
+            recorded; see also known_hosts_command.
     """
-    about = known_hosts.lines_about(host)
+    about = _lines_about(host, blob)
     shown = _Shown(plain_key(blob))
     if is_certified(key_type(blob)):
         shown = _examined(host, about, Certificate.parse(blob))
     _refuse_revoked(host, about, shown)
+    if host.revoked_host_keys is not None and is_revoked(host, host.revoked_host_keys, blob):
+        raise _revoked(host, shown)
     if host.host_key:
         if shown.fingerprint not in _pins(host):
             raise _not_pinned(host, shown)
@@ -67,23 +72,49 @@ def verify(host: Host, blob: bytes, ask: Ask | None = None) -> None:
     record(host, shown.key)
 
 
-def known_key_types(host: Host) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known for a host before it has shown a key."""
+
+    key_types: tuple[str, ...]
+    has_authority: bool  # whether a certificate could vouch for it: it has an authority, no pin
+
+
+def known_for(host: Host) -> Known:
     """The types of the keys that are known for `host`, to be offered first in the key exchange.
 
     Without this order a server with several keys would show one of a type that is not known,
     and that would look like a changed key (OpenSSH sshconnect2.c, order_hostkeyalgs).
+
+    Raises:
+        Failure: see known_hosts_command.
     """
-    known = [key for key in known_hosts.lines_about(host) if not key.marker]
+    about = _lines_about(host, None)
+    known = [key for key in about if not key.marker]
     if host.host_key:
         pins = _pins(host)
         known = [key for key in known if fingerprint(key.blob) in pins]
-    return tuple(dict.fromkeys(key.key_type for key in known))
+    has_authority = any(key.marker == CERT_AUTHORITY for key in about)
+    types = tuple(dict.fromkeys(key.key_type for key in known))
+    return Known(types, has_authority and not host.host_key)
 
 
-def has_authority(host: Host) -> bool:
-    """Whether a certificate could vouch for `host`: an authority is known for it, and no pin."""
+def _lines_about(host: Host, shown: bytes | None) -> list[KnownKey]:
+    """Those of the files, then those that the host's program prints.
+
+    Like OpenSSH, asked by the name without the port only where nothing was said of that with it.
+    """
     about = known_hosts.lines_about(host)
-    return not host.host_key and any(key.marker == CERT_AUTHORITY for key in about)
+    if not host.known_hosts_command:
+        return about
+    names = known_hosts.names_of(host)
+    for name in names:
+        printed = printed_about(host, name, shown, fingerprint(shown) if shown else "")
+        lines = known_hosts.parse(printed, PRINTED)
+        found = [key for key in lines if any(key.matches(each) for each in names)]
+        if found:
+            return about + found
+    return about
 
 
 def record(host: Host, blob: bytes) -> Path:
@@ -168,6 +199,14 @@ def _refuse_revoked(host: Host, about: Sequence[KnownKey], shown: _Shown) -> Non
             )
 
 
+def _revoked(host: Host, shown: _Shown) -> Failure:
+    return Failure(
+        Code.HOST_KEY_CHANGED,
+        f"{label(host)} shows a host key that {host.revoked_host_keys} revokes: {shown}",
+        "it may be an impostor with a stolen key: do not connect; ask who runs the server",
+    )
+
+
 def _not_pinned(host: Host, shown: _Shown) -> Failure:
     pinned = ", ".join(host.host_key)
     return Failure(
@@ -181,7 +220,9 @@ def _changed(host: Host, shown: _Shown, known: Sequence[KnownKey]) -> Failure:
     kind = key_type(shown.key)
     old = next((key for key in known if key.key_type == kind), known[0])
     name = known_hosts.name_of(host)
-    if old.patterns.startswith("|") or name in old.patterns.lower().split(","):
+    if old.file == PRINTED:
+        remove = f"have known_hosts_command of hosts.{host.name} print the new key"
+    elif old.patterns.startswith("|") or name in old.patterns.lower().split(","):
         remove = f"ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(old.file)}"
     else:  # a wildcard, which ssh-keygen -R leaves alone
         remove = f"remove line {old.line} of {old.file}"

@@ -74,10 +74,14 @@ def lines_about(host: Host) -> list[KnownKey]:
     Lines for the name without the port count too where the port is another one than 22: a key
     that matches them is accepted, one that does not says nothing (OpenSSH check_host_key).
     """
-    names = {name_of(host)}
-    if host.host_key_alias is None:
-        names.add(host.hostname.lower())
+    names = names_of(host)
     return [key for key in read(host) if any(key.matches(name) for name in names)]
+
+
+def names_of(host: Host) -> tuple[str, ...]:
+    """The names that lines about the host may have, its own first (see `lines_about`)."""
+    others = () if host.host_key_alias is not None else (host.hostname.lower(),)
+    return tuple(dict.fromkeys((name_of(host), *others)))
 
 
 def matches_pattern(text: str, pattern: str) -> bool:
@@ -147,7 +151,8 @@ def _append(path: Path, line: bytes) -> None:
 
 def read(host: Host) -> Iterator[KnownKey]:
     """Every line of the files in which keys of the host are looked for."""
-    for name in (*(host.user_known_hosts_file or USER_FILES), *GLOBAL_FILES):
+    users = host.user_known_hosts_file or USER_FILES
+    for name in (*users, *(host.global_known_hosts_file or GLOBAL_FILES)):
         path = Path(name).expanduser()
         try:
             text = path.read_text(encoding="utf-8", errors="replace")

@@ -8,63 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import socket
-from collections.abc import Callable
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.child import Child, ending
 from tunnelctl.net.environment import minimal_environment
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.failures import label, printable
+from tunnelctl.ssh.tokens import USER, expand, mistake
 
 # How long the program has to end by itself once its input has ended, and after SIGTERM, in seconds.
 _EOF_SECONDS = 0.25
 _TERM_SECONDS = 2.0
-# What may take the place of a token. A profile's words reach other programs' command lines here.
-_HOSTNAME = re.compile(r"[A-Za-z0-9._:%][A-Za-z0-9._:%-]*")
-_USER = re.compile(r"[A-Za-z0-9._@+][A-Za-z0-9._@+-]*")
-_TOKEN = re.compile(r"%(.?)", re.DOTALL)
 # It may need the user's agent, unlike a program that only prints a secret.
 _VARIABLES = ("SSH_AUTH_SOCK",)
+_KEY = "proxy_command"
 # What the end of the program looks like from here, and what its silence does.
 _ENDED = (Code.HANDSHAKE_FAILED, Code.SESSION_LOST)
 _SILENT = (Code.TIMED_OUT, Code.PEER_SILENT)
 
 
-def expand(host: Host, user: str) -> list[str]:
-    """The words of `host.proxy_command` with %h, %p, %r, %n and %% replaced (ssh_config(5) TOKENS).
+def words_for(host: Host, user: str) -> list[str]:
+    """The words of `host.proxy_command`, with what its tokens stand for.
 
     Raises:
-        Failure: config-invalid for an unknown token, and for a name or user with characters that
-            could mean something else to the program, such as a leading `-`.
+        Failure: config-invalid, see tokens.expand.
     """
-    values: dict[str, Callable[[], str]] = {
-        "%": lambda: "%",
-        "h": lambda: _safe(host, host.hostname, _HOSTNAME),
-        "n": lambda: _safe(host, host.name, _HOSTNAME),
-        "p": lambda: str(host.port),
-        "r": lambda: _safe(host, user, _USER),
-    }
-
-    def value(token: re.Match[str]) -> str:
-        if token[1] not in values:
-            raise _mistake(host, f"{token[0]} stands for nothing", "%h, %p, %r, %n or %%")
-        return values[token[1]]()
-
-    return [_TOKEN.sub(value, word) for word in host.proxy_command]
-
-
-def _safe(host: Host, text: str, pattern: re.Pattern[str]) -> str:
-    if not pattern.fullmatch(text):
-        raise _mistake(host, f"{printable(text)!r} may not be given to a program", "another name")
-    return text
-
-
-def _mistake(host: Host, what: str, better: str) -> Failure:
-    hint = f"use {better} in hosts.{host.name} of the profile"
-    return Failure(Code.CONFIG_INVALID, f"{label(host)}: proxy_command: {what}", hint)
+    return expand(host, _KEY, host.proxy_command, {"r": (user, USER)})
 
 
 class ProxyCommand:
@@ -85,7 +56,7 @@ class ProxyCommand:
         Raises:
             Failure: config-invalid when it cannot be started.
         """
-        words = expand(host, user)
+        words = words_for(host, user)
         name = printable(os.path.basename(words[0]))
         environment = minimal_environment(os.environ, _VARIABLES)
         ours, theirs = socket.socketpair()
@@ -95,7 +66,7 @@ class ProxyCommand:
             ours.close()
             why = error.strerror if isinstance(error, OSError) else str(error)
             what = f"cannot start {printable(words[0])}: {why}"
-            raise _mistake(host, what, "the path of a program that is installed") from None
+            raise mistake(host, _KEY, what, "the path of a program that is installed") from None
         except BaseException:
             ours.close()
             raise

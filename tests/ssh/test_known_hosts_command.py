@@ -1,0 +1,163 @@
+"""A program that knows host keys, asked as OpenSSH's client asks one."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.ssh.clients import fails, logged_in
+from tests.support.keys import KeyKind, write_key
+from tests.support.sshd import OpenSSHServer
+from tunnelctl import clock
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import Host, StrictHostKeyChecking
+from tunnelctl.ssh.hostkeys import fingerprint, known_for, verify
+
+TOKENS = "%H|%I|%t|%f|%K|%h|%p|%n|%k|%%"
+
+
+class Program:
+    """Prints the lines that it is given, and writes down what it was asked."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "keys"
+        self._lines = directory / "lines"
+        self._asked = directory / "asked"
+        self.says()
+
+    def says(self, *lines: str, status: int = 0) -> None:
+        self._lines.write_text("".join(f"{line}\n" for line in lines))
+        quoted = (f"'{path}'" for path in (self._asked, self._lines))
+        asked, said = quoted
+        script = f'#!/bin/sh\nprintf "%s\\n" "$1" >> {asked}\ncat {said}\nexit {status}\n'
+        self._path.write_text(script)
+        self._path.chmod(0o700)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        return str(self._path), TOKENS
+
+    @property
+    def asked(self) -> list[list[str]]:
+        """What the tokens stood for, each time."""
+        return [line.split("|") for line in self._asked.read_text().splitlines()]
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    return Program(tmp_path)
+
+
+def _asking(sshd: OpenSSHServer, program: Program) -> Host:
+    """The server, of which no file knows a key."""
+    sshd.known_hosts.write_text("")
+    return sshd.host(known_hosts_command=program.command)
+
+
+def test_what_it_prints_is_known(sshd: OpenSSHServer, program: Program) -> None:
+    host = _asking(sshd, program)
+    program.says("# a comment", "elsewhere nonsense", f"{sshd.pattern} {sshd.host_keys[0]}")
+    with logged_in(host) as transport:
+        assert transport.is_authenticated()
+    kind, encoded = sshd.host_keys[0].split()
+    shown = fingerprint(base64.b64decode(encoded))
+    who = ["127.0.0.1", str(host.port), host.name, host.name, "%"]
+    assert program.asked == [
+        [sshd.pattern, "ORDER", "NONE", "NONE", "NONE", *who],
+        [sshd.pattern, "HOSTNAME", kind, shown, encoded, *who],
+    ]
+    assert sshd.known_hosts.read_text() == ""
+
+
+def test_ssh_asks_in_the_same_words(sshd: OpenSSHServer, program: Program) -> None:
+    host = _asking(sshd, program)
+    program.says(f"{sshd.pattern} {sshd.host_keys[0]}")
+    with logged_in(host):
+        pass
+    ours = program.asked
+    subprocess.run(
+        [
+            "ssh", "-F", "none", "-N", "-f", "-p", str(host.port), "-l", host.user or "",
+            "-o", f"KnownHostsCommand={' '.join(host.known_hosts_command)}",
+            "-o", f"UserKnownHostsFile={sshd.known_hosts}", "-o", "GlobalKnownHostsFile=none",
+            "-o", "IdentityAgent=none", "-o", f"IdentityFile={host.identity_file[0]}",
+            "-o", "BatchMode=yes", "-o", "ForkAfterAuthentication=no", "127.0.0.1", "true",
+        ],
+        check=False, timeout=30, stdin=subprocess.DEVNULL, capture_output=True,
+    )  # fmt: skip
+    order, shown = program.asked[len(ours) :]
+    # For the order it asks by the name alone, where we ask by that and the port first.
+    assert order[1:5] == ours[0][1:5]
+    assert shown[:7] == ours[1][:7]
+
+
+def test_another_key_than_it_prints_is_a_changed_one(
+    sshd: OpenSSHServer, program: Program, tmp_path: Path
+) -> None:
+    host = _asking(sshd, program)
+    program.says(f"{sshd.pattern} {write_key(tmp_path / 'other', KeyKind.ED25519)}")
+    failure = fails(Code.HOST_KEY_CHANGED, host)
+    assert "the output of known_hosts_command:1" in failure.message
+    assert f"have known_hosts_command of hosts.{host.name} print the new key" in failure.hint
+
+
+def test_what_it_does_not_know_is_unknown(sshd: OpenSSHServer, program: Program) -> None:
+    fails(Code.HOST_KEY_UNKNOWN, _asking(sshd, program))
+    assert [line[0] for line in program.asked] == [sshd.pattern, "127.0.0.1"] * 2
+
+
+def test_one_that_fails_knows_nothing_and_is_asked_again_later(
+    sshd: OpenSSHServer, program: Program
+) -> None:
+    host = dataclasses.replace(
+        _asking(sshd, program), strict_host_key_checking=StrictHostKeyChecking.ACCEPT_NEW
+    )
+    program.says(f"{sshd.pattern} {sshd.host_keys[0]}", status=3)
+    failure = fails(Code.HANDSHAKE_FAILED, host)
+    assert failure.retryable
+    assert "known_hosts_command keys: the command ended with 3, so no host key" in failure.message
+    assert sshd.known_hosts.read_text() == ""
+
+
+def test_one_that_hangs_is_ended(tmp_path: Path) -> None:
+    host = Host("b", "b.example", known_hosts_command=("sleep", "86399"), connect_timeout=0.2)
+    began = clock.monotonic()
+    with pytest.raises(Failure, match="did not end within") as caught:
+        known_for(host)
+    assert caught.value.code is Code.HANDSHAKE_FAILED
+    assert clock.monotonic() - began < 60
+
+
+def test_one_that_is_not_there_is_named() -> None:
+    host = Host("b", "b.example", known_hosts_command=("/no/such/program",))
+    with pytest.raises(Failure, match="program: the command cannot be started: No such file"):
+        known_for(host)
+
+
+def test_what_could_mean_something_else_is_not_given_to_it(tmp_path: Path) -> None:
+    host = Host("b", "b.example", host_key_alias="-rf", known_hosts_command=("cat", "%H"))
+    with pytest.raises(Failure) as caught:
+        known_for(host)
+    assert caught.value.code is Code.CONFIG_INVALID
+
+
+def test_what_it_revokes_is_refused(tmp_path: Path, program: Program) -> None:
+    line = write_key(tmp_path / "key", KeyKind.ED25519)
+    known = tmp_path / "known_hosts"
+    known.write_text(f"b.example {line}\n")
+    host = Host(
+        "b",
+        "b.example",
+        user_known_hosts_file=(str(known),),
+        known_hosts_command=program.command,
+    )
+    blob = base64.b64decode(line.split()[1])
+    verify(host, blob)
+    program.says(f"@revoked * {line}")
+    with pytest.raises(Failure, match="marks as @revoked") as caught:
+        verify(host, blob)
+    assert caught.value.code is Code.HOST_KEY_CHANGED
