@@ -9,11 +9,13 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from typing import TextIO
 
 import pytest
 
 from tests.daemon.conftest import Answer, Api
 from tests.support.processes import is_running
+from tests.support.services import connect
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl import __version__
@@ -66,6 +68,31 @@ def test_orders_by_name_alone(api: Api) -> None:
     assert down.json["profile"]["state"] == "stopped"
     states = [profile["state"] for profile in api.ask("GET", "/v1/status").json["profiles"]]
     assert states == ["up", "stopped"]
+
+
+def test_what_comes_up_for_a_command_that_has_gone_goes_down(api: Api, embedded: World) -> None:
+    """An attached `up` that is interrupted before its order was answered leaves nothing up."""
+    port = int(embedded.ok("port", "dev/hello").rpartition(":")[2])
+    with api.connect() as watcher, api.connect() as down, connect(port) as client:
+        events = _events(api, watcher)
+        eventually(
+            lambda: embedded.forward("dev", "hello")["connections"]["open"] == 1, "it is open"
+        )
+        down.sendall(_post("/v1/profiles/dev/down", {"timeout": 3600}))
+        _await_state(events, "stopping")
+        with api.connect() as command, api.connect() as order:
+            lease = "0123456789abcdef"
+            _events(api, command, f"?lease={lease}").close()
+            order.sendall(_post("/v1/profiles/dev/up", {"lease": lease}))
+            again = {"names": ["dev"], "dry_run": True}
+            eventually(
+                lambda: api.ask("POST", "/v1/reload", again).status == 200, "the order is taken"
+            )
+        eventually(lambda: api.ask("GET", "/v1/version").json["attached"] == 0, "it has gone")
+        client.close()  # nothing is left to drain: the order is next
+        _await_state(events, "starting")
+        eventually(lambda: embedded.status()["profiles"][0]["state"] == "stopped", "it is down")
+        events.close()
 
 
 def test_events_are_server_sent(api: Api) -> None:
@@ -215,6 +242,30 @@ def test_a_client_says_nothing_to_another_users_socket(world: World, paths: Path
         with connection:
             assert peer_uid(connection) == 0
             assert connection.recv(1) == b""
+
+
+def _post(target: str, body: object) -> bytes:
+    """A request as bytes, for whoever does not wait for the answer."""
+    text = json.dumps(body).encode()
+    return b"POST %b HTTP/1.0\r\nContent-Length: %d\r\n\r\n%b" % (target.encode(), len(text), text)
+
+
+def _events(api: Api, reader: socket.socket, query: str = "") -> TextIO:
+    """The stream of events, which has begun."""
+    reader.sendall(f"GET /v1/events{query} HTTP/1.0\r\n\r\n".encode())
+    stream = reader.makefile("r")
+    assert stream.readline().strip().endswith("200 OK")
+    return stream
+
+
+def _await_state(events: TextIO, state: str) -> None:
+    """Read until a profile is in that state."""
+    for line in events:
+        if line.startswith("data:"):
+            event = json.loads(line.removeprefix("data:"))
+            if (event["kind"], event["state"]) == ("profile", state):
+                return
+    raise AssertionError(f"the events ended without {state}")
 
 
 def _listen(listener: socket.socket) -> bytes:

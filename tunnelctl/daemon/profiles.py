@@ -127,13 +127,16 @@ class Profiles:
                 self._note_error(wanted.name, failure)
 
     async def up(self, name: str, order: UpOrder, *, keep: bool = True) -> None:
-        """Load a profile from its file and have it up.
+        """Load a profile from its file and have it up, even when who asked has gone meanwhile.
 
         `keep`: the next daemon has it too, unless the order comes with a lease.
 
         Raises:
             Failure: PROFILE_NOT_FOUND, CONFIG_INVALID; nothing that runs was changed.
         """
+        await self._tasks.whole(self._up(name, order, keep), f"up {name}")
+
+    async def _up(self, name: str, order: UpOrder, keep: bool) -> None:
         environ = _overlaid(self._environ, order.environment)
         known = self.status_of(name)
         file = Path(known.source) if order.file is None and known is not None else order.file
@@ -214,6 +217,9 @@ class Profiles:
             Failure: PROFILE_NOT_FOUND for a name that is not wanted; CONFIG_INVALID with the
                 mistakes of all files. Then nothing was changed.
         """
+        return await self._tasks.whole(self._reload(order), "reload")
+
+    async def _reload(self, order: ReloadOrder) -> tuple[Reloaded, ...]:
         async with self._reloading:
             for name in order.names:
                 if name not in self._orders:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Collection, Mapping
 from random import Random
-from typing import Any
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
@@ -25,6 +24,7 @@ from tunnelctl.supervisor.hooks import Hooks
 from tunnelctl.supervisor.journal import Journal, Subscription
 from tunnelctl.supervisor.questions import Place, Questions
 from tunnelctl.supervisor.running import RunningProfile
+from tunnelctl.supervisor.tasks import Tasks
 from tunnelctl.supervisor.tunnel import Services
 
 _log = logging.getLogger("tunnelctl")
@@ -48,7 +48,7 @@ class Supervisor:
         self._hooks = Hooks()
         self._profiles: dict[str, RunningProfile] = {}  # in order of start
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._commands: set[asyncio.Task[None]] = set()
+        self._commands = Tasks("supervisor")
         self._closing: asyncio.Task[None] | None = None
 
     async def up(self, profile: Profile, environ: Mapping[str, str]) -> None:
@@ -61,7 +61,7 @@ class Supervisor:
         Raises:
             Failure: daemon-not-running when the supervisor is closing.
         """
-        await self._whole(self._up(profile, environ), f"up {profile.name}")
+        await self._commands.whole(self._up(profile, environ), f"up {profile.name}")
 
     async def change(self, profile: Profile, environ: Mapping[str, str]) -> None:
         """As `up`, of a profile that is still wanted: one that was taken down meanwhile stays so.
@@ -69,7 +69,9 @@ class Supervisor:
         Raises:
             Failure: daemon-not-running when the supervisor is closing.
         """
-        await self._whole(self._up(profile, environ, only_wanted=True), f"change {profile.name}")
+        await self._commands.whole(
+            self._up(profile, environ, only_wanted=True), f"change {profile.name}"
+        )
 
     def plan(self, profile: Profile) -> Plan | None:
         """What `up` would change; None when no profile of that name is wanted."""
@@ -109,7 +111,7 @@ class Supervisor:
             Failure: profile-not-found.
         """
         self._known(name)
-        await self._whole(self._stop(name, drain), f"down {name}")
+        await self._commands.whole(self._stop(name, drain), f"down {name}")
 
     async def restart(self, name: str, hosts: Collection[str] = ()) -> None:
         """Drop every link of a profile, or those to `hosts`, and connect anew, now; local ports
@@ -212,13 +214,6 @@ class Supervisor:
             await self._profiles[name].hasten(drain)
         async with self._locks[name]:
             await self._profiles[name].stop(drain)
-
-    async def _whole(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Do all of it, even when the caller does not wait for the end: no half of a change."""
-        command = asyncio.get_running_loop().create_task(work, name=name)
-        self._commands.add(command)
-        command.add_done_callback(self._commands.discard)
-        await asyncio.shield(command)
 
     def _known(self, name: str) -> RunningProfile:
         running = self._profiles.get(name)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from tunnelctl.errors import Code, Failure
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("tunnelctl")
 
@@ -21,7 +23,7 @@ class Tasks:
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run `work` on the loop until it ends or `cancel` is called."""
@@ -29,6 +31,16 @@ class Tasks:
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    async def whole(self, work: Coroutine[Any, Any, _T], name: str) -> _T:
+        """Do all of it, even when the caller does not wait for the end: no half of a change.
+
+        What it raises is the caller's alone, and not logged.
+        """
+        task = asyncio.get_running_loop().create_task(work, name=f"{self._owner}: {name}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
 
     @property
     def names(self) -> tuple[str, ...]:
