@@ -182,12 +182,13 @@ def test_the_picture_is_what_its_script_records(
 
 
 def gist(picture: Path) -> list[str]:
-    """The lines of a picture without what every run has anew: figures, keys, and in which of two
-    ways the kernel told of a killed server."""
+    """The lines of a picture without what every run has anew: figures, keys, in which of two ways
+    the kernel told of a killed server, and whether a target was asked already."""
     root = ElementTree.parse(picture).getroot()
     lines: dict[str, str] = {}
     for text in root.iter(_SVG_TEXT):
         lines.setdefault(text.attrib["y"], "")
         lines[text.attrib["y"]] += text.text or ""
     *terminal, _caption = lines.values()
-    return [re.sub(r"(?<=noticed after ).*|SHA256:\S+|\d+(\.\d+)?", "#", line) for line in terminal]
+    plain = (re.sub(r" +", " ", line.replace(" (healthy)", "")) for line in terminal)
+    return [re.sub(r"(?<=noticed after ).*|SHA256:\S+|\d+(\.\d+)?", "#", line) for line in plain]

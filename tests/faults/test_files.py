@@ -29,7 +29,6 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "ten megabytes": (f"description: {'x' * 10_000_000}\n", "the file is larger than 1 MiB"),
     "a scalar of a megabyte": (f"description: {'x' * 1_000_000}\nno: 1\n", "no: unknown key"),
     "UTF-16": (_REST.encode("utf-16"), "this is UTF-16; save the file as UTF-8"),
-    "a byte order mark": (b"\xef\xbb\xbf" + _REST.encode(), "byte order mark"),
     "NUL": (b"hosts: \0\n", "a NUL byte cannot be in YAML"),
     "what YAML 1.1 reads as base 60": (
         f"{_REST}forwards: {{f: {{local: 2222:22, to: 80, via: b}}}}\n",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import BACK, Tunnel
+from tests.faults.conftest import BACK, NOTICED, Tunnel
 from tests.support.clients import exchange
 from tests.support.processes import command_line, descendants, is_running
 from tests.support.services import EchoService
@@ -61,7 +61,7 @@ def test_a_disk_that_is_full(tunnel: Tunnel, sshd: OpenSSHServer, small_disk: Pa
             tunnel.world.ok("up", "other", "-d")
             for _ in range(3):
                 sshd.kill_sessions()
-                eventually(lambda: tunnel.state != "up", "it is noticed", 2)
+                tunnel.is_noticed(NOTICED)
                 tunnel.is_back(BACK)
             warnings = tunnel.client.status()["daemon"]["warnings"]
             assert len(warnings) == len({w.partition(" cannot be")[0] for w in warnings})
@@ -109,4 +109,4 @@ def test_a_program_that_never_connects_ends_with_the_daemon(
         assert tunnel.state == "connecting"
     os.kill(daemon, signal.SIGTERM)
     eventually(lambda: not is_running(daemon), "the daemon is gone", _ENDS_WITHIN)
-    assert not any(map(is_running, programs))
+    eventually(lambda: not any(map(is_running, programs)), "so is the program", _ENDS_WITHIN)

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import BACK, NOTICED, Tunnel, is_reset
+from tests.faults.conftest import BACK, BUSY, NOTICED, Tunnel, is_reset
 from tests.support.clients import exchange
 from tests.support.namespaces import Namespace, namespace
 from tests.support.services import EchoService
 from tests.support.sshd import OpenSSHServer
 
 _DOWN = float(os.environ.get("TUNNELCTL_LINK_DOWN", "3"))
-# After a change of the network a host is tried at once, whatever its wait: handshake and machine.
-_AT_ONCE = 5.0
+# After a change of the network a host is tried at once, whatever its wait.
+_AT_ONCE = 2.0 + BUSY
 _NEVER = {"reconnect": "{min: 600s, max: 600s}"}
 
 

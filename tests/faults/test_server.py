@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.faults.conftest import BACK, NOTICED, Tunnel, is_reset
+from tests.faults.conftest import AT_ONCE, BACK, BUSY, NOTICED, PATIENT, Tunnel, is_reset
 from tests.support.clients import exchange
 from tests.support.keys import KeyKind, write_key
 from tests.support.services import EchoService, Stream
@@ -20,7 +20,7 @@ from tunnelctl.errors import Code
 @pytest.mark.parametrize("how", ["its session", "all of it"])
 def test_sshd_is_killed(tunnel: Tunnel, sshd: OpenSSHServer, how: str) -> None:
     with EchoService() as echo:
-        tunnel.up(sshd, f"127.0.0.1:{echo.port}")
+        tunnel.up(sshd, f"127.0.0.1:{echo.port}", **PATIENT)
         with tunnel.answering(), tunnel.connection() as client:
             assert exchange(client, b"before") == b"before"
             began = time.monotonic()
@@ -29,9 +29,9 @@ def test_sshd_is_killed(tunnel: Tunnel, sshd: OpenSSHServer, how: str) -> None:
             else:
                 sshd.kill()
             assert is_reset(client)
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < AT_ONCE
             if how != "its session":
-                tunnel.is_noticed(1)
+                tunnel.is_noticed(AT_ONCE)
                 sshd.start()
             tunnel.is_back(BACK)
 
@@ -48,11 +48,11 @@ def test_sshd_is_stopped(tunnel: Tunnel, sshd: OpenSSHServer, doing: str) -> Non
             began = time.monotonic()
             sshd.pause()
             tunnel.is_noticed(NOTICED)
-            assert time.monotonic() - began < NOTICED
             if doing == "an upload":
                 upload.join()
             else:
                 assert is_reset(client)
+            assert time.monotonic() - began < NOTICED
             sshd.resume()
             tunnel.is_back(BACK + 1)
         # The server's late answers to the first link were for nobody.
@@ -76,7 +76,7 @@ def test_sshd_is_stopped_while_it_lets_us_in(tunnel: Tunnel, sshd: OpenSSHServer
                 error = tunnel.world.host("dev")["last_error"]
                 return bool(error and error["code"] == Code.TIMED_OUT)
 
-            eventually(gave_up, "the attempt has its time and no more", 5)
+            eventually(gave_up, "the attempt has its time and no more", 1 + BUSY)
             sshd.resume()
             tunnel.is_back(BACK + 1)
 

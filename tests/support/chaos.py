@@ -58,6 +58,7 @@ class _Pipe:
         self._sink = sink
         self._queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_IN_FLIGHT)
         self._seen = 0
+        self._free_at: float | None = None  # when the rate lets more pass; None after a pause
         self._severed = False
         self._loop = asyncio.get_running_loop()
 
@@ -98,6 +99,8 @@ class _Pipe:
 
     async def _write(self) -> None:
         while True:
+            if self._queue.empty():
+                self._free_at = None
             due, data = await self._queue.get()
             await asyncio.sleep(due - self._loop.time())
             await self._way.flows.wait()
@@ -134,7 +137,9 @@ class _Pipe:
             self._way.bytes += size
             self._count(size)
             if self._way.rate:
-                await asyncio.sleep(size / self._way.rate)
+                # A loop that is late is not late for ever: the rate is kept on the whole.
+                self._free_at = (self._free_at or self._loop.time()) + size / self._way.rate
+                await asyncio.sleep(self._free_at - self._loop.time())
             rest = rest[size:]
 
     def _count(self, size: int) -> None:
