@@ -15,6 +15,7 @@ from tests.support.world import World
 
 def test_lines_are_of_a_profile_or_of_all_and_end_with_the_last(api: Api, embedded: World) -> None:
     embedded.ok("up", "other", "-d")
+    eventually(lambda: _healthy(embedded), "every target was asked: nothing more is going to happen")
     everything = embedded.ok("logs").splitlines()
     assert any("is ready" in line for line in everything)
     of_one = [json.loads(line) for line in embedded.ok("logs", "dev", "--json").splitlines()]
@@ -28,6 +29,11 @@ def test_lines_are_of_a_profile_or_of_all_and_end_with_the_last(api: Api, embedd
     assert embedded.ok("logs", "-n", "0") == ""
     assert embedded.ok("logs", "--since", "1h").splitlines() == everything
     assert embedded.ok("logs", "--since", "1ms") == ""
+
+
+def _healthy(world: World) -> bool:
+    profiles = json.loads(world.ok("ps", "--json"))["profiles"]
+    return all(rule["health"] == "healthy" for one in profiles for rule in one["forwards"])
 
 
 def test_a_follower_hears_what_comes(api: Api, embedded: World) -> None:
