@@ -38,9 +38,7 @@ def proxy(sshd: OpenSSHServer) -> Iterator[ChaosProxy]:
         yield chaos
 
 
-def up(
-    tunnel: Tunnel, sshd: OpenSSHServer, proxy: ChaosProxy, target: int, **keys: str | float
-) -> None:
+def up(tunnel: Tunnel, sshd: OpenSSHServer, proxy: ChaosProxy, target: int, **keys: str) -> None:
     tunnel.up(
         sshd,
         f"127.0.0.1:{target}",
