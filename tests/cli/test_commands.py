@@ -157,7 +157,7 @@ def test_files(world: World) -> None:
 def test_a_host_that_is_not_there_is_75_and_goes_on(world: World) -> None:
     world.profile("dev", GONE)
     for detach in (["-d"], []):
-        done = world.run("up", "dev", "--wait-timeout", "500ms", *detach)
+        done = world.run("up", "dev", "--wait-timeout", "2s", *detach)
         assert done.returncode == 75, done.stderr
         assert "connection refused" in done.stderr
         assert "tunnelctl down dev" in done.stderr.splitlines()[-1]

@@ -234,7 +234,7 @@ def test_a_daemon_that_was_stopped_asks_its_links_at_once(
             eventually(lambda: time.monotonic() > until, "time passes", _STOPPED + 5)
         finally:
             os.kill(pid, signal.SIGCONT)
-        eventually(lambda: "was stopped for" in paths.log_file.read_text(), "it is noticed", 5)
+        eventually(lambda: "was stopped for" in paths.log_file.read_text(), "it is noticed", 10)
         if links == "live":
             assert ask(port, b"still here") == b"still here"
             assert world.host("dev")["reconnects"] == 0

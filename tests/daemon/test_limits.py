@@ -97,15 +97,20 @@ def test_with_every_descriptor_gone_the_reserve_answers(api: Api, embedded: Worl
     """Not even the headroom is left: what else the daemon does has used it up."""
     pid = embedded.daemon_pid()
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    numbers = _numbers(pid)
-    limit = max(numbers) + 1
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, before[1]))
     try:
         with ExitStack() as streams:
-            for _ in range(limit - len(numbers)):
+
+            def open_stream() -> None:
                 stream = streams.enter_context(api.connect())
                 stream.sendall(b"GET /v1/events HTTP/1.0\r\n\r\n")
                 assert b" 200 " in stream.recv(4096)
+
+            open_stream()  # once it is answered, commands that have ended are no more connected
+            numbers = _numbers(pid)
+            limit = max(numbers) + 1
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, before[1]))
+            for _ in range(limit - len(numbers)):
+                open_stream()
             for _ in range(5):
                 assert asked(api) < ANSWERS_WITHIN
             warnings = api.ask("GET", "/v1/status").json["daemon"]["warnings"]
