@@ -102,9 +102,18 @@ def test_variables_cannot_fill_the_memory() -> None:
 
 
 def test_a_plain_value_gets_its_type_after_the_variables(folder: Folder) -> None:
-    text = "hosts:\n  b:\n    port: ${P:-5432}\n    embedded: ${E:-false}\n"
+    text = "version: ${V:-1}\nhosts:\n  b:\n    port: ${P:-5432}\n    embedded: ${E:-false}\n"
     assert folder.load(text).profile.host("b").port == 5432
     assert folder.load(text, {"P": "010"}).profile.host("b").port == 10
+
+
+@pytest.mark.parametrize("value", ["5432", "010", "1.5", "true", ".inf"])
+def test_a_plain_value_stays_text_where_text_is_wanted(folder: Folder, value: str) -> None:
+    """As in docker compose: what a variable holds does not make a user's name a number."""
+    text = "description: ${D}\nhosts:\n  b:\n    user: u${D}\n    host_key_alias: $D\n"
+    profile = folder.load(text, {"D": value}).profile
+    assert profile.description == profile.host("b").host_key_alias == value
+    assert profile.host("b").user == f"u{value}"
 
 
 def test_a_quoted_value_stays_text_where_text_is_wanted(folder: Folder) -> None:

@@ -115,10 +115,6 @@ def test_what_a_profile_may_not_use(folder: Folder, text: str, mistake: str) -> 
     ("raw", "mistake"),
     [
         ("hosts: {}".encode("utf-16"), "1:1: this is UTF-16; save the file as UTF-8"),
-        (
-            b"\xef\xbb\xbfhosts: {}",
-            "1:1: the file starts with a byte order mark; save it without",
-        ),
         (b"a: 1\nb: \xff\n", "2:4: byte 0xff is not UTF-8"),
         ("a: ü\nbä: \0\n".encode(), "2:5: a NUL byte cannot be in YAML"),
         (b"a: \x1b[31m\n", "1:4: the control character U+001B cannot be in YAML"),
@@ -149,6 +145,15 @@ def test_a_syntax_error_is_one_mistake_with_its_place(
 def test_a_variable_without_quotes_in_a_flow_map_is_explained(folder: Folder) -> None:
     (mistake,) = folder.mistakes("hosts: {b: {user: ${USER}}}\n")
     assert 'write "${NAME}" in quotes' in mistake
+
+
+def test_a_file_of_windows_is_read(folder: Folder) -> None:
+    """With a byte order mark, which takes no column, and with its ends of lines."""
+    raw = b"\xef\xbb\xbfhosts: {b: {}}\r\ndescription: |\r\n  two\r\n  lines\r\n"
+    assert folder.load(raw).profile.description == "two lines"
+    assert folder.mistakes(b"\xef\xbb\xbffoo: 1\r\n" + raw[3:]) == [
+        "dev.yaml:1:1: foo: unknown key"
+    ]
 
 
 def test_a_lone_surrogate_is_not_text(folder: Folder) -> None:

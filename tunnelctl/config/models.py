@@ -64,6 +64,7 @@ def _algorithms(kind: Kind) -> BeforeValidator:
 
 
 def _only_version_one(value: object) -> int:
+    value = words.typed(value)
     if isinstance(value, bool) or value != 1 or not isinstance(value, int):
         raise ValueError(f"must be 1, not {shown(value)}")
     return 1

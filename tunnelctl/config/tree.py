@@ -13,7 +13,7 @@ from tunnelctl.config.mistakes import KeyPath, Mark
 
 
 class Substituted(str):
-    """A quoted scalar whose text came from variables, so that its type is not known yet."""
+    """A scalar whose text came from variables: its type is the one that its key asks for."""
 
     __slots__ = ()
 

@@ -52,14 +52,14 @@ def prose(value: object) -> str:
     return text(value)
 
 
-def _typed(value: object) -> object:
+def typed(value: object) -> object:
     """A text made of variables takes the type that is wanted, as in docker compose."""
     return resolve(value) if isinstance(value, Substituted) else value
 
 
 def whole_number(value: object, low: int, high: int) -> int:
     """An integer from `low` to `high`."""
-    value = _typed(value)
+    value = typed(value)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         quotes = ""
         if isinstance(value, str) and isinstance(resolve(value), int):
@@ -75,7 +75,7 @@ def port(value: object) -> int:
 
 def boolean(value: object) -> bool:
     """`true` or `false`; YAML 1.2 has no other words for it."""
-    value = _typed(value)
+    value = typed(value)
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false, not {shown(value)}")
     return value
@@ -91,7 +91,7 @@ def duration(value: object) -> float:
 
 def hold(value: object) -> float:
     """Seconds, or 0 for no time at all."""
-    value = _typed(value)
+    value = typed(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = f"{value}s"
     if not isinstance(value, str):
@@ -106,7 +106,7 @@ def duration_or_never(value: object) -> float | None:
 
 def rekey_limit(value: object) -> int | None:
     """Bytes until new keys, at least 16 as in OpenSSH; None for `default`, the cipher's own."""
-    value = _typed(value)
+    value = typed(value)
     if value == "default":
         return None
     if isinstance(value, str) and " " in value.strip():
@@ -299,7 +299,7 @@ def credential(value: object) -> str:
 
 def ssh_config(value: object) -> bool | str:
     """Whether ssh_config is read for what is left open, or the path of the file that is."""
-    value = _typed(value)
+    value = typed(value)
     return value if isinstance(value, bool) else file_path(value)
 
 
@@ -373,7 +373,7 @@ def target(value: object) -> Endpoint:
 
 
 def _endpoint(value: object, default_host: str) -> Endpoint:
-    value = _typed(value)
+    value = typed(value)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ValueError(f"must be PORT, HOST:PORT, [IPv6]:PORT or a path, not {shown(value)}")
     endpoint = parse_endpoint(value, default_host, service_port)

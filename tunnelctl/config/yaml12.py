@@ -8,6 +8,7 @@ anchors, aliases, tags, keys that are not strings, a second document. Never eval
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,13 +45,14 @@ class _Stop(Exception):
 
 
 def decode(raw: bytes, file: str, mistakes: Mistakes) -> str | None:
-    """The text of a profile, which is UTF-8 without a byte order mark; None after a mistake."""
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+    """The text of a profile, which is UTF-8; None after a mistake.
+
+    A byte order mark may begin it (YAML 1.2.2 section 5.2), as editors on Windows write it.
+    """
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         mistakes.add(Mark(file), (), "this is UTF-16; save the file as UTF-8")
         return None
-    if raw.startswith(b"\xef\xbb\xbf"):
-        mistakes.add(Mark(file), (), "the file starts with a byte order mark; save it without")
-        return None
+    raw = raw.removeprefix(codecs.BOM_UTF8)
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -189,8 +191,9 @@ class _Builder:
         replaced = self._substitute(text, mark, path)
         if replaced is None:
             return Scalar(mark, None, broken=True)
-        value = resolve(replaced) if is_plain else Substituted(replaced)
-        return Scalar(mark, value, optional=True)
+        # Written plain, nothing is no value; everything else becomes what its key asks for.
+        is_absent = is_plain and resolve(replaced) is None
+        return Scalar(mark, None if is_absent else Substituted(replaced), optional=True)
 
     def _key(self, text: str, is_plain: bool, mark: Mark) -> None:
         frame = self._stack[-1]
