@@ -48,11 +48,13 @@ def test_questions(api: Api) -> None:
 
 
 def test_ps_prints_the_status_document_as_it_is(api: Api, embedded: World) -> None:
-    shown, asked = embedded.status(), api.ask("GET", "/v1/status").json
-    for document in (shown, asked):
+    before = api.ask("GET", "/v1/status").json
+    shown = embedded.status()
+    after = api.ask("GET", "/v1/status").json
+    for document in (before, shown, after):
         for host in document["profiles"][0]["hosts"]:
-            del host["rtt_ms"]  # measured anew between the two
-    assert shown == asked
+            del host["rtt_ms"]  # measured anew in between
+    assert shown in (before, after)  # a target may be asked meanwhile
 
 
 def test_orders_by_name_alone(api: Api) -> None:
@@ -102,10 +104,9 @@ def test_events_are_server_sent(api: Api) -> None:
         head = [stream.readline().strip() for _ in range(3)]
         assert head[0].endswith("200 OK")
         api.ask("POST", "/v1/profiles/dev/down", {"timeout": 0})
-        for line in stream:
-            if line.startswith("data:"):
-                break
-        event = json.loads(line.removeprefix("data:"))
+        told = (line for line in stream if line.startswith("data:"))
+        events = (json.loads(line.removeprefix("data:")) for line in told)
+        event = next(event for event in events if event["kind"] != "health")  # of its own time
         stream.close()
     assert event["kind"] == "profile"
     assert (event["profile"], event["state"]) == ("dev", "stopping")
@@ -178,7 +179,7 @@ def test_silent_clients_do_not_keep_others_out(api: Api) -> None:
             if not number % 40:
                 began = time.monotonic()
                 assert api.ask("GET", "/healthz").status == 200
-                assert time.monotonic() - began < 2
+                assert time.monotonic() - began < 4
 
 
 def test_a_silent_client_is_cut(api: Api) -> None:

@@ -15,7 +15,9 @@ from tests.support.world import World
 
 def test_lines_are_of_a_profile_or_of_all_and_end_with_the_last(api: Api, embedded: World) -> None:
     embedded.ok("up", "other", "-d")
-    eventually(lambda: _healthy(embedded), "every target was asked: nothing more is going to happen")
+    eventually(
+        lambda: _healthy(embedded), "every target was asked: nothing more is going to happen"
+    )
     everything = embedded.ok("logs").splitlines()
     assert any("is ready" in line for line in everything)
     of_one = [json.loads(line) for line in embedded.ok("logs", "dev", "--json").splitlines()]
@@ -66,7 +68,7 @@ def test_followers_that_never_read_hold_up_nobody(api: Api) -> None:
         assert refused.status == 503
         began = time.monotonic()
         assert api.ask("GET", "/v1/logs?lines=3").json["lines"]
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
     finally:
         for reader in readers:
             reader.close()
