@@ -23,11 +23,12 @@ def tunnelctl():
     if words[:1] == ["die"]:
         os.kill(os.getpid(), signal.SIGTERM)
     if words[:1] == ["wait"]:
-        try:
-            print("ready", flush=True)
-            signal.pause()
-        except KeyboardInterrupt:
-            sys.exit(42)
+        usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        # Blocked before "ready" is said: between that and pause(2) an interrupt would be lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        print("ready", flush=True)
+        signal.sigwait({signal.SIGINT})
+        sys.exit(42 if usual else 1)
     if words[:1] == ["orphan"]:
         sys.exit(0 if orphan_is_reaped() else 1)
     print(json.dumps({"words": words, "cwd": os.getcwd()}))
