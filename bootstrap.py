@@ -116,6 +116,10 @@ def serve_as_init(command: list[str]) -> int:
     so is the terminal, which sends it Ctrl-C directly.
     """
     terminal = os.isatty(0)
+    passed_on = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
+    awaited = {*passed_on, signal.SIGCHLD}
+    # Blocked, they wait for sigwait: a handler would miss what comes just before wait(2) begins.
+    usual = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
@@ -123,14 +127,25 @@ def serve_as_init(command: list[str]) -> int:
             signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # tcsetpgrp from the background
             os.tcsetpgrp(0, os.getpid())
             signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, usual)
         os.execv(command[0], command)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, lambda received, _: os.kill(child, received))
     while True:
-        ended, status = os.wait()
-        if ended == child:
+        received = signal.sigwait(awaited)
+        if received in passed_on:
+            os.kill(child, received)
+            continue
+        status = reap(child)
+        if status is not None:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
+
+
+def reap(child: int) -> int | None:
+    """Collect all that have ended, until it is `child`: its wait status."""
+    while True:
+        ended, status = os.waitpid(-1, os.WNOHANG)
+        if ended in (0, child):
+            return status if ended else None
 
 
 def run_checks(pytest_arguments: list[str]) -> int:
