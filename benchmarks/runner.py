@@ -86,17 +86,22 @@ class _Phase:
                     if name != "idle" or isinstance(peer, Tunnelctl):
                         self._measure(0, name, measure, peer)
             return
+        for number in range(rounds):
+            self._round(number, taking_part)
+
+    def _round(self, number: int, peers: Sequence[Peer]) -> None:
+        """Every measure once. What sshd spends on a byte differs from session to session, so each
+        round has new ones: none is lucky for a whole run."""
         try:
-            up = [peer for peer in taking_part if self._starts(peer)]
-            for number in range(rounds):
-                for name, measure in self._measures.items():
-                    first = number % len(up) if up else 0
-                    for peer in up[first:] + up[:first]:
-                        if not self._measure(number, name, measure, peer):
-                            self._stop(peer)
-                            self._starts(peer)
+            up = [peer for peer in peers if self._starts(peer)]
+            for name, measure in self._measures.items():
+                first = number % len(up) if up else 0
+                for peer in up[first:] + up[:first]:
+                    if not self._measure(number, name, measure, peer):
+                        self._stop(peer)
+                        self._starts(peer)
         finally:
-            for peer in taking_part:
+            for peer in peers:
                 self._stop(peer)
 
     def _takes_part(self, peer: Peer) -> bool:
