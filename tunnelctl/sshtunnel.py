@@ -15,6 +15,7 @@ import base64
 import getpass
 import logging
 import os
+import socket
 import warnings
 from dataclasses import dataclass, replace
 from typing import Any
@@ -130,6 +131,8 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
         self._tunnels = Background("tunnelctl: sshtunnel")
         try:
             status = self._tunnels.up(self._profile(), {_PASSWORD: self.ssh_password or ""})
+            if status is None:
+                raise BaseSSHTunnelForwarderError("It was stopped while it was being started")
             self._listening(status)
         except BaseException:
             self._close()
@@ -171,15 +174,15 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
             self.logger.error(f"Could not resolve IP address for {self.ssh_host}, aborting!")
         elif error.code in (Code.AUTH_FAILED, Code.KEY_UNREADABLE, Code.NEEDS_INPUT):
             self.logger.error("Could not open connection to gateway")
-        hint = f" ({error.hint})" if error.hint else ""
+        # No profile is there to be corrected.
+        hint = f" ({error.hint})" if error.hint and f"hosts.{_HOST}" not in error.hint else ""
         return f"Could not establish session to SSH gateway: {error.message}{hint}"
 
     @property
     def is_active(self) -> bool:
         """Whether the gateway is connected now. It is not while it is connected to again."""
-        if self._tunnels is None:
-            return False
-        status = self._tunnels.status(_PROFILE)
+        tunnels = self._tunnels  # another thread may stop it now
+        status = None if tunnels is None else tunnels.status(_PROFILE)
         return status is not None and status.hosts[0].state is HostState.UP
 
     def _check_is_started(self) -> None:
@@ -195,9 +198,10 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
             self.tunnel_is_up[_srv.local_address] = True
             return
         self.logger.info(f"Checking tunnel to: {_srv.remote_address}")
-        is_up = self._tunnels is not None and self._tunnels.reaches(
-            _PROFILE, _srv.name, _package.TUNNEL_TIMEOUT
-        )
+        tunnels = self._tunnels  # another thread may stop it now
+        # Programs set it in the module that they import, as they did in the package's.
+        seconds = globals().get("TUNNEL_TIMEOUT", _package.TUNNEL_TIMEOUT)
+        is_up = tunnels is not None and tunnels.reaches(_PROFILE, _srv.name, seconds)
         self.logger.debug(f"Tunnel to {_srv.remote_address} is {'UP' if is_up else 'DOWN'}")
         self.tunnel_is_up[_srv.local_address] = is_up
 
@@ -206,19 +210,20 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
             self._check_is_started()
         except BaseSSHTunnelForwarderError as error:
             self.logger.warning(error)
-        if self._tunnels is not None and self.is_alive:
+        tunnels = self._tunnels
+        if tunnels is not None and self.is_alive:
             self.logger.info("Closing ssh transport")
-            self._tunnels.down(_PROFILE, 0.0 if force else _DRAIN)
+            tunnels.down(_PROFILE, 0.0 if force else _DRAIN)
         self.is_alive = False
         self._close()
 
     def _close(self) -> None:
-        if self._tunnels is not None:
-            self._tunnels.close()
-            self._tunnels = None
-        for identity in self._identities:
+        tunnels, self._tunnels = self._tunnels, None
+        identities, self._identities = self._identities, ()
+        if tunnels is not None:
+            tunnels.close()
+        for identity in identities:
             identity.close()
-        self._identities = ()
 
     # From the package's arguments to a profile.
 
@@ -344,8 +349,7 @@ def _forward(name: str, local: tuple[str, int] | str, remote: tuple[str, int]) -
     if isinstance(local, str):
         listen = Endpoint(path=os.path.abspath(local))
     else:
-        # The package's way to say every address: the caller wrote it, so it was meant.
-        listen = Endpoint(local[0] or "0.0.0.0", local[1])  # noqa: S104 - see above
+        listen = Endpoint(_address(local[0]), local[1])
     return Forward(
         name=name,
         side=Side.HERE,
@@ -354,6 +358,20 @@ def _forward(name: str, local: tuple[str, int] | str, remote: tuple[str, int]) -
         via=_HOST,
         expose=not listen.is_loopback,
     )
+
+
+def _address(host: str) -> str:
+    """Where a tunnel listens, as an address: what a program reads back is what it connects to.
+
+    To some databases' clients `localhost` is another thing: a unix socket.
+    """
+    if not host:
+        # The package's way to say every address: the caller wrote it, so it was meant.
+        return "0.0.0.0"  # noqa: S104 - see above
+    try:
+        return socket.gethostbyname(host)
+    except OSError:
+        return host  # an address of IPv6, or a name that the listener says has none
 
 
 def _command(proxy: Any) -> tuple[str, ...]:

@@ -61,6 +61,12 @@ def test_a_tunnel_listens_on_loopback_and_half_closes(
     assert not tunnel.is_active
 
 
+def test_a_program_reads_back_the_address_that_a_name_stands_for(sshd: OpenSSHServer) -> None:
+    arguments = _arguments(sshd, 9, local_bind_address=("localhost", 0))
+    with open_tunnel(**arguments) as tunnel:
+        assert tunnel.local_bind_host == "127.0.0.1"
+
+
 def test_a_taken_port_is_named_and_the_other_tunnels_serve(
     sshd: OpenSSHServer, service: ReplyAfterEndService, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -128,6 +134,14 @@ def test_another_host_key_is_refused(sshd: OpenSSHServer, service: ReplyAfterEnd
     arguments = _arguments(sshd, service.port, ssh_host_key=paramiko.RSAKey.generate(2048))
     with pytest.raises(BaseSSHTunnelForwarderError, match="SHA256"):
         open_tunnel(**arguments).start()
+
+
+def test_a_refused_password_is_no_matter_of_a_profile(sshd: OpenSSHServer) -> None:
+    sshd.reconfigure("PasswordAuthentication yes")
+    arguments = _arguments(sshd, 9, ssh_pkey=None, ssh_password="a secret")
+    with pytest.raises(BaseSSHTunnelForwarderError, match="does not let us in") as refused:
+        open_tunnel(**arguments).start()
+    assert "hosts." not in str(refused.value)
 
 
 def test_no_password_is_shown(sshd: OpenSSHServer) -> None:

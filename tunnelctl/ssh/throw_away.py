@@ -22,6 +22,7 @@ class ThrowAwayFile:
             self._folder = tempfile.mkdtemp(prefix="tunnelctl-")
             self.path = os.path.join(self._folder, "identity")
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._owner = os.getpid()
         os.fchmod(descriptor, 0o600)
         os.write(descriptor, content)
         self._descriptor = descriptor
@@ -29,5 +30,5 @@ class ThrowAwayFile:
     def close(self) -> None:
         """Forget it."""
         os.close(self._descriptor)
-        if self._folder is not None:
+        if self._folder is not None and os.getpid() == self._owner:  # not in a forked child
             shutil.rmtree(self._folder)

@@ -1,14 +1,17 @@
 """A supervisor on a thread of its own, for programs that have no event loop.
 
-Owns that thread, its loop and its reactor. Every method may be called from any other thread and
-blocks until it is done. Must never outlive `close`, nor keep the process alive without one.
+Owns that thread, its loop and its reactor. Every method may be called from any thread, also beside
+or after `close`, and in a child that was forked; it blocks until it is done. Must never outlive
+`close`, nor keep the process alive, or its end waiting, without one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from tunnelctl.errors import Failure
@@ -25,28 +28,37 @@ _NOT_UP = frozenset({HostState.BACKOFF, HostState.FAILED, HostState.NEEDS_INPUT}
 
 
 class Background:
-    """Runs from the moment it is made. `name` is the thread's."""
+    """Runs from the moment it is made. `name` is the thread's.
+
+    Raises:
+        OSError: the loop cannot have what it needs, such as descriptors.
+    """
 
     def __init__(self, name: str) -> None:
         self._started = threading.Event()
+        self._refused: Exception | None = None
+        self._lock = threading.Lock()
+        self._takes_calls = True  # under the lock
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
         self._started.wait()
+        if self._refused is not None:
+            raise self._refused
+        # A daemon thread stands still once the interpreter ends: nobody could be answered then.
+        atexit.register(self.close)
 
-    def up(self, profile: Profile, environ: Mapping[str, str]) -> ProfileStatus:
+    def up(self, profile: Profile, environ: Mapping[str, str]) -> ProfileStatus | None:
         """Start `profile` and wait until its first try has come to something.
 
         That is: all of it is up, or a host of it is not and will be tried again or has failed,
         or the hosts are up and each forward has been opened or could not be. What is not up then
         has a `last_error`. Each host's `connect_timeout` bounds the wait. `environ` is what
-        `{env: NAME}` secrets are looked up in.
+        `{env: NAME}` secrets are looked up in. None when this was closed meanwhile.
         """
         return self._call(self._up(profile, environ))
 
     def status(self, name: str) -> ProfileStatus | None:
         """The profile as it is now; None when it was never up, or when this is closed."""
-        if not self._thread.is_alive():
-            return None
 
         async def look() -> ProfileStatus | None:
             return self._supervisor.status_of(name)
@@ -66,7 +78,7 @@ class Background:
                 return False
             return True
 
-        return self._thread.is_alive() and self._call(ask())
+        return bool(self._call(ask()))
 
     def down(self, name: str, drain: float) -> None:
         """Close a profile; its connections have `drain` seconds to end by themselves."""
@@ -74,16 +86,44 @@ class Background:
 
     def close(self) -> None:
         """Close everything, reset what is open, and end the thread. Idempotent."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
+        atexit.unregister(self.close)
+        if not self._thread.is_alive():  # also in a forked child, which has no threads of ours
+            return
+        with self._lock:
+            if self._takes_calls:
+                self._loop.call_soon_threadsafe(self._stop.set)
+        if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def _call(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What `work` comes to in the loop; None where that has ended, or ends before it has."""
+        future = self._submitted(work)
+        if future is None:
+            work.close()
+            return None
+        try:
+            return future.result()
+        except CancelledError:
+            return None
+
+    def _submitted(self, work: Coroutine[Any, Any, T]) -> Future[T] | None:
+        # A collection of garbage may come here in the loop's own thread: it cannot wait for itself.
+        if not self._thread.is_alive() or threading.current_thread() is self._thread:
+            return None
+        with self._lock:
+            if not self._takes_calls:
+                return None
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(self._serve(self._started.set))
+        try:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(self._serve(self._started.set))
+        except Exception as error:
+            if self._started.is_set():
+                raise
+            self._refused = error
+            self._started.set()
 
     async def _serve(self, started: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -94,15 +134,21 @@ class Background:
         try:
             await self._stop.wait()
         finally:
-            await self._supervisor.close(_CLOSE_WITHIN)
-            reactor.close()
+            try:
+                await self._supervisor.close(_CLOSE_WITHIN)
+            finally:
+                with self._lock:
+                    self._takes_calls = False
+                await asyncio.sleep(0)  # the last calls are tasks now, which end with the loop
+                reactor.close()
 
-    async def _up(self, profile: Profile, environ: Mapping[str, str]) -> ProfileStatus:
+    async def _up(self, profile: Profile, environ: Mapping[str, str]) -> ProfileStatus | None:
         events = self._supervisor.subscribe()
         try:
             await self._supervisor.up(profile, environ)
             while not _is_decided(status := self._status_of(profile.name)):
-                await anext(events)
+                if await anext(events, None) is None:
+                    return None
             return status
         finally:
             events.close()
