@@ -10,7 +10,7 @@ _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def main() -> int:
-    """Run the command line; the exit code (SPEC section 2)."""
+    """Run the command line; the exit code (docs/getting-started.md has them)."""
     _open_streams()
     try:
         from tunnelctl.cli.main import run

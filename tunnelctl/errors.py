@@ -16,7 +16,7 @@ PLACE = "PROFILE/HOST"
 class Code(StrEnum):
     """Every code that status, events, the control API and the command line can show."""
 
-    # Shown in the status document (SPEC section 3).
+    # Shown in the status document too.
     NAME_NOT_FOUND = "name-not-found"
     CONNECTION_REFUSED = "connection-refused"
     UNREACHABLE = "unreachable"
@@ -50,7 +50,7 @@ class Code(StrEnum):
 
 class _Rule(NamedTuple):
     retryable: bool  # may pass by itself: network, DNS, a server that restarts
-    exit_code: int  # SPEC section 2
+    exit_code: int  # docs/getting-started.md has what each means
 
 
 _RULES: dict[Code, _Rule] = {

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.machine import machine
 from benchmarks.soak.run import Census, Recovery, Soak
 
-# FAULTS row 28 and the numbers above it: seconds.
+# What has to hold (docs/faults.md, the soak): seconds.
 OUTAGE_P99 = 75.0
 RECONNECT_P50 = 2.0
 ANSWER_P99 = 0.2

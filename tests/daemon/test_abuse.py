@@ -1,4 +1,4 @@
-"""FAULTS rows 24 and 25: what is done to the control socket, and to the process."""
+"""docs/faults.md, rows 24 and 25: what is done to the control socket, and to the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The control API as a program meets it, well and ill meant (SPEC section 4)."""
+"""The control API as a program meets it, well and ill meant."""
 
 from __future__ import annotations
 

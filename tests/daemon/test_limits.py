@@ -23,7 +23,7 @@ from tunnelctl.config.paths import Paths
 from tunnelctl.daemon.logs import PrivateFile
 from tunnelctl.daemon.troubles import Troubles
 
-ANSWERS_WITHIN = 0.2  # seconds (FAULTS: the control socket, during every fault)
+ANSWERS_WITHIN = 0.2  # seconds (docs/faults.md: while any fault is made)
 
 
 def limited(world: World, limits: str, *arguments: str) -> None:

@@ -1,4 +1,4 @@
-"""FAULTS row 27: a loop that is stuck starves the watchdog, and leaves the stacks behind."""
+"""docs/faults.md, row 27: a stuck loop starves the watchdog, and leaves its stacks behind."""
 
 from __future__ import annotations
 

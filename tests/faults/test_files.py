@@ -1,4 +1,4 @@
-"""FAULTS row 22: files that were made to hurt whoever reads them, as to how long that takes."""
+"""docs/faults.md, row 22: how long files take that were made to hurt whoever reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FAULTS rows 16 and 25 as a user meets them: a full disk, and programs that outlive the daemon."""
+"""docs/faults.md, rows 16 and 25: a full disk, and programs that would outlive the daemon."""
 
 from __future__ import annotations
 

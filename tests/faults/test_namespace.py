@@ -1,6 +1,6 @@
-"""FAULTS row 7 with a real link that is cut: needs root, else it is skipped and says so.
+"""docs/faults.md, row 7, with a real link that is cut: needs root, else it is skipped and says so.
 
-The link is away for TUNNELCTL_LINK_DOWN seconds, 3 unless set; the matrix wants 10 and more.
+The link is away for TUNNELCTL_LINK_DOWN seconds, 3 unless set; ten and more are as good.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""FAULTS rows 5, 7 and 8 as a user meets them: the network between the daemon and the server."""
+"""docs/faults.md, rows 5, 7 and 8: the network between the daemon and the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FAULTS rows 5, 6 and 9 as a user meets them: the server dies, stops, or is another one."""
+"""docs/faults.md, rows 5, 6 and 9: the server dies, stops, or is another one."""
 
 from __future__ import annotations
 

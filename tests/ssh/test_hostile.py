@@ -32,7 +32,7 @@ from tunnelctl.wire.messages import Message
 from tunnelctl.wire.window import PACKET_MAX, WINDOW
 
 Script = Callable[[Peer], None]
-# FAULTS of a peer may cost this much memory and no more; both ends live in this process.
+# A peer's faults may cost this much memory and no more; both ends live in this process.
 _MEMORY = 64 * MIB
 _TIMEOUT = 30.0
 _NUMBER = 7  # of the channel at the server's side, see Peer.opened

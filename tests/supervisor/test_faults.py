@@ -1,4 +1,4 @@
-"""Rows of the fault matrix as a whole tunnel meets them, with the system's sshd and time bounds."""
+"""Rows of docs/faults.md as a whole tunnel meets them, with the system's sshd and time bounds."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class World:
         return Terminal(self._command(arguments), self.home, {**self.environ, **(environ or {})})
 
     def status(self) -> dict[str, Any]:
-        """The status document (SPEC section 3)."""
+        """The status document, as `ps --json` prints it."""
         document: dict[str, Any] = json.loads(self.run("ps", "-a", "--json").stdout)
         return document
 

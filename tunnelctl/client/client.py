@@ -1,4 +1,4 @@
-"""One user's way to their daemon: every question and order of SPEC section 4, as a method.
+"""One user's way to their daemon: every question and order of docs/api.md, as a method.
 
 Must never send a byte to a socket that another user listens on: an `up` carries secrets.
 """
@@ -40,7 +40,7 @@ class Client:
         self.daemon_version = __version__  # of the daemon that answered last
 
     def status(self, *, within: float = _ANSWER_WITHIN) -> Document:
-        """The status document (SPEC section 3), if it comes within so many seconds."""
+        """The status document (docs/api.md), if it comes within so many seconds."""
         return self._begin("GET", "/v1/status", None, within).answer()
 
     def up(

@@ -34,7 +34,7 @@ class Found:
 
 
 def is_profile_name(name: str) -> bool:
-    """Whether a profile can be called so (SPEC section 1)."""
+    """Whether a profile can be called so: it is a file's name and a word of commands."""
     return _NAME.fullmatch(name) is not None
 
 

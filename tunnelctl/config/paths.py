@@ -37,7 +37,7 @@ class Paths:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], cwd: Path | None = None) -> Paths:
-        """What the environment says, by SPEC sections 1 and 4; `cwd` defaults to the real one.
+        """What the environment says, by README.md and docs/api.md; `cwd` defaults to the real one.
 
         Raises:
             Failure: USAGE, the socket's path is longer than the system can bind.
@@ -92,7 +92,7 @@ def xdg_dir(environ: Mapping[str, str], variable: str, default: str) -> Path:
 
 
 def config_dirs(environ: Mapping[str, str], cwd: Path) -> tuple[Path, ...]:
-    """Where profiles are looked for, each place once, in the order of SPEC section 1."""
+    """Where profiles are looked for, each place once, in the order of README.md."""
     named = environ.get(CONFIG_DIR_VARIABLE, "")
     places = (
         *([cwd / named] if named else []),

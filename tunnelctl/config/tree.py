@@ -86,7 +86,7 @@ class Position:
 
 
 def overlay(below: Node, above: Node) -> Node:
-    """`above` laid over `below`: maps merge deeply, anything else replaces (SPEC section 1).
+    """`above` laid over `below`: maps merge deeply, anything else replaces.
 
     A null stays in the result, so that it can take away what `defaults` says as well.
     """

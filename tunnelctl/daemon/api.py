@@ -1,4 +1,4 @@
-"""The control API (SPEC section 4): what the command line and programs ask of the daemon.
+"""The control API (docs/api.md): what the command line and programs ask of the daemon.
 
 Owns the routes and the shape of requests and answers. Decides nothing about tunnels: it reads the
 supervisor's snapshot and hands orders on. Must never put a secret into an answer or a log line.

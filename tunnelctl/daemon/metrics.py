@@ -1,4 +1,4 @@
-"""The snapshot as metrics for Prometheus (SPEC section 4): `GET /metrics`.
+"""The snapshot as metrics for Prometheus (docs/service.md): `GET /metrics`.
 
 Owns their names and labels. prometheus-client writes them, the extra `metrics`: it is imported at
 the first request, in a thread, and without it the answer is a problem that says what to install.

@@ -1,6 +1,6 @@
 """An address that listens or is connected to: a host and port, or the path of a unix socket.
 
-Owns the written form of endpoints (SPEC section 1). Must never resolve a name or open a socket.
+Owns the written form of endpoints (docs/profile.md). Must never resolve a name or open a socket.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class SessionType(StrEnum):
 
 
 class SecretSource(StrEnum):
-    """Where a secret is kept (SPEC section 1)."""
+    """Where a secret is kept (docs/profile.md)."""
 
     ENV = "env"
     FILE = "file"

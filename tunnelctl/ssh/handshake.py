@@ -35,7 +35,7 @@ _END_OF_THREAD = 10.0
 
 
 class Stage(StrEnum):
-    """Host states of SPEC section 3 that a connection attempt passes through."""
+    """The states of a host that a connection attempt passes through."""
 
     CONNECTING = "connecting"
     AUTHENTICATING = "authenticating"

@@ -77,7 +77,7 @@ def forward_part(state: ForwardState, retried: bool) -> Part:
 def profile_state(
     wanted: Wanted, parts: Summary, *, all_stopped: bool, was_up: bool
 ) -> ProfileState:
-    """What a profile is called (SPEC section 3).
+    """The state of a profile as a whole.
 
     `up` when every host is up (or lazy, and idle) and every required forward listens. `failed` when
     a part of it cannot come up by itself. `degraded` when it was up since it was asked for

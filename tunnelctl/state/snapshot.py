@@ -1,4 +1,4 @@
-"""The status document (SPEC section 3) as frozen values: the one thing that every face reads.
+"""The status document (docs/api.md) as frozen values: the one thing that every face reads.
 
 Must never guess: each field is what its owner said last.
 """
