@@ -154,6 +154,19 @@ def test_files(world: World) -> None:
     assert world.status()["profiles"][0]["source"] == str(hidden)
 
 
+def test_a_file_may_be_named_before_the_command_as_well(world: World) -> None:
+    other = world.home / "other.yaml"
+    other.write_text(GONE.replace("local: 0", "local: 62899"))
+    for words, named in (
+        (["check"], []),
+        (["config"], []),
+        (["export", "ssh"], ["other"]),
+    ):
+        after = world.ok(*words, *named, "-f", str(other))
+        assert world.ok("-f", str(other), *words, *named) == after
+    assert "for up, run, check, config, doctor and export" in " ".join(world.ok("--help").split())
+
+
 def test_a_host_that_is_not_there_is_75_and_goes_on(world: World) -> None:
     world.profile("dev", GONE)
     for detach in (["-d"], []):

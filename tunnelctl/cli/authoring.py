@@ -11,6 +11,7 @@ import click
 
 from tunnelctl.cli import complete
 from tunnelctl.cli.files import load
+from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.config.find import NAME_RULE, is_profile_name
 from tunnelctl.config.paths import CONFIG_DIR_VARIABLE
@@ -23,12 +24,14 @@ _DEFAULT = "default"
 @click.argument("profile", required=False, metavar="[PROFILE]", shell_complete=complete.profiles)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
-def config(profile: str | None, as_json: bool, file: Path | None) -> None:
+@click.pass_obj
+def config(options: Options, profile: str | None, as_json: bool, file: Path | None) -> None:
     """Print what a profile comes to (`default` when none is named): one file with everything said.
 
     With every file that it extends, every variable, ssh_config and every default. Secrets are
     shown as where they are kept.
     """
+    file = file or options.file
     name = profile if profile or file else _DEFAULT
     ((_, loaded),) = load([name], file)
     from tunnelctl.config.canonical import as_document, as_yaml

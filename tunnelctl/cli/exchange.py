@@ -18,6 +18,7 @@ import click
 from tunnelctl.cli import complete
 from tunnelctl.cli.authoring import write_profile
 from tunnelctl.cli.files import load
+from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.config.mistakes import ProfileInvalid
 from tunnelctl.config.paths import home
@@ -112,12 +113,13 @@ def export() -> None:
 @click.argument("profile", metavar="PROFILE", shell_complete=complete.profiles)
 @click.option("--config", "as_config", is_flag=True, help="Host blocks for ~/.ssh/config.")
 @click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
-def export_ssh(profile: str, as_config: bool, file: Path | None) -> None:
+@click.pass_obj
+def export_ssh(options: Options, profile: str, as_config: bool, file: Path | None) -> None:
     """Print the command lines of ssh that do the same, or Host blocks.
 
     What ssh has no words for is said; what is printed never allows more than the profile does.
     """
-    ((_, loaded),) = load([profile], file)
+    ((_, loaded),) = load([profile], file or options.file)
     from tunnelctl.config.to_ssh import as_blocks, as_commands
 
     exported = (as_blocks if as_config else as_commands)(loaded.profile)

@@ -56,7 +56,8 @@ _COMMANDS = {
 }
 # What write(2) says of a file that takes no more: these are no mistakes of ours.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_WITH_FILE = frozenset({"up", "run", "check", "doctor"})
+# The commands that read a profile's file; one that is named before the command is for these.
+_WITH_FILE = ("up", "run", "check", "config", "doctor", "export")
 
 
 @dataclass
@@ -137,7 +138,10 @@ class Commands(click.Group):
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option(
-    "-f", "--file", type=click.Path(path_type=Path), help="The profile's file, for up and check."
+    "-f",
+    "--file",
+    type=click.Path(path_type=Path),
+    help=f"The profile's file, for {', '.join(_WITH_FILE[:-1])} and {_WITH_FILE[-1]}.",
 )
 @click.pass_context
 def tunnelctl(ctx: click.Context, debug: bool, file: Path | None) -> None:
