@@ -308,6 +308,33 @@ def test_the_systems_file_comes_after_the_users(
 
 
 @pytest.mark.parametrize("environ", WAYS)
+def test_an_agent_of_a_variable_that_is_not_set_is_none(
+    folder: Folder, environ: dict[str, str]
+) -> None:
+    configure(folder, "Host b\n  IdentityAgent $MY_AGENT\n")
+    assert folder.host("", environ).identity_agent == "none"
+    assert folder.host("", {**environ, "MY_AGENT": "/run/agent"}).identity_agent == "/run/agent"
+
+
+@pytest.mark.parametrize("environ", WAYS)
+@pytest.mark.parametrize("more", ["ProxyJump gate", "ProxyCommand nc %h %p", "BindAddress ::1"])
+def test_an_interface_counts_where_a_connection_leaves_from_it(
+    folder: Folder, environ: dict[str, str], more: str
+) -> None:
+    configure(folder, f"Host b\n  BindInterface tun0\n  {more}\n")
+    assert folder.host("", environ).name == "b"
+    configure(folder, "Host b\n  BindInterface tun0\n")
+    assert folder.host("proxy_jump: gate", environ).name == "b"
+
+
+@pytest.mark.parametrize("environ", WAYS)
+def test_a_pattern_stands_for_what_it_matches(folder: Folder, environ: dict[str, str]) -> None:
+    configure(folder, "Host b\n  HostKeyAlgorithms ssh-ed25519*,rsa-sha2-512\n")
+    found = folder.host("", environ).host_key_algorithms
+    assert set(found) == {"ssh-ed25519-cert-v01@openssh.com", "ssh-ed25519", "rsa-sha2-512"}
+
+
+@pytest.mark.parametrize("environ", WAYS)
 @pytest.mark.parametrize(
     ("written", "ciphers"),
     [

@@ -18,6 +18,7 @@ from tunnelctl import clock
         ("Host b\n  IdentityFile %C\n", "%C in ssh_config is not supported"),
         ("Host b\n  IdentityFile ${NOPE}/x\n", "variable NOPE of ssh_config is not set"),
         ("Host b\n  ProxyCommand x\n  ProxyUseFdpass yes\n", "ProxyUseFdpass is not supported"),
+        ("Host b\n  BindInterface tun0\n", "BindInterface is not supported"),
         ("Host b\n  KnownHostsCommand /k %C\n", "%C in ssh_config is not supported"),
         ("Host b\n  KnownHostsCommand /k 'x\n", "quote"),
         (

@@ -113,6 +113,13 @@ async def test_an_unknown_name_may_be_known_later(monkeypatch: pytest.MonkeyPatc
     assert caught.value.retryable
 
 
+async def test_an_address_of_another_family_is_no_spelling() -> None:
+    host = replace(at("127.0.0.1", 22), address_family=AddressFamily.INET6)
+    with pytest.raises(Failure, match="has no address of the family inet6") as caught:
+        await dial(host, in_seconds(5))
+    assert "address_family" in caught.value.hint
+
+
 async def test_what_cannot_be_a_name_is_not_tried_again() -> None:
     with pytest.raises(Failure) as caught:
         await dial(at("a" * 64 + ".example", 22), in_seconds(5))

@@ -92,6 +92,14 @@ def test_the_command_is_the_short_one_where_nothing_is_special(
     assert f"tunnelctl trust '[fe80::1]' --fingerprint {fingerprint(key.blob)}" in failure.hint
 
 
+def test_where_no_key_is_kept_a_pin_is_what_helps(key: Key) -> None:
+    """`tunnelctl trust` would record it in /dev/null, and the host be as unknown as before."""
+    host = Host("h", "h.example", user_known_hosts_file=("/dev/null",))
+    failure = refused(host, key, Code.HOST_KEY_UNKNOWN)
+    assert f"host_key: {fingerprint(key.blob)} in hosts.h of the profile" in failure.hint
+    assert "tunnelctl trust" not in failure.hint
+
+
 @pytest.mark.parametrize(
     "patterns",
     [

@@ -95,6 +95,12 @@ def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) ->
         )
     if is_known:
         return False
+    if not hostkeys.keeps_keys(host):
+        raise Failure(
+            Code.HOST_KEY_UNKNOWN,
+            f"{os.devnull} keeps no host key; nothing was recorded",
+            hostkeys.trust_command(host, blob),
+        )
     if fingerprint is None:
         _ask(hostkeys.trust_command(host, blob).replace(PLACE, target))
     say(f"recorded in {hostkeys.record(host, blob)}")

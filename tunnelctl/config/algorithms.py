@@ -93,7 +93,7 @@ def _checked(kind: Kind, name: str) -> str:
 def offered(kind: Kind, written: str) -> tuple[str, ...]:
     """What a list of somebody else's, such as ssh_config's, leaves of what we offer.
 
-    Names that we do not know are passed over.
+    Names that we do not know are passed over; a pattern stands for all that it matches.
 
     Raises:
         ValueError: it leaves nothing.
@@ -102,7 +102,8 @@ def offered(kind: Kind, written: str) -> tuple[str, ...]:
     allowed: tuple[str, ...] = kind.value
     if operator == "-":
         return _without(allowed, names)
-    kept = ",".join(dict.fromkeys(name for name in names if name in allowed))
+    chosen = [name for pattern in names for name in allowed if _matches(name, pattern)]
+    kept = ",".join(dict.fromkeys(chosen))
     if kept:
         return resolve_list(kind, operator + kept)
     if operator:

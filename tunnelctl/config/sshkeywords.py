@@ -96,6 +96,7 @@ KEYWORDS: dict[str, _Convert] = {
     "port": _one(_port),
     "addressfamily": _one(lambda word: _FAMILIES[word.lower()]),
     "bindaddress": _one(str),
+    "bindinterface": _one(str),
     "identityfile": _one(str),
     "certificatefile": _one(str),
     "identitiesonly": _one(lambda word: _YES_NO[word.lower()]),

@@ -115,6 +115,7 @@ class _Reading:
             for keyword, (name, convert) in read.items()
             if keyword in self._options
         }
+        self._check_source()
         fields["preferred_authentications"] = self._authentications()
         for name, no_files in words.NO_FILES.items():
             files = self._options.get(name.replace("_", ""), ())
@@ -137,6 +138,13 @@ class _Reading:
             raise ValueError("ProxyUseFdpass is not supported; write a proxy_command without it")
         check_tokens(words.text(written))
         return ("/bin/sh", "-c", f"exec {written}")
+
+    def _check_source(self) -> None:
+        """A connection that leaves from elsewhere might not be the one that was wanted."""
+        has_way = "proxyjump" in self._asked.given or self.jumps() or self.command()
+        says_how = "bindaddress" in self._options
+        if "bindinterface" in self._options and not has_way and not says_how:
+            raise ValueError("BindInterface is not supported; use BindAddress in ssh_config")
 
     def _authentications(self) -> tuple[str, ...] | None:
         """Those of PreferredAuthentications that exist here and are not turned off."""
@@ -177,7 +185,9 @@ class _Reading:
         if value == "SSH_AUTH_SOCK":
             return None
         if value.startswith("$") and not value.startswith("${"):
-            return self._path(f"${{{value[1:]}}}")
+            name = words.variable(value[1:])
+            self.variables.add(name)
+            return self._environ.get(name) or NONE  # ssh(1) goes without an agent then
         return self._path(value)
 
     def _path(self, value: str) -> str:

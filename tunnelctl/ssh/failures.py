@@ -20,7 +20,7 @@ from enum import StrEnum
 from paramiko.ssh_exception import IncompatiblePeer
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.host import Host
+from tunnelctl.spec.host import AddressFamily, Host
 from tunnelctl.ssh.packetizer import DeadlinePassed
 
 # The longest piece of a server's text that is quoted in one message, in characters.
@@ -103,10 +103,13 @@ def resolve_failure(host: Host, error: Exception) -> Failure:
             f"{label(host)}: the name service does not answer for {host.hostname}",
             f"check the network and DNS of this machine: {check}",
         )
+    kind, also = "", ""
+    if host.address_family is not AddressFamily.ANY:
+        kind, also = f" of the family {host.address_family}", "address_family, "
     return Failure(
         Code.NAME_NOT_FOUND,
-        f"{label(host)}: the name {host.hostname} has no address",
-        f"check the spelling of hostname, and DNS: {check}",
+        f"{label(host)}: the name {host.hostname} has no address{kind}",
+        f"check {also}the spelling of hostname, and DNS: {check}",
     )
 
 

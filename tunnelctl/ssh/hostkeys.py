@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,11 +128,20 @@ def record(host: Host, blob: bytes) -> Path:
     return known_hosts.append(host, key_type(key), key)
 
 
+def keeps_keys(host: Host) -> bool:
+    """Whether a key that is recorded can be found again: many an ssh_config has /dev/null."""
+    return host.user_known_hosts_file[:1] != (os.devnull,)
+
+
 def trust_command(host: Host, blob: bytes) -> str:
     """The command that records exactly this key where it is looked for.
 
     A host that is not reached straight is named by its place in the profile, which knows the way.
+    Where nothing is kept, no command would help, and what to write instead is said.
     """
+    if not keeps_keys(host):
+        pin = f"write host_key: {fingerprint(blob)} in hosts.{host.name} of the profile"
+        return f"{pin}, as a user_known_hosts_file of {os.devnull} keeps no key"
     if host.proxy_jump or host.proxy_command or host.proxy:
         return shlex.join(["tunnelctl", "trust", PLACE, "--fingerprint", fingerprint(blob)])
     name = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
