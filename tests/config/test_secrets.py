@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -198,7 +199,8 @@ def test_a_keyring_that_waits_for_somebody(
 
 def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keyring", None)
-    assert "pip install 'tunnelctl[keyring]'" in refusal(in_keyring("mail/me"))
+    command = f"{shlex.quote(sys.executable)} -m pip install 'tunnelctl[keyring]'"
+    assert command in refusal(in_keyring("mail/me"))
 
 
 def test_a_secret_that_was_resolved_is_not_logged() -> None:

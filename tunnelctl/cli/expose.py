@@ -32,6 +32,7 @@ from tunnelctl.cli.session import (
     watch,
 )
 from tunnelctl.client import Client, EventStream
+from tunnelctl.config.extras import install_command
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
 
@@ -259,9 +260,7 @@ def _show_code(address: str) -> None:
     try:
         import segno
     except ImportError:
-        raise Failure(
-            Code.USAGE, "--qr needs the package segno", "pip install 'tunnelctl[qr]'"
-        ) from None
+        raise Failure(Code.USAGE, "--qr needs the package segno", install_command("qr")) from None
     segno.make(address).terminal(out=sys.stderr, compact=True)
 
 

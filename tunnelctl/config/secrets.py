@@ -13,6 +13,7 @@ import stat
 import threading
 from collections.abc import Mapping
 
+from tunnelctl.config.extras import install_command
 from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.command import CommandError, output_of
@@ -108,8 +109,8 @@ def _from_keyring(ref: SecretRef) -> str:
     try:
         import keyring  # an extra, and slow to import
     except ImportError:
-        hint = "pip install 'tunnelctl[keyring]'"
-        raise _unavailable(ref, "the package keyring is not installed", hint) from None
+        why = "the package keyring is not installed"
+        raise _unavailable(ref, why, install_command("keyring")) from None
     answers: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
 
     def look() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tunnelctl.config.extras import install_command
 from tunnelctl.config.mistakes import ProfileInvalid
 from tunnelctl.errors import Code, Failure
 
@@ -50,8 +51,8 @@ def as_problem(error: Exception) -> web.Response:
 
 def not_installed(what: str, extra: str) -> web.Response:
     """The answer to what only an extra of ours can do, which is not here."""
-    hint = f"pip install 'tunnelctl[{extra}]'"
-    return _problem(501, {"detail": what, "code": "not-implemented", "hint": hint})
+    problem = {"detail": what, "code": "not-implemented", "hint": install_command(extra)}
+    return _problem(501, problem)
 
 
 def _from_http(error: web.HTTPException) -> web.Response:
