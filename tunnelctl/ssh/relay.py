@@ -16,6 +16,7 @@ from typing import Protocol
 
 from tunnelctl.net.buffers import SLOT_DATA, SLOTS
 from tunnelctl.net.endings import close_in_order, reset, reset_when_sent, take_leave
+from tunnelctl.net.gathering import widen
 from tunnelctl.net.reactor import FAILED, HANGUP, READABLE, WRITABLE, Reactor
 from tunnelctl.ssh.link import Link
 from tunnelctl.wire.channel import Channel
@@ -68,6 +69,7 @@ class Relay:
         self._readable = False
         self._hangup = False
         self._bulk = False  # the last read filled a whole slot: read many at once
+        self._wide = False  # one did
         self._waiting = False  # parked, or queued for another turn: do not read meanwhile
         self._starved = False  # the peer's window is used up
         self._read_ended = False
@@ -240,6 +242,9 @@ class Relay:
         self._traffic.from_socket(count)
         self._stream.send_slots(channel.remote_id, count)
         self._bulk = count >= SLOT_DATA
+        if self._bulk and not self._wide:
+            self._wide = True
+            widen(self._sock)
         if count < asked and not self._hangup:
             self._drained()
         else:

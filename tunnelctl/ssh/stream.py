@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from tunnelctl import clock
 from tunnelctl.net.buffers import SLOT_DATA, SlotArea
+from tunnelctl.net.gathering import Gathering
 from tunnelctl.net.reactor import FAILED, HANGUP, READABLE, WRITABLE, Reactor
 from tunnelctl.ssh.ciphers import GcmSealer
 from tunnelctl.ssh.packetizer import PacketState
@@ -67,6 +68,7 @@ class PacketStream:
         self.bytes_sent = 0  # under the present keys
         self.bytes_received = 0  # under the present keys
         self.heard_at = clock.monotonic()  # when the peer last sent anything
+        self._gathering = Gathering(reactor.loop, sock, self._overdue)
         sock.setblocking(False)
         reactor.register(self._fd, self)
         reactor.soon(self._read)
@@ -79,6 +81,7 @@ class PacketStream:
             with contextlib.suppress(OSError):
                 self._sock.send(self._cork)
         self._is_closed = True
+        self._gathering.close()
         self._reactor.unregister(self._fd)
         self._sock.close()
         self._parked.clear()
@@ -291,7 +294,13 @@ class PacketStream:
             self._drained()
         self.bytes_received += count
         self.heard_at = clock.monotonic()
+        self._gathering.received(count, self.heard_at)
         return count
+
+    def _overdue(self) -> None:
+        """Less came than was to be gathered."""
+        self._readable = True
+        self._reactor.soon(self._read)
 
     def _drained(self) -> None:
         self._readable = False
