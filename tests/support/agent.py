@@ -22,9 +22,9 @@ class RunningAgent:
         )
         eventually(path.exists, "the agent listens")
 
-    def add(self, key: Path) -> None:
+    def add(self, key: Path, *options: str) -> None:
         subprocess.run(
-            ["ssh-add", "-q", str(key)],
+            ["ssh-add", "-q", *options, str(key)],
             env={**os.environ, "SSH_AUTH_SOCK": str(self.path)},
             check=True,
             stdin=subprocess.DEVNULL,

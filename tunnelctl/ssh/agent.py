@@ -1,5 +1,7 @@
 """An ssh-agent, asked for its keys and for signatures (draft-ietf-sshm-ssh-agent).
 
+Tells the agent first which session they are for, as keys may be bound to hosts (`ssh-add -h`).
+
 Owns one connection to the agent's socket, closed by `close`. Must never wait for an agent longer
 than its limit (a hung agent hangs nothing), and never forwards the agent anywhere.
 """
@@ -25,6 +27,8 @@ _REQUEST_IDENTITIES = 11
 _IDENTITIES_ANSWER = 12
 _SIGN_REQUEST = 13
 _SIGN_RESPONSE = 14
+_EXTENSION = 27
+_SESSION_BIND = "session-bind@openssh.com"
 _SIGN_FLAGS = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}
 
 
@@ -38,6 +42,18 @@ class AgentKey:
 
     blob: bytes
     comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the first key exchange proved: the host that a signature is for.
+
+    `signature` is that of `session_id` by `host_key`, both as SSH sends them.
+    """
+
+    host_key: bytes
+    session_id: bytes
+    signature: bytes
 
 
 def agent_path(host: Host, environ: Mapping[str, str]) -> Path | None:
@@ -82,6 +98,16 @@ class Agent:
         """Give the socket back."""
         self._sock.close()
 
+    def bind(self, session: Session) -> None:
+        """Say which session all later signatures are for (OpenSSH PROTOCOL.agent section 1).
+
+        An agent that does not know the message signs as before; one that does lists and uses a key
+        that is bound to hosts for these hosts alone. The agent is not forwarded.
+        """
+        fields = (session.host_key, session.session_id, session.signature)
+        request = bytes((_EXTENSION,)) + string(_SESSION_BIND) + b"".join(map(string, fields))
+        self._ask(request + b"\0", None, PATIENCE)
+
     def listed(self) -> tuple[AgentKey, ...]:
         """The public keys, in the agent's order."""
         reader = self._ask(bytes((_REQUEST_IDENTITIES,)), _IDENTITIES_ANSWER, PATIENCE)
@@ -100,7 +126,7 @@ class Agent:
         except ProtocolError:
             raise AgentError(f"the ssh-agent at {self._path} sent no signature") from None
 
-    def _ask(self, request: bytes, wanted: int, patience: float) -> Reader:
+    def _ask(self, request: bytes, wanted: int | None, patience: float) -> Reader:
         until = clock.monotonic() + patience
         try:
             self._sock.settimeout(patience)
@@ -115,7 +141,7 @@ class Agent:
             ) from None
         except OSError as error:
             raise AgentError(f"lost the ssh-agent at {self._path}: {error.strerror}") from None
-        if answer[0] != wanted:
+        if wanted is not None and answer[0] != wanted:
             raise AgentError(f"the ssh-agent at {self._path} refused")
         return Reader(answer, 1)
 

@@ -104,7 +104,9 @@ class _Attempt:
         self._auth = UserAuth(transport, user_of(host))
         self.report = Report(host, user_of(host), self._auth)
         try:
-            self._identities = Identities(_with_keys_to_try(host), self._passphrases, stack)
+            self._identities = Identities(
+                _with_keys_to_try(host), self._passphrases, stack, transport.session
+            )
         except Failure as failure:
             raise self.report.of_key(failure) from None
         self._keys: Iterator[Identity] | None = None

@@ -12,6 +12,7 @@ import socket
 import paramiko
 from paramiko.ssh_exception import IncompatiblePeer
 
+from tunnelctl.ssh.agent import Session
 from tunnelctl.ssh.certificates import key_type_of, plain, plain_key
 from tunnelctl.ssh.keys import key_type
 from tunnelctl.ssh.signatures import verify
@@ -45,6 +46,7 @@ class ClientTransport(SshTransport):
         self.said = ""
         self.disconnect_code = 0
         self.host_key_blob = b""
+        self._signature = b""  # of the first key exchange
         self._kex_name = ""
         self._offered: tuple[tuple[str, ...], ...] = ()
         self._negotiate = self._handler_table[Message.KEXINIT]
@@ -54,6 +56,12 @@ class ClientTransport(SshTransport):
     def kex_name(self) -> str:
         """The key exchange method of the last key exchange, which paramiko forgets at NEWKEYS."""
         return self._kex_name
+
+    @property
+    def session(self) -> Session:
+        """The session as an agent wants to know it, once the first key exchange is done."""
+        assert self.session_id is not None
+        return Session(self.host_key_blob, self.session_id, self._signature)
 
     @property
     def agreed(self) -> str:
@@ -130,4 +138,5 @@ class ClientTransport(SshTransport):
         if not key or not verify(key, signature, exchange_hash, (plain(wanted),)):
             raise paramiko.SSHException(f"the signature of the host key ({wanted}) is wrong")
         self.host_key_blob = bytes(host_key)
+        self._signature = self._signature or bytes(signature)
         self._kex_name = super().kex_name

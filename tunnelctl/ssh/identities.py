@@ -16,7 +16,7 @@ from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.spec.algorithms import USER_KEY_ALGORITHMS
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.agent import Agent, AgentError, AgentKey, agent_path
+from tunnelctl.ssh.agent import Agent, AgentError, AgentKey, Session, agent_path
 from tunnelctl.ssh.certificates import USER, Certificate, is_certified, plain_key
 from tunnelctl.ssh.failures import printable
 from tunnelctl.ssh.keys import Identity, KeyFile, Passphrases, key_type, read_public, too_short
@@ -41,7 +41,7 @@ class _Candidate:
 
 
 class Identities:
-    """The keys of `host`. `stack` closes the agent.
+    """The keys of `host`. `stack` closes the agent, which is told of `session` where there is one.
 
     A file that cannot be used is passed over: `notes` says why, and `unusable` is the first that
     was named. Where no other key could be meant instead that one is raised at once.
@@ -50,12 +50,19 @@ class Identities:
         Failure: key-unreadable.
     """
 
-    def __init__(self, host: Host, passphrases: Passphrases, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        host: Host,
+        passphrases: Passphrases,
+        stack: ExitStack,
+        session: Session | None = None,
+    ) -> None:
         self.notes: list[str] = []
         self.unusable: Failure | None = None
         self._host = host
         self._passphrases = passphrases
         self._stack = stack
+        self._session = session
         self._files = self._key_files()
         self._certificates = [
             (str(path), blob)
@@ -182,6 +189,8 @@ class Identities:
             return None, {}
         try:
             agent = self._stack.enter_context(Agent(path))
+            if self._session is not None:
+                agent.bind(self._session)
             return agent, {key.blob: key for key in agent.listed()}
         except AgentError as error:
             self.notes.append(str(error))

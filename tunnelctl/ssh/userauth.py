@@ -35,6 +35,8 @@ _METHOD_SPECIFIC = 60
 _INFO_RESPONSE = 61
 _SERVICE = "ssh-userauth"
 _FOR = "ssh-connection"
+_HOST_BOUND = "publickey-hostbound@openssh.com"
+_HOST_BOUND_METHOD = "publickey-hostbound-v00@openssh.com"
 # One question is open at a time: a server with more answers than this is not sane.
 _ANSWERS_MAX = 4
 # How often to look whether the Transport's thread still lives, in seconds. It tells us itself
@@ -115,11 +117,17 @@ class UserAuth(AuthHandler):
         return number == _METHOD_SPECIFIC
 
     def send_key(self, identity: Identity, algorithm: str) -> Answer:
-        """Log in with a key that the server would accept."""
-        fields = b"\1" + _named(identity, algorithm)
-        assert self._client.session_id is not None  # since the first key exchange
-        signed = string(self._client.session_id) + self._message("publickey", fields)
-        return self._request("publickey", fields + string(identity.sign(signed, algorithm)))
+        """Log in with a key that the server would accept.
+
+        Where the server knows it the host key is signed, too (OpenSSH PROTOCOL section 3.1): an
+        agent that is itself forwarded to this machine insists on that for a key bound to hosts.
+        """
+        session = self._client.session
+        method, fields = "publickey", b"\1" + _named(identity, algorithm)
+        if self._client.server_extensions.get(_HOST_BOUND) == b"0":
+            method, fields = _HOST_BOUND_METHOD, fields + string(session.host_key)
+        signed = string(session.session_id) + self._message(method, fields)
+        return self._request(method, fields + string(identity.sign(signed, algorithm)))
 
     def send_password(self, password: str) -> Answer:
         """Log in with a password (section 8); an expired one is not changed."""
