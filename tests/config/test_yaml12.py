@@ -167,6 +167,26 @@ def test_deep_nesting_is_refused_at_its_place(folder: Folder) -> None:
     assert mistake.endswith("nested more than 32 levels deep")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hosts: " + "{" * 5000,
+        "hosts: {b: " + "[" * 5000 + "]" * 5000 + "}",
+        "hosts:\n  b: " + "[{" * 5000,
+        "[" * 5000,
+        "hosts: " + "[\n" * 5000,
+    ],
+)
+def test_nesting_is_limited_here_and_not_by_the_parser(folder: Folder, text: str) -> None:
+    (mistake,) = folder.mistakes(text)
+    assert mistake.endswith("nested more than 32 levels deep")
+
+
+def test_lists_beside_each_other_are_not_nested(folder: Folder) -> None:
+    (mistake,) = folder.mistakes("hosts: [" + "[a], " * 60 + "}\n")
+    assert "not valid YAML" in mistake
+
+
 def test_a_bomb_of_aliases_stays_small(folder: Folder) -> None:
     lines = ["a0: &a0 [x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]

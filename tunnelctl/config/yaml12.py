@@ -19,6 +19,7 @@ from tunnelctl.config.mistakes import KeyPath, Mark, Mistakes
 from tunnelctl.config.tree import Entry, Mapping, Node, Scalar, Sequence, Substituted, Value
 
 MAX_DEPTH = 32
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _NUMBER_LENGTH = 100  # characters; longer digits stay text, and are refused as such
 
 # The C parser is ten times as fast; a wheel for a new Python may come without it.
@@ -34,6 +35,8 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL_FLOAT = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 # YAML 1.2.2 section 5.1, everything outside c-printable.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# A quoted scalar that ends on its line.
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 # Replaces variables in the text of a value; None where a mistake was noted.
@@ -82,7 +85,9 @@ def parse(text: str, file: str, mistakes: Mistakes, substitute: Substitute) -> N
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Mark(file) if mark is None else Mark(file, mark.line + 1, mark.column + 1)
-        mistakes.add(place, (), _syntax_message(error, text, place))
+        line = _line(text, place)
+        if not builder.too_deep(line, place):
+            mistakes.add(place, (), _syntax_message(error, line, place))
         return None
     except (yaml.YAMLError, ValueError, OverflowError):
         # The pure-Python scanner lets an impossible "\U…" escape out as ValueError.
@@ -162,6 +167,24 @@ class _Builder:
         elif isinstance(event, yaml.DocumentStartEvent):
             self._document(event, mark)
 
+    def too_deep(self, line: str, place: Mark) -> bool:
+        """Whether the parser stopped at `place` of `line` behind more nesting than we allow.
+
+        To see whether a bracket begins a key, the parser reads up to 1,024 characters of its line
+        ahead (YAML 1.2.2 section 7.4.3), and the one in C has a limit of its own on what it finds
+        there. Our limit is met first, so that place is reported.
+        """
+        seen = self.place.column if self.place.line == place.line else 0
+        ahead = _QUOTED.sub(lambda quoted: " " * len(quoted[0]), line)[seen : place.column]
+        depth = len(self._stack)
+        for column, char in enumerate(ahead, seen + 1):
+            depth += (char in "[{") - (char in "]}")
+            if depth > MAX_DEPTH:
+                inside = (*self._path(), *(0,) * (MAX_DEPTH - len(self._stack)))
+                self._mistakes.add(Mark(self._file, place.line, column), inside, _TOO_DEEP)
+                return True
+        return False
+
     def _document(self, event: yaml.DocumentStartEvent, mark: Mark) -> None:
         self._documents += 1
         if self._documents > 1:
@@ -215,7 +238,7 @@ class _Builder:
     def _begin(self, event: yaml.CollectionStartEvent, mark: Mark) -> None:
         self._refuse_properties(event, mark)
         if len(self._stack) >= MAX_DEPTH:
-            self._say(mark, f"nested more than {MAX_DEPTH} levels deep")
+            self._say(mark, _TOO_DEEP)
             raise _Stop
         is_map = isinstance(event, yaml.MappingStartEvent)
         self._stack.append(_Frame(mark, self._path(), is_map))
@@ -278,9 +301,13 @@ def _end_of(text: str, file: str) -> Mark:
     return Mark(file, text.count("\n") + 1, len(text) - line_start + 1)
 
 
-def _syntax_message(error: yaml.MarkedYAMLError, text: str, place: Mark) -> str:
+def _line(text: str, place: Mark) -> str:
+    """The whole line that `place` is on."""
     lines = text.splitlines()
-    line = lines[place.line - 1] if place.line <= len(lines) else ""
+    return lines[place.line - 1] if place.line <= len(lines) else ""
+
+
+def _syntax_message(error: yaml.MarkedYAMLError, line: str, place: Mark) -> str:
     message = f"not valid YAML: {error.problem or error.context}"
     if re.search(r"[{\[,].*\$\{", line):
         return message + ' (inside { } and [ ] write "${NAME}" in quotes)'
