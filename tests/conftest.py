@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +23,20 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 _GRACE = 5.0  # seconds for what is ending already to end
+# What the session of whoever runs the tests says about its user.
+_OF_A_SESSION = re.compile(
+    r"(SSH|XDG|DBUS|WAYLAND)_.*|DISPLAY|GNUPGHOME|TUNNELCTL_(CONFIG_DIR|SOCKET)"
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No test sees the keys, the ssh_config, the agent or the profiles of the user who runs it."""
+    home = tempfile.mkdtemp(prefix="tctl-home-")
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    for name in list(os.environ):
+        if _OF_A_SESSION.fullmatch(name):
+            del os.environ[name]
+    os.environ["HOME"] = home
 
 
 def pytest_collection_finish() -> None:
