@@ -22,7 +22,7 @@ def test_every_example_loads_whatever_is_set(folder: Folder, file: Path) -> None
     for each in FILES:
         folder.write(each.read_bytes(), each.name)
     copy = folder.path / file.name
-    assert load_profile(copy, {}).profile.description
+    assert load_profile(copy, {"HOME": str(folder.home)}).profile.description
     assert load_profile(copy, {"USER": "me", "HOME": "/home/me"}).profile.name == file.stem
 
 

@@ -316,13 +316,14 @@ def test_what_a_terminal_would_obey_is_escaped(folder: Folder) -> None:
 
 
 def test_a_name_that_no_profile_can_have(folder: Folder) -> None:
+    environ = {"HOME": str(folder.home)}
     path = folder.write("hosts: {b: {prot: 1}}", "Web Team.yaml")
     with pytest.raises(ProfileInvalid) as caught:
-        load_profile(path, {})
+        load_profile(path, environ)
     assert "'Web Team' cannot be the name of a profile" in caught.value.mistakes[0].message
     assert len(caught.value.mistakes) == 2
     path = folder.write("hosts: {b: {}}", "Web Team.yaml")
-    assert load_profile(path, {}, name="web").profile.name == "web"
+    assert load_profile(path, environ, name="web").profile.name == "web"
 
 
 def test_a_thousand_mistakes_are_a_thousand_lines(folder: Folder) -> None:
