@@ -29,12 +29,18 @@ COPY docker/sshd/entrypoint.sh /usr/local/bin/entrypoint.sh
 USER tunnel
 ENTRYPOINT ["/usr/local/bin/entrypoint.sh"]
 
+# What is installed is the lock's (requirements/); the tools of the build stay behind.
 FROM base AS build
-RUN python3 -m venv /opt/tunnelctl
+RUN python3 -m venv /opt/tunnelctl && python3 -m venv /opt/build
 WORKDIR /src
+COPY requirements requirements
+RUN /opt/tunnelctl/bin/pip install --no-cache-dir --require-hashes -r requirements/run.txt \
+    && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md ./
+COPY man man
 COPY tunnelctl tunnelctl
-RUN /opt/tunnelctl/bin/pip install --no-cache-dir .
+RUN /opt/build/bin/hatchling build -t wheel -d /wheels \
+    && /opt/tunnelctl/bin/pip install --no-cache-dir --no-deps /wheels/*.whl
 
 FROM base AS tunnelctl
 COPY --from=build /opt/tunnelctl /opt/tunnelctl

@@ -3,6 +3,9 @@
 
     python3 bootstrap.py up dev             prepare .venv, then run `tunnelctl up dev`
     python3 bootstrap.py test [PYTEST ARG]  prepare .venv, then run every check (see CHECKS)
+    python3 bootstrap.py test --newest …    the same with the newest versions of what it stands on
+
+What it installs is locked, with hashes, in requirements/ (tools/lock.py writes that).
 
 Owns `.venv` beside this file, and the list of checks that `make check` and CI run. Uses the
 standard library alone, since nothing else is installed yet; its syntax stays within Python 3.8,
@@ -85,9 +88,10 @@ def main(arguments: list[str]) -> int:
     try:
         require_python()
         testing = arguments[:1] == ["test"]
-        prepare(testing)
+        newest = testing and arguments[1:2] == ["--newest"]
+        prepare(testing, newest)
         if testing:
-            return run_checks(arguments[1:])
+            return run_checks(arguments[2 if newest else 1 :])
         return become("tunnelctl", arguments or ["--help"])
     except CannotPrepareError as error:
         print(f"bootstrap.py: {error}", file=sys.stderr)
@@ -165,14 +169,14 @@ def run_checks(pytest_arguments: list[str]) -> int:
 # --- .venv ------------------------------------------------------------------------------------
 
 
-def prepare(testing: bool) -> None:
+def prepare(testing: bool, newest: bool) -> None:
     """See to it that `.venv` and the system have what is needed, `testing` or not.
 
     The second time this is a glance at the stamp. The lock is this file itself: it leaves nothing
     behind and the kernel frees it. The children hold it too, so that a pip that outlives a
     killed bootstrap.py is waited for.
     """
-    if is_ready(testing):
+    if is_ready(testing, newest):
         return
     with Path(__file__).open("rb") as lock:
         try:
@@ -182,17 +186,17 @@ def prepare(testing: bool) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX)
         if testing and not has_openssh():
             install_openssh()
-        if not is_ready(testing):
+        if not is_ready(testing, newest):
             if not can_make_venv():
                 install_venv_module()
             with progress("preparing .venv"):
-                fill_venv({"test"} if testing else set(), lock.fileno())
+                fill_venv({"test"} if testing else set(), lock.fileno(), newest)
 
 
-def is_ready(testing: bool) -> bool:
-    """Whether the stamp says that `.venv` is complete as pyproject.toml stands now."""
+def is_ready(testing: bool, newest: bool) -> bool:
+    """Whether the stamp says that `.venv` is complete as pyproject.toml and the lock stand now."""
     stamp = read_stamp()
-    complete = belongs_here(stamp) and stamp.get("pyproject") == pyproject_hash()
+    complete = belongs_here(stamp) and stamp.get("dependencies") == dependencies_hash(newest)
     if testing:
         return complete and "test" in stamp.get("extras", ()) and has_openssh()
     return complete
@@ -207,9 +211,11 @@ def belongs_here(stamp: dict[str, Any]) -> bool:
     )
 
 
-def fill_venv(extras: set[str], lock: int) -> None:
+def fill_venv(extras: set[str], lock: int, newest: bool) -> None:
     """Make `.venv` where it is missing or unfit, and install the package into it.
 
+    Its dependencies are those of the lock, each with its hash, or the `newest` ones that
+    pyproject.toml allows.
     The stamp is there from the first moment and complete at the last one, so an environment that
     was left half-made is known as ours and is made anew.
     """
@@ -225,14 +231,22 @@ def fill_venv(extras: set[str], lock: int) -> None:
             "move it away and run this again"
         )
     write_stamp({"ours": ours})
-    package = f".[{','.join(sorted(extras))}]" if extras else "."
-    run_quietly([str(VENV / "bin" / "python"), "-m", "pip", "install", "-e", package], lock)
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "install"]
+    if newest:
+        package = f".[{','.join(sorted(extras))}]" if extras else "."
+        upgrade = ["--upgrade", "--upgrade-strategy", "eager"]
+        run_quietly([*pip, *upgrade, "-e", package], lock)
+    else:
+        locked = [word for path in lock_files(extras) for word in ("-r", str(path))]
+        run_quietly([*pip, "--require-hashes", *locked], lock)
+        # A folder has no hash; what builds it is in the lock as well.
+        run_quietly([*pip, "--no-deps", "--no-build-isolation", "-e", "."], lock)
     write_stamp(
         {
             "ours": ours,
             "python": python_name(),
             "folder": str(ROOT),
-            "pyproject": pyproject_hash(),
+            "dependencies": dependencies_hash(newest),
             "extras": sorted(extras),
         }
     )
@@ -290,9 +304,17 @@ def python_name() -> str:
     return f"{sys.implementation.cache_tag}-{os.uname().machine}"
 
 
-def pyproject_hash() -> str:
-    """Changes with the dependencies."""
-    return hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+def lock_files(extras: set[str]) -> list[Path]:
+    """The lock of what runs and builds tunnelctl, and of the checks where they are wanted."""
+    names = ["run", "build", *sorted(extras)]
+    return [ROOT / "requirements" / f"{name}.txt" for name in names]
+
+
+def dependencies_hash(newest: bool) -> str:
+    """Changes with the dependencies; the newest are looked for anew each day."""
+    files = [ROOT / "pyproject.toml", *lock_files({"test"})]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return f"{digest} {time.strftime('%Y-%m-%d')}" if newest else digest
 
 
 # --- the system -------------------------------------------------------------------------------

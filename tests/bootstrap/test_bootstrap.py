@@ -6,6 +6,7 @@ The toy needs no network: its build backend is one file, its tools come from PIP
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import os
 import resource
@@ -48,7 +49,15 @@ class Clone:
         self.pyproject = folder / "pyproject.toml"
         wheels = folder / "wheels"
         wheels.mkdir(parents=True)
-        write_wheel(wheels, "tools", dict.fromkeys(CHECKS, "tool"))
+        tools = wheels / write_wheel(wheels, "tools", dict.fromkeys(CHECKS, "tool"))
+        digest = hashlib.sha256(tools.read_bytes()).hexdigest()
+        self.locks = {
+            name: folder / "requirements" / f"{name}.txt" for name in ("run", "build", "test")
+        }
+        self.locks["run"].parent.mkdir()
+        for lock in self.locks.values():
+            lock.write_text("# nothing\n")
+        self.locks["test"].write_text(f"tools==1 --hash=sha256:{digest}\n")
         shutil.copy(ROOT / "bootstrap.py", folder)
         shutil.copy(Path(__file__).with_name("toy_backend.py"), folder)
         self.pyproject.write_text(PYPROJECT)
@@ -222,6 +231,43 @@ def test_a_changed_pyproject_is_installed_again_with_what_was_asked_before(fresh
     assert fresh.run("test").stderr.startswith("==> ruff")
 
 
+def test_a_changed_lock_is_installed(fresh: Clone) -> None:
+    assert fresh.run("ps").returncode == 0
+    fresh.locks["run"].write_text("# nothing else\n")
+    assert fresh.run("ps").stderr.startswith("preparing .venv ... ok (")
+    assert fresh.run("ps").stderr == ""
+
+
+def test_a_package_that_is_not_the_locked_one_is_refused(fresh: Clone) -> None:
+    """Whatever an index offers under a name and version: its bytes count."""
+    lock = fresh.locks["test"]
+    name, _, digest = lock.read_text().strip().rpartition(":")
+    lock.write_text(f"{name}:{digest[::-1]}\n")
+    refused = fresh.run("test")
+    assert refused.returncode == UNAVAILABLE
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in refused.stderr
+
+
+def test_the_newest_versions_are_checked_beside_the_lock(fresh: Clone) -> None:
+    """`test --newest` takes what pyproject.toml allows; the next `test` is the lock's again."""
+    assert fresh.run("test").returncode == 0
+    write_wheel(fresh.folder / "wheels", "tools", dict.fromkeys(CHECKS, "tool"), version="2")
+
+    def installed() -> str:
+        python = str(fresh.venv / "bin" / "python")
+        code = "import importlib.metadata as m; print(m.version('tools'))"
+        return subprocess.run(
+            [python, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    newest = fresh.run("test", "--newest", "-k", "word")
+    assert newest.returncode == 0, newest.stderr
+    assert newest.stdout.splitlines()[-1].endswith("|-k|word")
+    assert installed() == "2"
+    assert fresh.run("test").returncode == 0
+    assert installed() == "1"
+
+
 def test_a_moved_clone_works_in_its_new_place(ready: Clone, tmp_path: Path) -> None:
     moved = Clone(tmp_path / "elsewhere")
     shutil.copytree(ready.venv, moved.venv, symlinks=True)
@@ -279,13 +325,13 @@ def test_an_environment_made_by_others_is_used_or_left_alone(fresh: Clone) -> No
 
 
 def test_a_failed_installation_shows_pips_words_and_can_be_repeated(fresh: Clone) -> None:
-    needs = fresh.folder / "needs"
-    needs.write_text("no-such-package")
+    lock = fresh.locks["run"]
+    lock.write_text(f"no-such-package==1 --hash=sha256:{'0' * 64}\n")
     failed = fresh.run("ps")
     assert failed.returncode == UNAVAILABLE
     assert "No matching distribution found for no-such-package" in failed.stderr
     assert "Traceback" not in failed.stderr
-    needs.unlink()
+    lock.write_text("# nothing\n")
     assert fresh.run("ps").returncode == 0
 
 

@@ -61,14 +61,18 @@ def tool():
 
 
 def write_wheel(
-    directory: Path, name: str, commands: Mapping[str, str], requires: Iterable[str] = ()
+    directory: Path,
+    name: str,
+    commands: Mapping[str, str],
+    requires: Iterable[str] = (),
+    version: str = "1",
 ) -> str:
-    """Write `NAME-1-py3-none-any.whl`, which holds TOY as a module of that name; its file name.
+    """Write `NAME-VERSION-py3-none-any.whl`, which holds TOY as a module; its file name.
 
     `commands` maps each command to its function in TOY.
     """
-    info = f"{name}-1.dist-info"
-    metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\nProvides-Extra: test"]
+    info = f"{name}-{version}.dist-info"
+    metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nProvides-Extra: test"]
     metadata += [f"Requires-Dist: {requirement}" for requirement in requires]
     scripts = [f"{command} = toy_{name}:{function}" for command, function in commands.items()]
     files = {
@@ -80,7 +84,7 @@ def write_wheel(
     record = f"{info}/RECORD"
     lines = [f"{path},sha256={_digest(text)},{len(text)}\n" for path, text in files.items()]
     files[record] = "".join([*lines, f"{record},,\n"])
-    wheel = f"{name}-1-py3-none-any.whl"
+    wheel = f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(directory / wheel, "w") as archive:
         for path, text in files.items():
             archive.writestr(path, text)
@@ -96,8 +100,6 @@ def build_editable(
 ) -> str:
     """PEP 660: what `pip install -e .` calls."""
     requires = ["tools; extra == 'test'"]
-    if Path("needs").exists():
-        requires.append(Path("needs").read_text().strip())
     return write_wheel(Path(wheel_directory), "tunnelctl", {"tunnelctl": "tunnelctl"}, requires)
 
 

@@ -1,0 +1,59 @@
+"""requirements/ holds what pyproject.toml asks for, in versions that it allows, with hashes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tools.lock import EXTRAS, FOLDER
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EVERYTHING = {
+    "run": PROJECT["project"]["dependencies"],
+    "build": PROJECT["build-system"]["requires"],
+    "test": [
+        *PROJECT["project"]["dependencies"],
+        *(line for extra in EXTRAS for line in PROJECT["project"]["optional-dependencies"][extra]),
+    ],
+}
+
+
+def locked(name: str) -> dict[str, list[Requirement]]:
+    """The entries of one file, by name; several where Pythons need different versions."""
+    entries: dict[str, list[Requirement]] = {}
+    text = (FOLDER / f"{name}.txt").read_text().replace("\\\n", " ")
+    for line in text.splitlines():
+        if line.startswith("#"):
+            continue
+        requirement, *hashes = re.split(r"\s+--hash=", line)
+        assert hashes, f"{requirement} has no hash"
+        assert all(re.fullmatch("sha256:[0-9a-f]{64}", digest.strip()) for digest in hashes)
+        entry = Requirement(requirement)
+        entries.setdefault(canonicalize_name(entry.name), []).append(entry)
+    return entries
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_the_lock_holds_all_that_is_asked_for(name: str) -> None:
+    entries = locked(name)
+    for asked in map(Requirement, EVERYTHING[name]):
+        found = entries.get(canonicalize_name(asked.name), [])
+        assert found, f"{asked.name} is not in {name}.txt: run tools/lock.py"
+        for entry in found:
+            (pin,) = entry.specifier
+            assert pin.operator == "=="
+            assert asked.specifier.contains(pin.version), f"{entry}: run tools/lock.py"
+
+
+@pytest.mark.parametrize("name", ["run", "build"])
+def test_the_checks_run_with_what_users_install(name: str) -> None:
+    checked = locked("test")
+    for package, entries in locked(name).items():
+        if name == "run" or package in checked:
+            assert list(map(str, entries)) == list(map(str, checked[package]))

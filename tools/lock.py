@@ -1,0 +1,69 @@
+"""Write requirements/*.txt anew: every package that is installed, pinned, with its hashes.
+
+    python3 tools/lock.py              keep the versions that still fit pyproject.toml
+    python3 tools/lock.py --upgrade    take the newest ones that fit
+
+Owns which files there are and what goes into each. All three come from one resolution, for every
+Python that pyproject.toml allows and every system. uv resolves: it makes one lock for many Pythons,
+which pip-compile cannot, in a format that the oldest pip we support installs.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+import venv
+from pathlib import Path
+
+UV = "uv==0.13.9"
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "requirements"
+# `test` has every extra that a user can install; `build` is what makes the package itself.
+EXTRAS = ("keyring", "metrics", "qr", "test")
+
+HEADER = """\
+# {purpose}
+# Made by tools/lock.py, with hashes; change pyproject.toml and run it again.
+"""
+PURPOSES = {
+    "test": "What `bootstrap.py test` installs: tunnelctl's dependencies, its extras, the checks.",
+    "run": "What tunnelctl needs to run: bootstrap.py and the Dockerfile install it.",
+    "build": "What builds tunnelctl's own package.",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files; the exit code."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    floor = re.search(r"[0-9.]+", project["project"]["requires-python"])
+    assert floor is not None
+    build = "\n".join(project["build-system"]["requires"])
+    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = f"{folder}/bin/python"
+        subprocess.run([python, "-m", "pip", "install", "--quiet", UV], check=True)
+        given = Path(folder) / "build.in"
+        given.write_text(build, encoding="utf-8")
+        same = ("--constraint", str(FOLDER / "test.txt"))
+        sources = {
+            "test": ("pyproject.toml", str(given), *extras, *arguments),
+            "run": ("pyproject.toml", *same),
+            "build": (str(given), *same),
+        }
+        for name, words in sources.items():
+            file = FOLDER / f"{name}.txt"
+            options = ("--universal", "--python-version", floor[0], "--generate-hashes")
+            output = ("--no-header", "--no-annotate", "--quiet", "--output-file", str(file))
+            compiler = [f"{folder}/bin/uv", "pip", "compile"]
+            subprocess.run([*compiler, *options, *output, *words], cwd=ROOT, check=True)
+            locked = file.read_text(encoding="utf-8")
+            file.write_text(HEADER.format(purpose=PURPOSES[name]) + locked, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
