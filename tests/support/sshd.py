@@ -1,19 +1,16 @@
 """The system's OpenSSH server, private to a test: own port, host keys, user key and log.
 
-Runs in the foreground below the test's process. A session of sshd leaves its parent's process
-group, so kill and pause walk the children instead. Must never read or write /etc/ssh.
+Runs in the foreground below the test's process. Must never read or write /etc/ssh.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import os
 import pwd
 import re
 import shutil
-import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +18,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.family import Family
 from tests.support.keys import KeyKind, write_key
 from tests.support.ports import free_port
-from tests.support.processes import descendants, is_halted, is_running
 from tests.support.waiting import eventually
 from tunnelctl.spec.host import Host
 
@@ -94,9 +91,7 @@ class OpenSSHServer:
         self._kinds = tuple(host_keys)
         self.host_keys = self._new_host_keys()  # public halves: "TYPE BASE64"
         self.known_hosts.write_text("".join(f"{self.pattern} {key}\n" for key in self.host_keys))
-        self._process: subprocess.Popen[bytes] | None = None
-        self._paused: list[int] = []
-        self._family: list[int] = []
+        self._running: Family | None = None
 
     # What a client needs
 
@@ -138,27 +133,32 @@ class OpenSSHServer:
     # Life and death
 
     @property
+    def _family(self) -> Family:
+        assert self._running is not None, "sshd does not run"
+        return self._running
+
+    @property
     def pid(self) -> int:
         """The listener's process id."""
-        assert self._process is not None, "sshd does not run"
-        return self._process.pid
+        return self._family.pid
 
     def start(self) -> None:
         """Start and return once it listens."""
-        assert self._process is None, "sshd runs already"
+        assert self._running is None, "sshd runs already"
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         config = self.directory / "sshd_config"
         config.write_text("\n".join(self._config_lines()) + "\n")
         said_before = self._log.stat().st_size
         with self._log.open("ab") as log:
-            self._process = process = subprocess.Popen(
+            process = subprocess.Popen(
                 [*self._inside, self._sshd, "-D", "-e", "-f", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+        self._running = Family(process)
 
         def listens() -> bool:
             said = self._log.read_bytes()[said_before:].decode(errors="replace")
@@ -169,24 +169,18 @@ class OpenSSHServer:
 
     def stop(self) -> None:
         """End the listener and every session; does nothing when it does not run."""
-        if self._process is None:
-            return
-        self._signal_all(signal.SIGTERM)
-        if self._paused:
-            self.resume()
-        self._end()
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
 
     def kill(self) -> None:
         """SIGKILL the listener and every session: what a crash or a power cut of the server is."""
-        self._signal_all(signal.SIGKILL)
-        self._end()
+        self._family.kill()
+        self._running = None
 
     def kill_sessions(self) -> None:
         """SIGKILL the sessions only; the listener takes new connections."""
-        listener, *sessions = self._halt()
-        for pid in sessions:
-            _signal(pid, signal.SIGKILL)
-        _signal(listener, signal.SIGCONT)
+        self._family.kill_children()
 
     def restart(self) -> None:
         """Stop and start on the same port with the same keys."""
@@ -195,13 +189,11 @@ class OpenSSHServer:
 
     def pause(self) -> None:
         """SIGSTOP everything: the kernel goes on acknowledging, and nobody answers."""
-        self._paused = self._signal_all(signal.SIGSTOP)
+        self._family.pause()
 
     def resume(self) -> None:
         """Let everything that `pause` stopped run on."""
-        for pid in reversed(self._paused):
-            _signal(pid, signal.SIGCONT)
-        self._paused = []
+        self._family.resume()
 
     def rotate_host_key(self) -> None:
         """Come back on the same port with new host keys; known_hosts keeps the old ones."""
@@ -218,42 +210,7 @@ class OpenSSHServer:
     @property
     def sessions(self) -> list[int]:
         """The process ids below the listener."""
-        return descendants(self.pid) if self._process is not None else []
-
-    def _signal_all(self, number: signal.Signals) -> list[int]:
-        """Signal the listener and every session."""
-        self._family = family = self._halt()
-        for pid in family:
-            _signal(pid, number)
-            if number is not signal.SIGSTOP:
-                _signal(pid, signal.SIGCONT)
-        return family
-
-    def _halt(self) -> list[int]:
-        """Stop the listener and every session, so that none starts another behind our back.
-
-        A session that has just let its user in is about to: it would outlive its family.
-        """
-        family: list[int] = []
-        while (found := [self.pid, *descendants(self.pid)]) != family:
-            family = found
-            for pid in family:
-                _signal(pid, signal.SIGSTOP)
-            eventually(functools.partial(_all_halted, family), "sshd halts")
-        return family
-
-    def _end(self) -> None:
-        assert self._process is not None
-        # A session that lost its parent is not ours to wait for: see it go, or make it.
-        try:
-            self._process.wait(timeout=10)
-            eventually(lambda: not any(map(is_running, self._family)), "sshd's sessions end", 5)
-        except (subprocess.TimeoutExpired, AssertionError):
-            for pid in self._family:
-                _signal(pid, signal.SIGKILL)
-            self._process.wait()
-        self._process = None
-        self._paused = []
+        return self._running.children if self._running is not None else []
 
     # Configuration
 
@@ -283,12 +240,3 @@ class OpenSSHServer:
             # Tests fail to log in on purpose, all from 127.0.0.1.
             lines.append("PerSourcePenalties no")
         return [*lines, *self._extra[first_match:]]
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _all_halted(pids: list[int]) -> bool:
-    return all(map(is_halted, pids))

@@ -1,0 +1,55 @@
+"""Dropbear: the server of OpenWrt and of many small machines."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Sequence
+from typing import ClassVar
+
+from tests.support.servers.base import (
+    Server,
+    missing_accounts,
+    missing_program,
+    program,
+    with_accounts,
+)
+
+
+class DropbearServer(Server):
+    """With `-a`, as whoever wants remote forwards off loopback runs it."""
+
+    name: ClassVar[str] = "Dropbear"
+    source: ClassVar[str] = "dropbear-bin (Debian)"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """See Server."""
+        return missing_program("dropbear", "dropbear-bin") or missing_accounts()
+
+    @classmethod
+    def version(cls) -> str:
+        """See Server."""
+        command = [program("dropbear"), "-V"]
+        shown = subprocess.run(command, capture_output=True, text=True, check=False)
+        match = re.search(r"v(\S+)", shown.stderr + shown.stdout)
+        return match[1] if match else "?"
+
+    def prepare(self) -> None:
+        """See Server."""
+        super().prepare()
+        subprocess.run(
+            ["dropbearconvert", "openssh", "dropbear", self.host_key_file, self._key],
+            capture_output=True,
+            check=True,
+        )
+
+    @property
+    def _key(self) -> str:
+        return str(self.directory / "dropbear_key")
+
+    def command(self) -> Sequence[str]:
+        """See Server."""
+        listen = ["-p", f"127.0.0.1:{self.port}", "-P", str(self.directory / "pid")]
+        dropbear = [program("dropbear"), "-F", "-E", "-a", "-r", self._key, *listen]
+        return with_accounts(self.directory, dropbear)
