@@ -112,8 +112,8 @@ def test_keys_are_made_at_the_start_and_the_servers_own_stay_with_it() -> None:
     ]
 
 
-def test_the_daemons_profile_trusts_the_key_in_the_volume_and_leads_to_web() -> None:
-    profile = load_profile(ROOT / "docker/profiles/compose.yaml", {}).profile
+def test_the_daemons_profile_trusts_the_key_in_the_volume_and_leads_to_web(tmp_path: Path) -> None:
+    profile = load_profile(ROOT / "docker/profiles/compose.yaml", {"HOME": str(tmp_path)}).profile
     (host,) = profile.hosts
     assert (host.hostname, host.strict_host_key_checking) == ("sshd", StrictHostKeyChecking.YES)
     assert host.user_known_hosts_file == ("/keys/known_hosts",)
