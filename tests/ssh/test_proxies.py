@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import pytest
 from tests.ssh.clients import REFERENCE, SECRET, assert_hidden, no_secret, secret
 from tests.ssh.reach import reach
 from tests.support.clients import download
-from tests.support.ports import free_port
+from tests.support.ports import free_port, is_listening
 from tests.support.proxies import HttpProxy, ScriptedProxy, Socks5Proxy
 from tests.support.services import SourceService, Stream
 from tests.support.sshd import OpenSSHServer
@@ -63,18 +62,13 @@ def ssh_dynamic(server: OpenSSHServer) -> Iterator[int]:
 async def test_bulk_through_openssh_as_socks_server(sshd: OpenSSHServer) -> None:
     stream = Stream(BULK, seed=5)
     with ssh_dynamic(sshd) as port, SourceService(stream) as source:
-        await eventually_async(lambda: _listens(port), "ssh -D listens")
+        await eventually_async(lambda: is_listening(port), "ssh -D listens")
         proxy = Proxy(SOCKS5, "127.0.0.1", port)
         async with tunnel_to(sshd.host(hostname="localhost", host_key_alias=sshd.pattern,
                                        proxy=proxy)) as tunnel:  # fmt: skip
             got = await asyncio.to_thread(download, await tunnel.local(source.port))
             assert (got.size, got.sha256, got.end) == (BULK, stream.sha256, "fin")
             assert tunnel.link.info.address == f"localhost:{sshd.port}"
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def test_socks_resolves_the_name_and_checks_the_password(sshd: OpenSSHServer) -> None:

@@ -200,13 +200,16 @@ class Peer:
 
 class ScriptedServer(HostileServer):
     """Lets anybody in, then follows the script. `before_login(say)` runs as soon as there are
-    keys, before the client has asked for anything; `say` sends a message."""
+    keys, before the client has asked for anything; `say` sends a message. `version` is what it
+    calls itself, without "SSH-2.0-"."""
 
     def __init__(
         self,
         script: Callable[[Peer], None],
         before_login: BeforeLogin | None = None,
+        version: str = "Scripted",
     ) -> None:
+        self._version = version
         self._key = paramiko.ECDSAKey.generate()
         self._before_login = before_login
         super().__init__(functools.partial(self._after_login, script))
@@ -224,7 +227,7 @@ class ScriptedServer(HostileServer):
         return f"{self._key.get_name()} {self._key.get_base64()}"
 
     def _after_login(self, script: Callable[[Peer], None], connection: socket.socket) -> None:
-        with _login(connection, self._key, self._before_login) as peer:
+        with _login(connection, self._key, self._before_login, self._version) as peer:
             script(peer)
 
 
@@ -263,9 +266,11 @@ def _login(
     connection: socket.socket,
     key: paramiko.PKey,
     before: BeforeLogin | None,
+    version: str,
 ) -> Iterator[Peer]:
     """Let a client in; EOFError when it left before."""
     transport = SshTransport(connection)
+    transport.local_version = f"SSH-2.0-{version}"
     transport.deadline = clock.monotonic() + DEADLINE
     transport.add_server_key(key)
     parked = threading.Event()

@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import socket
+from pathlib import Path
 
 # Below the range the kernel gives to outgoing connections: a port there can be closed and opened
 # again without another connection having got it in between.
@@ -43,6 +44,19 @@ def free_port() -> int:
         if all(_is_free(family, address, port) for family, address in _EVERYWHERE):
             return port
     raise AssertionError(f"no free port in share {_number}")
+
+
+def is_listening(port: int) -> bool:
+    """Whether somebody listens on the port; without a connection, which a server would count."""
+    wanted = f":{port:04X}"
+    for table in ("tcp", "tcp6"):
+        path = Path("/proc/net") / table
+        # Fields of proc(5): number, local address, remote address, state (0A is LISTEN).
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
+            fields = line.split()
+            if fields[1].endswith(wanted) and fields[3] == "0A":
+                return True
+    return False
 
 
 def _is_free(family: socket.AddressFamily, address: str, port: int) -> bool:

@@ -6,7 +6,6 @@ set from the start and taken off only for an orderly end.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import socket
@@ -15,10 +14,6 @@ import termios
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _LINGER_OFF = struct.pack("ii", 0, 0)
-# How long bytes that are to be delivered may take to leave this machine before the reset, and
-# how often that is looked at.
-_DRAIN_SECONDS = 10.0
-_DRAIN_STEP = 0.02
 # What a client that is sent away may have said unasked.
 _LEAVE_READS = 32
 _LEAVE_SIZE = 32 * 1024
@@ -36,21 +31,9 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
-def reset_when_sent(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
-    """Close with RST, but only after the other end has what the kernel still holds: a reset would
-    drop it. A reader that takes more than 10 seconds for that is not waited for."""
-    _reset_when_sent(loop, sock, loop.time() + _DRAIN_SECONDS)
-
-
-def _reset_when_sent(loop: asyncio.AbstractEventLoop, sock: socket.socket, deadline: float) -> None:
-    if loop.time() < deadline and _unsent(sock):
-        loop.call_later(_DRAIN_STEP, _reset_when_sent, loop, sock, deadline)
-    else:
-        reset(sock)
-
-
-def _unsent(sock: socket.socket) -> bool:
-    """Whether the kernel holds bytes that the other end has not acknowledged (SIOCOUTQ)."""
+def is_unsent(sock: socket.socket) -> bool:
+    """Whether the kernel holds bytes, or a FIN, that the other end has not acknowledged; of a unix
+    socket, that it has not read (SIOCOUTQ in tcp(7), unix(7))."""
     try:
         return fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0\0\0\0") != b"\0\0\0\0"
     except OSError:
@@ -66,13 +49,28 @@ def take_leave(sock: socket.socket, words: bytes) -> None:
     with contextlib.suppress(OSError):  # the client is gone, or has said no more
         sock.send(words)
         sock.shutdown(socket.SHUT_WR)
-        for _ in range(_LEAVE_READS):
-            if not sock.recv(_LEAVE_SIZE):
-                break
+        _discard(sock)
+
+
+def _discard(sock: socket.socket) -> None:
+    """Read what the other end has said so far, within bounds."""
+    for _ in range(_LEAVE_READS):
+        if not sock.recv(_LEAVE_SIZE):
+            break
+
+
+def send_fin(sock: socket.socket) -> None:
+    """Send FIN after all that the kernel still holds; the other end may still be sending."""
+    with contextlib.suppress(OSError):  # it is gone
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
+        sock.shutdown(socket.SHUT_WR)
 
 
 def close_in_order(sock: socket.socket) -> None:
-    """Close after FIN; the kernel goes on to deliver what came before it."""
+    """Close after FIN; the kernel goes on to deliver what came before it, unless bytes came that
+    nobody read. Of a unix socket these are read: its other end would see them as an error."""
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
+        if sock.family == socket.AF_UNIX:
+            _discard(sock)
     sock.close()

@@ -2,8 +2,10 @@
 
 Owns the socket from the moment it is given one. Half-close is kept in both directions. The
 promise is that a stream that was cut never looks complete: the socket sees FIN only where the
-far side sent EOF, and a reset in every other case. Credit goes back to the peer when the socket
-took the bytes, so a slow reader holds up its own sender and nobody else.
+far side sent EOF, or CLOSE on a link that lives (RFC 4254 section 5.3; Go's x/crypto and Twisted
+send nothing else), after everything that came before it. It sees a reset in every other case.
+Credit goes back to the peer when the socket took the bytes, so a slow reader holds up its own
+sender and nobody else.
 """
 
 from __future__ import annotations
@@ -12,10 +14,17 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from tunnelctl.net.buffers import SLOT_DATA, SLOTS
-from tunnelctl.net.endings import close_in_order, reset, reset_when_sent, take_leave
+from tunnelctl.net.endings import (
+    close_in_order,
+    is_unsent,
+    reset,
+    send_fin,
+    take_leave,
+)
 from tunnelctl.net.gathering import widen
 from tunnelctl.net.reactor import FAILED, HANGUP, READABLE, WRITABLE, Reactor
 from tunnelctl.ssh.link import Link
@@ -26,6 +35,11 @@ from tunnelctl.wire.connection import IncomingOpen
 _VIEWS_A_SEND = 512
 # Where several streams wait for the link: small shares, or whoever has most to send takes most.
 _SLOTS_A_TURN = 2
+# Seconds between looks at a reader that does not have everything yet.
+_LOOK_FIRST, _LOOK_LAST = 0.02, 1.0
+# Our own relay on the other side says EOF before CLOSE wherever its socket ended in order, so its
+# CLOSE alone means that the socket broke.
+_SAYS_EOF = "tunnelctl"
 
 
 class Traffic(Protocol):
@@ -168,9 +182,9 @@ class Relay:
         if self._ended:
             return
         if self._link.connection.is_lost:
-            self._end(by_reset=not (self._write_ended and self._read_ended))
+            self._end(by_reset=True)
         elif not self._pending:
-            self._end(by_reset=not self._write_ended)
+            self._end_at_close()
 
     def window_opened(self) -> None:
         """See ChannelHandler."""
@@ -295,7 +309,33 @@ class Relay:
         if channel is not None and channel.eof_received:
             self._finish_writing()
         if channel is not None and channel.close_received and not self._ended:
-            self._end(by_reset=not self._write_ended)
+            self._end_at_close()
+
+    def _end_at_close(self) -> None:
+        """The far side sent CLOSE and the socket has everything before it: FIN.
+
+        What becomes of the link meanwhile does not matter: nothing more was to come over it.
+        OpenSSH drains, too, and then sends FIN (nchan.c, chan_rcvd_oclose).
+        """
+        by_reset = self._link.info.server.startswith(_SAYS_EOF) and not self._write_ended
+        if not by_reset:
+            self._write_ended = True
+            send_fin(self._sock)
+        self._end_when_sent(_LOOK_FIRST, by_reset=by_reset)
+
+    def _end_when_sent(self, wait: float, *, by_reset: bool) -> None:
+        """Close once the reader has everything; look again in `wait` seconds if it has not.
+
+        A reset drops what the kernel has not delivered, and it also closes with one where bytes
+        came that nobody read. A slow reader is waited for as long as it lives.
+        """
+        if self._ended:
+            return
+        if is_unsent(self._sock) and not (self._read_ended and self._write_ended):
+            look = partial(self._end_when_sent, min(2 * wait, _LOOK_LAST), by_reset=by_reset)
+            self._reactor.loop.call_later(wait, look)
+        else:
+            self._end(by_reset=by_reset)
 
     def _finish_writing(self) -> None:
         """The far side sent EOF and the socket has everything before it: FIN."""
@@ -328,20 +368,12 @@ class Relay:
         self._arrived.clear()
         self._pending.clear()
         if by_reset:
-            self._reset_when_sent()
+            reset(self._sock)
         else:
             close_in_order(self._sock)
         # Each holds the other: without this only a garbage collection would let go of the two.
         self._channel = None
         self._on_end(self)
-
-    def _reset_when_sent(self) -> None:
-        """A reset drops what the kernel has not sent yet; after a CLOSE that is to be delivered."""
-        channel = self._channel
-        if channel is None or not channel.close_received or self._link.connection.is_lost:
-            reset(self._sock)
-            return
-        reset_when_sent(self._reactor.loop, self._sock)
 
 
 def _last(views: list[memoryview], count: int) -> list[memoryview]:

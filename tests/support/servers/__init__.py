@@ -6,6 +6,11 @@ installed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
 import pytest
 
 from tests.support.servers.asyncssh import AsyncsshServer
@@ -18,6 +23,8 @@ from tests.support.servers.openssh import OpenSSHAnywhere
 from tests.support.servers.paramiko import ParamikoServer
 from tests.support.servers.proftpd import ProftpdServer
 from tests.support.servers.tinyssh import TinysshServer
+
+S = TypeVar("S", bound=Server)
 
 SERVERS: tuple[type[Server], ...] = (
     OpenSSHAnywhere,
@@ -37,3 +44,15 @@ def require(server: type[Server]) -> None:
     reason = server.missing()
     if reason is not None:
         pytest.skip(f"{server.name}: {reason}")
+
+
+@contextmanager
+def running(kind: type[S], directory: Path) -> Iterator[S]:
+    """A server that listens, with its files in `directory`; ended at the end."""
+    require(kind)
+    server = kind(directory)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()

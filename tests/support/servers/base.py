@@ -15,13 +15,14 @@ import os
 import shutil
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.support.family import Family
 from tests.support.keys import KeyKind, write_key
-from tests.support.ports import free_port
+from tests.support.ports import free_port, is_listening
 from tests.support.waiting import eventually
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
 
@@ -148,6 +149,24 @@ class Server(ABC):
             words += ["-o", f"{name}={value}"]
         return [*words, "127.0.0.1"]
 
+    @contextmanager
+    def forwarded_by_openssh(self, target: int) -> Iterator[int]:
+        """OpenSSH's client in our place: the port that it forwards to 127.0.0.1:`target`."""
+        port = free_port()
+        forward = ["-N", "-L", f"127.0.0.1:{port}:127.0.0.1:{target}"]
+        words = ["ssh", *forward, *self.openssh_arguments()]
+        with subprocess.Popen(words, stdin=subprocess.DEVNULL) as ssh:
+            try:
+
+                def listens() -> bool:
+                    assert ssh.poll() is None, "ssh has ended"
+                    return is_listening(port)
+
+                eventually(listens, "ssh listens")
+                yield port
+            finally:
+                ssh.kill()
+
     @property
     def log(self) -> str:
         """All that it has said, over restarts."""
@@ -183,7 +202,7 @@ class Server(ABC):
 
         def listens() -> bool:
             assert process.poll() is None, f"{self.name} did not start: {self.log}"
-            return _is_listening(self.port)
+            return is_listening(self.port)
 
         eventually(listens, f"{self.name} listens")
 
@@ -275,16 +294,3 @@ def with_accounts(directory: Path, command: Sequence[str], root: Path = Path("/"
         script += 'exec "$@"\n'
     namespace = ["unshare", "--mount", "--propagation", "private"]
     return [*namespace, "sh", "-c", script, "sh", *command]
-
-
-def _is_listening(port: int) -> bool:
-    """Whether somebody listens on the port; without a connection, which a server would count."""
-    wanted = f":{port:04X}"
-    for table in ("tcp", "tcp6"):
-        path = Path("/proc/net") / table
-        # Fields of proc(5): number, local address, remote address, state (0A is LISTEN).
-        for line in path.read_text().splitlines()[1:] if path.exists() else ():
-            fields = line.split()
-            if fields[1].endswith(wanted) and fields[3] == "0A":
-                return True
-    return False
