@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -71,10 +72,46 @@ def test_a_file_that_others_can_use_is_refused(secret_file: Path, mode: int) -> 
     assert f"chmod 600 {secret_file}" in refusal(in_file(secret_file))
 
 
-def test_a_link_is_refused(secret_file: Path, tmp_path: Path) -> None:
+def test_a_link_is_what_it_leads_to(secret_file: Path, tmp_path: Path) -> None:
+    """As Kubernetes mounts each secret: a link through `..data` to a dated folder."""
+    dated = tmp_path / "..2024_01_01"
+    dated.mkdir()
+    secret_file = secret_file.rename(dated / "secret")
+    (tmp_path / "..data").symlink_to(dated.name)
     link = tmp_path / "link"
-    link.symlink_to(secret_file)
-    assert "cannot be opened" in refusal(in_file(link))
+    link.symlink_to("..data/secret")
+    assert resolve_secret(in_file(link), {}) == "hunter2"
+    secret_file.chmod(0o644)
+    assert f"chmod 600 {link}" in refusal(in_file(link))
+    secret_file.unlink()
+    os.mkfifo(secret_file, 0o600)
+    assert "not a regular file" in refusal(in_file(link))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize(
+    ("mode", "said"), [(0o440, "hunter2"), (0o444, "hunter2"), (0o464, "can change")]
+)
+def test_a_file_that_root_gave_to_a_user(secret_file: Path, mode: int, said: str) -> None:
+    """Kubernetes' fsGroup and swarm: root's, and readable for who is meant."""
+    os.chown(secret_file, 0, 4711)
+    secret_file.chmod(mode)
+    program = (
+        "import os, sys\n"
+        "from tunnelctl.config.secrets import resolve_secret\n"
+        "from tunnelctl.spec.host import SecretRef, SecretSource\n"
+        "os.setgid(4711); os.setuid(4711)\n"
+        "ref = SecretRef(SecretSource.FILE, (sys.argv[1],))\n"
+        "try: print(resolve_secret(ref, {}))\n"
+        "except Exception as error: print(error)"
+    )
+    for folder in secret_file.parents[:3]:  # pytest makes them for root alone
+        folder.chmod(0o711)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(secret_file)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said in done.stdout
 
 
 def test_files_that_hold_no_secret(secret_file: Path, tmp_path: Path) -> None:

@@ -68,9 +68,12 @@ def _from_credential(ref: SecretRef, environ: Mapping[str, str]) -> bytes:
 
 
 def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
-    """The content of a small regular file; `private`: one that only this user can read."""
+    """The content of a small regular file; `private`: one that is checked (see `_check_private`).
+
+    A link is followed, as Kubernetes mounts every secret as one: what it leads to is checked.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         raise _unavailable(ref, f"{path} cannot be opened: {reason}") from None
@@ -78,19 +81,33 @@ def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _unavailable(ref, f"{path} is not a regular file")
-        if private and status.st_uid != os.geteuid():
-            raise _unavailable(
-                ref, f"{path} belongs to another user", f"chown $USER {shlex.quote(path)}"
-            )
-        if private and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise _unavailable(
-                ref, f"other users can read {path}", f"chmod 600 {shlex.quote(path)}"
-            )
+        if private:
+            _check_private(ref, path, status)
         return os.read(descriptor, _MAX_BYTES + 1)
     except OSError as error:
         raise _unavailable(ref, f"{path} cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
+
+
+def _check_private(ref: SecretRef, path: str, status: os.stat_result) -> None:
+    """That nobody else can read a file of ours, nor change one that root gave us.
+
+    Who may read a file of root's is for root to say: Kubernetes and swarm mount secrets with mode
+    0440 or 0444 for a process that is not root (compare OpenSSH authfile.c, sshkey_perm_ok).
+    """
+    others = status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    if status.st_uid == os.geteuid():
+        if others:
+            raise _unavailable(
+                ref, f"other users can read {path}", f"chmod 600 {shlex.quote(path)}"
+            )
+    elif status.st_uid != 0:
+        raise _unavailable(
+            ref, f"{path} belongs to another user", f"chown $USER {shlex.quote(path)}"
+        )
+    elif others & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _unavailable(ref, f"other users can change {path}", "have root run chmod go-w on it")
 
 
 def _from_command(ref: SecretRef, environ: Mapping[str, str]) -> bytes:

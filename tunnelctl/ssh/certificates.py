@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tunnelctl.spec.algorithms import AUTHORITY_ALGORITHMS
-from tunnelctl.ssh.keys import too_short
+from tunnelctl.ssh.keys import CERTIFICATE_SUFFIX, too_short
 from tunnelctl.ssh.known_hosts import matches_pattern
 from tunnelctl.ssh.signatures import algorithms_of, verify
 from tunnelctl.wire.messages import ProtocolError, Reader, string
 
 USER, HOST = 1, 2
-_SUFFIX = "-cert-v01@openssh.com"
 _VENDOR = "@openssh.com"
 # The fields of a public key behind its type; numbers and points are strings too (RFC 4251).
 _FIELDS = {
@@ -33,20 +32,20 @@ _FOR_EVER = 0xFFFF_FFFF_FFFF_FFFF
 
 def is_certified(name: str) -> bool:
     """Whether a key type or an algorithm is that of a certificate."""
-    return name.endswith(_SUFFIX)
+    return name.endswith(CERTIFICATE_SUFFIX)
 
 
 def plain(name: str) -> str:
     """The type of the certified key, or the algorithm that it signs with."""
     if not is_certified(name):
         return name
-    stem = name.removesuffix(_SUFFIX)
+    stem = name.removesuffix(CERTIFICATE_SUFFIX)
     return stem + _VENDOR if stem.startswith("sk-") else stem
 
 
 def certified(name: str) -> str:
     """What `plain` makes `name` of."""
-    return name.removesuffix(_VENDOR) + _SUFFIX
+    return name.removesuffix(_VENDOR) + CERTIFICATE_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)

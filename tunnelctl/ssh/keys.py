@@ -1,14 +1,15 @@
 """Private keys in files: found, checked, opened with a passphrase, and used to sign.
 
-Owns the rules for a key file (who may own it, who may read it, how short it may be) and the three
-forms in which it comes (OpenSSH, PEM, PKCS#8). Must never keep a passphrase, and never open a
-private part before a server has said that it would accept the key.
+Owns the rules for a key file: who may read it, how short its key may be, which public part is its.
+Must never keep a passphrase, and never open a private part before a server has said that it would
+accept the key.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 import shlex
 import stat
@@ -16,20 +17,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.ssh import signatures
+from tunnelctl.ssh import key_forms, signatures
+from tunnelctl.ssh.key_forms import Unusable
 from tunnelctl.ssh.signatures import PrivateKey
 from tunnelctl.wire.messages import ProtocolError, Reader, string
 
 # ssh_config(5) RequiredRSASize is 1024 by default; less than 2048 is not accepted here.
 RSA_BITS_MIN = 2048
 _KEY_FILE_MAX = 1 << 20
-_OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----"
-_PRIVATE = b" PRIVATE KEY-----"
-_MAGIC = b"openssh-key-v1\0"  # OpenSSH PROTOCOL.key
+# How the type of a certificate ends (OpenSSH PROTOCOL.certkeys).
+CERTIFICATE_SUFFIX = "-cert-v01@openssh.com"
 
 # Passphrases to try for a file, one after the other; none where none can be had.
 Passphrases = Callable[[Path], Iterator[str]]
@@ -80,7 +80,7 @@ class KeyFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._data = _read(path)
-        self.is_private = _PRIVATE in self._data
+        self.is_private = key_forms.is_private(self._data)
         self.blob = self._public_part()
         if self.blob is not None and (bits := _bits_too_few(self.blob, path)):
             raise _short(path, bits)
@@ -88,16 +88,25 @@ class KeyFile:
     def _public_part(self) -> bytes | None:
         if not self.is_private:
             return _public_line(self._data, self.path)
-        if self._data.lstrip().startswith(_OPENSSH):
-            return _public_of_openssh(self._data, self.path)
-        beside = self.path.with_name(self.path.name + ".pub")
-        if beside.is_file():
-            return _public_line(beside.read_bytes(), beside)
+        try:
+            blob = key_forms.public_blob(self._data)
+        except Unusable as reason:
+            raise _unusable(self.path, reason) from None
+        if blob is not None:
+            return blob
+        with contextlib.suppress(Failure):  # it may be of another form, which other programs read
+            return read_public(_beside(self.path))
         private = _open(self._data, None, self.path)
         return None if private is None else _public_blob(private)
 
     def check_private(self) -> None:
-        """The rules of ssh(1) for a private key, and that its owner is us or root."""
+        """That it is a private key, and that no others may use one that is ours."""
+        if not self.is_private and self.blob and key_type(self.blob).endswith(CERTIFICATE_SUFFIX):
+            raise Failure(
+                Code.KEY_UNREADABLE,
+                f"{self.path} is a certificate, and no ssh-agent has its private key",
+                f"name the private key, and certificate_file: {self.path}",
+            )
         if not self.is_private:
             raise Failure(
                 Code.KEY_UNREADABLE,
@@ -105,12 +114,8 @@ class KeyFile:
                 "name the private key, or add it to the agent with ssh-add",
             )
         status = self.path.stat()
-        if os.geteuid() != 0 and status.st_uid not in (0, os.geteuid()):
-            raise Failure(
-                Code.KEY_UNREADABLE,
-                f"the private key {self.path} belongs to another user (uid {status.st_uid})",
-                f"chown {os.geteuid()} {shlex.quote(str(self.path))}",
-            )
+        if status.st_uid != os.getuid():
+            return  # OpenSSH authfile.c, sshkey_perm_ok: who owns it decides who may read it
         if mode := stat.S_IMODE(status.st_mode) & 0o077:
             raise Failure(
                 Code.KEY_UNREADABLE,
@@ -132,6 +137,8 @@ class KeyFile:
 
         def sign(data: bytes, algorithm: str) -> bytes:
             private = opened[0] if opened else self._unlock(passphrases)
+            if _public_blob(private) != blob:
+                raise _other_public_part(self.path)
             return signatures.sign(private, data, algorithm)
 
         return Identity(str(self.path), blob, sign)
@@ -170,7 +177,7 @@ def read_public(path: Path) -> bytes:
 
 def _read(path: Path) -> bytes:
     """The file, or its public half where only that is there (the private one in an agent)."""
-    beside = path.with_name(path.name + ".pub")
+    beside = _beside(path)
     if not path.exists() and beside.is_file():
         path = beside
     try:
@@ -192,6 +199,10 @@ def _read(path: Path) -> bytes:
     return data
 
 
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".pub")
+
+
 def _without_waiting(path: str, flags: int) -> int:
     """A pipe is opened at once, and then found to be none of ours (fifo(7))."""
     return os.open(path, flags | os.O_NONBLOCK)
@@ -202,6 +213,24 @@ def _unreadable(path: Path, why: str) -> Failure:
         Code.KEY_UNREADABLE,
         f"the key {path} cannot be read: {why}",
         f"check it with: ssh-keygen -y -f {shlex.quote(str(path))}",
+    )
+
+
+def _unusable(path: Path, reason: Unusable) -> Failure:
+    new = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}.pem")
+    while new.exists():  # what the command writes must not cost a key
+        new = new.with_name(f"{new.name}.new")
+    hint = reason.hint.replace("{}", shlex.quote(str(path)))
+    hint = hint.replace("{new}", shlex.quote(str(new)))
+    return Failure(Code.KEY_UNREADABLE, f"the key {path} cannot be used: {reason}", hint)
+
+
+def _other_public_part(path: Path) -> Failure:
+    file = shlex.quote(str(path))
+    return Failure(
+        Code.KEY_UNREADABLE,
+        f"{_beside(path)} is not the public part of the private key {path}",
+        f"ssh-keygen -y -f {file} > {file}.pub",
     )
 
 
@@ -221,56 +250,24 @@ def _bits_too_few(blob: bytes, path: Path) -> int:
 
 
 def _public_line(data: bytes, path: Path) -> bytes:
-    """The key of `TYPE BASE64 COMMENT` (sshd(8), AUTHORIZED_KEYS without options)."""
-    fields = data.split()
-    try:
-        blob = base64.b64decode(fields[1], validate=True)
+    """The key of the first `TYPE BASE64 COMMENT` (sshd(8), AUTHORIZED_KEYS without options)."""
+    for line in data.splitlines():
+        fields = line.split()
+        try:
+            blob = base64.b64decode(fields[1], validate=True)
+        except (IndexError, binascii.Error):
+            continue
         if string(fields[0]) == blob[: 4 + len(fields[0])]:
             return blob
-    except (IndexError, binascii.Error):
-        pass
-    raise _unreadable(path, "it is neither a private nor a public key")
-
-
-def _public_of_openssh(data: bytes, path: Path) -> bytes:
-    """The public part, which stands in the clear also in an encrypted file (PROTOCOL.key)."""
-    lines = data.strip().splitlines()
-    try:
-        raw = base64.b64decode(b"".join(lines[1:-1]))
-        reader = Reader(raw.removeprefix(_MAGIC))
-        for _ in ("cipher", "kdf", "its options"):
-            reader.string()
-        if raw.startswith(_MAGIC) and reader.u32() == 1:
-            return reader.string()
-    except (binascii.Error, ProtocolError):
-        pass
-    raise _unreadable(path, "it is broken")
+    raise _unusable(path, key_forms.stranger(data))
 
 
 def _open(data: bytes, passphrase: bytes | None, path: Path) -> PrivateKey | None:
     """The private key; None where it takes a passphrase, or another one."""
-    load = (
-        serialization.load_ssh_private_key
-        if data.lstrip().startswith(_OPENSSH)
-        else serialization.load_pem_private_key
-    )
     try:
-        private = load(data, passphrase)
-    except TypeError:
-        return None
-    except UnsupportedAlgorithm:
-        raise Failure(
-            Code.KEY_UNREADABLE,
-            f"the key {path} is of a type that works by way of an ssh-agent alone",
-            f"ssh-add {shlex.quote(str(path))}",
-        ) from None
-    except ValueError as error:
-        if passphrase is None:
-            raise _unreadable(path, str(error) or "it is broken") from None
-        return None
-    if not isinstance(private, PrivateKey):
-        raise _unreadable(path, "its type is not supported; use ed25519, ecdsa or rsa")
-    return private
+        return key_forms.open_private(data, passphrase)
+    except Unusable as reason:
+        raise _unusable(path, reason) from None
 
 
 def _public_blob(private: PrivateKey) -> bytes:
