@@ -100,15 +100,14 @@ def test_a_file_that_root_gave_to_a_user(secret_file: Path, mode: int, said: str
         "import os, sys\n"
         "from tunnelctl.config.secrets import resolve_secret\n"
         "from tunnelctl.spec.host import SecretRef, SecretSource\n"
-        "os.setgid(4711); os.setuid(4711)\n"
-        "ref = SecretRef(SecretSource.FILE, (sys.argv[1],))\n"
+        "os.chdir(sys.argv[1]); os.setgid(4711); os.setuid(4711)\n"
+        "ref = SecretRef(SecretSource.FILE, ('secret',))\n"
         "try: print(resolve_secret(ref, {}))\n"
         "except Exception as error: print(error)"
     )
-    for folder in secret_file.parents[:3]:  # pytest makes them for root alone
-        folder.chmod(0o711)
+    secret_file.parent.chmod(0o711)
     done = subprocess.run(
-        [sys.executable, "-c", program, str(secret_file)],
+        [sys.executable, "-c", program, str(secret_file.parent)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert said in done.stdout
