@@ -35,6 +35,7 @@ from sshtunnel import (
 from tunnelctl.config.named import host_named
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
 from tunnelctl.spec.profile import Profile
@@ -130,7 +131,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
             return
         self._tunnels = Background("tunnelctl: sshtunnel")
         try:
-            status = self._tunnels.up(self._profile(), {_PASSWORD: self.ssh_password or ""})
+            status = self._tunnels.up(self._profile(), self._environment())
             if status is None:
                 raise BaseSSHTunnelForwarderError("It was stopped while it was being started")
             self._listening(status)
@@ -139,6 +140,11 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
             raise
         if not self.is_alive:
             self._close()
+
+    def _environment(self) -> Environment:
+        """This program's, and the password, which is in no profile."""
+        own = Environment.from_bytes(os.environb)
+        return Environment({**own, _PASSWORD: self.ssh_password or ""})
 
     def _listening(self, status: ProfileStatus) -> None:
         host = status.hosts[0]

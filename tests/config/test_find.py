@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tunnelctl.config.find import Found, find_profile, list_profiles
-from tunnelctl.config.paths import Paths, expand_user, home
+from tunnelctl.config.paths import Paths
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.environment import expand_user, home
 
 
 class Places:

@@ -22,12 +22,13 @@ from tunnelctl.config.redaction import SECRETS
 from tunnelctl.config.secrets import resolve_secret
 from tunnelctl.daemon.logs import OneLine
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import SecretRef, SecretSource
 
 
 def refusal(ref: SecretRef, environ: dict[str, str] | None = None) -> str:
     with pytest.raises(Failure) as caught:
-        resolve_secret(ref, environ or {})
+        resolve_secret(ref, Environment(environ))
     assert caught.value.code is Code.SECRET_UNAVAILABLE
     assert "hunter2" not in str(caught.value)
     return str(caught.value)
@@ -55,15 +56,15 @@ def in_file(path: Path) -> SecretRef:
 
 def test_from_the_environment() -> None:
     ref = SecretRef(SecretSource.ENV, ("PW",))
-    assert resolve_secret(ref, {"PW": "hunter2"}) == "hunter2"
+    assert resolve_secret(ref, Environment({"PW": "hunter2"})) == "hunter2"
     assert "{env: PW} is not to be had: the variable is not set" in refusal(ref)
     assert "it is empty" in refusal(ref, {"PW": ""})
 
 
 def test_from_a_file_of_our_own(secret_file: Path) -> None:
-    assert resolve_secret(in_file(secret_file), {}) == "hunter2"
+    assert resolve_secret(in_file(secret_file), Environment()) == "hunter2"
     secret_file.chmod(0o400)
-    assert resolve_secret(in_file(secret_file), {}) == "hunter2"
+    assert resolve_secret(in_file(secret_file), Environment()) == "hunter2"
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
@@ -80,7 +81,7 @@ def test_a_link_is_what_it_leads_to(secret_file: Path, tmp_path: Path) -> None:
     (tmp_path / "..data").symlink_to(dated.name)
     link = tmp_path / "link"
     link.symlink_to("..data/secret")
-    assert resolve_secret(in_file(link), {}) == "hunter2"
+    assert resolve_secret(in_file(link), Environment()) == "hunter2"
     secret_file.chmod(0o644)
     assert f"chmod 600 {link}" in refusal(in_file(link))
     secret_file.unlink()
@@ -133,20 +134,32 @@ def test_a_file_of_another_user_is_refused(secret_file: Path) -> None:
 def test_from_a_credential_of_systemd(secret_file: Path, tmp_path: Path) -> None:
     ref = SecretRef(SecretSource.CREDENTIAL, ("secret",))
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    assert resolve_secret(ref, environ) == "hunter2"
+    assert resolve_secret(ref, Environment(environ)) == "hunter2"
     assert "LoadCredential" in refusal(ref)
 
 
 def test_from_a_command_without_a_shell() -> None:
-    assert resolve_secret(command("printf", "%s\\n", "$HOME hunter2"), {}) == "$HOME hunter2"
+    assert (
+        resolve_secret(command("printf", "%s\\n", "$HOME hunter2"), Environment())
+        == "$HOME hunter2"
+    )
 
 
-def test_a_command_sees_what_it_needs_and_no_more() -> None:
-    ref = python("import os; print(sorted(set(os.environ) - {'LC_CTYPE'}), os.environ['HOME'])")
-    said = resolve_secret(ref, {"HOME": "/home/me", "PW": "hunter2"})
-    assert "PW" not in said
-    assert said.endswith("/home/me")
-    assert "'PATH'" in said
+def test_a_command_runs_in_the_environment_of_whoever_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OF_THE_DAEMON", "x")
+    ref = python("import os; print(sorted(set(os.environ) - {'LC_CTYPE'}), os.getcwd())")
+    asked = Environment({"HOME": "/home/me", "PW": "hunter2", "PWD": str(tmp_path)})
+    assert resolve_secret(ref, asked) == f"['HOME', 'PW', 'PWD'] {tmp_path}"
+
+
+def test_a_command_is_found_by_their_path(tmp_path: Path) -> None:
+    tool = tmp_path / "vault"
+    tool.write_text("#!/bin/sh\necho hunter2\n")
+    tool.chmod(0o700)
+    assert resolve_secret(command("vault"), Environment({"PATH": str(tmp_path)})) == "hunter2"
+    assert "No such file" in refusal(command("vault"), {"PATH": "/usr/bin"})
 
 
 def test_commands_that_give_no_secret() -> None:
@@ -209,7 +222,7 @@ def in_keyring(entry: str) -> SecretRef:
 
 def test_from_a_keyring(use: Callable[[Ring], None]) -> None:
     use(Ring())
-    assert resolve_secret(in_keyring("mail/imap/me"), {}) == "hunter2"
+    assert resolve_secret(in_keyring("mail/imap/me"), Environment()) == "hunter2"
     said = refusal(in_keyring("mail/you and me"))
     assert "{keyring: mail/you and me} is not to be had: the keyring has no such entry" in said
     assert "keyring set mail 'you and me'" in said
@@ -241,7 +254,9 @@ def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
 
 def test_a_secret_that_was_resolved_is_not_logged() -> None:
     with SECRETS.login():
-        resolve_secret(SecretRef(SecretSource.ENV, ("PW",)), {"PW": "squeamish ossifrage"})
+        resolve_secret(
+            SecretRef(SecretSource.ENV, ("PW",)), Environment({"PW": "squeamish ossifrage"})
+        )
         record = logging.makeLogRecord({"msg": "it said %s", "args": ("squeamish ossifrage",)})
         try:
             raise ValueError("squeamish ossifrage")

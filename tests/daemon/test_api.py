@@ -21,6 +21,7 @@ from tests.support.world import World
 from tunnelctl import __version__
 from tunnelctl.config.paths import Paths
 from tunnelctl.net.peers import peer_uid
+from tunnelctl.spec.environment import MOST_BYTES
 
 
 def problem(answer: Answer, status: int, code: str) -> None:
@@ -148,7 +149,7 @@ def test_a_wrong_body_changes_nothing(api: Api) -> None:
 
 def test_a_body_that_is_too_large(api: Api) -> None:
     problem(
-        api.ask("POST", "/v1/profiles/other/up", raw=b'"' + b"x" * 70_000 + b'"'),
+        api.ask("POST", "/v1/profiles/other/up", raw=b'"' + b"x" * (MOST_BYTES + 70_000) + b'"'),
         413,
         "request-entity-too-large",
     )

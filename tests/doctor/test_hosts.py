@@ -11,6 +11,7 @@ import pytest
 
 from tests.doctor.walks import all_ok, dropping, failure, local, named, results, step, walk
 from tests.support.certificates import Authority
+from tests.support.here import here
 from tests.support.hostile import HostileServer
 from tests.support.keys import write_key
 from tests.support.ports import free_port
@@ -261,7 +262,7 @@ def test_the_hop_that_fails_is_the_one_that_is_told(sshd: OpenSSHServer) -> None
 def test_a_hop_of_two_hosts_is_told_once(sshd: OpenSSHServer) -> None:
     hop = sshd.host(name="hop")
     hosts = tuple(sshd.host(name=name, proxy_jump=(hop,)) for name in ("one", "two"))
-    report = examine(Profile("dev", "dev.yaml", hosts, ()), {}, None)
+    report = examine(Profile("dev", "dev.yaml", hosts, ()), here(), None)
     all_ok(report)
     assert [each.step for each in report.steps if each.subject == "hop"] == ["keys", *MILESTONES]
 
@@ -285,7 +286,7 @@ def test_hosts_that_do_not_answer_are_waited_for_side_by_side() -> None:
     with dropping() as port:
         hosts = tuple(Host(f"h{n}", "127.0.0.1", port, connect_timeout=2.0) for n in range(8))
         began = time.monotonic()
-        report = examine(Profile("dev", "dev.yaml", hosts, ()), {}, None)
+        report = examine(Profile("dev", "dev.yaml", hosts, ()), here(), None)
         assert time.monotonic() - began < 12.0  # one after the other it would be 16 s
     assert [each.code for each in report.steps if each.code] == [Code.TIMED_OUT] * 8
 

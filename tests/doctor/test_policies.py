@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.doctor.walks import step
+from tests.support.here import here
 from tests.support.ports import free_port
 from tests.support.services import EchoService
 from tests.support.sshd import OpenSSHServer
@@ -112,7 +113,7 @@ def test_every_policy_of_a_server_is_found_out(tmp_path: Path) -> None:
             hosts += [policy.host(server) for policy in mine]
             found += mine
         forwards = tuple(forward for policy in found for forward in policy.forwards())
-        report = examine(Profile("dev", "dev.yaml", tuple(hosts), forwards), {}, None)
+        report = examine(Profile("dev", "dev.yaml", tuple(hosts), forwards), here(), None)
     assert len(found) == 96
     for policy in found:
         local = step(report, "permission", f"L-{policy.name}")

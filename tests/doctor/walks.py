@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from tests.support.here import here
 from tests.support.tunnel import rule
 from tunnelctl.doctor.report import Report, Result, Step
 from tunnelctl.doctor.walk import examine
@@ -22,7 +23,7 @@ def walk(
     host: Host, *forwards: Forward, status: Mapping[str, Any] | None = None, **environ: str
 ) -> Report:
     """The report on a profile `dev` with one host and these forwards."""
-    return examine(Profile("dev", "dev.yaml", (host,), forwards), environ, status)
+    return examine(Profile("dev", "dev.yaml", (host,), forwards), here(**environ), status)
 
 
 def local(target: int | Endpoint | None, port: int = 0, **changes: Any) -> Forward:

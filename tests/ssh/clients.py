@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.support.here import here
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
@@ -53,7 +54,7 @@ def log_in(
     """Connect and log in; the caller closes the transport."""
     deadline = clock.monotonic() + seconds
     sock = asyncio.run(dial(host, deadline))
-    return handshake(host, sock, resolve_secret, on_stage, deadline, ask)
+    return handshake(host, sock, here(), resolve_secret, on_stage, deadline, ask)
 
 
 @contextmanager

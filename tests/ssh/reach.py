@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.ssh.clients import ignore, no_secret
+from tests.support.here import here
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
@@ -38,6 +39,7 @@ class Reach:
         link = await connect(
             host,
             self.reactor,
+            environment=here(),
             resolve_secret=resolve_secret,
             on_stage=on_stage,
             hops=self.hops,

@@ -16,6 +16,7 @@ import paramiko
 import pytest
 
 from tests.ssh.clients import fails, log_in, logged_in, no_secret
+from tests.support.here import here
 from tests.support.hostile import HostileServer
 from tests.support.keys import KeyKind
 from tests.support.ports import free_port
@@ -150,11 +151,11 @@ def test_the_key_for_trust_is_the_one_a_login_would_see(
     host = sshd.host(user_known_hosts_file=(str(tmp_path / "new"),))
     unknown = fails(Code.HOST_KEY_UNKNOWN, host)
 
-    kind, blob = asyncio.run(fetch_host_key(host, no_secret))
+    kind, blob = asyncio.run(fetch_host_key(host, here(), no_secret))
 
     assert f"{kind} " in sshd.host_keys[0]
     assert fingerprint(blob) in unknown.message
-    record(host, blob)
+    record(host, blob, here())
     with logged_in(host) as transport:
         assert transport.is_authenticated()
 
@@ -162,10 +163,10 @@ def test_the_key_for_trust_is_the_one_a_login_would_see(
 def test_fetching_a_key_says_what_is_wrong_and_can_be_cancelled(sshd: OpenSSHServer) -> None:
     async def cancelled() -> None:
         async with asyncio.timeout(0.2):
-            await fetch_host_key(sshd.host(), no_secret)
+            await fetch_host_key(sshd.host(), here(), no_secret)
 
     with pytest.raises(Failure) as caught:
-        asyncio.run(fetch_host_key(sshd.host(port=free_port()), no_secret))
+        asyncio.run(fetch_host_key(sshd.host(port=free_port()), here(), no_secret))
     assert caught.value.code is Code.CONNECTION_REFUSED
     sshd.pause()
     with pytest.raises(TimeoutError):
@@ -381,7 +382,7 @@ def test_shutting_the_socket_down_ends_the_wait_at_once() -> None:
 
         async def given_up() -> None:
             async with asyncio.timeout(0.2):
-                await fetch_host_key(host, no_secret)
+                await fetch_host_key(host, here(), no_secret)
 
         began = clock.monotonic()
         with pytest.raises(TimeoutError):

@@ -10,6 +10,7 @@ import pytest
 
 from tests.ssh.clients import fails, logged_in
 from tests.support.certificates import Authority, blob_of, ssh_keygen
+from tests.support.here import here
 from tests.support.keys import KeyKind, write_key
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
@@ -173,7 +174,7 @@ class Known:
 
     def refused(self, blob: bytes, **changes: str) -> Failure:
         with pytest.raises(Failure) as caught:
-            verify(dataclasses.replace(self.host, **changes), blob)  # type: ignore[arg-type]  # words of a Host
+            verify(dataclasses.replace(self.host, **changes), blob, here())  # type: ignore[arg-type]  # words of a Host
         assert caught.value.code is Code.HOST_KEY_UNKNOWN
         return caught.value
 
@@ -185,7 +186,7 @@ def known(tmp_path: Path, authority: Authority) -> Known:
 
 @pytest.mark.parametrize("principals", ["db.example", "other,db.example", "*.example", "d?.*"])
 def test_the_names_that_a_certificate_is_for(known: Known, principals: str) -> None:
-    verify(known.host, known.certificate(principals=principals))
+    verify(known.host, known.certificate(principals=principals), here())
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,7 @@ def test_one_without_names_is_for_nobody(known: Known) -> None:
 
 def test_an_alias_is_the_name(known: Known) -> None:
     blob = known.certificate(principals="alias.example")
-    verify(dataclasses.replace(known.host, host_key_alias="alias.example"), blob)
+    verify(dataclasses.replace(known.host, host_key_alias="alias.example"), blob, here())
     known.refused(blob)
 
 
@@ -220,7 +221,11 @@ def test_what_a_certificate_may_not_be(known: Known, options: tuple[str, ...], s
 
 
 def test_extensions_may_be_unknown(known: Known) -> None:
-    verify(known.host, known.certificate("-O", "extension:unheard-of=x", "-V", "always:forever"))
+    verify(
+        known.host,
+        known.certificate("-O", "extension:unheard-of=x", "-V", "always:forever"),
+        here(),
+    )
 
 
 def test_a_certificate_of_a_user_is_none_of_a_host(known: Known) -> None:
@@ -229,7 +234,7 @@ def test_a_certificate_of_a_user_is_none_of_a_host(known: Known) -> None:
 
 def test_a_signature_with_sha1_is_none(tmp_path: Path) -> None:
     known = Known(tmp_path, Authority(tmp_path / "rsa", KeyKind.RSA))
-    verify(known.host, known.certificate("-t", "rsa-sha2-256"))
+    verify(known.host, known.certificate("-t", "rsa-sha2-256"), here())
     assert "not safe" in known.refused(known.certificate("-t", "ssh-rsa")).message
 
 
@@ -244,12 +249,12 @@ def test_a_short_key_of_an_authority(tmp_path: Path) -> None:
 
 def test_no_byte_of_it_may_be_changed(known: Known) -> None:
     blob = known.certificate()
-    verify(known.host, blob)
+    verify(known.host, blob, here())
     for offset in range(len(blob)):
         changed = bytearray(blob)
         changed[offset] ^= 0x01
         with pytest.raises((Failure, ProtocolError)):
-            verify(known.host, bytes(changed))
+            verify(known.host, bytes(changed), here())
 
 
 def test_what_is_cut_off_or_too_long_is_no_certificate(known: Known) -> None:
@@ -270,8 +275,8 @@ def test_a_fingerprint_is_that_of_the_key_in_it(known: Known) -> None:
 
 def test_an_authority_of_other_hosts_says_nothing(known: Known) -> None:
     elsewhere = dataclasses.replace(known.host, hostname="db.elsewhere")
-    assert known_for(known.host).has_authority
-    assert not known_for(elsewhere).has_authority
+    assert known_for(known.host, here()).has_authority
+    assert not known_for(elsewhere, here()).has_authority
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.here import here
 from tests.support.keys import KeyKind, write_key
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
@@ -57,7 +58,7 @@ def host(known_hosts: Path) -> Host:
 
 def refused(host: Host, key: Key, code: Code) -> Failure:
     with pytest.raises(Failure) as caught:
-        verify(host, key.blob)
+        verify(host, key.blob, here())
     assert caught.value.code is code, caught.value
     assert not caught.value.retryable
     return caught.value
@@ -115,8 +116,8 @@ def test_where_no_key_is_kept_a_pin_is_what_helps(key: Key) -> None:
 )
 def test_the_ways_to_write_a_host(host: Host, key: Key, known_hosts: Path, patterns: str) -> None:
     known_hosts.write_text(f"# a comment\n\n{patterns} {key.line} and a comment\n")
-    verify(host, key.blob)
-    assert known_for(host).key_types == (key.type,)
+    verify(host, key.blob, here())
+    assert known_for(host, here()).key_types == (key.type,)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_what_does_not_speak_of_the_host(
 ) -> None:
     known_hosts.write_text(f"{patterns} {key.line}\n")
     refused(host, key, Code.HOST_KEY_UNKNOWN)
-    assert known_for(host).key_types == ()
+    assert known_for(host, here()).key_types == ()
 
 
 def test_hashed_names_as_ssh_keygen_writes_them(host: Host, key: Key, known_hosts: Path) -> None:
@@ -143,21 +144,21 @@ def test_hashed_names_as_ssh_keygen_writes_them(host: Host, key: Key, known_host
     known_hosts.write_text(f"[bastion.example.com]:2222 {key.line}\nelse.where {key.line}\n")
     subprocess.run([SSH_KEYGEN, "-H", "-f", str(known_hosts)], capture_output=True, check=True)
     assert "bastion" not in known_hosts.read_text()
-    verify(host, key.blob)
+    verify(host, key.blob, here())
     refused(dataclasses.replace(host, port=2223), key, Code.HOST_KEY_UNKNOWN)
 
 
 def test_an_alias_stands_for_the_name_and_the_port(host: Host, key: Key, known_hosts: Path) -> None:
     known_hosts.write_text(f"the-bastion {key.line}\n")
     refused(host, key, Code.HOST_KEY_UNKNOWN)
-    verify(dataclasses.replace(host, host_key_alias="the-bastion"), key.blob)
+    verify(dataclasses.replace(host, host_key_alias="the-bastion"), key.blob, here())
 
 
 def test_several_files_count(host: Host, key: Key, known_hosts: Path, tmp_path: Path) -> None:
     second = tmp_path / "second"
     second.write_text(f"[bastion.example.com]:2222 {key.line}\n")
     files = (str(known_hosts), str(second))
-    verify(dataclasses.replace(host, user_known_hosts_file=files), key.blob)
+    verify(dataclasses.replace(host, user_known_hosts_file=files), key.blob, here())
 
 
 def test_the_default_files_are_those_of_ssh(
@@ -166,7 +167,7 @@ def test_the_default_files_are_those_of_ssh(
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "known_hosts2").write_text(f"h.example {key.line}\n")
-    verify(Host("h", "h.example"), key.blob)
+    verify(Host("h", "h.example"), key.blob, here())
 
 
 def test_a_bad_line_costs_only_itself(host: Host, key: Key, known_hosts: Path) -> None:
@@ -182,7 +183,7 @@ def test_a_bad_line_costs_only_itself(host: Host, key: Key, known_hosts: Path) -
     ]
     good = f"[bastion.example.com]:2222 {key.line}".encode()
     known_hosts.write_bytes(b"\n".join([*bad, good]))
-    verify(host, key.blob)
+    verify(host, key.blob, here())
     assert [found.line for found in parse(known_hosts.read_text(errors="replace"), "f")][-1] == 9
 
 
@@ -204,8 +205,8 @@ def test_what_the_hint_says_helps(host: Host, key: Key, other: Key, known_hosts:
     command = refused(host, other, Code.HOST_KEY_CHANGED).hint.partition(": ")[2].split(";")[0]
     subprocess.run(command, shell=True, check=True, capture_output=True)
     refused(host, other, Code.HOST_KEY_UNKNOWN)
-    assert record(host, other.blob) == known_hosts
-    verify(host, other.blob)
+    assert record(host, other.blob, here()) == known_hosts
+    verify(host, other.blob, here())
 
 
 def test_a_wildcard_is_removed_by_hand(host: Host, key: Key, other: Key, known_hosts: Path) -> None:
@@ -242,7 +243,7 @@ def test_the_key_of_an_authority_is_no_host_key(host: Host, key: Key, known_host
     known_hosts.write_text(f"@cert-authority *.example.com {key.line}\n")
     failure = refused(host, key, Code.HOST_KEY_UNKNOWN)
     assert "no certificate of the authority" in failure.message
-    assert known_for(host).key_types == ()
+    assert known_for(host, here()).key_types == ()
 
 
 def test_pins_replace_known_hosts(host: Host, key: Key, other: Key, known_hosts: Path) -> None:
@@ -252,7 +253,7 @@ def test_pins_replace_known_hosts(host: Host, key: Key, other: Key, known_hosts:
         host_key=("SHA256:" + "A" * 43, fingerprint(key.blob) + "="),
         strict_host_key_checking=StrictHostKeyChecking.ACCEPT_NEW,
     )
-    verify(pinned, key.blob)
+    verify(pinned, key.blob, here())
     failure = refused(pinned, other, Code.HOST_KEY_CHANGED)
     assert fingerprint(other.blob) in failure.message
     assert fingerprint(key.blob) in failure.message
@@ -267,18 +268,18 @@ def test_accept_new_records_a_stranger_and_no_changed_key(
         user_known_hosts_file=(str(file),),
         strict_host_key_checking=StrictHostKeyChecking.ACCEPT_NEW,
     )
-    verify(trusting, key.blob)
+    verify(trusting, key.blob, here())
     assert file.read_text() == f"[bastion.example.com]:2222 {key.line}\n"
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700
-    verify(trusting, key.blob)
+    verify(trusting, key.blob, here())
     refused(trusting, other, Code.HOST_KEY_CHANGED)
     assert file.read_text().count("\n") == 1
 
 
 def test_recording_twice_writes_once(host: Host, key: Key, known_hosts: Path) -> None:
-    record(host, key.blob)
-    record(host, key.blob)
+    record(host, key.blob, here())
+    record(host, key.blob, here())
     assert known_hosts.read_text().count("\n") == 1
 
 
@@ -286,7 +287,7 @@ def test_a_last_line_without_an_end_is_kept_apart(
     host: Host, key: Key, other: Key, known_hosts: Path
 ) -> None:
     known_hosts.write_text(f"else.where {other.line}")
-    record(host, key.blob)
+    record(host, key.blob, here())
     assert known_hosts.read_text() == (
         f"else.where {other.line}\n[bastion.example.com]:2222 {key.line}\n"
     )
@@ -294,13 +295,13 @@ def test_a_last_line_without_an_end_is_kept_apart(
 
 def test_records_at_the_same_time_are_all_kept(host: Host, key: Key, known_hosts: Path) -> None:
     hosts = [dataclasses.replace(host, port=port) for port in range(3000, 3040)]
-    threads = [threading.Thread(target=record, args=(each, key.blob)) for each in hosts]
+    threads = [threading.Thread(target=record, args=(each, key.blob, here())) for each in hosts]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     for each in hosts:
-        verify(each, key.blob)
+        verify(each, key.blob, here())
     assert known_hosts.read_text().count("\n") == len(hosts)
 
 
@@ -320,7 +321,7 @@ def test_an_alias_that_is_no_name_is_never_written(
     host: Host, key: Key, known_hosts: Path, alias: str
 ) -> None:
     with pytest.raises(Failure) as caught:
-        record(dataclasses.replace(host, host_key_alias=alias), key.blob)
+        record(dataclasses.replace(host, host_key_alias=alias), key.blob, here())
     assert caught.value.code is Code.CONFIG_INVALID
     assert not known_hosts.exists()
 

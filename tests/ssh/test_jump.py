@@ -15,6 +15,7 @@ import pytest
 from tests.ssh.clients import REFERENCE, SECRET, no_secret
 from tests.ssh.reach import logins, reach, servers
 from tests.support.clients import download, upload
+from tests.support.here import here
 from tests.support.keys import write_key
 from tests.support.services import SinkService, SourceService, Stream
 from tests.support.sshd import OpenSSHServer
@@ -314,7 +315,7 @@ async def test_hops_and_those_behind_them_have_turns_of_their_own(chain: Chain) 
         async with asyncio.timeout(50):
             links = await asyncio.gather(
                 *(
-                    queue.connect(host, no_secret, lambda _: None, lambda *_: nullcontext())
+                    queue.connect(host, here(), no_secret, lambda _: None, lambda *_: nullcontext())
                     for host in hosts
                 )
             )
@@ -325,7 +326,7 @@ async def test_hops_and_those_behind_them_have_turns_of_their_own(chain: Chain) 
 
 
 async def test_the_key_of_a_host_behind_hops_can_be_fetched(chain: Chain) -> None:
-    kind, blob = await fetch_host_key(chain.host(), no_secret)
+    kind, blob = await fetch_host_key(chain.host(), here(), no_secret)
     assert f"{kind} " in chain.inner.host_keys[0]
     strange = dataclasses.replace(chain.host(), user_known_hosts_file=("/nonexistent",))
     async with reach() as r:
@@ -336,6 +337,6 @@ async def test_the_key_of_a_host_behind_hops_can_be_fetched(chain: Chain) -> Non
 async def test_the_hops_on_the_way_to_a_key_must_be_known(chain: Chain) -> None:
     gateway = chain.gateway.host(name="gateway", user_known_hosts_file=("/nonexistent",))
     with pytest.raises(Failure) as caught:
-        await fetch_host_key(chain.near(proxy_jump=(gateway,)), no_secret)
+        await fetch_host_key(chain.near(proxy_jump=(gateway,)), here(), no_secret)
     assert caught.value.code is Code.HOST_KEY_UNKNOWN
     assert caught.value.message.startswith("hop gateway (")

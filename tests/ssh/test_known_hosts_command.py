@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.ssh.clients import fails, logged_in
+from tests.support.here import here
 from tests.support.keys import KeyKind, write_key
 from tests.support.sshd import OpenSSHServer
 from tunnelctl import clock
@@ -127,7 +128,7 @@ def test_one_that_hangs_is_ended(tmp_path: Path) -> None:
     host = Host("b", "b.example", known_hosts_command=("sleep", "86399"), connect_timeout=0.2)
     began = clock.monotonic()
     with pytest.raises(Failure, match="did not end within") as caught:
-        known_for(host)
+        known_for(host, here())
     assert caught.value.code is Code.HANDSHAKE_FAILED
     assert clock.monotonic() - began < 60
 
@@ -135,13 +136,13 @@ def test_one_that_hangs_is_ended(tmp_path: Path) -> None:
 def test_one_that_is_not_there_is_named() -> None:
     host = Host("b", "b.example", known_hosts_command=("/no/such/program",))
     with pytest.raises(Failure, match="program: the command cannot be started: No such file"):
-        known_for(host)
+        known_for(host, here())
 
 
 def test_what_could_mean_something_else_is_not_given_to_it(tmp_path: Path) -> None:
     host = Host("b", "b.example", host_key_alias="-rf", known_hosts_command=("cat", "%H"))
     with pytest.raises(Failure) as caught:
-        known_for(host)
+        known_for(host, here())
     assert caught.value.code is Code.CONFIG_INVALID
 
 
@@ -156,8 +157,8 @@ def test_what_it_revokes_is_refused(tmp_path: Path, program: Program) -> None:
         known_hosts_command=program.command,
     )
     blob = base64.b64decode(line.split()[1])
-    verify(host, blob)
+    verify(host, blob, here())
     program.says(f"@revoked * {line}")
     with pytest.raises(Failure, match="marks as @revoked") as caught:
-        verify(host, blob)
+        verify(host, blob, here())
     assert caught.value.code is Code.HOST_KEY_CHANGED

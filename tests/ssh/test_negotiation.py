@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.ssh.clients import fails, logged_in, no_secret
+from tests.support.here import here
 from tests.support.keys import KeyKind
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code
@@ -124,6 +125,7 @@ async def test_a_link_says_what_was_agreed_on(sshd: OpenSSHServer) -> None:
         link = await connect(
             sshd.host(ciphers=ciphers),
             reactor,
+            environment=here(),
             resolve_secret=no_secret,
             on_stage=lambda stage: None,
         )

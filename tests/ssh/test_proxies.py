@@ -14,6 +14,7 @@ import pytest
 from tests.ssh.clients import REFERENCE, SECRET, assert_hidden, no_secret, secret
 from tests.ssh.reach import reach
 from tests.support.clients import download
+from tests.support.here import here
 from tests.support.ports import free_port, is_listening
 from tests.support.proxies import HttpProxy, ScriptedProxy, Socks5Proxy
 from tests.support.services import SourceService, Stream
@@ -135,7 +136,7 @@ async def test_a_hop_behind_a_proxy(sshd: OpenSSHServer) -> None:
 async def test_the_key_of_a_host_behind_a_proxy(sshd: OpenSSHServer) -> None:
     with HttpProxy() as proxy:
         host = sshd.host(proxy=Proxy(HTTP, "127.0.0.1", proxy.port))
-        kind, _ = await fetch_host_key(host, no_secret)
+        kind, _ = await fetch_host_key(host, here(), no_secret)
     assert f"{kind} " in sshd.host_keys[0]
     assert len(proxy.asked) == 1
 

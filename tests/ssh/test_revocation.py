@@ -10,6 +10,7 @@ import pytest
 
 from tests.ssh.clients import fails, logged_in
 from tests.support.certificates import Authority, blob_of, ssh_keygen
+from tests.support.here import here
 from tests.support.keys import KeyKind, write_key
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
@@ -62,9 +63,9 @@ def test_a_pin_and_a_certificate_do_not_help(tmp_path: Path, form: Form) -> None
     certificate = blob_of(authority.sign(tmp_path / "host"))
     for revoked in (key, authority.public):
         file = form(tmp_path / "revoked", revoked)
-        assert is_revoked(HOST, str(file), certificate)
+        assert is_revoked(HOST, str(file), certificate, here())
     assert not is_revoked(
-        HOST, str(form(tmp_path / "revoked", key)), blob_of(_public(tmp_path, "k"))
+        HOST, str(form(tmp_path / "revoked", key)), blob_of(_public(tmp_path, "k")), here()
     )
 
 
@@ -78,8 +79,8 @@ def test_a_list_revokes_certificates_by_their_number(tmp_path: Path) -> None:
         numbers.write_text(f"serial: {number}\n")
         file = str(tmp_path / "list")
         ssh_keygen("-q", "-k", "-f", file, "-s", str(authority.public), str(numbers))
-        assert is_revoked(HOST, file, blob) is expected
-    assert not is_revoked(HOST, file, blob_of(tmp_path / "host.pub"))
+        assert is_revoked(HOST, file, blob, here()) is expected
+    assert not is_revoked(HOST, file, blob_of(tmp_path / "host.pub"), here())
 
 
 @FORMS
@@ -89,13 +90,13 @@ def test_no_key_counts_where_the_file_cannot_be_read(tmp_path: Path, form: Form)
     known.write_text(f"b.example {key.read_text()}")
     file = form(tmp_path / "revoked", _public(tmp_path, "other"))
     host = Host("b", "b.example", user_known_hosts_file=(str(known),), revoked_host_keys=str(file))
-    verify(host, blob_of(key))
+    verify(host, blob_of(key), here())
     if form is as_list:
         file.write_bytes(file.read_bytes()[:-7])
     else:
         file.unlink()
     with pytest.raises(Failure, match=r"cannot be read: .*, so no host key counts") as caught:
-        verify(host, blob_of(key))
+        verify(host, blob_of(key), here())
     assert caught.value.code is Code.KEY_UNREADABLE
 
 
@@ -106,4 +107,4 @@ def test_a_list_without_ssh_keygen_is_not_guessed_at(
     assert shutil.which("ssh-keygen")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Failure, match="list of ssh-keygen, which is not installed"):
-        is_revoked(HOST, str(file), blob_of(tmp_path / "other.pub"))
+        is_revoked(HOST, str(file), blob_of(tmp_path / "other.pub"), here())

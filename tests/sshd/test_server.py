@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clients import ask, download, upload
+from tests.support.here import here
 from tests.support.ports import free_port
 from tests.support.services import (
     EchoService,
@@ -112,7 +113,13 @@ async def test_it_lets_in_no_other_key() -> None:
         stranger = dataclasses.replace(host, identity_file=other.identity_file)
         reactor = Reactor(asyncio.get_running_loop())
         with pytest.raises(Failure) as refused:
-            await connect(stranger, reactor, resolve_secret=no_secret, on_stage=lambda stage: None)
+            await connect(
+                stranger,
+                reactor,
+                environment=here(),
+                resolve_secret=no_secret,
+                on_stage=lambda stage: None,
+            )
         reactor.close()
         assert refused.value.code is Code.AUTH_FAILED
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from tests.support.here import here
 from tests.support.ports import free_port
 from tests.support.services import EchoService
 from tests.support.waiting import eventually_async
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host, Reconnect
 from tunnelctl.spec.profile import Profile
@@ -53,9 +55,9 @@ class Scene:
         """A profile with one host."""
         return Profile(name, f"{name}.yaml", (host or self.host(),), forwards)
 
-    async def up(self, profile: Profile, environ: Mapping[str, str] | None = None) -> None:
+    async def up(self, profile: Profile, environment: Environment | None = None) -> None:
         """Bring it up, and wait until it is."""
-        await self.supervisor.up(profile, environ or {})
+        await self.supervisor.up(profile, environment or here())
         await self.until(ProfileState.UP, profile.name)
 
     async def until(self, state: ProfileState, name: str = "dev") -> None:

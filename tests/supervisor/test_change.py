@@ -15,6 +15,7 @@ from tests.supervisor.scene import (
     remote,
     scene,
 )
+from tests.support.here import here
 from tests.support.ports import free_port
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
@@ -84,7 +85,7 @@ async def test_required_is_changed_under_open_connections(sshd: OpenSSHServer) -
         sshd.reconfigure("PermitListen none")
         sshd.restart()
         host = sshd.host(name="server")
-        await s.supervisor.up(s.profile(rule, refused, host=host), {})
+        await s.supervisor.up(s.profile(rule, refused, host=host), here())
         await s.until(ProfileState.DEGRADED)
         async with client(s.port("echo")) as one:
             await one.echo(b"before")
@@ -106,7 +107,7 @@ async def test_a_new_reconnect_policy_leaves_the_link_alone() -> None:
 async def test_a_shorter_reconnect_policy_cuts_the_wait() -> None:
     async with scene() as s:
         await s.server.kill()
-        await s.supervisor.up(s.profile(local(), host=s.host(reconnect=LATE)), {})
+        await s.supervisor.up(s.profile(local(), host=s.host(reconnect=LATE)), here())
         await s.until_host(HostState.BACKOFF)
         await s.server.start()
         await s.up(s.profile(local()))

@@ -17,6 +17,7 @@ from tests.supervisor.scene import (
     remote,
     scene,
 )
+from tests.support.here import here
 from tests.support.ports import free_port
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
@@ -122,7 +123,7 @@ async def test_down_takes_the_remote_listener_away() -> None:
 async def test_down_interrupts_a_backoff() -> None:
     async with scene() as s:
         await s.server.kill()
-        await s.supervisor.up(s.profile(local(), host=s.host(reconnect=LATE)), {})
+        await s.supervisor.up(s.profile(local(), host=s.host(reconnect=LATE)), here())
         await s.until_host(HostState.BACKOFF)
         await s.supervisor.down("dev", 0)
         assert s.host_status().next_retry_at is None
@@ -132,7 +133,7 @@ async def test_down_interrupts_an_attempt() -> None:
     async with scene() as s:
         with socket.create_server((LOOPBACK, 0)) as mute:
             port = mute.getsockname()[1]
-            await s.supervisor.up(s.profile(local(), host=s.host(port=port)), {})
+            await s.supervisor.up(s.profile(local(), host=s.host(port=port)), here())
             await s.until_host(HostState.CONNECTING)
             await s.supervisor.down("dev", 0)
             assert s.status().state is ProfileState.STOPPED
@@ -141,7 +142,7 @@ async def test_down_interrupts_an_attempt() -> None:
 async def test_down_takes_a_failed_profile_down() -> None:
     async with scene() as s:
         host = s.host(host_key=("SHA256:" + "A" * 43,))
-        await s.supervisor.up(s.profile(local(), host=host), {})
+        await s.supervisor.up(s.profile(local(), host=host), here())
         await s.until(ProfileState.FAILED)
         await s.supervisor.down("dev", 0)
         assert s.status().state is ProfileState.STOPPED
@@ -165,7 +166,7 @@ async def test_up_while_it_goes_down_comes_after() -> None:
             await one.echo(b"held")
             going = asyncio.create_task(s.supervisor.down("dev", 20))
             await s.until(ProfileState.STOPPING)
-            coming = asyncio.create_task(s.supervisor.up(profile, {}))
+            coming = asyncio.create_task(s.supervisor.up(profile, here()))
         await going
         await coming
         await s.until(ProfileState.UP)
@@ -180,7 +181,7 @@ async def test_a_down_whose_caller_left_is_finished() -> None:
             going = asyncio.create_task(s.supervisor.down("dev", 20))
             await s.until(ProfileState.STOPPING)
             going.cancel()
-            coming = asyncio.create_task(s.supervisor.up(profile, {}))
+            coming = asyncio.create_task(s.supervisor.up(profile, here()))
         await coming
         await s.until(ProfileState.UP)
         assert s.states("").count("stopped") == 1
@@ -197,7 +198,7 @@ async def test_close_takes_everything_down_once() -> None:
         stopped = [e.profile async for e in subscription if e.name == "" and e.state == "stopping"]
         assert stopped == ["b", "a"]  # the last one first
         with pytest.raises(Failure) as failure:
-            await s.supervisor.up(s.profile(local()), {})
+            await s.supervisor.up(s.profile(local()), here())
         assert failure.value.code is Code.DAEMON_NOT_RUNNING
 
 
@@ -212,7 +213,7 @@ async def test_close_names_what_is_stuck(caplog: pytest.LogCaptureFixture) -> No
 
     cancelled = asyncio.Event()
     async with scene(connect=stubborn) as s:
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         await eventually_async(lambda: "connecting" in s.states("server"), "it connects")
         await s.supervisor.close(0.2)
         assert cancelled.is_set()

@@ -17,6 +17,7 @@ from tests.supervisor.scene import (
     remote,
     scene,
 )
+from tests.support.here import here
 from tests.support.hostile import Peer, ScriptedServer
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
@@ -136,7 +137,7 @@ async def test_a_server_that_falls_silent_when_a_port_is_asked_for() -> None:
                 server_alive_count_max=_COUNT,
             )
             since = time.monotonic()
-            await s.supervisor.up(s.profile(remote("back", 0, 9), host=host), {})
+            await s.supervisor.up(s.profile(remote("back", 0, 9), host=host), here())
             await s.until_told("server", "backoff")
             assert time.monotonic() - since < _NOTICED
             assert "up" not in s.states("back")

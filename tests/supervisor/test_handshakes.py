@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from tests.supervisor.scene import SOON, scene
+from tests.support.here import here
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
@@ -53,7 +54,7 @@ def crowd(addresses: int, at_each: int) -> Profile:
 async def test_four_at_one_address() -> None:
     door = Door()
     async with scene(connect=door.connect) as s:
-        await s.supervisor.up(crowd(1, 9), {})
+        await s.supervisor.up(crowd(1, 9), here())
         await eventually_async(lambda: door.now.total() == 4, "four are at the door")
         door.opened.set()
         await eventually_async(lambda: door.finished == 9, "all had their turn")
@@ -63,7 +64,7 @@ async def test_four_at_one_address() -> None:
 async def test_sixteen_in_all() -> None:
     door = Door()
     async with scene(connect=door.connect) as s:
-        await s.supervisor.up(crowd(7, 3), {})
+        await s.supervisor.up(crowd(7, 3), here())
         await eventually_async(lambda: door.now.total() == 16, "sixteen are at the door")
         door.opened.set()
         await eventually_async(lambda: door.finished == 21, "all had their turn")
@@ -85,11 +86,11 @@ async def test_a_server_that_takes_two_at_a_time_has_them_all_in_the_end(
 async def test_who_waits_for_a_turn_can_be_taken_down() -> None:
     door = Door()
     async with scene(connect=door.connect) as s:
-        await s.supervisor.up(crowd(1, 9), {})
+        await s.supervisor.up(crowd(1, 9), here())
         await eventually_async(lambda: door.now.total() == 4, "four are at the door")
         await s.supervisor.down("dev", 0)
         assert door.now.total() == 0
-        await s.supervisor.up(crowd(1, 1), {})
+        await s.supervisor.up(crowd(1, 1), here())
         await eventually_async(lambda: door.now.total() == 1, "no turn was lost")
 
 
@@ -105,7 +106,7 @@ async def test_secrets_come_from_the_environment_given_last() -> None:
 
     async with scene(connect=connect) as s:
         for password in ("first", "second"):
-            await s.supervisor.up(crowd(1, 1), {"SSH_PASSWORD": password})
+            await s.supervisor.up(crowd(1, 1), here(SSH_PASSWORD=password))
             await eventually_async(lambda: "failed" in s.states("h0-0"), "it was used")
             s.events.clear()
         assert found == ["first", "second"]
@@ -119,7 +120,7 @@ async def test_a_secret_that_is_missing_fails_the_host() -> None:
         raise AssertionError("resolved")
 
     async with scene(connect=connect) as s:
-        await s.supervisor.up(crowd(1, 1), {})
+        await s.supervisor.up(crowd(1, 1), here())
         await eventually_async(lambda: "failed" in s.states("h0-0"), "it failed")
         error = s.host_status("h0-0").last_error
         assert error is not None

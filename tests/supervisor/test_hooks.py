@@ -63,7 +63,7 @@ def test_up_down_and_up_again(world: World, sshd: OpenSSHServer, told: Told) -> 
     with EchoService() as echo:
         path = world.tunnel(sshd, db=f"local: 0, to: {echo.port}")
         path.write_text(path.read_text() + told.hooks())
-        world.environ["SECRET_OF_THE_SHELL"] = "x"
+        world.environ["KUBECONFIG"] = "/of/the/shell"
         world.ok("up", "dev", "-d")
         document = told.wait(Hook.ON_UP, 1)
         assert document["api_version"] == 1
@@ -73,8 +73,8 @@ def test_up_down_and_up_again(world: World, sshd: OpenSSHServer, told: Told) -> 
         assert document["profile"]["name"] == "dev"
         assert document["profile"]["state"] == "up"
         environment = (told.folder / "on_up.env").read_text()
-        assert "SECRET_OF_THE_SHELL" not in environment
-        assert "PATH=/usr/local/sbin:" in environment
+        assert "KUBECONFIG=/of/the/shell" in environment
+        assert f"PATH={world.environ['PATH']}" in environment
 
         sshd.kill()
         assert told.wait(Hook.ON_DOWN, 1)["profile"]["state"] == "degraded"

@@ -7,6 +7,7 @@ from random import Random
 
 from tests.supervisor.scene import LATE, hello, local, scene
 from tests.support.chaos import ChaosProxy
+from tests.support.here import here
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
@@ -68,7 +69,7 @@ async def test_a_server_that_asked_to_be_left_alone_is_not_hurried() -> None:
         raise Failure(Code.HANDSHAKE_FAILED, "not allowed at this time", retry_after=60.0)
 
     async with scene(connect=connect) as s:
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         await s.until_host(HostState.BACKOFF)
         for _ in range(10):
             s.supervisor.hurry("network changed")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from random import Random
 
 from tests.supervisor.scene import LATE, scene
+from tests.support.here import here
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, Reconnect
 from tunnelctl.spec.profile import Profile
@@ -30,7 +31,7 @@ async def test_one_host_that_gets_through_is_enough_for_all() -> None:
         await s.server.kill()
         hosts = tuple(replace(s.host(reconnect=LATE), name=f"h{n}") for n in range(8))
         scout = replace(s.host(reconnect=Reconnect(min=0.1, max=0.1)), name="scout")
-        await s.supervisor.up(Profile("dev", "dev.yaml", (*hosts, scout), ()), {})
+        await s.supervisor.up(Profile("dev", "dev.yaml", (*hosts, scout), ()), here())
         for host in hosts:
             await s.until_host(HostState.BACKOFF, host.name)
         await s.server.start()

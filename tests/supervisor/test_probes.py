@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.supervisor.scene import Scene, client, hello, local, remote, scene
+from tests.support.here import here
 from tests.support.ports import free_port
 from tests.support.services import EchoService, Service
 from tests.support.sshd import OpenSSHServer
@@ -183,10 +184,10 @@ async def test_the_probe_of_a_running_forward_can_be_changed() -> None:
             quiet = to(service.port, probe=Probe())
             await s.up(s.profile(quiet))
             async with client(s.port("web")) as one:
-                await s.supervisor.up(s.profile(replace(quiet, probe=TCP)), {})
+                await s.supervisor.up(s.profile(replace(quiet, probe=TCP)), here())
                 await until_health(s, "web", Health.HEALTHY)
                 assert await one.echo(b"still here") == b"still here"
-                await s.supervisor.up(s.profile(quiet), {})
+                await s.supervisor.up(s.profile(quiet), here())
                 assert s.forward("web").health is Health.UNKNOWN
 
 
@@ -196,7 +197,7 @@ async def test_a_forward_that_is_removed_is_asked_no_more() -> None:
             stays = to(kept.port, "stays")
             await s.up(s.profile(to(removed.port), stays))
             await until_health(s, "web", Health.HEALTHY)
-            await s.supervisor.up(s.profile(stays), {})
+            await s.supervisor.up(s.profile(stays), here())
             for _ in range(2):  # one may have been on its way at first
                 before, asked = removed.accepted, kept.accepted
                 await eventually_async(lambda: kept.accepted >= asked + 10, "the other is asked")  # noqa: B023 - awaited

@@ -18,6 +18,7 @@ from tests.supervisor.questioning import (
     threads,
 )
 from tests.supervisor.scene import client, echo_service, local, scene
+from tests.support.here import here
 from tests.support.waiting import eventually_async
 from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import Code, Failure
@@ -37,7 +38,7 @@ from tunnelctl.supervisor.questions import Place
 async def test_nobody_is_there_and_then_somebody_is() -> None:
     strict = Strict(PASSPHRASE)
     async with scene(connect=strict.connect) as s:
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         status = await s.until_host(HostState.NEEDS_INPUT)
         assert status.last_error is not None
         assert status.last_error.code == "needs-input"
@@ -91,7 +92,7 @@ async def test_whoever_listens_before_is_asked_in_the_first_attempt() -> None:
     strict = Strict(PASSPHRASE, CODE)
     async with scene(connect=strict.connect) as s:
         subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         for _ in strict.asked:
             s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
         await s.until(ProfileState.UP)
@@ -104,7 +105,7 @@ async def test_who_answers_for_others_is_not_asked(place: Place) -> None:
     strict = Strict(CODE)
     async with scene(connect=strict.connect) as s:
         s.supervisor.subscribe([place])
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         await s.until_host(HostState.NEEDS_INPUT)
 
 
@@ -112,7 +113,7 @@ async def test_one_who_comes_later_is_asked_too_and_the_first_answer_counts() ->
     strict = Strict(CODE)
     async with scene(connect=strict.connect) as s:
         first = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         question = await question_in(first)
         second = s.supervisor.subscribe([Place("dev", "server")])
         assert (await question_in(second)).id == question.id
@@ -129,7 +130,7 @@ async def test_an_answer_to_a_question_that_nobody_asked() -> None:
     strict = Strict(CODE)
     async with scene(connect=strict.connect) as s:
         subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         question = await question_in(subscription)
         for profile, number in (("dev", "0"), ("other", question.id)):
             with pytest.raises(Failure, match="not open"):
@@ -146,7 +147,7 @@ async def test_whoever_goes_or_declines_leaves_it_open_for_others(how: str) -> N
     strict = Strict(CODE)
     async with scene(connect=strict.connect) as s:
         subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         question = await question_in(subscription)
         if how == "goes":
             subscription.close()
@@ -161,7 +162,7 @@ async def test_a_person_has_two_minutes(monkeypatch: pytest.MonkeyPatch) -> None
     strict = Strict(CODE)
     async with scene(connect=strict.connect) as s:
         subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         await question_in(subscription, "closed")
         await s.until_host(HostState.NEEDS_INPUT)
         assert strict.attempts == 1  # whoever listens is not asked for ever
@@ -171,7 +172,7 @@ async def test_a_login_that_is_given_up_takes_its_question_back() -> None:
     strict = Strict(CODE)
     async with scene(connect=strict.connect) as s:
         subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         question = await question_in(subscription)
         await s.supervisor.restart("dev")
         assert (await question_in(subscription, "closed")).id == question.id
@@ -185,7 +186,7 @@ async def test_a_code_is_asked_for_at_every_login_and_without_a_loop() -> None:
     strict = Strict(CODE)
     async with scene(connect=strict.connect) as s:
         subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), {})
+        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), here())
         s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
         await s.until(ProfileState.UP)
         subscription.close()
@@ -211,7 +212,7 @@ async def test_an_unknown_host_key_is_tried_again_for_whoever_can_say_yes() -> N
         return await connect(host, reactor, **more)
 
     async with scene(connect=unknown) as s:
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         assert (await s.until_host(HostState.FAILED)).last_error is not None
         subscription = s.supervisor.subscribe([DEV])
         s.supervisor.answer("dev", (await question_in(subscription)).id, "yes")
@@ -230,7 +231,7 @@ async def test_an_answer_that_a_server_repeats_is_not_shown(
 
     async with scene(connect=parrot) as s:
         subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         s.supervisor.answer("dev", (await question_in(subscription)).id, "squeamish ossifrage")
         status = await s.until_host(HostState.FAILED)
         told = str((status, s.events, caplog.text))
@@ -250,9 +251,9 @@ async def test_a_question_that_waits_holds_no_turn() -> None:
     async with scene(connect=some_ask) as s:
         hosts = tuple(s.host(f"asks{n}") for n in range(IN_ALL + 1))
         subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(Profile("dev", "dev.yaml", hosts, ()), {})
+        await s.supervisor.up(Profile("dev", "dev.yaml", hosts, ()), here())
         waiting = [await question_in(subscription) for _ in hosts]
-        await s.supervisor.up(Profile("other", "other.yaml", (s.host("key"),), ()), {})
+        await s.supervisor.up(Profile("other", "other.yaml", (s.host("key"),), ()), here())
         await s.until(ProfileState.UP, "other")
         for question in waiting:
             s.supervisor.answer("dev", question.id, RIGHT)

@@ -20,6 +20,7 @@ from tests.supervisor.scene import (
     taken_port,
 )
 from tests.support.chaos import ChaosProxy
+from tests.support.here import here
 from tests.support.ports import free_port
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
@@ -97,7 +98,7 @@ async def test_why_it_is_down_and_when_it_tries_again() -> None:
 async def test_a_server_that_is_not_there_yet_is_waited_for() -> None:
     async with scene() as s:
         await s.server.kill()
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         await s.until_told("server", "backoff", times=3)
         assert s.status().state is ProfileState.STARTING
         waiting = await s.until_host(HostState.BACKOFF)
@@ -114,7 +115,7 @@ async def test_giving_up_where_the_profile_says_so() -> None:
     async with scene() as s:
         await s.server.kill()
         host = s.host(reconnect=Reconnect(min=0.05, max=0.1, give_up_after=0.3))
-        await s.supervisor.up(s.profile(local(), host=host), {})
+        await s.supervisor.up(s.profile(local(), host=host), here())
         await s.until(ProfileState.FAILED)
         await s.server.start()
         await s.supervisor.restart("dev")
@@ -181,7 +182,7 @@ async def test_restart_drops_an_attempt_that_hangs() -> None:
     async with scene() as s:
         with socket.create_server((LOOPBACK, 0)) as mute:  # accepts, and never says a word
             port = mute.getsockname()[1]
-            await s.supervisor.up(s.profile(local(), host=s.host(port=port)), {})
+            await s.supervisor.up(s.profile(local(), host=s.host(port=port)), here())
             mute.settimeout(20)
             for _ in range(2):
                 peer, _ = await asyncio.to_thread(mute.accept)
@@ -196,7 +197,7 @@ async def test_restart_drops_an_attempt_that_hangs() -> None:
 
 async def test_a_forward_refused_long_ago_is_tried_at_once_on_a_new_link() -> None:
     async with scene() as s, echo_service() as echo, taken_port() as (port, free):
-        await s.supervisor.up(s.profile(remote("back", port, echo)), {})
+        await s.supervisor.up(s.profile(remote("back", port, echo)), here())
         await s.until_forward("back", ForwardState.FAILED)
         free()
         await s.supervisor.restart("dev")
@@ -214,7 +215,7 @@ async def test_an_unexpected_error_is_logged_and_tried_again(
         raise ZeroDivisionError("a defect")
 
     async with scene(connect=broken) as s:
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         await s.until_told("server", "backoff", times=2)
         assert calls >= 2
         error = s.host_status().last_error
@@ -229,7 +230,7 @@ async def test_nobody_waits_for_a_host_that_will_not_come_back_by_itself() -> No
         port = free_port()
         stranger = s.host(host_key=("SHA256:" + "A" * 43,))
         profile = s.profile(local(port=port), host=stranger)
-        await s.supervisor.up(profile, {})
+        await s.supervisor.up(profile, here())
         await s.until_host(HostState.FAILED)
         # The listener stays: the next `up` may mend it. A client of today is told at once.
         async with asyncio.timeout(profile.forwards[0].while_down.hold / 2):

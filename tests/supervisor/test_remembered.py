@@ -16,6 +16,7 @@ from tests.supervisor.questioning import (
     question_in,
 )
 from tests.supervisor.scene import local, scene
+from tests.support.here import here
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.connect import Turn, connect
@@ -28,7 +29,7 @@ async def test_remember_serves_reconnects_from_memory() -> None:
     strict = Strict(PASSPHRASE)
     async with scene(connect=strict.connect) as s:
         subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), {})
+        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), here())
         s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
         await s.until(ProfileState.UP)
         subscription.close()
@@ -45,7 +46,7 @@ async def test_without_remember_it_is_asked_again() -> None:
     strict = Strict(PASSPHRASE)
     async with scene(connect=strict.connect) as s:
         subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
         await s.until(ProfileState.UP)
         subscription.close()
@@ -59,16 +60,16 @@ async def test_what_was_remembered_goes_with_the_host_as_it_was(change: str) -> 
     async with scene(connect=strict.connect) as s:
         subscription = s.supervisor.subscribe([DEV])
         host = s.host(remember=True)
-        await s.supervisor.up(s.profile(local(), host=host), {})
+        await s.supervisor.up(s.profile(local(), host=host), here())
         s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
         await s.until(ProfileState.UP)
         subscription.close()
         if change == "down":
             await s.supervisor.down("dev", 0)
-            await s.supervisor.up(s.profile(local(), host=host), {})
+            await s.supervisor.up(s.profile(local(), host=host), here())
         else:
             changed = s.host(remember=True, server_alive_interval=7)
-            await s.supervisor.up(s.profile(local(), host=changed), {})
+            await s.supervisor.up(s.profile(local(), host=changed), here())
         await s.until_host(HostState.NEEDS_INPUT)
         assert strict.heard == [RIGHT, None]
 
@@ -77,7 +78,7 @@ async def test_what_proved_wrong_is_forgotten() -> None:
     strict = Strict(PASSPHRASE, tries=2)
     async with scene(connect=strict.connect) as s:
         subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), {})
+        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), here())
         for _ in range(2):
             s.supervisor.answer("dev", (await question_in(subscription)).id, "wrong")
         await s.until_host(HostState.FAILED)
@@ -92,7 +93,7 @@ async def test_what_was_right_once_and_is_wrong_now_is_asked_anew() -> None:
     strict = Strict(PASSPHRASE)
     async with scene(connect=strict.connect) as s:
         subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), {})
+        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), here())
         s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
         await s.until(ProfileState.UP)
         strict.right = "another passphrase"
@@ -106,7 +107,7 @@ async def test_that_what_was_remembered_is_wrong_now_is_said() -> None:
     strict = Strict(PASSPHRASE)
     async with scene(connect=strict.connect) as s:
         subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), {})
+        await s.supervisor.up(s.profile(local(), host=s.host(remember=True)), here())
         s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
         await s.until(ProfileState.UP)
         subscription.close()
@@ -130,12 +131,12 @@ async def test_the_answer_that_let_us_in_is_what_a_reconnect_misses() -> None:
         return await connect(host, reactor, **more)
 
     async with scene(connect=refuses) as s:
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         status = await s.until_host(HostState.FAILED)
         assert status.last_error is not None
         assert status.last_error.code == "auth-failed"
         subscription = s.supervisor.subscribe([DEV])
-        await s.supervisor.up(s.profile(local()), {})
+        await s.supervisor.up(s.profile(local()), here())
         s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT)
         await s.until(ProfileState.UP)
         subscription.close()

@@ -19,6 +19,7 @@ from tests.supervisor.scene import (
     scene,
     taken_port,
 )
+from tests.support.here import here
 from tests.support.ports import free_port
 from tests.support.services import Service
 from tests.support.sshd import OpenSSHServer
@@ -34,7 +35,7 @@ from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
 async def test_a_stranger_on_the_port_is_told_with_the_next_try(sshd: OpenSSHServer) -> None:
     async with scene() as s, echo_service() as echo, taken_port() as (port, free):
         rules = (remote("back", port, echo), local("out", target=Endpoint(LOOPBACK, echo)))
-        await s.supervisor.up(s.profile(*rules, host=sshd.host(reconnect=SOON)), {})
+        await s.supervisor.up(s.profile(*rules, host=sshd.host(reconnect=SOON)), here())
         status = await s.until_refused("back")
         assert status.last_error is not None
         assert status.last_error.code == Code.PORT_IN_USE
@@ -61,7 +62,7 @@ async def test_a_stranger_on_one_of_the_loopback_addresses_is_told(
     """sshd says yes when [::1] alone was free, and clients of 127.0.0.1 get to the stranger."""
     async with scene() as s, echo_service() as echo, taken_port() as (port, free):
         rule = remote("back", port, echo, listen=Endpoint(asked, port), expose=True)
-        await s.supervisor.up(s.profile(rule, host=sshd.host(reconnect=SOON)), {})
+        await s.supervisor.up(s.profile(rule, host=sshd.host(reconnect=SOON)), here())
         status = await s.until_forward("back", ForwardState.FAILED)
         assert status.last_error is not None
         assert status.last_error.code == Code.PORT_IN_USE
@@ -123,7 +124,7 @@ async def test_a_server_that_dials_nothing_is_not_suspected(sshd: OpenSSHServer)
 async def test_a_forward_that_sshd_forbids_is_denied_not_taken(sshd: OpenSSHServer) -> None:
     sshd.reconfigure("AllowTcpForwarding local")
     async with scene() as s:
-        await s.supervisor.up(s.profile(remote("back", free_port(), 9), host=sshd.host()), {})
+        await s.supervisor.up(s.profile(remote("back", free_port(), 9), host=sshd.host()), here())
         status = await s.until_forward("back", ForwardState.FAILED)
         assert status.last_error is not None
         assert status.last_error.code == Code.FORWARD_DENIED
@@ -133,7 +134,7 @@ async def test_a_server_that_does_not_say_which_port_it_chose() -> None:
     with UrlServer() as server:
         async with scene() as s:
             host = server.host_with(name="server", session_type=SessionType.DEFAULT)
-            await s.supervisor.up(s.profile(remote("back", 0, 9), host=host), {})
+            await s.supervisor.up(s.profile(remote("back", 0, 9), host=host), here())
             status = await s.until_forward("back", ForwardState.FAILED)
             assert status.last_error is not None
             assert status.last_error.code == Code.FORWARD_DENIED

@@ -15,6 +15,7 @@ from tests.supervisor.scene import (
     scene,
     taken_port,
 )
+from tests.support.here import here
 from tests.support.ports import free_port
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
@@ -97,7 +98,7 @@ async def test_a_remote_forward_serves_clients_of_the_server() -> None:
 
 async def test_a_busy_local_port_is_told_and_tried_again() -> None:
     async with scene() as s, taken_port() as (port, free):
-        await s.supervisor.up(s.profile(local(port=port), local("other")), {})
+        await s.supervisor.up(s.profile(local(port=port), local("other")), here())
         # Told at once, before there is a link.
         error = s.forward("web").last_error
         assert error is not None
@@ -115,17 +116,17 @@ async def test_a_busy_local_port_is_told_and_tried_again() -> None:
 async def test_up_tries_a_busy_port_at_once() -> None:
     async with scene() as s, taken_port() as (port, free):
         profile = s.profile(local(port=port))
-        await s.supervisor.up(profile, {})
+        await s.supervisor.up(profile, here())
         await s.until_host(HostState.UP)
         free()
-        await s.supervisor.up(profile, {})
+        await s.supervisor.up(profile, here())
         assert s.status().state is ProfileState.UP
 
 
 async def test_an_address_that_can_never_be_bound_fails_the_profile() -> None:
     async with scene() as s:
         elsewhere = local(listen=Endpoint("192.0.2.1", 5432), expose=True)
-        await s.supervisor.up(s.profile(elsewhere, local("other")), {})
+        await s.supervisor.up(s.profile(elsewhere, local("other")), here())
         await s.until(ProfileState.FAILED)
         assert s.forward("web").state is ForwardState.FAILED
         await s.until_forward("other", ForwardState.UP)
@@ -139,7 +140,7 @@ async def test_a_forward_that_is_not_required_does_not_keep_the_profile_from_up(
 
 async def test_a_refused_remote_forward_is_tried_again_while_the_others_work() -> None:
     async with scene() as s, echo_service() as echo, taken_port() as (port, free):
-        await s.supervisor.up(s.profile(remote("back", port, echo), local()), {})
+        await s.supervisor.up(s.profile(remote("back", port, echo), local()), here())
         await s.until(ProfileState.DEGRADED)
         error = s.forward("back").last_error
         assert error is not None
@@ -159,7 +160,7 @@ async def test_what_cannot_pass_by_itself_is_not_tried_again() -> None:
         stranger = EmbeddedServer(s.reactor)  # its client's key is none that the server knows
         key = stranger.client_host(s.host()).identity_file
         profile = s.profile(local(), host=s.host(identity_file=key))
-        await s.supervisor.up(profile, {})
+        await s.supervisor.up(profile, here())
         await s.until(ProfileState.FAILED)
         host = s.host_status()
         assert host.state is HostState.FAILED
@@ -179,7 +180,7 @@ async def test_up_tries_a_failed_host_again() -> None:
     async with scene() as s:
         profile = s.profile(local(), host=s.host(host_key=("SHA256:" + "A" * 43,)))
         for tries in (1, 2):
-            await s.supervisor.up(profile, {})
+            await s.supervisor.up(profile, here())
             await s.until(ProfileState.FAILED)
             await s.until_told("server", "failed", times=tries)
         assert s.states("server").count("connecting") == 2
@@ -207,7 +208,7 @@ async def test_two_profiles_cannot_have_one_port() -> None:
     async with scene() as s:
         await s.up(s.profile(local()))
         port = s.port("web")
-        await s.supervisor.up(s.profile(local(port=port), name="other"), {})
+        await s.supervisor.up(s.profile(local(port=port), name="other"), here())
         error = s.forward("web", "other").last_error
         assert error is not None
         assert error.code == Code.PORT_IN_USE
@@ -226,7 +227,7 @@ async def test_a_profile_with_two_hosts_is_up_when_both_are() -> None:
     async with scene() as s:
         nowhere = s.host("nowhere", port=free_port())
         hosts = (s.host(), nowhere)
-        await s.supervisor.up(Profile("dev", "dev.yaml", hosts, (local(),)), {})
+        await s.supervisor.up(Profile("dev", "dev.yaml", hosts, (local(),)), here())
         await s.until(ProfileState.DEGRADED)
         assert s.host_status().state is HostState.UP
         assert b"Hello" in await hello(s.port("web"))

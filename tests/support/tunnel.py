@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests.support.here import here
 from tunnelctl.errors import Failure
 from tunnelctl.forward.local import LocalForward
 from tunnelctl.forward.remote import RemoteForward
@@ -42,7 +43,11 @@ class Tunnel:
     async def connect(self, host: Host) -> Link:
         """Make a (new) link; the caller attaches the forwards."""
         self._link = await connect(
-            host, self.reactor, resolve_secret=no_secret, on_stage=lambda stage: None
+            host,
+            self.reactor,
+            environment=here(),
+            resolve_secret=no_secret,
+            on_stage=lambda stage: None,
         )
         return self._link
 

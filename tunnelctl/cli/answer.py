@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tunnelctl.cli import complete, progress, selection
+from tunnelctl.cli import caller, complete, progress, selection
 from tunnelctl.cli.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
@@ -43,6 +43,7 @@ def answer(options: Options, place: str) -> None:
             f"{place} cannot be answered: there is no terminal here",
             f"run it at a terminal, or with SSH_ASKPASS_REQUIRE=force: tunnelctl answer {place}",
         )
+    client.hear(profile, caller.to_send())
     with client.events(answers=[place]) as stream:
         asker = Asker(client, stream)
         while _is_trying(host := _host(client, profile, name)):

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from tunnelctl.cli import complete
+from tunnelctl.cli import caller, complete
 from tunnelctl.config.paths import Paths
 
 
@@ -37,4 +37,4 @@ def daemon(profiles: tuple[str, ...], watch: bool, log_format: str, report_to: i
 
     background = None if report_to is None else Background(report_to)
     paths = Paths.from_environ(os.environ)
-    run(Settings(paths, profiles, background, watch, LogFormat(log_format)), os.environ)
+    run(Settings(paths, profiles, background, watch, LogFormat(log_format)), caller.environment())

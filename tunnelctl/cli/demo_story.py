@@ -23,6 +23,7 @@ from tunnelctl.cli.demo_traffic import (
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
@@ -81,7 +82,7 @@ class _Story:
         _title("An SSH server in this process, and two forwards through it")
         _line(f"server on {LOOPBACK}:{self._server.port}, host key {self._server.fingerprint}")
         began = clock.monotonic()
-        await self._supervisor.up(self._profile(), {})
+        await self._supervisor.up(self._profile(), Environment())
         status = await self._until(_is_up, "the tunnel comes up")
         took = clock.monotonic() - began
         for line in progress.forwarding_lines(status.as_json()):

@@ -6,7 +6,6 @@ Owns the table alone: what is looked at, and what it means, is doctor/.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunnelctl.cli import complete
+from tunnelctl.cli import caller, complete
 from tunnelctl.cli.files import load, names_of
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import in_colour
@@ -117,7 +116,7 @@ def _report(name: str | None, file: Path | None, status: dict[str, Any] | None) 
         return Report(shown, (failed(Part.PROFILE, shown, failure),))
     from tunnelctl.doctor.walk import examine  # heavy: paramiko
 
-    return examine(loaded.profile, os.environ, status)
+    return examine(loaded.profile, caller.environment(), status)
 
 
 def _status(client: Client) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tunnelctl.cli import complete, selection
+from tunnelctl.cli import caller, complete, selection
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
@@ -69,7 +69,7 @@ def restart(options: Options, places: tuple[str, ...]) -> None:
     wanted = _wanted(options.client)
     names = [profile["name"] for profile in wanted]
     for name, hosts in selection.hosts(wanted, places or names).items():
-        options.client.restart(name, hosts)
+        options.client.restart(name, caller.to_send(), hosts)
         say(f"{name}: connecting {', '.join(hosts) or 'every host'} anew")
     if not (places or names):
         say("nothing is up, so there is nothing to connect anew")

@@ -21,8 +21,8 @@ from tunnelctl.cli.files import load
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.config.mistakes import ProfileInvalid
-from tunnelctl.config.paths import home
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.environment import home
 
 if TYPE_CHECKING:
     from tunnelctl.config.imported import Imported

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tunnelctl.cli import complete, selection
+from tunnelctl.cli import caller, complete, selection
 from tunnelctl.cli.main import Options
 from tunnelctl.config.find import find_profile, list_profiles
 from tunnelctl.config.mistakes import Mistake, ProfileInvalid
@@ -95,7 +95,7 @@ def load(names: Sequence[str | None], file: Path | None) -> list[tuple[Path, Loa
     mistakes: list[Mistake] = []
     for path, name in found:
         try:
-            profiles.append((path, load_profile(path, os.environ, name=name)))
+            profiles.append((path, load_profile(path, caller.environment(), name=name)))
         except ProfileInvalid as invalid:
             mistakes += invalid.mistakes
     if mistakes:

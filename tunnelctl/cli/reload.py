@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tunnelctl.cli import complete, selection
+from tunnelctl.cli import caller, complete, selection
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.errors import Code, Failure
@@ -33,7 +33,7 @@ def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:
             if name not in wanted:
                 raise selection.not_up(name, wanted)
     try:
-        done = client.reload(profiles, dry_run=dry_run)["profiles"]
+        done = client.reload(profiles, caller.to_send(), dry_run=dry_run)["profiles"]
     except Failure as failure:
         if failure.code is Code.CONFIG_INVALID:
             say("nothing is changed, for not every file can be used")

@@ -18,12 +18,13 @@ from typing import Any
 import click
 
 from tunnelctl import __version__, clock
-from tunnelctl.cli import progress
+from tunnelctl.cli import caller, progress
 from tunnelctl.cli.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.files import load
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.environment import Environment
 
 DRAIN = 10.0  # seconds for connections to end at the first Ctrl-C; the second ends them
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -53,7 +54,7 @@ class Plan:
 
     name: str
     file: str
-    environment: dict[str, str | None]
+    environment: Environment
     required: frozenset[str]
 
 
@@ -61,7 +62,7 @@ def plans_of(names: Sequence[str | None], file: Path | None) -> tuple[Plan, ...]
     """Check every profile before anything is changed."""
     plans = []
     for path, loaded in load(list(dict.fromkeys(names)), file):
-        environment = {name: os.environ.get(name) for name in sorted(loaded.variables)}
+        environment = caller.to_send(loaded.variables)
         required = frozenset(rule.name for rule in loaded.profile.forwards if rule.required)
         plans.append(Plan(loaded.profile.name, str(path), environment, required))
     return tuple(plans)

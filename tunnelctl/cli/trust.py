@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tunnelctl.cli import caller
 from tunnelctl.cli.files import load
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
 
 if TYPE_CHECKING:
@@ -81,10 +83,11 @@ def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) ->
     from tunnelctl.ssh import hostkeys
     from tunnelctl.ssh.connect import fetch_host_key
 
-    secrets = functools.partial(resolve_secret, environ=os.environ)
-    key_type, blob = asyncio.run(fetch_host_key(host, secrets))
+    environment = caller.environment()
+    secrets = functools.partial(resolve_secret, environment=environment)
+    key_type, blob = asyncio.run(fetch_host_key(host, environment, secrets))
     shown = hostkeys.fingerprint(blob)
-    is_known = _is_known(host, blob)
+    is_known = _is_known(host, blob, environment)
     if is_known and is_hop:
         return False
     click.echo(f"{host.address} {key_type} {shown}")
@@ -103,16 +106,16 @@ def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) ->
         )
     if fingerprint is None:
         _ask(hostkeys.trust_command(host, blob).replace(PLACE, target))
-    say(f"recorded in {hostkeys.record(host, blob)}")
+    say(f"recorded in {hostkeys.record(host, blob, environment)}")
     return True
 
 
-def _is_known(host: Host, blob: bytes) -> bool:
+def _is_known(host: Host, blob: bytes, environment: Environment) -> bool:
     from tunnelctl.ssh import hostkeys
 
     strict = dataclasses.replace(host, strict_host_key_checking=StrictHostKeyChecking.YES)
     try:
-        hostkeys.verify(strict, blob)
+        hostkeys.verify(strict, blob, environment)
     except Failure as failure:
         if failure.code is not Code.HOST_KEY_UNKNOWN:
             raise
@@ -177,7 +180,7 @@ def _host_at(target: str, known_hosts: str | None, host_key_alias: str | None) -
     if address.count(":") > 1 and not address.startswith("["):
         address = f"[{address}]"  # an IPv6 address as it is usually written
     try:
-        host = host_named(f"{user}{at}{address}", os.environ)
+        host = host_named(f"{user}{at}{address}", caller.environment())
     except Failure as failure:
         raise click.UsageError(str(failure)) from None
     return dataclasses.replace(

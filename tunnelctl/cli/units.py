@@ -14,7 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from tunnelctl import __version__
-from tunnelctl.config.paths import CONFIG_DIR_VARIABLE, SOCKET_VARIABLE, home, xdg_dir
+from tunnelctl.config.paths import CONFIG_DIR_VARIABLE, SOCKET_VARIABLE, xdg_dir
+from tunnelctl.spec.environment import home
 
 NAME = "tunnelctl"
 LABEL = "tunnelctl.daemon"  # launchd's name for it

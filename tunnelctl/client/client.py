@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import select
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from urllib.parse import quote, urlencode
 
 from tunnelctl import __version__, clock
@@ -26,6 +26,7 @@ from tunnelctl.client.launch import start_daemon
 from tunnelctl.config.paths import Paths
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.peers import is_ours
+from tunnelctl.spec.environment import Environment
 
 _ANSWER_WITHIN = 15.0  # seconds for what the daemon does at once
 _FULL_STEP = 0.01  # seconds between two tries where the daemon has many callers
@@ -43,10 +44,8 @@ class Client:
         """The status document (docs/api.md), if it comes within so many seconds."""
         return self._begin("GET", "/v1/status", None, within).answer()
 
-    def up(
-        self, name: str, file: str, environment: Mapping[str, str | None], lease: str | None
-    ) -> Document:
-        """Have a profile up. `environment` has the variables its file names, None for an unset one.
+    def up(self, name: str, file: str, environment: Environment, lease: str | None) -> Document:
+        """Have a profile up; what is started for it is in the caller's `environment`.
 
         With a `lease` (of `events`) a profile that was not wanted before goes down again when that
         stream ends; the answer's `leased` tells whether it is so.
@@ -58,17 +57,23 @@ class Client:
         """Let a profile stay when the stream that holds it ends."""
         return self._request("POST", _profile(name, "keep"), {})
 
-    def restart(self, name: str, hosts: Sequence[str] = ()) -> Document:
+    def restart(self, name: str, environment: Environment, hosts: Sequence[str] = ()) -> Document:
         """Have a profile's hosts connected anew, now: all of them where none is named."""
-        body = {"hosts": list(hosts)} if hosts else {}
+        body = {"hosts": list(hosts), "environment": dict(environment)}
         return self._request("POST", _profile(name, "restart"), body)
 
-    def reload(self, names: Sequence[str], *, dry_run: bool) -> Document:
+    def hear(self, name: str, environment: Environment) -> Document:
+        """Have what is started for a profile from now on in the caller's `environment`."""
+        body = {"environment": dict(environment)}
+        return self._request("POST", _profile(name, "environment"), body)
+
+    def reload(self, names: Sequence[str], environment: Environment, *, dry_run: bool) -> Document:
         """Have the files of profiles (none named: all that are wanted) read again.
 
         The answer's `profiles` say what changes; with `dry_run` nothing does.
         """
-        return self._request("POST", "/v1/reload", {"names": list(names), "dry_run": dry_run})
+        body = {"names": list(names), "dry_run": dry_run, "environment": dict(environment)}
+        return self._request("POST", "/v1/reload", body)
 
     def begin_down(self, name: str, drain: float) -> Exchange:
         """Take a profile down; its open connections get `drain` seconds to end."""

@@ -16,7 +16,6 @@ from typing import Any
 
 from tunnelctl.config.from_ssh_config import add_forwards
 from tunnelctl.config.imported import Imported
-from tunnelctl.config.paths import home
 from tunnelctl.config.sshconfig import Question, SshConfig, local_user
 from tunnelctl.config.sshkeywords import FORWARDING, KEYWORDS, RAW
 from tunnelctl.config.sshreader import (
@@ -31,6 +30,7 @@ from tunnelctl.config.sshreader import (
 from tunnelctl.config.sshvalues import Found, found
 from tunnelctl.config.ways import Jump, parse_jump
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.environment import home
 
 _WITH_ARGUMENT = frozenset("bceilmopBDEFIJLOQRSWw")
 # Options that are keywords of ssh_config(5), too. No blank can part the words of the last three.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from tunnelctl.config.paths import expand_user
+from tunnelctl.spec.environment import expand_user
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 # After a dollar sign: another one, a bare name, or an opening brace. Anything else is text.

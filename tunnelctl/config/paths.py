@@ -1,19 +1,19 @@
 """Where things are on this machine: the control socket, state, and the folders of profiles.
 
-Owns the XDG rules and `~`. Looks at nothing on disk but the password database, and stays quick to
-import: the command line needs it before anything else.
+Owns the XDG rules. Looks at nothing on disk, and stays quick to import: the command line needs it
+before anything else.
 """
 
 from __future__ import annotations
 
 import os
-import pwd
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.environment import home
 
 APPLICATION = "tunnelctl"
 SOCKET_VARIABLE = "TUNNELCTL_SOCKET"
@@ -55,34 +55,6 @@ class Paths:
             dump_file=state_dir / "daemon.stuck",
             config_dirs=config_dirs(environ, here),
         )
-
-
-def home(environ: Mapping[str, str]) -> Path:
-    """The home directory: `$HOME`, or what the password database says where it is not set."""
-    named = environ.get("HOME", "")
-    if named.startswith("/"):
-        return Path(named)
-    try:
-        return Path(pwd.getpwuid(os.geteuid()).pw_dir)
-    except KeyError:  # a user id without an entry, as in many containers
-        return Path("/")
-
-
-def expand_user(path: str, environ: Mapping[str, str]) -> str:
-    """`~` and `~/x` by `home`, `~name/x` by the password database; anything else unchanged.
-
-    Raises:
-        ValueError: there is no user of that name.
-    """
-    if not path.startswith("~"):
-        return path
-    name, slash, rest = path[1:].partition("/")
-    if not name:
-        return str(home(environ)) + slash + rest
-    try:
-        return pwd.getpwnam(name).pw_dir + slash + rest
-    except (KeyError, UnicodeError):
-        raise ValueError(f"there is no user {name!r} on this machine") from None
 
 
 def xdg_dir(environ: Mapping[str, str], variable: str, default: str) -> Path:

@@ -11,13 +11,12 @@ import queue
 import shlex
 import stat
 import threading
-from collections.abc import Mapping
 
 from tunnelctl.config.extras import install_command
 from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.command import CommandError, output_of
-from tunnelctl.net.environment import minimal_environment
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import SecretRef, SecretSource
 
 _MAX_BYTES = 4096
@@ -26,23 +25,23 @@ _KEYRING_SECONDS = 30.0  # somebody may have to unlock it
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 
 
-def resolve_secret(ref: SecretRef, environ: Mapping[str, str]) -> str:
+def resolve_secret(ref: SecretRef, environment: Environment) -> str:
     """The secret itself, without the line break at its end; logs do not show it from now on.
 
-    `environ` is the environment of whoever asked for the profile. A command is given at most 10 s
-    and 4 KiB, a fixed PATH, and no terminal; its own messages are dropped.
+    `environment` is that of whoever asked for the profile; a command runs in it. That is given at
+    most 10 s and 4 KiB, and no terminal; its own messages are dropped.
 
     Raises:
         Failure: SECRET_UNAVAILABLE, naming the reference.
     """
     if ref.source is SecretSource.ENV:
-        secret = _from_environ(ref, environ)
+        secret = _from_variable(ref, environment)
     elif ref.source is SecretSource.FILE:
         secret = _decode(ref, _from_file(ref, ref.value[0], private=True))
     elif ref.source is SecretSource.CREDENTIAL:
-        secret = _decode(ref, _from_credential(ref, environ))
+        secret = _decode(ref, _from_credential(ref, environment))
     elif ref.source is SecretSource.COMMAND:
-        secret = _decode(ref, _from_command(ref, environ))
+        secret = _decode(ref, _from_command(ref, environment))
     else:
         secret = _from_keyring(ref)
     if not secret:
@@ -51,16 +50,15 @@ def resolve_secret(ref: SecretRef, environ: Mapping[str, str]) -> str:
     return secret
 
 
-def _from_environ(ref: SecretRef, environ: Mapping[str, str]) -> str:
+def _from_variable(ref: SecretRef, environment: Environment) -> str:
     name = ref.value[0]
-    if name not in environ:
+    if name not in environment:
         raise _unavailable(ref, "the variable is not set", f"export {name}, then up again")
-    return environ[name]
+    return environment[name]
 
 
-def _from_credential(ref: SecretRef, environ: Mapping[str, str]) -> bytes:
-    # systemd gives the folder to the daemon itself (systemd.exec(5) LoadCredential=).
-    folder = environ.get(CREDENTIALS_VARIABLE) or os.environ.get(CREDENTIALS_VARIABLE)
+def _from_credential(ref: SecretRef, environment: Environment) -> bytes:
+    folder = environment.get(CREDENTIALS_VARIABLE)
     if not folder:
         hint = "start the daemon from a unit with LoadCredential="
         raise _unavailable(ref, f"${CREDENTIALS_VARIABLE} is not set", hint)
@@ -110,8 +108,7 @@ def _check_private(ref: SecretRef, path: str, status: os.stat_result) -> None:
         raise _unavailable(ref, f"other users can change {path}", "have root run chmod go-w on it")
 
 
-def _from_command(ref: SecretRef, environ: Mapping[str, str]) -> bytes:
-    environment = minimal_environment({**os.environ, **environ})
+def _from_command(ref: SecretRef, environment: Environment) -> bytes:
     try:
         status, printed = output_of(ref.value, environment, _MAX_BYTES, _COMMAND_SECONDS)
     except CommandError as error:

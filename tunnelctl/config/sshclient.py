@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from tunnelctl.config.mistakes import printable
-from tunnelctl.config.paths import home
 from tunnelctl.config.sshreader import Asked, Options, SshConfigError, quoted
+from tunnelctl.spec.environment import home
 
 _SECONDS = 10.0
 # It has none of these; what is printed of it is OpenSSH's own.

@@ -17,7 +17,6 @@ from itertools import pairwise
 from pathlib import Path
 
 from tunnelctl.config.files import Unreadable, read_profile_file
-from tunnelctl.config.paths import home
 from tunnelctl.config.sshclient import Client, config_arguments, find_client
 from tunnelctl.config.sshkeywords import FORWARDING, RELEVANT
 from tunnelctl.config.sshreader import (
@@ -32,6 +31,7 @@ from tunnelctl.config.sshreader import (
 )
 from tunnelctl.config.sshvalues import Found, configured, found
 from tunnelctl.config.ways import NONE
+from tunnelctl.spec.environment import home
 
 SYSTEM_FILE = "/etc/ssh/ssh_config"
 _AT_ONCE = 8  # clients that run side by side

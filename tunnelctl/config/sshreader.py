@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from tunnelctl.config.files import MAX_BYTES
-from tunnelctl.config.paths import expand_user, home
 from tunnelctl.config.sshkeywords import ADD_UP, KEYWORDS, RAW, REST_OF_LINE
+from tunnelctl.spec.environment import expand_user, home
 
 # What one name comes to: by keyword in lower case, as `ssh -G` prints it.
 Options = dict[str, tuple[str, ...]]

@@ -17,7 +17,6 @@ from typing import Any
 
 from tunnelctl.config import words
 from tunnelctl.config.algorithms import Kind, offered
-from tunnelctl.config.paths import home
 from tunnelctl.config.sshkeywords import AUTHENTICATION_OF
 from tunnelctl.config.sshreader import Asked, Options, SshConfigError, split
 from tunnelctl.config.ways import (
@@ -29,6 +28,7 @@ from tunnelctl.config.ways import (
     known_hosts_command,
     parse_jump,
 )
+from tunnelctl.spec.environment import home
 from tunnelctl.spec.host import AUTHENTICATIONS, StrictHostKeyChecking
 
 _TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")

@@ -20,9 +20,10 @@ from tunnelctl.clock import rfc3339, wall
 from tunnelctl.config.find import is_profile_name
 from tunnelctl.daemon.orders import (
     ReloadOrder,
+    RestartOrder,
     UpOrder,
     read_drain,
-    read_hosts,
+    read_environment,
     read_lease,
     refuse_unknown,
 )
@@ -32,12 +33,14 @@ from tunnelctl.daemon.questions import AnswerOrder, read_places
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.descriptors import WARNING, descriptors
+from tunnelctl.spec.environment import MOST_BYTES
 from tunnelctl.state.snapshot import API_VERSION, ProfileStatus
 from tunnelctl.supervisor.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)
 
 _BODY_BYTES = 64 * 1024
+_ORDER_BYTES = _BODY_BYTES + MOST_BYTES  # of an order that brings an environment
 _BODY_WITHIN = 5.0  # seconds
 _STREAMS = 24  # event streams at once; the rest of the server's clients stays for questions
 
@@ -83,6 +86,7 @@ class Api:
                 web.post("/v1/profiles/{name}/keep", self._keep),
                 web.post("/v1/profiles/{name}/down", self._down),
                 web.post("/v1/profiles/{name}/restart", self._restart),
+                web.post("/v1/profiles/{name}/environment", self._environment),
                 web.post("/v1/profiles/{name}/answers", self._answers),
                 web.post("/v1/reload", self._reload),
                 web.post("/v1/shutdown", self._shutdown),
@@ -163,7 +167,7 @@ class Api:
 
     async def _up(self, request: web.Request) -> web.Response:
         name = _profile_name(request)
-        order = UpOrder.read(await _body(request))
+        order = UpOrder.read(await _order(request))
         _log.info("asked to bring up %s", name)
         await self._profiles.up(name, order)
         leased = order.lease is not None and self._profiles.leases.holds(order.lease, name)
@@ -183,10 +187,17 @@ class Api:
 
     async def _restart(self, request: web.Request) -> web.Response:
         name = _profile_name(request)
-        hosts = read_hosts(await _body(request))
-        _log.info("asked to restart %s", "/".join((name, *hosts)))
-        await self._profiles.restart(name, hosts)
+        order = RestartOrder.read(await _order(request))
+        _log.info("asked to restart %s", "/".join((name, *order.hosts)))
+        await self._profiles.restart(name, order)
         return _answer({"profile": self._known(name).as_json()})
+
+    async def _environment(self, request: web.Request) -> web.Response:
+        name = _profile_name(request)
+        environment = read_environment(await _order(request))
+        status = self._known(name)
+        self._profiles.hear(name, environment)
+        return _answer({"profile": status.as_json()})
 
     async def _answers(self, request: web.Request) -> web.Response:
         name = _profile_name(request)
@@ -195,7 +206,7 @@ class Api:
         return _answer({"status": "taken"})
 
     async def _reload(self, request: web.Request) -> web.Response:
-        order = ReloadOrder.read(await _body(request))
+        order = ReloadOrder.read(await _order(request))
         _log.info("asked to reload%s", " (dry run)" if order.dry_run else "")
         done = await self._profiles.reload(order)
         return _answer({"dry_run": order.dry_run, "profiles": [one.as_json() for one in done]})
@@ -227,6 +238,11 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
 
 async def _name_version(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = f"tunnelctl/{__version__}"
+
+
+async def _order(request: web.Request) -> dict[str, Any]:
+    """As `_body`, with room for an environment."""
+    return await _body(request.clone(client_max_size=_ORDER_BYTES))
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tunnelctl.config.find import is_profile_name
 from tunnelctl.daemon.problems import BadRequest
+from tunnelctl.spec.environment import Environment
 
 DRAIN = 10.0  # seconds, when `down` does not say
 _LONGEST_DRAIN = 3600.0
@@ -21,13 +22,10 @@ _LEASE = re.compile(r"[0-9a-f]{16,64}")
 
 @dataclass(frozen=True, slots=True)
 class UpOrder:
-    """The body of `up`: where the profile is, the variables it names, and who holds it up.
-
-    `environment` goes over the daemon's own; None unsets a variable.
-    """
+    """The body of `up`: where the profile is, the caller's environment, and who holds it up."""
 
     file: Path | None = None
-    environment: Mapping[str, str | None] | None = None
+    environment: Environment | None = None
     lease: str | None = None
 
     @classmethod
@@ -39,17 +37,11 @@ class UpOrder:
         """
         refuse_unknown(body, ("file", "environment", "lease"))
         file = body.get("file")
-        environment = body.get("environment") or {}
         if file is not None and not (isinstance(file, str) and file.startswith("/")):
             raise BadRequest("file must be an absolute path")
-        if not isinstance(environment, dict) or not all(
-            value is None or isinstance(value, str) for value in environment.values()
-        ):
-            raise BadRequest("environment must be an object of strings")
-        texts = (file or "", *environment, *filter(None, environment.values()))
-        if any("\0" in text for text in texts):
-            raise BadRequest("a NUL byte has no place in a path or a variable")
-        lease = read_lease(body.get("lease"))
+        if "\0" in (file or ""):
+            raise BadRequest("a NUL byte has no place in a path")
+        environment, lease = _environment(body), read_lease(body.get("lease"))
         return cls(Path(file) if file is not None else None, environment, lease)
 
 
@@ -59,6 +51,7 @@ class ReloadOrder:
 
     names: tuple[str, ...] = ()
     dry_run: bool = False
+    environment: Environment | None = None
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> ReloadOrder:
@@ -67,7 +60,7 @@ class ReloadOrder:
         Raises:
             BadRequest: with what is wrong with it.
         """
-        refuse_unknown(body, ("names", "dry_run"))
+        refuse_unknown(body, ("names", "dry_run", "environment"))
         names, dry_run = body.get("names") or [], body.get("dry_run", False)
         if not isinstance(names, list) or not all(
             isinstance(name, str) and is_profile_name(name) for name in names
@@ -75,20 +68,42 @@ class ReloadOrder:
             raise BadRequest("names must be a list of names of profiles")
         if not isinstance(dry_run, bool):
             raise BadRequest("dry_run must be true or false")
-        return cls(tuple(dict.fromkeys(names)), dry_run)
+        return cls(tuple(dict.fromkeys(names)), dry_run, _environment(body))
 
 
-def read_hosts(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """The body of `restart`: the hosts that are meant; none: all of them.
+@dataclass(frozen=True, slots=True)
+class RestartOrder:
+    """The body of `restart`: the hosts that are meant (none: all of them), and the caller's
+    environment."""
+
+    hosts: tuple[str, ...] = ()
+    environment: Environment | None = None
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> RestartOrder:
+        """Check the body of a request.
+
+        Raises:
+            BadRequest: with what is wrong with it.
+        """
+        refuse_unknown(body, ("hosts", "environment"))
+        hosts = body.get("hosts") or []
+        if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
+            raise BadRequest("hosts must be a list of names of hosts")
+        return cls(tuple(hosts), _environment(body))
+
+
+def read_environment(body: Mapping[str, Any]) -> Environment:
+    """The body of `environment`: that of the caller, and nothing else.
 
     Raises:
         BadRequest: with what is wrong with it.
     """
-    refuse_unknown(body, ("hosts",))
-    hosts = body.get("hosts") or []
-    if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
-        raise BadRequest("hosts must be a list of names of hosts")
-    return tuple(hosts)
+    refuse_unknown(body, ("environment",))
+    environment = _environment(body)
+    if environment is None:
+        raise BadRequest("there is no environment")
+    return environment
 
 
 def read_drain(body: Mapping[str, Any]) -> float:
@@ -102,6 +117,28 @@ def read_drain(body: Mapping[str, Any]) -> float:
     if not isinstance(drain, int | float) or not 0 <= drain <= _LONGEST_DRAIN:
         raise BadRequest(f"timeout must be seconds between 0 and {_LONGEST_DRAIN:g}")
     return drain
+
+
+def _environment(body: Mapping[str, Any]) -> Environment | None:
+    """All variables of the caller; None where they are not sent. null is a variable that is not
+    set. No message repeats one: a value may be a secret, and a name may have been taken for one."""
+    sent = body.get("environment")
+    if sent is None:
+        return None
+    if not isinstance(sent, dict) or not all(
+        value is None or isinstance(value, str) for value in sent.values()
+    ):
+        raise BadRequest("environment must be an object of strings")
+    environment = Environment({n: value for n, value in sent.items() if value is not None})
+    try:
+        raw = environment.to_bytes()
+    except UnicodeEncodeError:
+        raise BadRequest("a variable is neither text nor bytes as PEP 383 has them") from None
+    if any(b"\0" in text for text in (*raw, *raw.values())):
+        raise BadRequest("a NUL byte has no place in a variable")
+    if any(not name or b"=" in name for name in raw):
+        raise BadRequest("a variable has a name, and no = in it")
+    return environment
 
 
 def read_lease(lease: object) -> str | None:

@@ -18,7 +18,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,7 @@ from tunnelctl.daemon.wanted import WantedFile
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.selector import new_event_loop
+from tunnelctl.spec.environment import Environment
 from tunnelctl.supervisor.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Settings:
     log_format: LogFormat = LogFormat.AUTO  # of what goes to stderr
 
 
-def run(settings: Settings, environ: Mapping[str, str]) -> None:
+def run(settings: Settings, environment: Environment) -> None:
     """Be the daemon until told to stop.
 
     In the foreground it logs to stderr, brings its profiles up and stays.
@@ -84,12 +85,12 @@ def run(settings: Settings, environ: Mapping[str, str]) -> None:
     troubles = Troubles()
     background = settings.background
     if background is None:
-        log_to_stderr(settings.log_format, environ)
-        _start(settings, environ, troubles)
+        log_to_stderr(settings.log_format, environment)
+        _start(settings, environment, troubles)
         return
     log_to_file(settings.paths.log_file, troubles)
     try:
-        _start(settings, environ, troubles)
+        _start(settings, environment, troubles)
     except Failure as failure:
         if failure.code is Code.ALREADY_RUNNING and answers(settings.paths.socket):
             _report(background, "ready")  # the other one serves whoever started us
@@ -103,12 +104,12 @@ def run(settings: Settings, environ: Mapping[str, str]) -> None:
         raise
 
 
-def _start(settings: Settings, environ: Mapping[str, str], troubles: Troubles) -> None:
+def _start(settings: Settings, environment: Environment, troubles: Troubles) -> None:
     _harden()
     _share_memory()
     logbook = Logbook()
     logging.getLogger().addHandler(logbook)
-    passed = passed_socket(environ, settings.paths.socket)
+    passed = passed_socket(environment, settings.paths.socket)
     control = _claim(settings.paths, passed)
     # What is imported stays: each full garbage collection would look at all of it again, and every
     # tunnel would wait for that (20 ms).
@@ -116,7 +117,7 @@ def _start(settings: Settings, environ: Mapping[str, str], troubles: Troubles) -
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(
-                _Daemon(control, settings, environ, troubles, logbook).run(settings.profiles)
+                _Daemon(control, settings, environment, troubles, logbook).run(settings.profiles)
             )
     finally:
         control.close()
@@ -150,7 +151,7 @@ class _Daemon:
         self,
         control: ControlSocket,
         settings: Settings,
-        environ: Mapping[str, str],
+        environment: Environment,
         troubles: Troubles,
         logbook: Logbook,
     ) -> None:
@@ -158,10 +159,10 @@ class _Daemon:
         self._paths = settings.paths
         self._background = settings.background
         self._watch_files = settings.watch
-        self._environ = environ
+        self._environment = environment
         self._troubles = troubles
         # What a service started in the background is not the service itself.
-        self._manager = Manager(environ if settings.background is None else {})
+        self._manager = Manager(environment if settings.background is None else {})
         self._logbook = logbook
         self._stop = asyncio.Event()
         self._idle: asyncio.TimerHandle | None = None
@@ -175,7 +176,7 @@ class _Daemon:
         reactor = Reactor(loop)
         supervisor = Supervisor(reactor)
         file = WantedFile(self._paths.wanted_file, self._paths.socket, self._troubles)
-        self._profiles = Profiles(supervisor, file, environ=self._environ, cwd=Path.cwd())
+        self._profiles = Profiles(supervisor, file, environment=self._environment, cwd=Path.cwd())
         api = Api(
             supervisor,
             self._profiles,

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tunnelctl.config.mistakes import Mistake, ProfileInvalid
+from tunnelctl.config.secrets import CREDENTIALS_VARIABLE
 from tunnelctl.daemon.leases import Leases
-from tunnelctl.daemon.orders import ReloadOrder, UpOrder
+from tunnelctl.daemon.orders import ReloadOrder, RestartOrder, UpOrder
 from tunnelctl.daemon.reading import (
     Order,
     Reading,
@@ -29,6 +30,7 @@ from tunnelctl.daemon.reading import (
 from tunnelctl.daemon.wanted import WantedFile, WantedProfile
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.environment import Environment
 from tunnelctl.state.plan import Plan
 from tunnelctl.state.snapshot import ErrorStatus, ProfileState, ProfileStatus, Wanted
 from tunnelctl.supervisor.supervisor import Supervisor
@@ -36,6 +38,15 @@ from tunnelctl.supervisor.tasks import Tasks
 
 _log = logging.getLogger(__name__)
 
+# sd_notify(3), sd_listen_fds(3): meant for the daemon, not for what it starts.
+_OF_THE_MANAGER = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+)
 _SAVED_WITHIN = 2.0  # seconds that an answer waits for the disk
 
 
@@ -60,20 +71,20 @@ class Reloaded:
 
 
 class Profiles:
-    """`environ` and `cwd` are the daemon's own; what an order brings goes over them."""
+    """`environment` and `cwd` are the daemon's own, for what no command has sent its own for."""
 
     def __init__(
         self,
         supervisor: Supervisor,
         file: WantedFile,
         *,
-        environ: Mapping[str, str],
+        environment: Environment,
         cwd: Path,
     ) -> None:
         self.leases = Leases()
         self._supervisor = supervisor
         self._file = file
-        self._environ = dict(environ)
+        self._own = environment.without(*_OF_THE_MANAGER)
         self._cwd = cwd
         self._orders: dict[str, Order] = {}  # of every profile that is wanted up
         self._errors: dict[str, Failure] = {}  # why a file is not what runs
@@ -116,9 +127,7 @@ class Profiles:
     async def restore(self) -> None:
         """Have up what the last daemon had; what cannot be loaded is shown as failed."""
         for wanted in await in_thread(self._file.read, "wanted profiles"):
-            order = Order(
-                wanted.name, Path(wanted.file), self._environ, frozenset(wanted.variables)
-            )
+            order = Order(wanted.name, Path(wanted.file), self._own, frozenset(wanted.variables))
             self._orders[wanted.name] = order
             try:
                 demand_variables(order)
@@ -137,19 +146,19 @@ class Profiles:
         await self._tasks.whole(self._up(name, order, keep), f"up {name}")
 
     async def _up(self, name: str, order: UpOrder, keep: bool) -> None:
-        environ = _overlaid(self._environ, order.environment)
         known = self.status_of(name)
+        environment = self._environment(name, order.environment)
         file = Path(known.source) if order.file is None and known is not None else order.file
-        reading = await read_first(name, file, environ, self._cwd)
+        reading = await read_first(name, file, environment, self._cwd)
         profile = reading.loaded.profile
         known, before = self.status_of(name), self._orders.get(name)
         is_fresh = known is None or known.wanted is not Wanted.UP
         is_kept = (keep and order.lease is None) or (before is not None and before.is_kept)
-        file, given = Path(profile.source), reading.given(environ)
-        self._orders[name] = Order(name, file, environ, given, is_kept, reading.stamps)
+        file, given = Path(profile.source), reading.given(environment)
+        self._orders[name] = Order(name, file, environment, given, is_kept, reading.stamps)
         self._note_error(name, None)
         saving = self._save()
-        await self._supervisor.up(profile, environ)
+        await self._supervisor.up(profile, environment)
         if order.lease is None:
             self.leases.keep(name)
         elif not self.leases.is_open(order.lease):
@@ -166,7 +175,7 @@ class Profiles:
             self._orders[name] = replace(self._orders[name], is_kept=True)
             await _wait_for(self._save())
 
-    async def restart(self, name: str, hosts: Sequence[str] = ()) -> None:
+    async def restart(self, name: str, order: RestartOrder) -> None:
         """Drop the links of a profile, or of these hosts of it, and connect anew, now.
 
         Raises:
@@ -174,7 +183,17 @@ class Profiles:
         """
         if self._supervisor.status_of(name) is None and name in self._errors:
             raise self._errors[name]
-        await self._supervisor.restart(name, hosts)
+        self.hear(name, order.environment)
+        await self._supervisor.restart(name, order.hosts)
+
+    def hear(self, name: str, environment: Environment | None) -> None:
+        """A command spoke of a profile: what is started for it from now on is in that environment.
+
+        None changes nothing; nor does a profile that is not wanted.
+        """
+        if name in self._orders:
+            order = self._orders[name] = self._orders[name].heard(self._completed(environment))
+            self._supervisor.hear(name, order.environment)
 
     async def down(self, name: str, drain: float) -> ProfileStatus:
         """Close a profile; connections have `drain` seconds. The next daemon will not have it.
@@ -235,7 +254,8 @@ class Profiles:
             )
             for name, reading in () if order.dry_run else readings.items():
                 if name in self._orders:  # not taken down meanwhile
-                    await self._apply(self._orders[name], reading)
+                    heard = self._orders[name].heard(self._completed(order.environment))
+                    await self._apply(heard, reading)
             return done
 
     async def files_changed(self) -> bool:
@@ -252,6 +272,22 @@ class Profiles:
 
     # --- how ---------------------------------------------------------------------------------
 
+    def _environment(self, name: str, sent: Environment | None) -> Environment:
+        """That of the command; else what is known of the profile, and else the daemon's own."""
+        if sent is None:
+            known = self._orders.get(name)
+            return self._own if known is None else known.environment
+        completed = self._completed(sent)
+        assert completed is not None
+        return completed
+
+    def _completed(self, sent: Environment | None) -> Environment | None:
+        """With what only a service manager gives, and to the daemon alone."""
+        folder = self._own.get(CREDENTIALS_VARIABLE)
+        if sent is None or folder is None:
+            return sent
+        return Environment({CREDENTIALS_VARIABLE: folder, **sent})
+
     async def _read_all(self, order: ReloadOrder) -> dict[str, Reading]:
         """Every file that takes part. Unless it is a dry run, status then shows what was found.
 
@@ -260,8 +296,9 @@ class Profiles:
         """
         readings: dict[str, Reading] = {}
         invalid: dict[str, ProfileInvalid] = {}
-        for wanted in [self._orders[name] for name in order.names or tuple(self._orders)]:
-            name = wanted.name
+        environment = self._completed(order.environment)
+        for name in order.names or tuple(self._orders):
+            wanted = self._orders[name].heard(environment)
             try:
                 if self._supervisor.status_of(name) is None:
                     demand_variables(wanted)
@@ -287,14 +324,14 @@ class Profiles:
 
     async def _apply(self, order: Order, reading: Reading) -> None:
         name, profile = order.name, reading.loaded.profile
-        given = reading.given(order.environ)
+        given = reading.given(order.environment)
         self._orders[name] = replace(order, variables=given, stamps=reading.stamps)
         self._note_error(name, None)
         self._save()
         if self._supervisor.status_of(name) is None:
-            await self._supervisor.up(profile, order.environ)
+            await self._supervisor.up(profile, order.environment)
         else:
-            await self._supervisor.change(profile, order.environ)
+            await self._supervisor.change(profile, order.environment)
 
     def _note_error(self, name: str, failure: Failure | None) -> None:
         before = self._errors.pop(name, None)
@@ -320,10 +357,3 @@ class Profiles:
 async def _wait_for(saving: asyncio.Task[None]) -> None:
     """Until it is on disk, but no longer than a person waits; the disk may hang."""
     await asyncio.wait({saving}, timeout=_SAVED_WITHIN)
-
-
-def _overlaid(
-    environ: Mapping[str, str], changes: Mapping[str, str | None] | None
-) -> dict[str, str]:
-    merged = {**environ, **(changes or {})}
-    return {name: value for name, value in merged.items() if value is not None}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunnelctl.config.find import find_profile
@@ -16,6 +16,7 @@ from tunnelctl.config.load import Loaded, load_profile
 from tunnelctl.config.mistakes import ProfileInvalid
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.environment import Environment
 
 Stamps = Mapping[str, tuple[int, ...]]  # of each file: inode, time of change, size
 
@@ -24,16 +25,25 @@ Stamps = Mapping[str, tuple[int, ...]]  # of each file: inode, time of change, s
 class Order:
     """How a wanted profile is loaded. `is_kept`: the next daemon has it too.
 
-    `variables` are those that its file refers to and that had a value; `stamps` tell the files
-    that were read last from later versions of them.
+    `environment` is that of the command that spoke of it last, or the daemon's own. `variables`
+    are those that its file refers to and that had a value; `stamps` tell the files that were read
+    last from later versions of them.
     """
 
     name: str
     file: Path
-    environ: Mapping[str, str]
+    environment: Environment
     variables: frozenset[str] = frozenset()
     is_kept: bool = True
     stamps: Stamps = field(default_factory=dict)
+
+    def heard(self, environment: Environment | None) -> Order:
+        """The same, with the environment of a command that spoke of it, and that may come from
+        another shell than `up`: what its file refers to stays what it was where that has none."""
+        if environment is None:
+            return self
+        named = {name: self.environment[name] for name in self.variables & set(self.environment)}
+        return replace(self, environment=Environment({**named, **environment}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +53,12 @@ class Reading:
     loaded: Loaded
     stamps: Stamps
 
-    def given(self, environ: Mapping[str, str]) -> frozenset[str]:
+    def given(self, environment: Environment) -> frozenset[str]:
         """The variables it refers to that have a value."""
-        return frozenset(variable for variable in self.loaded.variables if variable in environ)
+        return frozenset(variable for variable in self.loaded.variables if variable in environment)
 
 
-async def read_first(
-    name: str, file: Path | None, environ: Mapping[str, str], cwd: Path
-) -> Reading:
+async def read_first(name: str, file: Path | None, environment: Environment, cwd: Path) -> Reading:
     """Find a profile, or take it from `file`, and read it.
 
     Raises:
@@ -58,8 +66,8 @@ async def read_first(
     """
 
     def read() -> Reading:
-        path = find_profile(name, file=file, environ=environ, cwd=cwd)
-        return _read(name, path, environ, [])
+        path = find_profile(name, file=file, environ=environment, cwd=cwd)
+        return _read(name, path, environment, [])
 
     return await in_thread(read, f"read {name}")
 
@@ -72,7 +80,7 @@ async def read_again(order: Order) -> Reading:
     """
     known = list(order.stamps)
     return await in_thread(
-        lambda: _read(order.name, order.file, order.environ, known), f"read {order.name}"
+        lambda: _read(order.name, order.file, order.environment, known), f"read {order.name}"
     )
 
 
@@ -88,7 +96,7 @@ def demand_variables(order: Order) -> None:
     Raises:
         Failure: SECRET_UNAVAILABLE, naming the variables that this daemon was not given.
     """
-    lacking = [f"${name}" for name in sorted(order.variables) if name not in order.environ]
+    lacking = [f"${name}" for name in sorted(order.variables) if name not in order.environment]
     if lacking:
         raise Failure(
             Code.SECRET_UNAVAILABLE,
@@ -107,10 +115,10 @@ def in_one_line(name: str, failure: Failure) -> Failure:
     return Failure(failure.code, text, f"tunnelctl check {name} says more, then tunnelctl reload")
 
 
-def _read(name: str, path: Path, environ: Mapping[str, str], known: Iterable[str]) -> Reading:
+def _read(name: str, path: Path, environment: Environment, known: Iterable[str]) -> Reading:
     # Before it is read: what changes meanwhile is then seen as a change.
     before = _stamps({str(path), os.path.realpath(path), *known})
-    loaded = load_profile(path, environ, name=name)
+    loaded = load_profile(path, environment, name=name)
     return Reading(loaded, {**_stamps(loaded.files - before.keys()), **before})
 
 

@@ -11,6 +11,7 @@ import shlex
 from tunnelctl.doctor import firewall
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh import known_hosts
@@ -28,12 +29,14 @@ def more(failure: Failure, *hints: str) -> Failure:
     return failure.but(hint="; ".join(filter(None, (failure.hint, *hints))))
 
 
-async def of_host(host: Host, milestone: Milestone, failure: Failure) -> Failure:
+async def of_host(
+    host: Host, milestone: Milestone, failure: Failure, environment: Environment
+) -> Failure:
     """Why a connection to `host` did not come to `milestone`."""
     if milestone is Milestone.CONNECTION and failure.code in _NO_CONNECTION:
         return more(failure, *await _of_no_connection(host, failure))
     if milestone is Milestone.HOST_KEY and failure.code is Code.HOST_KEY_UNKNOWN:
-        hints = _of_unknown_key(host, failure)
+        hints = _of_unknown_key(host, failure, environment)
         return more(failure, *hints, of_clock(failure.message, host))
     if failure.code is Code.AUTH_FAILED:
         return more(failure, *_of_no_login(host))
@@ -150,9 +153,9 @@ def _of_no_login(host: Host) -> tuple[str, str]:
     )
 
 
-def _of_unknown_key(host: Host, failure: Failure) -> list[str]:
+def _of_unknown_key(host: Host, failure: Failure, environment: Environment) -> list[str]:
     """The same key may be known under another name (OpenSSH check_host_key says so too)."""
-    for key in known_hosts.read(host):
+    for key in known_hosts.read(host, environment):
         if not key.marker and fingerprint(key.blob) in failure.message:
             name = "a hashed name" if key.patterns.startswith("|") else key.patterns
             return [

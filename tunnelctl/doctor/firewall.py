@@ -7,7 +7,6 @@ Tells only what stands there: whether a rule really meets a packet is for the re
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import subprocess
@@ -16,7 +15,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tunnelctl.forward.listener import is_own
-from tunnelctl.net.environment import minimal_environment
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import Endpoint
 
@@ -195,7 +193,7 @@ def _listing(words: tuple[str, ...]) -> str:
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         return subprocess.run(  # noqa: S603 - our own words, no shell
             (program, *words[1:]),
-            env=minimal_environment(os.environ),
+            env={"PATH": _PATH},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

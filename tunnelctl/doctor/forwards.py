@@ -18,6 +18,7 @@ from tunnelctl.forward.probing import Place, ask
 from tunnelctl.forward.remote import RemoteForward
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, Probe, ProbeType, Side
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.link import Link
@@ -39,6 +40,7 @@ class Examination:
     host: Host
     link: Link | None
     reactor: Reactor
+    environment: Environment
     status: Mapping[str, Any] | None
 
     async def steps(self) -> list[Step]:
@@ -138,7 +140,7 @@ class Examination:
 
     @property
     def _place(self) -> Place:
-        return Place(self.profile, self.rule.listen)
+        return Place(self.profile, self.rule.listen, self.environment)
 
     # Clients come there.
 

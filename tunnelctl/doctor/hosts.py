@@ -21,6 +21,7 @@ from tunnelctl.doctor.report import Step, failed, ok, skipped, warning
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef, StrictHostKeyChecking
 from tunnelctl.ssh.connect import connect, fetch_host_key
 from tunnelctl.ssh.hostkeys import fingerprint
@@ -79,6 +80,7 @@ class Ways:
 
     profile: str
     reactor: Reactor
+    environment: Environment
     resolve_secret: Callable[[SecretRef], str]
     trail: Trail = field(default_factory=Trail)
     hops: Hops = field(default_factory=Hops)
@@ -132,6 +134,7 @@ class Ways:
         return await connect(
             host,
             self.reactor,
+            environment=self.environment,
             resolve_secret=self.resolve_secret,
             on_stage=lambda _: None,
             asking=_listen_only,
@@ -155,7 +158,7 @@ class Ways:
 
     async def _pinned(self, host: Host, culprit: Host) -> Host:
         """The host with the key that the culprit shows now as its only one."""
-        look = functools.partial(fetch_host_key, culprit, self.resolve_secret)
+        look = functools.partial(fetch_host_key, culprit, self.environment, self.resolve_secret)
         # With a loop of its own: a loop has one reactor.
         _, blob = await in_thread(lambda: asyncio.run(look()), f"host key of {culprit.name}")
         pins = (fingerprint(blob),)
@@ -187,7 +190,8 @@ class Ways:
             elif milestone is Milestone.NAMES and not host.is_direct:
                 continue
             elif why is not None:
-                told = await causes.of_host(host, milestone, why.at(f"{self.profile}/{host.name}"))
+                failure = why.at(f"{self.profile}/{host.name}")
+                told = await causes.of_host(host, milestone, failure, self.environment)
                 yield failed(milestone, host.name, told, self.trail.seconds_since(host))
                 unmet, why = f"{milestone} failed", None
             else:

@@ -5,7 +5,6 @@ Must never show a secret or part of one, and never open a private key.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +13,7 @@ from tunnelctl.doctor import causes
 from tunnelctl.doctor.report import Part, Step, failed, ok, warning
 from tunnelctl.errors import Failure
 from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.agent import Agent, AgentError, agent_path
 from tunnelctl.ssh.identities import DEFAULT_KEYS, NO_KEY, Identities
@@ -22,9 +22,11 @@ from tunnelctl.ssh.keys import KeyFile
 ResolveSecret = Callable[[SecretRef], str]
 
 
-async def steps(host: Host, resolve_secret: ResolveSecret) -> list[Step]:
+async def steps(host: Host, environment: Environment, resolve_secret: ResolveSecret) -> list[Step]:
     """Of one host, without its hops. Each file, agent and secret is asked once."""
-    return await in_thread(lambda: [*_secrets(host, resolve_secret), _keys(host)], "look at keys")
+    return await in_thread(
+        lambda: [*_secrets(host, resolve_secret), _keys(host, environment)], "look at keys"
+    )
 
 
 def _secrets(host: Host, resolve_secret: ResolveSecret) -> Iterator[Step]:
@@ -44,22 +46,22 @@ def _secrets(host: Host, resolve_secret: ResolveSecret) -> Iterator[Step]:
             yield ok(Part.SECRETS, host.name, f"{purpose} {reference} is there")
 
 
-def _keys(host: Host) -> Step:
+def _keys(host: Host, environment: Environment) -> Step:
     notes: list[str] = []
     hints: list[str] = []
     with ExitStack() as stack:
         try:
-            identities = Identities(host, lambda _: iter(()), stack)
+            identities = Identities(host, environment, lambda _: iter(()), stack)
             names = [f"{key.name} ({key.key_type})" for key in identities]
         except Failure as failure:
             return failed(Part.KEYS, host.name, failure)
-    unusable = list(_unusable(host))
+    unusable = list(_unusable(host, environment))
     notes += [each.message for each in unusable]
     hints += [each.hint for each in unusable]
     notes += [note for note in identities.notes if note not in notes]
     hints.append(causes.of_clock("; ".join(notes), host))
     if not names and not unusable and host.password is None:
-        note, hint = _none(host)
+        note, hint = _none(host, environment)
         notes.append(note)
         hints.append(hint)
     hint = "; ".join(filter(None, hints))
@@ -68,23 +70,23 @@ def _keys(host: Host) -> Step:
     return ok(Part.KEYS, host.name, ", ".join(names) or "none; there is a password")
 
 
-def _unusable(host: Host) -> Iterator[Failure]:
+def _unusable(host: Host, environment: Environment) -> Iterator[Failure]:
     """Keys that cannot be read, or that others may use: those fail once a server wants them."""
     for name in host.identity_file:
         if name == NO_KEY:
             continue
         try:
-            file = KeyFile(Path(name).expanduser())
+            file = KeyFile(Path(environment.expand_user(name)))
             if file.is_private:
                 file.check_private()
         except Failure as failure:
             yield failure
 
 
-def _none(host: Host) -> tuple[str, str]:
+def _none(host: Host, environment: Environment) -> tuple[str, str]:
     """There is no key at all: what is missing, and what to do."""
     tried = "" if host.identity_file else f" none of {', '.join(DEFAULT_KEYS)} exists, and"
-    path = agent_path(host, os.environ)
+    path = agent_path(host, environment)
     if path is None:
         return f"no key:{tried} SSH_AUTH_SOCK names no ssh-agent", "ssh-keygen -t ed25519"
     try:

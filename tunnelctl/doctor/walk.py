@@ -18,33 +18,34 @@ from tunnelctl.doctor.hosts import Place, Ways, place_of
 from tunnelctl.doctor.report import Part, Report, Step, daemon_steps, ok
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.selector import new_event_loop
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.jump import chain
 
 
-def examine(
-    profile: Profile, environ: Mapping[str, str], status: Mapping[str, Any] | None
-) -> Report:
+def examine(profile: Profile, environment: Environment, status: Mapping[str, Any] | None) -> Report:
     """Walk the profile. Blocking: each host takes its `connect_timeout` at most.
 
-    `environ` is what `{env: NAME}` secrets are looked up in; `status` is the daemon's status
-    document, None when none runs.
+    `environment` is that of this terminal: programs run in it, and it names the agent. `status` is
+    the daemon's status document, None when none runs.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_examine(profile, environ, status))
+        return runner.run(_examine(profile, environment, status))
 
 
 async def _examine(
-    profile: Profile, environ: Mapping[str, str], status: Mapping[str, Any] | None
+    profile: Profile, environment: Environment, status: Mapping[str, Any] | None
 ) -> Report:
-    secrets = functools.partial(resolve_secret, environ=environ)
+    secrets = functools.partial(resolve_secret, environment=environment)
     reactor = Reactor(asyncio.get_running_loop())
-    ways = Ways(profile.name, reactor, secrets)
+    ways = Ways(profile.name, reactor, environment, secrets)
     try:
         on_the_way = _every_host(profile)
         held, _ = await asyncio.gather(
-            asyncio.gather(*(keys.steps(host, secrets) for host in on_the_way.values())),
+            asyncio.gather(
+                *(keys.steps(host, environment, secrets) for host in on_the_way.values())
+            ),
             asyncio.gather(*map(ways.walk, profile.hosts)),
         )
         forwards = await asyncio.gather(
@@ -55,6 +56,7 @@ async def _examine(
                     host=profile.host(rule.via),
                     link=ways.links.get(rule.via),
                     reactor=reactor,
+                    environment=environment,
                     status=status,
                 ).steps()
                 for rule in profile.forwards

@@ -9,7 +9,6 @@ time that it is given, nor leave a channel, a socket or a process behind.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.opens import direct, open_failure, target_failure
 from tunnelctl.forward.target import connect_target
 from tunnelctl.net.child import Child, ending
-from tunnelctl.net.environment import minimal_environment
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, ProbeType, Side
 from tunnelctl.ssh.failures import printable
 from tunnelctl.ssh.link import Link
@@ -32,10 +31,12 @@ _NOBODY = (LOOPBACK, 0)  # where a question comes from, for the server's log
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a command is told of the forward that it asks: where to connect to."""
+    """What a command is told of the forward that it asks: where to connect to. It runs in
+    `environment`."""
 
     profile: str
     address: Endpoint
+    environment: Environment
 
 
 async def ask(rule: Forward, link: Link, place: Place) -> None:
@@ -189,7 +190,7 @@ async def _dialled(rule: Forward) -> None:
 async def _command(rule: Forward, place: Place) -> None:
     words = rule.probe.command
     name = f"the probe of {rule.name}"
-    environment = minimal_environment(os.environ) | _variables(rule, place)
+    environment = Environment({**place.environment, **_variables(rule, place)})
     try:
         child = await Child.start(words, environment, name)
     except (OSError, ValueError) as error:

@@ -15,9 +15,11 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from tunnelctl.net import programs
 from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.environment import Environment
 
 # The end of what it said on standard error, in bytes.
 _SAID_MAX = 4096
@@ -42,25 +44,27 @@ class Child:
     async def start(
         cls,
         words: Sequence[str],
-        environment: Mapping[str, str],
+        environment: Environment,
         name: str,
         *,
         stdio: socket.socket | None = None,
         stdin: int | None = None,
     ) -> Child:
-        """Start the program `words[0]` in a session and process group of its own. `stdio` becomes
-        its standard input and output; without one they are /dev/null. Or it reads `stdin`, a
-        descriptor, and its standard output is heard together with its standard error. No other
-        descriptor of ours reaches it but the pipe of its standard error.
+        """Start the program `words[0]`, see net/programs.py. `stdio` becomes its standard input and
+        output; without one they are /dev/null. Or it reads `stdin`, a descriptor, and its standard
+        output is heard together with its standard error. No other descriptor of ours reaches it
+        but the pipe of its standard error.
 
         Raises:
             OSError, ValueError: it cannot be started.
         """
         fd = subprocess.DEVNULL if stdio is None else stdio.fileno()
-        ends = (fd, fd, subprocess.PIPE)
-        if stdin is not None:
-            ends = (stdin, subprocess.PIPE, subprocess.STDOUT)
-        spawn = functools.partial(_spawn, tuple(words), dict(environment), ends)
+        spawn = functools.partial(programs.start, tuple(words), environment)
+        if stdin is None:
+            spawn = functools.partial(spawn, stdin=fd, stdout=fd, stderr=subprocess.PIPE)
+        else:
+            heard = subprocess.PIPE
+            spawn = functools.partial(spawn, stdin=stdin, stdout=heard, stderr=subprocess.STDOUT)
         work = in_thread(spawn, f"start {name}")
         try:
             return cls(await asyncio.shield(work), name)
@@ -138,19 +142,3 @@ def ending(status: int) -> str:
     if status >= 0:
         return f"ended with exit status {status}"
     return f"was ended by {signal.Signals(-status).name}"
-
-
-def _spawn(
-    words: Sequence[str], environment: Mapping[str, str], ends: tuple[int, int, int]
-) -> subprocess.Popen[bytes]:
-    """Blocking: returns once the program runs. `ends` are its standard input, output and error."""
-    stdin, stdout, stderr = ends
-    return subprocess.Popen(  # noqa: S603 - the words of the profile's owner, no shell
-        words,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        env=environment,
-        start_new_session=True,
-        bufsize=0,
-    )

@@ -11,10 +11,12 @@ import os
 import selectors
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import IO
 
 from tunnelctl import clock
+from tunnelctl.net import programs
+from tunnelctl.spec.environment import Environment
 
 
 class CommandError(Exception):
@@ -23,7 +25,7 @@ class CommandError(Exception):
 
 def output_of(
     words: Sequence[str],
-    environment: Mapping[str, str],
+    environment: Environment,
     most: int,
     seconds: float,
     *,
@@ -38,13 +40,8 @@ def output_of(
         CommandError: it cannot be started, took too long or printed too much.
     """
     try:
-        process = subprocess.Popen(  # noqa: S603 - the words of the profile's owner, no shell
-            words,
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=dict(environment),
-            start_new_session=True,
+        process = programs.start(
+            words, environment, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a command"

@@ -9,12 +9,12 @@ than its limit (a hung agent hangs nothing), and never forwards the agent anywhe
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from tunnelctl import clock
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.wire.messages import ProtocolError, Reader, string, u32
 
@@ -22,6 +22,7 @@ from tunnelctl.wire.messages import ProtocolError, Reader, string, u32
 PATIENCE = 10.0
 # For a signature of a security key, which a person has to touch.
 TOUCH_PATIENCE = 60.0
+_VARIABLE = "SSH_AUTH_SOCK"
 _MESSAGE_MAX = 256 * 1024  # OpenSSH authfd.c, MAX_AGENT_REPLY_LEN
 _REQUEST_IDENTITIES = 11
 _IDENTITIES_ANSWER = 12
@@ -56,14 +57,19 @@ class Session:
     signature: bytes
 
 
-def agent_path(host: Host, environ: Mapping[str, str]) -> Path | None:
-    """Where the agent of `host` listens: IdentityAgent of ssh_config(5), else $SSH_AUTH_SOCK."""
+def agent_path(host: Host, environment: Environment) -> Path | None:
+    """Where the agent of `host` listens: IdentityAgent of ssh_config(5), else $SSH_AUTH_SOCK.
+
+    A variable is looked up now, so that a new session's agent is found (OpenSSH ssh.c, main).
+    """
     named = host.identity_agent
     if named == "none":
         return None
-    if named is None or named == "SSH_AUTH_SOCK":
-        named = environ.get("SSH_AUTH_SOCK")
-    return Path(named).expanduser() if named else None
+    if named is None or named == _VARIABLE:
+        named = f"${_VARIABLE}"
+    if named.startswith("$"):
+        named = environment.get(named[1:])
+    return Path(environment.expand_user(named)) if named else None
 
 
 class Agent:

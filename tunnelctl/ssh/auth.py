@@ -18,6 +18,7 @@ from pathlib import Path
 from paramiko.ssh_exception import SSHException
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.agent import AgentError
 from tunnelctl.ssh.client import ClientTransport
@@ -39,7 +40,11 @@ ResolveSecret = Callable[[SecretRef], str]
 
 
 def authenticate(
-    transport: ClientTransport, host: Host, resolve_secret: ResolveSecret, ask: Ask | None = None
+    transport: ClientTransport,
+    host: Host,
+    environment: Environment,
+    resolve_secret: ResolveSecret,
+    ask: Ask | None = None,
 ) -> str:
     """Log in; blocking, until the transport's deadline at most. Returns who as, and by what.
 
@@ -54,7 +59,7 @@ def authenticate(
     """
     try:
         with ExitStack() as stack:
-            attempt = _Attempt(transport, host, resolve_secret, ask, stack)
+            attempt = _Attempt(transport, host, environment, resolve_secret, ask, stack)
             try:
                 attempt.run()
                 return attempt.report.let_in
@@ -93,6 +98,7 @@ class _Attempt:
         self,
         transport: ClientTransport,
         host: Host,
+        environment: Environment,
         resolve_secret: ResolveSecret,
         ask: Ask | None,
         stack: ExitStack,
@@ -105,7 +111,11 @@ class _Attempt:
         self.report = Report(host, user_of(host), self._auth)
         try:
             self._identities = Identities(
-                _with_keys_to_try(host), self._passphrases, stack, transport.session
+                _with_keys_to_try(host),
+                environment,
+                self._passphrases,
+                stack,
+                transport.session,
             )
         except Failure as failure:
             raise self.report.of_key(failure) from None

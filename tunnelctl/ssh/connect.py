@@ -21,6 +21,7 @@ from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef, SessionType
 from tunnelctl.ssh.auth import user_of
 from tunnelctl.ssh.dial import dial
@@ -57,6 +58,7 @@ async def connect(
     host: Host,
     reactor: Reactor,
     *,
+    environment: Environment,
     resolve_secret: Callable[[SecretRef], str],
     on_stage: Callable[[Stage], None],
     asking: Asking = nobody,
@@ -66,6 +68,7 @@ async def connect(
 ) -> Link:
     """Connect to `host` within its `connect_timeout` seconds, after its jump hosts within theirs.
 
+    `environment` is that of whoever asked for it: programs run in it, and it names the agent.
     `hops` has the jump links that are shared; without it the link has its own. Each handshake
     waits for its `turn` first, which no deadline counts. `asking` says who answers a
     host's questions (ssh/questions.py).
@@ -73,12 +76,12 @@ async def connect(
     Raises:
         Failure: with the step, and the hop, that failed; nothing is left open.
     """
-    caller = _Caller(reactor, resolve_secret, asking, hops or Hops(), turn, trace)
+    caller = _Caller(reactor, environment, resolve_secret, asking, hops or Hops(), turn, trace)
     return await caller.link(host, on_stage)
 
 
 async def fetch_host_key(
-    host: Host, resolve_secret: Callable[[SecretRef], str]
+    host: Host, environment: Environment, resolve_secret: Callable[[SecretRef], str]
 ) -> tuple[str, bytes]:
     """The key that `host` shows now, as type and blob; nothing is authenticated there or recorded.
 
@@ -89,10 +92,12 @@ async def fetch_host_key(
         Failure: the host cannot be reached or talked to.
     """
     reactor = Reactor(asyncio.get_running_loop())
-    caller = _Caller(reactor, resolve_secret, nobody, Hops(), at_once, untraced)
+    caller = _Caller(reactor, environment, resolve_secret, nobody, Hops(), at_once, untraced)
     try:
         async with caller.reached(host) as reached:
-            look = functools.partial(read_host_key, host, reached.sock, reached.deadline)
+            look = functools.partial(
+                read_host_key, host, reached.sock, environment, reached.deadline
+            )
             try:
                 name = f"host key of {host.name}"
                 blob = await asyncio.shield(_with_socket(reached.sock, look, name))
@@ -142,6 +147,7 @@ class _Caller:
     """What a connection and all hops below it have in common."""
 
     reactor: Reactor
+    environment: Environment
     resolve_secret: Callable[[SecretRef], str]
     asking: Asking
     hops: Hops
@@ -210,7 +216,7 @@ class _Caller:
             through = f"through {label(nearest_hop(host))}"
             return lease.open(host, functools.partial(connected, through)), lease
         if host.proxy_command:
-            command = await ProxyCommand.start(host, user_of(host))
+            command = await ProxyCommand.start(host, user_of(host), self.environment)
             connected(f"{host.proxy_command[0]} runs")
             return command.sock, command
         if host.proxy is not None:
@@ -234,6 +240,7 @@ class _Caller:
                 handshake,
                 host,
                 sock,
+                self.environment,
                 self.resolve_secret,
                 stage_from_thread,
                 reached.deadline,

@@ -18,6 +18,7 @@ from paramiko.ssh_exception import IncompatiblePeer
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.auth import authenticate
 from tunnelctl.ssh.certificates import is_certified, key_type_of, plain_key
@@ -44,6 +45,7 @@ class Stage(StrEnum):
 def handshake(
     host: Host,
     sock: socket.socket,
+    environment: Environment,
     resolve_secret: Callable[[SecretRef], str],
     on_stage: Callable[[Stage], None],
     deadline: float,
@@ -60,14 +62,14 @@ def handshake(
     Raises:
         Failure: what went wrong; nothing is left open.
     """
-    transport = _exchange_keys(host, sock, deadline, trace)
+    transport = _exchange_keys(host, sock, environment, deadline, trace)
     try:
         asked = None if ask is None else pausing(ask, transport)
         blob = transport.host_key_blob
-        verify(host, blob, asked)
+        verify(host, blob, environment, asked)
         trace(host, Milestone.HOST_KEY, f"{key_type(blob)} {fingerprint(blob)}")
         on_stage(Stage.AUTHENTICATING)
-        by = authenticate(transport, host, resolve_secret, asked)
+        by = authenticate(transport, host, environment, resolve_secret, asked)
         trace(host, Milestone.AUTHENTICATION, by)
     except BaseException:
         _end(transport, sock)
@@ -76,7 +78,9 @@ def handshake(
     return transport
 
 
-def read_host_key(host: Host, sock: socket.socket, deadline: float) -> bytes:
+def read_host_key(
+    host: Host, sock: socket.socket, environment: Environment, deadline: float
+) -> bytes:
     """The key that `host` shows over `sock`, which is closed; nothing is authenticated or recorded.
 
     It is the one that a `handshake` of the same host would be shown. Blocking, until `deadline` (a
@@ -85,18 +89,22 @@ def read_host_key(host: Host, sock: socket.socket, deadline: float) -> bytes:
     Raises:
         Failure: the host cannot be talked to.
     """
-    transport = _exchange_keys(host, sock, deadline)
+    transport = _exchange_keys(host, sock, environment, deadline)
     _end(transport, sock)
     return transport.host_key_blob
 
 
 def _exchange_keys(
-    host: Host, sock: socket.socket, deadline: float, trace: Trace = untraced
+    host: Host,
+    sock: socket.socket,
+    environment: Environment,
+    deadline: float,
+    trace: Trace = untraced,
 ) -> ClientTransport:
     """Version and first key exchange. The server has proved that it owns the key it shows."""
     done = threading.Event()
     try:
-        transport = ClientTransport(sock, _offer(host))
+        transport = ClientTransport(sock, _offer(host, environment))
     except BaseException:
         sock.close()
         raise
@@ -130,7 +138,7 @@ def _no_keys(host: Host, transport: ClientTransport) -> Failure:
     return peer_failure(host, error, During.KEY_EXCHANGE, transport.said)
 
 
-def _host_key_algorithms(host: Host) -> tuple[str, ...]:
+def _host_key_algorithms(host: Host, environment: Environment) -> tuple[str, ...]:
     """All that are allowed, those of keys that are known for the host first.
 
     Certificates where an authority is known for it, and before all else then (OpenSSH
@@ -139,16 +147,16 @@ def _host_key_algorithms(host: Host) -> tuple[str, ...]:
     allowed = host.host_key_algorithms or HOST_KEY_ALGORITHMS
     keys = [name for name in allowed if not is_certified(name)]
     certificates = [name for name in allowed if is_certified(name)]
-    known = known_for(host)
+    known = known_for(host, environment)
     order = certificates if known.has_authority or not keys else []
     order += [name for name in keys if key_type_of(name) in known.key_types]
     return tuple(dict.fromkeys((*order, *keys)))
 
 
-def _offer(host: Host) -> Offer:
+def _offer(host: Host, environment: Environment) -> Offer:
     return Offer(
         kex=host.kex_algorithms or KEX_ALGORITHMS,
-        host_keys=_host_key_algorithms(host),
+        host_keys=_host_key_algorithms(host, environment),
         ciphers=host.ciphers or CIPHERS,
         macs=host.macs or MACS,
     )

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tunnelctl import clock
 from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
 from tunnelctl.ssh import known_hosts
 from tunnelctl.ssh.certificates import Certificate, is_certified, plain_key
@@ -40,7 +41,7 @@ def fingerprint(blob: bytes) -> str:
     return "SHA256:" + digest.rstrip("=")
 
 
-def verify(host: Host, blob: bytes, ask: Ask | None = None) -> None:
+def verify(host: Host, blob: bytes, environment: Environment, ask: Ask | None = None) -> None:
     """Accept the key or certificate that `host` shows, or raise.
 
     With `accept-new` the key of a host that is not known at all is recorded; else a person is
@@ -51,12 +52,13 @@ def verify(host: Host, blob: bytes, ask: Ask | None = None) -> None:
             what revokes keys cannot be read, or permission-denied when an accepted key cannot be
             recorded; see also known_hosts_command.
     """
-    about = _lines_about(host, blob)
+    about = _lines_about(host, blob, environment)
     shown = _Shown(plain_key(blob))
     if is_certified(key_type(blob)):
         shown = _examined(host, about, Certificate.parse(blob))
     _refuse_revoked(host, about, shown)
-    if host.revoked_host_keys is not None and is_revoked(host, host.revoked_host_keys, blob):
+    revoking = host.revoked_host_keys
+    if revoking is not None and is_revoked(host, revoking, blob, environment):
         raise _revoked(host, shown)
     if host.host_key:
         if shown.fingerprint not in _pins(host):
@@ -70,7 +72,7 @@ def verify(host: Host, blob: bytes, ask: Ask | None = None) -> None:
         raise _changed(host, shown, named)
     if host.strict_host_key_checking is not StrictHostKeyChecking.ACCEPT_NEW:
         _ask_about(host, shown, _unknown(host, shown, about), ask)
-    record(host, shown.key)
+    record(host, shown.key, environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Known:
     has_authority: bool  # whether a certificate could vouch for it: it has an authority, no pin
 
 
-def known_for(host: Host) -> Known:
+def known_for(host: Host, environment: Environment) -> Known:
     """The types of the keys that are known for `host`, to be offered first in the key exchange.
 
     Without this order a server with several keys would show one of a type that is not known,
@@ -90,7 +92,7 @@ def known_for(host: Host) -> Known:
     Raises:
         Failure: see known_hosts_command.
     """
-    about = _lines_about(host, None)
+    about = _lines_about(host, None, environment)
     known = [key for key in about if not key.marker]
     if host.host_key:
         pins = _pins(host)
@@ -100,17 +102,18 @@ def known_for(host: Host) -> Known:
     return Known(types, has_authority and not host.host_key)
 
 
-def _lines_about(host: Host, shown: bytes | None) -> list[KnownKey]:
+def _lines_about(host: Host, shown: bytes | None, environment: Environment) -> list[KnownKey]:
     """Those of the files, then those that the host's program prints.
 
     Like OpenSSH, asked by the name without the port only where nothing was said of that with it.
     """
-    about = known_hosts.lines_about(host)
+    about = known_hosts.lines_about(host, environment)
     if not host.known_hosts_command:
         return about
     names = known_hosts.names_of(host)
     for name in names:
-        printed = printed_about(host, name, shown, fingerprint(shown) if shown else "")
+        said = fingerprint(shown) if shown else ""
+        printed = printed_about(host, name, shown, said, environment)
         lines = known_hosts.parse(printed, PRINTED)
         found = [key for key in lines if any(key.matches(each) for each in names)]
         if found:
@@ -118,14 +121,14 @@ def _lines_about(host: Host, shown: bytes | None) -> list[KnownKey]:
     return about
 
 
-def record(host: Host, blob: bytes) -> Path:
+def record(host: Host, blob: bytes, environment: Environment) -> Path:
     """Append the key (of a certificate: the plain one) to known_hosts; returns the file.
 
     Raises:
         Failure: see known_hosts.append.
     """
     key = plain_key(blob)
-    return known_hosts.append(host, key_type(key), key)
+    return known_hosts.append(host, key_type(key), key, environment)
 
 
 def keeps_keys(host: Host) -> bool:

@@ -6,7 +6,6 @@ is not. Must never open a private key: that is for the moment when a server want
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.spec.algorithms import USER_KEY_ALGORITHMS
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.agent import Agent, AgentError, AgentKey, Session, agent_path
 from tunnelctl.ssh.certificates import USER, Certificate, is_certified, plain_key
@@ -53,6 +53,7 @@ class Identities:
     def __init__(
         self,
         host: Host,
+        environment: Environment,
         passphrases: Passphrases,
         stack: ExitStack,
         session: Session | None = None,
@@ -60,13 +61,14 @@ class Identities:
         self.notes: list[str] = []
         self.unusable: Failure | None = None
         self._host = host
+        self._environment = environment
         self._passphrases = passphrases
         self._stack = stack
         self._session = session
         self._files = self._key_files()
         self._certificates = [
             (str(path), blob)
-            for path in map(_path, host.certificate_file)
+            for path in map(self._path, host.certificate_file)
             if (blob := self._certificate(path)) is not None
         ]
         if self.unusable is not None and host.identities_only and not self._files:
@@ -105,14 +107,17 @@ class Identities:
         """The files that are named, or the default ones where there are some."""
         if self._host.identity_file == (NO_KEY,):
             return []
-        named = [_path(name) for name in self._host.identity_file]
+        named = [self._path(name) for name in self._host.identity_file]
         found = []
-        for path in named or (path for path in map(_path, DEFAULT_KEYS) if path.exists()):
+        for path in named or (path for path in map(self._path, DEFAULT_KEYS) if path.exists()):
             try:
                 found.append(KeyFile(path))
             except Failure as failure:
                 self.pass_over(failure)
         return found
+
+    def _path(self, name: str) -> Path:
+        return Path(self._environment.expand_user(name))
 
     def _candidates(self) -> list[_Candidate]:
         """Each key, followed by the certificate beside it where none is named (ssh.c)."""
@@ -184,7 +189,7 @@ class Identities:
     # The agent
 
     def _agent(self) -> tuple[Agent | None, dict[bytes, AgentKey]]:
-        path = agent_path(self._host, os.environ)
+        path = agent_path(self._host, self._environment)
         if path is None:
             return None, {}
         try:
@@ -210,7 +215,3 @@ class Identities:
         if bits:
             self.notes.append(f"agent key {printable(key.comment)} has only {bits} bits")
         return bool(known) and not bits
-
-
-def _path(name: str) -> Path:
-    return Path(name).expanduser()

@@ -20,6 +20,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.failures import label
 
@@ -68,14 +69,14 @@ def name_of(host: Host) -> str:
     return name if host.port == _DEFAULT_PORT else f"[{name}]:{host.port}"
 
 
-def lines_about(host: Host) -> list[KnownKey]:
+def lines_about(host: Host, environment: Environment) -> list[KnownKey]:
     """Every line that speaks of the host.
 
     Lines for the name without the port count too where the port is another one than 22: a key
     that matches them is accepted, one that does not says nothing (OpenSSH check_host_key).
     """
     names = names_of(host)
-    return [key for key in read(host) if any(key.matches(name) for name in names)]
+    return [key for key in read(host, environment) if any(key.matches(name) for name in names)]
 
 
 def names_of(host: Host) -> tuple[str, ...]:
@@ -103,7 +104,7 @@ def parse(text: str, file: str) -> Iterator[KnownKey]:
             _log.info("%s:%d: skipped: %s", file, number, error)
 
 
-def append(host: Host, key_type: str, blob: bytes) -> Path:
+def append(host: Host, key_type: str, blob: bytes, environment: Environment) -> Path:
     """Append a key to the first known_hosts file of `host`, unless it is there; returns which.
 
     One write under a lock, then fsync; a directory is made 0700 and a file 0600.
@@ -119,7 +120,7 @@ def append(host: Host, key_type: str, blob: bytes) -> Path:
             f"{label(host)}: {name!r} cannot be written to known_hosts as a host name",
             "correct host_key_alias or hostname in the profile",
         )
-    path = Path((host.user_known_hosts_file or USER_FILES)[0]).expanduser()
+    path = Path(environment.expand_user((host.user_known_hosts_file or USER_FILES)[0]))
     try:
         _append(path, f"{name} {key_type} {base64.b64encode(blob).decode()}\n".encode())
     except OSError as error:
@@ -149,11 +150,11 @@ def _append(path: Path, line: bytes) -> None:
             os.fsync(fd)
 
 
-def read(host: Host) -> Iterator[KnownKey]:
+def read(host: Host, environment: Environment) -> Iterator[KnownKey]:
     """Every line of the files in which keys of the host are looked for."""
     users = host.user_known_hosts_file or USER_FILES
     for name in (*users, *(host.global_known_hosts_file or GLOBAL_FILES)):
-        path = Path(name).expanduser()
+        path = Path(environment.expand_user(name))
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:

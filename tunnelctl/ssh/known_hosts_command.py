@@ -12,7 +12,7 @@ import os
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.command import CommandError, output_of
-from tunnelctl.net.environment import minimal_environment
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.failures import label, printable
 from tunnelctl.ssh.keys import key_type
@@ -23,16 +23,16 @@ PRINTED = "the output of known_hosts_command"
 _KEY = "known_hosts_command"
 _SECONDS = 10.0
 _MAX_BYTES = 1024 * 1024
-# It may look the key up over SSH.
-_VARIABLES = ("SSH_AUTH_SOCK",)
 _NOTHING_SHOWN = "NONE"
 
 
-def printed_about(host: Host, name: str, shown: bytes | None, fingerprint: str = "") -> str:
-    """What the host's program prints about `name`.
+def printed_about(
+    host: Host, name: str, shown: bytes | None, fingerprint: str, environment: Environment
+) -> str:
+    """What the host's program prints about `name`. It runs in `environment`.
 
     `shown` is the key or certificate that the server shows, with its fingerprint; None before
-    there is one, when only the order of the algorithms is asked for.
+    there is one, when that is empty and only the order of the algorithms is asked for.
 
     Raises:
         Failure: config-invalid for words that cannot be given to it, handshake-failed when it
@@ -47,7 +47,6 @@ def printed_about(host: Host, name: str, shown: bytes | None, fingerprint: str =
         **{token: (value, OF_KEY) for token, value in zip("ItfK", key, strict=True)},
     }
     words = expand(host, _KEY, host.known_hosts_command, values)
-    environment = minimal_environment(os.environ, _VARIABLES)
     seconds = min(_SECONDS, host.connect_timeout)
     try:
         status, printed = output_of(words, environment, _MAX_BYTES, seconds)

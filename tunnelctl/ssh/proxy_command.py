@@ -13,7 +13,7 @@ import socket
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.child import Child, ending
-from tunnelctl.net.environment import minimal_environment
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.failures import label, printable
 from tunnelctl.ssh.tokens import USER, expand, mistake
@@ -21,8 +21,6 @@ from tunnelctl.ssh.tokens import USER, expand, mistake
 # How long the program has to end by itself once its input has ended, and after SIGTERM, in seconds.
 _EOF_SECONDS = 0.25
 _TERM_SECONDS = 2.0
-# It may need the user's agent, unlike a program that only prints a secret.
-_VARIABLES = ("SSH_AUTH_SOCK",)
 _KEY = "proxy_command"
 # What the end of the program looks like from here, and what its silence does.
 _ENDED = (Code.HANDSHAKE_FAILED, Code.SESSION_LOST)
@@ -50,7 +48,7 @@ class ProxyCommand:
         self._was_terminated = False
 
     @classmethod
-    async def start(cls, host: Host, user: str) -> ProxyCommand:
+    async def start(cls, host: Host, user: str, environment: Environment) -> ProxyCommand:
         """Start the program of `host`, in a session and process group of its own.
 
         Raises:
@@ -58,7 +56,6 @@ class ProxyCommand:
         """
         words = words_for(host, user)
         name = printable(os.path.basename(words[0]))
-        environment = minimal_environment(os.environ, _VARIABLES)
         ours, theirs = socket.socketpair()
         try:
             child = await Child.start(words, environment, name, stdio=theirs)

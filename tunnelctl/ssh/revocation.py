@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.command import CommandError, output_of
-from tunnelctl.net.environment import minimal_environment
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.certificates import Certificate, is_certified
 from tunnelctl.ssh.failures import label
@@ -27,19 +27,19 @@ _SECONDS = 10.0
 _MAX_BYTES = 64 * 1024
 
 
-def is_revoked(host: Host, file: str, blob: bytes) -> bool:
+def is_revoked(host: Host, file: str, blob: bytes, environment: Environment) -> bool:
     """Whether `file` names the key or certificate `blob`, the key in it, or who signed it.
 
     Raises:
         Failure: key-unreadable; the file cannot be read, or is a list and nobody can read it.
     """
-    path = Path(file).expanduser()
+    path = Path(environment.expand_user(file))
     try:
         written = path.read_bytes()
     except OSError as error:
         raise _unreadable(host, path, error.strerror or str(error)) from None
     if written.startswith(_LIST):
-        return _is_in_list(host, path, blob)
+        return _is_in_list(host, path, blob, environment)
     refused = {blob}
     if is_certified(key_type(blob)):
         certificate = Certificate.parse(blob)
@@ -61,8 +61,8 @@ def _keys(written: bytes) -> list[bytes]:
     return keys
 
 
-def _is_in_list(host: Host, path: Path, blob: bytes) -> bool:
-    program = shutil.which("ssh-keygen")
+def _is_in_list(host: Host, path: Path, blob: bytes, environment: Environment) -> bool:
+    program = shutil.which("ssh-keygen", path=environment.search_path)
     if program is None:
         raise _unreadable(host, path, "it is a list of ssh-keygen, which is not installed")
     line = f"{key_type(blob)} {base64.b64encode(blob).decode()}\n".encode()
@@ -70,7 +70,6 @@ def _is_in_list(host: Host, path: Path, blob: bytes) -> bool:
         shown.write(line)
         shown.flush()
         words = (program, "-Q", "-f", os.fspath(path), shown.name)
-        environment = minimal_environment(os.environ)
         try:
             status, printed = output_of(words, environment, _MAX_BYTES, _SECONDS)
         except CommandError as error:

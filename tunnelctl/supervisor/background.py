@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from tunnelctl.errors import Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.selector import new_event_loop
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.profile import Profile
 from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, ProfileStatus
 from tunnelctl.supervisor.supervisor import Supervisor
@@ -47,15 +48,15 @@ class Background:
         # A daemon thread stands still once the interpreter ends: nobody could be answered then.
         atexit.register(self.close)
 
-    def up(self, profile: Profile, environ: Mapping[str, str]) -> ProfileStatus | None:
+    def up(self, profile: Profile, environment: Environment) -> ProfileStatus | None:
         """Start `profile` and wait until its first try has come to something.
 
         That is: all of it is up, or a host of it is not and will be tried again or has failed,
         or the hosts are up and each forward has been opened or could not be. What is not up then
-        has a `last_error`. Each host's `connect_timeout` bounds the wait. `environ` is what
-        `{env: NAME}` secrets are looked up in. None when this was closed meanwhile.
+        has a `last_error`. Each host's `connect_timeout` bounds the wait. Programs run
+        in `environment`. None when this was closed meanwhile.
         """
-        return self._call(self._up(profile, environ))
+        return self._call(self._up(profile, environment))
 
     def status(self, name: str) -> ProfileStatus | None:
         """The profile as it is now; None when it was never up, or when this is closed."""
@@ -142,10 +143,10 @@ class Background:
                 await asyncio.sleep(0)  # the last calls are tasks now, which end with the loop
                 reactor.close()
 
-    async def _up(self, profile: Profile, environ: Mapping[str, str]) -> ProfileStatus | None:
+    async def _up(self, profile: Profile, environment: Environment) -> ProfileStatus | None:
         events = self._supervisor.subscribe()
         try:
-            await self._supervisor.up(profile, environ)
+            await self._supervisor.up(profile, environment)
             while not _is_decided(status := self._status_of(profile.name)):
                 if await anext(events, None) is None:
                     return None

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from weakref import WeakValueDictionary
 
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage
 from tunnelctl.ssh.jump import Hops
@@ -44,6 +45,7 @@ class Handshakes:
     async def connect(
         self,
         host: Host,
+        environment: Environment,
         resolve_secret: Callable[[SecretRef], str],
         on_stage: Callable[[Stage], None],
         asking: PatientAsking,
@@ -74,6 +76,7 @@ class Handshakes:
         return await self._connect(
             host,
             self._reactor,
+            environment=environment,
             resolve_secret=resolve_secret,
             on_stage=on_stage,
             asking=login,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import signal
 import tempfile
 from collections import deque
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunnelctl.net.child import Child, ending
-from tunnelctl.net.environment import minimal_environment
+from tunnelctl.spec.environment import Environment
 from tunnelctl.state.hooks import Hook
 from tunnelctl.state.snapshot import API_VERSION, ProfileStatus, StatusEvent
 from tunnelctl.supervisor.tasks import Tasks
@@ -38,6 +37,7 @@ class Call:
 
     hook: Hook
     words: Sequence[str]
+    environment: Environment
     event: StatusEvent
     profile: ProfileStatus
 
@@ -99,8 +99,9 @@ async def _run(call: Call) -> None:
         with tempfile.TemporaryFile() as document:
             document.write(json.dumps(call.as_json()).encode())
             document.seek(0)
-            environment = minimal_environment(os.environ)
-            child = await Child.start(call.words, environment, call.name, stdin=document.fileno())
+            child = await Child.start(
+                call.words, call.environment, call.name, stdin=document.fileno()
+            )
     except (OSError, ValueError) as error:
         _tell(call, logging.WARNING, f"cannot be run: {error}")
         return

@@ -15,6 +15,7 @@ from random import Random
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.probing import Place, ask
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link import Link
@@ -35,6 +36,7 @@ class Tunnelled:
     profile: str
     random: Random
     tasks: Tasks
+    environment: Callable[[], Environment]
     policy: Callable[[], Reconnect]
     judged: Callable[[Forwarding, bool], None]
     reconnect: Callable[[Failure], None]
@@ -191,7 +193,8 @@ class _Prober:
 
     def _place(self, rule: Forward) -> Place:
         target = None if rule.side is Side.HERE else rule.target
-        return Place(self._tunnel.profile, target or self._item.side.listening or rule.listen)
+        address = target or self._item.side.listening or rule.listen
+        return Place(self._tunnel.profile, address, self._tunnel.environment())
 
     def _judge(self, failure: Failure | None) -> None:
         before = self._tally.health

@@ -6,11 +6,12 @@ Owns the tunnels. Must never touch what a new version leaves as it was.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from tunnelctl import clock
 from tunnelctl.config.secrets import resolve_secret
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.spec.profile import Profile
 from tunnelctl.state.hooks import hook_of
@@ -25,15 +26,15 @@ from tunnelctl.supervisor.tunnel import Services, Tunnel
 class RunningProfile:
     """Lives from one `up` to the next `down`; after that it is kept for what it shows.
 
-    `environ` is what `{env: NAME}` secrets are looked up in.
+    `environment` is that of whoever asked for it last: programs that start from then on run in it.
     """
 
     def __init__(
-        self, profile: Profile, environ: Mapping[str, str], services: Services, hooks: Hooks
+        self, profile: Profile, environment: Environment, services: Services, hooks: Hooks
     ) -> None:
         self.profile = profile
         self.wanted = Wanted.UP
-        self._environ = environ
+        self.environment = environment
         self._services = services
         self._hooks = hooks
         self._memory = Memory()
@@ -52,12 +53,12 @@ class RunningProfile:
         for tunnel in self._tunnels.values():
             tunnel.start()
 
-    async def apply(self, profile: Profile, environ: Mapping[str, str]) -> None:
+    async def apply(self, profile: Profile, environment: Environment) -> None:
         """Make this `profile`, of the same name, the one that runs.
 
         What goes is closed before what comes is opened, for it may want the same port.
         """
-        self._environ = environ
+        self.hear(environment)
         self._memory.retain(profile.hosts)
         plan = diff(self.profile, profile)
         await self._close_forwards(plan)
@@ -79,6 +80,14 @@ class RunningProfile:
             self._tunnels[rule.via].retune_forward(rule)
         self.start()
         self._changed()
+
+    def hear(self, environment: Environment) -> None:
+        """What runs goes on in the environment that it has; what is started from now on is in this
+        one. It may name another agent: hosts that wait need wait no longer."""
+        if environment != self.environment:
+            self.environment = environment
+            for tunnel in self._tunnels.values():
+                tunnel.retry_now()
 
     def restart(self, hosts: Collection[str] = ()) -> None:
         """Hosts, all where none is named, drop their links and connect anew, now.
@@ -109,6 +118,7 @@ class RunningProfile:
         self._changed()
         await asyncio.gather(*(t.stop(drain) for t in reversed(self._tunnels.values())))
         self._changed()
+        self.environment = Environment()
 
     def answerable(self, place: Place) -> None:
         """Somebody answers for these hosts from now on: who waits for that tries again."""
@@ -154,7 +164,15 @@ class RunningProfile:
     def _add_tunnel(self, host: Host) -> Tunnel:
         name, services = self.profile.name, self._services
         asking = services.questions.asking(Place(name, host.name), self._memory)
-        tunnel = Tunnel(name, host, services, self._resolve_secret, asking, self._changed)
+        tunnel = Tunnel(
+            name,
+            host,
+            services,
+            lambda: self.environment,
+            self._resolve_secret,
+            asking,
+            self._changed,
+        )
         self._tunnels[host.name] = tunnel
         return tunnel
 
@@ -164,7 +182,7 @@ class RunningProfile:
         await asyncio.gather(*(self._tunnels[r.via].remove(r.name) for r in reversed(rules)))
 
     def _resolve_secret(self, reference: SecretRef) -> str:
-        return resolve_secret(reference, self._environ)
+        return resolve_secret(reference, self.environment)
 
     def _state(self) -> ProfileState:
         return profile_state(
@@ -185,4 +203,4 @@ class RunningProfile:
             event = self._services.journal.record(EventKind.PROFILE, name, "", state, "")
             hook = hook_of(before, state)
             if hook is not None and (words := getattr(self.profile.hooks, hook)):
-                self._hooks.call(Call(hook, words, event, self.status()))
+                self._hooks.call(Call(hook, words, self.environment, event, self.status()))

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from random import Random
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.connect import connect
 from tunnelctl.state.plan import Plan, diff
@@ -51,26 +52,26 @@ class Supervisor:
         self._commands = Tasks("supervisor")
         self._closing: asyncio.Task[None] | None = None
 
-    async def up(self, profile: Profile, environ: Mapping[str, str]) -> None:
+    async def up(self, profile: Profile, environment: Environment) -> None:
         """Make `profile` run as it is written; of one that runs, only the difference is touched.
 
         Returns when that is applied, which is not when it is up. What failed for good is tried
-        again. Forwards that are gone or differ close at once. `environ` is what `{env: NAME}`
-        secrets are looked up in from now on.
+        again. Forwards that are gone or differ close at once. `environment` is what programs run
+        in, and secrets and agents are looked up in, from now on.
 
         Raises:
             Failure: daemon-not-running when the supervisor is closing.
         """
-        await self._commands.whole(self._up(profile, environ), f"up {profile.name}")
+        await self._commands.whole(self._up(profile, environment), f"up {profile.name}")
 
-    async def change(self, profile: Profile, environ: Mapping[str, str]) -> None:
+    async def change(self, profile: Profile, environment: Environment) -> None:
         """As `up`, of a profile that is still wanted: one that was taken down meanwhile stays so.
 
         Raises:
             Failure: daemon-not-running when the supervisor is closing.
         """
         await self._commands.whole(
-            self._up(profile, environ, only_wanted=True), f"change {profile.name}"
+            self._up(profile, environment, only_wanted=True), f"change {profile.name}"
         )
 
     def plan(self, profile: Profile) -> Plan | None:
@@ -81,7 +82,7 @@ class Supervisor:
         return diff(running.profile, profile)
 
     async def _up(
-        self, profile: Profile, environ: Mapping[str, str], *, only_wanted: bool = False
+        self, profile: Profile, environment: Environment, *, only_wanted: bool = False
     ) -> None:
         async with self._locks[profile.name]:
             if self._closing is not None:
@@ -92,12 +93,12 @@ class Supervisor:
                 )
             running = self._profiles.get(profile.name)
             if running is not None and running.wanted is Wanted.UP:
-                await running.apply(profile, environ)
+                await running.apply(profile, environment)
                 return
             if only_wanted:
                 return
             self._profiles.pop(profile.name, None)
-            running = RunningProfile(profile, environ, self._services, self._hooks)
+            running = RunningProfile(profile, environment, self._services, self._hooks)
             self._profiles[profile.name] = running
             running.start()
 
@@ -125,6 +126,12 @@ class Supervisor:
         if running.wanted is Wanted.DOWN:
             raise Failure(Code.NOT_UP, f"profile {name} is down", f"tunnelctl up {name}")
         running.restart(hosts)
+
+    def hear(self, name: str, environment: Environment) -> None:
+        """What is started for a profile from now on is in this environment; see RunningProfile."""
+        running = self._profiles.get(name)
+        if running is not None and running.wanted is Wanted.UP:
+            running.hear(environment)
 
     def hurry(self, reason: str) -> None:
         """The world changed (network, resume, a signal): who waits tries now, who is up asks."""

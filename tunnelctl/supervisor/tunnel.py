@@ -18,6 +18,7 @@ from tunnelctl import clock
 from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage
@@ -86,13 +87,15 @@ class Services:
 
 class Tunnel:
     """Lives once: made, started, stopped. `on_change` is called after every change of `summary`,
-    which the state of the profile is worked out from."""
+    which the state of the profile is worked out from; `environment` gives the one that was sent
+    last."""
 
     def __init__(
         self,
         profile: str,
         host: Host,
         services: Services,
+        environment: Callable[[], Environment],
         resolve_secret: Callable[[SecretRef], str],
         asking: PatientAsking,
         on_change: Callable[[], None],
@@ -100,6 +103,7 @@ class Tunnel:
         self.host = host
         self._profile = profile
         self._services = services
+        self._environment = environment
         self._resolve_secret = resolve_secret
         self._asking = asking
         self._on_change = on_change
@@ -115,6 +119,7 @@ class Tunnel:
                 profile,
                 services.random,
                 self._tasks,
+                environment,
                 lambda: self.host.reconnect,
                 self._judged,
                 self._unhealthy,
@@ -140,6 +145,11 @@ class Tunnel:
     def hurry(self) -> None:
         """The world changed: a host that waits tries now, one that is up shows that it lives."""
         self._handle(Hurry())
+
+    def retry_now(self) -> None:
+        """A host that waits for its next try has it now; of any other nothing changes."""
+        if self._machine.state is HostState.BACKOFF:
+            self._handle(Hurry())
 
     def answerable(self) -> None:
         """Somebody would answer now: try again what failed for want of that."""
@@ -309,7 +319,9 @@ class Tunnel:
         try:
             host = await self._reachable(candidate)
             connect = self._services.handshakes.connect
-            link = await connect(host, self._resolve_secret, on_stage, self._asking)
+            link = await connect(
+                host, self._environment(), self._resolve_secret, on_stage, self._asking
+            )
         except Failure as failure:
             self._lost(epoch, failure.at(f"{self._profile}/{candidate.name}"))
         except Exception as error:
