@@ -17,6 +17,7 @@ import logging
 import os
 import socket
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,7 +40,12 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
 from tunnelctl.spec.profile import Profile
-from tunnelctl.ssh.foreign_keys import is_agent_key, pin_of, private_key_text
+from tunnelctl.ssh.foreign_keys import (
+    certificate_text,
+    is_agent_key,
+    pin_of,
+    private_key_text,
+)
 from tunnelctl.ssh.hostkeys import fingerprint
 from tunnelctl.ssh.identities import NO_KEY
 from tunnelctl.ssh.throw_away import ThrowAwayFile
@@ -105,7 +111,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
     """
 
     _tunnels: Background | None = None
-    _identities: tuple[ThrowAwayFile, ...] = ()
+    _files: tuple[ThrowAwayFile, ...] = ()
 
     def __init__(
         self,
@@ -225,11 +231,11 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
 
     def _close(self) -> None:
         tunnels, self._tunnels = self._tunnels, None
-        identities, self._identities = self._identities, ()
+        files, self._files = self._files, ()
         if tunnels is not None:
             tunnels.close()
-        for identity in identities:
-            identity.close()
+        for file in files:
+            file.close()
 
     # From the package's arguments to a profile.
 
@@ -244,8 +250,8 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
 
     def _gateway(self) -> Host:
         host = _configured(self._name, self._ssh_config_file) or Host(_HOST, self.ssh_host)
-        texts = map(private_key_text, self.ssh_pkeys)
-        self._identities = tuple(ThrowAwayFile(text) for text in texts if text is not None)
+        identities = self._throw_away(private_key_text)
+        certificates = self._throw_away(certificate_text)
         from_agent = any(is_agent_key(key) for key in self.ssh_pkeys)
         host = replace(
             host,
@@ -253,7 +259,8 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
             hostname=self.ssh_host,
             port=self.ssh_port,
             user=self.ssh_username,
-            identity_file=tuple(identity.path for identity in self._identities) or (NO_KEY,),
+            identity_file=identities or (NO_KEY,),
+            certificate_file=(*certificates, *host.certificate_file),
             identities_only=not from_agent,
             identity_agent=None if from_agent else "none",
             server_alive_interval=float(self.set_keepalive or 0),
@@ -264,6 +271,13 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
         if self.ssh_proxy is not None and not isinstance(self.ssh_proxy, ProxyCommand):
             host = replace(host, proxy_jump=(), proxy_command=_command(self.ssh_proxy))
         return host
+
+    def _throw_away(self, text_of: Callable[[Any], bytes | None]) -> tuple[str, ...]:
+        """The paths of files that hold what `text_of` gives of the keys, until `stop`."""
+        texts = map(text_of, self.ssh_pkeys)
+        files = tuple(ThrowAwayFile(text) for text in texts if text is not None)
+        self._files += files
+        return tuple(file.path for file in files)
 
     @staticmethod
     def _read_ssh_config(

@@ -12,7 +12,9 @@ from typing import Any
 import paramiko
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.clients import ask
+from tests.support.keys import KeyKind, write_key
 from tests.support.services import ReplyAfterEndService
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
@@ -44,6 +46,23 @@ def _arguments(sshd: OpenSSHServer, port: int, **more: Any) -> dict[str, Any]:
         "logger": logging.getLogger("test"),
         **more,
     }
+
+
+@pytest.mark.parametrize("kind", list(KeyKind))
+def test_a_certificate_that_was_loaded_with_the_key(
+    sshd: OpenSSHServer, service: ReplyAfterEndService, tmp_path: Path, kind: KeyKind
+) -> None:
+    """`key.load_certificate(...)`: the server knows the authority alone."""
+    path, authority = tmp_path / "key", Authority(tmp_path / "authority")
+    write_key(path, kind)
+    certificate = authority.sign(path, principals=sshd.user, host=False)
+    line = f'cert-authority,principals="{sshd.user}" {authority.line}\n'
+    sshd.authorized_keys.write_text(line)
+    key = paramiko.PKey.from_path(path)
+    if key.public_blob is None:
+        key.load_certificate(str(certificate))
+    with open_tunnel(**_arguments(sshd, service.port, ssh_pkey=key)) as tunnel:
+        assert ask(tunnel.local_bind_port, b"it") == b"seen it"
 
 
 def _pin(sshd: OpenSSHServer) -> str:

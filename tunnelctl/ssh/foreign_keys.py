@@ -1,11 +1,13 @@
 """Keys that another program loaded with paramiko, as our own login takes them.
 
-Owns their form: a private key as the text of a key file, a public key as its fingerprint. Must
+Owns their form: a private key as the text of a key file, a certificate that was loaded with it as
+that of another, a public key as its fingerprint. Must
 never write a key to a disk.
 """
 
 from __future__ import annotations
 
+import base64
 import io
 
 import paramiko
@@ -33,6 +35,14 @@ def private_key_text(key: paramiko.PKey) -> bytes | None:
     text = io.StringIO()
     key.write_private_key(text)
     return text.getvalue().encode()
+
+
+def certificate_text(key: paramiko.PKey) -> bytes | None:
+    """The text of a certificate file; None where none was loaded (`PKey.load_certificate`)."""
+    loaded = getattr(key, "public_blob", None)
+    if loaded is None:
+        return None
+    return f"{loaded.key_type} {base64.b64encode(loaded.key_blob).decode()}\n".encode()
 
 
 def pin_of(key: paramiko.PKey) -> str:
