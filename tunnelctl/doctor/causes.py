@@ -17,11 +17,11 @@ from tunnelctl.spec.host import Host
 from tunnelctl.ssh import known_hosts
 from tunnelctl.ssh.auth import user_of
 from tunnelctl.ssh.hostkeys import fingerprint
+from tunnelctl.ssh.software import Software
 from tunnelctl.ssh.trace import Milestone
+from tunnelctl.wire.refusals import Refusal, cause
 
 _NO_CONNECTION = (Code.TIMED_OUT, Code.UNREACHABLE, Code.CONNECTION_REFUSED)
-# What OpenSSH's server says of a name that it cannot look up (gai_strerror(3)).
-_NO_NAME = ("not known", "name resolution", "no address")
 
 
 def more(failure: Failure, *hints: str) -> Failure:
@@ -43,10 +43,12 @@ async def of_host(
     return failure
 
 
-def of_no_session(host: Host) -> str:
+def of_no_session(host: Host, server: Software) -> str:
     """A server may have sessions forbidden, and forwards go on without one."""
-    what = "MaxSessions there may be 0; forwards need no session: session_type: none"
-    return f"{what}; {_sshd_config(host, 'maxsessions')}"
+    what = "forwards need no session: session_type: none"
+    if not server.is_openssh:
+        return what
+    return f"MaxSessions there may be 0; {what}; {_sshd_config(host, 'maxsessions')}"
 
 
 def of_clock(text: str, host: Host) -> str:
@@ -56,21 +58,21 @@ def of_clock(text: str, host: Host) -> str:
     return ""
 
 
-def of_denied_target(failure: Failure, host: Host) -> Failure:
+def of_denied_target(failure: Failure, host: Host, server: Software) -> Failure:
     """The server does not connect to a target."""
     words = "allowtcpforwarding|allowstreamlocalforwarding|permitopen|disableforwarding"
-    return more(failure, *_sshd_says(host, words))
+    return more(failure, *_sshd_says(host, server, words))
 
 
-def of_untold_target(failure: Failure, host: Host) -> Failure:
+def of_untold_target(failure: Failure, host: Host, server: Software) -> Failure:
     """A unix socket: the server does not tell whether it may not be connected to, or is not."""
-    return more(failure, *_sshd_says(host, "allowstreamlocalforwarding|disableforwarding"))
+    return more(failure, *_sshd_says(host, server, "allowstreamlocalforwarding|disableforwarding"))
 
 
-def of_denied_listener(failure: Failure, host: Host) -> Failure:
+def of_denied_listener(failure: Failure, host: Host, server: Software) -> Failure:
     """The server does not listen for us."""
     words = "allowtcpforwarding|permitlisten|gatewayports|disableforwarding"
-    return more(failure, *_sshd_says(host, words))
+    return more(failure, *_sshd_says(host, server, words))
 
 
 def of_target_there(rule: Forward, failure: Failure, answers_at: Endpoint | None) -> Failure:
@@ -83,8 +85,7 @@ def of_target_there(rule: Forward, failure: Failure, answers_at: Endpoint | None
     if target.is_unix:
         return failure
     where = rule.via if target.is_loopback else target.host
-    text = failure.message.lower()
-    if any(words in text for words in _NO_NAME):
+    if cause(failure.message) is Refusal.NO_NAME:
         name = shlex.quote(target.host)
         return more(failure, f"{rule.via} looks the name up; on {rule.via}: getent hosts {name}")
     if failure.code is Code.TARGET_REFUSED:
@@ -107,8 +108,10 @@ def in_profile(rule: Forward, target: Endpoint) -> str:
     return f'in the profile {rule.name} should have to: "{target}"'
 
 
-def _sshd_says(host: Host, words: str) -> tuple[str, str]:
-    """What shows why, to whoever may look at it there."""
+def _sshd_says(host: Host, server: Software, words: str) -> tuple[str, ...]:
+    """What shows why, to whoever may look at it there; nothing of another server than OpenSSH's."""
+    if not server.is_openssh:
+        return ()
     return (
         _sshd_config(host, words),
         f"see whether the key may not; on {host.name}: "

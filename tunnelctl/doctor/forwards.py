@@ -80,7 +80,7 @@ class Examination:
         target = Endpoint(LOOPBACK, self.host.port)
         failure = await self._asked(link, dataclasses.replace(self.rule, target=target))
         if failure is not None and failure.code is Code.FORWARD_DENIED:
-            denied = causes.of_denied_target(failure, self.host)
+            denied = causes.of_denied_target(failure, self.host, link.info.software)
             return caveat(Part.PERMISSION, self.rule.name, denied)
         return ok(Part.PERMISSION, self.rule.name, f"{self.rule.via} connects for clients")
 
@@ -90,13 +90,13 @@ class Examination:
         failure = await self._asked(link, self.rule)
         seconds = clock.monotonic() - began
         if failure is not None and failure.code is Code.FORWARD_DENIED:
-            denied = causes.of_denied_target(failure, self.host)
+            denied = causes.of_denied_target(failure, self.host, link.info.software)
             return [
                 failed(Part.PERMISSION, name, denied, seconds),
                 skipped(Part.TARGET, name, f"{Part.PERMISSION} failed"),
             ]
         if failure is not None and target.is_unix:
-            untold = causes.of_untold_target(failure, self.host)
+            untold = causes.of_untold_target(failure, self.host, link.info.software)
             what = f"{self.rule.via} does not say whether it may connect to {target}"
             return [
                 skipped(Part.PERMISSION, name, what),
@@ -162,7 +162,8 @@ class Examination:
             await forward.look(self.link)
         except Failure as failure:
             if failure.code is Code.FORWARD_DENIED:
-                failure = causes.of_denied_listener(failure, self.host)
+                server = self.link.info.software
+                failure = causes.of_denied_listener(failure, self.host, server)
             if failure.code is Code.PORT_IN_USE:
                 failure = causes.more(failure, causes.who_listens(self.host.name, listen))
             return failed(Part.PERMISSION, name, failure, clock.monotonic() - began)

@@ -52,4 +52,4 @@ async def steps(host: Host, link: Link) -> list[Step]:
     if not why:
         return [ok(Part.SESSION, host.name, f"{host.name} gives a session")]
     what = f"{host.name} gives no session, so what it would print is not seen: {why}"
-    return [warning(Part.SESSION, host.name, what, causes.of_no_session(host))]
+    return [warning(Part.SESSION, host.name, what, causes.of_no_session(host, link.info.software))]

@@ -20,14 +20,13 @@ from tunnelctl.spec.forward import Forward
 from tunnelctl.ssh.link import Link
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure
+from tunnelctl.wire.refusals import Refusal, refusal
 
 _TRY_SECONDS = 5.0
 # sshd takes the clients of a port one by one: ours may stand behind others.
 _TURN_SECONDS = 1.0
 _EVERY_ADDRESS = ("*", "0.0.0.0", "::")  # noqa: S104 - only compared with
-# Servers that say so when their configuration forbids a listener: another refusal is a failed bind.
-_TELL_WHY = ("OpenSSH", "tunnelctl")
-_HAS_GATEWAY_PORTS = _TELL_WHY
+# What OpenSSH says where its configuration forbids a listener: another refusal is a failed bind.
 _FORBIDDEN = ("Server has disabled", "port forwarding refused")
 _OVERRIDDEN = "Forwarding listen address"
 
@@ -35,7 +34,7 @@ _OVERRIDDEN = "Forwarding listen address"
 def is_taken(link: Link, said: Iterable[str]) -> bool:
     """Whether a refusal means that the port cannot be had, not that it is forbidden; `said` is what
     the server told before it."""
-    tells = link.info.server.startswith(_TELL_WHY)
+    tells = link.info.software.is_openssh or link.info.software.is_tunnelctl
     return tells and not any(text.startswith(_FORBIDDEN) for text in said)
 
 
@@ -57,7 +56,7 @@ async def narrower(forward: Forward, link: Link, port: int) -> Failure | None:
     Has the server connect to its own address: a listener on its loopback alone refuses that. One
     that is reachable takes the connection, which ends at once. None also when it cannot be told.
     """
-    if not link.info.server.startswith(_HAS_GATEWAY_PORTS):
+    if not (link.info.software.is_openssh or link.info.software.is_tunnelctl):
         return None  # to some, a connection that they do not offer is a reason to leave
     address = _outer_address(forward.listen.host, link.info.address)
     if address is None or not await _refuses(link, Endpoint(address, port)):
@@ -111,7 +110,7 @@ class Ownership:
         self._one_came = asyncio.Event()
         self._is_made = False
         address = None if listen.is_unix else _inner_address(listen.host)
-        tells = address is not None and link.info.server.startswith("OpenSSH")
+        tells = address is not None and link.info.software.is_openssh
         self._place = Endpoint(address, listen.port) if address and tells else None
 
     def holds(self, incoming: IncomingOpen, origin: Origin) -> bool:
@@ -202,7 +201,7 @@ class _Answer:
         self._is(_Outcome.OPENED)
 
     def open_failed(self, reason: int, description: str) -> None:
-        refused = reason == OpenFailure.CONNECT_FAILED and "refused" in description.lower()
+        refused = refusal(reason, description) is Refusal.REFUSED
         self._is(_Outcome.REFUSED if refused else _Outcome.UNKNOWN)
 
     def data(self, data: memoryview) -> None:

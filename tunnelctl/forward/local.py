@@ -157,7 +157,8 @@ class LocalForward:
         socks: SocksServer | None,
     ) -> None:
         def on_refused(reason: int, description: str) -> bytes:
-            failure = open_failure(self.forward, target, reason, description)
+            server = link.info.software
+            failure = open_failure(self.forward, target, server, reason, description)
             self._connections.refused(failure.code)
             self._on_failure(failure)
             return socks.reply(reply_for(reason, description)) if socks else b""

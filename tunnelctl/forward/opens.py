@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward
+from tunnelctl.ssh.failures import printable
+from tunnelctl.ssh.software import Software
 from tunnelctl.wire import messages
-from tunnelctl.wire.messages import OpenFailure
+from tunnelctl.wire.refusals import Refusal, in_words, refusal
 
 # Where a client comes from, for the server's log; a unix socket has no such address.
 Origin = tuple[str, int]
@@ -56,31 +58,46 @@ def listen_request(listen: Endpoint) -> ListenRequest:
     return ListenRequest("tcpip-forward", "cancel-tcpip-forward", (address, listen.port))
 
 
-def open_failure(forward: Forward, target: Endpoint, reason: int, description: str) -> Failure:
-    """A refused open as a failure (RFC 4254 section 5.1, and the words of OpenSSH's server)."""
-    text = "".join(c if c.isprintable() else "?" for c in description)[:200]
-    if reason == OpenFailure.ADMINISTRATIVELY_PROHIBITED:
-        return Failure(
-            Code.FORWARD_DENIED,
-            f"{forward.via} does not allow connections to {target}: {text}",
-            "sshd_config there decides (AllowTcpForwarding, PermitOpen)",
-        )
-    if reason == OpenFailure.UNKNOWN_CHANNEL_TYPE:
-        return Failure(Code.FORWARD_DENIED, f"{forward.via} cannot forward to {target}: {text}")
+def open_failure(
+    forward: Forward, target: Endpoint, server: Software, reason: int, description: str
+) -> Failure:
+    """A refused open as a failure (RFC 4254 section 5.1)."""
+    cause = refusal(reason, description)
+    said = printable(in_words(reason, description))
+    if cause is Refusal.PROHIBITED:
+        options = ("AllowTcpForwarding, PermitOpen", "-j")
+        if target.is_unix:
+            options = ("AllowStreamLocalForwarding", "-j")
+        what = f"{forward.via} does not allow connections to {target}: {said}"
+        return Failure(Code.FORWARD_DENIED, what, server.decides(*options))
+    if cause is Refusal.UNKNOWN_TYPE:
+        hint = f"{printable(server.name)} has no forwards"
+        if target.is_unix:
+            hint += " to unix sockets; a service on a port can be reached"
+        what = f"{forward.via} cannot forward to {target}: {said}"
+        return Failure(Code.FORWARD_DENIED, what, hint)
     where = f"{target} through {forward.via}"
-    if reason == OpenFailure.CONNECT_FAILED and "refused" in text.lower():
+    if cause is Refusal.REFUSED:
         return Failure(
             Code.TARGET_REFUSED,
             f"{where} refused the connection",
             "is the service running, and on that address?",
         )
-    # Of a unix socket, sshd does not say whether it was forbidden or nobody listens (serverloop.c).
-    hint = (
-        "is the service running, and does sshd_config there allow it (AllowStreamLocalForwarding)?"
-        if target.is_unix
-        else ""
+    return Failure(
+        Code.TARGET_UNREACHABLE, f"{where} cannot be reached: {said}", _untold(target, server)
     )
-    return Failure(Code.TARGET_UNREACHABLE, f"{where} cannot be reached: {text}", hint)
+
+
+def _untold(target: Endpoint, server: Software) -> str:
+    """What may be behind a failure that has no words for it."""
+    if not target.is_unix:
+        return ""
+    if not server.is_openssh:
+        return "is the service running, and does the server allow connections to it?"
+    # sshd does not say whether it was forbidden or nobody listens (serverloop.c).
+    return (
+        "is the service running, and does sshd_config there allow it (AllowStreamLocalForwarding)?"
+    )
 
 
 def target_failure(forward: Forward, target: Endpoint, error: OSError) -> Failure:
@@ -130,26 +147,27 @@ def port_untold(forward: Forward) -> Failure:
     )
 
 
-def listen_denied(forward: Forward) -> Failure:
+def listen_denied(forward: Forward, server: Software) -> Failure:
     """The server refused to listen."""
     listen = forward.listen
     where = listen if listen.is_unix or listen.port else f"any port of {listen.host}"
-    if listen.is_unix:
-        hint = (
-            "the path may be taken there (sshd_config StreamLocalBindUnlink),"
-            " or forbidden (AllowStreamLocalForwarding)"
-        )
-    elif 0 < listen.port < 1024:
-        hint = "the server lets only root listen below 1024; choose a higher port"
-    elif listen.port == 0:
-        hint = "sshd_config there decides (AllowTcpForwarding, PermitListen)"
-    else:
-        hint = (
-            "the port may be taken there, or sshd_config forbid it"
-            " (AllowTcpForwarding, PermitListen)"
-        )
     return Failure(
         Code.FORWARD_DENIED,
         f"remote forward {forward.name} via {forward.via} was refused: cannot listen on {where}",
-        hint,
+        _why_denied(listen, server),
     )
+
+
+def _why_denied(listen: Endpoint, server: Software) -> str:
+    """A refusal has no words (RFC 4254 section 4): what may be behind it."""
+    if listen.is_unix:
+        if server.is_openssh:
+            return (
+                "the path may be taken there (sshd_config StreamLocalBindUnlink),"
+                " or forbidden (AllowStreamLocalForwarding)"
+            )
+        return f"{printable(server.name)} may have no forwards of unix sockets; a port may do"
+    if 0 < listen.port < 1024:
+        return "the server lets only root listen below 1024; choose a higher port"
+    decides = server.decides("AllowTcpForwarding, PermitListen", "-k")
+    return decides if listen.port == 0 else f"the port may be taken there, or forbidden: {decides}"

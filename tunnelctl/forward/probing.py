@@ -22,6 +22,7 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, ProbeType, Side
 from tunnelctl.ssh.failures import printable
 from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.software import Software
 from tunnelctl.wire.channel import Channel
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
@@ -100,7 +101,7 @@ def _silent(rule: Forward) -> Failure:
 
 async def _through(rule: Forward, link: Link) -> None:
     assert rule.target is not None
-    question = _Question(rule, rule.target, _request(rule))
+    question = _Question(rule, rule.target, link.info.software, _request(rule))
     kind, data = direct(rule.target, _NOBODY)
     question.channel = link.connection.open_channel(kind, data, question)
     try:
@@ -114,11 +115,12 @@ async def _through(rule: Forward, link: Link) -> None:
 class _Question:
     """The handler of a channel that says one thing and waits for one line, or for nothing."""
 
-    def __init__(self, rule: Forward, target: Endpoint, request: bytes) -> None:
+    def __init__(self, rule: Forward, target: Endpoint, server: Software, request: bytes) -> None:
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.channel: Channel | None = None
         self._rule = rule
         self._target = target
+        self._server = server
         self._unsent = request
         self._heard = b""
 
@@ -132,7 +134,7 @@ class _Question:
     def open_failed(self, reason: int, description: str) -> None:
         """See ChannelHandler."""
         if not self.answer.done():
-            failure = open_failure(self._rule, self._target, reason, description)
+            failure = open_failure(self._rule, self._target, self._server, reason, description)
             self.answer.set_exception(failure)
 
     def data(self, data: memoryview) -> None:

@@ -120,7 +120,7 @@ class RemoteForward:
         if reply is None and is_taken(link, said) and not listen.is_unix:
             raise listen_taken(self.forward, self._listened)
         if reply is None:
-            raise listen_denied(self.forward)
+            raise listen_denied(self.forward, link.info.software)
         if not reply and not listen.is_unix and listen.port == 0:
             raise port_untold(self.forward)
         await self._make_sure(link)

@@ -177,7 +177,7 @@ class _Caller:
                 raise
         if isinstance(reached.way, Lease):
             reached.way.on_lost(link.close)
-        if link.info.server.startswith("OpenSSH") and not wants_session(link):
+        if link.info.software.is_openssh and not wants_session(link):
             # We open none; let the server hold us to it (OpenSSH PROTOCOL 2.2).
             link.stream.send(messages.global_request("no-more-sessions@openssh.com", False))
         return link

@@ -20,21 +20,20 @@ from tunnelctl.spec.host import Host
 from tunnelctl.ssh.failures import label, printable
 from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.relay import Relay
+from tunnelctl.ssh.software import Software
 from tunnelctl.wire import messages
-from tunnelctl.wire.messages import OpenFailure
+from tunnelctl.wire.refusals import Refusal, in_words, refusal
 
 # A hop that is alive answers the question that it is asked after an interval of silence; one that
 # has been silent for so many intervals has not.
 _SILENT_INTERVALS = 1.75
 
-# What OpenSSH's server says of a host that it cannot connect to (strerror(3), gai_strerror(3)).
-_REASONS = (
-    ("refused", Code.CONNECTION_REFUSED),
-    ("timed out", Code.TIMED_OUT),
-    ("not known", Code.NAME_NOT_FOUND),
-    ("name resolution", Code.NAME_NOT_FOUND),
-    ("no address", Code.NAME_NOT_FOUND),
-)
+# What a hop says of a host that it cannot connect to; any other cause is unreachable.
+_CODES = {
+    Refusal.REFUSED: Code.CONNECTION_REFUSED,
+    Refusal.TIMED_OUT: Code.TIMED_OUT,
+    Refusal.NO_NAME: Code.NAME_NOT_FOUND,
+}
 
 
 def nearest_hop(host: Host) -> Host:
@@ -250,21 +249,23 @@ class _Bridge(Relay):
         return of_hop(self._hop, Failure(Code.TIMED_OUT, what, failure.hint))
 
     def _refused(self, reason: int, description: str) -> bytes:
-        self.refusal = of_hop(self._hop, _refusal(self._host, reason, printable(description)))
+        refused = _refusal(self._host, self._link.info.software, reason, printable(description))
+        self.refusal = of_hop(self._hop, refused)
         return b""
 
 
-def _refusal(host: Host, reason: int, text: str) -> Failure:
-    """What a hop means that does not connect to `host` (RFC 4254 section 5.1)."""
-    if reason in (OpenFailure.ADMINISTRATIVELY_PROHIBITED, OpenFailure.UNKNOWN_CHANNEL_TYPE):
+def _refusal(host: Host, hop: Software, reason: int, text: str) -> Failure:
+    """What a hop means that does not connect to `host`."""
+    cause = refusal(reason, text)
+    said = in_words(reason, text)
+    if cause in (Refusal.PROHIBITED, Refusal.UNKNOWN_TYPE):
         return Failure(
             Code.FORWARD_DENIED,
-            f"does not allow connections to {label(host)}: {text}",
-            "sshd_config there decides (AllowTcpForwarding, PermitOpen, DisableForwarding)",
+            f"does not allow connections to {label(host)}: {said}",
+            hop.decides("AllowTcpForwarding, PermitOpen, DisableForwarding", "-j"),
         )
-    code = next((code for words, code in _REASONS if words in text.lower()), Code.UNREACHABLE)
     return Failure(
-        code,
-        f"cannot connect to {label(host)}: {text}",
+        _CODES.get(cause, Code.UNREACHABLE),
+        f"cannot connect to {label(host)}: {said}",
         "check hostname and port as they are seen from the hop",
     )

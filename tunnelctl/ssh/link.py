@@ -21,6 +21,7 @@ from tunnelctl.net.threads import ended
 from tunnelctl.spec.host import SessionType
 from tunnelctl.ssh.ciphers import Opener, Sealer
 from tunnelctl.ssh.packetizer import PacketState
+from tunnelctl.ssh.software import Software
 from tunnelctl.ssh.stream import PacketStream
 from tunnelctl.ssh.transport import SshTransport
 from tunnelctl.ssh.way import DIRECT, Way
@@ -63,6 +64,11 @@ class LinkInfo:
     host_key: str  # the algorithm that it was proved with
     server: str  # its software version, without "SSH-2.0-"
     strict_kex: bool
+
+    @property
+    def software(self) -> Software:
+        """`server`, and what follows from it."""
+        return Software(self.server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +259,8 @@ class Link:
         if kind == Message.DISCONNECT:
             reader = Reader(payload, 1)
             reader.u32()
-            self._end(f"{self.settings.title} disconnected: {_printable(reader.text())}")
+            said = _printable(reader.text())
+            self._end(f"{self.settings.title} disconnected" + (f": {said}" if said else ""))
         elif kind == Message.DEBUG:
             reader = Reader(payload, 1)
             always_display, text = reader.boolean(), _printable(reader.text())

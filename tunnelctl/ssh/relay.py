@@ -37,9 +37,6 @@ _VIEWS_A_SEND = 512
 _SLOTS_A_TURN = 2
 # Seconds between looks at a reader that does not have everything yet.
 _LOOK_FIRST, _LOOK_LAST = 0.02, 1.0
-# Our own relay on the other side says EOF before CLOSE wherever its socket ended in order, so its
-# CLOSE alone means that the socket broke.
-_SAYS_EOF = "tunnelctl"
 
 
 class Traffic(Protocol):
@@ -317,7 +314,9 @@ class Relay:
         What becomes of the link meanwhile does not matter: nothing more was to come over it.
         OpenSSH drains, too, and then sends FIN (nchan.c, chan_rcvd_oclose).
         """
-        by_reset = self._link.info.server.startswith(_SAYS_EOF) and not self._write_ended
+        # Our own relay on the other side says EOF before CLOSE wherever its socket ended in order,
+        # so its CLOSE alone means that the socket broke.
+        by_reset = self._link.info.software.is_tunnelctl and not self._write_ended
         if not by_reset:
             self._write_ended = True
             send_fin(self._sock)

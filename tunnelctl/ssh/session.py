@@ -28,7 +28,7 @@ def wants_session(link: Link) -> bool:
     session_type = link.settings.session_type
     if session_type is SessionType.AUTO:
         # Of the others many have nowhere else to tell an address. OpenSSH would start a shell.
-        return not link.info.server.startswith("OpenSSH")
+        return not link.info.software.is_openssh
     return session_type is SessionType.DEFAULT
 
 

@@ -13,6 +13,7 @@ from enum import IntEnum
 
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.wire.messages import OpenFailure
+from tunnelctl.wire.refusals import Refusal, refusal
 
 _USER_MAX = 255
 _NAME_MAX = 255
@@ -29,6 +30,14 @@ class Reply(IntEnum):
     CONNECTION_REFUSED = 5
     COMMAND_NOT_SUPPORTED = 7
     ADDRESS_NOT_SUPPORTED = 8
+
+
+_REPLIES = {
+    Refusal.PROHIBITED: Reply.NOT_ALLOWED,
+    Refusal.UNKNOWN_TYPE: Reply.COMMAND_NOT_SUPPORTED,
+    Refusal.REFUSED: Reply.CONNECTION_REFUSED,
+    Refusal.NETWORK_UNREACHABLE: Reply.NETWORK_UNREACHABLE,
+}
 
 
 class SocksError(Exception):
@@ -167,17 +176,8 @@ def _name(raw: bytes, refusal: bytes) -> str:
 
 
 def reply_for(reason: int, description: str) -> Reply:
-    """A refused channel as a reply code: the reason (RFC 4254 section 5.1), and where that says
-    only that connecting failed, the words of OpenSSH's server."""
-    if reason == OpenFailure.ADMINISTRATIVELY_PROHIBITED:
-        return Reply.NOT_ALLOWED
-    if reason == OpenFailure.UNKNOWN_CHANNEL_TYPE:
-        return Reply.COMMAND_NOT_SUPPORTED
-    if reason != OpenFailure.CONNECT_FAILED:
-        return Reply.GENERAL_FAILURE
-    text = description.lower()
-    if "refused" in text:
-        return Reply.CONNECTION_REFUSED
-    if "network is unreachable" in text:
-        return Reply.NETWORK_UNREACHABLE
-    return Reply.HOST_UNREACHABLE
+    """A refused channel as a reply code (RFC 1928 section 6)."""
+    untold = (
+        Reply.HOST_UNREACHABLE if reason == OpenFailure.CONNECT_FAILED else Reply.GENERAL_FAILURE
+    )
+    return _REPLIES.get(refusal(reason, description), untold)

@@ -1,0 +1,42 @@
+"""What a peer calls itself in its version line (RFC 4253 section 4.2), and what follows from that.
+
+Owns which server's options a hint may name. Must never take a name for a fact where it can be
+found out: forks keep the names of what they come from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunnelctl.ssh.failures import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Software:
+    """A peer's software; `name` is the version line without "SSH-2.0-"."""
+
+    name: str
+
+    @property
+    def is_openssh(self) -> bool:
+        """Whether sshd_config(5) is what decides there."""
+        return self.name.startswith("OpenSSH")
+
+    @property
+    def is_dropbear(self) -> bool:
+        """Whether the options of dropbear(8) are what decides there."""
+        return self.name.startswith("dropbear")
+
+    @property
+    def is_tunnelctl(self) -> bool:
+        """Whether it is an embedded server, or the client of one."""
+        return self.name.startswith("tunnelctl")
+
+    def decides(self, openssh: str, dropbear: str) -> str:
+        """A hint on what allows forwards there: the words of `openssh` in sshd_config, or the
+        options of `dropbear`."""
+        if self.is_openssh:
+            return f"sshd_config there decides ({openssh})"
+        if self.is_dropbear:
+            return f"dropbear's options there decide ({dropbear})"
+        return f"the configuration of the server there decides ({printable(self.name)})"
