@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.config.conftest import Folder
+from tunnelctl.config.sshclient import Client, home_of_record
+from tunnelctl.config.sshkeywords import RELEVANT
+from tunnelctl.config.sshlines import read
+from tunnelctl.config.sshreader import Asked, Options, options_for
+from tunnelctl.config.sshtokens import Tokens
+from tunnelctl.config.sshvalues import configured
+from tunnelctl.config.sshwritten import as_written
+
+ME = pwd.getpwuid(os.geteuid()).pw_name
 
 SSH = shutil.which("ssh") or ""
 needs_ssh = pytest.mark.skipif(not SSH, reason="OpenSSH's client is not installed")
@@ -25,3 +36,26 @@ def configure(folder: Folder, text: str) -> Path:
     path.write_text(text)
     path.chmod(0o600)
     return path
+
+
+def by_client(path: Path, asked: Asked, environ: Mapping[str, str], wrapper: str = "") -> Options:
+    """What OpenSSH's client makes of a file, as it is used here; `wrapper` includes the file."""
+    client = Client(SSH, ("-F", wrapper or str(path)), environ)
+    printed = client.options(asked)
+    ssh = Tokens(asked, printed, environ, home_of_record())
+    said = configured(asked.name, printed, client.baseline())
+    said = as_written(asked, said, client.baseline(), read([(str(path), True)], environ), ssh)
+    return _relevant(said, asked)
+
+
+def by_own_reader(path: Path, asked: Asked, environ: Mapping[str, str]) -> Options:
+    """What our own reader makes of it."""
+    return _relevant(options_for(asked, read([(str(path), True)], environ)), asked)
+
+
+def _relevant(options: Options, asked: Asked) -> Options:
+    """Without what is as if nobody had said it."""
+    nothing = (("none",), ("0 0",))
+    relevant = {key: v for key, v in options.items() if key in RELEVANT and v not in nothing}
+    relevant.setdefault("hostname", (asked.name.lower(),))
+    return relevant

@@ -65,7 +65,6 @@ def test_g_lets_others_in_but_where_an_address_was_given() -> None:
         ("-o ControlMaster=auto", "-o ControlMaster=auto: it has no counterpart here"),
         ("-o StrictHostKeyChecking=no", "StrictHostKeyChecking false: host keys are always"),
         ("-o UserKnownHostsFile=/dev/null", "UserKnownHostsFile /dev/null: host keys are always"),
-        ("-o ServerAliveInterval=0", "serveraliveinterval 0 has no counterpart here"),
         ("-o RekeyLimit='1G 1h'", "rekeylimit 1073741824 3600: new keys are made after bytes"),
         ("-R 1080", "say what they may with --permit HOST:PORT"),
         ("-L 127.0.0.1:80:x:1", "-L 80:x:1: local-80 listens there already"),

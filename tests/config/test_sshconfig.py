@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,16 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.config.conftest import Folder
-from tests.config.sshconfigs import SSH, WAYS, configure, needs_ssh
-from tunnelctl.config.sshclient import Client
+from tests.config.sshconfigs import ME, WAYS, by_client, by_own_reader, configure, needs_ssh
 from tunnelctl.config.sshconfig import SYSTEM_FILE
-from tunnelctl.config.sshkeywords import RELEVANT
-from tunnelctl.config.sshreader import Asked, options_for, read
-from tunnelctl.config.sshvalues import configured
+from tunnelctl.config.sshreader import Asked
 from tunnelctl.spec.algorithms import CIPHERS
 from tunnelctl.spec.host import AddressFamily, StrictHostKeyChecking
-
-ME = pwd.getpwuid(os.geteuid()).pw_name
 
 # Everything that the syntax can do, and the names that try it.
 CONFIG = f"""\
@@ -147,23 +141,10 @@ def included_from(home: Path) -> Iterator[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_our_reader_says_what_ssh_says(home: Path, name: str) -> None:
     environ = {**os.environ, "HOME": str(home)}
-    asked = Asked(name, ME)
+    asked, path = Asked(name, ME), home / ".ssh" / "config"
     with included_from(home) as wrapper:
-        client = Client(SSH, ("-F", wrapper), environ)
-        said = configured(name, client.options(asked), client.baseline())
-    own = options_for(asked, read([(str(home / ".ssh" / "config"), True)], environ))
-    said.setdefault("hostname", (name.lower(),))
-    # ssh expands the `~` of these by the password database, which knows no other home.
-    real = pwd.getpwuid(os.getuid()).pw_dir
-    if "userknownhostsfile" in own:
-        own["userknownhostsfile"] = tuple(
-            file.replace("~", real) for file in own["userknownhostsfile"]
-        )
-    own = {key: value for key, value in own.items() if value not in (("none",), ("0 0",), ("0",))}
-    said = {key: value for key, value in said.items() if key in RELEVANT}
-    said = {key: value for key, value in said.items() if value not in (("none",),)}
-    own = {key: value for key, value in own.items() if value != ("none",)}
-    assert own == said
+        said = by_client(path, asked, environ, wrapper)
+    assert by_own_reader(path, asked, environ) == said
 
 
 @needs_ssh
@@ -178,10 +159,7 @@ def test_what_the_profile_says_counts_when_blocks_are_chosen(
     )
     environ = {**os.environ, "HOME": str(folder.home)}
     asked = Asked("web", ME, given)
-    client = Client(SSH, ("-F", str(path)), environ)
-    said = configured("web", client.options(asked), client.baseline())
-    own = options_for(asked, read([(str(path), True)], environ))
-    assert own == {key: value for key, value in said.items() if key in RELEVANT}
+    assert by_own_reader(path, asked, environ) == by_client(path, asked, environ)
 
 
 @pytest.mark.parametrize("environ", WAYS)

@@ -15,11 +15,11 @@ from tunnelctl import clock
     [
         ("Host b\n  Port x\n", "config line 2: "),
         ("Host b\n  User 'x\n", "config line 2: "),
-        ("Host b\n  IdentityFile %C\n", "%C in ssh_config is not supported"),
+        ("Host b\n  IdentityFile %Z\n", "%Z in ssh_config stands for nothing"),
         ("Host b\n  IdentityFile ${NOPE}/x\n", "variable NOPE of ssh_config is not set"),
         ("Host b\n  ProxyCommand x\n  ProxyUseFdpass yes\n", "ProxyUseFdpass is not supported"),
         ("Host b\n  BindInterface tun0\n", "BindInterface is not supported"),
-        ("Host b\n  KnownHostsCommand /k %C\n", "%C in ssh_config is not supported"),
+        ("Host b\n  KnownHostsCommand /k %Z\n", "%Z in ssh_config stands for nothing"),
         ("Host b\n  KnownHostsCommand /k 'x\n", "quote"),
         (
             "Host b\n  PreferredAuthentications hostbased\n",

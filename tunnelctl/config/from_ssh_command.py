@@ -17,16 +17,9 @@ from typing import Any
 from tunnelctl.config.from_ssh_config import add_forwards
 from tunnelctl.config.imported import Imported
 from tunnelctl.config.sshconfig import Question, SshConfig, local_user
-from tunnelctl.config.sshkeywords import FORWARDING, KEYWORDS, RAW
-from tunnelctl.config.sshreader import (
-    Asked,
-    Line,
-    Options,
-    SshConfigError,
-    options_for,
-    quoted,
-    statement,
-)
+from tunnelctl.config.sshkeywords import FORWARDING, RELEVANT
+from tunnelctl.config.sshlines import Line, SshConfigError, quoted, statement
+from tunnelctl.config.sshreader import Asked, Options, options_for
 from tunnelctl.config.sshvalues import Found, found
 from tunnelctl.config.ways import Jump, parse_jump
 from tunnelctl.errors import Code, Failure
@@ -186,7 +179,7 @@ def _reaching(
     """What says how the host is reached, without what a profile has no words for."""
     kept: Options = {}
     for keyword, values in options.items():
-        if keyword in FORWARDING:
+        if keyword not in RELEVANT:
             continue
         text = " ".join(values)
         if keyword == "userknownhostsfile" and any(value in _NOWHERE for value in values):
@@ -367,7 +360,7 @@ def _configure(command: _Command, text: str) -> None:
     line = statement(text, f"-o {text}")
     if line is None:
         raise ValueError(f"-o {text!r} is not KEYWORD=VALUE")
-    known = line.keyword in KEYWORDS or line.keyword in RAW
+    known = line.keyword in RELEVANT or line.keyword in FORWARDING
     decides = line.keyword in ("exitonforwardfailure", "clearallforwardings")
     if known or decides:
         command.lines.append(line)

@@ -17,7 +17,8 @@ from tunnelctl.config.forward_specs import ForwardSpec, dynamic_spec, local_spec
 from tunnelctl.config.imported import Imported
 from tunnelctl.config.mistakes import printable
 from tunnelctl.config.sshconfig import Question, SshConfig
-from tunnelctl.config.sshreader import Options, SshConfigError
+from tunnelctl.config.sshlines import SshConfigError
+from tunnelctl.config.sshreader import Options
 from tunnelctl.config.words import ANY_ADDRESS, host_name
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import Endpoint

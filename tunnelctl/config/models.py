@@ -174,7 +174,7 @@ class HostMap(_Map):
         Annotated[StrictHostKeyChecking, BeforeValidator(words.strict_host_key_checking)] | None
     ) = None
     connect_timeout: Duration | None = None
-    server_alive_interval: Duration | None = None
+    server_alive_interval: Annotated[float, BeforeValidator(words.hold)] | None = None
     server_alive_count_max: Annotated[int, _count(1, 1000)] | None = None
     ciphers: Annotated[tuple[str, ...], _algorithms(Kind.CIPHERS)] | None = None
     kex_algorithms: Annotated[tuple[str, ...], _algorithms(Kind.KEX_ALGORITHMS)] | None = None

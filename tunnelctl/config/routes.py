@@ -15,7 +15,7 @@ from tunnelctl.config.document import Document
 from tunnelctl.config.mistakes import KeyPath
 from tunnelctl.config.models import HostMap
 from tunnelctl.config.sshconfig import Question, SshConfig
-from tunnelctl.config.sshreader import SshConfigError
+from tunnelctl.config.sshlines import SshConfigError
 from tunnelctl.config.sshvalues import Found
 from tunnelctl.config.ways import WAYS, Jump
 from tunnelctl.spec.host import Host

@@ -126,7 +126,11 @@ HOST_KEYS: dict[str, tuple[Fragment, str]] = {
         "Whether an unknown host key is refused, or recorded; a changed one is always refused.",
     ),
     "connect_timeout": (_DURATION, "How long connecting and logging in may take."),
-    "server_alive_interval": (_DURATION, "How long the server may be silent before it is asked."),
+    "server_alive_interval": (
+        _DURATION,
+        "How long the server may be silent before it is asked; 0 never asks, so that one that is "
+        "gone without a word is noticed only by what is sent to it.",
+    ),
     "server_alive_count_max": (_number(1, 1000), "How many questions it may leave unanswered."),
     "ciphers": _algorithms(CIPHERS, "Ciphers"),
     "kex_algorithms": _algorithms(KEX_ALGORITHMS, "Key exchange methods"),

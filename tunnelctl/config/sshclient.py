@@ -1,38 +1,67 @@
 """Asking OpenSSH's client what its configuration says of a name: `ssh -G`.
 
-Owns the command line and what a run of it may take. The names on it were checked by the caller, no
-shell is involved, and nothing is connected to; a `Match exec` of the user's own file is run by the
-client, as in every `ssh NAME`.
+Owns whether there is such a client, the command line, and what a run of it may take. The names on
+it were checked by the caller, no shell is involved, and nothing is connected to; a `Match exec` of
+the user's own file is run by the client, as in every `ssh NAME`.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 from tunnelctl.config.mistakes import printable
-from tunnelctl.config.sshreader import Asked, Options, SshConfigError, quoted
-from tunnelctl.spec.environment import home
+from tunnelctl.config.paths import home
+from tunnelctl.config.sshlines import SshConfigError, quoted, split
+from tunnelctl.config.sshreader import Asked, Options
 
 _SECONDS = 10.0
 # It has none of these; what is printed of it is OpenSSH's own.
 _BASELINE = "baseline"
 _NO_FILE = "/dev/null"
-_LISTS = (
-    "userknownhostsfile",
-    "globalknownhostsfile",
-)  # several on one line; it cannot be told what has a blank in it
+_NOT_TYPED = re.compile(r"""^-|['`";&<>|(){}\\\s]""")
 _KEYWORDS = {"hostname": "HostName", "user": "User", "port": "Port", "proxyjump": "ProxyJump"}
+# Said before any file speaks. Debian's client has another ServerAliveInterval with BatchMode, which
+# asks nobody here anyway; a ControlPath is not used, and shows what %C stands for.
+_ALWAYS = ("-o", "BatchMode=no", "-o", "ControlPath=%C")
 
 
 def find_client(environ: Mapping[str, str]) -> str | None:
-    """The path of `ssh`, where there is one."""
-    return shutil.which("ssh", path=environ.get("PATH") or os.defpath)
+    """The path of OpenSSH's client, where there is one that can be asked.
+
+    A program of that name may be another one, such as Dropbear's or PuTTY's, and OpenSSH's knows
+    no user without a name.
+
+    Raises:
+        SshConfigError: the program does not say what it is.
+    """
+    program = shutil.which("ssh", path=environ.get("PATH") or os.defpath)
+    if program is None or not _has_name():
+        return None
+    status = os.stat(program)
+    return program if _is_openssh(program, status.st_ino, status.st_mtime_ns) else None
+
+
+def _has_name() -> bool:
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        return False
+    return True
+
+
+@cache
+def _is_openssh(program: str, _inode: int, _changed: int) -> bool:
+    """Whether `program -V` says so, on either output. Asked once, while the file stays the same."""
+    done = _output("ssh -V", [program, "-V"], None)
+    return b"OpenSSH" in done.stdout + done.stderr
 
 
 class Client:
@@ -51,8 +80,7 @@ class Client:
         """
         given = []
         for key, value in asked.given.items():
-            escaped = value.replace("%", "%%") if key == "hostname" else value
-            given += ["-o", f"{_KEYWORDS[key]}={escaped}"]
+            given += _given(key, value)
         return self._run((*self._arguments, *given), asked.name)
 
     def baseline(self) -> Options:
@@ -60,33 +88,58 @@ class Client:
         return self._run(("-F", _NO_FILE), _BASELINE)
 
     def _run(self, arguments: Sequence[str], name: str) -> Options:
-        command = [self._program, "-G", "-T", *arguments, "--", name]
-        try:
-            done = subprocess.run(  # noqa: S603 - checked names, and no shell
-                command,
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise SshConfigError(f"ssh -G {name} did not end within {_SECONDS:g} s") from None
-        except OSError as error:
-            raise SshConfigError(f"{self._program} cannot be run: {error.strerror}") from None
+        command = [self._program, "-G", "-T", *_ALWAYS, *arguments, "--", name]
+        done = _output(f"ssh -G {name}", command, self._environ)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise SshConfigError(printable(said[0].strip()) if said else f"ssh -G {name} failed")
         return _parsed(done.stdout.decode(errors="surrogateescape"))
 
 
+def _output(
+    what: str, command: Sequence[str], environ: Mapping[str, str] | None
+) -> subprocess.CompletedProcess[bytes]:
+    """What the client prints, given nothing to read; `what` it is called in messages.
+
+    Raises:
+        SshConfigError: it cannot be run, or does not end in time.
+    """
+    try:
+        return subprocess.run(  # noqa: S603 - checked names, and no shell
+            command,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise SshConfigError(f"{what} did not end within {_SECONDS:g} s") from None
+    except OSError as error:
+        raise SshConfigError(f"{command[0]} cannot be run: {error.strerror}") from None
+
+
+def _given(key: str, value: str) -> list[str]:
+    """The options that say a value before any file does.
+
+    A user's name goes by -l where the client takes it there (ssh.c, ssh_valid_ruser), as since
+    OpenSSH 10.1 the tokens of a User are replaced.
+    """
+    if key == "user" and "%" in value and not _NOT_TYPED.search(value):
+        return ["-l", value]
+    if key == "hostname":
+        value = value.replace("%", "%%")
+    word = value if split(value) == [value] else quoted(value)
+    return ["-o", f"{_KEYWORDS[key]}={word}"]
+
+
 def _parsed(output: str) -> Options:
-    """Keyword and values of each line; those that are printed once a value add up."""
+    """Keyword and value of each line, as printed; those that are printed once a value add up."""
     options: Options = {}
-    for line in output.splitlines():
+    for line in output.split("\n"):
         keyword, _, value = line.partition(" ")
-        values = value.split() if keyword in _LISTS else (value,)
-        options[keyword] = (*options.get(keyword, ()), *values)
+        if keyword:
+            options[keyword] = (*options.get(keyword, ()), value)
     return options
 
 
@@ -101,7 +154,7 @@ def config_arguments(
     """
     if not is_default:
         yield ("-F", files[0][0])
-    elif str(home(environ)) == _home_of_record():
+    elif str(home(environ)) == home_of_record():
         yield ()
     else:
         with tempfile.NamedTemporaryFile("w", prefix="tunnelctl-", suffix=".ssh_config") as file:
@@ -110,7 +163,8 @@ def config_arguments(
             yield ("-F", file.name)
 
 
-def _home_of_record() -> str:
+def home_of_record() -> str:
+    """The home of the password database, the only one that OpenSSH's client knows; "" for none."""
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:

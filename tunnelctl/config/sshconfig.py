@@ -17,19 +17,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from tunnelctl.config.files import Unreadable, read_profile_file
-from tunnelctl.config.sshclient import Client, config_arguments, find_client
-from tunnelctl.config.sshkeywords import FORWARDING, RELEVANT
-from tunnelctl.config.sshreader import (
-    Asked,
-    Line,
-    Options,
-    SshConfigError,
-    every_line,
-    host_matches,
-    options_for,
-    read,
-)
+from tunnelctl.config.paths import home
+from tunnelctl.config.sshclient import Client, config_arguments, find_client, home_of_record
+from tunnelctl.config.sshkeywords import FORWARDING, KNOWN, RELEVANT
+from tunnelctl.config.sshlines import Line, SshConfigError, every_line, read
+from tunnelctl.config.sshreader import Asked, Options, host_matches, options_for
+from tunnelctl.config.sshtokens import Tokens
 from tunnelctl.config.sshvalues import Found, configured, found
+from tunnelctl.config.sshwritten import as_written
 from tunnelctl.config.ways import NONE
 from tunnelctl.spec.environment import home
 
@@ -149,6 +144,11 @@ class Aliases:
         )
 
 
+def _matters(line: Line, about: frozenset[str]) -> bool:
+    """Whether a line could say something `about` a name, or is one that refuses its file."""
+    return line.keyword in about or line.keyword not in KNOWN or bool(line.fault)
+
+
 def _patterns(lines: Iterable[Line]) -> Iterator[list[str]]:
     for line in lines:
         try:
@@ -191,9 +191,12 @@ class _Source:
         """What is configured for each name, if there is anything `about` that at all."""
         if self._error is not None:
             return [self._error] * len(asked)
-        if not any(line.keyword in about for line in every_line(self._lines)):
+        if not any(_matters(line, about) for line in every_line(self._lines)):
             return [{}] * len(asked)
-        program = find_client(self._environ)
+        try:
+            program = find_client(self._environ)
+        except SshConfigError as error:
+            return [error] * len(asked)
         if program is None:
             return [self._own(one) for one in asked]
         return self._clients(program, asked)
@@ -220,9 +223,12 @@ class _Source:
 
             def answer(one: Asked) -> Options | SshConfigError:
                 try:
-                    return configured(one.name, client.options(one), baseline)
+                    printed = client.options(one)
                 except SshConfigError as error:
                     return error
+                ssh = Tokens(one, printed, self._environ, home_of_record())
+                said = configured(one.name, printed, baseline)
+                return as_written(one, said, baseline, self._lines, ssh)
 
             threads = stack.enter_context(ThreadPoolExecutor(min(_AT_ONCE, len(asked))))
             return list(threads.map(answer, asked))

@@ -1,33 +1,43 @@
-"""The keywords of ssh_config(5) that mean something here, and their values as `ssh -G` prints them.
+"""The keywords of ssh_config(5), as OpenSSH 10.5 and its packagers know them, and their values.
 
-Each converter takes the words of a line, and raises ValueError or KeyError for what is none of its
-values.
+Owns what a value may be, and how `ssh -G` prints it (readconf.c, process_config_line_depth). Each
+converter takes the words of a line, and raises ValueError, KeyError or IndexError for what is none
+of its values. Algorithms are not judged: which there are depends on the version.
 """
 
 from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
-from tunnelctl.config.quantities import parse_duration, parse_size
+from tunnelctl.config.sshlines import lowercase
 
-_Convert = Callable[[list[str]], tuple[str, ...]]
+Convert = Callable[[list[str]], tuple[str, ...]]
+
+_MOST = 2**31 - 1  # INT_MAX
+_SPAN = re.compile(r"(?:[0-9]+(?:[smhdw]|$))+|[0-9]*\.[0-9]+s?", re.IGNORECASE)
+_PART = re.compile(r"([0-9]+)([smhdw]?)", re.IGNORECASE)
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SIZE = re.compile(r"([0-9]{1,18})(?:\.[0-9]+)?([BKMGTPE]?)", re.IGNORECASE)
+_SIZE_UNITS = {unit: 1024**power for power, unit in enumerate("bkmgtpe")}
+_LEAST_REKEY_LIMIT = 16
+_LEGACY_VARIABLE = re.compile(r"\$(?:[A-Za-z0-9_]+|\{[^}]+\}.*)|[^$].*", re.DOTALL)
 
 
-def _one(convert: Callable[[str], str]) -> _Convert:
+def _one(convert: Callable[[str], str]) -> Convert:
     def read_one(words: list[str]) -> tuple[str, ...]:
         (word,) = words
+        if not word:
+            raise ValueError(word)
         return (convert(word),)
 
     return read_one
 
 
-def _hostname(word: str) -> str:
-    for token in re.findall(r"%(.?)", word):
-        if token not in ("h", "%"):
-            raise ValueError(word)
-    return word
+def _choice(values: Mapping[str, str]) -> Convert:
+    return _one(lambda word: values[lowercase(word)])
 
 
 def _port(word: str) -> str:
@@ -45,26 +55,74 @@ def _service(word: str) -> int:
 
 
 def _seconds(word: str) -> str:
-    return str(int(parse_duration(f"{word}s" if word.isdigit() else word.lower())))
+    """convtime of OpenSSH's misc.c; a part of a second is dropped."""
+    if _SPAN.fullmatch(word) is None:
+        raise ValueError(word)
+    if "." in word:
+        return word.partition(".")[0] or "0"
+    total = sum(int(n) * _UNITS[unit.lower()] for n, unit in _PART.findall(word))
+    return _checked(total)
 
 
-def _connect_timeout(words: list[str]) -> tuple[str, ...]:
+def _checked(number: int) -> str:
+    if number > _MOST:
+        raise ValueError(number)
+    return str(number)
+
+
+def _number(word: str) -> str:
+    if not (word.isascii() and word.isdigit()):
+        raise ValueError(word)
+    return _checked(int(word))
+
+
+def _time(words: list[str]) -> tuple[str, ...]:
     """`none` is as if nothing stood there: OpenSSH lets a later value win."""
-    return () if words[0].lower() == "none" else _one(_seconds)(words)
+    return () if words == ["none"] else _one(_seconds)(words)
 
 
 def _rekey(words: list[str]) -> tuple[str, ...]:
-    size, within = words if len(words) > 1 else (words[0], "none")
-    bytes_ = "0" if size.lower() == "default" else str(parse_size(size))
-    return (f"{bytes_} {'0' if within.lower() == 'none' else _seconds(within)}",)
+    size, *within = words
+    found = _SIZE.fullmatch("0" if size == "default" else size)
+    if found is None:
+        raise ValueError(size)
+    bytes_ = int(found[1]) * _SIZE_UNITS[found[2].lower() or "b"]
+    if 0 < bytes_ < _LEAST_REKEY_LIMIT:
+        raise ValueError(size)
+    seconds = _time(within) if within else ()
+    return (f"{bytes_} {seconds[0] if seconds else 0}",)
 
 
-def _as_written(words: list[str]) -> tuple[str, ...]:
+def _several(words: list[str]) -> tuple[str, ...]:
+    """Words; `none` stands alone."""
+    if not all(words) or (len(words) > 1 and "none" in map(lowercase, words)):
+        raise ValueError(words)
+    return tuple(words)
+
+
+def _agent(word: str) -> str:
+    """A path or a variable; readconf.c, parse_agent_path."""
+    if _LEGACY_VARIABLE.fullmatch(word) is None:
+        raise ValueError(word)
+    return word
+
+
+def _upto(limit: int, words: list[str]) -> tuple[str, ...]:
     """Not judged here, as nothing but an import asks for it."""
+    if not 1 <= len(words) <= limit or not words[0]:
+        raise ValueError(words)
     return (" ".join(words),)
 
 
-_FORWARDS = ("localforward", "remoteforward", "dynamicforward")
+def _any(_words: list[str]) -> tuple[str, ...]:
+    """What OpenSSH passes over, whatever it says."""
+    return ()
+
+
+def _only(*values: str) -> Convert:
+    return _choice({word: word for word in values})
+
+
 _YES_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 _STRICT = {
     **dict.fromkeys(("yes", "true"), "true"),
@@ -77,8 +135,8 @@ _PUBKEY = {
     "yes": "true",
     "no": "false",
 }
-_FAMILIES = {family: family for family in ("any", "inet", "inet6")}
-_CANONICALIZE = {**_YES_NO, "always": "always"}
+_flag = _choice(_YES_NO)
+_text = _one(str)
 
 # One way to log in each, that can be turned off; and what it is called there.
 AUTHENTICATION_OF = {
@@ -88,41 +146,102 @@ AUTHENTICATION_OF = {
 }
 # Taken as the rest of the line; the first of them wins over the other.
 RAW = ("proxycommand", "proxyjump")
-REST_OF_LINE = ("knownhostscommand",)
+REST_OF_LINE = ("knownhostscommand", "localcommand", "remotecommand", "versionaddendum")
+_FORWARDS = ("localforward", "remoteforward", "dynamicforward")
 ADD_UP = ("identityfile", "certificatefile", *_FORWARDS)
-KEYWORDS: dict[str, _Convert] = {
-    "hostname": _one(_hostname),
-    "user": _one(str),
-    "port": _one(_port),
-    "addressfamily": _one(lambda word: _FAMILIES[word.lower()]),
-    "bindaddress": _one(str),
-    "bindinterface": _one(str),
-    "identityfile": _one(str),
-    "certificatefile": _one(str),
-    "identitiesonly": _one(lambda word: _YES_NO[word.lower()]),
-    "identityagent": _one(str),
-    "preferredauthentications": _one(str),
-    "pubkeyauthentication": _one(lambda word: _PUBKEY[word.lower()]),
-    "kbdinteractiveauthentication": _one(lambda word: _YES_NO[word.lower()]),
-    "passwordauthentication": _one(lambda word: _YES_NO[word.lower()]),
-    "hostkeyalias": _one(str),
-    "userknownhostsfile": tuple,
-    "globalknownhostsfile": tuple,
-    "revokedhostkeys": _one(str),
-    "stricthostkeychecking": _one(lambda word: _STRICT[word.lower()]),
-    "serveraliveinterval": _one(_seconds),
-    "serveralivecountmax": _one(lambda word: str(int(word))),
-    "connecttimeout": _connect_timeout,
-    "ciphers": _one(str),
-    "kexalgorithms": _one(str),
-    "macs": _one(str),
-    "hostkeyalgorithms": _one(str),
-    "rekeylimit": _rekey,
-    "proxyusefdpass": _one(lambda word: _YES_NO[word.lower()]),
-    "canonicalizehostname": _one(lambda word: _CANONICALIZE[word.lower()]),
-    **dict.fromkeys((*_FORWARDS, "gatewayports", "permitremoteopen"), _as_written),
-}
 # What is forwarded. A profile says that itself, so only an import asks for it.
 FORWARDING = frozenset({*_FORWARDS, "gatewayports", "permitremoteopen"})
+_MEANT: dict[str, Convert] = {
+    "hostname": _text,
+    "user": _text,
+    "port": _one(_port),
+    "addressfamily": _only("any", "inet", "inet6"),
+    "bindaddress": _text,
+    "bindinterface": _text,
+    "identityfile": _text,
+    "certificatefile": _text,
+    "identitiesonly": _flag,
+    "identityagent": _one(_agent),
+    "pkcs11provider": _text,
+    "preferredauthentications": _text,
+    "pubkeyauthentication": _choice(_PUBKEY),
+    "kbdinteractiveauthentication": _flag,
+    "passwordauthentication": _flag,
+    "hostkeyalias": _text,
+    "userknownhostsfile": _several,
+    "globalknownhostsfile": _several,
+    "revokedhostkeys": _several,
+    "stricthostkeychecking": _choice(_STRICT),
+    "serveraliveinterval": _time,
+    "serveralivecountmax": _one(_number),
+    "connecttimeout": _time,
+    "ciphers": _text,
+    "kexalgorithms": _text,
+    "macs": _text,
+    "hostkeyalgorithms": _text,
+    "rekeylimit": _rekey,
+    "proxyusefdpass": _flag,
+    "canonicalizehostname": _choice({**_YES_NO, "always": "always"}),
+    "canonicalizepermittedcnames": _several,
+    "refuseconnection": _text,
+    "ignoreunknown": _text,
+    **dict.fromkeys(("localforward", "remoteforward"), partial(_upto, 2)),
+    "dynamicforward": partial(_upto, 1),
+    "gatewayports": _flag,
+    "permitremoteopen": lambda words: (" ".join(_several(words)),),
+}
 # What can change how a host is reached; files without any of it need not be asked at all.
-RELEVANT = frozenset({*KEYWORDS, *RAW, *REST_OF_LINE}) - FORWARDING
+RELEVANT = frozenset({*_MEANT, *RAW, "knownhostscommand"}) - FORWARDING - {"ignoreunknown"}
+
+_FLAGS = (
+    *("batchmode", "checkhostip", "clearallforwardings", "enableescapecommandline"),
+    *("enablesshkeysign", "exitonforwardfailure", "forkafterauthentication", "forwardx11"),
+    *("forwardx11trusted", "gssapiauthentication", "gssapidelegatecredentials"),
+    *("hashknownhosts", "hostbasedauthentication", "nohostauthenticationforlocalhost"),
+    *("permitlocalcommand", "stdinnull", "streamlocalbindunlink", "tcpkeepalive"),
+    *("visualhostkey", "canonicalizefallbacklocal"),
+)
+_TEXTS = (
+    *("casignaturealgorithms", "controlpath", "controlpersist", "escapechar", "fingerprinthash"),
+    *("forwardagent", "hostbasedacceptedalgorithms", "kbdinteractivedevices", "loglevel"),
+    *("pubkeyacceptedalgorithms", "securitykeyprovider", "streamlocalbindmask"),
+    *("syslogfacility", "tag", "tunneldevice", "xauthlocation"),
+)
+_NUMBERS = (
+    *("canonicalizemaxdots", "connectionattempts", "numberofpasswordprompts"),
+    "requiredrsasize",
+)
+_LISTS = ("canonicaldomains", "channeltimeout", "logverbose", "sendenv", "setenv")
+_PASSED_OVER = (
+    # OpenSSH knows that they once meant something, or that this build does without.
+    *("protocol", "cipher", "fallbacktorsh", "globalknownhostsfile2", "rhostsauthentication"),
+    *("userknownhostsfile2", "useroaming", "usersh", "useprivilegedport", "afstokenpassing"),
+    *("kerberosauthentication", "kerberostgtpassing", "rsaauthentication"),
+    *("rhostsrsaauthentication", "compressionlevel"),
+    # Debian, Ubuntu, Fedora and what is made of them know these as well.
+    *("gssapikeyexchange", "gssapitrustdns", "gssapiclientidentity", "gssapiserveridentity"),
+    *("gssapirenewalforcesrekey", "gssapikexalgorithms", "protocolkeepalives", "setuptimeout"),
+    *("useblacklistedkeys", "rsaminsize"),
+)
+KEYWORDS: dict[str, Convert] = {
+    **_MEANT,
+    **dict.fromkeys(_FLAGS, _flag),
+    **dict.fromkeys(_TEXTS, _text),
+    **dict.fromkeys(_NUMBERS, _one(_number)),
+    **dict.fromkeys(_LISTS, _several),
+    **dict.fromkeys(_PASSED_OVER, _any),
+    "addkeystoagent": partial(_upto, 2),
+    "compression": _only("yes", "no"),
+    "controlmaster": _only("yes", "true", "no", "false", "auto", "ask", "autoask"),
+    "forwardx11timeout": _time,
+    "ipqos": partial(_upto, 2),
+    "obscurekeystroketiming": partial(_upto, 1),
+    "requesttty": _only("yes", "true", "no", "false", "force", "auto"),
+    "sessiontype": _only("none", "subsystem", "default"),
+    "tunnel": _only("ethernet", "point-to-point", "yes", "true", "no", "false"),
+    "updatehostkeys": _only("yes", "true", "no", "false", "ask"),
+    "verifyhostkeydns": _only("yes", "true", "no", "false", "ask"),
+    "warnweakcrypto": _only("yes", "true", "no", "false", "no-pq-kex"),
+}
+# Every keyword that there is: a file with another one is refused, as by OpenSSH.
+KNOWN = frozenset({*KEYWORDS, *RAW, *REST_OF_LINE, "host", "match", "include"})

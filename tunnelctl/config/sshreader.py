@@ -1,68 +1,30 @@
 """Our own reading of ssh_config(5), for machines without OpenSSH's client.
 
-Owns the syntax of the files (readconf.c of OpenSSH is the reference) and which block applies to a
-name. Gives what `ssh -G` would print, for the keywords that can mean something here. Must never
-run a program: what only a program or a look-up could decide is refused in one sentence.
+Owns which block applies to a name, and which value of a keyword wins (OpenSSH's readconf.c is the
+reference; syntax and values are sshlines.py's and sshkeywords.py's). Gives what `ssh -G` would
+print, for the keywords that can mean something here, and refuses what ssh refuses: a file that has
+a line which is not understood, in whatever block. Must never run a program: what only a program or
+a look-up could decide is refused in one sentence.
 """
 
 from __future__ import annotations
 
-import glob
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from tunnelctl.config.files import MAX_BYTES
-from tunnelctl.config.sshkeywords import ADD_UP, KEYWORDS, RAW, REST_OF_LINE
-from tunnelctl.spec.environment import expand_user, home
+from tunnelctl.config.mistakes import printable
+from tunnelctl.config.sshkeywords import ADD_UP, KEYWORDS, KNOWN, RAW, REST_OF_LINE
+from tunnelctl.config.sshlines import Line, SshConfigError, lowercase
 
 # What one name comes to: by keyword in lower case, as `ssh -G` prints it.
 Options = dict[str, tuple[str, ...]]
 
-_MAX_INCLUDES = 16
-_MAX_FILES = 256
-_LINE = re.compile(r"(?P<keyword>[A-Za-z0-9]+)(?:[ \t]*=[ \t]*|[ \t]+|$)(?P<rest>.*)")
-_ESCAPED = "'\"\\"
-_CRITERIA = ("all", "host", "originalhost", "user", "localuser", "canonical", "final")
 _WITHOUT_ARGUMENT = ("all", "canonical", "final")
-_OTHER_NAMES = {
-    "identityfile2": "identityfile",
-    "challengeresponseauthentication": "kbdinteractiveauthentication",
-    "dsaauthentication": "pubkeyauthentication",
-}
-_SYSTEM_FOLDER = "/etc/ssh"
-
-
-class SshConfigError(ValueError):
-    """An ssh_config that cannot be used; the text names the file and line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One statement. `files` are those that an Include brought, line by line.
-
-    What stands in no file has `number` 0, and for `file` a word for where it was said.
-    """
-
-    file: str
-    number: int
-    keyword: str
-    rest: str
-    files: tuple[tuple[Line, ...], ...] = ()
-
-    def words(self) -> list[str]:
-        """The arguments, without quotes and without a comment at the end."""
-        try:
-            return split(self.rest)
-        except ValueError as error:
-            raise self.error(str(error)) from None
-
-    def error(self, why: str) -> SshConfigError:
-        """What is wrong here."""
-        line = f" line {self.number}" if self.number else ""
-        return SshConfigError(f"{self.file}{line}: {why}")
+_DECIDED = (*_WITHOUT_ARGUMENT, "host", "originalhost", "user", "localuser")
+_UNDECIDED = ("exec", "localnetwork", "version", "tagged", "command", "sessiontype")
+_MAY_BE_EMPTY = ("tagged", "command")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,121 +34,6 @@ class Asked:
     name: str
     local_user: str
     given: Mapping[str, str] = field(default_factory=dict)  # hostname, user, port, proxyjump
-
-
-def statement(text: str, file: str, number: int = 0) -> Line | None:
-    """One line of a file; None where it is empty or a comment."""
-    found = _LINE.match(text.strip(" \t\r\f"))
-    if found is None:
-        return None
-    keyword = found["keyword"].lower()
-    return Line(file, number, _OTHER_NAMES.get(keyword, keyword), found["rest"])
-
-
-def quoted(word: str) -> str:
-    """A word as `split` takes it, in quotes."""
-    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def split(text: str) -> list[str]:
-    """The words of a line as argv_split of OpenSSH finds them.
-
-    Raises:
-        ValueError: a quote is not closed.
-    """
-    words: list[str] = []
-    at = 0
-    while at < len(text):
-        if text[at] in " \t":
-            at += 1
-            continue
-        if text[at] == "#":
-            break
-        word, at = _word(text, at)
-        words.append(word)
-    return words
-
-
-def _word(text: str, at: int) -> tuple[str, int]:
-    word, quote = "", ""
-    while at < len(text):
-        char, following = text[at], text[at + 1 : at + 2]
-        if char == "\\" and following and following in _ESCAPED + ("" if quote else " "):
-            word += following
-            at += 1
-        elif quote:
-            quote, word = ("", word) if char == quote else (quote, word + char)
-        elif char in " \t":
-            break
-        elif char in "'\"":
-            quote = char
-        else:
-            word += char
-        at += 1
-    if quote:
-        raise ValueError("a quote is not closed")
-    return word, at
-
-
-def read(files: Sequence[tuple[str, bool]], environ: Mapping[str, str]) -> tuple[Line, ...]:
-    """Every statement of `files`: path, and whether it is a user's rather than the system's.
-
-    Each file is one line without a keyword that includes it, as all files start afresh.
-
-    Raises:
-        SshConfigError: a file cannot be read, or too many include each other.
-    """
-    reader = _Reader(environ)
-    return tuple(
-        Line(path, 0, "include", "", (tuple(reader.file(path, is_user, 0)),))
-        for path, is_user in files
-    )
-
-
-class _Reader:
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self._count = 0
-
-    def file(self, path: str, is_user: bool, depth: int) -> Iterator[Line]:
-        self._count += 1
-        if self._count > _MAX_FILES:
-            raise SshConfigError(f"{path}: more than {_MAX_FILES} files are included")
-        try:
-            with open(path, "rb") as file:
-                raw = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise SshConfigError(f"{path} cannot be read: {error.strerror}") from None
-        if len(raw) > MAX_BYTES:
-            raise SshConfigError(f"{path} is larger than {MAX_BYTES // 1024**2} MiB")
-        text = raw.decode(errors="surrogateescape")
-        for number, written in enumerate(text.split("\n"), 1):
-            line = statement(written, path, number)
-            if line is not None:
-                included = line.keyword == "include"
-                yield self._including(line, is_user, depth) if included else line
-
-    def _including(self, line: Line, is_user: bool, depth: int) -> Line:
-        if depth >= _MAX_INCLUDES:
-            raise line.error(f"files include each other more than {_MAX_INCLUDES} deep")
-        files = []
-        for word in line.words():
-            try:
-                path = expand_user(word, self._environ)
-            except ValueError as error:
-                raise line.error(str(error)) from None
-            folder = str(home(self._environ) / ".ssh") if is_user else _SYSTEM_FOLDER
-            for found in sorted(glob.glob(os.path.join(folder, path))):
-                files.append(tuple(self.file(found, is_user, depth + 1)))
-        return Line(line.file, line.number, line.keyword, line.rest, tuple(files))
-
-
-def every_line(lines: Sequence[Line]) -> Iterator[Line]:
-    """All statements, those of included files too, whatever block they are in."""
-    for line in lines:
-        yield line
-        for included in line.files:
-            yield from every_line(included)
 
 
 def matches(text: str, pattern: str) -> bool:
@@ -205,7 +52,8 @@ def options_for(asked: Asked, lines: Sequence[Line]) -> Options:
     """What the files say of a name; the first value of a keyword wins, as in OpenSSH.
 
     Raises:
-        SshConfigError: where only a program could tell what applies.
+        SshConfigError: a line that OpenSSH refuses, or where only a program could tell what
+            applies.
     """
     first = _Pass(asked, asked.name, {})
     first.run(lines)
@@ -245,45 +93,58 @@ class _Pass:
 
     def result(self) -> Options:
         """What was found, and the host name in any case."""
-        found: Options = {**self.options, "hostname": (self._hostname().lower(),)}
+        found: Options = {**self.options, "hostname": (lowercase(self._hostname()),)}
         found.update({keyword: tuple(v) for keyword, v in self._lists.items() if v})
         return found
 
     def _hostname(self) -> str:
-        written = self.options.get("hostname", (self._asked.name,))[0]
+        """HostName with its tokens, which are judged once it is used."""
         if "hostname" not in self.options:
-            return written
-        return re.sub(r"%(.?)", lambda found: {"h": self._asked.name, "%": "%"}[found[1]], written)
+            return self._asked.name
+        values = {"h": self._asked.name, "%": "%"}
+        written = self.options["hostname"][0]
+        try:
+            return re.sub(r"%(.?)", lambda found: values[found[1]], written)
+        except KeyError:
+            message = f"HostName {printable(written)} has a token other than %h and %%"
+            raise SshConfigError(message) from None
 
     def _file(self, lines: Sequence[Line], *, is_active: bool, is_reachable: bool) -> None:
         for line in lines:
+            if line.keyword not in KNOWN:
+                self._refuse_unknown(line)
+            words = line.words()
             if line.keyword == "host":
-                is_active = is_reachable and host_matches(self._host, line.words())
+                if not all(words):
+                    raise line.error("host has an empty value")
+                is_active = is_reachable and host_matches(self._host, words)
             elif line.keyword == "match":
-                is_active = is_reachable and self._match(line)
+                is_active = self._match(line, words, is_reachable) and is_reachable
             elif line.keyword == "include":
                 for file in line.files:
                     self._file(file, is_active=is_active, is_reachable=is_active and is_reachable)
-            elif is_active and is_reachable:
-                self._set(line)
+            elif line.keyword in KNOWN:
+                self._set(line, words, is_active=is_active and is_reachable)
 
-    def _match(self, line: Line) -> bool:
-        words = iter(line.words())
-        applies, refused = True, ""
-        for word in words:
-            criterion, _, joined = word.lower().lstrip("!").partition("=")
-            if criterion not in _CRITERIA:
-                refused = refused or criterion
-                if criterion not in _WITHOUT_ARGUMENT and not joined:
-                    next(words, "")
-                continue
-            patterns = ""
-            if criterion not in _WITHOUT_ARGUMENT:
-                patterns = word.partition("=")[2] if joined else next(words, "")
-            applies &= self._criterion(criterion, patterns) is not word.startswith("!")
-        if applies and refused:
+    def _refuse_unknown(self, line: Line) -> None:
+        """Unless IgnoreUnknown, which counts from where it stands, has a pattern for it."""
+        ignored = self.options.get("ignoreunknown", ("",))[0]
+        if not host_matches(line.keyword, lowercase(ignored).split(",")):
+            word = printable(line.keyword)
+            raise line.error(f"{word!r} is no keyword of ssh_config, and ssh refuses the file too")
+
+    def _match(self, line: Line, words: Sequence[str], is_reachable: bool) -> bool:
+        """Whether a Match line applies; what is undecided does not matter where others say no."""
+        applies, undecided = True, ""
+        for criterion, value, is_negated in _criteria(line, words):
+            if criterion in _UNDECIDED:
+                undecided = undecided or criterion
+            else:
+                applies &= self._criterion(criterion, value) is not is_negated
+                self.wants_final |= criterion == "final" and not is_negated and not self._is_final
+        if applies and undecided and is_reachable:
             raise line.error(
-                f"Match {refused} is not decided here; install OpenSSH's client, which can"
+                f"Match {undecided} is not decided here; install OpenSSH's client, which can"
             )
         return applies
 
@@ -291,38 +152,81 @@ class _Pass:
         if criterion == "all":
             return True
         if criterion in ("canonical", "final"):
-            self.wants_final |= criterion == "final" and not self._is_final
             return self._is_final
         if criterion in ("host", "originalhost"):
             subject = self._hostname() if criterion == "host" else self._asked.name
-            return host_matches(subject.lower(), patterns.lower().split(","))
+            return host_matches(lowercase(subject), lowercase(patterns).split(","))
         user = self._asked.local_user
         if criterion == "user":
             user = self.options.get("user", (user,))[0]
         return host_matches(user, patterns.split(","))
 
-    def _set(self, line: Line) -> None:
+    def _set(self, line: Line, words: list[str], *, is_active: bool) -> None:
+        """Check the value of a line, and take it where its block applies."""
         if line.keyword in RAW:
-            if not any(keyword in self.options for keyword in RAW):
-                self.options[line.keyword] = (line.rest,)
+            if is_active and not any(keyword in self.options for keyword in RAW):
+                self.options[line.keyword] = (_rest(line),)
             return
         if line.keyword in REST_OF_LINE:
-            self.options.setdefault(line.keyword, (line.rest,))
+            if is_active:
+                self.options.setdefault(line.keyword, (_rest(line),))
             return
-        convert = KEYWORDS.get(line.keyword)
-        if convert is None:
-            return
-        words = line.words()
-        if not words:
-            raise line.error(f"{line.keyword} has no value")
         try:
-            value = convert(words)
+            value = KEYWORDS[line.keyword](words)
         except (ValueError, KeyError, IndexError):
             raise line.error(f"{' '.join(words)!r} is not a value of {line.keyword}") from None
+        if not is_active:
+            return
         if line.keyword in ADD_UP:
             known = self._lists[line.keyword]
             known += [path for path in value if path not in known]
-        elif line.keyword == "canonicalizehostname" and value != ("no",):
+            return
+        if _needs_a_look_up(line.keyword, value):
             raise line.error("a name is not looked up here; install OpenSSH's client, which can")
-        elif value:
+        if line.keyword == "refuseconnection":
+            raise line.error(f"RefuseConnection: {printable(value[0])}")
+        if value:
             self.options.setdefault(line.keyword, value)
+
+
+def _needs_a_look_up(keyword: str, value: Sequence[str]) -> bool:
+    if keyword == "canonicalizehostname":
+        return value != ("no",)
+    return keyword == "canonicalizepermittedcnames" and lowercase(value[0]) != "none"
+
+
+def _rest(line: Line) -> str:
+    """What stands behind a keyword that takes the whole line; a hop ends at a `#`, too."""
+    rest = line.rest.lstrip(" \t\r\n=")
+    if line.keyword == "proxyjump" and rest.lower() != "none":
+        rest = rest.partition("#")[0].rstrip()
+    return rest
+
+
+def _criteria(line: Line, words: Sequence[str]) -> list[tuple[str, str, bool]]:
+    """Each criterion of a Match line with its value, and whether a `!` is before it.
+
+    Raises:
+        SshConfigError: what match_cfg_line of readconf.c refuses.
+    """
+    found: list[tuple[str, str, bool]] = []
+    rest = iter(words)
+    for word in rest:
+        if word.startswith("#"):
+            break
+        criterion, joined, value = lowercase(word.removeprefix("!")).partition("=")
+        if criterion == "all" and not joined:
+            if len(found) > 1 or (next(rest, "#") or "#")[0] != "#":
+                raise line.error("Match all stands alone, or after canonical or final")
+            found.append((criterion, "", word.startswith("!")))
+            return found
+        if criterion not in (*_DECIDED, *_UNDECIDED) or (joined and criterion in _WITHOUT_ARGUMENT):
+            raise line.error(f"{printable(word)!r} is no criterion of Match")
+        if criterion not in _WITHOUT_ARGUMENT:
+            value = word.partition("=")[2] if joined else next(rest, "#")
+            if value.startswith("#") or (not value and criterion not in _MAY_BE_EMPTY):
+                raise line.error(f"Match {criterion} has no value")
+        found.append((criterion, value, word.startswith("!")))
+    if not found:
+        raise line.error("Match has no criterion")
+    return found

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +17,9 @@ from typing import Any
 from tunnelctl.config import words
 from tunnelctl.config.algorithms import Kind, offered
 from tunnelctl.config.sshkeywords import AUTHENTICATION_OF
-from tunnelctl.config.sshreader import Asked, Options, SshConfigError, split
+from tunnelctl.config.sshlines import SshConfigError, split
+from tunnelctl.config.sshreader import Asked, Options
+from tunnelctl.config.sshtokens import TOKEN, Tokens
 from tunnelctl.config.ways import (
     KNOWN_HOSTS_TOKENS,
     NONE,
@@ -31,7 +32,6 @@ from tunnelctl.config.ways import (
 from tunnelctl.spec.environment import home
 from tunnelctl.spec.host import AUTHENTICATIONS, StrictHostKeyChecking
 
-_TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
 _ALGORITHMS = {
     "ciphers": ("ciphers", Kind.CIPHERS),
     "kexalgorithms": ("kex_algorithms", Kind.KEX_ALGORITHMS),
@@ -56,10 +56,6 @@ def configured(name: str, printed: Options, baseline: Options) -> Options:
     options = {key: value for key, value in printed.items() if value != baseline.get(key)}
     if options.get("hostname", ("",))[0].lower() == name.lower():
         del options["hostname"]
-    for keyword in _ALGORITHMS:
-        # `+` adds at the end what is off by default, here too.
-        if keyword in options and options[keyword][0].startswith(f"{baseline[keyword][0]},"):
-            del options[keyword]
     return options
 
 
@@ -80,11 +76,12 @@ def found(asked: Asked, options: Options, environ: Mapping[str, str]) -> tuple[F
 
 class _Reading:
     def __init__(self, asked: Asked, options: Options, environ: Mapping[str, str]) -> None:
-        self.variables: set[str] = set()
         self._asked = asked
         self._options = options
         self._environ = environ
         self._home = str(home(environ))
+        self._tokens = Tokens(asked, options, environ, self._home)
+        self.variables = self._tokens.variables
 
     def fields(self) -> dict[str, Any]:
         """Those of a Host that are configured. Keys are looked for in all files that are named; a
@@ -102,7 +99,7 @@ class _Reading:
             "revokedhostkeys": ("revoked_host_keys", self._revoked),
             "stricthostkeychecking": ("strict_host_key_checking", _strict),
             "connecttimeout": ("connect_timeout", _positive),
-            "serveraliveinterval": ("server_alive_interval", _positive),
+            "serveraliveinterval": ("server_alive_interval", float),
             "serveralivecountmax": ("server_alive_count_max", _alive_count),
             "rekeylimit": ("rekey_limit", _rekey_limit),
             **{
@@ -118,8 +115,11 @@ class _Reading:
         self._check_source()
         fields["preferred_authentications"] = self._authentications()
         for name, no_files in words.NO_FILES.items():
-            files = self._options.get(name.replace("_", ""), ())
-            named = tuple(self._path(path) for path in files if path.lower() != NONE)
+            keyword = name.replace("_", "")
+            files = self._options.get(keyword, ())
+            # OpenSSH replaces no tokens in the system's files.
+            full = self._below_home if keyword == "globalknownhostsfile" else self._path
+            named = tuple(full(path) for path in files if path.lower() != NONE)
             if files:
                 fields[name] = named or no_files
         return {name: value for name, value in fields.items() if value not in (None, ())}
@@ -169,14 +169,16 @@ class _Reading:
         def now(token: re.Match[str]) -> str:
             if token[1] is not None and token[1] in KNOWN_HOSTS_TOKENS:
                 return token[0]
-            return self._token(token).replace("%", "%%")
+            return self._tokens.value(token).replace("%", "%%")
 
         if value.lower() == NONE:
             return ()
         program, *arguments = split(words.text(value))
-        return known_hosts_command([program, *(_TOKEN.sub(now, word) for word in arguments)])
+        return known_hosts_command([program, *(TOKEN.sub(now, word) for word in arguments)])
 
     def _revoked(self, value: str) -> str | None:
+        if len(self._options["revokedhostkeys"]) > 1:
+            raise ValueError("RevokedHostKeys with several files is not supported; join them")
         return None if value.lower() == NONE else self._path(value)
 
     def _agent(self, value: str) -> str | None:
@@ -192,40 +194,13 @@ class _Reading:
 
     def _path(self, value: str) -> str:
         """A path with its tokens, variables and `~` replaced; a relative one is below $HOME."""
-        expanded = _TOKEN.sub(self._token, value)
-        if expanded.startswith("~"):
-            user, _, rest = expanded[1:].partition("/")
-            expanded = f"{os.path.expanduser('~' + user) if user else self._home}/{rest}"
-        return os.path.normpath(os.path.join(self._home, words.text(expanded)))
+        return self._absolute(self._tokens.path(value))
 
-    def _token(self, token: re.Match[str]) -> str:
-        if token[2] is not None:
-            name = words.variable(token[2])
-            self.variables.add(name)
-            if name not in self._environ:
-                raise ValueError(f"variable {name} of ssh_config is not set")
-            return self._environ[name]
-        value = self._values().get(token[1])
-        if value is None:
-            raise ValueError(f"%{token[1]} in ssh_config is not supported; write it out")
-        return value
+    def _below_home(self, value: str) -> str:
+        return self._absolute(self._tokens.tilde(value))
 
-    def _values(self) -> dict[str, str]:
-        local, name = socket.gethostname(), self._asked.name
-        user = self._asked.local_user
-        return {
-            "%": "%",
-            "d": self._home,
-            "h": self._options.get("hostname", (name,))[0],
-            "i": str(os.getuid()),
-            "k": self._options.get("hostkeyalias", (name,))[0],
-            "L": local.partition(".")[0],
-            "l": local,
-            "n": name,
-            "p": self._options.get("port", ("22",))[0],
-            "r": self._options.get("user", (user,))[0],
-            "u": user,
-        }
+    def _absolute(self, path: str) -> str:
+        return os.path.normpath(os.path.join(self._home, words.text(path)))
 
 
 def _algorithms(kind: Kind, value: str) -> tuple[str, ...] | None:
@@ -239,7 +214,7 @@ def _strict(value: str) -> StrictHostKeyChecking:
 
 
 def _positive(value: str) -> float | None:
-    """Seconds; 0 and `none` are for waiting without end, which is left to the profile."""
+    """Seconds; 0 and `none` are for waiting without end, which no connection does here."""
     return float(value) if value != NONE and float(value) > 0 else None
 
 

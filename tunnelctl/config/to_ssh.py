@@ -18,7 +18,7 @@ from tunnelctl.config.forward_specs import (
     remote_spec,
     spec_of,
 )
-from tunnelctl.config.sshreader import quoted
+from tunnelctl.config.sshlines import quoted
 from tunnelctl.config.ways import Jump
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Side
@@ -326,7 +326,7 @@ def _forward_text(spec: ForwardSpec, between: str) -> str:
 
 def _seconds(duration: float) -> str:
     """ssh counts whole seconds, and 0 is for none at all."""
-    return str(max(1, math.ceil(duration)))
+    return str(max(1, math.ceil(duration))) if duration else "0"
 
 
 def _path(path: str) -> str:
