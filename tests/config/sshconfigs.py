@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,6 +37,24 @@ def configure(folder: Folder, text: str) -> Path:
     path.write_text(text)
     path.chmod(0o600)
     return path
+
+
+def ssh_says(path: Path, name: str, environ: Mapping[str, str]) -> dict[str, str] | None:
+    """The first value of each keyword that `ssh -G` prints; None where it refuses the file."""
+    done = subprocess.run(
+        [SSH, "-G", "-T", "-F", str(path), name],
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        return None
+    printed: dict[str, str] = {}
+    for line in done.stdout.decode(errors="surrogateescape").split("\n"):
+        keyword, _, value = line.partition(" ")
+        printed.setdefault(keyword, value)
+    return printed
 
 
 def by_client(path: Path, asked: Asked, environ: Mapping[str, str], wrapper: str = "") -> Options:

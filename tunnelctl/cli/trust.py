@@ -54,7 +54,7 @@ def trust(
     """
     from tunnelctl.ssh.jump import chain  # heavy: paramiko
 
-    if "/" in target:
+    if "/" in target and "@" not in target:
         if known_hosts or host_key_alias:
             raise click.UsageError("of a host in a profile, the profile says where it is recorded")
         host = _host_in_profile(options, target)

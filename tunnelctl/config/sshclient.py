@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import shutil
 import subprocess
 import tempfile
@@ -26,8 +25,7 @@ _SECONDS = 10.0
 # It has none of these; what is printed of it is OpenSSH's own.
 _BASELINE = "baseline"
 _NO_FILE = "/dev/null"
-_NOT_TYPED = re.compile(r"""^-|['`";&<>|(){}\\\s]""")
-_KEYWORDS = {"hostname": "HostName", "user": "User", "port": "Port", "proxyjump": "ProxyJump"}
+_KEYWORDS = {"hostname": "HostName", "port": "Port", "proxyjump": "ProxyJump"}
 # Said before any file speaks. Debian's client has another ServerAliveInterval with BatchMode, which
 # asks nobody here anyway; a ControlPath is not used, and shows what %C stands for.
 _ALWAYS = ("-o", "BatchMode=no", "-o", "ControlPath=%C")
@@ -122,10 +120,9 @@ def _output(
 def _given(key: str, value: str) -> list[str]:
     """The options that say a value before any file does.
 
-    A user's name goes by -l where the client takes it there (ssh.c, ssh_valid_ruser), as since
-    OpenSSH 10.1 the tokens of a User are replaced.
+    A user's name goes by -l: since OpenSSH 10.1 the tokens of a User are replaced.
     """
-    if key == "user" and "%" in value and not _NOT_TYPED.search(value):
+    if key == "user":
         return ["-l", value]
     if key == "hostname":
         value = value.replace("%", "%%")

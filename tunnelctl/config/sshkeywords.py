@@ -20,8 +20,11 @@ _MOST = 2**31 - 1  # INT_MAX
 _SPAN = re.compile(r"(?:[0-9]+(?:[smhdw]|$))+|[0-9]*\.[0-9]+s?", re.IGNORECASE)
 _PART = re.compile(r"([0-9]+)([smhdw]?)", re.IGNORECASE)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_SIZE = re.compile(r"([0-9]{1,18})(?:\.[0-9]+)?([BKMGTPE]?)", re.IGNORECASE)
-_SIZE_UNITS = {unit: 1024**power for power, unit in enumerate("bkmgtpe")}
+_SIZE = re.compile(
+    r"([0-9]{1,18})(?:\.([0-9]{0,18}))?(?:([BKMGTPE])(?![A-Z0-9]).*)?", re.IGNORECASE
+)
+_SIZE_UNITS: dict[str, int] = {unit: 1024**power for power, unit in enumerate("bkmgtpe")}
+_PLACE = re.compile(r"(?:\[[^]]*\]|[^[:/][^:/]*)(?::(?P<port>[^/]*))?")
 _LEAST_REKEY_LIMIT = 16
 _LEGACY_VARIABLE = re.compile(r"\$(?:[A-Za-z0-9_]+|\{[^}]+\}.*)|[^$].*", re.DOTALL)
 
@@ -81,16 +84,40 @@ def _time(words: list[str]) -> tuple[str, ...]:
     return () if words == ["none"] else _one(_seconds)(words)
 
 
+def _scaled(word: str) -> int:
+    """Bytes; scan_scaled of OpenSSH's fmt_scaled.c."""
+    found = _SIZE.fullmatch(word)
+    if found is None:
+        raise ValueError(word)
+    whole, fraction, unit = int(found[1]), found[2] or "0", _SIZE_UNITS[(found[3] or "b").lower()]
+    part: int = int(fraction) * unit // 10 ** len(fraction)
+    return whole * unit + part
+
+
 def _rekey(words: list[str]) -> tuple[str, ...]:
     size, *within = words
-    found = _SIZE.fullmatch("0" if size == "default" else size)
-    if found is None:
-        raise ValueError(size)
-    bytes_ = int(found[1]) * _SIZE_UNITS[found[2].lower() or "b"]
+    bytes_ = 0 if size == "default" else _scaled(size)
     if 0 < bytes_ < _LEAST_REKEY_LIMIT:
         raise ValueError(size)
     seconds = _time(within) if within else ()
     return (f"{bytes_} {seconds[0] if seconds else 0}",)
+
+
+def check_hops(text: str) -> None:
+    """That the value of ProxyJump is `none` or hops, `[user@]host[:port]` or ssh://, by commas.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if lowercase(text) == "none":
+        return
+    for hop in text.split(","):
+        user, at, place = hop.removeprefix("ssh://").rpartition("@")
+        found = _PLACE.fullmatch(place.removesuffix("/") if hop.startswith("ssh://") else place)
+        if found is None or (at and not user):
+            raise ValueError(hop)
+        if found["port"]:
+            _port(found["port"])
 
 
 def _several(words: list[str]) -> tuple[str, ...]:

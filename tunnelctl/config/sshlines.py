@@ -237,12 +237,14 @@ class _Reader:
 
 
 def _python_pattern(path: str) -> str:
-    """A pattern of glob(7) as the module glob takes it, which knows no `\\` and no `[^…]`."""
-    return _ESCAPE.sub(lambda found: glob.escape(found[1]), path).replace("[^", "[!")
+    """A pattern of glob(7) as the module glob takes it, which knows no `\\`."""
+    return _ESCAPE.sub(lambda found: glob.escape(found[1]), path)
 
 
 def _text(path: str, *, is_included: bool) -> str:
-    """What a file holds; nothing where it is a folder, which OpenSSH opens and finds no line in.
+    """What a file holds.
+
+    Nothing where OpenSSH finds no line: in a folder, and behind a link to nothing.
 
     Raises:
         _Unreadable: also for an included file that others may have written, as in OpenSSH.
@@ -251,6 +253,8 @@ def _text(path: str, *, is_included: bool) -> str:
         # Not blocking, so that a pipe by that name cannot hold us.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
+        if is_included and isinstance(error, FileNotFoundError):
+            return ""
         raise _Unreadable(f"{path} cannot be read: {error.strerror}") from None
     try:
         status = os.fstat(descriptor)

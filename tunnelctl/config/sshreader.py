@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from tunnelctl.config.mistakes import printable
-from tunnelctl.config.sshkeywords import ADD_UP, KEYWORDS, KNOWN, RAW, REST_OF_LINE
+from tunnelctl.config.sshkeywords import ADD_UP, KEYWORDS, KNOWN, RAW, REST_OF_LINE, check_hops
 from tunnelctl.config.sshlines import Line, SshConfigError, lowercase
 
 # What one name comes to: by keyword in lower case, as `ssh -G` prints it.
@@ -164,6 +164,8 @@ class _Pass:
     def _set(self, line: Line, words: list[str], *, is_active: bool) -> None:
         """Check the value of a line, and take it where its block applies."""
         if line.keyword in RAW:
+            if line.keyword == "proxyjump":
+                _check_hops(line)
             if is_active and not any(keyword in self.options for keyword in RAW):
                 self.options[line.keyword] = (_rest(line),)
             return
@@ -199,8 +201,15 @@ def _rest(line: Line) -> str:
     """What stands behind a keyword that takes the whole line; a hop ends at a `#`, too."""
     rest = line.rest.lstrip(" \t\r\n=")
     if line.keyword == "proxyjump" and rest.lower() != "none":
-        rest = rest.partition("#")[0].rstrip()
+        rest = rest.partition("#")[0].rstrip(" \t\r\n\f\v")
     return rest
+
+
+def _check_hops(line: Line) -> None:
+    try:
+        check_hops(_rest(line))
+    except ValueError:
+        raise line.error(f"{printable(_rest(line))!r} is not a value of proxyjump") from None
 
 
 def _criteria(line: Line, words: Sequence[str]) -> list[tuple[str, str, bool]]:

@@ -92,7 +92,7 @@ class _Reading:
             "addressfamily": ("address_family", words.address_family),
             "bindaddress": ("bind_address", words.host_name),
             "user": ("user", words.user_name),
-            "hostkeyalias": ("host_key_alias", words.host_key_alias),
+            "hostkeyalias": ("host_key_alias", lambda value: words.host_key_alias(value.lower())),
             "identitiesonly": ("identities_only", lambda value: value == "yes"),
             "identityagent": ("identity_agent", self._agent),
             "knownhostscommand": ("known_hosts_command", self._known_hosts_command),

@@ -8,7 +8,8 @@ it printed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from tunnelctl.config.sshlines import Line, SshConfigError, every_line
 from tunnelctl.config.sshreader import Asked, Options, matches, options_for
@@ -28,51 +29,77 @@ def as_written(
 
     `ssh` replaces tokens as the client did, which knows the home of the password database alone.
     """
+    files = _Files(asked, lines)
     options = dict(printed)
     for keyword in (*_LISTS, "identityagent"):
         if keyword in options:
             replace = ssh.path if keyword in _REPLACED else str
-            options[keyword] = _words(keyword, options[keyword][0], lines, replace)
+            options[keyword] = files.words(keyword, options[keyword][0], replace)
     for keyword in _ALGORITHMS:
         if keyword in options:
-            options[keyword] = (_list(keyword, options[keyword][0], baseline[keyword][0], lines),)
-    if _says_off("serveraliveinterval", asked, lines) and "serveraliveinterval" not in options:
+            options[keyword] = files.list(keyword, options[keyword][0], baseline[keyword][0])
+    if "serveraliveinterval" not in options and files.say_off("serveraliveinterval"):
         options["serveraliveinterval"] = _OFF
     return options
 
 
-def _said(keyword: str, lines: Sequence[Line]) -> Iterator[list[str]]:
-    for line in every_line(lines):
-        if line.keyword == keyword:
+class _Files:
+    """What all lines of the files say, whatever block they are in."""
+
+    def __init__(self, asked: Asked, lines: Sequence[Line]) -> None:
+        self._asked = asked
+        self._lines = lines
+
+    def words(self, keyword: str, printed: str, replace: Callable[[str], str]) -> tuple[str, ...]:
+        """The words of the line that comes to what is printed; else those that blanks part.
+
+        Older clients print some as they are written.
+        """
+
+        def explains(words: tuple[str, ...]) -> bool:
             try:
-                yield line.words()
-            except SshConfigError:
-                continue
+                return printed in (" ".join(words), " ".join(map(replace, words)))
+            except ValueError:  # a token that stands for nothing, in a block that does not apply
+                return False
 
+        found = self._said(keyword, explains)
+        if found is not None:
+            return found
+        done = printed.split(" ") if keyword in _LISTS else [printed]
+        return tuple(word.replace("%", "%%") if keyword in _REPLACED else word for word in done)
 
-def _words(
-    keyword: str, printed: str, lines: Sequence[Line], replace: Callable[[str], str]
-) -> tuple[str, ...]:
-    """The words of the line that comes to what is printed; else those that blanks part.
+    def list(self, keyword: str, printed: str, default: str) -> tuple[str, ...]:
+        """The list with its operator: what an older client does not know it cannot print."""
+        names, defaults = printed.split(","), default.split(",")
+        found = self._said(keyword, lambda words: _explains(words[0], names, defaults))
+        return (printed,) if found is None else found
 
-    Older clients print some as they are written.
-    """
-    for words in _said(keyword, lines):
+    def say_off(self, keyword: str) -> bool:
+        """Whether 0 was written, which the client prints where nothing is said as well."""
+        known = any(line.keyword == keyword for line in every_line(self._lines))
+        return known and self._own().get(keyword) == _OFF
+
+    def _said(
+        self, keyword: str, explains: Callable[[tuple[str, ...]], bool]
+    ) -> tuple[str, ...] | None:
+        """The words that explain what was printed. Of several our own reader takes one."""
+        found = []
+        for line in every_line(self._lines):
+            if line.keyword == keyword and not line.fault:
+                with suppress(SshConfigError):
+                    words = tuple(line.words())
+                    if words and words not in found and explains(words):
+                        found.append(words)
+        if len(found) > 1 and (mine := self._own().get(keyword)) in found:
+            return mine
+        return found[0] if found else None
+
+    def _own(self) -> Options:
+        """What our own reader says; nothing where it cannot tell."""
         try:
-            if printed in (" ".join(words), " ".join(map(replace, words))):
-                return tuple(words)
-        except ValueError:  # a token that stands for nothing, in a block that does not apply
-            continue
-    done = printed.split() if keyword in _LISTS else [printed]
-    return tuple(word.replace("%", "%%") if keyword in _REPLACED else word for word in done)
-
-
-def _list(keyword: str, printed: str, default: str, lines: Sequence[Line]) -> str:
-    """The list with its operator: what an older client does not know it cannot print."""
-    for words in _said(keyword, lines):
-        if words and _explains(words[0], printed.split(","), default.split(",")):
-            return words[0]
-    return printed
+            return options_for(self._asked, self._lines)
+        except SshConfigError:
+            return {}
 
 
 def _explains(written: str, printed: list[str], default: list[str]) -> bool:
@@ -89,17 +116,4 @@ def _explains(written: str, printed: list[str], default: list[str]) -> bool:
     if operator == "^":
         left = others(default)
         return others(printed) == left and printed[len(printed) - len(left) :] == left
-    return False
-
-
-def _says_off(keyword: str, asked: Asked, lines: Sequence[Line]) -> bool:
-    """Whether 0, which the client prints where nothing is said as well, was written.
-
-    Our own reader tells; where it cannot, nothing was.
-    """
-    if not any(words[:1] == ["0"] for words in _said(keyword, lines)):
-        return False
-    try:
-        return options_for(asked, lines).get(keyword) == _OFF
-    except SshConfigError:
-        return False
+    return written.split(",") == printed

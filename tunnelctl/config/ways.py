@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from tunnelctl.config import words
 from tunnelctl.config.mistakes import shown
@@ -18,6 +19,7 @@ from tunnelctl.spec.host import ProxyKind
 WAYS = ("proxy_jump", "proxy_command", "proxy")
 NONE = "none"
 
+_SCHEME = "ssh://"
 # ssh_config(5) TOKENS that a proxy command can have.
 _TOKEN = re.compile(r"%(.?)")
 _COMMAND_TOKENS = frozenset("hprn%")
@@ -50,12 +52,20 @@ class ProxyAddress:
 
 
 def parse_jump(value: object) -> Jump:
-    """`name`, `user@name`, `user@name:port`, `user@[v6]:port`, also as an ssh:// URI."""
-    written = words.text(value).removeprefix("ssh://").removesuffix("/")
-    user, at, rest = written.rpartition("@")
-    if written.count(":") > 1 and not rest.startswith("["):
-        return Jump(words.host_name(rest), words.user_name(user) if at else None)
-    name, port = _host_and_port(rest, written)
+    """`name`, `user@name`, `user@name:port`, `user@[v6]:port`, also as an ssh:// URI.
+
+    The user is what stands before the last `@`, as it is; in a URI it is percent-encoded and may
+    have parameters behind a `;` (OpenSSH's misc.c, parse_user_host_port and parse_uri).
+    """
+    written = words.text(value)
+    is_uri = written.startswith(_SCHEME)
+    plain = written.removeprefix(_SCHEME).removesuffix("/")
+    user, at, rest = plain.rpartition("@")
+    if is_uri:
+        user = unquote(user.partition(";")[0], errors="strict")
+    name, port = rest, None
+    if rest.startswith("[") or rest.count(":") < 2:
+        name, port = _host_and_port(rest, written)
     return Jump(
         words.host_name(name),
         words.user_name(user) if at else None,

@@ -23,8 +23,9 @@ from tunnelctl.spec.permit import Permit, parse_permit
 
 # Letters that mean nothing to a shell, so that a name stays a name wherever it is put.
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
-_USER = re.compile(r"[A-Za-z0-9._@+-]{1,255}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NOT_IN_A_USER = re.compile(r"""^-|['`";&<>|(){}]|\s-|\\$""")
+_MAX_USER_BYTES = 255
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PIN = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 ANY_ADDRESS = "*"  # ssh_config(5): all addresses of the machine
@@ -138,9 +139,13 @@ def host_key_alias(value: object) -> str:
 
 
 def user_name(value: object) -> str:
-    """A login name."""
+    """A login name, which a server gets as it is written.
+
+    What ssh(1) takes before the `@` (OpenSSH's readconf.c, ssh_valid_ruser): nothing that could be
+    an option, or part a shell's words. What more a shell could obey, ssh/tokens.py keeps from one.
+    """
     name = text(value)
-    if _USER.fullmatch(name) is None or name.startswith("-"):
+    if _NOT_IN_A_USER.search(name) or len(name.encode()) > _MAX_USER_BYTES:
         raise ValueError(f"{shown(name)} is not a user name")
     return name
 

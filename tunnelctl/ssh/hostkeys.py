@@ -183,7 +183,7 @@ class _Shown:
 
 
 def _examined(host: Host, about: Sequence[KnownKey], certificate: Certificate) -> _Shown:
-    name = host.host_key_alias if host.host_key_alias is not None else host.hostname.lower()
+    name = (host.hostname if host.host_key_alias is None else host.host_key_alias).lower()
     authorities = [key.blob for key in about if key.marker == CERT_AUTHORITY]
     if certificate.authority in authorities:
         flaw = certificate.flaw(name, clock.wall().timestamp())

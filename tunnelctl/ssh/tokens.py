@@ -15,7 +15,8 @@ from tunnelctl.spec.host import Host
 from tunnelctl.ssh.failures import label, printable
 
 HOSTNAME = re.compile(r"[A-Za-z0-9._:%][A-Za-z0-9._:%-]*")
-USER = re.compile(r"[A-Za-z0-9._@+][A-Za-z0-9._@+-]*")
+# Letters of any script; neither what a shell obeys inside a word nor, at its start, `=`, `#`, `-`.
+USER = re.compile(r"[\w.@+:/%,][\w.@+:/%,=#-]*")
 # A name as known_hosts has it, `[host]:port` too.
 KNOWN_AS = re.compile(r"[A-Za-z0-9._:%\[][A-Za-z0-9._:%\[\]-]*")
 # A type of keys, a fingerprint, base64.
