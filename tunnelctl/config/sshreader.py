@@ -200,8 +200,9 @@ def _needs_a_look_up(keyword: str, value: Sequence[str]) -> bool:
 def _rest(line: Line) -> str:
     """What stands behind a keyword that takes the whole line; a hop ends at a `#`, too."""
     rest = line.rest.lstrip(" \t\r\n=")
-    if line.keyword == "proxyjump" and rest.lower() != "none":
-        rest = rest.partition("#")[0].rstrip(" \t\r\n\f\v")
+    if line.keyword == "proxyjump":
+        is_none = lowercase(rest) == "none"
+        return "none" if is_none else rest.partition("#")[0].rstrip(" \t\r\n\f\v")
     return rest
 
 

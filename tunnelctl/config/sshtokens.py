@@ -12,6 +12,7 @@ import re
 import socket
 from collections.abc import Mapping
 
+from tunnelctl.config.paths import expand_user
 from tunnelctl.config.sshreader import Asked, Options
 
 TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
@@ -46,13 +47,7 @@ class Tokens:
         Raises:
             ValueError: there is no user of that name.
         """
-        if not written.startswith("~"):
-            return written
-        user, _, rest = written[1:].partition("/")
-        home = os.path.expanduser(f"~{user}") if user else self._home
-        if home.startswith("~"):
-            raise ValueError(f"there is no user {user!r} on this machine")
-        return f"{home.rstrip('/')}/{rest.lstrip('/')}"
+        return expand_user(written, {"HOME": self._home})
 
     def value(self, token: re.Match[str]) -> str:
         """What stands for a match of TOKEN.
