@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from functools import cache
 
 from tunnelctl.config.mistakes import printable
-from tunnelctl.config.paths import home
 from tunnelctl.config.sshlines import SshConfigError, quoted, split
 from tunnelctl.config.sshreader import Asked, Options
+from tunnelctl.spec.environment import home
 
 _SECONDS = 10.0
 # It has none of these; what is printed of it is OpenSSH's own.

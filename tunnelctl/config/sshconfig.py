@@ -17,7 +17,6 @@ from itertools import pairwise
 from pathlib import Path
 
 from tunnelctl.config.files import Unreadable, read_profile_file
-from tunnelctl.config.paths import home
 from tunnelctl.config.sshclient import Client, config_arguments, find_client, home_of_record
 from tunnelctl.config.sshkeywords import FORWARDING, KNOWN, RELEVANT
 from tunnelctl.config.sshlines import Line, SshConfigError, every_line, read

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunnelctl.config.files import MAX_BYTES
-from tunnelctl.config.paths import expand_user, home
+from tunnelctl.spec.environment import expand_user, home
 
 _MAX_INCLUDES = 16  # readconf.c, READCONF_MAX_DEPTH
 _MAX_FILES = 256

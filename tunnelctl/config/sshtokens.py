@@ -12,8 +12,8 @@ import re
 import socket
 from collections.abc import Mapping
 
-from tunnelctl.config.paths import expand_user
 from tunnelctl.config.sshreader import Asked, Options
+from tunnelctl.spec.environment import expand_user
 
 TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
 

@@ -102,12 +102,11 @@ def expand_user(path: str, environ: Mapping[str, str]) -> str:
     if not path.startswith("~"):
         return path
     name, slash, rest = path[1:].partition("/")
-    if not name:
-        return str(home(environ)) + slash + rest
     try:
-        return pwd.getpwnam(name).pw_dir + slash + rest
+        folder = pwd.getpwnam(name).pw_dir if name else str(home(environ))
     except (KeyError, UnicodeError):
         raise ValueError(f"there is no user {name!r} on this machine") from None
+    return folder.rstrip("/") + slash + rest or "/"
 
 
 def _json_bytes(name: str, value: str) -> int:
