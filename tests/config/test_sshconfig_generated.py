@@ -20,7 +20,7 @@ KEYWORDS_AND_VALUES = {
         *("!host prod user x,y", 'host "staging"', "host a b", "user", "tagget x"),
     ),
     "HostName": ("h.example.com", "%h.example.com", "%%h", "H.Example.COM", '"a"', "%n"),
-    "User": ("me", "you", '"a b"', "CORP\\x", "a#b", "a'b'", "x y", '""'),
+    "User": ("me", "you", '"a b"', "CORP\\x", "a#b", "a'b'", "me\u00a0", "x y", '""'),
     "Port": ("1", "65536", "022", "ssh", "x", '"7"', "8 # c"),
     "IdentityFile": ("~/a", "%d/b", "'a b'", "none", "a\\ b", "/%h/%r/%p", "x y"),
     "UserKnownHostsFile": ("/a", "/a b", '"/a b"', "none", "/%%h ~/x", "none /a", "a\\ b c"),
@@ -44,14 +44,14 @@ LINES = st.sampled_from(sorted(KEYWORDS_AND_VALUES)).flatmap(
         st.sampled_from([keyword, keyword, keyword.lower(), keyword.upper()]),
         st.sampled_from([" ", " ", "\t", "=", " = ", "\t=\t", '"', "  "]),
         st.sampled_from(KEYWORDS_AND_VALUES[keyword]),
-        st.sampled_from(["", "", " ", "\r", " # 'x", "\f", "\u00a0"]),
+        st.sampled_from(["", "", " ", "\r", " # 'x", "\f"]),
     ).map("".join)
 )
 
 
 @needs_ssh
 @settings(
-    max_examples=4000,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -128,15 +128,52 @@ def test_one_that_hangs_is_ended(tmp_path: Path) -> None:
     host = Host("b", "b.example", known_hosts_command=("sleep", "86399"), connect_timeout=0.2)
     began = clock.monotonic()
     with pytest.raises(Failure, match="did not end within") as caught:
-        known_for(host, here())
+        verify(host, _key(tmp_path), here())
     assert caught.value.code is Code.HANDSHAKE_FAILED
     assert clock.monotonic() - began < 60
 
 
-def test_one_that_is_not_there_is_named() -> None:
+def test_one_that_is_not_there_is_named(tmp_path: Path) -> None:
     host = Host("b", "b.example", known_hosts_command=("/no/such/program",))
     with pytest.raises(Failure, match="program: the command cannot be started: No such file"):
-        known_for(host, here())
+        verify(host, _key(tmp_path), here())
+
+
+def _key(directory: Path) -> bytes:
+    return base64.b64decode(write_key(directory / "key", KeyKind.ED25519).split()[1])
+
+
+@pytest.mark.parametrize("in_order", ["exit 3", "exec sleep 86399", "kill -9 $$"])
+def test_one_that_fails_when_asked_for_the_order_counts_once_a_key_is_shown(
+    sshd: OpenSSHServer, tmp_path: Path, in_order: str
+) -> None:
+    program = tmp_path / "keys"
+    known = f"{sshd.pattern} {sshd.host_keys[0]}"
+    program.write_text(f"#!/bin/sh\nif test $1 = ORDER; then {in_order}; fi\necho '{known}'\n")
+    program.chmod(0o700)
+    sshd.known_hosts.write_text("")
+    host = sshd.host(known_hosts_command=(str(program), "%I"), connect_timeout=2.0)
+    with logged_in(host) as transport:
+        assert transport.is_authenticated()
+
+
+def test_ssh_goes_on_where_the_order_cannot_be_asked_for(sshd: OpenSSHServer) -> None:
+    """It also goes on when a key is shown; here a program that is not there lets none count."""
+    host = sshd.host(known_hosts_command=("/no/such/program",))
+    assert known_for(host, here()).key_types
+    done = subprocess.run(
+        [
+            "ssh", "-F", "none", "-p", str(host.port), "-l", host.user or "",
+            "-o", "KnownHostsCommand=/no/such/program", "-o", "GlobalKnownHostsFile=none",
+            "-o", f"UserKnownHostsFile={sshd.known_hosts}", "-o", "IdentityAgent=none",
+            "-o", f"IdentityFile={host.identity_file[0]}", "-o", "BatchMode=yes",
+            "127.0.0.1", "true",
+        ],
+        check=False, timeout=30, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "KnownHostsCommand-ORDER" in done.stderr
+    assert done.returncode == 0
+    fails(Code.HANDSHAKE_FAILED, host)
 
 
 def test_what_could_mean_something_else_is_not_given_to_it(tmp_path: Path) -> None:

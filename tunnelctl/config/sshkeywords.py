@@ -24,6 +24,7 @@ _SIZE = re.compile(
     r"([0-9]{1,18})(?:\.([0-9]{0,18}))?(?:([BKMGTPE])(?![A-Z0-9]).*)?", re.IGNORECASE
 )
 _SIZE_UNITS: dict[str, int] = {unit: 1024**power for power, unit in enumerate("bkmgtpe")}
+_NAMES = re.compile(r"[+^]?[!-+\--~]+(?:,[!-+\--~]+)*")
 _PLACE = re.compile(r"(?:\[[^]]*\]|[^[:/][^:/]*)(?::(?P<port>[^/]*))?")
 _LEAST_REKEY_LIMIT = 16
 _LEGACY_VARIABLE = re.compile(r"\$(?:[A-Za-z0-9_]+|\{[^}]+\}.*)|[^$].*", re.DOTALL)
@@ -134,6 +135,13 @@ def _agent(word: str) -> str:
     return word
 
 
+def _algorithms(word: str) -> str:
+    """Names by commas; which there are depends on the version, that they are ASCII does not."""
+    if not word.startswith("-") and _NAMES.fullmatch(word) is None:
+        raise ValueError(word)
+    return word
+
+
 def _upto(limit: int, words: list[str]) -> tuple[str, ...]:
     """Not judged here, as nothing but an import asks for it."""
     if not 1 <= len(words) <= limit or not words[0]:
@@ -202,10 +210,10 @@ _MEANT: dict[str, Convert] = {
     "serveraliveinterval": _time,
     "serveralivecountmax": _one(_number),
     "connecttimeout": _time,
-    "ciphers": _text,
-    "kexalgorithms": _text,
-    "macs": _text,
-    "hostkeyalgorithms": _text,
+    "ciphers": _one(_algorithms),
+    "kexalgorithms": _one(_algorithms),
+    "macs": _one(_algorithms),
+    "hostkeyalgorithms": _one(_algorithms),
     "rekeylimit": _rekey,
     "proxyusefdpass": _flag,
     "canonicalizehostname": _choice({**_YES_NO, "always": "always"}),

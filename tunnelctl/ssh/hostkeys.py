@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import os
 import shlex
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ from tunnelctl.ssh.known_hosts_command import PRINTED, printed_about
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind
 from tunnelctl.ssh.revocation import is_revoked
 
+_log = logging.getLogger(__name__)
 _DEFAULT_PORT = 22
 
 
@@ -87,12 +89,19 @@ def known_for(host: Host, environment: Environment) -> Known:
     """The types of the keys that are known for `host`, to be offered first in the key exchange.
 
     Without this order a server with several keys would show one of a type that is not known,
-    and that would look like a changed key (OpenSSH sshconnect2.c, order_hostkeyalgs).
+    and that would look like a changed key (OpenSSH sshconnect2.c, order_hostkeyalgs). A program
+    that fails here says nothing about the order; `verify` asks it again, and there it counts.
 
     Raises:
-        Failure: see known_hosts_command.
+        Failure: config-invalid, see known_hosts_command.
     """
-    about = _lines_about(host, None, environment)
+    try:
+        about = _lines_about(host, None, environment)
+    except Failure as failure:
+        if failure.code is not Code.HANDSHAKE_FAILED:
+            raise
+        _log.info("%s", failure.message)
+        about = known_hosts.lines_about(host, environment)
     known = [key for key in about if not key.marker]
     if host.host_key:
         pins = _pins(host)
