@@ -110,6 +110,8 @@ TAKEN = {
     "a domain": "Host staging\n  User CORP\\alice\n",
     "several names of keys": "IdentityFile ~/a\nIdentityFile ~/a\nIdentityFile b%%c\n",
     "none": "Host staging\n  ProxyJump none\n  IdentityFile none\n  CertificateFile none\n",
+    "no hop but a command": "ProxyJump none\nProxyCommand nc %h\nProxyJump gate\n",
+    "no command and a hop": "ProxyCommand none\nProxyJump gate\nProxyCommand nc\n",
     "a hop and a comment": "Host staging\n  ProxyJump a@gate:2,[::1]:3 # b,c\n",
     "a size with a unit": "Host staging\n  RekeyLimit 1.5g 1h30m\n",
     "BatchMode": "Host staging\n  BatchMode yes\n",

@@ -166,7 +166,7 @@ class _Pass:
         if line.keyword in RAW:
             if line.keyword == "proxyjump":
                 _check_hops(line)
-            if is_active and not any(keyword in self.options for keyword in RAW):
+            if is_active and self._has_no_way(line.keyword):
                 self.options[line.keyword] = (_rest(line),)
             return
         if line.keyword in REST_OF_LINE:
@@ -189,6 +189,14 @@ class _Pass:
             raise line.error(f"RefuseConnection: {printable(value[0])}")
         if value:
             self.options.setdefault(line.keyword, value)
+
+    def _has_no_way(self, keyword: str) -> bool:
+        """Whether a ProxyJump or ProxyCommand counts: the first does, a ProxyJump of none leaves
+        the other open."""
+        jump = self.options.get("proxyjump")
+        if keyword == "proxyjump":
+            return jump is None and "proxycommand" not in self.options
+        return "proxycommand" not in self.options and jump in (None, ("none",))
 
 
 def _needs_a_look_up(keyword: str, value: Sequence[str]) -> bool:

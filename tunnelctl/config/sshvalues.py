@@ -132,7 +132,7 @@ class _Reading:
     def command(self) -> tuple[str, ...]:
         """ProxyCommand is a line for a shell, which the program then takes the place of."""
         written = self._options.get("proxycommand", (NONE,))[0]
-        if written.lower() == NONE:
+        if written.lower() == NONE or "proxyjump" in self._asked.given:
             return ()
         if self._options.get("proxyusefdpass", ("no",))[0] == "yes":
             raise ValueError("ProxyUseFdpass is not supported; write a proxy_command without it")
