@@ -16,8 +16,11 @@ from tunnelctl.spec.algorithms import CIPHERS
         ("'aes256-ctr,aes256-ctr'", ("aes256-ctr",)),
         ("+aes256-ctr", CIPHERS),
         ("-aes256-ctr", tuple(name for name in CIPHERS if name != "aes256-ctr")),
-        ('"-*-ctr"', ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")),
-        ('"-aes???-ctr,*256*"', ("aes128-gcm@openssh.com",)),
+        (
+            '"-*-ctr"',
+            ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"),
+        ),
+        ('"-aes???-ctr,*256*,chacha*"', ("aes128-gcm@openssh.com",)),
         ("-3des-cbc", CIPHERS),
         (
             "'^aes256-ctr,aes128-ctr'",
@@ -26,6 +29,7 @@ from tunnelctl.spec.algorithms import CIPHERS
                 "aes128-ctr",
                 "aes128-gcm@openssh.com",
                 "aes256-gcm@openssh.com",
+                "chacha20-poly1305@openssh.com",
                 "aes192-ctr",
             ),
         ),

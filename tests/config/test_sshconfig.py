@@ -318,7 +318,7 @@ def test_a_pattern_stands_for_what_it_matches(folder: Folder, environ: dict[str,
     [
         ("aes256-ctr,aes128-cbc", ("aes256-ctr",)),
         ("+aes128-cbc", ()),
-        ("-*-gcm*,3des-cbc", ("aes256-ctr", "aes192-ctr", "aes128-ctr")),
+        ("-*-gcm*,3des-cbc", tuple(name for name in CIPHERS if "-gcm" not in name)),
         ("^aes128-ctr", ("aes128-ctr", *(name for name in CIPHERS if name != "aes128-ctr"))),
     ],
 )

@@ -16,6 +16,7 @@ from tests.support.tunnel import tunnel_to
 MIB = 1024 * 1024
 
 GCM = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+CHACHA = "chacha20-poly1305@openssh.com"
 CTR = ("aes128-ctr", "aes192-ctr", "aes256-ctr")
 ETM = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")
 MACS = (*ETM, "hmac-sha2-256", "hmac-sha2-512")
@@ -49,14 +50,14 @@ async def carry_both_ways(server: OpenSSHServer, size: int, **host: int) -> str:
             return tunnel.link.info.cipher
 
 
-@pytest.mark.parametrize("cipher", [GCM[0], CTR[2]])
+@pytest.mark.parametrize("cipher", [GCM[0], CHACHA, CTR[2]])
 async def test_the_server_makes_new_keys_under_load(sshd: OpenSSHServer, cipher: str) -> None:
     sshd.reconfigure("RekeyLimit 1M", "LogLevel DEBUG1", f"Ciphers {cipher}")
     assert await carry_both_ways(sshd, 24 * MIB) == cipher
     assert sshd.log.count("SSH2_MSG_NEWKEYS received") > 10
 
 
-@pytest.mark.parametrize("cipher", [GCM[0], CTR[2]])
+@pytest.mark.parametrize("cipher", [GCM[0], CHACHA, CTR[2]])
 async def test_we_make_new_keys_under_load(sshd: OpenSSHServer, cipher: str) -> None:
     sshd.reconfigure("LogLevel DEBUG1", f"Ciphers {cipher}")
     assert await carry_both_ways(sshd, 24 * MIB, rekey_limit=MIB) == cipher
@@ -84,8 +85,8 @@ async def test_both_make_new_keys_while_connections_come_and_go(sshd: OpenSSHSer
     assert sshd.log.count("SSH2_MSG_NEWKEYS received") > 20
 
 
-@pytest.mark.parametrize("cipher", GCM)
-async def test_gcm(sshd: OpenSSHServer, cipher: str) -> None:
+@pytest.mark.parametrize("cipher", [*GCM, CHACHA])
+async def test_a_cipher_that_needs_no_mac(sshd: OpenSSHServer, cipher: str) -> None:
     sshd.reconfigure(f"Ciphers {cipher}")
     assert await carry_both_ways(sshd, 4 * MIB) == cipher
 
@@ -100,3 +101,9 @@ async def test_ctr(sshd: OpenSSHServer, cipher: str, mac: str) -> None:
 async def test_gcm_is_what_we_ask_for_first(sshd: OpenSSHServer) -> None:
     async with tunnel_to(sshd.host()) as tunnel:
         assert tunnel.link.info.cipher in GCM
+
+
+async def test_chacha_is_what_we_ask_for_where_there_is_no_gcm(sshd: OpenSSHServer) -> None:
+    sshd.reconfigure(f"Ciphers {','.join(CTR)},{CHACHA}")
+    async with tunnel_to(sshd.host()) as tunnel:
+        assert (tunnel.link.info.cipher, tunnel.link.info.mac) == (CHACHA, None)

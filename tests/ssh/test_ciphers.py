@@ -9,10 +9,12 @@ from collections.abc import Callable
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.poly1305 import Poly1305
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunnelctl.net.buffers import SLOT_DATA, SLOTS, Buffers
+from tunnelctl.ssh.chacha import ChaChaKeys
 from tunnelctl.ssh.ciphers import (
     PACKET_LENGTH_MAX,
     GcmOpener,
@@ -22,6 +24,7 @@ from tunnelctl.ssh.ciphers import (
     MacSealer,
     Opener,
     Sealer,
+    SlotSealer,
 )
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import ProtocolError
@@ -34,14 +37,24 @@ def gcm(first_nonce: bytes = bytes(12)) -> tuple[GcmSealer, GcmOpener]:
     return GcmSealer(AESGCM(key), first_nonce), GcmOpener(AESGCM(key), first_nonce)
 
 
+def chacha() -> tuple[SlotSealer, Opener]:
+    keys = ChaChaKeys(os.urandom(64))
+    return keys.sealer(), keys.opener()
+
+
 def ctr(etm: bool) -> Pair:
     cipher = Cipher(algorithms.AES(os.urandom(32)), modes.CTR(bytes(16)))
     mac = Mac(os.urandom(32), hashlib.sha256, 32, etm)
     return MacSealer(cipher.encryptor(), 16, mac), MacOpener(cipher.decryptor(), 16, mac)
 
 
-PAIRS: dict[str, Callable[[], Pair]] = {
+# Those that seal and open channel data in place.
+AEAD: dict[str, Callable[[], tuple[SlotSealer, Opener]]] = {
     "aes128-gcm": gcm,
+    "chacha20-poly1305": chacha,
+}
+PAIRS: dict[str, Callable[[], Pair]] = {
+    **AEAD,
     "aes256-ctr and hmac-sha2-256-etm": lambda: ctr(etm=True),
     "aes256-ctr and hmac-sha2-256": lambda: ctr(etm=False),
     "none": lambda: (MacSealer(None, 8, None), MacOpener(None, 8, None)),
@@ -49,8 +62,8 @@ PAIRS: dict[str, Callable[[], Pair]] = {
 BUFFERS = Buffers()
 
 
-def open_all(opener: Opener, stream: bytes) -> list[bytes]:
-    payloads, start, sequence = [], 0, 0
+def open_all(opener: Opener, stream: bytes, sequence: int = 0) -> list[bytes]:
+    payloads, start = [], 0
     view = memoryview(stream)
     while start < len(view):
         end = start + opener.size(view, start, len(view), sequence)
@@ -98,35 +111,38 @@ def test_an_impossible_length_is_refused_before_anything_is_kept(length: int) ->
         opener.size(memoryview(messages.u32(length) + bytes(64)), 0, 68, 0)
 
 
+@pytest.mark.parametrize("name", AEAD)
 @pytest.mark.parametrize(
     "count",
     [1, 5, SLOT_DATA - 1, SLOT_DATA, SLOT_DATA + 1, SLOTS * SLOT_DATA - 7, SLOTS * SLOT_DATA],
 )
-def test_slots_are_sealed_as_the_same_bytes_one_by_one(count: int) -> None:
-    sealer, opener = gcm()
+def test_slots_are_sealed_as_the_same_bytes_one_by_one(name: str, count: int) -> None:
+    sealer, opener = AEAD[name]()
     data = os.urandom(count)
     for slot, start in enumerate(range(0, count, SLOT_DATA)):
         piece = data[start : start + SLOT_DATA]
         BUFFERS.plain.data[slot][: len(piece)] = piece
     area = BUFFERS.borrow_sealed()
-    size = sealer.seal_slots(BUFFERS.plain, area, 7, count)
-    payloads = open_all(opener, bytes(area.view[:size]))
+    size = sealer.seal_slots(BUFFERS.plain, area, 7, count, 3)
+    payloads = open_all(opener, bytes(area.view[:size]), 3)
     BUFFERS.return_sealed(area)
     pieces = [data[start : start + SLOT_DATA] for start in range(0, count, SLOT_DATA)]
     assert payloads == [messages.channel_data(7, piece) for piece in pieces]
 
 
+@pytest.mark.parametrize("name", AEAD)
 @pytest.mark.parametrize("count", [1, 5, SLOT_DATA - 1])
-def test_a_short_packet_is_sealed_as_the_same_bytes(count: int) -> None:
-    sealer, opener = gcm()
+def test_a_short_packet_is_sealed_as_the_same_bytes(name: str, count: int) -> None:
+    sealer, opener = AEAD[name]()
     data = os.urandom(count)
     BUFFERS.plain.data[0][:count] = data
-    packet = sealer.seal_short(BUFFERS.plain, 7, count)
-    assert open_all(opener, packet) == [messages.channel_data(7, data)]
+    packet = sealer.seal_short(BUFFERS.plain, 7, count, 3)
+    assert open_all(opener, packet, 3) == [messages.channel_data(7, data)]
 
 
-def test_the_longest_packet_needs_no_more_room_than_it_lies_in() -> None:
-    sealer, opener = gcm()
+@pytest.mark.parametrize("name", AEAD)
+def test_the_longest_packet_needs_no_more_room_than_it_lies_in(name: str) -> None:
+    sealer, opener = AEAD[name]()
     longest = bytes(PACKET_LENGTH_MAX - 5)
     view = memoryview(sealer.seal(longest, 0))
     assert opener.size(view, 0, len(view), 0) == len(view)
@@ -139,7 +155,7 @@ def test_padding_is_random_and_never_the_same() -> None:
     BUFFERS.plain.data[0][:1] = b"x"
     paddings = set()
     for _ in range(1000):
-        view = memoryview(sealer.seal_short(BUFFERS.plain, 7, 1))
+        view = memoryview(sealer.seal_short(BUFFERS.plain, 7, 1, 0))
         opener.open(view, 0, len(view), 0, BUFFERS.opened)
         # The length, its own length and the message of 10 bytes come before it.
         paddings.add(bytes(BUFFERS.opened[15 : len(view) - 16]))
@@ -151,3 +167,58 @@ def test_the_counter_of_the_nonce_never_carries_into_its_fixed_part() -> None:
     stream = sealer.seal(b"last", 0) + sealer.seal(b"first again", 1)
     assert open_all(opener, stream) == [b"last", b"first again"]
     assert sealer.seal(b"", 2)  # a carry would have needed a thirteenth byte
+
+
+@pytest.mark.parametrize(
+    ("sealed_as", "opened_as"), [(0, 1), (1, 0), (5, 5 + (1 << 16)), (0xFFFF_FFFF, 0)]
+)
+def test_a_packet_of_chacha_in_another_place_is_not_opened(sealed_as: int, opened_as: int) -> None:
+    """Its number is its nonce, so one that is played again, left out or moved is noticed."""
+    sealer, opener = chacha()
+    packet = sealer.seal(b"x" * 100, sealed_as)
+    with pytest.raises(ProtocolError, match="tag is wrong"):
+        opener.open(memoryview(packet), 0, len(packet), opened_as, BUFFERS.opened)
+    assert open_all(opener, packet, sealed_as) == [b"x" * 100]
+
+
+def test_slots_of_chacha_are_counted_past_the_last_number() -> None:
+    sealer, opener = chacha()
+    count = 2 * SLOT_DATA + 1
+    area = BUFFERS.borrow_sealed()
+    size = sealer.seal_slots(BUFFERS.plain, area, 7, count, 0xFFFF_FFFF)
+    stream, start = memoryview(bytes(area.view[:size])), 0
+    BUFFERS.return_sealed(area)
+    for sequence in (0xFFFF_FFFF, 0, 1):
+        end = start + opener.size(stream, start, size, sequence)
+        opener.open(stream, start, end, sequence, BUFFERS.opened)
+        start = end
+    assert start == size
+
+
+def test_nothing_of_a_packet_is_decrypted_before_its_tag_was_checked() -> None:
+    sealer, opener = chacha()
+    packet = bytearray(sealer.seal(b"secret", 0))
+    packet[-1] ^= 1
+    room = memoryview(bytearray(len(packet)))
+    with pytest.raises(ProtocolError, match="tag is wrong"):
+        opener.open(memoryview(packet), 0, len(packet), 0, room)
+    assert not any(room)
+
+
+def test_chacha_by_the_words_of_its_specification() -> None:
+    """PROTOCOL.chacha20poly1305 step by step, with another ChaCha20 call for each."""
+    key, sequence, payload = bytes(range(64)), 0x0102_0304, b"ninety bytes of payload" * 4
+    packet = ChaChaKeys(key).sealer().seal(payload, sequence)
+
+    def keystream(half: bytes, block: int, data: bytes) -> bytes:
+        nonce = block.to_bytes(8, "little") + sequence.to_bytes(8, "big")
+        return Cipher(algorithms.ChaCha20(half, nonce), mode=None).encryptor().update(data)
+
+    length = int.from_bytes(keystream(key[32:], 0, packet[:4]), "big")
+    assert len(packet) == 4 + length + 16
+    assert length % 8 == 0
+    tag_key = keystream(key[:32], 0, bytes(32))
+    assert Poly1305.generate_tag(tag_key, packet[:-16]) == packet[-16:]
+    plain = keystream(key[:32], 1, packet[4:-16])
+    assert plain[1 : length - plain[0]] == payload
+    assert plain[0] >= 4

@@ -16,6 +16,7 @@ import pytest
 from tests.support.clients import ask, download, upload
 from tests.support.here import here
 from tests.support.ports import free_port
+from tests.support.programs import require
 from tests.support.services import (
     EchoService,
     Received,
@@ -29,6 +30,7 @@ from tests.support.tunnel import no_secret, tunnel_to
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.local import LocalForward
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.algorithms import CIPHERS
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host
@@ -148,6 +150,50 @@ async def test_openssh_can_forward_but_not_run_a_command(tmp_path: Path) -> None
         refused = await in_thread(run, [*command, "id"], b"")
         assert refused.returncode == 255
         assert refused.stdout == b""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        # Each of them alone, where OpenSSH's client would not choose it.
+        *(("-o", f"Ciphers={name}") for name in CIPHERS),
+        ("-o", "KexAlgorithms=diffie-hellman-group14-sha256"),
+        ("-o", "KexAlgorithms=diffie-hellman-group18-sha512"),
+        # A MAC that we lack, with a cipher that needs none.
+        ("-o", "Ciphers=aes128-gcm@openssh.com", "-o", "MACs=umac-64@openssh.com"),
+        ("-o", "Ciphers=chacha20-poly1305@openssh.com", "-o", "MACs=umac-64@openssh.com"),
+    ],
+)
+async def test_openssh_with_these_algorithms(tmp_path: Path, options: tuple[str, ...]) -> None:
+    async with embedded() as (server, host):
+        command = [
+            *("ssh", "-F", "none", "-p", str(server.port), "-i", host.identity_file[0]),
+            *("-o", f"UserKnownHostsFile={tmp_path / 'known'}"),
+            *("-o", "StrictHostKeyChecking=accept-new", "-o", "BatchMode=yes", *options),
+            *(f"{host.user}@{host.hostname}", "-W", str(HELLO)),
+        ]
+        greeted = await in_thread(run, command, REQUEST)
+        assert greeted.stdout.endswith(GREETING.encode()), greeted.stderr
+
+
+async def test_dropbears_client_guesses_wrong_and_is_served(tmp_path: Path) -> None:
+    """dbclient sends the first packet of its favourite key exchange with its KEXINIT, and our
+    favourite is another one (RFC 4253 section 7)."""
+    require("dbclient")
+    require("dropbearconvert")
+    async with embedded() as (server, host):
+        key = str(tmp_path / "key")
+        convert = ["dropbearconvert", "openssh", "dropbear", host.identity_file[0], key]
+        assert (await in_thread(run, convert, b"")).returncode == 0
+        greeted = await in_thread(
+            run,
+            [
+                *("dbclient", "-y", "-y", "-p", str(server.port), "-i", key),
+                *("-B", str(HELLO), f"{host.user}@{host.hostname}"),
+            ],
+            REQUEST,
+        )
+        assert greeted.stdout.endswith(GREETING.encode()), greeted.stderr
 
 
 async def test_something_that_is_not_ssh_ends_at_once() -> None:

@@ -117,6 +117,7 @@ class HostileServer:
 
 
 BeforeLogin = Callable[[Callable[[bytes], None]], None]
+MakeTransport = Callable[[socket.socket], SshTransport]
 
 
 class Peer:
@@ -201,15 +202,17 @@ class Peer:
 class ScriptedServer(HostileServer):
     """Lets anybody in, then follows the script. `before_login(say)` runs as soon as there are
     keys, before the client has asked for anything; `say` sends a message. `version` is what it
-    calls itself, without "SSH-2.0-"."""
+    calls itself, without "SSH-2.0-"; `make` makes the Transport that does the handshake."""
 
     def __init__(
         self,
         script: Callable[[Peer], None],
         before_login: BeforeLogin | None = None,
         version: str = "Scripted",
+        make: MakeTransport = SshTransport,
     ) -> None:
         self._version = version
+        self._make = make
         self._key = paramiko.ECDSAKey.generate()
         self._before_login = before_login
         super().__init__(functools.partial(self._after_login, script))
@@ -227,7 +230,9 @@ class ScriptedServer(HostileServer):
         return f"{self._key.get_name()} {self._key.get_base64()}"
 
     def _after_login(self, script: Callable[[Peer], None], connection: socket.socket) -> None:
-        with _login(connection, self._key, self._before_login, self._version) as peer:
+        transport = self._make(connection)
+        transport.local_version = f"SSH-2.0-{self._version}"
+        with _login(transport, connection, self._key, self._before_login) as peer:
             script(peer)
 
 
@@ -263,14 +268,12 @@ class _Nobody:
 
 @contextmanager
 def _login(
+    transport: SshTransport,
     connection: socket.socket,
     key: paramiko.PKey,
     before: BeforeLogin | None,
-    version: str,
 ) -> Iterator[Peer]:
     """Let a client in; EOFError when it left before."""
-    transport = SshTransport(connection)
-    transport.local_version = f"SSH-2.0-{version}"
     transport.deadline = clock.monotonic() + DEADLINE
     transport.add_server_key(key)
     parked = threading.Event()

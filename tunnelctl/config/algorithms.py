@@ -25,8 +25,8 @@ class Kind(Enum):
     HOST_KEY_ALGORITHMS = HOST_KEY_ALGORITHMS
 
 
-# Parts of names, and what is wrong with the algorithms that have them in their name.
-_BROKEN = (
+# Parts of names, and why the algorithms that have them in their name are not offered.
+_ABSENT = (
     ("-cbc", "CBC mode is off: it lets a stream be guessed and changed"),
     ("3des", "3DES is off: its blocks are too small"),
     ("arcfour", "RC4 is off: it is broken"),
@@ -34,6 +34,19 @@ _BROKEN = (
     ("sha1", "SHA-1 is off: it is broken"),
     ("ssh-rsa", "signatures with SHA-1 are off; rsa-sha2-512 works with the same key"),
     ("ssh-dss", "DSA is off: its keys are too short"),
+    (
+        "umac",
+        "the cryptography package does not have UMAC, and in Python it would be slow; servers "
+        "that have it have hmac-sha2-256 too, and ciphers that need no MAC",
+    ),
+    (
+        "sntrup761",
+        "the cryptography package does not have it; mlkem768x25519-sha256 is the exchange that "
+        "resists quantum computers here (OpenSSH 9.9 and later)",
+    ),
+    ("mlkem", "of the exchanges with ML-KEM only mlkem768x25519-sha256 is here"),
+    ("mldsa", "host keys of ML-DSA are not supported yet; ssh-ed25519 is offered"),
+    ("sk-", "a host key in a security key is not supported; ssh-ed25519 is offered"),
 )
 
 
@@ -82,12 +95,16 @@ def _checked(kind: Kind, name: str) -> str:
     allowed: tuple[str, ...] = kind.value
     if name in allowed:
         return name
-    for part, reason in _BROKEN:
-        if part in name:
-            raise ValueError(f"{shown(name)} is not offered: {reason}")
+    if reason := why_absent(name):
+        raise ValueError(f"{shown(name)} is not offered: {reason}")
     near = get_close_matches(name, allowed, n=1, cutoff=0.8)
     meant = f"; did you mean {near[0]}?" if near else ""
     raise ValueError(f"{shown(name)} is not one of {', '.join(allowed)}{meant}")
+
+
+def why_absent(name: str) -> str | None:
+    """Why an algorithm that others have is not offered here; None for a name nobody has."""
+    return next((reason for part, reason in _ABSENT if part in name), None)
 
 
 def offered(kind: Kind, written: str) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import mmap
 
-# One slot holds one packet of 32 KiB of channel data as AES-GCM seals it: 4 bytes length,
-# 1 padding length, 9 header of CHANNEL_DATA, the data, 6 padding, 16 tag.
+# One slot holds one packet of 32 KiB of channel data as AES-GCM and chacha20-poly1305 seal it:
+# 4 bytes length, 1 padding length, 9 header of CHANNEL_DATA, the data, 6 padding, 16 tag.
 SLOT_DATA = 32 * 1024
 SLOT_HEAD = 14
 SLOT_PADDING = 6
@@ -35,10 +35,10 @@ class SlotArea:
         self.data = [self.view[s + SLOT_HEAD : s + SLOT_HEAD + SLOT_DATA] for s in starts]
         # The first k slots' data, to be filled by one recvmsg_into.
         self.first = [self.data[:k] for k in range(SLOTS + 1)]
-        # What AES-GCM seals of a full slot: from the padding length to the end of the padding;
-        # and where that goes, with its tag behind it.
+        # What is encrypted of a full slot: from the padding length to the end of the padding;
+        # and the whole packet, with its length before that and its tag behind it.
         self.plain = [self.view[s + 4 : s + SLOT_STRIDE - SLOT_TAG] for s in starts]
-        self.sealed = [self.view[s + 4 : s + SLOT_STRIDE] for s in starts]
+        self.packets = [self.view[s : s + SLOT_STRIDE] for s in starts]
 
 
 class Buffers:

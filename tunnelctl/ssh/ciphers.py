@@ -1,7 +1,8 @@
 """Packets sealed and opened: RFC 4253 section 6, AES-GCM (RFC 5647) and ctr with a MAC.
 
 Owns the layout of a binary packet under each cipher, for both the blocking handshake and the
-loop. Must never accept a length that it has not checked, nor reuse a nonce.
+loop; chacha20-poly1305 builds on it in `chacha.py`. Must never accept a length that it has not
+checked, nor reuse a nonce.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import hashlib
 import hmac
 import os
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import CipherContext
@@ -23,6 +25,7 @@ from tunnelctl.net.buffers import (
     SLOT_HEAD,
     SLOT_PADDING,
     SLOT_STRIDE,
+    SLOT_TAG,
     SlotArea,
 )
 from tunnelctl.wire.messages import Message, ProtocolError
@@ -33,8 +36,8 @@ _LENGTH = struct.Struct(">I")
 _SLOT_HEAD = struct.Struct(">IBBII")
 _DATA_HEADER = 9  # type, recipient channel and data length of SSH_MSG_CHANNEL_DATA
 _GCM_BLOCK = 16
-_GCM_TAG = 16
 _COUNTER_MASK = (1 << 64) - 1
+SEQUENCE_MASK = 0xFFFF_FFFF  # packets are counted modulo 2^32 (RFC 4253 section 6.4)
 _CHANNEL_DATA = int(Message.CHANNEL_DATA)
 _NOISE = 512  # bytes of padding that the kernel is asked for at a time; every link keeps some
 
@@ -67,20 +70,29 @@ class Opener(Protocol):
         """
 
 
-def _padding(length: int, block: int) -> int:
+def padding_of(length: int, block: int) -> int:
     """Bytes that fill `length` up to whole blocks; at least 4 (RFC 4253 section 6)."""
     padding = block - length % block
     return padding if padding >= 4 else padding + block
 
 
-def _checked(length: int, block: int, aligned: int) -> int:
+def checked_length(length: int, block: int, aligned: int) -> int:
+    """`length` of a packet, which with `aligned` more bytes fills whole blocks.
+
+    Raises:
+        ProtocolError: no packet can be of that length.
+    """
     if length < 5 or length > PACKET_LENGTH_MAX or (length + aligned) % block:
         raise ProtocolError(f"the peer sent a packet of an impossible length ({length})")
     return length
 
 
-def _unpadded(packet: memoryview) -> memoryview:
-    """The payload between the padding length and the padding."""
+def unpadded(packet: memoryview) -> memoryview:
+    """The payload between the padding length and the padding.
+
+    Raises:
+        ProtocolError: there cannot be so much padding.
+    """
     padding = packet[0]
     if padding < 4 or padding + 1 >= len(packet):
         raise ProtocolError("the peer sent a packet with impossible padding")
@@ -95,37 +107,43 @@ def _nonces(first: bytes) -> Iterator[bytes]:
         counter = (counter + 1) & _COUNTER_MASK
 
 
-class GcmSealer:
-    """AES-GCM outbound: the length is sent in the clear and authenticated."""
+class SlotSealer(ABC):
+    """A cipher with authentication (AEAD) outbound, which seals channel data where it lies.
 
-    def __init__(self, cipher: AESGCM, first_nonce: bytes) -> None:
-        self._cipher = cipher
-        self._nonces = _nonces(first_nonce)
+    Its packets have the layout of `buffers.SlotArea`: a length that is authenticated, what is
+    encrypted, and a tag of 16 bytes. A subclass says how those three are made.
+    """
+
+    _block: ClassVar[int]  # what the encrypted part fills up, in bytes
+
+    def __init__(self) -> None:
         self._noise = b""
         self._noise_at = 0
 
     def seal(self, payload: bytes | memoryview, sequence: int) -> bytes:
         """See Sealer."""
-        padding = _padding(1 + len(payload), _GCM_BLOCK)
+        padding = padding_of(1 + len(payload), self._block)
         length = _LENGTH.pack(1 + len(payload) + padding)
         plain = b"".join((bytes((padding,)), payload, self._random(padding)))
-        return length + self._cipher.encrypt(next(self._nonces), plain, length)
+        return self._sealed(length, plain, sequence)
 
-    def seal_short(self, plain: SlotArea, recipient: int, count: int) -> bytes:
+    def seal_short(self, plain: SlotArea, recipient: int, count: int, sequence: int) -> bytes:
         """One packet with `count` bytes of channel data that lie in the first slot of `plain`."""
         length, tail = self._frame(plain, 0, recipient, count)
-        return length + self._cipher.encrypt(next(self._nonces), plain.view[4:tail], length)
+        return self._sealed(length, plain.view[4:tail], sequence)
 
-    def seal_slots(self, plain: SlotArea, sealed: SlotArea, recipient: int, count: int) -> int:
+    def seal_slots(
+        self, plain: SlotArea, sealed: SlotArea, recipient: int, count: int, sequence: int
+    ) -> int:
         """Seal `count` bytes of channel data that lie in the slots of `plain`, without copying.
 
-        Only the last slot may be short, so that the packets lie side by side in `sealed`.
-        Returns the bytes to send from the start of `sealed`.
+        Only the last slot may be short, so that the packets lie side by side in `sealed`; the
+        first of them has the number `sequence`. Returns the bytes to send from the start of
+        `sealed`.
         """
         full, rest = divmod(count, SLOT_DATA)
-        cipher, nonces = self._cipher, self._nonces
         if full:
-            size = SLOT_STRIDE - 4 - _GCM_TAG
+            size = SLOT_STRIDE - 4 - SLOT_TAG
             head = _SLOT_HEAD.pack(size, SLOT_PADDING, _CHANNEL_DATA, recipient, SLOT_DATA)
             length = head[:4]
             noise = os.urandom(SLOT_PADDING * full)
@@ -136,22 +154,31 @@ class GcmSealer:
                 plain.view[end : end + SLOT_PADDING] = noise[
                     slot * SLOT_PADDING : (slot + 1) * SLOT_PADDING
                 ]
-                cipher.encrypt_into(next(nonces), plain.plain[slot], length, sealed.sealed[slot])
-                sealed.view[start : start + 4] = length
+                number = (sequence + slot) & SEQUENCE_MASK
+                self._seal_into(length, plain.plain[slot], sealed.packets[slot], number)
         total = full * SLOT_STRIDE
         if rest:
             length, tail = self._frame(plain, total, recipient, rest)
-            body = total + 4
-            sealed.view[total:body] = length
-            total = tail + _GCM_TAG
-            into = sealed.view[body:total]
-            cipher.encrypt_into(next(nonces), plain.view[body:tail], length, into)
+            packet = sealed.view[total : tail + SLOT_TAG]
+            number = (sequence + full) & SEQUENCE_MASK
+            self._seal_into(length, plain.view[total + 4 : tail], packet, number)
+            total = tail + SLOT_TAG
         return total
+
+    @abstractmethod
+    def _sealed(self, length: bytes, plain: bytes | memoryview, sequence: int) -> bytes:
+        """The packet number `sequence`: its length field, `plain` encrypted, and the tag."""
+
+    @abstractmethod
+    def _seal_into(
+        self, length: bytes, plain: memoryview, packet: memoryview, sequence: int
+    ) -> None:
+        """The same, put into `packet`, which does not overlap `plain`."""
 
     def _frame(self, plain: SlotArea, start: int, recipient: int, count: int) -> tuple[bytes, int]:
         """Put header and padding around the data of the slot at `start`; the packet's length field,
         and where its plain text ends."""
-        padding = _padding(1 + _DATA_HEADER + count, _GCM_BLOCK)
+        padding = padding_of(1 + _DATA_HEADER + count, self._block)
         size = 1 + _DATA_HEADER + count + padding
         head = _SLOT_HEAD.pack(size, padding, _CHANNEL_DATA, recipient, count)
         end = start + SLOT_HEAD + count
@@ -168,6 +195,26 @@ class GcmSealer:
         return self._noise[start : start + count]
 
 
+class GcmSealer(SlotSealer):
+    """AES-GCM outbound: the length is sent in the clear and authenticated."""
+
+    _block = _GCM_BLOCK
+
+    def __init__(self, cipher: AESGCM, first_nonce: bytes) -> None:
+        super().__init__()
+        self._cipher = cipher
+        self._nonces = _nonces(first_nonce)
+
+    def _sealed(self, length: bytes, plain: bytes | memoryview, sequence: int) -> bytes:
+        return length + self._cipher.encrypt(next(self._nonces), plain, length)
+
+    def _seal_into(
+        self, length: bytes, plain: memoryview, packet: memoryview, sequence: int
+    ) -> None:
+        packet[:4] = length
+        self._cipher.encrypt_into(next(self._nonces), plain, length, packet[4:])
+
+
 class GcmOpener:
     """AES-GCM inbound."""
 
@@ -179,21 +226,21 @@ class GcmOpener:
         """See Opener."""
         if end - start < 4:
             return 0
-        return _checked(_LENGTH.unpack_from(buffer, start)[0], _GCM_BLOCK, 0) + 4 + _GCM_TAG
+        return checked_length(_LENGTH.unpack_from(buffer, start)[0], _GCM_BLOCK, 0) + 4 + SLOT_TAG
 
     def open(
         self, buffer: memoryview, start: int, end: int, sequence: int, room: memoryview
     ) -> memoryview:
         """See Opener."""
         body = start + 4
-        plain = room[body : end - _GCM_TAG]
+        plain = room[body : end - SLOT_TAG]
         try:
             self._cipher.decrypt_into(
                 next(self._nonces), buffer[body:end], buffer[start:body], plain
             )
         except InvalidTag:
             raise ProtocolError("a packet was changed on its way (its tag is wrong)") from None
-        return _unpadded(plain)
+        return unpadded(plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +274,7 @@ class MacSealer:
     def seal(self, payload: bytes | memoryview, sequence: int) -> bytes:
         """See Sealer."""
         apart = self._mac is not None and self._mac.encrypt_then_mac
-        padding = _padding((1 if apart else 5) + len(payload), self._block)
+        padding = padding_of((1 if apart else 5) + len(payload), self._block)
         length = _LENGTH.pack(1 + len(payload) + padding)
         noise = os.urandom(padding) if self._cipher else bytes(padding)
         body = b"".join((bytes((padding,)), payload, noise))
@@ -264,7 +311,7 @@ class MacOpener:
         else:
             length = _LENGTH.unpack_from(buffer, start)[0]
         mac_size = self._mac.size if self._mac else 0
-        return _checked(length, self._block, 0 if self._apart else 4) + 4 + mac_size
+        return checked_length(length, self._block, 0 if self._apart else 4) + 4 + mac_size
 
     def open(
         self, buffer: memoryview, start: int, end: int, sequence: int, room: memoryview
@@ -272,13 +319,13 @@ class MacOpener:
         """See Opener."""
         packet = buffer[start:end]
         if self._cipher is None:
-            return _unpadded(packet[4:])
+            return unpadded(packet[4:])
         end = len(packet) - (self._mac.size if self._mac else 0)
         if self._mac is not None and self._apart:
             self._mac.check(sequence, packet[:end], packet[end:])
-            return _unpadded(memoryview(self._cipher.update(packet[4:end])))
+            return unpadded(memoryview(self._cipher.update(packet[4:end])))
         plain = self._first + self._cipher.update(packet[self._block : end])
         self._first = b""
         if self._mac is not None:
             self._mac.check(sequence, plain, packet[end:])
-        return _unpadded(memoryview(plain)[4:])
+        return unpadded(memoryview(plain)[4:])

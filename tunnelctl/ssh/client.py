@@ -14,19 +14,21 @@ from paramiko.ssh_exception import IncompatiblePeer
 
 from tunnelctl.ssh.agent import Session
 from tunnelctl.ssh.certificates import key_type_of, plain, plain_key
+from tunnelctl.ssh.incompatible import Mismatch, mismatches
+from tunnelctl.ssh.kexinit import Proposal
 from tunnelctl.ssh.keys import key_type
 from tunnelctl.ssh.signatures import verify
 from tunnelctl.ssh.transport import ALL, Offer, SshTransport
-from tunnelctl.wire.messages import Message, ProtocolError, Reader
+from tunnelctl.wire.messages import Message, ProtocolError, Reader, string, u32
 
 # RFC 4253 section 4.2 lets a server send other lines first; OpenSSH stops at as many (kex.c).
 _LINES_BEFORE_VERSION = 1024
 _VERSIONS = ("2.0", "1.99")  # RFC 4253 section 5.1: 1.99 speaks 2.0 too
-_COOKIE = 16
-# Stand among the methods of key exchange and are none (OpenSSH PROTOCOL 1.10, RFC 8308).
-_SIGNALS = ("kex-strict-s-v00@openssh.com", "ext-info-s")
-# The name-lists of KEXINIT in their order (RFC 4253 section 7.1), as messages call them.
-_OFFERS = ("key exchange", "host key", "cipher", "cipher", "MAC", "MAC")
+# Asks for the signature algorithms of the user, who is not known before he has a name (OpenSSH
+# kex.c, kex_compose_ext_info_client).
+_EXTENSIONS = (
+    bytes((Message.EXT_INFO,)) + u32(1) + string("ext-info-in-auth@openssh.com") + string("0")
+)
 
 
 class ClientTransport(SshTransport):
@@ -48,9 +50,6 @@ class ClientTransport(SshTransport):
         self.host_key_blob = b""
         self._signature = b""  # of the first key exchange
         self._kex_name = ""
-        self._offered: tuple[tuple[str, ...], ...] = ()
-        self._negotiate = self._handler_table[Message.KEXINIT]
-        self._handler_table[Message.KEXINIT] = self._note_offers
 
     @property
     def kex_name(self) -> str:
@@ -71,29 +70,19 @@ class ClientTransport(SshTransport):
         return ", ".join((*filter(None, names), strict))
 
     @property
-    def nothing_in_common(self) -> str:
-        """Every kind of algorithm without one that both know, and what the server offers of it."""
-        ours = (
-            self.preferred_kex,
-            self.preferred_keys,
-            self.preferred_ciphers,
-            self.preferred_ciphers,
-            self.preferred_macs,
-            self.preferred_macs,
-        )
-        without = [
-            f"no common {kind} algorithm: the server offers {', '.join(theirs)}"
-            for kind, mine, theirs in zip(_OFFERS, ours, self._offered, strict=False)
-            if not set(mine) & set(theirs)
-        ]
-        return "; ".join(dict.fromkeys(without))
+    def nothing_in_common(self) -> list[Mismatch]:
+        """Every list without a name that both know, where that is why the key exchange failed."""
+        if self._proposal is None or self.local_kex_init is None:
+            return []
+        ours = Proposal.read(self.local_kex_init[1:])
+        return list(mismatches(ours, self._proposal, self._authenticates))
 
-    def _note_offers(self, message: paramiko.Message) -> None:
-        reader = Reader(message.asbytes(), _COOKIE)
-        lists = [reader.text().split(",") for _ in _OFFERS]
-        self._offered = tuple(tuple(n for n in names if n not in _SIGNALS) for names in lists)
-        self._negotiate(message)
-        self._offered = ()  # the two agree: nobody asks what else there was
+    def _activate_outbound(self) -> None:
+        """Our NEWKEYS, and after the first one our extensions (RFC 8308 section 2.4)."""
+        super()._activate_outbound()  # type: ignore[misc]  # not in paramiko's stubs
+        # paramiko keeps it from the first key exchange, in which alone it means something.
+        if self._remote_ext_info == "ext-info-s":
+            self.packetizer.send_message(paramiko.Message(_EXTENSIONS))
 
     def _check_banner(self) -> None:
         """Read lines up to the version (called by the thread before the key exchange).

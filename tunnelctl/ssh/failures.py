@@ -25,7 +25,6 @@ from tunnelctl.ssh.packetizer import DeadlinePassed
 
 # The longest piece of a server's text that is quoted in one message, in characters.
 _QUOTED = 200
-_OFFERS = 1000  # the names of all algorithms that a server has
 # sshd's PerSourcePenalties (sshd_config(5)) add up while we knock: seconds to leave it alone.
 _PENALTY_PAUSE = 60.0
 
@@ -171,9 +170,8 @@ def peer_failure(
     if isinstance(error, IncompatiblePeer):
         return Failure(
             Code.INCOMPATIBLE_PEER,
-            f"{label(host)}: {printable(str(error), _OFFERS)}",
-            "the server is too old or too strict: update it, or allow one of these algorithms in "
-            "its sshd_config",
+            f"{label(host)}: {printable(str(error))}",
+            "check that this is an SSH server, and not one that is too old",
         )
     for words, meaning, hint, pause in _TURNED_AWAY:
         if words in said.lower():

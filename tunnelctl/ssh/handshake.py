@@ -20,6 +20,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.ssh import incompatible
 from tunnelctl.ssh.auth import authenticate
 from tunnelctl.ssh.certificates import is_certified, key_type_of, plain_key
 from tunnelctl.ssh.client import ClientTransport
@@ -133,8 +134,8 @@ def _exchange_keys(
 
 def _no_keys(host: Host, transport: ClientTransport) -> Failure:
     error: BaseException | None = transport.saved_exception
-    if isinstance(error, IncompatiblePeer) and transport.nothing_in_common:
-        error = IncompatiblePeer(transport.nothing_in_common)
+    if isinstance(error, IncompatiblePeer) and (found := transport.nothing_in_common):
+        return incompatible.failure(host, found, transport.remote_version)
     return peer_failure(host, error, During.KEY_EXCHANGE, transport.said)
 
 

@@ -25,7 +25,9 @@ import paramiko
 from paramiko.packet import NeedRekeyException, Packetizer
 
 from tunnelctl import clock
+from tunnelctl.ssh.chacha import ChaChaKeys
 from tunnelctl.ssh.ciphers import (
+    SEQUENCE_MASK,
     GcmOpener,
     GcmSealer,
     Mac,
@@ -114,6 +116,7 @@ class SshPacketizer(Packetizer):
         self._handed: queue.SimpleQueue[_Handed | _Command] = queue.SimpleQueue()
         self._has_handed = False  # the thread is at work on a message of the loop's
         self._rekey_wanted = False
+        self._skips = False
         self._new_directions = 0
         self._on_parked: Callable[[], None] | None = None
         self._parked = False
@@ -204,6 +207,10 @@ class SshPacketizer(Packetizer):
         else:
             self._state.received = 0
 
+    def skip_guess(self) -> None:
+        """The next message is a wrong guess of the peer's: pass it over (RFC 4253 section 7)."""
+        self._skips = True
+
     def set_outbound_cipher(
         self,
         block_engine: Any,
@@ -220,7 +227,8 @@ class SshPacketizer(Packetizer):
         sealer: Sealer
         if aead:
             assert iv_out is not None
-            sealer = GcmSealer(block_engine, iv_out)
+            is_chacha = isinstance(block_engine, ChaChaKeys)
+            sealer = block_engine.sealer() if is_chacha else GcmSealer(block_engine, iv_out)
         else:
             sealer = MacSealer(block_engine, block_size, Mac(mac_key, mac_engine, mac_size, etm))
         if self._loop_side is not None:
@@ -244,7 +252,8 @@ class SshPacketizer(Packetizer):
         opener: Opener
         if aead:
             assert iv_in is not None
-            opener = GcmOpener(block_engine, iv_in)
+            is_chacha = isinstance(block_engine, ChaChaKeys)
+            opener = block_engine.opener() if is_chacha else GcmOpener(block_engine, iv_in)
         else:
             opener = MacOpener(block_engine, block_size, Mac(mac_key, mac_engine, mac_size, etm))
         if self._loop_side is not None:
@@ -271,7 +280,7 @@ class SshPacketizer(Packetizer):
         with self._sending:
             state = self._state
             packet = state.sealer.seal(payload, state.sent)
-            state.sent = (state.sent + 1) & 0xFFFF_FFFF
+            state.sent = (state.sent + 1) & SEQUENCE_MASK
             self.write_all(packet)
         if payload[0] == Message.USERAUTH_SUCCESS:  # we are the server, and let the client in
             self._authenticated = True
@@ -283,10 +292,11 @@ class SshPacketizer(Packetizer):
             EOFError: the connection ended.
             SSHException: it broke the protocol or the deadline.
         """
-        if self._authenticated:
-            payload, sequence = self._read_handed()
-        else:
-            payload, sequence = self._read_packet()
+        payload, sequence = self._read_message()
+        # What may come at any time is not the guess (OpenSSH dispatch.c, ssh_dispatch_run).
+        while self._skips and payload[0] > Message.DEBUG:
+            self._skips = False
+            payload, sequence = self._read_message()
         if payload[0] == Message.USERAUTH_SUCCESS:
             if not self._asked_in:
                 raise paramiko.SSHException("a login that was not asked for")
@@ -294,6 +304,9 @@ class SshPacketizer(Packetizer):
         message = paramiko.Message(payload[1:])
         message.seqno = sequence
         return payload[0], message
+
+    def _read_message(self) -> tuple[bytes, int]:
+        return self._read_handed() if self._authenticated else self._read_packet()
 
     def _read_handed(self) -> tuple[bytes, int]:
         if not self._parked:
@@ -327,7 +340,7 @@ class SshPacketizer(Packetizer):
         except ProtocolError as error:
             raise paramiko.SSHException(str(error)) from None
         sequence = state.received
-        state.received = (state.received + 1) & 0xFFFF_FFFF
+        state.received = (state.received + 1) & SEQUENCE_MASK
         return payload, sequence
 
     def _packet_size(self) -> int:

@@ -17,7 +17,7 @@ from tunnelctl import clock
 from tunnelctl.net.buffers import SLOT_DATA, SlotArea
 from tunnelctl.net.gathering import Gathering
 from tunnelctl.net.reactor import FAILED, HANGUP, READABLE, WRITABLE, Reactor
-from tunnelctl.ssh.ciphers import GcmSealer
+from tunnelctl.ssh.ciphers import SEQUENCE_MASK, SlotSealer
 from tunnelctl.ssh.packetizer import PacketState
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import ProtocolError
@@ -28,7 +28,6 @@ _CORK_MAX = 256 * 1024
 # socket does not take, and messages that wait for new keys. Channel data waits in its own socket.
 _BACKLOG_MAX = 8 * 1024 * 1024
 _HELD_MAX = 32 * 1024
-_SEQUENCE_MASK = 0xFFFF_FFFF
 
 
 class PacketStream:
@@ -120,7 +119,7 @@ class PacketStream:
 
     def _put(self, packet: bytes) -> None:
         """Cork a packet that was just sealed."""
-        self._state.sent = (self._state.sent + 1) & _SEQUENCE_MASK
+        self._state.sent = (self._state.sent + 1) & SEQUENCE_MASK
         self.bytes_sent += len(packet)
         self._cork += packet
         if not self._corked:
@@ -134,17 +133,17 @@ class PacketStream:
 
         Only when not `is_blocked`. A single short packet is corked, a batch leaves at once.
         """
-        buffers, sealer = self._buffers, self._state.sealer
-        if not isinstance(sealer, GcmSealer):
+        buffers, sealer, sequence = self._buffers, self._state.sealer, self._state.sent
+        if not isinstance(sealer, SlotSealer):
             self._send_slots_copied(recipient, count)
             return
         if count < SLOT_DATA:
-            self._put(sealer.seal_short(buffers.plain, recipient, count))
+            self._put(sealer.seal_short(buffers.plain, recipient, count, sequence))
             return
         area = buffers.borrow_sealed()
-        size = sealer.seal_slots(buffers.plain, area, recipient, count)
+        size = sealer.seal_slots(buffers.plain, area, recipient, count, sequence)
         packets = -(-count // SLOT_DATA)
-        self._state.sent = (self._state.sent + packets) & _SEQUENCE_MASK
+        self._state.sent = (sequence + packets) & SEQUENCE_MASK
         self.bytes_sent += size
         self._move_cork()
         self._unsent.append((area.view[:size], area))
@@ -322,7 +321,7 @@ class PacketStream:
                     break
                 # Each payload has a place of its own, for it may be wanted after the next.
                 payload = state.opener.open(room, start, start + size, sequence, opened)
-                state.received = (sequence + 1) & _SEQUENCE_MASK
+                state.received = (sequence + 1) & SEQUENCE_MASK
                 start += size
                 self._receive(payload, sequence)
         finally:
