@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,8 @@ from tests.supervisor.scene import (
 )
 from tests.support.here import here
 from tests.support.ports import free_port
+from tests.support.servers import running
+from tests.support.servers.dropbear import DropbearServer
 from tests.support.services import Service
 from tests.support.sshd import OpenSSHServer
 from tests.support.urls import UrlServer
@@ -186,6 +189,7 @@ async def test_a_server_that_listens_on_loopback_alone_is_found_out(sshd: OpenSS
         assert status.last_error is not None
         assert "loopback" in status.last_error.message
         assert "GatewayPorts" in status.last_error.hint
+        assert status.listen == f"localhost:{s.port('wide')}"
         assert s.forward("back").last_error is None
         assert any("loopback" in e.message for e in s.events if e.name == "wide")
         assert s.forward("wide").connections_total == 0
@@ -203,6 +207,40 @@ async def test_a_server_that_listens_as_widely_as_asked_is_not_suspected(
         assert s.forward("wide").last_error is None
 
 
+class WideDropbear(DropbearServer):
+    """At an address that is not where a narrow listener is."""
+
+    address = "127.0.0.2"
+
+
+class NarrowDropbear(WideDropbear):
+    """As it is when nobody says otherwise."""
+
+    options = ()
+
+
+@pytest.mark.parametrize("kind", [WideDropbear, NarrowDropbear])
+async def test_dropbear_without_its_option_listens_on_loopback_alone(
+    kind: type[DropbearServer], tmp_path: Path
+) -> None:
+    with running(kind, tmp_path) as server:
+        async with scene() as s, echo_service() as echo:
+            wide = remote("wide", 0, echo, listen=Endpoint("0.0.0.0", 0), expose=True)
+            host = server.host(hostname="127.0.0.2", host_key_alias=server.pattern)
+            await s.up(s.profile(wide, host=host))
+            if server.options:
+                await eventually_async(lambda: s.forward("wide").connections_total == 1, "tried")
+                assert s.forward("wide").last_error is None
+                assert s.forward("wide").listen == f"0.0.0.0:{s.port('wide')}"
+                return
+            await eventually_async(lambda: s.forward("wide").last_error is not None, "it is said")
+            status = s.forward("wide")
+            assert status.state is ForwardState.UP
+            assert status.last_error is not None
+            assert status.last_error.hint == "the option -a of dropbear there would allow it"
+            assert status.listen == f"localhost:{s.port('wide')}"
+
+
 async def test_a_server_that_opens_a_loopback_port_to_the_world_is_told(
     sshd: OpenSSHServer,
 ) -> None:
@@ -213,4 +251,5 @@ async def test_a_server_that_opens_a_loopback_port_to_the_world_is_told(
         assert status.state is ForwardState.UP
         assert status.last_error is not None
         assert "every address" in status.last_error.message
+        assert status.listen == f"*:{s.port('back')}"
         assert "GatewayPorts" in status.last_error.hint

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,8 +36,12 @@ from tunnelctl.config.extras import install_command
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
 
+if TYPE_CHECKING:
+    from tunnelctl.ssh.software import Software
+
 _LOOKED_AT = 3.0  # seconds for one connection that only looks
 _COMES_WITHIN, _LOOKS_EVERY = 2.0, 0.05  # seconds for that connection to come here
+_EXPLAINED_WITHIN = 6.0  # seconds; the daemon has the server try for 5
 _SAID_WITHIN = 2.0  # seconds after which a server that tells an address has told it
 _FORWARD = "exposed"
 
@@ -109,7 +113,7 @@ def expose(
         session = exposed.session
         try:
             session.bring_up(lease, wait_timeout)
-            exposed.tell(service, qr=qr)
+            exposed.tell(service, listen, qr=qr)
             if detach:
                 exposed.listen()
                 return 0
@@ -193,23 +197,28 @@ class _Exposed:
         self._name = plans[0].name
         self._said = Said()
 
-    def tell(self, service: Endpoint, *, qr: bool) -> None:
-        """Print where it can be reached: from here, as was tried, or what is in the way."""
+    def tell(self, service: Endpoint, asked: Endpoint, *, qr: bool) -> None:
+        """Print where it can be reached: from here, as was tried, or what is in the way.
+
+        `asked` is where the server was asked to listen.
+        """
         (forward,), host = self._profile["forwards"], self._host
-        listen = parse_endpoint(forward["listen"])
+        port = parse_endpoint(forward["listen"]).port
         server = parse_endpoint(host["address"]).host if host["address"] else host["name"]
-        if listen.is_loopback:
-            click.echo(f"localhost:{listen.port}")
-            say(f"{service} can be reached on {host['name']} itself, at localhost:{listen.port}")
+        if asked.is_loopback:
+            click.echo(f"localhost:{port}")
+            say(f"{service} can be reached on {host['name']} itself, at localhost:{port}")
             return
-        outside = Endpoint(server if listen.host in _EVERY_ADDRESS else listen.host, listen.port)
+        outside = Endpoint(server if asked.host in _EVERY_ADDRESS else asked.host, port)
         click.echo(str(outside))
         error = forward["last_error"]
+        why = None if error is not None else _refusal(outside)
+        if why is not None:
+            error = self._explained(forward)
         if error is not None:
             say(f"{error['message']} ({error['hint']})")
-        elif (why := _refusal(outside)) is not None:
-            what = f"{outside} does not answer from here: {why}"
-            say(f"{what}; is there a firewall before the server?")
+        elif why is not None:
+            say(f"{outside} does not answer from here: {why}; {self._possible_cause()}")
         elif not self._came_here(forward):
             say(
                 f"{outside} takes connections, but the one that was tried did not come here: does "
@@ -233,6 +242,34 @@ class _Exposed:
                 return True
             self.session.settle(_LOOKS_EVERY)
         return False
+
+    def _explained(self, before: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What the daemon finds out when it asks the server where it listens, once it has."""
+        if not self._software.bears_refusals:
+            return None  # it is not asked
+        deadline = clock.monotonic() + _EXPLAINED_WITHIN
+        while clock.monotonic() < deadline:
+            forward = self._profile["forwards"][0]
+            if forward["last_error"] is not None:
+                error: dict[str, Any] = forward["last_error"]
+                return error
+            if _connections(forward) != _connections(before):
+                return None  # the server could connect: it is in the way from here alone
+            self.session.settle(_LOOKS_EVERY, silently=True)
+        return None
+
+    def _possible_cause(self) -> str:
+        """What may keep others out where nobody could find out."""
+        alone = "is there a firewall before the server"
+        if self._software.widens:
+            return f"{alone}, or does it listen on its loopback alone ({self._software.widens})?"
+        return f"{alone}, or does it listen on its loopback alone?"
+
+    @property
+    def _software(self) -> Software:
+        from tunnelctl.ssh.software import Software
+
+        return Software(self._host["server"] or "")
 
     def _show_what_is_said(self) -> None:
         self._said.show(self._host)

@@ -141,11 +141,15 @@ class Session:
             for line in progress.forwarding_lines(profile):
                 click.echo(line)
 
-    def settle(self, seconds: float) -> None:
-        """For so long, call `on_change` and show what happens; then nothing more is waited for."""
+    def settle(self, seconds: float, *, silently: bool = False) -> None:
+        """For so long, call `on_change` and show what happens; then nothing more is waited for.
+
+        `silently` is for a caller that tells itself what happens.
+        """
         deadline = clock.monotonic() + seconds
         while (left := deadline - clock.monotonic()) > 0:
-            self._show(self._stream.next(left))
+            event = self._stream.next(left)
+            self._show(None if silently else event)
             self._changed()
 
     def stay(self) -> int:

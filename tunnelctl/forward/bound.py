@@ -56,8 +56,9 @@ async def narrower(forward: Forward, link: Link, port: int) -> Failure | None:
     Has the server connect to its own address: a listener on its loopback alone refuses that. One
     that is reachable takes the connection, which ends at once. None also when it cannot be told.
     """
-    if not (link.info.software.is_openssh or link.info.software.is_tunnelctl):
-        return None  # to some, a connection that they do not offer is a reason to leave
+    software = link.info.software
+    if not software.bears_refusals:
+        return None
     address = _outer_address(forward.listen.host, link.info.address)
     if address is None or not await _refuses(link, Endpoint(address, port)):
         return None
@@ -65,7 +66,7 @@ async def narrower(forward: Forward, link: Link, port: int) -> Failure | None:
         Code.FORWARD_DENIED,
         f"remote forward {forward.name}: {forward.via} listens on its loopback alone, though "
         f"{forward.listen.host} was asked for",
-        "GatewayPorts clientspecified in sshd_config there would allow it",
+        f"{software.widens} would allow it" if software.widens else "",
     )
 
 

@@ -61,6 +61,7 @@ class RemoteForward:
         self._connections = Connections(reactor, listening_here=False)
         self._link: Link | None = None
         self._bound_at: Endpoint | None = None
+        self._found_at: Endpoint | None = None  # where it listens instead, by its own rules
         self._ownership: Ownership | None = None  # while it is found out
         self._asked: Link | None = None
         self._listened = False  # on any link
@@ -76,8 +77,11 @@ class RemoteForward:
 
     @property
     def listening(self) -> Endpoint | None:
-        """Where the server listens for us, and nobody else does."""
-        return None if self._ownership is not None else self._bound_at
+        """Where the server listens for us, and nobody else does: as it was asked to, unless it
+        was found out that it is elsewhere."""
+        if self._bound_at is None or self._ownership is not None:
+            return None
+        return self._bound_at if self._found_at is None else self._found_at
 
     async def open(self, link: Link) -> None:
         """Ask the server to listen; `listening` says where, with the port it chose.
@@ -126,6 +130,8 @@ class RemoteForward:
         await self._make_sure(link)
         self._listened = True
         self.caveat = wider(self.forward, said)
+        if self.caveat is not None and self._bound_at is not None:
+            self._found_at = Endpoint("*", self._bound_at.port)
 
     async def _make_sure(self, link: Link) -> None:
         """That clients of the port get to us.
@@ -152,13 +158,17 @@ class RemoteForward:
     async def look(self, link: Link) -> None:
         """Find out whether the server listens as widely as it was asked to; see `caveat`."""
         listening = self.listening
-        if self.caveat is None and listening is not None and not listening.is_unix:
-            self.caveat = await narrower(self.forward, link, listening.port)
+        if self.caveat is not None or listening is None or listening.is_unix:
+            return
+        caveat = await narrower(self.forward, link, listening.port)
+        if caveat is not None and self._link is link:
+            self.caveat = caveat
+            self._found_at = Endpoint("localhost", listening.port)
 
     def withdraw(self) -> None:
         """Ask the server to listen no more; connections that are open live on."""
         bound, link = self._bound_at, self._link
-        self._bound_at = self._ownership = None
+        self._bound_at = self._found_at = self._ownership = None
         if bound is not None and link is not None and not link.closed.done():
             request = listen_request(bound)
             _routes(link).remove(*request.route)
@@ -174,7 +184,7 @@ class RemoteForward:
 
     def detach(self) -> None:
         """The link is gone, and the listener with it."""
-        self._bound_at = self._ownership = self._link = None
+        self._bound_at = self._found_at = self._ownership = self._link = None
 
     def _bound(self, reply: bytes) -> Endpoint | None:
         """Where the server listens now: it has to say so where the port was its to choose, and

@@ -32,6 +32,19 @@ class Software:
         """Whether it is an embedded server, or the client of one."""
         return self.name.startswith("tunnelctl")
 
+    @property
+    def bears_refusals(self) -> bool:
+        """Whether it is known to go on after an open that it refuses: to some servers, which would
+        forward nothing, that is a reason to leave."""
+        return self.is_openssh or self.is_dropbear or self.is_tunnelctl
+
+    @property
+    def widens(self) -> str:
+        """What lets its listeners be reached from elsewhere; nothing where that is not known."""
+        if self.is_openssh:
+            return "GatewayPorts clientspecified in sshd_config there"
+        return "the option -a of dropbear there" if self.is_dropbear else ""
+
     def decides(self, openssh: str, dropbear: str) -> str:
         """A hint on what allows forwards there: the words of `openssh` in sshd_config, or the
         options of `dropbear`."""

@@ -19,6 +19,9 @@ from tests.support.servers.base import (
 class DropbearServer(Server):
     """With `-a`, as whoever wants remote forwards off loopback runs it."""
 
+    address: ClassVar[str] = "127.0.0.1"
+    options: ClassVar[Sequence[str]] = ("-a",)
+
     name: ClassVar[str] = "Dropbear"
     source: ClassVar[str] = "dropbear-bin (Debian)"
 
@@ -50,6 +53,6 @@ class DropbearServer(Server):
 
     def command(self) -> Sequence[str]:
         """See Server."""
-        listen = ["-p", f"127.0.0.1:{self.port}", "-P", str(self.directory / "pid")]
-        dropbear = [program("dropbear"), "-F", "-E", "-a", "-r", self._key, *listen]
+        listen = ["-p", f"{self.address}:{self.port}", "-P", str(self.directory / "pid")]
+        dropbear = [program("dropbear"), "-F", "-E", "-r", self._key, *self.options, *listen]
         return with_accounts(self.directory, dropbear)
