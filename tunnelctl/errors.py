@@ -37,6 +37,7 @@ class Code(StrEnum):
     SESSION_LOST = "session-lost"
     INCOMPATIBLE_PEER = "incompatible-peer"
     CONFIG_INVALID = "config-invalid"
+    AGENT_UNAVAILABLE = "agent-unavailable"
     # Met only by callers of the command line and the control API.
     PROFILE_NOT_FOUND = "profile-not-found"
     DAEMON_NOT_RUNNING = "daemon-not-running"
@@ -74,6 +75,7 @@ _RULES: dict[Code, _Rule] = {
     Code.SESSION_LOST: _Rule(True, 69),
     Code.INCOMPATIBLE_PEER: _Rule(False, 69),
     Code.CONFIG_INVALID: _Rule(False, 78),
+    Code.AGENT_UNAVAILABLE: _Rule(True, 77),
     Code.PROFILE_NOT_FOUND: _Rule(False, 66),
     Code.DAEMON_NOT_RUNNING: _Rule(False, 3),
     Code.ALREADY_RUNNING: _Rule(False, 1),
@@ -92,6 +94,8 @@ class Failure(Exception):
     concerned; `hint` says what to do, as a command where it can be, or is empty.
     `retryable` and `exit_code` follow from the code unless given. `retry_after` is the least
     time to wait before the next try, in seconds, where the peer asks to be left alone.
+    `spaced`: a login came to nothing, so the next tries are spaced, lest the server bars us; then
+    `retry_after` is the whole wait.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class Failure(Exception):
         retryable: bool | None = None,
         exit_code: int | None = None,
         retry_after: float = 0.0,
+        spaced: bool = False,
     ) -> None:
         super().__init__(code, message, hint)
         self.code = code
@@ -112,6 +117,7 @@ class Failure(Exception):
         self.retryable = rule.retryable if retryable is None else retryable
         self.exit_code = rule.exit_code if exit_code is None else exit_code
         self.retry_after = retry_after
+        self.spaced = spaced
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
@@ -128,7 +134,14 @@ class Failure(Exception):
             retryable=self.retryable,
             exit_code=self.exit_code,
             retry_after=self.retry_after,
+            spaced=self.spaced,
         )
+
+    def after(self, seconds: float) -> Failure:
+        """The same, with the least time to wait before the next try."""
+        waiting = self.but()
+        waiting.retry_after = seconds
+        return waiting
 
     def at(self, place: str) -> Failure:
         """The same, with `place` for the `PROFILE/HOST` of its hint: a host does not know whose

@@ -133,7 +133,7 @@ def test_too_many_keys_of_an_agent(sshd: OpenSSHServer, no_leaks: None, tmp_path
 def test_an_agent_that_makes_no_sense(sshd: OpenSSHServer, tmp_path: Path, answer: bytes) -> None:
     with _SillyAgent(tmp_path / "agent", answer) as path:
         host = sshd.host(identity_file=(), identity_agent=str(path), identities_only=False)
-        failure = often(Code.AUTH_FAILED, host)
+        failure = often(Code.AGENT_UNAVAILABLE, host)
         assert "ssh-agent" in failure.message
         with logged_in(sshd.host(identity_agent=str(path))) as transport:
             assert transport.is_authenticated()
@@ -152,9 +152,10 @@ def test_an_agent_that_is_killed_between_the_list_and_the_signature(
 
     monkeypatch.setattr(agent_module.Agent, "sign", killed)
     host = sshd.host(identity_file=(), identities_only=False, identity_agent=str(agent.path))
-    failure = fails(Code.AUTH_FAILED, host)
+    failure = fails(Code.AGENT_UNAVAILABLE, host)
     assert "ssh-agent" in failure.message
-    assert not failure.retryable
+    assert failure.retryable
+    assert failure.spaced
 
 
 class _SillyAgent:

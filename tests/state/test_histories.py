@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.state.told import ASKS, REFUSED, WRONG_KEY
+from tests.state.told import ASKS, PENALTY, REFUSED, REFUSED_NOW, WRONG_KEY
 from tunnelctl.errors import Failure
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.state import events
@@ -27,6 +27,7 @@ from tunnelctl.state.events import (
     Idle,
     Lost,
     MoveForwards,
+    Remedied,
     Restart,
     RetireLink,
     RetryDue,
@@ -52,6 +53,7 @@ class World:
     links: set[int] = field(default_factory=set)
     attached: bool = False
     timer: int | None = None
+    due: float = 0.0  # when the timer runs out
     connects: list[int] = field(default_factory=list)
     shutting_down: bool = False
 
@@ -92,9 +94,9 @@ class World:
                 self.attached = False
             case CloseLink(epoch):
                 self.links.remove(epoch)
-            case StartTimer(epoch, _):
+            case StartTimer(epoch, at):
                 assert self.timer is None
-                self.timer = epoch
+                self.timer, self.due = epoch, at
             case CancelTimer():
                 assert self.timer is not None
                 self.timer = None
@@ -102,12 +104,12 @@ class World:
                 self.shutting_down = True
 
 
-FAILURES = st.sampled_from([REFUSED, WRONG_KEY, ASKS])
+FAILURES = st.sampled_from([REFUSED, WRONG_KEY, ASKS, REFUSED_NOW, PENALTY])
 EPOCHS_BACK = st.sampled_from([0, 0, 0, 1, 2])
 # A stop is for good, so it is rare; what makes a link come and go is not.
 KINDS = st.sampled_from(
     ["start", "restart", "auth", "connected", "lost", "retry"] * 4
-    + ["hurry", "wake", "idle"] * 2
+    + ["hurry", "remedied", "wake", "idle"] * 2
     + ["retune", "closed", "stop"]
 )
 STEPS = st.lists(
@@ -138,6 +140,7 @@ def event_of(kind: str, epoch: int, failure: Failure, jitter: float, policy: Rec
         "closed": Closed(),
         "retune": Retune(policy, lazy=jitter < 0.5, candidates=1 + int(jitter * 3)),
         "hurry": Hurry(),
+        "remedied": Remedied(),
         "wake": Wake(),
         "idle": Idle(),
         "auth": Authenticating(epoch),
@@ -146,6 +149,11 @@ def event_of(kind: str, epoch: int, failure: Failure, jitter: float, policy: Rec
         "retry": RetryDue(epoch),
     }
     return makers[kind]
+
+
+def asks_again(machine: Machine, event: Event) -> bool:
+    """Whether a host that needs input is tried since a key changed, with all forgotten."""
+    return machine.state is HostState.NEEDS_INPUT and isinstance(event, Remedied)
 
 
 def can_happen(world: World, event: Event) -> bool:
@@ -174,6 +182,8 @@ def test_random_histories(
     for kind, back, failure, jitter, pause in steps:
         now += pause
         event = event_of(kind, max(0, state.newest - back), failure, jitter, other)
+        if isinstance(event, RetryDue) and event.epoch == world.timer:
+            now = max(now, world.due)
         if not can_happen(world, event):
             continue
         before = state
@@ -204,7 +214,7 @@ def test_random_histories(
             assert state.state is HostState.BACKOFF or state.on_fallback
         # A failure that cannot pass by itself is repeated only when the user says so.
         if before.state in (HostState.FAILED, HostState.NEEDS_INPUT) and connected:
-            assert isinstance(event, Start | Restart)
+            assert isinstance(event, Start | Restart) or asks_again(before, event)
         # It gives up on what may pass only where the profile says so.
         if state.state is HostState.FAILED and isinstance(event, Lost) and before != state:
             assert not failure.retryable or before.reconnect.give_up_after is not None
@@ -218,9 +228,13 @@ def test_random_histories(
         if state.state is HostState.IDLE and before.state is not HostState.IDLE:
             assert before.lazy
             assert event == Idle()
-        # A server that asks to be left alone is; a user's word is above it.
-        if connected and not isinstance(event, Start | Restart | Lost):
-            assert now >= before.not_before
+        # Who asks to be left alone, or refused a login, is; a user's word is above it. A refusal is
+        # forgotten when what was refused is another, and nobody waits beyond `give_up_after`.
+        tried = [a.candidate for a in actions if isinstance(a, Connect)]
+        if tried and not isinstance(event, Start | Restart) and not asks_again(before, event):
+            rests = before.forgiven() if isinstance(event, Remedied) else before
+            is_last = before.reconnect.give_up_after is not None and isinstance(event, RetryDue)
+            assert rests.rested(tried[0]) <= now or is_last
         assert len(set(world.connects)) == len(world.connects)
 
     if not stop_seen:

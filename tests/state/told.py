@@ -12,6 +12,11 @@ from tunnelctl.state.machine import Machine, next_state
 
 REFUSED = Failure(Code.CONNECTION_REFUSED, "bastion refused the connection")
 WRONG_KEY = Failure(Code.AUTH_FAILED, "bastion took none of the keys")
+# A login that was refused with what let us in before, and a server that bars us for a while.
+REFUSED_NOW = Failure(
+    Code.AUTH_FAILED, "bastion is away", retryable=True, spaced=True, retry_after=15.0
+)
+PENALTY = Failure(Code.HANDSHAKE_FAILED, "not allowed at this time", retry_after=60.0)
 ASKS = Failure(Code.NEEDS_INPUT, "bastion asks for a code")
 
 

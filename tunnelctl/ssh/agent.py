@@ -20,8 +20,9 @@ from tunnelctl.wire.messages import ProtocolError, Reader, string, u32
 
 # For one question, in seconds.
 PATIENCE = 10.0
-# For a signature of a security key, which a person has to touch.
-TOUCH_PATIENCE = 60.0
+# For a signature: a person may have to touch a security key, or to confirm it (ssh-add -c), and the
+# agents of password managers unlock first.
+SIGN_PATIENCE = 60.0
 _VARIABLE = "SSH_AUTH_SOCK"
 _MESSAGE_MAX = 256 * 1024  # OpenSSH authfd.c, MAX_AGENT_REPLY_LEN
 _REQUEST_IDENTITIES = 11
@@ -126,9 +127,8 @@ class Agent:
         """A signature of `data`, as SSH sends it, by the private part of `blob`."""
         flags = _SIGN_FLAGS.get(algorithm, 0)
         request = bytes((_SIGN_REQUEST,)) + string(blob) + string(data) + u32(flags)
-        patience = TOUCH_PATIENCE if algorithm.startswith("sk-") else PATIENCE
         try:
-            return self._ask(request, _SIGN_RESPONSE, patience).string()
+            return self._ask(request, _SIGN_RESPONSE, SIGN_PATIENCE).string()
         except ProtocolError:
             raise AgentError(f"the ssh-agent at {self._path} sent no signature") from None
 

@@ -22,6 +22,7 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.agent import AgentError
 from tunnelctl.ssh.client import ClientTransport
+from tunnelctl.ssh.credentials import NOTHING, Credential, Logins, Tried
 from tunnelctl.ssh.failures import During, label, peer_failure
 from tunnelctl.ssh.hostkeys import fingerprint
 from tunnelctl.ssh.identities import NO_KEY, Identities
@@ -45,29 +46,35 @@ def authenticate(
     environment: Environment,
     resolve_secret: ResolveSecret,
     ask: Ask | None = None,
+    logins: Logins | None = None,
 ) -> str:
     """Log in; blocking, until the transport's deadline at most. Returns who as, and by what.
 
     The key exchange is done and the host key verified. Secrets are resolved only when the server
     asks for what they open, and are not kept. `ask` (which holds the deadline up itself) reaches a
-    person; without it nobody is asked.
+    person; without it nobody is asked. `logins` knows what let us in before, and is told.
 
     Raises:
-        Failure: auth-failed (with the keys that were tried), key-unreadable, needs-input when
-            nobody was there to answer, timed-out, handshake-failed when the connection ended, and
-            what `resolve_secret` raises.
+        Failure: auth-failed (with the keys that were tried), key-unreadable, agent-unavailable,
+            needs-input when nobody was there to answer, timed-out, handshake-failed when the
+            connection ended, and what `resolve_secret` raises. What may pass, since it worked
+            before or hangs on the agent alone, is `retryable` and `spaced`.
     """
+    logins = Logins() if logins is None else logins
+    tried = Tried(logins.taken(host))
+    attempt = _Attempt(transport, host, environment, resolve_secret, ask, tried)
     try:
         with ExitStack() as stack:
-            attempt = _Attempt(transport, host, environment, resolve_secret, ask, stack)
             try:
-                attempt.run()
-                return attempt.report.let_in
+                attempt.run(stack)
             except Disconnected:
                 raise attempt.report.cut_off(transport) from None
             except (TimeoutError, SSHException, ProtocolError) as error:
                 raise peer_failure(host, error, During.AUTHENTICATION) from None
-    except Failure as failure:
+        logins.took(host, tried.accepted)
+        return attempt.report.let_in
+    except Failure as raised:
+        failure = attempt.report.judged(raised, tried)
         # Status keeps it; the frames that it came through may hold a secret.
         failure.__context__ = None
         raise failure.with_traceback(None) from None
@@ -101,39 +108,44 @@ class _Attempt:
         environment: Environment,
         resolve_secret: ResolveSecret,
         ask: Ask | None,
-        stack: ExitStack,
+        tried: Tried,
     ) -> None:
+        self._identities: Identities
         self._host = host
         self._transport = transport
         self._resolve_secret = resolve_secret
         self._ask_person = ask
         self._auth = UserAuth(transport, user_of(host))
         self.report = Report(host, user_of(host), self._auth)
-        try:
-            self._identities = Identities(
-                _with_keys_to_try(host),
-                environment,
-                self._passphrases,
-                stack,
-                transport.session,
-            )
-        except Failure as failure:
-            raise self.report.of_key(failure) from None
+        self._tried = tried
+        self._environment = environment
         self._keys: Iterator[Identity] | None = None
         self._passwords = self._password_candidates()
         self._conversations = _TRIES
-        # In the conversation that goes on:
+        # In the method that goes on:
         self._asked = False  # a person
-        self._told_password = False
+        self._told: Credential | None = None  # the profile's password
 
-    def run(self) -> None:
-        """Raises Failure unless the server lets us in."""
+    def run(self, stack: ExitStack) -> None:
+        """Raises Failure unless the server lets us in. `stack` closes what was opened."""
+        try:
+            self._identities = Identities(
+                _with_keys_to_try(self._host),
+                self._environment,
+                self._passphrases,
+                stack,
+                self._transport.session,
+                self._tried,
+            )
+        except Failure as failure:
+            raise self.report.of_key(failure) from None
         attempts = {
             "publickey": self._try_next_key,
             "keyboard-interactive": self._try_conversation,
             "password": self._try_next_password,
         }
         answer: Answer | None = self._auth.begin()
+        self._note(NOTHING, answer)
         while answer is not Answer.ACCEPTED:
             if answer is Answer.FURTHER:
                 self.report.accept()
@@ -165,11 +177,12 @@ class _Attempt:
             return None
         self.report.key(key, f"{key.name} ({key.key_type} {fingerprint(key.blob)})")
         if not self._auth.would_accept(key, algorithm):
-            self.report.refused_key(key)
+            self._refused_key(key)
             return Answer.REFUSED
         try:
             return self._send_key(key, algorithm)
         except AgentError as error:
+            self._tried.is_unsigned, self._tried.agent_error = True, str(error)
             self._identities.notes.append(f"{key.name}: {error}")
         except Failure as failure:
             if failure.code is not Code.KEY_UNREADABLE:
@@ -179,12 +192,25 @@ class _Attempt:
         return None
 
     def _send_key(self, key: Identity, algorithm: str) -> Answer:
-        touched = key.key_type.startswith("sk-")  # by a person, who may take a while
-        with paused(self._transport) if touched else nullcontext():
+        # A person may have to touch or confirm it, and take a while.
+        with paused(self._transport) if key.by_agent else nullcontext():
             answer = self._auth.send_key(key, algorithm)
         if answer is Answer.REFUSED:
-            self.report.refused_key(key)
+            self._refused_key(key)
+        else:
+            self._note(Credential.of_key(key), answer)
         return answer
+
+    def _refused_key(self, key: Identity) -> None:
+        self.report.refused_key(key)
+        self._note(Credential.of_key(key), Answer.REFUSED)
+
+    def _note(self, credential: Credential, answer: Answer | None) -> None:
+        """What the server answered to it; None: nothing."""
+        if answer is Answer.REFUSED:
+            self._tried.refused.append(credential)
+        elif answer is not None:
+            self._tried.accepted.append(credential)
 
     def _passphrases(self, path: Path) -> Iterator[str]:
         """The profile's; else what a person says, who may be wrong a few times."""
@@ -207,11 +233,14 @@ class _Attempt:
         answer = self._auth.send_password(password)
         if answer is Answer.REFUSED:
             self.report.refused_password()
+        if self._told is not None:
+            self._note(self._told, answer)
         return answer
 
     def _password_candidates(self) -> Iterator[str]:
         if self._host.password is not None:
-            yield self._resolve_secret(self._host.password)
+            yield self._tell_password()
+        self._told = None
         for _ in range(_TRIES):
             prompt = f"{self.report.who}'s password: "
             if not (answer := self._ask(QuestionKind.PASSWORD, prompt)):
@@ -224,11 +253,13 @@ class _Attempt:
         """keyboard-interactive: again only after a person was asked, who may have been wrong."""
         if not self._conversations or (self._host.password is None and self._ask_person is None):
             return None
-        self._asked = self._told_password = False
+        self._asked, self._told = False, None
         self.report.tried("keyboard-interactive")
         answer = self._auth.converse(self._reply)
-        if answer is Answer.REFUSED and self._told_password and not self._asked:
-            self.report.refused_password()
+        if self._told is not None and not (self._asked and answer is Answer.REFUSED):
+            self._note(self._told, answer)
+            if answer is Answer.REFUSED:
+                self.report.refused_password()
         self._conversations = self._conversations - 1 if answer and self._asked else 0
         return answer
 
@@ -237,9 +268,8 @@ class _Attempt:
         kind = QuestionKind.CODE
         if _asks_password(request):
             kind = QuestionKind.PASSWORD
-            if self._host.password is not None and not self._told_password:
-                self._told_password = True
-                return [self._resolve_secret(self._host.password)]
+            if self._host.password is not None and self._told is None:
+                return [self._tell_password()]
         answers = []
         for number, prompt in enumerate(request.prompts):
             self._asked = True
@@ -248,6 +278,13 @@ class _Attempt:
                 return None
             answers.append(answer)
         return answers
+
+    def _tell_password(self) -> str:
+        """The profile's password, about to be told."""
+        assert self._host.password is not None
+        password = self._resolve_secret(self._host.password)
+        self._told = Credential.of_password(password)
+        return password
 
     def _ask(self, kind: QuestionKind, prompt: str, *, echo: bool = False) -> str | None:
         if self._ask_person is None:

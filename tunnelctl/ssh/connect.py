@@ -24,10 +24,11 @@ from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef, SessionType
 from tunnelctl.ssh.auth import user_of
+from tunnelctl.ssh.credentials import Logins
 from tunnelctl.ssh.dial import dial
 from tunnelctl.ssh.failures import label
 from tunnelctl.ssh.handshake import Stage, handshake, read_host_key
-from tunnelctl.ssh.jump import Hops, Lease, nearest_hop, of_hop
+from tunnelctl.ssh.jump import Hops, Lease, chain, nearest_hop, of_hop
 from tunnelctl.ssh.keys import key_type
 from tunnelctl.ssh.link import Link, LinkSettings
 from tunnelctl.ssh.proxies import dial_through
@@ -65,18 +66,28 @@ async def connect(
     hops: Hops | None = None,
     turn: Turn = at_once,
     trace: Trace = untraced,
+    logins: Logins | None = None,
 ) -> Link:
     """Connect to `host` within its `connect_timeout` seconds, after its jump hosts within theirs.
 
     `environment` is that of whoever asked for it: programs run in it, and it names the agent.
     `hops` has the jump links that are shared; without it the link has its own. Each handshake
     waits for its `turn` first, which no deadline counts. `asking` says who answers a
-    host's questions (ssh/questions.py).
+    host's questions (ssh/questions.py). `logins` knows what let us in before, and is told.
 
     Raises:
         Failure: with the step, and the hop, that failed; nothing is left open.
     """
-    caller = _Caller(reactor, environment, resolve_secret, asking, hops or Hops(), turn, trace)
+    caller = _Caller(
+        reactor,
+        environment,
+        resolve_secret,
+        asking,
+        hops or Hops(),
+        turn,
+        trace,
+        logins or Logins(),
+    )
     return await caller.link(host, on_stage)
 
 
@@ -92,7 +103,9 @@ async def fetch_host_key(
         Failure: the host cannot be reached or talked to.
     """
     reactor = Reactor(asyncio.get_running_loop())
-    caller = _Caller(reactor, environment, resolve_secret, nobody, Hops(), at_once, untraced)
+    caller = _Caller(
+        reactor, environment, resolve_secret, nobody, Hops(), at_once, untraced, Logins()
+    )
     try:
         async with caller.reached(host) as reached:
             look = functools.partial(
@@ -153,6 +166,7 @@ class _Caller:
     hops: Hops
     turn: Turn
     trace: Trace
+    logins: Logins
 
     async def link(
         self, host: Host, on_stage: Callable[[Stage], None], *, is_hop: bool = False
@@ -194,6 +208,8 @@ class _Caller:
             hop = nearest_hop(host)
             make = functools.partial(self._hop_link, hop)
             lease = await self.hops.lease(hop, self.resolve_secret, make)
+            for passed in chain(hop):
+                self.logins.passed(passed)
         way: Way = lease or DIRECT
         try:
             async with self.turn(host):
@@ -246,6 +262,7 @@ class _Caller:
                 reached.deadline,
                 ask,
                 self.trace,
+                self.logins,
             )
             work = _with_socket(sock, log_in, f"handshake with {host.name}")
             try:

@@ -24,6 +24,7 @@ from tunnelctl.ssh import incompatible
 from tunnelctl.ssh.auth import authenticate
 from tunnelctl.ssh.certificates import is_certified, key_type_of, plain_key
 from tunnelctl.ssh.client import ClientTransport
+from tunnelctl.ssh.credentials import Logins
 from tunnelctl.ssh.failures import During, label, peer_failure, printable
 from tunnelctl.ssh.hostkeys import fingerprint, known_for, verify
 from tunnelctl.ssh.keys import RSA_BITS_MIN, key_type, too_short
@@ -52,10 +53,12 @@ def handshake(
     deadline: float,
     ask: Ask | None = None,
     trace: Trace = untraced,
+    logins: Logins | None = None,
 ) -> SshTransport:
     """Log in to `host` over `sock`, before `deadline` (a moment of `clock.monotonic`).
 
-    The deadline stands still while `ask` waits for a person. Calls `on_stage(Stage.AUTHENTICATING)`
+    The deadline stands still while `ask` waits for a person, and while an agent signs. `logins`
+    knows by what the host was logged in to before. Calls `on_stage(Stage.AUTHENTICATING)`
     in this thread once the host key is accepted. The Transport that is returned is authenticated
     and still run by its own thread. To give up earlier, shut the socket down from elsewhere: every
     wait for the server ends at once.
@@ -70,7 +73,7 @@ def handshake(
         verify(host, blob, environment, asked)
         trace(host, Milestone.HOST_KEY, f"{key_type(blob)} {fingerprint(blob)}")
         on_stage(Stage.AUTHENTICATING)
-        by = authenticate(transport, host, environment, resolve_secret, asked)
+        by = authenticate(transport, host, environment, resolve_secret, asked, logins)
         trace(host, Milestone.AUTHENTICATION, by)
     except BaseException:
         _end(transport, sock)

@@ -6,8 +6,8 @@ is not. Must never open a private key: that is for the moment when a server want
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Hashable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.spec.algorithms import USER_KEY_ALGORITHMS
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host
+from tunnelctl.spec.host import Host, SecretSource
 from tunnelctl.ssh.agent import Agent, AgentError, AgentKey, Session, agent_path
 from tunnelctl.ssh.certificates import USER, Certificate, is_certified, plain_key
+from tunnelctl.ssh.credentials import AGENT, Credential, Tried
 from tunnelctl.ssh.failures import printable
 from tunnelctl.ssh.keys import Identity, KeyFile, Passphrases, key_type, read_public, too_short
 from tunnelctl.ssh.signatures import algorithms_of
@@ -27,8 +28,8 @@ from tunnelctl.wire.messages import ProtocolError
 DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 # ssh_config(5) IdentityFile: no key from a file, not even one of those.
 NO_KEY = "none"
-
-Sign = Callable[[bytes, str], bytes]
+_BESIDE = "-cert.pub"
+_FILE = SecretSource.FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Identities:
     """The keys of `host`. `stack` closes the agent, which is told of `session` where there is one.
 
     A file that cannot be used is passed over: `notes` says why, and `unusable` is the first that
-    was named. Where no other key could be meant instead that one is raised at once.
+    was named. Where no other key could be meant instead that one is raised at once. `tried` is told
+    which files are away, and what the agent has.
 
     Raises:
         Failure: key-unreadable.
@@ -57,6 +59,7 @@ class Identities:
         passphrases: Passphrases,
         stack: ExitStack,
         session: Session | None = None,
+        tried: Tried | None = None,
     ) -> None:
         self.notes: list[str] = []
         self.unusable: Failure | None = None
@@ -65,6 +68,7 @@ class Identities:
         self._passphrases = passphrases
         self._stack = stack
         self._session = session
+        self._tried = tried or Tried()
         self._files = self._key_files()
         self._certificates = [
             (str(path), blob)
@@ -84,13 +88,13 @@ class Identities:
             in_agent += [each for each in files if each.blob == blob][:1]
         if agent is not None:
             for each in in_agent:
-                yield Identity(each.name, each.blob or b"", self._by_agent(agent, each.blob or b""))
+                yield self._by_agent(agent, each.name, each.blob or b"")
             if not self._host.identities_only:
                 chosen = {each.blob for each in in_agent}
                 for blob, key in held.items():
                     if blob not in chosen and self._is_usable(key):
                         name = f"agent key {printable(key.comment)}".rstrip()
-                        yield Identity(name, blob, self._by_agent(agent, blob))
+                        yield self._by_agent(agent, name, blob)
         for each in files:
             if each not in in_agent and (identity := self._of_file(each)) is not None:
                 yield identity
@@ -113,6 +117,7 @@ class Identities:
             try:
                 found.append(KeyFile(path))
             except Failure as failure:
+                self._tried.away.add(str(path))
                 self.pass_over(failure)
         return found
 
@@ -124,7 +129,7 @@ class Identities:
         found = []
         for file in self._files:
             found.append(_Candidate(str(file.path), file.blob, file))
-            beside = file.path.with_name(file.path.name.removesuffix(".pub") + "-cert.pub")
+            beside = file.path.with_name(file.path.name.removesuffix(".pub") + _BESIDE)
             if not self._host.certificate_file and beside.is_file():
                 blob = self._certificate(beside)
                 if blob is not None and file.blob in (None, plain_key(blob)):
@@ -150,6 +155,7 @@ class Identities:
                 return None
             certificate = Certificate.parse(blob)
         except Failure as failure:
+            self._tried.away.add(str(path))
             self.pass_over(failure)
             return None
         except ProtocolError:
@@ -165,25 +171,26 @@ class Identities:
     def _certified(self, agent: Agent | None, held: dict[bytes, AgentKey]) -> Iterator[Identity]:
         """The certificates that the profile names, each with its private key."""
         for name, blob in self._certificates:
-            sign = self._signer(agent, held, blob)
-            if sign is not None:
-                yield Identity(name, blob, sign)
+            signer = self._signer(agent, held, blob)
+            if signer is not None:
+                yield Identity(name, blob, signer.sign, signer.by_agent)
             else:
                 self.notes.append(f"there is no private key for the certificate {name}")
 
     def _signer(
         self, agent: Agent | None, held: dict[bytes, AgentKey], certificate: bytes
-    ) -> Sign | None:
+    ) -> Identity | None:
+        """The private key of a certificate."""
         key = plain_key(certificate)
         for blob in (key, certificate):
             if agent is not None and blob in held:
-                return self._by_agent(agent, blob)
+                return self._by_agent(agent, AGENT, blob)
         for file in self._files:
             if file.blob in (None, key):
                 candidate = _Candidate(str(file.path), file.blob, file)
                 identity = self._of_file(candidate)
                 if identity is not None and identity.blob == key:
-                    return identity.sign
+                    return identity
         return None
 
     # The agent
@@ -192,18 +199,24 @@ class Identities:
         path = agent_path(self._host, self._environment)
         if path is None:
             return None, {}
+        self._tried.held = []
         try:
             agent = self._stack.enter_context(Agent(path))
             if self._session is not None:
                 agent.bind(self._session)
-            return agent, {key.blob: key for key in agent.listed()}
+            held = {key.blob: key for key in agent.listed()}
         except AgentError as error:
+            self._tried.agent_error = str(error)
             self.notes.append(str(error))
             return None, {}
+        self._tried.held = [Credential.of_blob(AGENT, blob) for blob in held]
+        return agent, held
 
     @staticmethod
-    def _by_agent(agent: Agent, blob: bytes) -> Sign:
-        return lambda data, algorithm: agent.sign(blob, data, algorithm)
+    def _by_agent(agent: Agent, name: str, blob: bytes) -> Identity:
+        return Identity(
+            name, blob, lambda data, algorithm: agent.sign(blob, data, algorithm), by_agent=True
+        )
 
     def _is_usable(self, key: AgentKey) -> bool:
         try:
@@ -215,3 +228,26 @@ class Identities:
         if bits:
             self.notes.append(f"agent key {printable(key.comment)} has only {bits} bits")
         return bool(known) and not bits
+
+
+def what_is_there(host: Host, environment: Environment) -> Hashable:
+    """What a login to `host` would find now: another value when a file of its keys, certificates or
+    secrets has changed, or the agent's list of keys. Blocking; nothing is signed or asked for."""
+    names = list(host.identity_file or DEFAULT_KEYS)
+    names += [f"{name.removesuffix('.pub')}{end}" for name in names for end in (".pub", _BESIDE)]
+    secrets = (host.password, host.passphrase)
+    names += [*host.certificate_file, *(s.value[0] for s in secrets if s and s.source is _FILE)]
+    held: tuple[bytes, ...] | None = None
+    path = agent_path(host, environment)
+    if path is not None:
+        with suppress(AgentError), Agent(path) as agent:
+            held = tuple(key.blob for key in agent.listed())
+    return (held, *(_stamp(name, environment) for name in names))
+
+
+def _stamp(name: str, environment: Environment) -> tuple[int, ...]:
+    try:
+        found = Path(environment.expand_user(name)).stat()
+    except (OSError, ValueError):
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode

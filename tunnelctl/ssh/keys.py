@@ -42,6 +42,7 @@ class Identity:
     name: str  # how messages call it
     blob: bytes  # the public key, as SSH sends it
     sign: Callable[[bytes, str], bytes] = field(repr=False)
+    by_agent: bool = False  # has an agent sign, which may ask a person
 
     @property
     def key_type(self) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from tunnelctl.errors import PLACE, Code, Failure
 from tunnelctl.spec.host import AUTHENTICATIONS, Host
 from tunnelctl.ssh.client import ClientTransport
+from tunnelctl.ssh.credentials import Tried
 from tunnelctl.ssh.failures import During, label, peer_failure, printable
 from tunnelctl.ssh.jump import chain
 from tunnelctl.ssh.keys import Identity
@@ -130,6 +131,34 @@ class Report:
         if self._accepted:
             still = f"it took {', '.join(self._accepted)} and wants {takes} too"
         return self._failure(f"the server does not let us in; {still}", self._hint(), notes)
+
+    def judged(self, failure: Failure, tried: Tried) -> Failure:
+        """The same failure, unless it may pass by itself: then it says so, and is tried again.
+
+        Tries are spaced, since each of them may be a failed login to the server.
+        """
+        is_answer = self._unanswered is not None and failure.code is Code.NEEDS_INPUT
+        is_key = not is_answer or self._misses_passphrase
+        needs_key = is_key and self._may("publickey") and "publickey" in self._auth.methods
+        if agent := tried.lacks_agent(failure, self._host, needs_key=needs_key):
+            return self._without_agent(agent, failure)
+        if self._auth.password_expired or not tried.may_pass(failure):
+            return failure
+        code = Code.AUTH_FAILED if failure.code is Code.NEEDS_INPUT else failure.code
+        message = f"{failure.message}; it let us in before, so it is tried again"
+        return Failure(code, message, failure.hint, retryable=True, spaced=True)
+
+    @property
+    def _misses_passphrase(self) -> bool:
+        unanswered = self._unanswered
+        return unanswered is not None and unanswered.kind is QuestionKind.PASSPHRASE
+
+    def _without_agent(self, agent: str, failure: Failure) -> Failure:
+        tried = f"; tried {', '.join(self._tried)}" if self._tried else ""
+        hint = "it is tried again when the agent has the key: ssh-add -l shows what it has"
+        if failure.code is Code.NEEDS_INPUT:
+            hint += f"; or {failure.hint}"
+        return Failure(Code.AGENT_UNAVAILABLE, f"{self._head}: {agent}{tried}", hint, spaced=True)
 
     def _is_for_a_person(self, question: Question) -> bool:
         """Whether an answer is what is missing: a server that refuses the key which was named for

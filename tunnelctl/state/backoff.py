@@ -1,13 +1,22 @@
 """How long to wait before the next try, as data: full jitter, doubled each time, with a cap.
 
+After a refused login it is another: few tries, far apart, for servers bar who fails often.
+
 Must never draw randomness or read a clock: the caller hands both in.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from tunnelctl.spec.host import Reconnect
+
+# After each refused login in a row, in seconds; the last one for all that follow. fail2ban bars for
+# 5 failures in 10 minutes (jail.conf); PerSourcePenalties of sshd_config(5) adds 5 s for each, and
+# bars from 15 s on.
+SPACING = (5.0, 15.0, 60.0, 300.0)
+_SPREAD = 0.1
 
 
 def ceiling(reconnect: Reconnect, attempt: int) -> float:
@@ -30,3 +39,12 @@ def delay(reconnect: Reconnect, attempt: int, jitter: float) -> float:
     server in one moment then come back spread over the whole wait, not in waves.
     """
     return ceiling(reconnect, attempt) * jitter
+
+
+def spacing(refusals: int, jitter: float, steps: Sequence[float] = SPACING) -> float:
+    """Seconds to leave a server alone after refused login number `refusals` (1: the first).
+
+    `jitter` in [0, 1) makes it up to a tenth longer, so that machines which a server refuses in one
+    moment do not come back in one.
+    """
+    return steps[min(refusals, len(steps)) - 1] * (1 + _SPREAD * jitter)

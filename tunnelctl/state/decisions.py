@@ -6,11 +6,10 @@ to be done, in that order. `machine.py` says what is promised. Must never be cal
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.host import Reconnect
 from tunnelctl.state import backoff
 from tunnelctl.state.events import (
     Abandon,
@@ -30,6 +29,7 @@ from tunnelctl.state.events import (
     Lost,
     MoveForwards,
     OpenListeners,
+    Remedied,
     Restart,
     RetireLink,
     RetryDue,
@@ -40,37 +40,8 @@ from tunnelctl.state.events import (
     Stop,
     Wake,
 )
+from tunnelctl.state.facts import Machine, Rest
 from tunnelctl.state.snapshot import HostState
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """All that the next decision depends on."""
-
-    reconnect: Reconnect = field(default_factory=Reconnect)
-    lazy: bool = False
-    candidates: int = 1  # the host itself and its fallbacks
-    state: HostState = HostState.IDLE
-    since: float = 0.0  # when the state was entered
-    epoch: int = 0  # of the attempt under way, or of the link
-    newest: int = 0  # the epoch given out last
-    candidate: int = 0  # who is tried, or serves
-    homing: int | None = None  # epoch of a try of the host itself while a fallback serves
-    attempts: int = 0  # rounds in a row that failed or did not last
-    trouble_since: float = 0.0  # when those rounds began
-    was_up: bool = False
-    reconnects: int = 0  # times it came up again
-    retry_at: float | None = None  # when the timer is due, if one runs
-    not_before: float = 0.0  # until then a server asked to be left alone
-    barred: frozenset[int] = frozenset()  # candidates that failed for good
-    failure: Failure | None = None  # the last one; None when it is up
-    passed_over: Failure | None = None  # why a fallback is used: what the host itself said
-
-    @property
-    def on_fallback(self) -> bool:
-        """Whether a fallback serves."""
-        return self.state is HostState.UP and self.candidate > 0
-
 
 Step = tuple[Machine, tuple[Action, ...]]
 
@@ -102,7 +73,7 @@ def begin(machine: Machine, event: Start | Restart, now: float) -> Step:
         machine,
         attempts=0,
         trouble_since=now,
-        not_before=0.0,
+        rests=(),
         barred=frozenset(),
         failure=None,
         passed_over=None,
@@ -119,6 +90,11 @@ def reopen(machine: Machine, event: Start | Restart, now: float) -> Step:
     """It is started already; listeners that failed need not wait for their next try, and a
     candidate that failed for good has its turn again."""
     return replace(machine, barred=frozenset()), (OpenListeners(),)
+
+
+def reopen_waiting(machine: Machine, event: Start, now: float) -> Step:
+    """As `reopen`; what waits after a refused login is tried at once: it may be mended."""
+    return begin(machine, event, now) if machine.is_spaced else reopen(machine, event, now)
 
 
 def reopen_up(machine: Machine, event: Start, now: float) -> Step:
@@ -150,42 +126,60 @@ def retune(machine: Machine, event: Retune, now: float) -> Step:
         lazy=event.lazy,
         candidates=event.candidates,
         barred=machine.barred if same else frozenset(),
+        rests=machine.rests if same else (),
     )
     return after, ()
 
 
 def retune_wait(machine: Machine, event: Retune, now: float) -> Step:
-    """A wait that began under the old policy ends when the new one would end it at the latest."""
+    """A wait that began under the old policy ends when the new one would end it at the latest, but
+    nobody is disturbed who is left alone."""
     after, _ = retune(machine, event, now)
     if machine.retry_at is None:
         return after, ()
-    return _wait_until(after, min(machine.retry_at, now + event.reconnect.max))
+    rested = after.rested(0) if after.on_fallback else after.earliest(now)
+    latest = max(now + event.reconnect.max, rested)
+    return _wait_until(after, min(machine.retry_at, latest))
 
 
 # What the world does.
 
 
-def hurry_retry(machine: Machine, event: Hurry, now: float) -> Step:
-    if now < machine.not_before:
-        return _wait_until(machine, machine.not_before)
+def hurry_retry(machine: Machine, event: Hurry | Remedied, now: float) -> Step:
+    at = machine.earliest(now)
+    if now < at:
+        return _wait_until(machine, at)
     after, actions = _try(machine, now)
     return after, (CancelTimer(), *actions)
 
 
 def hurry_up(machine: Machine, event: Hurry, now: float) -> Step:
-    ask = AskLink(machine.epoch)
-    if machine.retry_at is None or now < machine.not_before:
-        return machine, (ask,)
-    after, actions = go_home(machine, event, now)
-    return after, (ask, CancelTimer(), *actions)
+    after, actions = _home_now(machine, now)
+    return after, (AskLink(machine.epoch), *actions)
+
+
+def remedy(machine: Machine, event: Remedied, now: float) -> Step:
+    """The wait after a refused login is over."""
+    if not machine.is_spaced:
+        return machine, ()
+    return hurry_retry(machine.forgiven(), event, now)
+
+
+def remedy_up(machine: Machine, event: Remedied, now: float) -> Step:
+    """A fallback serves, as the host itself refused a login."""
+    return _home_now(machine.forgiven(), now) if machine.is_spaced else (machine, ())
+
+
+def forgive(machine: Machine, event: Remedied, now: float) -> Step:
+    return machine.forgiven(), ()
 
 
 def wake(machine: Machine, event: Wake, now: float) -> Step:
     if not machine.lazy:
         return machine, ()
     fresh = replace(machine, attempts=0, trouble_since=now)
-    if now < machine.not_before:
-        at = machine.not_before
+    at = machine.earliest(now)
+    if now < at:
         return _enter(fresh, HostState.BACKOFF, now, retry_at=at), (StartTimer(machine.epoch, at),)
     return _try(fresh, now)
 
@@ -215,20 +209,21 @@ def up(machine: Machine, event: Connected, now: float) -> Step:
         now,
         was_up=True,
         reconnects=machine.reconnects + machine.was_up,
+        rests=machine.rests_of_others(machine.candidate),
         failure=None,
         passed_over=None if at_home else machine.passed_over,
     )
     attach = AttachForwards(machine.epoch)
     if at_home or 0 in machine.barred:
         return after, (attach,)
-    at = max(now + machine.reconnect.max, machine.not_before)
+    at = max(now + machine.reconnect.max, machine.rested(0))
     return replace(after, retry_at=at), (attach, StartTimer(machine.epoch, at))
 
 
 def lost_attempt(machine: Machine, event: Lost, now: float) -> Step:
     """One candidate failed: the next one's turn; after the last one, a wait."""
     after = _noted(machine, event.failure, machine.candidate, now)
-    following = _candidate(after, machine.candidate + 1)
+    following = after.first(machine.candidate + 1, now)
     if following is not None:
         return _connect(after, following, now)
     return _end_round(replace(after, attempts=machine.attempts + 1), event.jitter, now)
@@ -263,6 +258,7 @@ def homing(machine: Machine, event: Event, now: float) -> Step:
             epoch=event.epoch,
             candidate=0,
             reconnects=machine.reconnects + 1,
+            rests=machine.rests_of_others(0),
             passed_over=None,
         )
         return after, (MoveForwards(event.epoch), RetireLink(machine.epoch))
@@ -271,7 +267,7 @@ def homing(machine: Machine, event: Event, now: float) -> Step:
     after = replace(_noted(machine, event.failure, 0, now), failure=None, homing=None)
     if 0 in after.barred:
         return after, ()
-    at = max(now + machine.reconnect.max, after.not_before)
+    at = max(now + machine.reconnect.max, after.rested(0))
     return replace(after, retry_at=at), (StartTimer(machine.epoch, at),)
 
 
@@ -279,9 +275,11 @@ def homing(machine: Machine, event: Event, now: float) -> Step:
 
 
 def _try(machine: Machine, now: float) -> Step:
-    """Begin a round with the first candidate that may be tried."""
-    candidate = _candidate(machine, 0)
-    assert candidate is not None  # a machine that barred all has failed
+    """Begin a round with the first candidate that may be tried. When time is up (`give_up_after`)
+    that may be one that rests."""
+    candidate = machine.first(0, now)
+    if candidate is None:
+        candidate = machine.left[0]  # a machine that barred all has failed
     return _connect(machine, candidate, now)
 
 
@@ -299,34 +297,44 @@ def _homewards(machine: Machine) -> Step:
     return replace(machine, newest=epoch, homing=epoch, retry_at=None), (Connect(epoch, 0),)
 
 
-def _candidate(machine: Machine, first: int) -> int | None:
-    """The first candidate from `first` on that may be tried; None if there is none."""
-    return next((c for c in range(first, machine.candidates) if c not in machine.barred), None)
+def _home_now(machine: Machine, now: float) -> Step:
+    """A fallback serves, and the host itself is to be tried again later: now, if it may be."""
+    if machine.retry_at is None or now < machine.rested(0):
+        return machine, ()
+    after, actions = _homewards(machine)
+    return after, (CancelTimer(), *actions)
 
 
 def _noted(machine: Machine, failure: Failure, candidate: int, now: float) -> Machine:
     """The machine that knows how this candidate failed."""
+    rests = machine.rests_of_others(candidate)
+    if failure.retry_after > 0:
+        # A server that asks to be left alone punishes whoever comes back sooner.
+        rests += (Rest(candidate, now + failure.retry_after, asked=not failure.spaced),)
     return replace(
         machine,
         failure=failure,
         passed_over=failure if candidate == 0 else machine.passed_over,
         barred=machine.barred if failure.retryable else machine.barred | {candidate},
-        # A server that asks to be left alone punishes whoever comes back sooner.
-        not_before=max(machine.not_before, now + failure.retry_after),
+        rests=rests,
     )
 
 
 def _end_round(machine: Machine, jitter: float, now: float) -> Step:
     """Nobody can be had now: wait, or stop for good."""
     assert machine.failure is not None
-    if _candidate(machine, 0) is None or _gives_up(machine, now):
+    left = machine.left
+    if not left or _gives_up(machine, now):
         # What the host itself said weighs more than what its last fallback did.
         failure = machine.passed_over or machine.failure
         needs_input = failure.code is Code.NEEDS_INPUT
         ended = HostState.NEEDS_INPUT if needs_input else HostState.FAILED
         return _enter(machine, ended, now, failure=failure), ()
-    wait = backoff.delay(machine.reconnect, machine.attempts - 1, jitter)
-    at = _not_after_giving_up(machine, max(now + wait, machine.not_before))
+    due = now + backoff.delay(machine.reconnect, machine.attempts - 1, jitter)
+    spaced = {rest.candidate for rest in machine.rests if not rest.asked}
+    # How long a login that was refused is left alone is said with the refusal.
+    waits = (machine.rested(c) if c in spaced else max(due, machine.rested(c)) for c in left)
+    at = _not_after_giving_up(machine, max(now, min(waits)))
     return _enter(machine, HostState.BACKOFF, now, retry_at=at), (StartTimer(machine.epoch, at),)
 
 

@@ -50,6 +50,11 @@ class Hurry:
 
 
 @dataclass(frozen=True, slots=True)
+class Remedied:
+    """A key, a certificate or the agent's list changed: whoever was refused a login tries now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wake:
     """A client came to a lazy host."""
 
@@ -96,6 +101,7 @@ Event = (
     | Closed
     | Retune
     | Hurry
+    | Remedied
     | Wake
     | Idle
     | Authenticating

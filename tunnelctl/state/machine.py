@@ -15,7 +15,8 @@ docs/states.md shows it as a diagram, drawn from the table below.
   then a wait. While a fallback serves, the host itself is tried again every `reconnect.max`
   (homing); new clients move to its link when there is one, and nobody else is disturbed.
 - A lazy host that nobody uses is idle: its listeners are bound, and a client wakes it.
-- Hurry makes a wait shorter, but not one that a server asked for.
+- Hurry makes a wait shorter, but not one that a server asked for, nor one after a refused login.
+  That one ends by Remedied too, and by the user's word; it is its candidate's alone.
 - A tunnel lives once: nothing leaves `stopped`, a new `up` makes a new one.
 
 Must never read a clock, draw a random number or touch a socket. Times are monotonic seconds.
@@ -27,7 +28,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tunnelctl.state import decisions as do
-from tunnelctl.state.decisions import Machine, Step
+from tunnelctl.state.decisions import Step
 from tunnelctl.state.events import (
     Authenticating,
     Closed,
@@ -36,6 +37,7 @@ from tunnelctl.state.events import (
     Hurry,
     Idle,
     Lost,
+    Remedied,
     Restart,
     RetryDue,
     Retune,
@@ -43,6 +45,7 @@ from tunnelctl.state.events import (
     Stop,
     Wake,
 )
+from tunnelctl.state.facts import Machine
 from tunnelctl.state.snapshot import HostState
 
 __all__ = ["COLUMNS", "ROWS", "Machine", "Step", "next_state"]
@@ -62,49 +65,57 @@ def next_state(machine: Machine, event: Event, now: float) -> Step:
 _Handler = Callable[[Machine, Any, float], Step]
 
 COLUMNS: tuple[type[Event], ...] = (
-    Start, Restart, Stop, Closed, Retune, Hurry, Wake, Idle,
+    Start, Restart, Stop, Closed, Retune, Hurry, Remedied, Wake, Idle,
     Authenticating, Connected, Lost, RetryDue,
 )  # fmt: skip
 
 ROWS: dict[HostState, tuple[_Handler, ...]] = {
-    #  Start, Restart, Stop, Closed, Retune, Hurry, Wake, Idle,
+    #  Start, Restart, Stop, Closed, Retune, Hurry, Remedied, Wake, Idle,
     #  Authenticating, Connected, Lost, RetryDue
     HostState.IDLE: (
         do.begin_unless_lazy, do.begin_unless_lazy, do.stop, do.ignore,
-        do.retune, do.ignore, do.wake, do.ignore,
+        do.retune, do.ignore, do.forgive, do.wake, do.ignore,
         do.ignore, do.refuse, do.ignore, do.ignore,
     ),
     HostState.CONNECTING: (
-        do.reopen, do.begin, do.stop, do.ignore, do.retune, do.ignore, do.ignore, do.rest,
+        do.reopen, do.begin, do.stop, do.ignore,
+        do.retune, do.ignore, do.ignore, do.ignore, do.rest,
         do.authenticate, do.up, do.lost_attempt, do.ignore,
     ),
     HostState.AUTHENTICATING: (
-        do.reopen, do.begin, do.stop, do.ignore, do.retune, do.ignore, do.ignore, do.rest,
+        do.reopen, do.begin, do.stop, do.ignore,
+        do.retune, do.ignore, do.ignore, do.ignore, do.rest,
         do.ignore, do.up, do.lost_attempt, do.ignore,
     ),
     HostState.UP: (
         # A second Connected of this epoch speaks of the link in use: it must not be closed.
-        do.reopen_up, do.begin, do.stop, do.ignore, do.retune_wait, do.hurry_up, do.ignore, do.rest,
+        do.reopen_up, do.begin, do.stop, do.ignore,
+        do.retune_wait, do.hurry_up, do.remedy_up, do.ignore, do.rest,
         do.ignore, do.ignore, do.lost_link, do.go_home,
     ),
     HostState.BACKOFF: (
-        do.reopen, do.begin, do.stop, do.ignore, do.retune_wait, do.hurry_retry, do.ignore, do.rest,
+        do.reopen_waiting, do.begin, do.stop, do.ignore,
+        do.retune_wait, do.hurry_retry, do.remedy, do.ignore, do.rest,
         do.ignore, do.refuse, do.ignore, do.retry,
     ),
     HostState.NEEDS_INPUT: (
-        do.begin, do.begin, do.stop, do.ignore, do.retune, do.ignore, do.ignore, do.ignore,
+        do.begin, do.begin, do.stop, do.ignore,
+        do.retune, do.ignore, do.begin, do.ignore, do.ignore,
         do.ignore, do.refuse, do.ignore, do.ignore,
     ),
     HostState.FAILED: (
-        do.begin, do.begin, do.stop, do.ignore, do.retune, do.ignore, do.ignore, do.ignore,
+        do.begin, do.begin, do.stop, do.ignore,
+        do.retune, do.ignore, do.ignore, do.ignore, do.ignore,
         do.ignore, do.refuse, do.ignore, do.ignore,
     ),
     HostState.STOPPING: (
-        do.ignore, do.ignore, do.ignore, do.closed, do.ignore, do.ignore, do.ignore, do.ignore,
+        do.ignore, do.ignore, do.ignore, do.closed,
+        do.ignore, do.ignore, do.ignore, do.ignore, do.ignore,
         do.ignore, do.refuse, do.ignore, do.ignore,
     ),
     HostState.STOPPED: (
-        do.ignore, do.ignore, do.ignore, do.ignore, do.ignore, do.ignore, do.ignore, do.ignore,
+        do.ignore, do.ignore, do.ignore, do.ignore,
+        do.ignore, do.ignore, do.ignore, do.ignore, do.ignore,
         do.ignore, do.refuse, do.ignore, do.ignore,
     ),
 }  # fmt: skip

@@ -3,7 +3,8 @@
 A server drops unauthenticated connections at random above a limit (sshd_config(5) MaxStartups,
 default 10:30:100), and each handshake keeps a thread of ours busy. Owns the jump links that the
 profiles share: a hop's handshake waits for its turn like any other, and nobody who has a turn waits
-for a hop or for a person. Must never hold a link: the caller owns what `connect` returns.
+for a hop or for a person. A login that was refused lately waits until it may come again. Must never
+hold a link: the caller owns what `connect` returns.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from weakref import WeakValueDictionary
 
+from tunnelctl.errors import Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage
+from tunnelctl.ssh.credentials import Logins
 from tunnelctl.ssh.jump import Hops
 from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.questions import Ask
 from tunnelctl.supervisor.questions import PatientAsking
+from tunnelctl.supervisor.refusals import Refusals
 
 AT_ONE_ADDRESS = 4
 IN_ALL = 16
@@ -34,7 +38,10 @@ _Place = tuple[tuple[Host, ...], str]
 class Handshakes:
     """The queue before each handshake, one for a supervisor; first come, first served."""
 
-    def __init__(self, reactor: Reactor, connect: ConnectFunction) -> None:
+    def __init__(
+        self, reactor: Reactor, connect: ConnectFunction, refusals: Refusals | None = None
+    ) -> None:
+        self.refusals = refusals or Refusals()
         self._reactor = reactor
         self._connect = connect
         self._hops = Hops()
@@ -49,6 +56,7 @@ class Handshakes:
         resolve_secret: Callable[[SecretRef], str],
         on_stage: Callable[[Stage], None],
         asking: PatientAsking,
+        logins: Logins | None = None,
     ) -> Link:
         """Connect to `host`, each handshake when it is its turn. The wait is no part of its
         `connect_timeout`.
@@ -65,8 +73,13 @@ class Handshakes:
         async def turn(one: Host) -> AsyncIterator[None]:
             turns[one] = mine = _Turn()
             try:
-                await mine.wait(self._here(one), self._all)
-                yield
+                await mine.wait(*self.refusals.queue(one, environment), self._here(one), self._all)
+                self.refusals.check(one, environment)
+                try:
+                    yield
+                except Failure as failure:
+                    raise self.refusals.noted(one, environment, failure) from None
+                self.refusals.passed(one, environment)
             finally:
                 mine.give_back()
 
@@ -82,6 +95,7 @@ class Handshakes:
             asking=login,
             hops=self._hops,
             turn=turn,
+            logins=logins,
         )
 
     def _here(self, host: Host) -> asyncio.Semaphore:

@@ -14,6 +14,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.spec.profile import Profile
+from tunnelctl.ssh.credentials import Logins
 from tunnelctl.state.hooks import hook_of
 from tunnelctl.state.overall import combined, profile_state
 from tunnelctl.state.plan import Plan, diff
@@ -38,6 +39,7 @@ class RunningProfile:
         self._services = services
         self._hooks = hooks
         self._memory = Memory()
+        self._logins = Logins()
         self._was_up = False
         self._announced: ProfileState | None = None
         self._since = self._wanted_since = clock.wall()
@@ -171,6 +173,7 @@ class RunningProfile:
             lambda: self.environment,
             self._resolve_secret,
             asking,
+            self._logins,
             self._changed,
         )
         self._tunnels[host.name] = tunnel

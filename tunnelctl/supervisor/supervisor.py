@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from random import Random
 
 from tunnelctl import clock
@@ -18,12 +18,14 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.connect import connect
+from tunnelctl.state import backoff
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
 from tunnelctl.supervisor.handshakes import ConnectFunction, Handshakes
 from tunnelctl.supervisor.hooks import Hooks
 from tunnelctl.supervisor.journal import Journal, Subscription
 from tunnelctl.supervisor.questions import Place, Questions
+from tunnelctl.supervisor.refusals import Refusals
 from tunnelctl.supervisor.running import RunningProfile
 from tunnelctl.supervisor.tasks import Tasks
 from tunnelctl.supervisor.tunnel import Services
@@ -32,7 +34,8 @@ _log = logging.getLogger("tunnelctl")
 
 
 class Supervisor:
-    """`connect` makes the links; `random` spreads the retries. Both are for tests to replace."""
+    """`connect` makes the links; `random` spreads the retries; `spacing` are the seconds between
+    refused logins. All are for tests to replace."""
 
     def __init__(
         self,
@@ -40,11 +43,12 @@ class Supervisor:
         *,
         connect: ConnectFunction = connect,
         random: Random | None = None,
+        spacing: Sequence[float] = backoff.SPACING,
     ) -> None:
         self._journal = Journal()
         random = random or Random()  # noqa: S311 - spreads retries, guards nothing
         self._questions = Questions(self._answerable)
-        handshakes = Handshakes(reactor, connect)
+        handshakes = Handshakes(reactor, connect, Refusals(random, spacing))
         self._services = Services(reactor, self._journal, handshakes, random, self._questions)
         self._hooks = Hooks()
         self._profiles: dict[str, RunningProfile] = {}  # in order of start

@@ -22,6 +22,7 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage
+from tunnelctl.ssh.credentials import Logins
 from tunnelctl.sshd.server import EmbeddedServer
 from tunnelctl.state.events import (
     Abandon,
@@ -41,6 +42,7 @@ from tunnelctl.state.events import (
     Lost,
     MoveForwards,
     OpenListeners,
+    Remedied,
     Restart,
     RetireLink,
     RetryDue,
@@ -51,7 +53,8 @@ from tunnelctl.state.events import (
     Stop,
     Wake,
 )
-from tunnelctl.state.machine import Machine, next_state
+from tunnelctl.state.facts import Machine
+from tunnelctl.state.machine import next_state
 from tunnelctl.state.overall import summary
 from tunnelctl.state.snapshot import ForwardStatus, HostState, HostStatus
 from tunnelctl.supervisor import tunnel_status
@@ -60,6 +63,7 @@ from tunnelctl.supervisor.handshakes import Handshakes
 from tunnelctl.supervisor.idle import IdleWatch
 from tunnelctl.supervisor.journal import Journal
 from tunnelctl.supervisor.links import Links
+from tunnelctl.supervisor.login_watch import LoginWatch
 from tunnelctl.supervisor.neighbours import Neighbours
 from tunnelctl.supervisor.probes import Probes, Tunnelled
 from tunnelctl.supervisor.questions import PatientAsking, Questions
@@ -98,6 +102,7 @@ class Tunnel:
         environment: Callable[[], Environment],
         resolve_secret: Callable[[SecretRef], str],
         asking: PatientAsking,
+        logins: Logins,
         on_change: Callable[[], None],
     ) -> None:
         self.host = host
@@ -106,6 +111,7 @@ class Tunnel:
         self._environment = environment
         self._resolve_secret = resolve_secret
         self._asking = asking
+        self._logins = logins
         self._on_change = on_change
         self._machine = Machine(host.reconnect, host.lazy, len(host.candidates))
         self.summary = summary(tunnel_status.parts(self._machine, ()))
@@ -125,6 +131,13 @@ class Tunnel:
                 self._unhealthy,
             )
         )
+        self._login_watch = LoginWatch(
+            lambda: self.host.candidates,
+            environment,
+            services.handshakes.refusals,
+            self._tasks,
+            self._remedied,
+        )
         self._listeners_wanted = False
         self._timer: asyncio.TimerHandle | None = None
         self._forwardings: dict[str, Forwarding] = {}  # in order of start
@@ -135,11 +148,13 @@ class Tunnel:
     # What the profile asks for.
 
     def start(self) -> None:
-        """Connect, and keep on; what failed for good is tried again."""
+        """Connect, and keep on; what failed for good is tried again, and a refused login now."""
+        self._login_watch.lift()
         self._handle(Start())
 
     def restart(self) -> None:
         """Drop the link and try now. Local ports stay bound."""
+        self._login_watch.lift()
         self._handle(Restart())
 
     def hurry(self) -> None:
@@ -152,17 +167,19 @@ class Tunnel:
             self._handle(Hurry())
 
     def answerable(self) -> None:
-        """Somebody would answer now: try again what failed for want of that."""
+        """Somebody would answer now: try again what failed for want of that, or may have."""
         machine = self._machine
         # What a fallback stands in for is not forgotten while it serves, or is tried.
         failure = machine.failure if machine.state in FAILED_FOR_GOOD else machine.passed_over
-        if failure and failure.code in _FOR_A_PERSON:
-            self._handle(Start())
+        waits = machine.state is HostState.BACKOFF and machine.is_spaced
+        if waits or (failure and failure.code in _FOR_A_PERSON):
+            self.start()
 
     def retune(self, host: Host) -> None:
         """A host that differs only in what can change under its link."""
         self._services.neighbours.forget(self.host, self.hurry)
         self.host = host
+        self._login_watch.forget()
         self._idle.stop()
         self._idle = self._idle_watch()
         for item in self._forwardings.values():
@@ -174,6 +191,7 @@ class Tunnel:
         server, self._server = self._server, None
         if server is not None:
             self._tasks.spawn(server.close(), "close the embedded server")
+        self._logins.forget(self.host)
         self.retune(host)
         self.restart()
 
@@ -258,6 +276,7 @@ class Tunnel:
         for action in actions:
             self._act(action)
         self._services.neighbours.changed(self.host, self._machine, self.hurry)
+        self._login_watch.follow(self._machine)
         if self._machine.lazy and self._machine.state in _USES_LINK:
             self._idle.start()
         else:
@@ -320,7 +339,12 @@ class Tunnel:
             host = await self._reachable(candidate)
             connect = self._services.handshakes.connect
             link = await connect(
-                host, self._environment(), self._resolve_secret, on_stage, self._asking
+                host,
+                self._environment(),
+                self._resolve_secret,
+                on_stage,
+                self._asking,
+                self._logins,
             )
         except Failure as failure:
             self._lost(epoch, failure.at(f"{self._profile}/{candidate.name}"))
@@ -352,6 +376,9 @@ class Tunnel:
         # A server may repeat to us what it was sent.
         told = failure.but(message=SECRETS.redact(failure.message))
         self._handle(Lost(epoch, told, self._services.random.random()))
+
+    def _remedied(self) -> None:
+        self._handle(Remedied())
 
     def _client_waits(self) -> None:
         """A client came, and there is no link for it."""

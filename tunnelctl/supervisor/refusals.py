@@ -1,0 +1,91 @@
+"""Logins that a server refused lately, over all profiles: when each may be tried again.
+
+A server counts failed logins by the address that they come from, so hosts that log in to it with
+the same credentials share one wait, and after it one of them tries before the others do. Must never
+hold back a login with other credentials, nor one that the user asks for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Iterable, Sequence
+from random import Random
+
+from tunnelctl import clock
+from tunnelctl.errors import Failure
+from tunnelctl.spec.environment import Environment
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.agent import agent_path
+from tunnelctl.ssh.jump import chain
+from tunnelctl.state import backoff
+
+# Timers are a little early at times.
+_TOLERANCE = 0.05  # seconds
+
+# Where a login goes, and what it has to show. An address means another server behind other hops.
+_Login = tuple[tuple[Host, ...], str, str | None, Hashable]
+
+
+class Refusals:
+    """Of one supervisor, on its loop. `steps` are the waits, in seconds (state/backoff.py)."""
+
+    def __init__(
+        self, random: Random | None = None, steps: Sequence[float] = backoff.SPACING
+    ) -> None:
+        self._random = random or Random()  # noqa: S311 - spreads tries, guards nothing
+        self._steps = steps
+        self._refused: dict[_Login, _Refused] = {}
+
+    def queue(self, host: Host, environment: Environment) -> tuple[asyncio.Semaphore, ...]:
+        """What to wait for before a login to `host`: where the last one was refused, the others."""
+        refused = self._refused.get(_login(host, environment))
+        return () if refused is None else (refused.turn,)
+
+    def check(self, host: Host, environment: Environment) -> None:
+        """To be called once it is one's turn.
+
+        Raises:
+            Failure: why not to log in yet, and when.
+        """
+        refused = self._refused.get(_login(host, environment))
+        if refused is not None:
+            left = refused.until - clock.monotonic()
+            if left > _TOLERANCE:
+                raise refused.failure.after(left)
+
+    def noted(self, host: Host, environment: Environment, failure: Failure) -> Failure:
+        """How the login failed; where it was refused for now, with the time to wait."""
+        if not failure.spaced:
+            return failure
+        refused = self._refused.setdefault(_login(host, environment), _Refused(failure))
+        refused.failure = failure
+        refused.times += 1
+        wait = backoff.spacing(refused.times, self._random.random(), self._steps)
+        refused.until = clock.monotonic() + wait
+        return failure.after(wait)
+
+    def passed(self, host: Host, environment: Environment) -> None:
+        """The server let us in."""
+        self._refused.pop(_login(host, environment), None)
+
+    def lift(self, hosts: Iterable[Host], environment: Environment) -> None:
+        """The next login to any of these, and to the hops on the way, may come at once."""
+        for host in hosts:
+            for one in chain(host):
+                refused = self._refused.get(_login(one, environment))
+                if refused is not None:
+                    refused.until = 0.0
+
+
+class _Refused:
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        self.times = 0
+        self.until = 0.0
+        self.turn = asyncio.Semaphore(1)
+
+
+def _login(host: Host, environment: Environment) -> _Login:
+    agent = agent_path(host, environment)
+    shown = (host.identity_file, host.certificate_file, agent, host.password)
+    return host.proxy_jump, host.address, host.user, shown
