@@ -56,8 +56,9 @@ server that restarts) is tried again for ever, with full jitter between 0 and `r
 doubled with each try, at most `reconnect.max`; `give_up_after` ends that. A failure that cannot
 pass by itself is never repeated before somebody acts (`up`, `restart`, an answer, a new profile).
 A server that asks to be left alone (sshd_config(5) PerSourcePenalties, MaxStartups) is, for as
-long as its words imply, also when the network changes. With `fallback`, a round of tries is the
-host itself and then each fallback at once, before the wait.
+long as its words imply, also when the network changes. A login that failed with what let us in
+before is tried again after 5 s, 15 s, 1 min, then every 5 min ([login.md](login.md)). With
+`fallback`, a round of tries is the host itself and then each fallback at once, before the wait.
 
 | code | tried again | exit code |
 |---|---|---|
@@ -65,6 +66,9 @@ host itself and then each fallback at once, before the wait.
 
 _LATER = 1000.0
 _PASSES = Failure(Code.CONNECTION_REFUSED, "it may pass")
+_REFUSED_NOW = Failure(
+    Code.AUTH_FAILED, "it passed before", retryable=True, spaced=True, retry_after=_LATER
+)
 _LASTS = Failure(Code.AUTH_FAILED, "it cannot pass")
 _ASKS = Failure(Code.NEEDS_INPUT, "somebody has to answer")
 
@@ -92,7 +96,13 @@ def _machines() -> Iterator[Machine]:
             seen = set()
             while waiting:
                 machine = waiting.pop()
-                kind = (machine.state, machine.candidate, machine.homing is None, machine.barred)
+                kind = (
+                    machine.state,
+                    machine.candidate,
+                    machine.homing is None,
+                    machine.barred,
+                    machine.is_spaced,
+                )
                 if kind in seen:
                     continue
                 seen.add(kind)
@@ -109,7 +119,9 @@ def _every_event(machine: Machine) -> Iterator[Event]:
             yield Retune(machine.reconnect, machine.lazy, machine.candidates)
         elif kind is Lost:
             yield from (
-                Lost(e, failure, 0.5) for e in epochs for failure in (_PASSES, _LASTS, _ASKS)
+                Lost(e, failure, 0.5)
+                for e in epochs
+                for failure in (_PASSES, _REFUSED_NOW, _LASTS, _ASKS)
             )
         elif kind in with_epoch:
             yield from (kind(e) for e in epochs)  # type: ignore[call-arg]  # those have an epoch

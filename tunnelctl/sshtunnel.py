@@ -73,6 +73,12 @@ def __getattr__(name: str) -> Any:
 
 _PROFILE = "sshtunnel"
 _HOST = "gateway"
+_REFUSED = (
+    Code.AUTH_FAILED,
+    Code.AGENT_UNAVAILABLE,
+    Code.KEY_UNREADABLE,
+    Code.NEEDS_INPUT,
+)
 _PASSWORD = "SSH_PASSWORD"  # noqa: S105 - the name of a variable that never leaves this process
 _DRAIN = 10.0  # seconds that `stop` gives open connections, as `tunnelctl down` does
 
@@ -184,7 +190,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
         assert error is not None
         if error.code == Code.NAME_NOT_FOUND:
             self.logger.error(f"Could not resolve IP address for {self.ssh_host}, aborting!")
-        elif error.code in (Code.AUTH_FAILED, Code.KEY_UNREADABLE, Code.NEEDS_INPUT):
+        elif error.code in _REFUSED:
             self.logger.error("Could not open connection to gateway")
         # No profile is there to be corrected.
         hint = f" ({error.hint})" if error.hint and f"hosts.{_HOST}" not in error.hint else ""

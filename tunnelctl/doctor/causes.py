@@ -38,7 +38,7 @@ async def of_host(
     if milestone is Milestone.HOST_KEY and failure.code is Code.HOST_KEY_UNKNOWN:
         hints = _of_unknown_key(host, failure, environment)
         return more(failure, *hints, of_clock(failure.message, host))
-    if failure.code is Code.AUTH_FAILED:
+    if failure.code in (Code.AUTH_FAILED, Code.AGENT_UNAVAILABLE):
         return more(failure, *_of_no_login(host))
     return failure
 

@@ -151,7 +151,7 @@ def _errors(profile: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _daemon_hint(error: Mapping[str, Any]) -> str:
     """The daemon's, and what the daemon cannot know: that it differs from this terminal."""
     hint = str(error["hint"])
-    if error["code"] != Code.AUTH_FAILED:
+    if error["code"] not in (Code.AUTH_FAILED, Code.AGENT_UNAVAILABLE):
         return hint
     agent = (
         "if the login works here, the daemon does not see this terminal's ssh-agent: "

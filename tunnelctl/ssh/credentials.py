@@ -118,12 +118,14 @@ class Tried:
     away: set[str] = field(default_factory=set)  # key files that cannot be read
     held: list[Credential] | None = None  # by the agent; None when it was not asked
     agent_error: str = ""  # it did not answer, or did not sign
+    agent_is_empty: bool = False  # or locked, which looks the same
     is_unsigned: bool = False  # the server would have taken a key of the agent
+    only_agent: bool = False  # a file names a key whose private part is in no file
 
-    def lacks_agent(self, failure: Failure, host: Host, *, needs_key: bool) -> str:
+    def lacks_agent(self, failure: Failure, host: Host, *, takes_keys: bool) -> str:
         """Why the agent is what the login failed for, in words; nothing where it is not.
 
-        `needs_key`: the server takes keys, and a key is what is missing, not another answer.
+        `takes_keys`: the server would have taken a key yet.
         """
         if failure.retryable or failure.code not in _OF_A_LOGIN or self.held is None:
             return ""
@@ -131,11 +133,13 @@ class Tried:
             return self.agent_error
         if any(c.source == AGENT and not c.is_among(self.held) for c in self.before):
             return self.agent_error or "the ssh-agent has not the key that let us in before"
-        # An agent that may only offer named keys has no others than the files, which were refused.
-        could_help = not host.identities_only or failure.code is not Code.AUTH_FAILED
-        if not needs_key or not could_help:
+        # Where the agent may only offer named keys, those are in the files as well.
+        could_help = self.only_agent or (
+            failure.code is Code.AUTH_FAILED and not host.identities_only
+        )
+        if not takes_keys or not could_help or failure.code is Code.NEEDS_INPUT:
             return ""
-        is_empty = not self.held and all(c is NOTHING for c in self.refused)
+        is_empty = self.agent_is_empty and all(c is NOTHING for c in self.refused)
         return self.agent_error or ("the ssh-agent has no keys" if is_empty else "")
 
     def may_pass(self, failure: Failure) -> bool:

@@ -140,6 +140,7 @@ class Identities:
         try:
             identity = candidate.file.identity(self._passphrases)
         except Failure as failure:
+            self._tried.only_agent |= not candidate.file.is_private
             self.pass_over(failure)
             return None
         return Identity(candidate.name, candidate.blob or identity.blob, identity.sign)
@@ -205,6 +206,7 @@ class Identities:
             if self._session is not None:
                 agent.bind(self._session)
             held = {key.blob: key for key in agent.listed()}
+            self._tried.agent_is_empty = not held and not _keys_of(path)
         except AgentError as error:
             self._tried.agent_error = str(error)
             self.notes.append(str(error))
@@ -240,9 +242,15 @@ def what_is_there(host: Host, environment: Environment) -> Hashable:
     held: tuple[bytes, ...] | None = None
     path = agent_path(host, environment)
     if path is not None:
-        with suppress(AgentError), Agent(path) as agent:
-            held = tuple(key.blob for key in agent.listed())
+        with suppress(AgentError):
+            held = _keys_of(path)
     return (held, *(_stamp(name, environment) for name in names))
+
+
+def _keys_of(agent: Path) -> tuple[bytes, ...]:
+    """All that it has, also keys that are bound to other hosts; none when it is locked."""
+    with Agent(agent) as asked:
+        return tuple(key.blob for key in asked.listed())
 
 
 def _stamp(name: str, environment: Environment) -> tuple[int, ...]:

@@ -137,21 +137,14 @@ class Report:
 
         Tries are spaced, since each of them may be a failed login to the server.
         """
-        is_answer = self._unanswered is not None and failure.code is Code.NEEDS_INPUT
-        is_key = not is_answer or self._misses_passphrase
-        needs_key = is_key and self._may("publickey") and "publickey" in self._auth.methods
-        if agent := tried.lacks_agent(failure, self._host, needs_key=needs_key):
+        takes_keys = self._may("publickey") and "publickey" in self._auth.methods
+        if agent := tried.lacks_agent(failure, self._host, takes_keys=takes_keys):
             return self._without_agent(agent, failure)
         if self._auth.password_expired or not tried.may_pass(failure):
             return failure
         code = Code.AUTH_FAILED if failure.code is Code.NEEDS_INPUT else failure.code
         message = f"{failure.message}; it let us in before, so it is tried again"
         return Failure(code, message, failure.hint, retryable=True, spaced=True)
-
-    @property
-    def _misses_passphrase(self) -> bool:
-        unanswered = self._unanswered
-        return unanswered is not None and unanswered.kind is QuestionKind.PASSPHRASE
 
     def _without_agent(self, agent: str, failure: Failure) -> Failure:
         tried = f"; tried {', '.join(self._tried)}" if self._tried else ""
