@@ -12,6 +12,7 @@ from tests.ssh.questioner import Questioner, Round, Rules
 from tests.supervisor.scene import Scene, client, local, scene
 from tests.support.agent import PASSPHRASE, RunningAgent
 from tests.support.certificates import Authority
+from tests.support.here import here
 from tests.support.keys import write_key
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
@@ -134,7 +135,7 @@ async def test_a_person_who_confirms_may_take_a_while(
     give(sshd, agent, "-c")
     async with scene(spacing=LATE) as s:
         host = replace(with_agent(sshd, agent), connect_timeout=1.0)
-        await s.supervisor.up(s.profile(local(), host=host), {})
+        await s.supervisor.up(s.profile(local(), host=host), here())
         await eventually_async(asked.exists, "it asks")
         until = clock.monotonic() + 1.5
         await eventually_async(lambda: clock.monotonic() > until, "the person takes a while")
@@ -151,7 +152,7 @@ async def test_an_agent_that_comes_after_us(
     if trouble == "away":
         agent.stop()
     async with scene(spacing=LATE) as s:
-        await s.supervisor.up(s.profile(local(), host=with_agent(sshd, agent)), {})
+        await s.supervisor.up(s.profile(local(), host=with_agent(sshd, agent)), here())
         status = await s.until_host(HostState.BACKOFF)
         assert status.last_error is not None
         assert status.last_error.code == "agent-unavailable"
@@ -167,7 +168,7 @@ async def test_keys_that_the_agent_has_and_nobody_takes_are_final(
     write_key(tmp_path / "other")
     agent.add(tmp_path / "other")
     async with scene(spacing=SOON) as s:
-        await s.supervisor.up(s.profile(local(), host=with_agent(sshd, agent)), {})
+        await s.supervisor.up(s.profile(local(), host=with_agent(sshd, agent)), here())
         status = await s.until_host(HostState.FAILED)
         assert status.last_error is not None
         assert status.last_error.code == "auth-failed"
@@ -178,7 +179,7 @@ async def test_a_question_of_a_person_is_settled_by_the_agent_too(
 ) -> None:
     sshd.authorized_keys.write_text(write_key(sshd.identity, passphrase=PASSPHRASE) + "\n")
     async with scene(spacing=LATE) as s:
-        await s.supervisor.up(s.profile(local(), host=with_locked_file(sshd, agent)), {})
+        await s.supervisor.up(s.profile(local(), host=with_locked_file(sshd, agent)), here())
         await s.until_host(HostState.NEEDS_INPUT)
         agent.add(sshd.identity)
         await s.until_host(HostState.UP)
@@ -240,7 +241,7 @@ async def test_it_is_tried_at_once_when_somebody_acts(
         home.mount()
         match order:
             case "up":
-                await s.supervisor.up(profile, {})
+                await s.supervisor.up(profile, here())
             case "restart":
                 await s.supervisor.restart("dev")
             case "key":
@@ -276,7 +277,7 @@ async def test_another_key_in_the_same_file_was_never_taken(sshd: OpenSSHServer)
 async def test_a_key_that_was_never_taken_is_not_repeated(sshd: OpenSSHServer) -> None:
     Home(sshd).unmount()
     async with scene(spacing=SOON) as s:
-        await s.supervisor.up(s.profile(local(), host=sshd.host()), {})
+        await s.supervisor.up(s.profile(local(), host=sshd.host()), here())
         await s.until_host(HostState.FAILED)
         assert sshd.log.count("Connection from") == 1
 
@@ -287,7 +288,7 @@ async def test_other_settings_are_other_credentials(sshd: OpenSSHServer, tmp_pat
     async with scene(spacing=SOON) as s:
         await s.up(s.profile(local(), host=sshd.host()))
         changed = sshd.host(identity_file=(str(other),))
-        await s.supervisor.up(s.profile(local(), host=changed), {})
+        await s.supervisor.up(s.profile(local(), host=changed), here())
         await s.until_host(HostState.FAILED)
 
 
@@ -358,7 +359,7 @@ async def test_a_lazy_host_waits_as_long(sshd: OpenSSHServer) -> None:
     home = Home(sshd)
     async with scene(spacing=SOON) as s:
         host = sshd.host(lazy=True)
-        await s.supervisor.up(s.profile(local(), host=host), {})
+        await s.supervisor.up(s.profile(local(), host=host), here())
         await s.until_host(HostState.IDLE)
         port = s.port("web")
         async with client(port):

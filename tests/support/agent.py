@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class RunningAgent:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        eventually(self.path.exists, "the agent listens")
+        eventually(self._listens, "the agent listens")
 
     def add(self, key: Path, *options: str) -> None:
         self._ssh_add("-q", *options, str(key))
@@ -53,6 +54,10 @@ class RunningAgent:
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait()
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as sock:
+            return sock.connect_ex(str(self.path)) == 0
 
     def _ssh_add(self, *arguments: str) -> None:
         """Whatever it asks for, the answer is PASSPHRASE."""
