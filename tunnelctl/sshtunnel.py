@@ -193,7 +193,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
         elif error.code in _REFUSED:
             self.logger.error("Could not open connection to gateway")
         # No profile is there to be corrected.
-        hint = f" ({error.hint})" if error.hint and f"hosts.{_HOST}" not in error.hint else ""
+        hint = f" ({error.hint})" if error.hint and _HOST not in error.hint else ""
         return f"Could not establish session to SSH gateway: {error.message}{hint}"
 
     @property

@@ -15,7 +15,7 @@ from tests.config.sshconfigs import ME, WAYS, by_client, by_own_reader, configur
 from tunnelctl.config.sshconfig import SYSTEM_FILE
 from tunnelctl.config.sshreader import Asked
 from tunnelctl.spec.algorithms import CIPHERS
-from tunnelctl.spec.host import AddressFamily, StrictHostKeyChecking
+from tunnelctl.spec.host import USERS_SHELL, AddressFamily, StrictHostKeyChecking
 
 # Everything that the syntax can do, and the names that try it.
 CONFIG = f"""\
@@ -196,12 +196,12 @@ forwards:
     assert accepts.strict_host_key_checking is StrictHostKeyChecking.ACCEPT_NEW
     assert quoted.preferred_authentications == ("password",)
     assert accepts.preferred_authentications == ("publickey",)
-    assert accepts.identity_agent == "/run/agent"
+    assert accepts.identity_agent == "$MY_AGENT"
     gate, middle = jump.proxy_jump
     assert (gate.user, gate.address) == ("carol", "gate:2200")
     assert middle == replace(web, proxy_jump=())
     line = 'exec nc "-x" proxy # %h %p %r %n %%'
-    assert command.proxy_command == ("/bin/sh", "-c", line)
+    assert command.proxy_command == (USERS_SHELL, "-c", line)
     assert (own.hostname, own.user, own.port) == ("web-1.example.com", "bob", 23)
     assert (own.identity_file, own.identities_only) == (("/k",), True)
     assert own.strict_host_key_checking is StrictHostKeyChecking.ACCEPT_NEW
@@ -283,15 +283,6 @@ def test_the_systems_file_comes_after_the_users(
     configure(folder, "Host b\n  Port 7\n")
     host = folder.host("", environ)
     assert (host.port, host.user) == (7, "sys")
-
-
-@pytest.mark.parametrize("environ", WAYS)
-def test_an_agent_of_a_variable_that_is_not_set_is_none(
-    folder: Folder, environ: dict[str, str]
-) -> None:
-    configure(folder, "Host b\n  IdentityAgent $MY_AGENT\n")
-    assert folder.host("", environ).identity_agent == "none"
-    assert folder.host("", {**environ, "MY_AGENT": "/run/agent"}).identity_agent == "/run/agent"
 
 
 @pytest.mark.parametrize("environ", WAYS)

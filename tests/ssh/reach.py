@@ -14,6 +14,7 @@ from tests.support.here import here
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage, Turn, at_once, connect
 from tunnelctl.ssh.jump import Hops
@@ -23,8 +24,9 @@ from tunnelctl.ssh.link import Link
 class Reach:
     """Makes links that share their hops, and closes them all in the end."""
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Reactor, environment: Environment) -> None:
         self.reactor = reactor
+        self.environment = environment
         self.hops = Hops()
         self._links: list[Link] = []
 
@@ -39,7 +41,7 @@ class Reach:
         link = await connect(
             host,
             self.reactor,
-            environment=here(),
+            environment=self.environment,
             resolve_secret=resolve_secret,
             on_stage=on_stage,
             hops=self.hops,
@@ -69,10 +71,10 @@ class Reach:
 
 
 @asynccontextmanager
-async def reach() -> AsyncIterator[Reach]:
-    """For the length of a block."""
+async def reach(environment: Environment | None = None) -> AsyncIterator[Reach]:
+    """For the length of a block; the environment is that of this process."""
     reactor = Reactor(asyncio.get_running_loop())
-    reached = Reach(reactor)
+    reached = Reach(reactor, environment or here())
     try:
         yield reached
     finally:

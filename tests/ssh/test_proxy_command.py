@@ -6,6 +6,10 @@ import asyncio
 import os
 import shutil
 import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,8 @@ from tests.support.tunnel import tunnel_to
 from tests.support.waiting import eventually_async
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.host import Host
+from tunnelctl.spec.host import USERS_SHELL, Host
+from tunnelctl.ssh import proxy_command
 from tunnelctl.ssh.connect import fetch_host_key
 from tunnelctl.ssh.proxy_command import words_for
 
@@ -121,13 +126,49 @@ async def test_a_program_that_is_not_there() -> None:
     ],
     ids=["hangs", "hangs and will not go"],
 )
-async def test_a_program_that_hangs_is_ended_with_all_it_started(script: str) -> None:
+async def test_a_program_that_hangs_is_ended_with_all_it_started(
+    script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy_command, "PATIENCE", 0.5)
     async with reach() as r:
         began = clock.monotonic()
-        failure = await r.fails(Code.TIMED_OUT, shell(script, connect_timeout=0.5))
+        failure = await r.fails(Code.TIMED_OUT, shell(script))
     assert clock.monotonic() - began < 8.0
-    assert "no answer within 0.5 s" in failure.message
+    assert "proxy_command sh said nothing for 0.5 s" in failure.message
     assert ("sh says: not yet" in failure.message) == ("not yet" in script)
+    assert not descendants(os.getpid())
+
+
+@needs_socat
+async def test_the_time_limit_counts_from_the_first_byte(
+    sshd: OpenSSHServer, tmp_path: Path
+) -> None:
+    """Somebody logs in with a browser meanwhile. Others have their turn, and it runs once."""
+    browser = tmp_path / "browser"
+    os.mkfifo(browser)
+    silent = asyncio.Event()
+
+    @asynccontextmanager
+    async def turn(_host: Host) -> AsyncIterator[Callable[[], None]]:
+        yield silent.set
+
+    words = ("sh", "-c", f"read -r _ < {browser}; exec socat STDIO TCP:%h:%p")
+    async with reach() as r:
+        host = sshd.host(proxy_command=words, connect_timeout=3.0)
+        linking = asyncio.create_task(r.link(host, turn=turn))
+        await silent.wait()
+        assert not linking.done()
+        assert len(_children(str(browser))) == 1
+        browser.write_text("\n")
+        await linking
+
+
+async def test_what_has_spoken_and_hangs_is_timed_out() -> None:
+    async with reach() as r:
+        failure = await r.fails(
+            Code.TIMED_OUT, shell("printf S; sleep 100; true", connect_timeout=0.3)
+        )
+    assert "no answer within 0.3 s" in failure.message
     assert not descendants(os.getpid())
 
 
@@ -166,16 +207,41 @@ async def test_its_own_session(tmp_path: Path) -> None:
 
 
 @needs_socat
-async def test_nobody_waits_for_a_program_that_is_being_ended(sshd: OpenSSHServer) -> None:
+async def test_nobody_waits_for_a_program_that_is_being_ended(
+    sshd: OpenSSHServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While one resists, the loop does not stand still."""
+    monkeypatch.setattr(proxy_command, "PATIENCE", 0.2)
     async with reach() as r:
         resisting = asyncio.create_task(
-            r.fails(Code.TIMED_OUT, shell("trap '' TERM; sleep 100; :", connect_timeout=0.2))
+            r.fails(Code.TIMED_OUT, shell("trap '' TERM; sleep 100; :"))
         )
         await eventually_async(lambda: _children("sleep"), "it runs")
         await r.link(sshd.host(proxy_command=SOCAT))
         assert not resisting.done()
         await resisting
+
+
+# The shell of ssh_config
+
+
+@pytest.mark.parametrize("shell", ["/bin/bash", "", None])
+async def test_a_line_of_ssh_config_is_run_by_the_users_shell(
+    shell: str | None, tmp_path: Path
+) -> None:
+    """As OpenSSH's client runs it (sshconnect.c, ssh_proxy_connect), which is asked here too."""
+    seen = tmp_path / "seen"
+    line = f"""sh -c 'echo "$1" >> {seen}; exit 1' x "$0" """.strip()
+    environment = here().without("SHELL") if shell is None else here(SHELL=shell)
+    command = ["ssh", "-F", "/dev/null", "-o", f"ProxyCommand={line}", "far.example"]
+    await asyncio.to_thread(
+        subprocess.run, command, env=environment.to_bytes(), capture_output=True, check=False
+    )
+    words = (USERS_SHELL, "-c", f"exec {line}")
+    async with reach(environment) as r:
+        await r.fails(Code.HANDSHAKE_FAILED, Host("far", "far.example", proxy_command=words))
+    by_ssh, by_us = seen.read_text().split()
+    assert by_us == by_ssh == (shell or "/bin/sh")
 
 
 # Words
@@ -184,6 +250,8 @@ async def test_nobody_waits_for_a_program_that_is_being_ended(sshd: OpenSSHServe
 def test_tokens_stand_for_the_host() -> None:
     host = Host("alias", "10.0.0.7", 2222, proxy_command=("nc", "%h:%p", "100%%", "%r@%n", "-%%h-"))
     assert words_for(host, "me") == ["nc", "10.0.0.7:2222", "100%", "me@alias", "-%h-"]
+    host = replace(host, host_key_alias="known", proxy_command=("nc", "%k"))
+    assert words_for(host, "me") == ["nc", "known"]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code
 from tunnelctl.spec.host import Host, Proxy, ProxyKind
+from tunnelctl.ssh import proxy_command
 
 AT_ONCE = 10
 SOON = 0.3  # seconds until what hangs is given up
@@ -46,9 +47,9 @@ class Place:
         proxy = Proxy(kind, "127.0.0.1", self.proxies[script].port)
         return self.inner.host(proxy=proxy, connect_timeout=SOON * 10, **changes)
 
-    def run(self, *command: str, seconds: float = 5.0) -> Host:
+    def run(self, *command: str) -> Host:
         """The inner host by a program."""
-        return self.inner.host(proxy_command=command, connect_timeout=seconds)
+        return self.inner.host(proxy_command=command, connect_timeout=5.0)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ FAILURES: dict[str, tuple[Code, Callable[[Place], Host]]] = {
     ),
     "command exits 1": (Code.HANDSHAKE_FAILED, lambda p: p.run("sh", "-c", "exit 1")),
     "command not found": (Code.CONFIG_INVALID, lambda p: p.run("/nonexistent/program")),
-    "command hangs": (Code.TIMED_OUT, lambda p: p.run("sleep", "100", seconds=SOON)),
+    "command hangs": (Code.TIMED_OUT, lambda p: p.run("sleep", "100")),
     "proxy not there": (
         Code.CONNECTION_REFUSED,
         lambda p: p.inner.host(proxy=Proxy(SOCKS5, "127.0.0.1", free_port())),
@@ -107,6 +108,11 @@ FAILURES: dict[str, tuple[Code, Callable[[Place], Host]]] = {
         lambda p: p.proxied(HTTP, "and then nothing"),
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy_command, "PATIENCE", SOON)
 
 
 @pytest.fixture(scope="module", autouse=True)

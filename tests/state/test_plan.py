@@ -86,6 +86,17 @@ def test_a_new_reconnect_policy_is_retuned_in_place() -> None:
     assert plan.hosts.replaced == ()
 
 
+def test_the_agent_of_another_session_is_no_reason_to_connect_anew() -> None:
+    """The link that is up does not need it; the next login finds it."""
+    hop = replace(HOP, identity_agent="/run/old")
+    old = replace(BASTION, identity_agent="/run/old", proxy_jump=(hop,))
+    new = replace(old, identity_agent="/run/new", proxy_jump=(HOP,))
+    plan = diff(replace(DEV, hosts=(old,)), replace(DEV, hosts=(new,)))
+    assert (plan.hosts.retuned, plan.hosts.replaced) == ((new,), ())
+    none = replace(new, identity_agent="none")
+    assert diff(replace(DEV, hosts=(new,)), replace(DEV, hosts=(none,))).hosts.replaced == (none,)
+
+
 def test_a_new_policy_and_a_new_address_replace_a_host() -> None:
     other = replace(BASTION, port=2222, reconnect=Reconnect(max=600))
     plan = diff(DEV, replace(DEV, hosts=(other,)))

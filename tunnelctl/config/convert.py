@@ -76,7 +76,7 @@ class Converter:
             if files:
                 fields[key] = named or no_files
         agent = model.identity_agent
-        if agent is not None and agent != NONE:
+        if agent is not None and agent != NONE and not agent.startswith("$"):
             agent = self._path((*document.path, "identity_agent"), agent, document)
         revoked = model.revoked_host_keys
         if revoked is not None:

@@ -30,7 +30,7 @@ from tunnelctl.config.ways import (
     parse_jump,
 )
 from tunnelctl.spec.environment import home
-from tunnelctl.spec.host import AUTHENTICATIONS, StrictHostKeyChecking
+from tunnelctl.spec.host import AUTHENTICATIONS, USERS_SHELL, StrictHostKeyChecking
 
 _ALGORITHMS = {
     "ciphers": ("ciphers", Kind.CIPHERS),
@@ -137,7 +137,7 @@ class _Reading:
         if self._options.get("proxyusefdpass", ("no",))[0] == "yes":
             raise ValueError("ProxyUseFdpass is not supported; write a proxy_command without it")
         check_tokens(words.text(written))
-        return ("/bin/sh", "-c", f"exec {written}")
+        return (USERS_SHELL, "-c", f"exec {written}")
 
     def _check_source(self) -> None:
         """A connection that leaves from elsewhere might not be the one that was wanted."""
@@ -187,9 +187,7 @@ class _Reading:
         if value == "SSH_AUTH_SOCK":
             return None
         if value.startswith("$") and not value.startswith("${"):
-            name = words.variable(value[1:])
-            self.variables.add(name)
-            return self._environ.get(name) or NONE  # ssh(1) goes without an agent then
+            return f"${words.variable(value[1:])}"
         return self._path(value)
 
     def _path(self, value: str) -> str:

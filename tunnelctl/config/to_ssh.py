@@ -22,7 +22,14 @@ from tunnelctl.config.sshlines import quoted
 from tunnelctl.config.ways import Jump
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Side
-from tunnelctl.spec.host import AUTHENTICATIONS, AddressFamily, Host, ProxyKind, Reconnect
+from tunnelctl.spec.host import (
+    AUTHENTICATIONS,
+    USERS_SHELL,
+    AddressFamily,
+    Host,
+    ProxyKind,
+    Reconnect,
+)
 from tunnelctl.spec.permit import Permit
 from tunnelctl.spec.profile import Profile
 
@@ -266,7 +273,10 @@ def _is_plain(hop: Host) -> bool:
 def _proxy_command(host: Host, notes: list[str]) -> str:
     """The value of ProxyCommand, or nothing."""
     if host.proxy_command:
-        return shlex.join(host.proxy_command)
+        words = host.proxy_command
+        # ssh runs every line by this shell, and puts the `exec` before it.
+        is_line = len(words) == 3 and words[:2] == (USERS_SHELL, "-c")
+        return words[2].removeprefix("exec ") if is_line else shlex.join(words)
     if host.proxy is None:
         return ""
     if host.proxy.user is not None:

@@ -22,7 +22,7 @@ NONE = "none"
 _SCHEME = "ssh://"
 # ssh_config(5) TOKENS that a proxy command can have.
 _TOKEN = re.compile(r"%(.?)")
-_COMMAND_TOKENS = frozenset("hprn%")
+_COMMAND_TOKENS = frozenset("hkprn%")
 KNOWN_HOSTS_TOKENS = frozenset("hpnkHItfK%")
 _PROXY_URL = re.compile(r"(?P<scheme>[a-z0-9+.-]+)://(?P<rest>[^/]+)/?", re.IGNORECASE)
 
@@ -86,7 +86,7 @@ def names(value: object) -> Sequence[object]:
 
 
 def proxy_command(value: object) -> tuple[str, ...]:
-    """The words of a command, or () for `none`; `%h %p %r %n %%` stand for the host in them."""
+    """The words of a command, or () for `none`; `%h %p %r %n %k %%` stand for the host in them."""
     if value == NONE:
         return ()
     if isinstance(value, str):
@@ -121,7 +121,7 @@ def check_tokens(word: str) -> None:
         if token not in _COMMAND_TOKENS:
             raise ValueError(
                 f"%{token} in {shown(word)} stands for nothing; "
-                "there are %h (host), %p (port), %r (user), %n (name here) and %%"
+                "there are %h (host), %p (port), %r (user), %n (name here), %k (alias) and %%"
             )
 
 

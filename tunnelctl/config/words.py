@@ -179,9 +179,11 @@ def file_path(value: object) -> str:
 
 
 def identity_agent(value: object) -> str | None:
-    """The socket of an agent, or `none`; None for ssh_config(5)'s `SSH_AUTH_SOCK`."""
+    """The socket of an agent, `none`, or `$NAME`; None for ssh_config(5)'s `SSH_AUTH_SOCK`."""
     path = text(value)
-    return None if path == "SSH_AUTH_SOCK" else path
+    if path.startswith("$"):
+        path = f"${variable(path[1:])}"
+    return None if path in ("SSH_AUTH_SOCK", "$SSH_AUTH_SOCK") else path
 
 
 def revoked_host_keys(value: object) -> str | None:

@@ -58,11 +58,11 @@ class Trail:
         self._since[host] = now
 
     @asynccontextmanager
-    async def turn(self, host: Host) -> AsyncIterator[None]:
+    async def turn(self, host: Host) -> AsyncIterator[Callable[[], None]]:
         """See ssh/connect.py: here the way of the host itself begins, after its hops'."""
         async with self._turns[host.address]:
             self._since[host] = clock.monotonic()
-            yield
+            yield lambda: None
 
     def of(self, host: Host) -> dict[Milestone, tuple[str, float]]:
         """What it has behind it: in words, and in seconds."""

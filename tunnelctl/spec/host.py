@@ -29,6 +29,11 @@ class AddressFamily(StrEnum):
 AUTHENTICATIONS = ("publickey", "keyboard-interactive", "password")
 
 
+# The first word of a `proxy_command` for the shell of whoever asked. It is looked up when that is
+# run, so that another shell makes no other host.
+USERS_SHELL = "$SHELL"
+
+
 class SessionType(StrEnum):
     """ssh_config(5) SessionType. `auto` is ours: `none` on OpenSSH's server, else `default`."""
 
@@ -108,13 +113,13 @@ class Host:
     identity_file: tuple[str, ...] = ()
     certificate_file: tuple[str, ...] = ()  # user certificates, beside those named KEY-cert.pub
     identities_only: bool = False
-    identity_agent: str | None = None  # a socket's path, or "none"; None: $SSH_AUTH_SOCK
+    identity_agent: str | None = None  # a path, "none", or "$NAME"; None: $SSH_AUTH_SOCK
     preferred_authentications: tuple[str, ...] = AUTHENTICATIONS  # no other is tried
     password: SecretRef | None = None
     passphrase: SecretRef | None = None
     remember: bool = False  # an answer that a person gave serves later logins, from memory
     proxy_jump: tuple[Host, ...] = ()  # the hops, the one nearest to us first
-    proxy_command: tuple[str, ...] = ()  # a program and its arguments; %h %p %r %n as ssh_config(5)
+    proxy_command: tuple[str, ...] = ()  # a program and its arguments; %h %k %n %p %r as ssh does
     proxy: Proxy | None = None
     host_key: tuple[str, ...] = ()  # pins, "SHA256:…"; when given, nothing else is accepted
     user_known_hosts_file: tuple[str, ...] = ()  # (): ~/.ssh/known_hosts, then known_hosts2

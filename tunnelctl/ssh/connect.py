@@ -45,14 +45,15 @@ __all__ = ["Stage", "connect", "fetch_host_key"]
 
 T = TypeVar("T")
 
-# What a host's own handshake waits for; its hops have their own turns.
-Turn = Callable[[Host], AbstractAsyncContextManager[None]]
+# What a host's own handshake waits for; its hops have their own turns. It gives what lets others go
+# first, for good, when something takes its time.
+Turn = Callable[[Host], AbstractAsyncContextManager[Callable[[], None]]]
 
 
 @asynccontextmanager
-async def at_once(_host: Host) -> AsyncIterator[None]:
+async def at_once(_host: Host) -> AsyncIterator[Callable[[], None]]:
     """A turn for those who need not wait."""
-    yield
+    yield lambda: None
 
 
 async def connect(
@@ -68,7 +69,8 @@ async def connect(
     trace: Trace = untraced,
     logins: Logins | None = None,
 ) -> Link:
-    """Connect to `host` within its `connect_timeout` seconds, after its jump hosts within theirs.
+    """Connect to `host` within its `connect_timeout` seconds, after its jump hosts within theirs; a
+    `proxy_command` has longer for its first byte (ssh/proxy_command.py).
 
     `environment` is that of whoever asked for it: programs run in it, and it names the agent.
     `hops` has the jump links that are shared; without it the link has its own. Each handshake
@@ -212,9 +214,12 @@ class _Caller:
                 self.logins.passed(passed)
         way: Way = lease or DIRECT
         try:
-            async with self.turn(host):
+            async with self.turn(host) as give_back:
                 deadline = clock.monotonic() + host.connect_timeout
                 sock, way = await self._open(host, lease, deadline)
+                if isinstance(way, ProxyCommand):
+                    await _first_word(way, give_back)
+                    deadline = clock.monotonic() + host.connect_timeout
                 yield _Reached(sock, way, deadline)
         except BaseException as error:
             way.close()
@@ -233,7 +238,7 @@ class _Caller:
             return lease.open(host, functools.partial(connected, through)), lease
         if host.proxy_command:
             command = await ProxyCommand.start(host, user_of(host), self.environment)
-            connected(f"{host.proxy_command[0]} runs")
+            connected(f"{command.name} runs")
             return command.sock, command
         if host.proxy is not None:
             sock = await dial_through(host, host.proxy, self.resolve_secret, deadline)
@@ -270,6 +275,15 @@ class _Caller:
             except asyncio.CancelledError:
                 _abandon(sock, work)
                 raise
+
+
+async def _first_word(command: ProxyCommand, give_back: Callable[[], None]) -> None:
+    """Wait for a program that may have to ask a person first; its socket is closed if it fails."""
+    try:
+        await command.spoken(give_back)
+    except BaseException:
+        command.sock.close()
+        raise
 
 
 def _with_socket(sock: socket.socket, work: Callable[[], T], name: str) -> asyncio.Future[T]:

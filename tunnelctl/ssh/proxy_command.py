@@ -1,7 +1,7 @@
 """`proxy_command`: a program whose standard input and output are the connection to a host.
 
-Owns what the program is told and when it has to go. Must never block the loop, never run a shell,
-and never leave a process behind.
+Owns what the program is told, how long it may take to say its first byte, and when it has to go.
+Must never block the loop, never run a shell that nobody wrote, and never leave a process behind.
 """
 
 from __future__ import annotations
@@ -10,17 +10,22 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Callable
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import PLACE, Code, Failure
 from tunnelctl.net.child import Child, ending
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host
+from tunnelctl.spec.host import USERS_SHELL, Host
 from tunnelctl.ssh.failures import label, printable
-from tunnelctl.ssh.tokens import USER, expand, mistake
+from tunnelctl.ssh.tokens import KNOWN_AS, USER, expand, mistake
 
 # How long the program has to end by itself once its input has ended, and after SIGTERM, in seconds.
 _EOF_SECONDS = 0.25
 _TERM_SECONDS = 2.0
+# Until the program says its first byte, in seconds. It may have somebody log in with a browser,
+# who has 10 minutes for that at most (a device code of `aws sso login`); ssh(1) waits for ever.
+# From its first byte on `connect_timeout` counts, as for any server.
+PATIENCE = 600.0
 _KEY = "proxy_command"
 # What the end of the program looks like from here, and what its silence does.
 _ENDED = (Code.HANDSHAKE_FAILED, Code.SESSION_LOST)
@@ -33,7 +38,8 @@ def words_for(host: Host, user: str) -> list[str]:
     Raises:
         Failure: config-invalid, see tokens.expand.
     """
-    return expand(host, _KEY, host.proxy_command, {"r": (user, USER)})
+    alias = host.name if host.host_key_alias is None else host.host_key_alias
+    return expand(host, _KEY, host.proxy_command, {"r": (user, USER), "k": (alias, KNOWN_AS)})
 
 
 class ProxyCommand:
@@ -41,8 +47,8 @@ class ProxyCommand:
 
     def __init__(self, host: Host, name: str, child: Child, sock: socket.socket) -> None:
         self.sock = sock
+        self.name = name  # of the program, as messages say it
         self._host = host
-        self._name = name  # of the program, as messages say it
         self._child = child
         self._timer: asyncio.TimerHandle | None = None
         self._was_terminated = False
@@ -55,6 +61,8 @@ class ProxyCommand:
             Failure: config-invalid when it cannot be started.
         """
         words = words_for(host, user)
+        if words[0] == USERS_SHELL:
+            words[0] = environment.shell
         name = printable(os.path.basename(words[0]))
         ours, theirs = socket.socketpair()
         try:
@@ -72,6 +80,32 @@ class ProxyCommand:
         ours.setblocking(False)
         return cls(host, name, child, ours)
 
+    async def spoken(self, on_silence: Callable[[], None]) -> None:
+        """Return once the program has said something, or has ended.
+
+        `on_silence` is called when that takes longer than `connect_timeout`: what waits for a
+        person should hold up nobody.
+
+        Raises:
+            Failure: timed-out after PATIENCE.
+        """
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(self.sock, readable.set)
+        silent = loop.call_later(self._host.connect_timeout, on_silence)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await readable.wait()
+        except TimeoutError:
+            raise Failure(
+                Code.TIMED_OUT,
+                f"{label(self._host)}: proxy_command {self.name} said nothing for {PATIENCE:g} s",
+                self._hint,
+            ) from None
+        finally:
+            silent.cancel()
+            loop.remove_reader(self.sock)
+
     def explain(self, failure: Failure) -> Failure:
         """See Way: how the program failed, if that is why, and the last that it said."""
         if failure.code not in (*_ENDED, *_SILENT):
@@ -79,14 +113,21 @@ class ProxyCommand:
         said = printable(self._child.last_line())
         status = self._status() if failure.code in _ENDED else 0
         if status:
-            what = f"{label(self._host)}: proxy_command {self._name} {ending(status)}"
+            what = f"{label(self._host)}: proxy_command {self.name} {ending(status)}"
             what += f": {said}" if said else ""
         elif said:
-            what = f"{failure.message}; {self._name} says: {said}"
+            what = f"{failure.message}; {self.name} says: {said}"
         else:
             return failure
-        hint = f"run the proxy_command of {self._host.name} by hand to see why"
-        return failure.but(message=what, hint=hint)
+        return failure.but(message=what, hint=self._hint)
+
+    @property
+    def _hint(self) -> str:
+        """What runs by hand has the environment of that shell, which may not be the profile's."""
+        return (
+            f"run the proxy_command of {self._host.name} by hand; where it works, "
+            f"tunnelctl restart {PLACE} there takes that shell's environment along"
+        )
 
     def close(self) -> None:
         """See Way: its input has ended; then SIGTERM and SIGKILL to its process group."""

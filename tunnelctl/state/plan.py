@@ -83,8 +83,20 @@ def diff(old: Profile, new: Profile) -> Plan:
 
 
 def _host_retunes(old: Host, new: Host) -> bool:
-    """Only what says when to try again, or to rest, differs: it does not matter to this link."""
-    return replace(old, reconnect=new.reconnect, idle_timeout=new.idle_timeout) == new
+    """Only what says when to try again, or to rest, differs, or where the agents of this session
+    are: it does not matter to this link."""
+    timed = replace(old, reconnect=new.reconnect, idle_timeout=new.idle_timeout)
+    return _without_agents(timed) == _without_agents(new)
+
+
+def _without_agents(host: Host) -> Host:
+    """The host and all on the way to it, or in its place, as if none named its agent's socket."""
+    return replace(
+        host,
+        identity_agent=None if host.identity_agent != "none" else "none",
+        proxy_jump=tuple(map(_without_agents, host.proxy_jump)),
+        fallback=tuple(map(_without_agents, host.fallback)),
+    )
 
 
 def _forward_retunes(old: Forward, new: Forward) -> bool:

@@ -61,8 +61,8 @@ class Handshakes:
         """Connect to `host`, each handshake when it is its turn. The wait is no part of its
         `connect_timeout`.
 
-        A handshake that waits for a person gives its turn to others, for good: what was answered
-        is used at once, since codes do not last.
+        A handshake that waits for a person, or for a program that has not spoken yet, gives its
+        turn to others, for good: what was answered is used at once, since codes do not last.
 
         Raises:
             Failure: as `tunnelctl.ssh.connect.connect`.
@@ -70,13 +70,13 @@ class Handshakes:
         turns: dict[Host, _Turn] = {}
 
         @asynccontextmanager
-        async def turn(one: Host) -> AsyncIterator[None]:
+        async def turn(one: Host) -> AsyncIterator[Callable[[], None]]:
             turns[one] = mine = _Turn()
             try:
                 await mine.wait(*self.refusals.queue(one, environment), self._here(one), self._all)
                 self.refusals.check(one, environment)
                 try:
-                    yield
+                    yield mine.give_back
                 except Failure as failure:
                     raise self.refusals.noted(one, environment, failure) from None
                 self.refusals.passed(one, environment)
