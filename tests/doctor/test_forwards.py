@@ -122,14 +122,17 @@ def test_a_port_that_our_own_daemon_holds_is_fine(sshd: OpenSSHServer) -> None:
 
 def held(port: int) -> dict[str, Any]:
     """A daemon's word that both forwards are up."""
-    up = {"state": "up", "listen": f"127.0.0.1:{port}", "last_error": None}
+    up = {"state": "up", "bound": True, "listen": f"127.0.0.1:{port}", "last_error": None}
     profile = {
         "name": "dev",
         "wanted": "up",
         "state": "up",
         "last_error": None,
         "hosts": [],
-        "forwards": [{"name": "local", **up}, {"name": "remote", **up}],
+        "forwards": [
+            {"name": "local", "type": "local", **up},
+            {"name": "remote", "type": "remote", **up},
+        ],
     }
     return {"profiles": [profile]}
 

@@ -63,7 +63,7 @@ class Examination:
         if self._is_held:
             message = f"the daemon listens on {self.rule.listen} for it"
             return ok(Part.LISTENER, self.rule.name, message)
-        return await here.listener(self.rule, self.reactor)
+        return await here.listener(self.rule, self.reactor, self.status)
 
     async def _through(self) -> list[Step]:
         name = self.rule.name

@@ -20,12 +20,12 @@ from typing import Any
 from tunnelctl.doctor import causes, firewall
 from tunnelctl.doctor.report import Part, Step, failed, ok, profile_in, warning
 from tunnelctl.errors import Code, Failure
-from tunnelctl.forward.listener import Listener
+from tunnelctl.forward.listener import Listener, taken_by_own
 from tunnelctl.forward.opens import target_failure
 from tunnelctl.forward.target import connect_target
-from tunnelctl.net.addresses import listened_on, port_holder
+from tunnelctl.net.addresses import collide, listened_on, port_holder
 from tunnelctl.net.reactor import Reactor
-from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import Forward
 
 # How long a target may take to accept, in seconds, and how soon it must not have hung up.
@@ -33,6 +33,7 @@ PATIENCE = 5.0
 _HANGS_UP_WITHIN = 0.25
 _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 _PRIVILEGED = 1024  # ports below are root's, as ip(7) has it
+_LISTENS_HERE = ("local", "dynamic")
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - only compared with
 
 
@@ -41,17 +42,33 @@ def held_by_daemon(rule: Forward, profile: str, status: Mapping[str, Any] | None
     found = profile_in(status, profile)
     return found is not None and any(
         forward["name"] == rule.name
-        and forward["state"] == "up"
+        and forward["bound"]
         and (forward["listen"] == str(rule.listen) or rule.listen.port == 0)
         for forward in found["forwards"]
     )
 
 
-async def listener(rule: Forward, reactor: Reactor) -> Step:
+def _owner(endpoint: Endpoint, status: Mapping[str, Any] | None) -> str | None:
+    """Which forward of the daemon, PROFILE/FORWARD, listens here where another one should."""
+    profiles = () if status is None else status["profiles"]
+    for profile in profiles:
+        for forward in profile["forwards"]:
+            if forward["type"] in _LISTENS_HERE and forward["bound"]:
+                taken = parse_endpoint(forward["listen"])
+                same_port = taken.port == endpoint.port and collide(taken.host, endpoint.host)
+                if taken == endpoint or (same_port and not endpoint.is_unix):
+                    return f"{profile['name']}/{forward['name']}"
+    return None
+
+
+async def listener(rule: Forward, reactor: Reactor, status: Mapping[str, Any] | None) -> Step:
     """Whether the forward can listen here: it does for a moment, where nobody does."""
     try:
         where = _listen(rule.listen, reactor)
     except Failure as failure:
+        # The daemon knows its own, whatever /proc shows to this user.
+        if failure.code is Code.PORT_IN_USE and (owner := _owner(rule.listen, status)):
+            failure = taken_by_own(rule.listen, owner)
         return failed(Part.LISTENER, rule.name, _of_listen(rule.listen, failure))
     if not rule.listen.is_loopback and (found := await firewall.before(where.port)):
         what = f"{where} can be listened on, but this machine's firewall has: {found}"

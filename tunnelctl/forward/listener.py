@@ -16,7 +16,7 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.net.addresses import port_holder
+from tunnelctl.net.addresses import collide, port_holder
 from tunnelctl.net.descriptors import descriptors
 from tunnelctl.net.endings import reset_when_killed
 from tunnelctl.net.reactor import READABLE, Reactor
@@ -38,11 +38,16 @@ OnClient = Callable[[socket.socket, tuple[str, int]], None]
 class Listener:
     """All sockets of one endpoint: `localhost` is both families, `*` every address.
 
+    `owner` is whose it is, PROFILE/FORWARD, for whoever finds it in the way.
+
     Raises:
-        Failure: port-in-use with the process that holds it, or permission-denied.
+        Failure: port-in-use with whoever holds it, or permission-denied.
     """
 
-    def __init__(self, reactor: Reactor, endpoint: Endpoint, on_client: OnClient) -> None:
+    def __init__(
+        self, reactor: Reactor, endpoint: Endpoint, on_client: OnClient, owner: str = ""
+    ) -> None:
+        self.owner = owner
         self._doors: list[_Door] = []
         self._file: tuple[int, int] | None = None  # device and inode of a unix socket
         if endpoint.is_unix:
@@ -80,6 +85,13 @@ class Listener:
         """The sockets, by address."""
         return tuple(self._doors)
 
+    def keeps_out(self, endpoint: Endpoint) -> bool:
+        """Whether nobody else can listen there meanwhile."""
+        if endpoint.is_unix or self.endpoint.is_unix:
+            return endpoint == self.endpoint
+        same_port = endpoint.port == self.endpoint.port
+        return same_port and collide(self.endpoint.host, endpoint.host)
+
     def close(self) -> None:
         """Stop listening. A unix socket's file goes, unless another has taken its place."""
         _open_listeners.discard(self)
@@ -105,6 +117,11 @@ def listens_here(address: Endpoint) -> bool:
         for listener in _open_listeners
         for door in listener.doors
     )
+
+
+def owner_of(endpoint: Endpoint) -> str | None:
+    """Whose listener of this process keeps others from that endpoint; None when it has none."""
+    return next((one.owner for one in _open_listeners if one.keeps_out(endpoint)), None)
 
 
 def is_own(host: str) -> bool:
@@ -193,8 +210,20 @@ def _is_stale(path: str) -> bool:
         return False
 
 
+def taken_by_own(endpoint: Endpoint, owner: str) -> Failure:
+    """A forward of the daemon's, PROFILE/FORWARD, listens where another one should."""
+    profile = owner.partition("/")[0]
+    return Failure(
+        Code.PORT_IN_USE,
+        f"{endpoint} is in use by {owner}, a forward of the daemon's own",
+        f"tunnelctl down {profile}, or choose another in the profile",
+    )
+
+
 def _failure(endpoint: Endpoint, error: OSError) -> Failure:
     if error.errno == errno.EADDRINUSE:
+        if owner := owner_of(endpoint):  # without a look at /proc, which may show nothing
+            return taken_by_own(endpoint, owner)
         holder = None if endpoint.is_unix else port_holder(endpoint.host, endpoint.port)
         return Failure(
             Code.PORT_IN_USE,

@@ -32,7 +32,7 @@ class LocalForward:
     """The server dials the target, which is fixed, or named by the client over SOCKS.
 
     `on_failure` hears of every client that could not be served, `on_waiting` of every one that
-    came while there was no link.
+    came while there was no link. `owner` is its name among those of all profiles.
     """
 
     def __init__(
@@ -41,8 +41,10 @@ class LocalForward:
         reactor: Reactor,
         on_failure: OnFailure,
         on_waiting: Callable[[], None] = lambda: None,
+        owner: str = "",
     ) -> None:
         self.forward = forward
+        self._owner = owner
         self._reactor = reactor
         self._on_failure = on_failure
         self._on_waiting = on_waiting
@@ -70,7 +72,7 @@ class LocalForward:
         Raises:
             Failure: port-in-use or permission-denied.
         """
-        self._listener = Listener(self._reactor, self.forward.listen, self._client)
+        self._listener = Listener(self._reactor, self.forward.listen, self._client, self._owner)
 
     def attach(self, link: Link) -> None:
         """Serve clients over this link from now on, those that waited first."""

@@ -138,6 +138,15 @@ def listen_taken(forward: Forward, listened_before: bool) -> Failure:
     return Failure(Code.PORT_IN_USE, what, hint, exit_code=exit_code)
 
 
+def listen_taken_by_own(forward: Forward, owner: str) -> Failure:
+    """The server could not listen, as it does for `owner`, another forward of ours."""
+    return listen_taken(forward, listened_before=False).but(
+        message=f"remote forward {forward.name}: {forward.listen} on {forward.via} is in use by "
+        f"{owner}, a forward of the daemon's own",
+        hint=f"tunnelctl down {owner.partition('/')[0]}, or choose another port",
+    )
+
+
 def port_untold(forward: Forward) -> Failure:
     """The server was to choose a port, and does not say which it is (RFC 4254 section 7.1)."""
     return Failure(

@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable
+from weakref import WeakSet
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.bound import Ownership, is_taken, narrower, wider
@@ -23,6 +24,7 @@ from tunnelctl.forward.opens import (
     listen_denied,
     listen_request,
     listen_taken,
+    listen_taken_by_own,
     port_untold,
     reason_of,
     target_failure,
@@ -30,6 +32,7 @@ from tunnelctl.forward.opens import (
 )
 from tunnelctl.forward.socks import WINDOW_MIN, RemoteSocksClient
 from tunnelctl.forward.target import TargetSide, resolve
+from tunnelctl.net.addresses import collide
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward
@@ -49,13 +52,19 @@ _REPLY_SECONDS = 15.0
 class RemoteForward:
     """The server listens, we dial the target.
 
-    `on_failure` hears of every client that could not be served.
+    `on_failure` hears of every client that could not be served. `owner` is its name among those of
+    all profiles.
     """
 
     def __init__(
-        self, forward: Forward, reactor: Reactor, on_failure: Callable[[Failure], None]
+        self,
+        forward: Forward,
+        reactor: Reactor,
+        on_failure: Callable[[Failure], None],
+        owner: str = "",
     ) -> None:
         self.forward = forward
+        self._owner = owner
         self._reactor = reactor
         self._on_failure = on_failure
         self._connections = Connections(reactor, listening_here=False)
@@ -122,7 +131,7 @@ class RemoteForward:
         if link.closed.done():
             raise link.closed.result()
         if reply is None and is_taken(link, said) and not listen.is_unix:
-            raise listen_taken(self.forward, self._listened)
+            raise self._taken(link)
         if reply is None:
             raise listen_denied(self.forward, link.info.software)
         if not reply and not listen.is_unix and listen.port == 0:
@@ -151,9 +160,28 @@ class RemoteForward:
         self._ownership = None
         if anothers:
             self.withdraw()
-            raise listen_taken(self.forward, self._listened)
+            raise self._taken(link)
         for incoming, origin in clients:
             self._admit(link, incoming, origin)
+
+    def _taken(self, link: Link) -> Failure:
+        """Somebody else listens there, who may be one of us."""
+        owner = next((other._owner for other in _open_remotes if other._keeps_out(self, link)), "")
+        if owner:
+            return listen_taken_by_own(self.forward, owner)
+        return listen_taken(self.forward, self._listened)
+
+    def _keeps_out(self, other: RemoteForward, link: Link) -> bool:
+        """Whether `other` cannot listen on that link's server because of this one."""
+        bound, mine = self._bound_at, self._link
+        return (
+            other is not self
+            and bound is not None
+            and mine is not None
+            and mine.info.address == link.info.address
+            and bound.port == other.forward.listen.port
+            and collide(bound.host, other.forward.listen.host)
+        )
 
     async def look(self, link: Link) -> None:
         """Find out whether the server listens as widely as it was asked to; see `caveat`."""
@@ -202,6 +230,7 @@ class RemoteForward:
     def _listen(self, link: Link, listen: Endpoint) -> None:
         self._link = link
         self._bound_at = listen
+        _open_remotes.add(self)
         self._ownership = Ownership(link, listen)
         request: ListenRequest = listen_request(listen)
         _routes(link).add(*request.route, self._client)
@@ -303,6 +332,10 @@ class RemoteForward:
 
         found = map(_plain, await resolve(wanted))
         return list(filter(is_permitted, found))
+
+
+# Those that are, or were, listened for; what holds a port is known without asking anybody.
+_open_remotes: WeakSet[RemoteForward] = WeakSet()
 
 
 def _plain(address: Endpoint) -> Endpoint:

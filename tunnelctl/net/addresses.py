@@ -35,6 +35,12 @@ def port_holder(host: str, port: int) -> str | None:
     return _process_with({f"socket:[{inode}]" for inode in inodes})
 
 
+def collide(one: str, other: str) -> bool:
+    """Whether a port cannot be bound at both hosts, which are written as for `port_holder`."""
+    first, second = _addresses_of(one), _addresses_of(other)
+    return not first or not second or bool(set(first) & set(second))
+
+
 def listened_on(port: int) -> tuple[str, ...]:
     """The addresses of this machine at which somebody listens on `port`, e.g. `::1`."""
     return tuple(dict.fromkeys(str(address) for address, bound, _ in _listeners() if bound == port))

@@ -135,7 +135,8 @@ class HostStatus:
 @dataclass(frozen=True, slots=True)
 class ForwardStatus:
     """One forward. `bytes_out` went to the target; `bytes_in` came back from it. `since` is that of
-    its state, `health_since` that of its health (RFC 3339).
+    its state, `health_since` that of its health (RFC 3339). `bound`: it listens, also while its
+    host is away.
 
     `attempts` is how often in a row its listener could not be had, and `next_retry_at` (RFC 3339)
     when that is tried again. `failures` are the failed connections by their code.
@@ -147,6 +148,7 @@ class ForwardStatus:
     target: str | None
     via: str
     state: ForwardState
+    bound: bool = False
     since: str | None = None
     health: Health = Health.UNKNOWN
     health_since: str | None = None
@@ -169,6 +171,7 @@ class ForwardStatus:
             "target": self.target,
             "via": self.via,
             "state": str(self.state),
+            "bound": self.bound,
             "since": self.since,
             "health": str(self.health),
             "health_since": self.health_since,

@@ -170,9 +170,10 @@ class LocalForwarding(Forwarding):
         changed: Callable[[], None],
         on_failure: Callable[[Failure], None],
         on_waiting: Callable[[], None],
+        owner: str,
     ) -> None:
         super().__init__(rule, tasks, changed)
-        self._local = LocalForward(rule, reactor, on_failure, on_waiting)
+        self._local = LocalForward(rule, reactor, on_failure, on_waiting, owner)
 
     @property
     def side(self) -> LocalForward:
@@ -221,9 +222,10 @@ class RemoteForwarding(Forwarding):
         tasks: Tasks,
         changed: Callable[[], None],
         on_failure: Callable[[Failure], None],
+        owner: str,
     ) -> None:
         super().__init__(rule, tasks, changed)
-        self._remote = RemoteForward(rule, reactor, on_failure)
+        self._remote = RemoteForward(rule, reactor, on_failure, owner)
         self._opening: asyncio.Task[None] | None = None
 
     @property
@@ -300,12 +302,14 @@ def forwarding(
     changed: Callable[[], None],
     on_failure: Callable[[Failure], None],
     on_waiting: Callable[[], None],
+    profile: str,
 ) -> Forwarding:
-    """The forwarding for the side on which `rule` listens.
+    """The forwarding for the side on which `rule`, of that profile, listens.
 
     `on_failure` is told of each connection that could not be opened, `on_waiting` of each client
     that came while there was no link.
     """
+    owner = f"{profile}/{rule.name}"
     if rule.side is Side.HERE:
-        return LocalForwarding(rule, reactor, tasks, changed, on_failure, on_waiting)
-    return RemoteForwarding(rule, reactor, tasks, changed, on_failure)
+        return LocalForwarding(rule, reactor, tasks, changed, on_failure, on_waiting, owner)
+    return RemoteForwarding(rule, reactor, tasks, changed, on_failure, owner)

@@ -204,6 +204,7 @@ class Tunnel:
             self._changed,
             functools.partial(self._connection_failed, rule.name),
             self._client_waits,
+            self._profile,
         )
         added.lazy = self.host.lazy
         self._forwardings[rule.name] = added

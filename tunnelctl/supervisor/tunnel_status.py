@@ -151,6 +151,7 @@ def forward_status(item: Forwarding, machine: Machine) -> ForwardStatus:
         target=None if rule.target is None else str(rule.target),
         via=rule.via,
         state=_forward_state(item, machine),
+        bound=item.side.listening is not None,
         since=clock.rfc3339(item.since),
         health=item.health,
         health_since=clock.rfc3339(item.health_since),
