@@ -7,7 +7,8 @@ as all the others; a value that was refused already is not spoken of again.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain
 from typing import Any, Protocol
 
 from tunnelctl.config import ways, words
@@ -60,9 +61,9 @@ class Names(Protocol):
     """The names that ssh_config speaks of; `names` are those that are written out in it."""
 
     @property
-    def names(self) -> list[str]: ...
+    def names(self) -> Collection[str]: ...
 
-    def __contains__(self, name: str) -> bool: ...
+    def has_pattern_for(self, name: str) -> bool: ...
 
 
 def check_profile(document: Document, known: Names, mistakes: Mistakes) -> None:
@@ -188,10 +189,10 @@ def _check_name(
         host = words.host_name(name)
     except ValueError:
         return  # the schema says why, or it is user@host:port
-    if host in _map(document, "hosts") or "." in host or ":" in host or host in known:
+    if host in _map(document, "hosts") or "." in host or ":" in host or host in known.names:
         return
-    near = mistakes.suggestion(host, [*_map(document, "hosts"), *known.names])
-    if near:
+    near = mistakes.suggestion(host, chain(_map(document, "hosts"), known.names))
+    if near and not known.has_pattern_for(host):
         message = f"no host named {shown(host)} in this file or in ssh_config{near}; "
         document.say(path, f"{message}if it is a host, add `{host}: {{}}` under `hosts`")
 
