@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -107,10 +108,8 @@ def profile(data: bytes) -> None:
         path.write_bytes(head + piece * (_LARGE // max(len(piece), 1)) + tail)
         path.chmod(0o600)
         started = time.thread_time()
-        try:
+        with contextlib.suppress(ProfileInvalid):
             load_profile(path, {"HOME": folder, "PATH": ""})
-        except ProfileInvalid as invalid:
-            assert invalid.mistakes
         took = time.thread_time() - started
     assert took < _TOO_LONG, f"{took:.1f} s"
 

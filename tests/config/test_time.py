@@ -35,7 +35,13 @@ def test_a_file_is_checked_in_a_time_like_its_size(folder: Folder, name: str) ->
 
 @pytest.mark.parametrize(
     "name",
-    ["a list that ends as a map", "commas", "opened lists", "escaped quotes before the end", "ones"],
+    [
+        "a list that ends as a map",
+        "commas",
+        "opened lists",
+        "escaped quotes before the end",
+        "ones",
+    ],
 )
 def test_so_with_the_parser_in_python(
     folder: Folder, monkeypatch: pytest.MonkeyPatch, name: str
@@ -65,9 +71,7 @@ def test_a_ssh_config_of_many_names_is_looked_through_once(
     config = tmp_path / "config"
     config.write_text("".join(f"Host web{n} *.web{n} !x{n}\n" for n in range(30_000)))
     monkeypatch.setattr(sshconfig, "SYSTEM_FILE", str(config))
-    forwards = "".join(
-        f"  f{n}: {{local: 0, to: 1, via: wbe{n}, x: 1}}\n" for n in range(4_000)
-    )
+    forwards = "".join(f"  f{n}: {{local: 0, to: 1, via: wbe{n}, x: 1}}\n" for n in range(4_000))
     path = folder.write(f"hosts: {{h: {{}}}}\nforwards:\n{forwards}")
     assert cpu_seconds(path, folder.home) < 2 * _AT_MOST
 
@@ -84,7 +88,10 @@ def test_a_ssh_config_of_many_names_is_looked_through_once(
             "dev.yaml:1:1: forwards: a profile has at most 4,000 forwards, "
             "and this one has 4,001 forwards",
         ),
-        ("x-a: [" + "1," * 50_000 + "]", "dev.yaml:1:100001: a profile has at most 50,000 keys and"),
+        (
+            "x-a: [" + "1," * 50_000 + "]",
+            "dev.yaml:1:100001: a profile has at most 50,000 keys and",
+        ),
         (
             f"defaults: {{host_key: [{'x,' * 100}]}}\nhosts:\n"
             + "".join(f"  h{n}: {{}}\n" for n in range(900)),

@@ -13,7 +13,6 @@ from tunnelctl.config import yaml12
 from tunnelctl.ssh.known_hosts import KnownKey
 from tunnelctl.wire.connection import Connection
 
-
 # A profile of this target is large each time.
 _FEWER = {"profile": 60}
 
@@ -41,10 +40,10 @@ def test_what_takes_too_long_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = re.compile(r"[{\[,].*\$\{")
 
     def message(error: object, line: str, place: object) -> str:
-        return "" if slow.search(line[:40_000]) else "not valid YAML"
+        return "" if slow.search(line[:60_000]) else "not valid YAML"
 
     monkeypatch.setattr(yaml12, "_syntax_message", message)
-    monkeypatch.setattr("fuzz.targets._TOO_LONG", 1.0)
+    monkeypatch.setattr("fuzz.targets._TOO_LONG", 0.5)
     with pytest.raises(AssertionError, match=r"\d s"):
         TARGETS["profile"](seeds("profile")[1])
 

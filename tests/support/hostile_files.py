@@ -52,7 +52,8 @@ HOSTILE_FILES: Mapping[str, str] = MappingProxyType(
         ),
         "hops": _filled("x,", "hosts:\n  h: {ssh_config: false, proxy_jump: '", "x'}\n"),
         "hosts behind each other": _lines(
-            "defaults: {ssh_config: false}\nhosts:\n", lambda n: f"  h{n}: {{proxy_jump: h{n + 1}}}\n"
+            "defaults: {ssh_config: false}\nhosts:\n",
+            lambda n: f"  h{n}: {{proxy_jump: h{n + 1}}}\n",
         ),
         "hosts for each other": _lines(
             "defaults: {ssh_config: false}\nhosts:\n  h0: {}\n",

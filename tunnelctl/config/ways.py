@@ -77,20 +77,20 @@ def parse_jump(value: object) -> Jump:
 def jumps(value: object) -> Sequence[object]:
     """The hops, the nearest first; ssh_config(5)'s text with commas too. `none`: no hop."""
     if isinstance(value, str):
-        hops = [] if value.lower() == NONE else [word.strip() for word in value.split(",")]
-    else:
-        hops = list(words.one_or_list(value))
-    if len(hops) > MAX_HOPS:
-        raise ValueError(f"has {len(hops)} hops; there can be {MAX_HOPS}")
-    return hops
+        value = [] if value.lower() == NONE else [word.strip() for word in value.split(",")]
+        return _few(value, "hops")
+    return _few(words.one_or_list(value), "hops")
 
 
 def names(value: object) -> Sequence[object]:
     """Names of hosts, or `none`."""
-    others = [] if value == NONE else words.one_or_list(value)
-    if len(others) > MAX_HOPS:
-        raise ValueError(f"has {len(others)} names; there can be {MAX_HOPS}")
-    return others
+    return _few([] if value == NONE else words.one_or_list(value), "names")
+
+
+def _few(found: Sequence[object], what: str) -> Sequence[object]:
+    if len(found) > MAX_HOPS:
+        raise ValueError(f"has {len(found)} {what}; there can be {MAX_HOPS}")
+    return found
 
 
 def proxy_command(value: object) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from tunnelctl.config.mistakes import KeyPath, Mark, Mistakes
 from tunnelctl.config.tree import Entry, Mapping, Node, Scalar, Sequence, Substituted, Value
 
 MAX_DEPTH = 32
-# Keys and values in a file, lists and maps included: what 1 MiB can hold is more than a second's work.
+# Keys and values, lists and maps included: what 1 MiB can hold is more than a second's work.
 MAX_VALUES = 50_000
 # What the parser may have read ahead, and twice that: its own limit is 1,024 (see `too_deep`).
 _AHEAD = 2048
