@@ -194,6 +194,8 @@ def test_a_host_that_is_wrong_says_why(folder: Folder, keys: str, said: str) -> 
         ('local: "127.example.com:80", to: 1', "can be reached from other machines"),
         ('remote: "0.0.0.0:80", to: 1', "can be reached from other machines"),
         ('remote: "0.0.0.0:80", to: 1, expose: false', "can be reached from other machines"),
+        ("local: 1, to: ~/x.sock", "forwards.f.to: ~/x.sock is a path on the server, which takes"),
+        ("remote: ~x/a, to: 1", "forwards.f.remote: ~x/a is a path on the server, which takes"),
         ("local: 1, to: 2, while_down: wait", "must be refuse or {hold: 10s}, not 'wait'"),
         ("local: 1, to: 2, while_down: {hodl: 1s}", "unknown key (did you mean hold?)"),
         ("local: 1, to: 2, max_connections: 0", "must be a whole number from 1 to 65535"),

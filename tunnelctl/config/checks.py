@@ -129,6 +129,8 @@ def _check_forward(document: Document, name: str, forward: dict[str, Any]) -> No
     if "to" in forward and kinds and kinds[0] not in _FIXED_TARGET:
         message = f"does not go with {kinds[0]}: its SOCKS clients name their target"
         document.say((*path, "to"), message, at_key=True)
+    if kinds == ["local"]:
+        _check_target(document, path, forward.get("to"))
     _check_permit(document, path, kinds, forward)
     for kind, endpoint in _listeners(forward):
         if not endpoint.is_loopback and not _is_true(forward.get("expose")):
@@ -136,6 +138,18 @@ def _check_forward(document: Document, name: str, forward: dict[str, Any]) -> No
                 f"{endpoint} can be reached from other machines; add expose: true if it shall be"
             )
             document.say((*path, kind), message)
+
+
+def _check_target(document: Document, path: tuple[str, str], target: object) -> None:
+    """That a socket of the server has a path there; what else is wrong is said elsewhere."""
+    try:
+        endpoint = words.target(target)
+    except ValueError:
+        return
+    try:
+        words.on_server(endpoint)
+    except ValueError as error:
+        document.say((*path, "to"), str(error))
 
 
 def _check_permit(
