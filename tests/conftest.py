@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.leaks import holdings
+from tests.support.leaks import nothing_left
 from tests.support.sshd import OpenSSHServer
-from tests.support.waiting import eventually
 from tests.support.world import World
 
 # A busy machine is no fault of an example's.
@@ -51,14 +50,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def no_leaks() -> Iterator[None]:
     """Fails a test that leaves a thread, a file descriptor or a child process behind."""
-    before = holdings()
-    yield
-    gc.collect()  # what only a cycle keeps alive is closed, loudly, by now
-    try:
-        eventually(lambda: not holdings().beyond(before), "all is given back", _GRACE)
-    except AssertionError:
-        left = "\n  ".join(holdings().beyond(before))
-        pytest.fail(f"the test leaves behind:\n  {left}", pytrace=False)
+    with nothing_left():
+        yield
 
 
 @pytest.fixture(autouse=True)
