@@ -4,70 +4,22 @@ from __future__ import annotations
 
 import socket
 import stat
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.clients import exchange, receive_exactly
-from tests.support.services import DEADLINE, EchoService, Received, Stream, connect, receive
+from tests.support.services import EchoService, Received, Stream, connect, receive
 from tests.support.sshd import OpenSSHServer
 from tests.support.threads import in_thread
 from tests.support.tunnel import Tunnel, rule, tunnel_to
+from tests.support.unix_sockets import connected, echo_at
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Side
 
 BOTH_SIDES = pytest.mark.parametrize("side", list(Side))
-
-
-@contextmanager
-def connected(where: Endpoint) -> Iterator[socket.socket]:
-    """A client's connection to either kind of endpoint."""
-    if where.is_unix:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(DEADLINE)
-            connection.connect(where.path)
-            yield connection
-    else:
-        with connect(where.port) as connection:
-            yield connection
-
-
-@contextmanager
-def echo_at(path: Path) -> Iterator[Endpoint]:
-    """A service on a unix socket that sends back what it gets."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=echo, args=(connection,))
-            threads.append(thread)
-            thread.start()
-
-    def echo(connection: socket.socket) -> None:
-        with connection:
-            while data := connection.recv(65_536):
-                connection.sendall(data)
-
-    threads = [threading.Thread(target=serve, name="unix echo")]
-    threads[0].start()
-    try:
-        yield Endpoint(path=str(path))
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for thread in threads:
-            thread.join()
 
 
 async def carries(where: Endpoint) -> None:
