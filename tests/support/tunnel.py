@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -40,13 +40,15 @@ class Tunnel:
         assert self._link is not None, "no link"
         return self._link
 
-    async def connect(self, host: Host) -> Link:
+    async def connect(
+        self, host: Host, resolve_secret: Callable[[SecretRef], str] = no_secret
+    ) -> Link:
         """Make a (new) link; the caller attaches the forwards."""
         self._link = await connect(
             host,
             self.reactor,
             environment=here(),
-            resolve_secret=no_secret,
+            resolve_secret=resolve_secret,
             on_stage=lambda stage: None,
         )
         return self._link

@@ -26,10 +26,7 @@ _SERVER = "tunnelctl/"
 
 
 class Problem(Failure):
-    """What the daemon refused (RFC 9457).
-
-    `mistakes` are those of a profile, one a line, and `more` is how many others there are.
-    """
+    """What the daemon refused (RFC 9457); `mistakes` are those of a profile, one a line."""
 
     def __init__(self, document: Document) -> None:
         code = document.get("code")
@@ -37,7 +34,6 @@ class Problem(Failure):
         message = document.get("detail") or document.get("title") or "the daemon refused"
         super().__init__(known, str(message), str(document.get("hint") or ""))
         self.mistakes = tuple(str(mistake) for mistake in document.get("mistakes", ()))
-        self.more = int(document.get("more", 0))
 
 
 class Exchange:

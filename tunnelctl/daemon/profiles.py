@@ -313,8 +313,7 @@ class Profiles:
                 await self._note_reading(wanted, invalid.get(name))
         if invalid:
             mistakes: list[Mistake] = [m for failure in invalid.values() for m in failure.mistakes]
-            more = sum(failure.more for failure in invalid.values())
-            raise ProfileInvalid(", ".join(invalid), mistakes, more)
+            raise ProfileInvalid(", ".join(invalid), mistakes)
         return readings
 
     async def _note_reading(self, order: Order, failure: ProfileInvalid | None) -> None:

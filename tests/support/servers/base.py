@@ -35,6 +35,8 @@ _CRYPTED = (
 )
 PROGRAMS = Path(__file__).with_name("programs")
 _SBIN = "/usr/sbin:/usr/local/sbin"
+# A folder with another system (debootstrap(8)), whose servers are run where they can be.
+ROOT = Path(os.environ.get("TUNNELCTL_INTEROP_ROOT", "/"))
 
 
 class Server(ABC):
@@ -46,6 +48,7 @@ class Server(ABC):
 
     name: ClassVar[str]  # as in the matrix of docs/servers.md
     source: ClassVar[str]  # the packages that bring it, for people
+    forwards: ClassVar[bool] = True  # whether it has any
     user: ClassVar[str] = USER
     password: ClassVar[str] = PASSWORD
 
@@ -133,10 +136,10 @@ class Server(ABC):
         }
         return "{" + ", ".join(f"{key}: {value}" for key, value in words.items()) + "}"
 
-    def openssh_arguments(self) -> list[str]:
-        """The same for OpenSSH's `ssh`, up to the host's name."""
+    def openssh_arguments(self, key: KeyKind = KeyKind.ED25519) -> list[str]:
+        """The same for OpenSSH's `ssh`: its options and the host's name."""
         options = {
-            "IdentityFile": self.identities[KeyKind.ED25519],
+            "IdentityFile": self.identities[key],
             "IdentitiesOnly": "yes",
             "IdentityAgent": "none",
             "UserKnownHostsFile": self.known_hosts,
@@ -272,7 +275,7 @@ def missing_accounts() -> str | None:
 def with_accounts(directory: Path, command: Sequence[str], root: Path = Path("/")) -> list[str]:
     """Run `command` where the user is `USER` with `PASSWORD`, at home in `directory`.
 
-    `root` is the folder of another system that it runs in; `directory` has its own path there.
+    `root` is `ROOT` for a command of that system; `directory` has its own path there.
     Home is mounted on /root: TinySSH trusts nothing below a folder like /tmp.
     """
     (directory / "passwd").write_text(

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from tests.support.servers.base import (
+    ROOT,
     Server,
     missing_accounts,
     missing_program,
-    program,
     with_accounts,
 )
+
+_DROPBEAR = "/usr/sbin/dropbear"
 
 
 class DropbearServer(Server):
@@ -28,12 +31,14 @@ class DropbearServer(Server):
     @classmethod
     def missing(cls) -> str | None:
         """See Server."""
+        if Path("/") != ROOT and not (ROOT / _DROPBEAR[1:]).exists():
+            return f"{ROOT} has no Dropbear"
         return missing_program("dropbear", "dropbear-bin") or missing_accounts()
 
     @classmethod
     def version(cls) -> str:
         """See Server."""
-        command = [program("dropbear"), "-V"]
+        command = ["chroot", str(ROOT), _DROPBEAR, "-V"]
         shown = subprocess.run(command, capture_output=True, text=True, check=False)
         match = re.search(r"v(\S+)", shown.stderr + shown.stdout)
         return match[1] if match else "?"
@@ -54,5 +59,5 @@ class DropbearServer(Server):
     def command(self) -> Sequence[str]:
         """See Server."""
         listen = ["-p", f"{self.address}:{self.port}", "-P", str(self.directory / "pid")]
-        dropbear = [program("dropbear"), "-F", "-E", "-r", self._key, *self.options, *listen]
-        return with_accounts(self.directory, dropbear)
+        dropbear = [_DROPBEAR, "-F", "-E", "-r", self._key, *self.options, *listen]
+        return with_accounts(self.directory, dropbear, ROOT)

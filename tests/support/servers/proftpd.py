@@ -22,6 +22,7 @@ class ProftpdServer(Server):
 
     name: ClassVar[str] = "ProFTPD mod_sftp"
     source: ClassVar[str] = "proftpd-core, proftpd-mod-crypto (Debian)"
+    forwards: ClassVar[bool] = False
 
     @classmethod
     def missing(cls) -> str | None:

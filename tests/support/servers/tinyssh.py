@@ -21,6 +21,7 @@ class TinysshServer(Server):
 
     name: ClassVar[str] = "TinySSH"
     source: ClassVar[str] = "tinysshd (Debian)"
+    forwards: ClassVar[bool] = False
 
     @classmethod
     def missing(cls) -> str | None:

@@ -1,0 +1,116 @@
+"""The recorded outcome of every case with every server: the matrix of docs/servers.md.
+
+A case that is not listed passes. A test fails when the outcome differs from the recorded one. When
+a server has changed, change it here with the reason, then run `python -m docs.make_servers`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+PASS = "pass"
+
+
+class Kind(StrEnum):
+    """How a cell is shown."""
+
+    PASSES = "yes"
+    NOT_OFFERED = "no"  # the server does not offer it, and tunnelctl says so
+    DIFFERS = "differs"  # the server behaves differently from OpenSSH's
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`outcome` is what happens with tunnelctl: `pass`, an error code, or a few words."""
+
+    kind: Kind
+    outcome: str
+    why: str
+    ssh_passes: bool = False  # where tunnelctl does not, and `ssh` can be asked
+
+
+_PASSES = Cell(Kind.PASSES, PASS, "")
+
+
+def _not_offered(outcome: str, why: str) -> Cell:
+    return Cell(Kind.NOT_OFFERED, outcome, why)
+
+
+def _differs(outcome: str, why: str) -> Cell:
+    return Cell(Kind.DIFFERS, outcome, why)
+
+
+_SFTP_ONLY = _not_offered("reset", "The server offers SFTP and SCP only.")
+_SESSIONS_ONLY = _not_offered("reset", "The server offers sessions only.")
+_ED25519_ONLY = _not_offered("auth-failed", "The server accepts ed25519 keys only.")
+_NO_UNIX = _not_offered("forward-denied", "The server does not forward unix sockets.")
+_WITHOUT_UNIX = {"unix": _NO_UNIX, "remote-unix": _NO_UNIX}
+_CANCEL_REFUSED = _differs(
+    "listener stays open",
+    "The server refuses `cancel-tcpip-forward` and listens until the link ends. Clients that "
+    "connect there meanwhile are turned away.",
+)
+_ENDS_BOTH_WAYS = "closes both directions when the first one ends"
+
+EXPECTED: dict[str, dict[str, Cell]] = {
+    "OpenSSH": {},
+    "Dropbear": {**_WITHOUT_UNIX, "cancel": _CANCEL_REFUSED},
+    "asyncssh": {
+        "cancel-none": _differs(
+            "session-lost",
+            "The server disconnects. tunnelctl cancels only what the server granted.",
+        ),
+    },
+    "Twisted Conch": {
+        **_WITHOUT_UNIX,
+        "login-rsa": _differs(
+            "auth-failed",
+            "`server-sig-algs` lists only the types of the server's own host keys, so RSA is "
+            "missing from it without an RSA host key. Add one.",
+        ),
+        "half-close": _differs(
+            "hangs", "The server does not pass the client's EOF on to the target."
+        ),
+        "refused": _differs(
+            "opened, then fin",
+            "The server confirms the channel before it connects, and closes it on a refusal.",
+        ),
+        "remote-port-0": _differs("session-lost", "The server disconnects on port 0."),
+    },
+    "paramiko": {
+        **_WITHOUT_UNIX,
+        "refused": _differs(
+            "target-unreachable", "The library sends no reason with a failed connection."
+        ),
+        "cancel-none": _differs("reported as done", "The library confirms every cancellation."),
+    },
+    "Erlang": {
+        **_WITHOUT_UNIX,
+        "half-close": _differs("ended early", f"The server {_ENDS_BOTH_WAYS}."),
+        "cancel": _CANCEL_REFUSED,
+    },
+    "Go x/crypto": {
+        **_WITHOUT_UNIX,
+        "half-close": _differs(
+            "ended early",
+            f"A server that forwards as gliderlabs/ssh does {_ENDS_BOTH_WAYS}.",
+        ),
+    },
+    "TinySSH": {
+        "login-rsa": _ED25519_ONLY,
+        "login-password": _ED25519_ONLY,
+        "local": _SESSIONS_ONLY,
+        "keepalive": _differs(
+            "hangs",
+            "The server answers no global request. With `server_alive_interval` the link is taken "
+            "for dead.",
+        ),
+    },
+    "ProFTPD mod_sftp": {"local": _SFTP_ONLY},
+}
+
+
+def expected(server: str, case: str) -> Cell:
+    """The cell of a server and a case."""
+    return EXPECTED.get(server, {}).get(case, _PASSES)
