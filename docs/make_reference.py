@@ -26,6 +26,10 @@ A duration is `500ms`, `15s`, `5m`, `1h30m`, or a number of seconds. An endpoint
 `HOST:PORT`, `[IPv6]:PORT`, or a path (it has a `/`) for a unix socket; a bare port means loopback.
 One value may stand for a list of one. `null` takes away what a file under `extends`, or `defaults`,
 says.
+
+A file has at most 1 MiB, and a profile at most 1,000 hosts, 4,000 forwards, 64 files, and 50,000
+keys and values, the `defaults` counted once for each host. A host is at most 16 hops away. Of more
+than 100 mistakes the first 100 are said.
 """
 _SECTIONS = {
     "": "The file",

@@ -81,12 +81,29 @@ def _yaml() -> Iterator[bytes]:
     yield b"---\n- &x !!str a\n- *x\n...\n---\n"
 
 
+def _profile() -> Iterator[bytes]:
+    hosts = b"hosts: {b: {ssh_config: false}}\nforwards:\n"
+    yield _repeated(b"hosts: [1,", b"1,", b"}")
+    yield _repeated(b"", b",", b"")
+    yield _repeated(b"", b"[{", b"")
+    yield _repeated(b"x: ", b"${A:-", b"b}")
+    yield _repeated(b"hosts: {b: {host_key: [", b"SHA256:x, ", b"x]}}")
+    yield _repeated(b"extends: [", b"b.yaml, ", b"]")
+    yield _repeated(hosts + b"  db: {local: 1, to: 1, via: b, labels: {a: ", b"b", b"}}")
+    yield _repeated(b"", b"a: {b: 'x', c: [d]}\n", b"")
+
+
+def _repeated(head: bytes, piece: bytes, tail: bytes) -> bytes:
+    return bytes((len(head),)) + head + bytes((len(piece) - 1,)) + piece + tail
+
+
 _MADE: dict[str, Callable[[], Iterator[bytes]]] = {
     "connection": _connection,
     "fields": _fields,
     "socks": _socks,
     "known_hosts": _known_hosts,
     "yaml": _yaml,
+    "profile": _profile,
 }
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from fuzz import connection
 from fuzz.script import Script
 from tunnelctl.config import yaml12
-from tunnelctl.config.mistakes import KeyPath, Mark, Mistakes
+from tunnelctl.config.load import load_profile
+from tunnelctl.config.mistakes import KeyPath, Mark, Mistakes, ProfileInvalid
 from tunnelctl.ssh import known_hosts as known_hosts_file
 from tunnelctl.wire.messages import ProtocolError, Reader
 from tunnelctl.wire.socks import Reply, SocksError, SocksServer
 
 # The longest handshake: version, command, port, address, user and name with their NULs.
 _SOCKS_LONGEST = 8 + 256 + 256
+# Bytes of a large profile, and seconds of CPU that are more than checking it can take.
+_LARGE = 256 * 1024
+_TOO_LONG = 5.0
 _NAMES = ("db.internal", "[10.0.0.7]:2222", "::1")
 
 
@@ -90,6 +98,22 @@ def yaml(data: bytes) -> None:
     assert node is not None or mistakes
 
 
+def profile(data: bytes) -> None:
+    """A profile that has a piece of it many times over: what it takes grows as its size does."""
+    script = Script(data)
+    head, piece = script.take(script.number(1)), script.take(1 + script.number(1))
+    tail = script.take(len(data))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "dev.yaml"
+        path.write_bytes(head + piece * (_LARGE // max(len(piece), 1)) + tail)
+        path.chmod(0o600)
+        started = time.thread_time()
+        with contextlib.suppress(ProfileInvalid):
+            load_profile(path, {"HOME": folder, "PATH": ""})
+        took = time.thread_time() - started
+    assert took < _TOO_LONG, f"{took:.1f} s"
+
+
 def _as_it_is(text: str, mark: Mark, path: KeyPath) -> str:
     assert mark.line >= 1
     assert mark.column >= 1
@@ -103,5 +127,6 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = MappingProxyType(
         "socks": socks,
         "known_hosts": known_hosts,
         "yaml": yaml,
+        "profile": profile,
     }
 )

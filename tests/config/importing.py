@@ -16,6 +16,11 @@ from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 
 BASTION = Host("bastion", "bastion.example.com", 2222, "alice", ("/home/alice/.ssh/a key",))
+# Names of users that ssh takes before the `@`, and sends as they are.
+USERS = [
+    *("CORP\\alice", "alice:target", "alice#target", "alice%node1", "müller", "svc$", "a/b"),
+    *("user=x", "me@corp.example", "john doe", "a,b", "日本", "#x", "~x", "$HOME", "a:b:c", "x*"),
+]
 _DB = Endpoint("db", 5432)
 HOPS = (Host("gate", "gate.example.com", 22, "carol"), Host("inner", "10.0.0.9", 2200))
 

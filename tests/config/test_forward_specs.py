@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.config.conftest import Folder
+from tests.config.sshconfigs import SSH, needs_ssh
 from tunnelctl.config.forward_specs import (
     ForwardSpec,
     dynamic_spec,
@@ -126,3 +128,24 @@ def test_written_and_read_again(side: Side, listen: Endpoint, target: Endpoint) 
     spec = spec_of(Forward("f", side, listen, target, "bastion"))
     read = {"-L": local_spec, "-R": remote_spec}[spec.option](str(spec))
     assert read == spec
+
+
+@needs_ssh
+@pytest.mark.parametrize(("option", "parse"), [("-L", local_spec), ("-R", remote_spec)])
+def test_a_home_on_the_server_is_refused_where_ssh_sends_it_as_it_is(
+    option: str, parse: Callable[[str], ForwardSpec]
+) -> None:
+    text = "8080:~/x.sock" if option == "-L" else "~/x.sock:/run/y"
+    done = subprocess.run(
+        [SSH, "-G", "-F", "none", option, text, "b"], capture_output=True, text=True, check=True
+    )
+    assert f"forward {text.replace(':', ' ')}\n" in done.stdout
+    with pytest.raises(ValueError, match="is a path on the server, which takes ~ for the name"):
+        parse(text)
+
+
+def test_a_home_here_is_a_path(folder: Folder) -> None:
+    assert folder.forward("local: ~/x.sock, to: 1").listen.path == f"{folder.home}/x.sock"
+    target = folder.forward("remote: 1, to: ~/x.sock").target
+    assert target is not None
+    assert target.path == f"{folder.home}/x.sock"

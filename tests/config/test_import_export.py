@@ -9,7 +9,16 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.config.importing import BASTION, HOPS, meaning, of_command, profile, profile_of, rule
+from tests.config.importing import (
+    BASTION,
+    HOPS,
+    USERS,
+    meaning,
+    of_command,
+    profile,
+    profile_of,
+    rule,
+)
 from tunnelctl.config.from_ssh_config import import_ssh_config
 from tunnelctl.config.load import load_profile
 from tunnelctl.config.to_ssh import as_blocks, as_commands
@@ -38,7 +47,7 @@ _hosts = st.builds(
     ),
     st.sampled_from(["bastion.example.com", "10.0.0.1", "2001:db8::1"]),
     _ports,
-    st.sampled_from([None, "alice", "svc+x"]),
+    st.sampled_from([None, "alice", "svc+x", *USERS]),
     st.sampled_from([(), ("/k/a",), ("/k/a key", "/k/50%")]),
     st.sampled_from([(), HOPS[:1], HOPS]),
 )

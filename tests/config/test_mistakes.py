@@ -194,6 +194,8 @@ def test_a_host_that_is_wrong_says_why(folder: Folder, keys: str, said: str) -> 
         ('local: "127.example.com:80", to: 1', "can be reached from other machines"),
         ('remote: "0.0.0.0:80", to: 1', "can be reached from other machines"),
         ('remote: "0.0.0.0:80", to: 1, expose: false', "can be reached from other machines"),
+        ("local: 1, to: ~/x.sock", "forwards.f.to: ~/x.sock is a path on the server, which takes"),
+        ("remote: ~x/a, to: 1", "forwards.f.remote: ~x/a is a path on the server, which takes"),
         ("local: 1, to: 2, while_down: wait", "must be refuse or {hold: 10s}, not 'wait'"),
         ("local: 1, to: 2, while_down: {hodl: 1s}", "unknown key (did you mean hold?)"),
         ("local: 1, to: 2, max_connections: 0", "must be a whole number from 1 to 65535"),
@@ -326,6 +328,25 @@ def test_a_name_that_no_profile_can_have(folder: Folder) -> None:
     assert load_profile(path, environ, name="web").profile.name == "web"
 
 
-def test_a_thousand_mistakes_are_a_thousand_lines(folder: Folder) -> None:
-    text = "hosts:\n  b:\n" + "".join(f"    key{n}: 1\n" for n in range(1000))
-    assert len(folder.mistakes(text)) == 1000
+def test_of_a_thousand_mistakes_the_first_hundred_are_said_and_the_others_counted(
+    folder: Folder,
+) -> None:
+    """Whatever is found first: what the schema says comes before what contradicts it."""
+    forwards = "".join(f"  f{n}: {{local: 1024, to: 1, via: b, x: 1}}\n" for n in range(500))
+    path = folder.write(f"{REST}forwards:\n{forwards}")
+    with pytest.raises(ProfileInvalid) as caught:
+        load_profile(path, {"HOME": str(folder.home)})
+    failure = caught.value
+    # The first forward has one mistake, each other one two.
+    lines = [3] + [line for line in range(4, 54) for _ in range(2)]
+    assert [mistake.line for mistake in failure.mistakes] == lines[:100]
+    assert failure.more == 999 - 100
+    first, *_, last = str(failure).splitlines()
+    assert first == "profile dev is not valid, 999 mistakes:"
+    assert last == "and 899 more"
+
+
+def test_a_mistake_is_as_short_as_a_line(folder: Folder) -> None:
+    long = "k" * 1000
+    for text in (f"hosts: {{b: {{? {long} : 1}}}}", f"x: !{long} 1", f'x: "${{X?{long}}}"'):
+        assert all(len(mistake) < 1200 for mistake in folder.mistakes(text)), text

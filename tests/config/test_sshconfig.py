@@ -391,3 +391,58 @@ def test_none_is_no_key_file(
     assert host.identity_file == files
     assert host.certificate_file == ()
     assert not host.identities_only
+
+
+@pytest.mark.parametrize("environ", WAYS)
+def test_a_home_is_that_of_the_environment_everywhere(
+    folder: Folder, environ: dict[str, str]
+) -> None:
+    """OpenSSH takes the password database's, except for an Include; see docs/login.md."""
+    configure(
+        folder,
+        "Host b\n  IdentityFile ~/k\n  CertificateFile %d/c\n  IdentityAgent ~/agent\n"
+        '  UserKnownHostsFile ~/u "~/my known" %d/%%h\n  GlobalKnownHostsFile ~/g\n'
+        "  RevokedHostKeys ~/r\nInclude ~/.ssh/more\n",
+    )
+    (folder.home / ".ssh" / "more").write_text("Host b\n  Port 7\n")
+    (folder.home / ".ssh" / "more").chmod(0o600)
+    host, home = folder.host("", environ), str(folder.home)
+    files = (*host.identity_file, *host.certificate_file, host.identity_agent)
+    assert files == (f"{home}/k", f"{home}/c", f"{home}/agent")
+    assert host.user_known_hosts_file == (f"{home}/u", f"{home}/my known", f"{home}/%h")
+    assert (host.global_known_hosts_file, host.revoked_host_keys) == ((f"{home}/g",), f"{home}/r")
+    assert host.port == 7
+
+
+@pytest.mark.parametrize("environ", WAYS)
+def test_a_server_that_is_never_asked(folder: Folder, environ: dict[str, str]) -> None:
+    assert folder.host("server_alive_interval: 0", environ).server_alive_interval == 0
+    assert folder.host("server_alive_interval: 0s", environ).server_alive_interval == 0
+    configure(folder, "Host b\n  ServerAliveInterval 0\nHost *\n  ServerAliveInterval 7\n")
+    assert folder.host("", environ).server_alive_interval == 0
+    assert folder.host("server_alive_interval: 5s", environ).server_alive_interval == 5
+    assert folder.host("hostname: c", environ).server_alive_interval == 0
+    configure(folder, "Host c\n  ServerAliveInterval 0\nHost b\n  BatchMode yes\n  Port 7\n")
+    assert folder.host("", environ).server_alive_interval == 15
+
+
+@pytest.mark.parametrize("environ", WAYS)
+def test_a_library_of_keys_is_known_of(folder: Folder, environ: dict[str, str]) -> None:
+    configure(folder, "Host b\n  PKCS11Provider /usr/lib/p11.so\nHost c\n  SmartcardDevice none\n")
+    assert folder.host("", environ).pkcs11_provider == "/usr/lib/p11.so"
+    configure(folder, "PKCS11Provider none\n")
+    assert folder.host("", environ).pkcs11_provider is None
+
+
+@pytest.mark.parametrize("environ", WAYS)
+def test_what_an_older_client_does_not_know_stays_on_offer(
+    folder: Folder, environ: dict[str, str]
+) -> None:
+    """`^`, `+` and `-` change our list, and not the one that the client prints."""
+    for written in ("^ecdh-sha2-nistp256", "-diffie-hellman-*", "+diffie-hellman-group1-sha1"):
+        configure(folder, f"Host b\n  KexAlgorithms {written}\n")
+        found = folder.host("", environ).kex_algorithms
+        assert not found or "mlkem768x25519-sha256" in found
+        assert found[:1] == (("ecdh-sha2-nistp256",) if written.startswith("^") else found[:1])
+    configure(folder, "Host b\n  KexAlgorithms curve25519-sha256,ecdh-sha2-nistp256\n")
+    assert folder.host("", environ).kex_algorithms == ("curve25519-sha256", "ecdh-sha2-nistp256")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from tests.support.certificates import Authority
 from tests.support.ports import free_port
 from tests.support.sshd import OpenSSHServer
-from tests.support.world import World
+from tests.support.waiting import eventually
+from tests.support.world import World, tunnel_text
 from tunnelctl.spec.algorithms import KEX_ALGORITHMS
 
 
@@ -62,3 +64,31 @@ def test_a_host_that_an_authority_vouches_for(world: World, tmp_path: Path) -> N
         assert "known already" in world.run("trust", "dev/server").stderr
     finally:
         server.stop()
+
+
+def test_a_home_that_can_only_be_read_keeps_nobody_out(
+    world: World, sshd: OpenSSHServer, tmp_path: Path
+) -> None:
+    """As with ssh: it warns, and connects."""
+    (tmp_path / "file").touch()
+    known = tmp_path / "file" / "known_hosts"
+    config = tmp_path / "ssh_config"
+    config.write_text(
+        f"UserKnownHostsFile {known}\nStrictHostKeyChecking accept-new\nBatchMode yes\n"
+        f"IdentityFile {sshd.identity}\nPort {sshd.port}\nUser {sshd.user}\n"
+    )
+    ssh = subprocess.run(
+        ["ssh", "-F", str(config), sshd.address, "true"],
+        env=world.environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ssh.returncode, "Failed to add the host" in ssh.stderr) == (0, True)
+    text = sshd.host_yaml(user_known_hosts_file=str(known), strict_host_key_checking="accept-new")
+    world.profile("dev", tunnel_text(text, db=f"local: {free_port()}, to: {free_port()}"))
+    world.ok("up", "dev", "-d")
+    assert f"cannot record its host key in {known}" in world.ok("logs")
+    world.ok("restart", "dev")
+    eventually(lambda: world.host("dev")["reconnects"] == 1, "it is up again")

@@ -305,15 +305,43 @@ def test_records_at_the_same_time_are_all_kept(host: Host, key: Key, known_hosts
     assert known_hosts.read_text().count("\n") == len(hosts)
 
 
-def test_what_cannot_be_written_is_said(host: Host, key: Key, tmp_path: Path) -> None:
+@pytest.fixture
+def nowhere(host: Host, tmp_path: Path) -> Host:
+    """A host whose known_hosts cannot be written: not even by root, as read-only disks are."""
     (tmp_path / "file").touch()
-    nowhere = dataclasses.replace(
+    return dataclasses.replace(
         host,
         user_known_hosts_file=(str(tmp_path / "file" / "known_hosts"),),
         strict_host_key_checking=StrictHostKeyChecking.ACCEPT_NEW,
     )
-    failure = refused(nowhere, key, Code.PERMISSION_DENIED)
-    assert str(tmp_path / "file" / "known_hosts") in failure.message
+
+
+def test_what_cannot_be_written_is_said(nowhere: Host, key: Key) -> None:
+    with pytest.raises(Failure) as caught:  # `tunnelctl trust` wants nothing else
+        record(nowhere, key.blob, here())
+    assert caught.value.code is Code.PERMISSION_DENIED
+    assert nowhere.user_known_hosts_file[0] in caught.value.message
+
+
+def test_a_new_key_that_cannot_be_written_is_accepted_with_a_warning(
+    nowhere: Host, key: Key, other: Key, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        verify(nowhere, key.blob, here())
+    said = f"cannot record its host key in {nowhere.user_known_hosts_file[0]}"
+    assert sum(said in message for message in caplog.messages) == 1  # not at each login
+    # From then on it is the known one, as far as this process can say.
+    failure = refused(nowhere, other, Code.HOST_KEY_CHANGED)
+    assert "in the memory of this process" in failure.message
+    assert "tunnelctl down --all" in failure.hint
+
+
+def test_a_key_that_a_person_accepts_may_be_one_that_cannot_be_written(
+    nowhere: Host, key: Key
+) -> None:
+    asking = dataclasses.replace(nowhere, strict_host_key_checking=StrictHostKeyChecking.YES)
+    verify(asking, key.blob, here(), lambda _: "yes")
+    verify(asking, key.blob, here())
 
 
 @pytest.mark.parametrize("alias", ["a b", "a,b", "*", "!a", "@revoked", "", "|1|x|y"])

@@ -264,6 +264,13 @@ def test_tokens_stand_for_the_host() -> None:
         (Host("a", "host\n", proxy_command=("nc", "%h")), "me"),
         (Host("a", "host", proxy_command=("ssh", "%r")), "-l"),
         (Host("a", "host", proxy_command=("ssh", "%r")), "me`id`"),
+        (Host("a", "host", proxy_command=("ssh", "%r")), "CORP\\alice"),
+        (Host("a", "host", proxy_command=("ssh", "%r")), "svc$"),
+        (Host("a", "host", proxy_command=("ssh", "%r")), "john doe"),
+        (Host("a", "host", proxy_command=("ssh", "%r")), "#x"),
+        (Host("a", "host", proxy_command=("ssh", "%r")), "~root"),
+        (Host("a", "host", proxy_command=("ssh", "%r")), "=ls"),
+        (Host("a", "host", proxy_command=("ssh", "%r")), "x*"),
         (Host("a", "host", proxy_command=("nc", "%x")), "me"),
         (Host("a", "host", proxy_command=("nc", "%")), "me"),
     ],
@@ -272,6 +279,20 @@ def test_what_could_mean_something_else_is_refused(host: Host, user: str) -> Non
     with pytest.raises(Failure) as caught:
         words_for(host, user)
     assert caught.value.code is Code.CONFIG_INVALID
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    "user", ["alice:target", "alice#target", "alice%node1", "müller", "a/b", "user=x", "a@b,c"]
+)
+def test_a_user_that_a_shell_takes_as_it_is_may_stand_in_a_line_for_one(
+    user: str, shell: str
+) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    host = Host("a", "host", proxy_command=(shell, "-c", "exec printf '%%s\\n' %r x%r"))
+    done = subprocess.run(words_for(host, user), capture_output=True, check=True)
+    assert done.stdout.decode().split() == [user, f"x{user}"]
 
 
 def test_what_is_not_used_need_not_be_safe() -> None:

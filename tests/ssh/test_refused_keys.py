@@ -39,6 +39,16 @@ def test_a_named_key_that_is_refused_is_no_question(asks: OpenSSHServer, tmp_pat
     assert QuestionKind.PASSWORD in person.kinds
 
 
+def test_a_key_of_a_token_is_said_to_come_from_an_agent(
+    sshd: OpenSSHServer, tmp_path: Path
+) -> None:
+    write_key(tmp_path / "wrong")
+    host = sshd.host(
+        identity_file=(str(tmp_path / "wrong"),), pkcs11_provider="/usr/lib/opensc-pkcs11.so"
+    )
+    assert "ssh-add -s /usr/lib/opensc-pkcs11.so" in fails(Code.AUTH_FAILED, host).hint
+
+
 def test_a_default_key_that_is_refused_leaves_the_question(
     asks: OpenSSHServer, tmp_path: Path
 ) -> None:

@@ -93,13 +93,15 @@ def load(names: Sequence[str | None], file: Path | None) -> list[tuple[Path, Loa
     ]
     profiles: list[tuple[Path, Loaded]] = []
     mistakes: list[Mistake] = []
+    more = 0
     for path, name in found:
         try:
             profiles.append((path, load_profile(path, caller.environment(), name=name)))
         except ProfileInvalid as invalid:
             mistakes += invalid.mistakes
+            more += invalid.more
     if mistakes:
-        raise ProfileInvalid(", ".join(name or str(file) for name in names), mistakes)
+        raise ProfileInvalid(", ".join(name or str(file) for name in names), mistakes, more)
     return profiles
 
 

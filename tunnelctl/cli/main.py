@@ -211,6 +211,9 @@ def _end(failure: Failure) -> int:
     with contextlib.suppress(BrokenPipeError):
         for mistake in mistakes:
             click.echo(str(mistake), err=True)
+        more = getattr(failure, "more", 0)
+        if more:
+            click.echo(f"and {more} more", err=True)
         if not mistakes:
             say(str(failure))
     return failure.exit_code

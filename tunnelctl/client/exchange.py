@@ -26,7 +26,10 @@ _SERVER = "tunnelctl/"
 
 
 class Problem(Failure):
-    """What the daemon refused (RFC 9457); `mistakes` are those of a profile, one a line."""
+    """What the daemon refused (RFC 9457).
+
+    `mistakes` are those of a profile, one a line, and `more` is how many others there are.
+    """
 
     def __init__(self, document: Document) -> None:
         code = document.get("code")
@@ -34,6 +37,7 @@ class Problem(Failure):
         message = document.get("detail") or document.get("title") or "the daemon refused"
         super().__init__(known, str(message), str(document.get("hint") or ""))
         self.mistakes = tuple(str(mistake) for mistake in document.get("mistakes", ()))
+        self.more = int(document.get("more", 0))
 
 
 class Exchange:

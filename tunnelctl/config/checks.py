@@ -7,7 +7,8 @@ as all the others; a value that was refused already is not spoken of again.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain
 from typing import Any, Protocol
 
 from tunnelctl.config import ways, words
@@ -60,9 +61,9 @@ class Names(Protocol):
     """The names that ssh_config speaks of; `names` are those that are written out in it."""
 
     @property
-    def names(self) -> list[str]: ...
+    def names(self) -> Collection[str]: ...
 
-    def __contains__(self, name: str) -> bool: ...
+    def has_pattern_for(self, name: str) -> bool: ...
 
 
 def check_profile(document: Document, known: Names, mistakes: Mistakes) -> None:
@@ -128,6 +129,8 @@ def _check_forward(document: Document, name: str, forward: dict[str, Any]) -> No
     if "to" in forward and kinds and kinds[0] not in _FIXED_TARGET:
         message = f"does not go with {kinds[0]}: its SOCKS clients name their target"
         document.say((*path, "to"), message, at_key=True)
+    if kinds == ["local"]:
+        _check_target(document, path, forward.get("to"))
     _check_permit(document, path, kinds, forward)
     for kind, endpoint in _listeners(forward):
         if not endpoint.is_loopback and not _is_true(forward.get("expose")):
@@ -135,6 +138,18 @@ def _check_forward(document: Document, name: str, forward: dict[str, Any]) -> No
                 f"{endpoint} can be reached from other machines; add expose: true if it shall be"
             )
             document.say((*path, kind), message)
+
+
+def _check_target(document: Document, path: tuple[str, str], target: object) -> None:
+    """That a socket of the server has a path there; what else is wrong is said elsewhere."""
+    try:
+        endpoint = words.target(target)
+    except ValueError:
+        return
+    try:
+        words.on_server(endpoint)
+    except ValueError as error:
+        document.say((*path, "to"), str(error))
 
 
 def _check_permit(
@@ -188,10 +203,10 @@ def _check_name(
         host = words.host_name(name)
     except ValueError:
         return  # the schema says why, or it is user@host:port
-    if host in _map(document, "hosts") or "." in host or ":" in host or host in known:
+    if host in _map(document, "hosts") or "." in host or ":" in host or host in known.names:
         return
-    near = mistakes.suggestion(host, [*_map(document, "hosts"), *known.names])
-    if near:
+    near = mistakes.suggestion(host, chain(_map(document, "hosts"), known.names))
+    if near and not known.has_pattern_for(host):
         message = f"no host named {shown(host)} in this file or in ssh_config{near}; "
         document.say(path, f"{message}if it is a host, add `{host}: {{}}` under `hosts`")
 

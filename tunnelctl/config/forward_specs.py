@@ -163,6 +163,9 @@ def _parse(
         if shape not in readings:
             raise ValueError("it is not of the form that ssh(1) has for it")
         listen, target = readings[shape](fields)
+        there = listen if side is Side.THERE else target
+        if there is not None:
+            words.on_server(there)
     except ValueError as error:
         raise ValueError(f"{text!r}: {error}") from None
     if not listen.is_unix and not listen.host:

@@ -185,6 +185,9 @@ def _reaching(
         if keyword == "userknownhostsfile" and any(value in _NOWHERE for value in values):
             imported.note(f"{_WRITTEN[keyword]} {text}: {_ALWAYS_CHECKED}")
             continue
+        if keyword == "pkcs11provider":
+            imported.note(f"{text}: keys of a token come from an agent: ssh-add -s {text}")
+            continue
         if keyword == "stricthostkeychecking" and text in ("false", "ask"):
             imported.note(f"{_WRITTEN[keyword]} {text}: {_ALWAYS_CHECKED}")
             continue

@@ -18,7 +18,9 @@ _AFTER_DOLLAR = re.compile(rf"\$(?:(?P<dollar>\$)|(?P<name>{_NAME})|(?P<brace>\{
 _BRACED = re.compile(
     rf"(?P<name>{_NAME})(?:(?P<colon>:?)(?P<operator>[-?+])(?P<word>.*))?", re.DOTALL
 )
+_BRACE = re.compile(r"\$\{|\}")
 _MAX_NESTING = 16
+_SHOWN = 60  # characters of a text that a message repeats
 # The text that all variables of a profile together may bring; a profile itself is at most 1 MiB.
 _MAX_CHARACTERS = 1024 * 1024
 
@@ -75,8 +77,9 @@ class Interpolator:
     def _braced(self, inner: str, nesting: int) -> str:
         found = _BRACED.fullmatch(inner)
         if found is None:
+            shown = inner if len(inner) <= _SHOWN else inner[:_SHOWN] + "…"
             raise InterpolationError(
-                f"${{{inner}}} is not a variable; write ${{NAME}}, ${{NAME:-default}}, "
+                f"${{{shown}}} is not a variable; write ${{NAME}}, ${{NAME:-default}}, "
                 "${NAME:?message} or ${NAME:+instead}, and $$ for a dollar sign"
             )
         name, operator, word = found["name"], found["operator"], found["word"] or ""
@@ -123,15 +126,8 @@ def _missing(name: str, message: str) -> str:
 def _closing_brace(text: str, start: int) -> int:
     """Where the brace that was opened right before `start` is closed."""
     depth = 1
-    at = start
-    while at < len(text):
-        if text.startswith("${", at):
-            depth += 1
-            at += 2
-            continue
-        if text[at] == "}":
-            depth -= 1
-            if depth == 0:
-                return at
-        at += 1
+    for brace in _BRACE.finditer(text, start):
+        depth += 1 if brace[0] == "${" else -1
+        if depth == 0:
+            return brace.start()
     raise InterpolationError(f"the brace of {text[start - 2 :][:40]!r} is never closed")

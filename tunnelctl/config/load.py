@@ -21,9 +21,13 @@ from tunnelctl.config.routes import Place, Routes, Written
 from tunnelctl.config.sources import Sources
 from tunnelctl.config.sshconfig import Aliases, SshConfig
 from tunnelctl.config.tree import Mapping as Tree
-from tunnelctl.config.tree import Node, overlay, settle
+from tunnelctl.config.tree import Node, overlay, settle, size
 from tunnelctl.config.ways import WAYS
+from tunnelctl.config.yaml12 import MAX_VALUES
 from tunnelctl.spec.profile import Profile
+
+MAX_HOSTS = 1_000
+MAX_FORWARDS = 4_000
 
 __all__ = ["Loaded", "Mistake", "ProfileInvalid", "load_profile"]
 
@@ -65,6 +69,8 @@ class _Loader:
             self._mistakes.add(Mark(self._file), (), message)
         tree = self._sources.read(self._file)
         if tree is None:
+            raise self._invalid()
+        if self._is_too_large(tree):
             raise self._invalid()
         tree = self._settled(tree)
         document = Document(tree, self._mistakes)
@@ -120,6 +126,23 @@ class _Loader:
         asked = self._interpolator.asked | converter.secret_variables
         return Loaded(profile, frozenset(asked), self._sources.files)
 
+    def _is_too_large(self, tree: Tree) -> bool:
+        """Whether there is more than can be checked in a second; said where it is."""
+        before = len(self._mistakes)
+        for key, limit in (("hosts", MAX_HOSTS), ("forwards", MAX_FORWARDS)):
+            entry = tree.entries.get(key)
+            if entry and isinstance(entry.node, Tree) and len(entry.node.entries) > limit:
+                has = f"{len(entry.node.entries):,} {key}"
+                message = f"a profile has at most {limit:,} {key}, and this one has {has}"
+                self._mistakes.add(entry.key, (key,), message)
+        hosts, defaults = tree.child("hosts"), _defaults(tree)
+        count = len(hosts.entries) if isinstance(hosts, Tree) else 0
+        if size(tree) + size(defaults) * count > MAX_VALUES:
+            with_defaults = ", with the defaults of each host" if count else ""
+            message = f"a profile has at most {MAX_VALUES:,} keys and values{with_defaults}"
+            self._mistakes.add(defaults.mark if count else tree.mark, (), message)
+        return len(self._mistakes) > before
+
     def _aliases(self, defaults: Document) -> Aliases:
         """The names of the ssh_config that a name without an entry is looked up in."""
         model = defaults.validate(HostMap) or HostMap()
@@ -142,7 +165,8 @@ class _Loader:
         return settled
 
     def _invalid(self) -> ProfileInvalid:
-        return ProfileInvalid(self._name, self._mistakes.ordered(self._file))
+        first = self._mistakes.first(self._file)
+        return ProfileInvalid(self._name, first, len(self._mistakes) - len(first))
 
 
 def _hosts_with_defaults(tree: Tree, mistakes: Mistakes) -> Iterator[tuple[str, Document]]:

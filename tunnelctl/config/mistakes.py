@@ -1,17 +1,23 @@
 """What is wrong in a profile, and where: every mistake, in the order of the file.
 
-Owns how a mistake is written. Knows nothing of YAML or of the schema.
+Owns how a mistake is written, and how much is said of a file that is wrong all over. Knows nothing
+of YAML or of the schema.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from tunnelctl.errors import Code, Failure
 
 _SHOWN = 60  # characters of a value that a message repeats
-_SUGGESTED = 100  # unknown words that get a suggestion; looking for one takes a while
+REPORTED = 100  # mistakes that are said; of the others, how many there are
+_LONGEST = 500  # characters of a message, and of the path before it
+# Words that are compared for suggestions, in one load of a profile; each takes some microseconds.
+_COMPARED = 10_000
 
 # Keys and indices from the top of the file down to a value.
 KeyPath = tuple[str | int, ...]
@@ -42,14 +48,23 @@ class Mistake:
 
 
 class ProfileInvalid(Failure):
-    """A profile that cannot be used: `mistakes` has all that is wrong with it."""
+    """A profile, or several, that cannot be used.
 
-    def __init__(self, name: str, mistakes: Iterable[Mistake]) -> None:
-        self.mistakes = tuple(mistakes)
-        count = "1 mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
-        lines = "\n".join(str(mistake) for mistake in self.mistakes)
+    `mistakes` has what is wrong, at most the first 100; `more` is how many others there are.
+    """
+
+    def __init__(self, name: str, mistakes: Iterable[Mistake], more: int = 0) -> None:
+        found = tuple(mistakes)
+        self.mistakes = found[:REPORTED]
+        self.more = more + len(found) - len(self.mistakes)
+        total = len(self.mistakes) + self.more
+        count = "1 mistake" if total == 1 else f"{total} mistakes"
+        lines = [str(mistake) for mistake in self.mistakes]
+        if self.more:
+            lines.append(f"and {self.more} more")
+        text = "\n".join(lines)
         super().__init__(
-            Code.CONFIG_INVALID, f"profile {printable(name)} is not valid, {count}:\n{lines}"
+            Code.CONFIG_INVALID, f"profile {printable(name)} is not valid, {count}:\n{text}"
         )
 
 
@@ -57,30 +72,42 @@ class Mistakes:
     """Collects mistakes; the same one at the same place counts once."""
 
     def __init__(self) -> None:
-        self._found: dict[Mistake, None] = {}
-        self._suggested = 0
+        self._found: dict[tuple[Mark, KeyPath, str], None] = {}
+        self._compared = 0
 
     def __bool__(self) -> bool:
         return bool(self._found)
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def add(self, mark: Mark, path: KeyPath, message: str) -> None:
         """Note one; `message` is a sentence without a full stop."""
-        mistake = Mistake(mark.file, mark.line, mark.column, path_text(path), message)
-        self._found.setdefault(mistake)
+        self._found.setdefault((mark, path, _cut(message)))
 
     def suggestion(self, word: str, known: Iterable[str]) -> str:
         """` (did you mean port?)` where one of `known` is near, else nothing."""
         from difflib import get_close_matches  # only where something is wrong
 
-        self._suggested += 1
-        if self._suggested > _SUGGESTED or len(word) > _SHOWN:
+        left = _COMPARED - self._compared
+        if left <= 0 or len(word) > _SHOWN:
             return ""
-        near = get_close_matches(word, list(known), n=1)
+        words = list(islice(known, left))
+        self._compared += len(words)
+        near = get_close_matches(word, words, n=1)
         return f" (did you mean {near[0]}?)" if near else ""
 
-    def ordered(self, first: str) -> tuple[Mistake, ...]:
-        """All of them by place, those of the file `first` before those of other files."""
-        return tuple(sorted(self._found, key=lambda m: (m.file != first, m.file, m.line, m.column)))
+    def first(self, file: str) -> tuple[Mistake, ...]:
+        """The first 100 by place, those of `file` before those of other files."""
+
+        def place(found: tuple[Mark, KeyPath, str]) -> tuple[bool, str, int, int]:
+            mark = found[0]
+            return (mark.file != file, mark.file, mark.line, mark.column)
+
+        return tuple(
+            Mistake(mark.file, mark.line, mark.column, _cut(path_text(path)), message)
+            for mark, path, message in heapq.nsmallest(REPORTED, self._found, key=place)
+        )
 
 
 def path_text(path: KeyPath) -> str:
@@ -92,6 +119,11 @@ def path_text(path: KeyPath) -> str:
         else:
             text += f".{part}" if text else part
     return text
+
+
+def _cut(text: str) -> str:
+    """A text that repeats what a file says may be as long as the file."""
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
 def shown(value: object) -> str:

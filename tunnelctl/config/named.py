@@ -46,6 +46,6 @@ def host_named(
     routes = Routes((written,), below, Converter(interpolator), look_up)
     hosts = routes.hosts({jump.name: Place(document, ())})
     if mistakes:
-        first = mistakes.ordered(jump.name)[0]
+        first = mistakes.first(jump.name)[0]
         raise Failure(Code.CONFIG_INVALID, f"{jump.name}: {first.message}")
     return hosts[0]

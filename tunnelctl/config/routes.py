@@ -17,7 +17,7 @@ from tunnelctl.config.models import HostMap
 from tunnelctl.config.sshconfig import Question, SshConfig
 from tunnelctl.config.sshlines import SshConfigError
 from tunnelctl.config.sshvalues import Found
-from tunnelctl.config.ways import WAYS, Jump
+from tunnelctl.config.ways import MAX_HOPS, WAYS, Jump
 from tunnelctl.spec.host import Host
 
 _NOTHING = Found()
@@ -171,6 +171,9 @@ class Routes:
         """The hops to a host, the nearest to us first; `trail` has the names that led here."""
         hops: list[Host] = []
         place = written.place("proxy_jump")
+        if len(trail) > MAX_HOPS:
+            place.say(f"leads through more than {MAX_HOPS} hops")
+            return ()
         for jump in () if written.model.embedded else self._jumps(written):
             hop = self._of(jump, place, written)
             if hop.name in trail:
@@ -197,6 +200,9 @@ class Routes:
         def follow(host: Written, trail: tuple[str, ...]) -> Iterator[Written]:
             place = host.place("fallback")
             for name in host.model.fallback or ():
+                if len(seen) > MAX_HOPS:
+                    place.say(f"more than {MAX_HOPS} hosts stand in for each other")
+                    return
                 other = self._of(Jump(name), place, host)
                 if name in trail:
                     _refuse_loop(place, "fallback", (*trail, name))

@@ -14,7 +14,8 @@ from tunnelctl.config.mistakes import KeyPath, Mark, Mistakes, shown
 from tunnelctl.config.tree import Mapping, Node, Scalar, Sequence, overlay
 from tunnelctl.config.yaml12 import decode, parse
 
-_MAX_LAYERS = 16
+_MAX_LAYERS = 16  # files that one extends directly, and through each other
+_MAX_FILES = 64
 EXTENDS = "extends"
 
 
@@ -51,6 +52,9 @@ class Sources:
             self._lack(named, path, f"more than {_MAX_LAYERS} files extend each other")
             return None
         if identity not in self._trees:
+            if len(self._trees) >= _MAX_FILES:
+                self._lack(named, path, f"more than {_MAX_FILES} files make up this profile")
+                return None
             self._trees[identity] = self._layers(file, named, path, (*chain, identity))
         return self._trees[identity]
 
@@ -97,6 +101,9 @@ class Sources:
         """The files named by `extends`, each with its path in the profile."""
         listed: list[tuple[Node, KeyPath]] = [(wanted, (EXTENDS,))]
         if isinstance(wanted, Sequence):
+            if len(wanted.items) > _MAX_LAYERS:
+                self._lack(wanted.mark, (EXTENDS,), f"names more than {_MAX_LAYERS} files")
+                return []
             listed = [(item, (EXTENDS, index)) for index, item in enumerate(wanted.items)]
         bases = []
         for item, path in listed:

@@ -131,12 +131,13 @@ class Aliases:
     def __init__(self, lines: Iterable[Line]) -> None:
         self._patterns = list(_patterns(lines))
 
-    @property
-    def names(self) -> list[str]:
-        """Those that are written out."""
-        return [p for patterns in self._patterns for p in patterns if not set(p) & set("*?!")]
+    @cached_property
+    def names(self) -> Mapping[str, None]:
+        """Those that are written out, in the order of the file."""
+        return dict.fromkeys(p for line in self._patterns for p in line if not set(p) & set("*?!"))
 
-    def __contains__(self, name: str) -> bool:
+    def has_pattern_for(self, name: str) -> bool:
+        """Whether a line that has more in it than `*` is about `name`."""
         return any(
             host_matches(name, patterns) and any(set(p) - set("*?") for p in patterns)
             for patterns in self._patterns

@@ -95,6 +95,7 @@ class _Reading:
             "hostkeyalias": ("host_key_alias", lambda value: words.host_key_alias(value.lower())),
             "identitiesonly": ("identities_only", lambda value: value == "yes"),
             "identityagent": ("identity_agent", self._agent),
+            "pkcs11provider": ("pkcs11_provider", _unless_none),
             "knownhostscommand": ("known_hosts_command", self._known_hosts_command),
             "revokedhostkeys": ("revoked_host_keys", self._revoked),
             "stricthostkeychecking": ("strict_host_key_checking", _strict),
@@ -199,6 +200,10 @@ class _Reading:
 
     def _absolute(self, path: str) -> str:
         return os.path.normpath(os.path.join(self._home, words.text(path)))
+
+
+def _unless_none(value: str) -> str | None:
+    return None if value.lower() == NONE else words.text(value)
 
 
 def _algorithms(kind: Kind, value: str) -> tuple[str, ...] | None:

@@ -309,7 +309,7 @@ class _Blocks:
         if host.port != _PORT:
             settings.append(("Port", str(host.port)))
         if host.user:
-            settings.append(("User", host.user))
+            settings.append(("User", _word(host.user)))
         if host.proxy_jump:
             hops = [self._name(hop.name, self._reaching(hop, notes)) for hop in host.proxy_jump]
             settings.append(("ProxyJump", ",".join(str(Jump(name)) for name in hops)))

@@ -102,6 +102,13 @@ def overlay(below: Node, above: Node) -> Node:
     return Mapping(above.mark, entries)
 
 
+def size(node: Node) -> int:
+    """How many values it has: itself, and those below it."""
+    if isinstance(node, Mapping):
+        return 1 + sum(size(entry.node) for entry in node.entries.values())
+    return 1 + sum(map(size, node.items)) if isinstance(node, Sequence) else 1
+
+
 def plain(node: Node) -> object:
     """The tree as dicts, lists and scalars; a key with nothing under it is left out."""
     if isinstance(node, Mapping):

@@ -18,6 +18,7 @@ from tunnelctl.spec.host import ProxyKind
 # The keys that exclude each other; `none` in one of them is the straight way.
 WAYS = ("proxy_jump", "proxy_command", "proxy")
 NONE = "none"
+MAX_HOPS = 16  # to one host, and hosts that stand in for it
 
 _SCHEME = "ssh://"
 # ssh_config(5) TOKENS that a proxy command can have.
@@ -76,13 +77,20 @@ def parse_jump(value: object) -> Jump:
 def jumps(value: object) -> Sequence[object]:
     """The hops, the nearest first; ssh_config(5)'s text with commas too. `none`: no hop."""
     if isinstance(value, str):
-        return [] if value.lower() == NONE else [word.strip() for word in value.split(",")]
-    return words.one_or_list(value)
+        value = [] if value.lower() == NONE else [word.strip() for word in value.split(",")]
+        return _few(value, "hops")
+    return _few(words.one_or_list(value), "hops")
 
 
 def names(value: object) -> Sequence[object]:
     """Names of hosts, or `none`."""
-    return [] if value == NONE else words.one_or_list(value)
+    return _few([] if value == NONE else words.one_or_list(value), "names")
+
+
+def _few(found: Sequence[object], what: str) -> Sequence[object]:
+    if len(found) > MAX_HOPS:
+        raise ValueError(f"has {len(found)} {what}; there can be {MAX_HOPS}")
+    return found
 
 
 def proxy_command(value: object) -> tuple[str, ...]:

@@ -334,7 +334,17 @@ def local_listener(value: object) -> Endpoint:
 
 def remote_listener(value: object) -> Endpoint:
     """Where the server listens; a bare port is on `localhost`, its loopback (RFC 4254, 7.1)."""
-    return _endpoint(value, "localhost")
+    return on_server(_endpoint(value, "localhost"))
+
+
+def on_server(endpoint: Endpoint) -> Endpoint:
+    """An endpoint of the server's machine, whose paths no shell expands there."""
+    if endpoint.is_unix and endpoint.path.startswith("~"):
+        raise ValueError(
+            f"{endpoint.path} is a path on the server, which takes ~ for the name of a folder; "
+            "write the path from / on"
+        )
+    return endpoint
 
 
 def local_port(value: object) -> Endpoint:

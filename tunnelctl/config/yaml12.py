@@ -19,6 +19,10 @@ from tunnelctl.config.mistakes import KeyPath, Mark, Mistakes
 from tunnelctl.config.tree import Entry, Mapping, Node, Scalar, Sequence, Substituted, Value
 
 MAX_DEPTH = 32
+# Keys and values, lists and maps included: what 1 MiB can hold is more than a second's work.
+MAX_VALUES = 50_000
+# What the parser may have read ahead, and twice that: its own limit is 1,024 (see `too_deep`).
+_AHEAD = 2048
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _NUMBER_LENGTH = 100  # characters; longer digits stay text, and are refused as such
 
@@ -149,12 +153,15 @@ class _Builder:
         self._substitute = substitute
         self._stack: list[_Frame] = []
         self._documents = 0
+        self._values = 0
 
     def feed(self, event: yaml.Event) -> None:
         start = event.start_mark
         if start is not None:
             self.place = Mark(self._file, start.line + 1, start.column + 1)
         mark = self.place
+        if isinstance(event, yaml.NodeEvent):
+            self._count(mark)
         if isinstance(event, yaml.ScalarEvent):
             self._scalar(event, mark)
         elif isinstance(event, yaml.CollectionStartEvent):
@@ -175,7 +182,8 @@ class _Builder:
         there. Our limit is met first, so that place is reported.
         """
         seen = self.place.column if self.place.line == place.line else 0
-        ahead = _QUOTED.sub(lambda quoted: " " * len(quoted[0]), line)[seen : place.column]
+        read = line[seen : min(place.column, seen + _AHEAD)]
+        ahead = _QUOTED.sub(lambda quoted: " " * len(quoted[0]), read)
         depth = len(self._stack)
         for column, char in enumerate(ahead, seen + 1):
             depth += (char in "[{") - (char in "]}")
@@ -184,6 +192,12 @@ class _Builder:
                 self._mistakes.add(Mark(self._file, place.line, column), inside, _TOO_DEEP)
                 return True
         return False
+
+    def _count(self, mark: Mark) -> None:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            self._mistakes.add(mark, (), f"a profile has at most {MAX_VALUES:,} keys and values")
+            raise _Stop
 
     def _document(self, event: yaml.DocumentStartEvent, mark: Mark) -> None:
         self._documents += 1
@@ -309,7 +323,8 @@ def _line(text: str, place: Mark) -> str:
 
 def _syntax_message(error: yaml.MarkedYAMLError, line: str, place: Mark) -> str:
     message = f"not valid YAML: {error.problem or error.context}"
-    if re.search(r"[{\[,].*\$\{", line):
+    last_variable = line.rfind("${")
+    if any(0 <= line.find(mark) < last_variable for mark in "{[,"):
         return message + ' (inside { } and [ ] write "${NAME}" in quotes)'
     if "\t" in line[: place.column]:
         return message + " (a tab cannot indent YAML; use spaces)"

@@ -46,6 +46,7 @@ def as_problem(error: Exception) -> web.Response:
     problem: dict[str, Any] = {"detail": error.message, "code": str(error.code), "hint": error.hint}
     if isinstance(error, ProfileInvalid):
         problem["mistakes"] = [str(mistake) for mistake in error.mistakes]
+        problem["more"] = error.more
     return _problem(_STATUS.get(error.code, _OTHER), problem)
 
 

@@ -313,7 +313,8 @@ class Profiles:
                 await self._note_reading(wanted, invalid.get(name))
         if invalid:
             mistakes: list[Mistake] = [m for failure in invalid.values() for m in failure.mistakes]
-            raise ProfileInvalid(", ".join(invalid), mistakes)
+            more = sum(failure.more for failure in invalid.values())
+            raise ProfileInvalid(", ".join(invalid), mistakes, more)
         return readings
 
     async def _note_reading(self, order: Order, failure: ProfileInvalid | None) -> None:

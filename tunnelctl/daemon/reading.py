@@ -110,7 +110,7 @@ def in_one_line(name: str, failure: Failure) -> Failure:
     """Why a profile's file is not what runs, as status shows it."""
     if not isinstance(failure, ProfileInvalid):
         return failure
-    first, more = failure.mistakes[0], len(failure.mistakes) - 1
+    first, more = failure.mistakes[0], len(failure.mistakes) - 1 + failure.more
     text = f"its file cannot be used: {first}" + (f" and {more} more" if more else "")
     return Failure(failure.code, text, f"tunnelctl check {name} says more, then tunnelctl reload")
 

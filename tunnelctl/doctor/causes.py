@@ -162,7 +162,7 @@ def _of_unknown_key(host: Host, failure: Failure, environment: Environment) -> l
         if not key.marker and fingerprint(key.blob) in failure.message:
             name = "a hashed name" if key.patterns.startswith("|") else key.patterns
             return [
-                f"this very key is known for {name} ({key.file}:{key.line}): if that is the same "
+                f"this very key is known for {name} ({key.place}): if that is the same "
                 "server, host_key_alias can name it"
             ]
     return []

@@ -114,6 +114,7 @@ class Host:
     certificate_file: tuple[str, ...] = ()  # user certificates, beside those named KEY-cert.pub
     identities_only: bool = False
     identity_agent: str | None = None  # a path, "none", or "$NAME"; None: $SSH_AUTH_SOCK
+    pkcs11_provider: str | None = None  # a library that ssh would load; here only an agent does
     preferred_authentications: tuple[str, ...] = AUTHENTICATIONS  # no other is tried
     password: SecretRef | None = None
     passphrase: SecretRef | None = None

@@ -34,6 +34,8 @@ from tunnelctl.ssh.questions import Ask, Question, QuestionKind
 from tunnelctl.ssh.revocation import is_revoked
 
 _log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
+
 _DEFAULT_PORT = 22
 
 
@@ -47,12 +49,12 @@ def verify(host: Host, blob: bytes, environment: Environment, ask: Ask | None = 
     """Accept the key or certificate that `host` shows, or raise.
 
     With `accept-new` the key of a host that is not known at all is recorded; else a person is
-    asked, where there is one.
+    asked, where there is one. Where it cannot be recorded that is said, and it is known to this
+    process alone.
 
     Raises:
-        Failure: host-key-unknown, host-key-changed (also for a revoked key), key-unreadable when
-            what revokes keys cannot be read, or permission-denied when an accepted key cannot be
-            recorded; see also known_hosts_command.
+        Failure: host-key-unknown, host-key-changed (also for a revoked key), or key-unreadable when
+            what revokes keys cannot be read; see also known_hosts_command.
     """
     about = _lines_about(host, blob, environment)
     shown = _Shown(plain_key(blob))
@@ -74,7 +76,7 @@ def verify(host: Host, blob: bytes, environment: Environment, ask: Ask | None = 
         raise _changed(host, shown, named)
     if host.strict_host_key_checking is not StrictHostKeyChecking.ACCEPT_NEW:
         _ask_about(host, shown, _unknown(host, shown, about), ask)
-    record(host, shown.key, environment)
+    _keep(host, shown.key, environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,21 @@ def record(host: Host, blob: bytes, environment: Environment) -> Path:
     """
     key = plain_key(blob)
     return known_hosts.append(host, key_type(key), key, environment)
+
+
+def _keep(host: Host, key: bytes, environment: Environment) -> None:
+    """Record an accepted key as well as can be: ssh(1) warns too, and connects."""
+    try:
+        record(host, key, environment)
+    except Failure as failure:
+        if failure.code is not Code.PERMISSION_DENIED:
+            raise
+        known_hosts.keep_in_memory(host, key_type(key), key, environment)
+        _log.warning(
+            "%s; until this process ends no other key is accepted (%s)",
+            failure.message,
+            failure.hint,
+        )
 
 
 def keeps_keys(host: Host) -> bool:
@@ -242,7 +259,9 @@ def _changed(host: Host, shown: _Shown, known: Sequence[KnownKey]) -> Failure:
     kind = key_type(shown.key)
     old = next((key for key in known if key.key_type == kind), known[0])
     name = known_hosts.name_of(host)
-    if old.file == PRINTED:
+    if old.file == known_hosts.IN_MEMORY:
+        remove = "have the daemon forget the old one: tunnelctl down --all"
+    elif old.file == PRINTED:
         remove = f"have known_hosts_command of hosts.{host.name} print the new key"
     elif old.patterns.startswith("|") or name in old.patterns.lower().split(","):
         remove = f"ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(old.file)}"
@@ -251,7 +270,7 @@ def _changed(host: Host, shown: _Shown, known: Sequence[KnownKey]) -> Failure:
     return Failure(
         Code.HOST_KEY_CHANGED,
         f"{label(host)} shows another host key than the known one: {shown} now{shown.note}, "
-        f"{old.key_type} {fingerprint(old.blob)} in {old.file}:{old.line}",
+        f"{old.key_type} {fingerprint(old.blob)} in {old.place}",
         "it may be an impostor; only if you know that the key was changed: "
         f"{remove}; then {trust_command(host, shown.key)}",
     )

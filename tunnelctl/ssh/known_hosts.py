@@ -33,6 +33,11 @@ REVOKED = "@revoked"
 CERT_AUTHORITY = "@cert-authority"
 _MARKERS = frozenset({REVOKED, CERT_AUTHORITY})
 _DEFAULT_PORT = 22
+# The file of a key that could be written to none; it has no lines.
+IN_MEMORY = "the memory of this process"
+# By the file that they belong in: what was accepted once stays known as long as this process lives,
+# lest any other key is accepted at the next login.
+_unwritten: dict[str, list[KnownKey]] = {}
 # What would be read back as something else than one plain host name.
 _NOT_A_NAME = re.compile(r"[\s,*?!|#]|^@|^$")
 
@@ -47,6 +52,11 @@ class KnownKey:
     blob: bytes
     file: str
     line: int
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for a message."""
+        return self.file if self.file == IN_MEMORY else f"{self.file}:{self.line}"
 
     def matches(self, name: str) -> bool:
         """Whether the host field speaks of `name` (sshd(8); a negated match wins)."""
@@ -120,7 +130,7 @@ def append(host: Host, key_type: str, blob: bytes, environment: Environment) -> 
             f"{label(host)}: {name!r} cannot be written to known_hosts as a host name",
             "correct host_key_alias or hostname in the profile",
         )
-    path = Path(environment.expand_user((host.user_known_hosts_file or USER_FILES)[0]))
+    path = _file_for(host, environment)
     try:
         _append(path, f"{name} {key_type} {base64.b64encode(blob).decode()}\n".encode())
     except OSError as error:
@@ -130,6 +140,16 @@ def append(host: Host, key_type: str, blob: bytes, environment: Environment) -> 
             "make the file writable, or name another one with user_known_hosts_file",
         ) from None
     return path
+
+
+def keep_in_memory(host: Host, key_type: str, blob: bytes, environment: Environment) -> None:
+    """Have a key that could not be appended known as long as this process lives."""
+    kept = KnownKey("", name_of(host), key_type, blob, IN_MEMORY, 0)
+    _unwritten.setdefault(str(_file_for(host, environment)), []).append(kept)
+
+
+def _file_for(host: Host, environment: Environment) -> Path:
+    return Path(environment.expand_user((host.user_known_hosts_file or USER_FILES)[0]))
 
 
 def _append(path: Path, line: bytes) -> None:
@@ -155,6 +175,7 @@ def read(host: Host, environment: Environment) -> Iterator[KnownKey]:
     users = host.user_known_hosts_file or USER_FILES
     for name in (*users, *(host.global_known_hosts_file or GLOBAL_FILES)):
         path = Path(environment.expand_user(name))
+        yield from _unwritten.get(str(path), ())
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:

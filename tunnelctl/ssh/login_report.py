@@ -185,6 +185,9 @@ class Report:
         if self._refused_password:
             return f"correct what hosts.{self._host.name} has as password: {self._host.password}"
         if "publickey" in methods:
+            if provider := self._host.pkcs11_provider:
+                load = f"ssh-add -s {shlex.quote(provider)}"
+                return f"the keys of PKCS11Provider in ssh_config come from an agent here: {load}"
             if self._offered_files:
                 copy = f"ssh-copy-id -i {shlex.quote(self._offered_files[0])}"
                 return f"let the server know the key: {self._ssh(copy)}"
