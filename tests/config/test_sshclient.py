@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.config.conftest import Folder
 from tests.config.sshconfigs import SSH, configure, needs_ssh
+from tests.support.nobody import NOBODY, as_nobody, needs_root
 from tunnelctl.config.load import load_profile
 from tunnelctl.spec.host import Host
 
 # Only our own reader refuses to decide about a program.
 CONFIG = 'Host b\n  Port 7\nMatch originalhost b exec "true"\n  User by-client\n'
 NOT_OPENSSH = {"dbclient": "Dropbear", "plink": "PuTTY"}
-NOBODY = 54321  # no user has this id
 
 
 def path_with(folder: Folder, script: str) -> dict[str, str]:
@@ -64,7 +62,7 @@ def test_a_program_that_is_replaced_is_looked_at_anew(folder: Folder) -> None:
 
 
 @needs_ssh
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@needs_root
 @pytest.mark.parametrize("home", ["/home/app", ""])
 def test_a_user_id_without_a_name_is_no_reason_to_refuse(home: str) -> None:
     """As in OpenShift. OpenSSH's client says "No user exists for uid", whatever it is asked."""
@@ -78,26 +76,5 @@ def test_a_user_id_without_a_name_is_no_reason_to_refuse(home: str) -> None:
             os.chown(path, NOBODY, NOBODY)
         environ = {"PATH": os.defpath, **({"HOME": home} if home else {})}
         host = as_nobody(lambda: load_profile(folder / "dev.yaml", environ).profile.hosts[0])
+    assert isinstance(host, Host), host
     assert (host.port, host.user, host.identity_file) == (7, None, (f"{home}/k-{NOBODY}",))
-
-
-def as_nobody(run: Callable[[], Host]) -> Host:
-    """What `run` gives in a process of a user that has no name."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
-        try:
-            answer: object = run()
-        except BaseException as error:
-            answer = error
-        os.write(writing, pickle.dumps(answer))
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        answer = pickle.loads(pipe.read())
-    os.waitpid(child, 0)
-    assert isinstance(answer, Host), answer
-    return answer

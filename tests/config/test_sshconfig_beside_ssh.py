@@ -114,7 +114,7 @@ TAKEN = {
     "no command and a hop": "ProxyCommand none\nProxyJump gate\nProxyCommand nc\n",
     "a hop and a comment": "Host staging\n  ProxyJump a@gate:2,[::1]:3 # b,c\n",
     "a size with a unit": "Host staging\n  RekeyLimit 1.5g 1h30m\n",
-    "BatchMode": "Host staging\n  BatchMode yes\n",
+    "BatchMode": "Host staging\n  BatchMode yes\n  Port 7\n",
     "BatchMode with an interval": "Host staging\n  BatchMode yes\n  ServerAliveInterval 20\n",
     "an interval of nothing": "ServerAliveInterval 0\nHost *\n  ServerAliveInterval 9\n",
     "an interval of nothing elsewhere": "Host prod\n  ServerAliveInterval 0\nHost *\n  Port 7\n",

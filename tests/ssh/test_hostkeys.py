@@ -13,9 +13,11 @@ import pytest
 
 from tests.support.here import here
 from tests.support.keys import KeyKind, write_key
+from tests.support.nobody import as_nobody, needs_root
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
-from tunnelctl.ssh.hostkeys import fingerprint, known_for, record, verify
+from tunnelctl.ssh.hostkeys import Known, fingerprint, known_for, record, verify
 from tunnelctl.ssh.known_hosts import parse
 
 SSH_KEYGEN = shutil.which("ssh-keygen")
@@ -382,3 +384,13 @@ def test_patterns_match_as_in_openssh(tmp_path: Path, key: Key, patterns: str, n
     )
     (line,) = parse(file.read_text(), str(file))
     assert line.matches(name) == (theirs.returncode == 0)
+
+
+@needs_root
+def test_a_user_without_a_name_and_a_home_knows_no_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its home is `/`, where no file of ours is; nothing fails for good because of that."""
+    monkeypatch.delenv("HOME")
+    known = as_nobody(lambda: known_for(Host("b", "b.example"), Environment()))
+    assert known == Known((), False)
