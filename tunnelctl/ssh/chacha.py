@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algori
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from tunnelctl.net.buffers import SLOT_TAG
-from tunnelctl.ssh.ciphers import SlotSealer, checked_length, unpadded
+from tunnelctl.ssh.ciphers import SEQUENCE_MASK, SlotSealer, Views, checked_length, unpadded
 from tunnelctl.wire.messages import ProtocolError
 
 CHACHA = "chacha20-poly1305@openssh.com"
@@ -75,15 +75,15 @@ class ChaChaSealer(SlotSealer):
         packet = self._lengths.update(length) + self._contents.update(plain)
         return packet + Poly1305.generate_tag(key, packet)
 
-    def _seal_into(
-        self, length: bytes, plain: memoryview, packet: memoryview, sequence: int
-    ) -> None:
-        nonce = _nonce(sequence)
-        self._lengths.reset_nonce(nonce)
-        key = _one_time_key(self._contents, nonce)
-        packet[:4] = self._lengths.update(length)
-        self._contents.update_into(plain, packet[4:-SLOT_TAG])
-        packet[-SLOT_TAG:] = Poly1305.generate_tag(key, packet[:-SLOT_TAG])
+    def _seal_into(self, length: bytes, plains: Views, packets: Views, sequence: int) -> None:
+        lengths, contents = self._lengths, self._contents
+        for number, (plain, packet) in enumerate(zip(plains, packets, strict=True), sequence):
+            nonce = _nonce(number & SEQUENCE_MASK)
+            lengths.reset_nonce(nonce)
+            key = _one_time_key(contents, nonce)
+            packet[:4] = lengths.update(length)
+            contents.update_into(plain, packet[4:-SLOT_TAG])
+            packet[-SLOT_TAG:] = Poly1305.generate_tag(key, packet[:-SLOT_TAG])
 
 
 class ChaChaOpener:

@@ -12,7 +12,7 @@ import hmac
 import os
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -34,12 +34,19 @@ from tunnelctl.wire.messages import Message, ProtocolError
 PACKET_LENGTH_MAX = 256 * 1024
 _LENGTH = struct.Struct(">I")
 _SLOT_HEAD = struct.Struct(">IBBII")
+# In half the time that assigning to a slice takes.
+_put_length = struct.Struct("4s").pack_into
+_put_head = struct.Struct(f"{SLOT_HEAD}s").pack_into
+_put_padding = struct.Struct(f"{SLOT_PADDING}s").pack_into
 _DATA_HEADER = 9  # type, recipient channel and data length of SSH_MSG_CHANNEL_DATA
 _GCM_BLOCK = 16
 _COUNTER_MASK = (1 << 64) - 1
 SEQUENCE_MASK = 0xFFFF_FFFF  # packets are counted modulo 2^32 (RFC 4253 section 6.4)
 _CHANNEL_DATA = int(Message.CHANNEL_DATA)
 _NOISE = 512  # bytes of padding that the kernel is asked for at a time; every link keeps some
+
+
+Views = Sequence[memoryview]
 
 
 class Sealer(Protocol):
@@ -146,22 +153,18 @@ class SlotSealer(ABC):
             size = SLOT_STRIDE - 4 - SLOT_TAG
             head = _SLOT_HEAD.pack(size, SLOT_PADDING, _CHANNEL_DATA, recipient, SLOT_DATA)
             length = head[:4]
-            noise = os.urandom(SLOT_PADDING * full)
+            view, noise = plain.view, os.urandom(SLOT_PADDING * full)
             for slot in range(full):
                 start = slot * SLOT_STRIDE
-                plain.view[start : start + SLOT_HEAD] = head
-                end = start + SLOT_HEAD + SLOT_DATA
-                plain.view[end : end + SLOT_PADDING] = noise[
-                    slot * SLOT_PADDING : (slot + 1) * SLOT_PADDING
-                ]
-                number = (sequence + slot) & SEQUENCE_MASK
-                self._seal_into(length, plain.plain[slot], sealed.packets[slot], number)
+                _put_head(view, start, head)
+                padding = noise[slot * SLOT_PADDING : (slot + 1) * SLOT_PADDING]
+                _put_padding(view, start + SLOT_HEAD + SLOT_DATA, padding)
+            self._seal_into(length, plain.plain[:full], sealed.packets[:full], sequence)
         total = full * SLOT_STRIDE
         if rest:
             length, tail = self._frame(plain, total, recipient, rest)
             packet = sealed.view[total : tail + SLOT_TAG]
-            number = (sequence + full) & SEQUENCE_MASK
-            self._seal_into(length, plain.view[total + 4 : tail], packet, number)
+            self._seal_into(length, [plain.view[total + 4 : tail]], [packet], sequence + full)
             total = tail + SLOT_TAG
         return total
 
@@ -170,10 +173,9 @@ class SlotSealer(ABC):
         """The packet number `sequence`: its length field, `plain` encrypted, and the tag."""
 
     @abstractmethod
-    def _seal_into(
-        self, length: bytes, plain: memoryview, packet: memoryview, sequence: int
-    ) -> None:
-        """The same, put into `packet`, which does not overlap `plain`."""
+    def _seal_into(self, length: bytes, plains: Views, packets: Views, sequence: int) -> None:
+        """The same of each of `plains`, which have one length, put into its place in `packets`,
+        which overlap none of them. The first is number `sequence`."""
 
     def _frame(self, plain: SlotArea, start: int, recipient: int, count: int) -> tuple[bytes, int]:
         """Put header and padding around the data of the slot at `start`; the packet's length field,
@@ -208,11 +210,11 @@ class GcmSealer(SlotSealer):
     def _sealed(self, length: bytes, plain: bytes | memoryview, sequence: int) -> bytes:
         return length + self._cipher.encrypt(next(self._nonces), plain, length)
 
-    def _seal_into(
-        self, length: bytes, plain: memoryview, packet: memoryview, sequence: int
-    ) -> None:
-        packet[:4] = length
-        self._cipher.encrypt_into(next(self._nonces), plain, length, packet[4:])
+    def _seal_into(self, length: bytes, plains: Views, packets: Views, sequence: int) -> None:
+        cipher, nonces = self._cipher, self._nonces
+        for plain, packet in zip(plains, packets, strict=True):
+            _put_length(packet, 0, length)
+            cipher.encrypt_into(next(nonces), plain, length, packet[4:])
 
 
 class GcmOpener:
