@@ -57,6 +57,30 @@ def _fields() -> Iterator[bytes]:
     yield struct.pack(">H", len(message)) + message + b"\x01\x02\x00\x03"
 
 
+def _packets() -> Iterator[bytes]:
+    payload = b"\x0f" + b"what was said: "
+    for cipher in range(4):
+        start = bytes((cipher, cipher & 1, 3)) + payload * 3 + b"\x00"
+        yield start
+        flips, cuts, doubles, inserts = b"\x00\x00\x30\x01", b"\x01\x00\x20\x10", b"\x02", b"\x03"
+        yield start + flips
+        yield start + cuts
+        yield start + doubles + b"\x00\x00\x2f"
+        yield start + inserts + b"\x00\x10\x04\xff\xff\xff\xff\xff"
+
+
+def _kexinit() -> Iterator[bytes]:
+    lists = (
+        "curve25519-sha256,kex-strict-s-v00@openssh.com,ext-info-s",
+        "ssh-ed25519",
+        *("aes128-gcm@openssh.com,aes256-ctr",) * 2,
+        *("hmac-sha2-256", "", "none", "none", "", ""),
+    )
+    names = b"".join(map(messages.string, lists))
+    for guesses in (b"\0", b"\1"):
+        yield bytes(16) + names + guesses + bytes(4)
+
+
 def _socks() -> Iterator[bytes]:
     for step in (b"\x00", b"\x02", b"\xff"):
         yield step + _GREETING + b"\x05\x01\x00\x03\x02db\x15\x38" + b"early"
@@ -100,6 +124,8 @@ def _repeated(head: bytes, piece: bytes, tail: bytes) -> bytes:
 _MADE: dict[str, Callable[[], Iterator[bytes]]] = {
     "connection": _connection,
     "fields": _fields,
+    "packets": _packets,
+    "kexinit": _kexinit,
     "socks": _socks,
     "known_hosts": _known_hosts,
     "yaml": _yaml,

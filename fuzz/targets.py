@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from fuzz import connection
+from fuzz import connection, packets
 from fuzz.script import Script
 from tunnelctl.config import yaml12
 from tunnelctl.config.load import load_profile
 from tunnelctl.config.mistakes import KeyPath, Mark, Mistakes, ProfileInvalid
 from tunnelctl.ssh import known_hosts as known_hosts_file
+from tunnelctl.ssh.kexinit import List, Proposal
 from tunnelctl.wire.messages import ProtocolError, Reader
 from tunnelctl.wire.socks import Reply, SocksError, SocksServer
 
@@ -81,6 +82,20 @@ def _socks_outcome(stream: bytes, step: int) -> tuple[object, bytes, bytes]:
     return None, said, b""
 
 
+def kexinit(data: bytes) -> None:
+    """A KEXINIT: ten lists of names, whatever they are, or the protocol is broken."""
+    try:
+        proposal = Proposal.read(data)
+    except ProtocolError:
+        return
+    assert len(proposal.lists) == len(List)
+    assert all(name and "," not in name for names in proposal.lists for name in names)
+    assert not proposal.signals & set(proposal.lists[List.KEX])
+    assert proposal.size <= len(data)
+    assert Proposal.read(data[: proposal.size]) == proposal
+    assert not proposal.guessed_wrong(proposal)
+
+
 def known_hosts(data: bytes) -> None:
     """A known_hosts file: a bad line costs that line alone."""
     text = data.decode("utf-8", "replace")
@@ -124,6 +139,8 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = MappingProxyType(
     {
         "connection": connection.run,
         "fields": read_fields,
+        "packets": packets.run,
+        "kexinit": kexinit,
         "socks": socks,
         "known_hosts": known_hosts,
         "yaml": yaml,

@@ -71,6 +71,7 @@ def leave(port: int, seed: int, over: threading.Event) -> int:
     [
         ("aes128-gcm@openssh.com", "4M", None, 0),
         ("aes128-gcm@openssh.com", "4M", None, _LEAVERS),
+        ("chacha20-poly1305@openssh.com", "4M", None, _LEAVERS),
         ("aes128-gcm@openssh.com", "2M", 2_000_000, _LEAVERS),
         ("aes256-ctr", "4M", 4_000_000, _LEAVERS),
     ],

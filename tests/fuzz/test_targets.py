@@ -10,6 +10,7 @@ import pytest
 from fuzz.seeds import mutations, seeds
 from fuzz.targets import TARGETS
 from tunnelctl.config import yaml12
+from tunnelctl.ssh.ciphers import Mac
 from tunnelctl.ssh.known_hosts import KnownKey
 from tunnelctl.wire.connection import Connection
 
@@ -52,6 +53,19 @@ def test_an_exception_that_is_not_the_protocols_is_found(monkeypatch: pytest.Mon
     monkeypatch.setattr(Connection, "_channel", lambda self, number: self.channels[number])
     with pytest.raises(KeyError):
         run_all("connection")
+
+
+class Unchecked(Mac):
+    """Takes every packet for what was sent."""
+
+    def check(self, *_: object) -> None:
+        """Content with anything."""
+
+
+def test_a_packet_that_is_not_checked_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fuzz.packets.Mac", Unchecked)
+    with pytest.raises(AssertionError):
+        run_all("packets")
 
 
 def test_hashed_names_that_are_no_hash_match_nothing() -> None:

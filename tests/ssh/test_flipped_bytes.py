@@ -52,9 +52,10 @@ def receive_some(connection: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.parametrize("cipher", ["aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"])
 @pytest.mark.parametrize("direction", list(Direction))
 async def test_a_flipped_bit_is_noticed_wherever_it_is(
-    sshd: OpenSSHServer, direction: Direction
+    sshd: OpenSSHServer, direction: Direction, cipher: str
 ) -> None:
     turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -71,6 +72,7 @@ async def test_a_flipped_bit_is_noticed_wherever_it_is(
             connect_timeout=3.0,
             server_alive_interval=1.0,
             server_alive_count_max=2,
+            ciphers=(cipher,),
         )
         try:
             async with tunnel_to(host, reactor=base.reactor) as tunnel:

@@ -87,9 +87,15 @@ def garbage(peer: Peer) -> None:
 
 
 def wrong_length(length: int) -> Script:
+    """A packet whose length field says this, under a cipher that encrypts it too."""
+
     def script(peer: Peer) -> None:
         peer.opened()
-        peer.sock.sendall(struct.pack(">I", length) + bytes(100))
+        packet = bytearray(peer.seal(bytes((Message.IGNORE,)) + messages.string("x" * 100)))
+        right = len(packet) - 4 - 16  # without the field and the tag
+        for place, changed in enumerate(struct.pack(">I", right ^ length)):
+            packet[place] ^= changed
+        peer.sock.sendall(packet)
 
     return script
 
@@ -164,7 +170,7 @@ FRAMING: Abuses = {
     "4 GiB, not aligned": (wrong_length(0xFFFF_FFFF), "impossible length"),
     "length 0": (wrong_length(0), "impossible length"),
     "a wrong tag": (wrong_tag, "tag is wrong"),
-    "a packet twice": (replayed, "tag is wrong"),
+    "a packet twice": (replayed, "packet"),
     "a message cut short": (says(b"\x60\0"), "shorter"),
     "a disconnect cut short": (says(b"\x01\0"), "shorter"),
     "a string longer than its message": (
@@ -226,15 +232,24 @@ REPLIES: Abuses = {
 
 
 @pytest.mark.parametrize(
-    "abuses",
-    [FRAMING, NO_CHANNEL, CHANNELS, REPLIES],
-    ids=["framing", "no such channel", "channels", "replies"],
+    ("abuses", "cipher"),
+    [
+        (FRAMING, "aes128-gcm@openssh.com"),
+        (FRAMING, "chacha20-poly1305@openssh.com"),
+        (NO_CHANNEL, "aes128-gcm@openssh.com"),
+        (CHANNELS, "aes128-gcm@openssh.com"),
+        (REPLIES, "aes128-gcm@openssh.com"),
+    ],
+    ids=["framing", "framing with chacha", "no such channel", "channels", "replies"],
 )
-async def test_an_abuse_ends_its_own_link_and_is_named(sshd: OpenSSHServer, abuses: Abuses) -> None:
+async def test_an_abuse_ends_its_own_link_and_is_named(
+    sshd: OpenSSHServer, abuses: Abuses, cipher: str
+) -> None:
     async with beside_a_good_link(sshd) as reactor:
         for abuse, (script, words) in abuses.items():
             with ScriptedServer(script) as server, bounded_memory(_MEMORY):
-                async with tunnel_to(server.host_with(), reactor=reactor) as tunnel:
+                host = server.host_with(ciphers=(cipher,))
+                async with tunnel_to(host, reactor=reactor) as tunnel:
                     client = in_thread(end_of_client, await tunnel.local(9))
                     failure = await end_of(tunnel.link)
                     # Where the far side ended its stream before, that is what the client sees.
