@@ -62,9 +62,10 @@ _OTHERS = """
 `TUNNELCTL_INTEROP_ROOT` is a directory with another Debian. The tests then run the OpenSSH and
 Dropbear servers found there:
 
-```
-debootstrap --variant=minbase --include=openssh-server,dropbear-bin trixie /tmp/trixie
-TUNNELCTL_INTEROP_ROOT=/tmp/trixie python -m docs.make_servers -k "OpenSSH or Dropbear"
+<!-- not run: it downloads a Debian -->
+```console
+$ debootstrap --variant=minbase --include=openssh-server,dropbear-bin trixie /tmp/trixie
+$ TUNNELCTL_INTEROP_ROOT=/tmp/trixie python -m docs.make_servers -k "OpenSSH or Dropbear"
 ```
 
 These tests need root: the servers look up their users in /etc/passwd, which the tests replace in a
