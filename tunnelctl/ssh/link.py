@@ -102,6 +102,9 @@ class Link:
         self.reactor = reactor
         self.rtt: float | None = None  # seconds
         self.closed: asyncio.Future[Failure] = reactor.loop.create_future()
+        # The peer ended it at the first channel that was asked for, or at one after it, and never
+        # gave any: some servers forward nothing, and leave whoever asks.
+        self.left_at_open = False
         self.info = _info(transport, settings.address or _peer(sock))
         self._way = way
         self._transport = transport
@@ -260,7 +263,7 @@ class Link:
             reader = Reader(payload, 1)
             reader.u32()
             said = _printable(reader.text())
-            self._end(f"{self.settings.title} disconnected" + (f": {said}" if said else ""))
+            self._left(f"{self.settings.title} disconnected" + (f": {said}" if said else ""))
         elif kind == Message.DEBUG:
             reader = Reader(payload, 1)
             always_display, text = reader.boolean(), _printable(reader.text())
@@ -284,11 +287,14 @@ class Link:
         if isinstance(error, ProtocolError):
             self.close(Failure(Code.SESSION_LOST, f"{title}: the link broke: {error}"))
         elif error is None:
-            self._end(f"{title} closed the connection")
+            self._left(f"{title} closed the connection")
         else:
-            self._end(f"{title}: the connection was lost: {error.strerror or error}")
+            message = f"{title}: the connection was lost: {error.strerror or error}"
+            self.close(Failure(Code.SESSION_LOST, message))
 
-    def _end(self, message: str) -> None:
+    def _left(self, message: str) -> None:
+        """The peer ended the link, in order."""
+        self.left_at_open = self.connection.is_at_open and not self.connection.has_carried
         self.close(Failure(Code.SESSION_LOST, message))
 
     # Key exchange, which the Transport's thread does.

@@ -11,12 +11,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from tunnelctl.errors import Code, Failure
+from tunnelctl.ssh.failures import printable
 from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.session import wants_session
 from tunnelctl.state.durations import Durations
 from tunnelctl.supervisor.speech import Speech
 from tunnelctl.supervisor.tasks import Tasks
 
+# A server that left so often in a row when it was asked for a channel will do it again. It could be
+# asked again with each client, so that is spaced: seconds.
+_LEFT_TIMES = 3
+_LEAVES_PAUSE = 60.0
 # How soon a link that carries nothing any more is closed.
 _LOOK_SECONDS = 1.0
 
@@ -30,6 +36,7 @@ class Links:
         self._speeches: dict[int, Speech] = {}
         self._links: dict[int, Link] = {}
         self.took = Durations()
+        self._left_at_opens = 0  # links in a row
 
     def add(self, epoch: int, link: Link, took: float) -> None:
         """A link that was made in this epoch, in so many seconds."""
@@ -64,6 +71,20 @@ class Links:
         if link is not None:
             link.close()
             self._tasks.spawn(link.wait_thread(), "end of the link's thread")
+
+    def why_lost(self, link: Link, failure: Failure) -> Failure:
+        """Why a link ended, whose own word on it is `failure`."""
+        self._left_at_opens = self._left_at_opens + 1 if link.left_at_open else 0
+        if self._left_at_opens < _LEFT_TIMES:
+            return failure
+        name = printable(link.info.server)
+        return Failure(
+            Code.FORWARD_DENIED,
+            f"{failure.message}; it does so whenever a connection is to be forwarded",
+            f"{name} there forwards nothing, as servers for files do: another server is needed",
+            retry_after=_LEAVES_PAUSE,
+            spaced=True,
+        )
 
     def retire(self, epoch: int) -> None:
         """Close a link once the last connection over it has ended."""

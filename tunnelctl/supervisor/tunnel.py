@@ -355,7 +355,9 @@ class Tunnel:
             self._links.add(epoch, link, clock.monotonic() - began)
             self._handle(Connected(epoch))
             self._services.neighbours.reached(candidate)
-            link.closed.add_done_callback(lambda ended: self._lost(epoch, ended.result()))
+            link.closed.add_done_callback(
+                lambda ended: self._lost(epoch, self._links.why_lost(link, ended.result()))
+            )
         finally:
             self._attempts.pop(epoch, None)
 

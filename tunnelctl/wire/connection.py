@@ -90,6 +90,8 @@ class Connection:
         self.send = send
         self.channels: dict[int, Channel] = {}
         self.is_lost = False
+        self.has_carried = False  # whether a channel was ever open
+        self._refused_last = False  # whether the peer's last message refused an open of ours
         self._acceptor = acceptor
         self._round_trip = round_trip
         self._pending: deque[_Pending] = deque()
@@ -117,8 +119,14 @@ class Connection:
         self._pending.append(_Pending(name, on_reply))
         self.send(messages.global_request(name, True, data))
 
+    @property
+    def is_at_open(self) -> bool:
+        """Whether the last thing between us was an open of ours: just refused, or not answered."""
+        return self._refused_last or not all(c.confirmed for c in self.channels.values())
+
     def confirm(self, remote: tuple[int, int, int], handler: ChannelHandler) -> Channel:
         """Accept a channel that the peer asked for with its number, window and packet size."""
+        self.has_carried = True
         channel = self._new_channel(handler)
         channel.begin(*remote)
         self.send(
@@ -163,6 +171,7 @@ class Connection:
         if kind == _CHANNEL_DATA:
             self._on_data(message)
             return True
+        self._refused_last = kind == Message.CHANNEL_OPEN_FAILURE
         handle = _HANDLERS.get(kind)
         if handle is None:
             return False
@@ -225,6 +234,7 @@ class Connection:
     def _on_open_confirmation(self, reader: Reader) -> None:
         number, remote, window, packet_max = reader.numbers(_FOUR)
         self._channel(number).on_confirmed(remote, window, packet_max)
+        self.has_carried = True
 
     def _on_open_failure(self, reader: Reader) -> None:
         channel = self._channel(reader.u32())

@@ -1,0 +1,136 @@
+"""Servers that forward nothing and leave whoever asks, as ProFTPD's mod_sftp does: it is said what
+they are, and they are not asked again with every client."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.supervisor.scene import SOON, Scene, client, echo_service, local, scene
+from tests.support.hostile import Peer, ScriptedServer
+from tests.support.servers import running
+from tests.support.servers.proftpd import ProftpdServer
+from tests.support.services import connect, receive
+from tests.support.sshd import OpenSSHServer
+from tests.support.threads import in_thread
+from tests.support.waiting import eventually_async
+from tunnelctl.errors import Code
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.forward import WhileDown
+from tunnelctl.spec.host import Host
+from tunnelctl.state.snapshot import HostState
+from tunnelctl.wire import messages
+from tunnelctl.wire.messages import Message
+
+
+def refuses_and_leaves(peer: Peer) -> None:
+    """As mod_sftp."""
+    peer.send(
+        messages.channel_open_failure(peer.asked_to_open(), 3, "no such channel"),
+        messages.disconnect(11, "not offered"),
+    )
+
+
+def leaves_without_an_answer(peer: Peer) -> None:
+    peer.asked_to_open()
+    peer.send(messages.disconnect(2, "not offered"))
+
+
+def hangs_up(peer: Peer) -> None:
+    peer.asked_to_open()
+    peer.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _come_and_go(port: int) -> None:
+    with contextlib.suppress(ConnectionResetError), connect(port) as connection:
+        receive(connection)
+
+
+async def _found_out(s: Scene, host: Host) -> None:
+    """Bring it up, and come until it is known what the server is; then come again."""
+    # A client that must wait is turned away at once.
+    rule = local("db", target=Endpoint(LOOPBACK, 5432), while_down=WhileDown(hold=0))
+    await s.up(s.profile(rule, host=host))
+    port = s.port("db")
+
+    async def is_known() -> bool:
+        await in_thread(_come_and_go, port)
+        error = s.host_status().last_error
+        return error is not None and error.code == Code.FORWARD_DENIED
+
+    for _ in range(200):
+        if await is_known():
+            break
+        await eventually_async(
+            lambda: s.host_status().state in (HostState.UP, HostState.BACKOFF), "it settles"
+        )
+    status = await s.until_host(HostState.BACKOFF)
+    assert status.last_error is not None
+    assert "it does so whenever a connection is to be forwarded" in status.last_error.message
+    assert "forwards nothing" in status.last_error.hint
+    tries = s.states("server").count(HostState.CONNECTING)
+    for _ in range(5):
+        await in_thread(_come_and_go, port)
+    assert s.states("server").count(HostState.CONNECTING) == tries
+    assert tries == 3
+
+
+@pytest.mark.parametrize("script", [refuses_and_leaves, leaves_without_an_answer, hangs_up])
+async def test_a_server_that_leaves_at_each_forward_is_called_so(
+    script: Callable[[Peer], None],
+) -> None:
+    with ScriptedServer(script) as server:
+        async with scene() as s:
+            await _found_out(s, server.host_with(name="server", reconnect=SOON))
+
+
+async def test_proftpd_is_called_so(tmp_path: Path) -> None:
+    with running(ProftpdServer, tmp_path) as server:
+        async with scene() as s:
+            await _found_out(s, server.host(reconnect=SOON))
+            error = s.host_status().last_error
+            assert error is not None
+            assert error.hint.startswith("mod_sftp ")
+            # Whoever says `up` may have another server there by now.
+            tries = s.states("server").count(HostState.CONNECTING)
+            await s.supervisor.restart("dev")
+            await s.until_told("server", HostState.UP, 1)
+            assert s.states("server").count(HostState.CONNECTING) == tries + 1
+
+
+async def test_a_server_that_ends_with_its_clients_on_it_is_not(sshd: OpenSSHServer) -> None:
+    """A link that has ever carried something, or that is lost without a word, is a lost link."""
+    async with scene() as s, echo_service() as echo:
+        rule = local("db", target=Endpoint(LOOPBACK, echo))
+        await s.up(s.profile(rule, host=sshd.host(reconnect=SOON)))
+        for times in range(5):
+            async with client(s.port("db")) as one:
+                assert await one.echo(b"hello") == b"hello"
+                sshd.kill_sessions()
+            await s.until_told("server", HostState.UP, times + 2)
+        errors = [event.error.code for event in s.events if event.error is not None]
+        assert Code.FORWARD_DENIED not in errors
+
+
+async def test_a_server_that_refuses_and_goes_on_is_not() -> None:
+    """It ended for another reason, later: what was last between us was no open."""
+
+    def script(peer: Peer) -> None:
+        peer.send(messages.channel_open_failure(peer.asked_to_open(), 1, "forbidden"))
+        peer.send(messages.global_request("are you there", True))
+        peer.expect(Message.REQUEST_FAILURE)
+        peer.send(messages.disconnect(11, "shutting down"))
+
+    with ScriptedServer(script) as server:
+        async with scene() as s:
+            rule = local("db", target=Endpoint(LOOPBACK, 5432))
+            await s.up(s.profile(rule, host=server.host_with(name="server", reconnect=SOON)))
+            for times in range(5):
+                await in_thread(_come_and_go, s.port("db"))
+                await s.until_told("server", HostState.UP, times + 2)
+            ends = [event.error.code for event in s.events if event.error and event.name != "db"]
+            assert set(ends) == {Code.SESSION_LOST}
