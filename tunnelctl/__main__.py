@@ -12,6 +12,14 @@ _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 def main() -> int:
     """Run the command line; the exit code (docs/getting-started.md has them)."""
     _open_streams()
+    if os.getpid() == 1:
+        from tunnelctl.net.init import serve_as_init
+
+        code = serve_as_init()
+        if code is not None:
+            return code
+        if os.environ.get("LISTEN_PID") == "1":  # sd_listen_fds(3): the sockets are for the command
+            os.environ["LISTEN_PID"] = str(os.getpid())
     try:
         from tunnelctl.cli.main import run
 

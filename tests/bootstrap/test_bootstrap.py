@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.bootstrap.toy_backend import write_wheel
+from tests.support.processes import children, process_one
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -186,20 +187,6 @@ def test_as_process_one_it_reaps_orphans_and_passes_signals_and_exit_codes_on(re
         (inside,) = children(process.pid)
         os.kill(inside, signal.SIGINT)
         assert process.wait(20) == 42
-
-
-def process_one() -> list[str]:
-    """The words that run a command as process 1 of a namespace; skips the test without them."""
-    command = ["unshare", "--pid", "--fork", "--kill-child"]
-    available = shutil.which("unshare") is not None
-    if not available or subprocess.run([*command, "true"], check=False).returncode != 0:
-        pytest.skip("cannot make a PID namespace here")
-    return command
-
-
-def children(pid: int) -> list[int]:
-    """The children of a process, by the numbers that this side knows."""
-    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 def test_test_runs_every_check_and_hands_pytest_its_arguments(fresh: Clone, tmp_path: Path) -> None:

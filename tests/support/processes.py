@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
+
+import pytest
 
 _CAP_SYS_PTRACE = 19  # linux/capability.h
 
@@ -88,3 +92,22 @@ def command_line(pid: int) -> str:
     except OSError:
         return f"process {pid}"
     return " ".join(word.decode(errors="replace") for word in words if word)
+
+
+def process_one() -> list[str]:
+    """The words that run a command as process 1 of a namespace; skips the test without them."""
+    command = ["unshare", "--pid", "--fork", "--kill-child"]
+    available = shutil.which("unshare") is not None
+    if not available or subprocess.run([*command, "true"], check=False).returncode != 0:
+        pytest.skip("cannot make a PID namespace here")
+    return command
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process, by the numbers that this side knows."""
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def is_zombie(pid: int) -> bool:
+    """Whether it has ended and nobody collected it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
