@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import children, descendants, is_zombie, process_one
+from tests.support.processes import children, command_line, descendants, is_zombie, process_one
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
@@ -36,6 +36,10 @@ def _contained(world: World, *arguments: str) -> Iterator[subprocess.Popen[str]]
             process.kill()
 
 
+def _waiting(pid: int, word: Path) -> list[int]:
+    return [each for each in children(pid) if str(word) in command_line(each)]
+
+
 def _zombies(pid: int) -> list[int]:
     """Of process 1 alone: what it has not collected."""
     return [each for each in children(pid) if is_zombie(each)]
@@ -54,10 +58,10 @@ def test_who_outlives_a_proxy_command_is_collected(world: World, tmp_path: Path)
     with _contained(world, "daemon", "dev") as process:
         eventually(started.exists, "the program ran")
         (one,) = children(process.pid)
-        eventually(lambda: len(children(one)) > 1, "process 1 has inherited the orphan")
-        before = set(children(one))
+        eventually(lambda: _waiting(one, word), "process 1 has inherited the orphan")
+        (orphan,) = _waiting(one, word)
         word.write_text("\n")
-        eventually(lambda: set(children(one)) < before, "the orphan is collected")
+        eventually(lambda: not Path(f"/proc/{orphan}").exists(), "the orphan is collected")
         eventually(lambda: not _zombies(one), "nothing is left")
         assert not [each for each in descendants(one) if is_zombie(each)]
         (daemon,) = children(one)

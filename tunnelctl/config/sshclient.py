@@ -19,7 +19,8 @@ from functools import cache
 from tunnelctl.config.mistakes import printable
 from tunnelctl.config.sshlines import SshConfigError, quoted, split
 from tunnelctl.config.sshreader import Asked, Options
-from tunnelctl.spec.environment import home
+from tunnelctl.net.programs import folder
+from tunnelctl.spec.environment import Environment, home
 
 _SECONDS = 10.0
 # It has none of these; what is printed of it is OpenSSH's own.
@@ -58,7 +59,7 @@ def _has_name() -> bool:
 @cache
 def _is_openssh(program: str, _inode: int, _changed: int) -> bool:
     """Whether `program -V` says so, on either output. Asked once, while the file stays the same."""
-    done = _output("ssh -V", [program, "-V"], None)
+    done = _output("ssh -V", [program, "-V"], Environment())
     return b"OpenSSH" in done.stdout + done.stderr
 
 
@@ -68,7 +69,7 @@ class Client:
     def __init__(self, program: str, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
         self._program = program
         self._arguments = tuple(arguments)
-        self._environ = dict(environ)
+        self._environment = Environment(environ)
 
     def options(self, asked: Asked) -> Options:
         """All that `ssh -G` prints of a name.
@@ -87,7 +88,7 @@ class Client:
 
     def _run(self, arguments: Sequence[str], name: str) -> Options:
         command = [self._program, "-G", "-T", *_ALWAYS, *arguments, "--", name]
-        done = _output(f"ssh -G {name}", command, self._environ)
+        done = _output(f"ssh -G {name}", command, self._environment)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise SshConfigError(printable(said[0].strip()) if said else f"ssh -G {name} failed")
@@ -95,7 +96,7 @@ class Client:
 
 
 def _output(
-    what: str, command: Sequence[str], environ: Mapping[str, str] | None
+    what: str, command: Sequence[str], environment: Environment
 ) -> subprocess.CompletedProcess[bytes]:
     """What the client prints, given nothing to read; `what` it is called in messages.
 
@@ -105,7 +106,8 @@ def _output(
     try:
         return subprocess.run(  # noqa: S603 - checked names, and no shell
             command,
-            env=environ,
+            env=environment.to_bytes(),
+            cwd=folder(environment),  # where a Match exec of a relative path is found
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_SECONDS,

@@ -32,13 +32,13 @@ def start(
         stdout=stdout,
         stderr=stderr,
         env=environment.to_bytes(),
-        cwd=_folder(environment),
+        cwd=folder(environment),
         start_new_session=True,
         bufsize=0,
     )
 
 
-def _folder(environment: Environment) -> str:
-    """Where ssh would have started it; a folder that is gone since then keeps nobody from work."""
-    folder = environment.get("PWD", "")
-    return folder if folder.startswith("/") and os.access(folder, os.X_OK) else _ELSEWHERE
+def folder(environment: Environment) -> str:
+    """Where ssh would start it; a folder that is gone since then keeps nobody from work."""
+    named = environment.get("PWD", "")
+    return named if named.startswith("/") and os.access(named, os.X_OK) else _ELSEWHERE
