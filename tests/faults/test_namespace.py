@@ -62,6 +62,21 @@ def test_a_link_that_goes_down_and_up(
             tunnel.is_back(_AT_ONCE)
 
 
+def test_a_route_to_the_server_that_goes_and_comes(
+    tunnel: Tunnel, network: Namespace, far: OpenSSHServer
+) -> None:
+    """No address and no default route changes. The server is silent by no fault of its own."""
+    with EchoService(host=network.here) as echo:
+        tunnel.up(far, f"{network.here}:{echo.port}", **_NEVER)
+        with tunnel.answering(), tunnel.connection() as client:
+            assert exchange(client, b"before") == b"before"
+            with network.unreachable():
+                tunnel.is_noticed(NOTICED + 4)
+                assert is_reset(client)
+                away()
+            tunnel.is_back(_AT_ONCE)
+
+
 def test_packets_that_are_dropped(tunnel: Tunnel, network: Namespace, far: OpenSSHServer) -> None:
     with EchoService(host=network.here) as echo:
         tunnel.up(far, f"{network.here}:{echo.port}", connect_timeout="2s")

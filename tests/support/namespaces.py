@@ -53,6 +53,15 @@ class Namespace:
         """Bring it up again."""
         self._set("up", here=here)
 
+    @contextmanager
+    def unreachable(self) -> Iterator[None]:
+        """A route that says that the far end cannot be reached."""
+        self._ip("route", "add", "unreachable", f"{self.there}/32")
+        try:
+            yield
+        finally:
+            self._ip("route", "del", "unreachable", f"{self.there}/32")
+
     def swallow(self) -> None:
         """Have every packet dropped that arrives at the far end, without a word to anybody.
 

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from tunnelctl import clock
+from tunnelctl.net import servers
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.host import AddressFamily, Host
 from tunnelctl.ssh.failures import bind_failure, dial_failure, resolve_failure, timed_out
@@ -143,6 +144,7 @@ class _Race:
 
     def _start(self, address: _AddressInfo) -> None:
         shown = _shown(address)
+        servers.note(address[4][0])
         self.tried.append(shown)
         task = asyncio.get_running_loop().create_task(_connect(address, self._sources), name=shown)
         self._running.add(task)

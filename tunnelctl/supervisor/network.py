@@ -1,7 +1,8 @@
 """Moments at which to try again at once: the network has changed, or this machine was asleep.
 
-Owns a netlink socket (netlink(7), rtnetlink(7)) and a timer. Must never call for what is no change:
-an address whose lifetime is renewed, a link that came and went within a second.
+Owns a netlink socket (netlink(7), rtnetlink(7)) and a timer. Must never call for what is no change
+to us: an address whose lifetime is renewed, a link that came and went within a second, a route to
+where we have no server. Never blocks the loop: a router has many routes.
 """
 
 from __future__ import annotations
@@ -9,18 +10,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import logging
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 
 from tunnelctl import clock
+from tunnelctl.errors import Failure
+from tunnelctl.net import servers
+from tunnelctl.net.threads import in_thread
 
 _log = logging.getLogger(__name__)
 
-# What the network is, as far as it matters here: usable addresses and default routes.
-Network = frozenset[tuple[int | bytes, ...]]
 OnMoment = Callable[[str], None]
 
 _SETTLED_AFTER = 1.0  # seconds from the first message to a look: changes come in bursts
@@ -41,10 +46,60 @@ _ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, lengths, tos, table, prot
 _LOWER_UP = 0x10000
 _TENTATIVE = 0x40
 _UNIVERSE = 0
-_MAIN_TABLE, _UNICAST = 254, 1
-_IFA_ADDRESS, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
+_LOCAL_TABLE = 255
+_RTM_F_CLONED = 0x200  # an exception that was learnt on the way, such as a path's MTU
+_LOCAL_KINDS = frozenset({2, 3, 4, 5})  # RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST, RTN_MULTICAST
+_IFA_ADDRESS, _RTA_DST = 1, 1
+# RTA_OIF, RTA_GATEWAY, RTA_PRIORITY (the metric), RTA_PREFSRC, RTA_MULTIPATH, RTA_TABLE, RTA_VIA,
+# RTA_PREF, RTA_NH_ID: by what way a packet leaves. How long the route lives is not among them.
+_RTA_WAY = frozenset({4, 5, 6, 7, 9, 15, 18, 20, 30})
 _DUMP_BYTES = 1 << 16
 _DUMP_WITHIN = 2.0  # seconds; the kernel answers at once
+_MOST_ROUTES = 20_000  # of a router's hundreds of thousands, those that it tells first
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route other than those of this machine's own addresses: where it leads, and how.
+
+    `way` has its kind, metric, link and gateways, as the kernel writes them.
+    """
+
+    family: int
+    length: int
+    destination: bytes
+    way: tuple[int | bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The addresses that can be used, on links that are up, and every route."""
+
+    addresses: frozenset[tuple[int | bytes, ...]] = frozenset()
+    routes: frozenset[Route] = frozenset()
+
+    def differs(self, other: Network, to: Iterable[str]) -> bool:
+        """Whether it is another network than `other` for whoever connects to these addresses."""
+        if self.addresses != other.addresses:
+            return True
+        changed = self.routes ^ other.routes
+        if any(route.length == 0 for route in changed):  # any packet may take a default route
+            return True
+        packed = [ipaddress.ip_address(address.partition("%")[0]).packed for address in to]
+        shapes = {(len(route.destination), route.length) for route in changed}
+        around = {
+            (_network(address, length), length)
+            for size, length in shapes
+            for address in packed
+            if len(address) == size
+        }
+        return any((route.destination, route.length) in around for route in changed)
+
+
+def _network(address: bytes, length: int) -> bytes:
+    """The network with so many bits that an address is in, as routes have it."""
+    beyond = 8 * len(address) - length
+    return (int.from_bytes(address, "big") >> beyond << beyond).to_bytes(len(address), "big")
 
 
 class NetworkWatch:
@@ -65,8 +120,9 @@ class NetworkWatch:
         self._settled_after = settled_after
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Future[Network] | None = None
         self._socket: socket.socket | None = None
-        self._seen: Network = frozenset()
+        self._seen = Network()
         try:
             self._socket = _open(_GROUPS)
             if self._socket is not None:
@@ -81,6 +137,8 @@ class NetworkWatch:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._looking is not None:
+            self._looking.cancel()
         if self._socket is not None:
             self._loop.remove_reader(self._socket)
             self._socket.close()
@@ -102,13 +160,26 @@ class NetworkWatch:
 
     def _settled(self) -> None:
         self._timer = None
-        try:
-            now = self._look()
-        except OSError as error:
-            _log.warning("cannot see the network: %s", error.strerror or error)
+        if self._looking is not None:  # and the kernel takes its time
+            self._timer = self._loop.call_later(self._settled_after, self._settled)
             return
-        if now != self._seen:
-            self._seen = now
+        try:
+            self._looking = in_thread(self._look, "look at the network")
+        except Failure as failure:
+            _log.warning("cannot see the network: %s", failure)
+            return
+        self._looking.add_done_callback(self._looked)
+
+    def _looked(self, looking: asyncio.Future[Network]) -> None:
+        self._looking = None
+        if looking.cancelled():  # closed meanwhile
+            return
+        error = looking.exception()
+        if error is not None:
+            _log.warning("cannot see the network: %s", error)
+            return
+        before, self._seen = self._seen, looking.result()
+        if self._seen.differs(before, servers.addresses()):
             self._on_change("the network has changed")
 
 
@@ -150,14 +221,14 @@ class ResumeWatch:
 
 
 def read_network() -> Network:
-    """The addresses that can be used, on links that are up, and the default routes.
+    """The network as it is now.
 
     Raises:
         OSError: the kernel does not say.
     """
     sock = _open(0)
     if sock is None:
-        return frozenset()
+        return Network()
     with sock:
         sock.settimeout(_DUMP_WITHIN)
         up = {
@@ -167,35 +238,36 @@ def read_network() -> Network:
             if flags & _LOWER_UP
         }
         addresses = [found for body in _dump(sock, _GET_ADDRESS) for found in _address(body, up)]
-        routes = [found for body in _dump(sock, _GET_ROUTE) for found in _route(body)]
-    return frozenset((*addresses, *routes))
+        routes = (found for body in _dump(sock, _GET_ROUTE) for found in _route(body))
+        return Network(frozenset(addresses), frozenset(islice(routes, _MOST_ROUTES)))
 
 
 def _address(body: bytes, up: set[int]) -> Iterator[tuple[int | bytes, ...]]:
     family, length, flags, scope, index = _ADDRESS.unpack_from(body)
     # One that is still being checked for duplicates counts once it can be used (RFC 4862, 5.4).
     if index in up and scope == _UNIVERSE and not flags & _TENTATIVE:
-        yield (_GET_ADDRESS, family, length, index, _attribute(body, _ADDRESS, _IFA_ADDRESS))
+        address = dict(_attributes(body, _ADDRESS)).get(_IFA_ADDRESS, b"")
+        yield (family, length, index, address)
 
 
-def _route(body: bytes) -> Iterator[tuple[int | bytes, ...]]:
-    family, length, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(body)
-    if length == 0 and table == _MAIN_TABLE and kind == _UNICAST:
-        link = _attribute(body, _ROUTE, _RTA_OIF)
-        yield (_GET_ROUTE, family, link, _attribute(body, _ROUTE, _RTA_GATEWAY))
+def _route(body: bytes) -> Iterator[Route]:
+    family, length, _, _, table, _, _, kind, flags = _ROUTE.unpack_from(body)
+    if table == _LOCAL_TABLE or kind in _LOCAL_KINDS or flags & _RTM_F_CLONED:
+        return
+    attributes = dict(_attributes(body, _ROUTE))
+    way = (part for pair in sorted(attributes.items()) if pair[0] in _RTA_WAY for part in pair)
+    yield Route(family, length, attributes.get(_RTA_DST, b""), (table, kind, *way))
 
 
-def _attribute(body: bytes, head: struct.Struct, wanted: int) -> bytes:
-    """The value of one attribute; empty when it is not there."""
+def _attributes(body: bytes, head: struct.Struct) -> Iterator[tuple[int, bytes]]:
+    """The kind and the value of each attribute behind the header."""
     at = head.size
     while at + _ATTRIBUTE.size <= len(body):
         length, kind = _ATTRIBUTE.unpack_from(body, at)
         if length < _ATTRIBUTE.size:
             break
-        if kind == wanted:
-            return body[at + _ATTRIBUTE.size : at + length]
+        yield kind, body[at + _ATTRIBUTE.size : at + length]
         at += _aligned(length)
-    return b""
 
 
 def _dump(sock: socket.socket, request: int) -> Iterator[bytes]:
