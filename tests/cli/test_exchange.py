@@ -35,7 +35,7 @@ def test_a_command_becomes_a_profile(world: World) -> None:
     world.ok("import", "ssh-command", COMMAND, "-o", "db", "--force")
 
     shown = world.ok("export", "ssh", "db")
-    assert "-L 127.0.0.1:5432:db:5432" in shown
+    assert "-L localhost:5432:db:5432" in shown
     assert shown.endswith(" alice@bastion.example.com\n")
     back = subprocess.run(
         [sys.executable, "-m", "tunnelctl", "import", "ssh-command", "-"],
@@ -45,7 +45,7 @@ def test_a_command_becomes_a_profile(world: World) -> None:
         text=True,
         check=True,
     )
-    assert "local: 127.0.0.1:5432" in back.stdout
+    assert "local: localhost:5432" in back.stdout
 
 
 def test_what_a_host_of_ssh_config_forwards_is_imported_and_comes_up(
@@ -125,7 +125,7 @@ def test_the_exported_block_is_one_that_ssh_takes(world: World) -> None:
         text=True,
         check=True,
     )
-    assert "localforward [127.0.0.1]:5432 [db]:5432" in done.stdout.splitlines()
+    assert "localforward [localhost]:5432 [db]:5432" in done.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_the_exported_block_is_one_that_ssh_takes(world: World) -> None:
         (["ssh-command", "scp a b:"], 2, "it is no command line of ssh or autossh"),
         (["ssh-command", COMMAND, "-o", "No Name"], 2, "cannot be the name of a profile"),
         (["ssh-command", "ssh -R 1080 h", "--permit", "x"], 2, "--permit 'x' is not HOST:PORT"),
-        (["ssh-command", "ssh -L 80:a:80 -g -L 127.0.0.1:80:b:80 h"], 78, "listens on"),
+        (["ssh-command", "ssh -L 80:a:80 -J h h"], 78, "goes round for ever"),
     ],
 )
 def test_what_is_wrong_is_one_line(world: World, arguments: list[str], code: int, why: str) -> None:

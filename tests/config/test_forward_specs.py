@@ -28,17 +28,17 @@ _DB = Endpoint("db", 5432)
 @pytest.mark.parametrize(
     ("text", "listen", "target"),
     [
-        ("5432:db:5432", Endpoint("127.0.0.1", 5432), _DB),
-        ("0:db:5432", Endpoint("127.0.0.1", 0), _DB),
+        ("5432:db:5432", Endpoint("localhost", 5432), _DB),
+        ("0:db:5432", Endpoint("localhost", 0), _DB),
         ("localhost:5432:db:5432", Endpoint("localhost", 5432), _DB),
         ("10.0.0.1:5432:db:5432", Endpoint("10.0.0.1", 5432), _DB),
         ("*:5432:db:5432", Endpoint("*", 5432), _DB),
         (":5432:db:5432", Endpoint("*", 5432), _DB),
         ("[::1]:5432:[2001:db8::1]:5432", Endpoint("::1", 5432), Endpoint("2001:db8::1", 5432)),
-        ("5432:/run/db.sock", Endpoint("127.0.0.1", 5432), Endpoint(path="/run/db.sock")),
+        ("5432:/run/db.sock", Endpoint("localhost", 5432), Endpoint(path="/run/db.sock")),
         ("10.0.0.1:5432:/run/db", Endpoint("10.0.0.1", 5432), Endpoint(path="/run/db")),
         ("/tmp/db.sock:db:5432", Endpoint(path="/tmp/db.sock"), _DB),
-        ("http:db:postgresql", Endpoint("127.0.0.1", 80), _DB),
+        ("http:db:postgresql", Endpoint("localhost", 80), _DB),
         ("/tmp/a:/run/b", Endpoint(path="/tmp/a"), Endpoint(path="/run/b")),
     ],
 )
@@ -63,7 +63,7 @@ def test_remote(text: str, listen: Endpoint, target: Endpoint | None) -> None:
 @pytest.mark.parametrize(
     ("text", "listen"),
     [
-        ("1080", Endpoint("127.0.0.1", 1080)),
+        ("1080", Endpoint("localhost", 1080)),
         ("[::1]:1080", Endpoint("::1", 1080)),
         (":1080", Endpoint("*", 1080)),
     ],

@@ -41,11 +41,11 @@ def test_a_command_line_with_everything() -> None:
         ("gate", 2200, "carol")
     ]
     assert {(f.type, str(f.listen), str(f.target), f.expose) for f in profile.forwards} == {
-        ("local", "127.0.0.1:5432", "db:5432", False),
+        ("local", "localhost:5432", "db:5432", False),
         ("local", "/tmp/a.sock", "/run/b.sock", False),
         ("remote", "*:8080", "localhost:3000", True),
         ("remote_dynamic", "localhost:1081", "None", False),
-        ("dynamic", "127.0.0.1:1080", "None", False),
+        ("dynamic", "localhost:1080", "None", False),
     }
     assert not any(rule.required for rule in profile.forwards)
 
@@ -67,7 +67,8 @@ def test_g_lets_others_in_but_where_an_address_was_given() -> None:
         ("-o UserKnownHostsFile=/dev/null", "UserKnownHostsFile /dev/null: host keys are always"),
         ("-o RekeyLimit='1G 1h'", "rekeylimit 1073741824 3600: new keys are made after bytes"),
         ("-R 1080", "say what they may with --permit HOST:PORT"),
-        ("-L 127.0.0.1:80:x:1", "-L 80:x:1: local-80 listens there already"),
+        ("-L 127.0.0.1:80:x:1", "-L 127.0.0.1:80:x:1: local-80 listens there already"),
+        ("-g -L 127.0.0.1:80:x:1", "-L 127.0.0.1:80:x:1: local-80 listens there already"),
         ("-L /tmp/%h:db:80", "it has tokens or variables"),
     ],
 )
@@ -168,16 +169,16 @@ def test_ssh_config_is_read_as_ssh_reads_it(folder: Folder, environ: dict[str, s
     imported = import_ssh_config((), environ)
     assert imported.notes == [
         "PermitRemoteOpen '*' allows too much; write *.DOMAIN, or 0.0.0.0/0 for every host",
-        "-L 5432:y:5432: local-5432 listens there already",
+        "-L 127.0.0.1:5432:y:5432: local-5432 listens there already",
     ]
     profile = profile_of(imported)
     assert {(f.via, f.type, str(f.listen), str(f.target)) for f in profile.forwards} == {
-        ("web", "local", "127.0.0.1:5432", "db:5432"),
-        ("web", "local", "127.0.0.1:5433", "/run/db.sock"),
+        ("web", "local", "localhost:5432", "db:5432"),
+        ("web", "local", "localhost:5433", "/run/db.sock"),
         ("web", "local", "[::1]:80", "[2001:db8::1]:80"),
         ("web", "remote", "localhost:8080", "localhost:3000"),
         ("web", "remote_dynamic", "localhost:1081", "None"),
-        ("web", "dynamic", "127.0.0.1:1080", "None"),
+        ("web", "dynamic", "localhost:1080", "None"),
         ("open", "local", "*:6000", "x:6000"),
         ("open", "local", "localhost:6001", "x:6001"),
     }

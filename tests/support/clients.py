@@ -23,13 +23,13 @@ def download(port: int) -> Received:
         return receive(connection)
 
 
-def ask(port: int, question: bytes) -> bytes:
+def ask(port: int, question: bytes, address: str = "127.0.0.1") -> bytes:
     """Send the question, then FIN, then read the answer to its FIN.
 
     Raises:
         ConnectionResetError: the answer was cut.
     """
-    with connect(port) as connection:
+    with connect(port, address=address) as connection:
         connection.sendall(question)
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(CHUNK), b""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -44,6 +45,14 @@ def free_port() -> int:
         if all(_is_free(family, address, port) for family, address in _EVERYWHERE):
             return port
     raise AssertionError(f"no free port in share {_number}")
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has the loopback of IPv6."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
 
 
 def is_listening(port: int) -> bool:

@@ -99,9 +99,9 @@ def receive(connection: socket.socket) -> Received:
         digest.update(buffer[:count])
 
 
-def connect(port: int, seconds: float = DEADLINE) -> socket.socket:
-    """A client's connection to 127.0.0.1:`port`; each operation may take `seconds`."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=seconds)
+def connect(port: int, seconds: float = DEADLINE, address: str = "127.0.0.1") -> socket.socket:
+    """A client's connection to `address`:`port`; each operation may take `seconds`."""
+    connection = socket.create_connection((address, port), timeout=seconds)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 

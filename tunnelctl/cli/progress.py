@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from tunnelctl.cli.table import listen_text
+from tunnelctl.cli.table import listen_addresses, listen_text
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state.snapshot import SAYS
 
@@ -72,14 +72,22 @@ def not_ready(profile: Json, seconds: float, *, stays_wanted: bool) -> Failure:
 
 
 def forwarding_lines(profile: Json) -> Iterator[str]:
-    """One line a forward that is up, e.g. `Forwarding from 127.0.0.1:5432 -> db:5432 (…)`."""
+    """A line for each address that listens, e.g. `Forwarding from 127.0.0.1:5432 -> db:5432`."""
     for forward in profile["forwards"]:
         if forward["state"] == "up":
             target = forward["target"] or "SOCKS"
-            yield (
-                f"Forwarding from {listen_text(forward)} -> {target} "
-                f"({profile['name']}/{forward['name']}, via {forward['via']})"
-            )
+            for listen in _listens(forward):
+                yield (
+                    f"Forwarding from {listen} -> {target} "
+                    f"({profile['name']}/{forward['name']}, via {forward['via']})"
+                )
+
+
+def _listens(forward: Json) -> Iterator[str]:
+    if forward["type"] in _LISTENS_THERE:
+        yield listen_text(forward)
+    else:
+        yield from map(str, listen_addresses(forward))
 
 
 def is_said(event: Json) -> bool:

@@ -12,7 +12,7 @@ import click
 from tunnelctl.cli import complete, selection
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import in_colour, say, shown_on, width_of
-from tunnelctl.cli.table import table
+from tunnelctl.cli.table import listen_addresses, table
 from tunnelctl.clock import wall
 from tunnelctl.errors import Code, Failure
 
@@ -86,7 +86,7 @@ def port(options: Options, name: str) -> None:
         error = forward["last_error"]
         why = f": {error['message']}" if error else ""
         raise Failure(Code.NOT_UP, f"{name} does not listen, it is {forward['state']}{why}")
-    click.echo(forward["listen"])
+    click.echo(str(listen_addresses(forward)[0]))
 
 
 def _explanations(profiles: list[Json]) -> Iterator[str]:

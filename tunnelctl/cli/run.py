@@ -21,8 +21,9 @@ from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of, watch
+from tunnelctl.cli.table import listen_addresses
 from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
+from tunnelctl.spec.endpoint import Endpoint
 
 # What a shell exits with for a command that it cannot start (POSIX, 2.8.2).
 _NOT_FOUND = 127
@@ -94,7 +95,7 @@ def addresses(profile: Mapping[str, Any]) -> dict[str, str]:
             )
         named[word] = forward["name"]
         if forward["state"] == "up":
-            endpoint = parse_endpoint(forward["listen"])
+            endpoint = listen_addresses(forward)[0]
             variables.update(_variables(f"TUNNELCTL_{word}", endpoint))
     return variables
 

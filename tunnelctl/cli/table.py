@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from tunnelctl.cli.output import bytes_text, seconds_text
+from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
 
 _HEADER = ("NAME", "TYPE", "LISTEN", "TARGET", "VIA", "STATUS", "CONNS", "IN/OUT", "AGE")
 _NAME, _TYPE, _LISTEN, _TARGET, _VIA, _STATUS, _CONNS, _MOVED, _AGE = range(len(_HEADER))
@@ -83,6 +84,15 @@ def listen_text(forward: Json) -> str:
     if not forward["type"].startswith("remote"):
         return listen
     return f"{forward['via']}:{listen if '/' in listen else listen.rpartition(':')[2]}"
+
+
+def listen_addresses(forward: Json) -> tuple[Endpoint, ...]:
+    """Where a client may connect to, the first for who takes one alone (Endpoint.addresses).
+
+    What a server made of `localhost` is not known, so that stays one.
+    """
+    listen = parse_endpoint(forward["listen"])
+    return (listen,) if forward["type"].startswith("remote") else listen.addresses
 
 
 def _row(

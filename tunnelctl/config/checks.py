@@ -6,13 +6,13 @@ as all the others; a value that was refused already is not spoken of again.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 from typing import Any, Protocol
 
 from tunnelctl.config import ways, words
 from tunnelctl.config.document import Document
+from tunnelctl.config.listeners import Listeners
 from tunnelctl.config.mistakes import KeyPath, Mistakes, shown
 from tunnelctl.config.ways import NONE, WAYS
 from tunnelctl.spec.endpoint import Endpoint
@@ -48,7 +48,6 @@ _NOT_EMBEDDED = (
     "strict_host_key_checking",
     "session_type",
 )
-_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to find listeners on them, not to bind
 _LISTENER: dict[str, Callable[[object], Endpoint]] = {
     "local": words.local_listener,
     "remote": words.remote_listener,
@@ -249,20 +248,14 @@ def _check_probe(document: Document, name: str, forward: dict[str, Any]) -> None
 
 def _check_listeners(document: Document, forwards: dict[str, dict[str, Any]]) -> None:
     """That no two forwards ask for the same address on the same machine."""
-    taken: dict[tuple[object, int, str], tuple[str, Endpoint]] = {}
+    listeners = Listeners()
     for name, forward in forwards.items():
         for kind, endpoint in _listeners(forward):
-            if endpoint.port == 0 and not endpoint.is_unix:
-                continue
             machine = None if kind in _HERE else str(forward.get("via"))
-            wanted, noted = _claims(endpoint)
-            found = (taken.get((machine, endpoint.port, claim)) for claim in wanted)
-            first = next((other for other in found if other is not None), None)
+            first = listeners.claim(machine, endpoint, name)
             if first is not None:
                 message = f"the forward {first[0]} listens on {first[1]} already"
                 document.say(("forwards", name, kind), message)
-            for claim in noted:
-                taken.setdefault((machine, endpoint.port, claim), (name, endpoint))
 
 
 def _listeners(forward: dict[str, Any]) -> Iterator[tuple[str, Endpoint]]:
@@ -272,37 +265,6 @@ def _listeners(forward: dict[str, Any]) -> Iterator[tuple[str, Endpoint]]:
                 yield kind, read(forward[kind])
             except ValueError:
                 continue  # the schema says why
-
-
-def _claims(endpoint: Endpoint) -> tuple[list[str], list[str]]:
-    """What must not be taken yet for a listener on `endpoint`, and what it takes.
-
-    A claim is an address, `all 4` for the wildcard of IPv4, or `any 4` for whatever of IPv4.
-    """
-    if endpoint.is_unix:
-        return [endpoint.path], [endpoint.path]
-    wanted, noted = [], []
-    for address in _addresses(endpoint.host):
-        family = "6" if ":" in address else "4"
-        if address in _WILDCARDS:
-            wanted.append(f"any {family}")
-            noted += [f"all {family}", f"any {family}"]
-        else:
-            wanted += [address, f"all {family}"]
-            noted += [address, f"any {family}"]
-    return wanted, noted
-
-
-def _addresses(host: str) -> tuple[str, ...]:
-    """The addresses that listening on `host` takes."""
-    if host == words.ANY_ADDRESS:
-        return _WILDCARDS
-    if host.lower() == "localhost":
-        return ("127.0.0.1", "::1")
-    try:
-        return (str(ipaddress.ip_address(host)),)
-    except ValueError:
-        return (host.lower(),)
 
 
 def _hosts_and_defaults(document: Document) -> Iterator[tuple[KeyPath, dict[str, Any]]]:

@@ -13,11 +13,9 @@ from dataclasses import dataclass, replace
 
 from tunnelctl.config import words
 from tunnelctl.config.services import service_port
-from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.endpoint import LOCALHOST, Endpoint
 from tunnelctl.spec.forward import Forward, Side
 
-# Where a spec without an address listens: on the loopback of either side.
-_DEFAULT_HOST = {Side.HERE: LOOPBACK, Side.THERE: "localhost"}
 # A bracketed address, or anything up to the next separator; a path ends at a colon, too.
 _FIELD = re.compile(r"\[(?P<bracketed>[^\]]*)\]|(?P<plain>[^:\[\]]*)")
 _MOST_FIELDS = 4
@@ -58,7 +56,7 @@ class ForwardSpec:
 
     def __str__(self) -> str:
         """As ssh(1) takes it."""
-        bare = self.listen.host == _DEFAULT_HOST[self.side]
+        bare = self.listen.host == LOCALHOST
         listen = str(self.listen.port) if bare else str(self.listen)
         return listen if self.target is None else f"{listen}:{self.target}"
 
@@ -169,7 +167,7 @@ def _parse(
     except ValueError as error:
         raise ValueError(f"{text!r}: {error}") from None
     if not listen.is_unix and not listen.host:
-        listen = Endpoint(_DEFAULT_HOST[side], listen.port)
+        listen = Endpoint(LOCALHOST, listen.port)
     return ForwardSpec(side, listen, target)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from tunnelctl.config.adhoc import forward_map, forward_name, unused
 from tunnelctl.config.canonical import yaml_text
 from tunnelctl.config.forward_specs import ForwardSpec
+from tunnelctl.config.listeners import Listeners
 from tunnelctl.config.mistakes import printable
 from tunnelctl.config.words import permit as read_permit
 from tunnelctl.spec.forward import Side
@@ -27,7 +28,7 @@ class Imported:
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     forwards: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    _listeners: dict[tuple[str | None, str], str] = field(default_factory=dict)
+    _listeners: Listeners = field(default_factory=Listeners)
 
     def note(self, text: str) -> None:
         """Something that the profile does not have, and why; said once."""
@@ -73,13 +74,11 @@ class Imported:
             )
             return
         machine = None if spec.side is Side.HERE else via
-        at = (machine, str(spec.listen))
-        fixed = spec.listen.is_unix or spec.listen.port
-        if fixed and at in self._listeners:
-            self.note(f"{written}: {self._listeners[at]} listens there already")
-            return
         name = unused(name or forward_name(spec), self.forwards)
-        self._listeners[at] = name
+        other = self._listeners.claim(machine, spec.listen, name)
+        if other is not None:
+            self.note(f"{written}: {other[0]} listens there already")
+            return
         self.forwards[name] = {**forward_map(spec, via, permit), **(more or {})}
 
     def permitted(self, written: str) -> list[str]:

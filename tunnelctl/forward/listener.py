@@ -20,7 +20,7 @@ from tunnelctl.net.addresses import collide, port_holder
 from tunnelctl.net.descriptors import descriptors
 from tunnelctl.net.endings import reset_when_killed
 from tunnelctl.net.reactor import READABLE, Reactor
-from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.endpoint import LOCALHOST, LOOPBACKS, Endpoint
 
 # As many as wait while the loop is busy; the kernel caps it at net.core.somaxconn.
 _BACKLOG = 1024
@@ -28,6 +28,7 @@ _BACKLOG = 1024
 _ACCEPTS_A_TURN = 64
 _PAUSE_SECONDS = 0.5
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - bound only where the profile says so
+_CHOICES = 8  # of a port that is free at every address
 _NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -67,18 +68,19 @@ class Listener:
         self._doors.append(_Door(reactor, sock, on_client))
 
     def _listen_tcp(self, reactor: Reactor, endpoint: Endpoint, on_client: OnClient) -> None:
-        port = endpoint.port
-        for family, address in _addresses(endpoint):
+        addresses = _addresses(endpoint)
+        for left in range(_CHOICES if endpoint.port == 0 else 1, 0, -1):
             try:
-                door = _Door(reactor, _bind(family, address, port), on_client)
+                self._doors = _doors(reactor, addresses, endpoint, on_client)
+                break
             except OSError as error:
-                if self._doors and error.errno in _NO_SUCH_FAMILY:
-                    continue  # a machine without IPv6 has no ::1 to listen on
-                self.close()
-                raise _failure(endpoint, error) from None
-            self._doors.append(door)
-            port = door.port  # port 0 was chosen once; the other family follows
-        self.endpoint = endpoint.with_port(port)
+                # The system chose a port that is free at the first address alone: once more.
+                if error.errno != errno.EADDRINUSE or left == 1:
+                    raise _failure(endpoint, error) from None
+        bound = endpoint.with_port(self._doors[0].port)
+        if endpoint.host == LOCALHOST and len(self._doors) < len(addresses):
+            bound = Endpoint(self._doors[0].host, bound.port)  # the one loopback that there is
+        self.endpoint = bound
 
     @property
     def doors(self) -> tuple[_Door, ...]:
@@ -136,8 +138,8 @@ def is_own(host: str) -> bool:
 
 
 def _addresses(endpoint: Endpoint) -> list[tuple[socket.AddressFamily, str]]:
-    if endpoint.host == "localhost":
-        return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+    if endpoint.host == LOCALHOST:
+        return list(zip((socket.AF_INET, socket.AF_INET6), LOOPBACKS, strict=True))
     if endpoint.host == "*":
         return [(socket.AF_INET, _WILDCARDS[0]), (socket.AF_INET6, _WILDCARDS[1])]
     try:
@@ -152,6 +154,36 @@ def _addresses(endpoint: Endpoint) -> list[tuple[socket.AddressFamily, str]]:
         ) from None
     unique = dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found)
     return list(unique)
+
+
+def _doors(
+    reactor: Reactor,
+    addresses: list[tuple[socket.AddressFamily, str]],
+    endpoint: Endpoint,
+    on_client: OnClient,
+) -> list[_Door]:
+    """Sockets at all of the addresses, on one port; less those of a family that is missing here.
+
+    Raises:
+        OSError: not one of them can be bound, or one whose family is there cannot.
+    """
+    made: list[_Door] = []
+    missing: OSError | None = None
+    port = endpoint.port
+    for family, address in addresses:
+        try:
+            made.append(_Door(reactor, _bind(family, address, port), on_client))
+            port = made[0].port  # port 0 was chosen once; the other family follows
+        except OSError as error:
+            if len(addresses) > 1 and error.errno in _NO_SUCH_FAMILY:
+                missing = error
+                continue
+            for door in made:
+                door.close()
+            raise
+    if not made and missing is not None:
+        raise missing
+    return made
 
 
 def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:

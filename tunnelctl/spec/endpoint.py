@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 LOOPBACK = "127.0.0.1"
+# What a listener without an address means in ssh(1): both loopbacks, as far as they are there.
+LOCALHOST = "localhost"
+LOOPBACKS = (LOOPBACK, "::1")
 # Turns a service name into a port, as getservbyname(3); raises OSError for an unknown one.
 ServicePort = Callable[[str], int]
 
@@ -30,12 +33,20 @@ class Endpoint:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it: a unix socket, 127.0.0.0/8, ::1, localhost."""
-        if self.is_unix or self.host.lower() == "localhost":
+        if self.is_unix or self.host.lower() == LOCALHOST:
             return True
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:  # a name, which may be anywhere: 127.example.com as well
             return False
+
+    @property
+    def addresses(self) -> tuple[Endpoint, ...]:
+        """What a client may connect to, the first for who takes one alone: the loopbacks, of
+        `localhost`, as to some programs that name is a unix socket; else this."""
+        if self.is_unix or self.host != LOCALHOST:
+            return (self,)
+        return tuple(Endpoint(host, self.port) for host in LOOPBACKS)
 
     def with_port(self, port: int) -> Endpoint:
         """The same host with the port that was really given."""
