@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,8 +67,8 @@ Dropbear servers found there:
 
 <!-- not run: it downloads a Debian -->
 ```console
-$ debootstrap --variant=minbase --include=openssh-server,dropbear-bin trixie /tmp/trixie
-$ TUNNELCTL_INTEROP_ROOT=/tmp/trixie python -m docs.make_servers -k "OpenSSH or Dropbear"
+$ debootstrap --variant=minbase --include=openssh-server,dropbear-bin trixie trixie
+$ TUNNELCTL_INTEROP_ROOT=$PWD/trixie python -m docs.make_servers -k "OpenSSH or Dropbear"
 ```
 
 These tests need root: the servers look up their users in /etc/passwd, which the tests replace in a
@@ -73,44 +76,72 @@ mount namespace.
 """
 
 
+@dataclass(frozen=True)
+class Column:
+    """A server in the versions in which all cases have the same results."""
+
+    server: type[Server]
+    version: str
+    title: str
+
+    def cell(self, case: str) -> Cell:
+        """The recorded result of a case."""
+        return expected(self.server.name, self.version, case)
+
+    def shown(self, case: str) -> str:
+        """The word in the table: cases that need forwards are not run without them."""
+        return self.cell(case).kind if case in cases_for(self.server) else Kind.NOT_OFFERED
+
+
 def page(runs: list[dict[str, Any]]) -> str:
     """The whole page, from the runs of servers.json."""
-    kinds = [server for server in SERVERS if any(run["server"] == server.name for run in runs)]
-    sources = {server.name: server.source for server in kinds}
+    sources = {server.name: server.source for server in SERVERS}
     text = _INTRODUCTION
     for run in runs:
-        words = (run["server"], run["version"], run["date"], sources[run["server"]])
-        text += _row(words)
-    names = list(sources)
-    text += _MATRIX + _row(["", *names]) + "|---" * (len(names) + 1) + "|\n"
+        text += _row([run["server"], run["version"], run["date"], sources[run["server"]]])
+    columns = [column for server in SERVERS for column in _columns(server, runs)]
+    text += _MATRIX + _row(["", *(column.title for column in columns)])
+    text += "|---" * (len(columns) + 1) + "|\n"
     for case, row in CASES.items():
-        text += _row([row.title, *(_shown(server, case) for server in kinds)])
-    text += _NOTES + "".join(_note(name) for name in names)
-    return text + _OTHERS
+        text += _row([row.title, *(column.shown(case) for column in columns)])
+    return text + _NOTES + "".join(map(_note, columns)) + _OTHERS
 
 
-def _row(words: Any) -> str:
+def _columns(server: type[Server], runs: list[dict[str, Any]]) -> list[Column]:
+    """One for each group of versions with the same results; titled without a version if all are."""
+    groups: dict[tuple[Cell, ...], list[str]] = {}
+    for run in runs:
+        if run["server"] == server.name:
+            cells = tuple(expected(server.name, run["version"], case) for case in CASES)
+            groups.setdefault(cells, []).append(run["version"])
+    return [
+        Column(
+            server,
+            versions[0],
+            server.name if len(groups) == 1 else f"{server.name} {', '.join(versions)}",
+        )
+        for versions in groups.values()
+    ]
+
+
+def _row(words: Iterable[str]) -> str:
     return f"| {' | '.join(words)} |\n"
 
 
-def _shown(server: type[Server], case: str) -> str:
-    return expected(server.name, case).kind if case in cases_for(server) else Kind.NOT_OFFERED
-
-
-def _note(server: str) -> str:
+def _note(column: Column) -> str:
     """What is not `yes`, one line for each reason."""
     reasons: dict[Cell, list[str]] = {}
     for case, row in CASES.items():
-        cell = expected(server, case)
+        cell = column.cell(case)
         if cell.kind is not Kind.PASSES:
             reasons.setdefault(cell, []).append(row.title)
     if not reasons:
         return ""
-    lines = [f"**{server}**\n\n"]
+    text = f"\n**{column.title}**\n\n"
     for cell, titles in reasons.items():
         better = " `ssh` works." if cell.ssh_passes else ""
-        lines.append(f"- {'; '.join(titles)} ({cell.outcome}): {cell.why}{better}\n")
-    return "\n" + "".join(lines)
+        text += f"- {'; '.join(titles)} ({cell.outcome}): {cell.why}{better}\n"
+    return text
 
 
 def run(words: list[str]) -> int:
@@ -137,7 +168,11 @@ def merged(runs: list[dict[str, Any]], lines: list[dict[str, Any]]) -> list[dict
             found[key] = {"server": key[0], "version": key[1], "date": today, "cells": {}}
         found[key]["cells"][line["case"]] = line["outcome"]
     order = [server.name for server in SERVERS]
-    return sorted(found.values(), key=lambda run: (order.index(run["server"]), run["version"]))
+
+    def place(run: dict[str, Any]) -> tuple[int, list[int]]:
+        return order.index(run["server"]), list(map(int, re.findall(r"\d+", run["version"])))
+
+    return sorted(found.values(), key=place)
 
 
 def read() -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.interop
     scope="session",
 )
 async def test_cell(server: Server, name: str, world: World, tmp_path: Path) -> None:
-    case, cell = CASES[name], expected(server.name, name)
+    case, cell = CASES[name], expected(server.name, server.version(), name)
     outcome = await outcome_of(case, server, Ours(), world)
     better = None
     if outcome != PASS and case.with_ssh:

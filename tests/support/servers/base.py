@@ -290,6 +290,7 @@ def with_accounts(directory: Path, command: Sequence[str], root: Path = Path("/"
     script += f'mount --bind "{shadow}" "{root}/etc/shadow"\n'
     script += f'mount --bind "{directory}" "{root}/root"\n'
     if root != Path("/"):
+        script += f'mount -t tmpfs tmpfs "{root}/tmp"\n'
         script += f'mkdir -p "{root}{directory}"\nmount --bind "{directory}" "{root}{directory}"\n'
         script += f'mount --rbind /dev "{root}/dev"\nmount -t proc proc "{root}/proc"\n'
         script += f'exec chroot "{root}" "$@"\n'
