@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import time
+from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import Authority, blob_of
 from tests.support.clients import ask
 from tests.support.ports import free_port
 from tests.support.services import ReplyAfterEndService
 from tests.support.sshd import OpenSSHServer
+from tests.support.waiting import eventually
 from tests.support.world import World
+from tunnelctl.ssh.certificates import Certificate
 
 
 @pytest.mark.parametrize("path", ["", "/nonexistent"], ids=["client", "own reader"])
@@ -39,3 +44,32 @@ def test_an_alias_of_ssh_config(world: World, sshd: OpenSSHServer, path: str, wa
         assert done.returncode == 0, done.stderr
         assert ask(port, b"it") == b"seen it"
         world.ok("down", "dev")
+
+
+def test_a_certificate_that_match_exec_makes_is_made_for_each_login(
+    world: World, sshd: OpenSSHServer, tmp_path: Path
+) -> None:
+    """As Vault's, step's and Teleport's: each lives for some seconds, the link for longer."""
+    authority = Authority(tmp_path / "ca")
+    sshd.authorized_keys.write_text(f"cert-authority {authority.line}\n")
+    certificate = tmp_path / "prod-cert.pub"
+    made = tmp_path / "made"
+    script = tmp_path / "make"
+    sign = f"ssh-keygen -q -s {authority.path} -I a -n {sshd.user} -V -1m:+6s {tmp_path}/prod.pub"
+    script.write_text(
+        f"#!/bin/sh\ncp {sshd.identity}.pub {tmp_path}/prod.pub && {sign} && date >> {made}\n"
+    )
+    script.chmod(0o700)
+    world.alias("prod", sshd)
+    config = world.home / ".ssh" / "config"
+    more = f'Match originalhost prod exec "{script}"\n  CertificateFile {certificate}\n'
+    config.write_text(more + config.read_text())
+    world.profile("dev", "hosts: {prod: {}}\nforwards: {db: {local: 0, to: 9, via: prod}}\n")
+    world.ok("up", "dev", "-d")
+    first = made.read_text()
+    ends = Certificate.parse(blob_of(certificate)).valid_before
+    eventually(lambda: time.time() > ends, "the certificate has expired")
+    sshd.kill_sessions()
+    eventually(lambda: world.host("dev", "prod")["reconnects"] == 1, "it is up again")
+    assert made.read_text().startswith(first)
+    assert made.read_text() != first

@@ -5,6 +5,7 @@ Owns the translation of pydantic's findings into sentences of ours. Never raises
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -28,6 +29,12 @@ class Document:
         self.path = path
         self._places = positions(tree, path, key)
         self._mistakes = mistakes
+
+    def noting(self, mistakes: Mistakes) -> Document:
+        """The same, with what is found from now on noted there."""
+        other = copy(self)
+        other._mistakes = mistakes
+        return other
 
     def file_of(self, path: KeyPath) -> str:
         """The file that the value at `path` was written in."""

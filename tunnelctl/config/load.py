@@ -7,7 +7,7 @@ this machine.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunnelctl.config.checks import check_host, check_profile
@@ -24,7 +24,9 @@ from tunnelctl.config.tree import Mapping as Tree
 from tunnelctl.config.tree import Node, overlay, settle, size
 from tunnelctl.config.ways import WAYS
 from tunnelctl.config.yaml12 import MAX_VALUES
-from tunnelctl.spec.profile import Profile
+from tunnelctl.spec.environment import Environment
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.profile import HostAnew, Profile
 
 MAX_HOSTS = 1_000
 MAX_FORWARDS = 4_000
@@ -36,12 +38,14 @@ __all__ = ["Loaded", "Mistake", "ProfileInvalid", "load_profile"]
 class Loaded:
     """A profile, the environment variables that it refers to, by name, and the files it is made of.
 
-    Loading the same files with only these variables gives an equal profile.
+    Loading the same files with only these variables gives an equal profile. `anew` is None where
+    ssh_config says nothing of it.
     """
 
     profile: Profile
     variables: frozenset[str]
     files: frozenset[str] = frozenset()
+    anew: HostAnew | None = field(default=None, compare=False)
 
 
 def load_profile(path: Path, environ: Mapping[str, str], *, name: str | None = None) -> Loaded:
@@ -105,7 +109,8 @@ class _Loader:
             for name, forward in (model.forwards or {}).items()
             if forward.via
         }
-        hosts = Routes(entries, below, converter, self._ssh_config).hosts(carriers)
+        routes = Routes(entries, below, carriers, converter, self._ssh_config)
+        hosts = routes.hosts()
         if self._mistakes:
             raise self._invalid()
         forwards = tuple(
@@ -124,7 +129,18 @@ class _Loader:
             hooks=hooks,
         )
         asked = self._interpolator.asked | converter.secret_variables
-        return Loaded(profile, frozenset(asked), self._sources.files)
+        anew = self._anew(routes) if self._ssh_config.says_something else None
+        return Loaded(profile, frozenset(asked), self._sources.files, anew)
+
+    def _anew(self, routes: Routes) -> HostAnew:
+        def anew(name: str, environment: Environment) -> Host:
+            mistakes = Mistakes()
+            host = routes.anew(SshConfig(environment, set()), mistakes).host(name)
+            if mistakes:
+                raise ProfileInvalid(self._name, mistakes.first(self._file))
+            return host
+
+        return anew
 
     def _is_too_large(self, tree: Tree) -> bool:
         """Whether there is more than can be checked in a second; said where it is."""

@@ -43,8 +43,8 @@ def host_named(
     written = Written(jump.name, model, document, ssh_config, Place(document, ()))
     below = Written("", HostMap(), document, ssh_config)  # what was typed is not for the hops
     look_up = SshConfig(environ, interpolator.asked)
-    routes = Routes((written,), below, Converter(interpolator), look_up)
-    hosts = routes.hosts({jump.name: Place(document, ())})
+    carriers = {jump.name: Place(document, ())}
+    hosts = Routes((written,), below, carriers, Converter(interpolator), look_up).hosts()
     if mistakes:
         first = mistakes.first(jump.name)[0]
         raise Failure(Code.CONFIG_INVALID, f"{jump.name}: {first.message}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from tunnelctl.config.convert import Converter
 from tunnelctl.config.document import Document
-from tunnelctl.config.mistakes import KeyPath
+from tunnelctl.config.mistakes import KeyPath, Mistakes
 from tunnelctl.config.models import HostMap
 from tunnelctl.config.sshconfig import Question, SshConfig
 from tunnelctl.config.sshlines import SshConfigError
@@ -34,6 +34,10 @@ class Place:
         """Note a mistake here."""
         self.document.say(self.path, message, at_key=at_key)
 
+    def noting(self, mistakes: Mistakes) -> Place:
+        """The same, with mistakes noted there."""
+        return replace(self, document=self.document.noting(mistakes))
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -53,6 +57,11 @@ class Written:
         """Where a key of it is written, or else what is nearest."""
         return self.named_at or Place(self.document, (*self.document.path, key))
 
+    def noting(self, mistakes: Mistakes) -> Written:
+        """The same, with mistakes noted there."""
+        named_at = None if self.named_at is None else self.named_at.noting(mistakes)
+        return replace(self, document=self.document.noting(mistakes), named_at=named_at)
+
     @property
     def question(self) -> Question:
         """What is to be looked up of it."""
@@ -67,31 +76,49 @@ class Written:
 
 
 class Routes:
-    """Makes hosts of what is written; a name that has no entry of its own is as `NAME: {}`."""
+    """Makes hosts of what is written; a name that has no entry of its own is as `NAME: {}`.
+
+    `carriers` are the names that carry a forward, and where each is named. Mistakes are noted where
+    they are written.
+    """
 
     def __init__(
         self,
         written: Iterable[Written],
         below: Written,
+        carriers: Mapping[str, Place],
         converter: Converter,
         ssh_config: SshConfig,
     ) -> None:
         self._written = {host.name: host for host in written}
         self._below = below
+        self._carriers = carriers
         self._converter = converter
         self._ssh_config = ssh_config
         self._failed: set[str] = set()
 
-    def hosts(self, carriers: Mapping[str, Place]) -> tuple[Host, ...]:
+    def anew(self, ssh_config: SshConfig, mistakes: Mistakes) -> Routes:
+        """The same, with the answers of this ssh_config, and mistakes noted there."""
+        return Routes(
+            (host.noting(mistakes) for host in self._written.values()),
+            self._below.noting(mistakes),
+            {name: place.noting(mistakes) for name, place in self._carriers.items()},
+            self._converter,
+            ssh_config,
+        )
+
+    def host(self, name: str) -> Host:
+        """One of `hosts`."""
+        wanted = self._carrier(name) if name in self._carriers else self._written[name]
+        self._look_up([wanted])
+        return self._host(wanted)
+
+    def hosts(self) -> tuple[Host, ...]:
         """Every host that needs a link of its own, in the order of the file.
 
-        That is one that carries a forward (`carriers`, and where each is named), or that no other
-        leads through or falls back to. Mistakes are noted where they are written.
+        That is one that carries a forward, or that no other leads through or falls back to.
         """
-        wanted = [
-            *self._written.values(),
-            *(self._of(Jump(name), carriers[name], self._below) for name in carriers),
-        ]
+        wanted = [*self._written.values(), *map(self._carrier, self._carriers)]
         wanted = list({host.name: host for host in wanted}.values())
         self._look_up(wanted)
         made = [self._host(host) for host in wanted]
@@ -101,7 +128,10 @@ class Routes:
             for each in (host, *host.fallback)
             for other in (*each.proxy_jump, *host.fallback)
         }
-        return tuple(host for host in made if host.name in carriers or host.name not in helping)
+        return tuple(h for h in made if h.name in self._carriers or h.name not in helping)
+
+    def _carrier(self, name: str) -> Written:
+        return self._of(Jump(name), self._carriers[name], self._below)
 
     def _look_up(self, hosts: list[Written]) -> None:
         """Everything that will be asked, side by side: the hosts, then hops that came of it."""

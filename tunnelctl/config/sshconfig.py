@@ -77,6 +77,11 @@ class SshConfig:
             raise answer
         return answer
 
+    @property
+    def says_something(self) -> bool:
+        """Whether what was asked of it may have another answer when it is asked anew."""
+        return any(source.says_something for source in self._sources.values())
+
     def forwarding(self, question: Question) -> Options:
         """What is forwarded by `ssh NAME`, as ssh_config has it; nothing of it is in `found`.
 
@@ -191,7 +196,7 @@ class _Source:
         """What is configured for each name, if there is anything `about` that at all."""
         if self._error is not None:
             return [self._error] * len(asked)
-        if not any(_matters(line, about) for line in every_line(self._lines)):
+        if not self._says_something(about):
             return [{}] * len(asked)
         try:
             program = find_client(self._environ)
@@ -200,6 +205,14 @@ class _Source:
         if program is None:
             return [self._own(one) for one in asked]
         return self._clients(program, asked)
+
+    @property
+    def says_something(self) -> bool:
+        """Whether a line could count for a host."""
+        return self._says_something(RELEVANT)
+
+    def _says_something(self, about: frozenset[str]) -> bool:
+        return any(_matters(line, about) for line in every_line(self._lines))
 
     def _own(self, asked: Asked) -> Options | SshConfigError:
         try:

@@ -158,7 +158,7 @@ class Profiles:
         self._orders[name] = Order(name, file, environment, given, is_kept, reading.stamps)
         self._note_error(name, None)
         saving = self._save()
-        await self._supervisor.up(profile, environment)
+        await self._supervisor.up(profile, environment, reading.loaded.anew)
         if order.lease is None:
             self.leases.keep(name)
         elif not self.leases.is_open(order.lease):
@@ -330,9 +330,9 @@ class Profiles:
         self._note_error(name, None)
         self._save()
         if self._supervisor.status_of(name) is None:
-            await self._supervisor.up(profile, order.environment)
+            await self._supervisor.up(profile, order.environment, reading.loaded.anew)
         else:
-            await self._supervisor.change(profile, order.environment)
+            await self._supervisor.change(profile, order.environment, reading.loaded.anew)
 
     def _note_error(self, name: str, failure: Failure | None) -> None:
         before = self._errors.pop(name, None)

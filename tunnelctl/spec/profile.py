@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
+
+# A host of a profile, by name, as ssh_config has it now; the rest is as it was read. Blocking: the
+# programs of `Match exec` run, in the environment. Raises Failure where ssh_config has a mistake.
+HostAnew = Callable[[str, Environment], Host]
 
 
 @dataclass(frozen=True, slots=True)

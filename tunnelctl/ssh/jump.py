@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from tunnelctl.errors import Code, Failure
@@ -50,6 +50,11 @@ def nearest_hop(host: Host) -> Host:
 def chain(host: Host) -> tuple[Host, ...]:
     """Every host to log in to on the way to `host`, the nearest first and itself last."""
     return (*chain(nearest_hop(host)), host) if host.proxy_jump else (host,)
+
+
+def everybody(hosts: Iterable[Host]) -> frozenset[Host]:
+    """Every host that is logged in to for these: themselves, their fallbacks, and all hops."""
+    return frozenset(one for host in hosts for way in host.candidates for one in chain(way))
 
 
 def of_hop(hop: Host, failure: Failure) -> Failure:

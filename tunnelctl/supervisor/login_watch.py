@@ -15,7 +15,7 @@ from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.identities import what_is_there
-from tunnelctl.ssh.jump import chain
+from tunnelctl.ssh.jump import everybody
 from tunnelctl.state.facts import Machine
 from tunnelctl.state.snapshot import HostState
 from tunnelctl.supervisor.refusals import Refusals
@@ -74,7 +74,7 @@ class LoginWatch:
 
     async def _watch(self) -> None:
         while True:
-            ways = {one for host in self._hosts() for one in chain(host)}
+            ways = everybody(self._hosts())
             try:
                 look = functools.partial(_look, ways, self._environment())
                 now = await in_thread(look, "look at keys")
@@ -87,6 +87,6 @@ class LoginWatch:
             await asyncio.sleep(_EVERY)
 
 
-def _look(hosts: set[Host], environment: Environment) -> Hashable:
+def _look(hosts: frozenset[Host], environment: Environment) -> Hashable:
     ordered = sorted(hosts, key=lambda host: host.name)
     return tuple(what_is_there(host, environment) for host in ordered)

@@ -22,7 +22,7 @@ from tunnelctl import clock
 from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import PLACE, Code, Failure
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.jump import chain
+from tunnelctl.ssh.jump import everybody
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind
 from tunnelctl.state.snapshot import EventKind, StatusEvent
 from tunnelctl.supervisor.journal import Subscription
@@ -101,7 +101,7 @@ class Memory:
 
     def retain(self, hosts: Iterable[Host]) -> None:
         """Forget what was answered to any other host than these, their hops and fallbacks."""
-        known = {one for host in hosts for way in host.candidates for one in chain(way)}
+        known = everybody(hosts)
         self._answers = {key: text for key, text in self._answers.items() if key[0] in known}
         self._answered &= known
 

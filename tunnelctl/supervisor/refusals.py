@@ -16,7 +16,7 @@ from tunnelctl.errors import Failure
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.agent import agent_path
-from tunnelctl.ssh.jump import chain
+from tunnelctl.ssh.jump import everybody
 from tunnelctl.state import backoff
 
 # Timers are a little early at times.
@@ -70,11 +70,10 @@ class Refusals:
 
     def lift(self, hosts: Iterable[Host], environment: Environment) -> None:
         """The next login to any of these, and to the hops on the way, may come at once."""
-        for host in hosts:
-            for one in chain(host):
-                refused = self._refused.get(_login(one, environment))
-                if refused is not None:
-                    refused.until = 0.0
+        for one in everybody(hosts):
+            refused = self._refused.get(_login(one, environment))
+            if refused is not None:
+                refused.until = 0.0
 
 
 class _Refused:

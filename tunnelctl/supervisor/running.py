@@ -13,12 +13,14 @@ from tunnelctl.config.secrets import resolve_secret
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
-from tunnelctl.spec.profile import Profile
-from tunnelctl.ssh.credentials import Logins
+from tunnelctl.spec.profile import HostAnew, Profile
+from tunnelctl.ssh.jump import everybody
 from tunnelctl.state.hooks import hook_of
 from tunnelctl.state.overall import combined, profile_state
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
+from tunnelctl.supervisor.anew import Anew
+from tunnelctl.supervisor.dialler import OfProfile
 from tunnelctl.supervisor.hooks import Call, Hooks
 from tunnelctl.supervisor.questions import Memory, Place
 from tunnelctl.supervisor.tunnel import Services, Tunnel
@@ -31,7 +33,12 @@ class RunningProfile:
     """
 
     def __init__(
-        self, profile: Profile, environment: Environment, services: Services, hooks: Hooks
+        self,
+        profile: Profile,
+        environment: Environment,
+        services: Services,
+        hooks: Hooks,
+        anew: HostAnew | None = None,
     ) -> None:
         self.profile = profile
         self.wanted = Wanted.UP
@@ -39,7 +46,10 @@ class RunningProfile:
         self._services = services
         self._hooks = hooks
         self._memory = Memory()
-        self._logins = Logins()
+        self._anew = Anew(profile.name, anew)
+        self._shared = OfProfile(
+            profile.name, lambda: self.environment, self._resolve_secret, lambda: self._anew
+        )
         self._was_up = False
         self._announced: ProfileState | None = None
         self._since = self._wanted_since = clock.wall()
@@ -55,13 +65,18 @@ class RunningProfile:
         for tunnel in self._tunnels.values():
             tunnel.start()
 
-    async def apply(self, profile: Profile, environment: Environment) -> None:
+    async def apply(
+        self, profile: Profile, environment: Environment, anew: HostAnew | None = None
+    ) -> None:
         """Make this `profile`, of the same name, the one that runs.
 
         What goes is closed before what comes is opened, for it may want the same port.
         """
         self.hear(environment)
         self._memory.retain(profile.hosts)
+        for gone in everybody(self.profile.hosts) - everybody(profile.hosts):
+            self._shared.logins.forget(gone)
+        self._anew = Anew(profile.name, anew)
         plan = diff(self.profile, profile)
         await self._close_forwards(plan)
         await asyncio.gather(
@@ -166,16 +181,7 @@ class RunningProfile:
     def _add_tunnel(self, host: Host) -> Tunnel:
         name, services = self.profile.name, self._services
         asking = services.questions.asking(Place(name, host.name), self._memory)
-        tunnel = Tunnel(
-            name,
-            host,
-            services,
-            lambda: self.environment,
-            self._resolve_secret,
-            asking,
-            self._logins,
-            self._changed,
-        )
+        tunnel = Tunnel(self._shared, host, services, asking, self._changed)
         self._tunnels[host.name] = tunnel
         return tunnel
 

@@ -16,7 +16,7 @@ from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.profile import Profile
+from tunnelctl.spec.profile import HostAnew, Profile
 from tunnelctl.ssh.connect import connect
 from tunnelctl.state import backoff
 from tunnelctl.state.plan import Plan, diff
@@ -56,26 +56,31 @@ class Supervisor:
         self._commands = Tasks("supervisor")
         self._closing: asyncio.Task[None] | None = None
 
-    async def up(self, profile: Profile, environment: Environment) -> None:
+    async def up(
+        self, profile: Profile, environment: Environment, anew: HostAnew | None = None
+    ) -> None:
         """Make `profile` run as it is written; of one that runs, only the difference is touched.
 
         Returns when that is applied, which is not when it is up. What failed for good is tried
         again. Forwards that are gone or differ close at once. `environment` is what programs run
-        in, and secrets and agents are looked up in, from now on.
+        in, and secrets and agents are looked up in, from now on. `anew` has a host as ssh_config
+        has it when it is tried again; None: as it is in `profile`.
 
         Raises:
             Failure: daemon-not-running when the supervisor is closing.
         """
-        await self._commands.whole(self._up(profile, environment), f"up {profile.name}")
+        await self._commands.whole(self._up(profile, environment, anew), f"up {profile.name}")
 
-    async def change(self, profile: Profile, environment: Environment) -> None:
+    async def change(
+        self, profile: Profile, environment: Environment, anew: HostAnew | None = None
+    ) -> None:
         """As `up`, of a profile that is still wanted: one that was taken down meanwhile stays so.
 
         Raises:
             Failure: daemon-not-running when the supervisor is closing.
         """
         await self._commands.whole(
-            self._up(profile, environment, only_wanted=True), f"change {profile.name}"
+            self._up(profile, environment, anew, only_wanted=True), f"change {profile.name}"
         )
 
     def plan(self, profile: Profile) -> Plan | None:
@@ -86,7 +91,12 @@ class Supervisor:
         return diff(running.profile, profile)
 
     async def _up(
-        self, profile: Profile, environment: Environment, *, only_wanted: bool = False
+        self,
+        profile: Profile,
+        environment: Environment,
+        anew: HostAnew | None,
+        *,
+        only_wanted: bool = False,
     ) -> None:
         async with self._locks[profile.name]:
             if self._closing is not None:
@@ -97,12 +107,12 @@ class Supervisor:
                 )
             running = self._profiles.get(profile.name)
             if running is not None and running.wanted is Wanted.UP:
-                await running.apply(profile, environment)
+                await running.apply(profile, environment, anew)
                 return
             if only_wanted:
                 return
             self._profiles.pop(profile.name, None)
-            running = RunningProfile(profile, environment, self._services, self._hooks)
+            running = RunningProfile(profile, environment, self._services, self._hooks, anew)
             self._profiles[profile.name] = running
             running.start()
 

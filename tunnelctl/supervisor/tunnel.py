@@ -18,12 +18,9 @@ from tunnelctl import clock
 from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
-from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward
-from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.spec.host import Host
 from tunnelctl.ssh.connect import Stage
-from tunnelctl.ssh.credentials import Logins
-from tunnelctl.sshd.server import EmbeddedServer
 from tunnelctl.state.events import (
     Abandon,
     Action,
@@ -58,6 +55,7 @@ from tunnelctl.state.machine import next_state
 from tunnelctl.state.overall import summary
 from tunnelctl.state.snapshot import ForwardStatus, HostState, HostStatus
 from tunnelctl.supervisor import tunnel_status
+from tunnelctl.supervisor.dialler import Dialler, OfProfile
 from tunnelctl.supervisor.forwarding import Forwarding, forwarding
 from tunnelctl.supervisor.handshakes import Handshakes
 from tunnelctl.supervisor.idle import IdleWatch
@@ -91,41 +89,34 @@ class Services:
 
 class Tunnel:
     """Lives once: made, started, stopped. `on_change` is called after every change of `summary`,
-    which the state of the profile is worked out from; `environment` gives the one that was sent
-    last."""
+    which the state of the profile is worked out from."""
 
     def __init__(
         self,
-        profile: str,
+        profile: OfProfile,
         host: Host,
         services: Services,
-        environment: Callable[[], Environment],
-        resolve_secret: Callable[[SecretRef], str],
         asking: PatientAsking,
-        logins: Logins,
         on_change: Callable[[], None],
     ) -> None:
         self.host = host
         self._profile = profile
         self._services = services
-        self._environment = environment
-        self._resolve_secret = resolve_secret
-        self._asking = asking
-        self._logins = logins
+        self._dialler = Dialler(profile, services.handshakes, services.reactor, asking)
         self._on_change = on_change
         self._machine = Machine(host.reconnect, host.lazy, len(host.candidates))
         self.summary = summary(tunnel_status.parts(self._machine, ()))
-        self._teller = Teller(profile, services.journal, self._machine.state)
-        self._tasks = Tasks(f"{profile}/{host.name}")
+        self._teller = Teller(profile.name, services.journal, self._machine.state)
+        self._tasks = Tasks(f"{profile.name}/{host.name}")
         self._attempts: dict[int, asyncio.Task[None]] = {}  # by epoch
         self._links = Links(self._tasks, functools.partial(self._teller.said, host.name))
         self._idle = self._idle_watch()
         self._probes = Probes(
             Tunnelled(
-                profile,
+                profile.name,
                 services.random,
                 self._tasks,
-                environment,
+                profile.environment,
                 lambda: self.host.reconnect,
                 self._judged,
                 self._unhealthy,
@@ -133,7 +124,7 @@ class Tunnel:
         )
         self._login_watch = LoginWatch(
             lambda: self.host.candidates,
-            environment,
+            profile.environment,
             services.handshakes.refusals,
             self._tasks,
             self._remedied,
@@ -141,7 +132,6 @@ class Tunnel:
         self._listeners_wanted = False
         self._timer: asyncio.TimerHandle | None = None
         self._forwardings: dict[str, Forwarding] = {}  # in order of start
-        self._server: EmbeddedServer | None = None
         self._drain = 0.0
         self._stopped = asyncio.Event()
 
@@ -164,7 +154,8 @@ class Tunnel:
     def retry_now(self) -> None:
         """A host that waits for its next try has it now; of any other nothing changes."""
         if self._machine.state is HostState.BACKOFF:
-            self._handle(Hurry())
+            self._login_watch.lift()
+            self._handle(Remedied() if self._machine.is_spaced else Hurry())
 
     def answerable(self) -> None:
         """Somebody would answer now: try again what failed for want of that, or may have."""
@@ -188,10 +179,7 @@ class Tunnel:
 
     def replace_host(self, host: Host) -> None:
         """Connect anew with other settings. Local ports stay bound, clients wait."""
-        server, self._server = self._server, None
-        if server is not None:
-            self._tasks.spawn(server.close(), "close the embedded server")
-        self._logins.forget(self.host)
+        self._tasks.spawn(self._dialler.close(), "close the embedded server")
         self.retune(host)
         self.restart()
 
@@ -204,7 +192,7 @@ class Tunnel:
             self._changed,
             functools.partial(self._connection_failed, rule.name),
             self._client_waits,
-            self._profile,
+            self._profile.name,
         )
         added.lazy = self.host.lazy
         self._forwardings[rule.name] = added
@@ -337,18 +325,9 @@ class Tunnel:
 
         began = clock.monotonic()
         try:
-            host = await self._reachable(candidate)
-            connect = self._services.handshakes.connect
-            link = await connect(
-                host,
-                self._environment(),
-                self._resolve_secret,
-                on_stage,
-                self._asking,
-                self._logins,
-            )
+            link = await self._dialler.link(self.host, candidate, on_stage)
         except Failure as failure:
-            self._lost(epoch, failure.at(f"{self._profile}/{candidate.name}"))
+            self._lost(epoch, failure.at(f"{self._profile.name}/{candidate.name}"))
         except Exception as error:
             self._lost(epoch, unexpected(error, f"connecting to {candidate.name}"))
         else:
@@ -360,20 +339,6 @@ class Tunnel:
             )
         finally:
             self._attempts.pop(epoch, None)
-
-    async def _reachable(self, candidate: Host) -> Host:
-        """A host as it is dialled: the embedded server starts at the first need."""
-        if not candidate.embedded:
-            return candidate
-        if self._server is None:
-            server = EmbeddedServer(self._services.reactor)
-            try:
-                await server.start()
-            except BaseException:
-                await server.close()
-                raise
-            self._server = server
-        return self._server.client_host(candidate)
 
     def _lost(self, epoch: int, failure: Failure) -> None:
         # A server may repeat to us what it was sent.
@@ -402,8 +367,7 @@ class Tunnel:
             closing = (item.close(self._drain) for item in reversed(self._forwardings.values()))
             await asyncio.gather(*closing)
             self._links.close_all()
-            if self._server is not None:
-                await self._server.close()
+            await self._dialler.close()
             await self._tasks.settle()
         finally:
             self._handle(Closed())

@@ -1,0 +1,81 @@
+"""From a host of a tunnel to its link: as ssh_config has it now, in the profile's environment.
+
+Owns the server of `embedded: true`, which starts at the first need. Must never try twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.environment import Environment
+from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.ssh.connect import Stage
+from tunnelctl.ssh.credentials import Logins
+from tunnelctl.ssh.link import Link
+from tunnelctl.sshd.server import EmbeddedServer
+from tunnelctl.supervisor.anew import Anew
+from tunnelctl.supervisor.handshakes import Handshakes
+from tunnelctl.supervisor.questions import PatientAsking
+
+
+@dataclass(frozen=True, slots=True)
+class OfProfile:
+    """What the tunnels of one profile share. `environment` gives the one that was sent last."""
+
+    name: str
+    environment: Callable[[], Environment]
+    resolve_secret: Callable[[SecretRef], str]
+    anew: Callable[[], Anew]
+    logins: Logins = field(default_factory=Logins)
+
+
+class Dialler:
+    """Of one tunnel."""
+
+    def __init__(
+        self, profile: OfProfile, handshakes: Handshakes, reactor: Reactor, asking: PatientAsking
+    ) -> None:
+        self._profile = profile
+        self._handshakes = handshakes
+        self._reactor = reactor
+        self._asking = asking
+        self._server: EmbeddedServer | None = None
+
+    async def link(self, host: Host, candidate: Host, on_stage: Callable[[Stage], None]) -> Link:
+        """Connect to `candidate`, which is `host` itself or a fallback of it.
+
+        Raises:
+            Failure: as `Handshakes.connect`.
+        """
+        environment = self._profile.environment()
+        if candidate.embedded:
+            reached = await self._embedded(candidate)
+        else:
+            reached = await self._profile.anew().candidate(host, candidate, environment)
+        return await self._handshakes.connect(
+            reached,
+            environment,
+            self._profile.resolve_secret,
+            on_stage,
+            self._asking,
+            self._profile.logins,
+        )
+
+    async def close(self) -> None:
+        """End the embedded server, if there is one; the next need starts another."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.close()
+
+    async def _embedded(self, host: Host) -> Host:
+        if self._server is None:
+            server = EmbeddedServer(self._reactor)
+            try:
+                await server.start()
+            except BaseException:
+                await server.close()
+                raise
+            self._server = server
+        return self._server.client_host(host)
