@@ -156,6 +156,16 @@ def port_untold(forward: Forward) -> Failure:
     )
 
 
+def stray(forward: Forward) -> Failure:
+    """A client beyond the server was refused: the server does not say which forward it is for."""
+    return Failure(
+        Code.FORWARD_DENIED,
+        f"remote forward {forward.name}: {forward.via} does not say which of its forwards a client "
+        "came for, so it was refused",
+        f"give each of them a port of its own: forwards.{forward.name}.remote",
+    )
+
+
 def listen_denied(forward: Forward, server: Software) -> Failure:
     """The server refused to listen."""
     listen = forward.listen

@@ -19,7 +19,6 @@ from tunnelctl.forward.connections import Connections, Counters
 from tunnelctl.forward.listener import listens_here
 from tunnelctl.forward.local import may_come
 from tunnelctl.forward.opens import (
-    ListenRequest,
     Origin,
     listen_denied,
     listen_request,
@@ -27,6 +26,7 @@ from tunnelctl.forward.opens import (
     listen_taken_by_own,
     port_untold,
     reason_of,
+    stray,
     target_failure,
     turned_away,
 )
@@ -39,7 +39,7 @@ from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.permit import permits
 from tunnelctl.ssh.failures import printable
 from tunnelctl.ssh.link import Link
-from tunnelctl.ssh.remote_opens import RemoteOpens
+from tunnelctl.ssh.remote_opens import RemoteOpens, Route
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure, ProtocolError, Reader
 from tunnelctl.wire.socks import Reply, reply_for
@@ -115,7 +115,7 @@ class RemoteForward:
                 if bound is not None and not replied.cancelled() and self._asked is link:
                     self._listen(link, bound)
                 elif bound is not None:  # nobody waits for it any more
-                    _cancel(link, listen_request(bound))
+                    self._cancel(link, bound)
             finally:
                 if not replied.done():
                     replied.set_result(reply)
@@ -198,9 +198,7 @@ class RemoteForward:
         bound, link = self._bound_at, self._link
         self._bound_at = self._found_at = self._ownership = None
         if bound is not None and link is not None and not link.closed.done():
-            request = listen_request(bound)
-            _routes(link).remove(*request.route)
-            _cancel(link, request)
+            self._cancel(link, bound)
 
     async def close(self, drain: float) -> None:
         """Ask the server to listen no more, let connections end, then reset them."""
@@ -232,10 +230,37 @@ class RemoteForward:
         self._bound_at = listen
         _open_remotes.add(self)
         self._ownership = Ownership(link, listen)
-        request: ListenRequest = listen_request(listen)
-        _routes(link).add(*request.route, self._client)
+        _routes(link).add(self._route(listen))
+
+    def _route(self, bound: Endpoint) -> Route:
+        is_chosen = not bound.is_unix and self.forward.listen.port == 0
+        return Route(*listen_request(bound).route, is_chosen, self._client, self._stray)
+
+    def _cancel(self, link: Link, bound: Endpoint) -> None:
+        """Ask the server to listen no more."""
+        routes, route = _routes(link), self._route(bound)
+        routes.remove(route)
+        request = listen_request(bound)
+
+        def closed(reply: bytes | None) -> None:
+            if reply is not None:
+                routes.closed(route)
+
+        def answered(reply: bytes | None) -> None:
+            if reply is None and route.is_chosen and routes.is_only_chosen(route):
+                # Twisted Conch knows it by the port that it was asked for.
+                asked = listen_request(self.forward.listen)
+                link.connection.request(asked.cancel, asked.data, closed)
+            else:
+                closed(reply)
+
+        link.connection.request(request.cancel, request.data, answered)
 
     # Clients.
+
+    def _stray(self) -> None:
+        """Somebody was refused who may have come here, or to another forward of this link."""
+        self._on_failure(stray(self.forward))
 
     def _client(self, incoming: IncomingOpen) -> None:
         link = self._link
@@ -349,11 +374,6 @@ def _plain(address: Endpoint) -> Endpoint:
 def _routes(link: Link) -> RemoteOpens:
     assert isinstance(link.acceptor, RemoteOpens)
     return link.acceptor
-
-
-def _cancel(link: Link, request: ListenRequest) -> None:
-    """Ask the server to listen no more; its answer changes nothing."""
-    link.connection.request(request.cancel, request.data, lambda _reply: None)
 
 
 def _origin(incoming: IncomingOpen) -> Origin:

@@ -18,6 +18,7 @@ from twisted.conch.unix import UnixConchUser
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.portal import Portal
 from twisted.internet import reactor
+from twisted.internet.interfaces import IListeningPort
 
 _PORT, _HOST_KEY, _AUTHORIZED_KEYS, _USER, _PASSWORD = sys.argv[1:]
 
@@ -30,7 +31,25 @@ class User(UnixConchUser):  # type: ignore[misc]  # twisted need not be installe
 
     def _runAsUser(self, f: Any, *args: Any, **kw: Any) -> Any:
         """Conch becomes the user for it; here that is who we are."""
-        return f(*args, **kw)
+        made = f(*args, **kw)
+        return Port(made) if IListeningPort.providedBy(made) else made
+
+
+class Port:
+    """A listening port as global_tcpip_forward takes it: it reads the address as a tuple, which it
+    was in Twisted of old, and so fails for every forward of port 0."""
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+
+    def getHost(self) -> tuple[str, str, int]:
+        """Where it listens."""
+        address = self._port.getHost()
+        return ("TCP", address.host, address.port)
+
+    def stopListening(self) -> Any:
+        """See IListeningPort."""
+        return self._port.stopListening()
 
 
 class Realm:
