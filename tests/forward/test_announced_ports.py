@@ -26,6 +26,12 @@ from tunnelctl.wire.window import PACKET_MAX, WINDOW
 PORT = 7777
 
 
+class OlderConch(ConchServer):
+    """As it was when it could tell a port that it chose; what is built on it can, today too."""
+
+    options = ("older",)
+
+
 def _talk(port: int) -> bytes:
     with connect(port) as connection:
         return exchange(connection, b"hello")
@@ -47,7 +53,7 @@ async def _listen(tunnel: Tunnel, host: str, port: int, target: int) -> int:
 
 @pytest.mark.parametrize("host", [LOOPBACK, "localhost", "*"])
 async def test_conch_announces_port_0_for_the_port_that_it_chose(host: str, tmp_path: Path) -> None:
-    with running(ConchServer, tmp_path) as server, EchoService() as echo:
+    with running(OlderConch, tmp_path) as server, EchoService() as echo:
         async with tunnel_to(server.host()) as tunnel:
             port = await _listen(tunnel, host, 0, echo.port)
             assert await in_thread(_talk, port) == b"hello"
@@ -59,7 +65,7 @@ async def test_conch_announces_port_0_for_the_port_that_it_chose(host: str, tmp_
 
 async def test_of_two_ports_that_it_chose_nobody_guesses(tmp_path: Path) -> None:
     with (
-        running(ConchServer, tmp_path) as server,
+        running(OlderConch, tmp_path) as server,
         EchoService() as echo,
         EchoService() as other,
     ):
@@ -75,7 +81,7 @@ async def test_of_two_ports_that_it_chose_nobody_guesses(tmp_path: Path) -> None
 
 async def test_conch_listens_no_more_for_one_that_is_withdrawn(tmp_path: Path) -> None:
     with (
-        running(ConchServer, tmp_path) as server,
+        running(OlderConch, tmp_path) as server,
         EchoService() as echo,
         EchoService() as other,
     ):

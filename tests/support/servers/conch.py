@@ -12,6 +12,8 @@ from tests.support.servers.base import PROGRAMS, Server, missing_module, module_
 class ConchServer(Server):
     """twisted.conch.unix, whose user is nobody of the system."""
 
+    options: ClassVar[Sequence[str]] = ()
+
     name: ClassVar[str] = "Twisted Conch"
     source: ClassVar[str] = "twisted[conch] (PyPI)"
 
@@ -29,4 +31,12 @@ class ConchServer(Server):
         """See Server."""
         program = str(PROGRAMS / "conch_server.py")
         files = [str(self.host_key_file), str(self.authorized_keys)]
-        return [sys.executable, program, str(self.port), *files, self.user, self.password]
+        return [
+            sys.executable,
+            program,
+            str(self.port),
+            *files,
+            self.user,
+            self.password,
+            *self.options,
+        ]

@@ -1,6 +1,8 @@
 """Twisted Conch's server for unix users on 127.0.0.1; its user need not be one of the system.
 
-python conch_server.py PORT HOST_KEY AUTHORIZED_KEYS USER PASSWORD
+python conch_server.py PORT HOST_KEY AUTHORIZED_KEYS USER PASSWORD [older]
+
+`older`: addresses are tuples, as they were; Conch of today fails for a forward of port 0 without.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from twisted.cred.portal import Portal
 from twisted.internet import reactor
 from twisted.internet.interfaces import IListeningPort
 
-_PORT, _HOST_KEY, _AUTHORIZED_KEYS, _USER, _PASSWORD = sys.argv[1:]
+_PORT, _HOST_KEY, _AUTHORIZED_KEYS, _USER, _PASSWORD, *_OPTIONS = sys.argv[1:]
 
 
 class User(UnixConchUser):  # type: ignore[misc]  # twisted need not be installed
@@ -32,12 +34,12 @@ class User(UnixConchUser):  # type: ignore[misc]  # twisted need not be installe
     def _runAsUser(self, f: Any, *args: Any, **kw: Any) -> Any:
         """Conch becomes the user for it; here that is who we are."""
         made = f(*args, **kw)
-        return Port(made) if IListeningPort.providedBy(made) else made
+        is_older = "older" in _OPTIONS and IListeningPort.providedBy(made)
+        return Port(made) if is_older else made
 
 
 class Port:
-    """A listening port as global_tcpip_forward takes it: it reads the address as a tuple, which it
-    was in Twisted of old, and so fails for every forward of port 0."""
+    """A listening port as Conch's global_tcpip_forward takes it, which reads a tuple."""
 
     def __init__(self, port: Any) -> None:
         self._port = port
