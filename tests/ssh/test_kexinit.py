@@ -137,6 +137,16 @@ def test_a_server_that_insists_on_compression_is_told_as_one() -> None:
     assert failure.hint.startswith("allow the compression none on the server")
 
 
+def test_where_paramiko_lacks_all_that_the_profile_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(METHODS, "mlkem768x25519-sha256")
+    with ScriptedServer(nothing) as server:
+        host = server.host_with(kex_algorithms=("mlkem768x25519-sha256",))
+        failure = fails(Code.INCOMPATIBLE_PEER, host)
+    assert "no common key exchange method: we offer none; the server offers" in failure.message
+    assert failure.hint is not None
+    assert failure.hint.startswith("put kex_algorithms: +curve25519-sha256 under hosts.hostile")
+
+
 def test_a_wrong_guess_of_a_server_is_passed_over() -> None:
     """RFC 4253 section 7; what follows it is not."""
     guess = bytes((31,)) + b"for a method that was not chosen"

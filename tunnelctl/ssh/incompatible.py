@@ -99,17 +99,16 @@ def failure(host: Host, found: list[Mismatch], server: str) -> Failure:
 
 def _sentence(mismatch: Mismatch) -> str:
     kind = _KINDS[mismatch.which]
+    ours = ", ".join(mismatch.ours) or "none"  # paramiko may lack all that the profile names
     theirs = printable(", ".join(mismatch.theirs), _LISTED) or "none"
-    return (
-        f"no common {kind.title}: we offer {', '.join(mismatch.ours)}; the server offers {theirs}"
-    )
+    return f"no common {kind.title}: we offer {ours}; the server offers {theirs}"
 
 
 def _remedy(host: Host, mismatch: Mismatch, is_openssh: bool) -> str:
     """What to change here, where the profile or ssh_config left out what the server has, and
     there."""
     kind = _KINDS[mismatch.which]
-    name = kind.known if kind.known in mismatch.ours else mismatch.ours[0]
+    name = kind.known if kind.known in mismatch.ours else next(iter(mismatch.ours), kind.known)
     if kind is _HOST_KEYS:
         there = f"give the server a host key for {name}"
         there += ": ssh-keygen -A there" if is_openssh else ""
