@@ -13,6 +13,15 @@ from typing import NamedTuple
 PLACE = "PROFILE/HOST"
 
 
+def by_hand(program: str) -> str:
+    """The hint for a program of the user's that failed: what runs by hand has the environment of
+    that shell, which need not be the one that the profile has."""
+    return (
+        f"run {program} by hand to see why; where it works, tunnelctl restart {PLACE} there takes "
+        "that shell's environment along"
+    )
+
+
 class Code(StrEnum):
     """Every code that status, events, the control API and the command line can show."""
 

@@ -144,7 +144,7 @@ def test_what_the_daemon_complains_of_is_told(sshd: OpenSSHServer) -> None:
     found = step(walk(sshd.host(), status=status), "daemon", "dev")
     assert found.result is Result.WARNING
     assert "degraded: server: refused" in found.message
-    assert "SSH_AUTH_SOCK" in found.hint
+    assert "tunnelctl restart dev takes this terminal's along, SSH_AUTH_SOCK included" in found.hint
 
 
 def test_a_socket_file_is_looked_at_and_left_alone(sshd: OpenSSHServer, tmp_path: Path) -> None:

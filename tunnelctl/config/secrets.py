@@ -14,7 +14,7 @@ import threading
 
 from tunnelctl.config.extras import install_command
 from tunnelctl.config.redaction import SECRETS
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, by_hand
 from tunnelctl.net.command import CommandError, output_of
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import SecretRef, SecretSource
@@ -112,9 +112,9 @@ def _from_command(ref: SecretRef, environment: Environment) -> bytes:
     try:
         status, printed = output_of(ref.value, environment, _MAX_BYTES, _COMMAND_SECONDS)
     except CommandError as error:
-        raise _unavailable(ref, str(error)) from None
+        raise _unavailable(ref, str(error), by_hand("it")) from None
     if status != 0:
-        raise _unavailable(ref, f"the command ended with {status}", "run it by hand to see why")
+        raise _unavailable(ref, f"the command ended with {status}", by_hand("it"))
     return printed
 
 

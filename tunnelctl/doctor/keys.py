@@ -22,14 +22,17 @@ from tunnelctl.ssh.keys import KeyFile
 ResolveSecret = Callable[[SecretRef], str]
 
 
-async def steps(host: Host, environment: Environment, resolve_secret: ResolveSecret) -> list[Step]:
-    """Of one host, without its hops. Each file, agent and secret is asked once."""
+async def steps(
+    host: Host, place: str, environment: Environment, resolve_secret: ResolveSecret
+) -> list[Step]:
+    """Of one host, which hints call `place`, without its hops. Each file, agent and secret is
+    asked once."""
     return await in_thread(
-        lambda: [*_secrets(host, resolve_secret), _keys(host, environment)], "look at keys"
+        lambda: [*_secrets(host, place, resolve_secret), _keys(host, environment)], "look at keys"
     )
 
 
-def _secrets(host: Host, resolve_secret: ResolveSecret) -> Iterator[Step]:
+def _secrets(host: Host, place: str, resolve_secret: ResolveSecret) -> Iterator[Step]:
     references = {
         "password": host.password,
         "passphrase": host.passphrase,
@@ -41,7 +44,7 @@ def _secrets(host: Host, resolve_secret: ResolveSecret) -> Iterator[Step]:
         try:
             resolve_secret(reference)
         except Failure as failure:
-            yield failed(Part.SECRETS, host.name, failure)
+            yield failed(Part.SECRETS, host.name, failure.at(place))
         else:
             yield ok(Part.SECRETS, host.name, f"{purpose} {reference} is there")
 

@@ -130,7 +130,9 @@ def daemon_steps(profile: str, status: Mapping[str, Any] | None) -> list[Step]:
     if not errors:
         return [warning(Part.DAEMON, profile, message)]
     return [
-        warning(Part.DAEMON, profile, f"{message}: {error['message']}", _daemon_hint(error))
+        warning(
+            Part.DAEMON, profile, f"{message}: {error['message']}", _daemon_hint(profile, error)
+        )
         for error in errors
     ]
 
@@ -148,13 +150,13 @@ def _errors(profile: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list({error["message"]: error for error in errors}.values())
 
 
-def _daemon_hint(error: Mapping[str, Any]) -> str:
+def _daemon_hint(profile: str, error: Mapping[str, Any]) -> str:
     """The daemon's, and what the daemon cannot know: that it differs from this terminal."""
     hint = str(error["hint"])
     if error["code"] not in (Code.AUTH_FAILED, Code.AGENT_UNAVAILABLE):
         return hint
     agent = (
-        "if the login works here, the daemon does not see this terminal's ssh-agent: "
-        "systemctl --user import-environment SSH_AUTH_SOCK, or start the daemon from here"
+        "if the login works here, the profile has another session's environment: "
+        f"tunnelctl restart {profile} takes this terminal's along, SSH_AUTH_SOCK included"
     )
     return f"{hint}; {agent}" if hint else agent

@@ -44,7 +44,10 @@ async def _examine(
         on_the_way = _every_host(profile)
         held, _ = await asyncio.gather(
             asyncio.gather(
-                *(keys.steps(host, environment, secrets) for host in on_the_way.values())
+                *(
+                    keys.steps(host, f"{profile.name}/{host.name}", environment, secrets)
+                    for host in on_the_way.values()
+                )
             ),
             asyncio.gather(*map(ways.walk, profile.hosts)),
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import os
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, by_hand
 from tunnelctl.net.command import CommandError, output_of
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
@@ -62,5 +62,5 @@ def _failed(host: Host, why: str) -> Failure:
     return Failure(
         Code.HANDSHAKE_FAILED,
         f"{label(host)}: known_hosts_command {program}: {why}, so no host key counts",
-        "run it by hand to see why",
+        by_hand("it"),
     )

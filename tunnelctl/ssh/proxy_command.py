@@ -12,7 +12,7 @@ import signal
 import socket
 from collections.abc import Callable
 
-from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.errors import Code, Failure, by_hand
 from tunnelctl.net.child import Child, ending
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import USERS_SHELL, Host
@@ -123,11 +123,7 @@ class ProxyCommand:
 
     @property
     def _hint(self) -> str:
-        """What runs by hand has the environment of that shell, which may not be the profile's."""
-        return (
-            f"run the proxy_command of {self._host.name} by hand; where it works, "
-            f"tunnelctl restart {PLACE} there takes that shell's environment along"
-        )
+        return by_hand(f"the proxy_command of {self._host.name}")
 
     def close(self) -> None:
         """See Way: its input has ended; then SIGTERM and SIGKILL to its process group."""
