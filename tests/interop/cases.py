@@ -264,6 +264,19 @@ async def _cancel(scene: Scene) -> None:
                 raise DifferentError("listener stays open") from None
 
 
+async def _again(scene: Scene) -> None:
+    """As `reload` does it for another target: clients get to that one."""
+    port = free_port()
+    stream = Stream(len(_QUESTION))
+    with EchoService() as first, SourceService(stream) as second:
+        async with tunnel_to(scene.server.host()) as tunnel:
+            await tunnel.remote(first.port, port=port)
+            await tunnel.forward().close(0)
+            await tunnel.remote(second.port, port=port)
+            with connect(port, _PATIENCE) as connection:
+                _compare(await in_thread(receive, connection), stream)
+
+
 async def _cancel_none(scene: Scene) -> None:
     """The refusal is all that happens: the link lives on."""
     async with tunnel_to(scene.server.host()) as tunnel:
@@ -375,6 +388,9 @@ CASES = {
     "remote-port-0": _forwarding("remote forward, port chosen by the server", _remote_port_0),
     "remote-unix": _forwarding("remote forward of a unix socket", _remote_unix),
     "cancel": _forwarding("cancelling a remote forward closes its listener", _cancel),
+    "again": _forwarding(
+        "remote forward closed and opened again on one link", _again, with_ssh=False
+    ),
     "cancel-none": _forwarding(
         "cancelling an unknown remote forward is refused", _cancel_none, with_ssh=False
     ),

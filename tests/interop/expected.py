@@ -64,6 +64,10 @@ EXPECTED: dict[str, dict[str, Cell]] = {
     },
     "Twisted Conch": {
         **_WITHOUT_UNIX,
+        "again": _differs(
+            "forward-denied",
+            "The server closes a cancelled listener only after its reply. The next try succeeds.",
+        ),
         "login-rsa": _differs(
             "auth-failed",
             "`server-sig-algs` lists only the types of the server's own host keys, so RSA is "
@@ -89,6 +93,7 @@ EXPECTED: dict[str, dict[str, Cell]] = {
         **_WITHOUT_UNIX,
         "half-close": _differs("ended early", f"The server {_ENDS_BOTH_WAYS}."),
         "cancel": _CANCEL_REFUSED,
+        "again": _differs("forward-denied", "As above: `tunnelctl restart` makes a new link."),
     },
     "Go x/crypto": {
         **_WITHOUT_UNIX,

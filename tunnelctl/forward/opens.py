@@ -166,6 +166,16 @@ def stray(forward: Forward) -> Failure:
     )
 
 
+def listen_kept(forward: Forward) -> Failure:
+    """The server did not cancel the listener of an earlier forward, and grants no second one."""
+    return Failure(
+        Code.FORWARD_DENIED,
+        f"remote forward {forward.name}: {forward.via} still holds {forward.listen} for a forward"
+        " that was closed, and did not cancel it",
+        "tunnelctl restart makes a new link, on which it is free",
+    )
+
+
 def listen_denied(forward: Forward, server: Software) -> Failure:
     """The server refused to listen."""
     listen = forward.listen

@@ -21,6 +21,7 @@ from tunnelctl.forward.local import may_come
 from tunnelctl.forward.opens import (
     Origin,
     listen_denied,
+    listen_kept,
     listen_request,
     listen_taken,
     listen_taken_by_own,
@@ -105,10 +106,14 @@ class RemoteForward:
         replied: asyncio.Future[bytes | None] = self._reactor.loop.create_future()
 
         said: tuple[str, ...] = ()
+        kept = False  # by an earlier forward, which the server did not let go
 
         def on_reply(reply: bytes | None) -> None:
-            nonlocal said
+            nonlocal said, kept
             said = link.take_said()
+            kept = reply is None and _routes(link).is_kept(*request.route)
+            if kept and link.info.software.revives_listeners and not link.connection.is_lost:
+                reply = b""
             try:
                 # The route is laid before the next message is read: it may be the first client.
                 bound = None if reply is None else self._bound(reply)
@@ -132,6 +137,8 @@ class RemoteForward:
             raise link.closed.result()
         if reply is None and is_taken(link, said) and not listen.is_unix:
             raise self._taken(link)
+        if reply is None and kept:
+            raise listen_kept(self.forward)
         if reply is None:
             raise listen_denied(self.forward, link.info.software)
         if not reply and not listen.is_unix and listen.port == 0:
@@ -237,19 +244,22 @@ class RemoteForward:
         return Route(*listen_request(bound).route, is_chosen, self._client, self._stray)
 
     def _cancel(self, link: Link, bound: Endpoint) -> None:
-        """Ask the server to listen no more."""
+        """Ask the server to listen no more. It may refuse, and listen on."""
         routes, route = _routes(link), self._route(bound)
         routes.remove(route)
-        request = listen_request(bound)
+        request, asked = listen_request(bound), listen_request(self.forward.listen)
 
         def closed(reply: bytes | None) -> None:
-            if reply is not None:
+            if reply is None:
+                routes.keep(route)
+            else:
                 routes.closed(route)
 
         def answered(reply: bytes | None) -> None:
-            if reply is None and route.is_chosen and routes.is_only_chosen(route):
-                # Twisted Conch knows it by the port that it was asked for.
-                asked = listen_request(self.forward.listen)
+            # Twisted Conch knows it by the port that it was asked for. Dropbear 2020 crashes when
+            # it is asked to cancel what it does not know.
+            is_chosen = route.is_chosen and routes.is_only_chosen(route)
+            if reply is None and is_chosen and not link.info.software.is_dropbear:
                 link.connection.request(asked.cancel, asked.data, closed)
             else:
                 closed(reply)

@@ -44,6 +44,7 @@ class RemoteOpens:
         # Given up, but the server may listen there yet, or have clients on the way: theirs are not
         # those of another route.
         self._left: dict[tuple[str, int], Route] = {}
+        self._kept: set[tuple[str, int]] = set()  # which the server refused to cancel
 
     def add(self, route: Route) -> None:
         """Route connections from now on."""
@@ -66,6 +67,15 @@ class RemoteOpens:
         """The server listens no more for one that was removed."""
         if (route.address, route.port) in self._left:
             self._left[route.address, route.port] = replace(route, is_chosen=False)
+
+    def keep(self, route: Route) -> None:
+        """The server refused to cancel this listener, as Dropbear and Erlang do: it listens there
+        until the link ends, and grants no second listener."""
+        self._kept.add((route.address, route.port))
+
+    def is_kept(self, address: str, port: int) -> bool:
+        """Whether the server still listens there for a forward that was closed."""
+        return (address, port) in self._kept
 
     def channel_open(self, incoming: IncomingOpen) -> None:
         """Route `forwarded-tcpip` and `forwarded-streamlocal`, refuse everything else."""

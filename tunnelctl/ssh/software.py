@@ -39,6 +39,12 @@ class Software:
         return self.is_openssh or self.is_dropbear or self.is_tunnelctl
 
     @property
+    def revives_listeners(self) -> bool:
+        """Whether a listener that it refused to cancel still passes its clients on. Dropbear's
+        does; Erlang's accepts them and then says nothing."""
+        return self.is_dropbear
+
+    @property
     def widens(self) -> str:
         """What lets its listeners be reached from elsewhere; nothing where that is not known."""
         if self.is_openssh:
