@@ -128,6 +128,7 @@ VERSIONS: dict[tuple[str, str], dict[str, Cell]] = {
         ),
     },
     ("Dropbear", "2025"): {"unix": _PASSES},
+    ("Dropbear", "2026"): {"unix": _PASSES, "remote-unix": _PASSES, "cancel": _PASSES},
 }
 
 
