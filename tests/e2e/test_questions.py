@@ -111,6 +111,34 @@ def test_an_attached_up_asks_at_its_terminal(world: World, locked: OpenSSHServer
         assert terminal.wait() == 130
 
 
+def test_a_passphrase_that_is_ended_with_tab_serves_reconnects(
+    world: World, locked: OpenSSHServer
+) -> None:
+    with world.terminal("up", "dev", "-d") as terminal:
+        terminal.expect("end it with Tab, not Enter, and it is kept in the daemon's memory")
+        terminal.expect(PROMPT)
+        terminal.type(PASSPHRASE + "\t")
+        terminal.expect("kept in the daemon's memory until the daemon ends")
+        assert terminal.wait() == 0
+        assert PASSPHRASE not in terminal.shown
+    locked.kill_sessions()
+    eventually(lambda: world.host("dev")["reconnects"] == 1, "it is up again")
+    assert PASSPHRASE not in log(world)
+
+
+def test_answer_remembers_where_it_is_told_to(
+    world: World, locked: OpenSSHServer, tmp_path: Path
+) -> None:
+    """As with an askpass program, which has no Tab."""
+    world.run("up", "dev", "-d")
+    asks = program(tmp_path / "asks", f"echo '{PASSPHRASE}'")
+    environ = {"SSH_ASKPASS": asks, "SSH_ASKPASS_REQUIRE": "force"}
+    done = world.run("answer", "dev/server", "--remember", environ=environ)
+    assert done.returncode == 0, done.stderr
+    locked.kill_sessions()
+    eventually(lambda: world.host("dev")["reconnects"] == 1, "it is up again")
+
+
 def test_up_in_the_background_asks_while_it_waits(world: World, locked: OpenSSHServer) -> None:
     with world.terminal("up", "dev", "-d") as terminal:
         terminal.answer(PROMPT, "wrong")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.supervisor.questioning import (
+    CODE,
     DEV,
     PASSPHRASE,
     RIGHT,
@@ -148,3 +149,66 @@ async def test_the_answer_that_let_us_in_is_what_a_reconnect_misses() -> None:
         assert "Password" in status.last_error.message
         assert status.last_error.hint == "tunnelctl answer dev/server"
     assert tries == [RIGHT]
+
+
+async def test_what_a_person_wants_kept_is_there_until_the_end() -> None:
+    """Also after `down`, and for another host that has the same key."""
+    strict = Strict(PASSPHRASE)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local()), here())
+        question = await question_in(subscription)
+        assert question.as_json()["remember"] is False
+        s.supervisor.answer("dev", question.id, RIGHT, remember=True)
+        await s.until(ProfileState.UP)
+        subscription.close()
+        await cut(s)
+        await s.until_told("server", "up", 2)
+        await s.supervisor.down("dev", 0)
+        await s.up(s.profile(local()))
+        await s.up(s.profile(local(), name="other", host=s.host(server_alive_interval=7)))
+        assert {*strict.heard} == {RIGHT}
+        assert RIGHT not in repr(vars(s.supervisor))
+
+
+async def test_a_password_that_is_kept_is_for_its_user_alone() -> None:
+    password = Question(QuestionKind.PASSWORD, "server", "Password: ", False)
+    strict = Strict(password)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local()), here())
+        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT, remember=True)
+        await s.until(ProfileState.UP)
+        subscription.close()
+        other = s.profile(local(), name="other", host=s.host(user="somebody"))
+        await s.supervisor.up(other, here())
+        await s.until(ProfileState.FAILED, "other")
+        assert strict.heard == [RIGHT, None]
+
+
+async def test_what_is_kept_and_proves_wrong_is_asked_anew() -> None:
+    strict = Strict(PASSPHRASE)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local()), here())
+        s.supervisor.answer("dev", (await question_in(subscription)).id, RIGHT, remember=True)
+        await s.until(ProfileState.UP)
+        strict.right = "another passphrase"
+        await cut(s)
+        s.supervisor.answer("dev", (await question_in(subscription)).id, strict.right)
+        await s.until_told("server", "up", 2)
+        assert strict.heard == [RIGHT, RIGHT, strict.right]
+
+
+async def test_a_code_is_for_once_whatever_is_wanted() -> None:
+    strict = Strict(CODE)
+    async with scene(connect=strict.connect) as s:
+        subscription = s.supervisor.subscribe([DEV])
+        await s.supervisor.up(s.profile(local()), here())
+        question = await question_in(subscription)
+        assert question.as_json()["remember"] is None
+        s.supervisor.answer("dev", question.id, RIGHT, remember=True)
+        await s.until(ProfileState.UP)
+        subscription.close()
+        await cut(s)
+        await s.until_host(HostState.NEEDS_INPUT)

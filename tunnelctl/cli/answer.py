@@ -23,12 +23,18 @@ _LOOK_EVERY = 1.0  # seconds; that a host could not take over from its fallback 
 
 @click.command(epilog="Example: tunnelctl answer dev/bastion")
 @click.argument("place", metavar=PLACE, shell_complete=complete.hosts)
+@click.option(
+    "--remember",
+    is_flag=True,
+    help="Have the daemon keep a passphrase or password in its memory until it ends.",
+)
 @click.pass_obj
-def answer(options: Options, place: str) -> None:
+def answer(options: Options, place: str, remember: bool) -> None:
     """Answer what a host in needs-input asks: a passphrase, a password, a code.
 
     The host tries again at once, and asks here; the command returns when it is up. SSH_ASKPASS and
-    SSH_ASKPASS_REQUIRE are honoured as by ssh.
+    SSH_ASKPASS_REQUIRE are honoured as by ssh. At the terminal a passphrase or password that is
+    ended with Tab is kept, too, and serves reconnects.
     """
     profile, slash, name = place.partition("/")
     if not (profile and slash and name):
@@ -45,7 +51,7 @@ def answer(options: Options, place: str) -> None:
         )
     client.hear(profile, caller.to_send())
     with client.events(answers=[place]) as stream:
-        asker = Asker(client, stream)
+        asker = Asker(client, stream, remember=remember)
         while _is_trying(host := _host(client, profile, name)):
             asker.next(_LOOK_EVERY)
     if host["fallback"] is not None or host["state"] not in _WANTS_NOTHING:

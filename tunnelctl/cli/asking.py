@@ -1,8 +1,8 @@
 """Asks the person at the terminal, or through SSH_ASKPASS, what the daemon's hosts want to know.
 
 Owns the prompt: who is asked how, as ssh(1) does it (OpenSSH readpass.c). What is typed is not
-shown unless the question allows it, and goes to the daemon alone. Must never leave the terminal
-without its echo.
+shown unless the question allows it, and goes to the daemon alone. A passphrase that is ended with
+Tab, as the prompt offers, is kept there. Must never leave the terminal without its echo.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ _TERMINAL = "/dev/tty"
 _ASKPASS = "ssh-askpass"  # where SSH_ASKPASS names none
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 _CHUNK = 4096
+_KEEP = b"\t"
+_OFFER = "end it with Tab, not Enter, and it is kept in the daemon's memory until the daemon ends"
+_KEPT = "kept in the daemon's memory until the daemon ends; it is written nowhere"
 _HOST_KEY_AGAIN = "Please type 'yes', 'no' or the fingerprint: "
 
 
@@ -55,11 +58,18 @@ def somebody_can_be_asked(environ: Mapping[str, str]) -> bool:
 
 class Asker:
     """Reads a stream that was opened for the answers of some hosts: events go to the caller,
-    questions to the person."""
+    questions to the person. `remember`: what may be kept is, without being offered."""
 
     def __init__(
-        self, client: Client, stream: EventStream, environ: Mapping[str, str] = os.environ
+        self,
+        client: Client,
+        stream: EventStream,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        remember: bool = False,
     ) -> None:
+        self._remember = remember
+        self._keeps = remember  # the answer to the question that is asked now
         self.waited = 0.0  # seconds that went by while a person was asked
         self._client = client
         self._stream = stream
@@ -104,6 +114,7 @@ class Asker:
 
     def _answer(self, question: Event) -> None:
         """Ask, and bring the answer; a question that is closed meanwhile is not asked any more."""
+        self._keeps = self._remember
         answer = self._ask(question)
         if question["id"] not in self._questions:
             say(f"{_subject(question)}: this is not asked any more")
@@ -112,7 +123,10 @@ class Asker:
         if answer is not None and not question["echo"]:
             SECRETS.add(answer)
         try:
-            self._client.answer(question["profile"], question["id"], answer)
+            keeps = self._keeps and answer is not None and _may_keep(question)
+            self._client.answer(question["profile"], question["id"], answer, remember=keeps)
+            if keeps:
+                say(f"{_subject(question)}: {_KEPT}")
         except Failure as failure:
             if failure.code is not Code.NEEDS_INPUT:  # it came too late
                 raise
@@ -136,9 +150,14 @@ class Asker:
         with _terminal() as terminal:
             if terminal is None:
                 return None
-            with _echo(terminal, on=question["echo"]):
-                os.write(terminal, prompt.encode())
-                line = self._read_line(terminal, question)
+            offers = _may_keep(question) and not self._remember
+            with _echo(terminal, on=question["echo"], ended_by=_KEEP if offers else b""):
+                note = f"{_subject(question)}: {_OFFER}\n" if offers else ""
+                os.write(terminal, (note + prompt).encode())
+                ends = (b"\n", _KEEP) if offers else (b"\n",)
+                line = self._read_line(terminal, question, ends)
+                if offers and line is not None and line.endswith(_KEEP.decode()):
+                    self._keeps, line = True, line.removesuffix(_KEEP.decode())
                 if line is None and question["echo"]:
                     os.write(terminal, b"\n")
         return line
@@ -167,10 +186,12 @@ class Asker:
                 process.terminate()
             return line if process.wait() == 0 else None
 
-    def _read_line(self, source: int, question: Event) -> str | None:
-        """A line without its end; None when there is none, or the question was closed."""
+    def _read_line(
+        self, source: int, question: Event, ends: tuple[bytes, ...] = (b"\n",)
+    ) -> str | None:
+        """A line without its line break; None when there is none, or the question was closed."""
         typed = b""
-        while not typed.endswith(b"\n"):
+        while not typed.endswith(ends):
             while self._take(0):  # what was received already, select does not see
                 pass
             if question["id"] not in self._questions:
@@ -199,6 +220,11 @@ def _shown(prompt: str) -> str:
     return "\n".join(map(printable, prompt.split("\n")))
 
 
+def _may_keep(question: Event) -> bool:
+    """Whether the answer is one for later logins too, and is not kept anyhow."""
+    return question["remember"] is False
+
+
 def _decides(answer: str) -> bool:
     return answer.strip().lower() in ("yes", "no") or answer.strip().startswith("SHA256:")
 
@@ -223,13 +249,15 @@ def _terminal() -> Iterator[int | None]:
 
 
 @contextmanager
-def _echo(terminal: int, *, on: bool) -> Iterator[None]:
-    """One question at a terminal; without echo it cannot be suspended either (Ctrl-Z), for a shell
-    would show what is typed afterwards."""
+def _echo(terminal: int, *, on: bool, ended_by: bytes = b"") -> Iterator[None]:
+    """One question at a terminal; without echo it cannot be suspended either (Ctrl-Z), as a shell
+    would show what is typed afterwards. The line ends with Enter, or with `ended_by`."""
     before = termios.tcgetattr(terminal)
     changed = termios.tcgetattr(terminal)
     flags, characters = 3, 6  # of the list that termios(3) is in Python
     changed[flags] |= termios.ECHO | termios.ICANON | termios.ISIG
+    if ended_by:
+        changed[characters][termios.VEOL] = ended_by
     if not on:
         changed[flags] &= ~termios.ECHO
         changed[characters][termios.VSUSP] = b"\0"

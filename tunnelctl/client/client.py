@@ -80,13 +80,17 @@ class Client:
         body = {"timeout": drain}
         return self._begin("POST", _profile(name, "down"), body, drain + _ANSWER_WITHIN)
 
-    def answer(self, name: str, question: str, answer: str | None) -> None:
-        """Answer a question of a host of this profile by its id; None: nobody will.
+    def answer(
+        self, name: str, question: str, answer: str | None, *, remember: bool = False
+    ) -> None:
+        """Answer a question of a host of this profile by its id; None: nobody will. `remember`: to
+        be kept in the daemon's memory until it ends.
 
         Raises:
             Failure: NEEDS_INPUT, it is not open any more.
         """
-        self._request("POST", _profile(name, "answers"), {"id": question, "answer": answer})
+        body = {"id": question, "answer": answer, "remember": remember}
+        self._request("POST", _profile(name, "answers"), body)
 
     def events(self, lease: str | None = None, answers: Sequence[str] = ()) -> EventStream:
         """Subscribe: every event after this call's return is in the stream.

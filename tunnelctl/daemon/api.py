@@ -202,7 +202,7 @@ class Api:
     async def _answers(self, request: web.Request) -> web.Response:
         name = _profile_name(request)
         order = AnswerOrder.read(await _body(request))
-        self._supervisor.answer(name, order.question, order.answer)
+        self._supervisor.answer(name, order.question, order.answer, remember=order.remember)
         return _answer({"status": "taken"})
 
     async def _reload(self, request: web.Request) -> web.Response:

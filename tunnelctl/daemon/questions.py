@@ -38,10 +38,12 @@ def read_places(texts: Sequence[str]) -> tuple[Place, ...]:
 
 @dataclass(frozen=True, slots=True)
 class AnswerOrder:
-    """The body of `answers`: to which question, and what; null says that nobody will answer."""
+    """The body of `answers`: to which question, and what; null says that nobody will answer.
+    `remember`: it is to be kept in memory until the daemon ends."""
 
     question: str
     answer: str | None = field(repr=False)
+    remember: bool = False
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> AnswerOrder:
@@ -50,10 +52,12 @@ class AnswerOrder:
         Raises:
             BadRequest: with what is wrong with it.
         """
-        refuse_unknown(body, ("id", "answer"))
-        question, answer = body.get("id"), body.get("answer")
+        refuse_unknown(body, ("id", "answer", "remember"))
+        question, answer, remember = body.get("id"), body.get("answer"), body.get("remember", False)
         if not isinstance(question, str):
             raise BadRequest("id must be that of a question")
         if answer is not None and not isinstance(answer, str):
             raise BadRequest("answer must be a string or null")
-        return cls(question, answer)
+        if not isinstance(remember, bool):
+            raise BadRequest("remember must be true or false")
+        return cls(question, answer, remember)

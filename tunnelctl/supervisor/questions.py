@@ -39,6 +39,8 @@ _WRONG = (Code.AUTH_FAILED, Code.KEY_UNREADABLE)
 # What lets in, and is no key's.
 _LETS_IN = (QuestionKind.PASSWORD, QuestionKind.CODE)
 
+# Takes an answer, or None, and whether a person wants it kept.
+Reply = Callable[[str | None, bool], None]
 _Key = tuple[Host, QuestionKind, str]
 # As `tunnelctl.ssh.questions.Asking`; the second is called once a person is waited for.
 PatientAsking = Callable[[Host, Callable[[], None]], AbstractContextManager[Ask | None]]
@@ -67,37 +69,79 @@ class QuestionEvent(StatusEvent):
     host: str = ""
     about: str = ""  # a QuestionKind
     echo: bool = False
+    remember: bool | None = None  # it is kept in memory; False: if the answer says so; None: never
 
     def as_json(self) -> dict[str, Any]:
         """The data of one server-sent event."""
-        more = {"id": self.id, "host": self.host, "about": self.about, "echo": self.echo}
+        more = {
+            "id": self.id,
+            "host": self.host,
+            "about": self.about,
+            "echo": self.echo,
+            "remember": self.remember,
+        }
         # Without arguments `super` does not work in a class with slots.
         return {**super(QuestionEvent, self).as_json(), **more}
 
 
+class Kept:
+    """Answers that a person wants kept until the daemon ends, whatever becomes of the profile.
+
+    A passphrase opens a file here, for whichever host; a password is that of one user there.
+    """
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[str, QuestionKind, str], str] = {}
+
+    def get(self, key: _Key) -> str | None:
+        """What was answered before."""
+        return self._answers.get(self._lasting(key))
+
+    def keep(self, key: _Key, answer: str) -> None:
+        """Keep it."""
+        self._answers[self._lasting(key)] = answer
+
+    def drop(self, key: _Key) -> None:
+        """It was wrong."""
+        self._answers.pop(self._lasting(key), None)
+
+    @staticmethod
+    def _lasting(key: _Key) -> tuple[str, QuestionKind, str]:
+        host, kind, prompt = key
+        place = "" if kind is QuestionKind.PASSPHRASE else f"{host.user}@{host.address}"
+        return place, kind, prompt
+
+
 class Memory:
-    """Answers that serve later logins of a host that says `remember: true`. Never a code.
+    """Answers that serve later logins of a profile: of hosts that say `remember: true`, and those
+    that are `kept`. Never a code.
 
     Also to which hosts an answer was the way in, whether it is remembered or not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Kept | None = None) -> None:
+        self._kept = Kept() if kept is None else kept
         self._answers: dict[_Key, str] = {}
         self._answered: set[Host] = set()
 
     def get(self, key: _Key) -> str | None:
         """What was answered before."""
-        return self._answers.get(key)
+        return self._answers.get(key, self._kept.get(key))
 
-    def keep(self, key: _Key, answer: str) -> None:
-        """Remember, where it may be remembered."""
+    def keep(self, key: _Key, answer: str, *, asked: bool) -> None:
+        """Remember, where it may be; `asked`: until the daemon ends, as a person wants it."""
         host, kind, _ = key
-        if host.remember and kind in _REMEMBERED:
+        if kind not in _REMEMBERED:
+            return
+        if host.remember:
             self._answers[key] = answer
+        if asked:
+            self._kept.keep(key, answer)
 
     def drop(self, key: _Key) -> None:
         """It was wrong."""
         self._answers.pop(key, None)
+        self._kept.drop(key)
 
     def retain(self, hosts: Iterable[Host]) -> None:
         """Forget what was answered to any other host than these, their hops and fallbacks."""
@@ -121,6 +165,7 @@ class Questions:
     """
 
     def __init__(self, on_listener: Callable[[Place], None]) -> None:
+        self.kept = Kept()
         self._on_listener = on_listener
         self._listeners: dict[Subscription, tuple[Place, ...]] = {}
         self._open: dict[str, _Open] = {}
@@ -135,8 +180,10 @@ class Questions:
         for place in self._listeners[subscription]:
             self._on_listener(place)
 
-    def answer(self, profile: str, question: str, answer: str | None) -> None:
-        """Bring an answer; None: there will be none.
+    def answer(
+        self, profile: str, question: str, answer: str | None, *, remember: bool = False
+    ) -> None:
+        """Bring an answer; None: there will be none. `remember`: to keep until the daemon ends.
 
         Raises:
             Failure: needs-input, when this question is not open; usage, for one that is no answer.
@@ -146,7 +193,7 @@ class Questions:
             raise Failure(Code.NEEDS_INPUT, "this question is not open any more")
         if answer is not None and len(answer) > _LONGEST_ANSWER:
             raise Failure(Code.USAGE, f"an answer has at most {_LONGEST_ANSWER} characters")
-        self._close(opened, answer)
+        self._close(opened, answer, remember=remember)
 
     def asking(self, place: Place, memory: Memory) -> PatientAsking:
         """Who answers the logins on the way to `place`."""
@@ -157,15 +204,15 @@ class Questions:
         return login
 
     def ask(
-        self, place: Place, question: Question, reply: Callable[[str | None], None]
+        self, place: Place, question: Question, reply: Reply, *, remember: bool | None = None
     ) -> str | None:
-        """Leave a question; `reply` is called with the answer, or with None. Its id; None where
-        nobody hears it."""
+        """Leave a question; `reply` is called with the answer, or with None, and whether it is to
+        be kept. Its id; None where nobody hears it. For `remember` see QuestionEvent."""
         loop = asyncio.get_running_loop()
         if not self._is_heard(place):
-            reply(None)
+            reply(None, False)
             return None
-        opened = _Open(secrets.token_hex(8), place, question, reply)
+        opened = _Open(secrets.token_hex(8), place, question, reply, remember)
         self._open[opened.id] = opened
         opened.timer = loop.call_later(ANSWER_WITHIN, self._close, opened, None)
         _log.info("%s/%s asks a person: %s", place.profile, place.host, question.prompt)
@@ -178,14 +225,14 @@ class Questions:
         if opened is not None:
             self._close(opened, None)
 
-    def _close(self, opened: _Open, answer: str | None) -> None:
+    def _close(self, opened: _Open, answer: str | None, *, remember: bool = False) -> None:
         del self._open[opened.id]
         assert opened.timer is not None
         opened.timer.cancel()
         how = "was not answered" if answer is None else "was answered"
         _log.info("the question of %s/%s %s", opened.place.profile, opened.place.host, how)
         self._tell(opened, "closed")
-        opened.reply(answer)
+        opened.reply(answer, remember)
 
     def _tell(self, opened: _Open, state: str) -> None:
         for subscription in self._listeners:
@@ -208,9 +255,10 @@ class _Open:
     """A question that waits for its answer."""
 
     def __init__(
-        self, id: str, place: Place, question: Question, reply: Callable[[str | None], None]
+        self, id: str, place: Place, question: Question, reply: Reply, remember: bool | None
     ) -> None:
         self.id = id
+        self.remember = remember
         self.place = place
         self.question = question
         self.reply = reply
@@ -229,6 +277,7 @@ class _Open:
             host=self.question.host,
             about=self.question.kind,
             echo=self.question.echo,
+            remember=self.remember,
         )
 
 
@@ -278,7 +327,8 @@ class _Login:
             self._memory.let_in(self._host)
         if isinstance(error, Failure) and error.code in _WRONG:
             for key in self._used:
-                self._memory.drop(key)
+                if not error.retryable or key[1] in _LETS_IN:
+                    self._memory.drop(key)
             if self._unanswered is not None and self._memory.was_let_in(self._host):
                 raise self._missing(error, self._unanswered) from None
         if isinstance(error, Failure) and error.code is Code.NEEDS_INPUT and self._outdated:
@@ -320,15 +370,16 @@ class _Login:
         if key in self._recalled:
             self._outdated = question.kind
 
-        def reply(text: str | None) -> None:
+        def reply(text: str | None, remember: bool) -> None:
             if text is None and question.kind in _LETS_IN:
                 self._unanswered = question
             elif text is not None and question.kind is not QuestionKind.HOST_KEY:
                 SECRETS.add(text)
                 self._used.add(key)
-                self._memory.keep(key, text)
+                self._memory.keep(key, text, asked=remember)
             answer.set_result(text)
 
-        self._question = self._desk.ask(self._place, question, reply)
+        remember = self._host.remember if question.kind in _REMEMBERED else None
+        self._question = self._desk.ask(self._place, question, reply, remember=remember)
         if self._question is not None:
             self._on_wait()

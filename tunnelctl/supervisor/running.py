@@ -45,7 +45,7 @@ class RunningProfile:
         self.environment = environment
         self._services = services
         self._hooks = hooks
-        self._memory = Memory()
+        self._memory = Memory(services.questions.kept)
         self._anew = Anew(profile.name, anew)
         self._shared = OfProfile(
             profile.name, lambda: self.environment, self._resolve_secret, lambda: self._anew

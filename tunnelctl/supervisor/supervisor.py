@@ -186,13 +186,15 @@ class Supervisor:
             self._questions.listen(subscription, answers)
         return subscription
 
-    def answer(self, profile: str, question: str, answer: str | None) -> None:
-        """Answer a question by its id; None: nobody will.
+    def answer(
+        self, profile: str, question: str, answer: str | None, *, remember: bool = False
+    ) -> None:
+        """Answer a question by its id; None: nobody will. `remember`: kept until the end of this.
 
         Raises:
             Failure: needs-input when it is not open, usage for what is no answer.
         """
-        self._questions.answer(profile, question, answer)
+        self._questions.answer(profile, question, answer, remember=remember)
 
     async def close(self, deadline: float) -> None:
         """Close every profile, the last one started first, within `deadline` seconds.
