@@ -142,6 +142,7 @@ async def test_a_person_who_confirms_may_take_a_while(
         assert s.host_status().state is HostState.AUTHENTICATING
         answered.touch()
         await s.until_host(HostState.UP)
+        assert "backoff" not in s.states("server")
 
 
 @pytest.mark.parametrize("trouble", ["away", "empty"])
