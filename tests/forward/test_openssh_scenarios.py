@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from itertools import product
+from contextlib import AsyncExitStack
+from itertools import pairwise, product
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +17,10 @@ from tests.support.services import EchoService, Received, Stream, connect, recei
 from tests.support.socks import Asked, ask4, ask5
 from tests.support.sshd import OpenSSHServer
 from tests.support.threads import in_thread
-from tests.support.tunnel import tunnel_to
+from tests.support.tunnel import rule, tunnel_to
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Side
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.permit import parse_permit
@@ -54,6 +57,24 @@ async def test_chains_of_forwards_on_one_link(sshd: OpenSSHServer, chain: str) -
             counters = [tunnel.forward(n).counters for n in range(_DEPTH * len(chain))]
             await eventually_async(lambda: not any(c.open for c in counters), "all are over")
             assert [(c.total, c.failed) for c in counters] == [(len(sizes), 0)] * len(counters)
+
+
+async def test_a_chain_over_unix_sockets_and_links_of_their_own(
+    sshd: OpenSSHServer, tmp_path: Path
+) -> None:
+    stream = Stream(6 * MIB)
+    paths = [Endpoint(path=str(tmp_path / f"{number}.sock")) for number in range(3)]
+    port = Endpoint(LOOPBACK, free_port())
+    with EchoService() as echo:
+        # Each leads to the one before it.
+        places = [Endpoint(LOOPBACK, echo.port), *paths, port]
+        async with AsyncExitStack() as links:
+            for number, (target, listen) in enumerate(pairwise(places)):
+                tunnel = await links.enter_async_context(tunnel_to(sshd.host()))
+                side = Side.THERE if number % 2 else Side.HERE
+                await tunnel.add(rule(side, 0, target, listen=listen))
+            received = await there_and_back(connect(port.port), stream)
+            assert received == Received(stream.size, stream.sha256, "fin")
 
 
 # dynamic-forward.sh
@@ -115,6 +136,27 @@ async def test_every_mixture_of_what_a_server_may_forbid(sshd: OpenSSHServer, al
                 allow in ("yes", "local") and opens[permit_open],
                 allow in ("yes", "remote") and listens[permit_listen],
             ), (allow, permit_open, permit_listen)
+
+
+async def test_every_mixture_of_what_a_key_may_do(sshd: OpenSSHServer) -> None:
+    """The same by options in authorized_keys, where sshd_config allows all."""
+    key = sshd.authorized_keys.read_text()
+    with EchoService() as echo:
+        wanted = free_port()
+        right, wrong = f"127.0.0.1:{echo.port}", "127.0.0.1:1"
+        for options, allowed in {
+            "": (True, True),
+            f'permitopen="{wrong}"': (False, True),
+            f'permitopen="{wrong}",permitopen="{right}"': (True, True),
+            'permitlisten="127.0.0.1:1"': (True, False),
+            f'permitlisten="127.0.0.1:1",permitlisten="127.0.0.1:{wanted}"': (True, True),
+            f'permitopen="{wrong}",permitlisten="127.0.0.1:1"': (False, False),
+            "no-port-forwarding": (False, False),
+            "restrict": (False, False),
+            "restrict,port-forwarding": (True, True),
+        }.items():
+            sshd.authorized_keys.write_text(f"{options} {key}")
+            assert await what_is_allowed(sshd.host(), echo.port, wanted) == allowed, options
 
 
 async def what_is_allowed(host: Host, target: int, listen: int) -> tuple[bool, bool]:
