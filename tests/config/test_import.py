@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from tests.config.conftest import Folder
 from tests.config.importing import of_command, profile_of
 from tests.config.sshconfigs import WAYS, configure
 from tunnelctl.config.from_boring import import_boring
+from tunnelctl.config.from_ssh_command import import_ssh_command
 from tunnelctl.config.from_ssh_config import import_ssh_config
 from tunnelctl.errors import Failure
 from tunnelctl.spec.host import AddressFamily
@@ -50,6 +52,64 @@ def test_a_command_line_with_everything() -> None:
     assert not any(rule.required for rule in profile.forwards)
 
 
+def test_a_path_begins_where_ssh_would_begin_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the folder that the line is typed in; `~` and $HOME are what a shell makes of them."""
+    monkeypatch.chdir(tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "conf").touch()
+    imported = import_ssh_command(
+        (
+            "ssh -i my-key.pem -i ~/.ssh/own -i $HOME/third -i sub/../fourth -F ~/conf "
+            "-o CertificateFile=my-cert.pub -o 'UserKnownHostsFile hosts \"more hosts\" ~/known' "
+            "-o IdentityAgent=agent.sock -o RevokedHostKeys=revoked "
+            "-N -L ~/here.sock:db:80 -L ./there.sock:db:80 b",
+        ),
+        {"HOME": str(home), "PATH": "/nonexistent"},
+    )
+    assert imported.notes == []
+    assert imported.hosts["b"] == {
+        "identity_file": [
+            f"{tmp_path}/my-key.pem",
+            "~/.ssh/own",
+            "~/third",
+            f"{tmp_path}/fourth",
+        ],
+        "identities_only": False,
+        "certificate_file": [f"{tmp_path}/my-cert.pub"],
+        "user_known_hosts_file": [f"{tmp_path}/hosts", f"{tmp_path}/more hosts", "~/known"],
+        "identity_agent": f"{tmp_path}/agent.sock",
+        "revoked_host_keys": f"{tmp_path}/revoked",
+        "ssh_config": f"{home}/conf",
+    }
+    listens = [rule["local"] for rule in imported.forwards.values()]
+    assert listens == [f"{home}/here.sock", f"{tmp_path}/there.sock"]
+
+
+@pytest.mark.parametrize(
+    ("written", "key", "value"),
+    [
+        ("-F none", "ssh_config", False),
+        ("-F conf", "ssh_config", "{here}/conf"),
+        ("-o IdentityAgent=none", "identity_agent", "none"),
+        ("-o IdentityAgent=SSH_AUTH_SOCK", "identity_agent", None),
+        ("-o IdentityAgent=$OTHER", "identity_agent", "$OTHER"),
+        ("-o IdentityFile=none", "identity_file", ["none"]),
+        ("-o IdentityFile=%d/key", "identity_file", ["~/key"]),
+    ],
+)
+def test_what_is_no_path_stays_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, key: str, value: object
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").touch()
+    host = of_command(f"ssh -N -L 80:a:80 {written} b").hosts["b"]
+    expected = value.format(here=tmp_path) if isinstance(value, str) else value
+    assert host.get(key) == expected
+
+
 def test_g_lets_others_in_but_where_an_address_was_given() -> None:
     profile = profile_of(of_command("ssh -g -L 80:a:80 -L 127.0.0.1:81:a:81 -D 82 -R 83:a:83 b"))
     listens = {str(rule.listen): rule.expose for rule in profile.forwards}
@@ -60,9 +120,9 @@ def test_g_lets_others_in_but_where_an_address_was_given() -> None:
     ("words", "note"),
     [
         ("-C", "-C: nothing is compressed"),
-        ("-A", "-A: it has no counterpart here"),
+        ("-A", "-A: the agent is not forwarded"),
         ("-W db:22", "-W db:22: standard input and output"),
-        ("-o ControlMaster=auto", "-o ControlMaster=auto: it has no counterpart here"),
+        ("-o ControlMaster=auto", "-o ControlMaster=auto: every profile has a connection"),
         ("-o StrictHostKeyChecking=no", "StrictHostKeyChecking false: host keys are always"),
         ("-o UserKnownHostsFile=/dev/null", "UserKnownHostsFile /dev/null: host keys are always"),
         ("-o RekeyLimit='1G 1h'", "rekeylimit 1073741824 3600: new keys are made after bytes"),

@@ -88,8 +88,13 @@ def test_every_command_named_in_the_text_exists_with_its_options(page: Path) -> 
         if "\nCommands:\n" in help_ and arguments:
             assert f"\n  {arguments[0]} " in help_, f"{page.name}: {span}"
             help_ = help_text(command, arguments.pop(0))
-        for option in (word for word in arguments if word.startswith("-")):
+        for option in (each for word in arguments if word.startswith("-") for each in apart(word)):
             assert f" {option}" in help_, f"{page.name}: {span}"
+
+
+def apart(word: str) -> tuple[str, ...]:
+    """The options in a word: `-fNT` is three."""
+    return tuple(f"-{letter}" for letter in word[1:]) if word[1:].isalpha() else (word,)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

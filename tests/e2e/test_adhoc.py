@@ -84,11 +84,11 @@ def test_it_is_kept_where_nobody_else_can_write(bastion: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-L", "5432", "bastion"], "-L '5432'"),
+        (["-L", "5432:db", "bastion"], "-L '5432:db'"),
         (["-L", "0:db:1"], "one HOST"),
         (["-L", "0:db:1", "a", "b"], "one HOST"),
         (["-L", "0:db:1", "-f", "x.yaml", "a"], "no file"),
-        (["-L", "0:db:1", "-oProxyCommand=x"], "-o"),
+        (["-L", "0:db:1", "-oProxyCommand=x"], "one HOST"),
         (["-R", "1080", "bastion"], "--permit"),
         (["--as", "x", "dev"], "go with -L"),
         (["-L", "0:db:1", ""], "HOST is empty"),

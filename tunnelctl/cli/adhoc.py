@@ -1,6 +1,7 @@
-"""`up -L … HOST` and its like: what was typed becomes a profile's file.
+"""`up -L … HOST` and `run -L … HOST -- CMD`: what was typed becomes a profile's file.
 
-Owns the options and what is said of them. Heavy modules are imported when there is such an option.
+Owns how such a line is told from names of profiles, and what is said of it. Its grammar is that of
+config/ssh_command.py. Heavy modules are imported when there is such a line.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,58 +20,84 @@ from tunnelctl.cli.output import say
 from tunnelctl.config.find import NAME_RULE, find_profile, is_profile_name
 from tunnelctl.config.paths import Paths
 from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.forward import Side
 
 if TYPE_CHECKING:
     from tunnelctl.client import Client
-    from tunnelctl.config.forward_specs import ForwardSpec
+    from tunnelctl.config.ssh_command import SshCommand, Words
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_ONE_HOST = "with -L, -R and -D comes one HOST"
+
+
+class SshOption(click.Option):
+    """An option of ssh(1): for the help and the completion; `SshLine` reads it."""
+
+
+class SshLine(click.Command):
+    """A command that takes what ssh takes, in ssh's own grammar (config/ssh_command.py).
+
+    The function gets the words of such a line as `line`, or None where profiles are named. Options
+    other than ssh's may stand among them.
+    """
+
+    leading = False  # whether a line of ssh is known by what stands before the first other word
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, of what is not ssh's."""
+        line = None if ctx.resilient_parsing else self._line(ctx, args)
+        rest = super().parse_args(ctx, args if line is None else line.own)
+        ctx.params["line"] = line
+        return rest
+
+    def _line(self, ctx: click.Context, args: list[str]) -> Words | None:
+        from tunnelctl.config.ssh_command import apart, is_ssh_line
+
+        own = dict.fromkeys(ctx.help_option_names, False)
+        for option in self.params:
+            if isinstance(option, click.Option) and not isinstance(option, SshOption):
+                own |= dict.fromkeys(option.opts, not option.is_flag)
+        if not is_ssh_line(args, own, leading=self.leading):
+            return None
+        own.pop("-f", None)  # of ssh it is another option, and takes no file
+        try:
+            return apart(args, own)
+        except ValueError as error:
+            raise click.UsageError(str(error), ctx) from None
 
 
 @dataclass(frozen=True, slots=True)
 class AdHoc:
-    """The forwards of one command line, as they were typed."""
+    """What was typed: the words of a line of ssh, and what else its forwards need.
 
-    local: Sequence[str] = ()
-    remote: Sequence[str] = ()
-    dynamic: Sequence[str] = ()
+    `program` is the command of ours that it was typed behind.
+    """
+
+    line: Words
     permit: Sequence[str] = ()
     allow: Sequence[str] = ()
+    program: str = "up"
 
-    def __bool__(self) -> bool:
-        return bool(self.local or self.remote or self.dynamic)
-
-    def specs(self) -> tuple[ForwardSpec, ...]:
-        """All of them, in the order -L, -R, -D.
-
-        Raises:
-            click.UsageError: one is not of ssh's form.
-        """
-        from tunnelctl.config.forward_specs import dynamic_spec, local_spec, remote_spec
-
-        readings = (
-            ("-L", local_spec, self.local),
-            ("-R", remote_spec, self.remote),
-            ("-D", dynamic_spec, self.dynamic),
-        )
-        specs = []
-        for option, read, texts in readings:
-            for text in texts:
-                try:
-                    specs.append(read(text).below(os.getcwd()))
-                except ValueError as error:
-                    raise click.UsageError(f"{option} {error}") from None
-        return tuple(specs)
+    def __str__(self) -> str:
+        words = [word for option, text in self.line.options for word in _written(option, text)]
+        words += [word for value in self.permit for word in ("--permit", value)]
+        words += [word for value in self.allow for word in ("--allow", value)]
+        return f"tunnelctl {self.program} {shlex.join([*words, self.line.host or ''])}"
 
 
 def options(command: Command) -> Command:
     """The options of ssh(1), and the two that its forwards need here."""
     for option in reversed(
         (
-            click.option("-L", "local", multiple=True, metavar="SPEC", help="As ssh -L."),
-            click.option("-R", "remote", multiple=True, metavar="SPEC", help="As ssh -R."),
-            click.option("-D", "dynamic", multiple=True, metavar="SPEC", help="As ssh -D."),
+            _of_ssh("-L", "SPEC", "As ssh -L; PORT alone leads to that port of the server."),
+            _of_ssh("-R", "SPEC", "As ssh -R."),
+            _of_ssh("-D", "SPEC", "As ssh -D."),
+            _of_ssh("-p", "PORT", "As ssh -p."),
+            _of_ssh("-l", "USER", "As ssh -l."),
+            _of_ssh("-i", "FILE", "As ssh -i."),
+            _of_ssh("-J", "HOST", "As ssh -J."),
+            _of_ssh("-F", "FILE", "As ssh -F: another ssh_config."),
+            _of_ssh("-o", "LINE", "As ssh -o: what a line of ssh_config says."),
+            *(_of_ssh(f"-{letter}", None, "Taken as ssh takes it.") for letter in "NTqv"),
             click.option(
                 "--permit",
                 multiple=True,
@@ -90,30 +117,89 @@ def options(command: Command) -> Command:
     return command
 
 
-def file_of(asked: AdHoc, destination: str, name: str | None) -> Path:
-    """The file of a profile with these forwards through `[user@]HOST[:PORT]`.
+def _of_ssh(option: str, metavar: str | None, text: str) -> Callable[[Command], Command]:
+    return click.option(
+        option, f"ssh_{ord(option[1])}", cls=SshOption, metavar=metavar, help=text,
+        is_flag=metavar is None, multiple=metavar is not None, expose_value=False,
+    )  # fmt: skip
+
+
+def name_and_document(asked: AdHoc) -> tuple[str, dict[str, Any]]:
+    """A name for a profile of this line, and what its file says.
+
+    Says what is done without, and what others can reach.
 
     Raises:
-        click.UsageError: something that was typed is wrong.
+        click.UsageError: something that was typed is wrong, or cannot be done.
+    """
+    from tunnelctl.config.adhoc import name_for
+    from tunnelctl.config.from_ssh_command import carry
+    from tunnelctl.config.imported import Imported
+    from tunnelctl.config.ssh_command import parse
+
+    _check_each("--permit", asked.permit, "permit")
+    check_networks(asked.allow)
+    imported = Imported()
+    try:
+        command = parse(asked.line, os.getcwd())
+        if not command.name:
+            raise ValueError(f"{_ONE_HOST}, and none is named")
+        also = _configured(command)
+        carry(imported, command, os.environ, also=also, permit=asked.permit)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if problems := [*command.unmet, *imported.notes]:
+        raise click.UsageError("; ".join(problems))
+    _check_access(asked, imported.forwards)
+    for wish in command.wishes:
+        say(wish)
+    document = {"version": 1, "description": str(asked), "hosts": imported.hosts}
+    return name_for(command.name), {**document, "forwards": imported.forwards}
+
+
+def file_of(asked: AdHoc, name: str | None) -> Path:
+    """The file of a profile with the forwards that were typed, through one HOST.
+
+    Raises:
+        click.UsageError: something that was typed is wrong, or cannot be done.
         Failure: the name is that of a profile of the user's, or the file cannot be written.
     """
-    from tunnelctl.config.adhoc import document_of, name_for
-    from tunnelctl.config.ways import parse_jump
+    if asked.line.remote:
+        is_f = asked.line.in_background
+        file = "; -f is ssh's here, and no file comes with it" if is_f else ""
+        command = " ".join(asked.line.remote)
+        raise click.UsageError(f"{command}: no command is run on the server; {_ONE_HOST}{file}")
+    unnamed, document = name_and_document(asked)
+    return keep(name or unnamed, document, given=name is not None)
 
-    try:
-        host = parse_jump(destination)
-    except ValueError as error:
-        raise click.UsageError(f"HOST {error}") from None
-    specs = asked.specs()
-    _check_access(asked, specs)
-    for spec in specs:
-        if spec.exposed and spec.side is Side.HERE:
-            say(f"{spec.option} {spec}: other machines can reach this, too")
-    document = document_of(
-        host, specs, description=_typed(asked, specs, destination),
-        permit=asked.permit, allow=asked.allow,
-    )  # fmt: skip
-    return keep(name or name_for(host.name), document, given=name is not None)
+
+def file_beside(client: Client, asked: AdHoc, name: str | None) -> Path:
+    """As `file_of`, under a name that takes nothing down that is up."""
+    unnamed, document = name_and_document(asked)
+    free = name or name_beside(client, unnamed, document)
+    return keep(free, document, given=name is not None)
+
+
+def _configured(command: SshCommand) -> Mapping[str, tuple[str, ...]]:
+    """What ssh_config forwards for the host, where the line says nothing of forwards.
+
+    Raises:
+        ValueError: nothing is forwarded at all, or ssh_config cannot be used.
+    """
+    from tunnelctl.config.from_ssh_command import configured_forwards
+
+    configured = configured_forwards(command, os.environ)
+    if not command.forwards:
+        if not configured:
+            raise ValueError(f"{command.name}: nothing is forwarded; say it with -L, -R or -D")
+        return configured
+    if configured:
+        say(f"ssh_config forwards for {command.name}, too: tunnelctl up -N {command.name}")
+    return {}
+
+
+def _written(option: str, text: str) -> tuple[str, ...]:
+    return (f"-{option}", text) if text else (f"-{option}",)
 
 
 def check_networks(allow: Iterable[str]) -> None:
@@ -122,34 +208,31 @@ def check_networks(allow: Iterable[str]) -> None:
     Raises:
         click.UsageError
     """
-    from tunnelctl.config import words
-
-    _check_each("--allow", allow, words.network)
+    _check_each("--allow", allow, "network")
 
 
-def _check_access(asked: AdHoc, specs: Sequence[ForwardSpec]) -> None:
-    """That --permit and --allow say something, each of a forward that it is for.
+def _check_access(asked: AdHoc, forwards: Mapping[str, dict[str, Any]]) -> None:
+    """Give --allow to the forwards that it is for, and say who can reach them.
 
     Raises:
-        click.UsageError
+        click.UsageError: --permit or --allow is for none of them.
     """
+    if asked.permit and not any("remote_dynamic" in rule for rule in forwards.values()):
+        raise click.UsageError("--permit goes with -R PORT, which none of these is")
+    exposed = {name: rule for name, rule in forwards.items() if rule.get("expose")}
+    if asked.allow and not exposed:
+        raise click.UsageError("--allow: no other machine can reach any of these listeners")
+    for name, rule in exposed.items():
+        if asked.allow:
+            rule["allow"] = list(asked.allow)
+        if listen := rule.get("local") or rule.get("dynamic"):
+            say(f"{name}: other machines can reach this, too, at {listen}")
+
+
+def _check_each(option: str, texts: Iterable[str], kind: str) -> None:
     from tunnelctl.config import words
 
-    check_networks(asked.allow)
-    _check_each("--permit", asked.permit, words.permit)
-    lets_in = any(spec.key == "remote_dynamic" for spec in specs)
-    if lets_in and not asked.permit:
-        raise click.UsageError(
-            "-R PORT lets the server's users into this network; say what they may reach: "
-            "--permit 10.0.0.0/8:443"
-        )
-    if asked.permit and not lets_in:
-        raise click.UsageError("--permit goes with -R PORT, which none of these is")
-    if asked.allow and not any(spec.exposed for spec in specs):
-        raise click.UsageError("--allow: no other machine can reach any of these listeners")
-
-
-def _check_each(option: str, texts: Iterable[str], read: Callable[[str], object]) -> None:
+    read = {"network": words.network, "permit": words.permit}[kind]
     for text in texts:
         try:
             read(text)
@@ -186,14 +269,15 @@ def keep(name: str, document: dict[str, Any], *, given: bool) -> Path:
 
 
 def name_beside(client: Client, name: str, document: dict[str, Any]) -> str:
-    """`name`, or that with a number where something else of that name is up: to ask for more
-    must not take down what is there."""
+    """`name`, or that with a number where something else of that name is up, or a file of the
+    user's has it: to ask for more must not take down what is there."""
     from tunnelctl.config.adhoc import is_kept
 
     wanted = _wanted(client)
     for number in itertools.count(1):
         candidate = name if number == 1 else f"{name}-{number}"
-        if candidate not in wanted or is_kept(_folder(), candidate, document):
+        is_free = candidate not in wanted or is_kept(_folder(), candidate, document)
+        if is_free and _file_of_the_users(candidate) is None:
             break
     return candidate
 
@@ -223,10 +307,3 @@ def _file_of_the_users(name: str) -> Path | None:
         return find_profile(name, environ=os.environ, cwd=Path.cwd())
     except Failure:
         return None
-
-
-def _typed(asked: AdHoc, specs: Iterable[ForwardSpec], destination: str) -> str:
-    words = [word for spec in specs for word in (spec.option, str(spec))]
-    more = [word for value in asked.permit for word in ("--permit", value)]
-    more += [word for value in asked.allow for word in ("--allow", value)]
-    return "tunnelctl up " + shlex.join([*words, *more, destination])

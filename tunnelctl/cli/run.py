@@ -1,6 +1,6 @@
 """`run`: a command that has its tunnels for as long as it runs, and no longer.
 
-Owns the environment that the command is given and the signals that reach it. The profile is held
+Owns the environment that the command is given and the signals that reach it. The profiles are held
 by a lease: however this process ends, what it brought up goes down.
 """
 
@@ -9,21 +9,31 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunnelctl.cli import complete
+from tunnelctl.cli import adhoc, complete
+from tunnelctl.cli.adhoc import AdHoc, SshLine
 from tunnelctl.cli.durations import Duration
+from tunnelctl.cli.files import names_of
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of, watch
 from tunnelctl.cli.table import listen_addresses
+from tunnelctl.config.find import find_profile
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from tunnelctl.config.ssh_command import Words
 
 # What a shell exits with for a command that it cannot start (POSIX, 2.8.2).
 _NOT_FOUND = 127
@@ -37,67 +47,145 @@ _OF_THE_TERMINAL = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 _SI_KERNEL = 128  # sigaction(2) si_code: nobody's kill(2)
 
 
+class RunLine(SshLine):
+    """Behind the first word that is no option everything may be the command's."""
+
+    leading = True
+
+
 @click.command(
+    cls=RunLine,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    epilog="Example: tunnelctl run dev -- sh -c 'psql -h $TUNNELCTL_DB_HOST -p $TUNNELCTL_DB_PORT'",
+    epilog="Examples: tunnelctl run dev -- sh -c 'psql -h $TUNNELCTL_DB_HOST'; "
+    "tunnelctl run -L 5432:db:5432 bastion -- psql -h 127.0.0.1",
 )
 @click.option(
     "--wait-timeout", type=Duration(), default="30s", show_default=True, help="How long to wait."
 )
-@click.argument("profile", shell_complete=complete.profiles)
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] CMD...")
+@adhoc.options
+@click.argument(
+    "words",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="PROFILE... | HOST [--] CMD...",
+    shell_complete=complete.profiles,
+)
 @click.pass_obj
-def run(options: Options, profile: str, command: tuple[str, ...], wait_timeout: float) -> int:
-    """Bring a profile up, run a command, take the profile down; the command's exit code.
+def run(
+    options: Options,
+    words: tuple[str, ...],
+    wait_timeout: float,
+    name: str | None,
+    permit: tuple[str, ...],
+    allow: tuple[str, ...],
+    line: Words | None,
+) -> int:
+    """Bring profiles up, run a command, take them down; the command's exit code.
 
-    The command finds each forward's address in TUNNELCTL_<FORWARD>_HOST, _PORT and _ADDRESS.
-    A profile that was up before stays up.
+    The command finds each forward's address in TUNNELCTL_<FORWARD>_HOST, _PORT and _ADDRESS; of
+    several profiles also in TUNNELCTL_<PROFILE>_<FORWARD>_HOST and so on. What was up before stays
+    up. With -L, -R and -D it takes what ssh takes, and needs no file.
     """
-    if command[0] == "--":
-        command = command[1:]
-    elif command[0].startswith("-"):
-        raise click.UsageError(
-            f"options come before PROFILE, and -- before a command that is called {command[0]}"
-        )
-    if not command:
-        raise click.UsageError("no command to run")
-    plans = plans_of([profile], options.file)
     client = options.client
-    ensure_daemon_of_ours(client)
+    if line is not None:
+        if options.file is not None:
+            raise click.UsageError("with -L, -R and -D comes one HOST, and no file")
+        command = _command(line.remote)
+        ensure_daemon_of_ours(client)
+        asked = AdHoc(replace(line, remote=()), permit, allow, "run")
+        plans = plans_of([None], adhoc.file_beside(client, asked, name))
+    else:
+        if name is not None or permit or allow:
+            raise click.UsageError("--as, --permit and --allow go with -L, -R and -D")
+        profiles, command = _parted(words)
+        plans = plans_of(names_of(profiles), options.file)
+        ensure_daemon_of_ours(client)
     lease = secrets.token_hex(16)
     with ended_in_order(), client.events(lease), watch(client, None, plans) as stream:
         session = Session(client, stream, plans, for_command=True)
         try:
             session.bring_up(lease, wait_timeout)
             stream.close()  # from now on the terminal is the command's
-            environ = {**os.environ, **addresses(session.profiles()[plans[0].name])}
+            environ = {**os.environ, **addresses(tuple(session.profiles().values()))}
             return _run(command, environ)
         finally:
             session.take_down()
 
 
-def addresses(profile: Mapping[str, Any]) -> dict[str, str]:
-    """The variables for the forwards that listen, from a profile of the status document.
+def _parted(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The profiles and the command.
+
+    Several profiles are followed by `--`. As that may also be part of the one profile's command
+    (`run dev kubectl exec pod -- ls`), the second word is a profile only if one is called so, or
+    no program is.
+    """
+    if not words:
+        raise click.UsageError("it is PROFILE... -- CMD..., and no profile is named")
+    at = words.index("--") if "--" in words else 1
+    profiles = words[:at]
+    is_command = len(profiles) > 1 and not _is_profile(profiles[1]) and shutil.which(profiles[1])
+    if is_command or any(word.startswith("-") for word in profiles):
+        profiles = words[:1]
+    rest = words[len(profiles) :]
+    if rest and rest[0] != "--" and rest[0].startswith("-"):
+        raise click.UsageError(
+            f"options come before PROFILE, and -- before a command that is called {rest[0]}"
+        )
+    return tuple(profiles), _command(rest[1:] if rest[:1] == ("--",) else rest)
+
+
+def _is_profile(word: str) -> bool:
+    try:
+        find_profile(word, environ=os.environ, cwd=Path.cwd())
+    except Failure:
+        return False
+    return True
+
+
+def _command(words: Sequence[str]) -> tuple[str, ...]:
+    if not words:
+        raise click.UsageError("no command to run")
+    return tuple(words)
+
+
+def addresses(profiles: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The variables for the forwards that listen, from profiles of the status document.
+
+    Of several profiles each forward has a variable with the profile's name in it, and one without
+    where no other has that.
 
     Raises:
         Failure: two forwards would share a variable.
     """
-    named: dict[str, str] = {}
+    short = Counter(_word(rule["name"]) for profile in profiles for rule in profile["forwards"])
+    owners: dict[str, str] = {}
     variables: dict[str, str] = {}
-    for forward in profile["forwards"]:
-        word = re.sub("[^A-Z0-9]", "_", forward["name"].upper())
-        if word in named:
-            raise Failure(
-                Code.CONFIG_INVALID,
-                f"{profile['name']}: forwards {named[word]} and {forward['name']} would both be "
-                f"TUNNELCTL_{word}_PORT",
-                "rename one of them",
-            )
-        named[word] = forward["name"]
-        if forward["state"] == "up":
-            endpoint = listen_addresses(forward)[0]
-            variables.update(_variables(f"TUNNELCTL_{word}", endpoint))
+    for profile in profiles:
+        for rule in profile["forwards"]:
+            word = _word(rule["name"])
+            words = [word] if len(profiles) == 1 else [f"{_word(profile['name'])}_{word}"]
+            if len(profiles) > 1 and short[word] == 1:
+                words.append(word)
+            for each in words:
+                _own(owners, each, f"{profile['name']}/{rule['name']}")
+                if rule["state"] == "up":
+                    prefix = f"TUNNELCTL_{each}"
+                    variables.update(_variables(prefix, listen_addresses(rule)[0]))
     return variables
+
+
+def _word(name: str) -> str:
+    return re.sub("[^A-Z0-9]", "_", name.upper())
+
+
+def _own(owners: dict[str, str], word: str, forward: str) -> None:
+    other = owners.setdefault(word, forward)
+    if other != forward:
+        raise Failure(
+            Code.CONFIG_INVALID,
+            f"forwards {other} and {forward} would both be TUNNELCTL_{word}_PORT",
+            "rename one of them",
+        )
 
 
 def _variables(prefix: str, endpoint: Endpoint) -> dict[str, str]:

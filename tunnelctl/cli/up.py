@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tunnelctl.cli import adhoc, complete
-from tunnelctl.cli.adhoc import AdHoc
+from tunnelctl.cli.adhoc import AdHoc, SshLine
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.files import names_of
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of, watch
 
+if TYPE_CHECKING:
+    from tunnelctl.config.ssh_command import Words
+
 DEFAULT_PROFILE = "default"
 
 
-@click.command(epilog="Examples: tunnelctl up dev; tunnelctl up -d -L 5432:db:5432 -D 1080 bastion")
+@click.command(
+    cls=SshLine,
+    epilog="Examples: tunnelctl up dev; tunnelctl up -d -L 5432:db:5432 -D 1080 bastion",
+)
 @click.argument(
     "profiles", nargs=-1, metavar="[PROFILE]... | HOST", shell_complete=complete.profiles
 )
@@ -41,26 +48,30 @@ def up(
     wait_timeout: float,
     file: Path | None,
     name: str | None,
-    **asked: tuple[str, ...],
+    permit: tuple[str, ...],
+    allow: tuple[str, ...],
+    line: Words | None,
 ) -> int:
     """Bring profiles up (`default` when none is named) and wait until they are ready.
 
     Without -d it stays, prints what changes, and takes them down at Ctrl-C. A profile that is not
     ready in time stays wanted: the daemon goes on trying.
 
-    With -L, -R and -D it takes what ssh takes, and needs no file.
+    With -L, -R and -D it takes what ssh takes, and needs no file: the arguments of a command line
+    of ssh may be pasted behind it. There -f is ssh's, and means -d.
     """
     file = file or options.file
-    if forwards := AdHoc(**asked):
-        if len(profiles) != 1 or file is not None:
+    if line is not None:
+        if file is not None:
             raise click.UsageError("with -L, -R and -D comes one HOST, and no file")
-        file, profiles = adhoc.file_of(forwards, profiles[0], name), ()
-    elif name is not None or any(asked.values()):
+        file = adhoc.file_of(AdHoc(line, permit, allow), name)
+        detach |= line.in_background
+    elif name is not None or permit or allow:
         raise click.UsageError("--as, --permit and --allow go with -L, -R and -D")
     plans = plans_of(names_of(profiles) or [None if file else DEFAULT_PROFILE], file)
     client = options.client
     ensure_daemon_of_ours(client)
-    if forwards:
+    if line is not None:
         adhoc.say_what_goes(client, plans[0].name, plans[0].required)
     lease = None if detach else secrets.token_hex(16)
     with ended_in_order(), watch(client, lease, plans) as stream:

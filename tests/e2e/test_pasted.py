@@ -1,0 +1,256 @@
+"""What stands behind `ssh` on a command line stands behind `tunnelctl up` and `run`, too."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.clients import ask
+from tests.support.ports import free_port
+from tests.support.services import ReplyAfterEndService
+from tests.support.sshd import OpenSSHServer
+from tests.support.waiting import eventually
+from tests.support.world import World
+
+CONFIG = ".ssh/config"
+
+
+@pytest.fixture
+def bastion(world: World, sshd: OpenSSHServer) -> World:
+    """`bastion`, and `inner`, which is the same server; the key and its hosts beside the home."""
+    world.alias("bastion", sshd)
+    world.alias("inner", sshd)
+    shutil.copy(sshd.identity, world.home / "my-key.pem")
+    shutil.copy(sshd.known_hosts, world.home / "hosts")
+    return world
+
+
+@pytest.fixture
+def service() -> Iterator[ReplyAfterEndService]:
+    with ReplyAfterEndService(lambda asked: b"seen " + asked) as running:
+        yield running
+
+
+def answers(port: int) -> bool:
+    try:
+        return ask(port, b"it") == b"seen it"
+    except OSError:
+        return False
+
+
+LINES = [
+    "-N -L {port}:{target} -p {sshd} -i my-key.pem -o UserKnownHostsFile=hosts {user}@127.0.0.1",
+    "-NT -p{sshd} -l {user} -imy-key.pem -oUserKnownHostsFile=hosts -L{port}:{target} 127.0.0.1",
+    "-i my-key.pem -o UserKnownHostsFile=hosts -NL {port}:{target} ssh://{user}@127.0.0.1:{sshd}",
+    "-F {config} -qNL {port}:{target} bastion",
+    "bastion -F {config} -v -N -L {port}:{target}",
+    "-F {config} -N -J bastion -L {port}:{target} inner",
+    "-F {config} -aknxTN -4 -e none -L {port}:{target} -- bastion",
+    "-F {config} -N -o 'LocalForward={port} {target}' -o BatchMode=yes -o ServerAliveInterval=30 "
+    "-o ExitOnForwardFailure=yes -o 'ServerAliveCountMax 3' -o TCPKeepAlive=yes bastion",
+    "-F {config} -C -N -o StrictHostKeyChecking=no -o ControlMaster=no -L {port}:{target} bastion",
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_same_words_do_the_same(
+    bastion: World, sshd: OpenSSHServer, service: ReplyAfterEndService, line: str
+) -> None:
+    def words(port: int) -> list[str]:
+        config = bastion.home / CONFIG
+        target = f"127.0.0.1:{service.port}"
+        filled = line.format(
+            port=port, target=target, sshd=sshd.port, user=sshd.user, config=config
+        )
+        return shlex.split(filled)
+
+    by_ssh, by_us = free_port(), free_port()
+    ssh = subprocess.Popen(
+        ["ssh", *words(by_ssh)], cwd=bastion.home, env=bastion.environ,
+        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        eventually(lambda: answers(by_ssh) or ssh.poll() is not None, "ssh forwards")
+        assert ssh.poll() is None, ssh.communicate()[1]
+    finally:
+        ssh.terminate()
+        ssh.communicate()
+    bastion.ok("up", "-d", *words(by_us))
+    assert answers(by_us)
+
+
+def test_f_returns_as_it_does_with_ssh(bastion: World, service: ReplyAfterEndService) -> None:
+    port = free_port()
+    bastion.ok("up", "-fNT", "-L", f"{port}:127.0.0.1:{service.port}", "bastion")
+    assert answers(port)
+
+
+def test_a_port_alone_is_that_port_of_the_server(
+    bastion: World, service: ReplyAfterEndService
+) -> None:
+    bastion.ok("up", "-d", "-L", str(free := free_port()), "bastion")
+    forward = bastion.forward("bastion", f"local-{free}")
+    assert (forward["listen"], forward["target"]) == (f"localhost:{free}", f"localhost:{free}")
+
+
+def test_what_ssh_config_forwards_needs_no_option(
+    bastion: World, service: ReplyAfterEndService
+) -> None:
+    """`ssh -N bastion` is all that many type."""
+    port, other = free_port(), free_port()
+    with (bastion.home / CONFIG).open("a") as config:
+        config.write(f"Host bastion\n  LocalForward {port} 127.0.0.1:{service.port}\n")
+    bastion.ok("up", "-d", "-N", "bastion")
+    assert answers(port)
+    done = bastion.run("up", "-d", "-L", f"{other}:127.0.0.1:{service.port}", "bastion")
+    assert done.returncode == 0, done.stderr
+    assert "ssh_config forwards for bastion, too: tunnelctl up -N bastion" in done.stderr
+
+
+def test_what_is_done_without_is_said(bastion: World) -> None:
+    done = bastion.run(
+        "up", "-d", "-C", "-M", "-oStrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+        "-o", "ControlPath=~/x", "-L", f"{free_port()}:127.0.0.1:9", "bastion",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for said in (
+        "-C: nothing is compressed",
+        "-M: every profile has a connection of its own",
+        "StrictHostKeyChecking false: host keys are always checked",
+        "UserKnownHostsFile /dev/null: host keys are always checked",
+        "-o ControlPath=~/x: every profile has",
+    ):
+        assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["-A", "-X", "-Y", "-K", "-s", "-W db:22", "-w 0:0", "-B lo", "-I x.so", "-O exit",
+     "-o ForwardAgent=yes", "-o ForwardX11=yes", "-o RemoteCommand=ls", "-o Tunnel=yes",
+     "-o PermitLocalCommand=yes", "-o LocalCommand=ls", "-o PKCS11Provider=x.so",
+     "-o NoSuchThing=yes"],
+)  # fmt: skip
+def test_what_cannot_be_done_is_refused_by_name(world: World, option: str) -> None:
+    done = world.run("up", "-d", "-N", *option.split(), "-L", "5432:db:5432", "bastion")
+    assert done.returncode == 2
+    named = option.removeprefix("-o PKCS11Provider=")
+    assert done.stderr.startswith(f"tunnelctl: {named}: "), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(world.state.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("-N", "comes one HOST, and none is named"),
+        ("-N bastion", "bastion: nothing is forwarded; say it with -L, -R or -D"),
+        ("-z -L 1:a:1 bastion", "-z"),
+        ("-L 1:a:1 bastion -p", "-p needs an argument"),
+        ("-L 1:a:1 -p x bastion", "-p x: 'x' is not a value of port"),
+        ("-L 1:a:1 -o Port=x bastion", "-o Port=x: 'x' is not a value of port"),
+        ("-L 1:a:1 -o Port bastion", "-o Port: "),
+        ("-L 1:a:1 -oCiphers=none bastion", "none of 'none' is offered here"),
+        ("-L 1:a:1 --no-such bastion", "there is no option --no-such"),
+        ("-L 1:a:1 bastion sleep 10", "sleep 10: no command is run on the server"),
+        ("-L 1:a:1 -L 1:b:1 bastion", "-L 1:b:1: local-1 listens there already"),
+        ("-L 1:a:1 -o ClearAllForwardings=yes bastion", "takes every forward of the command away"),
+        ("-L 1:a:1 -F nowhere bastion", "nowhere"),
+    ],
+)
+def test_what_ssh_would_refuse_is_refused(world: World, words: str, said: str) -> None:
+    done = world.run("up", "-d", *words.split())
+    assert (done.returncode, said in done.stderr) in ((2, True), (78, True)), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_q_and_v_are_taken_with_a_profile_too(bastion: World, sshd: OpenSSHServer) -> None:
+    bastion.tunnel(sshd, db=f"local: {free_port()}, to: 9")
+    bastion.ok("up", "-d", "-q", "-v", "dev")
+
+
+# run
+
+PRINT = (
+    "import json, os; print(json.dumps({key.removeprefix('TUNNELCTL_'): value "
+    "for key, value in os.environ.items() if key.startswith('TUNNELCTL_')}))"
+)
+
+
+def variables(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    assert done.returncode == 0, done.stderr
+    printed: dict[str, str] = json.loads(done.stdout)
+    return {k: v for k, v in printed.items() if k.rpartition("_")[2] in ("HOST", "PORT", "ADDRESS")}
+
+
+def test_run_needs_no_file(bastion: World, service: ReplyAfterEndService) -> None:
+    port = free_port()
+    command = ("--", sys.executable, "-c", PRINT)
+    line = ("-NT", "-L", f"{port}:127.0.0.1:{service.port}", "-F", CONFIG, "bastion")
+    found = variables(bastion.run("run", "--wait-timeout", "20s", *line, *command))
+    # An address, as to some programs `localhost` is a unix socket.
+    name = f"LOCAL_{port}"
+    assert found == {
+        f"{name}_HOST": "127.0.0.1",
+        f"{name}_PORT": str(port),
+        f"{name}_ADDRESS": f"127.0.0.1:{port}",
+    }
+    assert bastion.run("run", *line, "sh", "-c", "exit 42").returncode == 42
+    assert not any(profile["wanted"] == "up" for profile in bastion.status().get("profiles", []))
+
+
+def test_run_takes_nothing_down_that_is_up(bastion: World, service: ReplyAfterEndService) -> None:
+    target = f"127.0.0.1:{service.port}"
+    bastion.ok("up", "-d", "-L", f"{(stays := free_port())}:{target}", "bastion")
+    bastion.ok("run", "-L", f"{free_port()}:{target}", "bastion", "--", "true")
+    assert answers(stays)
+
+
+def test_run_takes_several_profiles(bastion: World, sshd: OpenSSHServer) -> None:
+    ports = dict(zip(("web", "db", "other"), (free_port() for _ in range(3)), strict=True))
+    bastion.tunnel(
+        sshd, name="one", web=f"local: {ports['web']}, to: 9", db=f"local: {ports['db']}, to: 9"
+    )
+    bastion.tunnel(sshd, name="two", db=f"local: {ports['other']}, to: 9")
+    found = variables(bastion.run("run", "one", "two", "--", sys.executable, "-c", PRINT))
+    numbers = {key: int(value) for key, value in found.items() if key.endswith("_PORT")}
+    # `db` is in both, and there it has the profile's name as well.
+    assert numbers == {
+        "WEB_PORT": ports["web"],
+        "ONE_WEB_PORT": ports["web"],
+        "ONE_DB_PORT": ports["db"],
+        "TWO_DB_PORT": ports["other"],
+    }
+
+
+def test_dashes_in_the_one_profiles_command_are_the_commands(
+    bastion: World, sshd: OpenSSHServer
+) -> None:
+    bastion.tunnel(sshd, db=f"local: {free_port()}, to: 9")
+    done = bastion.run("run", "dev", "echo", "a", "--", "b")
+    assert (done.returncode, done.stdout) == (0, "a -- b\n"), done.stderr
+    done = bastion.run("run", "dev", "prdo", "--", "true")
+    assert done.returncode == 66
+    assert "prdo" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-L", "1:a:1", "bastion"], "no command to run"),
+        (["-L", "1:a:1", "--", "host"], "no command to run"),
+        (["one", "--"], "no command to run"),
+        ([], "no profile is named"),
+        (["--as", "x", "one", "true"], "go with -L"),
+    ],
+)
+def test_a_run_without_what_it_needs(world: World, words: list[str], said: str) -> None:
+    done = world.run("run", *words)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert not list(world.state.rglob("*.yaml"))

@@ -1,0 +1,116 @@
+"""Options of ssh(1), and keywords of ssh_config(5), that a tunnel has no words for: what of each?
+
+Owns three answers: it is so anyway, it is done without (and said), or it cannot be done (and
+refused, where somebody is there to leave it out).
+"""
+
+from __future__ import annotations
+
+# No command, no terminal, no agent or X11 on the server; nothing is read from the terminal.
+ALREADY_SO = frozenset("NfTnqvxakte")
+_OWN_CONNECTION = "every profile has a connection of its own"
+_OWN_LOG = "what happens is in tunnelctl logs"
+_BEST_SIGNATURE = "each key signs with the best that it has and the server takes, never with SHA-1"
+_COMPRESSION = "nothing is compressed, so that no secret can be guessed from a packet's length"
+# Done without, or more strictly: the tunnel does what it is there for.
+WISHES = {
+    "C": _COMPRESSION,
+    "M": _OWN_CONNECTION,
+    "S": _OWN_CONNECTION,
+    "E": _OWN_LOG,
+    "y": _OWN_LOG,
+    "compression": _COMPRESSION,
+    **dict.fromkeys(("controlmaster", "controlpath", "controlpersist"), _OWN_CONNECTION),
+    **dict.fromkeys(("pubkeyacceptedalgorithms", "requiredrsasize"), _BEST_SIGNATURE),
+}
+_NO_AGENT, _NO_X11 = "the agent is not forwarded", "X11 is not forwarded"
+_NO_COMMAND = "no command is run on the server"
+_NO_DEVICE = "network devices are not forwarded"
+# What is said where there is no more to say.
+NO_COUNTERPART = "it has no counterpart here"
+# Something would be missing.
+REFUSED = {
+    "A": _NO_AGENT,
+    "forwardagent": _NO_AGENT,
+    "B": "use -b ADDRESS",
+    "I": "keys of a token come from an agent: ssh-add -s",
+    "K": "GSSAPI is not supported",
+    "gssapiauthentication": "GSSAPI is not supported",
+    "O": "there is no master; see tunnelctl ps and tunnelctl down",
+    "W": "standard input and output are not forwarded",
+    **dict.fromkeys(("X", "Y", "forwardx11"), _NO_X11),
+    "s": "no subsystem is asked for",
+    "remotecommand": _NO_COMMAND,
+    **dict.fromkeys(("localcommand", "permitlocalcommand"), "hooks of a profile run commands here"),
+    **dict.fromkeys(("w", "tunnel", "tunneldevice"), _NO_DEVICE),
+}
+# Values that say what is so without being said; `*` is every value.
+_NO = ("no", "false", "none", "off")
+_YES = ("yes", "true")
+_HARMLESS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        (
+            "addkeystoagent",
+            "canonicalizehostname",
+            "clearallforwardings",
+            "compression",
+            "controlmaster",
+            "controlpath",
+            "controlpersist",
+            "forwardagent",
+            "forwardx11",
+            "gssapiauthentication",
+            "gssapidelegatecredentials",
+            "hostbasedauthentication",
+            "identityfile",
+            "permitlocalcommand",
+            "proxycommand",
+            "proxyjump",
+            "proxyusefdpass",
+            "tunnel",
+            "verifyhostkeydns",
+            "visualhostkey",
+        ),
+        _NO,
+    ),
+    **dict.fromkeys(
+        (
+            "exitonforwardfailure",
+            "kbdinteractiveauthentication",
+            "passwordauthentication",
+            "pubkeyauthentication",
+        ),
+        _YES,
+    ),
+    **dict.fromkeys(
+        (
+            "batchmode",
+            "checkhostip",
+            "connectionattempts",
+            "escapechar",
+            "fingerprinthash",
+            "forkafterauthentication",
+            "forwardx11trusted",
+            "hashknownhosts",
+            "ipqos",
+            "loglevel",
+            "numberofpasswordprompts",
+            "requesttty",
+            "sendenv",
+            "setenv",
+            "stdinnull",
+            "streamlocalbindunlink",
+            "syslogfacility",
+            "tcpkeepalive",
+            "updatehostkeys",
+        ),
+        ("*",),
+    ),
+    "sessiontype": ("none",),
+}
+
+
+def is_already_so(keyword: str, value: str) -> bool:
+    """Whether a keyword in lower case says, with this value, what is so for every tunnel."""
+    values = _HARMLESS.get(keyword, ())
+    return "*" in values or value.strip().lower() in values
