@@ -58,7 +58,6 @@ class SshLine(click.Command):
                 own |= dict.fromkeys(option.opts, not option.is_flag)
         if not is_ssh_line(args, own, leading=self.leading):
             return None
-        own.pop("-f", None)  # of ssh it is another option, and takes no file
         try:
             return apart(args, own)
         except ValueError as error:

@@ -154,6 +154,7 @@ class _Tunnel:
 
 
 def _spec(mode: str, local: str, remote: str) -> ForwardSpec:
+    # boring listens by Go's net.Listen, which takes one address of `localhost`: that of IPv4.
     here, there = _endpoint(local, LOOPBACK), _endpoint(remote, "localhost")
     if mode == "local" and here and there:
         return ForwardSpec(Side.HERE, here, there)

@@ -110,7 +110,8 @@ def apart(
     own: Mapping[str, bool] | None = None,
     with_argument: frozenset[str] = _WITH_ARGUMENT,
 ) -> Words:
-    """Options, host and command. `own` has the caller's options: whether each takes a value.
+    """Options, host and command. `own` has the caller's options: whether each takes a value. Where
+    ssh has such a letter, too, it is ssh's.
 
     Options may follow the host, up to the command (ssh.c, `again:`).
 
@@ -161,10 +162,10 @@ def _take_letters(
                 raise ValueError(f"-{option} needs an argument")
             found.options.append((option, letters or rest.pop(0)))
             return
-        if f"-{option}" in own:
-            found.own.append(f"-{option}")
-        elif option in _WITHOUT_ARGUMENT:
+        if option in _WITHOUT_ARGUMENT:
             found.options.append((option, ""))
+        elif f"-{option}" in own:
+            found.own.append(f"-{option}")
         else:
             raise ValueError(f"there is no option -{option}")
 
@@ -194,10 +195,12 @@ def is_ssh_line(words: Sequence[str], own: Mapping[str, bool], *, leading: bool 
 
 
 def _has_ssh_option(letters: str) -> bool:
-    known = _WITH_ARGUMENT | _WITHOUT_ARGUMENT
+    """Of the letters behind a dash. `-fprod.yaml` is a file, `-fN` and `-fTL` are ssh's."""
+    known, options = _WITH_ARGUMENT | _WITHOUT_ARGUMENT, _before_argument(letters)
     if letters.startswith("f"):
-        return letters[1:2] in tuple(known - {"f"}) and set(_before_argument(letters)) <= known
-    return any(letter in known and letter not in "fqv" for letter in _before_argument(letters))
+        is_whole = options == letters and ("T" in options or options[-1] in _FORWARDS)
+        return set(options) <= known and ("N" in options or is_whole)
+    return any(letter in known and letter not in "fqv" for letter in options)
 
 
 def _before_argument(letters: str) -> str:
