@@ -40,6 +40,7 @@ from tunnelctl.daemon.wanted import WantedFile
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.selector import new_event_loop
+from tunnelctl.net.threads import share_the_interpreter
 from tunnelctl.spec.environment import Environment
 from tunnelctl.supervisor.supervisor import Supervisor
 
@@ -114,6 +115,7 @@ def _start(settings: Settings, environment: Environment, troubles: Troubles) -> 
     # What is imported stays: each full garbage collection would look at all of it again, and every
     # tunnel would wait for that (20 ms).
     gc.freeze()
+    share_the_interpreter()
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(

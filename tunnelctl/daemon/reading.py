@@ -1,7 +1,7 @@
 """Reading profiles' files for the daemon, and knowing when they have changed since.
 
 Owns the moment of a file: what tells the version that was read from a later one. Must never block
-the loop: files may be on a disk that hangs.
+the loop, nor hold it up: files may be on a disk that hangs, and have a second's work in them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tunnelctl.config.find import find_profile
 from tunnelctl.config.load import Loaded, load_profile
 from tunnelctl.config.mistakes import ProfileInvalid
 from tunnelctl.errors import Code, Failure
-from tunnelctl.net.threads import in_thread
+from tunnelctl.net.threads import collections_put_off, in_thread
 from tunnelctl.spec.environment import Environment
 
 Stamps = Mapping[str, tuple[int, ...]]  # of each file: inode, time of change, size
@@ -118,7 +118,8 @@ def in_one_line(name: str, failure: Failure) -> Failure:
 def _read(name: str, path: Path, environment: Environment, known: Iterable[str]) -> Reading:
     # Before it is read: what changes meanwhile is then seen as a change.
     before = _stamps({str(path), os.path.realpath(path), *known})
-    loaded = load_profile(path, environment, name=name)
+    with collections_put_off():
+        loaded = load_profile(path, environment, name=name)
     return Reading(loaded, {**_stamps(loaded.files - before.keys()), **before})
 
 

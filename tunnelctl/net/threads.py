@@ -1,4 +1,4 @@
-"""Work that blocks, in a thread of its own, awaited from the loop.
+"""Work that blocks or takes long, in a thread of its own, awaited from the loop.
 
 Not the loop's executor: its few workers could all be held by resolvers that hang or by servers that
 do not answer, and the others would wait behind them. The threads are daemons, so that none of them
@@ -8,9 +8,11 @@ holds up the end of the process. How many there are at once is for the callers t
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TypeVar
 
 from tunnelctl import clock
@@ -61,6 +63,40 @@ def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
             retryable=True,
         ) from None
     return done
+
+
+class _PutOff:
+    """How many ask for no garbage collections now."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._count += 1
+            gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._count -= 1
+            if not self._count:
+                gc.enable()
+
+
+_put_off = _PutOff()
+
+
+def collections_put_off() -> AbstractContextManager[None]:
+    """While a thread makes many objects that stay: each collection would look at all of them, and
+    the loop waits meanwhile, since a collection gives the interpreter's lock to nobody."""
+    return _put_off
+
+
+def share_the_interpreter() -> None:
+    """Have threads with much to compute give the interpreter's lock to the loop within 1 ms, not 5:
+    a turn of the loop asks for it after each system call."""
+    sys.setswitchinterval(0.001)
 
 
 async def ended(thread: threading.Thread, seconds: float) -> None:
