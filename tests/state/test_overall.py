@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tunnelctl.state.overall import (
     Part,
+    Tally,
     combined,
     forward_part,
     host_part,
@@ -78,3 +79,21 @@ def test_a_lazy_host_is_as_good_as_up_until_it_is_in_trouble() -> None:
 @given(st.lists(st.lists(st.sampled_from([UP, COMING, TROUBLED, HOPELESS]))))
 def test_summaries_add_up(tunnels: list[list[Part]]) -> None:
     assert combined(map(summary, tunnels)) == summary(itertools.chain(*tunnels))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "db", "web"]),
+            st.sampled_from([UP, COMING, TROUBLED, HOPELESS, None]),
+        )
+    )
+)
+def test_a_tally_is_the_summary_of_what_was_put_last(
+    changes: list[tuple[str, Part | None]],
+) -> None:
+    tally, parts = Tally(), dict[str, Part | None]()
+    for name, part in changes:
+        tally.put(name, part)
+        parts[name] = part
+        assert tally.summary == summary(part for part in parts.values() if part is not None)

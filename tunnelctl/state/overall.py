@@ -45,6 +45,39 @@ def summary(parts: Iterable[Part]) -> Summary:
     )
 
 
+class Tally:
+    """Parts by name, and the summary of all of them: a part that changes costs the same however
+    many others there are."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, Part] = {}
+        self._up = self._troubled = self._hopeless = 0
+
+    def put(self, name: str, part: Part | None) -> None:
+        """The part of that name is this one from now on; None: there is none."""
+        before = self._parts.pop(name, None)
+        if before is not None:
+            self._count(before, -1)
+        if part is not None:
+            self._parts[name] = part
+            self._count(part, 1)
+
+    @property
+    def summary(self) -> Summary:
+        """As `summary`."""
+        return Summary(
+            self._up == len(self._parts),
+            self._up > 0,
+            self._troubled > 0,
+            self._hopeless > 0,
+        )
+
+    def _count(self, part: Part, by: int) -> None:
+        self._up += by * part.up
+        self._troubled += by * part.troubled
+        self._hopeless += by * part.hopeless
+
+
 def combined(summaries: Iterable[Summary]) -> Summary:
     """The summary of all parts that these are summaries of."""
     found = tuple(summaries)

@@ -93,6 +93,7 @@ class RunningProfile:
             self._add_tunnel(host)
         for rule in (*plan.forwards.added, *plan.forwards.replaced):
             self._tunnels[rule.via].add(rule)
+            await asyncio.sleep(0)  # others want their turn: there may be thousands
         for rule in plan.forwards.retuned:
             self._tunnels[rule.via].retune_forward(rule)
         self.start()

@@ -12,6 +12,7 @@ import asyncio
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 
 from tunnelctl import clock
@@ -52,7 +53,7 @@ from tunnelctl.state.events import (
 )
 from tunnelctl.state.facts import Machine
 from tunnelctl.state.machine import next_state
-from tunnelctl.state.overall import summary
+from tunnelctl.state.overall import Summary, Tally
 from tunnelctl.state.snapshot import ForwardStatus, HostState, HostStatus
 from tunnelctl.supervisor import tunnel_status
 from tunnelctl.supervisor.dialler import Dialler, OfProfile
@@ -68,6 +69,8 @@ from tunnelctl.supervisor.questions import PatientAsking, Questions
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 from tunnelctl.supervisor.tunnel_status import FAILED_FOR_GOOD, Teller
 
+_HOST = ""  # among the names of forwards, which have one
+_AT_ONCE = 16  # forwards that are opened or given a link in one turn of the loop
 # What a person could say yes to.
 _FOR_A_PERSON = (Code.NEEDS_INPUT, Code.HOST_KEY_UNKNOWN)
 _USES_LINK = frozenset(
@@ -105,7 +108,9 @@ class Tunnel:
         self._dialler = Dialler(profile, services.handshakes, services.reactor, asking)
         self._on_change = on_change
         self._machine = Machine(host.reconnect, host.lazy, len(host.candidates))
-        self.summary = summary(tunnel_status.parts(self._machine, ()))
+        self._tally = Tally()
+        self._tally.put(_HOST, tunnel_status.part_of_host(self._machine))
+        self.summary: Summary = self._tally.summary
         self._teller = Teller(profile.name, services.journal, self._machine.state)
         self._tasks = Tasks(f"{profile.name}/{host.name}")
         self._attempts: dict[int, asyncio.Task[None]] = {}  # by epoch
@@ -189,7 +194,7 @@ class Tunnel:
             rule,
             self._services.reactor,
             self._tasks,
-            self._changed,
+            functools.partial(self._forward_changed, rule.name),
             functools.partial(self._connection_failed, rule.name),
             self._client_waits,
             self._profile.name,
@@ -201,20 +206,21 @@ class Tunnel:
         if self._machine.state is HostState.UP:
             added.attach(self._links[self._machine.epoch])
         self._probes.add(added)
-        self._changed()
+        self._forward_changed(rule.name)
 
     async def remove(self, name: str) -> None:
         """Close a forward; its connections are reset, all others live on."""
         self._probes.remove(name)
         await self._forwardings[name].close(0)
         del self._forwardings[name]
-        self._changed()
+        self._tally.put(name, None)
+        self._sum_up()
 
     def retune_forward(self, rule: Forward) -> None:
         """A forward whose listener would be the same."""
         self._forwardings[rule.name].retune(rule)
         self._probes.retune(rule.name)
-        self._changed()
+        self._forward_changed(rule.name)
 
     async def reach(self, name: str, seconds: float) -> None:
         """Ask once whether the target of a forward answers. Raises Failure when it does not."""
@@ -276,21 +282,22 @@ class Tunnel:
         match action:
             case OpenListeners():
                 self._listeners_wanted = True
-                for item in self._forwardings.values():
-                    item.open()
+                self._for_each(lambda item: item.open(), self._is_wanted, "open")
             case Connect(epoch, candidate):
                 work = self._connect(epoch, self.host.candidates[candidate])
                 self._attempts[epoch] = self._tasks.spawn(work, f"connect, try {epoch}")
             case Abandon(epoch):
                 self._attempts.pop(epoch).cancel()
             case AttachForwards(epoch):
-                for item in self._forwardings.values():
-                    item.attach(self._links[epoch])
+                link = self._links[epoch]
+                serves = functools.partial(self._serves, epoch)
+                self._for_each(lambda item: item.attach(link), serves, "attach")
                 self._links.listen(epoch)
                 self._probes.attach(self._links[epoch])
             case MoveForwards(epoch):
-                for item in self._forwardings.values():
-                    item.move(self._links[epoch])
+                link = self._links[epoch]
+                serves = functools.partial(self._serves, epoch)
+                self._for_each(lambda item: item.move(link), serves, "move")
                 self._links.listen(epoch)
                 self._probes.attach(self._links[epoch])
             case RetireLink(epoch):
@@ -313,6 +320,36 @@ class Tunnel:
                 self._timer.cancel()
             case Shutdown():
                 self._tasks.spawn(self._shut_down(), "stop")
+
+    def _is_wanted(self) -> bool:
+        return self._machine.state not in (HostState.STOPPING, HostState.STOPPED)
+
+    def _serves(self, epoch: int) -> bool:
+        return self._machine.state is HostState.UP and self._machine.epoch == epoch
+
+    def _for_each(
+        self, act: Callable[[Forwarding], None], still: Callable[[], bool], what: str
+    ) -> None:
+        """Do something with every forward that is there now: a few at once, as long as `still`
+        says so, for connections wait meanwhile."""
+        items = iter(tuple(self._forwardings.items()))
+
+        def some() -> bool:
+            few = tuple(islice(items, _AT_ONCE))
+            for name, item in few:
+                if self._forwardings.get(name) is item:  # not removed meanwhile
+                    act(item)
+            return bool(few)
+
+        async def others() -> None:
+            while still():
+                if not some():
+                    return
+                await asyncio.sleep(0)
+
+        some()
+        if len(self._forwardings) > _AT_ONCE:
+            self._tasks.spawn(others(), f"{what} forwards")
 
     async def _connect(self, epoch: int, candidate: Host) -> None:
         with SECRETS.login():
@@ -379,7 +416,7 @@ class Tunnel:
         """The target of a forward was asked."""
         if is_news:
             self._teller.health(item)
-        self._changed()
+        self._forward_changed(item.rule.name)
 
     def _unhealthy(self, failure: Failure) -> None:
         """A target is to be reached over another link: the one that is up counts as lost, and so
@@ -393,8 +430,21 @@ class Tunnel:
                 item.give_up(self._machine.state in FAILED_FOR_GOOD)
 
     def _changed(self) -> None:
-        self._teller.forwards(self._forwardings, self._machine)
-        now = summary(tunnel_status.parts(self._machine, self._forwardings.values()))
+        """The host is another, and each forward may be for that."""
+        self._tally.put(_HOST, tunnel_status.part_of_host(self._machine))
+        for name, item in self._forwardings.items():
+            self._teller.forward(item, self._machine)
+            self._tally.put(name, tunnel_status.part_of(item))
+        self._sum_up()
+
+    def _forward_changed(self, name: str) -> None:
+        item = self._forwardings[name]
+        self._teller.forward(item, self._machine)
+        self._tally.put(name, tunnel_status.part_of(item))
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        now = self._tally.summary
         if now != self.summary:
             self.summary = now
             self._on_change()

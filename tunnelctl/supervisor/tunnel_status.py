@@ -5,7 +5,6 @@ Owns what was told last, so that each change is told once. Must never change wha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -58,17 +57,16 @@ class Teller:
         """Tell what the server of that host, which is up, prints in its session."""
         self._record(EventKind.HOST, name, HostState.UP, message, None)
 
-    def forwards(self, forwardings: Mapping[str, Forwarding], machine: Machine) -> None:
-        """Tell every forward whose state is another than the one told last."""
-        for name, item in forwardings.items():
-            state = _forward_state(item, machine)
-            if state is not item.announced:
-                item.announced = state
-                item.since = clock.wall()
-            elif item.caveat is item.announced_caveat:
-                continue
-            item.announced_caveat = item.caveat
-            self._tell_forward(name, item, machine)
+    def forward(self, item: Forwarding, machine: Machine) -> None:
+        """Tell a forward whose state is another than the one told last."""
+        state = _forward_state(item, machine)
+        if state is not item.announced:
+            item.announced = state
+            item.since = clock.wall()
+        elif item.caveat is item.announced_caveat:
+            return
+        item.announced_caveat = item.caveat
+        self._tell_forward(item.rule.name, item, machine)
 
     def connection_failed(self, name: str, item: Forwarding, failure: Failure) -> None:
         """Tell that a connection could not be opened, unless that was told too often just now."""
@@ -133,12 +131,14 @@ class Teller:
         self._journal.record(kind, self._profile, name, state, message, failure)
 
 
-def parts(machine: Machine, forwardings: Iterable[Forwarding]) -> tuple[Part, ...]:
-    """What the state of the profile is worked out from: the host and its required forwards."""
-    return (
-        host_part(machine.state, machine.attempts, lazy=machine.lazy),
-        *(forward_part(item.state, item.retried) for item in forwardings if item.rule.required),
-    )
+def part_of_host(machine: Machine) -> Part:
+    """What the host means to its profile."""
+    return host_part(machine.state, machine.attempts, lazy=machine.lazy)
+
+
+def part_of(item: Forwarding) -> Part | None:
+    """What a forward means to its profile; None where that can do without it."""
+    return forward_part(item.state, item.retried) if item.rule.required else None
 
 
 def forward_status(item: Forwarding, machine: Machine) -> ForwardStatus:
