@@ -18,11 +18,18 @@ from tests.support.world import World
 from tunnelctl.ssh.certificates import Certificate
 
 
-@pytest.mark.parametrize("path", ["", "/nonexistent"], ids=["client", "own reader"])
+@pytest.mark.parametrize("has_ssh", [True, False], ids=["client", "own reader"])
 @pytest.mark.parametrize("way", ["", "ProxyJump gate", "ProxyCommand socat - TCP:%h:%p"])
-def test_an_alias_of_ssh_config(world: World, sshd: OpenSSHServer, path: str, way: str) -> None:
-    if way.startswith("ProxyCommand") and shutil.which("socat") is None:
+def test_an_alias_of_ssh_config(
+    world: World, sshd: OpenSSHServer, tmp_path: Path, has_ssh: bool, way: str
+) -> None:
+    socat = shutil.which("socat")
+    if way.startswith("ProxyCommand") and socat is None:
         pytest.skip("socat is not installed")
+    without_ssh = tmp_path / "bin"
+    without_ssh.mkdir()
+    if socat is not None:
+        (without_ssh / "socat").symlink_to(socat)
     host = sshd.host()
     config = world.home / ".ssh" / "config"
     config.parent.mkdir(mode=0o700)
@@ -39,7 +46,7 @@ def test_an_alias_of_ssh_config(world: World, sshd: OpenSSHServer, path: str, wa
             "dev",
             f'forwards: {{f: {{local: {port}, to: "127.0.0.1:{service.port}", via: work}}}}\n',
         )
-        environ = {"PATH": path} if path else {}
+        environ = {} if has_ssh else {"PATH": str(without_ssh)}
         done = world.run("up", "dev", "-d", environ=environ)
         assert done.returncode == 0, done.stderr
         assert ask(port, b"it") == b"seen it"
