@@ -6,7 +6,6 @@ import functools
 import hashlib
 import os
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +13,9 @@ from typing import ClassVar
 from tests.support.servers.base import PROGRAMS, Server, debian_version, missing_program, program
 
 _LIBRARY = Path("/usr/share/gocode/src/golang.org/x/crypto/ssh")
+
+# Kept over test runs, beside pytest's own cache.
+_BUILDS = Path(__file__).parents[3] / ".pytest_cache" / "go_server"
 
 
 class GoServer(Server):
@@ -46,18 +48,17 @@ def _build() -> Path:
     """The server's executable, built once for each text of its source."""
     source = PROGRAMS / "go_server.go"
     digest = hashlib.sha256(source.read_bytes() + GoServer.version().encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"tunnelctl-go-{os.geteuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    built = folder / digest
+    _BUILDS.mkdir(parents=True, exist_ok=True)
+    built = _BUILDS / digest
     if not built.exists():
         # Others may build it at the same time: what is there is whole.
-        fresh = folder / f"{digest}.{os.getpid()}"
+        fresh = _BUILDS / f"{digest}.{os.getpid()}"
         environment = {
             **os.environ,
             "GOPATH": "/usr/share/gocode",
             "GO111MODULE": "off",
             "GOFLAGS": "",
-            "GOCACHE": str(folder / "cache"),
+            "GOCACHE": str(_BUILDS / "cache"),
             "CGO_ENABLED": "0",
         }
         done = subprocess.run(
