@@ -13,8 +13,9 @@ from typing import Any, Protocol
 from tunnelctl.config import ways, words
 from tunnelctl.config.document import Document
 from tunnelctl.config.listeners import Listeners
+from tunnelctl.config.meant import is_meant
 from tunnelctl.config.mistakes import KeyPath, Mistakes, shown
-from tunnelctl.config.ways import NONE, WAYS
+from tunnelctl.config.ways import NONE, WAYS, Jump
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import ProbeType
 from tunnelctl.spec.host import Reconnect
@@ -68,8 +69,7 @@ class Names(Protocol):
 def check_profile(document: Document, known: Names, mistakes: Mistakes) -> None:
     """Every such mistake of the whole profile; `known` are the names of ssh_config."""
     hosts = _maps(document, "hosts")
-    if not (hosts or _present(document, "hosts") or _maps(document, "forwards")):
-        document.say((), "a profile needs at least one host, under `hosts`")
+    _check_it_does_something(document)
     for name, host in hosts.items():
         if _is_true(host.get("embedded")):
             for key in _NOT_EMBEDDED:
@@ -84,7 +84,18 @@ def check_profile(document: Document, known: Names, mistakes: Mistakes) -> None:
         _check_via(document, name, forward, known, mistakes)
         _check_lazy(document, name, forward, hosts)
         _check_probe(document, name, forward)
+    _check_logins(document, hosts, forwards)
     _check_listeners(document, forwards)
+
+
+def _check_it_does_something(document: Document) -> None:
+    """Hosts alone are kept connected; forwards alone go through hosts that ssh_config knows."""
+    given = document.data if isinstance(document.data, dict) else {}
+    if any(_present(document, key) for key in ("forwards", "hosts")):
+        return
+    if any(is_meant(key, (), given) for key in ("forwards", "hosts", "extends")):
+        return
+    document.say((), "a profile needs `forwards`, what it forwards, or at least one host")
 
 
 def check_host(document: Document) -> None:
@@ -117,13 +128,15 @@ def _check_reconnect(document: Document, data: dict[str, Any]) -> None:
 def _check_forward(document: Document, name: str, forward: dict[str, Any]) -> None:
     path = ("forwards", name)
     kinds = [key for key in _LISTENER if key in forward]
-    if not kinds:
+    meant = [key for key in _LISTENER if is_meant(key, path, forward)]
+    if not kinds and not meant:
         message = f"needs the side that listens, one of {', '.join(_LISTENER)}"
         document.say(path, message, at_key=True)
     for kind in kinds[1:]:
         message = f"a forward listens on one side, and this one has {kinds[0]}; make it two"
         document.say((*path, kind), message, at_key=True)
-    if "to" not in forward and (not kinds or kinds[0] in _FIXED_TARGET):
+    fixed = not (kinds or meant) or (kinds or meant)[0] in _FIXED_TARGET
+    if fixed and "to" not in forward and not is_meant("to", path, forward):
         document.say(path, "needs `to`, the HOST:PORT that it leads to", at_key=True)
     if "to" in forward and kinds and kinds[0] not in _FIXED_TARGET:
         message = f"does not go with {kinds[0]}: its SOCKS clients name their target"
@@ -165,21 +178,50 @@ def _check_permit(
 def _check_via(
     document: Document, name: str, forward: dict[str, Any], known: Names, mistakes: Mistakes
 ) -> None:
-    if "via" not in forward:
-        document.say(("forwards", name), "needs `via`, the host that carries it", at_key=True)
-    else:
-        _check_name(document, ("forwards", name, "via"), forward["via"], known, mistakes)
+    path = ("forwards", name)
+    if "via" in forward:
+        via = _carrier(forward)
+        if via is not None:
+            _check_name(document, (*path, "via"), via.name, known, mistakes)
+    elif not is_meant("via", path, forward):
+        document.say(path, "needs `via`, the host that carries it", at_key=True)
+
+
+def _check_logins(
+    document: Document, hosts: dict[str, dict[str, Any]], forwards: dict[str, dict[str, Any]]
+) -> None:
+    """That `via: user@host:port` says all of one host: a name stands for one login."""
+    first: dict[str, Jump] = {}
+    for name, forward in forwards.items():
+        via = _carrier(forward)
+        if via is None:
+            continue
+        other = first.setdefault(via.name, Jump(via.name) if via.name in hosts else via)
+        if via != other:
+            message = f"{via.name} is a host of this file; say user and port there"
+            if via.name not in hosts:
+                message = f"another forward goes via {other}; give each a name under `hosts`"
+            document.say(("forwards", name, "via"), message)
+
+
+def _carrier(forward: dict[str, Any]) -> Jump | None:
+    """What `via` says; None where the schema says what is wrong with it."""
+    try:
+        return ways.parse_jump(forward.get("via"))
+    except ValueError:
+        return None
 
 
 def _check_lazy(
     document: Document, name: str, forward: dict[str, Any], hosts: dict[str, dict[str, Any]]
 ) -> None:
     """A listener there lives on the link, which a lazy host makes only for a listener here."""
-    via = forward.get("via")
-    host = hosts.get(via, {}) if isinstance(via, str) else {}
-    lazy = host.get("lazy", _map(document, "defaults").get("lazy"))
+    via = _carrier(forward)
+    if via is None:
+        return
+    lazy = hosts.get(via.name, {}).get("lazy", _map(document, "defaults").get("lazy"))
     if _is_true(lazy) and any(key in forward for key in ("remote", "remote_dynamic")):
-        message = f"host {via} is lazy, and a forward that listens there always needs its link"
+        message = f"host {via.name} is lazy, and a forward that listens there always needs its link"
         document.say(("forwards", name, "via"), message)
 
 
@@ -251,7 +293,9 @@ def _check_listeners(document: Document, forwards: dict[str, dict[str, Any]]) ->
     listeners = Listeners()
     for name, forward in forwards.items():
         for kind, endpoint in _listeners(forward):
-            machine = None if kind in _HERE else str(forward.get("via"))
+            via = _carrier(forward)
+            there = via.name if via is not None else str(forward.get("via"))
+            machine = None if kind in _HERE else there
             first = listeners.claim(machine, endpoint, name)
             if first is not None:
                 message = f"the forward {first[0]} listens on {first[1]} already"

@@ -133,7 +133,7 @@ class Converter:
             side=Side.THERE if here is None else Side.HERE,
             listen=listen,
             target=target,
-            via=model.via,
+            via=model.via.name,
             labels=tuple((model.labels or {}).items()),
             **fields,
         )
@@ -165,7 +165,12 @@ class Converter:
     def _socket(self, path: KeyPath, endpoint: Endpoint, document: Document) -> Endpoint:
         if not endpoint.is_unix:
             return endpoint
-        return Endpoint(path=self._path(path, endpoint.path, document))
+        absolute = Endpoint(path=self._path(path, endpoint.path, document))
+        try:
+            return words.fits(absolute)
+        except ValueError as error:
+            document.say(path, str(error))
+            return absolute
 
     def _path(self, path: KeyPath, text: str, document: Document) -> str:
         try:

@@ -11,8 +11,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from tunnelctl.config.meant import suggestion
 from tunnelctl.config.mistakes import KeyPath, Mark, Mistakes, shown
-from tunnelctl.config.models import known_keys
 from tunnelctl.config.tree import Node, plain, positions
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -70,8 +70,7 @@ class Document:
             self.say(path, f"is not valid: {details['msg']}")
 
     def _unknown_key(self, path: KeyPath) -> None:
-        near = self._mistakes.suggestion(str(path[-1]), sorted(known_keys(path[:-1])))
-        self.say(path, f"unknown key{near}", at_key=True)
+        self.say(path, f"unknown key{suggestion(path, self._mistakes)}", at_key=True)
 
     def _known(self, path: KeyPath) -> KeyPath:
         """The longest beginning of `path` that was written somewhere."""

@@ -159,7 +159,7 @@ def _parse(
     shape = tuple("p" if "/" in field else "n" for field in fields)
     try:
         if shape not in readings:
-            raise ValueError("it is not of the form that ssh(1) has for it")
+            raise ValueError(_wrong_form(text))
         listen, target = readings[shape](fields)
         there = listen if side is Side.THERE else target
         if there is not None:
@@ -169,6 +169,11 @@ def _parse(
     if not listen.is_unix and not listen.host:
         listen = Endpoint(LOCALHOST, listen.port)
     return ForwardSpec(side, listen, target)
+
+
+def _wrong_form(text: str) -> str:
+    url = "; write HOST:PORT in the place of the URL" if "://" in text else ""
+    return f"it is not of the form that ssh(1) has for it{url}"
 
 
 def _fields(text: str) -> list[str]:
@@ -183,6 +188,6 @@ def _fields(text: str) -> list[str]:
         if position == len(text):
             break
         if text[position] != ":" or len(fields) == _MOST_FIELDS:
-            raise ValueError(f"{text!r}: it is not of the form that ssh(1) has for it")
+            raise ValueError(f"{text!r}: {_wrong_form(text)}")
         position += 1
     return fields

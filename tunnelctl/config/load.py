@@ -17,7 +17,7 @@ from tunnelctl.config.find import NAME_RULE, is_profile_name
 from tunnelctl.config.interpolate import Interpolator
 from tunnelctl.config.mistakes import KeyPath, Mark, Mistake, Mistakes, ProfileInvalid, shown
 from tunnelctl.config.models import HostMap, ProfileMap
-from tunnelctl.config.routes import Place, Routes, Written
+from tunnelctl.config.routes import Carrier, Place, Routes, Written
 from tunnelctl.config.sources import Sources
 from tunnelctl.config.sshconfig import Aliases, SshConfig
 from tunnelctl.config.tree import Mapping as Tree
@@ -104,11 +104,11 @@ class _Loader:
 
         entries = [written(name, part.validate(HostMap), part) for name, part in documents.items()]
         below = written("defaults", model.defaults, defaults)
-        carriers = {
-            forward.via: Place(document, ("forwards", name, "via"))
+        carriers = [
+            Carrier(forward.via, Place(document, ("forwards", name, "via")))
             for name, forward in (model.forwards or {}).items()
             if forward.via
-        }
+        ]
         routes = Routes(entries, below, carriers, converter, self._ssh_config)
         hosts = routes.hosts()
         if self._mistakes:

@@ -144,7 +144,7 @@ class ProxyMap(_Map):
 class HostMap(_Map):
     """One host, or `defaults`: the words of ssh_config(5)."""
 
-    hostname: HostName | None = None
+    hostname: Annotated[str, BeforeValidator(words.address)] | None = None
     port: Annotated[int, BeforeValidator(words.port)] | None = None
     address_family: Annotated[AddressFamily, BeforeValidator(words.address_family)] | None = None
     bind_address: HostName | None = None
@@ -236,7 +236,7 @@ class ForwardMap(_Map):
     dynamic: Annotated[Endpoint, BeforeValidator(words.local_port)] | None = None
     remote_dynamic: Annotated[Endpoint, BeforeValidator(words.remote_port)] | None = None
     to: Annotated[Endpoint, BeforeValidator(words.target)] | None = None
-    via: HostName | None = None
+    via: Annotated[Jump, PlainValidator(ways.parse_jump)] | None = None
     while_down: HoldMap | None = None
     probe: ProbeMap | None = None
     on_unhealthy: Annotated[OnUnhealthy, BeforeValidator(words.on_unhealthy)] | None = None

@@ -13,7 +13,7 @@ from tunnelctl.config.document import Document
 from tunnelctl.config.interpolate import Interpolator
 from tunnelctl.config.mistakes import Mark, Mistakes
 from tunnelctl.config.models import HostMap
-from tunnelctl.config.routes import Place, Routes, Written
+from tunnelctl.config.routes import Carrier, Place, Routes, Written
 from tunnelctl.config.sshconfig import SshConfig
 from tunnelctl.config.tree import Mapping as Tree
 from tunnelctl.config.ways import parse_jump
@@ -38,13 +38,10 @@ def host_named(
     mistakes = Mistakes()
     interpolator = Interpolator(environ)
     document = Document(Tree(Mark(jump.name)), mistakes)
-    given = {"user": jump.user, "port": jump.port}
-    model = HostMap.model_validate({k: v for k, v in given.items() if v is not None})
-    written = Written(jump.name, model, document, ssh_config, Place(document, ()))
-    below = Written("", HostMap(), document, ssh_config)  # what was typed is not for the hops
+    below = Written("", HostMap(), document, ssh_config)
     look_up = SshConfig(environ, interpolator.asked)
-    carriers = {jump.name: Place(document, ())}
-    hosts = Routes((written,), below, carriers, Converter(interpolator), look_up).hosts()
+    carriers = [Carrier(jump, Place(document, ()))]
+    hosts = Routes((), below, carriers, Converter(interpolator), look_up).hosts()
     if mistakes:
         first = mistakes.first(jump.name)[0]
         raise Failure(Code.CONFIG_INVALID, f"{jump.name}: {first.message}")

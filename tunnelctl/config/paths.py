@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.endpoint import SOCKET_PATH_BYTES
 from tunnelctl.spec.environment import home
 
 APPLICATION = "tunnelctl"
 SOCKET_VARIABLE = "TUNNELCTL_SOCKET"
 CONFIG_DIR_VARIABLE = "TUNNELCTL_CONFIG_DIR"
-# sun_path of unix(7) holds 108 bytes with the NUL at the end.
-_SOCKET_PATH_BYTES = 107
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +92,11 @@ def _socket(environ: Mapping[str, str], cwd: Path) -> Path:
     else:
         socket = home(environ) / ".local/state" / APPLICATION / "run" / "control.sock"
     length = len(os.fsencode(socket))
-    if length > _SOCKET_PATH_BYTES:
+    if length > SOCKET_PATH_BYTES:
         raise Failure(
             Code.USAGE,
             f"the path of the control socket is {length} bytes long, a unix socket's may have "
-            f"{_SOCKET_PATH_BYTES}: {socket}",
+            f"{SOCKET_PATH_BYTES}: {socket}",
             f"set {SOCKET_VARIABLE} to a shorter path",
         )
     return socket

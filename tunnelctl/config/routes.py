@@ -7,7 +7,7 @@ from the one before it, whatever its own way would be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from tunnelctl.config.convert import Converter
@@ -75,24 +75,34 @@ class Written:
         return bool(self.model.embedded) or any(key in self.model.model_fields_set for key in WAYS)
 
 
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """A host that carries a forward, as its `via` says, and where that stands."""
+
+    jump: Jump
+    place: Place
+
+
 class Routes:
     """Makes hosts of what is written; a name that has no entry of its own is as `NAME: {}`.
 
-    `carriers` are the names that carry a forward, and where each is named. Mistakes are noted where
-    they are written.
+    Of `carriers` that have the same name the first is used; checks.py has seen that they are the
+    same host. Mistakes are noted where they are written.
     """
 
     def __init__(
         self,
         written: Iterable[Written],
         below: Written,
-        carriers: Mapping[str, Place],
+        carriers: Iterable[Carrier],
         converter: Converter,
         ssh_config: SshConfig,
     ) -> None:
         self._written = {host.name: host for host in written}
         self._below = below
-        self._carriers = carriers
+        self._carriers: dict[str, Carrier] = {}
+        for carrier in carriers:
+            self._carriers.setdefault(carrier.jump.name, carrier)
         self._converter = converter
         self._ssh_config = ssh_config
         self._failed: set[str] = set()
@@ -102,7 +112,7 @@ class Routes:
         return Routes(
             (host.noting(mistakes) for host in self._written.values()),
             self._below.noting(mistakes),
-            {name: place.noting(mistakes) for name, place in self._carriers.items()},
+            (replace(c, place=c.place.noting(mistakes)) for c in self._carriers.values()),
             self._converter,
             ssh_config,
         )
@@ -131,7 +141,8 @@ class Routes:
         return tuple(h for h in made if h.name in self._carriers or h.name not in helping)
 
     def _carrier(self, name: str) -> Written:
-        return self._of(Jump(name), self._carriers[name], self._below)
+        carrier = self._carriers[name]
+        return self._of(carrier.jump, carrier.place, self._below)
 
     def _look_up(self, hosts: list[Written]) -> None:
         """Everything that will be asked, side by side: the hosts, then hops that came of it."""

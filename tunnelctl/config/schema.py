@@ -171,7 +171,10 @@ FORWARD_KEYS: dict[str, tuple[Fragment, str]] = {
     "dynamic": (_ENDPOINT, "Listen here for SOCKS clients, who name what the server reaches."),
     "remote_dynamic": (_ENDPOINT, "Listen on the server for SOCKS clients; needs `permit`."),
     "to": (_ENDPOINT, "Where it leads: HOST:PORT, a port, or the path of a unix socket."),
-    "via": (_TEXT, "The host that carries it: one of this file, or what ssh NAME reaches."),
+    "via": (
+        _TEXT,
+        "What carries it: a host of this file, what ssh NAME reaches, or user@host:port.",
+    ),
     "probe": (
         {"anyOf": [_choice(*ProbeType), _map(PROBE_KEYS)]},
         "How the target is asked whether it lives; tcp where there is a fixed one.",

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from tunnelctl.config.mistakes import shown
 from tunnelctl.config.quantities import parse_duration, parse_size
 from tunnelctl.config.services import service_port
 from tunnelctl.config.tree import Substituted
 from tunnelctl.config.yaml12 import resolve
-from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
+from tunnelctl.spec.endpoint import LOOPBACK, SOCKET_PATH_BYTES, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import OnUnhealthy, ProbeType
 from tunnelctl.spec.host import AUTHENTICATIONS, AddressFamily, SessionType, StrictHostKeyChecking
 from tunnelctl.spec.permit import Permit, parse_permit
@@ -28,6 +28,11 @@ _NOT_IN_A_USER = re.compile(r"""^-|['`";&<>|(){}]|\s-|\\$""")
 _MAX_USER_BYTES = 255
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PIN = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+# [SCHEME://][USER@]HOST[:PORT][/], as ssh(1) takes it for a destination.
+_BESIDE = re.compile(
+    r"(?P<scheme>[a-z]+://)?(?:(?P<user>[^@/]+)@)?"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:/\[\]]+)(?::(?P<port>[0-9]+))?/?"
+)
 ANY_ADDRESS = "*"  # ssh_config(5): all addresses of the machine
 NOT_YET = "not supported yet"
 _NOT_IN_AN_ALIAS = re.compile(r"[\s,*?!@]")
@@ -128,6 +133,27 @@ def host_name(value: object) -> str:
     if _HOST.fullmatch(name) is None or name.startswith("-"):
         raise ValueError(f"{shown(name)} is not a host name or address")
     return name
+
+
+def address(value: object) -> str:
+    """A name or address that stands alone: a port or a user beside it has a key of its own."""
+    name = text(value)
+    found = _BESIDE.fullmatch(name)
+    if found is not None and not _is_address(name):
+        beside = {"user": found["user"], "port": found["port"]}
+        keys = [f"{key}: {value}" for key, value in beside.items() if value]
+        if found["scheme"] or keys:
+            written = ", ".join([f"hostname: {found['host'].strip('[]')}", *keys])
+            raise ValueError(f"{shown(name)} is more than a name or address; write {written}")
+    return host_name(name)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def host_key_alias(value: object) -> str:
@@ -343,6 +369,16 @@ def on_server(endpoint: Endpoint) -> Endpoint:
         raise ValueError(
             f"{endpoint.path} is a path on the server, which takes ~ for the name of a folder; "
             "write the path from / on"
+        )
+    return fits(endpoint)
+
+
+def fits(endpoint: Endpoint) -> Endpoint:
+    """An endpoint that is no unix socket, or one whose absolute path a system can bind."""
+    length = len(os.fsencode(endpoint.path))
+    if length > SOCKET_PATH_BYTES:
+        raise ValueError(
+            f"the path of this unix socket is {length} bytes long; one may have {SOCKET_PATH_BYTES}"
         )
     return endpoint
 

@@ -98,7 +98,7 @@ def parse(text: str, file: str, mistakes: Mistakes, substitute: Substitute) -> N
         mistakes.add(builder.place, (), "after this place is something that is not YAML")
         return None
     if builder.root is None:
-        mistakes.add(Mark(file), (), "the file is empty; a profile needs hosts")
+        mistakes.add(Mark(file), (), "the file is empty; tunnelctl init writes a first profile")
     return builder.root
 
 

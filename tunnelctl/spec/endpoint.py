@@ -6,13 +6,18 @@ Owns the written form of endpoints (docs/profile.md). Must never resolve a name 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 LOOPBACK = "127.0.0.1"
+# sun_path of unix(7) holds 108 bytes with the NUL at the end.
+SOCKET_PATH_BYTES = 107
 # What a listener without an address means in ssh(1): both loopbacks, as far as they are there.
 LOCALHOST = "localhost"
 LOOPBACKS = (LOOPBACK, "::1")
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>.*)")
+_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443, "ssh": 22}
 # Turns a service name into a port, as getservbyname(3); raises OSError for an unknown one.
 ServicePort = Callable[[str], int]
 
@@ -74,6 +79,9 @@ def parse_endpoint(
     if isinstance(value, int):
         return Endpoint(default_host, _port(str(value), service_port))
     text = value.strip()
+    url = _URL.fullmatch(text)
+    if url is not None:
+        raise ValueError(f"{text!r} is a URL; write {_endpoint_of(url)}")
     if "/" in text:
         if "\0" in text:
             raise ValueError("a socket path cannot contain a NUL byte")
@@ -91,6 +99,17 @@ def parse_endpoint(
             f"{text!r} has more than one colon; write an IPv6 address as [{host}]:{port}"
         )
     return Endpoint(_host(host), _port(port, service_port))
+
+
+def _endpoint_of(url: re.Match[str]) -> str:
+    """What an endpoint is called that was written as a URL: `unix:///a.sock`, `http://db/x`."""
+    scheme, authority, path = url["scheme"].lower(), url["authority"], url["path"]
+    if scheme == "unix" or not authority:
+        return (authority + path) or "HOST:PORT or a path"
+    address = authority.rpartition("@")[2]
+    if address.rpartition(":")[2].isdigit() and not address.endswith("]"):
+        return address
+    return f"{address.rstrip(':')}:{_PORTS.get(scheme, 'PORT')}"
 
 
 def _host(text: str) -> str:
