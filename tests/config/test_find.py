@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tunnelctl.config import paths
 from tunnelctl.config.find import Found, find_profile, list_profiles
 from tunnelctl.config.paths import Paths
 from tunnelctl.errors import Code, Failure
@@ -142,6 +144,33 @@ def test_where_the_control_socket_is(
     assert found.socket == Path(socket)
     assert found.runtime_dir == found.lock.parent == Path(socket).parent
     assert found.lock != found.socket
+
+
+@pytest.mark.parametrize("uid", [0, 1])
+def test_a_command_outside_the_session_looks_in_its_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uid: int
+) -> None:
+    """cron, su and sudo do not say XDG_RUNTIME_DIR. Root's system service goes first."""
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(paths, "_SESSIONS", tmp_path)
+    monkeypatch.setattr(paths, "_SYSTEM", tmp_path / "system")
+    folder = tmp_path / str(uid) / "tunnelctl"
+    folder.mkdir(parents=True)
+    found = Paths.from_environ({"HOME": "/home/me"}, Path("/cwd"))
+    own = folder / "control.sock"
+    assert found.socket == (own if uid else tmp_path / "system/tunnelctl/control.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(own))
+        assert Paths.from_environ({"HOME": "/home/me"}, Path("/cwd")).socket == own
+
+
+def test_the_lock_of_a_user_is_one_wherever_the_socket_is() -> None:
+    def lock(**environ: str) -> Path:
+        return Paths.from_environ({"HOME": "/home/me", **environ}, Path("/cwd")).user_lock
+
+    assert lock() == lock(XDG_RUNTIME_DIR="/run/user/1") == lock(XDG_RUNTIME_DIR="/x")
+    assert lock(TUNNELCTL_SOCKET="/x/a") != lock(TUNNELCTL_SOCKET="/x/b") != lock()
+    assert os.uname().nodename in lock().name
 
 
 def test_a_socket_path_that_cannot_be_bound_is_refused() -> None:

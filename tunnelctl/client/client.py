@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import select
+import shlex
 import socket
 from collections.abc import Sequence
 from urllib.parse import quote, urlencode
@@ -23,9 +24,10 @@ from tunnelctl.client.exchange import (
     send,
 )
 from tunnelctl.client.launch import start_daemon
-from tunnelctl.config.paths import Paths
+from tunnelctl.config.paths import ANOTHER_USERS, SOCKET_VARIABLE, Paths
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.peers import is_ours
+from tunnelctl.net.user_lock import holder
 from tunnelctl.spec.environment import Environment
 
 _ANSWER_WITHIN = 15.0  # seconds for what the daemon does at once
@@ -182,11 +184,7 @@ class Client:
                 return sock
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             sock.close()
-            raise Failure(
-                Code.DAEMON_NOT_RUNNING,
-                "the daemon is not running",
-                "tunnelctl up PROFILE starts it",
-            ) from None
+            raise _not_running(self.paths) from None
         except OSError as error:
             sock.close()
             raise _unusable(self.paths, error.strerror or str(error)) from None
@@ -215,7 +213,23 @@ def _logs(words: Sequence[str], lines: int, since: str | None, *, follow: bool) 
     return "/v1/logs?" + urlencode([*fields, *([("since", since)] if since else [])])
 
 
+def _not_running(paths: Paths) -> Failure:
+    """Nobody listens where this environment says; the user's daemon may be elsewhere."""
+    elsewhere = holder(paths.user_lock)
+    if elsewhere is None or elsewhere == paths.socket:
+        return Failure(
+            Code.DAEMON_NOT_RUNNING, "the daemon is not running", "tunnelctl up PROFILE starts it"
+        )
+    return Failure(
+        Code.DAEMON_NOT_RUNNING,
+        f"no daemon answers on {paths.socket}; yours is on {elsewhere}",
+        f"{SOCKET_VARIABLE}={shlex.quote(str(elsewhere))} tunnelctl … reaches it",
+    )
+
+
 def _unusable(paths: Paths, why: str) -> Failure:
     return Failure(
-        Code.DAEMON_NOT_RUNNING, f"the control socket {paths.socket} cannot be used: {why}"
+        Code.DAEMON_NOT_RUNNING,
+        f"the control socket {paths.socket} cannot be used: {why}",
+        ANOTHER_USERS,
     )

@@ -30,13 +30,14 @@ def start_daemon(paths: Paths) -> None:
     """
     import subprocess  # only here: it costs the other commands time
 
+    named = {SOCKET_VARIABLE: str(paths.socket)} if paths.is_named else {}
     read_end, write_end = os.pipe()
     try:
         subprocess.run(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", "tunnelctl", "daemon", "--report-to", str(write_end)],
             # It must not hold our directory; what we named relative to it stays what it is.
             cwd="/",
-            env={**os.environ, SOCKET_VARIABLE: str(paths.socket)},
+            env={**os.environ, **named},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,7 +1,8 @@
 """Where things are on this machine: the control socket, state, and the folders of profiles.
 
-Owns the XDG rules. Looks at nothing on disk, and stays quick to import: the command line needs it
-before anything else.
+Owns the XDG rules. Looks on disk only for the runtime folder of a login session that the
+environment does not name, as under cron, su and sudo. Stays quick to import: the command line
+needs it before anything else.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ from tunnelctl.spec.environment import home
 APPLICATION = "tunnelctl"
 SOCKET_VARIABLE = "TUNNELCTL_SOCKET"
 CONFIG_DIR_VARIABLE = "TUNNELCTL_CONFIG_DIR"
+# What to do where the environment names another user's folder, as after `sudo -E`.
+ANOTHER_USERS = (
+    "sudo without -E, or su -; or env -u XDG_RUNTIME_DIR -u TUNNELCTL_SOCKET tunnelctl …: the "
+    "daemon of a user is in a folder of that user's"
+)
+_SYSTEM = Path("/run")
+_SESSIONS = Path("/run/user")  # pam_systemd(8): each user's runtime folder, by user id
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,8 @@ class Paths:
     runtime_dir: Path  # holds the socket and the lock; 0700
     socket: Path
     lock: Path
+    is_named: bool  # TUNNELCTL_SOCKET says so: a daemon beside the one that a user has
+    user_lock: Path  # held too, wherever the socket is; see net/user_lock.py
     state_dir: Path
     wanted_file: Path  # what the next daemon on this socket brings up; one for each socket
     log_file: Path
@@ -44,10 +54,14 @@ class Paths:
         here = Path.cwd() if cwd is None else cwd
         socket = _socket(environ, here)
         state_dir = xdg_dir(environ, "XDG_STATE_HOME", ".local/state") / APPLICATION
+        is_named = bool(environ.get(SOCKET_VARIABLE))
+        which = f"-{_short(socket)}" if is_named else ""
         return cls(
             runtime_dir=socket.parent,
             socket=socket,
             lock=socket.with_name(socket.name + ".lock"),
+            is_named=is_named,
+            user_lock=state_dir / f"daemon{which}@{os.uname().nodename}.lock",
             state_dir=state_dir,
             wanted_file=state_dir / f"wanted-{_short(socket)}.json",
             log_file=state_dir / "daemon.log",
@@ -86,11 +100,9 @@ def _socket(environ: Mapping[str, str], cwd: Path) -> Path:
     if named:
         socket = Path(os.path.abspath(cwd / named))
     elif runtime.startswith("/"):
-        socket = Path(runtime) / APPLICATION / "control.sock"
-    elif os.geteuid() == 0:
-        socket = Path("/run") / APPLICATION / "control.sock"
+        socket = _in_runtime_dir(Path(runtime))
     else:
-        socket = home(environ) / ".local/state" / APPLICATION / "run" / "control.sock"
+        socket = _without_session(environ)
     length = len(os.fsencode(socket))
     if length > SOCKET_PATH_BYTES:
         raise Failure(
@@ -100,3 +112,19 @@ def _socket(environ: Mapping[str, str], cwd: Path) -> Path:
             f"set {SOCKET_VARIABLE} to a shorter path",
         )
     return socket
+
+
+def _in_runtime_dir(runtime: Path) -> Path:
+    return runtime / APPLICATION / "control.sock"
+
+
+def _without_session(environ: Mapping[str, str]) -> Path:
+    """Where the socket is for a command that was started outside a login session."""
+    session = _SESSIONS / str(os.geteuid())
+    if os.geteuid() == 0:
+        # A system service is here; a daemon that root's own session started is found as well.
+        system, own = _in_runtime_dir(_SYSTEM), _in_runtime_dir(session)
+        return own if own.is_socket() and not system.is_socket() else system
+    if session.is_dir():
+        return _in_runtime_dir(session)
+    return home(environ) / ".local/state" / APPLICATION / "run" / "control.sock"

@@ -15,39 +15,100 @@ import socket
 import stat
 from pathlib import Path
 
-from tunnelctl.config.paths import Paths
+from tunnelctl.config.paths import ANOTHER_USERS, Paths
 from tunnelctl.errors import Code, Failure
+from tunnelctl.net import user_lock
+from tunnelctl.net.user_lock import answers
 
 _BACKLOG = 128
 
 
 class ControlSocket:
-    """A bound, listening, non-blocking unix socket and the lock that goes with it.
+    """A bound, listening, non-blocking unix socket and the locks that go with it.
 
     One that is `lent` by a service manager stays there for the next daemon.
     """
 
-    def __init__(self, sock: socket.socket, path: Path, lock: int, *, lent: bool = False) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        paths: Paths,
+        lock: int,
+        users_lock: int | None,
+        *,
+        lent: bool = False,
+    ) -> None:
         self.socket = sock
-        self._path = path
+        self._paths = paths
         self._lock = lock
-        self._inode = None if lent else os.lstat(path).st_ino
+        self._users_lock = users_lock
+        self._is_lent = lent
+        self._file = _identity(os.lstat(paths.socket))
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether clients find the socket, and other daemons the lock, at their paths. Blocking."""
+        return self._is_listening and self._holds_lock
+
+    @property
+    def _is_listening(self) -> bool:
+        try:
+            return _identity(os.lstat(self._paths.socket)) == self._file
+        except OSError:
+            return False
+
+    @property
+    def _holds_lock(self) -> bool:
+        try:
+            return _identity(os.lstat(self._paths.lock)) == _identity(os.fstat(self._lock))
+        except OSError:
+            return False
+
+    def renew(self) -> socket.socket | None:
+        """Make anew what of directory, lock and socket is gone. Blocking.
+
+        Returns the socket before, which is the caller's to close; None where it stays.
+
+        Raises:
+            Failure: PERMISSION_DENIED, it cannot be made; ALREADY_RUNNING, another daemon has taken
+                the place.
+        """
+        check_directory(self._paths.runtime_dir)
+        if not self._holds_lock:
+            lock = _lock(self._paths.lock)
+            if lock is None:
+                raise Failure(
+                    Code.ALREADY_RUNNING, f"another daemon has taken {self._paths.socket} over"
+                )
+            os.close(self._lock)
+            self._lock = lock
+        if self._is_listening:
+            return None
+        _remove_stale(self._paths.socket)
+        before, self.socket = self.socket, _bind(self._paths.socket)
+        self._file = _identity(os.lstat(self._paths.socket))
+        self._is_lent = False
+        return before
 
     def close(self) -> None:
-        """Stop listening and remove the socket; the lock stays until `release`."""
-        with contextlib.suppress(FileNotFoundError):
-            if os.lstat(self._path).st_ino == self._inode:
-                os.unlink(self._path)
+        """Stop listening and remove the socket; the locks stay until `release`."""
+        if not self._is_lent:
+            with contextlib.suppress(FileNotFoundError):  # removed between the two
+                if self._is_listening:
+                    os.unlink(self._paths.socket)
         self.socket.close()
 
     def release(self) -> None:
-        """Let the next daemon begin. The lock's file stays: removing it would let two hold it."""
+        """Let the next daemon begin. The locks' files stay: removing them would let two hold
+        them."""
         os.close(self._lock)
+        if self._users_lock is not None:
+            os.close(self._users_lock)
 
 
 def claim(paths: Paths, passed: socket.socket | None = None) -> ControlSocket | None:
     """Become this user's daemon, on the listening socket that was `passed` or on one of our own;
-    None when another holds the lock.
+    None when another holds a lock.
 
     Raises:
         Failure: PERMISSION_DENIED, the directory or the socket is not safely ours.
@@ -56,30 +117,23 @@ def claim(paths: Paths, passed: socket.socket | None = None) -> ControlSocket | 
     lock = _lock(paths.lock)
     if lock is None:
         return None
+    users_lock = None
     try:
+        users_lock = user_lock.take(paths.user_lock, paths.socket)
         if passed is not None:
             # Again, by us: clients look who listens (SO_PEERCRED), which would be the manager.
             passed.listen(_BACKLOG)
             passed.setblocking(False)
-            return ControlSocket(passed, paths.socket, lock, lent=True)
+            return ControlSocket(passed, paths, lock, users_lock, lent=True)
         _remove_stale(paths.socket)
-        return ControlSocket(_bind(paths.socket), paths.socket, lock)
-    except BaseException:
+        return ControlSocket(_bind(paths.socket), paths, lock, users_lock)
+    except BaseException as error:
         os.close(lock)
+        if users_lock is not None:
+            os.close(users_lock)
+        if isinstance(error, user_lock.Held):
+            return None
         raise
-
-
-def answers(path: Path) -> bool:
-    """Whether something accepts connections on the socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        except OSError:  # a full backlog, or no right to connect: somebody is there
-            return True
-        return True
 
 
 def check_directory(directory: Path) -> None:
@@ -89,20 +143,46 @@ def check_directory(directory: Path) -> None:
         Failure: PERMISSION_DENIED, with what is wrong with it.
     """
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(directory)
         found = os.lstat(directory)
     except OSError as error:
-        raise _refused(directory, error.strerror or str(error)) from None
+        raise _refused(directory, error.strerror or str(error), _way_out(directory)) from None
     if not stat.S_ISDIR(found.st_mode):
         raise _refused(directory, "it is a symbolic link or no directory")
     if found.st_uid != os.geteuid():
-        raise _refused(directory, f"it belongs to the user id {found.st_uid}")
+        raise _refused(directory, f"it belongs to the user id {found.st_uid}", ANOTHER_USERS)
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise _refused(
             directory,
             "other users can enter it",
             f"if it is yours alone: chmod 700 {shlex.quote(str(directory))}",
         )
+
+
+def _make(directory: Path) -> None:
+    """Make it and what is missing above it. Root makes none in a folder of somebody else's, who
+    could not use or remove it (`sudo -E` keeps the runtime folder of who called it)."""
+    if directory.is_dir():
+        return
+    owner = os.stat(_nearest(directory)).st_uid
+    if os.geteuid() == 0 and owner != 0:
+        why = f"{_nearest(directory)} belongs to the user id {owner}, and this is root"
+        raise _refused(directory, why, ANOTHER_USERS)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _nearest(directory: Path) -> Path:
+    """The nearest folder on the way to it that is there."""
+    return next(parent for parent in directory.parents if parent.is_dir())
+
+
+def _way_out(directory: Path) -> str:
+    """What to do where it would have to be made in a folder of somebody else's."""
+    return "" if os.access(_nearest(directory), os.W_OK) else ANOTHER_USERS
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _lock(path: Path) -> int | None:
@@ -137,17 +217,15 @@ def _remove_stale(path: Path) -> None:
 
 def _bind(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Between bind and a later chmod others could connect; the umask leaves no such moment.
-    umask = os.umask(0o177)
     try:
         sock.bind(str(path))
+        # Nobody can connect before it listens. Not by umask(2), which other threads share.
+        os.chmod(path, 0o600)
         sock.listen(_BACKLOG)
         sock.setblocking(False)
     except OSError as error:
         sock.close()
         raise _refused(path, error.strerror or str(error)) from None
-    finally:
-        os.umask(umask)
     return sock
 
 

@@ -15,6 +15,7 @@ import logging
 import os
 import resource
 import select
+import shlex
 import signal
 import socket
 import sys
@@ -23,16 +24,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunnelctl import __version__, clock
-from tunnelctl.config.paths import Paths
+from tunnelctl.config.paths import SOCKET_VARIABLE, Paths
 from tunnelctl.daemon import metrics
 from tunnelctl.daemon.activation import passed_socket
 from tunnelctl.daemon.api import Api
-from tunnelctl.daemon.control_socket import ControlSocket, answers, claim
+from tunnelctl.daemon.control_socket import ControlSocket, claim
 from tunnelctl.daemon.logbook import Logbook
 from tunnelctl.daemon.logs import LogFormat, log_to_file, log_to_stderr
 from tunnelctl.daemon.moments import Moments
 from tunnelctl.daemon.notify import Heart, Manager, open_dumps
 from tunnelctl.daemon.orders import UpOrder
+from tunnelctl.daemon.place import Place
 from tunnelctl.daemon.profiles import Profiles
 from tunnelctl.daemon.server import ControlServer
 from tunnelctl.daemon.troubles import Troubles
@@ -41,6 +43,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.selector import new_event_loop
 from tunnelctl.net.threads import share_the_interpreter
+from tunnelctl.net.user_lock import answers, holder
 from tunnelctl.spec.environment import Environment
 from tunnelctl.supervisor.supervisor import Supervisor
 
@@ -139,6 +142,13 @@ def _claim(paths: Paths, passed: socket.socket | None) -> ControlSocket:
                 f"a daemon answers on {paths.socket} already",
                 "tunnelctl ps shows what it does",
             )
+        other = holder(paths.user_lock)
+        if other is not None and other != paths.socket and answers(other):
+            raise Failure(
+                Code.ALREADY_RUNNING,
+                f"your daemon runs already, on {other}; this command looked on {paths.socket}",
+                f"{SOCKET_VARIABLE}={shlex.quote(str(other))} tunnelctl … reaches it",
+            )
         if clock.monotonic() > deadline:
             raise Failure(
                 Code.ALREADY_RUNNING, f"another daemon holds {paths.lock} and does not answer"
@@ -187,6 +197,7 @@ class _Daemon:
             stop=self._ask_to_stop,
         )
         self._server = ControlServer(self._control.socket, self._troubles, self._note_activity)
+        place: Place | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ask_to_stop)
         moments = Moments(supervisor, self._profiles, watch_files=self._watch_files)
@@ -198,10 +209,13 @@ class _Daemon:
             scraped = metrics.route(self._profiles.status)
             application.add_routes([self._logbook.route(), scraped])
             await self._server.start(application)
+            place = Place(self._control, self._server, self._troubles, self._lost)
             self._announce()
             await self._stop.wait()
         finally:
             self._limit_the_end()
+            if place is not None:
+                await place.close()
             await self._server.refuse()
             self._control.close()
             await moments.close()
@@ -224,6 +238,13 @@ class _Daemon:
 
     def _ask_to_stop(self) -> None:
         self._stop.set()
+
+    def _lost(self, failure: Failure) -> None:
+        """Nobody can reach us. A service's daemon works on, for it was told what to do; one that
+        another has taken the place of, or that a command started, would only keep the ports."""
+        if self._background is not None or failure.code is Code.ALREADY_RUNNING:
+            _log.error("ending, for nobody can reach this daemon: %s", failure)
+            self._ask_to_stop()
 
     def _limit_the_end(self) -> None:
         """Whatever hangs, the process is gone in time: SIGALRM's default action ends it."""

@@ -73,11 +73,15 @@ class ControlServer:
         await self._runner.setup()
         self._accepting = asyncio.create_task(self._accept(), name="control socket")
 
+    async def move(self, listener: socket.socket) -> None:
+        """Let clients in at this socket from now on; those that are in stay."""
+        await self._pause()
+        self._listener = listener
+        self._accepting = asyncio.create_task(self._accept(), name="control socket")
+
     async def refuse(self) -> None:
         """Let nobody in any more; the listener can be closed. What is under way goes on."""
-        if self._accepting is not None:
-            self._accepting.cancel()
-            await asyncio.gather(self._accepting, return_exceptions=True)
+        await self._pause()
         self._give_reserve()
 
     async def stop(self) -> None:
@@ -89,6 +93,11 @@ class ControlServer:
                 timer.cancel()
             _abort(transport)
         self._clients.clear()
+
+    async def _pause(self) -> None:
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
