@@ -134,13 +134,19 @@ class Failure(Exception):
     def __repr__(self) -> str:
         return f"Failure({self.code}, {self.message!r}, {self.hint!r})"
 
-    def but(self, *, message: str | None = None, hint: str | None = None) -> Failure:
-        """The same failure in other words."""
+    def but(
+        self,
+        *,
+        message: str | None = None,
+        hint: str | None = None,
+        retryable: bool | None = None,
+    ) -> Failure:
+        """The same failure in other words, or where it may pass by itself."""
         return Failure(
             self.code,
             self.message if message is None else message,
             self.hint if hint is None else hint,
-            retryable=self.retryable,
+            retryable=self.retryable if retryable is None else retryable,
             exit_code=self.exit_code,
             retry_after=self.retry_after,
             spaced=self.spaced,

@@ -117,6 +117,7 @@ class Api:
         )
 
     async def _status(self, request: web.Request) -> web.Response:
+        await self._supervisor.look()
         return _answer(
             {
                 "daemon": {

@@ -1,7 +1,8 @@
 """When this daemon reads its files anew, and when it tries again at once.
 
-Owns the signals SIGHUP (reload, then try) and SIGUSR1 (try), and the watches of network, suspend
-and, where asked for, files. Must never do twice what a storm of signals asks for at one time.
+Owns the signals SIGHUP (reload, then try) and SIGUSR1 (try), and the watches of network, suspend,
+unix listeners' files and, where asked for, profiles' files. Must never do twice what a storm of
+signals asks for at one time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tunnelctl.supervisor.tasks import Tasks
 _log = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGHUP, signal.SIGUSR1)
+_SOCKETS_EVERY = 2.0  # seconds between two looks at the files of unix listeners
 _FILES_EVERY = 2.0  # seconds between two looks at the profiles' files
 
 
@@ -38,6 +40,7 @@ class Moments:
         self._loop.add_signal_handler(signal.SIGUSR1, supervisor.hurry, "SIGUSR1")
         self._watches = (NetworkWatch(supervisor.hurry), ResumeWatch(supervisor.hurry))
         self._tasks.spawn(self._reload_when_asked(), "reload at SIGHUP")
+        self._tasks.spawn(self._look_for_sockets(), "look for unix sockets")
         if watch_files:
             self._tasks.spawn(self._watch_files(), "watch files")
 
@@ -57,6 +60,11 @@ class Moments:
             _log.info("SIGHUP: reading the profiles again")
             await self._reload()
             self._supervisor.hurry("SIGHUP")
+
+    async def _look_for_sockets(self) -> None:
+        while True:
+            await asyncio.sleep(_SOCKETS_EVERY)
+            await self._supervisor.look()
 
     async def _watch_files(self) -> None:
         while True:

@@ -94,18 +94,29 @@ class Listener:
         same_port = endpoint.port == self.endpoint.port
         return same_port and collide(self.endpoint.host, endpoint.host)
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether clients can find it: a unix socket's file may be removed or replaced by anybody.
+        Blocking, for the file may be on a disk that hangs; called from any thread."""
+        file = self._file
+        if file is None:
+            return True
+        try:
+            status = os.stat(self.endpoint.path)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == file
+
     def close(self) -> None:
         """Stop listening. A unix socket's file goes, unless another has taken its place."""
         _open_listeners.discard(self)
         for door in self._doors:
             door.close()
         self._doors.clear()
-        if self._file is not None:
+        if self._file is not None and self.is_in_place:
             with contextlib.suppress(OSError):
-                status = os.stat(self.endpoint.path)
-                if (status.st_dev, status.st_ino) == self._file:
-                    os.unlink(self.endpoint.path)
-            self._file = None
+                os.unlink(self.endpoint.path)
+        self._file = None
 
 
 _open_listeners: WeakSet[Listener] = WeakSet()

@@ -74,6 +74,18 @@ class LocalForward:
         """
         self._listener = Listener(self._reactor, self.forward.listen, self._client, self._owner)
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether clients find the listener, if it has one; see `Listener.is_in_place`."""
+        listener = self._listener
+        return listener is None or listener.is_in_place
+
+    def withdraw(self) -> None:
+        """Stop listening alone: connections, and clients that wait, stay."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
     def attach(self, link: Link) -> None:
         """Serve clients over this link from now on, those that waited first."""
         self._link = link
@@ -94,9 +106,7 @@ class LocalForward:
 
     async def close(self, drain: float) -> None:
         """Stop listening, let connections end for `drain` seconds, then reset them."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        self.withdraw()
         if self._timer is not None:
             self._timer.cancel()
         while self._held:

@@ -7,6 +7,7 @@ link's: it is asked for anew on each. Must never move a byte; `tunnelctl.forward
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -23,6 +24,8 @@ from tunnelctl.state import backoff
 from tunnelctl.state.snapshot import ForwardState, Health
 from tunnelctl.state.throttle import Throttle
 from tunnelctl.supervisor.tasks import Tasks, unexpected
+
+_log = logging.getLogger("tunnelctl")
 
 # A port in use here is freed by somebody here: soon, or not for hours.
 _LOCAL_RETRY = Reconnect(min=1.0, max=5.0)
@@ -174,10 +177,20 @@ class LocalForwarding(Forwarding):
     ) -> None:
         super().__init__(rule, tasks, changed)
         self._local = LocalForward(rule, reactor, on_failure, on_waiting, owner)
+        self._owner = owner
+        self._was_bound = False
 
     @property
     def side(self) -> LocalForward:
         return self._local
+
+    def bind_anew(self) -> None:
+        """The file of its unix socket was removed or replaced: clients cannot find it."""
+        if self._local.listening is None:
+            return
+        _log.warning("%s: %s was removed, listening anew", self._owner, self._local.listening)
+        self._local.withdraw()
+        self._try()
 
     def open(self) -> None:
         if self._local.listening is None:
@@ -201,10 +214,12 @@ class LocalForwarding(Forwarding):
         try:
             self._local.open()
         except Failure as failure:
-            self._failed(failure)
+            # Where it has listened before, what is in the way may pass, as a folder that is gone.
+            self._failed(failure.but(retryable=True) if self._was_bound else failure)
         except Exception as error:
             self._failed(unexpected(error, f"opening {self.rule.listen}"))
         else:
+            self._was_bound = True
             if self._link is not None:
                 self._local.attach(self._link)
             self._opened()

@@ -6,7 +6,7 @@ Owns the tunnels. Must never touch what a new version leaves as it was.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from tunnelctl import clock
 from tunnelctl.config.secrets import resolve_secret
@@ -21,6 +21,7 @@ from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
 from tunnelctl.supervisor.anew import Anew
 from tunnelctl.supervisor.dialler import OfProfile
+from tunnelctl.supervisor.forwarding import LocalForwarding
 from tunnelctl.supervisor.hooks import Call, Hooks
 from tunnelctl.supervisor.questions import Memory, Place
 from tunnelctl.supervisor.tunnel import Services, Tunnel
@@ -178,6 +179,11 @@ class RunningProfile:
             ),
             forwards=tuple(forwards[f.name] for f in self.profile.forwards if f.name in forwards),
         )
+
+    def unix_listeners(self) -> Iterator[LocalForwarding]:
+        """The forwards that clients find by a file."""
+        for tunnel in self._tunnels.values():
+            yield from tunnel.unix_listeners()
 
     def _add_tunnel(self, host: Host) -> Tunnel:
         name, services = self.profile.name, self._services

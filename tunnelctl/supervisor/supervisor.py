@@ -21,12 +21,14 @@ from tunnelctl.ssh.connect import connect
 from tunnelctl.state import backoff
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
+from tunnelctl.supervisor.forwarding import LocalForwarding
 from tunnelctl.supervisor.handshakes import ConnectFunction, Handshakes
 from tunnelctl.supervisor.hooks import Hooks
 from tunnelctl.supervisor.journal import Journal, Subscription
 from tunnelctl.supervisor.questions import Place, Questions
 from tunnelctl.supervisor.refusals import Refusals
 from tunnelctl.supervisor.running import RunningProfile
+from tunnelctl.supervisor.socket_files import SocketFiles
 from tunnelctl.supervisor.tasks import Tasks
 from tunnelctl.supervisor.tunnel import Services
 
@@ -54,6 +56,7 @@ class Supervisor:
         self._profiles: dict[str, RunningProfile] = {}  # in order of start
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._commands = Tasks("supervisor")
+        self._socket_files = SocketFiles(self._unix_listeners)
         self._closing: asyncio.Task[None] | None = None
 
     async def up(
@@ -162,6 +165,14 @@ class Supervisor:
         """
         await self._known(name).reach(forward, seconds)
 
+    async def look(self) -> None:
+        """See that clients find every unix socket; what was removed is bound anew.
+
+        Before `status`, which says `up` of what it was found to be. Waits for a file system that
+        hangs no longer than a caller does.
+        """
+        await self._socket_files.look()
+
     def status(self) -> tuple[ProfileStatus, ...]:
         """Every profile that was up since the start, in order of start."""
         return tuple(running.status() for running in self._profiles.values())
@@ -226,6 +237,9 @@ class Supervisor:
                     _log.error("a profile did not close", exc_info=result)
         await self._hooks.close(until - clock.monotonic())
         self._journal.close()
+
+    def _unix_listeners(self) -> list[LocalForwarding]:
+        return [item for running in self._profiles.values() for item in running.unix_listeners()]
 
     def _answerable(self, place: Place) -> None:
         running = self._profiles.get(place.profile)

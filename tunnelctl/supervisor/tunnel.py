@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
@@ -57,7 +57,7 @@ from tunnelctl.state.overall import Summary, Tally
 from tunnelctl.state.snapshot import ForwardStatus, HostState, HostStatus
 from tunnelctl.supervisor import tunnel_status
 from tunnelctl.supervisor.dialler import Dialler, OfProfile
-from tunnelctl.supervisor.forwarding import Forwarding, forwarding
+from tunnelctl.supervisor.forwarding import Forwarding, LocalForwarding, forwarding
 from tunnelctl.supervisor.handshakes import Handshakes
 from tunnelctl.supervisor.idle import IdleWatch
 from tunnelctl.supervisor.journal import Journal
@@ -261,6 +261,12 @@ class Tunnel:
             name: tunnel_status.forward_status(item, self._machine)
             for name, item in self._forwardings.items()
         }
+
+    def unix_listeners(self) -> Iterator[LocalForwarding]:
+        """The forwards that clients find by a file, which anybody may remove."""
+        for item in self._forwardings.values():
+            if isinstance(item, LocalForwarding) and item.rule.listen.is_unix:
+                yield item
 
     # The machine, and what it asks for.
 
