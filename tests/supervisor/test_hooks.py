@@ -98,6 +98,39 @@ def test_failed(world: World, sshd: OpenSSHServer, told: Told) -> None:
     assert document["profile"]["hosts"][0]["last_error"]["code"] == "host-key-changed"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "times"),
+    [
+        ({"db": "local: 0, to: 9"}, {"db": "local: 0, to: 10"}, 0),
+        ({"db": "local: 0, to: 9"}, {"db": "local: 0, to: 9", "more": "local: 0, to: 9"}, 0),
+        ({"db": "local: 0, to: 9", "more": "local: 0, to: 9"}, {"db": "local: 0, to: 9"}, 0),
+        # It is not up until the server has answered.
+        ({"db": "remote: 0, to: 9"}, {"db": "remote: 0, to: 10"}, 1),
+    ],
+)
+def test_one_reload_is_one_story(
+    world: World,
+    sshd: OpenSSHServer,
+    told: Told,
+    before: dict[str, str],
+    after: dict[str, str],
+    times: int,
+) -> None:
+    def write(forwards: dict[str, str]) -> None:
+        path = world.tunnel(sshd, **forwards)
+        path.write_text(path.read_text() + told.hooks())
+
+    write(before)
+    world.ok("up", "dev", "-d")
+    told.wait(Hook.ON_UP, 1)
+    write(after)
+    world.ok("reload", "dev")
+    eventually(lambda: world.status()["profiles"][0]["state"] == "up", "it is up")
+    world.ok("down", "dev")
+    told.wait(Hook.ON_DOWN, times + 1)
+    assert len(told.documents(Hook.ON_UP)) == times + 1
+
+
 def test_a_hook_of_the_end_runs_before_the_daemon_ends(world: World, told: Told) -> None:
     text = "version: 1\nhosts: {a: {embedded: true}}\nforwards:\n"
     text += "  x: {local: 0, to: 'hello:80', via: a}\n"

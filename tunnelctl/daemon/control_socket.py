@@ -102,8 +102,7 @@ class ControlSocket:
         """Let the next daemon begin. The locks' files stay: removing them would let two hold
         them."""
         os.close(self._lock)
-        if self._users_lock is not None:
-            os.close(self._users_lock)
+        _close(self._users_lock)
 
 
 def claim(paths: Paths, passed: socket.socket | None = None) -> ControlSocket | None:
@@ -114,12 +113,17 @@ def claim(paths: Paths, passed: socket.socket | None = None) -> ControlSocket | 
         Failure: PERMISSION_DENIED, the directory or the socket is not safely ours.
     """
     check_directory(paths.runtime_dir)
-    lock = _lock(paths.lock)
-    if lock is None:
-        return None
-    users_lock = None
     try:
+        # First: a daemon that makes the other lock anew must not meet us holding it.
         users_lock = user_lock.take(paths.user_lock, paths.socket)
+    except user_lock.Held:
+        return None
+    lock = None
+    try:
+        lock = _lock(paths.lock)
+        if lock is None:
+            _close(users_lock)
+            return None
         if passed is not None:
             # Again, by us: clients look who listens (SO_PEERCRED), which would be the manager.
             passed.listen(_BACKLOG)
@@ -127,13 +131,15 @@ def claim(paths: Paths, passed: socket.socket | None = None) -> ControlSocket | 
             return ControlSocket(passed, paths, lock, users_lock, lent=True)
         _remove_stale(paths.socket)
         return ControlSocket(_bind(paths.socket), paths, lock, users_lock)
-    except BaseException as error:
-        os.close(lock)
-        if users_lock is not None:
-            os.close(users_lock)
-        if isinstance(error, user_lock.Held):
-            return None
+    except BaseException:
+        _close(lock)
+        _close(users_lock)
         raise
+
+
+def _close(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
 
 
 def check_directory(directory: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from tunnelctl.daemon.control_socket import ControlSocket
 from tunnelctl.daemon.server import ControlServer
 from tunnelctl.daemon.troubles import Troubles
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
 from tunnelctl.net.threads import in_thread
 from tunnelctl.supervisor.tasks import Tasks
 
@@ -60,7 +60,7 @@ class Place:
             except Failure as failure:
                 self._troubles.begin(_TROUBLE, f"clients cannot find this daemon: {failure}")
                 self._failed += 1
-                if failure.code is Code.ALREADY_RUNNING or self._failed == _TRIES:
+                if self._failed == _TRIES:
                     self._on_lost(failure)
 
     async def _renew(self) -> None:

@@ -52,6 +52,7 @@ class RunningProfile:
             profile.name, lambda: self.environment, self._resolve_secret, lambda: self._anew
         )
         self._was_up = False
+        self._is_changing = False
         self._announced: ProfileState | None = None
         self._since = self._wanted_since = clock.wall()
         self._tunnels: dict[str, Tunnel] = {}  # in order of start
@@ -71,8 +72,19 @@ class RunningProfile:
     ) -> None:
         """Make this `profile`, of the same name, the one that runs.
 
-        What goes is closed before what comes is opened, for it may want the same port.
+        What goes is closed before what comes is opened, for it may want the same port. The state of
+        the whole is announced after all of it: one change is one story, for hooks as well.
         """
+        self._is_changing = True
+        try:
+            await self._apply(profile, environment, anew)
+        finally:
+            self._is_changing = False
+            self._changed()
+
+    async def _apply(
+        self, profile: Profile, environment: Environment, anew: HostAnew | None
+    ) -> None:
         self.hear(environment)
         self._memory.retain(profile.hosts)
         for gone in everybody(self.profile.hosts) - everybody(profile.hosts):
@@ -98,7 +110,6 @@ class RunningProfile:
         for rule in plan.forwards.retuned:
             self._tunnels[rule.via].retune_forward(rule)
         self.start()
-        self._changed()
 
     def hear(self, environment: Environment) -> None:
         """What runs goes on in the environment that it has; what is started from now on is in this
@@ -210,6 +221,8 @@ class RunningProfile:
 
     def _changed(self) -> None:
         """Something of it changed: announce the profile if that made its own state another."""
+        if self._is_changing:
+            return
         state = self._state()
         self._was_up = self._was_up or state is ProfileState.UP
         if state is not self._announced:
