@@ -22,7 +22,9 @@ def main() -> int:
             os.environ["LISTEN_PID"] = str(os.getpid())
     try:
         from tunnelctl.cli.main import run
+        from tunnelctl.cli.output import take_any_text
 
+        take_any_text(sys.stdout)
         return run(sys.argv[1:])
     except KeyboardInterrupt:  # before there was anything to interrupt, or for the second time
         sys.stderr.write("tunnelctl: interrupted\n")

@@ -13,6 +13,13 @@ from typing import NamedTuple
 PLACE = "PROFILE/HOST"
 
 
+def reason(error: Exception) -> str:
+    """What went wrong, in the words of the system or of whoever raised it. Never empty: an OSError
+    need not have a number, nor any exception a text."""
+    text = error.strerror if isinstance(error, OSError) else None
+    return text or str(error) or type(error).__name__
+
+
 def by_hand(program: str) -> str:
     """The hint for a program of the user's that failed: what runs by hand has the environment of
     that shell, which need not be the one that the profile has."""

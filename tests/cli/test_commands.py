@@ -327,6 +327,7 @@ def test_demo_tells_the_story_and_leaves_nothing(world: World) -> None:
     assert told.count("SHA-256 equal") == 4
     assert told.count("Hello, World!") == 2
     assert "on the same local port" in told
+    assert told.endswith("Next: tunnelctl init && tunnelctl up\n")
     assert not world.processes()
     assert not any(scratch.iterdir())
     assert not any(world.state.iterdir())
@@ -352,7 +353,10 @@ def test_trust_records_a_key_only_when_it_is_the_right_one(
     assert known.read_text() == before
 
 
-@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 77)])
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [("y", 0), ("Yes", 0), ("what?\nyes", 0), ("n", 77), ("no", 77), ("SHA256:" + "A" * 43, 77)],
+)
 def test_trust_asks_at_a_terminal(
     world: World, sshd: OpenSSHServer, answer: str, code: int
 ) -> None:

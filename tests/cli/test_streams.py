@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +29,7 @@ def in_shell(world: World, line: str, **environ: str) -> subprocess.CompletedPro
         cwd=world.home,
         env={**world.environ, **environ, "PYTHON": sys.executable},
         capture_output=True,
-        text=True,
+        encoding=environ.get("PYTHONIOENCODING", "utf-8").partition(":")[0],
         errors="replace",
         timeout=60,
         check=False,
@@ -87,6 +89,48 @@ def test_a_locale_of_ascii_only(world: World, locale: str) -> None:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
+    for command in ("config dev --json", "doctor dev", "trust --help", "ls --json", "ps --json"):
+        done = in_shell(world, f"t {command}", LC_ALL=locale, PYTHONIOENCODING="ascii:strict")
+        assert (done.returncode, done.stderr) == (0, ""), command
     done = in_shell(world, "t up dév", LC_ALL=locale, PYTHONCOERCECLOCALE="0", PYTHONUTF8="0")
     assert done.returncode == 66
     assert len(done.stderr.splitlines()) == 1
+
+
+UNUSUAL = EMBEDDED.replace("Größe", "Größe … → 日本 \U0001f600")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252"])
+def test_an_output_of_another_encoding(world: World, encoding: str) -> None:
+    """What a program reads is exact; what a person reads comes at all."""
+    world.profile("dev", UNUSUAL)
+    exact = world.ok("config", "dev", "--json")
+    for command in ("ls", "check", "schema", "config dev", "trust --help", "doctor dev"):
+        done = in_shell(world, f"t {command}", PYTHONIOENCODING=encoding)
+        assert (done.returncode, done.stderr) == (0, ""), command
+    shown = in_shell(world, "t config dev", PYTHONIOENCODING=encoding).stdout
+    world.profile("again", shown)
+    assert world.ok("config", "again", "--json") == exact
+    for command, whole in (("config dev --json", exact), ("schema", world.ok("schema"))):
+        shown = in_shell(world, f"t {command}", PYTHONIOENCODING=encoding).stdout
+        assert json.loads(shown) == json.loads(whole)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_path_that_is_no_text(world: World, encoding: str) -> None:
+    """A file's name is bytes: what is printed of it names that file."""
+    folder = os.fsencode(world.home) + b"/caf\xe9"
+    os.mkdir(folder)
+    Path(os.fsdecode(folder), "dev.yaml").write_text(EMBEDDED)
+    command = [sys.executable, "-m", "tunnelctl", "ls"]
+    environ = {**os.environb, **{os.fsencode(n): os.fsencode(v) for n, v in world.environ.items()}}
+    environ |= {b"TUNNELCTL_CONFIG_DIR": folder, b"PYTHONIOENCODING": encoding.encode()}
+    done = subprocess.run(command, env=environ, cwd=world.home, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert folder + b"/dev.yaml" in done.stdout
+
+
+def test_an_input_of_another_encoding(world: World) -> None:
+    done = in_shell(world, "printf 'ssh -L 1:b:2 h\\351\\n' | t import ssh-command -")
+    assert done.returncode == 78
+    assert done.stderr == "tunnelctl: standard input cannot be read: it is not UTF-8\n"

@@ -204,6 +204,7 @@ def test_usage(world: World, arguments: list[str], said: str) -> None:
     [
         (["--ttl", "0s"], "longer than nothing"),
         (["--allow", "here"], "--allow is not a network: 'here'"),
+        (["--qr"], "--qr needs the package segno"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_done(

@@ -305,7 +305,7 @@ def test_an_unknown_host_key_is_asked_about(world: World, sshd: OpenSSHServer) -
         assert terminal.wait() == 77
     assert not known.exists()
     with world.terminal("up", "dev", "-d") as terminal:
-        terminal.answer("(yes/no/fingerprint)", "yes")
+        terminal.answer("(yes/no/fingerprint)", "y")
         assert terminal.wait() == 0
     assert known.read_text() == line
 

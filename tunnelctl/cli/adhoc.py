@@ -19,7 +19,7 @@ import click
 from tunnelctl.cli.output import say
 from tunnelctl.config.find import NAME_RULE, find_profile, is_profile_name
 from tunnelctl.config.paths import Paths
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, reason
 
 if TYPE_CHECKING:
     from tunnelctl.client import Client
@@ -263,7 +263,7 @@ def keep(name: str, document: dict[str, Any], *, given: bool) -> Path:
     except OSError as error:
         raise Failure(
             Code.PERMISSION_DENIED,
-            f"{error.filename or folder} cannot be written: {error.strerror}",
+            f"{error.filename or folder} cannot be written: {reason(error)}",
         ) from None
 
 

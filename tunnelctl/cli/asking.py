@@ -23,7 +23,7 @@ from tunnelctl.cli.output import say
 from tunnelctl.client import Client, EventStream
 from tunnelctl.config.mistakes import printable
 from tunnelctl.config.redaction import SECRETS
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, reason
 
 Event = dict[str, Any]
 
@@ -34,7 +34,7 @@ _CHUNK = 4096
 _KEEP = b"\t"
 _OFFER = "end it with Tab, not Enter, and it is kept in the daemon's memory until the daemon ends"
 _KEPT = "kept in the daemon's memory until the daemon ends; it is written nowhere"
-_HOST_KEY_AGAIN = "Please type 'yes', 'no' or the fingerprint: "
+HOST_KEY_AGAIN = "Please type 'yes', 'no' or the fingerprint: "
 
 
 def askpass_program(environ: Mapping[str, str], *, has_terminal: bool) -> str | None:
@@ -141,9 +141,12 @@ class Asker:
                 answer = self._ask_program(program, prompt, question)
             else:
                 answer = self._ask_terminal(prompt, question)
-            if not is_host_key or answer is None or _decides(answer):
+            if not is_host_key or answer is None:
                 return answer
-            prompt = _HOST_KEY_AGAIN
+            decided = decision(answer)
+            if decided is not None:
+                return decided
+            prompt = HOST_KEY_AGAIN
 
     def _ask_terminal(self, prompt: str, question: Event) -> str | None:
         """What is typed at the terminal; None at its end (Ctrl-D) and where there is none."""
@@ -173,7 +176,7 @@ class Asker:
                 env={**self._environ, **hint},
             )
         except OSError as error:
-            say(f"{program} cannot be started: {error.strerror}")
+            say(f"{program} cannot be started: {reason(error)}")
             return None
         assert process.stdout is not None
         with process:
@@ -225,8 +228,12 @@ def _may_keep(question: Event) -> bool:
     return question["remember"] is False
 
 
-def _decides(answer: str) -> bool:
-    return answer.strip().lower() in ("yes", "no") or answer.strip().startswith("SHA256:")
+def decision(answer: str) -> str | None:
+    """What an answer about a host key says: `yes`, `no` or a fingerprint; None, neither."""
+    word = answer.strip()
+    if word.startswith("SHA256:"):
+        return word
+    return {"y": "yes", "yes": "yes", "n": "no", "no": "no"}.get(word.lower())
 
 
 def _has_terminal() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -12,10 +13,10 @@ import click
 from tunnelctl.cli import complete
 from tunnelctl.cli.files import load
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.output import say
+from tunnelctl.cli.output import can_show, json_text, say
 from tunnelctl.config.find import NAME_RULE, is_profile_name
 from tunnelctl.config.paths import CONFIG_DIR_VARIABLE
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, reason
 
 _DEFAULT = "default"
 
@@ -37,15 +38,19 @@ def config(options: Options, profile: str | None, as_json: bool, file: Path | No
     from tunnelctl.config.canonical import as_document, as_yaml
 
     if as_json:
-        click.echo(json.dumps(as_document(loaded.profile), indent=2, ensure_ascii=False))
-    else:
-        click.echo(as_yaml(loaded.profile), nl=False)
+        click.echo(json_text(as_document(loaded.profile)), nl=False)
+        return
+    text = as_yaml(loaded.profile)
+    is_shown = can_show(sys.stdout, text)
+    click.echo(text if is_shown else as_yaml(loaded.profile, ascii_only=True), nl=False)
 
 
 @click.command(epilog="Example: tunnelctl schema > tunnelctl.schema.json")
 def schema() -> None:
     """Print the JSON Schema (draft-07) of a profile, for editors and checks of your own."""
-    click.echo(_schema_text(), nl=False)
+    from tunnelctl.config.schema import json_schema
+
+    click.echo(json_text(json_schema()), nl=False)
 
 
 @click.command(epilog="Examples: tunnelctl init; tunnelctl init work --host bastion")
@@ -90,7 +95,7 @@ def write_profile(name: str, text: str, *, force: bool) -> None:
         ) from None
     except OSError as error:
         raise Failure(
-            Code.PERMISSION_DENIED, f"{error.filename} cannot be written: {error.strerror}"
+            Code.PERMISSION_DENIED, f"{error.filename or path} cannot be written: {reason(error)}"
         ) from None
     click.echo(path)
     say(f"next: tunnelctl up {name}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import click
 
@@ -20,6 +22,7 @@ from tunnelctl.cli.demo_traffic import (
     send,
     wait_for_reset,
 )
+from tunnelctl.config.find import find_profile
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
@@ -48,7 +51,16 @@ async def tell(count: int) -> None:
         await story.come_up()
         await story.move_bytes(count)
         await story.break_and_mend()
-    click.echo("Everything it opened is closed. Next: tunnelctl up dev")
+    click.echo(f"Everything it opened is closed. Next: {_next()}")
+
+
+def _next() -> str:
+    """What brings up something of the user's own from here."""
+    try:
+        find_profile("default", environ=os.environ, cwd=Path.cwd())
+    except Failure:
+        return "tunnelctl init && tunnelctl up"
+    return "tunnelctl up"
 
 
 @asynccontextmanager

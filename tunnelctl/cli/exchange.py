@@ -19,9 +19,9 @@ from tunnelctl.cli import complete
 from tunnelctl.cli.authoring import write_profile
 from tunnelctl.cli.files import load
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.output import say
+from tunnelctl.cli.output import can_show, say
 from tunnelctl.config.mistakes import ProfileInvalid
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.spec.environment import home
 
 if TYPE_CHECKING:
@@ -140,6 +140,8 @@ def _give(imported: Imported, source: str, name: str | None, *, force: bool) -> 
         raise Failure(Code.CONFIG_INVALID, f"import {source} found no forward that can be carried")
     text = imported.yaml(f"Made by tunnelctl import {source}")
     _check(text)
+    if name is None and not can_show(sys.stdout, text):
+        text = imported.yaml(f"Made by tunnelctl import {source}", ascii_only=True)
     for forward, keys in imported.forwards.items():
         if keys.get("expose"):
             say(f"{forward}: other machines can reach it, too, as before")
@@ -159,7 +161,7 @@ def _check(text: str) -> None:
 
     with tempfile.TemporaryDirectory(prefix="tunnelctl-") as folder:
         path = Path(folder) / "imported.yaml"
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         try:
             load_profile(path, os.environ)
         except ProfileInvalid as invalid:
@@ -183,13 +185,13 @@ def _permits(written: Sequence[str]) -> Sequence[str]:
 
 def _text(path: str) -> str:
     """What is in a file; `-` is stdin."""
-    if path == _STDIN:
-        return sys.stdin.read()
     try:
-        return Path(path).read_text(encoding="utf-8")
+        raw = sys.stdin.buffer.read() if path == _STDIN else Path(path).read_bytes()
+        return raw.decode("utf-8").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise Failure(Code.CONFIG_INVALID, f"{path} cannot be read: {why}") from None
+        why = reason(error) if isinstance(error, OSError) else "it is not UTF-8"
+        source = "standard input" if path == _STDIN else path
+        raise Failure(Code.CONFIG_INVALID, f"{source} cannot be read: {why}") from None
 
 
 def _boring_file() -> Path:

@@ -10,7 +10,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from tunnelctl import clock
 from tunnelctl.cli import adhoc
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.output import say
+from tunnelctl.cli.output import say, told
 from tunnelctl.cli.said import Said
 from tunnelctl.cli.session import (
     Plan,
@@ -33,7 +33,7 @@ from tunnelctl.cli.session import (
 )
 from tunnelctl.client import Client, EventStream
 from tunnelctl.config.extras import install_command
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def expose(
     """
     if detach and ttl is not None:
         raise click.UsageError("--ttl ends this command, so it does not go with -d")
+    show_code = _code_shower() if qr else None
     service = _service(target)
     adhoc.check_networks(allow)
     _check_it_answers(service)
@@ -113,7 +114,7 @@ def expose(
         session = exposed.session
         try:
             session.bring_up(lease, wait_timeout)
-            exposed.tell(service, listen, qr=qr)
+            exposed.tell(service, listen, show_code)
             if detach:
                 exposed.listen()
                 return 0
@@ -161,7 +162,7 @@ def _refusal(endpoint: Endpoint) -> str | None:
         else:
             socket.create_connection((endpoint.host, endpoint.port), _LOOKED_AT).close()
     except OSError as error:
-        return str(error.strerror or error)
+        return reason(error)
     return None
 
 
@@ -197,10 +198,12 @@ class _Exposed:
         self._name = plans[0].name
         self._said = Said()
 
-    def tell(self, service: Endpoint, asked: Endpoint, *, qr: bool) -> None:
+    def tell(
+        self, service: Endpoint, asked: Endpoint, show_code: Callable[[str], None] | None
+    ) -> None:
         """Print where it can be reached: from here, as was tried, or what is in the way.
 
-        `asked` is where the server was asked to listen.
+        `asked` is where the server was asked to listen; `show_code` shows a URL of it.
         """
         (forward,), host = self._profile["forwards"], self._host
         port = parse_endpoint(forward["listen"]).port
@@ -216,7 +219,7 @@ class _Exposed:
         if why is not None:
             error = self._explained(forward)
         if error is not None:
-            say(f"{error['message']} ({error['hint']})")
+            say(told(error))
         elif why is not None:
             say(f"{outside} does not answer from here: {why}; {self._possible_cause()}")
         elif not self._came_here(forward):
@@ -226,8 +229,8 @@ class _Exposed:
             )
         else:
             say(f"{service} can be reached at {outside}, as was tried from here")
-        if qr:
-            _show_code(f"http://{outside}/")
+        if show_code is not None:
+            show_code(f"http://{outside}/")
 
     def listen(self) -> None:
         """Print what the server has to say about it, if it is one that says something."""
@@ -293,12 +296,17 @@ def _connections(forward: Mapping[str, Any]) -> int:
 _EVERY_ADDRESS = ("*", "0.0.0.0", "::")  # noqa: S104 - only compared with
 
 
-def _show_code(address: str) -> None:
+def _code_shower() -> Callable[[str], None]:
+    """What shows an address as a QR code.
+
+    Raises:
+        Failure: USAGE, what it takes is not installed; nothing is exposed then.
+    """
     try:
         import segno
     except ImportError:
         raise Failure(Code.USAGE, "--qr needs the package segno", install_command("qr")) from None
-    segno.make(address).terminal(out=sys.stderr, compact=True)
+    return lambda address: segno.make(address).terminal(out=sys.stderr, compact=True)
 
 
 class _TimeIsUp(Exception):

@@ -12,10 +12,10 @@ import click
 
 from tunnelctl.cli import caller, complete, selection
 from tunnelctl.cli.main import Options
-from tunnelctl.config.find import find_profile, list_profiles
+from tunnelctl.cli.output import say
+from tunnelctl.config.find import find_profile, left_out, list_profiles, none_found
 from tunnelctl.config.mistakes import Mistake, ProfileInvalid
 from tunnelctl.config.paths import Paths
-from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.patterns import has_wildcard
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> Non
     """
     file = file or options.file
     names: Sequence[str | None] = names_of(profiles) or ([None] if file else _all_names())
+    if not (profiles or file):
+        _say_what_is_left_out()
     for path, loaded in load(names, file):
         click.echo(f"{path}: profile {loaded.profile.name} is valid")
 
@@ -42,6 +44,7 @@ def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> Non
 def ls(as_json: bool) -> None:
     """List the profiles that can be found, with the file of each and what it hides."""
     profiles = list_profiles(os.environ, Path.cwd())
+    _say_what_is_left_out()
     if as_json:
         shown = [
             {
@@ -53,6 +56,8 @@ def ls(as_json: bool) -> None:
         ]
         click.echo(json.dumps({"profiles": shown}, indent=2))
         return
+    if not profiles:
+        say(str(none_found(os.environ, Path.cwd())))
     for found in profiles:
         hidden = f"  (hidden by {found.hidden_by})" if found.hidden_by else ""
         click.echo(f"{found.name}  {found.path}{hidden}")
@@ -123,6 +128,11 @@ def _found() -> list[str]:
 def _all_names() -> list[str]:
     names = _found()
     if not names:
-        places = ", ".join(str(place) for place in Paths.from_environ(os.environ).config_dirs)
-        raise Failure(Code.PROFILE_NOT_FOUND, f"there are no profiles; looked in {places}")
+        _say_what_is_left_out()
+        raise none_found(os.environ, Path.cwd())
     return names
+
+
+def _say_what_is_left_out() -> None:
+    for path, why in left_out(os.environ, Path.cwd()):
+        say(f"{path}: {why}")

@@ -23,7 +23,7 @@ from tunnelctl import __version__
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client
 from tunnelctl.config.paths import Paths
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, reason
 
 # Name: module and function below tunnelctl.cli, and what `--help` says of it.
 _COMMANDS = {
@@ -197,10 +197,10 @@ def _failure_of(error: Exception) -> Failure:
         return error
     if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
         _print_no_more()
-        return Failure(Code.INTERNAL, f"the output cannot be written: {error.strerror}")
+        return Failure(Code.INTERNAL, f"the output cannot be written: {reason(error)}")
     return Failure(
         Code.INTERNAL,
-        f"an error inside tunnelctl: {type(error).__name__}: {error}",
+        f"an error inside tunnelctl: {type(error).__name__}" + (f": {error}" if str(error) else ""),
         "tunnelctl --debug COMMAND shows where",
     )
 

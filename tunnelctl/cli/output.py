@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
 import os
+import sys
+from collections.abc import Mapping
 from typing import TextIO
 
 import click
@@ -10,10 +15,18 @@ import click
 from tunnelctl.config.mistakes import printable
 from tunnelctl.config.redaction import SECRETS
 
+_HANDLER = "tunnelctl"  # its name among Python's error handlers of codecs
+_SIGNS = {"…": "...", "→": "->"}
+
 
 def say(text: str) -> None:
     """One line of talk on stderr, with our name before it."""
     click.echo(f"tunnelctl: {printable(SECRETS.redact(text))}", err=True)
+
+
+def told(error: Mapping[str, str]) -> str:
+    """An error of the status document as one sentence, with what to do where that is known."""
+    return f"{error['message']} ({error['hint']})" if error["hint"] else error["message"]
 
 
 def in_colour(stream: TextIO) -> bool:
@@ -38,14 +51,45 @@ def width_of(stream: TextIO) -> int | None:
         return None
 
 
+def can_show(stream: TextIO, text: str) -> bool:
+    """Whether the stream's encoding has every character of the text."""
+    try:
+        text.encode(stream.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def json_text(document: object) -> str:
+    """A document for programs, in characters that stdout can take."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    return (text if can_show(sys.stdout, text) else json.dumps(document, indent=2)) + "\n"
+
+
+def take_any_text(stream: TextIO) -> None:
+    """Have the stream print every text, whatever its encoding (see `_in_its_place`)."""
+    codecs.register_error(_HANDLER, _in_its_place)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=_HANDLER)
+
+
+def _in_its_place(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What is printed for characters that an encoding lacks: a byte of a file's name as it is
+    (PEP 383), for our own signs what looks like them, else an escape as in JSON."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    if 0xDC80 <= ord(character) <= 0xDCFF:
+        return bytes([ord(character) - 0xDC00]), error.start + 1
+    return _SIGNS.get(character) or json.dumps(character)[1:-1], error.start + 1
+
+
 def shown_on(stream: TextIO, text: str) -> str:
     """The text in characters that the stream can take; `~` for an ellipsis that it cannot."""
+    if can_show(stream, text):
+        return text
     encoding = stream.encoding or "ascii"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return text.replace("…", "~").encode(encoding, "replace").decode(encoding)
-    return text
+    return text.replace("…", "~").encode(encoding, "replace").decode(encoding)
 
 
 def seconds_text(seconds: float) -> str:

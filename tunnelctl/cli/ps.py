@@ -11,7 +11,7 @@ import click
 
 from tunnelctl.cli import complete, selection
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.output import in_colour, say, shown_on, width_of
+from tunnelctl.cli.output import in_colour, say, shown_on, told, width_of
 from tunnelctl.cli.table import listen_addresses, table
 from tunnelctl.clock import wall
 from tunnelctl.errors import Code, Failure
@@ -96,14 +96,13 @@ def _explanations(profiles: list[Json]) -> Iterator[str]:
         trouble = profile.get("last_error")
         if trouble:
             said.add(trouble["message"])
-            yield f"{profile['name']}: {trouble['message']} ({trouble['hint']})"
+            yield f"{profile['name']}: {told(trouble)}"
         for part in (*profile["hosts"], *profile["forwards"]):
             error = part["last_error"]
             if error and _is_in_trouble(part) and error["message"] not in said:
                 said.add(error["message"])
-                hint = f" ({error['hint']})" if error["hint"] else ""
                 instead = f"{part['fallback']} serves: " if part.get("fallback") else ""
-                yield f"{profile['name']}/{part['name']}: {instead}{error['message']}{hint}"
+                yield f"{profile['name']}/{part['name']}: {instead}{told(error)}"
 
 
 def _is_in_trouble(part: Json) -> bool:

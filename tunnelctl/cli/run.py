@@ -29,7 +29,7 @@ from tunnelctl.cli.output import say
 from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of, watch
 from tunnelctl.cli.table import listen_addresses
 from tunnelctl.config.find import find_profile
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.spec.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
         )
     except OSError as error:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        say(f"{command[0]} cannot be run: {error.strerror}")
+        say(f"{command[0]} cannot be run: {reason(error)}")
         return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
     while child.poll() is None:
         received = signal.sigwaitinfo(waited_for)

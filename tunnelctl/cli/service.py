@@ -32,7 +32,7 @@ from tunnelctl.cli.units import (
     is_as_written,
 )
 from tunnelctl.config.paths import Paths
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, reason
 
 _WITHIN = 60.0  # seconds for the manager to do what it is told
 _UNITS = (f"{NAME}.socket", f"{NAME}.service")
@@ -299,7 +299,7 @@ def _write(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text)
+        draft.write_text(text, encoding="utf-8")
         draft.chmod(0o644)
         draft.replace(path)
     except OSError as error:
@@ -308,7 +308,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _denied(path: Path, error: OSError) -> Failure:
-    return Failure(Code.PERMISSION_DENIED, f"{path}: {error.strerror}", "--user, or be root")
+    return Failure(Code.PERMISSION_DENIED, f"{path}: {reason(error)}", "--user, or be root")
 
 
 def _order(words: list[str]) -> None:
@@ -333,6 +333,7 @@ def _run(words: list[str]) -> subprocess.CompletedProcess[str] | None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        errors="replace",  # it is only shown
         timeout=_WITHIN,
         check=False,
     )

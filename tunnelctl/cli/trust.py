@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tunnelctl.cli import caller
+from tunnelctl.cli.asking import HOST_KEY_AGAIN, decision
 from tunnelctl.cli.files import load
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
@@ -105,7 +106,7 @@ def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) ->
             hostkeys.trust_command(host, blob),
         )
     if fingerprint is None:
-        _ask(hostkeys.trust_command(host, blob).replace(PLACE, target))
+        _ask(shown, hostkeys.trust_command(host, blob).replace(PLACE, target))
     say(f"recorded in {hostkeys.record(host, blob, environment)}")
     return True
 
@@ -123,15 +124,22 @@ def _is_known(host: Host, blob: bytes, environment: Environment) -> bool:
     return True
 
 
-def _ask(command: str) -> None:
-    """Get a yes from a person.
+def _ask(fingerprint: str, command: str) -> None:
+    """Get a yes from a person, or the fingerprint, as `up` does.
 
     Raises:
         Failure: NEEDS_INPUT, there is nobody to ask, or the answer is no.
     """
     if not sys.stdin.isatty():
         raise Failure(Code.NEEDS_INPUT, "the key was not recorded: nobody can be asked", command)
-    if not click.confirm("Is it the server's key, and shall it be recorded?", err=True):
+    prompt = "Is this the server's key? (yes/no/fingerprint) "
+    while True:
+        click.echo(prompt, nl=False, err=True)
+        answer = decision(sys.stdin.readline() or "no")
+        if answer is not None:
+            break
+        prompt = HOST_KEY_AGAIN
+    if answer not in ("yes", fingerprint):
         raise Failure(Code.NEEDS_INPUT, "the key was not recorded")
 
 

@@ -25,7 +25,7 @@ from tunnelctl.client.exchange import (
 )
 from tunnelctl.client.launch import start_daemon
 from tunnelctl.config.paths import ANOTHER_USERS, SOCKET_VARIABLE, Paths
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.net.peers import is_ours
 from tunnelctl.net.user_lock import holder
 from tunnelctl.spec.environment import Environment
@@ -187,7 +187,7 @@ class Client:
             raise _not_running(self.paths) from None
         except OSError as error:
             sock.close()
-            raise _unusable(self.paths, error.strerror or str(error)) from None
+            raise _unusable(self.paths, reason(error)) from None
         sock.close()
         raise _unusable(self.paths, "another user listens on it")
 

@@ -68,9 +68,13 @@ def write(folder: Path, name: str, document: Mapping[str, Any]) -> Path:
     path = folder / f"{name}.yaml"
     temporary = folder / f".{name}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(yaml_text(dict(document)))
-    temporary.replace(path)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(yaml_text(dict(document)))
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     return path
 
 

@@ -42,15 +42,16 @@ def as_document(profile: Profile) -> dict[str, Any]:
     return document
 
 
-def as_yaml(profile: Profile) -> str:
+def as_yaml(profile: Profile, *, ascii_only: bool = False) -> str:
     """The profile as a file that can be loaded."""
-    return yaml_text(as_document(profile))
+    return yaml_text(as_document(profile), ascii_only=ascii_only)
 
 
-def yaml_text(document: dict[str, Any]) -> str:
+def yaml_text(document: dict[str, Any], *, ascii_only: bool = False) -> str:
     """A file whose values are these and stand for themselves: it has no variables."""
     escaped = _escaped(document)
-    return yaml.dump(escaped, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    is_any = not ascii_only
+    return yaml.dump(escaped, Dumper=_Dumper, sort_keys=False, allow_unicode=is_any, width=100)
 
 
 class _Names:

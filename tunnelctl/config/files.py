@@ -12,6 +12,8 @@ import shlex
 import stat
 from pathlib import Path
 
+from tunnelctl.errors import reason
+
 MAX_BYTES = 1024 * 1024
 
 
@@ -35,12 +37,12 @@ def read_profile_file(path: Path) -> bytes:
     except ValueError:
         raise Unreadable("the path contains a NUL byte") from None
     except OSError as error:
-        raise Unreadable(f"the file cannot be read: {error.strerror}") from None
+        raise Unreadable(f"the file cannot be read: {reason(error)}") from None
     try:
         _check(os.fstat(descriptor), path)
         return _read(descriptor)
     except OSError as error:
-        raise Unreadable(f"the file cannot be read: {error.strerror}") from None
+        raise Unreadable(f"the file cannot be read: {reason(error)}") from None
     finally:
         os.close(descriptor)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunnelctl.config.paths import config_dirs
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, reason
 
 SUFFIXES = (".yaml", ".yml")
 NAME_RULE = (
@@ -21,6 +21,9 @@ NAME_RULE = (
     "and starts with a letter or digit"
 )
 _ELSEWHERE = "tunnelctl ls lists the profiles; -f FILE is for one elsewhere"
+FIRST_STEPS = (
+    "tunnelctl init writes a first one; tunnelctl up -L PORT:HOST:PORT SERVER does without"
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -74,6 +77,14 @@ def find_profile(
     raise _not_found(name, places, {*files, *others})
 
 
+def none_found(environ: Mapping[str, str], cwd: Path) -> Failure:
+    """What to say where there is no profile at all."""
+    looked = ", ".join(str(place) for place in config_dirs(environ, cwd))
+    return Failure(
+        Code.PROFILE_NOT_FOUND, f"there are no profiles; looked in {looked}", FIRST_STEPS
+    )
+
+
 def list_profiles(environ: Mapping[str, str], cwd: Path) -> tuple[Found, ...]:
     """Every profile that can be found, by name; one that another hides comes after it."""
     used: dict[str, Path] = {}
@@ -85,10 +96,33 @@ def list_profiles(environ: Mapping[str, str], cwd: Path) -> tuple[Found, ...]:
     return tuple(sorted(profiles, key=lambda found: found.name))
 
 
+def left_out(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[Path, str]]:
+    """What looks like a profile where they are looked for and is none, each with the reason."""
+    for place in config_dirs(environ, cwd):
+        try:
+            names = sorted(os.listdir(place))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            yield place, f"its profiles cannot be listed: {reason(error)}"
+            continue
+        for path in (place / name for name in names if not name.startswith(".")):
+            if path.suffix.lower() in SUFFIXES and (why := _why_not(path)):
+                yield path, why
+
+
+def _why_not(path: Path) -> str:
+    if not is_profile_name(path.stem):
+        return f"not a profile, {path.stem!r} cannot be its name: {NAME_RULE}"
+    if path.suffix not in SUFFIXES:
+        return f"not a profile, a profile's file ends in {' or '.join(SUFFIXES)}"
+    return "" if _is_file(path) else "not a profile, it is no regular file"
+
+
 def _files(place: Path) -> list[Path]:
     try:
         names = os.listdir(place)
-    except OSError:  # most places of the search order do not exist
+    except OSError:  # most places of the search order do not exist; of others see left_out
         return []
     paths = (place / name for name in names)
     kept = [p for p in paths if p.suffix in SUFFIXES and is_profile_name(p.stem) and _is_file(p)]
@@ -112,12 +146,14 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _not_found(name: str, places: Iterable[Path], names: Iterable[str]) -> Failure:
+def _not_found(name: str, places: Iterable[Path], names: Collection[str]) -> Failure:
     from difflib import get_close_matches  # only on the way out: it costs the others time
 
     near = get_close_matches(name, sorted(names), n=3)
     looked = ", ".join(str(place) for place in places)
-    hint = f"did you mean {' or '.join(near)}?" if near else _ELSEWHERE
+    hint = _ELSEWHERE if names else FIRST_STEPS
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
     return Failure(
         Code.PROFILE_NOT_FOUND, f"there is no profile {name!r}; looked in {looked}", hint
     )

@@ -95,12 +95,13 @@ class Imported:
                 permits.append(word)
         return permits
 
-    def yaml(self, description: str) -> str:
-        """The profile's file; what is not in it stands above it as comments."""
+    def yaml(self, description: str, *, ascii_only: bool = False) -> str:
+        """The profile's file; what is not in it stands above it as comments. `ascii_only`: its
+        values are, the comments need not be."""
         document: dict[str, Any] = {"version": 1, "description": printable(description)}
         if self.defaults:
             document["defaults"] = self.defaults
         document |= {"hosts": self.hosts, "forwards": self.forwards}
         comments = ["# Not carried over:", *(f"#   {note}" for note in self.notes)]
         head = "\n".join(comments) + "\n" if self.notes else ""
-        return head + yaml_text(document)
+        return head + yaml_text(document, ascii_only=ascii_only)

@@ -14,7 +14,7 @@ import threading
 
 from tunnelctl.config.extras import install_command
 from tunnelctl.config.redaction import SECRETS
-from tunnelctl.errors import Code, Failure, by_hand
+from tunnelctl.errors import Code, Failure, by_hand, reason
 from tunnelctl.net.command import CommandError, output_of
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import SecretRef, SecretSource
@@ -73,8 +73,8 @@ def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a path"
-        raise _unavailable(ref, f"{path} cannot be opened: {reason}") from None
+        why = reason(error) if isinstance(error, OSError) else "not a path"
+        raise _unavailable(ref, f"{path} cannot be opened: {why}") from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -83,7 +83,7 @@ def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
             _check_private(ref, path, status)
         return os.read(descriptor, _MAX_BYTES + 1)
     except OSError as error:
-        raise _unavailable(ref, f"{path} cannot be read: {error.strerror}") from None
+        raise _unavailable(ref, f"{path} cannot be read: {reason(error)}") from None
     finally:
         os.close(descriptor)
 

@@ -19,6 +19,7 @@ from functools import cache
 from tunnelctl.config.mistakes import printable
 from tunnelctl.config.sshlines import SshConfigError, quoted, split
 from tunnelctl.config.sshreader import Asked, Options
+from tunnelctl.errors import reason
 from tunnelctl.net.programs import folder
 from tunnelctl.spec.environment import Environment, home
 
@@ -116,7 +117,7 @@ def _output(
     except subprocess.TimeoutExpired:
         raise SshConfigError(f"{what} did not end within {_SECONDS:g} s") from None
     except OSError as error:
-        raise SshConfigError(f"{command[0]} cannot be run: {error.strerror}") from None
+        raise SshConfigError(f"{command[0]} cannot be run: {reason(error)}") from None
 
 
 def _given(key: str, value: str) -> list[str]:

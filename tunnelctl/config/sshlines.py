@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunnelctl.config.files import MAX_BYTES
+from tunnelctl.errors import reason
 from tunnelctl.spec.environment import expand_user, home
 
 _MAX_INCLUDES = 16  # readconf.c, READCONF_MAX_DEPTH
@@ -255,7 +256,7 @@ def _text(path: str, *, is_included: bool) -> str:
     except OSError as error:
         if is_included and isinstance(error, FileNotFoundError):
             return ""
-        raise _Unreadable(f"{path} cannot be read: {error.strerror}") from None
+        raise _Unreadable(f"{path} cannot be read: {reason(error)}") from None
     try:
         status = os.fstat(descriptor)
         if is_included and (status.st_uid not in (0, os.getuid()) or status.st_mode & 0o022):
@@ -264,7 +265,7 @@ def _text(path: str, *, is_included: bool) -> str:
             return ""
         raw = os.read(descriptor, MAX_BYTES + 1)
     except OSError as error:
-        raise _Unreadable(f"{path} cannot be read: {error.strerror}") from None
+        raise _Unreadable(f"{path} cannot be read: {reason(error)}") from None
     finally:
         os.close(descriptor)
     if len(raw) > MAX_BYTES:

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable
 from weakref import WeakSet
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.net.addresses import collide, port_holder
 from tunnelctl.net.descriptors import descriptors
 from tunnelctl.net.endings import reset_when_killed
@@ -158,7 +158,7 @@ def _addresses(endpoint: Endpoint) -> list[tuple[socket.AddressFamily, str]]:
     except OSError as error:
         raise Failure(
             Code.NAME_NOT_FOUND,
-            f"cannot listen on {endpoint}: {error.strerror}",
+            f"cannot listen on {endpoint}: {reason(error)}",
             "listen on an address of this machine",
             retryable=False,
             exit_code=73,
@@ -275,10 +275,10 @@ def _failure(endpoint: Endpoint, error: OSError) -> Failure:
         )
     if endpoint.is_unix:
         hint = "the directory must exist and be yours; a path has at most 107 bytes"
-        why = error.strerror or error  # a path that is too long has no error number
+        why = reason(error)  # a path that is too long has no error number
         return Failure(Code.PERMISSION_DENIED, f"cannot listen on {endpoint}: {why}", hint)
     hint = "ports below 1024 need root; choose a higher one" if 0 < endpoint.port < 1024 else ""
-    return Failure(Code.PERMISSION_DENIED, f"cannot listen on {endpoint}: {error.strerror}", hint)
+    return Failure(Code.PERMISSION_DENIED, f"cannot listen on {endpoint}: {reason(error)}", hint)
 
 
 class _Door:

@@ -13,7 +13,7 @@ import re
 import signal
 from dataclasses import dataclass
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.forward.opens import direct, open_failure, target_failure
 from tunnelctl.forward.target import connect_target
 from tunnelctl.net.child import Child, ending
@@ -196,7 +196,7 @@ async def _command(rule: Forward, place: Place) -> None:
     try:
         child = await Child.start(words, environment, name)
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
+        why = reason(error)
         message = f"cannot start {printable(words[0])}, {name}: {why}"
         raise Failure(Code.CONFIG_INVALID, message, "use a program that is installed") from None
     try:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import IO
 
 from tunnelctl import clock
+from tunnelctl.errors import reason
 from tunnelctl.net import programs
 from tunnelctl.spec.environment import Environment
 
@@ -44,8 +45,8 @@ def output_of(
             words, environment, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a command"
-        raise CommandError(f"the command cannot be started: {reason}") from None
+        why = reason(error) if isinstance(error, OSError) else "not a command"
+        raise CommandError(f"the command cannot be started: {why}") from None
     deadline = clock.monotonic() + seconds
     assert process.stdout is not None  # it is a pipe
     with process.stdout as stdout:

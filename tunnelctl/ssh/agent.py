@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tunnelctl import clock
+from tunnelctl.errors import reason
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.wire.messages import ProtocolError, Reader, string, u32
@@ -88,7 +89,7 @@ class Agent:
             self._sock.connect(str(path))
         except OSError as error:
             self._sock.close()
-            raise AgentError(f"no ssh-agent at {path}: {error.strerror or error}") from None
+            raise AgentError(f"no ssh-agent at {path}: {reason(error)}") from None
 
     def __enter__(self) -> Agent:
         return self
@@ -146,7 +147,7 @@ class Agent:
                 f"the ssh-agent at {self._path} did not answer within {patience:g} s"
             ) from None
         except OSError as error:
-            raise AgentError(f"lost the ssh-agent at {self._path}: {error.strerror}") from None
+            raise AgentError(f"lost the ssh-agent at {self._path}: {reason(error)}") from None
         if wanted is not None and answer[0] != wanted:
             raise AgentError(f"the ssh-agent at {self._path} refused")
         return Reader(answer, 1)

@@ -12,7 +12,7 @@ import signal
 import socket
 from collections.abc import Callable
 
-from tunnelctl.errors import Code, Failure, by_hand
+from tunnelctl.errors import Code, Failure, by_hand, reason
 from tunnelctl.net.child import Child, ending
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import USERS_SHELL, Host
@@ -69,7 +69,7 @@ class ProxyCommand:
             child = await Child.start(words, environment, name, stdio=theirs)
         except (OSError, ValueError) as error:
             ours.close()
-            why = error.strerror if isinstance(error, OSError) else str(error)
+            why = reason(error)
             what = f"cannot start {printable(words[0])}: {why}"
             raise mistake(host, _KEY, what, "the path of a program that is installed") from None
         except BaseException:
