@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,7 @@ def test_the_numbers_of_a_tunnel(world: World, sshd: OpenSSHServer, paths: Paths
                 refused.recv(1)
             scrape = Scrape(api.ask("GET", "/metrics"))
         assert scrape.value("forward_connections", **db) == 1
+    assert scrape.value("profile_wanted", profile="dev") == 1
     assert scrape.value("host_up", **host) == 1
     assert scrape.value("host_reconnects_total", **host) == 0
     assert 0 < scrape.value("host_connect_seconds_sum", **host) < 30
@@ -92,6 +95,62 @@ def test_the_numbers_of_a_tunnel(world: World, sshd: OpenSSHServer, paths: Paths
     last = Scrape(api.ask("GET", "/metrics"))
     assert last.value("host_rtt_seconds", **host) > 0
     assert scrape.families | last.families == documented()
+    world.ok("down", "dev")
+    down = Scrape(api.ask("GET", "/metrics"))
+    assert down.value("profile_wanted", profile="dev") == 0
+    assert down.value("host_up", **host) == 0
+
+
+class Tcp(Api):
+    """The metrics as Prometheus meets them."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._address = (host, port)
+
+    def connect(self) -> socket.socket:
+        """A bare connection."""
+        return socket.create_connection(self._address, 20)
+
+
+@pytest.mark.parametrize(
+    ("given", "host"), [("{}", "127.0.0.1"), ("127.0.0.1:{}", "127.0.0.1"), ("[::1]:{}", "::1")]
+)
+def test_over_tcp_there_are_metrics_and_nothing_else(
+    embedded: World, given: str, host: str
+) -> None:
+    port = free_port()
+    with embedded.start("daemon", "dev", "--metrics", given.format(port)) as daemon:
+        try:
+            eventually(lambda: embedded.run("ps").returncode == 0, "it is up")
+            tcp = Tcp(port, host)
+            scrape = Scrape(tcp.ask("GET", "/metrics"))
+            assert scrape.value("profile_wanted", profile="dev") == 1
+            for target in ("/", "/v1/status", "/v1/logs", "/healthz"):
+                assert tcp.ask("GET", target).status == 404
+            assert tcp.ask("POST", "/v1/shutdown", {}).status == 404
+            assert tcp.ask("POST", "/metrics", {}).status == 405
+            # Who says nothing keeps nobody out.
+            with ExitStack() as idle:
+                for _ in range(100):
+                    idle.enter_context(tcp.connect())
+                assert Scrape(tcp.ask("GET", "/metrics")).families
+            assert daemon.poll() is None
+        finally:
+            daemon.terminate()
+            daemon.communicate(timeout=20)
+    assert daemon.returncode == 0
+
+
+def test_an_address_that_cannot_be_had_is_told(embedded: World) -> None:
+    with EchoService() as taken:
+        done = embedded.run("daemon", "dev", "--metrics", f"{taken.port}")
+        assert done.returncode == 73
+        assert f"metrics cannot be served on 127.0.0.1:{taken.port}: it is in use by" in done.stderr
+    for given in ("example.com:9469", "/run/x.sock", "*:9469", "99999"):
+        done = embedded.run("daemon", "dev", "--metrics", given)
+        assert done.returncode == 2
+        assert "--metrics" in done.stderr
+    assert not embedded.processes()
 
 
 def documented() -> set[str]:

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+from typing import Any
 
 import click
 
 from tunnelctl.cli import caller, complete
 from tunnelctl.config.paths import Paths
+from tunnelctl.spec.endpoint import LOCALHOST, Endpoint, parse_endpoint
 
 
-@click.command(epilog="Example: tunnelctl daemon dev --watch")
+class _MetricsAddress(click.ParamType[Endpoint]):
+    """`9469`, `127.0.0.1:9469`, `[::1]:9469`, or another address that is given as such."""
+
+    name = "address"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Endpoint:
+        """Read one. A name may be anywhere tomorrow: it is refused."""
+        try:
+            address = parse_endpoint(value)
+            if address.is_unix or address.host != LOCALHOST:
+                ipaddress.ip_address(address.host)
+        except ValueError as error:
+            self.fail(f"{error}; write PORT, or an address of this machine as 127.0.0.1:PORT")
+        return address
+
+
+@click.command(epilog="Example: tunnelctl daemon dev --watch --metrics 9469")
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.profiles)
 @click.option("--watch", is_flag=True, help="Reload a profile when its file changes.")
 @click.option(
@@ -20,8 +41,19 @@ from tunnelctl.config.paths import Paths
     show_default=True,
     help="Of the lines on stderr; auto: journald's where it reads them, else text.",
 )
+@click.option(
+    "--metrics",
+    type=_MetricsAddress(),
+    help="Serve GET /metrics over TCP, and nothing else; a bare port is on 127.0.0.1.",
+)
 @click.option("--report-to", type=int, hidden=True, help="A pipe: be a background daemon.")
-def daemon(profiles: tuple[str, ...], watch: bool, log_format: str, report_to: int | None) -> None:
+def daemon(
+    profiles: tuple[str, ...],
+    watch: bool,
+    log_format: str,
+    metrics: Endpoint | None,
+    report_to: int | None,
+) -> None:
     """Be the daemon in the foreground: bring profiles up, log to stderr, stay until told to end.
 
     What was wanted up when the last daemon ended is brought up too. SIGHUP reads the files again
@@ -37,4 +69,5 @@ def daemon(profiles: tuple[str, ...], watch: bool, log_format: str, report_to: i
 
     background = None if report_to is None else Background(report_to)
     paths = Paths.from_environ(os.environ)
-    run(Settings(paths, profiles, background, watch, LogFormat(log_format)), caller.environment())
+    form = LogFormat(log_format)
+    run(Settings(paths, profiles, background, watch, metrics, form), caller.environment())

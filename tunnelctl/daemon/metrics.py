@@ -1,29 +1,42 @@
 """The snapshot as metrics for Prometheus (docs/service.md): `GET /metrics`.
 
-Owns their names and labels. prometheus-client writes them, the extra `metrics`: it is imported at
-the first request, in a thread, and without it the answer is a problem that says what to install.
-Must never count by itself: each number is the snapshot's.
+Owns their names and labels, and the TCP listener that serves nothing else. prometheus-client writes
+them, the extra `metrics`: it is imported at the first request, in a thread, and without it the
+answer is a problem that says what to install. Must never count by itself: each number is the
+snapshot's.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
+import logging
 import platform
-from collections.abc import Callable, Iterable, Iterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from tunnelctl import __version__
 from tunnelctl.daemon.problems import not_installed
-from tunnelctl.errors import Code
+from tunnelctl.daemon.server import ControlServer
+from tunnelctl.daemon.troubles import Troubles
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net.addresses import port_holder
 from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.endpoint import LOCALHOST, Endpoint
 from tunnelctl.state.durations import BOUNDS, Durations
-from tunnelctl.state.snapshot import ForwardState, Health, HostState, ProfileStatus
+from tunnelctl.state.snapshot import ForwardState, Health, HostState, ProfileStatus, Wanted
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
+_log = logging.getLogger(__name__)
+
+_BACKLOG = 16
+_PROFILE = ("profile",)
 _HOST = ("profile", "host")
 _FORWARD = ("profile", "forward", "type")
 # What clients of every forward may meet is there from the start: `increase` sees no first one that
@@ -33,14 +46,67 @@ _NO_FAILURES = dict.fromkeys(
 )
 
 Statuses = Iterable[ProfileStatus]
+Status = Callable[[], Awaitable[Statuses]]
 
 
-def route(status: Callable[[], Statuses]) -> web.RouteDef:
+@asynccontextmanager
+async def served(
+    address: Endpoint | None, status: Status, troubles: Troubles
+) -> AsyncIterator[None]:
+    """Serve `GET /metrics`, and nothing else, to whoever can reach that address; None: nobody.
+
+    Raises:
+        Failure: PORT_IN_USE or PERMISSION_DENIED.
+    """
+    if address is None:
+        yield
+        return
+    with _listening(address) as sock:
+        server = ControlServer(sock, troubles, admits=lambda _: True)
+        application = web.Application(middlewares=[server.middleware])
+        application.add_routes([route(status)])
+        await server.start(application)
+        bound = address.with_port(sock.getsockname()[1])
+        _log.info("metrics are served on http://%s/metrics", bound)
+        try:
+            yield
+        finally:
+            await server.refuse()
+            await server.stop()
+
+
+def _listening(address: Endpoint) -> socket.socket:
+    host = "127.0.0.1" if address.host == LOCALHOST else address.host
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, address.port))
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        if error.errno != errno.EADDRINUSE:
+            why = error.strerror or str(error)
+            raise Failure(
+                Code.PERMISSION_DENIED, f"metrics cannot be served on {address}: {why}"
+            ) from None
+        holder = port_holder(host, address.port)
+        by = f" by {holder}" if holder else ""
+        raise Failure(
+            Code.PORT_IN_USE,
+            f"metrics cannot be served on {address}: it is in use{by}",
+            "choose another port for --metrics",
+        ) from None
+    return sock
+
+
+def route(status: Status) -> web.RouteDef:
     """The route; `status` is asked at each scrape."""
 
     async def metrics(request: web.Request) -> web.Response:
         try:
-            work = functools.partial(_written, tuple(status()))
+            work = functools.partial(_written, tuple(await status()))
             body, content_type = await in_thread(work, "metrics")
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "prometheus_client":
@@ -62,6 +128,7 @@ def _written(profiles: Statuses) -> tuple[bytes, str]:
     class Snapshot:
         def collect(self) -> Iterator[Metric]:
             yield _build_info()
+            yield _of_profiles(profiles)
             yield from _of_hosts(profiles)
             yield from _of_forwards(profiles)
 
@@ -75,6 +142,17 @@ def _build_info() -> Metric:
 
     about = {"version": __version__, "python": platform.python_version()}
     return InfoMetricFamily("tunnelctl_build", "The daemon.", value=about)
+
+
+def _of_profiles(profiles: Statuses) -> Metric:
+    from prometheus_client.core import GaugeMetricFamily
+
+    wanted = GaugeMetricFamily(
+        "tunnelctl_profile_wanted", "Whether it is to be up: 0 after `down`.", labels=_PROFILE
+    )
+    for profile in profiles:
+        wanted.add_metric((profile.name,), profile.wanted is Wanted.UP)
+    return wanted
 
 
 def _of_hosts(profiles: Statuses) -> Iterator[Metric]:

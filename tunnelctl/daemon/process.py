@@ -44,7 +44,9 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.selector import new_event_loop
 from tunnelctl.net.threads import share_the_interpreter
 from tunnelctl.net.user_lock import answers, holder
+from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.environment import Environment
+from tunnelctl.state.snapshot import ProfileStatus
 from tunnelctl.supervisor.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)
@@ -68,12 +70,13 @@ class Background:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where a daemon is, what it has up from its start, and whether it watches their files."""
+    """Where a daemon is, what it has up from its start, and what else it does."""
 
     paths: Paths
     profiles: Sequence[str] = ()
     background: Background | None = None
     watch: bool = False
+    metrics: Endpoint | None = None  # where they are served over TCP
     log_format: LogFormat = LogFormat.AUTO  # of what goes to stderr
 
 
@@ -171,6 +174,7 @@ class _Daemon:
         self._paths = settings.paths
         self._background = settings.background
         self._watch_files = settings.watch
+        self._metrics_at = settings.metrics
         self._environment = environment
         self._troubles = troubles
         # What a service started in the background is not the service itself.
@@ -201,17 +205,22 @@ class _Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ask_to_stop)
         moments = Moments(supervisor, self._profiles, watch_files=self._watch_files)
+
+        async def status() -> tuple[ProfileStatus, ...]:
+            await supervisor.look()
+            return self._profiles.status()
+
         try:
             await self._profiles.restore()
             for name in profiles:
                 await self._profiles.up(name, UpOrder(), keep=False)
             application = api.application(self._server.middleware)
-            scraped = metrics.route(self._profiles.status)
-            application.add_routes([self._logbook.route(), scraped])
-            await self._server.start(application)
-            place = Place(self._control, self._server, self._troubles, self._lost)
-            self._announce()
-            await self._stop.wait()
+            application.add_routes([self._logbook.route(), metrics.route(status)])
+            async with metrics.served(self._metrics_at, status, self._troubles):
+                await self._server.start(application)
+                place = Place(self._control, self._server, self._troubles, self._lost)
+                self._announce()
+                await self._stop.wait()
         finally:
             self._limit_the_end()
             if place is not None:

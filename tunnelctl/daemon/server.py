@@ -1,8 +1,8 @@
-"""Lets clients in at the control socket: who, how many, and for how long they may say nothing.
+"""Lets clients in at a listener: who, how many, and for how long they may say nothing.
 
-Owns the accepted connections until aiohttp has their request. Must never serve another user, and
-never let idle clients keep the next one out: where all places are taken, one that has not asked
-anything makes room. Answers too when the process has no descriptor left.
+Owns the accepted connections until aiohttp has their request. Must never serve another user at the
+control socket, and never let idle clients keep the next one out: where all places are taken, one
+that has not asked anything makes room. Answers too when the process has no descriptor left.
 """
 
 from __future__ import annotations
@@ -34,13 +34,19 @@ class ControlServer:
     """Serves an application on a listening socket, which stays its owner's to close.
 
     `middleware` must be the outermost one of the application that `start` is given.
-    `on_activity` is called when a request begins and when it ends.
+    `on_activity` is called when a request begins and when it ends. `admits` says whether a client
+    is served at all.
     """
 
     def __init__(
-        self, listener: socket.socket, troubles: Troubles, on_activity: Callable[[], None]
+        self,
+        listener: socket.socket,
+        troubles: Troubles,
+        on_activity: Callable[[], None] = lambda: None,
+        admits: Callable[[socket.socket], bool] = is_ours,
     ) -> None:
         self._listener = listener
+        self._admits = admits
         self._troubles = troubles
         # Given up for a client when the process has no other descriptor left.
         self._reserve: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -134,7 +140,7 @@ class ControlServer:
         return reserve is not None
 
     async def _admit(self, sock: socket.socket) -> None:
-        if not is_ours(sock):
+        if not self._admits(sock):
             _log.warning("refused a client of user id %s", peer_uid(sock))
             sock.close()
             return
