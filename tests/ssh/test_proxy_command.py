@@ -244,6 +244,16 @@ async def test_a_line_of_ssh_config_is_run_by_the_users_shell(
     assert by_us == by_ssh == (shell or "/bin/sh")
 
 
+async def test_a_shell_that_is_not_there() -> None:
+    words = (USERS_SHELL, "-c", "exec true")
+    async with reach(here(SHELL="/nonexistent/shell")) as r:
+        failure = await r.fails(
+            Code.CONFIG_INVALID, Host("far", "far.example", proxy_command=words)
+        )
+    assert "cannot start /nonexistent/shell: No such file" in failure.message
+    assert "SHELL names no program" in failure.hint
+
+
 # Words
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.state.told import ASKS, REFUSED, WRONG_KEY, after, lost
+from tests.state.told import ASKS, REFUSED, REFUSED_NOW, WRONG_KEY, after, lost
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.state import events, machine
@@ -247,8 +247,23 @@ def test_a_hurry_asks_a_link_whether_it_lives() -> None:
     assert next_state(UP, Hurry(), 9) == (UP, (AskLink(1),))
 
 
-@pytest.mark.parametrize(
-    "state", [Machine(), CONNECTING, AUTHENTICATING, FAILED, NEEDS_INPUT, STOPPING], ids=str
-)
+@pytest.mark.parametrize("state", [CONNECTING, AUTHENTICATING], ids=str)
+def test_a_round_that_is_hurried_has_no_wait_after_it(state: Machine) -> None:
+    hurried, actions = next_state(state, Hurry(), 9)
+    assert actions == ()
+    waiting, actions = next_state(hurried, lost(1), 10)
+    assert actions == (StartTimer(1, 10),)
+    trying, _ = next_state(waiting, RetryDue(1), 10)
+    assert next_state(trying, lost(2), 11)[1] != (StartTimer(2, 11),)
+    up, _ = next_state(hurried, Connected(1), 10)
+    assert StartTimer(1, 11) not in next_state(up, lost(1), 11)[1]
+
+
+def test_a_round_that_is_hurried_does_not_bring_a_refused_login_back() -> None:
+    hurried, _ = next_state(CONNECTING, Hurry(), 9)
+    assert next_state(hurried, lost(1, REFUSED_NOW), 10)[1] == (StartTimer(1, 25),)
+
+
+@pytest.mark.parametrize("state", [Machine(), FAILED, NEEDS_INPUT, STOPPING], ids=str)
 def test_a_hurry_does_not_touch_what_does_not_wait(state: Machine) -> None:
     assert next_state(state, Hurry(), 9) == (state, ())

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 from random import Random
+
+import pytest
 
 from tests.supervisor.scene import LATE, hello, local, scene
 from tests.support.chaos import ChaosProxy
 from tests.support.here import here
+from tests.support.processes import command_line, descendants
+from tests.support.programs import require
+from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
@@ -30,6 +37,57 @@ async def test_a_hurry_ends_the_backoff() -> None:
         await s.server.start()
         s.supervisor.hurry("network changed")
         await s.until(ProfileState.UP)
+
+
+async def test_a_round_that_is_hurried_is_followed_by_another_at_once() -> None:
+    """What fails now was begun before the network was back."""
+    tries = [asyncio.get_running_loop().create_future() for _ in range(2)]
+    begun = iter(tries)
+
+    async def connect(host: Host, reactor: Reactor, **_: object) -> None:
+        next(begun).set_result(None)
+        await failing.wait()
+        raise Failure(Code.TIMED_OUT, "no answer")
+
+    failing = asyncio.Event()
+    async with scene(connect=connect, random=Patient()) as s:
+        await s.supervisor.up(s.profile(local(), host=s.host(reconnect=LATE)), here())
+        await tries[0]
+        s.supervisor.hurry("network changed")
+        failing.set()
+        async with asyncio.timeout(20):  # of 600 s
+            await tries[1]
+        await s.until_host(HostState.BACKOFF)  # that one was not hurried
+
+
+def _programs(of: Path) -> list[int]:
+    return [pid for pid in descendants(os.getpid()) if str(of) in command_line(pid)]
+
+
+@pytest.mark.parametrize("is_hop", [False, True], ids=["host", "hop"])
+async def test_a_program_that_waits_for_a_network_that_is_gone_is_started_anew(
+    sshd: OpenSSHServer, tmp_path: Path, is_hop: bool
+) -> None:
+    """`nc` into nothing says nothing for minutes; it does not see the network come back."""
+    require("socat")
+    is_back = tmp_path / "is-back"
+    script = f"test -e {is_back} || {{ sleep 600; exit 1; }}; exec socat STDIO TCP:%h:%p"
+    behind = {"proxy_command": ("sh", "-c", script), "connect_timeout": 0.5, "reconnect": LATE}
+    hop = sshd.host(name="server", **behind)
+    host = sshd.host(name="server", proxy_jump=(hop,), reconnect=LATE) if is_hop else hop
+    async with scene(random=Patient()) as s:
+        await s.supervisor.up(s.profile(local(), host=host), here())
+        first = await eventually_async(lambda: _programs(is_back), "it runs")
+        is_back.touch()
+
+        def has_another_one() -> bool:
+            # Until it has been silent for longer than connect_timeout it is left alone.
+            s.supervisor.hurry("network changed")
+            return not set(first) & set(_programs(is_back))
+
+        await eventually_async(has_another_one, "it was ended")
+        await s.until(ProfileState.UP)
+        assert s.states("server").count("backoff") == 1
 
 
 async def test_a_hurry_does_not_disturb_a_link_that_lives() -> None:

@@ -31,6 +31,7 @@ from tunnelctl.ssh.handshake import Stage, handshake, read_host_key
 from tunnelctl.ssh.jump import Hops, Lease, chain, nearest_hop, of_hop
 from tunnelctl.ssh.keys import key_type
 from tunnelctl.ssh.link import Link, LinkSettings
+from tunnelctl.ssh.moments import Moments
 from tunnelctl.ssh.proxies import dial_through
 from tunnelctl.ssh.proxy_command import ProxyCommand
 from tunnelctl.ssh.questions import Asking, nobody
@@ -68,6 +69,7 @@ async def connect(
     turn: Turn = at_once,
     trace: Trace = untraced,
     logins: Logins | None = None,
+    moments: Moments | None = None,
 ) -> Link:
     """Connect to `host` within its `connect_timeout` seconds, after its jump hosts within theirs; a
     `proxy_command` has longer for its first byte (ssh/proxy_command.py).
@@ -76,6 +78,7 @@ async def connect(
     `hops` has the jump links that are shared; without it the link has its own. Each handshake
     waits for its `turn` first, which no deadline counts. `asking` says who answers a
     host's questions (ssh/questions.py). `logins` knows what let us in before, and is told.
+    At `moments` what has been silent too long is given up (ssh/proxy_command.py).
 
     Raises:
         Failure: with the step, and the hop, that failed; nothing is left open.
@@ -89,6 +92,7 @@ async def connect(
         turn,
         trace,
         logins or Logins(),
+        moments or Moments(),
     )
     return await caller.link(host, on_stage)
 
@@ -106,7 +110,15 @@ async def fetch_host_key(
     """
     reactor = Reactor(asyncio.get_running_loop())
     caller = _Caller(
-        reactor, environment, resolve_secret, nobody, Hops(), at_once, untraced, Logins()
+        reactor,
+        environment,
+        resolve_secret,
+        nobody,
+        Hops(),
+        at_once,
+        untraced,
+        Logins(),
+        Moments(),
     )
     try:
         async with caller.reached(host) as reached:
@@ -169,6 +181,7 @@ class _Caller:
     turn: Turn
     trace: Trace
     logins: Logins
+    moments: Moments
 
     async def link(
         self, host: Host, on_stage: Callable[[Stage], None], *, is_hop: bool = False
@@ -218,7 +231,7 @@ class _Caller:
                 deadline = clock.monotonic() + host.connect_timeout
                 sock, way = await self._open(host, lease, deadline)
                 if isinstance(way, ProxyCommand):
-                    await _first_word(way, give_back)
+                    await _first_word(way, give_back, self.moments)
                     deadline = clock.monotonic() + host.connect_timeout
                 yield _Reached(sock, way, deadline)
         except BaseException as error:
@@ -277,10 +290,12 @@ class _Caller:
                 raise
 
 
-async def _first_word(command: ProxyCommand, give_back: Callable[[], None]) -> None:
+async def _first_word(
+    command: ProxyCommand, give_back: Callable[[], None], moments: Moments
+) -> None:
     """Wait for a program that may have to ask a person first; its socket is closed if it fails."""
     try:
-        await command.spoken(give_back)
+        await command.spoken(give_back, moments)
     except BaseException:
         command.sock.close()
         raise

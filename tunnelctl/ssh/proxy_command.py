@@ -12,11 +12,13 @@ import signal
 import socket
 from collections.abc import Callable
 
+from tunnelctl import clock
 from tunnelctl.errors import Code, Failure, by_hand, reason
 from tunnelctl.net.child import Child, ending
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import USERS_SHELL, Host
 from tunnelctl.ssh.failures import label, printable
+from tunnelctl.ssh.moments import Moments
 from tunnelctl.ssh.tokens import KNOWN_AS, USER, expand, mistake
 
 # How long the program has to end by itself once its input has ended, and after SIGTERM, in seconds.
@@ -27,6 +29,7 @@ _TERM_SECONDS = 2.0
 # From its first byte on `connect_timeout` counts, as for any server.
 PATIENCE = 600.0
 _KEY = "proxy_command"
+_HINT_SHELL = "SHELL names no program: set it to the path of a shell that is installed"
 # What the end of the program looks like from here, and what its silence does.
 _ENDED = (Code.HANDSHAKE_FAILED, Code.SESSION_LOST)
 _SILENT = (Code.TIMED_OUT, Code.PEER_SILENT)
@@ -61,7 +64,8 @@ class ProxyCommand:
             Failure: config-invalid when it cannot be started.
         """
         words = words_for(host, user)
-        if words[0] == USERS_SHELL:
+        is_for_shell = words[0] == USERS_SHELL
+        if is_for_shell:
             words[0] = environment.shell
         name = printable(os.path.basename(words[0]))
         ours, theirs = socket.socketpair()
@@ -71,7 +75,8 @@ class ProxyCommand:
             ours.close()
             why = reason(error)
             what = f"cannot start {printable(words[0])}: {why}"
-            raise mistake(host, _KEY, what, "the path of a program that is installed") from None
+            failure = mistake(host, _KEY, what, "the path of a program that is installed")
+            raise (failure.but(hint=_HINT_SHELL) if is_for_shell else failure) from None
         except BaseException:
             ours.close()
             raise
@@ -80,31 +85,45 @@ class ProxyCommand:
         ours.setblocking(False)
         return cls(host, name, child, ours)
 
-    async def spoken(self, on_silence: Callable[[], None]) -> None:
+    async def spoken(self, on_silence: Callable[[], None], moments: Moments) -> None:
         """Return once the program has said something, or has ended.
 
         `on_silence` is called when that takes longer than `connect_timeout`: what waits for a
-        person should hold up nobody.
+        person should hold up nobody. One that is as silent as that at one of `moments` may wait for
+        an answer from a network that is gone, which would take minutes: it has had its time.
 
         Raises:
-            Failure: timed-out after PATIENCE.
+            Failure: timed-out, after PATIENCE or at such a moment.
         """
         loop = asyncio.get_running_loop()
-        readable = asyncio.Event()
-        loop.add_reader(self.sock, readable.set)
+        began = clock.monotonic()
+        spoken: asyncio.Future[bool] = loop.create_future()
+
+        def decide(has_spoken: bool) -> None:
+            if not spoken.done():
+                spoken.set_result(has_spoken)
+
+        def moment() -> None:
+            if clock.monotonic() - began > self._host.connect_timeout:
+                decide(False)
+
+        loop.add_reader(self.sock, decide, True)
         silent = loop.call_later(self._host.connect_timeout, on_silence)
         try:
             async with asyncio.timeout(PATIENCE):
-                await readable.wait()
+                with moments.telling(moment):
+                    has_spoken = await spoken
         except TimeoutError:
-            raise Failure(
-                Code.TIMED_OUT,
-                f"{label(self._host)}: proxy_command {self.name} said nothing for {PATIENCE:g} s",
-                self._hint,
-            ) from None
+            raise self._said_nothing(PATIENCE) from None
         finally:
             silent.cancel()
             loop.remove_reader(self.sock)
+        if not has_spoken:
+            raise self._said_nothing(clock.monotonic() - began)
+
+    def _said_nothing(self, seconds: float) -> Failure:
+        what = f"{label(self._host)}: proxy_command {self.name} said nothing for {seconds:.3g} s"
+        return Failure(Code.TIMED_OUT, what, self._hint)
 
     def explain(self, failure: Failure) -> Failure:
         """See Way: how the program failed, if that is why, and the last that it said."""

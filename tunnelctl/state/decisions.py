@@ -153,6 +153,11 @@ def hurry_retry(machine: Machine, event: Hurry | Remedied, now: float) -> Step:
     return after, (CancelTimer(), *actions)
 
 
+def hurry_round(machine: Machine, event: Hurry, now: float) -> Step:
+    """What is under way may fail for how the world was when it began."""
+    return replace(machine, hurried=True), ()
+
+
 def hurry_up(machine: Machine, event: Hurry, now: float) -> Step:
     after, actions = _home_now(machine, now)
     return after, (AskLink(machine.epoch), *actions)
@@ -210,6 +215,7 @@ def up(machine: Machine, event: Connected, now: float) -> Step:
         was_up=True,
         reconnects=machine.reconnects + machine.was_up,
         rests=machine.rests_of_others(machine.candidate),
+        hurried=False,
         failure=None,
         passed_over=None if at_home else machine.passed_over,
     )
@@ -280,7 +286,7 @@ def _try(machine: Machine, now: float) -> Step:
     candidate = machine.first(0, now)
     if candidate is None:
         candidate = machine.left[0]  # a machine that barred all has failed
-    return _connect(machine, candidate, now)
+    return _connect(replace(machine, hurried=False), candidate, now)
 
 
 def _connect(machine: Machine, candidate: int, now: float) -> Step:
@@ -330,7 +336,8 @@ def _end_round(machine: Machine, jitter: float, now: float) -> Step:
         needs_input = failure.code is Code.NEEDS_INPUT
         ended = HostState.NEEDS_INPUT if needs_input else HostState.FAILED
         return _enter(machine, ended, now, failure=failure), ()
-    due = now + backoff.delay(machine.reconnect, machine.attempts - 1, jitter)
+    wait = backoff.delay(machine.reconnect, machine.attempts - 1, jitter)
+    due = now if machine.hurried else now + wait
     spaced = {rest.candidate for rest in machine.rests if not rest.asked}
     # How long a login that was refused is left alone is said with the refusal.
     waits = (machine.rested(c) if c in spaced else max(due, machine.rested(c)) for c in left)

@@ -40,6 +40,7 @@ class Machine:
     was_up: bool = False
     reconnects: int = 0  # times it came up again
     retry_at: float | None = None  # when the timer is due, if one runs
+    hurried: bool = False  # the world changed during this round: it need not wait for the next
     rests: tuple[Rest, ...] = ()  # at most one a candidate
     barred: frozenset[int] = frozenset()  # candidates that failed for good
     failure: Failure | None = None  # the last one; None when it is up

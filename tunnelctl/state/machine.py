@@ -16,7 +16,8 @@ docs/states.md shows it as a diagram, drawn from the table below.
   (homing); new clients move to its link when there is one, and nobody else is disturbed.
 - A lazy host that nobody uses is idle: its listeners are bound, and a client wakes it.
 - Hurry makes a wait shorter, but not one that a server asked for, nor one after a refused login.
-  That one ends by Remedied too, and by the user's word; it is its candidate's alone.
+  That one ends by Remedied too, and by the user's word; it is its candidate's alone. A round that
+  Hurry finds under way has no wait after it.
 - A tunnel lives once: nothing leaves `stopped`, a new `up` makes a new one.
 
 Must never read a clock, draw a random number or touch a socket. Times are monotonic seconds.
@@ -79,12 +80,12 @@ ROWS: dict[HostState, tuple[_Handler, ...]] = {
     ),
     HostState.CONNECTING: (
         do.reopen, do.begin, do.stop, do.ignore,
-        do.retune, do.ignore, do.ignore, do.ignore, do.rest,
+        do.retune, do.hurry_round, do.ignore, do.ignore, do.rest,
         do.authenticate, do.up, do.lost_attempt, do.ignore,
     ),
     HostState.AUTHENTICATING: (
         do.reopen, do.begin, do.stop, do.ignore,
-        do.retune, do.ignore, do.ignore, do.ignore, do.rest,
+        do.retune, do.hurry_round, do.ignore, do.ignore, do.rest,
         do.ignore, do.up, do.lost_attempt, do.ignore,
     ),
     HostState.UP: (

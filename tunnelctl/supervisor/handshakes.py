@@ -22,6 +22,7 @@ from tunnelctl.ssh.connect import Stage
 from tunnelctl.ssh.credentials import Logins
 from tunnelctl.ssh.jump import Hops
 from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.moments import Moments
 from tunnelctl.ssh.questions import Ask
 from tunnelctl.supervisor.questions import PatientAsking
 from tunnelctl.supervisor.refusals import Refusals
@@ -45,6 +46,7 @@ class Handshakes:
         self._reactor = reactor
         self._connect = connect
         self._hops = Hops()
+        self._moments = Moments()
         self._all = asyncio.Semaphore(IN_ALL)
         # A semaphore lives as long as somebody holds or awaits it.
         self._places: WeakValueDictionary[_Place, asyncio.Semaphore] = WeakValueDictionary()
@@ -96,7 +98,12 @@ class Handshakes:
             hops=self._hops,
             turn=turn,
             logins=logins,
+            moments=self._moments,
         )
+
+    def hurry(self) -> None:
+        """The world changed: handshakes do not wait for what was begun in the old one."""
+        self._moments.come()
 
     def _here(self, host: Host) -> asyncio.Semaphore:
         place = (host.proxy_jump, host.address)

@@ -156,6 +156,7 @@ class Supervisor:
         for running in self._profiles.values():
             if running.wanted is Wanted.UP:
                 running.hurry()
+        self._services.handshakes.hurry()
 
     async def reach(self, name: str, forward: str, seconds: float) -> None:
         """Ask the target of one forward once, through its link, whether it can be connected to.
