@@ -54,6 +54,7 @@ class Code(StrEnum):
     INCOMPATIBLE_PEER = "incompatible-peer"
     CONFIG_INVALID = "config-invalid"
     AGENT_UNAVAILABLE = "agent-unavailable"
+    NAME_TAKEN = "name-taken"
     # Met only by callers of the command line and the control API.
     PROFILE_NOT_FOUND = "profile-not-found"
     DAEMON_NOT_RUNNING = "daemon-not-running"
@@ -92,6 +93,7 @@ _RULES: dict[Code, _Rule] = {
     Code.INCOMPATIBLE_PEER: _Rule(False, 69),
     Code.CONFIG_INVALID: _Rule(False, 78),
     Code.AGENT_UNAVAILABLE: _Rule(True, 77),
+    Code.NAME_TAKEN: _Rule(False, 2),
     Code.PROFILE_NOT_FOUND: _Rule(False, 66),
     Code.DAEMON_NOT_RUNNING: _Rule(False, 3),
     Code.ALREADY_RUNNING: _Rule(False, 1),

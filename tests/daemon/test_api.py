@@ -20,6 +20,7 @@ from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl import __version__
 from tunnelctl.config.paths import Paths
+from tunnelctl.daemon.api import _STREAMS
 from tunnelctl.net.peers import peer_uid
 from tunnelctl.spec.environment import MOST_BYTES
 
@@ -205,12 +206,12 @@ def test_an_endless_line_is_refused(api: Api) -> None:
 def test_readers_that_never_read_do_not_stop_it(api: Api) -> None:
     with contextlib.ExitStack() as stack:
         streams = []
-        for _ in range(30):
+        for _ in range(_STREAMS + 6):
             sock = stack.enter_context(api.connect())
             sock.sendall(b"GET /v1/events HTTP/1.0\r\n\r\n")
             streams.append(sock.recv(4096).split(b" ")[1])
         # Some places are kept for questions.
-        assert streams.count(b"200") == 24
+        assert streams.count(b"200") == _STREAMS
         assert streams.count(b"503") == 6
         for _ in range(5):
             assert api.ask("POST", "/v1/profiles/dev/restart").status == 200

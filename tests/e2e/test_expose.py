@@ -190,7 +190,7 @@ def test_who_may_come(bastion: World) -> None:
         (["80"], "--via"),
         (["0", "--via", "b"], "TARGET"),
         (["1", "--via", "-x"], ""),
-        (["1", "-d", "--ttl", "1h", "--via", "b"], "--ttl"),
+        (["1", "--ttl", "0s", "--via", "b"], "--ttl"),
     ],
 )
 def test_usage(world: World, arguments: list[str], said: str) -> None:

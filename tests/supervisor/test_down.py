@@ -69,7 +69,7 @@ async def test_down_lets_connections_end() -> None:
         port = s.port("echo")
         async with client(port) as one:
             await one.echo(b"before")
-            going = asyncio.create_task(s.supervisor.down("dev", 20))
+            going = asyncio.ensure_future(s.supervisor.down("dev", 20))
             await s.until(ProfileState.STOPPING)
             assert await one.echo(b"while it drains") == b"while it drains"
             with pytest.raises(ConnectionRefusedError):
@@ -92,7 +92,7 @@ async def test_a_second_down_is_not_kept_waiting_by_the_first() -> None:
         await s.up(s.profile(local("echo", target=Endpoint(LOOPBACK, echo))))
         async with client(s.port("echo")) as one:
             await one.echo(b"before")
-            patient = asyncio.create_task(s.supervisor.down("dev", 300))
+            patient = asyncio.ensure_future(s.supervisor.down("dev", 300))
             await s.until(ProfileState.STOPPING)
             await s.supervisor.down("dev", 0)
             assert await one.is_reset()
@@ -104,7 +104,7 @@ async def test_close_does_not_wait_for_a_drain() -> None:
         await s.up(s.profile(local("echo", target=Endpoint(LOOPBACK, echo))))
         async with client(s.port("echo")) as one:
             await one.echo(b"before")
-            patient = asyncio.create_task(s.supervisor.down("dev", 300))
+            patient = asyncio.ensure_future(s.supervisor.down("dev", 300))
             await s.until(ProfileState.STOPPING)
             await s.supervisor.close(300)
             assert await one.is_reset()
@@ -164,9 +164,9 @@ async def test_up_while_it_goes_down_comes_after() -> None:
         await s.up(profile)
         async with client(s.port("echo")) as one:
             await one.echo(b"held")
-            going = asyncio.create_task(s.supervisor.down("dev", 20))
+            going = asyncio.ensure_future(s.supervisor.down("dev", 20))
             await s.until(ProfileState.STOPPING)
-            coming = asyncio.create_task(s.supervisor.up(profile, here()))
+            coming = asyncio.ensure_future(s.supervisor.up(profile, here()))
         await going
         await coming
         await s.until(ProfileState.UP)
@@ -178,10 +178,10 @@ async def test_a_down_whose_caller_left_is_finished() -> None:
         await s.up(profile)
         async with client(s.port("echo")) as one:
             await one.echo(b"held")
-            going = asyncio.create_task(s.supervisor.down("dev", 20))
+            going = asyncio.ensure_future(s.supervisor.down("dev", 20))
             await s.until(ProfileState.STOPPING)
             going.cancel()
-            coming = asyncio.create_task(s.supervisor.up(profile, here()))
+            coming = asyncio.ensure_future(s.supervisor.up(profile, here()))
         await coming
         await s.until(ProfileState.UP)
         assert s.states("").count("stopped") == 1
@@ -219,3 +219,36 @@ async def test_close_names_what_is_stuck(caplog: pytest.LogCaptureFixture) -> No
         assert cancelled.is_set()
         errors = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
         assert any("dev/server: connect, try 1" in e and "stuck" in e for e in errors)
+
+
+async def test_the_last_of_many_orders_counts() -> None:
+    """Each has its place in the queue by when it came, also an impatient `down`."""
+    async with scene() as s, echo_service() as echo:
+        profile = s.profile(local("echo", target=Endpoint(LOOPBACK, echo)))
+        await s.up(profile)
+        async with client(s.port("echo")) as one:
+            await one.echo(b"held")
+            orders = [asyncio.ensure_future(s.supervisor.down("dev", 300))]
+            await s.until(ProfileState.STOPPING)
+            orders.append(asyncio.ensure_future(s.supervisor.down("dev", 300)))
+            await asyncio.sleep(0)
+            orders.append(asyncio.ensure_future(s.supervisor.up(profile, here())))
+        await asyncio.gather(*orders)
+        await s.until(ProfileState.UP)
+        async with client(s.port("echo")) as one:
+            await one.echo(b"held")
+            orders = [asyncio.ensure_future(s.supervisor.down("dev", 300))]
+            await s.until(ProfileState.STOPPING)
+            orders.append(asyncio.ensure_future(s.supervisor.up(profile, here())))
+            orders.append(asyncio.ensure_future(s.supervisor.down("dev", 300)))
+        await asyncio.gather(*orders)
+        assert s.status().state is ProfileState.STOPPED
+
+
+async def test_a_down_right_after_the_first_up() -> None:
+    async with scene() as s:
+        coming = s.supervisor.up(s.profile(local()), here())
+        going = s.supervisor.down("dev", 0)
+        await coming
+        await going
+        assert s.status().state is ProfileState.STOPPED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -16,7 +15,10 @@ from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import can_show, json_text, say
 from tunnelctl.config.find import NAME_RULE, is_profile_name
 from tunnelctl.config.paths import CONFIG_DIR_VARIABLE
+from tunnelctl.config.whole_file import write_whole
 from tunnelctl.errors import Code, Failure, reason
+
+_MODE = 0o644  # nobody but its owner may change it
 
 _DEFAULT = "default"
 
@@ -87,8 +89,8 @@ def write_profile(name: str, text: str, *, force: bool) -> None:
     path = folder / f"{name}.yaml"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(path, text, replace=force)
-        _write(folder / FILE_NAME, _schema_text(), replace=True)
+        write_whole(path, text.encode(), mode=_MODE, is_new=not force)
+        write_whole(folder / FILE_NAME, _schema_text().encode(), mode=_MODE)
     except FileExistsError:
         raise Failure(
             Code.USAGE, f"{path} is there already", "name another, or --force replaces it"
@@ -105,23 +107,3 @@ def _schema_text() -> str:
     from tunnelctl.config.schema import json_schema
 
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def _write(path: Path, text: str, *, replace: bool) -> None:
-    """Put the whole text there or nothing; nobody but its owner may change it.
-
-    Raises:
-        FileExistsError: it is there, and is not to be replaced.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        if replace:
-            temporary.replace(path)
-        else:
-            os.link(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()

@@ -7,12 +7,9 @@ it there. Must never say of an address that it can be reached before that was se
 from __future__ import annotations
 
 import secrets
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,7 +63,9 @@ _FORWARD = "exposed"
     help="Where it listens there; localhost: for the server itself alone.",
 )
 @click.option("--allow", multiple=True, metavar="CIDR", help="Who may use it; else everybody.")
-@click.option("--ttl", type=Duration(positive=True), help="Take it down after this time.")
+@click.option(
+    "--ttl", type=Duration(positive=True), help="The daemon takes it down after this time."
+)
 @click.option("--qr", is_flag=True, help="Show the address as a QR code, too.")
 @click.option("-d", "--detach", is_flag=True, help="Return when ready; the daemon goes on.")
 @click.option(
@@ -94,8 +93,6 @@ def expose(
     server other than OpenSSH prints in a session, such as the URL that it chose, follows the
     address.
     """
-    if detach and ttl is not None:
-        raise click.UsageError("--ttl ends this command, so it does not go with -d")
     show_code = _code_shower() if qr else None
     service = _service(target)
     adhoc.check_networks(allow)
@@ -110,20 +107,15 @@ def expose(
     plans = plans_of([None], file)
     lease = None if detach else secrets.token_hex(16)
     with ended_in_order(), watch(client, lease, plans) as stream:
-        exposed = _Exposed(client, stream, plans)
+        exposed = _Exposed(client, stream, plans, lease)
         session = exposed.session
         try:
-            session.bring_up(lease, wait_timeout)
+            session.bring_up(wait_timeout, ttl=ttl)
             exposed.tell(service, listen, show_code)
             if detach:
                 exposed.listen()
                 return 0
-            with _for_at_most(ttl):
-                return session.stay()
-        except _TimeIsUp:
-            say("its time is up")
-            session.take_down()
-            return 0
+            return session.stay()
         except KeyboardInterrupt:
             session.take_down()
             raise
@@ -191,9 +183,11 @@ def _document(
 class _Exposed:
     """The profile while this command looks at it, and what is told of it."""
 
-    def __init__(self, client: Client, stream: EventStream, plans: Sequence[Plan]) -> None:
+    def __init__(
+        self, client: Client, stream: EventStream, plans: Sequence[Plan], lease: str | None
+    ) -> None:
         self.session = Session(
-            client, stream, plans, for_command=True, on_change=self._show_what_is_said
+            client, stream, plans, lease, for_command=True, on_change=self._show_what_is_said
         )
         self._name = plans[0].name
         self._said = Said()
@@ -307,25 +301,3 @@ def _code_shower() -> Callable[[str], None]:
     except ImportError:
         raise Failure(Code.USAGE, "--qr needs the package segno", install_command("qr")) from None
     return lambda address: segno.make(address).terminal(out=sys.stderr, compact=True)
-
-
-class _TimeIsUp(Exception):
-    """The --ttl is over."""
-
-
-@contextmanager
-def _for_at_most(seconds: float | None) -> Iterator[None]:
-    if seconds is None:
-        yield
-        return
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise _TimeIsUp
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -6,12 +6,13 @@ somebody acts, which is said at once with that part's own exit code.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from tunnelctl.cli.table import listen_addresses, listen_text
 from tunnelctl.errors import Code, Failure
+from tunnelctl.state.holders import Held
 from tunnelctl.state.snapshot import SAYS
 
 # A listener that could not be had is tried again, but whoever asked for it wants to know now.
@@ -69,6 +70,31 @@ def not_ready(profile: Json, seconds: float, *, stays_wanted: bool) -> Failure:
         if stays_wanted
         else "it is not wanted any longer; --wait-timeout waits longer",
     )
+
+
+def stays(profile: Json) -> bool:
+    """Whether a profile that is held by one attached command stays up when that command ends."""
+    return bool(Held.from_json(profile["holders"]).after_a_command())
+
+
+def held_by_others(profile: Json) -> str:
+    """Why it stays."""
+    left = Held.from_json(profile["holders"]).after_a_command()
+    if left.detached or left.service:
+        return f"held until tunnelctl down {profile['name']}"
+    others = "another command" if left.commands == 1 else f"{left.commands} other commands"
+    return f"held by {others}"
+
+
+def promise(profiles: Iterable[Json]) -> str:
+    """What Ctrl-C will do to the profiles of an attached command, as one line."""
+    wanted = [profile for profile in profiles if profile["wanted"] == "up"]
+    left = [f"{one['name']} up ({held_by_others(one)})" for one in wanted if stays(one)]
+    if not left:
+        return "Ctrl-C ends it."
+    ends = [profile["name"] for profile in wanted if not stays(profile)]
+    before = f"ends {', '.join(ends)} and " if ends else ""
+    return f"Ctrl-C {before}leaves {', '.join(left)}."
 
 
 def forwarding_lines(profile: Json) -> Iterator[str]:

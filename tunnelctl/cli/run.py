@@ -1,7 +1,7 @@
 """`run`: a command that has its tunnels for as long as it runs, and no longer.
 
 Owns the environment that the command is given and the signals that reach it. The profiles are held
-by a lease: however this process ends, what it brought up goes down.
+by a lease: however this process ends, it holds them no longer.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def run(
     """Bring profiles up, run a command, take them down; the command's exit code.
 
     The command finds each forward's address in TUNNELCTL_<FORWARD>_HOST, _PORT and _ADDRESS; of
-    several profiles also in TUNNELCTL_<PROFILE>_<FORWARD>_HOST and so on. What was up before stays
-    up. With -L, -R and -D it takes what ssh takes, and needs no file.
+    several profiles also in TUNNELCTL_<PROFILE>_<FORWARD>_HOST and so on. What somebody else holds
+    stays up. With -L, -R and -D it takes what ssh takes, and needs no file.
     """
     client = options.client
     if line is not None:
@@ -101,10 +101,10 @@ def run(
         plans = plans_of(names_of(profiles), options.file)
         ensure_daemon_of_ours(client)
     lease = secrets.token_hex(16)
-    with ended_in_order(), client.events(lease), watch(client, None, plans) as stream:
-        session = Session(client, stream, plans, for_command=True)
+    with ended_in_order(), client.hold(lease), watch(client, None, plans) as stream:
+        session = Session(client, stream, plans, lease, for_command=True)
         try:
-            session.bring_up(lease, wait_timeout)
+            session.bring_up(wait_timeout)
             stream.close()  # from now on the terminal is the command's
             environ = {**os.environ, **addresses(tuple(session.profiles().values()))}
             return _run(command, environ)

@@ -32,6 +32,7 @@ from tunnelctl.cli.units import (
     is_as_written,
 )
 from tunnelctl.config.paths import Paths
+from tunnelctl.config.whole_file import write_whole
 from tunnelctl.errors import Code, Failure, reason
 
 _WITHIN = 60.0  # seconds for the manager to do what it is told
@@ -296,14 +297,10 @@ def _text(path: Path) -> str | None:
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
-        draft.chmod(0o644)
-        draft.replace(path)
+        write_whole(path, text.encode(), mode=0o644)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise _denied(path, error) from None
 
 

@@ -1,14 +1,14 @@
 """Profiles while a command holds them: from their files to ready, and to the end.
 
-Owns the order: every file is checked before the daemon hears of one, and what a command brought up
-under its lease it takes down. Used by every command that brings something up.
+Owns the order: every file is checked before the daemon hears of one, and a command lets go of what
+it holds when it ends. Used by every command that brings something up.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,12 @@ from tunnelctl.cli.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.files import load
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client, EventStream
+from tunnelctl.config.find import is_same_file, name_taken
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import Environment
+
+Json = dict[str, Any]
+Event = dict[str, Any]
 
 DRAIN = 10.0  # seconds for connections to end at the first Ctrl-C; the second ends them
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -70,16 +74,17 @@ def plans_of(names: Sequence[str | None], file: Path | None) -> tuple[Plan, ...]
 
 def watch(client: Client, lease: str | None, plans: Sequence[Plan]) -> EventStream:
     """The events for a session, with the questions of its hosts where somebody can be asked."""
-    is_heard = somebody_can_be_asked(os.environ)
-    return client.events(lease, [plan.name for plan in plans] if is_heard else [])
+    names = [plan.name for plan in plans]
+    answers = names if somebody_can_be_asked(os.environ) else []
+    return client.events(lease, answers, profiles=names)
 
 
 class Session:
     """The profiles of one command, from the order to the end.
 
-    Those of `for_command` are there for another command: nothing is printed of them, and what
-    cannot be had is not wanted any longer. Once they are ready `on_change` is called after each
-    event of theirs; it prints what a server says.
+    They are held by its `lease`; None: until `down`. Those of `for_command` are there for another
+    command: nothing is printed of them, and what cannot be had is not wanted any longer. Once they
+    are ready `on_change` is called after events of theirs; it prints what a server says.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class Session:
         client: Client,
         stream: EventStream,
         plans: Sequence[Plan],
+        lease: str | None,
         *,
         for_command: bool = False,
         on_change: Callable[[], None] | None = None,
@@ -94,49 +100,65 @@ class Session:
         self._client = client
         self._stream = Asker(client, stream)
         self._plans = {plan.name: plan for plan in plans}
+        self._lease = lease
         self._for_command = for_command
         self._on_change = on_change
-        self._leased: list[str] = []
+        self._replaced: set[str] = set()
+        self._held: list[str] = []  # ordered under our lease; the daemon may not have got to it yet
 
-    def bring_up(self, lease: str | None, seconds: float) -> None:
+    def bring_up(self, seconds: float, *, replace: bool = False, ttl: float | None = None) -> None:
         """Order everything up, and return once all are ready.
+
+        With `replace` also in place of profiles that are up from other files. After `ttl` seconds
+        the daemon lets go of them by itself.
 
         Raises:
             Failure: why one cannot be ready, at once; NOT_READY after `seconds`. What was ordered
                 stays wanted, whatever becomes of this command, unless it is `for_command`.
+                NAME_TAKEN: nothing was ordered.
         """
+        if not replace:
+            self._check_names()
+        for plan in self._plans.values():
+            if self._lease is not None:
+                self._held.append(plan.name)
+            self._client.up(
+                plan.name, plan.file, plan.environment, self._lease, replace=replace, ttl=ttl
+            )
         try:
-            for plan in self._plans.values():
-                answer = self._client.up(plan.name, plan.file, plan.environment, lease)
-                if answer["leased"]:
-                    self._leased.append(plan.name)
             self._wait(seconds)
         except Failure:
             if not self._for_command:
                 with suppress(Failure):  # of a daemon that has gone
-                    for name in self._leased:
+                    for name in self._held:
                         self._client.keep(name)
             raise
 
+    def _check_names(self) -> None:
+        """Before anything is ordered: the daemon looks at one order at a time."""
+        for profile in self._client.status(list(self._plans))["profiles"]:
+            if profile["wanted"] == "up" and self._is_anothers(profile):
+                raise name_taken(profile["name"], profile["source"])
+
     def _wait(self, seconds: float) -> None:
         deadline = clock.monotonic() + seconds  # and the time that a person takes
-        event = None
+        events: list[Event] = []
         while True:
             profiles = self.profiles()
             for profile in profiles.values():
                 failure = progress.failure_of(profile, self._plans[profile["name"]].required)
                 if failure is not None:
                     raise failure
-            self._show(event)  # only now: what ends the wait is told once, as its result
+            self._show(events)  # only now: what ends the wait is told once, as its result
             waiting = [profile for profile in profiles.values() if not progress.is_ready(profile)]
             if not waiting:
                 break
             left = deadline + self._stream.waited - clock.monotonic()
             if left <= 0:
                 late = waiting[0]
-                stays_wanted = not (self._for_command and late["name"] in self._leased)
+                stays_wanted = not self._for_command or progress.stays(late)
                 raise progress.not_ready(late, seconds, stays_wanted=stays_wanted)
-            event = self._stream.next(left)
+            events = self._next(left)
         for profile in () if self._for_command else profiles.values():
             for line in progress.forwarding_lines(profile):
                 click.echo(line)
@@ -148,18 +170,20 @@ class Session:
         """
         deadline = clock.monotonic() + seconds
         while (left := deadline - clock.monotonic()) > 0:
-            event = self._stream.next(left)
-            self._show(None if silently else event)
+            events = self._next(left)
+            self._show([] if silently else events)
             self._changed()
 
     def stay(self) -> int:
         """Show what changes until every profile was taken down by somebody, or failed for good."""
-        click.echo("Ready; Ctrl-C ends it.", err=True)
         ready_at = clock.rfc3339(clock.wall())
+        profiles = self.profiles().values()
+        promised = progress.promise(profiles)
+        click.echo(f"Ready; {promised}", err=True)
         while True:
             try:
                 self._changed()
-                self._show(self._stream.next(), since=ready_at)
+                self._show(self._next(), since=ready_at)
                 profiles = self.profiles().values()
             except Failure as failure:
                 raise Failure(Code.NOT_UP, f"{failure.message}; nothing is up any more") from None
@@ -169,47 +193,86 @@ class Session:
             failures = [progress.failure_of(profile, ()) for profile in profiles]
             if all(failure is not None and not _may_pass(failure) for failure in failures):
                 assert failures[0] is not None
-                self._leased_down(0.0)
+                self._let_go(0.0)
                 raise failures[0]
+            if (now := progress.promise(profiles)) != promised:
+                promised = now
+                say(promised)
 
     def take_down(self) -> None:
-        """Take down what this command brought up; a second Ctrl-C does not wait for connections."""
-        if self._leased and not self._for_command:
-            say(f"taking down {', '.join(self._leased)}; Ctrl-C again does not wait")
+        """Let go of what this command holds, and wait for what goes down by that; a second Ctrl-C
+        does not wait for connections."""
         try:
-            self._leased_down(DRAIN)
+            with suppress(Failure):  # of a daemon that has gone
+                if not self._for_command:
+                    self._say_what_ends()
+            self._let_go(DRAIN)
         except KeyboardInterrupt:
-            self._leased_down(0.0)
+            self._let_go(0.0)
 
-    def _leased_down(self, drain: float) -> None:
-        orders = [self._client.begin_down(name, drain) for name in self._leased]
+    def _say_what_ends(self) -> None:
+        held = [profile for name, profile in self.profiles().items() if name in self._held]
+        ends = [profile["name"] for profile in held if not progress.stays(profile)]
+        if ends:
+            say(f"taking down {', '.join(ends)}; Ctrl-C again does not wait")
+        for profile in held:
+            if progress.stays(profile):
+                say(f"{profile['name']} stays up: {progress.held_by_others(profile)}")
+
+    def _let_go(self, drain: float) -> None:
+        assert self._lease is not None or not self._held
+        orders = [self._client.begin_release(name, self._lease or "", drain) for name in self._held]
         for order in orders:
-            order.answer()
-        self._leased = []
+            try:
+                order.answer()
+            except Failure as failure:
+                if failure.code is not Code.PROFILE_NOT_FOUND:  # it never was up
+                    raise
+        self._held = []
 
     def profiles(self) -> dict[str, Any]:
-        """The status of our profiles, by name."""
-        document = self._client.status()
-        found = {profile["name"]: profile for profile in document["profiles"]}
+        """The status of our profiles, by name. One that is up from another file now is not ours: of
+        ours there is nothing up."""
+        found = {
+            profile["name"]: profile
+            for profile in self._client.status(list(self._plans))["profiles"]
+        }
+        for name, profile in found.items():
+            if self._is_anothers(profile):
+                if name not in self._replaced:
+                    say(f"{name} was replaced: it is up from {profile['source']} now")
+                    self._replaced.add(name)
+                found[name] = {**profile, "wanted": "down"}
         for name in self._plans:
             if name not in found:
                 raise Failure(Code.NOT_UP, f"{name} was removed from the daemon")
         return {name: found[name] for name in self._plans}
 
+    def _is_anothers(self, profile: Json) -> bool:
+        return not is_same_file(profile["source"], self._plans[profile["name"]].file)
+
+    def _next(self, timeout: float | None = None) -> list[Event]:
+        """The events that have come, at least one unless `timeout` seconds went by: the status is
+        asked for once after all of them."""
+        event = self._stream.next(timeout)
+        events = []
+        while event is not None:
+            events.append(event)
+            event = self._stream.next(0)
+        return events
+
     def _changed(self) -> None:
         if self._on_change is not None:
             self._on_change()
 
-    def _show(self, event: dict[str, Any] | None, *, since: str = "") -> None:
-        """Print an event of ours: what went wrong, and what servers say, and everything that
-        is later than `since`."""
-        if event is None or event["profile"] not in self._plans:
-            return
-        is_said = progress.is_said(event)
-        if is_said and self._on_change is not None:
-            return
-        if is_said or event["error"] or (since and event["at"] >= since):
-            click.echo(progress.event_text(event), err=True)
+    def _show(self, events: Iterable[Event], *, since: str = "") -> None:
+        """Print of events what went wrong, what servers say, and everything later than `since`."""
+        for event in events:
+            is_said = progress.is_said(event)
+            if is_said and self._on_change is not None:
+                continue
+            if is_said or event["error"] or (since and event["at"] >= since):
+                click.echo(progress.event_text(event), err=True)
 
 
 def _may_pass(failure: Failure) -> bool:

@@ -1,8 +1,7 @@
 """`up`: profiles from their files to ready, and, attached, their life until Ctrl-C.
 
 Owns the order: every file is checked before the daemon hears of one. While it stays attached its
-event stream is the lease that holds up what it brought up: killed like this or like that, its
-profiles go down with it.
+event stream is the lease by which it holds its profiles: however it ends, it holds them no longer.
 """
 
 from __future__ import annotations
@@ -75,9 +74,9 @@ def up(
         adhoc.say_what_goes(client, plans[0].name, plans[0].required)
     lease = None if detach else secrets.token_hex(16)
     with ended_in_order(), watch(client, lease, plans) as stream:
-        session = Session(client, stream, plans)
+        session = Session(client, stream, plans, lease)
         try:
-            session.bring_up(lease, wait_timeout)
+            session.bring_up(wait_timeout)
             return 0 if detach else session.stay()
         except KeyboardInterrupt:
             session.take_down()

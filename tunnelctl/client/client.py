@@ -42,22 +42,47 @@ class Client:
         self.paths = paths
         self.daemon_version = __version__  # of the daemon that answered last
 
-    def status(self, *, within: float = _ANSWER_WITHIN) -> Document:
-        """The status document (docs/api.md), if it comes within so many seconds."""
-        return self._begin("GET", "/v1/status", None, within).answer()
+    def status(self, names: Sequence[str] = (), *, within: float = _ANSWER_WITHIN) -> Document:
+        """The status document (docs/api.md), of these profiles or of all, if it comes within so
+        many seconds."""
+        target = _with_query("/v1/status", [("profile", name) for name in names])
+        return self._begin("GET", target, None, within).answer()
 
-    def up(self, name: str, file: str, environment: Environment, lease: str | None) -> Document:
+    def up(
+        self,
+        name: str,
+        file: str,
+        environment: Environment,
+        lease: str | None,
+        *,
+        replace: bool = False,
+        ttl: float | None = None,
+    ) -> Document:
         """Have a profile up; what is started for it is in the caller's `environment`.
 
-        With a `lease` (of `events`) a profile that was not wanted before goes down again when that
-        stream ends; the answer's `leased` tells whether it is so.
+        It is held until that stream of `events` ends that has the `lease`, and else until `down`;
+        for `ttl` seconds at most. With `replace` also in place of one from another file.
+
+        Raises:
+            Failure: NAME_TAKEN, one of that name is up from another file.
         """
-        body = {"file": file, "environment": dict(environment), "lease": lease}
+        body = {
+            "file": file,
+            "environment": dict(environment),
+            "lease": lease,
+            "replace": replace,
+            "ttl": ttl,
+        }
         return self._request("POST", _profile(name, "up"), body)
 
     def keep(self, name: str) -> Document:
-        """Let a profile stay when the stream that holds it ends."""
+        """Have a profile stay up until `down`, whatever becomes of the stream that holds it."""
         return self._request("POST", _profile(name, "keep"), {})
+
+    def begin_release(self, name: str, lease: str, drain: float) -> Exchange:
+        """Hold a profile no longer: where nobody else does it goes down, as by `begin_down`."""
+        body = {"lease": lease, "timeout": drain}
+        return self._begin("POST", _profile(name, "release"), body, drain + _ANSWER_WITHIN)
 
     def restart(self, name: str, environment: Environment, hosts: Sequence[str] = ()) -> Document:
         """Have a profile's hosts connected anew, now: all of them where none is named."""
@@ -94,16 +119,28 @@ class Client:
         body = {"id": question, "answer": answer, "remember": remember}
         self._request("POST", _profile(name, "answers"), body)
 
-    def events(self, lease: str | None = None, answers: Sequence[str] = ()) -> EventStream:
-        """Subscribe: every event after this call's return is in the stream.
+    def events(
+        self,
+        lease: str | None = None,
+        answers: Sequence[str] = (),
+        *,
+        profiles: Sequence[str] = (),
+    ) -> EventStream:
+        """Subscribe: every event after this call's return is in the stream, of these `profiles` or
+        of all.
 
         Whoever `answers` for profiles, or for single hosts as `PROFILE/HOST`, gets their questions
         in it too; hosts of them that need input try again.
         """
         fields = [("lease", lease)] if lease else []
-        query = urlencode([*fields, *(("answer", place) for place in answers)])
-        target = f"/v1/events?{query}" if query else "/v1/events"
-        return self._stream(target)
+        fields += [("answer", place) for place in answers]
+        return self._stream(
+            _with_query("/v1/events", [*fields, *(("profile", name) for name in profiles)])
+        )
+
+    def hold(self, lease: str) -> EventStream:
+        """A lease that is open as long as this stream, in which no event comes."""
+        return self._stream(_with_query("/v1/events", [("lease", lease), ("silent", "1")]))
 
     def logs(self, words: Sequence[str], lines: int, since: str | None) -> Document:
         """The last `lines` of the daemon's log, of what `words` mean (`dev*`, `dev/db`) or of all;
@@ -205,6 +242,10 @@ class Client:
 
 def _profile(name: str, action: str) -> str:
     return f"/v1/profiles/{quote(name, safe='')}/{action}"
+
+
+def _with_query(path: str, fields: Sequence[tuple[str, str]]) -> str:
+    return f"{path}?{urlencode(fields)}" if fields else path
 
 
 def _logs(words: Sequence[str], lines: int, since: str | None, *, follow: bool) -> str:

@@ -16,6 +16,7 @@ from tunnelctl.config.canonical import yaml_text
 from tunnelctl.config.find import is_profile_name
 from tunnelctl.config.forward_specs import ForwardSpec
 from tunnelctl.config.ways import Jump
+from tunnelctl.config.whole_file import write_whole
 
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9._-]+")
 _LONGEST_NAME = 64
@@ -66,15 +67,7 @@ def write(folder: Path, name: str, document: Mapping[str, Any]) -> Path:
     assert is_profile_name(name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{name}.yaml"
-    temporary = folder / f".{name}.{os.getpid()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(yaml_text(dict(document)))
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, yaml_text(dict(document)).encode())
     return path
 
 

@@ -85,6 +85,20 @@ def none_found(environ: Mapping[str, str], cwd: Path) -> Failure:
     )
 
 
+def is_same_file(one: str, other: str) -> bool:
+    """Whether two paths lead to the same file, be it there or not."""
+    return one == other or os.path.realpath(one) == os.path.realpath(other)
+
+
+def name_taken(name: str, file: str) -> Failure:
+    """Why a profile is not brought up: one of its name is up, from another file."""
+    return Failure(
+        Code.NAME_TAKEN,
+        f"{name} is up already, from {file}",
+        f"tunnelctl up {name} --as OTHER brings this one up beside it, --replace in its place",
+    )
+
+
 def list_profiles(environ: Mapping[str, str], cwd: Path) -> tuple[Found, ...]:
     """Every profile that can be found, by name; one that another hides comes after it."""
     used: dict[str, Path] = {}

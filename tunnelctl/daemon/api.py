@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,7 +19,9 @@ from aiohttp import web
 from tunnelctl import __version__
 from tunnelctl.clock import rfc3339, wall
 from tunnelctl.config.find import is_profile_name
+from tunnelctl.daemon.holders import command
 from tunnelctl.daemon.orders import (
+    ReleaseOrder,
     ReloadOrder,
     RestartOrder,
     UpOrder,
@@ -42,7 +45,10 @@ _log = logging.getLogger(__name__)
 _BODY_BYTES = 64 * 1024
 _ORDER_BYTES = _BODY_BYTES + MOST_BYTES  # of an order that brings an environment
 _BODY_WITHIN = 5.0  # seconds
-_STREAMS = 24  # event streams at once; the rest of the server's clients stays for questions
+# Event streams at once, each with a descriptor: the rest of the server's clients, and of what the
+# process may open, stays for others.
+_STREAMS = 512
+_OF_DESCRIPTORS = 1 / 4
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -84,6 +90,7 @@ class Api:
                 web.get("/v1/events", self._events),
                 web.post("/v1/profiles/{name}/up", self._up),
                 web.post("/v1/profiles/{name}/keep", self._keep),
+                web.post("/v1/profiles/{name}/release", self._release),
                 web.post("/v1/profiles/{name}/down", self._down),
                 web.post("/v1/profiles/{name}/restart", self._restart),
                 web.post("/v1/profiles/{name}/environment", self._environment),
@@ -112,12 +119,15 @@ class Api:
                 "version": __version__,
                 "pid": os.getpid(),
                 "background": self._is_background,
-                "attached": self._profiles.leases.count,
+                "attached": self._profiles.holders.attached,
             }
         )
 
     async def _status(self, request: web.Request) -> web.Response:
+        """All profiles, or those that `?profile=NAME` names."""
         await self._supervisor.look()
+        names = _named_profiles(request)
+        known = map(self._profiles.status_of, names) if names else self._profiles.status()
         return _answer(
             {
                 "daemon": {
@@ -126,7 +136,7 @@ class Api:
                     "started_at": self._started_at,
                     "warnings": self._warnings(),
                 },
-                "profiles": [profile.as_json() for profile in self._profiles.status()],
+                "profiles": [profile.as_json() for profile in known if profile is not None],
             }
         )
 
@@ -135,13 +145,16 @@ class Api:
         return [*self._troubles.texts, *([WARNING] if descriptors.are_scarce else [])]
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events; with `?lease=ID` the stream's end takes the lease's profiles down,
-        and with `?answer=PROFILE` its reader answers for the profile's hosts."""
+        """Server-sent events, of all profiles or of those that `?profile=NAME` names, or none with
+        `?silent=1`; with `?lease=ID` the stream's end lets go of what the lease holds, and with
+        `?answer=PROFILE` its reader answers for the profile's hosts."""
         lease = read_lease(request.query.get("lease"))
         places = read_places(request.query.getall("answer", ()))
-        if self._streams >= _STREAMS:
+        names = _named_profiles(request)
+        is_silent = request.query.get("silent") == "1"
+        if self._streams >= _most_streams():
             raise web.HTTPServiceUnavailable(text="too many event streams")
-        if lease is not None and not self._profiles.leases.open(lease):
+        if lease is not None and not self._profiles.holders.open(lease):
             raise BadRequest("this lease is in use")
         self._streams += 1
         subscription = self._supervisor.subscribe(places)
@@ -153,6 +166,8 @@ class Api:
             await response.prepare(request)
             await response.write(b": every event from here on\n\n")
             async for event in subscription:
+                if is_silent or (names and event.profile not in names):
+                    continue
                 data = json.dumps(event.as_json(), separators=(",", ":"))
                 await response.write(f"event: {event.kind}\ndata: {data}\n\n".encode())
         except ConnectionError:
@@ -171,7 +186,8 @@ class Api:
         order = UpOrder.read(await _order(request))
         _log.info("asked to bring up %s", name)
         await self._profiles.up(name, order)
-        leased = order.lease is not None and self._profiles.leases.holds(order.lease, name)
+        holders = self._profiles.holders.of(name)
+        leased = order.lease is not None and command(order.lease) in holders
         return _answer({"profile": self._known(name).as_json(), "leased": leased})
 
     async def _keep(self, request: web.Request) -> web.Response:
@@ -179,6 +195,12 @@ class Api:
         refuse_unknown(await _body(request), ())
         await self._profiles.keep(name)
         return _answer({"profile": self._known(name).as_json()})
+
+    async def _release(self, request: web.Request) -> web.Response:
+        name = _profile_name(request)
+        order = ReleaseOrder.read(await _body(request))
+        status = await self._profiles.release(name, order.lease, order.drain)
+        return _answer({"profile": status.as_json()})
 
     async def _down(self, request: web.Request) -> web.Response:
         name = _profile_name(request)
@@ -262,6 +284,21 @@ async def _body(request: web.Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise BadRequest("the body is not a JSON object")
     return body
+
+
+def _most_streams() -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return _STREAMS
+    return min(_STREAMS, int(limit * _OF_DESCRIPTORS))
+
+
+def _named_profiles(request: web.Request) -> tuple[str, ...]:
+    """Those that `?profile=` names, however often."""
+    names = tuple(dict.fromkeys(request.query.getall("profile", ())))
+    if not all(map(is_profile_name, names)):
+        raise BadRequest("profile must be the name of one")
+    return names
 
 
 def _answer(document: dict[str, Any], status: int = 200) -> web.Response:

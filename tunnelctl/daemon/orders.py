@@ -17,16 +17,23 @@ from tunnelctl.spec.environment import Environment
 
 DRAIN = 10.0  # seconds, when `down` does not say
 _LONGEST_DRAIN = 3600.0
+_LONGEST_TTL = 10 * 366 * 86400.0
 _LEASE = re.compile(r"[0-9a-f]{16,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class UpOrder:
-    """The body of `up`: where the profile is, the caller's environment, and who holds it up."""
+    """The body of `up`: where the profile is, the caller's environment, and who holds it up.
+
+    `replace`: also in place of one that is up from another file. `ttl`: who holds it lets go after
+    so many seconds.
+    """
 
     file: Path | None = None
     environment: Environment | None = None
     lease: str | None = None
+    replace: bool = False
+    ttl: float | None = None
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> UpOrder:
@@ -35,14 +42,19 @@ class UpOrder:
         Raises:
             BadRequest: with what is wrong with it.
         """
-        refuse_unknown(body, ("file", "environment", "lease"))
+        refuse_unknown(body, ("file", "environment", "lease", "replace", "ttl"))
         file = body.get("file")
         if file is not None and not (isinstance(file, str) and file.startswith("/")):
             raise BadRequest("file must be an absolute path")
         if "\0" in (file or ""):
             raise BadRequest("a NUL byte has no place in a path")
+        replace, ttl = body.get("replace", False), body.get("ttl")
+        if not isinstance(replace, bool):
+            raise BadRequest("replace must be true or false")
+        if ttl is not None and not (_is_number(ttl) and 0 < ttl <= _LONGEST_TTL):
+            raise BadRequest(f"ttl must be seconds up to {_LONGEST_TTL:g}")
         environment, lease = _environment(body), read_lease(body.get("lease"))
-        return cls(Path(file) if file is not None else None, environment, lease)
+        return cls(Path(file) if file is not None else None, environment, lease, replace, ttl)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +125,39 @@ def read_drain(body: Mapping[str, Any]) -> float:
         BadRequest: with what is wrong with it.
     """
     refuse_unknown(body, ("timeout",))
+    return _drain(body)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseOrder:
+    """The body of `release`: whose hold ends, and seconds for connections to end."""
+
+    lease: str
+    drain: float
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> ReleaseOrder:
+        """Check the body of a request.
+
+        Raises:
+            BadRequest: with what is wrong with it.
+        """
+        refuse_unknown(body, ("lease", "timeout"))
+        lease = read_lease(body.get("lease"))
+        if lease is None:
+            raise BadRequest("there is no lease")
+        return cls(lease, _drain(body))
+
+
+def _drain(body: Mapping[str, Any]) -> float:
     drain = body.get("timeout", DRAIN)
-    if not isinstance(drain, int | float) or not 0 <= drain <= _LONGEST_DRAIN:
+    if not (_is_number(drain) and 0 <= drain <= _LONGEST_DRAIN):
         raise BadRequest(f"timeout must be seconds between 0 and {_LONGEST_DRAIN:g}")
-    return drain
+    return float(drain)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _environment(body: Mapping[str, Any]) -> Environment | None:

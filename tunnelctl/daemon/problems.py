@@ -19,6 +19,8 @@ _STATUS = {
     Code.CONFIG_INVALID: 422,
     Code.USAGE: 400,
     Code.NEEDS_INPUT: 409,
+    Code.NAME_TAKEN: 409,
+    Code.NOT_UP: 409,
     Code.PORT_IN_USE: 409,
     Code.PERMISSION_DENIED: 403,
     Code.INTERNAL: 500,

@@ -213,7 +213,7 @@ class _Daemon:
         try:
             await self._profiles.restore()
             for name in profiles:
-                await self._profiles.up(name, UpOrder(), keep=False)
+                await self._profiles.up(name, UpOrder(), service=True)
             application = api.application(self._server.middleware)
             application.add_routes([self._logbook.route(), metrics.route(status)])
             async with metrics.served(self._metrics_at, status, self._troubles):

@@ -6,8 +6,9 @@ the loop, nor hold it up: files may be on a disk that hangs, and have a second's
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,22 +21,26 @@ from tunnelctl.spec.environment import Environment
 
 Stamps = Mapping[str, tuple[int, ...]]  # of each file: inode, time of change, size
 
+_numbers = itertools.count(1)
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How a wanted profile is loaded. `is_kept`: the next daemon has it too.
+    """How a wanted profile is loaded.
 
-    `environment` is that of the command that spoke of it last, or the daemon's own. `variables`
-    are those that its file refers to and that had a value; `stamps` tell the files that were read
-    last from later versions of them.
+    `identity` tells its file from another one, by whatever path it is named. `environment` is that
+    of the command that spoke of it last, or the daemon's own. `variables` are those that its file
+    refers to and that had a value; `stamps` tell the files that were read last from later versions
+    of them, and `reading` the reading from earlier and later ones (0: there was none yet).
     """
 
     name: str
     file: Path
+    identity: str
     environment: Environment
     variables: frozenset[str] = frozenset()
-    is_kept: bool = True
     stamps: Stamps = field(default_factory=dict)
+    reading: int = 0
 
     def heard(self, environment: Environment | None) -> Order:
         """The same, with the environment of a command that spoke of it, and that may come from
@@ -48,10 +53,12 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A profile as its files say now."""
+    """A profile as its files said when its reading began; the readings are numbered from 1."""
 
     loaded: Loaded
     stamps: Stamps
+    identity: str
+    number: int
 
     def given(self, environment: Environment) -> frozenset[str]:
         """The variables it refers to that have a value."""
@@ -64,10 +71,11 @@ async def read_first(name: str, file: Path | None, environment: Environment, cwd
     Raises:
         Failure: PROFILE_NOT_FOUND, CONFIG_INVALID.
     """
+    number = next(_numbers)
 
     def read() -> Reading:
         path = find_profile(name, file=file, environ=environment, cwd=cwd)
-        return _read(name, path, environment, [])
+        return _read(name, path, environment, [], number)
 
     return await in_thread(read, f"read {name}")
 
@@ -78,10 +86,16 @@ async def read_again(order: Order) -> Reading:
     Raises:
         Failure: CONFIG_INVALID.
     """
-    known = list(order.stamps)
+    known, number = list(order.stamps), next(_numbers)
     return await in_thread(
-        lambda: _read(order.name, order.file, order.environment, known), f"read {order.name}"
+        lambda: _read(order.name, order.file, order.environment, known, number),
+        f"read {order.name}",
     )
+
+
+async def identities(files: Collection[Path]) -> dict[Path, str]:
+    """What tells each file from others, by whatever path it is named."""
+    return await in_thread(lambda: {file: _identity(file) for file in files}, "look at files")
 
 
 async def take_stamps(order: Order) -> Stamps:
@@ -115,12 +129,19 @@ def in_one_line(name: str, failure: Failure) -> Failure:
     return Failure(failure.code, text, f"tunnelctl check {name} says more, then tunnelctl reload")
 
 
-def _read(name: str, path: Path, environment: Environment, known: Iterable[str]) -> Reading:
+def _read(
+    name: str, path: Path, environment: Environment, known: Iterable[str], number: int
+) -> Reading:
+    identity = _identity(path)
     # Before it is read: what changes meanwhile is then seen as a change.
-    before = _stamps({str(path), os.path.realpath(path), *known})
+    before = _stamps({str(path), identity, *known})
     with collections_put_off():
         loaded = load_profile(path, environment, name=name)
-    return Reading(loaded, {**_stamps(loaded.files - before.keys()), **before})
+    return Reading(loaded, {**_stamps(loaded.files - before.keys()), **before}, identity, number)
+
+
+def _identity(file: Path) -> str:
+    return os.path.realpath(file)
 
 
 def _stamps(files: Iterable[str]) -> Stamps:

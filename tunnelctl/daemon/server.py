@@ -21,7 +21,8 @@ from tunnelctl.net.peers import is_ours, peer_uid
 
 _log = logging.getLogger(__name__)
 
-_CLIENTS = 32
+_SILENT = 32  # clients that have not asked yet
+_CLIENTS = 1024
 _SPEAK_WITHIN = 5.0  # seconds to send a request's head, and to take an answer
 _ACCEPT_PAUSE = 0.05  # seconds after an accept failed, as for want of descriptors
 _TROUBLE = "want of descriptors"
@@ -158,13 +159,13 @@ class ControlServer:
         """Whether one more may come in, once the longest silent one has made room."""
         for transport in [t for t in self._clients if t.is_closing()]:
             self._forget(transport)
-        if len(self._clients) < _CLIENTS:
+        silent = [t for t, timer in self._clients.items() if timer is not None]
+        if len(silent) < _SILENT and len(self._clients) < _CLIENTS:
             return True
-        silent = next((t for t, timer in self._clients.items() if timer is not None), None)
-        if silent is None:
+        if not silent:
             return False
-        self._forget(silent)
-        _abort(silent)
+        self._forget(silent[0])
+        _abort(silent[0])
         return True
 
     def _cut_later(self, transport: asyncio.BaseTransport) -> None:

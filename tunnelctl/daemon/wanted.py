@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tunnelctl.config.find import is_profile_name
+from tunnelctl.config.whole_file import write_whole
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.errors import Failure
 from tunnelctl.net.threads import in_thread
@@ -30,11 +31,13 @@ _TROUBLE = "the list of wanted profiles"
 
 @dataclass(frozen=True, slots=True)
 class WantedProfile:
-    """One that is to be up. `variables` names those its file refers to and that had a value."""
+    """One that is to be up. `variables` names those its file refers to and that had a value;
+    `until` is when it goes down by itself, in seconds since 1970."""
 
     name: str
     file: str
     variables: tuple[str, ...] = ()
+    until: int | None = None
 
 
 class WantedFile:
@@ -105,7 +108,10 @@ class WantedFile:
 
 
 def _text(profiles: Iterable[WantedProfile], socket: str) -> bytes:
-    wanted = [{"name": p.name, "file": p.file, "variables": list(p.variables)} for p in profiles]
+    wanted = [
+        {"name": p.name, "file": p.file, "variables": list(p.variables), "until": p.until}
+        for p in profiles
+    ]
     document = {"version": _VERSION, "socket": socket, "profiles": wanted}
     return json.dumps(document, indent=1).encode()
 
@@ -128,7 +134,10 @@ def _parse_one(entry: dict[str, Any]) -> WantedProfile:
         raise ValueError("it has something else where a name belongs")
     if not is_profile_name(name) or not file.startswith("/"):
         raise ValueError(f"{name!r} is no profile")
-    return WantedProfile(name, file, tuple(variables))
+    until = entry.get("until")
+    if not (until is None or isinstance(until, int)):
+        raise ValueError("it has something else where a time belongs")
+    return WantedProfile(name, file, tuple(variables), until)
 
 
 def _read(path: Path) -> bytes:
@@ -140,22 +149,5 @@ def _read(path: Path) -> bytes:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """All of the new file or all of the old one, whatever ends us meanwhile (rename(2))."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    made = path.with_name(f".{path.name}.new")
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(made, flags, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(made, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(made)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    write_whole(path, content, sync=True)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from tunnelctl.state.durations import NONE_YET, Durations
+from tunnelctl.state.holders import NOBODY, Held
 
 API_VERSION = 1
 # How the message of an event begins that is a line of a server's session.
@@ -194,6 +195,7 @@ class ProfileStatus:
     what is wanted (RFC 3339).
 
     `last_error` is why its file is not what runs: it could not be loaded, or not loaded again.
+    `holders` are those for whom it is up.
     """
 
     name: str
@@ -205,6 +207,7 @@ class ProfileStatus:
     hosts: tuple[HostStatus, ...] = ()
     forwards: tuple[ForwardStatus, ...] = ()
     last_error: ErrorStatus | None = None
+    holders: Held = NOBODY
 
     def as_json(self) -> dict[str, Any]:
         """One element of `profiles`."""
@@ -213,6 +216,7 @@ class ProfileStatus:
             "source": self.source,
             "wanted": str(self.wanted),
             "wanted_since": self.wanted_since,
+            "holders": self.holders.as_json(),
             "state": str(self.state),
             "since": self.since,
             "last_error": _error(self.last_error),

@@ -83,7 +83,11 @@ class Background:
 
     def down(self, name: str, drain: float) -> None:
         """Close a profile; its connections have `drain` seconds to end by themselves."""
-        self._call(self._supervisor.down(name, drain))
+
+        async def down() -> None:
+            await self._supervisor.down(name, drain)
+
+        self._call(down())
 
     def close(self) -> None:
         """Close everything, reset what is open, and end the thread. Idempotent."""

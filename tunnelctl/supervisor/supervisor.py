@@ -1,7 +1,8 @@
 """All profiles that this user wants, and the one door to them: up, down, restart, status, events.
 
-Owns the running profiles, each with a lock so that two commands for one profile come after one
-another. All of it runs on one event loop. Must never start or stop what was not asked for.
+Owns the running profiles, each with a queue of orders: one is carried out after another, in the
+order of the calls, so that the last one is what counts. All of it runs on one event loop. Must
+never start or stop what was not asked for.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from random import Random
 
 from tunnelctl import clock
@@ -54,17 +55,19 @@ class Supervisor:
         self._services = Services(reactor, self._journal, handshakes, random, self._questions)
         self._hooks = Hooks()
         self._profiles: dict[str, RunningProfile] = {}  # in order of start
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # The queues: a lock lets in whoever came first.
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._commands = Tasks("supervisor")
         self._socket_files = SocketFiles(self._unix_listeners)
         self._closing: asyncio.Task[None] | None = None
 
-    async def up(
+    def up(
         self, profile: Profile, environment: Environment, anew: HostAnew | None = None
-    ) -> None:
+    ) -> Awaitable[None]:
         """Make `profile` run as it is written; of one that runs, only the difference is touched.
 
-        Returns when that is applied, which is not when it is up. What failed for good is tried
+        The order has its place in the profile's queue with this call. What is returned ends when it
+        is applied, which is not when it is up. What failed for good is tried
         again. Forwards that are gone or differ close at once. `environment` is what programs run
         in, and secrets and agents are looked up in, from now on. `anew` has a host as ssh_config
         has it when it is tried again; None: as it is in `profile`.
@@ -72,17 +75,17 @@ class Supervisor:
         Raises:
             Failure: daemon-not-running when the supervisor is closing.
         """
-        await self._commands.whole(self._up(profile, environment, anew), f"up {profile.name}")
+        return self._commands.whole(self._up(profile, environment, anew), f"up {profile.name}")
 
-    async def change(
+    def change(
         self, profile: Profile, environment: Environment, anew: HostAnew | None = None
-    ) -> None:
+    ) -> Awaitable[None]:
         """As `up`, of a profile that is still wanted: one that was taken down meanwhile stays so.
 
         Raises:
             Failure: daemon-not-running when the supervisor is closing.
         """
-        await self._commands.whole(
+        return self._commands.whole(
             self._up(profile, environment, anew, only_wanted=True), f"change {profile.name}"
         )
 
@@ -101,7 +104,7 @@ class Supervisor:
         *,
         only_wanted: bool = False,
     ) -> None:
-        async with self._locks[profile.name]:
+        async with self._turns[profile.name]:
             if self._closing is not None:
                 raise Failure(
                     Code.DAEMON_NOT_RUNNING,
@@ -119,17 +122,17 @@ class Supervisor:
             self._profiles[profile.name] = running
             running.start()
 
-    async def down(self, name: str, drain: float) -> None:
+    def down(self, name: str, drain: float) -> Awaitable[None]:
         """Close a profile; connections have `drain` seconds to end by themselves. Idempotent.
 
-        It stays listed, as stopped. One that is stopping already has no more than `drain` seconds
-        left from now: the second of two commands is the impatient one.
+        The order has its place in the profile's queue with this call. The profile stays listed, as
+        stopped. One that is stopping already has no more than `drain` seconds left from now: the
+        second of two commands is the impatient one.
 
         Raises:
             Failure: profile-not-found.
         """
-        self._known(name)
-        await self._commands.whole(self._stop(name, drain), f"down {name}")
+        return self._commands.whole(self._stop(name, drain), f"down {name}")
 
     async def restart(self, name: str, hosts: Collection[str] = ()) -> None:
         """Drop every link of a profile, or those to `hosts`, and connect anew, now; local ports
@@ -248,10 +251,12 @@ class Supervisor:
             running.answerable(place)
 
     async def _stop(self, name: str, drain: float) -> None:
-        if self._profiles[name].wanted is Wanted.DOWN:
-            await self._profiles[name].hasten(drain)
-        async with self._locks[name]:
-            await self._profiles[name].stop(drain)
+        running = self._profiles.get(name)
+        if running is not None and running.wanted is Wanted.DOWN:
+            # Beside the queue: to wait for it here would let an `up` that came later go first.
+            self._commands.spawn(running.hasten(drain), f"hasten {name}")
+        async with self._turns[name]:
+            await self._known(name).stop(drain)
 
     def _known(self, name: str) -> RunningProfile:
         running = self._profiles.get(name)

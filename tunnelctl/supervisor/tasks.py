@@ -32,15 +32,16 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
-    async def whole(self, work: Coroutine[Any, Any, _T], name: str) -> _T:
+    def whole(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Future[_T]:
         """Do all of it, even when the caller does not wait for the end: no half of a change.
 
-        What it raises is the caller's alone, and not logged.
+        It begins with this call, and not when the caller begins to wait: what is called first
+        comes first. What it raises is the caller's alone, and not logged.
         """
         task = asyncio.get_running_loop().create_task(work, name=f"{self._owner}: {name}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        return asyncio.shield(task)
 
     @property
     def names(self) -> tuple[str, ...]:

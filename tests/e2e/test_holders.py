@@ -1,0 +1,205 @@
+"""A profile is up as long as somebody holds it, and what `up` says of Ctrl-C is what it does."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.daemon.conftest import EMBEDDED, Api
+from tests.support.ports import free_port
+from tests.support.processes import is_halted
+from tests.support.services import connect
+from tests.support.waiting import eventually
+from tests.support.world import World
+from tunnelctl.config.paths import Paths
+
+_MORE_EVENTS_THAN_ITS_SOCKET_HOLDS = 300
+PRINTS_AND_WAITS = ("sh", "-c", "echo here; read x; echo $x")
+
+
+@pytest.fixture
+def dev(world: World) -> World:
+    world.profile("dev", EMBEDDED)
+    return world
+
+
+@contextmanager
+def running(world: World, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command with a pipe to its standard input; killed at the end, if it still runs."""
+    process = world.start(*arguments, stdin=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=20)
+
+
+class Attached:
+    """An attached `up`, and what it said."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.said: list[str] = []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        self.said.extend(iter(self.process.stderr.readline, ""))
+
+    def until(self, text: str) -> None:
+        """Wait until a line has it."""
+        eventually(lambda: any(text in line for line in self.said), f"{text!r} in {self.said}")
+
+    def interrupt(self) -> int:
+        """Ctrl-C, and its exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(20)
+
+
+@contextmanager
+def attached(world: World, *arguments: str) -> Iterator[Attached]:
+    """`up ARGUMENTS`, once it is ready."""
+    with world.start("up", *arguments) as process:
+        one = Attached(process)
+        try:
+            one.until("Ready; ")
+            yield one
+        finally:
+            process.kill()
+
+
+def wanted(world: World) -> list[str]:
+    """The profiles that are wanted up."""
+    return [p["name"] for p in world.status()["profiles"] if p["wanted"] == "up"]
+
+
+def holders(world: World, name: str = "dev") -> dict[str, object]:
+    """Who holds a profile, as status shows it."""
+    (profile,) = (p for p in world.status()["profiles"] if p["name"] == name)
+    held: dict[str, object] = profile["holders"]
+    return held
+
+
+def test_the_tunnel_of_one_run_outlives_another(dev: World) -> None:
+    def ends(process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("end\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "end\n"
+        assert process.wait(20) == 0
+
+    with running(dev, "run", "dev", "--", *PRINTS_AND_WAITS) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "here\n"
+        port = int(dev.ok("port", "dev/hello").rpartition(":")[2])
+        with running(dev, "run", "dev", "--", *PRINTS_AND_WAITS) as second, connect(port) as held:
+            assert second.stdout is not None
+            assert second.stdout.readline() == "here\n"
+            assert holders(dev) == {"detached": False, "service": False, "commands": 2}
+            ends(first)  # while a connection is open: nothing is there to wait for
+            held.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert held.makefile("rb").read().endswith(b"Hello, World!\n")
+            assert wanted(dev) == ["dev"]
+            ends(second)
+    assert wanted(dev) == []
+
+
+def test_the_last_attached_up_takes_it_down(dev: World) -> None:
+    with attached(dev, "dev") as first, attached(dev, "dev") as second:
+        second.until("Ready; Ctrl-C leaves dev up (held by another command).")
+        first.until("tunnelctl: Ctrl-C leaves dev up (held by another command).")
+        assert first.interrupt() == 130
+        first.until("dev stays up: held by another command")
+        second.until("tunnelctl: Ctrl-C ends it.")
+        assert wanted(dev) == ["dev"]
+        assert second.interrupt() == 130
+        second.until("taking down dev")
+    assert wanted(dev) == []
+
+
+def test_what_is_held_until_down_is_said_and_stays(dev: World) -> None:
+    dev.ok("up", "dev", "-d")
+    with attached(dev, "dev") as one:
+        one.until("Ready; Ctrl-C leaves dev up (held until tunnelctl down dev).")
+        assert one.interrupt() == 130
+    assert wanted(dev) == ["dev"]
+    dev.ok("down", "dev")
+    assert wanted(dev) == []
+
+
+def test_one_that_comes_with_d_changes_what_is_promised(dev: World) -> None:
+    dev.profile("other", EMBEDDED)
+    with attached(dev, "dev", "other") as one:
+        one.until("Ready; Ctrl-C ends it.")
+        dev.ok("up", "dev", "-d")
+        one.until("Ctrl-C ends other and leaves dev up (held until tunnelctl down dev).")
+        assert one.interrupt() == 130
+        one.until("taking down other;")
+    assert wanted(dev) == ["dev"]
+
+
+def test_an_up_that_was_not_ready_in_time_holds_it_until_down(world: World) -> None:
+    port = free_port()
+    host = f"{{hostname: 127.0.0.1, port: {port}, user: me}}"
+    world.profile(
+        "dev", f"version: 1\nhosts: {{h: {host}}}\nforwards: {{x: {{local: 0, to: 9, via: h}}}}\n"
+    )
+    assert world.run("up", "dev", "--wait-timeout", "200ms").returncode == 75
+    assert holders(world) == {"detached": True, "service": False, "commands": 0}
+    world.profile("dev", EMBEDDED)
+    with attached(world, "dev") as one:
+        one.until("Ready; Ctrl-C leaves dev up (held until tunnelctl down dev).")
+        one.interrupt()
+    assert wanted(world) == ["dev"]
+
+
+def test_a_service_holds_what_its_command_line_names(dev: World) -> None:
+    with dev.start("daemon", "dev") as daemon:
+        try:
+            eventually(lambda: dev.run("ps").returncode == 0, "it is up")
+            with attached(dev, "dev") as one:
+                one.until("Ready; Ctrl-C leaves dev up (held until tunnelctl down dev).")
+                one.interrupt()
+            assert wanted(dev) == ["dev"]
+        finally:
+            daemon.terminate()
+            daemon.communicate(timeout=20)
+
+
+def test_down_ends_every_hold(dev: World) -> None:
+    with attached(dev, "dev") as first, attached(dev, "dev") as second:
+        dev.ok("down", "dev")
+        assert (first.process.wait(20), second.process.wait(20)) == (0, 0)
+        first.until("all was taken down")
+    assert wanted(dev) == []
+
+
+def test_a_suspended_up_holds_it_and_holds_up_nobody(dev: World) -> None:
+    """As by Ctrl-Z, which stops no process that has no shell to wake it."""
+    api = Api(Paths.from_environ(dev.environ, dev.home).socket)
+    with attached(dev, "dev") as one:
+        one.process.send_signal(signal.SIGSTOP)
+        eventually(lambda: is_halted(one.process.pid), "it is suspended")
+        for _ in range(_MORE_EVENTS_THAN_ITS_SOCKET_HOLDS):
+            assert api.ask("POST", "/v1/profiles/dev/restart").status == 200
+        assert wanted(dev) == ["dev"]
+        assert holders(dev)["commands"] == 1
+        dev.ok("up", "dev", "-d")
+        one.process.send_signal(signal.SIGCONT)
+        one.until("Ctrl-C leaves dev up")
+        dev.ok("down", "dev")
+        assert one.process.wait(20) == 0
+
+
+def test_one_that_is_killed_while_suspended_lets_go(dev: World) -> None:
+    with attached(dev, "dev") as one:
+        one.process.send_signal(signal.SIGSTOP)
+        eventually(lambda: is_halted(one.process.pid), "it is suspended")
+        one.process.kill()
+        eventually(lambda: wanted(dev) == [], "it is down")

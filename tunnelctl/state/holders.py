@@ -1,0 +1,87 @@
+"""Who holds a profile up, and what the end of one of them means.
+
+Pure. A profile is wanted while somebody holds it. `after_a_command` is the one rule of what happens
+when an attached command ends: the daemon acts by it, and what `up` says of Ctrl-C is read from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Self
+
+
+class HolderKind(StrEnum):
+    """What can hold a profile, and until when."""
+
+    DETACHED = "detached"  # `up -d`, and an `up` that did not get ready: until `down`, or its time
+    SERVICE = "service"  # the daemon's own command line: until `down`
+    COMMAND = "command"  # an attached `up`, `run` or `expose`: until it ends
+    ORDER = "order"  # an `up` that is being carried out: until it is done
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """One of them. `lease` is that of a command, or of the one that an order comes from; orders are
+    told apart by their `number`."""
+
+    kind: HolderKind
+    lease: str = ""
+    number: int = 0
+
+
+DETACHED = Holder(HolderKind.DETACHED)
+SERVICE = Holder(HolderKind.SERVICE)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The holders of one profile as status shows them; false where there is none.
+
+    An order that is being carried out counts as a command: it is about to be one, or more.
+    """
+
+    detached: bool = False
+    service: bool = False
+    commands: int = 0
+
+    @classmethod
+    def of(cls, holders: Iterable[Holder]) -> Self:
+        """Count them."""
+        kinds = [holder.kind for holder in holders]
+        of_a_command = (HolderKind.COMMAND, HolderKind.ORDER)
+        return cls(
+            HolderKind.DETACHED in kinds,
+            HolderKind.SERVICE in kinds,
+            sum(kind in of_a_command for kind in kinds),
+        )
+
+    @classmethod
+    def from_json(cls, holders: Mapping[str, Any]) -> Self:
+        """What `as_json` made."""
+        return cls(holders["detached"], holders["service"], holders["commands"])
+
+    def as_json(self) -> dict[str, Any]:
+        """`holders` of the status document."""
+        return {"detached": self.detached, "service": self.service, "commands": self.commands}
+
+    def __bool__(self) -> bool:
+        return self.detached or self.service or self.commands > 0
+
+    def after_a_command(self) -> Held:
+        """What is left when one of the commands ends; where nothing is, the profile goes down."""
+        return replace(self, commands=max(0, self.commands - 1))
+
+    def __str__(self) -> str:
+        """`up -d, 2 commands`."""
+        commands = f"{self.commands} command" + ("s" if self.commands > 1 else "")
+        words = (
+            "up -d" if self.detached else "",
+            "the service" if self.service else "",
+            commands if self.commands else "",
+        )
+        return ", ".join(word for word in words if word) or "nobody"
+
+
+NOBODY = Held()
