@@ -113,6 +113,17 @@ async def test_a_down_while_an_up_is_read_counts(tmp_path: Path) -> None:
         assert d.saved() == set()
 
 
+async def test_a_down_while_files_are_read_again(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        for name in NAMES:
+            d.file(name)
+            await d.up(name)
+        reloading = asyncio.create_task(d.profiles.reload(ReloadOrder()))
+        await asyncio.sleep(0)
+        await d.profiles.down("other", 0)
+        assert [one.name for one in await reloading] == ["dev"]
+
+
 async def test_a_name_belongs_to_its_file(tmp_path: Path) -> None:
     async with daemon(tmp_path) as d:
         first, second = d.file("dev"), d.file("dev", place="there")

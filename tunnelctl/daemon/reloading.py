@@ -102,6 +102,8 @@ class Reloading:
         invalid: dict[str, ProfileInvalid] = {}
         environment = self._book.completed(order.environment)
         for name in order.names or tuple(self._book.orders):
+            if name not in self._book.orders:  # taken down meanwhile
+                continue
             wanted = self._book.orders[name].heard(environment)
             try:
                 if self._supervisor.status_of(name) is None:
