@@ -62,7 +62,7 @@ async def test_each_costs_the_same_however_many_there_are(
 async def test_those_that_are_removed_while_others_are_opened_stay_closed() -> None:
     rules = [local(f"f{n}", target=Endpoint(LOOPBACK, 1)) for n in range(MANY)]
     async with scene() as s:
-        up = asyncio.create_task(s.supervisor.up(s.profile(*rules), here()))
+        up = asyncio.ensure_future(s.supervisor.up(s.profile(*rules), here()))
         await up
         await s.supervisor.change(s.profile(rules[0]), here())
         await s.until_host(HostState.UP)
