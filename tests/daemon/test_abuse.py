@@ -19,6 +19,7 @@ from tests.support.clients import ask, exchange
 from tests.support.ports import free_port
 from tests.support.processes import is_halted, is_running
 from tests.support.services import EchoService, connect
+from tests.support.silent import mute_listener
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
@@ -120,8 +121,8 @@ def test_a_link_in_the_place_of_the_socket_is_not_followed(tmp_path: Path) -> No
 @pytest.fixture
 def silent() -> Iterator[int]:
     """The port of a server that lets everybody in and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener.getsockname()[1]
+    with mute_listener() as (_, port):
+        yield port
 
 
 def ends(pid: int) -> None:

@@ -16,9 +16,10 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
-from tunnelctl.ssh.connect import Stage, Turn, at_once, connect
+from tunnelctl.ssh.connect import Stage, connect
 from tunnelctl.ssh.jump import Hops
 from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.turns import Turn, at_once
 
 
 class Reach:

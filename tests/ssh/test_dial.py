@@ -7,12 +7,13 @@ import errno
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
 from tests.support.ports import free_port
+from tests.support.silent import full_listener
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import AddressFamily, Host
@@ -32,21 +33,6 @@ def in_seconds(seconds: float) -> float:
 def listener(no_leaks: None) -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         yield sock
-
-
-@contextmanager
-def full_listener(address: str) -> Iterator[tuple[str, int]]:
-    """An address whose SYNs get no answer: a listener whose queue is full."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with ExitStack() as stack:
-        full = stack.enter_context(socket.socket(family))
-        full.bind((address, 0))
-        full.listen(0)
-        for _ in range(3):
-            filler = stack.enter_context(socket.socket(family))
-            filler.setblocking(False)
-            filler.connect_ex(full.getsockname())
-        yield address, full.getsockname()[1]
 
 
 @pytest.fixture

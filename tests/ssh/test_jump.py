@@ -27,7 +27,7 @@ from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import connect, fetch_host_key
 from tunnelctl.ssh.hostkeys import fingerprint
 from tunnelctl.ssh.link import Link
-from tunnelctl.supervisor.handshakes import AT_ONE_ADDRESS, IN_ALL, Handshakes
+from tunnelctl.supervisor.handshakes import AT_ONE_ADDRESS, AT_WORK, Handshakes
 
 BULK = 120_000_000  # bytes
 # So that a silent hop is noticed within three seconds.
@@ -309,7 +309,7 @@ async def test_hops_and_those_behind_them_have_turns_of_their_own(chain: Chain) 
         queue = Handshakes(r.reactor, connect)
         gateways = [
             chain.gateway.host(name="gateway", connect_timeout=30.0 + number)
-            for number in range(IN_ALL + AT_ONE_ADDRESS)
+            for number in range(AT_WORK + AT_ONE_ADDRESS)
         ]
         hosts = [chain.near(proxy_jump=(gateway,)) for gateway in gateways]
         async with asyncio.timeout(50):

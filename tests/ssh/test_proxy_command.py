@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from tunnelctl.spec.host import USERS_SHELL, Host
 from tunnelctl.ssh import proxy_command
 from tunnelctl.ssh.connect import fetch_host_key
 from tunnelctl.ssh.proxy_command import words_for
+from tunnelctl.ssh.turns import Place
 
 BULK = 120_000_000  # bytes
 SOCAT = ("socat", "STDIO", "TCP:%h:%p")
@@ -148,9 +149,17 @@ async def test_the_time_limit_counts_from_the_first_byte(
     os.mkfifo(browser)
     silent = asyncio.Event()
 
+    class Told:
+        async def work(self) -> None:
+            """See Place."""
+
+        def give_back(self) -> None:
+            """See Place."""
+            silent.set()
+
     @asynccontextmanager
-    async def turn(_host: Host) -> AsyncIterator[Callable[[], None]]:
-        yield silent.set
+    async def turn(_host: Host) -> AsyncIterator[Place]:
+        yield Told()
 
     words = ("sh", "-c", f"read -r _ < {browser}; exec socat STDIO TCP:%h:%p")
     async with reach() as r:

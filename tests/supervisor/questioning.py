@@ -12,9 +12,10 @@ from tunnelctl.errors import PLACE, Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.connect import Turn, connect
+from tunnelctl.ssh.connect import connect
 from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.questions import Ask, Asking, Question, QuestionKind
+from tunnelctl.ssh.turns import Turn
 from tunnelctl.supervisor.journal import Subscription
 from tunnelctl.supervisor.questions import Place, QuestionEvent
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
 
+import pytest
+
+from tests.ssh.clients import no_secret
 from tests.supervisor.scene import SOON, scene
 from tests.support.here import here
 from tests.support.sshd import OpenSSHServer
@@ -14,8 +18,9 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
 from tunnelctl.spec.profile import Profile
-from tunnelctl.ssh.connect import Turn
 from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.turns import Turn
+from tunnelctl.supervisor.handshakes import Handshakes
 
 
 class Door:
@@ -29,7 +34,8 @@ class Door:
         self.opened = asyncio.Event()
 
     async def connect(self, host: Host, reactor: Reactor, *, turn: Turn, **_: object) -> Link:
-        async with turn(host):
+        async with turn(host) as place:
+            await place.work()
             self.now[host.address] += 1
             self.most[host.address] = max(self.most[host.address], self.now[host.address])
             self.most_in_all = max(self.most_in_all, self.now.total())
@@ -61,14 +67,37 @@ async def test_four_at_one_address() -> None:
         assert door.most == {"server0.example:22": 4}
 
 
-async def test_sixteen_in_all() -> None:
-    door = Door()
-    async with scene(connect=door.connect) as s:
-        await s.supervisor.up(crowd(7, 3), here())
-        await eventually_async(lambda: door.now.total() == 16, "sixteen are at the door")
+@asynccontextmanager
+async def at_the_door(door: Door, moment: float) -> AsyncIterator[None]:
+    """Three hosts at each of seven addresses; a place is held for a `moment` at most."""
+    reactor = Reactor(asyncio.get_running_loop())
+    queue = Handshakes(reactor, door.connect, moment=moment)
+
+    async def knock(host: Host) -> None:
+        with pytest.raises(Failure):
+            await queue.connect(host, here(), no_secret, lambda _: None, lambda *_: nullcontext())
+
+    async with asyncio.TaskGroup() as tasks:
+        for host in crowd(7, 3).hosts:
+            tasks.create_task(knock(host))
+        yield
         door.opened.set()
-        await eventually_async(lambda: door.finished == 21, "all had their turn")
-        assert door.most_in_all == 16
+    reactor.close()
+
+
+async def test_sixteen_work_at_once() -> None:
+    door = Door()
+    async with at_the_door(door, moment=600):
+        await eventually_async(lambda: door.now.total() == 16, "sixteen are at the door")
+    assert door.finished == 21
+    assert door.most_in_all == 16
+
+
+async def test_who_takes_long_holds_up_nobody() -> None:
+    door = Door()
+    async with at_the_door(door, moment=0.05):
+        await eventually_async(lambda: door.now.total() == 21, "all are, though none has ended")
+    assert max(door.most.values()) == 3
 
 
 async def test_a_server_that_takes_two_at_a_time_has_them_all_in_the_end(

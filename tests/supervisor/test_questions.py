@@ -26,12 +26,13 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
-from tunnelctl.ssh.connect import Turn, connect
+from tunnelctl.ssh.connect import connect
 from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.questions import Asking, Question, QuestionKind
+from tunnelctl.ssh.turns import Turn
 from tunnelctl.state.snapshot import HostState, ProfileState
 from tunnelctl.supervisor import questions
-from tunnelctl.supervisor.handshakes import IN_ALL
+from tunnelctl.supervisor.handshakes import AT_WORK
 from tunnelctl.supervisor.questions import Place
 
 
@@ -249,7 +250,7 @@ async def test_a_question_that_waits_holds_no_turn() -> None:
         return await (connect if host.name == "key" else strict.connect)(host, reactor, **more)
 
     async with scene(connect=some_ask) as s:
-        hosts = tuple(s.host(f"asks{n}") for n in range(IN_ALL + 1))
+        hosts = tuple(s.host(f"asks{n}") for n in range(AT_WORK + 1))
         subscription = s.supervisor.subscribe([DEV])
         await s.supervisor.up(Profile("dev", "dev.yaml", hosts, ()), here())
         waiting = [await question_in(subscription) for _ in hosts]

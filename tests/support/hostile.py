@@ -36,14 +36,14 @@ _CHUNK = 65_536
 
 
 class HostileServer:
-    """A server on 127.0.0.1 whose every connection is handled by `script`, in a thread.
+    """A server at `address` whose every connection is handled by `script`, in a thread.
 
     What the script raises is raised again at the end, unless the client had left.
     """
 
-    def __init__(self, script: Callable[[socket.socket], None]) -> None:
+    def __init__(self, script: Callable[[socket.socket], None], address: str = "127.0.0.1") -> None:
         self._script = script
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((address, 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
         self._threads: list[threading.Thread] = []
         self._connections: list[socket.socket] = []

@@ -71,6 +71,8 @@ def status_text(forward: Json, host: Json, now: datetime) -> str:
     if host["state"] in {"failed", "needs-input"}:
         cause = host["last_error"]
         return f"{host['state']}: {cause['code']}" if cause else str(host["state"])
+    if host.get("queued"):
+        return f"{host['state']} (queued)"
     if host["state"] != "up":
         return str(host["state"])
     if state == "up" and forward["health"] != "unknown":

@@ -29,6 +29,8 @@ from tunnelctl.ssh.jump import Hops, chain
 from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.questions import Ask
 from tunnelctl.ssh.trace import Milestone
+from tunnelctl.ssh.turns import Place as Turn
+from tunnelctl.ssh.turns import at_once
 from tunnelctl.sshd.server import EmbeddedServer
 
 # A server drops logins at random above sshd_config(5) MaxStartups, 10 by default.
@@ -58,11 +60,11 @@ class Trail:
         self._since[host] = now
 
     @asynccontextmanager
-    async def turn(self, host: Host) -> AsyncIterator[Callable[[], None]]:
-        """See ssh/connect.py: here the way of the host itself begins, after its hops'."""
-        async with self._turns[host.address]:
+    async def turn(self, host: Host) -> AsyncIterator[Turn]:
+        """See ssh/turns.py: here the way of the host itself begins, after its hops'."""
+        async with self._turns[host.address], at_once(host) as place:
             self._since[host] = clock.monotonic()
-            yield lambda: None
+            yield place
 
     def of(self, host: Host) -> dict[Milestone, tuple[str, float]]:
         """What it has behind it: in words, and in seconds."""

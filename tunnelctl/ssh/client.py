@@ -37,14 +37,18 @@ class ClientTransport(SshTransport):
     `said` is the text of the server's DISCONNECT, or its first line when no version line came.
     `disconnect_code` is that of RFC 4253 section 11.1. `host_key_blob` is the server's key or
     certificate, bit for bit, once the first key exchange has proved that the server owns it.
+    `greeted`: our version line was sent already (greeting.py).
     """
 
     def __init__(
         self,
         sock: socket.socket,
         offer: Offer = ALL,
+        *,
+        greeted: bool = False,
     ) -> None:
         super().__init__(sock, offer)
+        self.packetizer.skips_write = greeted  # the first that the thread writes is that line
         self.said = ""
         self.disconnect_code = 0
         self.host_key_blob = b""

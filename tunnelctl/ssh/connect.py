@@ -13,7 +13,7 @@ import contextlib
 import functools
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from tunnelctl.ssh.auth import user_of
 from tunnelctl.ssh.credentials import Logins
 from tunnelctl.ssh.dial import dial
 from tunnelctl.ssh.failures import label
+from tunnelctl.ssh.greeting import greet, spoken
 from tunnelctl.ssh.handshake import Stage, handshake, read_host_key
 from tunnelctl.ssh.jump import Hops, Lease, chain, nearest_hop, of_hop
 from tunnelctl.ssh.keys import key_type
@@ -39,22 +40,13 @@ from tunnelctl.ssh.remote_opens import RemoteOpens
 from tunnelctl.ssh.session import wants_session
 from tunnelctl.ssh.trace import Milestone, Trace, untraced
 from tunnelctl.ssh.transport import SshTransport
+from tunnelctl.ssh.turns import Place, Turn, at_once
 from tunnelctl.ssh.way import DIRECT, Way
 from tunnelctl.wire import messages
 
 __all__ = ["Stage", "connect", "fetch_host_key"]
 
 T = TypeVar("T")
-
-# What a host's own handshake waits for; its hops have their own turns. It gives what lets others go
-# first, for good, when something takes its time.
-Turn = Callable[[Host], AbstractAsyncContextManager[Callable[[], None]]]
-
-
-@asynccontextmanager
-async def at_once(_host: Host) -> AsyncIterator[Callable[[], None]]:
-    """A turn for those who need not wait."""
-    yield lambda: None
 
 
 async def connect(
@@ -75,10 +67,10 @@ async def connect(
     `proxy_command` has longer for its first byte (ssh/proxy_command.py).
 
     `environment` is that of whoever asked for it: programs run in it, and it names the agent.
-    `hops` has the jump links that are shared; without it the link has its own. Each handshake
-    waits for its `turn` first, which no deadline counts. `asking` says who answers a
-    host's questions (ssh/questions.py). `logins` knows what let us in before, and is told.
-    At `moments` what has been silent too long is given up (ssh/proxy_command.py).
+    `hops` has the jump links that are shared; without it the link has its own. Each attempt waits
+    for its `turn` first, and each handshake for its place, which no deadline counts. `asking` says
+    who answers a host's questions (ssh/questions.py). `logins` knows what let us in before, and is
+    told. At `moments` what has been silent too long is given up (ssh/proxy_command.py).
 
     Raises:
         Failure: with the step, and the hop, that failed; nothing is left open.
@@ -162,7 +154,7 @@ async def parked(loop: asyncio.AbstractEventLoop, transport: SshTransport) -> No
 
 @dataclass(frozen=True, slots=True)
 class _Reached:
-    """A connection to a host on which nothing was said yet."""
+    """A connection over which both sides have begun to speak; the server's words are to be read."""
 
     sock: socket.socket
     way: Way
@@ -227,13 +219,13 @@ class _Caller:
                 self.logins.passed(passed)
         way: Way = lease or DIRECT
         try:
-            async with self.turn(host) as give_back:
+            async with self.turn(host) as place:
+                if host.proxy_command:
+                    await place.work()  # a program costs more than a dial
                 deadline = clock.monotonic() + host.connect_timeout
                 sock, way = await self._open(host, lease, deadline)
-                if isinstance(way, ProxyCommand):
-                    await _first_word(way, give_back, self.moments)
-                    deadline = clock.monotonic() + host.connect_timeout
-                yield _Reached(sock, way, deadline)
+                left = await _first_word(host, sock, way, place, deadline, self.moments)
+                yield _Reached(sock, way, clock.monotonic() + left)
         except BaseException as error:
             way.close()
             await way.wait_closed()
@@ -281,6 +273,7 @@ class _Caller:
                 ask,
                 self.trace,
                 self.logins,
+                greeted=True,
             )
             work = _with_socket(sock, log_in, f"handshake with {host.name}")
             try:
@@ -291,14 +284,26 @@ class _Caller:
 
 
 async def _first_word(
-    command: ProxyCommand, give_back: Callable[[], None], moments: Moments
-) -> None:
-    """Wait for a program that may have to ask a person first; its socket is closed if it fails."""
+    host: Host, sock: socket.socket, way: Way, place: Place, deadline: float, moments: Moments
+) -> float:
+    """Wait for the server's first byte, then for a place to work; how many seconds are left then.
+
+    The wait for the place is not counted. A program may have to ask a person before it says a
+    byte. The socket is closed if this fails.
+    """
     try:
-        await command.spoken(give_back, moments)
+        greet(sock)
+        if isinstance(way, ProxyCommand):
+            await way.spoken(place.give_back, moments)
+            left = host.connect_timeout
+        else:
+            await spoken(sock, host, deadline)
+            left = deadline - clock.monotonic()
+        await place.work()
     except BaseException:
-        command.sock.close()
+        sock.close()
         raise
+    return left
 
 
 def _with_socket(sock: socket.socket, work: Callable[[], T], name: str) -> asyncio.Future[T]:

@@ -38,8 +38,9 @@ _END_OF_THREAD = 10.0
 
 
 class Stage(StrEnum):
-    """The states of a host that a connection attempt passes through."""
+    """What a connection attempt passes through: states of a host, and one before them."""
 
+    QUEUED = "queued"
     CONNECTING = "connecting"
     AUTHENTICATING = "authenticating"
 
@@ -54,8 +55,11 @@ def handshake(
     ask: Ask | None = None,
     trace: Trace = untraced,
     logins: Logins | None = None,
+    *,
+    greeted: bool = False,
 ) -> SshTransport:
-    """Log in to `host` over `sock`, before `deadline` (a moment of `clock.monotonic`).
+    """Log in to `host` over `sock`, before `deadline` (a moment of `clock.monotonic`). `greeted`:
+    our version line was sent already.
 
     The deadline stands still while `ask` waits for a person, and while an agent signs. `logins`
     knows by what the host was logged in to before. Calls `on_stage(Stage.AUTHENTICATING)`
@@ -66,7 +70,7 @@ def handshake(
     Raises:
         Failure: what went wrong; nothing is left open.
     """
-    transport = _exchange_keys(host, sock, environment, deadline, trace)
+    transport = _exchange_keys(host, sock, environment, deadline, trace, greeted=greeted)
     try:
         asked = None if ask is None else pausing(ask, transport)
         blob = transport.host_key_blob
@@ -86,6 +90,7 @@ def read_host_key(
     host: Host, sock: socket.socket, environment: Environment, deadline: float
 ) -> bytes:
     """The key that `host` shows over `sock`, which is closed; nothing is authenticated or recorded.
+    Our version line was sent already.
 
     It is the one that a `handshake` of the same host would be shown. Blocking, until `deadline` (a
     moment of `clock.monotonic`) at most.
@@ -93,7 +98,7 @@ def read_host_key(
     Raises:
         Failure: the host cannot be talked to.
     """
-    transport = _exchange_keys(host, sock, environment, deadline)
+    transport = _exchange_keys(host, sock, environment, deadline, greeted=True)
     _end(transport, sock)
     return transport.host_key_blob
 
@@ -104,11 +109,13 @@ def _exchange_keys(
     environment: Environment,
     deadline: float,
     trace: Trace = untraced,
+    *,
+    greeted: bool,
 ) -> ClientTransport:
     """Version and first key exchange. The server has proved that it owns the key it shows."""
     done = threading.Event()
     try:
-        transport = ClientTransport(sock, _offer(host, environment))
+        transport = ClientTransport(sock, _offer(host, environment), greeted=greeted)
     except BaseException:
         sock.close()
         raise

@@ -105,6 +105,7 @@ class SshPacketizer(Packetizer):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
         self.deadline: float | None = None
+        self.skips_write = False  # the next `write_all` was done by somebody else
         self._sock = sock
         self._is_closed = False
         self._state = PacketState(MacSealer(None, 8, None), MacOpener(None, 8, None))
@@ -371,6 +372,9 @@ class SshPacketizer(Packetizer):
 
     def write_all(self, out: ReadableBuffer) -> None:
         """Send all of `out`, blocking."""
+        if self.skips_write:
+            self.skips_write = False
+            return
         view = memoryview(out)
         while view:
             self._wait(select.POLLOUT)

@@ -46,6 +46,9 @@ _DIRECTIONS = (
 )
 # RFC 8308 section 2.4 has two occasions for it, OpenSSH a third way for the second.
 _EXT_INFO_MAX = 2
+_SOFTWARE = "tunnelctl"
+# What we call ourselves (RFC 4253 section 4.2), without CR LF.
+VERSION = f"SSH-2.0-{_SOFTWARE}"
 
 
 class _Nothing:
@@ -97,7 +100,7 @@ class SshTransport(paramiko.Transport):
             "is_aead": True,
         },
     }
-    _CLIENT_ID = "tunnelctl"
+    _CLIENT_ID = _SOFTWARE
 
     def __init__(self, sock: socket.socket, offer: Offer = ALL) -> None:
         super().__init__(sock, packetizer_class=SshPacketizer)

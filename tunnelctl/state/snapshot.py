@@ -84,9 +84,9 @@ class HostStatus:
     """One host. `since` and `next_retry_at` are RFC 3339.
 
     While a fallback serves, `fallback` names it, `last_error` says why the host itself does not,
-    and `next_retry_at` when that is tried again; `returning`: it is just now. `said` has the last
-    lines of the server's session; None where there is no session. `connects` is how long it took
-    to make each link.
+    and `next_retry_at` when that is tried again; `returning`: it is just now. `queued`: it is to
+    be connected to, and waits until others have been. `said` has the last lines of the server's
+    session; None where there is no session. `connects` is how long it took to make each link.
     """
 
     name: str
@@ -105,6 +105,7 @@ class HostStatus:
     server: str | None = None
     fallback: str | None = None
     returning: bool = False
+    queued: bool = False
     last_error: ErrorStatus | None = None
     said: tuple[str, ...] | None = None
     connects: Durations = NONE_YET
@@ -128,6 +129,7 @@ class HostStatus:
             "server": self.server,
             "fallback": self.fallback,
             "returning": self.returning,
+            "queued": self.queued,
             "said": None if self.said is None else list(self.said),
             "last_error": _error(self.last_error),
         }

@@ -114,6 +114,7 @@ class Tunnel:
         self._teller = Teller(profile.name, services.journal, self._machine.state)
         self._tasks = Tasks(f"{profile.name}/{host.name}")
         self._attempts: dict[int, asyncio.Task[None]] = {}  # by epoch
+        self._queued: set[int] = set()  # epochs of attempts that wait for others
         self._links = Links(self._tasks, functools.partial(self._teller.said, host.name))
         self._idle = self._idle_watch()
         self._probes = Probes(
@@ -253,7 +254,8 @@ class Tunnel:
 
     def status(self) -> HostStatus:
         """The host as it is now."""
-        return self._teller.host_status(self.host, self._machine, self._links)
+        queued = self._machine.epoch in self._queued
+        return self._teller.host_status(self.host, self._machine, self._links, queued=queued)
 
     def forward_statuses(self) -> dict[str, ForwardStatus]:
         """Every forward as it is now, by name."""
@@ -363,6 +365,10 @@ class Tunnel:
 
     async def _attempt(self, epoch: int, candidate: Host) -> None:
         def on_stage(stage: Stage) -> None:
+            if stage is Stage.QUEUED:
+                self._queued.add(epoch)
+            else:
+                self._queued.discard(epoch)
             if stage is Stage.AUTHENTICATING:
                 self._handle(Authenticating(epoch))
 
@@ -381,6 +387,7 @@ class Tunnel:
                 lambda ended: self._lost(epoch, self._links.why_lost(link, ended.result()))
             )
         finally:
+            self._queued.discard(epoch)
             self._attempts.pop(epoch, None)
 
     def _lost(self, epoch: int, failure: Failure) -> None:

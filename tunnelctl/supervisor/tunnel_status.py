@@ -85,8 +85,10 @@ class Teller:
         message = str(failure) if failure is not None else "its target answers"
         self._record(EventKind.HEALTH, item.rule.name, item.health, message, failure)
 
-    def host_status(self, host: Host, machine: Machine, links: Links) -> HostStatus:
-        """The host as it is now."""
+    def host_status(
+        self, host: Host, machine: Machine, links: Links, *, queued: bool
+    ) -> HostStatus:
+        """The host as it is now; `queued`: its attempt waits for others to be over."""
         link = links.get(machine.epoch)
         status = HostStatus(
             name=host.name,
@@ -97,6 +99,7 @@ class Teller:
             next_retry_at=_later(self._since, machine.since, machine.retry_at),
             fallback=host.candidates[machine.candidate].name if machine.on_fallback else None,
             returning=machine.homing is not None,
+            queued=queued and machine.state is HostState.CONNECTING,
             last_error=error_status(_why(machine)),
             connects=links.took,
         )
