@@ -93,6 +93,7 @@ def test_colour_is_around_the_status_alone() -> None:
         (forward(), host(), "up"),
         (forward(health="unhealthy"), host(), "up (unhealthy)"),
         (forward(), host(state="connecting"), "connecting"),
+        (forward(), host(state="connecting", queued=True), "connecting (queued)"),
         (forward(), host(state="authenticating"), "authenticating"),
         (forward(), host(state="backoff", attempts=1), "retry in 0s (#1)"),
         (forward(state="pending"), host(), "pending"),
