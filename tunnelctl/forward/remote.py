@@ -158,7 +158,12 @@ class RemoteForward:
         ownership = self._ownership
         if self._link is not link or ownership is None:
             return
-        anothers = await ownership.is_anothers()
+        try:
+            anothers = await ownership.is_anothers()
+        except asyncio.CancelledError:  # it is to be closed
+            for incoming, _ in ownership.clients():
+                incoming.reject(OpenFailure.CONNECT_FAILED, "this forward is gone")
+            raise
         clients = ownership.clients()
         if self._ownership is not ownership or link.closed.done():  # moved, or lost, meanwhile
             for incoming, _ in clients:

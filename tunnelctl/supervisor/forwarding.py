@@ -32,6 +32,10 @@ _LOCAL_RETRY = Reconnect(min=1.0, max=5.0)
 # A server may hold the port for the session before, until that one's ClientAlive gives it up.
 _REMOTE_RETRY = Reconnect(min=1.0, max=30.0)
 
+# How long a server may take to answer a request before a forward is closed all the same, in
+# seconds. Most answer within a round trip.
+_ANSWER_SECONDS = 1.0
+
 
 class Forwarding(ABC):
     """What both kinds share: the listener's failure and when it is tried again.
@@ -283,8 +287,10 @@ class RemoteForwarding(Forwarding):
         self._cancel_retry()
         self.is_stopped = True
         if self._opening is not None:
-            # A request that is answered only after we left would leave the server listening.
-            await asyncio.wait([self._opening])
+            # A request that is under way is waited for: what comes next may want the same port.
+            # One that is answered later still, if ever, is taken back by who asked (remote.py).
+            await asyncio.wait([self._opening], timeout=_ANSWER_SECONDS)
+            self._opening.cancel()
         await super().close(drain)
 
     def _try(self) -> None:
