@@ -117,3 +117,45 @@ def test_a_shell_that_is_not_known(world: World) -> None:
     refused = world.run("completion", "tcsh")
     assert refused.returncode == 2
     assert "bash" in refused.stderr
+
+
+SSH_CONFIG = (
+    "Include more\nHost bastion web-* !x\n  User me\nMatch originalhost edge\n  Port 2222\n"
+)
+KNOWN_HOSTS = (
+    "builder,192.0.2.7 ssh-ed25519 AAAA\n[build.example]:2222 ssh-ed25519 AAAA\n"
+    "|1|aGFzaA==|aGFzaA== ssh-ed25519 AAAA\n@cert-authority *.example ssh-ed25519 AAAA\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("expose", "3000", "--via", "b"), ["bastion", "build.example:2222", "builder"]),
+        (("expose", "3000", "--via", "me@ba"), ["me@bastion"]),
+        (("init", "--host", "inc"), ["included"]),
+        (("trust", "ed"), ["edge"]),
+        (("trust", "dev"), ["development/bastion", "development/edge"]),
+        (("up", "-L", "1:b:2", "bast"), ["bastion"]),
+        (("up", "-J", "bast"), ["bastion"]),
+        (("run", "-D", "1080", "incl"), ["included"]),
+        (("import", "ssh-config", "bast"), ["bastion"]),
+        (("up", "dev"), ["development"]),
+        (("help", "serv"), ["service"]),
+        (("help", "service", "un"), ["uninstall"]),
+        (("daemon", "st"), ["stop"]),
+    ],
+)
+def test_hosts_of_ssh_and_commands(two: World, words: tuple[str, ...], names: list[str]) -> None:
+    folder = two.home / ".ssh"
+    folder.mkdir(mode=0o700)
+    (folder / "config").write_text(SSH_CONFIG)
+    (folder / "more").write_text("Host included\n")
+    (folder / "known_hosts").write_text(KNOWN_HOSTS)
+    assert offered(two, *words) == names
+
+
+def test_an_ssh_config_that_cannot_be_read_offers_nothing(two: World) -> None:
+    (two.home / ".ssh").mkdir(mode=0o700)
+    (two.home / ".ssh" / "config").mkdir()
+    assert offered(two, "expose", "3000", "--via", "bastion") == []

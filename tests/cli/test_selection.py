@@ -104,3 +104,29 @@ def test_a_profile_that_nobody_has_is_told_from_one_that_is_down(
     assert selection.not_up("staging", KNOWN).hint == "tunnelctl up staging -d"
     assert selection.not_up("stagign", KNOWN).hint == "did you mean staging?"
     assert selection.not_up("othre", KNOWN).hint == "did you mean other?"
+
+
+@pytest.mark.parametrize(
+    ("labels", "meant"),
+    [
+        ((), ["dev", "other"]),
+        (("team",), ["dev/db", "dev/web", "other/x"]),
+        (("team=web",), ["dev/db", "other/x"]),
+        (("team=web", "tier"), ["dev/db"]),
+        (("team=",), []),
+        (("nothing",), []),
+    ],
+)
+def test_labels(labels: tuple[str, ...], meant: list[str]) -> None:
+    dev, other = profile("dev", db="bastion", web="edge"), profile("other", x="edge", y="edge")
+    dev["forwards"][0]["labels"] = {"team": "web", "tier": "data"}
+    dev["forwards"][1]["labels"] = {"team": "ops"}
+    other["forwards"][0]["labels"] = {"team": "web"}
+    other["forwards"][1]["labels"] = {}
+    chosen = selection.labelled([dev, other], labels)
+    if not labels:
+        assert [one["name"] for one in chosen] == meant
+        return
+    assert [f"{p['name']}/{f['name']}" for p in chosen for f in p["forwards"]] == meant
+    for one in chosen:
+        assert {host["name"] for host in one["hosts"]} == {f["via"] for f in one["forwards"]}

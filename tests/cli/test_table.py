@@ -10,7 +10,7 @@ import click
 import pytest
 
 from tunnelctl.cli.output import bytes_text, seconds_text
-from tunnelctl.cli.table import status_text, table
+from tunnelctl.cli.table import status_text, summary, table
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 REFUSED = {"code": "auth-failed", "message": "no", "hint": ""}
@@ -67,11 +67,37 @@ def test_the_table() -> None:
     assert table([profile], NOW, colour=False) == [
         "NAME       TYPE    LISTEN          TARGET            VIA      STATUS            "
         "CONNS  IN/OUT     AGE",
-        "dev/db     local   127.0.0.1:5432  db.internal:5432  bastion  up (healthy)      "
-        "2      1.2M/340k  3m",
         "dev/hello  remote  edge:62893      127.0.0.1:62893   edge     retry in 7s (#4)  "
         "0      -          12s",
+        "dev/db     local   127.0.0.1:5432  db.internal:5432  bastion  up (healthy)      "
+        "2      1.2M/340k  3m",
     ]
+
+
+def many() -> dict[str, Any]:
+    """300 forwards, of which the last ones are in trouble."""
+    failed = host(name="edge", state="failed", last_error=REFUSED)
+    away = host(name="away", state="backoff", attempts=4)
+    rules = [forward(name=f"f{number}") for number in range(297)]
+    rules += [
+        forward(name="sick", health="unhealthy"),
+        forward(name="late", via="away", state="pending"),
+        forward(name="broken", via="edge", state="failed", last_error=REFUSED),
+    ]
+    return {"name": "dev", "state": "degraded", "hosts": [host(), failed, away], "forwards": rules}
+
+
+def test_what_is_broken_comes_first() -> None:
+    stopped = {"name": "a", "state": "stopped", "hosts": [host(state="stopped")]}
+    profiles = [{**stopped, "forwards": [forward(state="stopped")]}, many()]
+    names = [line.split()[0] for line in table(profiles, NOW, colour=False)]
+    assert names[1:6] == ["dev/broken", "dev/sick", "dev/late", "dev/f0", "dev/f1"]
+    assert names[-1] == "a/db"
+    assert len(names) == 302
+
+
+def test_many_rows_are_summed_up() -> None:
+    assert summary([many()], NOW) == "300 forwards: 1 failed, 2 not up, 297 up"
 
 
 def test_no_profile_is_a_header_alone() -> None:

@@ -48,7 +48,7 @@ def test_at_eighty_columns(busy: World) -> None:
         header, first, second, *below = screen
         assert header.split()[:2] == ["NAME", "TYPE"]
         assert header.endswith("IN/OUT/s  AGE")
-        assert (first.split()[0], second.split()[0]) == ("dev/echo", "gone/x")
+        assert (first.split()[0], second.split()[0]) == ("gone/x", "dev/echo")
         assert any("gone" in line for line in below)
         assert max(map(len, screen)) <= 80
         assert not tmux.shows_cursor()
@@ -66,7 +66,7 @@ def test_at_eighty_columns(busy: World) -> None:
             received = 0
             while received < 90_000:
                 received += len(client.recv(65536))
-            eventually(lambda: re.search(r" 1 +\d+k/\d+k ", tmux.screen()[1]), "bytes a second")
+            eventually(lambda: re.search(r" 1 +\d+k/\d+k ", tmux.screen()[2]), "bytes a second")
         eventually(lambda: re.search(r" 0 +- ", tmux.screen()[1]), "no more bytes")
 
         busy.ok("down", "dev")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.config.conftest import Folder
 from tests.config.sshconfigs import ME, WAYS, by_client, by_own_reader, configure, needs_ssh
-from tunnelctl.config.sshconfig import SYSTEM_FILE
+from tunnelctl.config.sshnames import SYSTEM_FILE
 from tunnelctl.config.sshreader import Asked
 from tunnelctl.spec.algorithms import CIPHERS
 from tunnelctl.spec.host import USERS_SHELL, AddressFamily, StrictHostKeyChecking

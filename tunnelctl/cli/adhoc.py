@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tunnelctl.cli import complete
 from tunnelctl.cli.output import say
 from tunnelctl.config.find import NAME_RULE, find_profile, is_profile_name
 from tunnelctl.config.paths import Paths
@@ -45,6 +46,7 @@ class SshLine(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does, of what is not ssh's."""
         line = None if ctx.resilient_parsing else self._line(ctx, args)
+        ctx.meta[complete.SSH_LINE] = any(arg.startswith(("-L", "-R", "-D")) for arg in args)
         rest = super().parse_args(ctx, args if line is None else line.own)
         ctx.params["line"] = line
         return rest
@@ -120,6 +122,7 @@ def _of_ssh(option: str, metavar: str | None, text: str) -> Callable[[Command], 
     return click.option(
         option, f"ssh_{ord(option[1])}", cls=SshOption, metavar=metavar, help=text,
         is_flag=metavar is None, multiple=metavar is not None, expose_value=False,
+        shell_complete=complete.ssh_hosts if metavar == "HOST" else None,
     )  # fmt: skip
 
 

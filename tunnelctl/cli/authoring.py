@@ -57,7 +57,12 @@ def schema() -> None:
 
 @click.command(epilog="Examples: tunnelctl init; tunnelctl init work --host bastion")
 @click.argument("name", default=_DEFAULT)
-@click.option("--host", metavar="HOST", help="The server: any name that works with ssh.")
+@click.option(
+    "--host",
+    metavar="HOST",
+    shell_complete=complete.ssh_hosts,
+    help="The server: any name that works with ssh.",
+)
 @click.option("--force", is_flag=True, help="Replace a profile that is there.")
 def init(name: str, host: str | None, force: bool) -> None:
     """Write a first profile and its schema, into $TUNNELCTL_CONFIG_DIR or ./configs.

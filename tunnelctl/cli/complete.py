@@ -1,4 +1,4 @@
-"""What the TAB key offers after a command's name: profiles, forwards and hosts.
+"""What the TAB key offers after a command's name: profiles, forwards, hosts and commands.
 
 Owns no name: profiles are the files that can be found and what the daemon knows, forwards and
 hosts what the daemon says of them or else the keys that stand in the file. Must be quick, never
@@ -18,8 +18,11 @@ import click
 from tunnelctl.client import Client
 from tunnelctl.config.find import find_profile, list_profiles
 from tunnelctl.config.paths import Paths
+from tunnelctl.config.sshnames import names_for
 from tunnelctl.errors import Failure
 
+# In the `meta` of a context: whether a line of ssh is typed.
+SSH_LINE = "tunnelctl.ssh-line"
 _WITHIN = 0.15  # seconds for the daemon to answer
 _READ_MAX = 1 << 20  # bytes; a profile has no more
 # A block of a file that is written as most are: `forwards:` at the margin, its keys indented.
@@ -55,6 +58,37 @@ def places(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 def tunnels(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """A profile, or one of its hosts."""
     return (hosts if "/" in incomplete else running)(ctx, param, incomplete)
+
+
+def ssh_hosts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """What `ssh` would be given: `[USER@]HOST`."""
+    user, at, host = incomplete.rpartition("@")
+    return [f"{user}{at}{name}" for name in _beginning(host, set(names_for(os.environ)))]
+
+
+def profiles_or_host(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Profiles, or the host of a line of ssh."""
+    return (ssh_hosts if ctx.meta.get(SSH_LINE) else profiles)(ctx, param, incomplete)
+
+
+def profiles_or_stop(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """What `daemon` takes."""
+    return profiles(ctx, param, incomplete) + _beginning(incomplete, ["stop"])
+
+
+def any_host(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """A host as `ssh` takes it, or one of a profile."""
+    of_profiles = hosts(ctx, param, incomplete) if "@" not in incomplete else []
+    return ssh_hosts(ctx, param, incomplete) + of_profiles
+
+
+def commands(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The commands below those that were named."""
+    command: click.Command | None = ctx.find_root().command
+    for name in ctx.params.get(param.name or "") or ():
+        command = command.get_command(ctx, name) if isinstance(command, click.Group) else None
+    names = command.list_commands(ctx) if isinstance(command, click.Group) else []
+    return _beginning(incomplete, names)
 
 
 def _beginning(incomplete: str, names: Any) -> list[str]:

@@ -59,7 +59,7 @@ def _options(command: Command) -> Command:
 
 
 @import_.command("ssh-config", epilog="Example: tunnelctl import ssh-config bastion -o work")
-@click.argument("hosts", nargs=-1, metavar="[HOST]...")
+@click.argument("hosts", nargs=-1, metavar="[HOST]...", shell_complete=complete.ssh_hosts)
 @click.option("-F", "file", metavar="FILE", help="Another file than ~/.ssh/config.")
 @_options
 def ssh_config(

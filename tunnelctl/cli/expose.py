@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tunnelctl import clock
-from tunnelctl.cli import adhoc
+from tunnelctl.cli import adhoc, complete
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say, told
@@ -48,7 +48,13 @@ _FORWARD = "exposed"
     "tunnelctl expose 3000 --via bastion --remote-port 8080 --allow 203.0.113.0/24 --ttl 1h"
 )
 @click.argument("target")
-@click.option("--via", required=True, metavar="HOST", help="The server: any name ssh takes.")
+@click.option(
+    "--via",
+    required=True,
+    metavar="HOST",
+    shell_complete=complete.ssh_hosts,
+    help="The server: any name ssh takes.",
+)
 @click.option(
     "--remote-port",
     type=click.IntRange(0, 65535),

@@ -53,6 +53,8 @@ _COMMANDS = {
     "trust": ("trust.trust", "Show a server's host key, and record it"),
     "daemon": ("daemon.daemon", "Be the daemon, in the foreground"),
     "demo": ("demo.demo", "Tunnel through a server of its own, break it, measure it"),
+    "help": ("help.help_", "Print what a command does and takes"),
+    "version": ("help.version", "Print the version"),
 }
 # What write(2) says of a file that takes no more: these are no mistakes of ours.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -12,25 +12,40 @@ import click
 from tunnelctl.cli import complete, selection
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import in_colour, say, shown_on, told, width_of
-from tunnelctl.cli.table import listen_addresses, table
+from tunnelctl.cli.table import listen_addresses, summary, table
 from tunnelctl.clock import wall
 from tunnelctl.errors import Code, Failure
+
+_MANY = 20  # lines of a table, below which they are summed up
+_EXPLAINED = 10  # reasons that are told
 
 Json = dict[str, Any]
 
 
-@click.command(epilog="Examples: tunnelctl ps; tunnelctl ps -w 'dev*'; tunnelctl ps dev/db --json")
+@click.command(
+    epilog="Examples: tunnelctl ps; tunnelctl ps -w 'dev*'; tunnelctl ps --label team=web --json"
+)
 @click.argument(
     "places", nargs=-1, metavar="[PROFILE | PROFILE/FORWARD]...", shell_complete=complete.places
 )
 @click.option("-a", "--all", "everything", is_flag=True, help="Stopped profiles too.")
+@click.option(
+    "-l", "--label", "labels", multiple=True, metavar="KEY[=VALUE]", help="Forwards that have it."
+)
 @click.option("-w", "--watch", "live", is_flag=True, help="Go on showing it, until interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="The status document instead of a table.")
 @click.pass_obj
 def ps(
-    options: Options, places: tuple[str, ...], everything: bool, live: bool, as_json: bool
+    options: Options,
+    places: tuple[str, ...],
+    everything: bool,
+    labels: tuple[str, ...],
+    live: bool,
+    as_json: bool,
 ) -> int:
     """Show every forward and how it is, or those that are named; wildcards are taken.
+
+    What has failed comes first, then what is not up.
 
     The exit code is 0 when everything that is wanted is up, 1 when something is not, and 3 when
     no daemon runs. With --watch it shows bytes a second instead of bytes.
@@ -39,9 +54,16 @@ def ps(
 
     def look() -> tuple[Json, list[str]]:
         document = client.status()
-        profiles = selection.forwards(document["profiles"], places)
+        profiles = selection.labelled(selection.forwards(document["profiles"], places), labels)
         wanted = [profile for profile in profiles if profile["wanted"] == "up"]
-        remarks = [*_explanations(wanted), *document["daemon"].get("warnings", ())]
+        # A reason of what has failed is not the one that is left out.
+        causes = sorted(_explanations(wanted), key=lambda one: not one[0])
+        explanations = [text for _, text in causes]
+        if len(explanations) > _EXPLAINED:
+            left = len(explanations) - _EXPLAINED
+            more = f"{left} more like these; tunnelctl ps PROFILE tells those of a profile"
+            explanations[_EXPLAINED:] = [more]
+        remarks = [*explanations, *document["daemon"].get("warnings", ())]
         if not (everything or places):
             profiles = [profile for profile in profiles if profile["state"] != "stopped"]
         return {**document, "profiles": profiles}, remarks
@@ -58,6 +80,8 @@ def ps(
         rows = table(document["profiles"], wall(), colour=colour, width=width_of(sys.stdout))
         for line in rows:
             click.echo(shown_on(sys.stdout, line), color=colour)
+        if len(rows) > _MANY:
+            say(summary(document["profiles"], wall()))
         for remark in remarks:
             say(remark)
     wanted = [profile for profile in document["profiles"] if profile["wanted"] == "up"]
@@ -89,20 +113,21 @@ def port(options: Options, name: str) -> None:
     click.echo(str(listen_addresses(forward)[0]))
 
 
-def _explanations(profiles: list[Json]) -> Iterator[str]:
-    """Why something is not up, or is otherwise than its file says."""
+def _explanations(profiles: list[Json]) -> Iterator[tuple[bool, str]]:
+    """Why something is not up, or is otherwise than its file says; and whether it has failed."""
     said = set()
     for profile in profiles:
         trouble = profile.get("last_error")
         if trouble:
             said.add(trouble["message"])
-            yield f"{profile['name']}: {told(trouble)}"
+            yield True, f"{profile['name']}: {told(trouble)}"
         for part in (*profile["hosts"], *profile["forwards"]):
             error = part["last_error"]
             if error and _is_in_trouble(part) and error["message"] not in said:
                 said.add(error["message"])
                 instead = f"{part['fallback']} serves: " if part.get("fallback") else ""
-                yield f"{profile['name']}/{part['name']}: {instead}{told(error)}"
+                is_hopeless = part["state"] in ("failed", "needs-input")
+                yield is_hopeless, f"{profile['name']}/{part['name']}: {instead}{told(error)}"
 
 
 def _is_in_trouble(part: Json) -> bool:

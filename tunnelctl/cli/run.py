@@ -68,7 +68,7 @@ class RunLine(SshLine):
     nargs=-1,
     type=click.UNPROCESSED,
     metavar="PROFILE... | HOST [--] CMD...",
-    shell_complete=complete.profiles,
+    shell_complete=complete.profiles_or_host,
 )
 @click.pass_obj
 def run(

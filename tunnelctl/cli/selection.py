@@ -54,6 +54,29 @@ def forwards(document: list[Json], words: Iterable[str]) -> list[Json]:
     return kept
 
 
+def labelled(document: list[Json], labels: Sequence[str]) -> list[Json]:
+    """Of the profiles of a status document the forwards that have every label, each `KEY` or
+    `KEY=VALUE`; all of it where none is asked for."""
+    if not labels:
+        return document
+    wanted = [label.partition("=") for label in labels]
+
+    def has_all(forward: Json) -> bool:
+        given = forward.get("labels", {})  # of an older daemon: none
+        return all(
+            key in given and (not equals or given[key] == value) for key, equals, value in wanted
+        )
+
+    kept = []
+    for profile in document:
+        rules = list(filter(has_all, profile["forwards"]))
+        vias = {rule["via"] for rule in rules}
+        if rules:
+            carriers = [host for host in profile["hosts"] if host["name"] in vias]
+            kept.append({**profile, "hosts": carriers, "forwards": rules})
+    return kept
+
+
 def hosts(document: list[Json], words: Iterable[str]) -> dict[str, list[str]]:
     """The profiles of a status document that `words` mean, and the hosts of each that they name:
     none where a profile is meant as a whole.

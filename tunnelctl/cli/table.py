@@ -5,8 +5,10 @@ Pure: the time is an argument. Must never say `up` of a forward whose host is no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import click
@@ -39,7 +41,7 @@ def table(
     width: int | None = None,
     rates: Rates | None = None,
 ) -> list[str]:
-    """The lines of the table, its header first.
+    """The lines of the table, its header first, then what is broken, what is not up, and the rest.
 
     With a `width` no line is longer: cells are cut with an ellipsis, and where that is not enough
     columns are left out. With `rates` these stand in the place of what has gone through.
@@ -47,16 +49,57 @@ def table(
     rows: list[Sequence[str]] = [_HEADER]
     if rates is not None:
         rows = [(*_HEADER[:_MOVED], f"{_HEADER[_MOVED]}/s", *_HEADER[_MOVED + 1 :])]
+    found: list[Sequence[str]] = []
     for profile in profiles:
         hosts = {host["name"]: host for host in profile["hosts"]}
-        rows += [
+        found += [
             _row(profile["name"], forward, hosts[forward["via"]], now, rates)
             for forward in profile["forwards"]
         ] or [_empty_row(profile)]
+    rows += sorted(found, key=lambda row: _ORDER.index(condition(row[_STATUS])))
     widths = {column: max(len(row[column]) for row in rows) for column in range(len(_HEADER))}
     if width is not None:
         _fit(widths, width)
     return [_line(row, widths, colour and row is not rows[0]) for row in rows]
+
+
+class Condition(StrEnum):
+    """How a row is, in the words of the summary."""
+
+    FAILED = "failed"
+    NOT_UP = "not up"
+    UP = "up"
+    STOPPED = "stopped"
+
+
+_ORDER = tuple(Condition)
+
+
+def condition(status: str) -> Condition:
+    """What a text of the column STATUS comes to."""
+    word = _word(status)
+    if word in ("failed", "needs"):
+        return Condition.FAILED
+    if word in ("stopped", "stopping"):
+        return Condition.STOPPED
+    return Condition.UP if word == "up" and "unhealthy" not in status else Condition.NOT_UP
+
+
+def summary(profiles: Iterable[Json], now: datetime) -> str:
+    """How many rows there are and how they are: `312 forwards: 3 failed, 5 not up, 304 up`."""
+    conditions = [condition(status) for status in _statuses(profiles, now)]
+    counts = Counter(conditions)
+    parts = [f"{counts[one]} {one}" for one in _ORDER if counts[one]]
+    return f"{len(conditions)} forwards: {', '.join(parts)}"
+
+
+def _statuses(profiles: Iterable[Json], now: datetime) -> Iterator[str]:
+    for profile in profiles:
+        hosts = {host["name"]: host for host in profile["hosts"]}
+        for forward in profile["forwards"]:
+            yield status_text(forward, hosts[forward["via"]], now)
+        if not profile["forwards"]:
+            yield str(profile["state"])
 
 
 def status_text(forward: Json, host: Json, now: datetime) -> str:
@@ -156,9 +199,13 @@ def _cut(cell: str, column: int, width: int) -> str:
 def _line(row: Sequence[str], widths: Mapping[int, int], colour: bool) -> str:
     cells = {column: _cut(row[column], column, width) for column, width in widths.items()}
     if colour:
-        word = row[_STATUS].partition(" ")[0].partition(":")[0].partition("-")[0]
-        cells[_STATUS] = click.style(cells[_STATUS], fg=_COLOURS.get(word, _OTHER_COLOUR))
+        colour_of = _COLOURS.get(_word(row[_STATUS]), _OTHER_COLOUR)
+        cells[_STATUS] = click.style(cells[_STATUS], fg=colour_of)
     return _GAP.join(cells.values()).rstrip()
+
+
+def _word(status: str) -> str:
+    return status.partition(" ")[0].partition(":")[0].partition("-")[0]
 
 
 def _until(moment: str | None, now: datetime) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tunnelctl.cli import caller
+from tunnelctl.cli import caller, complete
 from tunnelctl.cli.asking import HOST_KEY_AGAIN, decision
 from tunnelctl.cli.files import load
 from tunnelctl.cli.main import Options
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog="Examples: tunnelctl trust bastion; tunnelctl trust dev/bastion --fingerprint SHA256:…"
 )
-@click.argument("target", metavar=f"[USER@]HOST[:PORT]|{PLACE}")
+@click.argument("target", metavar=f"[USER@]HOST[:PORT]|{PLACE}", shell_complete=complete.any_host)
 @click.option("--fingerprint", metavar="SHA256:…", help="Record the key if this is it.")
 @click.option(
     "--known-hosts",

@@ -30,7 +30,7 @@ DEFAULT_PROFILE = "default"
     epilog="Examples: tunnelctl up dev; tunnelctl up -d -L 5432:db:5432 -D 1080 bastion",
 )
 @click.argument(
-    "profiles", nargs=-1, metavar="[PROFILE]... | HOST", shell_complete=complete.profiles
+    "profiles", nargs=-1, metavar="[PROFILE]... | HOST", shell_complete=complete.profiles_or_host
 )
 @click.option("-d", "--detach", is_flag=True, help="Return when ready; the daemon goes on.")
 @click.option(

@@ -166,11 +166,11 @@ class Client:
             start_daemon(self.paths)
             return self._request("GET", "/v1/version")
 
-    def replace_daemon(self) -> None:
-        """End the daemon that answers and start one of our version, which has up what that had.
+    def stop_daemon(self) -> bool:
+        """End the daemon that answers, in order; whether it has ended in the time that it takes.
 
         Raises:
-            Failure: it does not end, or what kept ours from starting.
+            Failure: DAEMON_NOT_RUNNING, none answers.
         """
         with self.events() as stream:
             self._request("POST", "/v1/shutdown", {})
@@ -179,7 +179,16 @@ class Client:
                 while clock.monotonic() < deadline:
                     stream.next(left_until(deadline))
             except Failure:  # the stream ends with the daemon
-                pass
+                return True
+        return False
+
+    def replace_daemon(self) -> None:
+        """End the daemon that answers and start one of our version, which has up what that had.
+
+        Raises:
+            Failure: what kept ours from starting, as one that did not end.
+        """
+        self.stop_daemon()
         start_daemon(self.paths)
         self.ensure_daemon()
 

@@ -19,7 +19,8 @@ from tunnelctl.config.mistakes import KeyPath, Mark, Mistake, Mistakes, ProfileI
 from tunnelctl.config.models import HostMap, ProfileMap
 from tunnelctl.config.routes import Carrier, Place, Routes, Written
 from tunnelctl.config.sources import Sources
-from tunnelctl.config.sshconfig import Aliases, SshConfig
+from tunnelctl.config.sshconfig import SshConfig
+from tunnelctl.config.sshnames import Aliases
 from tunnelctl.config.tree import Mapping as Tree
 from tunnelctl.config.tree import Node, overlay, settle, size
 from tunnelctl.config.ways import WAYS

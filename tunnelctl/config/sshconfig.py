@@ -13,21 +13,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 from tunnelctl.config.files import Unreadable, read_profile_file
 from tunnelctl.config.sshclient import Client, config_arguments, find_client, home_of_record
 from tunnelctl.config.sshkeywords import FORWARDING, KNOWN, RELEVANT
 from tunnelctl.config.sshlines import Line, SshConfigError, every_line, read
-from tunnelctl.config.sshreader import Asked, Options, host_matches, options_for
+from tunnelctl.config.sshnames import SYSTEM_FILE, Aliases
+from tunnelctl.config.sshreader import Asked, Options, options_for
 from tunnelctl.config.sshtokens import Tokens
 from tunnelctl.config.sshvalues import Found, configured, found
 from tunnelctl.config.sshwritten import as_written
 from tunnelctl.config.ways import NONE
 from tunnelctl.spec.environment import home
 
-SYSTEM_FILE = "/etc/ssh/ssh_config"
 _AT_ONCE = 8  # clients that run side by side
 _NOTHING = Found()
 
@@ -130,41 +129,9 @@ class SshConfig:
         return answer
 
 
-class Aliases:
-    """The names that Host lines (and Match host) speak of."""
-
-    def __init__(self, lines: Iterable[Line]) -> None:
-        self._patterns = list(_patterns(lines))
-
-    @cached_property
-    def names(self) -> Mapping[str, None]:
-        """Those that are written out, in the order of the file."""
-        return dict.fromkeys(p for line in self._patterns for p in line if not set(p) & set("*?!"))
-
-    def has_pattern_for(self, name: str) -> bool:
-        """Whether a line that has more in it than `*` is about `name`."""
-        return any(
-            host_matches(name, patterns) and any(set(p) - set("*?") for p in patterns)
-            for patterns in self._patterns
-        )
-
-
 def _matters(line: Line, about: frozenset[str]) -> bool:
     """Whether a line could say something `about` a name, or is one that refuses its file."""
     return line.keyword in about or line.keyword not in KNOWN or bool(line.fault)
-
-
-def _patterns(lines: Iterable[Line]) -> Iterator[list[str]]:
-    for line in lines:
-        try:
-            words = line.words() if line.keyword in ("host", "match") else []
-        except SshConfigError:
-            continue  # said where it matters
-        if line.keyword == "host":
-            yield words
-        for criterion, value in pairwise(words):
-            if line.keyword == "match" and criterion.lower() in ("host", "originalhost"):
-                yield value.split(",")
 
 
 class _Source:

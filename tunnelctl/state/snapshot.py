@@ -164,6 +164,7 @@ class ForwardStatus:
     bytes_in: int = 0
     bytes_out: int = 0
     last_error: ErrorStatus | None = None
+    labels: tuple[tuple[str, str], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """One element of `forwards`."""
@@ -187,6 +188,7 @@ class ForwardStatus:
             },
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
+            "labels": dict(self.labels),
             "last_error": _error(self.last_error),
         }
 

@@ -167,6 +167,7 @@ def forward_status(item: Forwarding, machine: Machine) -> ForwardStatus:
         bytes_in=counters.bytes_in,
         bytes_out=counters.bytes_out,
         last_error=error_status(_forward_failure(item, machine)),
+        labels=rule.labels,
     )
 
 

@@ -1,0 +1,70 @@
+"""Words that people type for what there is an option or a signal for: `help`, `version`, `stop`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.test_streams import EMBEDDED
+from tests.support.waiting import eventually
+from tests.support.world import World
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ("help", "--help"),
+        ("help up", "up --help"),
+        ("help service install", "service install --help"),
+        ("version", "--version"),
+    ],
+)
+def test_help_and_version_as_words(world: World, words: str, same: str) -> None:
+    assert world.ok(*words.split()) == world.ok(*same.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("help srevice", "Did you mean 'service'?"), ("help up x", "No such command 'x'")],
+)
+def test_help_for_what_there_is_not(world: World, words: str, said: str) -> None:
+    done = world.run(*words.split())
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_daemon_stop(world: World) -> None:
+    world.profile("dev", EMBEDDED)
+    assert world.run("daemon", "stop").returncode == 3
+    world.ok("up", "dev", "-d")
+    pid = world.daemon_pid()
+    done = world.run("daemon", "stop")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        f"tunnelctl: the daemon has ended (pid {pid})",
+        "tunnelctl: still wanted, and up again with the next one: dev",
+    ]
+    eventually(lambda: not world.processes(), "nothing of it is left")
+    assert world.run("ps").returncode == 3
+
+
+def test_ps_by_label(world: World) -> None:
+    world.profile("dev", EMBEDDED.replace("via: demo", "via: demo, labels: {team: web}"))
+    world.profile("other", EMBEDDED)
+    world.ok("up", "dev", "other", "-d")
+    assert world.forward("dev", "hello")["labels"] == {"team": "web"}
+    _, row = world.ok("ps", "--label", "team=web").splitlines()
+    assert row.startswith("dev/hello")
+    assert world.ok("ps", "--label", "team=ops").startswith("NAME")
+
+
+def test_many_rows_and_reasons_are_summed_up(world: World) -> None:
+    lost = "x: {local: 0, to: 1, via: lost}"
+    hosts = "hosts: {demo: {embedded: true}, lost: {hostname: 192.0.2.1, identity_file: /none}}"
+    rows = "\n".join(f"  f{n}: {{local: 0, to: 'hello:80', via: demo}}" for n in range(30))
+    world.profile("dev", f"{hosts}\nforwards:\n  {lost}\n{rows}\n")
+    world.run("up", "dev", "-d", "--wait-timeout", "5s")
+    done = world.run("ps")
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 32
+    assert done.stdout.splitlines()[1].startswith("dev/x ")
+    assert done.stderr.startswith("tunnelctl: 31 forwards: 1 ")
