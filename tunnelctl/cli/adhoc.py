@@ -24,7 +24,8 @@ from tunnelctl.errors import Code, Failure, reason
 
 if TYPE_CHECKING:
     from tunnelctl.client import Client
-    from tunnelctl.config.ssh_command import SshCommand, Words
+    from tunnelctl.config.ssh_command import SshCommand
+    from tunnelctl.config.ssh_words import Words
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _ONE_HOST = "with -L, -R and -D comes one HOST"
@@ -35,7 +36,7 @@ class SshOption(click.Option):
 
 
 class SshLine(click.Command):
-    """A command that takes what ssh takes, in ssh's own grammar (config/ssh_command.py).
+    """A command that takes what ssh takes, in ssh's own grammar (config/ssh_words.py).
 
     The function gets the words of such a line as `line`, or None where profiles are named. Options
     other than ssh's may stand among them.
@@ -52,7 +53,7 @@ class SshLine(click.Command):
         return rest
 
     def _line(self, ctx: click.Context, args: list[str]) -> Words | None:
-        from tunnelctl.config.ssh_command import apart, is_ssh_line
+        from tunnelctl.config.ssh_words import apart, is_ssh_line
 
         own = dict.fromkeys(ctx.help_option_names, False)
         for option in self.params:

@@ -33,7 +33,7 @@ from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.spec.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from tunnelctl.config.ssh_command import Words
+    from tunnelctl.config.ssh_words import Words
 
 # What a shell exits with for a command that it cannot start (POSIX, 2.8.2).
 _NOT_FOUND = 127

@@ -20,7 +20,7 @@ from tunnelctl.cli.main import Options
 from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of, watch
 
 if TYPE_CHECKING:
-    from tunnelctl.config.ssh_command import Words
+    from tunnelctl.config.ssh_words import Words
 
 DEFAULT_PROFILE = "default"
 

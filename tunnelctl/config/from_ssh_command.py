@@ -27,7 +27,7 @@ from tunnelctl.spec.environment import expand_user, home
 
 _ALWAYS_CHECKED = "host keys are always checked; see tunnelctl trust"
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_HOME = re.compile(r"(\$HOME|\$\{HOME\})(?=/|$)")
+_HOME = re.compile(r"(\$HOME|\$\{HOME\})(?=/)")
 # Programs that only run the one behind them, and say nothing of the tunnel.
 _ONLY_RUN = ("command", "env", "exec", "nohup", "setsid", "time")
 # What a message may not repeat: the value of a variable, and the password of sshpass(1).
@@ -196,12 +196,13 @@ def _below_home(path: str, user_home: str) -> str:
 
 
 def _by_shell(word: str, environ: Mapping[str, str]) -> str:
-    """A word with the home in it, as a shell gives it to ssh: `~/x`, `~bob/x`, `$HOME/x`."""
+    """A path below a home, as a shell gives it to ssh: `~/x`, `~bob/x`, `$HOME/x`."""
+    if word.startswith("$"):
+        return _HOME.sub(str(home(environ)), word, count=1)
     try:
-        expanded = expand_user(word, environ)
+        return expand_user(word, environ) if "/" in word else word
     except ValueError:  # a shell leaves it as it is, too
         return word
-    return _HOME.sub(str(home(environ)), expanded, count=1) if word[:1] == "$" else expanded
 
 
 def _command(imported: Imported, words: list[str], keys: dict[str, Any]) -> SshCommand:
