@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import replace
 
 import pytest
@@ -76,6 +78,37 @@ async def test_a_forward_with_another_target_is_replaced() -> None:
         async with client(port) as one:
             assert await one.echo(b"elsewhere") == b"elsewhere"
         assert s.host_status().reconnects == 0
+
+
+@pytest.mark.parametrize("change", ["to", "via", "max_connections", "kind"])
+async def test_a_listener_stays_bound_where_only_what_is_behind_it_changes(change: str) -> None:
+    """Its port, which the system chose, is kept, and no client ever finds it closed."""
+    async with scene() as s, echo_service() as echo, echo_service() as other:
+        first = local("echo", target=Endpoint(LOOPBACK, echo))
+        profile = s.profile(first)
+        second = {
+            "to": replace(first, target=Endpoint(LOOPBACK, other)),
+            "via": replace(first, via="second"),
+            "max_connections": replace(first, max_connections=7),
+            "kind": replace(first, target=None),
+        }[change]
+        (host,) = profile.hosts
+        hosts = (host, replace(host, name="second")) if change == "via" else (host,)
+        await s.up(profile)
+        port = s.port("echo")
+        async with client(port) as one:
+            assert await one.echo(b"before") == b"before"
+            changing = asyncio.create_task(s.up(replace(profile, hosts=hosts, forwards=(second,))))
+            while not changing.done():
+                with contextlib.suppress(ConnectionResetError):
+                    async with client(port):  # refused, it raises
+                        await asyncio.sleep(0)
+            await changing
+            assert await one.is_reset()
+        assert s.port("echo") == port
+        if change != "kind":
+            async with client(port) as two:
+                assert await two.echo(b"after") == b"after"
 
 
 async def test_required_is_changed_under_open_connections(sshd: OpenSSHServer) -> None:

@@ -107,6 +107,16 @@ class Listener:
             return False
         return (status.st_dev, status.st_ino) == file
 
+    def hold(self) -> None:
+        """Let clients wait in the queue of the system until `serve`."""
+        for door in self._doors:
+            door.hold()
+
+    def serve(self, on_client: OnClient) -> None:
+        """Let somebody else have the clients from now on."""
+        for door in self._doors:
+            door.serve(on_client)
+
     def close(self) -> None:
         """Stop listening. A unix socket's file goes, unless another has taken its place."""
         _open_listeners.discard(self)
@@ -290,14 +300,25 @@ class _Door:
         self._on_client = on_client
         self._is_closed = False
         self._is_paused = False
+        self._is_held = False
         name = sock.getsockname()
         self.host, self.port = ("", 0) if isinstance(name, str) else (str(name[0]), int(name[1]))
         reactor.register(sock.fileno(), self)
 
+    def hold(self) -> None:
+        self._is_held = True
+        self._reactor.unregister(self._sock.fileno())
+
+    def serve(self, on_client: OnClient) -> None:
+        self._on_client = on_client
+        self._is_held = False
+        self._reactor.register(self._sock.fileno(), self)
+
     def close(self) -> None:
         if not self._is_closed:
             self._is_closed = True
-            self._reactor.unregister(self._sock.fileno())
+            if not self._is_held:
+                self._reactor.unregister(self._sock.fileno())
             self._sock.close()
 
     def ready(self, events: int) -> None:
@@ -306,7 +327,7 @@ class _Door:
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTS_A_TURN):
-            if self._is_closed or self._is_paused:
+            if self._is_closed or self._is_paused or self._is_held:
                 return
             try:
                 client, address = self._sock.accept()

@@ -80,6 +80,18 @@ class LocalForward:
         listener = self._listener
         return listener is None or listener.is_in_place
 
+    def release(self) -> Listener | None:
+        """Give the listener up, which stays bound; its clients wait for who adopts it."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.hold()
+        return listener
+
+    def adopt(self, listener: Listener) -> None:
+        """Listen with what another forward gave up; see `open` for what becomes of clients."""
+        self._listener = listener
+        listener.serve(self._client)
+
     def withdraw(self) -> None:
         """Stop listening alone: connections, and clients that wait, stay."""
         if self._listener is not None:

@@ -133,7 +133,11 @@ def listen_taken(forward: Forward, listened_before: bool) -> Failure:
             "it is asked for again; ClientAliveInterval in sshd_config there makes it sooner free"
         )
     else:
-        hint = "stop what listens there, or choose another port"
+        # A daemon that was killed cannot have told its server: this one does not know.
+        hint = (
+            "it is asked for again: a session of ours that broke off lets go of it once the server "
+            "misses it (ClientAliveInterval); else choose another port, or free it there"
+        )
     exit_code = Failure(Code.FORWARD_DENIED, "").exit_code  # the server's, not this machine's
     return Failure(Code.PORT_IN_USE, what, hint, exit_code=exit_code)
 

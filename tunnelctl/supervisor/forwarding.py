@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
+from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.local import LocalForward
 from tunnelctl.forward.remote import RemoteForward
 from tunnelctl.net.reactor import Reactor
@@ -187,6 +188,11 @@ class LocalForwarding(Forwarding):
     @property
     def side(self) -> LocalForward:
         return self._local
+
+    def adopt(self, listener: Listener) -> None:
+        """Listen with what the forward of this name before gave up."""
+        self._local.adopt(listener)
+        self._was_bound = True
 
     def bind_anew(self) -> None:
         """The file of its unix socket was removed or replaced: clients cannot find it."""

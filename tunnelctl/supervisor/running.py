@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from tunnelctl import clock
 from tunnelctl.config.secrets import resolve_secret
 from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.listener import Listener
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.spec.profile import HostAnew, Profile
@@ -91,6 +92,16 @@ class RunningProfile:
             self._shared.logins.forget(gone)
         self._anew = Anew(profile.name, anew)
         plan = diff(self.profile, profile)
+        listeners = self._released(plan)
+        try:
+            await self._carry_out(plan, profile, listeners)
+        finally:
+            for listener in listeners.values():  # nobody came to have it
+                listener.close()
+
+    async def _carry_out(
+        self, plan: Plan, profile: Profile, listeners: dict[str, Listener]
+    ) -> None:
         await self._close_forwards(plan)
         await asyncio.gather(
             *(self._tunnels[host.name].stop(0) for host in reversed(plan.hosts.removed))
@@ -105,7 +116,7 @@ class RunningProfile:
         for host in plan.hosts.added:
             self._add_tunnel(host)
         for rule in (*plan.forwards.added, *plan.forwards.replaced):
-            self._tunnels[rule.via].add(rule)
+            self._tunnels[rule.via].add(rule, listeners.pop(rule.name, None))
             await asyncio.sleep(0)  # others want their turn: there may be thousands
         for rule in plan.forwards.retuned:
             self._tunnels[rule.via].retune_forward(rule)
@@ -202,6 +213,19 @@ class RunningProfile:
         tunnel = Tunnel(self._shared, host, services, asking, self._changed)
         self._tunnels[host.name] = tunnel
         return tunnel
+
+    def _released(self, plan: Plan) -> dict[str, Listener]:
+        """The listeners of forwards that lead elsewhere and listen where they did, by name: their
+        port, which the system may have chosen, stays theirs, and no client finds it closed."""
+        before = {rule.name: rule for rule in self.profile.forwards}
+        released = {}
+        for rule in plan.forwards.replaced:
+            old = before[rule.name]
+            if (old.side, old.listen) == (rule.side, rule.listen):
+                listener = self._tunnels[old.via].release(rule.name)
+                if listener is not None:
+                    released[rule.name] = listener
+        return released
 
     async def _close_forwards(self, plan: Plan) -> None:
         gone = {rule.name for rule in (*plan.forwards.removed, *plan.forwards.replaced)}

@@ -18,6 +18,7 @@ from random import Random
 from tunnelctl import clock
 from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.listener import Listener
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
@@ -189,8 +190,8 @@ class Tunnel:
         self.retune(host)
         self.restart()
 
-    def add(self, rule: Forward) -> None:
-        """Carry one more forward, from now on."""
+    def add(self, rule: Forward, listener: Listener | None = None) -> None:
+        """Carry one more forward, from now on; on this `listener`, if it has one already."""
         added = forwarding(
             rule,
             self._services.reactor,
@@ -201,6 +202,8 @@ class Tunnel:
             self._profile.name,
         )
         added.lazy = self.host.lazy
+        if listener is not None and isinstance(added, LocalForwarding):
+            added.adopt(listener)
         self._forwardings[rule.name] = added
         if self._listeners_wanted:
             added.open()
@@ -208,6 +211,11 @@ class Tunnel:
             added.attach(self._links[self._machine.epoch])
         self._probes.add(added)
         self._forward_changed(rule.name)
+
+    def release(self, name: str) -> Listener | None:
+        """The listener of a forward that listens here, which stays bound when that is removed."""
+        item = self._forwardings[name]
+        return item.side.release() if isinstance(item, LocalForwarding) else None
 
     async def remove(self, name: str) -> None:
         """Close a forward; its connections are reset, all others live on."""
