@@ -6,18 +6,16 @@ outlives the links that serve it. Must never say that it listens before it does.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
-from collections import deque
 from collections.abc import Callable
 
-from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.connections import Connections, Counters
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.opens import Origin, direct, open_failure, turned_away
 from tunnelctl.forward.socks import SocksClient
+from tunnelctl.forward.waiting import Waiting
 from tunnelctl.net.endings import reset
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
@@ -51,8 +49,7 @@ class LocalForward:
         self._connections = Connections(reactor, listening_here=True)
         self._listener: Listener | None = None
         self._link: Link | None = None
-        self._held: deque[tuple[socket.socket, Origin, float]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiting = Waiting(reactor, self._expired, self._gone)
         self._handshakes: set[SocksClient] = set()
         self._hopeless = False
 
@@ -101,15 +98,14 @@ class LocalForward:
     def attach(self, link: Link) -> None:
         """Serve clients over this link from now on, those that waited first."""
         self._link = link
-        held, self._held = self._held, deque()
-        for sock, origin, _ in held:
+        for sock, origin in self._waiting.take():
             self._serve(link, sock, origin)
 
     def give_up(self, hopeless: bool) -> None:
         """Whether no link will come by itself: then clients are reset at once, not held."""
         self._hopeless = hopeless
-        while hopeless and self._held:
-            self._turn_away(self._held.popleft()[0], Code.SESSION_LOST)
+        if hopeless:
+            self._turn_all_away()
 
     def detach(self) -> None:
         """The link is gone. Its connections were reset with it; new clients wait."""
@@ -119,10 +115,7 @@ class LocalForward:
     async def close(self, drain: float) -> None:
         """Stop listening, let connections end for `drain` seconds, then reset them."""
         self.withdraw()
-        if self._timer is not None:
-            self._timer.cancel()
-        while self._held:
-            self._turn_away(self._held.popleft()[0], Code.SESSION_LOST)
+        self._turn_all_away()
         self._abort_handshakes()
         await self._connections.close(drain)
 
@@ -144,8 +137,7 @@ class LocalForward:
         elif self._link is not None and not self._link.connection.is_lost:
             self._serve(self._link, sock, origin)
         elif self.forward.while_down.hold > 0 and not self._hopeless:
-            self._held.append((sock, origin, clock.monotonic() + self.forward.while_down.hold))
-            self._arm()
+            self._waiting.add(sock, origin, self.forward.while_down.hold)
             self._on_waiting()
         else:
             self._turn_away(sock, Code.SESSION_LOST)
@@ -198,19 +190,17 @@ class LocalForward:
         reset(sock)
         self._connections.failed(code)
 
-    def _arm(self) -> None:
-        """One timer, for the client that has waited longest."""
-        if self._timer is None and self._held:
-            wait = max(0.0, self._held[0][2] - clock.monotonic())
-            self._timer = self._reactor.loop.call_later(wait, self._expire)
+    def _turn_all_away(self) -> None:
+        for sock, _ in self._waiting.take():
+            self._turn_away(sock, Code.SESSION_LOST)
 
-    def _expire(self) -> None:
-        self._timer = None
-        now = clock.monotonic()
-        while self._held and self._held[0][2] <= now:
-            self._turn_away(self._held.popleft()[0], Code.SESSION_LOST)
-            self._fail(Code.SESSION_LOST, f"had no link for {self.forward.while_down.hold:g} s")
-        self._arm()
+    def _gone(self, sock: socket.socket) -> None:
+        """A client did not wait for the link."""
+        self._turn_away(sock, Code.SESSION_LOST)
+
+    def _expired(self, sock: socket.socket) -> None:
+        self._turn_away(sock, Code.SESSION_LOST)
+        self._fail(Code.SESSION_LOST, f"had no link for {self.forward.while_down.hold:g} s")
 
     def _fail(self, code: Code, what: str) -> None:
         self._on_failure(turned_away(self.forward, code, what))

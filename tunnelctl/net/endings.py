@@ -17,6 +17,8 @@ _LINGER_OFF = struct.pack("ii", 0, 0)
 # What a client that is sent away may have said unasked.
 _LEAVE_READS = 32
 _LEAVE_SIZE = 32 * 1024
+# Seconds between questions to the kernel of a client that may be gone.
+_PROBE_SECONDS = 10
 
 
 def reset_when_killed(sock: socket.socket) -> None:
@@ -29,6 +31,18 @@ def reset(sock: socket.socket) -> None:
     """Close with RST instead of FIN, whatever still waits to be sent."""
     reset_when_killed(sock)
     sock.close()
+
+
+def probe_often(sock: socket.socket) -> None:
+    """Find out soon whether the other end, which has sent FIN, is still there (tcp(7)).
+
+    A program that was ended looks like one that waits for its answer, until its kernel has
+    forgotten the connection (tcp_fin_timeout, 60 s): from then on it answers a probe with RST.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # a unix socket; a system without the words
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_SECONDS)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_SECONDS)
 
 
 def is_unsent(sock: socket.socket) -> bool:

@@ -24,8 +24,13 @@ from tunnelctl.net.selector import EDGES, EdgeSelector, Found, shared_selector
 READABLE = 0x001
 WRITABLE = 0x004
 FAILED = 0x008
+_BOTH_HANGUP = 0x010
+_READ_HANGUP = 0x2000
 # The peer sent FIN (it may have been preceded by data): a short read does not mean drained.
-HANGUP = 0x2010
+HANGUP = _READ_HANGUP | _BOTH_HANGUP
+# Nobody is there any more, as far as we have not ended it ourselves: the peer sent a reset, or, of
+# a unix socket, closed it. A FIN alone may come from one that waits for its answer.
+GONE = FAILED | _BOTH_HANGUP
 
 _EVENTS_A_TURN = 512
 
@@ -235,7 +240,7 @@ class _LoopPoll:
     def _readable(self, fd: int) -> None:
         self._loop.remove_reader(fd)
         # Without read-hangup events nothing says that a FIN waits behind a short read.
-        self._one(fd, READABLE | HANGUP)
+        self._one(fd, READABLE | _READ_HANGUP)
 
     def _writable(self, fd: int) -> None:
         self._loop.remove_writer(fd)

@@ -21,12 +21,13 @@ from tunnelctl.net.buffers import SLOT_DATA, SLOTS
 from tunnelctl.net.endings import (
     close_in_order,
     is_unsent,
+    probe_often,
     reset,
     send_fin,
     take_leave,
 )
 from tunnelctl.net.gathering import widen
-from tunnelctl.net.reactor import FAILED, HANGUP, READABLE, WRITABLE, Reactor
+from tunnelctl.net.reactor import FAILED, GONE, HANGUP, READABLE, WRITABLE, Reactor
 from tunnelctl.ssh.link import Link
 from tunnelctl.wire.channel import Channel
 from tunnelctl.wire.connection import IncomingOpen
@@ -76,6 +77,7 @@ class Relay:
         self._on_refused = on_refused
         self._channel: Channel | None = None
         self._registered = False
+        self._is_open = False  # the channel is
         self._ended = False
         self._readable = False
         self._hangup = False
@@ -90,11 +92,13 @@ class Relay:
         self._greeting = self._early = b""
 
     def open(self, kind: str, data: bytes, *, greeting: bytes = b"", early: bytes = b"") -> None:
-        """Ask the peer for a channel; bytes flow when it confirms.
+        """Ask the peer for a channel; bytes flow when it confirms. A client that goes meanwhile is
+        not waited for.
 
         `greeting` goes to the socket first, `early` is what the socket sent already.
         """
         self._greeting, self._early = greeting, early
+        self._register()
         self._channel = self._link.connection.open_channel(kind, data, self)
 
     def accept(self, incoming: IncomingOpen) -> None:
@@ -124,13 +128,18 @@ class Relay:
 
     def opened(self) -> None:
         """See ChannelHandler."""
-        self._registered = True
+        self._register()
+        self._is_open = True
         self._readable = True
-        self._reactor.register(self._fd, self)
         if self._greeting:
             with contextlib.suppress(OSError):  # a socket that is gone says so when it is read
                 self._sock.send(self._greeting)
         self._pump()
+
+    def _register(self) -> None:
+        if not self._registered:
+            self._registered = True
+            self._reactor.register(self._fd, self)
 
     def open_failed(self, reason: int, description: str) -> None:
         """See ChannelHandler."""
@@ -198,6 +207,9 @@ class Relay:
         if events & FAILED:
             self._local_failed()
             return
+        if not self._is_open:
+            self._waits(events)
+            return
         if events & WRITABLE and self._pending:
             self._flush()
         if events & READABLE and not self._ended:
@@ -206,6 +218,14 @@ class Relay:
                 self._hangup = True
             if not self._waiting:
                 self._pump()
+
+    def _waits(self, events: int) -> None:
+        """Something happened before the channel was there: what there is to read is read then."""
+        if events & GONE:
+            self._local_failed()
+        elif events & HANGUP:
+            self._hangup = True
+            probe_often(self._sock)
 
     def _go_on(self) -> None:
         """Read on in another turn, so that others get theirs."""

@@ -1,0 +1,90 @@
+"""Clients that came while there was no link, in the order in which they came.
+
+Owns their sockets until somebody takes them, their time is up, or they have gone. Must never read
+from one: what it has said is for its target.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tunnelctl import clock
+from tunnelctl.forward.opens import Origin
+from tunnelctl.net.endings import probe_often
+from tunnelctl.net.reactor import GONE, HANGUP, Reactor
+
+OnLeft = Callable[[socket.socket], None]
+
+
+class Waiting:
+    """Of one forward. `on_expired` and `on_gone` get the socket of a client that leaves, to be
+    closed: its time was up, or nobody is there any more."""
+
+    def __init__(self, reactor: Reactor, on_expired: OnLeft, on_gone: OnLeft) -> None:
+        self._reactor = reactor
+        self._on_expired = on_expired
+        self._on_gone = on_gone
+        self._clients: dict[int, _Client] = {}  # by descriptor, those that came first in front
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, sock: socket.socket, origin: Origin, seconds: float) -> None:
+        """Let a client wait for so long at most."""
+        client = _Client(sock, origin, clock.monotonic() + seconds, self._leaves)
+        self._clients[sock.fileno()] = client
+        self._reactor.register(sock.fileno(), client)
+        self._arm()
+
+    def take(self) -> Iterator[tuple[socket.socket, Origin]]:
+        """All that wait now, in order; they wait no more, and are the caller's."""
+        for client in tuple(self._clients.values()):
+            if self._clients.get(client.sock.fileno()) is client:
+                self._remove(client)
+                yield client.sock, client.origin
+
+    def _remove(self, client: _Client) -> None:
+        del self._clients[client.sock.fileno()]
+        self._reactor.unregister(client.sock.fileno())
+        if not self._clients and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _leaves(self, client: _Client) -> None:
+        self._remove(client)
+        self._on_gone(client.sock)
+
+    def _arm(self) -> None:
+        """One timer, for the client that has waited longest."""
+        if self._timer is None and self._clients:
+            first = next(iter(self._clients.values()))
+            wait = max(0.0, first.until - clock.monotonic())
+            self._timer = self._reactor.loop.call_later(wait, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = clock.monotonic()
+        for client in tuple(self._clients.values()):
+            if client.until > now:
+                break
+            self._remove(client)
+            self._on_expired(client.sock)
+        self._arm()
+
+
+@dataclass(eq=False, slots=True)
+class _Client:
+    """A Handler for the socket of one that waits."""
+
+    sock: socket.socket
+    origin: Origin
+    until: float
+    leaves: Callable[[_Client], None]
+
+    def ready(self, events: int) -> None:
+        """See reactor.Handler. One that has said all it has to say still waits for its answer."""
+        if events & GONE:
+            self.leaves(self)
+        elif events & HANGUP:
+            probe_often(self.sock)
