@@ -19,7 +19,7 @@ README = REPOSITORY / "README.md"
 def _source(folder: Path) -> Path:
     """The unpacked source distribution of the version that is installed."""
     wanted = f"sshtunnel=={sshtunnel.__version__}"
-    options = ["--no-deps", "--no-binary", ":all:", "--disable-pip-version-check", "-q"]
+    options = ["--no-deps", "--no-binary", "sshtunnel", "--disable-pip-version-check", "-q"]
     command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), wanted]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     if done.returncode != 0:
