@@ -139,6 +139,20 @@ def test_a_folder_that_others_may_write_is_refused(folder: Folder) -> None:
     assert folder.load("hosts: {b: {}}").profile.name == "dev"
 
 
+def test_a_folder_above_that_others_may_write_is_refused(folder: Folder) -> None:
+    """Who can replace a folder can replace what is in it."""
+    above = folder.path.parent
+    mode = above.stat().st_mode
+    try:
+        above.chmod(0o777)
+        (mistake,) = folder.mistakes("hosts: {b: {}}")
+        assert mistake.endswith(f"other users may replace the file; run: chmod go-w {above}")
+        above.chmod(0o1777)
+        assert folder.load("hosts: {b: {}}").profile.name == "dev"
+    finally:
+        above.chmod(mode)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_of_another_user_is_refused(folder: Folder) -> None:
     os.chown(folder.write("hosts: {b: {}}", "base.yaml"), 4711, -1)

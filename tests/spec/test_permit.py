@@ -29,6 +29,9 @@ from tunnelctl.spec.permit import parse_permit, permits
         ("::/0:*", "::ffff:127.0.0.1", "::ffff:127.0.0.1", 80, False),
         ("::/0:*", "fe80::1", "fe80::1", 80, False),
         ("*.internal:80", "rebound.internal", "127.0.0.1", 80, False),
+        ("db.internal:80", "db.internal", "127.0.0.1", 80, False),
+        ("db.internal:80", "db.internal", "169.254.169.254", 80, False),
+        ("db.internal:80", "db.internal", "::1", 80, False),
         ("127.0.0.1:80", "127.0.0.1", "127.0.0.1", 80, True),
         ("127.0.0.0/8:80", "127.0.0.9", "127.0.0.9", 80, True),
         ("localhost:80", "localhost", "127.0.0.1", 80, True),
@@ -47,7 +50,7 @@ def test_a_line_of_permit(line: str, name: str, address: str, port: int, allowed
         ("10.0.0.0/8:*", False),
         ("*.internal:*", False),
         ("10.0.0.7:*", True),
-        ("a.internal:*", True),
+        ("a.internal:*", False),
     ],
 )
 def test_our_own_listeners_must_be_named(line: str, allowed: bool) -> None:

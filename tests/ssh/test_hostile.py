@@ -378,3 +378,16 @@ async def test_a_server_that_asks_and_never_listens_is_left(
                 assert await client == "reset"
     assert failure.code is Code.SESSION_LOST
     assert f"hostile (127.0.0.1:{server.port})" in failure.message
+
+
+@pytest.mark.parametrize("number", [22, 39, 42, 49])
+async def test_a_message_that_no_key_exchange_has_is_named(
+    sshd: OpenSSHServer, number: int
+) -> None:
+    async with beside_a_good_link(sshd) as reactor:
+        with ScriptedServer(says(bytes((number,)))) as server:
+            async with tunnel_to(server.host_with(), reactor=reactor) as tunnel:
+                client = in_thread(end_of_client, await tunnel.local(9))
+                failure = await end_of(tunnel.link)
+                assert await client == "reset"
+    assert f"message {number} has no place in a key exchange" in failure.message

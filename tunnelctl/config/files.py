@@ -57,12 +57,12 @@ def _check(status: os.stat_result, path: Path) -> None:
         )
     if _others_may_write(status):
         reasons.append(f"other users may change the file; run: chmod go-w {shlex.quote(str(path))}")
-    folder = path.resolve().parent
-    around = folder.stat()
-    if _others_may_write(around) and not around.st_mode & stat.S_ISVTX:
-        reasons.append(
-            f"other users may replace the file; run: chmod go-w {shlex.quote(str(folder))}"
-        )
+    for folder in path.resolve().parents:
+        around = folder.stat()
+        if _others_may_write(around) and not around.st_mode & stat.S_ISVTX:
+            reasons.append(
+                f"other users may replace the file; run: chmod go-w {shlex.quote(str(folder))}"
+            )
     if status.st_size > MAX_BYTES:
         reasons.append(_too_large())
     if reasons:

@@ -2,7 +2,8 @@
 
 Owns the reading of a permission and the decision. The far side of a `remote_dynamic` reaches our
 own network, so nothing is allowed that was not written down, and this machine and link-local
-addresses only where they were named one by one or as such a network.
+addresses only where they were named one by one or as such a network. What a name resolves to is
+up to whoever has its zone, so no name but `localhost` stands for these.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_THIS_MACHINE = "localhost"  # RFC 6761 section 6.3: loopback, whatever a server of names says
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,12 @@ class Permit:
             return False
         if self.network is not None:
             return address in self.network and self._means(address, ours=ours)
-        if self.name.startswith("*."):
-            matches = name.lower().endswith(self.name[1:])
-            return matches and not (ours or _is_private_to_host(address))
-        return name.lower() == self.name
+        asked = name.lower()
+        if self.name == _THIS_MACHINE:
+            return asked == self.name
+        is_domain = self.name.startswith("*.")
+        matches = asked.endswith(self.name[1:]) if is_domain else asked == self.name
+        return matches and not (ours or _is_private_to_host(address))
 
     def _means(self, address: Address, *, ours: bool) -> bool:
         """Whether whoever wrote this network can have meant that address in it: a listener of

@@ -22,6 +22,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol
 
 import paramiko
+from paramiko.common import MSG_NAMES
 from paramiko.packet import NeedRekeyException, Packetizer
 
 from tunnelctl import clock
@@ -47,6 +48,8 @@ _RECEIVE_SIZE = 8 * 1024
 # RFC 4253 section 4.2 allows 255 bytes a line; servers send longer ones before the version.
 _LINE_MAX = 8 * 1024
 _FIRST_BLOCK = 8
+# RFC 4250 section 4.1.2: transport layer messages of algorithm negotiation and of key exchange.
+_OF_KEX = (20, 49)
 
 
 class DeadlinePassed(paramiko.SSHException):
@@ -302,6 +305,9 @@ class SshPacketizer(Packetizer):
             if not self._asked_in:
                 raise paramiko.SSHException("a login that was not asked for")
             self._authenticated = True
+        if _OF_KEX[0] <= payload[0] <= _OF_KEX[1] and payload[0] not in MSG_NAMES:
+            # paramiko looks its name up, and would end with a KeyError.
+            raise paramiko.SSHException(f"message {payload[0]} has no place in a key exchange")
         message = paramiko.Message(payload[1:])
         message.seqno = sequence
         return payload[0], message
