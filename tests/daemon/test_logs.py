@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.waiting import eventually
 from tests.support.world import World
+from tunnelctl.config.paths import Paths
 from tunnelctl.daemon.logs import JournalLine, JsonLine, OneLine, PrivateFile
 from tunnelctl.daemon.troubles import Troubles
 
@@ -105,3 +106,26 @@ def test_the_file_is_rotated_and_stays_private(tmp_path: Path) -> None:
     assert all(path.stat().st_size <= 1 << 20 for path in files)
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     assert files[0].read_text().splitlines()[-1].startswith("399 ")
+
+
+def test_a_host_that_is_away_does_not_fill_the_log(world: World, paths: Paths) -> None:
+    world.profile(
+        "dev",
+        "version: 1\nhosts:\n  gone: {hostname: 127.0.0.1, port: 1, user: me, "
+        "reconnect: {min: 10ms, max: 20ms}}\nforwards: {x: {local: 0, to: 9, via: gone}}\n",
+    )
+    assert world.run("up", "dev", "-d", "--wait-timeout", "0").returncode == 75
+    eventually(lambda: world.host("dev", "gone")["attempts"] > 60, "it was tried often")
+    lines = [line for line in paths.log_file.read_text().splitlines() if "host dev/gone" in line]
+    assert len(lines) < 6
+    assert "connection refused" in lines[1].lower()
+    with world.start("events", "--json") as events:
+        try:
+            assert events.stdout is not None
+            told = [json.loads(events.stdout.readline()) for _ in range(12)]
+        finally:
+            events.kill()
+            events.communicate()
+    # Whoever watches sees each try.
+    assert sum(event["state"] == "backoff" for event in told) >= 4
+    assert sum(event["state"] == "connecting" for event in told) >= 4

@@ -98,3 +98,18 @@ async def test_the_log_of_a_life_has_one_line_a_change(caplog: pytest.LogCapture
         await s.until_told("", "stopped")
         told = [record for record in caplog.records if hasattr(record, "event")]
         assert [record.event for record in told] == s.events
+
+
+async def test_an_outage_is_short_in_the_log_and_whole_in_the_events(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "tunnelctl")
+    journal = Journal()
+    subscription = journal.subscribe()
+    journal.record(EventKind.HOST, "dev", "b", "backoff", "refused", REFUSED, "; 2 failed tries")
+    journal.record(EventKind.HOST, "dev", "b", "backoff", "refused", REFUSED, None)
+    journal.close()
+    assert [event.message async for event in subscription] == ["refused", "refused"]
+    assert [r.getMessage() for r in caplog.records] == [
+        "host dev/b backoff: refused; 2 failed tries"
+    ]

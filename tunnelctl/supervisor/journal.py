@@ -91,14 +91,20 @@ class Journal:
         state: str,
         message: str,
         failure: Failure | None = None,
+        remark: str | None = "",
     ) -> StatusEvent:
-        """Tell that the thing of that kind and name is now in `state`, and why; what was told."""
+        """Tell that the thing of that kind and name is now in `state`, and why; what was told.
+
+        The log adds the `remark`; None: it has enough of the same, and the subscribers alone hear
+        of it.
+        """
         at = clock.rfc3339(clock.wall())
         error = error_status(failure)
         event = StatusEvent(at, kind, profile, name, state, message, error)
-        subject = f"{profile}/{name}" if name else profile
-        text = f"{kind} {subject} {state}" + (f": {message}" if message else "")
-        _log.log(_level(event), "%s", text, extra={"event": event})
+        if remark is not None:
+            subject = f"{profile}/{name}" if name else profile
+            text = f"{kind} {subject} {state}" + (f": {message}" if message else "") + remark
+            _log.log(_level(event), "%s", text, extra={"event": event})
         for subscription in self._subscriptions:
             subscription.put(event)
         return event

@@ -147,11 +147,13 @@ class Tunnel:
     def start(self) -> None:
         """Connect, and keep on; what failed for good is tried again, and a refused login now."""
         self._login_watch.lift()
+        self._teller.asked()
         self._handle(Start())
 
     def restart(self) -> None:
         """Drop the link and try now. Local ports stay bound."""
         self._login_watch.lift()
+        self._teller.asked()
         self._handle(Restart())
 
     def hurry(self) -> None:

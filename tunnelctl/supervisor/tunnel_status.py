@@ -12,6 +12,7 @@ from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host
 from tunnelctl.state.machine import Machine
+from tunnelctl.state.outage import Outage
 from tunnelctl.state.overall import Part, forward_part, host_part
 from tunnelctl.state.snapshot import (
     EventKind,
@@ -38,6 +39,11 @@ class Teller:
         self._journal = journal
         self._announced: tuple[HostState, int, Code | None] = (state, 0, None)
         self._since = clock.wall()
+        self._outage = Outage()
+
+    def asked(self) -> None:
+        """Somebody asked for the host: the log has what comes of it."""
+        self._outage.forget()
 
     def host(self, host: Host, machine: Machine, links: Links) -> bool:
         """Tell the state of the host if it, or who serves in its name, or why, is another than what
@@ -50,7 +56,10 @@ class Teller:
             self._since = clock.wall()
         failure = _failure_told(machine)
         message = _host_message(host, machine, links)
-        self._record(EventKind.HOST, host.name, machine.state, message, failure)
+        code, why = ("", "") if failure is None else (str(failure.code), str(failure))
+        at = clock.rfc3339(clock.wall())
+        remark = self._outage.told(machine.state, code, why, clock.monotonic(), at)
+        self._record(EventKind.HOST, host.name, machine.state, message, failure, remark)
         return True
 
     def said(self, name: str, message: str) -> None:
@@ -129,9 +138,15 @@ class Teller:
         self._record(EventKind.FORWARD, name, item.announced, message, failure)
 
     def _record(
-        self, kind: EventKind, name: str, state: str, message: str, failure: Failure | None
+        self,
+        kind: EventKind,
+        name: str,
+        state: str,
+        message: str,
+        failure: Failure | None,
+        remark: str | None = "",
     ) -> None:
-        self._journal.record(kind, self._profile, name, state, message, failure)
+        self._journal.record(kind, self._profile, name, state, message, failure, remark)
 
 
 def part_of_host(machine: Machine) -> Part:
