@@ -166,6 +166,7 @@ def forward_map(rule: Forward) -> dict[str, Any]:
             "expose": rule.expose,
             "allow": [str(network) for network in rule.allow],
             "permit": [_permit(permit) for permit in rule.permit],
+            "unlink_remote": rule.unlink_remote or None,
             "required": rule.required,
             "labels": dict(rule.labels),
         }

@@ -144,6 +144,7 @@ def _check_forward(document: Document, name: str, forward: dict[str, Any]) -> No
     if kinds == ["local"]:
         _check_target(document, path, forward.get("to"))
     _check_permit(document, path, kinds, forward)
+    _check_unlink(document, path, kinds, forward)
     for kind, endpoint in _listeners(forward):
         if not endpoint.is_loopback and not _is_true(forward.get("expose")):
             message = (
@@ -173,6 +174,17 @@ def _check_permit(
     elif "permit" in forward and "remote_dynamic" not in kinds:
         message = "goes with remote_dynamic, whose clients name their target"
         document.say((*path, "permit"), message, at_key=True)
+
+
+def _check_unlink(
+    document: Document, path: tuple[str, str], kinds: list[str], forward: dict[str, Any]
+) -> None:
+    if not _is_true(forward.get("unlink_remote")):
+        return
+    there = [one for kind, one in _listeners(forward) if kind.startswith("remote")]
+    if kinds and not (there and there[0].path.startswith("/")):
+        message = "goes with remote or remote_dynamic on a unix socket, as an absolute path there"
+        document.say((*path, "unlink_remote"), message, at_key=True)
 
 
 def _check_via(

@@ -45,7 +45,9 @@ _SAME = (
     "idle_timeout",
     "embedded",
 )
-_SAME_IN_FORWARD = ("max_connections", "expose", "required", "allow", "permit", "on_unhealthy")
+_SAME_IN_FORWARD = (
+    "max_connections", "expose", "required", "allow", "permit", "on_unhealthy", "unlink_remote",
+)  # fmt: skip
 
 
 class Converter:

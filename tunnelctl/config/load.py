@@ -121,25 +121,26 @@ class _Loader:
         hooks = converter.hooks(model.hooks, document)
         if self._mistakes:  # a path that cannot be made absolute
             raise self._invalid()
+        unlinking = frozenset(rule.via for rule in forwards if rule.unlink_remote)
         profile = Profile(
             name=self._name,
             source=self._file,
-            hosts=hosts,
+            hosts=tuple(h.running_commands() if h.name in unlinking else h for h in hosts),
             forwards=forwards,
             description=model.description or "",
             hooks=hooks,
         )
         asked = self._interpolator.asked | converter.secret_variables
-        anew = self._anew(routes) if self._ssh_config.says_something else None
+        anew = self._anew(routes, unlinking) if self._ssh_config.says_something else None
         return Loaded(profile, frozenset(asked), self._sources.files, anew)
 
-    def _anew(self, routes: Routes) -> HostAnew:
+    def _anew(self, routes: Routes, unlinking: frozenset[str]) -> HostAnew:
         def anew(name: str, environment: Environment) -> Host:
             mistakes = Mistakes()
             host = routes.anew(SshConfig(environment, set()), mistakes).host(name)
             if mistakes:
                 raise ProfileInvalid(self._name, mistakes.first(self._file))
-            return host
+            return host.running_commands() if name in unlinking else host
 
         return anew
 

@@ -244,6 +244,7 @@ class ForwardMap(_Map):
     expose: Boolean | None = None
     allow: Networks | None = None
     permit: Permits | None = None
+    unlink_remote: Boolean | None = None
     required: Boolean | None = None
     labels: dict[Text, Text] | None = None
 

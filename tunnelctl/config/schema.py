@@ -193,6 +193,11 @@ FORWARD_KEYS: dict[str, tuple[Fragment, str]] = {
     "expose": (_BOOLEAN, "Allow to listen where other machines can reach it."),
     "allow": (_LIST, "The addresses and networks that clients may come from."),
     "permit": (_LIST, "What SOCKS clients of the server may reach here, HOST:PORT."),
+    "unlink_remote": (
+        _BOOLEAN,
+        "Where a socket file on the server is in the way, and nobody answers on it, have a shell "
+        "there remove it.",
+    ),
     "required": (_BOOLEAN, "Whether the profile is up only when this forward is."),
     "labels": (
         {"type": "object", "additionalProperties": _TEXT},

@@ -119,6 +119,7 @@ def _spec(rule: Forward, notes: list[str]) -> ForwardSpec | None:
         ("max_connections", "ssh has no limit"),
         ("while_down", "ssh holds no client"),
         ("on_unhealthy", "ssh asks no target"),
+        ("unlink_remote", "StreamLocalBindUnlink in sshd_config there does the same"),
         ("labels", "ssh has none"),
     ):
         if getattr(rule, key) != getattr(default, key):

@@ -152,6 +152,9 @@ class Examination:
             return skipped(Part.PERMISSION, name, self._not_reached)
         if listen.is_unix:
             what = f"not asked for: the file {listen} would stay on {self.rule.via}"
+            if self.link.info.software.is_openssh and not self.rule.unlink_remote:
+                what += ", as it does when a link ends: StreamLocalBindUnlink yes in sshd_config"
+                what += " there, or unlink_remote: true here, has the next link replace it"
             return skipped(Part.PERMISSION, name, what)
         # Whoever comes in this moment is turned away.
         asked = dataclasses.replace(self.rule, max_connections=0)

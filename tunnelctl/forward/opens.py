@@ -187,17 +187,23 @@ def listen_denied(forward: Forward, server: Software) -> Failure:
     return Failure(
         Code.FORWARD_DENIED,
         f"remote forward {forward.name} via {forward.via} was refused: cannot listen on {where}",
-        _why_denied(listen, server),
+        _why_denied(listen, server, unlinks=forward.unlink_remote),
     )
 
 
-def _why_denied(listen: Endpoint, server: Software) -> str:
+def _why_denied(listen: Endpoint, server: Software, *, unlinks: bool) -> str:
     """A refusal has no words (RFC 4254 section 4): what may be behind it."""
     if listen.is_unix:
+        if server.is_openssh and unlinks:
+            return (
+                f"if {listen.path} is there, no shell could remove it, or somebody answers on it;"
+                " else AllowStreamLocalForwarding in sshd_config there forbids it"
+            )
         if server.is_openssh:
             return (
-                "the path may be taken there (sshd_config StreamLocalBindUnlink),"
-                " or forbidden (AllowStreamLocalForwarding)"
+                f"sshd leaves the file of a link that ended: remove {listen.path} there, or set"
+                " StreamLocalBindUnlink yes in its sshd_config, or unlink_remote: true here;"
+                " AllowStreamLocalForwarding may forbid it as well"
             )
         return f"{printable(server.name)} may have no forwards of unix sockets; a port may do"
     if 0 < listen.port < 1024:

@@ -33,6 +33,7 @@ from tunnelctl.forward.opens import (
 )
 from tunnelctl.forward.socks import WINDOW_MIN, RemoteSocksClient
 from tunnelctl.forward.target import TargetSide, resolve
+from tunnelctl.forward.unlinking import unlink
 from tunnelctl.net.addresses import collide
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
@@ -102,7 +103,32 @@ class RemoteForward:
         """
         self._asked = link
         listen = self.forward.listen
-        request = listen_request(listen)
+        reply, said, kept = await self._request(link)
+        may_unlink = listen.is_unix and self.forward.unlink_remote
+        if reply is None and not kept and may_unlink and await unlink(link, listen.path):
+            reply, said, kept = await self._request(link)
+        if reply is None and is_taken(link, said) and not listen.is_unix:
+            raise self._taken(link)
+        if reply is None and kept:
+            raise listen_kept(self.forward)
+        if reply is None:
+            raise listen_denied(self.forward, link.info.software)
+        if not reply and not listen.is_unix and listen.port == 0:
+            raise port_untold(self.forward)
+        await self._make_sure(link)
+        self._listened = True
+        self.caveat = wider(self.forward, said)
+        if self.caveat is not None and self._bound_at is not None:
+            self._found_at = Endpoint("*", self._bound_at.port)
+
+    async def _request(self, link: Link) -> tuple[bytes | None, tuple[str, ...], bool]:
+        """The server's reply, None for a refusal; what it told before it; and whether it still
+        holds the listener of an earlier forward.
+
+        Raises:
+            Failure: why the link ended meanwhile.
+        """
+        request = listen_request(self.forward.listen)
         replied: asyncio.Future[bytes | None] = self._reactor.loop.create_future()
 
         said: tuple[str, ...] = ()
@@ -135,19 +161,7 @@ class RemoteForward:
             raise link.closed.result() from None
         if link.closed.done():
             raise link.closed.result()
-        if reply is None and is_taken(link, said) and not listen.is_unix:
-            raise self._taken(link)
-        if reply is None and kept:
-            raise listen_kept(self.forward)
-        if reply is None:
-            raise listen_denied(self.forward, link.info.software)
-        if not reply and not listen.is_unix and listen.port == 0:
-            raise port_untold(self.forward)
-        await self._make_sure(link)
-        self._listened = True
-        self.caveat = wider(self.forward, said)
-        if self.caveat is not None and self._bound_at is not None:
-            self._found_at = Endpoint("*", self._bound_at.port)
+        return reply, said, kept
 
     async def _make_sure(self, link: Link) -> None:
         """That clients of the port get to us.

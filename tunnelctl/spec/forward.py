@@ -82,6 +82,7 @@ class Forward:
     on_unhealthy: OnUnhealthy = OnUnhealthy.REPORT
     allow: tuple[IPv4Network | IPv6Network, ...] = ()  # clients; (): whoever can reach it
     permit: tuple[Permit, ...] = ()  # targets that a remote_dynamic may be asked for
+    unlink_remote: bool = False  # a socket file in the way on the server may be removed, by a shell
     labels: tuple[tuple[str, str], ...] = ()
 
     @property

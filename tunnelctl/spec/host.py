@@ -6,7 +6,7 @@ Durations are seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -146,6 +146,12 @@ class Host:
     idle_timeout: float = 300.0
     fallback: tuple[Host, ...] = ()  # tried in turn while this one cannot be reached
     embedded: bool = False  # an in-process SSH server on 127.0.0.1 instead of a real host
+    runs_commands: bool = False  # a forward of it may have to (`unlink_remote`); no key of its own
+
+    def running_commands(self) -> Host:
+        """The same, or whoever stands in for it, with leave to open a session later."""
+        fallback = tuple(replace(other, runs_commands=True) for other in self.fallback)
+        return replace(self, runs_commands=True, fallback=fallback)
 
     @property
     def is_direct(self) -> bool:

@@ -198,7 +198,8 @@ class _Caller:
                 raise
         if isinstance(reached.way, Lease):
             reached.way.on_lost(link.close)
-        if link.info.software.is_openssh and not wants_session(link):
+        needs_session = wants_session(link) or (host.runs_commands and not is_hop)
+        if link.info.software.is_openssh and not needs_session:
             # We open none; let the server hold us to it (OpenSSH PROTOCOL 2.2).
             link.stream.send(messages.global_request("no-more-sessions@openssh.com", False))
         return link

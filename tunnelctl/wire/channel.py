@@ -117,10 +117,10 @@ class Channel:
         if self.confirmed:
             self._send(messages.channel_close(self.remote_id))
 
-    def request(self, name: str) -> None:
+    def request(self, name: str, data: bytes = b"") -> None:
         """Ask something of the far end of a session, which gives no reply; nothing after CLOSE."""
         if self.confirmed and not self.close_sent:
-            self._send(messages.channel_request(self.remote_id, name))
+            self._send(messages.channel_request(self.remote_id, name, data))
 
     def consumed(self, count: int, *, keeps_up: bool = True) -> None:
         """Give `count` bytes back to the peer's window: they were passed on, not only queued.

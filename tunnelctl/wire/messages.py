@@ -172,9 +172,9 @@ def channel_close(recipient: int) -> bytes:
     return _TYPE_ID.pack(Message.CHANNEL_CLOSE, recipient)
 
 
-def channel_request(recipient: int, name: str) -> bytes:
-    """SSH_MSG_CHANNEL_REQUEST (RFC 4254 section 5.4) without data, that wants no reply."""
-    return _TYPE_ID.pack(Message.CHANNEL_REQUEST, recipient) + string(name) + b"\0"
+def channel_request(recipient: int, name: str, data: bytes = b"") -> bytes:
+    """SSH_MSG_CHANNEL_REQUEST (RFC 4254 section 5.4) that wants no reply."""
+    return _TYPE_ID.pack(Message.CHANNEL_REQUEST, recipient) + string(name) + b"\0" + data
 
 
 def channel_failure(recipient: int) -> bytes:

@@ -1,0 +1,90 @@
+"""Removes the file of a unix socket on the server that is in the way of a forward.
+
+sshd leaves it there when a link ends, and binds no second time (sshd_config(5),
+StreamLocalBindUnlink). Runs one command by the shell of the account there, where the profile asks
+for it. Must never remove a socket that somebody answers on, as far as the server lets us find out,
+nor anything else than a socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+
+from tunnelctl.forward.opens import direct
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.ssh.link import Link
+from tunnelctl.wire.messages import string
+
+_WITHIN = 5.0  # seconds for each of the two channels
+
+
+async def unlink(link: Link, path: str) -> bool:
+    """Whether the command was run; what it could do shows when the server is asked again."""
+    try:
+        async with asyncio.timeout(_WITHIN):
+            if await _is_answered(link, path):
+                return False
+        quoted = shlex.quote(path)
+        async with asyncio.timeout(_WITHIN):
+            return await _run(link, f"test -S {quoted} && rm -f {quoted}")
+    except TimeoutError:
+        return False
+
+
+async def _is_answered(link: Link, path: str) -> bool:
+    answer = _Channel(link)
+    kind, data = direct(Endpoint(path=path), ("127.0.0.1", 0))
+    channel = link.connection.open_channel(kind, data, answer)
+    try:
+        return await answer.outcome
+    finally:
+        channel.close()
+
+
+async def _run(link: Link, command: str) -> bool:
+    running = _Channel(link)
+    channel = link.connection.open_channel("session", b"", running)
+    try:
+        if not await running.outcome:
+            return False
+        channel.request("exec", string(command))
+        await running.ended
+        return True
+    finally:
+        channel.close()
+
+
+class _Channel:
+    """Whether it was opened, and that it ended (wire/channel.py, ChannelHandler)."""
+
+    def __init__(self, link: Link) -> None:
+        self.outcome: asyncio.Future[bool] = link.reactor.loop.create_future()
+        self.ended: asyncio.Future[None] = link.reactor.loop.create_future()
+
+    def opened(self) -> None:
+        """See ChannelHandler."""
+        self._is(True)
+
+    def open_failed(self, reason: int, description: str) -> None:
+        """See ChannelHandler."""
+        self._is(False)
+
+    def data(self, data: memoryview) -> None:
+        """What it says is not for us; it is too little to fill the window."""
+
+    def eof(self) -> None:
+        """Nor is its end."""
+
+    def closed(self) -> None:
+        """See ChannelHandler; also where the link is lost."""
+        self._is(False)
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def window_opened(self) -> None:
+        """Nothing is sent."""
+
+    def _is(self, opened: bool) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(opened)
