@@ -86,3 +86,17 @@ def test_a_stranger_is_still_named(world: World, sshd: OpenSSHServer) -> None:
         done = world.run("up", "-d", "dev")
         assert done.returncode == 73
         assert "in use by pid " in done.stderr
+
+
+def test_a_port_of_a_daemon_on_another_socket(world: World, sshd: OpenSSHServer) -> None:
+    port = free_port()
+    world.tunnel(sshd, db=f"local: {port}, to: 5432")
+    world.ok("up", "-d", "dev")
+    second = {"TUNNELCTL_SOCKET": str(world.home / "second" / "control.sock")}
+    done = world.run("up", "-d", "dev", environ=second)
+    assert done.returncode == 73
+    assert f"127.0.0.1:{port} is in use by another tunnelctl daemon" in done.stderr
+    assert "stop what" not in done.stderr
+    told = world.run("doctor", "dev", environ=second).stdout
+    assert "another tunnelctl daemon" in told
+    assert "stop what" not in told

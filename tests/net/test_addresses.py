@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from tunnelctl.net.addresses import port_holder
+from tests.support.nobody import NOBODY, as_nobody, needs_root
+from tunnelctl.net.addresses import Holder, port_holder
 
 
 def holder_of(pid: int) -> str:
@@ -35,7 +39,7 @@ def test_a_listener_of_ours_is_found(bound: str, asked: str) -> None:
     family = socket.AF_INET6 if ":" in bound else socket.AF_INET
     with socket.create_server((bound, 0), family=family) as listener:
         port = listener.getsockname()[1]
-        assert port_holder(asked, port) == holder_of(os.getpid())
+        assert str(port_holder(asked, port)) == holder_of(os.getpid())
 
 
 def test_a_listener_of_another_process_is_found() -> None:
@@ -48,7 +52,7 @@ def test_a_listener_of_another_process_is_found() -> None:
     ) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        assert port_holder("127.0.0.1", port) == holder_of(process.pid)
+        assert str(port_holder("127.0.0.1", port)) == holder_of(process.pid)
         process.communicate()
 
 
@@ -71,3 +75,61 @@ def test_nothing_is_known_of_a_port_that_nobody_holds() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert port_holder("127.0.0.1", port) is None
+
+
+# A process that hides what it has open, as a daemon does (PR_SET_DUMPABLE), and holds a port.
+_HIDDEN = """\
+import ctypes, socket, sys
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print(listener.getsockname()[1], flush=True)
+    sys.stdin.read()
+"""
+
+
+@needs_root
+def test_a_port_of_another_users_names_the_user_and_stops_nobody() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _HIDDEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        holder = as_nobody(lambda: port_holder("127.0.0.1", port))
+        process.communicate()
+    assert isinstance(holder, Holder)
+    assert holder.name == "a process of the user root"
+    assert "stop" not in holder.hint
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["tunnelctl", "other"])
+def test_a_daemon_that_hides_from_its_own_user_is_known(name: str) -> None:
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    if python is None:
+        pytest.skip("no python that every user can run")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        program = Path(folder, name)
+        program.write_text(_HIDDEN)
+        with subprocess.Popen(
+            [python, str(program), "daemon"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+        ) as process:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())
+            seen_by_user = as_nobody(lambda: port_holder("127.0.0.1", port))
+            seen_by_root = port_holder("127.0.0.1", port)
+            process.communicate()
+    if name == "other":
+        assert seen_by_user is None
+        assert str(seen_by_root).startswith(f"pid {process.pid} ")
+        return
+    for holder in (seen_by_user, seen_by_root):
+        assert isinstance(holder, Holder)
+        assert holder.name == f"another tunnelctl daemon, pid {process.pid}"
+        assert "stop" not in holder.hint

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 from tunnelctl.errors import Code, Failure, reason
-from tunnelctl.net.addresses import collide, port_holder
+from tunnelctl.net.addresses import STOP_IT, collide, port_holder
 from tunnelctl.net.descriptors import descriptors
 from tunnelctl.net.endings import reset_when_killed
 from tunnelctl.net.reactor import READABLE, Reactor
@@ -281,7 +281,7 @@ def _failure(endpoint: Endpoint, error: OSError) -> Failure:
         return Failure(
             Code.PORT_IN_USE,
             f"{endpoint} is in use" + (f" by {holder}" if holder else ""),
-            "stop what uses it, or choose another in the profile",
+            holder.hint if holder else STOP_IT,
         )
     if endpoint.is_unix:
         hint = "the directory must exist and be yours; a path has at most 107 bytes"

@@ -1,38 +1,61 @@
 """Who listens where on this machine.
 
-Reads /proc (proc(5), proc_net(5)): on another system, or for a process of another user, the answer
-is that nothing is known. Opens no socket.
+Reads /proc (proc(5), proc_net(5)): on another system the answer is that nothing is known; of
+another user's process only whose it is. A tunnelctl daemon hides what it has open even from its
+own user, and is known by its command line. Opens no socket.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import pwd
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
 _LISTEN = "0A"  # TCP_LISTEN in include/net/tcp_states.h of Linux
 _MAPPED_PREFIX = ipaddress.ip_network("::ffff:0:0/96")
 
+STOP_IT = "stop what uses it, or choose another in the profile"  # where it is no daemon of ours
+
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def port_holder(host: str, port: int) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has a port, as a message names them, and what to do about it: never to stop our own."""
+
+    name: str
+    hint: str = STOP_IT
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def port_holder(host: str, port: int) -> Holder | None:
     """Who keeps `host:port` from being bound, e.g. `pid 911 (postgres)`; None when unknown.
 
     `host` is an address, `localhost`, or `*` for all addresses; another name matches any address.
     """
     wanted = _addresses_of(host)
-    inodes = {
-        inode
-        for address, bound, inode in _listeners()
+    owners = {
+        inode: uid
+        for address, bound, inode, uid in _listeners()
         if bound == port and _collides(address, wanted)
     }
-    if not inodes:
+    if not owners:
         return None
-    return _process_with({f"socket:[{inode}]" for inode in inodes})
+    pid = _process_with({f"socket:[{inode}]" for inode in owners})
+    if pid is not None:
+        return _daemon([pid]) if _is_daemon(pid) else Holder(_describe(pid))
+    uid = next(iter(owners.values()))
+    if uid != os.geteuid():
+        return Holder(f"a process of the user {_user(uid)}", "choose another in the profile")
+    daemons = [pid for pid in _pids() if pid != os.getpid() and _hides(pid, uid)]
+    return _daemon(daemons) if daemons else None
 
 
 def collide(one: str, other: str) -> bool:
@@ -43,7 +66,8 @@ def collide(one: str, other: str) -> bool:
 
 def listened_on(port: int) -> tuple[str, ...]:
     """The addresses of this machine at which somebody listens on `port`, e.g. `::1`."""
-    return tuple(dict.fromkeys(str(address) for address, bound, _ in _listeners() if bound == port))
+    found = (str(address) for address, bound, *_ in _listeners() if bound == port)
+    return tuple(dict.fromkeys(found))
 
 
 def _addresses_of(host: str) -> tuple[_Address, ...]:
@@ -66,8 +90,8 @@ def _collides(bound: _Address, wanted: tuple[_Address, ...]) -> bool:
     )
 
 
-def _listeners() -> Iterator[tuple[_Address, int, str]]:
-    """Address, port and inode of each listening TCP socket."""
+def _listeners() -> Iterator[tuple[_Address, int, str, int]]:
+    """Address, port, inode and user id of each listening TCP socket."""
     for table in ("tcp", "tcp6"):
         try:
             lines = (_PROC / "net" / table).read_text().splitlines()[1:]
@@ -77,7 +101,7 @@ def _listeners() -> Iterator[tuple[_Address, int, str]]:
             words = line.split()
             if len(words) > 9 and words[3] == _LISTEN:
                 address, _, port = words[1].partition(":")
-                yield _address(address), int(port, 16), words[9]
+                yield _address(address), int(port, 16), words[9], int(words[7])
 
 
 def _address(text: str) -> _Address:
@@ -91,10 +115,13 @@ def _address(text: str) -> _Address:
     return address
 
 
-def _process_with(links: set[str]) -> str | None:
+def _pids() -> list[int]:
+    return sorted(int(name) for name in _names(_PROC) if name.isdigit())
+
+
+def _process_with(links: set[str]) -> int | None:
     """The process that holds one of these descriptors; the oldest, which is the one to name."""
-    pids = sorted(int(name) for name in _names(_PROC) if name.isdigit())
-    for pid in pids:
+    for pid in _pids():
         folder = _PROC / str(pid)
         for name in _names(folder / "fd"):
             try:
@@ -102,7 +129,7 @@ def _process_with(links: set[str]) -> str | None:
             except OSError:
                 continue  # closed meanwhile
             if link in links:
-                return _describe(pid)
+                return pid
     return None
 
 
@@ -119,3 +146,41 @@ def _describe(pid: int) -> str:
     except OSError:
         return f"pid {pid}"
     return f"pid {pid} ({name})"
+
+
+def _daemon(pids: list[int]) -> Holder:
+    """Another daemon of ours, of this user or found by root."""
+    which = f", pid {pids[0]}" if len(pids) == 1 else ""
+    return Holder(
+        f"another tunnelctl daemon{which}",
+        "TUNNELCTL_SOCKET says which daemon a command means: tunnelctl down PROFILE there, or "
+        "choose another in the profile",
+    )
+
+
+def _hides(pid: int, uid: int) -> bool:
+    """Whether it is a daemon of that user, which shows nobody what it has open."""
+    if not _is_daemon(pid):
+        return False
+    try:
+        lines = (_PROC / str(pid) / "status").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(line.startswith("Uid:") and line.split()[2] == str(uid) for line in lines)
+
+
+def _is_daemon(pid: int) -> bool:
+    """By the words it was started with (proc(5), cmdline), which are shown of any process."""
+    try:
+        words = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    names = [os.path.basename(word) for word in words]
+    return b"tunnelctl" in names and b"daemon" in names[names.index(b"tunnelctl") :]
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
