@@ -9,6 +9,8 @@ import pytest
 
 from tests.cli.test_streams import EMBEDDED
 from tests.support.world import World
+from tunnelctl.config import extras
+from tunnelctl.config.load import load_profile
 from tunnelctl.errors import reason
 
 FIRST_STEPS = (
@@ -53,6 +55,19 @@ def test_a_file_that_cannot_be_a_profile_is_said(world: World, command: str) -> 
         "gone.yml": "not a profile, it is no regular file",
         "tests.YAML": "not a profile, a profile's file ends in .yaml or .yml",
     }
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_what_a_profile_needs_and_is_not_installed(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_installed: bool
+) -> None:
+    path = world.profile("dev", "hosts: {j: {password: {keyring: a/b}}, h: {proxy_jump: j}}\n")
+    monkeypatch.setattr(extras, "find_spec", lambda name: object() if is_installed else None)
+    told = list(extras.lacking(load_profile(path, world.environ).profile))
+    assert len(told) == (0 if is_installed else 1)
+    for one in told:
+        assert one.startswith("{keyring: …} needs the package keyring, which is not installed")
+        assert "pip install" in one
 
 
 @pytest.mark.parametrize("command", ["init", "up -L 0:a:1 server"])

@@ -35,8 +35,12 @@ def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> Non
     names: Sequence[str | None] = names_of(profiles) or ([None] if file else _all_names())
     if not (profiles or file):
         _say_what_is_left_out()
+    from tunnelctl.config.extras import lacking
+
     for path, loaded in load(names, file):
         click.echo(f"{path}: profile {loaded.profile.name} is valid")
+        for what in lacking(loaded.profile):
+            say(f"{path}: {what}")
 
 
 @click.command(epilog="Examples: tunnelctl ls; tunnelctl ls --json | jq -r '.profiles[].name'")

@@ -7,8 +7,29 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+from tunnelctl.spec.host import Host, SecretSource
+from tunnelctl.spec.profile import Profile
 
 
 def install_command(extra: str) -> str:
     """What installs an extra beside the tunnelctl that runs: another Python's pip knows neither."""
     return shlex.join([sys.executable, "-m", "pip", "install", f"tunnelctl[{extra}]"])
+
+
+def lacking(profile: Profile) -> Iterator[str]:
+    """What a profile needs of an extra that is not installed here, each as a sentence with the
+    command that installs it; another machine may have it."""
+    if any(map(_asks_keyring, profile.hosts)) and find_spec("keyring") is None:
+        command = install_command("keyring")
+        yield f"{{keyring: …}} needs the package keyring, which is not installed here ({command})"
+
+
+def _asks_keyring(host: Host) -> bool:
+    proxy = host.proxy.password if host.proxy is not None else None
+    secrets = (host.password, host.passphrase, proxy)
+    if any(ref is not None and ref.source is SecretSource.KEYRING for ref in secrets):
+        return True
+    return any(map(_asks_keyring, (*host.proxy_jump, *host.fallback)))
