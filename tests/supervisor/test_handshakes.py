@@ -16,6 +16,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.link import Link
@@ -139,6 +140,34 @@ async def test_secrets_come_from_the_environment_given_last() -> None:
             await eventually_async(lambda: "failed" in s.states("h0-0"), "it was used")
             s.events.clear()
         assert found == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Failure(Code.AUTH_FAILED, "never taken"),
+        Failure(Code.AGENT_UNAVAILABLE, "locked", retryable=True, retry_after=600.0, spaced=True),
+    ],
+    ids=["for good", "for minutes"],
+)
+async def test_what_fails_in_an_old_environment_is_tried_in_the_new_one(refusal: Failure) -> None:
+    """The new one came while a handshake was under way."""
+    found: list[str] = []
+    failing = asyncio.Event()
+
+    async def connect(
+        host: Host, reactor: Reactor, *, environment: Environment, **_: object
+    ) -> Link:
+        found.append(str(environment.get("SSH_AUTH_SOCK")))
+        await failing.wait()
+        raise refusal
+
+    async with scene(connect=connect) as s:
+        await s.supervisor.up(crowd(1, 1), here(SSH_AUTH_SOCK="/first"))
+        await eventually_async(lambda: found == ["/first"], "it is under way")
+        await s.supervisor.up(crowd(1, 1), here(SSH_AUTH_SOCK="/second"))
+        failing.set()
+        await eventually_async(lambda: found == ["/first", "/second"], "it is tried again")
 
 
 async def test_a_secret_that_is_missing_fails_the_host() -> None:

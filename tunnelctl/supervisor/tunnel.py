@@ -166,6 +166,14 @@ class Tunnel:
             self._login_watch.lift()
             self._handle(Remedied() if self._machine.is_spaced else Hurry())
 
+    def _try_in_new_environment(self) -> None:
+        """An attempt failed in an environment that a command replaced while it was under way; it
+        may have named another agent."""
+        if self._machine.state in FAILED_FOR_GOOD:
+            self.start()
+        else:
+            self.retry_now()
+
     def answerable(self) -> None:
         """Somebody would answer now: try again what failed for want of that, or may have."""
         machine = self._machine
@@ -383,10 +391,13 @@ class Tunnel:
                 self._handle(Authenticating(epoch))
 
         began = clock.monotonic()
+        environment = self._profile.environment()
         try:
             link = await self._dialler.link(self.host, candidate, on_stage)
         except Failure as failure:
             self._lost(epoch, failure.at(f"{self._profile.name}/{candidate.name}"))
+            if environment != self._profile.environment():
+                self._try_in_new_environment()
         except Exception as error:
             self._lost(epoch, unexpected(error, f"connecting to {candidate.name}"))
         else:
