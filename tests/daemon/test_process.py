@@ -195,3 +195,51 @@ def test_every_line_of_the_log_is_one_line(world: World, paths: Paths) -> None:
     for line in paths.log_file.read_bytes().splitlines():
         assert re.match(rb"\d{4}-\d\d-\d\dT", line)
         assert not re.search(rb"[\x00-\x1f\x7f]", line)
+
+
+_BROKEN = "version: 1\nhosts: {demo: {prot: 1}}\n"
+
+
+def _states(world: World) -> dict[str, str]:
+    return {profile["name"]: profile["state"] for profile in world.status()["profiles"]}
+
+
+@pytest.mark.parametrize("names", [("broken", "gone", "dev"), ("dev", "gone", "broken")])
+def test_a_profile_of_a_service_that_cannot_be_loaded_hurts_itself_alone(
+    embedded: World, names: tuple[str, ...]
+) -> None:
+    embedded.profile("broken", _BROKEN)
+    with embedded.start("daemon", *names, "no name") as daemon:
+        try:
+            eventually(lambda: embedded.run("ps").returncode == 1, "it answers")
+            eventually(lambda: _states(embedded).get("dev") == "up", "the good one is up")
+            assert _states(embedded) == {"dev": "up", "broken": "failed"}
+            shown = embedded.run("ps")
+            assert shown.returncode == 1
+            assert "prot" in shown.stdout + shown.stderr
+            # Mended, a reload has them up.
+            embedded.profile("broken", EMBEDDED)
+            embedded.profile("gone", EMBEDDED)
+            embedded.ok("reload")
+            eventually(lambda: set(_states(embedded).values()) == {"up"}, "all are up")
+            assert set(_states(embedded)) == {"dev", "broken", "gone"}
+        finally:
+            daemon.terminate()
+            _, log = daemon.communicate(timeout=20)
+    assert "profile gone is not brought up: " in log
+    assert "'no name' cannot be the name of a profile" in log
+
+
+def test_a_daemon_without_any_good_profile_ends_with_the_first_ones_code(embedded: World) -> None:
+    embedded.profile("broken", _BROKEN)
+    assert embedded.run("daemon", "broken", "gone").returncode == 78
+    assert embedded.run("daemon", "gone", "broken").returncode == 66
+
+
+def test_every_one_of_a_hundred_goes_down_at_once(embedded: World) -> None:
+    for number in range(100):
+        embedded.profile(f"p{number}", EMBEDDED)
+    embedded.ok("up", *(f"p{number}" for number in range(100)), "-d", seconds=240)
+    done = embedded.run("down", "--all", seconds=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(" is down") == 100

@@ -33,7 +33,6 @@ from tunnelctl.daemon.logbook import Logbook
 from tunnelctl.daemon.logs import LogFormat, log_to_file, log_to_stderr
 from tunnelctl.daemon.moments import Moments
 from tunnelctl.daemon.notify import Heart, Manager, open_dumps
-from tunnelctl.daemon.orders import UpOrder
 from tunnelctl.daemon.place import Place
 from tunnelctl.daemon.profiles import Profiles
 from tunnelctl.daemon.server import ControlServer
@@ -212,8 +211,7 @@ class _Daemon:
 
         try:
             await self._profiles.restore()
-            for name in profiles:
-                await self._profiles.up(name, UpOrder(), service=True)
+            await self._profiles.start(profiles)
             application = api.application(self._server.middleware)
             application.add_routes([self._logbook.route(), metrics.route(status)])
             async with metrics.served(self._metrics_at, status, self._troubles):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from pathlib import Path
 
 from tunnelctl import clock
-from tunnelctl.config.find import name_taken
+from tunnelctl.config.find import find_profile, name_taken
 from tunnelctl.daemon.book import Book
 from tunnelctl.daemon.holders import Holders, command
 from tunnelctl.daemon.orders import ReloadOrder, RestartOrder, UpOrder
@@ -57,6 +57,7 @@ class Profiles:
         self._book = Book(supervisor, file, environment)
         self._reloading = Reloading(supervisor, self._book)
         self._tasks = Tasks("daemon")
+        self._not_found: set[str] = set()  # what the service names, and has no file
 
     # --- what there is -----------------------------------------------------------------------
 
@@ -115,6 +116,45 @@ class Profiles:
             self._book.note_error(name, failure)
         except Exception as error:  # of one file: the others are to come up
             self._book.note_error(name, unexpected(error, f"loading {order.file}"))
+
+    async def start(self, names: Iterable[str]) -> None:
+        """Have up what a service names. One that cannot be loaded harms no other: it is shown as
+        failed, or is in the log where there is no file of that name, and a reload tries it again.
+
+        Raises:
+            Failure: the first one's, where nothing at all could be brought up.
+        """
+        failures = []
+        for name in dict.fromkeys(names):
+            try:
+                await self.up(name, UpOrder(), service=True)
+            except Failure as failure:
+                failures.append(failure)
+                await self._not_started(name, failure)
+        if failures and not self._supervisor.status():
+            raise failures[0]
+
+    async def _not_started(self, name: str, failure: Failure) -> None:
+        _log.error("profile %s is not brought up: %s", name, failure)
+        if failure.code is Code.PROFILE_NOT_FOUND:
+            self._not_found.add(name)
+        elif name not in self._book.orders:
+            file = await in_thread(
+                lambda: find_profile(name, environ=self._book.own, cwd=self._cwd), f"find {name}"
+            )
+            known = await identities([file])
+            self._book.orders[name] = Order(name, file, known[file], self._book.own)
+            self.holders.add(name, SERVICE)
+            self._book.note_error(name, failure)
+
+    async def _start_found(self) -> None:
+        """What the service names may have a file now."""
+        names, self._not_found = self._not_found, set()
+        for name in sorted(names):
+            try:
+                await self.up(name, UpOrder(), service=True)
+            except Failure as failure:
+                await self._not_started(name, failure)
 
     async def up(self, name: str, order: UpOrder, *, service: bool = False) -> None:
         """Load a profile from its file and have it up, even when who asked has gone meanwhile.
@@ -252,6 +292,8 @@ class Profiles:
             Failure: PROFILE_NOT_FOUND for a name that is not wanted; CONFIG_INVALID with the
                 mistakes of all files. Then nothing was changed.
         """
+        if not order.names and not order.dry_run:
+            await self._start_found()
         return await self._tasks.whole(self._reloading.reload(order), "reload")
 
     async def files_changed(self) -> bool:
