@@ -63,6 +63,8 @@ class Reactor:
         else:
             self._poll = _LoopPoll(loop, self._one)
         self._is_shared = isinstance(self._poll, _SharedEpoll)
+        # Whether bytes that are left unread wake nobody.
+        self.is_edge_triggered = not isinstance(self._poll, _LoopPoll)
         # The socket of that number gave, or took, no more: tell again when it does.
         self.expect_readable: Callable[[int], None] = self._poll.expect_readable
         self.expect_writable: Callable[[int], None] = self._poll.expect_writable

@@ -230,6 +230,8 @@ class _Uncounted:
 class _Bridge(Relay):
     """Between the socket of the next handshake and a channel to its host."""
 
+    tells_cuts = False  # SSH has ends of its own
+
     def __init__(
         self, hop: Host, host: Host, link: Link, sock: socket.socket, on_open: Callable[[], None]
     ) -> None:

@@ -28,6 +28,7 @@ from tunnelctl.net.endings import (
 )
 from tunnelctl.net.gathering import widen
 from tunnelctl.net.reactor import FAILED, GONE, HANGUP, READABLE, WRITABLE, Reactor
+from tunnelctl.net.unread import LastByte, can_tell
 from tunnelctl.ssh.link import Link
 from tunnelctl.wire.channel import Channel
 from tunnelctl.wire.connection import IncomingOpen
@@ -57,6 +58,8 @@ class Relay:
     comes before it when the peer refused to open the channel; what it returns is the socket's
     last word before FIN, and nothing means a reset.
     """
+
+    tells_cuts = True  # where it takes some doing (net/unread.py)
 
     def __init__(
         self,
@@ -90,6 +93,8 @@ class Relay:
         self._arrived: list[memoryview] = []  # of the read under way, not yet copied
         self._pending: deque[bytearray] = deque()  # what the socket did not take
         self._greeting = self._early = b""
+        keeps = self.tells_cuts and reactor.is_edge_triggered and can_tell(sock)
+        self._last_byte = LastByte(sock) if keeps else None
 
     def open(self, kind: str, data: bytes, *, greeting: bytes = b"", early: bytes = b"") -> None:
         """Ask the peer for a channel; bytes flow when it confirms. A client that goes meanwhile is
@@ -288,6 +293,9 @@ class Relay:
             batch = min(_SLOTS_A_TURN if self._stream.is_contended else SLOTS, room // SLOT_DATA)
             return self._sock.recvmsg_into(slots.first[batch])[0], batch * SLOT_DATA
         asked = min(room, packet_max, SLOT_DATA)
+        if self._last_byte is not None:
+            view = slots.data[0][:asked]
+            return self._last_byte.receive(view, has_ended=self._hangup), asked
         return self._sock.recv_into(slots.data[0], asked), asked
 
     def _drained(self) -> None:
