@@ -112,3 +112,17 @@ def test_others_can_reach_it_is_said(bastion: World) -> None:
     done = bastion.run("up", "-d", "-L", f"*:{port}:127.0.0.1:9", "bastion")
     assert done.returncode == 0, done.stderr
     assert "other machines can reach this" in done.stderr
+
+
+def test_a_state_folder_that_cannot_be_written(bastion: World, tmp_path: Path) -> None:
+    """As of a user id without a home (OpenShift)."""
+    other = tmp_path / "file"
+    other.touch()
+    done = bastion.run(
+        "up", "-d", "-L", f"{free_port()}:127.0.0.1:1", "bastion",
+        environ={"XDG_STATE_HOME": str(other)},
+    )  # fmt: skip
+    assert done.returncode == 73
+    assert "cannot be written" in done.stderr
+    assert "set HOME or XDG_STATE_HOME" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -268,6 +268,7 @@ def keep(name: str, document: dict[str, Any], *, given: bool) -> Path:
         raise Failure(
             Code.PERMISSION_DENIED,
             f"{error.filename or folder} cannot be written: {reason(error)}",
+            "set HOME or XDG_STATE_HOME to a folder that can be written",
         ) from None
 
 
