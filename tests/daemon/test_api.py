@@ -49,6 +49,15 @@ def test_questions(api: Api) -> None:
     assert (profile["name"], profile["wanted"], profile["state"]) == ("dev", "up", "up")
 
 
+def test_a_profile_that_is_down_is_not_restarted(api: Api) -> None:
+    assert api.ask("POST", "/v1/profiles/dev/down").status == 200
+    answer = api.ask("POST", "/v1/profiles/dev/restart")
+    problem(answer, 409, "not-up")
+    assert answer.json["hint"] == "tunnelctl up dev"
+    status = api.ask("GET", "/v1/status").json
+    assert status["profiles"][0]["state"] == "stopped", "nothing was started"
+
+
 def test_ps_prints_the_status_document_as_it_is(api: Api, embedded: World) -> None:
     before = api.ask("GET", "/v1/status").json
     shown = embedded.status()

@@ -24,6 +24,7 @@ _STATUS = {
     Code.PORT_IN_USE: 409,
     Code.PERMISSION_DENIED: 403,
     Code.INTERNAL: 500,
+    Code.DAEMON_NOT_RUNNING: 503,  # it is about to end
 }
 _OTHER = 502  # what a host on the far side did
 
