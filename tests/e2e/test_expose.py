@@ -204,7 +204,6 @@ def test_usage(world: World, arguments: list[str], said: str) -> None:
     [
         (["--ttl", "0s"], "longer than nothing"),
         (["--allow", "here"], "--allow is not a network: 'here'"),
-        (["--qr"], "--qr needs the package segno"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_done(
@@ -213,5 +212,17 @@ def test_what_is_wrong_is_said_before_anything_is_done(
     done = bastion.run("expose", "80", "--via", "bastion", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
+    assert not bastion.processes()
+    assert not list(bastion.state.rglob("*.yaml"))
+
+
+def test_without_segno_nothing_is_exposed(bastion: World) -> None:
+    hidden = bastion.home / "without"
+    hidden.mkdir()
+    (hidden / "segno.py").write_text("raise ImportError")
+    environ = {"PYTHONPATH": str(hidden)}
+    done = bastion.run("expose", "80", "--via", "bastion", "--qr", environ=environ)
+    assert done.returncode == 2
+    assert "--qr needs the package segno (" in done.stderr
     assert not bastion.processes()
     assert not list(bastion.state.rglob("*.yaml"))
