@@ -88,14 +88,17 @@ def test_a_stranger_is_still_named(world: World, sshd: OpenSSHServer) -> None:
         assert "in use by pid " in done.stderr
 
 
-def test_a_port_of_a_daemon_on_another_socket(world: World, sshd: OpenSSHServer) -> None:
+@pytest.mark.parametrize("kind", ["port", "path"])
+def test_a_port_of_a_daemon_on_another_socket(world: World, sshd: OpenSSHServer, kind: str) -> None:
     port = free_port()
-    world.tunnel(sshd, db=f"local: {port}, to: 5432")
+    path = world.home / "dock.sock"
+    where = f"127.0.0.1:{port}" if kind == "port" else str(path)
+    world.tunnel(sshd, db=f"local: {where}, to: 5432")
     world.ok("up", "-d", "dev")
     second = {"TUNNELCTL_SOCKET": str(world.home / "second" / "control.sock")}
     done = world.run("up", "-d", "dev", environ=second)
     assert done.returncode == 73
-    assert f"127.0.0.1:{port} is in use by another tunnelctl daemon" in done.stderr
+    assert f"{where} is in use by another tunnelctl daemon" in done.stderr
     assert "stop what" not in done.stderr
     told = world.run("doctor", "dev", environ=second).stdout
     assert "another tunnelctl daemon" in told

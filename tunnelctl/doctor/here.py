@@ -23,7 +23,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.listener import Listener, taken_by_own
 from tunnelctl.forward.opens import target_failure
 from tunnelctl.forward.target import connect_target
-from tunnelctl.net.addresses import collide, listened_on, port_holder
+from tunnelctl.net.addresses import collide, listened_on, path_holder, port_holder
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import Forward
@@ -97,7 +97,11 @@ def _check_socket_file(endpoint: Endpoint) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         if probe.connect_ex(endpoint.path) != errno.ECONNREFUSED:
-            raise Failure(Code.PORT_IN_USE, f"{endpoint} is in use", hint)
+            holder = path_holder(endpoint.path)
+            who = f" by {holder}" if holder else ""
+            raise Failure(
+                Code.PORT_IN_USE, f"{endpoint} is in use{who}", holder.hint if holder else hint
+            )
 
 
 async def target(rule: Forward) -> Step:

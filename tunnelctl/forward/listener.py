@@ -16,7 +16,7 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 from tunnelctl.errors import Code, Failure, reason
-from tunnelctl.net.addresses import STOP_IT, collide, port_holder
+from tunnelctl.net.addresses import STOP_IT, collide, path_holder, port_holder
 from tunnelctl.net.descriptors import descriptors
 from tunnelctl.net.endings import reset_when_killed
 from tunnelctl.net.reactor import READABLE, Reactor
@@ -277,7 +277,8 @@ def _failure(endpoint: Endpoint, error: OSError) -> Failure:
     if error.errno == errno.EADDRINUSE:
         if owner := owner_of(endpoint):  # without a look at /proc, which may show nothing
             return taken_by_own(endpoint, owner)
-        holder = None if endpoint.is_unix else port_holder(endpoint.host, endpoint.port)
+        at = endpoint
+        holder = path_holder(at.path) if at.is_unix else port_holder(at.host, at.port)
         return Failure(
             Code.PORT_IN_USE,
             f"{endpoint} is in use" + (f" by {holder}" if holder else ""),

@@ -2,7 +2,7 @@
 
 Reads /proc (proc(5), proc_net(5)): on another system the answer is that nothing is known; of
 another user's process only whose it is. A tunnelctl daemon hides what it has open even from its
-own user, and is known by its command line. Opens no socket.
+own user, and is known by its command line.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import pwd
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tunnelctl.net.peers import peer_pid
 
 _PROC = Path("/proc")
 _LISTEN = "0A"  # TCP_LISTEN in include/net/tcp_states.h of Linux
@@ -56,6 +59,21 @@ def port_holder(host: str, port: int) -> Holder | None:
         return Holder(f"a process of the user {_user(uid)}", "choose another in the profile")
     daemons = [pid for pid in _pids() if pid != os.getpid() and _hides(pid, uid)]
     return _daemon(daemons) if daemons else None
+
+
+def path_holder(path: str) -> Holder | None:
+    """Who listens on a unix socket; None when nobody does, or it is unknown. It sees a client that
+    leaves at once."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # one with a full backlog would make us wait
+        try:
+            probe.connect(path)
+            pid = peer_pid(probe)
+        except OSError:
+            return None
+    if pid is None:
+        return None
+    return _daemon([pid]) if _is_daemon(pid) else Holder(_describe(pid))
 
 
 def collide(one: str, other: str) -> bool:

@@ -24,6 +24,14 @@ def peer_uid(sock: socket.socket) -> int | None:
     return None
 
 
+def peer_pid(sock: socket.socket) -> int | None:
+    """The process that listens at the other end; None when unknown, as in another namespace."""
+    if sys.platform != "linux":
+        return None
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", raw)[0]) or None
+
+
 def is_ours(sock: socket.socket) -> bool:
     """Whether the other end runs as this user or as root; an unknown one does not."""
     return peer_uid(sock) in {0, os.geteuid()}
