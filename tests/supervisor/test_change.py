@@ -24,6 +24,7 @@ from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.profile import Profile
 from tunnelctl.sshd.server import EmbeddedServer
 from tunnelctl.state.snapshot import HostState, ProfileState
+from tunnelctl.supervisor.forwarding import LocalForwarding
 
 
 async def test_a_forward_is_added_on_the_live_link() -> None:
@@ -68,6 +69,21 @@ async def test_a_port_goes_from_one_forward_to_another() -> None:
         await s.up(s.profile(local("echo", port, target=Endpoint(LOOPBACK, echo))))
         async with client(port) as one:
             assert await one.echo(b"mine now") == b"mine now"
+
+
+async def test_ports_are_swapped_between_two_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes first finds the port taken by the other, and has it once that is changed."""
+    monkeypatch.setattr(LocalForwarding, "retry_policy", LATE)
+    async with scene() as s:
+        ports = free_port(), free_port()
+        for name, port in zip(("one", "two"), ports, strict=True):
+            await s.up(s.profile(local(port=port), name=name))
+        for name, port in zip(("two", "one"), ports, strict=True):
+            await s.supervisor.up(s.profile(local(port=port), name=name), here())
+        for name, port in zip(("two", "one"), ports, strict=True):
+            await s.until(ProfileState.UP, name)
+            assert s.port("web", name) == port
+            assert b"Hello, World!" in await hello(port)
 
 
 async def test_a_forward_with_another_target_is_replaced() -> None:

@@ -49,6 +49,8 @@ class Listener:
         self, reactor: Reactor, endpoint: Endpoint, on_client: OnClient, owner: str = ""
     ) -> None:
         self.owner = owner
+        self._loop = reactor.loop
+        self._when_closed: list[Callable[[], None]] = []
         self._doors: list[_Door] = []
         self._file: tuple[int, int] | None = None  # device and inode of a unix socket
         if endpoint.is_unix:
@@ -127,6 +129,13 @@ class Listener:
             with contextlib.suppress(OSError):
                 os.unlink(self.endpoint.path)
         self._file = None
+        freed, self._when_closed = self._when_closed, []
+        for call in freed:
+            self._loop.call_soon(call)
+
+    def when_closed(self, call: Callable[[], None]) -> None:
+        """Call this once what it listens on is free again."""
+        self._when_closed.append(call)
 
 
 _open_listeners: WeakSet[Listener] = WeakSet()
@@ -144,7 +153,13 @@ def listens_here(address: Endpoint) -> bool:
 
 def owner_of(endpoint: Endpoint) -> str | None:
     """Whose listener of this process keeps others from that endpoint; None when it has none."""
-    return next((one.owner for one in _open_listeners if one.keeps_out(endpoint)), None)
+    keeper = keeper_of(endpoint)
+    return None if keeper is None else keeper.owner
+
+
+def keeper_of(endpoint: Endpoint) -> Listener | None:
+    """The listener of this process that keeps others from that endpoint."""
+    return next((one for one in _open_listeners if one.keeps_out(endpoint)), None)
 
 
 def is_own(host: str) -> bool:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
-from tunnelctl.forward.listener import Listener
+from tunnelctl.forward.listener import Listener, keeper_of
 from tunnelctl.forward.local import LocalForward
 from tunnelctl.forward.remote import RemoteForward
 from tunnelctl.net.reactor import Reactor
@@ -226,6 +226,9 @@ class LocalForwarding(Forwarding):
         except Failure as failure:
             # Where it has listened before, what is in the way may pass, as a folder that is gone.
             self._failed(failure.but(retryable=True) if self._was_bound else failure)
+            keeper = keeper_of(self.rule.listen)
+            if keeper is not None:  # a forward of ours, which may be about to go elsewhere
+                keeper.when_closed(self._freed)
         except Exception as error:
             self._failed(unexpected(error, f"opening {self.rule.listen}"))
         else:
@@ -233,6 +236,11 @@ class LocalForwarding(Forwarding):
             if self._link is not None:
                 self._local.attach(self._link)
             self._opened()
+
+    def _freed(self) -> None:
+        """What was in the way is gone."""
+        if self._retry is not None:
+            self._due()
 
 
 class RemoteForwarding(Forwarding):
