@@ -86,7 +86,8 @@ class RunningProfile:
     async def _apply(
         self, profile: Profile, environment: Environment, anew: HostAnew | None
     ) -> None:
-        self.hear(environment)
+        is_new = environment != self.environment
+        self.environment = environment
         self._memory.retain(profile.hosts)
         for gone in everybody(self.profile.hosts) - everybody(profile.hosts):
             self._shared.logins.forget(gone)
@@ -95,6 +96,8 @@ class RunningProfile:
         listeners = self._released(plan)
         try:
             await self._carry_out(plan, profile, listeners)
+            if is_new:  # not before: a try with what was asked for last would fail once more
+                self._retry()
         finally:
             for listener in listeners.values():  # nobody came to have it
                 listener.close()
@@ -127,8 +130,11 @@ class RunningProfile:
         one. It may name another agent: hosts that wait need wait no longer."""
         if environment != self.environment:
             self.environment = environment
-            for tunnel in self._tunnels.values():
-                tunnel.retry_now()
+            self._retry()
+
+    def _retry(self) -> None:
+        for tunnel in self._tunnels.values():
+            tunnel.retry_now()
 
     def restart(self, hosts: Collection[str] = ()) -> None:
         """Hosts, all where none is named, drop their links and connect anew, now.
