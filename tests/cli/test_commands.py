@@ -378,3 +378,20 @@ def test_trust_asks_at_a_terminal(
         os.close(end)
     assert command.returncode == code
     assert (world.home / ".ssh" / "known_hosts").exists() is (code == 0)
+
+
+def test_check_says_which_targets_are_not_probed(world: World) -> None:
+    path = world.profile(
+        "dev",
+        EMBEDDED
+        + "  db: {local: 0, to: 'db.internal:3306', via: demo}\n"
+        + "  shell: {remote: 0, to: '22', via: demo}\n"
+        + "  asked: {local: 0, to: 'db.internal:3306', via: demo, probe: tcp}\n"
+        + "  socket: {local: 0, to: /run/mysqld/mysqld.sock, via: demo}\n",
+    )
+    done = world.run("check", "dev")
+    assert done.returncode == 0
+    assert done.stdout == f"{path}: profile dev is valid\n"
+    first, second = done.stderr.splitlines()
+    assert f"{path}: forwards.db: db.internal:3306 is not probed by default (MySQL bars" in first
+    assert f"{path}: forwards.shell: 127.0.0.1:22 is not probed by default (SSH" in second

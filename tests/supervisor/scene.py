@@ -104,6 +104,15 @@ class Scene:
         """The port on which a forward listens."""
         return int(self.forward(name, profile).listen.rpartition(":")[2])
 
+    async def greeting(self, name: str) -> bytes:
+        """What the service behind a forward says first to a new client."""
+        reader, writer = await asyncio.open_connection(LOOPBACK, self.port(name))
+        try:
+            async with asyncio.timeout(20):
+                return await reader.read(4096)
+        finally:
+            writer.transport.abort()
+
     async def until_told(self, name: str, state: str, times: int = 1) -> None:
         """Wait until events said so often that `name` (see `states`) is in `state`."""
         await eventually_async(

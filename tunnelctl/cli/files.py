@@ -16,6 +16,7 @@ from tunnelctl.cli.output import say
 from tunnelctl.config.find import find_profile, left_out, list_profiles, none_found
 from tunnelctl.config.mistakes import Mistake, ProfileInvalid
 from tunnelctl.config.paths import Paths
+from tunnelctl.spec.barring import by_port
 from tunnelctl.spec.patterns import has_wildcard
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> Non
         click.echo(f"{path}: profile {loaded.profile.name} is valid")
         for what in lacking(loaded.profile):
             say(f"{path}: {what}")
+        for rule in loaded.profile.forwards:
+            target = by_port(rule.target) if rule.probe.unasked else None
+            if target is not None:
+                say(
+                    f"{path}: forwards.{rule.name}: {rule.target} is not probed by default "
+                    f"({target}); a probe that is written in the profile is sent"
+                )
 
 
 @click.command(epilog="Examples: tunnelctl ls; tunnelctl ls --json | jq -r '.profiles[].name'")

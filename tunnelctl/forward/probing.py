@@ -9,14 +9,17 @@ time that it is given, nor leave a channel, a socket or a process behind.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import signal
+import socket
 from dataclasses import dataclass
 
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.forward.opens import direct, open_failure, target_failure
 from tunnelctl.forward.target import connect_target
 from tunnelctl.net.child import Child, ending
+from tunnelctl.spec import barring
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, ProbeType, Side
@@ -27,6 +30,9 @@ from tunnelctl.wire.channel import Channel
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
 _LONGEST_LINE = 4096  # bytes
+# How long what a target says first is waited for, in seconds. A MySQL that looks up our name before
+# it greets takes longer once; it knows the name then.
+_GREETING = 1.0
 _NOBODY = (LOOPBACK, 0)  # where a question comes from, for the server's log
 
 
@@ -40,8 +46,11 @@ class Place:
     environment: Environment
 
 
-async def ask(rule: Forward, link: Link, place: Place) -> None:
+async def ask(rule: Forward, link: Link, place: Place) -> bytes:
     """Return when the target answers as `rule.probe` wants.
+
+    Where nobody asked for the probe, with what the target says first, if it says that soon (see
+    `tunnelctl.spec.barring`); else with nothing.
 
     Raises:
         Failure: it does not, within the probe's timeout: target-refused, target-unreachable,
@@ -52,10 +61,10 @@ async def ask(rule: Forward, link: Link, place: Place) -> None:
         async with asyncio.timeout(rule.probe.timeout) as limit:
             if rule.probe.type is ProbeType.COMMAND:
                 await _command(rule, place)
-            elif rule.side is Side.HERE:
-                await _through(rule, link)
-            else:
-                await _dialled(rule)
+                return b""
+            if rule.side is Side.HERE:
+                return await _through(rule, link, limit)
+            return await _dialled(rule, limit)
     except TimeoutError:
         if not limit.expired():
             raise
@@ -99,17 +108,24 @@ def _silent(rule: Forward) -> Failure:
 # Through the link.
 
 
-async def _through(rule: Forward, link: Link) -> None:
+async def _through(rule: Forward, link: Link, limit: asyncio.Timeout) -> bytes:
     assert rule.target is not None
     question = _Question(rule, rule.target, link.info.software, _request(rule))
     kind, data = direct(rule.target, _NOBODY)
     question.channel = link.connection.open_channel(kind, data, question)
     try:
         answer = await question.answer
+        if rule.probe.unasked:
+            limit.reschedule(None)  # it answered in time
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GREETING):
+                    await question.greeted.wait()
+            return question.heard
     finally:
         question.channel.close()
     if rule.probe.type is ProbeType.HTTP:
         _check(rule, answer)
+    return b""
 
 
 class _Question:
@@ -118,11 +134,12 @@ class _Question:
     def __init__(self, rule: Forward, target: Endpoint, server: Software, request: bytes) -> None:
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.channel: Channel | None = None
+        self.heard = b""
+        self.greeted = asyncio.Event()  # it said enough, or will say no more
         self._rule = rule
         self._target = target
         self._server = server
         self._unsent = request
-        self._heard = b""
 
     def opened(self) -> None:
         """See ChannelHandler."""
@@ -140,18 +157,21 @@ class _Question:
     def data(self, data: memoryview) -> None:
         """See ChannelHandler."""
         assert self.channel is not None
-        self._heard += data
+        self.heard = (self.heard + data)[:_LONGEST_LINE]
         self.channel.consumed(len(data))
-        if b"\n" in self._heard or len(self._heard) > _LONGEST_LINE:
+        if len(self.heard) >= barring.ENOUGH:
+            self.greeted.set()
+        if b"\n" in self.heard or len(self.heard) == _LONGEST_LINE:
             self._done()
 
     def eof(self) -> None:
         """See ChannelHandler."""
+        self.greeted.set()
         self._done()
 
     def closed(self) -> None:
         """See ChannelHandler."""
-        self._done()
+        self.eof()
 
     def window_opened(self) -> None:
         """See ChannelHandler."""
@@ -160,19 +180,22 @@ class _Question:
 
     def _done(self) -> None:
         if not self.answer.done():
-            self.answer.set_result(self._heard)
+            self.answer.set_result(self.heard)
 
 
 # On this side.
 
 
-async def _dialled(rule: Forward) -> None:
+async def _dialled(rule: Forward, limit: asyncio.Timeout) -> bytes:
     assert rule.target is not None
     loop = asyncio.get_running_loop()
     heard = b""
     try:
         sock = await connect_target(loop, rule.target)
         with sock:
+            if rule.probe.unasked:
+                limit.reschedule(None)  # it answered in time
+                return await _greeting(sock)
             if request := _request(rule):
                 await loop.sock_sendall(sock, request)
                 while b"\n" not in heard and len(heard) <= _LONGEST_LINE:
@@ -184,6 +207,21 @@ async def _dialled(rule: Forward) -> None:
         raise target_failure(rule, rule.target, error) from None
     if rule.probe.type is ProbeType.HTTP:
         _check(rule, heard)
+    return b""
+
+
+async def _greeting(sock: socket.socket) -> bytes:
+    """What a target says first; a reset after it accepted is its own affair."""
+    loop = asyncio.get_running_loop()
+    heard = b""
+    with contextlib.suppress(OSError):  # TimeoutError is one
+        async with asyncio.timeout(_GREETING):
+            while len(heard) < barring.ENOUGH:
+                data = await loop.sock_recv(sock, _LONGEST_LINE)
+                if not data:
+                    break
+                heard += data
+    return heard
 
 
 # By a program.

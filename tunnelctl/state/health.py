@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tunnelctl.errors import Code
 from tunnelctl.spec.forward import Probe
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.state import backoff
 from tunnelctl.state.snapshot import Health
 
+# What a client that fails tells of its target.
+OF_TARGETS = (Code.TARGET_REFUSED, Code.TARGET_UNREACHABLE)
 # A target that nobody told us to watch is left to its first clients for a while, and is asked this
 # rarely once it is well. In seconds.
 _UNASKED_FIRST = 3.0
@@ -25,6 +28,11 @@ _SPREAD = 0.1
 # What a reconnect that did not help is worth: the next one waits for at least the longest backoff
 # of the host, and for this many times that in the end. It cuts everybody else on the link, too.
 _MOST_PATIENT = 16
+# How often the clients of a target that is not asked are looked at, in seconds: it costs nobody
+# anything.
+LOOK = 3.0
+# What a client told of a target that is not asked says nothing of it after so many seconds.
+_OLD = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,17 @@ def next_wait(tally: Tally, probe: Probe, jitter: float) -> float:
     calm = tally.health is Health.HEALTHY and tally.answered
     interval = max(_RARELY, probe.interval) if probe.unasked and calm else probe.interval
     return interval * (1 - _SPREAD * jitter)
+
+
+def believed(probe: Probe) -> Probe:
+    """The probe of a target that is not asked: there one client that got through, or did not, is
+    enough, for the next may come tomorrow."""
+    return replace(probe, rise=1, fall=1)
+
+
+def is_old(seconds: float) -> bool:
+    """Whether what a client told so long ago says nothing any more of a target."""
+    return seconds >= _OLD
 
 
 @dataclass(frozen=True, slots=True)

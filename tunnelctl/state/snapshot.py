@@ -138,7 +138,8 @@ class HostStatus:
 @dataclass(frozen=True, slots=True)
 class ForwardStatus:
     """One forward. `bytes_out` went to the target; `bytes_in` came back from it. `since` is that of
-    its state, `health_since` that of its health (RFC 3339). `bound`: it listens, also while its
+    its state, `health_since` that of its health (RFC 3339); `health_reason` is why that is unknown,
+    None where it is known. `bound`: it listens, also while its
     host is away.
 
     `attempts` is how often in a row its listener could not be had, and `next_retry_at` (RFC 3339)
@@ -154,6 +155,7 @@ class ForwardStatus:
     bound: bool = False
     since: str | None = None
     health: Health = Health.UNKNOWN
+    health_reason: str | None = None
     health_since: str | None = None
     attempts: int = 0
     next_retry_at: str | None = None
@@ -178,6 +180,7 @@ class ForwardStatus:
             "bound": self.bound,
             "since": self.since,
             "health": str(self.health),
+            "health_reason": self.health_reason,
             "health_since": self.health_since,
             "attempts": self.attempts,
             "next_retry_at": self.next_retry_at,

@@ -18,6 +18,7 @@ from tunnelctl.forward.listener import Listener, keeper_of
 from tunnelctl.forward.local import LocalForward
 from tunnelctl.forward.remote import RemoteForward
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.barring import Barring
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link import Link
@@ -63,6 +64,7 @@ class Forwarding(ABC):
         self.health = Health.UNKNOWN
         self.health_since = self.since
         self.probe_failure: Failure | None = None  # of the last probe; None when it was answered
+        self.left_alone: Barring | None = None  # what its target is, where that is not probed
         self._retry: asyncio.TimerHandle | None = None
         self._link: Link | None = None
         self._was_attached = False

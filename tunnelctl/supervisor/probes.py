@@ -1,8 +1,9 @@
 """The probes of one tunnel: who is asked when, and what comes of the answers.
 
 Owns the health of the tunnel's forwards, which is unknown while there is no link. Asks only over a
-link that is up, so it wakes nobody, and sends not one byte for `probe: none`. Must never touch the
-link: it says when one should be made anew, and the machine decides.
+link that is up, so it wakes nobody, and sends not one byte for `probe: none`, nor to a service that
+would bar us for it (`tunnelctl.spec.barring`), unless the profile asks for that. Must never touch
+the link: it says when one should be made anew, and the machine decides.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from random import Random
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.probing import Place, ask
+from tunnelctl.spec import barring
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side
 from tunnelctl.spec.host import Reconnect
+from tunnelctl.ssh.failures import printable
 from tunnelctl.ssh.link import Link
-from tunnelctl.state.health import Remedy, Tally, judged, next_wait, tried
+from tunnelctl.state.health import LOOK, Remedy, Tally, believed, is_old, judged, next_wait, tried
 from tunnelctl.state.snapshot import ForwardState, Health
 from tunnelctl.supervisor.forwarding import Forwarding
 from tunnelctl.supervisor.tasks import Tasks, unexpected
+from tunnelctl.supervisor.witnesses import Witnesses
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +103,22 @@ class _Prober:
     def __init__(self, item: Forwarding, tunnel: Tunnelled) -> None:
         self._item = item
         self._tunnel = tunnel
-        self._probe = item.rule.probe
+        self._probe, self._target = item.rule.probe, item.rule.target
         self._tally = Tally()
         self._remedy = Remedy()
-        self._passed = 0  # bytes of clients, when that was looked at last
+        self._witnesses = Witnesses(item)
+        self._told_at = 0.0  # when clients told last how the target is, in monotonic seconds
+        self._greeted_as: barring.Barring | None = None  # by what it said once, over any link
         self._link: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._asking: asyncio.Task[None] | None = None
+        item.left_alone = self._left_alone
 
     def start(self, link: Link) -> None:
         """Ask over this link, from the beginning."""
         self.stop()
         self._link = link
-        self._clients_got_through()
+        self._witnesses.forget()
         self._wait()
 
     def stop(self) -> None:
@@ -127,9 +134,12 @@ class _Prober:
         self._show(None)
 
     def retune(self) -> None:
-        """Another probe begins anew; another reaction to its answers changes nothing of them."""
-        if self._probe != self._item.rule.probe:
-            self._probe = self._item.rule.probe
+        """Another question begins anew; another reaction to its answers changes nothing of them."""
+        rule = self._item.rule
+        if (self._probe, self._target) != (rule.probe, rule.target):
+            self._probe, self._target = rule.probe, rule.target
+            self._greeted_as = None
+            self._item.left_alone = self._left_alone
             self._remedy = Remedy()
             if self._link is not None:
                 self.start(self._link)
@@ -140,9 +150,17 @@ class _Prober:
             self._timer.cancel()
             self._arm(next_wait(Tally(), self._probe, self._tunnel.random.random()))
 
+    @property
+    def _left_alone(self) -> barring.Barring | None:
+        """The service that is not asked, being one that bars who does."""
+        if not self._probe.unasked:
+            return None
+        return self._greeted_as or barring.by_port(self._target)
+
     def _wait(self) -> None:
         if self._probe.type is not ProbeType.NONE:
-            self._arm(next_wait(self._tally, self._probe, self._tunnel.random.random()))
+            due = next_wait(self._tally, self._probe, self._tunnel.random.random())
+            self._arm(LOOK if self._left_alone else due)
 
     def _arm(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._due)
@@ -150,20 +168,31 @@ class _Prober:
     def _due(self) -> None:
         self._timer = None
         assert self._link is not None
-        if self._probe.unasked and self._clients_got_through():
-            self._judge(None)
+        if self._probe.unasked and self._witnesses.got_through():
+            self._hear(None)
+        elif self._left_alone:
+            self._listen_to_clients()
         elif self._may_ask():
             work = self._ask(self._link)
             self._asking = self._tunnel.tasks.spawn(work, f"probe {self._item.rule.name}")
         else:
             self._wait()
 
-    def _clients_got_through(self) -> bool:
-        """Whether clients exchanged bytes with the target since the last call: then it need not be
-        asked, unless the profile says so."""
-        counters = self._item.side.counters
-        before, self._passed = self._passed, counters.bytes_in + counters.bytes_out
-        return self._passed > before
+    def _listen_to_clients(self) -> None:
+        """Nobody got through to a target that is not asked: somebody failed, or nobody came."""
+        failure = self._witnesses.failure()
+        if failure is not None:
+            self._hear(failure)
+            return
+        if is_old(clock.monotonic() - self._told_at):
+            self._tally = Tally()
+            self._show(None)
+        self._wait()
+
+    def _hear(self, failure: Failure | None) -> None:
+        """How the target is, by its clients; one that is not asked is judged by a single one."""
+        self._told_at = clock.monotonic()
+        self._judge(failure, believed(self._probe) if self._left_alone else self._probe)
 
     def _may_ask(self) -> bool:
         """Whether the forward listens. A command connects as clients do, and so would keep a lazy
@@ -176,15 +205,21 @@ class _Prober:
     async def _ask(self, link: Link) -> None:
         failure: Failure | None = None
         rule = self._item.rule
+        greeting = b""
         try:
-            await ask(rule, link, self._place(rule))
+            greeting = await ask(rule, link, self._place(rule))
         except Failure as unanswered:
             failure = unanswered
         except Exception as error:
             failure = unexpected(error, f"asking the target of {rule.name}")
         if self._link is link and not link.closed.done():
             self._asking = None
-            self._judge(failure)
+            self._greeted_as = self._greeted_as or barring.by_greeting(greeting)
+            if self._greeted_as is not None:
+                self._item.left_alone = self._left_alone
+                self._hear(_turned_away(rule, greeting))
+            else:
+                self._judge(failure, self._probe)
 
     async def reach(self, link: Link, seconds: float) -> None:
         """Ask once, whatever the profile wants to be asked; the health stays what it was."""
@@ -196,9 +231,9 @@ class _Prober:
         address = target or self._item.side.listening or rule.listen
         return Place(self._tunnel.profile, address, self._tunnel.environment())
 
-    def _judge(self, failure: Failure | None) -> None:
+    def _judge(self, failure: Failure | None, probe: Probe) -> None:
         before = self._tally.health
-        self._tally = judged(self._tally, self._probe, answered=failure is None)
+        self._tally = judged(self._tally, probe, answered=failure is None)
         self._show(failure)
         self._wait()
         self._tunnel.judged(self._item, self._tally.health is not before)
@@ -218,3 +253,16 @@ class _Prober:
             self._remedy = tried(self._remedy, self._tunnel.policy(), now)
             message = f"forward {self._item.rule.name} is unhealthy: {failure.message}"
             self._tunnel.reconnect(Failure(failure.code, message, failure.hint, retryable=True))
+
+
+def _turned_away(rule: Forward, greeting: bytes) -> Failure | None:
+    """A MySQL that answers with an error, as its clients would hear it; None for any other."""
+    refusal = barring.refusal(greeting)
+    if refusal is None:
+        return None
+    said, is_barred = refusal
+    hint = "let that host in on the server"
+    if is_barred:
+        hint = "mysqladmin flush-hosts on the server lets that host in again"
+    message = f"{rule.target} turns clients away: {printable(said)}"
+    return Failure(Code.TARGET_REFUSED, message, hint)

@@ -10,7 +10,10 @@ from datetime import datetime, timedelta
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.barring import Barring
+from tunnelctl.spec.forward import ProbeType
 from tunnelctl.spec.host import Host
+from tunnelctl.state.health import OF_TARGETS
 from tunnelctl.state.machine import Machine
 from tunnelctl.state.outage import Outage
 from tunnelctl.state.overall import Part, forward_part, host_part
@@ -27,7 +30,6 @@ from tunnelctl.supervisor.journal import Journal, error_status
 from tunnelctl.supervisor.links import Links
 
 FAILED_FOR_GOOD = (HostState.FAILED, HostState.NEEDS_INPUT)
-_OF_TARGETS = (Code.TARGET_REFUSED, Code.TARGET_UNREACHABLE)
 _NOT_UP_BECAUSE = (HostState.BACKOFF, *FAILED_FOR_GOOD)
 
 
@@ -89,9 +91,11 @@ class Teller:
         """Tell that the health of a forward is another."""
         failure = item.probe_failure
         error = item.last_error
-        if item.health is Health.HEALTHY and error is not None and error.code in _OF_TARGETS:
+        if item.health is Health.HEALTHY and error is not None and error.code in OF_TARGETS:
             item.last_error = None  # it answers again
         message = str(failure) if failure is not None else "its target answers"
+        if item.left_alone is not None:
+            message += f"; {_not_probed(item.left_alone)}"
         self._record(EventKind.HEALTH, item.rule.name, item.health, message, failure)
 
     def host_status(
@@ -172,6 +176,7 @@ def forward_status(item: Forwarding, machine: Machine) -> ForwardStatus:
         bound=item.side.listening is not None,
         since=clock.rfc3339(item.since),
         health=item.health,
+        health_reason=_unknown_because(item, machine),
         health_since=clock.rfc3339(item.health_since),
         attempts=item.failures,
         next_retry_at=None if item.retry_at is None else clock.rfc3339(item.retry_at),
@@ -196,6 +201,25 @@ def _forward_failure(item: Forwarding, machine: Machine) -> Failure | None:
     hopeless = machine.state in FAILED_FOR_GOOD
     unanswered = item.probe_failure if item.state is ForwardState.UP else None
     return unanswered or item.last_error or (machine.failure if hopeless else None) or item.caveat
+
+
+def _unknown_because(item: Forwarding, machine: Machine) -> str | None:
+    """Why nobody knows how the target is; None where somebody does."""
+    if item.health is not Health.UNKNOWN:
+        return None
+    if item.rule.target is None and item.rule.probe.type is ProbeType.NONE:
+        return "its clients name the targets"
+    if item.rule.probe.type is ProbeType.NONE:
+        return "the profile says probe: none"
+    if item.left_alone is not None:
+        return _not_probed(item.left_alone)
+    if machine.state is not HostState.UP:
+        return "there is no link"
+    return "no answer decides yet" if item.state is ForwardState.UP else "it does not listen"
+
+
+def _not_probed(target: Barring) -> str:
+    return f"not probed: {target}; its clients tell how it is"
 
 
 def _later(moment: datetime, same: float, later: float | None) -> str | None:

@@ -1,0 +1,151 @@
+"""A MariaDB of the test's own on 127.0.0.1, and a client that looks like one to it.
+
+MariaDB counts no failed connection of 127.0.0.1 itself; a client here comes from another loopback
+address, as a bastion does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from tests.support.ports import free_port
+from tests.support.services import CHUNK, DEADLINE, Service
+from tests.support.waiting import eventually
+
+BASTION = "127.0.0.2"  # where `Bastion` comes from
+_USER = "nobody"  # mariadbd refuses to run as root
+_SHARE = Path("/usr/share/mysql")
+_OPTIONS = (
+    "--no-defaults",
+    "--innodb-use-native-aio=0",
+    "--innodb-log-file-size=4M",
+    "--innodb-buffer-pool-size=8M",
+    "--skip-log-bin",
+)
+_SYSTEM_TABLES = ("mysql_system_tables.sql", "mysql_system_tables_data.sql")
+_BLOCKED = (1129).to_bytes(2, "little")  # ER_HOST_IS_BLOCKED, behind the byte of an error packet
+
+
+def _program() -> str:
+    """The server's program; skips the test where there is none. .ci/run installs it."""
+    found = shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
+    if found is None or not (_SHARE / _SYSTEM_TABLES[0]).exists():
+        pytest.skip("mariadbd is not installed")
+    return found
+
+
+class MariaDB:
+    """Lets a user `app` without a password in from anywhere. A context manager.
+
+    `max_connect_errors`: so many connections in a row without a login, and a host is barred.
+    """
+
+    def __init__(self, max_connect_errors: int) -> None:
+        program = _program()
+        self.port = free_port()
+        # Not below pytest's folder, where nobody but the user who runs the tests may look.
+        self._folder = tempfile.TemporaryDirectory(prefix="tctl-mariadb-")
+        data = Path(self._folder.name)
+        self._log = data / "log"
+        options = [program, *_OPTIONS, f"--datadir={data}", f"--tmpdir={data}"]
+        if os.geteuid() == 0:
+            shutil.chown(data, _USER)
+            options.append(f"--user={_USER}")
+        self._bootstrap(options)
+        first = data / "init.sql"
+        first.write_text("CREATE USER app@'%' IDENTIFIED BY '';\n")
+        options += [
+            "--bind-address=127.0.0.1",
+            f"--port={self.port}",
+            f"--socket={data / 'socket'}",
+            f"--pid-file={data / 'pid'}",
+            f"--max-connect-errors={max_connect_errors}",
+            f"--init-file={first}",
+            "--log-warnings=4",
+        ]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(options, stdin=subprocess.DEVNULL, stderr=log)
+        eventually(self._is_ready, "MariaDB is ready")
+
+    def _bootstrap(self, options: list[str]) -> None:
+        tables = "".join((_SHARE / name).read_text() for name in _SYSTEM_TABLES)
+        script = f"CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n{tables}"
+        done = subprocess.run(  # noqa: PLW1510 - what it said is shown below
+            [*options, "--bootstrap"],
+            input=script,
+            text=True,
+            capture_output=True,
+            timeout=DEADLINE,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def _is_ready(self) -> bool:
+        assert self._process.poll() is None, self._log.read_text()
+        return "ready for connections" in self._log.read_text()
+
+    @property
+    def aborted(self) -> int:
+        """How many connections ended without a login."""
+        return self._log.read_text().count("user: 'unauthenticated'")
+
+    def close(self) -> None:
+        """End the server."""
+        self._process.terminate()
+        self._process.wait(DEADLINE)
+        self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Bastion(Service):
+    """Connects each client to 127.0.0.1:`port` from BASTION's address, as a bastion that has one
+    address for everybody behind it; ends both ways together."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        super().__init__(self._carry)
+
+    def _carry(self, client: socket.socket) -> None:
+        address = ("127.0.0.1", self._target)
+        with socket.create_connection(address, DEADLINE, (BASTION, 0)) as server:
+            ways = ((server, client), (client, server))
+            threads = [threading.Thread(target=_pump, args=way) for way in ways]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    """Carry bytes to the end of `source`; then neither is read on."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(CHUNK):
+            sink.sendall(data)
+    for each in (source, sink):
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+
+
+def is_barred(greeting: bytes) -> bool:
+    """Whether a server's first bytes say that it lets this host in no more."""
+    return greeting[4:5] == b"\xff" and greeting[5:7] == _BLOCKED
