@@ -195,7 +195,7 @@ async def test_a_client_that_is_turned_away_makes_nobody_healthy(mail: Greeter) 
                 assert s.forward("db").health is Health.UNHEALTHY
 
 
-@pytest.mark.parametrize("greeting", [HANDSHAKE, WELL["SSH"], WELL["VNC"]])
+@pytest.mark.parametrize("greeting", WELL.values(), ids=WELL.keys())
 async def test_a_probe_that_the_profile_has_is_obeyed(greeting: bytes, mail: Greeter) -> None:
     with Greeter(greeting) as service:
         async with scene() as s:

@@ -25,7 +25,7 @@ from tests.support.waiting import eventually
 
 BASTION = "127.0.0.2"  # where `Bastion` comes from
 _USER = "nobody"  # mariadbd refuses to run as root
-_SHARE = Path("/usr/share/mysql")
+_SHARES = (Path("/usr/share/mysql"), Path("/usr/share/mariadb"))
 _OPTIONS = (
     "--no-defaults",
     "--innodb-use-native-aio=0",
@@ -33,16 +33,25 @@ _OPTIONS = (
     "--innodb-buffer-pool-size=8M",
     "--skip-log-bin",
 )
-_SYSTEM_TABLES = ("mysql_system_tables.sql", "mysql_system_tables_data.sql")
+# Named mysql_… up to MariaDB 10.11.
+_SYSTEM_TABLES = ("m*_system_tables.sql", "m*_system_tables_data.sql")
 _BLOCKED = (1129).to_bytes(2, "little")  # ER_HOST_IS_BLOCKED, behind the byte of an error packet
 
 
 def _program() -> str:
     """The server's program; skips the test where there is none. .ci/run installs it."""
     found = shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
-    if found is None or not (_SHARE / _SYSTEM_TABLES[0]).exists():
+    if found is None:
         pytest.skip("mariadbd is not installed")
     return found
+
+
+def _system_tables() -> str:
+    """What makes the tables of a server that is new."""
+    files = [
+        next(file for share in _SHARES for file in share.glob(name)) for name in _SYSTEM_TABLES
+    ]
+    return "".join(file.read_text() for file in files)
 
 
 class MariaDB:
@@ -79,8 +88,9 @@ class MariaDB:
         eventually(self._is_ready, "MariaDB is ready")
 
     def _bootstrap(self, options: list[str]) -> None:
-        tables = "".join((_SHARE / name).read_text() for name in _SYSTEM_TABLES)
-        script = f"CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n{tables}"
+        script = (
+            f"CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n{_system_tables()}"
+        )
         done = subprocess.run(  # noqa: PLW1510 - what it said is shown below
             [*options, "--bootstrap"],
             input=script,

@@ -177,7 +177,7 @@ FORWARD_KEYS: dict[str, tuple[Fragment, str]] = {
     ),
     "probe": (
         {"anyOf": [_choice(*ProbeType), _map(PROBE_KEYS)]},
-        "How the target is asked whether it lives; tcp where there is a fixed one that takes no harm.",
+        "How the target is asked whether it lives; tcp where a fixed one takes no harm.",
     ),
     "on_unhealthy": (_choice(*OnUnhealthy), "What an unhealthy target leads to."),
     "while_down": (
