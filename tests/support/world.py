@@ -20,6 +20,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.terminal import Terminal
 from tests.support.waiting import eventually
 
+_LOOP_WATCH = Path(__file__).parent / "loopwatch"
 _ENDS_WITHIN = 15.0  # seconds; the daemon promises ten
 
 
@@ -30,6 +31,7 @@ class World:
         self.home = directory
         self.configs = directory / "configs"
         self.state = directory / "state"
+        self.loop_report = directory / "loop"  # see tests/support/loopwatch
         runtime = directory / "run"
         for made in (self.configs, self.state, runtime):
             made.mkdir(mode=0o700)
@@ -44,6 +46,8 @@ class World:
             "TUNNELCTL_CONFIG_DIR": str(self.configs),
             # The daemon runs as a user's would: warnings are errors in it too.
             "PYTHONWARNINGS": "error",
+            "PYTHONPATH": os.pathsep.join([str(_LOOP_WATCH), *filter(None, [kept.get("PYTHONPATH")])]),
+            "TUNNELCTL_LOOP_REPORT": str(self.loop_report),
         }
 
     def profile(self, name: str, text: str) -> Path:

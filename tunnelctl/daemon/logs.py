@@ -1,8 +1,8 @@
 """Where the daemon's log lines go, and that they can harm nobody who reads them.
 
 Owns the format: one record is one line without a secret, and what a terminal could obey is written
-as an escape, for server banners and host names come from strangers. Must never stop the daemon: a
-full disk costs log lines and one warning in status, nothing else.
+as an escape, for server banners and host names come from strangers. Must never stop the daemon, nor
+hold it up: a full disk costs log lines and one warning in status, nothing else.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from typing import TextIO
 from tunnelctl.clock import rfc3339
 from tunnelctl.config.mistakes import printable
 from tunnelctl.config.redaction import SECRETS
+from tunnelctl.daemon.behind import Behind
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.state.snapshot import StatusEvent
 
+_STDERR = 2
 _TROUBLE = "the log"
 # Levels of syslog(3), by ours.
 _PRIORITIES = {
@@ -105,7 +107,23 @@ def log_to_stderr(form: LogFormat, environ: Mapping[str, str]) -> None:
     """For a daemon in the foreground."""
     if form is LogFormat.AUTO:
         form = LogFormat.JOURNALD if _is_journal(sys.stderr, environ) else LogFormat.TEXT
-    _install(logging.StreamHandler(sys.stderr), _FORMATTERS[form]())
+    _install(_Stderr(), _FORMATTERS[form]())
+
+
+class _Stderr(logging.Handler):
+    """Standard error, past Python's own buffer and locks: at the end of the process nobody waits
+    for a line that nobody reads."""
+
+    def createLock(self) -> None:
+        """See logging.Handler. One thread writes."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; there is nobody to tell that it cannot be written."""
+        line = memoryview((self.format(record) + "\n").encode(errors="replace"))
+        with contextlib.suppress(OSError):
+            while line:
+                line = line[os.write(_STDERR, line) :]
 
 
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
@@ -183,9 +201,8 @@ _FORMATTERS: Mapping[LogFormat, type[OneLine]] = {
 def _install(handler: logging.Handler, formatter: OneLine) -> None:
     # A record that cannot be written is lost; printing a traceback about it helps nobody.
     logging.raiseExceptions = False
-    handler.setFormatter(formatter)
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [Behind(handler, formatter)]
     root.setLevel(logging.INFO)
     for name, level in _QUIET.items():
         logging.getLogger(name).setLevel(level)
