@@ -26,7 +26,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
 async def main():
     reactor = Reactor(asyncio.get_running_loop())
-    listener = Listener(reactor, Endpoint("localhost", 5432), print)
+    listener = await Listener.open(reactor, Endpoint("localhost", 5432), print)
     print(listener.endpoint, *(door.host for door in listener.doors))
     listener.close()
     reactor.close()

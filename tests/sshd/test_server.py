@@ -62,7 +62,7 @@ async def test_it_greets_behind_a_local_forward() -> None:
             tunnel.reactor,
             tunnel.failures.append,
         )
-        greeting.open()
+        await greeting.open()
         greeting.attach(tunnel.link)
         assert greeting.listening is not None
         answer = await in_thread(ask, greeting.listening.port, REQUEST)

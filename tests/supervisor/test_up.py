@@ -99,8 +99,8 @@ async def test_a_remote_forward_serves_clients_of_the_server() -> None:
 async def test_a_busy_local_port_is_told_and_tried_again() -> None:
     async with scene() as s, taken_port() as (port, free):
         await s.supervisor.up(s.profile(local(port=port), local("other")), here())
-        # Told at once, before there is a link.
-        error = s.forward("web").last_error
+        # Whether or not there is a link yet.
+        error = (await s.until_forward("web", ForwardState.FAILED)).last_error
         assert error is not None
         assert error.code == Code.PORT_IN_USE
         assert f"pid {os.getpid()}" in error.message
@@ -118,9 +118,10 @@ async def test_up_tries_a_busy_port_at_once() -> None:
         profile = s.profile(local(port=port))
         await s.supervisor.up(profile, here())
         await s.until_host(HostState.UP)
+        await s.until_forward("web", ForwardState.FAILED)
         free()
         await s.supervisor.up(profile, here())
-        assert s.status().state is ProfileState.UP
+        await s.until(ProfileState.UP)
 
 
 async def test_an_address_that_can_never_be_bound_fails_the_profile() -> None:
@@ -135,7 +136,7 @@ async def test_an_address_that_can_never_be_bound_fails_the_profile() -> None:
 async def test_a_forward_that_is_not_required_does_not_keep_the_profile_from_up() -> None:
     async with scene() as s, taken_port() as (port, _):
         await s.up(s.profile(local(port=port, required=False), local("other")))
-        assert s.forward("web").state is ForwardState.FAILED
+        await s.until_forward("web", ForwardState.FAILED)
 
 
 async def test_a_refused_remote_forward_is_tried_again_while_the_others_work() -> None:

@@ -69,7 +69,7 @@ class Tunnel:
         if wanted.side is Side.HERE:
             forward = LocalForward(wanted, self.reactor, self.failures.append)
             self._forwards.append(forward)
-            forward.open()
+            await forward.open()
             if self._link is not None:
                 forward.attach(self._link)
         else:

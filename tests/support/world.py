@@ -20,7 +20,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.terminal import Terminal
 from tests.support.waiting import eventually
 
-_LOOP_WATCH = Path(__file__).parent / "loopwatch"
+_LOOP_WATCH = str(Path(__file__).parent / "loopwatch")
 _ENDS_WITHIN = 15.0  # seconds; the daemon promises ten
 
 
@@ -46,7 +46,7 @@ class World:
             "TUNNELCTL_CONFIG_DIR": str(self.configs),
             # The daemon runs as a user's would: warnings are errors in it too.
             "PYTHONWARNINGS": "error",
-            "PYTHONPATH": os.pathsep.join([str(_LOOP_WATCH), *filter(None, [kept.get("PYTHONPATH")])]),
+            "PYTHONPATH": os.pathsep.join(filter(None, [_LOOP_WATCH, kept.get("PYTHONPATH")])),
             "TUNNELCTL_LOOP_REPORT": str(self.loop_report),
         }
 
@@ -157,13 +157,15 @@ class World:
         """End the daemon as a service manager would.
 
         Raises:
-            AssertionError: something of this world still ran when the daemon should be gone.
+            AssertionError: something of this world still ran when the daemon should be gone, or
+                its loop was held up (see tests/support/loopwatch).
         """
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
         try:
             eventually(lambda: not self.processes(), "the daemon ends at SIGTERM", _ENDS_WITHIN)
+            assert not self.loop_report.exists(), self.loop_report.read_text()
         finally:
             for pid in self.processes():
                 print(f"killed what was left: {pid} {command_line(pid)}", file=sys.stderr)

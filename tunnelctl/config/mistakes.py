@@ -6,6 +6,7 @@ of YAML or of the schema.
 
 from __future__ import annotations
 
+import codecs
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from itertools import islice
 from tunnelctl.errors import Code, Failure
 
 _SHOWN = 60  # characters of a value that a message repeats
+codecs.lookup("unicode_escape")  # `printable` would load it where the first stranger needs it
 REPORTED = 100  # mistakes that are said; of the others, how many there are
 _LONGEST = 500  # characters of a message, and of the path before it
 # Words that are compared for suggestions, in one load of a profile; each takes some microseconds.

@@ -7,6 +7,7 @@ outlive its deadline to end, and never leave a core dump, for it has had secrets
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import ctypes
 import gc
@@ -22,6 +23,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tunnelctl import __version__, clock
 from tunnelctl.config.paths import SOCKET_VARIABLE, Paths
@@ -117,6 +119,8 @@ def _start(settings: Settings, environment: Environment, troubles: Troubles) -> 
     logging.getLogger().addHandler(logbook)
     passed = passed_socket(environment, settings.paths.socket)
     control = _claim(settings.paths, passed)
+    dumps = sys.stderr if settings.background is None else open_dumps(settings.paths.dump_file)
+    codecs.lookup("idna")  # which getaddrinfo(3) would load at its first call, on the loop
     # What is imported stays: each full garbage collection would look at all of it again, and every
     # tunnel would wait for that (20 ms).
     gc.freeze()
@@ -124,9 +128,13 @@ def _start(settings: Settings, environment: Environment, troubles: Troubles) -> 
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(
-                _Daemon(control, settings, environment, troubles, logbook).run(settings.profiles)
+                _Daemon(control, settings, environment, troubles, logbook).run(
+                    settings.profiles, dumps
+                )
             )
     finally:
+        if dumps is not None and dumps is not sys.stderr:
+            dumps.close()
         control.close()
         control.release()
 
@@ -182,11 +190,11 @@ class _Daemon:
         self._stop = asyncio.Event()
         self._idle: asyncio.TimerHandle | None = None
 
-    async def run(self, profiles: Sequence[str]) -> None:
-        """Serve until `_stop` is set, then end everything in the reverse order of its start."""
+    async def run(self, profiles: Sequence[str], dumps: IO[str] | None) -> None:
+        """Serve until `_stop` is set, then end everything in the reverse order of its start. Of a
+        loop that is stuck, `dumps` gets the stacks."""
         loop = asyncio.get_running_loop()
         self._logbook.bind(loop)
-        dumps = sys.stderr if self._background is None else open_dumps(self._paths.dump_file)
         heart = Heart(self._manager, dumps)
         reactor = Reactor(loop)
         supervisor = Supervisor(reactor)
@@ -231,8 +239,6 @@ class _Daemon:
             await self._server.stop()
             reactor.close()
             heart.close()
-            if dumps is not None and dumps is not sys.stderr:
-                dumps.close()
             _log.info("stopped")
 
     def _announce(self) -> None:

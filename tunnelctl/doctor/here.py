@@ -64,7 +64,7 @@ def _owner(endpoint: Endpoint, status: Mapping[str, Any] | None) -> str | None:
 async def listener(rule: Forward, reactor: Reactor, status: Mapping[str, Any] | None) -> Step:
     """Whether the forward can listen here: it does for a moment, where nobody does."""
     try:
-        where = _listen(rule.listen, reactor)
+        where = await _listen(rule.listen, reactor)
     except Failure as failure:
         # The daemon knows its own, whatever /proc shows to this user.
         if failure.code is Code.PORT_IN_USE and (owner := _owner(rule.listen, status)):
@@ -76,21 +76,24 @@ async def listener(rule: Forward, reactor: Reactor, status: Mapping[str, Any] | 
     return ok(Part.LISTENER, rule.name, f"{where} can be listened on")
 
 
-def _listen(endpoint: Endpoint, reactor: Reactor) -> Endpoint:
-    if endpoint.is_unix and os.path.lexists(endpoint.path):
-        _check_socket_file(endpoint)
+async def _listen(endpoint: Endpoint, reactor: Reactor) -> Endpoint:
+    if endpoint.is_unix and _check_socket_file(endpoint):
         return endpoint
-    look = Listener(reactor, endpoint, lambda client, _: client.close())
+    look = await Listener.open(reactor, endpoint, lambda client, _: client.close())
     look.close()
+    await look.closed()
     return endpoint if endpoint.port == 0 else look.endpoint
 
 
-def _check_socket_file(endpoint: Endpoint) -> None:
-    """What lies at a path is left there: a socket that nobody listens on would be replaced.
+def _check_socket_file(endpoint: Endpoint) -> bool:
+    """Whether something lies at the path. It is left there: a socket that nobody listens on would
+    be replaced.
 
     Raises:
         Failure: it is in use, or no socket.
     """
+    if not os.path.lexists(endpoint.path):
+        return False
     hint = "stop what uses it, or choose another path in the profile"
     if not stat.S_ISSOCK(os.lstat(endpoint.path).st_mode):
         raise Failure(Code.PORT_IN_USE, f"{endpoint} is there and no socket", hint)
@@ -102,6 +105,7 @@ def _check_socket_file(endpoint: Endpoint) -> None:
             raise Failure(
                 Code.PORT_IN_USE, f"{endpoint} is in use{who}", holder.hint if holder else hint
             )
+    return True
 
 
 async def target(rule: Forward) -> Step:

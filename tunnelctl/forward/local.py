@@ -48,6 +48,7 @@ class LocalForward:
         self._on_waiting = on_waiting
         self._connections = Connections(reactor, listening_here=True)
         self._listener: Listener | None = None
+        self._left: Listener | None = None  # whose file may not be gone yet
         self._link: Link | None = None
         self._waiting = Waiting(reactor, self._expired, self._gone)
         self._handshakes: set[SocksClient] = set()
@@ -63,13 +64,24 @@ class LocalForward:
         """Where it listens, with the real port; None while it does not."""
         return self._listener.endpoint if self._listener else None
 
-    def open(self) -> None:
-        """Listen. Clients wait for a link as `while_down` says.
+    def open_quickly(self) -> bool:
+        """Listen at once, where nothing can block; whether it does. See `open`."""
+        self._listener = Listener.open_quickly(
+            self._reactor, self.forward.listen, self._client, self._owner
+        )
+        return self._listener is not None
+
+    async def open(self) -> None:
+        """Listen. Clients wait for a link as `while_down` says. Cancelling leaves nothing open.
 
         Raises:
-            Failure: port-in-use or permission-denied.
+            Failure: port-in-use, permission-denied or name-not-found.
         """
-        self._listener = Listener(self._reactor, self.forward.listen, self._client, self._owner)
+        if self._left is not None:
+            await self._left.closed()
+        self._listener = await Listener.open(
+            self._reactor, self.forward.listen, self._client, self._owner
+        )
 
     @property
     def is_in_place(self) -> bool:
@@ -93,7 +105,7 @@ class LocalForward:
         """Stop listening alone: connections, and clients that wait, stay."""
         if self._listener is not None:
             self._listener.close()
-            self._listener = None
+            self._left, self._listener = self._listener, None
 
     def attach(self, link: Link) -> None:
         """Serve clients over this link from now on, those that waited first."""
@@ -117,6 +129,8 @@ class LocalForward:
         self.withdraw()
         self._turn_all_away()
         self._abort_handshakes()
+        if self._left is not None:
+            await self._left.closed()
         await self._connections.close(drain)
 
     def _abort_handshakes(self) -> None:

@@ -7,7 +7,6 @@ socket behind when it fails.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import functools
 import socket
@@ -16,6 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.connections import Connections
 from tunnelctl.forward.opens import reason_of
+from tunnelctl.net.addresses import is_literal
 from tunnelctl.net.endings import reset, reset_when_killed
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
@@ -34,8 +34,8 @@ async def resolve(target: Endpoint) -> list[Endpoint]:
         OSError: the name has none.
     """
     try:
-        with contextlib.suppress(socket.gaierror):
-            return _look_up(target, socket.AI_NUMERICHOST)
+        if is_literal(target.host):
+            return [target]
         return await in_thread(functools.partial(_look_up, target), f"resolve {target.host}")
     except UnicodeError:  # a label of no byte, or of more than 63
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known") from None
@@ -43,8 +43,8 @@ async def resolve(target: Endpoint) -> list[Endpoint]:
         raise OSError(errno.EAGAIN, failure.message) from None
 
 
-def _look_up(target: Endpoint, flags: int = 0) -> list[Endpoint]:
-    found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM, flags=flags)
+def _look_up(target: Endpoint) -> list[Endpoint]:
+    found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     return [Endpoint(str(address[0]), target.port) for _, _, _, _, address in found]
 
 

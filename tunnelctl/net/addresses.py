@@ -38,6 +38,15 @@ class Holder:
         return self.name
 
 
+def is_literal(host: str) -> bool:
+    """Whether it is an address, which nobody needs to look up."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def port_holder(host: str, port: int) -> Holder | None:
     """Who keeps `host:port` from being bound, e.g. `pid 911 (postgres)`; None when unknown.
 

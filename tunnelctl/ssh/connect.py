@@ -243,7 +243,8 @@ class _Caller:
             through = f"through {label(nearest_hop(host))}"
             return lease.open(host, functools.partial(connected, through)), lease
         if host.proxy_command:
-            command = await ProxyCommand.start(host, user_of(host), self.environment)
+            user = await in_thread(lambda: user_of(host), "who we are")
+            command = await ProxyCommand.start(host, user, self.environment)
             connected(f"{command.name} runs")
             return command.sock, command
         if host.proxy is not None:

@@ -21,6 +21,7 @@ from contextlib import suppress
 
 from tunnelctl import clock
 from tunnelctl.net import servers
+from tunnelctl.net.addresses import is_literal
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.host import AddressFamily, Host
 from tunnelctl.ssh.failures import bind_failure, dial_failure, resolve_failure, timed_out
@@ -78,11 +79,10 @@ async def dial(host: Host, deadline: float, trace: Trace = untraced) -> socket.s
 
 
 async def _resolve(hostname: str, port: int, wanted: AddressFamily) -> Sequence[_AddressInfo]:
-    """getaddrinfo(3) off the loop."""
+    """getaddrinfo(3), for a name off the loop."""
     look_up = functools.partial(_addresses, hostname, port, _FAMILIES[wanted])
-    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-    with suppress(socket.gaierror):
-        return look_up(numeric)
+    if is_literal(hostname):
+        return look_up(socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
     return await in_thread(functools.partial(look_up, 0), f"resolve {hostname}")
 
 

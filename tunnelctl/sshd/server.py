@@ -64,7 +64,9 @@ class EmbeddedServer:
         """
         if not self._hello.port:
             await self._hello.start()
-        self._listener = Listener(self._reactor, Endpoint(LOOPBACK, self.port), self._client)
+        self._listener = await Listener.open(
+            self._reactor, Endpoint(LOOPBACK, self.port), self._client
+        )
         self.port = self._listener.endpoint.port
 
     def client_host(self, host: Host) -> Host:

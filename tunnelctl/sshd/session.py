@@ -13,6 +13,7 @@ from collections.abc import Callable
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.connections import Connections
 from tunnelctl.forward.listener import Listener
+from tunnelctl.forward.listening import listen
 from tunnelctl.forward.target import TargetSide
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.ssh.link import Link
@@ -84,8 +85,8 @@ class Session:
             relay.open("forwarded-tcpip", data)
 
         try:
-            listener = Listener(self._link.reactor, Endpoint(host, port), on_client)
-        except Failure:
+            listener = Listener(self._link.reactor, listen(Endpoint(host, port)), on_client)
+        except OSError:
             return None
         bound = listener.endpoint.port
         self._listeners[address, bound] = listener

@@ -186,6 +186,7 @@ class LocalForwarding(Forwarding):
         self._local = LocalForward(rule, reactor, on_failure, on_waiting, owner)
         self._owner = owner
         self._was_bound = False
+        self._opening: asyncio.Task[None] | None = None
 
     @property
     def side(self) -> LocalForward:
@@ -205,9 +206,26 @@ class LocalForwarding(Forwarding):
         self._try()
 
     def open(self) -> None:
-        if self._local.listening is None:
+        if self._local.listening is None and not self.is_opening:
             self._cancel_retry()
             self._try()
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether it is not known yet whether it can listen."""
+        return self._opening is not None and not self._opening.done()
+
+    async def settled(self) -> None:
+        """Wait until that is known; not for ever, for a resolver or a disk may hang."""
+        if self._opening is not None:
+            await asyncio.wait([self._opening], timeout=_ANSWER_SECONDS)
+
+    async def close(self, drain: float) -> None:
+        self.is_stopped = True
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
+        await super().close(drain)
 
     def attach(self, link: Link) -> None:
         super().attach(link)
@@ -223,8 +241,14 @@ class LocalForwarding(Forwarding):
         self._local.give_up(hopeless)
 
     def _try(self) -> None:
+        if self._local.open_quickly():
+            self._listens()
+        else:
+            self._opening = self._tasks.spawn(self._open(), f"open forward {self.rule.name}")
+
+    async def _open(self) -> None:
         try:
-            self._local.open()
+            await self._local.open()
         except Failure as failure:
             # Where it has listened before, what is in the way may pass, as a folder that is gone.
             self._failed(failure.but(retryable=True) if self._was_bound else failure)
@@ -234,10 +258,13 @@ class LocalForwarding(Forwarding):
         except Exception as error:
             self._failed(unexpected(error, f"opening {self.rule.listen}"))
         else:
-            self._was_bound = True
-            if self._link is not None:
-                self._local.attach(self._link)
-            self._opened()
+            self._listens()
+
+    def _listens(self) -> None:
+        self._was_bound = True
+        if self._link is not None:
+            self._local.attach(self._link)
+        self._opened()
 
     def _freed(self) -> None:
         """What was in the way is gone."""

@@ -124,6 +124,7 @@ class RunningProfile:
         for rule in plan.forwards.retuned:
             self._tunnels[rule.via].retune_forward(rule)
         self.start()
+        await asyncio.gather(*(tunnel.settled() for tunnel in self._tunnels.values()))
 
     def hear(self, environment: Environment) -> None:
         """What runs goes on in the environment that it has; what is started from now on is in this

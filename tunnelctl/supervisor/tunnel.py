@@ -282,6 +282,12 @@ class Tunnel:
             for name, item in self._forwardings.items()
         }
 
+    async def settled(self) -> None:
+        """Wait until it is known of each listener here whether it can be had, or a moment."""
+        items = self._forwardings.values()
+        opening = [item for item in items if isinstance(item, LocalForwarding) and item.is_opening]
+        await asyncio.gather(*(item.settled() for item in opening))
+
     def unix_listeners(self) -> Iterator[LocalForwarding]:
         """The forwards that clients find by a file, which anybody may remove."""
         for item in self._forwardings.values():
