@@ -15,9 +15,11 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
+from tunnelctl.errors import Failure
 from tunnelctl.net.child import Child, ending
+from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state.hooks import Hook
 from tunnelctl.state.snapshot import API_VERSION, ProfileStatus, StatusEvent
@@ -96,13 +98,11 @@ class Hooks:
 
 async def _run(call: Call) -> None:
     try:
-        with tempfile.TemporaryFile() as document:
-            document.write(json.dumps(call.as_json()).encode())
-            document.seek(0)
+        with await in_thread(lambda: _document(call), f"write for {call.name}") as document:
             child = await Child.start(
                 call.words, call.environment, call.name, stdin=document.fileno()
             )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Failure) as error:
         _tell(call, logging.WARNING, f"cannot be run: {error}")
         return
     failing = None
@@ -121,6 +121,14 @@ async def _run(call: Call) -> None:
         _tell(call, logging.INFO, f"says: {line}")
     if failing is not None:
         _tell(call, logging.WARNING, failing)
+
+
+def _document(call: Call) -> IO[bytes]:
+    """What the program reads from its standard input."""
+    document = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    document.write(json.dumps(call.as_json()).encode())
+    document.seek(0)
+    return document
 
 
 async def _end(child: Child) -> None:
