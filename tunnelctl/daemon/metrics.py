@@ -61,7 +61,7 @@ async def served(
     if address is None:
         yield
         return
-    with _listening(address) as sock:
+    with await in_thread(lambda: _listening(address), f"listen on {address}") as sock:
         server = ControlServer(sock, troubles, admits=lambda _: True)
         application = web.Application(middlewares=[server.middleware])
         application.add_routes([route(status)])
