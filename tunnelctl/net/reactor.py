@@ -54,6 +54,7 @@ class Reactor:
         self._flushes: list[Callable[[], None]] = []
         self._scheduled: asyncio.Handle | None = None
         self._in_turn = False
+        self._fresh: set[int] = set()  # registered in this turn
         self._poll: _SharedEpoll | _Epoll | _LoopPoll
         shared = shared_selector(loop)
         if shared is not None and use_epoll is not False:
@@ -72,6 +73,8 @@ class Reactor:
     def register(self, fd: int, handler: Handler) -> None:
         """Tell `handler` of what happens to `fd`, from now on."""
         self._handlers[fd] = handler
+        if self._in_turn:
+            self._fresh.add(fd)
         self._poll.register(fd)
 
     def unregister(self, fd: int) -> None:
@@ -107,8 +110,10 @@ class Reactor:
         handlers = self._handlers
         self._in_turn = True
         for fd, mask in found:
-            # A socket closed earlier in this turn has no handler; one opened meanwhile under the
-            # same number is told too early at worst, which every handler must bear.
+            # A socket closed earlier in this turn has no handler. One that was opened meanwhile
+            # under the same number is not what this was found of: its own edge comes next turn.
+            if fd in self._fresh:
+                continue
             handler = handlers.get(fd)
             if handler is None:
                 strangers.append((fd, mask))
@@ -124,6 +129,7 @@ class Reactor:
             flushes, self._flushes = self._flushes, []
             self._run(flushes)
         self._in_turn = False
+        self._fresh.clear()
         self.is_busy = bool(self._again)
         return strangers
 
