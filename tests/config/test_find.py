@@ -12,7 +12,7 @@ import pytest
 
 from tunnelctl.config import paths
 from tunnelctl.config.find import Found, find_profile, list_profiles
-from tunnelctl.config.paths import Paths
+from tunnelctl.config.paths import Paths, config_dirs
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import expand_user, home
 
@@ -109,6 +109,7 @@ def test_a_place_that_is_named_twice_hides_nothing_of_itself(places: Places) -> 
 
 
 def test_the_default_places(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()  # nothing above it belongs to the project
     found = Paths.from_environ({"HOME": "/home/me", "XDG_CONFIG_HOME": "relative"}, tmp_path)
     assert found.config_dirs == (
         tmp_path / "configs",
@@ -201,3 +202,36 @@ def test_finding_needs_neither_yaml_nor_pydantic() -> None:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
     assert done.stdout == "set()\n"
+
+
+# --- the folders above ---------------------------------------------------------------------------
+
+
+def _places(cwd: Path, home: Path) -> list[Path]:
+    """Those of projects, in their order."""
+    places = config_dirs({"HOME": str(home)}, cwd)
+    return [place.parent for place in places if place.name == "configs"]
+
+
+def test_up_to_a_work_tree_of_git(tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    (tmp_path / "a" / ".git").write_text("gitdir: elsewhere\n")  # as in a submodule
+    assert _places(deep, tmp_path) == [deep, deep.parent, tmp_path / "a"]
+
+
+def test_up_to_the_home(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    deep = home / "a" / "b"
+    deep.mkdir(parents=True)
+    assert _places(deep, home) == [deep, home / "a", home]
+    assert _places(home, home) == [home]
+
+
+def test_not_where_others_could_put_one(tmp_path: Path) -> None:
+    deep = tmp_path / "open" / "mine" / "deep"
+    deep.mkdir(parents=True)
+    (tmp_path / "open").chmod(0o1777)
+    (tmp_path / "open" / ".git").mkdir()
+    assert _places(deep, tmp_path) == [deep, deep.parent]
+    assert _places(deep.parent, tmp_path) == [deep.parent]

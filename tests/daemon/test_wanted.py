@@ -200,7 +200,7 @@ def old_daemon(world: World) -> None:
         timeout=60,
         check=False,
     )
-    assert done.stdout == b"ready"
+    assert done.stdout.partition(b"\n")[0] == b"ready"
 
 
 # --- the file itself -----------------------------------------------------------------------
@@ -323,3 +323,100 @@ def test_without_a_place_for_state_it_works_and_says_so(embedded: World) -> None
     assert len(warnings) == 2
     assert {"/dev/null/nowhere" in warning for warning in warnings} == {True}
     assert "which profiles are wanted" in embedded.run("ps").stderr
+
+
+# --- without a daemon, and with one that starts ---------------------------------------------------
+
+
+def ended(world: World) -> None:
+    """End the daemon in order."""
+    pid = world.daemon_pid()
+    os.kill(pid, signal.SIGTERM)
+    eventually(lambda: not is_running(pid), "the daemon ends", 15)
+
+
+def test_down_ends_what_is_wanted_though_no_daemon_runs(keeper: World) -> None:
+    keeper.ok("up", "dev", "other", "-d")
+    ended(keeper)
+    done = keeper.run("down", "dev")
+    assert done.returncode == 0
+    assert "dev is down: no daemon runs, and the next one does not bring it up" in done.stderr
+    assert keeper.run("ps").returncode == 3, "none was started for that"
+    done = keeper.run("down", "dve")
+    assert done.returncode == 66
+    assert "did you mean dev?" in done.stderr
+    done = keeper.run("down", "dev")
+    assert (done.returncode, done.stderr) == (0, "tunnelctl: profile dev is not up\n")
+    keeper.ok("up", "third", "-d")
+    until_up(keeper, "other", "third")
+    ended(keeper)
+    assert keeper.run("down", "--all").returncode == 0
+    done = keeper.run("down", "--all")
+    assert (done.returncode, done.stderr) == (0, "tunnelctl: no daemon runs, so nothing is up\n")
+    keeper.ok("up", "dev", "-d")
+    until_up(keeper, "dev")
+
+
+def test_down_without_a_daemon_keeps_to_the_file_too(keeper: World) -> None:
+    keeper.ok("up", "dev", "-d")
+    ended(keeper)
+    elsewhere = keeper.home / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "dev.yaml").write_text(EMBEDDED)
+    there = {"TUNNELCTL_CONFIG_DIR": str(elsewhere)}
+    done = keeper.run("down", "dev", environ=there)
+    assert done.returncode == 2
+    assert str(keeper.configs / "dev.yaml") in done.stderr
+    assert keeper.run("down", "dev", "--force", environ=there).returncode == 0
+
+
+def test_down_beside_a_daemon_that_starts(keeper: World) -> None:
+    """Whichever comes first: what is down is not wanted."""
+    keeper.ok("up", "dev", "-d")
+    for _ in range(3):
+        ended(keeper)
+        with keeper.start("up", "other", "-d") as starting:
+            assert keeper.run("down", "dev").returncode == 0
+            assert starting.wait(30) == 0
+        keeper.ok("up", "third", "-d")
+        assert "dev" not in {
+            one["name"] for one in keeper.status()["profiles"] if one["wanted"] == "up"
+        }
+        keeper.ok("up", "dev", "-d")
+
+
+def test_what_a_daemon_brings_up_by_itself_is_said(keeper: World) -> None:
+    keeper.ok("up", "dev", "other", "third", "-d")
+    ended(keeper)
+    keeper.profile("other", "version: 1\nhosts: {a: {prot: 1}}\n")
+    done = keeper.run("up", "third", "-d")
+    assert done.returncode == 0
+    said = done.stderr.splitlines()
+    assert len(said) == 2
+    assert said[0].startswith("tunnelctl: dev is up again, as when the last daemon ended")
+    assert "tunnelctl down dev ends that" in said[0]
+    assert said[1].startswith("tunnelctl: other is wanted, as when the last daemon ended, and not")
+    assert "prot" in said[1]
+    assert keeper.run("up", "third", "-d").stderr == ""
+
+
+async def test_a_file_that_is_not_used_is_kept(disk: Disk) -> None:
+    """It may be of a later version of ours, which comes back."""
+    disk.path.parent.mkdir()
+    theirs = b'{"version": 2, "profiles": []}'
+    disk.path.write_bytes(theirs)
+    file = disk.open()
+    file.read()
+    await file.save([DEV])
+    assert disk.now() == (DEV,)
+    assert disk.path.with_name("wanted.json.unused").read_bytes() == theirs
+    await file.save([OTHER])
+    assert disk.path.with_name("wanted.json.unused").read_bytes() == theirs
+
+
+async def test_a_folder_where_the_draft_would_be(disk: Disk) -> None:
+    disk.path.parent.mkdir()
+    (disk.path.parent / ".wanted.json.new").mkdir()
+    await disk.file.save([DEV])
+    assert disk.now() == (DEV,)
+    assert disk.troubles.texts == ()

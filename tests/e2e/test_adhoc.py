@@ -41,19 +41,19 @@ def test_every_kind_at_once(bastion: World) -> None:
         bastion.ok("down", "bastion")
 
 
-def test_a_second_one_changes_only_what_differs(bastion: World) -> None:
+def test_the_same_line_again_changes_nothing_and_one_in_its_place_what_differs(
+    bastion: World,
+) -> None:
     first, second = free_port(), free_port()
     with ReplyAfterEndService(lambda asked: b"seen " + asked) as service:
         target = f"127.0.0.1:{service.port}"
         bastion.ok("up", "-d", "-L", f"{first}:{target}", "bastion")
         since = bastion.host("bastion", "bastion")["since"]
-        bastion.ok("up", "-d", "-L", f"{first}:{target}", "-L", f"{second}:{target}", "bastion")
+        bastion.ok("up", "-d", "-L", f"{first}:{target}", "bastion")
+        more = ("-L", f"{first}:{target}", "-L", f"{second}:{target}", "bastion")
+        bastion.ok("up", "-d", "--replace", *more)
         assert bastion.host("bastion", "bastion")["since"] == since
         assert ask(second, b"it") == b"seen it"
-        done = bastion.run("up", "-d", "-L", f"{second}:{target}", "bastion")
-        assert done.returncode == 0
-        assert f"bastion was up with local-{first}, too: closed" in done.stderr
-        assert "--as bastion-2" in done.stderr
 
 
 def test_sockets_are_named_from_here(bastion: World) -> None:
@@ -67,16 +67,18 @@ def test_sockets_are_named_from_here(bastion: World) -> None:
 
 def test_a_name_of_its_own_and_no_clash_with_a_file(bastion: World) -> None:
     bastion.profile("bastion", "forwards: {x: {local: 0, to: 9, via: bastion}}\n")
-    done = bastion.run("up", "-d", "-L", "0:127.0.0.1:9", "bastion")
+    done = bastion.run("up", "-d", "-L", "0:127.0.0.1:9", "--as", "bastion", "bastion")
     assert done.returncode == 2
     assert "--as bastion-2" in done.stderr
-    bastion.ok("up", "-d", "-L", "0:127.0.0.1:9", "--as", "mine", "bastion")
-    assert bastion.forward("mine", "local-to-9")["state"] == "up"
+    bastion.ok("up", "-d", "-L", "0:127.0.0.1:9", "bastion")
+    assert bastion.forward("bastion-2", "local-to-9")["state"] == "up"
+    bastion.ok("up", "-d", "-L", "0:127.0.0.1:10", "--as", "mine", "bastion")
+    assert bastion.forward("mine", "local-to-10")["state"] == "up"
 
 
 def test_it_is_kept_where_nobody_else_can_write(bastion: World) -> None:
     bastion.ok("up", "-d", "-L", "0:127.0.0.1:9", "bastion")
-    (file,) = Path(bastion.state).rglob("bastion.yaml")
+    (file,) = Path(bastion.state).rglob("bastion.*.yaml")
     assert file.stat().st_mode & 0o777 == 0o600
     assert "tunnelctl up -L 0:127.0.0.1:9 bastion" in file.read_text()
 
@@ -90,7 +92,9 @@ def test_it_is_kept_where_nobody_else_can_write(bastion: World) -> None:
         (["-L", "0:db:1", "-f", "x.yaml", "a"], "no file"),
         (["-L", "0:db:1", "-oProxyCommand=x"], "one HOST"),
         (["-R", "1080", "bastion"], "--permit"),
-        (["--as", "x", "dev"], "go with -L"),
+        (["--as", "x", "dev", "other"], "--as names one profile"),
+        (["--as", "No Name", "dev"], "cannot be the name"),
+        (["--permit", "db:1", "dev"], "go with -L"),
         (["-L", "0:db:1", ""], "HOST is empty"),
         (["-L", "0:a b:1", "bastion"], "not a host name"),
         (["-R", "1080", "--permit", "x", "bastion"], "--permit 'x'"),

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 import pytest
 
 from tests.daemon.conftest import EMBEDDED, Api
+from tests.support.clients import ask
 from tests.support.ports import free_port
 from tests.support.processes import is_halted
-from tests.support.services import connect
+from tests.support.services import ReplyAfterEndService, connect
+from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.config.paths import Paths
@@ -76,6 +78,15 @@ def attached(world: World, *arguments: str) -> Iterator[Attached]:
 def wanted(world: World) -> list[str]:
     """The profiles that are wanted up."""
     return [p["name"] for p in world.status()["profiles"] if p["wanted"] == "up"]
+
+
+def listens(port: int) -> bool:
+    """Whether someone listens there."""
+    try:
+        connect(port).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 def holders(world: World, name: str = "dev") -> dict[str, object]:
@@ -203,3 +214,42 @@ def test_one_that_is_killed_while_suspended_lets_go(dev: World) -> None:
         eventually(lambda: is_halted(one.process.pid), "it is suspended")
         one.process.kill()
         eventually(lambda: wanted(dev) == [], "it is down")
+
+
+# --- an end in time ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exposed(world: World, sshd: OpenSSHServer) -> World:
+    world.alias("bastion", sshd)
+    return world
+
+
+def test_the_daemon_keeps_the_time_of_an_expose_that_is_suspended(exposed: World) -> None:
+    with ReplyAfterEndService(lambda asked: b"seen " + asked) as service:
+        words = ("expose", str(service.port), "--via", "bastion", "--bind", "localhost")
+        with exposed.start(*words, "--ttl", "3s") as process:
+            try:
+                assert process.stdout is not None
+                port = int(process.stdout.readline().rpartition(":")[2])
+                process.send_signal(signal.SIGSTOP)
+                assert ask(port, b"it") == b"seen it"
+                eventually(lambda: not listens(port), "it is not reachable any more")
+                process.send_signal(signal.SIGCONT)
+                _, said = process.communicate(timeout=20)
+            finally:
+                process.kill()
+        assert process.returncode == 0
+        assert "its time is up" in said
+        exposed.ok(*words, "--ttl", "2s", "-d")  # and of one that returns at once
+        eventually(lambda: not wanted(exposed), "it is down")
+
+
+def test_each_has_its_own_time(exposed: World) -> None:
+    with ReplyAfterEndService(lambda asked: b"seen " + asked) as service:
+        words = ("expose", str(service.port), "--via", "bastion", "--bind", "localhost")
+        exposed.ok(*words, "-d")
+        done = exposed.run(*words, "--ttl", "1s")
+        assert done.returncode == 0
+        assert "is not held by this command any more: its time is up" in done.stderr
+        assert wanted(exposed) == [f"expose-{service.port}"]

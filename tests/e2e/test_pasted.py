@@ -246,7 +246,7 @@ def test_dashes_in_the_one_profiles_command_are_the_commands(
         (["-L", "1:a:1", "--", "host"], "no command to run"),
         (["one", "--"], "no command to run"),
         ([], "no profile is named"),
-        (["--as", "x", "one", "true"], "go with -L"),
+        (["--permit", "db:1", "one", "true"], "go with -L"),
     ],
 )
 def test_a_run_without_what_it_needs(world: World, words: list[str], said: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +18,9 @@ import click
 
 from tunnelctl.cli import complete
 from tunnelctl.cli.output import say
-from tunnelctl.config.find import NAME_RULE, find_profile, is_profile_name
+from tunnelctl.cli.session import Plan, plans_of
+from tunnelctl.clock import wall
+from tunnelctl.config.find import NAME_RULE, file_called, is_profile_name
 from tunnelctl.config.paths import Paths
 from tunnelctl.errors import Code, Failure, reason
 
@@ -112,7 +114,8 @@ def options(command: Command) -> Command:
                 metavar="CIDR",
                 help="Who may use listeners that others can reach.",
             ),
-            click.option("--as", "name", metavar="NAME", help="What ps calls it; else the host."),
+            click.option("--as", "name", metavar="NAME", help="What it is called while it is up."),
+            click.option("--replace", is_flag=True, help="Also in place of another of that name."),
         )
     ):
         command = option(command)
@@ -160,27 +163,17 @@ def name_and_document(asked: AdHoc) -> tuple[str, dict[str, Any]]:
     return name_for(command.name), {**document, "forwards": imported.forwards}
 
 
-def file_of(asked: AdHoc, name: str | None) -> Path:
-    """The file of a profile with the forwards that were typed, through one HOST.
+def refuse_command(line: Words) -> None:
+    """No command comes with `up`.
 
     Raises:
-        click.UsageError: something that was typed is wrong, or cannot be done.
-        Failure: the name is that of a profile of the user's, or the file cannot be written.
+        click.UsageError: one does.
     """
-    if asked.line.remote:
-        is_f = asked.line.in_background
+    if line.remote:
+        is_f = line.in_background
         file = "; -f is ssh's here, and no file comes with it" if is_f else ""
-        command = " ".join(asked.line.remote)
+        command = " ".join(line.remote)
         raise click.UsageError(f"{command}: no command is run on the server; {_ONE_HOST}{file}")
-    unnamed, document = name_and_document(asked)
-    return keep(name or unnamed, document, given=name is not None)
-
-
-def file_beside(client: Client, asked: AdHoc, name: str | None) -> Path:
-    """As `file_of`, under a name that takes nothing down that is up."""
-    unnamed, document = name_and_document(asked)
-    free = name or name_beside(client, unnamed, document)
-    return keep(free, document, given=name is not None)
 
 
 def _configured(command: SshCommand) -> Mapping[str, tuple[str, ...]]:
@@ -243,63 +236,83 @@ def _check_each(option: str, texts: Iterable[str], kind: str) -> None:
             raise click.UsageError(f"{option} {error}") from None
 
 
-def keep(name: str, document: dict[str, Any], *, given: bool) -> Path:
-    """Write the file of an ad hoc profile; `given` is whether a person chose its name.
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A profile that nobody wrote: what its file says, and what it is called where nothing else is.
 
-    Raises:
-        click.UsageError: that is no name.
-        Failure: a file of the user's has that name, or ours cannot be written.
+    `given` is the name that a person chose. With `replace` it takes the place of what is up.
     """
-    from tunnelctl.config.adhoc import write
 
-    if not is_profile_name(name):
-        raise click.UsageError(f"{name!r} cannot be the name of a profile: {NAME_RULE}")
-    other = _file_of_the_users(name)
-    if other is not None:
-        raise Failure(
-            Code.USAGE,
-            f"there is a profile {name} already, {other}",
-            f"choose another name: --as {name}-2" if given else f"name this one: --as {name}-2",
-        )
+    unnamed: str
+    document: dict[str, Any]
+    given: str | None = None
+    replace: bool = False
+
+    def plans(self, client: Client) -> tuple[Plan, ...]:
+        """Write the file, under a name that is free; where none was given, the next that is.
+
+        Raises:
+            click.UsageError: what was given is no name.
+            Failure: a file of the user's has that name, or ours cannot be written.
+        """
+        sources = _sources(client)
+        name = self.given or self._free(sources)
+        if not is_profile_name(name):
+            raise click.UsageError(f"{name!r} cannot be the name of a profile: {NAME_RULE}")
+        other = _file_of_the_users(name) if self.given else None
+        if other is not None:
+            raise Failure(
+                Code.USAGE,
+                f"there is a profile {name} already, {other}",
+                f"choose another name: --as {name}-2",
+            )
+        return plans_of([name], _kept(name, self.document, sources.values()))
+
+    def _free(self, sources: Mapping[str, str]) -> str:
+        """The name, or that with a number where something else of that name is up, or a file of the
+        user's has it: to ask for more must not take down what is there."""
+        from tunnelctl.config.adhoc import file_for
+
+        for number in itertools.count(1):
+            candidate = self.unnamed if number == 1 else f"{self.unnamed}-{number}"
+            ours = str(file_for(_folder(), candidate, self.document))
+            is_free = self.replace or sources.get(candidate, ours) == ours
+            if is_free and _file_of_the_users(candidate) is None:
+                break
+        return candidate
+
+    def hold(self, client: Client, act: Callable[[tuple[Plan, ...]], int]) -> int:
+        """Do something with the plans; where another command was quicker to take the name, once
+        more with the next one."""
+        while True:
+            try:
+                return act(self.plans(client))
+            except Failure as failure:
+                if failure.code is not Code.NAME_TAKEN or self.given is not None:
+                    raise
+
+
+def _kept(name: str, document: dict[str, Any], used: Iterable[str]) -> Path:
+    """Its file, written; what nobody has `used` for long is removed."""
+    from tunnelctl.config.adhoc import prune, write
+
     folder = _folder()
     try:
-        return write(folder, name, document)
+        path = write(folder, name, document)
     except OSError as error:
         raise Failure(
             Code.PERMISSION_DENIED,
             f"{error.filename or folder} cannot be written: {reason(error)}",
             "set HOME or XDG_STATE_HOME to a folder that can be written",
         ) from None
+    prune(folder, used, wall().timestamp())
+    return path
 
 
-def name_beside(client: Client, name: str, document: dict[str, Any]) -> str:
-    """`name`, or that with a number where something else of that name is up, or a file of the
-    user's has it: to ask for more must not take down what is there."""
-    from tunnelctl.config.adhoc import is_kept
-
-    wanted = _wanted(client)
-    for number in itertools.count(1):
-        candidate = name if number == 1 else f"{name}-{number}"
-        is_free = candidate not in wanted or is_kept(_folder(), candidate, document)
-        if is_free and _file_of_the_users(candidate) is None:
-            break
-    return candidate
-
-
-def say_what_goes(client: Client, name: str, stays: Container[str]) -> None:
-    """Tell of forwards of an ad hoc profile that is up, and that the new one does not have."""
-    gone = [forward for forward in _wanted(client).get(name, ()) if forward not in stays]
-    if gone:
-        say(f"{name} was up with {', '.join(gone)}, too: closed; --as {name}-2 would keep both")
-
-
-def _wanted(client: Client) -> dict[str, list[str]]:
-    """The forwards of every profile that is wanted up."""
-    return {
-        profile["name"]: [forward["name"] for forward in profile["forwards"]]
-        for profile in client.status()["profiles"]
-        if profile["wanted"] == "up"
-    }
+def _sources(client: Client) -> dict[str, str]:
+    """The file of every profile that is wanted up, by its name."""
+    profiles = client.status()["profiles"]
+    return {one["name"]: one["source"] for one in profiles if one["wanted"] == "up"}
 
 
 def _folder() -> Path:
@@ -307,7 +320,4 @@ def _folder() -> Path:
 
 
 def _file_of_the_users(name: str) -> Path | None:
-    try:
-        return find_profile(name, environ=os.environ, cwd=Path.cwd())
-    except Failure:
-        return None
+    return file_called(name, os.environ, Path.cwd())

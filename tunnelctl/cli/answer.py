@@ -73,11 +73,12 @@ def _host(client: Client, profile: str, name: str) -> Mapping[str, Any]:
     """The host as status shows it.
 
     Raises:
-        Failure: PROFILE_NOT_FOUND.
+        Failure: PROFILE_NOT_FOUND; NAME_TAKEN, it is up from another file.
     """
     document = client.status()["profiles"]
     for found in document:
         if found["name"] == profile:
+            selection.demand_ours([found], [profile])
             for host in found["hosts"]:
                 if host["name"] == name:
                     return dict(host)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,16 @@ from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client
+from tunnelctl.clock import monotonic
 from tunnelctl.config.find import find_profile, list_profiles
+from tunnelctl.config.paths import Paths
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.patterns import has_wildcard
 
 Json = dict[str, Any]
+
+_STARTS_WITHIN, _LOOKS_EVERY = 15.0, 0.05  # seconds for a daemon that is about to run, or to end
+_FORCE = "tunnelctl down {name} --force takes that one down"
 
 
 @click.command(
@@ -34,28 +41,37 @@ Json = dict[str, Any]
     show_default=True,
     help="How long open connections have to end.",
 )
+@click.option("--force", is_flag=True, help="Also what is up from another file of that name.")
 @click.pass_obj
-def down(options: Options, profiles: tuple[str, ...], everything: bool, timeout: float) -> None:
+def down(
+    options: Options, profiles: tuple[str, ...], everything: bool, timeout: float, force: bool
+) -> None:
     """Close what profiles opened (`default` when none is named), after its connections ended.
 
-    A daemon that a command started ends by itself once nothing is wanted up.
+    Whoever holds them: attached commands end, too. A daemon that a command started ends by itself
+    once nothing is wanted up.
     """
     if everything and profiles:
         raise click.UsageError("name profiles or give --all, not both")
-    try:
-        wanted = [profile["name"] for profile in _wanted(options.client)]
-    except Failure as failure:
-        if failure.code is not Code.DAEMON_NOT_RUNNING:
-            raise
-        say("no daemon runs, so nothing is up")
+    choice = _Choice(profiles, everything=everything, force=force)
+    deadline = monotonic() + _STARTS_WITHIN
+    while True:
+        try:
+            known = _wanted(options.client)
+        except Failure as failure:
+            if failure.code is not Code.DAEMON_NOT_RUNNING:
+                raise
+            if _forget(options.client.paths, choice):
+                return
+            if monotonic() > deadline:  # one that neither answers nor ends
+                raise
+            select.select([], [], [], _LOOKS_EVERY)
+            continue
+        orders = [(name, options.client.begin_down(name, timeout)) for name in choice.of(known)]
+        for name, order in orders:
+            order.answer()
+            say(f"{name} is down")
         return
-    names = wanted if everything else _named(profiles, wanted)
-    if everything and not names:
-        say("nothing is up")
-    orders = [(name, options.client.begin_down(name, timeout)) for name in names]
-    for name, order in orders:
-        order.answer()
-        say(f"{name} is down")
 
 
 @click.command(epilog="Examples: tunnelctl restart dev; tunnelctl restart dev/bastion")
@@ -68,7 +84,10 @@ def restart(options: Options, places: tuple[str, ...]) -> None:
     """
     wanted = _wanted(options.client)
     names = [profile["name"] for profile in wanted]
-    for name, hosts in selection.hosts(wanted, places or names).items():
+    chosen = selection.hosts(wanted, places or names)
+    if places:
+        selection.demand_ours(wanted, chosen)
+    for name, hosts in chosen.items():
         options.client.restart(name, caller.to_send(), hosts)
         say(f"{name}: connecting {', '.join(hosts) or 'every host'} anew")
     if not (places or names):
@@ -79,6 +98,58 @@ def _wanted(client: Client) -> list[Json]:
     profiles = client.status()["profiles"]
     # One that is stopping can be told to hurry.
     return [p for p in profiles if p["wanted"] == "up" or p["state"] == "stopping"]
+
+
+def _forget(paths: Paths, choice: _Choice) -> bool:
+    """Have the next daemon not bring up again what the last one had; False where one starts."""
+    from tunnelctl.daemon.control_socket import in_place_of_a_daemon  # asyncio: only for this
+    from tunnelctl.daemon.wanted import load, store
+
+    try:
+        wanted = load(paths.wanted_file)
+    except (OSError, ValueError):  # nothing of it would be brought up
+        wanted = ()
+    if not wanted:
+        say("no daemon runs, so nothing is up")
+        return True
+    with in_place_of_a_daemon(paths) as is_ours:
+        if not is_ours:
+            return False
+        wanted = load(paths.wanted_file)
+        names = choice.of([{"name": one.name, "source": one.file} for one in wanted])
+        if names:
+            kept = [one for one in wanted if one.name not in names]
+            store(paths.wanted_file, str(paths.socket), kept)
+    for name in names:
+        say(f"{name} is down: no daemon runs, and the next one does not bring it up again")
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What is to go down: `words`, or `everything`; `force`: whatever file it is from."""
+
+    words: Sequence[str]
+    everything: bool
+    force: bool
+
+    def of(self, known: Sequence[Json]) -> list[str]:
+        """The names among those that are `known`: each has `name` and `source`.
+
+        Raises:
+            click.UsageError: nothing is named, and there is no `default`.
+            Failure: PROFILE_NOT_FOUND, a name that means nothing; NAME_TAKEN, one that is not from
+                the file that the name means here.
+        """
+        wanted = [profile["name"] for profile in known]
+        if self.everything:
+            if not wanted:
+                say("nothing is up")
+            return wanted
+        names = _named(self.words, wanted)
+        if not self.force:
+            selection.demand_ours(known, names, _FORCE)
+        return names
 
 
 def _named(names: Sequence[str], wanted: Sequence[str]) -> list[str]:

@@ -25,7 +25,6 @@ from tunnelctl.cli.session import (
     Session,
     ended_in_order,
     ensure_daemon_of_ours,
-    plans_of,
     watch,
 )
 from tunnelctl.client import Client, EventStream
@@ -108,23 +107,24 @@ def expose(
     word = service.path.rpartition("/")[2] if service.is_unix else str(service.port)
     client = options.client
     ensure_daemon_of_ours(client)
-    chosen = name or adhoc.name_beside(client, f"expose-{word}".lower(), document)
-    file = adhoc.keep(chosen, document, given=name is not None)
-    plans = plans_of([None], file)
-    lease = None if detach else secrets.token_hex(16)
-    with ended_in_order(), watch(client, lease, plans) as stream:
-        exposed = _Exposed(client, stream, plans, lease)
-        session = exposed.session
-        try:
-            session.bring_up(wait_timeout, ttl=ttl)
-            exposed.tell(service, listen, show_code)
-            if detach:
-                exposed.listen()
-                return 0
-            return session.stay()
-        except KeyboardInterrupt:
-            session.take_down()
-            raise
+
+    def hold(plans: tuple[Plan, ...]) -> int:
+        lease = None if detach else secrets.token_hex(16)
+        with ended_in_order(), watch(client, lease, plans) as stream:
+            exposed = _Exposed(client, stream, plans, lease)
+            session = exposed.session
+            try:
+                session.bring_up(wait_timeout, ttl=ttl)
+                exposed.tell(service, listen, show_code)
+                if detach:
+                    exposed.listen()
+                    return 0
+                return session.stay()
+            except KeyboardInterrupt:
+                session.take_down()
+                raise
+
+    return adhoc.Wish(f"expose-{word}".lower(), document, name).hold(client, hold)
 
 
 def _service(text: str) -> Endpoint:

@@ -99,6 +99,7 @@ def port(options: Options, name: str) -> None:
     profiles = {profile["name"]: profile for profile in options.client.status()["profiles"]}
     if profile_name not in profiles:
         raise selection.not_up(profile_name, profiles)
+    selection.demand_ours(profiles.values(), [profile_name])
     forwards = {forward["name"]: forward for forward in profiles[profile_name]["forwards"]}
     if forward_name not in forwards:
         raise Failure(

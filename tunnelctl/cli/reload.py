@@ -32,6 +32,7 @@ def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:
         for name in profiles:
             if name not in wanted:
                 raise selection.not_up(name, wanted)
+        selection.demand_ours(known, profiles)
     try:
         done = client.reload(profiles, caller.to_send(), dry_run=dry_run)["profiles"]
     except Failure as failure:

@@ -6,6 +6,7 @@ by a lease: however this process ends, it holds them no longer.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import secrets
@@ -14,7 +15,6 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,16 @@ from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.files import names_of
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
-from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of, watch
+from tunnelctl.cli.session import (
+    Plan,
+    Session,
+    ended_in_order,
+    ensure_daemon_of_ours,
+    plans_of,
+    watch,
+)
 from tunnelctl.cli.table import listen_addresses
+from tunnelctl.client import Client
 from tunnelctl.config.find import find_profile
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.spec.endpoint import Endpoint
@@ -78,6 +86,7 @@ def run(
     name: str | None,
     permit: tuple[str, ...],
     allow: tuple[str, ...],
+    replace: bool,
     line: Words | None,
 ) -> int:
     """Bring profiles up, run a command, take them down; the command's exit code.
@@ -91,20 +100,31 @@ def run(
         if options.file is not None:
             raise click.UsageError("with -L, -R and -D comes one HOST, and no file")
         command = _command(line.remote)
+        asked = AdHoc(dataclasses.replace(line, remote=()), permit, allow, "run")
+        unnamed, document = adhoc.name_and_document(asked)
         ensure_daemon_of_ours(client)
-        asked = AdHoc(replace(line, remote=()), permit, allow, "run")
-        plans = plans_of([None], adhoc.file_beside(client, asked, name))
-    else:
-        if name is not None or permit or allow:
-            raise click.UsageError("--as, --permit and --allow go with -L, -R and -D")
-        profiles, command = _parted(words)
-        plans = plans_of(names_of(profiles), options.file)
-        ensure_daemon_of_ours(client)
+        wish = adhoc.Wish(unnamed, document, name, replace)
+        return wish.hold(client, lambda plans: _held(client, plans, command, wait_timeout, replace))
+    if permit or allow:
+        raise click.UsageError("--permit and --allow go with -L, -R and -D")
+    profiles, command = _parted(words)
+    plans = plans_of(names_of(profiles), options.file, name)
+    ensure_daemon_of_ours(client, but={plan.name for plan in plans})
+    return _held(client, plans, command, wait_timeout, replace)
+
+
+def _held(
+    client: Client,
+    plans: tuple[Plan, ...],
+    command: Sequence[str],
+    wait_timeout: float,
+    replace: bool,
+) -> int:
     lease = secrets.token_hex(16)
     with ended_in_order(), client.hold(lease), watch(client, None, plans) as stream:
         session = Session(client, stream, plans, lease, for_command=True)
         try:
-            session.bring_up(wait_timeout)
+            session.bring_up(wait_timeout, replace=replace)
             stream.close()  # from now on the terminal is the command's
             environ = {**os.environ, **addresses(tuple(session.profiles().values()))}
             return _run(command, environ)

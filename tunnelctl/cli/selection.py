@@ -7,11 +7,13 @@ there is such a profile or not: the command says what it lacks.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunnelctl.config.find import find_profile
+from tunnelctl.config.find import file_called, find_profile, is_same_file
+from tunnelctl.config.paths import CONFIG_DIR_VARIABLE
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.patterns import Pattern, has_wildcard
 
@@ -100,6 +102,27 @@ def hosts(document: list[Json], words: Iterable[str]) -> dict[str, list[str]]:
                 if found:
                     chosen[name] = list(dict.fromkeys([*chosen.get(name, []), *found]))
     return chosen
+
+
+def demand_ours(document: Iterable[Json], names: Iterable[str], hint: str = "") -> None:
+    """That each of these profiles is up from the file that its name means here: an order must not
+    reach that of another project. One of which there is no file here is meant by its name alone.
+
+    Raises:
+        Failure: name-taken, with both files; `hint` says what else can be done, of `{name}`.
+    """
+    sources = {profile["name"]: profile["source"] for profile in document}
+    for name in names:
+        here = file_called(name, os.environ, Path.cwd()) if name in sources else None
+        if here is not None and not is_same_file(str(here), sources[name]):
+            folder = shlex.quote(os.path.dirname(sources[name]))
+            raise Failure(
+                Code.NAME_TAKEN,
+                f"{name} is up from {sources[name]}, and not from {here}",
+                (
+                    hint or f"{CONFIG_DIR_VARIABLE}={folder} before the command means that one"
+                ).format(name=name),
+            )
 
 
 def not_up(profile: str, known: Iterable[str]) -> Failure:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,13 @@ from tunnelctl.cli.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.files import load
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client, EventStream
-from tunnelctl.config.find import is_same_file, name_taken
+from tunnelctl.config.find import (
+    NAME_RULE,
+    find_profile,
+    is_profile_name,
+    is_same_file,
+    name_taken,
+)
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import Environment
 
@@ -34,22 +40,29 @@ DRAIN = 10.0  # seconds for connections to end at the first Ctrl-C; the second e
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
-def ensure_daemon_of_ours(client: Client) -> None:
+def ensure_daemon_of_ours(client: Client, *, but: Container[str] = ()) -> None:
     """Have a daemon; one of another version hands over, unless that would harm somebody.
 
     What it had up comes up again; an attached command of another terminal would end, and what a
-    service manager started is the service manager's to restart.
+    service manager started is the service manager's to restart. What a daemon that was started
+    brings up by itself is said, `but` for what the caller is about to name.
     """
     about = client.ensure_daemon()
-    if about["version"] == __version__:
-        return
-    if not about.get("background"):
-        say("the daemon is a service of another version: restart the service")
-    elif about.get("attached"):
-        say("the daemon is of another version, and stays while other commands are attached to it")
-    else:
-        say(f"the daemon is version {about['version']}: {__version__} takes over from it")
-        client.replace_daemon()
+    if about["version"] != __version__:
+        if not about.get("background"):
+            say("the daemon is a service of another version: restart the service")
+        elif about.get("attached"):
+            say("the daemon is of another version, and stays while other commands are attached")
+        else:
+            say(f"the daemon is version {about['version']}: {__version__} takes over from it")
+            client.replace_daemon()
+    for restored in client.restored:
+        name = restored["name"]
+        if name not in but:
+            what = "is up again, as when the last daemon ended"
+            if restored["error"]:
+                what = f"is wanted, as when the last daemon ended, and not up: {restored['error']}"
+            say(f"{name} {what} (tunnelctl down {name} ends that)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +75,26 @@ class Plan:
     required: frozenset[str]
 
 
-def plans_of(names: Sequence[str | None], file: Path | None) -> tuple[Plan, ...]:
-    """Check every profile before anything is changed."""
+def plans_of(
+    names: Sequence[str | None], file: Path | None, called: str | None = None
+) -> tuple[Plan, ...]:
+    """Check every profile before anything is changed. One alone may be `called` otherwise than its
+    file.
+
+    Raises:
+        click.UsageError: there are several to be called so, or it is no name.
+        Failure: PROFILE_NOT_FOUND, or every mistake of every file at once.
+    """
+    names = list(dict.fromkeys(names))
+    if called is not None:
+        if len(names) != 1:
+            raise click.UsageError("--as names one profile")
+        if not is_profile_name(called):
+            raise click.UsageError(f"{called!r} cannot be the name of a profile: {NAME_RULE}")
+        file = find_profile(names[0] or "", file=file, environ=os.environ, cwd=Path.cwd())
+        names = [called]
     plans = []
-    for path, loaded in load(list(dict.fromkeys(names)), file):
+    for path, loaded in load(names, file):
         environment = caller.to_send(loaded.variables)
         required = frozenset(rule.name for rule in loaded.profile.forwards if rule.required)
         plans.append(Plan(loaded.profile.name, str(path), environment, required))
@@ -103,7 +132,7 @@ class Session:
         self._lease = lease
         self._for_command = for_command
         self._on_change = on_change
-        self._replaced: set[str] = set()
+        self._lost: set[str] = set()  # of those, what the daemon has let go
         self._held: list[str] = []  # ordered under our lease; the daemon may not have got to it yet
 
     def bring_up(self, seconds: float, *, replace: bool = False, ttl: float | None = None) -> None:
@@ -231,22 +260,26 @@ class Session:
         self._held = []
 
     def profiles(self) -> dict[str, Any]:
-        """The status of our profiles, by name. One that is up from another file now is not ours: of
-        ours there is nothing up."""
-        found = {
-            profile["name"]: profile
-            for profile in self._client.status(list(self._plans))["profiles"]
-        }
-        for name, profile in found.items():
-            if self._is_anothers(profile):
-                if name not in self._replaced:
-                    say(f"{name} was replaced: it is up from {profile['source']} now")
-                    self._replaced.add(name)
-                found[name] = {**profile, "wanted": "down"}
+        """The status of our profiles, by name. Of one that we hold no longer, though others do,
+        nothing is wanted."""
+        document = self._client.status(list(self._plans), lease=self._lease)
+        found = {profile["name"]: profile for profile in document["profiles"]}
         for name in self._plans:
             if name not in found:
                 raise Failure(Code.NOT_UP, f"{name} was removed from the daemon")
+            profile = found[name]
+            if name in self._held and profile["wanted"] == "up" and not profile["leased"]:
+                self._say_lost(profile)
+                found[name] = {**profile, "wanted": "down"}
         return {name: found[name] for name in self._plans}
+
+    def _say_lost(self, profile: Json) -> None:
+        name = profile["name"]
+        if name not in self._lost:
+            self._lost.add(name)
+            is_anothers = self._is_anothers(profile)
+            why = f"it was replaced, by {profile['source']}" if is_anothers else "its time is up"
+            say(f"{name} is not held by this command any more: {why}")
 
     def _is_anothers(self, profile: Json) -> bool:
         return not is_same_file(profile["source"], self._plans[profile["name"]].file)

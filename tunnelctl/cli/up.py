@@ -17,7 +17,15 @@ from tunnelctl.cli.adhoc import AdHoc, SshLine
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.files import names_of
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.session import Session, ended_in_order, ensure_daemon_of_ours, plans_of, watch
+from tunnelctl.cli.session import (
+    Plan,
+    Session,
+    ended_in_order,
+    ensure_daemon_of_ours,
+    plans_of,
+    watch,
+)
+from tunnelctl.client import Client
 
 if TYPE_CHECKING:
     from tunnelctl.config.ssh_words import Words
@@ -49,34 +57,47 @@ def up(
     name: str | None,
     permit: tuple[str, ...],
     allow: tuple[str, ...],
+    replace: bool,
     line: Words | None,
 ) -> int:
     """Bring profiles up (`default` when none is named) and wait until they are ready.
 
-    Without -d it stays, prints what changes, and takes them down at Ctrl-C. A profile that is not
-    ready in time stays wanted: the daemon goes on trying.
+    Without -d it stays, prints what changes, and holds them until Ctrl-C or its end; the last one
+    that holds a profile takes it down. A profile that is not ready in time stays wanted: the daemon
+    goes on trying. A name that is up from another file is left alone.
 
     With -L, -R and -D it takes what ssh takes, and needs no file: the arguments of a command line
     of ssh may be pasted behind it. There -f is ssh's, and means -d.
     """
     file = file or options.file
+    client = options.client
+
+    def hold(plans: tuple[Plan, ...]) -> int:
+        return _hold(client, plans, detach=detach, wait_timeout=wait_timeout, replace=replace)
+
     if line is not None:
         if file is not None:
             raise click.UsageError("with -L, -R and -D comes one HOST, and no file")
-        file = adhoc.file_of(AdHoc(line, permit, allow), name)
+        adhoc.refuse_command(line)
+        unnamed, document = adhoc.name_and_document(AdHoc(line, permit, allow))
         detach |= line.in_background
-    elif name is not None or permit or allow:
-        raise click.UsageError("--as, --permit and --allow go with -L, -R and -D")
-    plans = plans_of(names_of(profiles) or [None if file else DEFAULT_PROFILE], file)
-    client = options.client
-    ensure_daemon_of_ours(client)
-    if line is not None:
-        adhoc.say_what_goes(client, plans[0].name, plans[0].required)
+        ensure_daemon_of_ours(client)
+        return adhoc.Wish(unnamed, document, name, replace).hold(client, hold)
+    if permit or allow:
+        raise click.UsageError("--permit and --allow go with -L, -R and -D")
+    plans = plans_of(names_of(profiles) or [None if file else DEFAULT_PROFILE], file, name)
+    ensure_daemon_of_ours(client, but={plan.name for plan in plans})
+    return hold(plans)
+
+
+def _hold(
+    client: Client, plans: tuple[Plan, ...], *, detach: bool, wait_timeout: float, replace: bool
+) -> int:
     lease = None if detach else secrets.token_hex(16)
     with ended_in_order(), watch(client, lease, plans) as stream:
         session = Session(client, stream, plans, lease)
         try:
-            session.bring_up(wait_timeout)
+            session.bring_up(wait_timeout, replace=replace)
             return 0 if detach else session.stay()
         except KeyboardInterrupt:
             session.take_down()

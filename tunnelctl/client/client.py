@@ -41,11 +41,20 @@ class Client:
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
         self.daemon_version = __version__  # of the daemon that answered last
+        # What a daemon that was started here brought up by itself: `name`, and `error` or None.
+        self.restored: list[Document] = []
 
-    def status(self, names: Sequence[str] = (), *, within: float = _ANSWER_WITHIN) -> Document:
+    def status(
+        self,
+        names: Sequence[str] = (),
+        *,
+        lease: str | None = None,
+        within: float = _ANSWER_WITHIN,
+    ) -> Document:
         """The status document (docs/api.md), of these profiles or of all, if it comes within so
-        many seconds."""
-        target = _with_query("/v1/status", [("profile", name) for name in names])
+        many seconds. With a `lease`, `leased` of a profile tells whether that holds it."""
+        fields = [("lease", lease)] if lease else []
+        target = _with_query("/v1/status", [*fields, *(("profile", name) for name in names)])
         return self._begin("GET", target, None, within).answer()
 
     def up(
@@ -163,7 +172,7 @@ class Client:
         except Failure as failure:
             if failure.code is not Code.DAEMON_NOT_RUNNING:
                 raise
-            start_daemon(self.paths)
+            self.restored = start_daemon(self.paths)
             return self._request("GET", "/v1/version")
 
     def stop_daemon(self) -> bool:
@@ -189,7 +198,7 @@ class Client:
             Failure: what kept ours from starting, as one that did not end.
         """
         self.stop_daemon()
-        start_daemon(self.paths)
+        self.restored = start_daemon(self.paths)
         self.ensure_daemon()
 
     def _stream(self, target: str) -> EventStream:

@@ -12,7 +12,7 @@ import select
 import sys
 
 from tunnelctl import clock
-from tunnelctl.client.exchange import Problem, left_until
+from tunnelctl.client.exchange import Document, Problem, left_until
 from tunnelctl.config.paths import SOCKET_VARIABLE, Paths
 from tunnelctl.errors import Code, Failure
 
@@ -20,10 +20,11 @@ _START_WITHIN = 30.0  # seconds for a slow machine to import everything
 _CHUNK = 65536
 
 
-def start_daemon(paths: Paths) -> None:
+def start_daemon(paths: Paths) -> list[Document]:
     """Start a daemon of our own version and wait until one answers, be it another's.
 
-    The daemon reports through a pipe: `ready`, or the failure that kept it from starting.
+    The daemon reports through a pipe: `ready` and what it brought up by itself, which is returned,
+    or the failure that kept it from starting.
 
     Raises:
         Failure: that failure.
@@ -52,8 +53,9 @@ def start_daemon(paths: Paths) -> None:
         os.close(read_end)
         if write_end >= 0:
             os.close(write_end)
-    if report == b"ready":
-        return
+    ready, _, restored = report.partition(b"\n")
+    if ready == b"ready":
+        return json.loads(restored)["restored"] if restored else []
     try:
         raise Problem(json.loads(report))
     except ValueError:

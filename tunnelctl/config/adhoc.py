@@ -6,9 +6,11 @@ what its forwards are called and where it lies. Must never be taken for a profil
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from tunnelctl.config.whole_file import write_whole
 
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9._-]+")
 _LONGEST_NAME = 64
+_DIGITS = 10  # of what tells two files of one name apart
+_KEPT = 30 * 86400.0  # seconds
 
 
 def document_of(
@@ -50,12 +54,12 @@ def name_for(host: str) -> str:
     return _name(host) or "host"
 
 
-def is_kept(folder: Path, name: str, document: Mapping[str, Any]) -> bool:
-    """Whether this very profile is kept as `name`."""
-    try:
-        return (folder / f"{name}.yaml").read_text("utf-8") == yaml_text(dict(document))
-    except (OSError, ValueError):
-        return False
+def file_for(folder: Path, name: str, document: Mapping[str, Any]) -> Path:
+    """Where a profile is kept as `name`. Others of that name have other files: a name belongs to
+    the file that it came from, so none is taken for this one, and nobody overwrites it."""
+    what = {key: value for key, value in document.items() if key != "description"}
+    digest = hashlib.sha256(yaml_text(what).encode()).hexdigest()
+    return folder / f"{name}.{digest[:_DIGITS]}.yaml"
 
 
 def write(folder: Path, name: str, document: Mapping[str, Any]) -> Path:
@@ -66,9 +70,18 @@ def write(folder: Path, name: str, document: Mapping[str, Any]) -> Path:
     """
     assert is_profile_name(name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{name}.yaml"
+    path = file_for(folder, name, document)
     write_whole(path, yaml_text(dict(document)).encode())
     return path
+
+
+def prune(folder: Path, used: Iterable[str], now: float) -> None:
+    """Remove what was not written for a month (`now`: seconds since 1970), and is not in `used`."""
+    in_use = set(used)
+    for path in folder.glob("*.yaml"):
+        with suppress(OSError):  # another command does the same
+            if str(path) not in in_use and path.stat().st_mtime < now - _KEPT:
+                path.unlink()
 
 
 def forward_map(

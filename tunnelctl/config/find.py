@@ -67,14 +67,22 @@ def find_profile(
             f"{name!r} cannot be the name of a profile: {NAME_RULE}",
             "name a file with -f FILE",
         )
+    found = file_called(name, environ, cwd)
+    if found is not None:
+        return found
     places = config_dirs(environ, cwd)
-    for place in places:
+    files = (found.name for found in list_profiles(environ, cwd))
+    raise _not_found(name, places, {*files, *others})
+
+
+def file_called(name: str, environ: Mapping[str, str], cwd: Path) -> Path | None:
+    """The first hit of the search order for a name; None where there is none."""
+    for place in config_dirs(environ, cwd):
         for suffix in SUFFIXES:
             path = place / (name + suffix)
             if _is_file(path):
                 return path
-    files = (found.name for found in list_profiles(environ, cwd))
-    raise _not_found(name, places, {*files, *others})
+    return None
 
 
 def none_found(environ: Mapping[str, str], cwd: Path) -> Failure:
@@ -95,7 +103,7 @@ def name_taken(name: str, file: str) -> Failure:
     return Failure(
         Code.NAME_TAKEN,
         f"{name} is up already, from {file}",
-        f"tunnelctl up {name} --as OTHER brings this one up beside it, --replace in its place",
+        "--as OTHER brings this one up beside it, --replace in its place",
     )
 
 

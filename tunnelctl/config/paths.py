@@ -1,15 +1,16 @@
 """Where things are on this machine: the control socket, state, and the folders of profiles.
 
-Owns the XDG rules. Looks on disk only for the runtime folder of a login session that the
-environment does not name, as under cron, su and sudo. Stays quick to import: the command line
-needs it before anything else.
+Owns the XDG rules, and how far up from a project's folder profiles are looked for. Looks on disk
+only for that, and for the runtime folder of a login session that the environment does not name, as
+under cron, su and sudo. Stays quick to import: the command line needs it before anything else.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ ANOTHER_USERS = (
     "sudo without -E, or su -; or env -u XDG_RUNTIME_DIR -u TUNNELCTL_SOCKET tunnelctl …: the "
     "daemon of a user is in a folder of that user's"
 )
+_OF_A_PROJECT = ("configs", f".{APPLICATION}")
 _SYSTEM = Path("/run")
 _SESSIONS = Path("/run/user")  # pam_systemd(8): each user's runtime folder, by user id
 
@@ -79,14 +81,35 @@ def xdg_dir(environ: Mapping[str, str], variable: str, default: str) -> Path:
 def config_dirs(environ: Mapping[str, str], cwd: Path) -> tuple[Path, ...]:
     """Where profiles are looked for, each place once, in the order of README.md."""
     named = environ.get(CONFIG_DIR_VARIABLE, "")
+    folders = (cwd, *_above(cwd, home(environ)))
     places = (
         *([cwd / named] if named else []),
-        cwd / "configs",
-        cwd / f".{APPLICATION}",
+        *(folder / name for folder in folders for name in _OF_A_PROJECT),
         xdg_dir(environ, "XDG_CONFIG_HOME", ".config") / APPLICATION,
         Path("/etc") / APPLICATION,
     )
     return tuple(dict.fromkeys(places))
+
+
+def _above(cwd: Path, home: Path) -> Iterator[Path]:
+    """The folders above `cwd` that may be those of its project, the nearest first: up to the home
+    or to a work tree of git, and no further than nobody else can put a profile there.
+
+    That is why git itself goes no further (safe.directory in git-config(1)): what a profile names
+    is run.
+    """
+    top = os.path.realpath(home)
+    for folder in (cwd, *cwd.parents):
+        try:
+            found = folder.stat()
+        except OSError:
+            return
+        if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
+            return
+        if folder != cwd:
+            yield folder
+        if os.path.realpath(folder) == top or os.path.lexists(folder / ".git"):
+            return
 
 
 def _short(path: Path) -> str:

@@ -124,7 +124,8 @@ class Api:
         )
 
     async def _status(self, request: web.Request) -> web.Response:
-        """All profiles, or those that `?profile=NAME` names."""
+        """All profiles, or those that `?profile=NAME` names; whether `?lease=ID` holds each."""
+        lease = read_lease(request.query.get("lease"))
         await self._supervisor.look()
         names = _named_profiles(request)
         known = map(self._profiles.status_of, names) if names else self._profiles.status()
@@ -136,9 +137,19 @@ class Api:
                     "started_at": self._started_at,
                     "warnings": self._warnings(),
                 },
-                "profiles": [profile.as_json() for profile in known if profile is not None],
+                "profiles": [
+                    {**profile.as_json(), **self._leased(profile.name, lease)}
+                    for profile in known
+                    if profile is not None
+                ],
             }
         )
+
+    def _leased(self, name: str, lease: str | None) -> dict[str, bool]:
+        """Whether a lease holds a profile, where one was named."""
+        if lease is None:
+            return {}
+        return {"leased": command(lease) in self._profiles.holders.of(name)}
 
     def _warnings(self) -> list[str]:
         """What the daemon itself lacks, one line each."""
@@ -186,9 +197,8 @@ class Api:
         order = UpOrder.read(await _order(request))
         _log.info("asked to bring up %s", name)
         await self._profiles.up(name, order)
-        holders = self._profiles.holders.of(name)
-        leased = order.lease is not None and command(order.lease) in holders
-        return _answer({"profile": self._known(name).as_json(), "leased": leased})
+        leased = self._leased(name, order.lease) or {"leased": False}
+        return _answer({"profile": self._known(name).as_json(), **leased})
 
     async def _keep(self, request: web.Request) -> web.Response:
         name = _profile_name(request)

@@ -13,6 +13,7 @@ import os
 import shlex
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from tunnelctl.config.paths import ANOTHER_USERS, Paths
@@ -135,6 +136,28 @@ def claim(paths: Paths, passed: socket.socket | None = None) -> ControlSocket | 
         _close(lock)
         _close(users_lock)
         raise
+
+
+@contextlib.contextmanager
+def in_place_of_a_daemon(paths: Paths) -> Iterator[bool]:
+    """Whether no daemon runs, starts or ends, and none can meanwhile.
+
+    Raises:
+        Failure: PERMISSION_DENIED, the directory is not safely ours.
+    """
+    check_directory(paths.runtime_dir)
+    try:
+        users_lock = user_lock.take(paths.user_lock, paths.socket)
+    except user_lock.Held:
+        yield False
+        return
+    lock = None
+    try:
+        lock = _lock(paths.lock)
+        yield lock is not None
+    finally:
+        _close(lock)
+        _close(users_lock)
 
 
 def _close(lock: int | None) -> None:

@@ -244,7 +244,9 @@ class _Daemon:
     def _announce(self) -> None:
         _log.info("tunnelctl %s, process %s, is ready", __version__, os.getpid())
         if self._background is not None:
-            _report(self._background, "ready")
+            restored = self._profiles.restored()
+            more = "\n" + json.dumps({"restored": restored}) if restored else ""
+            _report(self._background, f"ready{more}")
             self._note_activity()
         else:
             self._manager.tell("READY=1")

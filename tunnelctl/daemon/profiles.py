@@ -105,6 +105,15 @@ class Profiles:
             loading = self._tasks.spawn(self._load(name), f"load {name}")
             await asyncio.wait({loading}, timeout=_LOADED_WITHIN)
 
+    def restored(self) -> list[dict[str, str | None]]:
+        """What `restore` has brought up, for the command that started this daemon: each `name`, and
+        as `error` why it could not be loaded."""
+        errors = self._book.errors
+        return [
+            {"name": name, "error": str(errors[name]) if name in errors else None}
+            for name in self._book.orders
+        ]
+
     async def _load(self, name: str) -> None:
         order = self._book.orders.get(name)
         if order is None:  # its time is up already

@@ -54,15 +54,18 @@ class WantedFile:
         self._again: asyncio.TimerHandle | None = None
 
     def read(self) -> tuple[WantedProfile, ...]:
-        """What the last daemon had. Blocking. A file that makes no sense counts as empty."""
+        """What the last daemon had. Blocking. A file that makes no sense counts as empty, and is
+        set aside before another takes its place."""
         try:
-            self._latest = self._written = _parse(_read(self._path))
+            self._latest = self._written = load(self._path)
         except (FileNotFoundError, NotADirectoryError):
             pass
         except (OSError, ValueError) as error:
             self._written = None
             self._troubles.begin(
-                _TROUBLE, f"{self._path} is not used, nothing of it is brought up: {error}"
+                _TROUBLE,
+                f"{self._path} is not used, nothing of it is brought up: {error}; it is kept as "
+                f"{_aside(self._path).name}",
             )
         return self._latest
 
@@ -86,8 +89,7 @@ class WantedFile:
                 self._troubles.end(_TROUBLE)
                 return
             try:
-                content = _text(latest, self._socket)
-                await in_thread(lambda: _replace(self._path, content), "wanted profiles")
+                await in_thread(lambda: self._replace(latest), "wanted profiles")
             except (OSError, Failure) as error:
                 why = (isinstance(error, OSError) and error.strerror) or error
                 self._troubles.begin(
@@ -100,11 +102,37 @@ class WantedFile:
                 self._written = latest
                 self._troubles.end(_TROUBLE)
 
+    def _replace(self, profiles: Iterable[WantedProfile]) -> None:
+        if self._written is None:
+            with contextlib.suppress(OSError):  # it is not there any more
+                os.replace(self._path, _aside(self._path))
+        store(self._path, self._socket, profiles)
+
     def _try_again(self) -> None:
         if self._again is not None:
             self._again.cancel()
         loop = asyncio.get_running_loop()
         self._again = loop.call_later(_AGAIN_AFTER, lambda: self.save(self._latest))
+
+
+def load(path: Path) -> tuple[WantedProfile, ...]:
+    """What the next daemon would bring up.
+
+    Raises:
+        OSError: it cannot be read, or is not there.
+        ValueError: it is not what a daemon writes.
+    """
+    return _parse(_read(path))
+
+
+def store(path: Path, socket: str, profiles: Iterable[WantedProfile]) -> None:
+    """Have the next daemon bring these up. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_whole(path, _text(profiles, socket), sync=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.unused")
 
 
 def _text(profiles: Iterable[WantedProfile], socket: str) -> bytes:
@@ -146,8 +174,3 @@ def _read(path: Path) -> bytes:
         if os.fstat(descriptor).st_uid not in {0, os.geteuid()}:
             raise ValueError("it belongs to another user")
         return file.read(_MAX_BYTES)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_whole(path, content, sync=True)
