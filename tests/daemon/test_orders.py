@@ -17,7 +17,8 @@ from tests.support.waiting import eventually_async
 from tunnelctl.daemon.orders import ReloadOrder, UpOrder
 from tunnelctl.daemon.profiles import Profiles
 from tunnelctl.daemon.troubles import Troubles
-from tunnelctl.daemon.wanted import WantedFile, WantedProfile
+from tunnelctl.daemon.wanted import WantedFile
+from tunnelctl.daemon.wanted_list import WantedProfile
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
@@ -122,6 +123,22 @@ async def test_a_down_while_files_are_read_again(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         await d.profiles.down("other", 0)
         assert [one.name for one in await reloading] == ["dev"]
+
+
+async def test_a_file_that_takes_the_place_of_one_that_is_read_again(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as d:
+        d.file("dev")
+        there = d.file("dev", place="there")
+        await d.up("dev")
+        replacing = asyncio.create_task(
+            d.profiles.up("dev", UpOrder(there, Environment(), replace=True))
+        )
+        await asyncio.sleep(0)
+        reloading = asyncio.create_task(d.profiles.reload(ReloadOrder()))
+        await asyncio.gather(replacing, reloading)
+        status = d.profiles.status_of("dev")
+        assert status is not None
+        assert status.source == str(there)
 
 
 async def test_a_name_belongs_to_its_file(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.config.paths import Paths
 from tunnelctl.daemon.troubles import Troubles
-from tunnelctl.daemon.wanted import WantedFile, WantedProfile
+from tunnelctl.daemon.wanted import WantedFile
+from tunnelctl.daemon.wanted_list import WantedProfile
 
 DEV = WantedProfile("dev", "/configs/dev.yaml", ("DB_PASSWORD",))
 OTHER = WantedProfile("other", "/configs/other.yaml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
 import socket
 import subprocess
 from collections.abc import AsyncIterator
@@ -35,7 +36,7 @@ from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.connect import connect
-from tunnelctl.sshd.hello import GREETING
+from tunnelctl.sshd.hello import GREETING, HelloService
 from tunnelctl.sshd.server import HELLO, EmbeddedServer
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: hello\r\n\r\n"
@@ -210,3 +211,17 @@ async def test_something_that_is_not_ssh_ends_at_once() -> None:
 def run(command: list[str], stdin: bytes) -> subprocess.CompletedProcess[bytes]:
     """Run a command to its end."""
     return subprocess.run(command, input=stdin, capture_output=True, timeout=30, check=False)
+
+
+async def test_a_start_that_is_cancelled_leaves_no_port() -> None:
+    """At any moment of it, as by a `down` right after an `up`."""
+    before = len(os.listdir("/proc/self/fd"))
+    for turns in range(8):
+        service = HelloService()
+        starting = asyncio.create_task(service.start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await service.close()
+        assert len(os.listdir("/proc/self/fd")) == before, f"after {turns} turns of the loop"

@@ -310,8 +310,13 @@ def _kept(name: str, document: dict[str, Any], used: Iterable[str]) -> Path:
 
 
 def _sources(client: Client) -> dict[str, str]:
-    """The file of every profile that is wanted up, by its name."""
-    profiles = client.status()["profiles"]
+    """The file of every profile that is wanted up, by its name; none where no daemon runs."""
+    try:
+        profiles = client.status()["profiles"]
+    except Failure as failure:
+        if failure.code is not Code.DAEMON_NOT_RUNNING:
+            raise
+        return {}
     return {one["name"]: one["source"] for one in profiles if one["wanted"] == "up"}
 
 

@@ -102,8 +102,8 @@ def _wanted(client: Client) -> list[Json]:
 
 def _forget(paths: Paths, choice: _Choice) -> bool:
     """Have the next daemon not bring up again what the last one had; False where one starts."""
-    from tunnelctl.daemon.control_socket import in_place_of_a_daemon  # asyncio: only for this
-    from tunnelctl.daemon.wanted import load, store
+    from tunnelctl.daemon.control_socket import in_place_of_a_daemon  # only for this
+    from tunnelctl.daemon.wanted_list import load, store
 
     try:
         wanted = load(paths.wanted_file)

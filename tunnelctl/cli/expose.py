@@ -106,9 +106,9 @@ def expose(
     document = _document(service, listen, via, allow, ttl)
     word = service.path.rpartition("/")[2] if service.is_unix else str(service.port)
     client = options.client
-    ensure_daemon_of_ours(client)
 
     def hold(plans: tuple[Plan, ...]) -> int:
+        ensure_daemon_of_ours(client, plans)
         lease = None if detach else secrets.token_hex(16)
         with ended_in_order(), watch(client, lease, plans) as stream:
             exposed = _Exposed(client, stream, plans, lease)

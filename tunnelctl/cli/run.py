@@ -102,14 +102,12 @@ def run(
         command = _command(line.remote)
         asked = AdHoc(dataclasses.replace(line, remote=()), permit, allow, "run")
         unnamed, document = adhoc.name_and_document(asked)
-        ensure_daemon_of_ours(client)
         wish = adhoc.Wish(unnamed, document, name, replace)
         return wish.hold(client, lambda plans: _held(client, plans, command, wait_timeout, replace))
     if permit or allow:
         raise click.UsageError("--permit and --allow go with -L, -R and -D")
     profiles, command = _parted(words)
     plans = plans_of(names_of(profiles), options.file, name)
-    ensure_daemon_of_ours(client, but={plan.name for plan in plans})
     return _held(client, plans, command, wait_timeout, replace)
 
 
@@ -120,6 +118,7 @@ def _held(
     wait_timeout: float,
     replace: bool,
 ) -> int:
+    ensure_daemon_of_ours(client, plans)
     lease = secrets.token_hex(16)
     with ended_in_order(), client.hold(lease), watch(client, None, plans) as stream:
         session = Session(client, stream, plans, lease, for_command=True)

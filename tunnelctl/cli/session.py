@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +40,12 @@ DRAIN = 10.0  # seconds for connections to end at the first Ctrl-C; the second e
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
-def ensure_daemon_of_ours(client: Client, *, but: Container[str] = ()) -> None:
+def ensure_daemon_of_ours(client: Client, plans: Iterable[Plan]) -> None:
     """Have a daemon; one of another version hands over, unless that would harm somebody.
 
     What it had up comes up again; an attached command of another terminal would end, and what a
     service manager started is the service manager's to restart. What a daemon that was started
-    brings up by itself is said, `but` for what the caller is about to name.
+    brings up by itself is said, but for those of which there are `plans`.
     """
     about = client.ensure_daemon()
     if about["version"] != __version__:
@@ -56,9 +56,10 @@ def ensure_daemon_of_ours(client: Client, *, but: Container[str] = ()) -> None:
         else:
             say(f"the daemon is version {about['version']}: {__version__} takes over from it")
             client.replace_daemon()
+    ours = {plan.name for plan in plans}
     for restored in client.restored:
         name = restored["name"]
-        if name not in but:
+        if name not in ours:
             what = "is up again, as when the last daemon ended"
             if restored["error"]:
                 what = f"is wanted, as when the last daemon ended, and not up: {restored['error']}"

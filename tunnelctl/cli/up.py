@@ -81,18 +81,16 @@ def up(
         adhoc.refuse_command(line)
         unnamed, document = adhoc.name_and_document(AdHoc(line, permit, allow))
         detach |= line.in_background
-        ensure_daemon_of_ours(client)
         return adhoc.Wish(unnamed, document, name, replace).hold(client, hold)
     if permit or allow:
         raise click.UsageError("--permit and --allow go with -L, -R and -D")
-    plans = plans_of(names_of(profiles) or [None if file else DEFAULT_PROFILE], file, name)
-    ensure_daemon_of_ours(client, but={plan.name for plan in plans})
-    return hold(plans)
+    return hold(plans_of(names_of(profiles) or [None if file else DEFAULT_PROFILE], file, name))
 
 
 def _hold(
     client: Client, plans: tuple[Plan, ...], *, detach: bool, wait_timeout: float, replace: bool
 ) -> int:
+    ensure_daemon_of_ours(client, plans)
     lease = None if detach else secrets.token_hex(16)
     with ended_in_order(), watch(client, lease, plans) as stream:
         session = Session(client, stream, plans, lease)

@@ -18,7 +18,8 @@ from tunnelctl.config.secrets import CREDENTIALS_VARIABLE
 from tunnelctl.daemon.holders import Holders
 from tunnelctl.daemon.limits import Limits
 from tunnelctl.daemon.reading import Order, Reading, in_one_line
-from tunnelctl.daemon.wanted import WantedFile, WantedProfile
+from tunnelctl.daemon.wanted import WantedFile
+from tunnelctl.daemon.wanted_list import WantedProfile
 from tunnelctl.errors import Failure
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state.holders import DETACHED, Held, Holder
@@ -108,6 +109,7 @@ class Book:
         """
         self.orders[order.name] = replace(
             order,
+            identity=reading.identity,  # a link may lead to another file now
             variables=reading.given(order.environment),
             stamps=reading.stamps,
             reading=reading.number,

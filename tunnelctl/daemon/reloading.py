@@ -85,9 +85,11 @@ class Reloading:
         )
 
     async def apply(self, order: Order, reading: Reading) -> None:
-        """Have a profile that is wanted as it was read, unless that is out of date."""
+        """Have a profile that is wanted as it was read, unless that is out of date: read again
+        meanwhile, or replaced by another file."""
         known = self._book.orders.get(order.name)
-        if known is not None and known.reading < reading.number:
+        is_of_its_file = known is not None and str(known.file) == reading.loaded.profile.source
+        if known is not None and is_of_its_file and known.reading < reading.number:
             applying = self._book.want(order, reading)
             self._book.save()
             await applied(applying)

@@ -26,8 +26,12 @@ class HelloService:
 
     async def start(self) -> None:
         """Listen on a port that the system chooses."""
-        self._server = await asyncio.start_server(self._greet, "127.0.0.1", 0, limit=_HEAD_MAX)
+        # In two steps: who is cancelled while it begins to serve has the server to close.
+        self._server = await asyncio.start_server(
+            self._greet, "127.0.0.1", 0, limit=_HEAD_MAX, start_serving=False
+        )
         self.port = int(self._server.sockets[0].getsockname()[1])
+        await self._server.start_serving()
 
     async def close(self) -> None:
         """Stop, and end the connections that are open."""
