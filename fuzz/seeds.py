@@ -140,8 +140,7 @@ def seeds(target: str) -> list[bytes]:
 
 def mutations(target: str, count: int, seed: int) -> Iterator[bytes]:
     """`count` seeds of the target, each with a few bytes changed; the same for the same `seed`."""
-    # Not for secrets: it must be possible to run the same again.
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)  # noqa: S311 - no secret: the same must run again
     made = seeds(target)
     for _ in range(count):
         data = bytearray(chance.choice(made))

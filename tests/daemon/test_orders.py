@@ -298,7 +298,7 @@ async def _any_orders(folder: Path, steps: list[Step]) -> None:
         given_orders = []
         for step in steps:
             if step[0] == "wait":
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # orders also come apart from each other
                 continue
             model.step(*step)
             given_orders.append(asyncio.create_task(carry_out(d, *step)))

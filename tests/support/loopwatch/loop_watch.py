@@ -145,8 +145,11 @@ def watch(report: str) -> None:
         found = importlib.import_module(module)
         for name in names:
             setattr(found, name, _watched(f"{module}.{name}", getattr(found, name)))
-    asyncio.events.Handle._run = _timed(repr, asyncio.events.Handle._run)  # type: ignore[method-assign]
+    # Both are replaced on purpose: each call of either is one go of the loop, to be timed.
+    handle = asyncio.events.Handle
+    handle._run = _timed(repr, handle._run)  # type: ignore[method-assign]  # see above
     from tunnelctl.net.reactor import Reactor
 
-    Reactor.turn = _timed(lambda _: "a turn of the data path", Reactor.turn)  # type: ignore[method-assign]
+    turn = _timed(lambda _: "a turn of the data path", Reactor.turn)
+    Reactor.turn = turn  # type: ignore[method-assign]  # see above
     sys.addaudithook(_heard)
