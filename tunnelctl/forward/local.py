@@ -84,10 +84,9 @@ class LocalForward:
         )
 
     @property
-    def is_in_place(self) -> bool:
-        """Whether clients find the listener, if it has one; see `Listener.is_in_place`."""
-        listener = self._listener
-        return listener is None or listener.is_in_place
+    def listener(self) -> Listener | None:
+        """What it listens with; None while it does not."""
+        return self._listener
 
     def release(self) -> Listener | None:
         """Give the listener up, which stays bound; its clients wait for who adopts it."""

@@ -197,9 +197,10 @@ class LocalForwarding(Forwarding):
         self._local.adopt(listener)
         self._was_bound = True
 
-    def bind_anew(self) -> None:
-        """The file of its unix socket was removed or replaced: clients cannot find it."""
-        if self._local.listening is None:
+    def bind_anew(self, lost: Listener) -> None:
+        """The file of this unix listener was removed or replaced: clients cannot find it. Nothing
+        is done where it is not the one that listens any more."""
+        if self.is_stopped or self._local.listener is not lost:
             return
         _log.warning("%s: %s was removed, listening anew", self._owner, self._local.listening)
         self._local.withdraw()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from tunnelctl.errors import Failure
+from tunnelctl.forward.listener import Listener
 from tunnelctl.net.threads import in_thread
 from tunnelctl.supervisor.forwarding import LocalForwarding
 
@@ -21,7 +22,7 @@ class SocketFiles:
 
     def __init__(self, listeners: Callable[[], Sequence[LocalForwarding]]) -> None:
         self._listeners = listeners
-        self._looking: asyncio.Future[list[LocalForwarding]] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def look(self) -> None:
         """Bind anew what clients cannot find any more; one look at a time, which all wait for."""
@@ -29,18 +30,19 @@ class SocketFiles:
             items = tuple(self._listeners())
             if not items:
                 return
-            with suppress(Failure):  # no thread is left; the next look may have one
-                self._looking = in_thread(lambda: _lost(items), "look for unix sockets")
-                self._looking.add_done_callback(_bind_anew)
-        if self._looking is not None:
-            await asyncio.wait([self._looking], timeout=_WITHIN)
+            self._looking = asyncio.create_task(_mend(items), name="look for unix sockets")
+        await asyncio.wait([self._looking], timeout=_WITHIN)
 
 
-def _lost(items: Sequence[LocalForwarding]) -> list[LocalForwarding]:
-    return [item for item in items if not item.side.is_in_place]
+async def _mend(items: Sequence[LocalForwarding]) -> None:
+    with suppress(Failure):  # no thread is left; the next look may have one
+        lost = await in_thread(lambda: _lost(items), "look for unix sockets")
+        for item, listener in lost:
+            item.bind_anew(listener)
+        await asyncio.gather(*(item.settled() for item, _ in lost))
 
 
-def _bind_anew(looked: asyncio.Future[list[LocalForwarding]]) -> None:
-    for item in looked.result():
-        if not item.is_stopped and not item.side.is_in_place:  # not reopened meanwhile
-            item.bind_anew()
+def _lost(items: Sequence[LocalForwarding]) -> list[tuple[LocalForwarding, Listener]]:
+    """Those that cannot be found, each with the listener of which that is true."""
+    found = [(item, item.side.listener) for item in items]
+    return [(item, one) for item, one in found if one is not None and not one.is_in_place]
