@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.supervisor.scene import client, local, remote, scene
 from tests.supervisor.test_probes import TCP, until_health
@@ -25,7 +28,11 @@ def shell(script: str, **changes: Any) -> Probe:
     return replace(Probe(ProbeType.COMMAND, interval=0.03, timeout=20, command=command), **changes)
 
 
-async def test_it_is_told_where_clients_connect_and_its_status_decides(tmp_path: Path) -> None:
+async def test_it_is_told_where_clients_connect_and_its_status_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("TUNNELCTL_")]:
+        monkeypatch.delenv(name)  # CI's words to this suite
     said = tmp_path / "said"
     script = f'env | grep TUNNELCTL_ | sort >"{said}.new"; mv "{said}.new" "{said}"'
     async with scene() as s:
