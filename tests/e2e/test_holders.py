@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -243,6 +244,32 @@ def test_the_daemon_keeps_the_time_of_an_expose_that_is_suspended(exposed: World
         assert "its time is up" in said
         exposed.ok(*words, "--ttl", "2s", "-d")  # and of one that returns at once
         eventually(lambda: not wanted(exposed), "it is down")
+
+
+def test_why_it_ended_is_told_by_one_that_could_not_say_yet_that_it_is_ready(
+    exposed: World,
+) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    with ReplyAfterEndService(lambda asked: asked) as service:
+        words = ("expose", str(service.port), "--via", "bastion", "--ttl", "1s")
+        exposed.ok(*words, "-d")
+        eventually(lambda: not wanted(exposed), "it is down, and a daemon runs")
+        with exposed.start(*words, stdout=writing) as process, open(reading, "rb") as output:
+            os.close(writing)
+            try:
+                eventually(lambda: wanted(exposed), "it is up")
+                eventually(lambda: not wanted(exposed), "its time is up")
+                output.read()
+                _, said = process.communicate(timeout=20)
+            finally:
+                process.kill()
+        assert process.returncode == 0
+        assert "its time is up" in said
 
 
 def test_each_has_its_own_time(exposed: World) -> None:

@@ -14,7 +14,7 @@ from tests.support.servers import require
 from tests.support.servers.base import Server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """The server of a class, for all its tests; skips what is not installed."""
     kind: type[Server] = request.param

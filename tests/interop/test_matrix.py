@@ -34,7 +34,7 @@ pytestmark = pytest.mark.interop
         for name in cases_for(server)
     ],
     indirect=["server"],
-    scope="session",
+    scope="module",
 )
 async def test_cell(server: Server, name: str, world: World, tmp_path: Path) -> None:
     case, cell = CASES[name], expected(server.name, server.version(), name)

@@ -131,13 +131,14 @@ async def test_a_program_that_hangs_is_ended_with_all_it_started(
     script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proxy_command, "PATIENCE", 0.5)
+    before = descendants(os.getpid())
     async with reach() as r:
         began = clock.monotonic()
         failure = await r.fails(Code.TIMED_OUT, shell(script))
     assert clock.monotonic() - began < 8.0
     assert "proxy_command sh said nothing for 0.5 s" in failure.message
     assert ("sh says: not yet" in failure.message) == ("not yet" in script)
-    assert not descendants(os.getpid())
+    assert descendants(os.getpid()) == before
 
 
 @needs_socat
@@ -173,12 +174,13 @@ async def test_the_time_limit_counts_from_the_first_byte(
 
 
 async def test_what_has_spoken_and_hangs_is_timed_out() -> None:
+    before = descendants(os.getpid())
     async with reach() as r:
         failure = await r.fails(
             Code.TIMED_OUT, shell("printf S; sleep 100; true", connect_timeout=0.3)
         )
     assert "no answer within 0.3 s" in failure.message
-    assert not descendants(os.getpid())
+    assert descendants(os.getpid()) == before
 
 
 async def test_what_the_host_says_is_not_put_down_to_the_program() -> None:

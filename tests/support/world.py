@@ -98,7 +98,9 @@ class World:
         assert done.returncode == 0, f"{arguments}: exit {done.returncode}\n{done.stderr}"
         return done.stdout
 
-    def start(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
         """Start a command that stays; the caller ends it."""
         return subprocess.Popen(
             self._command(arguments),
@@ -106,7 +108,7 @@ class World:
             env=self.environ,
             stdin=stdin,
             start_new_session=True,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -106,7 +106,7 @@ def watch(client: Client, lease: str | None, plans: Sequence[Plan]) -> EventStre
     """The events for a session, with the questions of its hosts where somebody can be asked."""
     names = [plan.name for plan in plans]
     answers = names if somebody_can_be_asked(os.environ) else []
-    return client.events(lease, answers, profiles=names)
+    return client.events(lease, answers, profiles=names, orders=True)
 
 
 class Session:
@@ -133,6 +133,7 @@ class Session:
         self._lease = lease
         self._for_command = for_command
         self._on_change = on_change
+        self._ready_at = ""  # when all were found ready; saying so may have to wait for a reader
         self._lost: set[str] = set()  # of those, what the daemon has let go
         self._held: list[str] = []  # ordered under our lease; the daemon may not have got to it yet
 
@@ -175,6 +176,7 @@ class Session:
         events: list[Event] = []
         while True:
             profiles = self.profiles()
+            self._ready_at = clock.rfc3339(clock.wall())
             for profile in profiles.values():
                 failure = progress.failure_of(profile, self._plans[profile["name"]].required)
                 if failure is not None:
@@ -206,14 +208,13 @@ class Session:
 
     def stay(self) -> int:
         """Show what changes until every profile was taken down by somebody, or failed for good."""
-        ready_at = clock.rfc3339(clock.wall())
         profiles = self.profiles().values()
         promised = progress.promise(profiles)
         click.echo(f"Ready; {promised}", err=True)
         while True:
             try:
                 self._changed()
-                self._show(self._next(), since=ready_at)
+                self._show(self._next(), since=self._ready_at)
                 profiles = self.profiles().values()
             except Failure as failure:
                 raise Failure(Code.NOT_UP, f"{failure.message}; nothing is up any more") from None

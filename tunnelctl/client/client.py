@@ -134,15 +134,18 @@ class Client:
         answers: Sequence[str] = (),
         *,
         profiles: Sequence[str] = (),
+        orders: bool = False,
     ) -> EventStream:
         """Subscribe: every event after this call's return is in the stream, of these `profiles` or
         of all.
 
         Whoever `answers` for profiles, or for single hosts as `PROFILE/HOST`, gets their questions
-        in it too; hosts of them that need input try again.
+        in it too; hosts of them that need input try again, unless this caller `orders` them up
+        next: they are tried in the environment that comes with it.
         """
         fields = [("lease", lease)] if lease else []
         fields += [("answer", place) for place in answers]
+        fields += [("orders", "1")] if orders else []
         return self._stream(
             _with_query("/v1/events", [*fields, *(("profile", name) for name in profiles)])
         )

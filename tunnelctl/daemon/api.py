@@ -158,17 +158,19 @@ class Api:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events, of all profiles or of those that `?profile=NAME` names, or none with
         `?silent=1`; with `?lease=ID` the stream's end lets go of what the lease holds, and with
-        `?answer=PROFILE` its reader answers for the profile's hosts."""
+        `?answer=PROFILE` its reader answers for the profile's hosts, which are tried again at
+        once, or with `?orders=1` by the `up` that follows."""
         lease = read_lease(request.query.get("lease"))
         places = read_places(request.query.getall("answer", ()))
         names = _named_profiles(request)
+        orders = request.query.get("orders") == "1"
         is_silent = request.query.get("silent") == "1"
         if self._streams >= _most_streams():
             raise web.HTTPServiceUnavailable(text="too many event streams")
         if lease is not None and not self._profiles.holders.open(lease):
             raise BadRequest("this lease is in use")
         self._streams += 1
-        subscription = self._supervisor.subscribe(places)
+        subscription = self._supervisor.subscribe(places, orders=orders)
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )

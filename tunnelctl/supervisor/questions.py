@@ -170,14 +170,17 @@ class Questions:
         self._listeners: dict[Subscription, tuple[Place, ...]] = {}
         self._open: dict[str, _Open] = {}
 
-    def listen(self, subscription: Subscription, places: Iterable[Place]) -> None:
-        """Whoever reads this subscription answers for these places: it gets their questions."""
+    def listen(self, subscription: Subscription, places: Iterable[Place], *, orders: bool) -> None:
+        """Whoever reads this subscription answers for these places: it gets their questions.
+
+        One that `orders` them up next brings an environment with that, and has them tried in it.
+        """
         self._listeners[subscription] = tuple(places)
         subscription.on_close = self._left
         for opened in self._open.values():
             if self._hears(subscription, opened.place):
                 subscription.put(opened.event("asked"))
-        for place in self._listeners[subscription]:
+        for place in () if orders else self._listeners[subscription]:
             self._on_listener(place)
 
     def answer(

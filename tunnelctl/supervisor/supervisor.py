@@ -190,15 +190,15 @@ class Supervisor:
         """Tell of a profile, known here or not, what changes nothing of how it runs."""
         self._journal.record(EventKind.PROFILE, name, "", state, message, failure)
 
-    def subscribe(self, answers: Collection[Place] = ()) -> Subscription:
+    def subscribe(self, answers: Collection[Place] = (), *, orders: bool = False) -> Subscription:
         """Every change from now on; ends when the subscription or the supervisor closes.
 
         Whoever `answers` for hosts gets their questions too, those that are open first; those of
-        them that need input are tried again now.
+        them that need input are tried again now, or, if it `orders` them up next, with that.
         """
         subscription = self._journal.subscribe()
         if answers:
-            self._questions.listen(subscription, answers)
+            self._questions.listen(subscription, answers, orders=orders)
         return subscription
 
     def answer(

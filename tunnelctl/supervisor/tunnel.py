@@ -402,9 +402,7 @@ class Tunnel:
             link = await self._dialler.link(self.host, candidate, on_stage)
         except Failure as failure:
             self._lost(epoch, failure.at(f"{self._profile.name}/{candidate.name}"))
-            # What a person declined stays declined, whatever came with the answer.
-            declined = failure.code in (Code.HOST_KEY_UNKNOWN, Code.NEEDS_INPUT)
-            if not declined and environment != self._profile.environment():
+            if environment != self._profile.environment():
                 self._try_in_new_environment()
         except Exception as error:
             self._lost(epoch, unexpected(error, f"connecting to {candidate.name}"))
