@@ -64,6 +64,23 @@ def test_what_our_reader_cannot_know_it_refuses_and_never_runs(
     assert not ran.exists()
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("\ufeffHost b\n", r"line 1: '\ufeffhost' is no keyword"),
+        ("Host b\nMatch \ufeffhost b\n", r"'\ufeffhost' is no criterion of Match"),
+        ("Host b\n  ProxyJump a\\b@c:x\n", r"'a\b@c:x' is not a value of proxyjump"),
+        ("Host b\n  Port \u00a022\\x\n", r"'\xa022\x' is not a value of port"),
+    ],
+)
+def test_a_character_that_cannot_be_seen_is_escaped_once(
+    folder: Folder, config: str, said: str
+) -> None:
+    configure(folder, config)
+    (mistake,) = folder.mistakes("hosts:\n  b: {}\n", {"PATH": "/nonexistent"})
+    assert said in mistake
+
+
 def test_a_match_that_does_not_apply_anyhow_is_passed_over(folder: Folder) -> None:
     configure(folder, 'Match host other exec "false"\n  Port 1\nHost b\n  Port 2\n')
     assert folder.host("", {"PATH": "/nonexistent"}).port == 2

@@ -131,7 +131,7 @@ class _Pass:
         ignored = self.options.get("ignoreunknown", ("",))[0]
         if not host_matches(line.keyword, lowercase(ignored).split(",")):
             word = printable(line.keyword)
-            raise line.error(f"{word!r} is no keyword of ssh_config, and ssh refuses the file too")
+            raise line.error(f"'{word}' is no keyword of ssh_config, and ssh refuses the file too")
 
     def _match(self, line: Line, words: Sequence[str], is_reachable: bool) -> bool:
         """Whether a Match line applies; what is undecided does not matter where others say no."""
@@ -174,21 +174,22 @@ class _Pass:
                 self.options.setdefault(line.keyword, (_rest(line),))
             return
         try:
-            value = KEYWORDS[line.keyword](words)
+            values = KEYWORDS[line.keyword](words)
         except (ValueError, KeyError, IndexError):
-            raise line.error(f"{' '.join(words)!r} is not a value of {line.keyword}") from None
+            value = printable(" ".join(words))
+            raise line.error(f"'{value}' is not a value of {line.keyword}") from None
         if not is_active:
             return
         if line.keyword in ADD_UP:
             known = self._lists[line.keyword]
-            known += [path for path in value if path not in known]
+            known += [path for path in values if path not in known]
             return
-        if _needs_a_look_up(line.keyword, value):
+        if _needs_a_look_up(line.keyword, values):
             raise line.error("a name is not looked up here; install OpenSSH's client, which can")
         if line.keyword == "refuseconnection":
-            raise line.error(f"RefuseConnection: {printable(value[0])}")
-        if value:
-            self.options.setdefault(line.keyword, value)
+            raise line.error(f"RefuseConnection: {printable(values[0])}")
+        if values:
+            self.options.setdefault(line.keyword, values)
 
     def _has_no_way(self, keyword: str) -> bool:
         """Whether a ProxyJump or ProxyCommand counts: the first does, a ProxyJump of none leaves
@@ -218,7 +219,7 @@ def _check_hops(line: Line) -> None:
     try:
         check_hops(_rest(line))
     except ValueError:
-        raise line.error(f"{printable(_rest(line))!r} is not a value of proxyjump") from None
+        raise line.error(f"'{printable(_rest(line))}' is not a value of proxyjump") from None
 
 
 def _criteria(line: Line, words: Sequence[str]) -> list[tuple[str, str, bool]]:
@@ -239,7 +240,7 @@ def _criteria(line: Line, words: Sequence[str]) -> list[tuple[str, str, bool]]:
             found.append((criterion, "", word.startswith("!")))
             return found
         if criterion not in (*_DECIDED, *_UNDECIDED) or (joined and criterion in _WITHOUT_ARGUMENT):
-            raise line.error(f"{printable(word)!r} is no criterion of Match")
+            raise line.error(f"'{printable(word)}' is no criterion of Match")
         if criterion not in _WITHOUT_ARGUMENT:
             value = word.partition("=")[2] if joined else next(rest, "#")
             if value.startswith("#") or (not value and criterion not in _MAY_BE_EMPTY):

@@ -238,7 +238,7 @@ def _ascii(hostname: str) -> bytes:
         name = b""
     # Nothing that could end a line of an HTTP request, or a name.
     if not name or not all(0x21 <= byte < 0x7F for byte in name):
-        raise _Refused(Code.CONFIG_INVALID, f"{printable(hostname)!r} cannot be a host name")
+        raise _Refused(Code.CONFIG_INVALID, f"'{printable(hostname)}' cannot be a host name")
     return name
 
 

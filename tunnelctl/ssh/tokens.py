@@ -49,7 +49,7 @@ def expand(host: Host, key: str, words: Sequence[str], more: Values) -> list[str
             raise mistake(host, key, f"{token[0]} stands for nothing", better)
         text, allowed = values[token[1]]
         if not allowed.fullmatch(text):
-            what = f"{printable(text)!r} may not be given to a program"
+            what = f"'{printable(text)}' may not be given to a program"
             raise mistake(host, key, what, "another name")
         return text
 
