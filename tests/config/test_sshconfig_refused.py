@@ -68,7 +68,7 @@ def test_what_our_reader_cannot_know_it_refuses_and_never_runs(
     ("config", "said"),
     [
         ("\ufeffHost b\n", r"line 1: '\ufeffhost' is no keyword"),
-        ("Host b\nMatch \ufeffhost b\n", r"'\ufeffhost' is no criterion of Match"),
+        ("Host b\n  Port 1\nMatch \ufeffhost b\n", r"'\ufeffhost' is no criterion of Match"),
         ("Host b\n  ProxyJump a\\b@c:x\n", r"'a\b@c:x' is not a value of proxyjump"),
         ("Host b\n  Port \u00a022\\x\n", r"'\xa022\x' is not a value of port"),
     ],
