@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 
 import pytest
 
-from tests.supervisor.scene import local, scene
+from tests.supervisor.scene import SOON, echo_service, local, remote, scene
+from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
-from tunnelctl.state.snapshot import EventKind
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.state.snapshot import EventKind, ProfileState
 from tunnelctl.supervisor.journal import EVENTS_HELD, Journal
 
 REFUSED = Failure(Code.CONNECTION_REFUSED, "bastion refused", "is sshd running?")
@@ -98,6 +102,32 @@ async def test_the_log_of_a_life_has_one_line_a_change(caplog: pytest.LogCapture
         await s.until_told("", "stopped")
         told = [record for record in caplog.records if hasattr(record, "event")]
         assert [record.event for record in told] == s.events
+
+
+async def test_a_host_that_flaps_is_short_in_the_log_and_whole_in_the_events(
+    sshd: OpenSSHServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "tunnelctl")
+    times = 4
+    async with scene() as s, echo_service() as echo:
+        rules = (local(target=Endpoint(LOOPBACK, echo)), remote("back", 0, echo))
+        await s.up(s.profile(*rules, host=sshd.host(reconnect=SOON)))
+        for number in range(1, times + 1):
+            for pid in sshd.sessions:
+                os.kill(pid, signal.SIGKILL)
+            await s.until_told("back", "up", number + 1)
+            await s.until(ProfileState.UP)
+        subjects = ["server", "web", "back", ""]
+        in_events = {name: [e.state for e in s.events if e.name == name] for name in subjects}
+        logged = [record.event for record in caplog.records if hasattr(record, "event")]
+        in_log = {name: [e.state for e in logged if e.name == name] for name in subjects}
+    assert in_events["server"].count("backoff") == times
+    assert in_log["server"].count("backoff") == 1
+    assert in_log["server"].count("up") == 2
+    # Nor do its forwards and its profile fill the log.
+    assert in_events["back"].count("up") == in_events[""].count("up") == times + 1
+    assert in_log["back"].count("up") == in_log[""].count("up") == 2
+    assert len(in_log["web"]) <= 4
 
 
 async def test_an_outage_is_short_in_the_log_and_whole_in_the_events(

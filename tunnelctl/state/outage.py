@@ -1,7 +1,8 @@
 """What the log has of a host that fails again and again: the first time, then ever more rarely.
 
-A host that is down is tried every minute for as long as it takes, and a log of limited size would
-have nothing but that by morning. Must never lose the first cause, nor one of another kind.
+A host that is down is tried every minute for as long as it takes, one that flaps is lost every
+minute, and a log of limited size would have nothing but that by morning. Must never lose the first
+cause, nor one of another kind, nor an outage that lasts.
 """
 
 from __future__ import annotations
@@ -10,24 +11,35 @@ from tunnelctl.state.snapshot import HostState
 
 _AFTER = (60.0, 300.0, 900.0)  # seconds from the first failure to the next ones that are told
 _THEN_EVERY = 3600.0
+_LASTS = 60.0  # seconds after which an outage is told in any case
+_STABLE = 300.0  # seconds for which a host is up before its next failure is news
 
 _ON_THE_WAY = (HostState.CONNECTING, HostState.AUTHENTICATING)
 
 
 class Outage:
-    """From a host's first failure until it is up. It begins anew with `forget`."""
+    """The failures of a host until it has been up for long. It begins anew with `forget`."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
         """Somebody asked for the host: what comes now is news."""
-        self._count = 0
-        self._began = 0.0
-        self._since = ""
+        self._count = 0  # failed tries since the host was up
+        self._lost = 0  # how often it went down
+        self._began = self._down_since = 0.0
+        self._since = self._down_at = ""
         self._first = ""
         self._told: set[str] = set()  # the kinds of failure
         self._next = 0  # of _AFTER, and on
+        self._up_since: float | None = None
+        self._left_out = 0  # times that it went down, since one was told
+        self._is_told = True
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the log has nothing of how the host went down last, nor of its coming back."""
+        return not self._is_told
 
     def told(self, state: HostState, code: str, message: str, now: float, at: str) -> str | None:
         """What the log adds to a change of the host; None where it has nothing of it.
@@ -39,24 +51,44 @@ class Outage:
             return self._failed(code, message, now, at)
         if state in _ON_THE_WAY:
             return "" if self._count == 0 else None
-        count, since = self._count, self._since
-        self.forget()
-        return f"; after {_times(count)} since {since}" if count > 1 else ""
+        remark = f"; after {_tries(self._count)} since {self._down_at}" if self._count > 1 else ""
+        if state is not HostState.UP:
+            self.forget()
+            return remark
+        self._count, self._up_since = 0, now
+        return remark if self._is_told else None
 
     def _failed(self, code: str, message: str, now: float, at: str) -> str | None:
+        before = ""
+        if self._up_since is not None and now - self._up_since >= _STABLE:
+            if self._left_out:
+                before = f"; {self._left_out} more until {self._down_at} were not logged"
+            self.forget()
         self._count += 1
         if self._count == 1:
+            self._goes_down(now, at)
+        if not self._told:
             self._began, self._since, self._first = now, at, message
             self._told.add(code)
-            return ""
+            return before
         is_due = now - self._began >= self._due()
-        if not is_due and code in self._told:
+        lasts = not self._is_told and now - self._down_since >= _LASTS
+        if not (is_due or lasts) and code in self._told:
             return None
         self._told.add(code)
+        self._is_told, self._left_out = True, 0
         while now - self._began >= self._due():
             self._next += 1
         first = "" if message == self._first else f", at first: {self._first}"
-        return f"; {_times(self._count)} since {self._since}{first}"
+        often = f"went down {self._lost} times" if self._lost > 1 else _tries(self._count)
+        return f"; {often} since {self._since}{first}"
+
+    def _goes_down(self, now: float, at: str) -> None:
+        self._down_since, self._down_at = now, at
+        self._up_since = None
+        self._lost += 1
+        self._is_told = self._lost == 1
+        self._left_out += not self._is_told
 
     def _due(self) -> float:
         """Seconds from the first failure to the next one that is told in any case."""
@@ -64,5 +96,5 @@ class Outage:
         return _AFTER[self._next] if later < 0 else (later + 1) * _THEN_EVERY
 
 
-def _times(count: int) -> str:
+def _tries(count: int) -> str:
     return f"{count} failed tries"

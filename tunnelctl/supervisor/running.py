@@ -250,6 +250,11 @@ class RunningProfile:
             was_up=self._was_up,
         )
 
+    def _is_quiet(self, state: ProfileState) -> bool:
+        """Whether the log has enough of this change: a host of it comes and goes."""
+        passes = state in (ProfileState.UP, ProfileState.DEGRADED, ProfileState.STARTING)
+        return passes and any(tunnel.is_quiet for tunnel in self._tunnels.values())
+
     def _changed(self) -> None:
         """Something of it changed: announce the profile if that made its own state another."""
         if self._is_changing:
@@ -260,7 +265,10 @@ class RunningProfile:
             before, self._announced = self._announced, state
             self._since = clock.wall()
             name = self.profile.name
-            event = self._services.journal.record(EventKind.PROFILE, name, "", state, "")
+            remark = None if self._is_quiet(state) else ""
+            event = self._services.journal.record(
+                EventKind.PROFILE, name, "", state, "", remark=remark
+            )
             hook = hook_of(before, state)
             if hook is not None and (words := getattr(self.profile.hooks, hook)):
                 self._hooks.call(Call(hook, words, self.environment, event, self.status()))

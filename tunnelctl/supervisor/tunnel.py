@@ -270,6 +270,11 @@ class Tunnel:
         """Whether everything is closed, for good."""
         return self._machine.state is HostState.STOPPED
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the log has enough of how the host comes and goes (state/outage.py)."""
+        return self._teller.is_quiet
+
     def status(self) -> HostStatus:
         """The host as it is now."""
         queued = self._machine.epoch in self._queued

@@ -42,6 +42,12 @@ class Teller:
         self._announced: tuple[HostState, int, Code | None] = (state, 0, None)
         self._since = clock.wall()
         self._outage = Outage()
+        self._logged: dict[tuple[EventKind, str], str] = {}  # the state of each forward
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the log has enough of how the host comes and goes."""
+        return self._outage.is_quiet
 
     def asked(self) -> None:
         """Somebody asked for the host: the log has what comes of it."""
@@ -96,7 +102,7 @@ class Teller:
         message = str(failure) if failure is not None else "its target answers"
         if item.left_alone is not None:
             message += f"; {_not_probed(item.left_alone)}"
-        self._record(EventKind.HEALTH, item.rule.name, item.health, message, failure)
+        self._of_forward(EventKind.HEALTH, item.rule.name, item.health, message, failure)
 
     def host_status(
         self, host: Host, machine: Machine, links: Links, *, queued: bool
@@ -139,7 +145,18 @@ class Teller:
         elif item.announced is ForwardState.UP:
             failure = item.caveat
             message = f"listens on {item.side.listening}" + (f"; {failure}" if failure else "")
-        self._record(EventKind.FORWARD, name, item.announced, message, failure)
+        self._of_forward(EventKind.FORWARD, name, item.announced, message, failure)
+
+    def _of_forward(
+        self, kind: EventKind, name: str, state: str, message: str, failure: Failure | None
+    ) -> None:
+        """Tell what comes of a host's coming and going. Where that is not logged, what goes wrong
+        still is, once."""
+        is_new = failure is not None and self._logged.get((kind, name)) != state
+        is_logged = is_new or not self.is_quiet
+        if is_logged:
+            self._logged[kind, name] = state
+        self._record(kind, name, state, message, failure, "" if is_logged else None)
 
     def _record(
         self,
