@@ -181,6 +181,42 @@ def test_what_the_daemon_holds_is_no_fault(world: World, sshd: OpenSSHServer) ->
         world.ok("down", "dev")
 
 
+def test_what_no_file_here_says_is_what_the_daemon_runs(world: World, sshd: OpenSSHServer) -> None:
+    world.alias("bastion", sshd)
+    with EchoService() as echo:
+        port = free_port()
+        world.ok("up", "-d", "-L", f"{port}:127.0.0.1:{echo.port}", "bastion")
+        world.ok("expose", "-d", str(echo.port), "--via", "bastion")
+        shown = world.ok("doctor", "bastion", f"expose-{echo.port}")
+        assert shown.count("the daemon has it up") == 2
+        assert f"the daemon listens on localhost:{port} for it" in shown
+        assert "bastion listens for the daemon's tunnel" in shown
+        # So do the others that read a profile by its name, and wildcards.
+        assert world.ok("doctor", "bas*") == world.ok("doctor", "bastion")
+        assert "is valid" in world.ok("check", "bastion")
+        assert f"{port}" in world.ok("config", "bastion")
+        assert f"{port}:127.0.0.1:{echo.port}" in world.ok("export", "ssh", "bastion")
+        done = world.run("doctor", "bastoin")
+        assert (done.returncode, "did you mean bastion?" in done.stdout) == (66, True)
+
+
+def test_a_file_here_is_not_what_the_daemon_runs_under_its_name(
+    world: World, sshd: OpenSSHServer
+) -> None:
+    with EchoService() as echo:
+        port = free_port()
+        path = world.tunnel(sshd, db=f"local: {port}, to: {echo.port}")
+        other = path.rename(world.home / "dev.yaml")
+        world.ok("up", "-d", "-f", str(other))
+        world.tunnel(sshd, db=f"local: {port}, to: {echo.port}")
+        done = world.run("doctor", "dev")
+        assert f"the daemon has another of this name wanted up, from {other}" in done.stdout
+        assert f"tunnelctl doctor -f {other}" in done.stdout
+        assert "dev/db, a forward of the daemon's own" in done.stdout
+        assert done.returncode == 73
+        assert "the daemon has it up" in world.ok("doctor", "-f", str(other))
+
+
 def test_ctrl_c_ends_it_at_once(world: World) -> None:
     with dropping() as port:
         host = f"{{hostname: 127.0.0.1, port: {port}, connect_timeout: 50s}}"

@@ -125,6 +125,7 @@ def held(port: int) -> dict[str, Any]:
     up = {"state": "up", "bound": True, "listen": f"127.0.0.1:{port}", "last_error": None}
     profile = {
         "name": "dev",
+        "source": "dev.yaml",
         "wanted": "up",
         "state": "up",
         "last_error": None,

@@ -36,7 +36,7 @@ def config(options: Options, profile: str | None, as_json: bool, file: Path | No
     """
     file = file or options.file
     name = profile if profile or file else _DEFAULT
-    ((_, loaded),) = load([name], file)
+    ((_, loaded),) = load([name], file, options.client)
     from tunnelctl.config.canonical import as_document, as_yaml
 
     if as_json:

@@ -51,15 +51,17 @@ def doctor(options: Options, profiles: tuple[str, ...], file: Path | None, as_js
     """Walk the way to every target, and say what is wrong and what to do.
 
     From the file over names, hosts, keys and logins to what the server allows and what answers
-    there, for `default` when no profile is named. Changes nothing. The exit code is that of the
-    first step that failed.
+    there, for `default` when no profile is named. A name without a file here means what the daemon
+    has under it, as of `up -L` and `expose`. Changes nothing. The exit code is that of the first
+    step that failed.
     """
     file = file or options.file
-    names: Sequence[str | None] = names_of(profiles) or ([None] if file else ["default"])
+    named = names_of(profiles, options.client)
+    names: Sequence[str | None] = named or ([None] if file else ["default"])
     status = _status(options.client)
     exit_code = 0
     for name in dict.fromkeys(names):
-        report = _report(name, file, status)
+        report = _report(options.client, name, file, status)
         exit_code = exit_code or report.exit_code
         if as_json:
             click.echo(json.dumps(report.as_json(), indent=2))
@@ -104,11 +106,13 @@ def _rows(steps: Sequence[Step]) -> Iterator[tuple[Step, tuple[str, str, str]]]:
             yield step, (step.subject, step.step, f"{step.message}; so too {rest}")
 
 
-def _report(name: str | None, file: Path | None, status: dict[str, Any] | None) -> Report:
+def _report(
+    client: Client, name: str | None, file: Path | None, status: dict[str, Any] | None
+) -> Report:
     """What is found of one profile; of one that cannot be read, every mistake."""
     shown = name or str(file)
     try:
-        ((_, loaded),) = load((name,), file)
+        ((_, loaded),) = load((name,), file, client)
     except ProfileInvalid as invalid:
         mistakes = [Failure(Code.CONFIG_INVALID, str(mistake)) for mistake in invalid.mistakes]
         return Report(shown, tuple(failed(Part.PROFILE, shown, mistake) for mistake in mistakes))

@@ -119,7 +119,7 @@ def export_ssh(options: Options, profile: str, as_config: bool, file: Path | Non
 
     What ssh has no words for is said; what is printed never allows more than the profile does.
     """
-    ((_, loaded),) = load([profile], file or options.file)
+    ((_, loaded),) = load([profile], file or options.file, options.client)
     from tunnelctl.config.to_ssh import as_blocks, as_commands
 
     exported = (as_blocks if as_config else as_commands)(loaded.profile)

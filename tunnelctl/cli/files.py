@@ -13,13 +13,21 @@ import click
 from tunnelctl.cli import caller, complete, selection
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
-from tunnelctl.config.find import find_profile, left_out, list_profiles, none_found
+from tunnelctl.config.find import (
+    file_called,
+    find_profile,
+    left_out,
+    list_profiles,
+    none_found,
+)
 from tunnelctl.config.mistakes import Mistake, ProfileInvalid
 from tunnelctl.config.paths import Paths
+from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.barring import by_port
 from tunnelctl.spec.patterns import has_wildcard
 
 if TYPE_CHECKING:
+    from tunnelctl.client import Client
     from tunnelctl.config.load import Loaded
 
 
@@ -33,12 +41,13 @@ def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> Non
     Changes nothing and connects to nothing.
     """
     file = file or options.file
-    names: Sequence[str | None] = names_of(profiles) or ([None] if file else _all_names())
+    named = names_of(profiles, options.client)
+    names: Sequence[str | None] = named or ([None] if file else _all_names())
     if not (profiles or file):
         _say_what_is_left_out()
     from tunnelctl.config.extras import lacking
 
-    for path, loaded in load(names, file):
+    for path, loaded in load(names, file, options.client):
         click.echo(f"{path}: profile {loaded.profile.name} is valid")
         for what in lacking(loaded.profile):
             say(f"{path}: {what}")
@@ -94,8 +103,13 @@ def paths(as_json: bool) -> None:
             click.echo(f"{name + ':':<10}{place}")
 
 
-def load(names: Sequence[str | None], file: Path | None) -> list[tuple[Path, Loaded]]:
+def load(
+    names: Sequence[str | None], file: Path | None, daemon: Client | None = None
+) -> list[tuple[Path, Loaded]]:
     """Read profiles by name (None: called after `file`); with a `file` there is one at most.
+
+    A name that has no file here means what the `daemon` has under it, where one is given: it may
+    come from another folder, from a command line (`up -L`, `expose`) or from `up -f`.
 
     Raises:
         Failure: PROFILE_NOT_FOUND, or every mistake of every file at once.
@@ -104,10 +118,7 @@ def load(names: Sequence[str | None], file: Path | None) -> list[tuple[Path, Loa
 
     if file is not None and len(names) > 1:
         raise click.UsageError("--file is the file of one profile")
-    found = [
-        (find_profile(name or "", file=file, environ=os.environ, cwd=Path.cwd()), name)
-        for name in names
-    ]
+    found = [(_file_of(name or "", file, daemon), name) for name in names]
     profiles: list[tuple[Path, Loaded]] = []
     mistakes: list[Mistake] = []
     more = 0
@@ -122,15 +133,36 @@ def load(names: Sequence[str | None], file: Path | None) -> list[tuple[Path, Loa
     return profiles
 
 
-def names_of(words: Sequence[str]) -> list[str]:
-    """The profiles that words mean among those that can be found.
+def names_of(words: Sequence[str], daemon: Client | None = None) -> list[str]:
+    """The profiles that words mean among those that can be found, here or in the `daemon`.
 
     Raises:
         Failure: PROFILE_NOT_FOUND, a wildcard means none.
     """
     if not any(map(has_wildcard, words)):
         return list(words)
-    return selection.profiles(words, _found())
+    return selection.profiles(words, dict.fromkeys([*_found(), *_sources(daemon)]))
+
+
+def _file_of(name: str, file: Path | None, daemon: Client | None) -> Path:
+    """Raises Failure: PROFILE_NOT_FOUND."""
+    others: dict[str, str] = {}
+    if file is None and file_called(name, os.environ, Path.cwd()) is None:
+        others = _sources(daemon)
+    if name in others:
+        return Path(others[name])
+    return find_profile(name, file=file, environ=os.environ, cwd=Path.cwd(), others=others)
+
+
+def _sources(daemon: Client | None) -> dict[str, str]:
+    """The file of each profile that the daemon has, by its name; none where it does not run."""
+    try:
+        known = [] if daemon is None else daemon.status()["profiles"]
+    except Failure as failure:
+        if failure.code is not Code.DAEMON_NOT_RUNNING:
+            raise
+        return {}
+    return {profile["name"]: profile["source"] for profile in known}
 
 
 def _found() -> list[str]:

@@ -7,8 +7,6 @@ import functools
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -20,10 +18,6 @@ from tunnelctl.cli.output import say
 from tunnelctl.errors import PLACE, Code, Failure
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
-
-if TYPE_CHECKING:
-    from tunnelctl.client import Client
-    from tunnelctl.config.load import Loaded
 
 
 @click.command(
@@ -145,31 +139,11 @@ def _ask(fingerprint: str, command: str) -> None:
 
 def _host_in_profile(options: Options, target: str) -> Host:
     profile, _, name = target.partition("/")
-    ((_, loaded),) = _loaded(options, profile)
+    ((_, loaded),) = load((profile,), None, options.client)
     for host in _every(loaded.profile.hosts):
         if host.name == name:
             return host
     raise click.UsageError(f"profile {profile} has no host {name}")
-
-
-def _loaded(options: Options, profile: str) -> list[tuple[Path, Loaded]]:
-    """A profile of the user's, or else what the daemon has under that name: it may come from
-    another folder, from a command line (`up -L`) or from `up -f`."""
-    try:
-        return load((profile,), None)
-    except Failure as failure:
-        file = _file_of_the_daemons(options.client, profile)
-        if failure.code is not Code.PROFILE_NOT_FOUND or file is None:
-            raise
-    return load((profile,), file)
-
-
-def _file_of_the_daemons(client: Client, profile: str) -> Path | None:
-    try:
-        known = client.status()["profiles"]
-    except Failure:  # it does not run
-        return None
-    return next((Path(each["source"]) for each in known if each["name"] == profile), None)
 
 
 def _every(hosts: tuple[Host, ...]) -> Iterator[Host]:

@@ -21,6 +21,7 @@ from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, Probe, ProbeType, Side
 from tunnelctl.spec.host import Host
+from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.link import Link
 
 _LOOPBACKS = (LOOPBACK, "::1")
@@ -35,7 +36,7 @@ class Examination:
     `status` is the daemon's status document, None when none runs.
     """
 
-    profile: str
+    profile: Profile
     rule: Forward
     host: Host
     link: Link | None
@@ -140,7 +141,7 @@ class Examination:
 
     @property
     def _place(self) -> Place:
-        return Place(self.profile, self.rule.listen, self.environment)
+        return Place(self.profile.name, self.rule.listen, self.environment)
 
     # Clients come there.
 

@@ -27,6 +27,7 @@ from tunnelctl.net.addresses import collide, listened_on, path_holder, port_hold
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import Forward
+from tunnelctl.spec.profile import Profile
 
 # How long a target may take to accept, in seconds, and how soon it must not have hung up.
 PATIENCE = 5.0
@@ -37,9 +38,9 @@ _LISTENS_HERE = ("local", "dynamic")
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - only compared with
 
 
-def held_by_daemon(rule: Forward, profile: str, status: Mapping[str, Any] | None) -> bool:
+def held_by_daemon(rule: Forward, profile: Profile, status: Mapping[str, Any] | None) -> bool:
     """Whether the daemon has this very forward listening where the profile says."""
-    found = profile_in(status, profile)
+    found = profile_in(status, profile.name, profile.source)
     return found is not None and any(
         forward["name"] == rule.name
         and forward["bound"]

@@ -1,15 +1,17 @@
 """What was found: one step after the other, each with a result, a cause and what to do.
 
-Pure. Owns the exit code that follows from the steps, and their shape as JSON.
+Owns the exit code that follows from the steps, and their shape as JSON. Must never ask anybody.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from tunnelctl.config.find import is_same_file
 from tunnelctl.errors import Code, Failure
 
 REPORT_VERSION = 1
@@ -116,11 +118,17 @@ class Report:
         }
 
 
-def daemon_steps(profile: str, status: Mapping[str, Any] | None) -> list[Step]:
-    """What the daemon says of the profile: `status` is its status document, None without one."""
+def daemon_steps(profile: str, source: str, status: Mapping[str, Any] | None) -> list[Step]:
+    """What the daemon says of the profile from the file `source`: `status` is its status document,
+    None without one."""
     if status is None:
         return [ok(Part.DAEMON, profile, "no daemon runs, so nothing is up")]
-    found = profile_in(status, profile)
+    other = profile_in(status, profile)
+    found = profile_in(status, profile, source)
+    if other is not None and found is None and other["wanted"] == "up":
+        what = f"the daemon has another of this name wanted up, from {other['source']}"
+        hint = f"tunnelctl doctor -f {shlex.quote(other['source'])} examines that one"
+        return [warning(Part.DAEMON, profile, what, hint)]
     if found is None or found["wanted"] != "up":
         return [ok(Part.DAEMON, profile, "the daemon runs; the profile is not wanted up")]
     if found["state"] == "up":
@@ -137,10 +145,17 @@ def daemon_steps(profile: str, status: Mapping[str, Any] | None) -> list[Step]:
     ]
 
 
-def profile_in(status: Mapping[str, Any] | None, name: str) -> Mapping[str, Any] | None:
-    """A profile of a status document; None when it has none of that name."""
+def profile_in(
+    status: Mapping[str, Any] | None, name: str, source: str | None = None
+) -> Mapping[str, Any] | None:
+    """A profile of a status document, from the file `source` where one is given; None when it has
+    none such."""
     profiles: Iterable[Mapping[str, Any]] = () if status is None else status["profiles"]
-    return next((profile for profile in profiles if profile["name"] == name), None)
+    for profile in profiles:
+        if profile["name"] == name:
+            is_meant = source is None or is_same_file(profile["source"], source)
+            return profile if is_meant else None
+    return None
 
 
 def _errors(profile: Mapping[str, Any]) -> list[Mapping[str, Any]]:

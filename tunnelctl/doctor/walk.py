@@ -54,7 +54,7 @@ async def _examine(
         forwards = await asyncio.gather(
             *(
                 Examination(
-                    profile=profile.name,
+                    profile=profile,
                     rule=rule,
                     host=profile.host(rule.via),
                     link=ways.links.get(rule.via),
@@ -72,7 +72,7 @@ async def _examine(
     finally:
         await ways.close()
         reactor.close()
-    steps = [_valid(profile), *daemon_steps(profile.name, status)]
+    steps = [_valid(profile), *daemon_steps(profile.name, profile.source, status)]
     for place, of_keys in zip(on_the_way, held, strict=True):
         steps += [*of_keys, *ways.steps.pop(place, ())]
     for found in (*ways.steps.values(), *forwards, *told):
