@@ -11,20 +11,25 @@ import pytest
 
 from tests.ssh.clients import fails, logged_in
 from tests.support.clients import upload
+from tests.support.here import here
 from tests.support.hostile import Peer, ScriptedServer
 from tests.support.services import Received, SinkService, Stream
 from tests.support.threads import in_thread
 from tests.support.tunnel import tunnel_to
-from tunnelctl.errors import Code
+from tests.support.waiting import DEADLINE
+from tunnelctl import clock
+from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.algorithms import CIPHERS, KEX_ALGORITHMS
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh import handshake
+from tunnelctl.ssh.ciphers import MacSealer
 from tunnelctl.ssh.client import ClientTransport
 from tunnelctl.ssh.kex import METHODS
 from tunnelctl.ssh.kexinit import List, Proposal
 from tunnelctl.ssh.transport import Offer, SshTransport
 from tunnelctl.sshd.server import EmbeddedServer
+from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message, ProtocolError, string
 
 Changes = dict[List, bytes]
@@ -232,3 +237,34 @@ def test_the_prime_of_group_18_is_the_one_of_its_formula() -> None:
     pi = 4 * (4 * arctangent(5) - arctangent(239)) >> 64  # Machin
     prime = 2**8192 - 2**8128 - 1 + 2**64 * (pi + 4743158)
     assert prime == METHODS["diffie-hellman-group18-sha512"].P  # type: ignore[attr-defined]  # paramiko's
+
+
+@pytest.mark.parametrize(
+    ("last_words", "code", "told"),
+    [
+        (
+            b"\x14" + kexinit([KEX, b"ssh-ed25519", *[b"3des-cbc"] * 2, *[b""] * 6], False),
+            Code.INCOMPATIBLE_PEER,
+            "no common cipher: we offer ",
+        ),
+        (
+            messages.disconnect(2, "too busy for you"),
+            Code.HANDSHAKE_FAILED,
+            'while exchanging keys: it said "too busy for you"',
+        ),
+    ],
+    ids=["its lists", "DISCONNECT"],
+)
+def test_the_last_words_of_a_server_that_left_are_read(
+    last_words: bytes, code: Code, told: str
+) -> None:
+    """It has seen our version line, said this and gone: nothing can be sent to it any more."""
+    ours, theirs = socket.socketpair()
+    theirs.sendall(b"SSH-2.0-brief\r\n" + MacSealer(None, 8, None).seal(last_words, 0))
+    theirs.close()
+    with pytest.raises(Failure) as caught:
+        handshake.read_host_key(
+            Host("server", "127.0.0.1"), ours, here(), clock.monotonic() + DEADLINE
+        )
+    assert caught.value.code is code
+    assert told in caught.value.message

@@ -13,6 +13,8 @@ import pytest
 from tests.ssh.clients import fails, logged_in, no_secret
 from tests.support.here import here
 from tests.support.keys import KeyKind
+from tests.support.servers import running
+from tests.support.servers.tinyssh import TinysshServer
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.config.algorithms import Kind, resolve_list
 from tunnelctl.errors import Code
@@ -161,6 +163,24 @@ def test_what_the_profile_leaves_out_is_not_offered_and_told(
     name = remedy.partition("+")[2].partition(" ")[0]
     with logged_in(sshd.host(**{key: resolve_list(Kind[key.upper()], f"+{name}")})) as transport:
         assert transport.is_authenticated()
+
+
+@pytest.mark.parametrize(
+    ("key", "ours"),
+    [
+        ("ciphers", "aes128-gcm@openssh.com"),
+        ("kex_algorithms", "diffie-hellman-group16-sha512"),
+        ("host_key_algorithms", "rsa-sha2-256"),
+    ],
+)
+def test_a_server_that_leaves_without_a_word_is_told_by_its_lists(
+    tmp_path: Path, key: str, ours: str
+) -> None:
+    """TinySSH ends as soon as it finds nothing in common."""
+    with running(TinysshServer, tmp_path) as server:
+        for _ in range(10):
+            failure = fails(Code.INCOMPATIBLE_PEER, server.host(**{key: (ours,)}))
+            assert f"we offer {ours}; the server offers " in failure.message
 
 
 @pytest.mark.parametrize("cipher", [name for name in CIPHERS if not name.endswith("-ctr")])

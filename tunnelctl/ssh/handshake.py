@@ -13,8 +13,6 @@ import threading
 from collections.abc import Callable
 from enum import StrEnum
 
-from paramiko.ssh_exception import IncompatiblePeer
-
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
@@ -143,10 +141,11 @@ def _exchange_keys(
 
 
 def _no_keys(host: Host, transport: ClientTransport) -> Failure:
-    error: BaseException | None = transport.saved_exception
-    if isinstance(error, IncompatiblePeer) and (found := transport.nothing_in_common):
+    # Whichever side noticed first: a server that finds nothing in common may leave before we have
+    # looked at its lists.
+    if found := transport.nothing_in_common:
         return incompatible.failure(host, found, transport.remote_version)
-    return peer_failure(host, error, During.KEY_EXCHANGE, transport.said)
+    return peer_failure(host, transport.saved_exception, During.KEY_EXCHANGE, transport.said)
 
 
 def _host_key_algorithms(host: Host, environment: Environment) -> tuple[str, ...]:

@@ -111,6 +111,7 @@ class SshPacketizer(Packetizer):
         self.skips_write = False  # the next `write_all` was done by somebody else
         self._sock = sock
         self._is_closed = False
+        self._unsent: OSError | None = None  # why nothing more can be sent
         self._state = PacketState(MacSealer(None, 8, None), MacOpener(None, 8, None))
         self._buffer = bytearray()
         self._sending = threading.Lock()
@@ -373,21 +374,27 @@ class SshPacketizer(Packetizer):
             except (BlockingIOError, TimeoutError):
                 continue
             if not received:
-                raise EOFError
+                raise self._unsent or EOFError
             self._buffer += received
 
     def write_all(self, out: ReadableBuffer) -> None:
-        """Send all of `out`, blocking."""
+        """Send all of `out`, blocking.
+
+        To a peer that has left nothing is sent, and its last words are still to be read: they say
+        why. The read that finds no more of them raises the error.
+        """
         if self.skips_write:
             self.skips_write = False
             return
         view = memoryview(out)
-        while view:
+        while view and self._unsent is None:
             self._wait(select.POLLOUT)
             try:
                 view = view[self._sock.send(view) :]
             except (BlockingIOError, TimeoutError):
                 continue
+            except (BrokenPipeError, ConnectionResetError) as error:
+                self._unsent = error
 
     def _wait(self, event: int) -> None:
         """Wait for the socket until the deadline."""
