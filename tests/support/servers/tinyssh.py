@@ -50,5 +50,7 @@ class TinysshServer(Server):
     def command(self) -> Sequence[str]:
         """See Server."""
         listen = f"TCP-LISTEN:{self.port},bind=127.0.0.1,reuseaddr,fork"
-        socat = ["socat", listen, f"EXEC:{program('tinysshd')} -v {self.directory / 'keys'}"]
+        # socat drops what it has not passed on yet when its child fails.
+        serve = f"SYSTEM:{program('tinysshd')} -v {self.directory / 'keys'} || true"
+        socat = ["socat", listen, serve]
         return with_accounts(self.directory, socat)
