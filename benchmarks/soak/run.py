@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.processes import resident_memory
-from benchmarks.soak.faults import FAULTS, Fault, Moments, Stage
+from benchmarks.soak.faults import FAULTS
 from benchmarks.soak.ledger import Ledger
 from benchmarks.soak.scene import Settings, scene
+from benchmarks.soak.stage import Fault, Moments, Stage
 from benchmarks.soak.traffic import Traffic
 from benchmarks.soak.watch import Watch
 from tests.support.waiting import eventually
+from tunnelctl.errors import Failure
 
 _OVER_WITHIN = 120.0  # seconds beyond what a silent peer may take: then it is no recovery any more
 _SETTLES_WITHIN = 20.0  # seconds for what ends after the last client has left
@@ -77,6 +80,10 @@ def soak(settings: Settings, seconds: float, seed: int, say: Callable[[str], Non
             made.over.set()
             traffic.join()
             watch.join()
+        try:
+            made.close()
+        except AssertionError as error:
+            found.ledger.violate(f"the daemon's end: {error}")
     found.answers = watch.took
     found.seconds = time.monotonic() - found.ledger.began
     return found
@@ -93,10 +100,11 @@ class _Run:
         """Each kind in an order of chance, then again in another."""
         chance = self._stage.chance
         self._count()
+        faults = [f for f in FAULTS if self._stage.scene.own_network or not f.own_network]
         waiting: list[Fault] = []
         while time.monotonic() < end:
             if not waiting:
-                waiting = chance.sample(FAULTS, len(FAULTS))
+                waiting = chance.sample(faults, len(faults))
             self._meet(waiting.pop())
             self._count()
             self._stage.scene.over.wait(chance.uniform(0, _CALM))
@@ -106,7 +114,7 @@ class _Run:
         before = (watch.pid, watch.reconnects)
         # What it takes from here is the fault's; a fault may take its time to be whole.
         began = time.monotonic()
-        moments = fault.do(self._stage)
+        moments = self._do(fault)
         served = {way: self._await(way, moments) for way in self._stage.traffic.pings}
         watch.look()
         gaps = {
@@ -128,6 +136,14 @@ class _Run:
             f"{'lost' if recovery.lost else 'kept'}, lasted {moments.over - moments.begun:.1f} s, "
             f"not served for {_seconds(recovery.outage)}, remote {_seconds(recovery.remote)}"
         )
+
+    def _do(self, fault: Fault) -> Moments:
+        try:
+            return fault.do(self._stage)
+        except (AssertionError, EOFError, Failure, OSError, subprocess.SubprocessError) as error:
+            self._found.ledger.violate(f"{fault.name}: {error}")
+            now = time.monotonic()
+            return Moments(now, now)
 
     def _await(self, way: str, moments: Moments) -> float | None:
         traffic = self._stage.traffic

@@ -1,0 +1,65 @@
+"""A network of the soak's own, with two default routes that lead nowhere.
+
+Must never change a route of the machine: without a namespace there is none to change.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_CLONE_NEWNET = 0x40000000  # <linux/sched.h>; os.unshare comes with Python 3.12
+_LOW, _HIGH = 100, 600  # metrics, as NetworkManager's of a cable and of Wi-Fi
+_BETWEEN = 300
+
+
+@contextmanager
+def own_network() -> Iterator[bool]:
+    """Threads and processes that begin in the block are in it; False where it cannot be made."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        if os.geteuid() != 0 or libc.unshare(_CLONE_NEWNET) != 0:
+            yield False
+            return
+        try:
+            yield _furnished()
+        finally:
+            if libc.setns(before, _CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "the network before cannot be entered again")
+    finally:
+        os.close(before)
+
+
+def raise_metric() -> None:
+    """The first of the two default routes becomes the second, as of a cable without a signal."""
+    _ip("route", "add", "default", "dev", "cable", "metric", str(_HIGH + _BETWEEN))
+    _ip("route", "del", "default", "dev", "cable", "metric", str(_LOW))
+
+
+def lower_metric() -> None:
+    """It is the first again."""
+    _ip("route", "add", "default", "dev", "cable", "metric", str(_LOW))
+    _ip("route", "del", "default", "dev", "cable", "metric", str(_HIGH + _BETWEEN))
+
+
+def _furnished() -> bool:
+    """Whether there is all that the faults need: loopback has to be up in any case."""
+    _ip("link", "set", "lo", "up")
+    try:
+        _ip("link", "add", "cable", "type", "veth", "peer", "name", "wifi")
+        for number, (name, metric) in enumerate({"cable": _LOW, "wifi": _HIGH}.items()):
+            # Of the block for tests of networks (RFC 2544).
+            _ip("addr", "add", f"198.18.{number}.1/24", "dev", name)
+            _ip("link", "set", name, "up")
+            _ip("route", "add", "default", "dev", name, "metric", str(metric))
+    except subprocess.CalledProcessError:  # a kernel without such links
+        return False
+    return True
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], capture_output=True, check=True)

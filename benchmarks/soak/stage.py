@@ -1,0 +1,80 @@
+"""What a fault may touch, and what it says of itself: when it had begun and when it was over.
+
+Must never judge how long a recovery took: `run` does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from benchmarks.soak.ledger import Ledger
+from benchmarks.soak.scene import Scene
+from benchmarks.soak.traffic import Traffic
+from benchmarks.soak.watch import Watch
+
+_LONGEST = 10.0  # seconds that anything lasts
+_SHORTEST = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """When a fault had begun in full and when it was over; whether it took the server away."""
+
+    begun: float
+    over: float
+    away: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """All that a fault may touch."""
+
+    scene: Scene
+    traffic: Traffic
+    watch: Watch
+    ledger: Ledger
+    chance: Random
+
+    def lasts(self) -> None:
+        """Let a fault last: short ones are more frequent than long ones."""
+        self.scene.over.wait(self.duration())
+
+    def duration(self) -> float:
+        """Seconds that a fault lasts."""
+        return _SHORTEST + (_LONGEST - _SHORTEST) * self.chance.random() ** 2
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One kind of harm."""
+
+    name: str
+    do: Callable[[Stage], Moments]
+    own_network: bool = False  # whether it changes the routes of this machine
+
+
+def during(stage: Stage, begin: Callable[[], object], end: Callable[[], object]) -> Moments:
+    """A fault that lasts for a while."""
+    begin()
+    begun = time.monotonic()
+    try:
+        stage.lasts()
+    finally:
+        end()
+    return Moments(begun, time.monotonic())
+
+
+def away(stage: Stage, begin: Callable[[], object], end: Callable[[], object]) -> Moments:
+    """The same, of one in which the server cannot be reached, or lets nobody in."""
+    moments = during(stage, begin, end)
+    return Moments(moments.begun, moments.over, away=True)
+
+
+def at_once(act: Callable[[], object]) -> Moments:
+    """A fault that is over when it has begun."""
+    act()
+    now = time.monotonic()
+    return Moments(now, now)
