@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.soak.stage import Moments, Stage
-from tests.support.clients import exchange
 from tests.support.unix_sockets import connected
 from tests.support.waiting import eventually
 from tunnelctl.spec.endpoint import Endpoint
@@ -29,9 +28,9 @@ def kept(stage: Stage, where: Endpoint, what: str) -> Iterator[None]:
     """A client that is connected all the time notices nothing."""
     try:
         with connected(where) as client:
-            exchange(client, b"before")
+            stage.exchange(what, client)
             yield
-            exchange(client, b"after")
+            stage.exchange(what, client)
     except (OSError, EOFError) as error:
         stage.ledger.violate(f"{what} cut a connection: {error}")
 

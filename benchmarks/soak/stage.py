@@ -5,18 +5,21 @@ Must never judge how long a recovery took: `run` does.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from random import Random
+from random import Random, randbytes
 
 from benchmarks.soak.ledger import Ledger
 from benchmarks.soak.scene import Scene
 from benchmarks.soak.traffic import Traffic
 from benchmarks.soak.watch import Watch
+from tests.support.clients import exchange
 
 _LONGEST = 10.0  # seconds that anything lasts
 _SHORTEST = 0.2
+_MESSAGE = 1000  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,13 @@ class Stage:
     def duration(self) -> float:
         """Seconds that a fault lasts."""
         return _SHORTEST + (_LONGEST - _SHORTEST) * self.chance.random() ** 2
+
+    def exchange(self, way: str, connection: socket.socket) -> None:
+        """A client of the fault's own gets back what it sends."""
+        message = randbytes(_MESSAGE)
+        if exchange(connection, message) != message:
+            self.ledger.foreign(way, f"in {_MESSAGE} bytes")
+        self.ledger.exchanged(_MESSAGE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 
 from benchmarks.soak.scene import HELD
 from benchmarks.soak.stage import Moments, Stage
-from tests.support.clients import exchange
 from tests.support.services import connect
 from tests.support.waiting import eventually
 
@@ -30,21 +29,23 @@ def come_and_go(stage: Stage) -> Moments:
     """Two come; one ends; the other is suspended and goes on; then it ends too."""
     begun = time.monotonic()
     first, second = stage.chance.sample(_COMMANDS, 2)
-    with _holds(stage, first, 1) as one:
-        with connect(stage.scene.ports.held) as kept, _holds(stage, second, 2) as two:
-            exchange(kept, b"both hold it")
-            leaves, stays = stage.chance.sample([one, two], 2)
-            _end(stage, leaves)
-            eventually(lambda: _held_by(stage, 1), "one holds it", _WITHIN)
-            _serves(stage, kept)
-            stays.send_signal(signal.SIGSTOP)
-            stage.scene.over.wait(min(stage.duration(), _SUSPENDED))
-            _serves(stage, kept)
-            stays.send_signal(signal.SIGCONT)
-            if not _held_by(stage, 1):
-                stage.ledger.violate("a suspended terminal does not hold its profile any more")
-        if stays.poll() is None:
-            _end(stage, stays)
+    with (
+        _holds(stage, first, 1) as one,
+        connect(stage.scene.ports.held) as kept,
+        _holds(stage, second, 2) as two,
+    ):
+        leaves, stays = stage.chance.sample([one, two], 2)
+        _end(stage, leaves)
+        eventually(lambda: _held_by(stage, 1), "one holds it", _WITHIN)
+        _serves(stage, kept)
+        stays.send_signal(signal.SIGSTOP)
+        stage.scene.over.wait(min(stage.duration(), _SUSPENDED))
+        _serves(stage, kept)
+        stays.send_signal(signal.SIGCONT)
+        if not _held_by(stage, 1):
+            stage.ledger.violate("a suspended terminal does not hold its profile any more")
+        kept.close()  # nothing is there to wait for
+        _end(stage, stays)
     eventually(lambda: _is_down(stage), "it is down after the last one", _WITHIN)
     return Moments(begun, time.monotonic())
 
@@ -71,9 +72,9 @@ def _end(stage: Stage, process: subprocess.Popen[str]) -> None:
 def _serves(stage: Stage, kept: socket.socket) -> None:
     """Who was connected is, and another can be."""
     try:
-        exchange(kept, b"one still holds it")
+        stage.exchange(HELD, kept)
         with connect(stage.scene.ports.held) as another:
-            exchange(another, b"so another is served")
+            stage.exchange(HELD, another)
     except (OSError, EOFError) as error:
         stage.ledger.violate(f"a profile that is held does not serve: {error}")
 
