@@ -22,6 +22,7 @@ from tunnelctl.state.events import (
     RetryDue,
     Retune,
     Stop,
+    Unused,
 )
 from tunnelctl.state.machine import COLUMNS, ROWS, Machine, next_state
 from tunnelctl.state.snapshot import HostState
@@ -69,6 +70,7 @@ _PASSES = Failure(Code.CONNECTION_REFUSED, "it may pass")
 _REFUSED_NOW = Failure(
     Code.AUTH_FAILED, "it passed before", retryable=True, spaced=True, retry_after=_LATER
 )
+_LEFT = Failure(Code.SESSION_LOST, "nothing used it")
 _LASTS = Failure(Code.AUTH_FAILED, "it cannot pass")
 _ASKS = Failure(Code.NEEDS_INPUT, "somebody has to answer")
 
@@ -102,6 +104,7 @@ def _machines() -> Iterator[Machine]:
                     machine.homing is None,
                     machine.barred,
                     machine.is_spaced,
+                    machine.is_on_demand,
                 )
                 if kind in seen:
                     continue
@@ -123,6 +126,8 @@ def _every_event(machine: Machine) -> Iterator[Event]:
                 for e in epochs
                 for failure in (_PASSES, _REFUSED_NOW, _LASTS, _ASKS)
             )
+        elif kind is Unused:
+            yield from (Unused(e, _LEFT, needed, 0.5) for e in epochs for needed in (False, True))
         elif kind in with_epoch:
             yield from (kind(e) for e in epochs)  # type: ignore[call-arg]  # those have an epoch
         else:

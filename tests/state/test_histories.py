@@ -36,6 +36,7 @@ from tunnelctl.state.events import (
     Start,
     StartTimer,
     Stop,
+    Unused,
     Wake,
 )
 from tunnelctl.state.machine import Machine, next_state
@@ -109,7 +110,7 @@ EPOCHS_BACK = st.sampled_from([0, 0, 0, 1, 2])
 # A stop is for good, so it is rare; what makes a link come and go is not.
 KINDS = st.sampled_from(
     ["start", "restart", "auth", "connected", "lost", "retry"] * 4
-    + ["hurry", "remedied", "wake", "idle"] * 2
+    + ["hurry", "remedied", "wake", "idle", "unused"] * 2
     + ["retune", "closed", "stop"]
 )
 STEPS = st.lists(
@@ -146,6 +147,7 @@ def event_of(kind: str, epoch: int, failure: Failure, jitter: float, policy: Rec
         "auth": Authenticating(epoch),
         "connected": Connected(epoch),
         "lost": Lost(epoch, failure, jitter),
+        "unused": Unused(epoch, failure, needed=jitter < 0.5, jitter=jitter),
         "retry": RetryDue(epoch),
     }
     return makers[kind]
@@ -163,6 +165,8 @@ def can_happen(world: World, event: Event) -> bool:
             return epoch in world.connects and epoch not in world.links
         case Lost(epoch) | Authenticating(epoch):
             return epoch in world.connects
+        case Unused(epoch):
+            return epoch in world.links
         case Closed():
             return world.shutting_down
         case _:
@@ -224,10 +228,13 @@ def test_random_histories(
         if isinstance(event, Restart) and not stop_seen and before.state is not HostState.IDLE:
             assert connected
             assert state.state is HostState.CONNECTING
-        # Only a lazy host rests, and only a client wakes it.
+        # Only a lazy host rests, or one whose server ends links that nothing needs.
         if state.state is HostState.IDLE and before.state is not HostState.IDLE:
-            assert before.lazy
-            assert event == Idle()
+            assert (before.lazy and event == Idle()) or isinstance(event, Unused)
+        # A link that its server ends for want of use is no failed try.
+        if isinstance(event, Unused) and before != state:
+            assert state.attempts == 0
+            assert state.state is (HostState.BACKOFF if event.needed else HostState.IDLE)
         # Who asks to be left alone, or refused a login, is; a user's word is above it. A refusal is
         # forgotten when what was refused is another, and nobody waits beyond `give_up_after`.
         tried = [a.candidate for a in actions if isinstance(a, Connect)]

@@ -105,6 +105,10 @@ class Link:
         # The peer ended it at the first channel that was asked for, or at one after it, and never
         # gave any: some servers forward nothing, and leave whoever asks.
         self.left_at_open = False
+        # For how long it had no channel when the peer ended it in order, in seconds; None where it
+        # had one, or ended otherwise. `last_word` is what the peer said then.
+        self.left_unused: float | None = None
+        self.last_word = ""
         self.info = _info(transport, settings.address or _peer(sock))
         self._way = way
         self._transport = transport
@@ -262,7 +266,7 @@ class Link:
         if kind == Message.DISCONNECT:
             reader = Reader(payload, 1)
             reader.u32()
-            said = _printable(reader.text())
+            self.last_word = said = _printable(reader.text())
             self._left(f"{self.settings.title} disconnected" + (f": {said}" if said else ""))
         elif kind == Message.DEBUG:
             reader = Reader(payload, 1)
@@ -294,7 +298,10 @@ class Link:
 
     def _left(self, message: str) -> None:
         """The peer ended the link, in order."""
-        self.left_at_open = self.connection.is_at_open and not self.connection.has_carried
+        connection = self.connection
+        self.left_at_open = connection.is_at_open and not connection.has_carried
+        if not connection.channels and not self.left_at_open:
+            self.left_unused = clock.monotonic() - connection.unused_since
         self.close(Failure(Code.SESSION_LOST, message))
 
     # Key exchange, which the Transport's thread does.

@@ -38,6 +38,7 @@ from tunnelctl.state.events import (
     Start,
     StartTimer,
     Stop,
+    Unused,
     Wake,
 )
 from tunnelctl.state.facts import Machine, Rest
@@ -77,13 +78,16 @@ def begin(machine: Machine, event: Start | Restart, now: float) -> Step:
         barred=frozenset(),
         failure=None,
         passed_over=None,
+        unused=None,
     )
     after, connect = _try(forgotten, now)
     return after, (*_leave(machine), OpenListeners(), *connect)
 
 
 def begin_unless_lazy(machine: Machine, event: Start | Restart, now: float) -> Step:
-    return reopen(machine, event, now) if machine.lazy else begin(machine, event, now)
+    """`restart` finds out anew whether a server still ends links that carry nothing."""
+    rests = machine.lazy or (machine.is_on_demand and isinstance(event, Start))
+    return reopen(machine, event, now) if rests else begin(machine, event, now)
 
 
 def reopen(machine: Machine, event: Start | Restart, now: float) -> Step:
@@ -180,7 +184,7 @@ def forgive(machine: Machine, event: Remedied, now: float) -> Step:
 
 
 def wake(machine: Machine, event: Wake, now: float) -> Step:
-    if not machine.lazy:
+    if not machine.is_on_demand:
         return machine, ()
     fresh = replace(machine, attempts=0, trouble_since=now)
     at = machine.earliest(now)
@@ -241,12 +245,25 @@ def lost_link(machine: Machine, event: Lost, now: float) -> Step:
         _noted(machine, event.failure, machine.candidate, now),
         attempts=1 if lasted else machine.attempts + 1,
         trouble_since=now if lasted else machine.trouble_since,
+        unused=None,
     )
     if machine.homing is not None:  # the try under way is the next attempt
         at_home = _enter(after, HostState.CONNECTING, now, epoch=machine.homing, candidate=0)
         return at_home, _drop_link(machine)
     ended, actions = _end_round(after, event.jitter, now)
     return ended, (*_leave(machine), *actions)
+
+
+def unused(machine: Machine, event: Unused, now: float) -> Step:
+    """As after `rest`; where a link is needed all the same it is made anew, with no count of tries:
+    each of them got through."""
+    told = replace(machine, attempts=0, trouble_since=now, unused=event.why, needed=event.needed)
+    left = _leave(machine)
+    if not event.needed:
+        return _enter(told, HostState.IDLE, now), left
+    at = now + backoff.delay(machine.reconnect, 0, event.jitter)
+    after = _enter(told, HostState.BACKOFF, now, retry_at=at, failure=event.why)
+    return after, (*left, StartTimer(machine.epoch, at))
 
 
 def go_home(machine: Machine, event: RetryDue | Hurry, now: float) -> Step:

@@ -56,7 +56,7 @@ class Remedied:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """A client came to a lazy host."""
+    """A client came to a host that rests, or a forward that needs its link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,20 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Unused:
+    """The server ended the link since nothing used it, which is no failure.
+
+    `needed`: a forward listens there, and needs a link all the same. `why` is what status says of
+    the server; `jitter` as for `Lost`.
+    """
+
+    epoch: int
+    why: Failure
+    needed: bool
+    jitter: float
+
+
+@dataclass(frozen=True, slots=True)
 class RetryDue:
     """The timer that was started for that epoch ran out."""
 
@@ -107,6 +121,7 @@ Event = (
     | Authenticating
     | Connected
     | Lost
+    | Unused
     | RetryDue
 )
 

@@ -45,6 +45,13 @@ class Machine:
     barred: frozenset[int] = frozenset()  # candidates that failed for good
     failure: Failure | None = None  # the last one; None when it is up
     passed_over: Failure | None = None  # why a fallback is used: what the host itself said
+    unused: Failure | None = None  # that the server ends links that carry nothing, where it does
+    needed: bool = False  # then: whether a forward listens there, and needs a link all the same
+
+    @property
+    def is_on_demand(self) -> bool:
+        """Whether it may rest, listening, until a client needs its link."""
+        return self.lazy or (self.unused is not None and not self.needed)
 
     @property
     def on_fallback(self) -> bool:

@@ -60,7 +60,7 @@ class Forwarding(ABC):
         self._failure: Failure | None = None  # why it does not listen
         self.failures = 0  # to listen, in a row
         self.retry_at: datetime | None = None  # when that is tried again
-        self.lazy = False  # listens without a link, too
+        self.on_demand = False  # listens without a link, too
         self.health = Health.UNKNOWN
         self.health_since = self.since
         self.probe_failure: Failure | None = None  # of the last probe; None when it was answered
@@ -132,14 +132,14 @@ class Forwarding(ABC):
 
     @property
     def state(self) -> ForwardState:
-        """`up` once it listens and was given a link (or makes one, being lazy); a listener without
+        """`up` once it listens and was given a link (or makes one on demand); a listener without
         one is `pending`."""
         if self.is_stopped:
             return ForwardState.STOPPED
         if self._failure is not None:
             return ForwardState.FAILED
         listens = self.side.listening is not None
-        serves = listens and (self._was_attached or self.lazy)
+        serves = listens and (self._was_attached or self.on_demand)
         return ForwardState.UP if serves else ForwardState.PENDING
 
     def _opened(self) -> None:

@@ -16,6 +16,7 @@ from tunnelctl.ssh.failures import printable
 from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.session import wants_session
 from tunnelctl.state.durations import Durations
+from tunnelctl.state.unused import UnusedEnds, unused_failure
 from tunnelctl.supervisor.speech import Speech
 from tunnelctl.supervisor.tasks import Tasks
 
@@ -37,6 +38,7 @@ class Links:
         self._links: dict[int, Link] = {}
         self.took = Durations()
         self._left_at_opens = 0  # links in a row
+        self._unused_ends = UnusedEnds()
 
     def add(self, epoch: int, link: Link, took: float) -> None:
         """A link that was made in this epoch, in so many seconds."""
@@ -85,6 +87,16 @@ class Links:
             retry_after=_LEAVES_PAUSE,
             spaced=True,
         )
+
+    def why_unused(self, link: Link, *, lazy: bool, needed: bool) -> Failure | None:
+        """What its server does, where it ended the link since nothing used it; to be asked of each
+        link that ended. A host that is `lazy` misses no link that ended in order; `needed` is
+        whether a forward needs one."""
+        unused = link.left_unused
+        is_one = self._unused_ends.is_one(unused, link.last_word)
+        if unused is None or not (is_one or lazy):
+            return None
+        return unused_failure(link.settings.title, unused, needed=needed)
 
     def retire(self, epoch: int) -> None:
         """Close a link once the last connection over it has ended."""

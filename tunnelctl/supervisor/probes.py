@@ -199,7 +199,7 @@ class _Prober:
         host from its rest: there it runs beside other clients alone."""
         item = self._item
         comes_as_client = self._probe.type is ProbeType.COMMAND and item.rule.side is Side.HERE
-        rests = item.lazy and comes_as_client and not item.side.counters.open
+        rests = item.on_demand and comes_as_client and not item.side.counters.open
         return item.state is ForwardState.UP and not rests
 
     async def _ask(self, link: Link) -> None:

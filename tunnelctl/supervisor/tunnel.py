@@ -23,6 +23,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.connect import Stage
+from tunnelctl.ssh.link import Link
 from tunnelctl.state.events import (
     Abandon,
     Action,
@@ -50,6 +51,7 @@ from tunnelctl.state.events import (
     Start,
     StartTimer,
     Stop,
+    Unused,
     Wake,
 )
 from tunnelctl.state.facts import Machine
@@ -190,8 +192,6 @@ class Tunnel:
         self._login_watch.forget()
         self._idle.stop()
         self._idle = self._idle_watch()
-        for item in self._forwardings.values():
-            item.lazy = host.lazy
         self._handle(Retune(host.reconnect, host.lazy, len(host.candidates)))
 
     def replace_host(self, host: Host) -> None:
@@ -211,7 +211,7 @@ class Tunnel:
             self._client_waits,
             self._profile.name,
         )
-        added.lazy = self.host.lazy
+        added.on_demand = self._machine.is_on_demand
         if listener is not None and isinstance(added, LocalForwarding):
             added.adopt(listener)
         self._forwardings[rule.name] = added
@@ -219,6 +219,8 @@ class Tunnel:
             added.open()
         if self._machine.state is HostState.UP:
             added.attach(self._links[self._machine.epoch])
+        elif not isinstance(added, LocalForwarding):
+            self._client_waits()  # a listener there needs the link
         self._probes.add(added)
         self._forward_changed(rule.name)
 
@@ -307,6 +309,8 @@ class Tunnel:
         self._announce_host()
         for action in actions:
             self._act(action)
+        for item in self._forwardings.values():
+            item.on_demand = self._machine.is_on_demand
         self._services.neighbours.changed(self.host, self._machine, self.hurry)
         self._login_watch.follow(self._machine)
         if self._machine.lazy and self._machine.state in _USES_LINK:
@@ -415,12 +419,19 @@ class Tunnel:
             self._links.add(epoch, link, clock.monotonic() - began)
             self._handle(Connected(epoch))
             self._services.neighbours.reached(candidate)
-            link.closed.add_done_callback(
-                lambda ended: self._lost(epoch, self._links.why_lost(link, ended.result()))
-            )
+            link.closed.add_done_callback(lambda ended: self._ended(epoch, link, ended.result()))
         finally:
             self._queued.discard(epoch)
             self._attempts.pop(epoch, None)
+
+    def _ended(self, epoch: int, link: Link, failure: Failure) -> None:
+        failure = self._links.why_lost(link, failure)
+        needed = any(not isinstance(i, LocalForwarding) for i in self._forwardings.values())
+        unused = self._links.why_unused(link, lazy=self._machine.lazy, needed=needed)
+        if unused is None:
+            self._lost(epoch, failure)
+        else:
+            self._handle(Unused(epoch, unused, needed, self._services.random.random()))
 
     def _lost(self, epoch: int, failure: Failure) -> None:
         # A server may repeat to us what it was sent.
@@ -432,7 +443,7 @@ class Tunnel:
 
     def _client_waits(self) -> None:
         """A client came, and there is no link for it."""
-        if self._machine.lazy:
+        if self._machine.is_on_demand:
             self._handle(Wake())
 
     def _idle_watch(self) -> IdleWatch:

@@ -172,7 +172,7 @@ class Teller:
 
 def part_of_host(machine: Machine) -> Part:
     """What the host means to its profile."""
-    return host_part(machine.state, machine.attempts, lazy=machine.lazy)
+    return host_part(machine.state, machine.attempts, lazy=machine.is_on_demand)
 
 
 def part_of(item: Forwarding) -> Part | None:
@@ -245,8 +245,10 @@ def _later(moment: datetime, same: float, later: float | None) -> str | None:
 
 
 def _why(machine: Machine) -> Failure | None:
-    """What is wrong with the host: it is not up, or a fallback serves in its name."""
-    return machine.passed_over if machine.on_fallback else machine.failure
+    """What is wrong with the host: it is not up, or a fallback serves in its name; or what its
+    server does to links that carry nothing."""
+    failure = machine.passed_over if machine.on_fallback else machine.failure
+    return failure or machine.unused
 
 
 def _failure_told(machine: Machine) -> Failure | None:
@@ -272,5 +274,7 @@ def _host_message(host: Host, machine: Machine, links: Links) -> str:
             return f"{machine.failure}; next try in {wait:.1f} s"
         case HostState.FAILED | HostState.NEEDS_INPUT:
             return str(machine.failure)
+        case HostState.IDLE:
+            return str(machine.unused or "")
         case _:
             return ""

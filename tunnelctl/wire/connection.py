@@ -94,6 +94,7 @@ class Connection:
         self._refused_last = False  # whether the peer's last message refused an open of ours
         self._acceptor = acceptor
         self._round_trip = round_trip
+        self.unused_since = round_trip.clock()  # when it last had no channel any more
         self._pending: deque[_Pending] = deque()
         self._next_id = 0
 
@@ -158,6 +159,8 @@ class Connection:
 
     def _forget(self, channel: Channel) -> None:
         self.channels.pop(channel.local_id, None)
+        if not self.channels:
+            self.unused_since = self._round_trip.clock()
 
     # What the peer sends.
 

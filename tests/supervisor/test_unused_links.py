@@ -1,0 +1,193 @@
+"""Servers that end links which carry nothing (sshd_config(5) UnusedConnectionTimeout, dropbear -I):
+no failure, and from then on the host is connected to when a client comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.supervisor.scene import SOON, Scene, client, echo_service, local, remote, scene
+from tests.support.here import here
+from tests.support.hostile import Peer, ScriptedServer
+from tests.support.ports import free_port
+from tests.support.servers import running
+from tests.support.servers.dropbear import DropbearServer
+from tests.support.sshd import OpenSSHServer, require_sshd, sshd_version
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.forward import Forward
+from tunnelctl.spec.host import Host, SessionType
+from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
+from tunnelctl.wire import messages
+
+
+@pytest.fixture
+def spare(no_leaks: None, tmp_path: Path) -> Iterator[OpenSSHServer]:
+    """An sshd that spares itself unused links."""
+    server = OpenSSHServer(tmp_path / "sshd", config=["UnusedConnectionTimeout 1s"])
+    if sshd_version(require_sshd()) < (9, 2):
+        pytest.skip("OpenSSH has UnusedConnectionTimeout since 9.2")
+    server.start()
+    yield server
+    server.stop()
+
+
+def _to(echo: int, name: str = "echo") -> Forward:
+    """A forward whose target is not probed, which would keep the link in use."""
+    return local(name, target=Endpoint(LOOPBACK, echo))
+
+
+def _troubles(s: Scene) -> int:
+    return s.states("server").count(HostState.BACKOFF)
+
+
+async def _is_on_demand(s: Scene, host: Host, echo: int) -> None:
+    """Bring it up, see it rest, and have it serve clients without ever being in trouble."""
+    await s.up(s.profile(_to(echo), host=host))
+    await s.until_told("server", HostState.IDLE)
+    troubles = _troubles(s)
+    assert troubles <= 1  # where the server says nothing, one end is no habit
+    status = s.host_status()
+    assert status.last_error is not None
+    assert "ends a link that has no open connection" in status.last_error.message
+    assert "connected to when a client comes" in status.last_error.hint
+    for times in range(1, 4):
+        assert s.status().state is ProfileState.UP
+        assert s.forward("echo").state is ForwardState.UP
+        async with client(s.port("echo")) as one:
+            assert await one.echo(b"hello") == b"hello"
+            assert s.host_status().state is HostState.UP
+            assert s.host_status().last_error is not None
+        await s.until_told("server", HostState.IDLE, times + 1)
+    assert _troubles(s) == troubles
+    assert s.states("").count(ProfileState.DEGRADED) == troubles
+    assert s.host_status().attempts == 0
+
+
+async def test_sshd_that_ends_unused_links(spare: OpenSSHServer) -> None:
+    async with scene() as s, echo_service() as echo:
+        await _is_on_demand(s, spare.host(reconnect=SOON), echo)
+    assert "terminating inactive connection" in spare.log
+
+
+async def test_dropbear_that_ends_idle_links(tmp_path: Path) -> None:
+    class Spare(DropbearServer):
+        options = ("-a", "-I", "1")
+
+    with running(Spare, tmp_path) as server:
+        async with scene() as s, echo_service() as echo:
+            await _is_on_demand(s, server.host(reconnect=SOON), echo)
+
+
+async def test_a_server_that_says_so_is_believed_at_once() -> None:
+    def script(peer: Peer) -> None:
+        peer.send(messages.disconnect(11, "Idle timeout"))
+
+    with ScriptedServer(script) as server:
+        async with scene() as s:
+            host = server.host_with(name="server", reconnect=SOON)
+            await s.up(s.profile(local(), host=host))
+            await s.until_told("server", HostState.IDLE)
+            assert _troubles(s) == 0
+            assert s.status().state is ProfileState.UP
+
+
+async def test_a_listener_there_needs_the_link(spare: OpenSSHServer) -> None:
+    """It is made anew each time, without a count of tries, and status says why."""
+    async with scene() as s, echo_service() as echo:
+        rule = remote("back", free_port(), echo)
+        await s.up(s.profile(rule, host=spare.host(reconnect=SOON)))
+        for times in range(2, 5):
+            await s.until_told("back", ForwardState.UP, times)
+            async with client(rule.listen.port) as one:
+                assert await one.echo(b"hello") == b"hello"
+        status = await s.until_host(HostState.UP)
+        assert status.last_error is not None
+        assert "ends a link that has no open connection" in status.last_error.message
+        assert "session_type: default keeps a session open" in status.last_error.hint
+        assert status.attempts == 0
+        assert HostState.IDLE not in s.states("server")
+
+
+async def test_a_listener_there_that_comes_later_has_the_link_made(spare: OpenSSHServer) -> None:
+    async with scene() as s, echo_service() as echo:
+        host = spare.host(reconnect=SOON)
+        await s.up(s.profile(_to(echo), host=host))
+        await s.until_told("server", HostState.IDLE)
+        rule = remote("back", free_port(), echo)
+        await s.supervisor.up(s.profile(_to(echo), rule, host=host), here())
+        await s.until_told("back", ForwardState.UP)
+        async with client(rule.listen.port) as one:
+            assert await one.echo(b"hello") == b"hello"
+
+
+async def test_a_forward_here_that_comes_while_it_rests_is_up(spare: OpenSSHServer) -> None:
+    async with scene() as s, echo_service() as echo:
+        host = spare.host(reconnect=SOON)
+        await s.up(s.profile(_to(echo), host=host))
+        await s.until_told("server", HostState.IDLE)
+        await s.up(s.profile(_to(echo), _to(echo, "more"), host=host))
+        assert s.host_status().state is HostState.IDLE
+        async with client(s.port("more")) as one:
+            assert await one.echo(b"hello") == b"hello"
+
+
+async def test_the_session_that_the_hint_names_keeps_the_link(spare: OpenSSHServer) -> None:
+    async with scene() as s, echo_service() as echo:
+        kept = spare.host(reconnect=SOON, session_type=SessionType.DEFAULT)
+        await s.up(s.profile(remote("back", free_port(), echo), name="kept", host=kept))
+        await s.up(s.profile(_to(echo), host=spare.host(reconnect=SOON)))
+        await s.until_told("server", HostState.IDLE)
+        async with client(s.port("echo")) as one:
+            assert await one.echo(b"hello") == b"hello"
+        await s.until_told("server", HostState.IDLE, 2)
+        assert s.host_status(profile="kept").reconnects == 0
+
+
+async def test_a_lazy_host_rests_when_its_server_ends_the_link(spare: OpenSSHServer) -> None:
+    async with scene() as s, echo_service() as echo:
+        await s.up(s.profile(_to(echo), host=spare.host(reconnect=SOON, lazy=True)))
+        async with client(s.port("echo")) as one:
+            assert await one.echo(b"hello") == b"hello"
+        await s.until_told("server", HostState.IDLE)
+        assert _troubles(s) == 0
+
+
+async def test_restart_connects_a_host_that_rests(spare: OpenSSHServer) -> None:
+    async with scene() as s, echo_service() as echo:
+        await s.up(s.profile(_to(echo), host=spare.host(reconnect=SOON)))
+        await s.until_told("server", HostState.IDLE)
+        before = s.states("server").count(HostState.UP)
+        await s.supervisor.restart("dev")
+        await s.until_told("server", HostState.UP, before + 1)
+
+
+async def test_a_client_finds_a_server_that_is_away(spare: OpenSSHServer) -> None:
+    """Once a client asks, it is as stubborn as any host, and its profile is not up."""
+    async with scene() as s, echo_service() as echo:
+        await s.up(s.profile(_to(echo), host=spare.host(reconnect=SOON)))
+        await s.until_told("server", HostState.IDLE)
+        spare.stop()
+        async with client(s.port("echo")) as one:
+            await s.until(ProfileState.DEGRADED)
+            spare.start()
+            assert await one.echo(b"hello") == b"hello"
+
+
+async def test_a_channel_that_sshd_ends_is_no_end_of_the_link(tmp_path: Path) -> None:
+    """ChannelTimeout: the client sees an end, and the next one has the same link."""
+    server = OpenSSHServer(tmp_path / "sshd", config=["ChannelTimeout direct-tcpip=1s"])
+    if sshd_version(require_sshd()) < (9, 2):
+        pytest.skip("OpenSSH has ChannelTimeout since 9.2")
+    server.start()
+    try:
+        async with scene() as s, echo_service() as echo:
+            await s.up(s.profile(_to(echo), host=server.host(reconnect=SOON)))
+            for _ in range(2):
+                async with client(s.port("echo")) as one:
+                    assert await one.echo(b"hello") == b"hello"
+                    assert not await one.is_reset()
+            assert s.states("server").count(HostState.UP) == 1
+    finally:
+        server.stop()
