@@ -60,7 +60,7 @@ def test_ssh_understands_what_is_exported(tmp_path: Path, as_config: bool) -> No
         user_known_hosts_file=("/k/a b", "/k/50%"),
         global_known_hosts_file=("/k/all",),
         known_hosts_command=("/bin/keys", "a b", "%H"),
-        revoked_host_keys="/k/krl",
+        revoked_host_keys=("/k/krl",),
         host_key_alias="other",
         address_family=AddressFamily.INET,
         preferred_authentications=("password",),

@@ -81,7 +81,7 @@ def test_a_path_begins_where_ssh_would_begin_it(
         "certificate_file": [f"{tmp_path}/my-cert.pub"],
         "user_known_hosts_file": [f"{tmp_path}/hosts", f"{tmp_path}/more hosts", "~/known"],
         "identity_agent": f"{tmp_path}/agent.sock",
-        "revoked_host_keys": f"{tmp_path}/revoked",
+        "revoked_host_keys": [f"{tmp_path}/revoked"],
         "ssh_config": f"{home}/conf",
     }
     listens = [rule["local"] for rule in imported.forwards.values()]

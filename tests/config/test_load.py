@@ -89,7 +89,7 @@ hosts:
         user_known_hosts_file=(str(folder.path / "known"),),
         global_known_hosts_file=(str(folder.path / "all"), "/abs/all"),
         known_hosts_command=("/bin/keys", "%H", "%I"),
-        revoked_host_keys=str(folder.path / "krl"),
+        revoked_host_keys=(str(folder.path / "krl"),),
         host_key_alias="b",
         strict_host_key_checking=StrictHostKeyChecking.ACCEPT_NEW,
         session_type=SessionType.DEFAULT,

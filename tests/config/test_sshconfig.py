@@ -365,12 +365,28 @@ def test_the_command_that_knows_keys(
     assert found == tuple(word.replace("~", str(folder.home)) for word in expected)
 
 
+def test_several_files_of_keys_that_are_revoked(folder: Folder) -> None:
+    """As OpenSSH reads them since 10.3; before that it refused a second one."""
+    configure(folder, 'Host b\n  RevokedHostKeys ~/krl-%h "/etc/my keys"\n')
+    home = folder.home
+    assert folder.host("", {"PATH": "/nonexistent"}).revoked_host_keys == (
+        f"{home}/krl-b",
+        "/etc/my keys",
+    )
+    assert folder.host(
+        "revoked_host_keys: [one, ~/two]", {"PATH": "/nonexistent"}
+    ).revoked_host_keys == (
+        f"{folder.path}/one",
+        f"{home}/two",
+    )
+
+
 @pytest.mark.parametrize("environ", WAYS)
 def test_keys_that_are_revoked(folder: Folder, environ: dict[str, str]) -> None:
     configure(folder, "Host b\n  RevokedHostKeys ~/krl-%h\nHost c\n  RevokedHostKeys none\n")
-    assert folder.host("", environ).revoked_host_keys == str(folder.home / "krl-b")
-    assert folder.host("revoked_host_keys: none", environ).revoked_host_keys is None
-    assert folder.host("hostname: c", environ).revoked_host_keys == str(folder.home / "krl-c")
+    assert folder.host("", environ).revoked_host_keys == (str(folder.home / "krl-b"),)
+    assert folder.host("revoked_host_keys: none", environ).revoked_host_keys == ()
+    assert folder.host("hostname: c", environ).revoked_host_keys == (str(folder.home / "krl-c"),)
 
 
 @pytest.mark.parametrize("environ", WAYS)
@@ -410,7 +426,10 @@ def test_a_home_is_that_of_the_environment_everywhere(
     files = (*host.identity_file, *host.certificate_file, host.identity_agent)
     assert files == (f"{home}/k", f"{home}/c", f"{home}/agent")
     assert host.user_known_hosts_file == (f"{home}/u", f"{home}/my known", f"{home}/%h")
-    assert (host.global_known_hosts_file, host.revoked_host_keys) == ((f"{home}/g",), f"{home}/r")
+    assert (host.global_known_hosts_file, host.revoked_host_keys) == (
+        (f"{home}/g",),
+        (f"{home}/r",),
+    )
     assert host.port == 7
 
 

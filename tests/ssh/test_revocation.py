@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -47,13 +48,30 @@ def test_a_server_with_a_revoked_key_is_refused(
     sshd: OpenSSHServer, tmp_path: Path, form: Form
 ) -> None:
     revoked = _public(tmp_path, "mine")
-    host = sshd.host(revoked_host_keys=str(form(tmp_path / "revoked", revoked)))
+    host = sshd.host(revoked_host_keys=(str(form(tmp_path / "revoked", revoked)),))
     with logged_in(host) as transport:
         assert transport.is_authenticated()
     revoked.write_text("".join(f"{key}\n" for key in sshd.host_keys))
     form(tmp_path / "revoked", revoked)
     failure = fails(Code.HOST_KEY_CHANGED, host)
     assert f"shows a host key that {tmp_path / 'revoked'} revokes" in failure.message
+
+
+def test_one_of_several_files_is_enough(tmp_path: Path) -> None:
+    """OpenSSH sshconnect.c, check_host_key: one after the other, in whichever form each is."""
+    key, other = _public(tmp_path, "key"), _public(tmp_path, "other")
+    known = tmp_path / "known_hosts"
+    known.write_text(f"b.example {key.read_text()}b.example {other.read_text()}")
+    files = (as_text(tmp_path / "text", _public(tmp_path, "x")), as_list(tmp_path / "krl", key))
+    names = tuple(map(str, files))
+    for revoking in (names, names[::-1]):
+        host = Host(
+            "b", "b.example", user_known_hosts_file=(str(known),), revoked_host_keys=revoking
+        )
+        verify(host, blob_of(other), here())
+        with pytest.raises(Failure, match=f"that {tmp_path / 'krl'} revokes") as caught:
+            verify(host, blob_of(key), here())
+        assert caught.value.code is Code.HOST_KEY_CHANGED
 
 
 @FORMS
@@ -89,7 +107,9 @@ def test_no_key_counts_where_the_file_cannot_be_read(tmp_path: Path, form: Form)
     known = tmp_path / "known_hosts"
     known.write_text(f"b.example {key.read_text()}")
     file = form(tmp_path / "revoked", _public(tmp_path, "other"))
-    host = Host("b", "b.example", user_known_hosts_file=(str(known),), revoked_host_keys=str(file))
+    readable = str(form(tmp_path / "readable", _public(tmp_path, "third")))
+    host = Host("b", "b.example", user_known_hosts_file=(str(known),))
+    host = dataclasses.replace(host, revoked_host_keys=(readable, str(file)))
     verify(host, blob_of(key), here())
     if form is as_list:
         file.write_bytes(file.read_bytes()[:-7])

@@ -140,7 +140,7 @@ def host_map(host: Host, names: _Names | None = None) -> dict[str, Any]:
             "user_known_hosts_file": list(host.user_known_hosts_file),
             "global_known_hosts_file": list(host.global_known_hosts_file),
             "known_hosts_command": list(host.known_hosts_command),
-            "revoked_host_keys": host.revoked_host_keys,
+            "revoked_host_keys": list(host.revoked_host_keys),
             "host_key_alias": host.host_key_alias,
             "strict_host_key_checking": str(host.strict_host_key_checking),
             "session_type": str(host.session_type),

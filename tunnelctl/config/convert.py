@@ -80,14 +80,10 @@ class Converter:
         agent = model.identity_agent
         if agent is not None and agent != NONE and not agent.startswith("$"):
             agent = self._path((*document.path, "identity_agent"), agent, document)
-        revoked = model.revoked_host_keys
-        if revoked is not None:
-            revoked = self._path((*document.path, "revoked_host_keys"), revoked, document)
         # These can be given as what the spec writes as None.
         stated = {
             "identity_agent": agent,
             "rekey_limit": model.rekey_limit,
-            "revoked_host_keys": revoked,
         }
         fields.update({key: stated[key] for key in stated if key in model.model_fields_set})
         names_key = any(file.lower() != NONE for file in model.identity_file or ())

@@ -176,8 +176,7 @@ def _host_keys(settings: Found, user_home: str) -> dict[str, Any]:
         elif isinstance(value, StrEnum):
             keys[name] = str(value)
         else:
-            is_path = name in ("identity_agent", "revoked_host_keys")
-            keys[name] = _below_home(value, user_home) if is_path else value
+            keys[name] = _below_home(value, user_home) if name == "identity_agent" else value
     if "identity_file" in keys:  # which alone would imply it, unlike -i of ssh
         keys.setdefault("identities_only", False)
     if settings.jumps:

@@ -168,7 +168,7 @@ class HostMap(_Map):
     known_hosts_command: (
         Annotated[tuple[str, ...], BeforeValidator(ways.known_hosts_command)] | None
     ) = None
-    revoked_host_keys: Annotated[str | None, BeforeValidator(words.revoked_host_keys)] = None
+    revoked_host_keys: Files | None = None
     host_key_alias: Annotated[str, BeforeValidator(words.host_key_alias)] | None = None
     strict_host_key_checking: (
         Annotated[StrictHostKeyChecking, BeforeValidator(words.strict_host_key_checking)] | None

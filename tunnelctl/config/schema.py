@@ -119,7 +119,7 @@ HOST_KEYS: dict[str, tuple[Fragment, str]] = {
         {"anyOf": [{"const": "none"}, _WORDS]},
         "A program that prints known host keys; %H %I %t %f %K stand for what is asked.",
     ),
-    "revoked_host_keys": (_TEXT, "A file of keys that no host may show, or none."),
+    "revoked_host_keys": (_LIST, "Files of keys that no host may show, or none."),
     "host_key_alias": (_TEXT, "The name that the host key is known under."),
     "strict_host_key_checking": (
         _choice(*StrictHostKeyChecking),

@@ -97,7 +97,6 @@ class _Reading:
             "identityagent": ("identity_agent", self._agent),
             "pkcs11provider": ("pkcs11_provider", _unless_none),
             "knownhostscommand": ("known_hosts_command", self._known_hosts_command),
-            "revokedhostkeys": ("revoked_host_keys", self._revoked),
             "stricthostkeychecking": ("strict_host_key_checking", _strict),
             "connecttimeout": ("connect_timeout", _positive),
             "serveraliveinterval": ("server_alive_interval", float),
@@ -176,11 +175,6 @@ class _Reading:
             return ()
         program, *arguments = split(words.text(value))
         return known_hosts_command([program, *(TOKEN.sub(now, word) for word in arguments)])
-
-    def _revoked(self, value: str) -> str | None:
-        if len(self._options["revokedhostkeys"]) > 1:
-            raise ValueError("RevokedHostKeys with several files is not supported; join them")
-        return None if value.lower() == NONE else self._path(value)
 
     def _agent(self, value: str) -> str | None:
         if value.lower() == NONE:

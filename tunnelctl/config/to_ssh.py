@@ -149,16 +149,15 @@ def _settings(host: Host, notes: list[str]) -> list[Setting]:
         settings.append(("IdentitiesOnly", "yes"))
     if host.identity_agent is not None:
         settings.append(("IdentityAgent", _path(host.identity_agent)))
-    for keyword, known in (
+    for keyword, files in (
         ("UserKnownHostsFile", host.user_known_hosts_file),
         ("GlobalKnownHostsFile", host.global_known_hosts_file),
+        ("RevokedHostKeys", host.revoked_host_keys),
     ):
-        if known:
-            settings.append((keyword, " ".join(map(_path, known))))
+        if files:
+            settings.append((keyword, " ".join(map(_path, files))))
     if host.known_hosts_command:
         settings.append(("KnownHostsCommand", " ".join(map(quoted, host.known_hosts_command))))
-    if host.revoked_host_keys:
-        settings.append(("RevokedHostKeys", _path(host.revoked_host_keys)))
     if host.host_key_alias:
         settings.append(("HostKeyAlias", host.host_key_alias))
     for keyword, names in (

@@ -193,6 +193,7 @@ NO_FILES: Mapping[str, tuple[str, ...]] = {
     "certificate_file": (),
     "user_known_hosts_file": (os.devnull,),
     "global_known_hosts_file": (os.devnull,),
+    "revoked_host_keys": (),
 }
 
 
@@ -210,12 +211,6 @@ def identity_agent(value: object) -> str | None:
     if path.startswith("$"):
         path = f"${variable(path[1:])}"
     return None if path in ("SSH_AUTH_SOCK", "$SSH_AUTH_SOCK") else path
-
-
-def revoked_host_keys(value: object) -> str | None:
-    """A path; None for `none`."""
-    path = text(value)
-    return None if path.lower() == "none" else path
 
 
 def pin(value: object) -> str:

@@ -126,7 +126,7 @@ class Host:
     user_known_hosts_file: tuple[str, ...] = ()  # (): ~/.ssh/known_hosts, then known_hosts2
     global_known_hosts_file: tuple[str, ...] = ()  # (): /etc/ssh/ssh_known_hosts, ssh_known_hosts2
     known_hosts_command: tuple[str, ...] = ()  # prints such lines; tokens as ssh_config(5)
-    revoked_host_keys: str | None = None  # a file of keys, or a KRL as ssh-keygen makes it
+    revoked_host_keys: tuple[str, ...] = ()  # files of keys, or KRLs as ssh-keygen makes them
     host_key_alias: str | None = None
     strict_host_key_checking: StrictHostKeyChecking = StrictHostKeyChecking.YES
     address_family: AddressFamily = AddressFamily.ANY

@@ -61,9 +61,9 @@ def verify(host: Host, blob: bytes, environment: Environment, ask: Ask | None = 
     if is_certified(key_type(blob)):
         shown = _examined(host, about, Certificate.parse(blob))
     _refuse_revoked(host, about, shown)
-    revoking = host.revoked_host_keys
-    if revoking is not None and is_revoked(host, revoking, blob, environment):
-        raise _revoked(host, shown)
+    for file in host.revoked_host_keys:
+        if is_revoked(host, file, blob, environment):
+            raise _revoked(host, file, shown)
     if host.host_key:
         if shown.fingerprint not in _pins(host):
             raise _not_pinned(host, shown)
@@ -238,10 +238,10 @@ def _refuse_revoked(host: Host, about: Sequence[KnownKey], shown: _Shown) -> Non
             )
 
 
-def _revoked(host: Host, shown: _Shown) -> Failure:
+def _revoked(host: Host, file: str, shown: _Shown) -> Failure:
     return Failure(
         Code.HOST_KEY_CHANGED,
-        f"{label(host)} shows a host key that {host.revoked_host_keys} revokes: {shown}",
+        f"{label(host)} shows a host key that {file} revokes: {shown}",
         "it may be an impostor with a stolen key: do not connect; ask who runs the server",
     )
 
