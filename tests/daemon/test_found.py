@@ -175,6 +175,41 @@ def test_without_the_sessions_variables_the_way_to_the_daemon_is_said(
     assert embedded.daemon_pid() == pid
 
 
+def test_down_does_not_say_that_nothing_is_up_where_the_daemon_is_elsewhere(
+    embedded: World, paths: Paths
+) -> None:
+    embedded.ok("up", "dev", "-d")
+    (embedded.home / "cron").mkdir(mode=0o700)
+    cron = {"XDG_RUNTIME_DIR": str(embedded.home / "cron")}
+    for arguments in (("down", "dev"), ("down", "--all")):
+        done = embedded.run(*arguments, environ=cron)
+        assert done.returncode == 3, done.stderr
+        assert f"yours is on {paths.socket}" in done.stderr
+        assert f"TUNNELCTL_SOCKET={paths.socket} tunnelctl" in done.stderr
+    assert embedded.status()["profiles"][0]["wanted"] == "up"
+
+
+def test_down_names_a_daemon_that_has_a_socket_of_its_own(embedded: World, paths: Paths) -> None:
+    """It is no fault that nothing is up here; but that may not be what was meant."""
+    own = embedded.home / "second" / "control.sock"
+    second = {"TUNNELCTL_SOCKET": str(own)}
+    assert embedded.run("up", "dev", "-d", environ=second).returncode == 0
+    done = embedded.run("down", "dev")
+    assert done.returncode == 0
+    assert f"no daemon answers on {paths.socket}; another of yours is on {own}" in done.stderr
+    assert f"TUNNELCTL_SOCKET={own} tunnelctl" in done.stderr
+    assert f"another of yours is on {own}" in embedded.run("ps").stderr
+    assert embedded.run("down", "dev", environ=second).returncode == 0
+    eventually(lambda: not embedded.processes(), "it has ended")
+    # The other way round, it is the user's own that may have been meant.
+    embedded.ok("up", "dev", "-d")
+    third = {"TUNNELCTL_SOCKET": str(embedded.home / "third" / "control.sock")}
+    done = embedded.run("down", "dev", environ=third)
+    assert done.returncode == 0
+    assert f"another of yours is on {paths.socket}" in done.stderr
+    assert embedded.status()["profiles"][0]["wanted"] == "up"
+
+
 def test_a_second_daemon_is_had_by_naming_its_socket(embedded: World) -> None:
     embedded.ok("up", "dev", "-d")
     second = {"TUNNELCTL_SOCKET": str(embedded.home / "second" / "control.sock")}

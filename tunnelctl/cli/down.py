@@ -15,7 +15,7 @@ from tunnelctl.cli import caller, complete, selection
 from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
-from tunnelctl.client import Client
+from tunnelctl.client import Client, DaemonElsewhere
 from tunnelctl.clock import monotonic
 from tunnelctl.config.find import find_profile, list_profiles
 from tunnelctl.config.paths import Paths
@@ -59,9 +59,14 @@ def down(
         try:
             known = _wanted(options.client)
         except Failure as failure:
+            elsewhere = failure if isinstance(failure, DaemonElsewhere) else None
             if failure.code is not Code.DAEMON_NOT_RUNNING:
                 raise
+            if elsewhere is not None and elsewhere.is_the_users:
+                raise
             if _forget(options.client.paths, choice):
+                if elsewhere is not None:
+                    say(str(elsewhere))
                 return
             if monotonic() > deadline:  # one that neither answers nor ends
                 raise

@@ -1,6 +1,14 @@
 """Speaks the control API over the unix socket, and starts the daemon when none answers."""
 
-from tunnelctl.client.client import Client
+from tunnelctl.client.client import Client, DaemonElsewhere
 from tunnelctl.client.exchange import API_VERSION, Document, EventStream, Exchange, Problem
 
-__all__ = ["API_VERSION", "Client", "Document", "EventStream", "Exchange", "Problem"]
+__all__ = [
+    "API_VERSION",
+    "Client",
+    "DaemonElsewhere",
+    "Document",
+    "EventStream",
+    "Exchange",
+    "Problem",
+]

@@ -10,6 +10,7 @@ import select
 import shlex
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from tunnelctl import __version__, clock
@@ -27,12 +28,31 @@ from tunnelctl.client.launch import start_daemon
 from tunnelctl.config.paths import ANOTHER_USERS, SOCKET_VARIABLE, Paths
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.net.peers import is_ours
-from tunnelctl.net.user_lock import holder
+from tunnelctl.net.user_lock import beside, holder
 from tunnelctl.spec.environment import Environment
 
 _ANSWER_WITHIN = 15.0  # seconds for what the daemon does at once
 _FULL_STEP = 0.01  # seconds between two tries where the daemon has many callers
 _STOP_WITHIN = 15.0  # seconds; a daemon promises ten
+
+
+class DaemonElsewhere(Failure):
+    """No daemon answers where this environment says, and others of the user do on `sockets`.
+
+    `is_the_users`: it is the one that this environment would start if it did not run there.
+    """
+
+    def __init__(self, here: Path, sockets: Sequence[Path], *, is_the_users: bool) -> None:
+        self.is_the_users = is_the_users
+        self.sockets = tuple(sockets)
+        whose = "yours is" if is_the_users else "another of yours is"
+        if len(sockets) > 1:
+            whose = "others of yours are"
+        super().__init__(
+            Code.DAEMON_NOT_RUNNING,
+            f"no daemon answers on {here}; {whose} on {', '.join(map(str, sockets))}",
+            f"{SOCKET_VARIABLE}={shlex.quote(str(sockets[0]))} tunnelctl … reaches it",
+        )
 
 
 class Client:
@@ -277,16 +297,14 @@ def _logs(words: Sequence[str], lines: int, since: str | None, *, follow: bool) 
 
 def _not_running(paths: Paths) -> Failure:
     """Nobody listens where this environment says; the user's daemon may be elsewhere."""
-    elsewhere = holder(paths.user_lock)
-    if elsewhere is None or elsewhere == paths.socket:
+    mine = holder(paths.user_lock)
+    elsewhere = [mine] if mine not in (None, paths.socket) else beside(paths.user_lock)
+    others = [socket for socket in elsewhere if socket not in (None, paths.socket)]
+    if not others:
         return Failure(
             Code.DAEMON_NOT_RUNNING, "the daemon is not running", "tunnelctl up PROFILE starts it"
         )
-    return Failure(
-        Code.DAEMON_NOT_RUNNING,
-        f"no daemon answers on {paths.socket}; yours is on {elsewhere}",
-        f"{SOCKET_VARIABLE}={shlex.quote(str(elsewhere))} tunnelctl … reaches it",
-    )
+    return DaemonElsewhere(paths.socket, others, is_the_users=mine in others)
 
 
 def _unusable(paths: Paths, why: str) -> Failure:

@@ -65,6 +65,19 @@ def holder(path: Path) -> Path | None:
     return None
 
 
+def beside(path: Path) -> list[Path]:
+    """The sockets of this user's other daemons on this machine, those that were started with a
+    socket of their own included; `path` is the lock of the one that is looked for."""
+    found = []
+    for lock in sorted(path.parent.glob(f"daemon*@{path.name.partition('@')[2]}")):
+        with suppress(OSError), lock.open("rb") as file:
+            said = file.read(_MOST)
+            # Not by the lock: to try it could keep a daemon from starting.
+            if lock != path and said.startswith(b"/") and answers(Path(os.fsdecode(said))):
+                found.append(Path(os.fsdecode(said)))
+    return found
+
+
 def answers(path: Path) -> bool:
     """Whether something accepts connections on a unix socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
