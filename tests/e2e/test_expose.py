@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
 from tests.support.clients import ask
 from tests.support.ports import free_port
+from tests.support.servers import require, running
+from tests.support.servers.dropbear import NarrowDropbear
 from tests.support.services import ReplyAfterEndService
 from tests.support.sshd import OpenSSHServer
 from tests.support.urls import URL, UrlServer
@@ -130,15 +134,63 @@ def test_a_server_that_quietly_listens_on_its_loopback_alone(
         done = world.run("expose", "-d", str(service.port), "--via", "bastion")
         assert done.returncode == 0, done.stderr
         # The cause is waited for, and told once; nobody is asked about a firewall.
-        # An event may have brought it as well, where it was known before the forward was announced.
-        assert "bastion listens on its loopback alone" in done.stderr
-        assert "GatewayPorts clientspecified in sshd_config there would allow it" in done.stderr
+        (said,) = [line for line in done.stderr.splitlines() if "loopback" in line]
+        assert said.startswith("tunnelctl: remote forward exposed: bastion listens on its loopback")
+        assert said.endswith("(GatewayPorts clientspecified in sshd_config there would allow it)")
         assert "firewall" not in done.stderr
         assert "can be reached at 127.0.0.2" not in done.stderr
         address, _, port = done.stdout.strip().rpartition(":")
         assert address == "127.0.0.2"
         (forward,) = world.status()["profiles"][0]["forwards"]
         assert forward["listen"] == f"localhost:{port}"
+
+
+def test_a_dropbear_that_listens_on_its_loopback_alone(world: World, tmp_path: Path) -> None:
+    require(NarrowDropbear)
+    with running(NarrowDropbear, tmp_path) as server:
+        host = server.host()
+        (world.home / ".ssh").mkdir(mode=0o700)
+        (world.home / ".ssh/config").write_text(
+            f"Host bastion\n  HostName 127.0.0.2\n  HostKeyAlias {server.pattern}\n"
+            f"  Port {host.port}\n  User {host.user}\n  IdentityFile {host.identity_file[0]}\n"
+            f"  UserKnownHostsFile {server.known_hosts}\n"
+        )
+        with ReplyAfterEndService(lambda asked: asked) as service:
+            arguments = ["-d", str(service.port), "--via", "bastion", "--bind", "0.0.0.0"]
+            done = world.run("expose", *arguments)
+    assert done.returncode == 0, done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if "loopback" in line]
+    assert said.endswith("(the option -a of dropbear there would allow it)")
+
+
+@pytest.mark.parametrize("option", ["yes", "no"])
+def test_what_the_server_makes_of_the_address_is_told_once_attached_too(
+    world: World, sshd: OpenSSHServer, option: str
+) -> None:
+    """Narrower than it was asked to, and wider; the event of it comes when it will."""
+    sshd.reconfigure("ListenAddress 127.0.0.2", f"GatewayPorts {option}")
+    world.alias("bastion", sshd)
+    config = world.home / ".ssh/config"
+    config.write_text(config.read_text().replace("HostName 127.0.0.1", "HostName 127.0.0.2"))
+    known = sshd.known_hosts.read_text()
+    sshd.known_hosts.write_text(known.replace("127.0.0.1", "127.0.0.2"))
+    bind = "0.0.0.0" if option == "no" else "localhost"
+    with ReplyAfterEndService(lambda asked: asked) as service:
+        process = world.start("expose", str(service.port), "--via", "bastion", "--bind", bind)
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        before = list(itertools.takewhile(lambda line: "Ready" not in line, lines))
+        world.ok("restart", f"expose-{service.port}")
+        name = f"expose-{service.port}"
+        eventually(lambda: world.host(name, "bastion")["reconnects"] == 1, "it is up again")
+        eventually(lambda: world.forward(name, "exposed")["last_error"], "it is found out again")
+        process.send_signal(signal.SIGINT)
+        _, after = process.communicate(timeout=30)
+    assert process.returncode == 130  # that others cannot reach it is no failure of the command
+    why = "listens on its loopback alone" if option == "no" else "listens on every address"
+    assert sum(why in line for line in before) == 1
+    # On the next link it is news again.
+    assert after.count(why) == 1
 
 
 def test_a_service_that_is_not_there(world: World) -> None:

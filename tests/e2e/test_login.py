@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -88,7 +90,29 @@ def test_a_home_that_can_only_be_read_keeps_nobody_out(
     assert (ssh.returncode, "Failed to add the host" in ssh.stderr) == (0, True)
     text = sshd.host_yaml(user_known_hosts_file=str(known), strict_host_key_checking="accept-new")
     world.profile("dev", tunnel_text(text, db=f"local: {free_port()}, to: {free_port()}"))
-    world.ok("up", "dev", "-d")
-    assert f"cannot record its host key in {known}" in world.ok("logs")
+    said = f"dev/server connecting: server (127.0.0.1:{sshd.port}): cannot record its host key"
+    done = world.run("up", "dev", "-d")
+    assert (done.returncode, done.stderr.count(said)) == (0, 1), done.stderr
+    assert "make the file writable" in done.stderr
     world.ok("restart", "dev")
     eventually(lambda: world.host("dev")["reconnects"] == 1, "it is up again")
+    # Once for each key, and not at each login.
+    assert world.ok("logs", "dev").count(said) == 1
+
+
+def test_a_key_that_cannot_be_used_is_told_once_where_another_one_does(
+    world: World, sshd: OpenSSHServer
+) -> None:
+    (world.home / "id_broken").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nno key\n")
+    (world.home / "id_broken").chmod(0o600)
+    keys = f"[{world.home}/id_broken, {sshd.identity}]"
+    text = sshd.host_yaml(identity_file=keys, reconnect="{min: 100ms, max: 500ms}")
+    world.profile("dev", tunnel_text(text, db=f"local: {free_port()}, to: {free_port()}"))
+    done = world.run("up", "dev", "-d")
+    assert (done.returncode, done.stderr.count("the login went without it")) == (0, 1), done.stderr
+    for pid in sshd.sessions:
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: world.host("dev")["reconnects"] == 1, "it is up again")
+    told = [line for line in world.ok("logs", "dev").splitlines() if "went without it" in line]
+    assert len(told) == 1
+    assert "id_broken" in told[0]

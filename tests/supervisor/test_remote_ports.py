@@ -23,7 +23,7 @@ from tests.supervisor.scene import (
 from tests.support.here import here
 from tests.support.ports import free_port
 from tests.support.servers import running
-from tests.support.servers.dropbear import DropbearServer
+from tests.support.servers.dropbear import DropbearServer, NarrowDropbear, WideDropbear
 from tests.support.services import Service
 from tests.support.sshd import OpenSSHServer
 from tests.support.urls import UrlServer
@@ -207,18 +207,6 @@ async def test_a_server_that_listens_as_widely_as_asked_is_not_suspected(
         await s.up(s.profile(wide, host=host))
         await eventually_async(lambda: s.forward("wide").connections_total == 1, "it was tried")
         assert s.forward("wide").last_error is None
-
-
-class WideDropbear(DropbearServer):
-    """At an address that is not where a narrow listener is."""
-
-    address = "127.0.0.2"
-
-
-class NarrowDropbear(WideDropbear):
-    """As it is when nobody says otherwise."""
-
-    options = ()
 
 
 @pytest.mark.parametrize("kind", [WideDropbear, NarrowDropbear])

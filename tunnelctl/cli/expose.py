@@ -193,10 +193,17 @@ class _Exposed:
         self, client: Client, stream: EventStream, plans: Sequence[Plan], lease: str | None
     ) -> None:
         self.session = Session(
-            client, stream, plans, lease, for_command=True, on_change=self._show_what_is_said
+            client,
+            stream,
+            plans,
+            lease,
+            for_command=True,
+            on_change=self._show_what_is_said,
+            tells=self._tells,
         )
         self._name = plans[0].name
         self._said = Said()
+        self._told_at: str | None = None  # when it was told where it can be reached
 
     def tell(
         self, service: Endpoint, asked: Endpoint, show_code: Callable[[str], None] | None
@@ -211,6 +218,9 @@ class _Exposed:
         if asked.is_loopback:
             click.echo(f"localhost:{port}")
             say(f"{service} can be reached on {host['name']} itself, at localhost:{port}")
+            if forward["last_error"] is not None:  # elsewhere, too
+                say(told(forward["last_error"]))
+            self._told_at = clock.rfc3339(clock.wall())
             return
         outside = Endpoint(server if asked.host in _EVERY_ADDRESS else asked.host, port)
         click.echo(str(outside))
@@ -229,6 +239,7 @@ class _Exposed:
             )
         else:
             say(f"{service} can be reached at {outside}, as was tried from here")
+        self._told_at = clock.rfc3339(clock.wall())
         if show_code is not None:
             show_code(f"http://{outside}/")
 
@@ -236,6 +247,12 @@ class _Exposed:
         """Print what the server has to say about it, if it is one that says something."""
         if self._host["said"] is not None:
             self.session.settle(_SAID_WITHIN)
+
+    def _tells(self, event: Mapping[str, Any]) -> bool:
+        """Whether an event is that the server listens otherwise than it was asked to, and `tell`
+        says so, or has."""
+        is_caveat = event["kind"] == "forward" and event["state"] == "up" and bool(event["error"])
+        return is_caveat and (self._told_at is None or event["at"] <= self._told_at)
 
     def _came_here(self, before: Mapping[str, Any]) -> bool:
         """Whether a connection has come, or was turned away, since the forward was so."""
@@ -258,7 +275,7 @@ class _Exposed:
                 return error
             if _connections(forward) != _connections(before):
                 return None  # the server could connect: it is in the way from here alone
-            self.session.settle(_LOOKS_EVERY, silently=True)
+            self.session.settle(_LOOKS_EVERY)
         return None
 
     def _possible_cause(self) -> str:

@@ -114,7 +114,8 @@ class Session:
 
     They are held by its `lease`; None: until `down`. Those of `for_command` are there for another
     command: nothing is printed of them, and what cannot be had is not wanted any longer. Once they
-    are ready `on_change` is called after events of theirs; it prints what a server says.
+    are ready `on_change` is called after events of theirs; it prints what a server says. Events
+    that the command `tells` itself are not shown.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Session:
         *,
         for_command: bool = False,
         on_change: Callable[[], None] | None = None,
+        tells: Callable[[Event], bool] = lambda _: False,
     ) -> None:
         self._client = client
         self._stream = Asker(client, stream)
@@ -133,6 +135,7 @@ class Session:
         self._lease = lease
         self._for_command = for_command
         self._on_change = on_change
+        self._tells = tells
         self._ready_at = ""  # when all were found ready; saying so may have to wait for a reader
         self._lost: set[str] = set()  # of those, what the daemon has let go
         self._held: list[str] = []  # ordered under our lease; the daemon may not have got to it yet
@@ -191,19 +194,16 @@ class Session:
                 stays_wanted = not self._for_command or progress.stays(late)
                 raise progress.not_ready(late, seconds, stays_wanted=stays_wanted)
             events = self._next(left)
+        self._show(self._next(0))  # what a login warned of came before the profile was ready
         for profile in () if self._for_command else profiles.values():
             for line in progress.forwarding_lines(profile):
                 click.echo(line)
 
-    def settle(self, seconds: float, *, silently: bool = False) -> None:
-        """For so long, call `on_change` and show what happens; then nothing more is waited for.
-
-        `silently` is for a caller that tells itself what happens.
-        """
+    def settle(self, seconds: float) -> None:
+        """For so long, call `on_change` and show what happens; then nothing more is waited for."""
         deadline = clock.monotonic() + seconds
         while (left := deadline - clock.monotonic()) > 0:
-            events = self._next(left)
-            self._show([] if silently else events)
+            self._show(self._next(left))
             self._changed()
 
     def stay(self) -> int:
@@ -304,7 +304,7 @@ class Session:
         """Print of events what went wrong, what servers say, and everything later than `since`."""
         for event in events:
             is_said = progress.is_said(event)
-            if is_said and self._on_change is not None:
+            if self._tells(event) or (is_said and self._on_change is not None):
                 continue
             if is_said or event["error"] or (since and event["at"] >= since):
                 click.echo(progress.event_text(event), err=True)

@@ -7,7 +7,6 @@ is one.
 
 from __future__ import annotations
 
-import logging
 import os
 import pwd
 from collections.abc import Callable, Iterator, Sequence
@@ -29,10 +28,9 @@ from tunnelctl.ssh.identities import NO_KEY, Identities
 from tunnelctl.ssh.keys import Identity
 from tunnelctl.ssh.login_report import Report, shown_prompt
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind, paused
+from tunnelctl.ssh.trace import Warn, logged
 from tunnelctl.ssh.userauth import Answer, Disconnected, InfoRequest, UserAuth
 from tunnelctl.wire.messages import ProtocolError
-
-_log = logging.getLogger(__name__)
 
 # ssh_config(5) NumberOfPasswordPrompts: how often a person may try.
 _TRIES = 3
@@ -47,12 +45,14 @@ def authenticate(
     resolve_secret: ResolveSecret,
     ask: Ask | None = None,
     logins: Logins | None = None,
+    warn: Warn = logged,
 ) -> str:
     """Log in; blocking, until the transport's deadline at most. Returns who as, and by what.
 
     The key exchange is done and the host key verified. Secrets are resolved only when the server
     asks for what they open, and are not kept. `ask` (which holds the deadline up itself) reaches a
     person; without it nobody is asked. `logins` knows what let us in before, and is told.
+    `warn` hears of a key that could not be used where another way led in.
 
     Raises:
         Failure: auth-failed (with the keys that were tried), key-unreadable, agent-unavailable,
@@ -72,6 +72,9 @@ def authenticate(
             except (TimeoutError, SSHException, ProtocolError) as error:
                 raise peer_failure(host, error, During.AUTHENTICATION) from None
         logins.took(host, tried.accepted)
+        if attempt.unusable is not None:
+            what = f"{attempt.unusable.message}; the login went without it"
+            warn(host, attempt.unusable.but(message=what))
         return attempt.report.let_in
     except Failure as raised:
         failure = attempt.report.judged(raised, tried)
@@ -155,8 +158,11 @@ class _Attempt:
                     break
             else:
                 raise self.report.refused(self._identities.notes, self._identities.unusable)
-        if self._identities.unusable is not None:
-            _log.warning("%s; the login went without it", self._identities.unusable)
+
+    @property
+    def unusable(self) -> Failure | None:
+        """Why a key could not be tried."""
+        return self._identities.unusable
 
     # Keys
 

@@ -38,7 +38,7 @@ from tunnelctl.ssh.proxy_command import ProxyCommand
 from tunnelctl.ssh.questions import Asking, nobody
 from tunnelctl.ssh.remote_opens import RemoteOpens
 from tunnelctl.ssh.session import wants_session
-from tunnelctl.ssh.trace import Milestone, Trace, untraced
+from tunnelctl.ssh.trace import Milestone, Trace, Warn, logged, untraced
 from tunnelctl.ssh.transport import SshTransport
 from tunnelctl.ssh.turns import Place, Turn, at_once
 from tunnelctl.ssh.way import DIRECT, Way
@@ -62,6 +62,7 @@ async def connect(
     trace: Trace = untraced,
     logins: Logins | None = None,
     moments: Moments | None = None,
+    warn: Warn = logged,
 ) -> Link:
     """Connect to `host` within its `connect_timeout` seconds, after its jump hosts within theirs; a
     `proxy_command` has longer for its first byte (ssh/proxy_command.py).
@@ -70,7 +71,8 @@ async def connect(
     `hops` has the jump links that are shared; without it the link has its own. Each attempt waits
     for its `turn` first, and each handshake for its place, which no deadline counts. `asking` says
     who answers a host's questions (ssh/questions.py). `logins` knows what let us in before, and is
-    told. At `moments` what has been silent too long is given up (ssh/proxy_command.py).
+    told. At `moments` what has been silent too long is given up (ssh/proxy_command.py). `warn` is
+    told what is wrong with a host, or a hop, that was logged in to all the same.
 
     Raises:
         Failure: with the step, and the hop, that failed; nothing is left open.
@@ -85,6 +87,7 @@ async def connect(
         trace,
         logins or Logins(),
         moments or Moments(),
+        warn,
     )
     return await caller.link(host, on_stage)
 
@@ -111,6 +114,7 @@ async def fetch_host_key(
         untraced,
         Logins(),
         Moments(),
+        logged,
     )
     try:
         async with caller.reached(host) as reached:
@@ -174,6 +178,7 @@ class _Caller:
     trace: Trace
     logins: Logins
     moments: Moments
+    warn: Warn
 
     async def link(
         self, host: Host, on_stage: Callable[[Stage], None], *, is_hop: bool = False
@@ -275,6 +280,7 @@ class _Caller:
                 ask,
                 self.trace,
                 self.logins,
+                self.warn,
                 greeted=True,
             )
             work = _with_socket(sock, log_in, f"handshake with {host.name}")

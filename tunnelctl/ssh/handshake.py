@@ -27,7 +27,7 @@ from tunnelctl.ssh.failures import During, label, peer_failure, printable
 from tunnelctl.ssh.hostkeys import fingerprint, known_for, verify
 from tunnelctl.ssh.keys import RSA_BITS_MIN, key_type, too_short
 from tunnelctl.ssh.questions import Ask, pausing
-from tunnelctl.ssh.trace import Milestone, Trace, untraced
+from tunnelctl.ssh.trace import Milestone, Trace, Warn, logged, untraced
 from tunnelctl.ssh.transport import Offer, SshTransport
 
 # How long the Transport's thread may take to notice that its socket was shut down, in seconds.
@@ -53,6 +53,7 @@ def handshake(
     ask: Ask | None = None,
     trace: Trace = untraced,
     logins: Logins | None = None,
+    warn: Warn = logged,
     *,
     greeted: bool = False,
 ) -> SshTransport:
@@ -60,7 +61,8 @@ def handshake(
     our version line was sent already.
 
     The deadline stands still while `ask` waits for a person, and while an agent signs. `logins`
-    knows by what the host was logged in to before. Calls `on_stage(Stage.AUTHENTICATING)`
+    knows by what the host was logged in to before; `warn` is told what is wrong though it went on.
+    Calls `on_stage(Stage.AUTHENTICATING)`
     in this thread once the host key is accepted. The Transport that is returned is authenticated
     and still run by its own thread. To give up earlier, shut the socket down from elsewhere: every
     wait for the server ends at once.
@@ -72,10 +74,10 @@ def handshake(
     try:
         asked = None if ask is None else pausing(ask, transport)
         blob = transport.host_key_blob
-        verify(host, blob, environment, asked)
+        verify(host, blob, environment, asked, warn)
         trace(host, Milestone.HOST_KEY, f"{key_type(blob)} {fingerprint(blob)}")
         on_stage(Stage.AUTHENTICATING)
-        by = authenticate(transport, host, environment, resolve_secret, asked, logins)
+        by = authenticate(transport, host, environment, resolve_secret, asked, logins, warn)
         trace(host, Milestone.AUTHENTICATION, by)
     except BaseException:
         _end(transport, sock)

@@ -32,8 +32,8 @@ from tunnelctl.ssh.known_hosts import CERT_AUTHORITY, REVOKED, KnownKey
 from tunnelctl.ssh.known_hosts_command import PRINTED, printed_about
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind
 from tunnelctl.ssh.revocation import is_revoked
+from tunnelctl.ssh.trace import Warn, logged
 
-_log = logging.getLogger(__name__)
 _log = logging.getLogger(__name__)
 
 _DEFAULT_PORT = 22
@@ -45,11 +45,17 @@ def fingerprint(blob: bytes) -> str:
     return "SHA256:" + digest.rstrip("=")
 
 
-def verify(host: Host, blob: bytes, environment: Environment, ask: Ask | None = None) -> None:
+def verify(
+    host: Host,
+    blob: bytes,
+    environment: Environment,
+    ask: Ask | None = None,
+    warn: Warn = logged,
+) -> None:
     """Accept the key or certificate that `host` shows, or raise.
 
     With `accept-new` the key of a host that is not known at all is recorded; else a person is
-    asked, where there is one. Where it cannot be recorded that is said, and it is known to this
+    asked, where there is one. Where it cannot be recorded `warn` is told, and it is known to this
     process alone.
 
     Raises:
@@ -76,7 +82,7 @@ def verify(host: Host, blob: bytes, environment: Environment, ask: Ask | None = 
         raise _changed(host, shown, named)
     if host.strict_host_key_checking is not StrictHostKeyChecking.ACCEPT_NEW:
         _ask_about(host, shown, _unknown(host, shown, about), ask)
-    _keep(host, shown.key, environment)
+    _keep(host, shown.key, environment, warn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,7 @@ def record(host: Host, blob: bytes, environment: Environment) -> Path:
     return known_hosts.append(host, key_type(key), key, environment)
 
 
-def _keep(host: Host, key: bytes, environment: Environment) -> None:
+def _keep(host: Host, key: bytes, environment: Environment, warn: Warn) -> None:
     """Record an accepted key as well as can be: ssh(1) warns too, and connects."""
     try:
         record(host, key, environment)
@@ -150,11 +156,8 @@ def _keep(host: Host, key: bytes, environment: Environment) -> None:
         if failure.code is not Code.PERMISSION_DENIED:
             raise
         known_hosts.keep_in_memory(host, key_type(key), key, environment)
-        _log.warning(
-            "%s; until this process ends no other key is accepted (%s)",
-            failure.message,
-            failure.hint,
-        )
+        what = f"{failure.message}; until this process ends no other key is accepted"
+        warn(host, failure.but(message=what))
 
 
 def keeps_keys(host: Host) -> bool:

@@ -1,14 +1,20 @@
-"""How far the way to a host was gone: one word for each part of it, told as soon as it is done.
+"""What is told of the way to a host while it is gone: how far, and what is wrong with it all the
+same.
 
-Owns these words. Nothing decides by them: they are for whoever explains a connection to a person.
+Owns the words for how far: one for each part, told as soon as it is done. Nothing decides by what
+is told: it is for whoever explains a connection to a person.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from enum import StrEnum
 
+from tunnelctl.errors import Failure
 from tunnelctl.spec.host import Host
+
+_log = logging.getLogger(__name__)
 
 
 class Milestone(StrEnum):
@@ -27,5 +33,15 @@ class Milestone(StrEnum):
 Trace = Callable[[Host, Milestone, str], None]
 
 
+# Called with the host, which may be a hop, and what a person should know though it went on: ssh(1)
+# prints a warning. From any thread.
+Warn = Callable[[Host, Failure], None]
+
+
 def untraced(_host: Host, _milestone: Milestone, _how: str) -> None:
     """Nobody wants to know."""
+
+
+def logged(_host: Host, warning: Failure) -> None:
+    """Nobody but the log is told."""
+    _log.warning("%s", warning)

@@ -6,8 +6,10 @@ Owns the server of `embedded: true`, which starts at the first need. Must never 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from tunnelctl.errors import Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
@@ -32,15 +34,21 @@ class OfProfile:
 
 
 class Dialler:
-    """Of one tunnel."""
+    """Of one tunnel. `warn` hears, on the loop, what is wrong with logins that went on."""
 
     def __init__(
-        self, profile: OfProfile, handshakes: Handshakes, reactor: Reactor, asking: PatientAsking
+        self,
+        profile: OfProfile,
+        handshakes: Handshakes,
+        reactor: Reactor,
+        asking: PatientAsking,
+        warn: Callable[[Failure], None],
     ) -> None:
         self._profile = profile
         self._handshakes = handshakes
         self._reactor = reactor
         self._asking = asking
+        self._warn = warn
         self._server: EmbeddedServer | None = None
 
     async def link(self, host: Host, candidate: Host, on_stage: Callable[[Stage], None]) -> Link:
@@ -61,7 +69,14 @@ class Dialler:
             on_stage,
             self._asking,
             self._profile.logins,
+            self._warned,
         )
+
+    def _warned(self, host: Host, warning: Failure) -> None:
+        """A `Warn`, which is called from threads."""
+        where = warning.at(f"{self._profile.name}/{host.name}")
+        with suppress(RuntimeError):  # the loop is closed
+            self._reactor.loop.call_soon_threadsafe(self._warn, where)
 
     async def close(self) -> None:
         """End the embedded server, if there is one; the next need starts another."""

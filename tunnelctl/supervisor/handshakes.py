@@ -26,6 +26,7 @@ from tunnelctl.ssh.jump import Hops
 from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.moments import Moments
 from tunnelctl.ssh.questions import Ask
+from tunnelctl.ssh.trace import Warn, logged
 from tunnelctl.ssh.turns import Place
 from tunnelctl.supervisor.questions import PatientAsking
 from tunnelctl.supervisor.refusals import Refusals
@@ -75,6 +76,7 @@ class Handshakes:
         on_stage: Callable[[Stage], None],
         asking: PatientAsking,
         logins: Logins | None = None,
+        warn: Warn = logged,
     ) -> Link:
         """Connect to `host`, each handshake when it is its turn. The wait is no part of its
         `connect_timeout`; while `host` itself waits to be dialled its stage is QUEUED.
@@ -121,6 +123,7 @@ class Handshakes:
             turn=turn,
             logins=logins,
             moments=self._moments,
+            warn=warn,
         )
 
     def hurry(self) -> None:

@@ -108,7 +108,7 @@ class Tunnel:
         self.host = host
         self._profile = profile
         self._services = services
-        self._dialler = Dialler(profile, services.handshakes, services.reactor, asking)
+        self._dialler = Dialler(profile, services.handshakes, services.reactor, asking, self._warn)
         self._on_change = on_change
         self._machine = Machine(host.reconnect, host.lazy, len(host.candidates))
         self._tally = Tally()
@@ -479,6 +479,9 @@ class Tunnel:
         backoff decides when."""
         if self._machine.state is HostState.UP:
             self._lost(self._machine.epoch, failure)
+
+    def _warn(self, warning: Failure) -> None:
+        self._teller.warn(self.host.name, self._machine, warning)
 
     def _announce_host(self) -> None:
         if self._teller.host(self.host, self._machine, self._links):

@@ -42,6 +42,7 @@ class Teller:
         self._announced: tuple[HostState, int, Code | None] = (state, 0, None)
         self._since = clock.wall()
         self._outage = Outage()
+        self._warned: set[str] = set()
         self._logged: dict[tuple[EventKind, str], str] = {}  # the state of each forward
 
     @property
@@ -52,6 +53,7 @@ class Teller:
     def asked(self) -> None:
         """Somebody asked for the host: the log has what comes of it."""
         self._outage.forget()
+        self._warned.clear()
 
     def host(self, host: Host, machine: Machine, links: Links) -> bool:
         """Tell the state of the host if it, or who serves in its name, or why, is another than what
@@ -69,6 +71,14 @@ class Teller:
         remark = self._outage.told(machine.state, code, why, clock.monotonic(), at)
         self._record(EventKind.HOST, host.name, machine.state, message, failure, remark)
         return True
+
+    def warn(self, name: str, machine: Machine, warning: Failure) -> None:
+        """Tell once what is wrong with a login to that host, or to a hop before it, that went on
+        all the same."""
+        text = str(warning)
+        if text not in self._warned:
+            self._warned.add(text)
+            self._record(EventKind.HOST, name, machine.state, text, warning)
 
     def said(self, name: str, message: str) -> None:
         """Tell what the server of that host, which is up, prints in its session."""

@@ -61,3 +61,15 @@ class DropbearServer(Server):
         listen = ["-p", f"{self.address}:{self.port}", "-P", str(self.directory / "pid")]
         dropbear = [_DROPBEAR, "-F", "-E", "-r", self._key, *self.options, *listen]
         return with_accounts(self.directory, dropbear, ROOT)
+
+
+class WideDropbear(DropbearServer):
+    """At an address that is not where a narrow listener is."""
+
+    address = "127.0.0.2"
+
+
+class NarrowDropbear(WideDropbear):
+    """As it is when nobody says otherwise."""
+
+    options = ()
