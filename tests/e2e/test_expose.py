@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.clients import ask
 from tests.support.ports import free_port
-from tests.support.servers import require, running
+from tests.support.servers import running
 from tests.support.servers.dropbear import NarrowDropbear
 from tests.support.services import ReplyAfterEndService
 from tests.support.sshd import OpenSSHServer
@@ -146,7 +146,6 @@ def test_a_server_that_quietly_listens_on_its_loopback_alone(
 
 
 def test_a_dropbear_that_listens_on_its_loopback_alone(world: World, tmp_path: Path) -> None:
-    require(NarrowDropbear)
     with running(NarrowDropbear, tmp_path) as server:
         host = server.host()
         (world.home / ".ssh").mkdir(mode=0o700)

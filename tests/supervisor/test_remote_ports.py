@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,55 @@ async def test_our_own_ghost_holds_the_port_until_the_server_lets_go(sshd: OpenS
         async with client(port) as one:
             assert await one.echo(b"mine again") == b"mine again"
         assert s.host_status().reconnects == 1
+
+
+async def test_a_port_that_the_server_chose_stays_over_changes_and_links(
+    sshd: OpenSSHServer,
+) -> None:
+    """As `local: 0` keeps its port: clients know it."""
+    async with scene() as s, echo_service() as one, echo_service() as other:
+        host = sshd.host(reconnect=SOON)
+        rules = [remote("back", 0, one, listen=Endpoint(name, 0)) for name in ("localhost", "*")]
+        rules = [replace(rule, name=f"back{n}", expose=True) for n, rule in enumerate(rules)]
+        await s.up(s.profile(*rules, host=host))
+        ports = [s.port("back0"), s.port("back1")]
+        changed = [replace(rule, target=Endpoint(LOOPBACK, other)) for rule in rules]
+        await s.up(s.profile(*changed, host=host))
+        assert [s.port("back0"), s.port("back1")] == ports
+        for number in (1, 2):
+            if number == 1:
+                for pid in sshd.sessions:
+                    os.kill(pid, signal.SIGKILL)
+            else:
+                await s.supervisor.restart("dev")
+            await s.until_told("back1", "up", number + 2)
+            await s.until(ProfileState.UP)
+            assert [s.port("back0"), s.port("back1")] == ports
+            async with client(ports[0]) as echoing:
+                assert await echoing.echo(b"the same") == b"the same"
+        assert s.host_status().reconnects == 2
+
+
+async def test_a_port_that_the_server_chose_and_somebody_took_is_another_one(
+    sshd: OpenSSHServer,
+) -> None:
+    """Which is said: a new port is better than none, until a ghost lets go."""
+    async with scene() as s, echo_service() as echo:
+        host = sshd.host(reconnect=SOON, server_alive_interval=1, server_alive_count_max=2)
+        await s.up(s.profile(remote("back", 0, echo), host=host))
+        port, ghost = s.port("back"), sshd.sessions
+        for pid in ghost:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            await s.until_told("back", "up", 2)
+            await s.until(ProfileState.UP)
+            assert s.port("back") != port
+            assert s.events[-1].error is None
+            async with client(s.port("back")) as one:
+                assert await one.echo(b"at another port") == b"at another port"
+        finally:
+            for pid in ghost:
+                os.kill(pid, signal.SIGCONT)
 
 
 async def test_a_server_that_listens_on_loopback_alone_is_found_out(sshd: OpenSSHServer) -> None:

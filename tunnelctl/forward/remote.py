@@ -76,6 +76,9 @@ class RemoteForward:
         self._ownership: Ownership | None = None  # while it is found out
         self._asked: Link | None = None
         self._listened = False  # on any link
+        self._asking = forward.listen  # what the server is asked for; see `chosen_port`
+        # The port that the server chose last, where that is its to choose: clients know it.
+        self.chosen_port = 0
         # What is not as it was asked for, though the server listens.
         self.caveat: Failure | None = None
         self._target_side = TargetSide(reactor, self._connections)
@@ -95,14 +98,31 @@ class RemoteForward:
         return self._bound_at if self._found_at is None else self._found_at
 
     async def open(self, link: Link) -> None:
-        """Ask the server to listen; `listening` says where, with the port it chose.
+        """Ask the server to listen; `listening` says where, with the port it chose. That is the one
+        that it chose before, where it can be had again.
 
         Raises:
             Failure: forward-denied when the server refuses, or does not say which port it chose;
                 port-in-use when somebody else listens there; or why the link ended meanwhile.
         """
         self._asked = link
-        listen = self.forward.listen
+        if self.chosen_port:
+            self._asking = self.forward.listen.with_port(self.chosen_port)
+            try:
+                await self._open(link)
+            except Failure:
+                if link.closed.done():
+                    raise
+            else:
+                return
+        self._asking = self.forward.listen
+        await self._open(link)
+        if self._bound_at is not None and not self._asking.is_unix and self._asking.port == 0:
+            self.chosen_port = self._bound_at.port
+
+    async def _open(self, link: Link) -> None:
+        """Ask for the port that is to be had. Raises Failure."""
+        listen = self._asking
         reply, said, kept = await self._request(link)
         may_unlink = listen.is_unix and self.forward.unlink_remote
         if reply is None and not kept and may_unlink and await unlink(link, listen.path):
@@ -128,7 +148,7 @@ class RemoteForward:
         Raises:
             Failure: why the link ended meanwhile.
         """
-        request = listen_request(self.forward.listen)
+        request = listen_request(self._asking)
         replied: asyncio.Future[bytes | None] = self._reactor.loop.create_future()
 
         said: tuple[str, ...] = ()
@@ -205,7 +225,7 @@ class RemoteForward:
             and bound is not None
             and mine is not None
             and mine.info.address == link.info.address
-            and bound.port == other.forward.listen.port
+            and bound.port == other._asking.port
             and collide(bound.host, other.forward.listen.host)
         )
 
@@ -241,7 +261,7 @@ class RemoteForward:
     def _bound(self, reply: bytes) -> Endpoint | None:
         """Where the server listens now: it has to say so where the port was its to choose, and
         None if it does not."""
-        listen = self.forward.listen
+        listen = self._asking
         if listen.is_unix or listen.port != 0:
             return listen
         if not reply:
@@ -259,14 +279,14 @@ class RemoteForward:
         _routes(link).add(self._route(listen))
 
     def _route(self, bound: Endpoint) -> Route:
-        is_chosen = not bound.is_unix and self.forward.listen.port == 0
+        is_chosen = not bound.is_unix and self._asking.port == 0
         return Route(*listen_request(bound).route, is_chosen, self._client, self._stray)
 
     def _cancel(self, link: Link, bound: Endpoint) -> None:
         """Ask the server to listen no more. It may refuse, and listen on."""
         routes, route = _routes(link), self._route(bound)
         routes.remove(route)
-        request, asked = listen_request(bound), listen_request(self.forward.listen)
+        request, asked = listen_request(bound), listen_request(self._asking)
 
         def closed(reply: bytes | None) -> None:
             if reply is None:

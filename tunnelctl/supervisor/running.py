@@ -6,13 +6,14 @@ Owns the tunnels. Must never touch what a new version leaves as it was.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from tunnelctl import clock
 from tunnelctl.config.secrets import resolve_secret
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.listener import Listener
 from tunnelctl.spec.environment import Environment
+from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.spec.profile import HostAnew, Profile
 from tunnelctl.ssh.jump import everybody
@@ -93,9 +94,9 @@ class RunningProfile:
             self._shared.logins.forget(gone)
         self._anew = Anew(profile.name, anew)
         plan = diff(self.profile, profile)
-        listeners = self._released(plan)
+        listeners, ports = self._released(plan), self._chosen_ports(plan)
         try:
-            await self._carry_out(plan, profile, listeners)
+            await self._carry_out(plan, profile, listeners, ports)
             if is_new:  # not before: a try with what was asked for last would fail once more
                 self._retry()
         finally:
@@ -103,7 +104,11 @@ class RunningProfile:
                 listener.close()
 
     async def _carry_out(
-        self, plan: Plan, profile: Profile, listeners: dict[str, Listener]
+        self,
+        plan: Plan,
+        profile: Profile,
+        listeners: dict[str, Listener],
+        ports: Mapping[str, int],
     ) -> None:
         await self._close_forwards(plan)
         await asyncio.gather(
@@ -119,7 +124,8 @@ class RunningProfile:
         for host in plan.hosts.added:
             self._add_tunnel(host)
         for rule in (*plan.forwards.added, *plan.forwards.replaced):
-            self._tunnels[rule.via].add(rule, listeners.pop(rule.name, None))
+            listener, port = listeners.pop(rule.name, None), ports.get(rule.name, 0)
+            self._tunnels[rule.via].add(rule, listener, port)
             await asyncio.sleep(0)  # others want their turn: there may be thousands
         for rule in plan.forwards.retuned:
             self._tunnels[rule.via].retune_forward(rule)
@@ -224,15 +230,28 @@ class RunningProfile:
     def _released(self, plan: Plan) -> dict[str, Listener]:
         """The listeners of forwards that lead elsewhere and listen where they did, by name: their
         port, which the system may have chosen, stays theirs, and no client finds it closed."""
-        before = {rule.name: rule for rule in self.profile.forwards}
         released = {}
+        for old, rule in self._in_their_place(plan):
+            listener = self._tunnels[old.via].release(rule.name)
+            if listener is not None:
+                released[rule.name] = listener
+        return released
+
+    def _chosen_ports(self, plan: Plan) -> dict[str, int]:
+        """Likewise the ports that the servers chose, which they are asked for again."""
+        return {
+            rule.name: self._tunnels[old.via].chosen_port(rule.name)
+            for old, rule in self._in_their_place(plan)
+            if old.via == rule.via
+        }
+
+    def _in_their_place(self, plan: Plan) -> Iterator[tuple[Forward, Forward]]:
+        """The forwards that lead elsewhere and listen where they did: as they are, and will be."""
+        before = {rule.name: rule for rule in self.profile.forwards}
         for rule in plan.forwards.replaced:
             old = before[rule.name]
             if (old.side, old.listen) == (rule.side, rule.listen):
-                listener = self._tunnels[old.via].release(rule.name)
-                if listener is not None:
-                    released[rule.name] = listener
-        return released
+                yield old, rule
 
     async def _close_forwards(self, plan: Plan) -> None:
         gone = {rule.name for rule in (*plan.forwards.removed, *plan.forwards.replaced)}

@@ -60,7 +60,12 @@ from tunnelctl.state.overall import Summary, Tally
 from tunnelctl.state.snapshot import ForwardStatus, HostState, HostStatus
 from tunnelctl.supervisor import tunnel_status
 from tunnelctl.supervisor.dialler import Dialler, OfProfile
-from tunnelctl.supervisor.forwarding import Forwarding, LocalForwarding, forwarding
+from tunnelctl.supervisor.forwarding import (
+    Forwarding,
+    LocalForwarding,
+    RemoteForwarding,
+    forwarding,
+)
 from tunnelctl.supervisor.handshakes import Handshakes
 from tunnelctl.supervisor.idle import IdleWatch
 from tunnelctl.supervisor.journal import Journal
@@ -200,8 +205,9 @@ class Tunnel:
         self.retune(host)
         self.restart()
 
-    def add(self, rule: Forward, listener: Listener | None = None) -> None:
-        """Carry one more forward, from now on; on this `listener`, if it has one already."""
+    def add(self, rule: Forward, listener: Listener | None = None, port: int = 0) -> None:
+        """Carry one more forward, from now on; on this `listener`, if it has one already. Where the
+        server is to choose the port it is asked for this `port` first."""
         added = forwarding(
             rule,
             self._services.reactor,
@@ -214,6 +220,8 @@ class Tunnel:
         added.on_demand = self._machine.is_on_demand
         if listener is not None and isinstance(added, LocalForwarding):
             added.adopt(listener)
+        if isinstance(added, RemoteForwarding):
+            added.side.chosen_port = port
         self._forwardings[rule.name] = added
         if self._listeners_wanted:
             added.open()
@@ -228,6 +236,11 @@ class Tunnel:
         """The listener of a forward that listens here, which stays bound when that is removed."""
         item = self._forwardings[name]
         return item.side.release() if isinstance(item, LocalForwarding) else None
+
+    def chosen_port(self, name: str) -> int:
+        """The port that the server chose for a forward; 0 where it did not."""
+        item = self._forwardings[name]
+        return item.side.chosen_port if isinstance(item, RemoteForwarding) else 0
 
     async def remove(self, name: str) -> None:
         """Close a forward; its connections are reset, all others live on."""
