@@ -1,17 +1,23 @@
-"""`python -m tunnelctl`, and the `tunnelctl` command."""
+"""`python -m tunnelctl`, and the `tunnelctl` command.
+
+Must import next to nothing outside of `main`: a Ctrl-C meanwhile ends in a traceback of Python's.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from types import FrameType
 
 _INTERRUPTED = 130
+_AGAIN_SECONDS = 0.01
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def main() -> int:
     """Run the command line; the exit code (docs/getting-started.md has them)."""
     _open_streams()
+    sys.unraisablehook = _interrupt_again
     if os.getpid() == 1:
         from tunnelctl.net.init import serve_as_init
 
@@ -29,6 +35,32 @@ def main() -> int:
     except KeyboardInterrupt:  # before there was anything to interrupt, or for the second time
         sys.stderr.write("tunnelctl: interrupted\n")
         return _INTERRUPTED
+    finally:
+        _be_over()
+
+
+def _be_over() -> None:
+    """From here on there is nothing that Ctrl-C could interrupt but Python's own end, which would
+    tell of it with a traceback."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Python tells of an exception in a callback of its own, as for a weak reference, and goes on.
+    A Ctrl-C that came just then comes again, after the callback."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        import signal
+
+        signal.signal(signal.SIGALRM, _interrupt)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _open_streams() -> None:

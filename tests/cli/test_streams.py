@@ -79,6 +79,43 @@ sys.exit(main())
     assert (done.returncode, done.stderr) == (130, b"tunnelctl: interrupted\n")
 
 
+def test_an_interrupt_in_a_callback_of_the_interpreters_own(world: World) -> None:
+    """As for the weak references of its import locks: Python tells of what is raised there."""
+    program = """
+import os, signal, sys, weakref
+class Interrupt:
+    def find_spec(self, name, *rest):
+        if name == "click":
+            reference = weakref.ref(Interrupt(), lambda _: os.kill(os.getpid(), signal.SIGINT))
+            signal.pause()
+sys.meta_path.insert(0, Interrupt())
+from tunnelctl.__main__ import main
+sys.exit(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=world.environ,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, b"tunnelctl: interrupted\n")
+
+
+def test_an_interrupt_after_the_command_has_ended(world: World) -> None:
+    program = """
+import atexit, os, signal, sys
+from tunnelctl.__main__ import main
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+sys.argv = ["tunnelctl", "version"]
+sys.exit(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=world.environ, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("locale", ["C", "POSIX", "xx_YY"])
 def test_a_locale_of_ascii_only(world: World, locale: str) -> None:
     world.profile("dev", EMBEDDED)

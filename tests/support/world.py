@@ -21,6 +21,7 @@ from tests.support.terminal import Terminal
 from tests.support.waiting import eventually
 
 _LOOP_WATCH = str(Path(__file__).parent / "loopwatch")
+_INTERRUPTED = str(Path(__file__).with_name("interrupted.py"))
 _ENDS_WITHIN = 15.0  # seconds; the daemon promises ten
 
 
@@ -109,6 +110,22 @@ class World:
             stdin=stdin,
             start_new_session=True,
             stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def interrupted(
+        self, calls: int, number: signal.Signals, *arguments: str
+    ) -> subprocess.Popen[str]:
+        """Start a command that gets a signal after so many function calls of its own; see
+        tests/support/interrupted.py."""
+        return subprocess.Popen(
+            [sys.executable, _INTERRUPTED, str(calls), str(int(number)), *arguments],
+            cwd=self.home,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
