@@ -117,7 +117,7 @@ def runtime_removed(stage: Stage) -> Moments:
         stage.chance.choice(removals)()
         begun = time.monotonic()
         eventually(lambda: scene.paths.lock.exists() and scene.answers(), "it is found", _WITHIN)
-        if scene.world.daemon_pid() != pid:
+        if scene.pid() != pid:
             stage.ledger.violate("there is a second daemon")
     return Moments(begun, time.monotonic())
 

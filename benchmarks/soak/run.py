@@ -76,6 +76,8 @@ def soak(settings: Settings, seconds: float, seed: int, say: Callable[[str], Non
             )
         except KeyboardInterrupt:
             say("interrupted; what was found until now:")
+        except Failure as failure:
+            found.ledger.violate(f"ended before its time: {failure.message}")
         finally:
             made.over.set()
             traffic.join()
@@ -162,7 +164,7 @@ class _Run:
         """Nobody is connected: the daemon holds what it held before."""
         watch = self._stage.watch
         with watch.nobody_comes(), self._stage.traffic.quiet(), watch.asks_nothing():
-            pid = self._stage.scene.world.daemon_pid()
+            pid = self._stage.scene.pid()
             if self._baseline is None or self._baseline.pid != pid:
                 self._baseline = _lowest(pid)
             baseline = self._baseline

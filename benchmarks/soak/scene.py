@@ -149,6 +149,11 @@ class Scene:
         except Failure:
             return False
 
+    def pid(self) -> int:
+        """The daemon's process id, by its own word."""
+        pid: int = self.client.status()["daemon"]["pid"]
+        return pid
+
     def status(self, profile: str) -> dict[str, Any]:
         """A profile, as status shows it now; nothing of one that it does not know."""
         found = (p for p in self.client.status()["profiles"] if p["name"] == profile)
