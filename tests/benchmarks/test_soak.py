@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 
 import pytest
 
 from benchmarks.soak.ledger import Ledger
+from benchmarks.soak.network import lower_metric, own_network, raise_metric
 from benchmarks.soak.report import document, judged, percentile, text
 from benchmarks.soak.run import Census, Recovery, Soak, soak
 from benchmarks.soak.scene import Settings
@@ -30,6 +32,31 @@ def test_faults_at_random() -> None:
     assert found.ledger.connections > 0
     assert found.ledger.bytes > 0
     assert found.answers
+
+
+def test_routes_are_changed_in_a_network_of_its_own() -> None:
+    before = _network()
+    with own_network() as own:
+        if not own:
+            pytest.skip("no network namespaces here (root, iproute2, CAP_SYS_ADMIN)")
+        assert _network() != before
+        assert _first_default_route() == "cable"
+        raise_metric()
+        assert _first_default_route() == "wifi"
+        lower_metric()
+        assert _first_default_route() == "cable"
+    assert _network() == before
+
+
+def _network() -> str:
+    return os.readlink("/proc/thread-self/ns/net")
+
+
+def _first_default_route() -> str:
+    """The link that a packet to elsewhere takes."""
+    command = ["ip", "route", "get", "192.0.2.1"]
+    words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return words[words.index("dev") + 1]
 
 
 def made(**changes: object) -> Soak:
