@@ -106,11 +106,6 @@ EXPECTED: dict[str, dict[str, Cell]] = {
         "login-rsa": _ED25519_ONLY,
         "login-password": _ED25519_ONLY,
         "local": _SESSIONS_ONLY,
-        "keepalive": _differs(
-            "hangs",
-            "The server answers no global request. With `server_alive_interval` the link is taken "
-            "for dead.",
-        ),
     },
     "ProFTPD mod_sftp": {"local": _SFTP_ONLY},
 }

@@ -145,6 +145,11 @@ class Peer:
         """The number of the packet that is sealed next."""
         return self._state.sent
 
+    @property
+    def read(self) -> int:
+        """The number of the packet that was read last."""
+        return self._state.received - 1
+
     def receive(self) -> bytes:
         """The client's next message, those first that `expect` left.
 

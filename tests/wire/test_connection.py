@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -311,3 +313,49 @@ def test_messages_that_look_right_raise_nothing_but_protocol_errors(
         except ProtocolError:
             return
         assert channel_of(client).receive_window.open <= WINDOW
+
+
+@pytest.mark.parametrize("off", [0, 1])
+def test_a_message_that_the_peer_does_not_know_is_refused(off: int) -> None:
+    """RFC 4253 section 11.4. TinySSH counts one packet too many (`off`)."""
+    numbers = iter(range(7, 99))
+    end = End()
+
+    def ask(message: bytes, numbered: Callable[[int], None]) -> None:
+        numbered(next(numbers))
+        end.sent.append(message)
+
+    connection = Connection(end.sent.append, end, RoundTrip(lambda: 0.0), ask)
+    replies: list[tuple[str, bytes | None]] = []
+    requests = [
+        connection.request(name, b"", lambda reply, name=name: replies.append((name, reply)))  # type: ignore[misc]  # a lambda's default
+        for name in ("a", "b", "c")
+    ]
+    client = Client()
+    connection.open_channel("direct-tcpip", b"", client)
+    connection.unimplemented(7 + off)
+    connection.receive(memoryview(bytes((Message.REQUEST_SUCCESS,)) + b"yes"))
+    connection.unimplemented(9 + off)
+    assert replies == [("a", None), ("b", b"yes"), ("c", None)]
+    assert [request.is_unknown for request in requests] == [True, False, True]
+    connection.unimplemented(10 + off)
+    assert client.log == ["refused 3 it knows no channels"]
+    connection.unimplemented(50)  # of something that asked for nothing
+
+
+def test_a_sign_of_life_is_asked_for_in_two_ways_and_each_but_once() -> None:
+    end = End()
+    signs: list[int] = []
+    for number in range(3):
+        end.connection.ask_for_sign(lambda number=number: signs.append(number))  # type: ignore[misc]  # a lambda's default
+    kinds = [message[0] for message in end.sent]
+    assert kinds == [Message.GLOBAL_REQUEST, Message.CHANNEL_OPEN]
+    assert not end.connection.channels
+    assert not end.connection.is_at_open
+    refusal = messages.channel_open_failure(0, 3, "what is that")
+    assert end.connection.receive(memoryview(refusal))
+    assert not end.connection.is_at_open  # a server that leaves now leaves no forward
+    assert end.connection.receive(memoryview(bytes((Message.REQUEST_FAILURE,))))
+    assert signs == [1, 0]
+    with pytest.raises(ProtocolError):
+        end.connection.receive(memoryview(refusal))

@@ -191,6 +191,38 @@ def listen_denied(forward: Forward, server: Software) -> Failure:
     )
 
 
+def listen_unknown(forward: Forward, server: Software) -> Failure:
+    """The server does not know the request. No new try on this link would be another."""
+    return Failure(
+        Code.FORWARD_DENIED,
+        f"remote forward {forward.name} via {forward.via} was refused: the server does not know "
+        f"the request {listen_request(forward.listen).name}",
+        _has_none(forward, server),
+        retryable=False,
+    )
+
+
+def listen_unanswered(forward: Forward, server: Software) -> Failure:
+    """The server answers others, and not this request. It stays asked."""
+    return Failure(
+        Code.FORWARD_DENIED,
+        f"remote forward {forward.name} via {forward.via}: the server does not answer the request "
+        f"{listen_request(forward.listen).name}",
+        _has_none(forward, server),
+        retryable=False,
+    )
+
+
+def _has_none(forward: Forward, server: Software) -> str:
+    if forward.listen.is_unix:
+        return _has_no_unix(server)
+    return f"{printable(server.name)} may have no remote forwards: another server is needed"
+
+
+def _has_no_unix(server: Software) -> str:
+    return f"{printable(server.name)} may have no forwards of unix sockets; a port may do"
+
+
 def _why_denied(listen: Endpoint, server: Software, *, unlinks: bool) -> str:
     """A refusal has no words (RFC 4254 section 4): what may be behind it."""
     if listen.is_unix:
@@ -205,7 +237,7 @@ def _why_denied(listen: Endpoint, server: Software, *, unlinks: bool) -> str:
                 " StreamLocalBindUnlink yes in its sshd_config, or unlink_remote: true here;"
                 " AllowStreamLocalForwarding may forbid it as well"
             )
-        return f"{printable(server.name)} may have no forwards of unix sockets; a port may do"
+        return _has_no_unix(server)
     if 0 < listen.port < 1024:
         return "the server lets only root listen below 1024; choose a higher port"
     decides = server.decides("AllowTcpForwarding, PermitListen", "-k")

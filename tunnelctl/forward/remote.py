@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from weakref import WeakSet
 
 from tunnelctl.errors import Code, Failure
@@ -25,12 +26,15 @@ from tunnelctl.forward.opens import (
     listen_request,
     listen_taken,
     listen_taken_by_own,
+    listen_unanswered,
+    listen_unknown,
     port_untold,
     reason_of,
     stray,
     target_failure,
     turned_away,
 )
+from tunnelctl.forward.replies import Answer, answer_of
 from tunnelctl.forward.socks import WINDOW_MIN, RemoteSocksClient
 from tunnelctl.forward.target import TargetSide, resolve
 from tunnelctl.forward.unlinking import unlink
@@ -45,10 +49,6 @@ from tunnelctl.ssh.remote_opens import RemoteOpens, Route
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure, ProtocolError, Reader
 from tunnelctl.wire.socks import Reply, reply_for
-
-# A server answers a forward request without asking anybody else; one that does not is stuck,
-# and as replies come in order nothing after it would be answered either (RFC 4254 section 4).
-_REPLY_SECONDS = 15.0
 
 
 class RemoteForward:
@@ -97,65 +97,69 @@ class RemoteForward:
             return None
         return self._bound_at if self._found_at is None else self._found_at
 
-    async def open(self, link: Link) -> None:
+    async def open(self, link: Link, on_silence: Callable[[Failure], None] | None = None) -> None:
         """Ask the server to listen; `listening` says where, with the port it chose. That is the one
         that it chose before, where it can be had again.
 
+        Where it answers others and not this, `on_silence` is told, and its answer is waited for.
+
         Raises:
-            Failure: forward-denied when the server refuses, or does not say which port it chose;
-                port-in-use when somebody else listens there; or why the link ended meanwhile.
+            Failure: forward-denied when the server refuses, does not say which port it chose, or
+                does not answer and there is no `on_silence`; port-in-use when somebody else listens
+                there; or why the link ended meanwhile.
         """
         self._asked = link
         if self.chosen_port:
             self._asking = self.forward.listen.with_port(self.chosen_port)
             try:
-                await self._open(link)
+                await self._open(link, on_silence)
             except Failure:
                 if link.closed.done():
                     raise
             else:
                 return
         self._asking = self.forward.listen
-        await self._open(link)
+        await self._open(link, on_silence)
         if self._bound_at is not None and not self._asking.is_unix and self._asking.port == 0:
             self.chosen_port = self._bound_at.port
 
-    async def _open(self, link: Link) -> None:
+    async def _open(self, link: Link, on_silence: Callable[[Failure], None] | None) -> None:
         """Ask for the port that is to be had. Raises Failure."""
         listen = self._asking
-        reply, said, kept = await self._request(link)
+        answer = await self._request(link, on_silence)
         may_unlink = listen.is_unix and self.forward.unlink_remote
-        if reply is None and not kept and may_unlink and await unlink(link, listen.path):
-            reply, said, kept = await self._request(link)
-        if reply is None and is_taken(link, said) and not listen.is_unix:
-            raise self._taken(link)
-        if reply is None and kept:
-            raise listen_kept(self.forward)
-        if reply is None:
-            raise listen_denied(self.forward, link.info.software)
-        if not reply and not listen.is_unix and listen.port == 0:
+        is_refused = answer.reply is None and not answer.is_kept and not answer.is_unknown
+        if is_refused and may_unlink and await unlink(link, listen.path):
+            answer = await self._request(link, on_silence)
+        if answer.reply is None:
+            raise self._refusal(link, answer)
+        if not answer.reply and not listen.is_unix and listen.port == 0:
             raise port_untold(self.forward)
         await self._make_sure(link)
         self._listened = True
-        self.caveat = wider(self.forward, said)
+        self.caveat = wider(self.forward, answer.said)
         if self.caveat is not None and self._bound_at is not None:
             self._found_at = Endpoint("*", self._bound_at.port)
 
-    async def _request(self, link: Link) -> tuple[bytes | None, tuple[str, ...], bool]:
-        """The server's reply, None for a refusal; what it told before it; and whether it still
-        holds the listener of an earlier forward.
+    def _refusal(self, link: Link, answer: Answer) -> Failure:
+        if answer.is_unknown:
+            return listen_unknown(self.forward, link.info.software)
+        if is_taken(link, answer.said) and not self.forward.listen.is_unix:
+            return self._taken(link)
+        if answer.is_kept:
+            return listen_kept(self.forward)
+        return listen_denied(self.forward, link.info.software)
+
+    async def _request(self, link: Link, on_silence: Callable[[Failure], None] | None) -> Answer:
+        """What the server says.
 
         Raises:
-            Failure: why the link ended meanwhile.
+            Failure: why the link ended meanwhile, or that there is no answer; see `open`.
         """
         request = listen_request(self._asking)
-        replied: asyncio.Future[bytes | None] = self._reactor.loop.create_future()
-
-        said: tuple[str, ...] = ()
-        kept = False  # by an earlier forward, which the server did not let go
+        replied: asyncio.Future[Answer] = self._reactor.loop.create_future()
 
         def on_reply(reply: bytes | None) -> None:
-            nonlocal said, kept
             said = link.take_said()
             kept = reply is None and _routes(link).is_kept(*request.route)
             if kept and link.info.software.revives_listeners and not link.connection.is_lost:
@@ -169,19 +173,17 @@ class RemoteForward:
                     self._cancel(link, bound)
             finally:
                 if not replied.done():
-                    replied.set_result(reply)
+                    replied.set_result(Answer(reply, said, kept))
 
-        link.connection.request(request.name, request.data, on_reply)
-        try:
-            async with asyncio.timeout(_REPLY_SECONDS):
-                reply = await replied
-        except TimeoutError:
-            title = f"remote forward {self.forward.name} via {self.forward.via}"
-            link.close(Failure(Code.TIMED_OUT, f"{title} got no answer to its request"))
-            raise link.closed.result() from None
-        if link.closed.done():
-            raise link.closed.result()
-        return reply, said, kept
+        def silent() -> None:
+            failure = listen_unanswered(self.forward, link.info.software)
+            if on_silence is None:
+                raise failure
+            on_silence(failure)
+
+        asked = link.connection.request(request.name, request.data, on_reply)
+        answer = await answer_of(link, replied, silent)
+        return replace(answer, is_unknown=asked.is_unknown)
 
     async def _make_sure(self, link: Link) -> None:
         """That clients of the port get to us.

@@ -118,7 +118,8 @@ class Link:
         self.stream = PacketStream(reactor, sock, state, self._receive, self._stream_lost)
         self.acceptor = make_acceptor(self)
         self._round_trip = RoundTrip(clock.monotonic)
-        self.connection = Connection(self.stream.send, self.acceptor, self._round_trip)
+        send = self.stream.send
+        self.connection = Connection(send, self.acceptor, self._round_trip, ask=send)
         self._rekeying: asyncio.TimerHandle | None = None
         self._rekey_limit = min(settings.rekey_limit or _REKEY_BYTES, _REKEY_BYTES)
         self._packets = 0
@@ -183,7 +184,7 @@ class Link:
             return
         asked_at = clock.monotonic()
 
-        def answered(_reply: bytes | None) -> None:
+        def answered() -> None:
             if not self.closed.done():
                 self.rtt = clock.monotonic() - asked_at
                 # The shortest: what is longer was waiting behind data.
@@ -191,8 +192,7 @@ class Link:
                 if times > 1:
                     self.probe(times - 1)
 
-        # Any answer will do: OpenSSH refuses the request by that name, which is a sign of life.
-        self.connection.request("keepalive@openssh.com", b"", answered)
+        self.connection.ask_for_sign(answered)
 
     def ask_now(self) -> None:
         """Ask for a sign of life, and end the link when none comes within a few seconds: when the
@@ -202,7 +202,7 @@ class Link:
         seconds = max(_SIGN_SECONDS, _SIGN_ROUND_TRIPS * (self.rtt or 0.0))
         has_answered = False
 
-        def answered(_reply: bytes | None) -> None:
+        def answered() -> None:
             nonlocal has_answered
             has_answered = True
 
@@ -215,7 +215,7 @@ class Link:
                 message = f"{title} gave no sign of life for {seconds:.0f} s when asked for one"
                 self.close(Failure(Code.PEER_SILENT, message))
 
-        self.connection.request("keepalive@openssh.com", b"", answered)
+        self.connection.ask_for_sign(answered)
         self._judgement = self._loop.call_later(seconds, judge)
 
     def _check_alive(self) -> None:
@@ -261,9 +261,11 @@ class Link:
 
     def _receive_transport(self, kind: int, payload: memoryview, sequence: int) -> None:
         # What EXT_INFO tells (RFC 8308) is of use for logging in alone.
-        if kind in (Message.IGNORE, Message.UNIMPLEMENTED, Message.EXT_INFO):
+        if kind in (Message.IGNORE, Message.EXT_INFO):
             return
-        if kind == Message.DISCONNECT:
+        if kind == Message.UNIMPLEMENTED:
+            self.connection.unimplemented(Reader(payload, 1).u32())
+        elif kind == Message.DISCONNECT:
             reader = Reader(payload, 1)
             reader.u32()
             self.last_word = said = _printable(reader.text())

@@ -62,7 +62,7 @@ class PacketStream:
         self._readable = True
         self._hangup = False
         self._paused = False
-        self._held: list[bytes] | None = None
+        self._held: list[tuple[bytes, Callable[[int], None] | None]] | None = None
         self._is_closed = False
         self.bytes_sent = 0  # under the present keys
         self.bytes_received = 0  # under the present keys
@@ -103,19 +103,23 @@ class PacketStream:
         """Call `resume` once when the stream is not blocked any more, in the order of parking."""
         self._parked.append(resume)
 
-    def send(self, payload: bytes) -> None:
-        """Send one message of the connection protocol, at the end of the turn at the latest."""
+    def send(self, payload: bytes, numbered: Callable[[int], None] | None = None) -> None:
+        """Send one message of the connection protocol, at the end of the turn at the latest;
+        `numbered` is called with the number of its packet."""
         if self._held is not None:
-            self._held.append(payload)
+            self._held.append((payload, numbered))
             if len(self._held) > _HELD_MAX:
                 self._fail_soon(_asks_too_much())
-        elif not self._is_closed:
-            self._put(self._state.sealer.seal(payload, self._state.sent))
+        else:
+            self.send_now(payload, numbered)
 
-    def send_now(self, payload: bytes) -> None:
-        """Send one message even while keys are being exchanged."""
-        if not self._is_closed:
-            self._put(self._state.sealer.seal(payload, self._state.sent))
+    def send_now(self, payload: bytes, numbered: Callable[[int], None] | None = None) -> None:
+        """As `send`, even while keys are being exchanged."""
+        if self._is_closed:
+            return
+        if numbered is not None:
+            numbered(self._state.sent)
+        self._put(self._state.sealer.seal(payload, self._state.sent))
 
     def _put(self, packet: bytes) -> None:
         """Cork a packet that was just sealed."""
@@ -219,8 +223,8 @@ class PacketStream:
         state_change(self._state)
         self.bytes_sent = 0
         held, self._held = self._held, None
-        for payload in held or ():
-            self.send_now(payload)
+        for payload, numbered in held or ():
+            self.send_now(payload, numbered)
         self._resume_parked()
 
     def use_opener(self, state_change: Callable[[PacketState], None]) -> None:

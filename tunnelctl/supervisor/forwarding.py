@@ -345,7 +345,7 @@ class RemoteForwarding(Forwarding):
     async def _ask(self, link: Link) -> None:
         failure: Failure | None = None
         try:
-            await self._remote.open(link)
+            await self._remote.open(link, lambda why: self._silent(link, why))
         except Failure as refused:
             failure = refused
         except Exception as error:
@@ -358,6 +358,11 @@ class RemoteForwarding(Forwarding):
         self._opened()
         await self._remote.look(link)
         self._changed()
+
+    def _silent(self, link: Link, failure: Failure) -> None:
+        """The server answers others and not this request; a late answer still counts."""
+        if self._link is link:
+            self._failed(failure)
 
 
 def forwarding(

@@ -50,6 +50,7 @@ class Channel:
         "handler",
         "local_id",
         "on_stderr",
+        "packet",
         "receive_window",
         "remote_id",
         "send_packet_max",
@@ -66,6 +67,7 @@ class Channel:
     ) -> None:
         self.local_id = local_id
         self.remote_id = -1
+        self.packet = -1  # the number of the packet that asked for it
         self.handler = handler
         # Gets the standard error of a session; forwards have none.
         self.on_stderr: Callable[[bytes], None] | None = None
@@ -79,6 +81,10 @@ class Channel:
         self.close_sent = self.close_received = False
 
     # What we do.
+
+    def asked_for(self, packet: int) -> None:
+        """The peer was asked to open it, in the packet of this number."""
+        self.packet = packet
 
     def sendable(self) -> int:
         """How many bytes the window lets us send now; 0 after EOF or CLOSE."""

@@ -21,6 +21,11 @@ from tunnelctl.wire.window import PACKET_MAX, WINDOW, RoundTrip
 
 # Called with the data of the reply, or None when the peer refused.
 OnReply = Callable[[bytes | None], None]
+# Sends a message that asks for something; the number of its packet is told once it has one.
+Ask = Callable[[bytes, Callable[[int], None]], None]
+
+# A kind of channel that nobody has: it is asked for to be refused.
+_NO_KIND = "alive@tunnelctl"
 
 _TWO = struct.Struct(">II")
 _FOUR = struct.Struct(">IIII")
@@ -75,19 +80,40 @@ class Acceptor(Protocol):
         """The peer asks for something: the data of the reply, or None to refuse."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
+@dataclass(eq=False, slots=True)
+class Request:
+    """A global request. `is_unknown`: the peer has refused it, as it knows no such message."""
+
     name: str
     on_reply: OnReply
+    packet: int = -1  # its number, once it has one
+    is_unknown: bool = False
+
+    def sent(self, packet: int) -> None:
+        """It left in the packet of this number."""
+        self.packet = packet
+
+
+@dataclass(eq=False, slots=True)
+class _Sign:
+    """A sign of life that is waited for: the answer to a channel of no kind."""
+
+    number: int
+    on_answer: Callable[[], None]
 
 
 class Connection:
     """Both directions of RFC 4254 over something that sends whole messages."""
 
     def __init__(
-        self, send: Callable[[bytes], None], acceptor: Acceptor, round_trip: RoundTrip
+        self,
+        send: Callable[[bytes], None],
+        acceptor: Acceptor,
+        round_trip: RoundTrip,
+        ask: Ask | None = None,
     ) -> None:
         self.send = send
+        self._ask = ask or (lambda message, _: send(message))
         self.channels: dict[int, Channel] = {}
         self.is_lost = False
         self.has_carried = False  # whether a channel was ever open
@@ -95,7 +121,8 @@ class Connection:
         self._acceptor = acceptor
         self._round_trip = round_trip
         self.unused_since = round_trip.clock()  # when it last had no channel any more
-        self._pending: deque[_Pending] = deque()
+        self._pending: deque[Request] = deque()
+        self._sign: _Sign | None = None
         self._next_id = 0
 
     # What we ask for.
@@ -108,17 +135,35 @@ class Connection:
             self._forget(channel)
             channel.on_lost()
             return channel
-        self.send(messages.channel_open(kind, channel.local_id, WINDOW, PACKET_MAX, data))
+        message = messages.channel_open(kind, channel.local_id, WINDOW, PACKET_MAX, data)
+        self._ask(message, channel.asked_for)
         return channel
 
-    def request(self, name: str, data: bytes, on_reply: OnReply) -> None:
+    def request(self, name: str, data: bytes, on_reply: OnReply) -> Request:
         """Send a global request that wants a reply (RFC 4254 section 4); a lost connection has
         refused it."""
+        request = Request(name, on_reply)
         if self.is_lost:
             on_reply(None)
+            return request
+        self._pending.append(request)
+        self._ask(messages.global_request(name, True, data), request.sent)
+        return request
+
+    def ask_for_sign(self, on_answer: Callable[[], None]) -> None:
+        """Have the peer answer something, whatever that is; at most two answers are waited for.
+
+        Replies to global requests come in order, and some servers give none at all: so where one is
+        waited for already, a channel is asked for that nobody has.
+        """
+        if self.is_lost:
             return
-        self._pending.append(_Pending(name, on_reply))
-        self.send(messages.global_request(name, True, data))
+        if not self._pending:
+            # OpenSSH refuses the request by that name, which is a sign of life.
+            self.request("keepalive@openssh.com", b"", lambda _reply: on_answer())
+        elif self._sign is None:
+            self._sign = _Sign(self._take_number(), on_answer)
+            self.send(messages.channel_open(_NO_KIND, self._sign.number, WINDOW, PACKET_MAX, b""))
 
     @property
     def is_at_open(self) -> bool:
@@ -150,12 +195,24 @@ class Connection:
     def _new_channel(self, handler: ChannelHandler) -> Channel:
         # Numbers go up and are not reused at once, so that a late message of an old channel
         # can only meet a number that is not open.
-        while self._next_id in self.channels:
-            self._next_id = (self._next_id + 1) & U32_MAX
-        channel = Channel(self._next_id, handler, self.send, self._forget, self._round_trip)
-        self.channels[self._next_id] = channel
-        self._next_id = (self._next_id + 1) & U32_MAX
+        number = self._take_number()
+        channel = Channel(number, handler, self.send, self._forget, self._round_trip)
+        self.channels[number] = channel
         return channel
+
+    def _take_number(self) -> int:
+        while self._next_id in self.channels or self._is_sign(self._next_id):
+            self._next_id = (self._next_id + 1) & U32_MAX
+        number, self._next_id = self._next_id, (self._next_id + 1) & U32_MAX
+        return number
+
+    def _is_sign(self, number: int) -> bool:
+        return self._sign is not None and self._sign.number == number
+
+    def _take_sign(self) -> None:
+        sign, self._sign = self._sign, None
+        assert sign is not None
+        sign.on_answer()
 
     def _forget(self, channel: Channel) -> None:
         self.channels.pop(channel.local_id, None)
@@ -174,7 +231,7 @@ class Connection:
         if kind == _CHANNEL_DATA:
             self._on_data(message)
             return True
-        self._refused_last = kind == Message.CHANNEL_OPEN_FAILURE
+        self._refused_last = False
         handle = _HANDLERS.get(kind)
         if handle is None:
             return False
@@ -216,7 +273,24 @@ class Connection:
         else:
             self.send(bytes((Message.REQUEST_SUCCESS,)) + reply)
 
-    def _take_pending(self) -> _Pending:
+    def unimplemented(self, packet: int) -> None:
+        """The peer does not know the message that left in the packet of this number (RFC 4253
+        section 11.4). What it asked for is refused.
+
+        TinySSH says the number of the packet after it; but whoever answers does so in order.
+        """
+        asked: list[Request | Channel] = [*self._pending]
+        asked += (channel for channel in self.channels.values() if not channel.confirmed)
+        meant = (one for one in asked if packet - one.packet in (0, 1))
+        one = min(meant, key=lambda one: one.packet, default=None)
+        if isinstance(one, Request):
+            self._pending.remove(one)
+            one.is_unknown = True
+            one.on_reply(None)
+        elif one is not None:
+            self._refused(one, OpenFailure.UNKNOWN_CHANNEL_TYPE, "it knows no channels")
+
+    def _take_pending(self) -> Request:
         if not self._pending:
             raise ProtocolError("the peer answered a request that was not made")
         return self._pending.popleft()
@@ -236,14 +310,23 @@ class Connection:
 
     def _on_open_confirmation(self, reader: Reader) -> None:
         number, remote, window, packet_max = reader.numbers(_FOUR)
+        if self._is_sign(number):
+            raise ProtocolError("the peer opened a channel of a kind that it cannot know")
         self._channel(number).on_confirmed(remote, window, packet_max)
         self.has_carried = True
 
     def _on_open_failure(self, reader: Reader) -> None:
-        channel = self._channel(reader.u32())
+        number = reader.u32()
+        if self._is_sign(number):
+            self._take_sign()
+            return
+        channel = self._channel(number)
         if channel.confirmed:
             raise ProtocolError("a channel was refused after it was confirmed")
-        reason, description = reader.u32(), reader.text()
+        self._refused_last = True
+        self._refused(channel, reader.u32(), reader.text())
+
+    def _refused(self, channel: Channel, reason: int, description: str) -> None:
         self._forget(channel)
         if not channel.close_sent:
             channel.close_sent = channel.close_received = True
