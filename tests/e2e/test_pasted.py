@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.clients import ask
-from tests.support.ports import free_port
+from tests.support.ports import free_port, is_listening
 from tests.support.services import ReplyAfterEndService
+from tests.support.socks import ask4
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
@@ -111,6 +113,49 @@ def test_what_ssh_config_forwards_needs_no_option(
     done = bastion.run("up", "-d", "-L", f"{other}:127.0.0.1:{service.port}", "bastion")
     assert done.returncode == 0, done.stderr
     assert "ssh_config forwards for bastion, too: tunnelctl up -N bastion" in done.stderr
+    file = str(bastion.home / CONFIG)
+    done = bastion.run("up", "-d", "-F", file, "-L", f"{free_port()}:127.0.0.1:9", "bastion")
+    assert f"forwards for bastion, too: tunnelctl up -N -F {file} bastion" in done.stderr
+
+
+def test_what_ssh_config_says_of_forwards_counts_for_those_of_the_line(
+    bastion: World, service: ReplyAfterEndService
+) -> None:
+    """PermitRemoteOpen and GatewayPorts, which forward nothing by themselves."""
+    file = str(bastion.home / CONFIG)
+    with (bastion.home / CONFIG).open("a") as config:
+        config.write(f"Host bastion\n  PermitRemoteOpen 127.0.0.1:{service.port}\n")
+        config.write("  GatewayPorts yes\n")
+
+    def permitted(socks: int, port: int) -> bool:
+        try:
+            asked = ask4(socks, "127.0.0.1", port)
+        except EOFError:  # all that ssh says
+            return False
+        asked.connection.close()
+        return asked.code == 90
+
+    def line(socks: int, wide: int) -> list[str]:
+        return ["-R", str(socks), "-L", f"{wide}:127.0.0.1:{service.port}", "bastion"]
+
+    socks, wide = free_port(), free_port()
+    with subprocess.Popen(["ssh", "-F", file, "-N", *line(socks, wide)]) as ssh:
+        try:
+            eventually(lambda: is_listening(socks) and is_listening(wide), "ssh forwards")
+            socket.create_connection(("127.0.0.2", wide)).close()
+            assert [permitted(socks, port) for port in (service.port, free_port())] == [True, False]
+        finally:
+            ssh.kill()
+    socks, wide = free_port(), free_port()
+    done = bastion.run("up", "-d", *line(socks, wide))
+    assert done.returncode == 0, done.stderr
+    assert "ssh_config forwards" not in done.stderr
+    assert "other machines can reach this, too" in done.stderr
+    socket.create_connection(("127.0.0.2", wide)).close()  # of loopback, but not what -L is given
+    assert [permitted(socks, port) for port in (service.port, free_port())] == [True, False]
+    done = bastion.run("up", "-d", "-N", "bastion")
+    assert done.returncode == 2
+    assert "bastion: nothing is forwarded" in done.stderr
 
 
 def test_what_is_done_without_is_said(bastion: World) -> None:

@@ -177,21 +177,26 @@ def refuse_command(line: Words) -> None:
 
 
 def _configured(command: SshCommand) -> Mapping[str, tuple[str, ...]]:
-    """What ssh_config forwards for the host, where the line says nothing of forwards.
+    """What ssh_config forwards for the host, where the line says nothing of forwards; and what
+    changes the meaning of forwards, whoever asks for them.
 
     Raises:
         ValueError: nothing is forwarded at all, or ssh_config cannot be used.
     """
     from tunnelctl.config.from_ssh_command import configured_forwards
+    from tunnelctl.config.sshkeywords import FORWARDS
 
     configured = configured_forwards(command, os.environ)
+    forwards = configured.keys() & FORWARDS
     if not command.forwards:
-        if not configured:
+        if not forwards:
             raise ValueError(f"{command.name}: nothing is forwarded; say it with -L, -R or -D")
         return configured
-    if configured:
-        say(f"ssh_config forwards for {command.name}, too: tunnelctl up -N {command.name}")
-    return {}
+    if forwards:
+        file = () if command.config is None else ("-F", command.config)
+        alone = shlex.join(["tunnelctl", "up", "-N", *file, command.name])
+        say(f"ssh_config forwards for {command.name}, too: {alone}")
+    return {key: value for key, value in configured.items() if key not in FORWARDS}
 
 
 def _written(option: str, text: str) -> tuple[str, ...]:

@@ -89,8 +89,11 @@ def add_forwards(
 
     `permit` is for SOCKS listeners on the server; `more` are keys that each forward gets.
     """
-    permits = [*permit, *imported.permitted(options.get("permitremoteopen", ("",))[0])]
-    for spec in _specs(options, imported):
+    specs = list(_specs(options, imported))
+    permits = list(permit)
+    if any(spec.key == "remote_dynamic" for spec in specs):
+        permits += imported.permitted(options.get("permitremoteopen", ("",))[0])
+    for spec in specs:
         imported.forward(spec.below(os.getcwd()), host(), permit=permits, more=more)
 
 

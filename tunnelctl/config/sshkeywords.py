@@ -182,10 +182,11 @@ AUTHENTICATION_OF = {
 # Taken as the rest of the line; the first of them wins over the other.
 RAW = ("proxycommand", "proxyjump")
 REST_OF_LINE = ("knownhostscommand", "localcommand", "remotecommand", "versionaddendum")
-_FORWARDS = ("localforward", "remoteforward", "dynamicforward")
-ADD_UP = ("identityfile", "certificatefile", *_FORWARDS)
-# What is forwarded. A profile says that itself, so only an import asks for it.
-FORWARDING = frozenset({*_FORWARDS, "gatewayports", "permitremoteopen"})
+FORWARDS = ("localforward", "remoteforward", "dynamicforward")
+ADD_UP = ("identityfile", "certificatefile", *FORWARDS)
+# What is forwarded, and what changes its meaning. A profile says that itself, so only an import and
+# a command line of ssh ask for it.
+FORWARDING = frozenset({*FORWARDS, "gatewayports", "permitremoteopen"})
 _MEANT: dict[str, Convert] = {
     "hostname": _text,
     "user": _text,
