@@ -234,6 +234,33 @@ def test_a_forward_that_is_wrong_says_why(folder: Folder, keys: str, said: str) 
 
 
 @pytest.mark.parametrize(
+    "keys",
+    [
+        "local: /{}, to: 1",
+        "local: ./{}, to: 1",
+        "local: ~/{}, to: 1",
+        "local: 1, to: /{}",
+        "remote: /{}, to: 1",
+        "remote: 1, to: /{}",
+        "remote: 1, to: ./{}",
+    ],
+)
+def test_a_path_that_no_socket_can_have_is_a_mistake(folder: Folder, keys: str) -> None:
+    (mistake,) = folder.forward_mistakes(keys.format("s" * 108))
+    assert "the path of this unix socket is" in mistake
+    assert mistake.endswith("bytes long; one may have 107")
+
+
+def test_paths_of_both_ends_are_told_at_once(folder: Folder) -> None:
+    path = "/" + "s" * 108
+    mistakes = folder.forward_mistakes(f"local: {path}, to: {path}")
+    assert [mistake.split(":")[3].strip() for mistake in mistakes] == [
+        "forwards.f.local",
+        "forwards.f.to",
+    ]
+
+
+@pytest.mark.parametrize(
     ("first", "second", "clash"),
     [
         ("local: 80", "local: 80", True),

@@ -427,7 +427,8 @@ def _endpoint(value: object, default_host: str) -> Endpoint:
     endpoint = parse_endpoint(value, default_host, service_port)
     if endpoint.is_unix:
         text(endpoint.path)
-        return endpoint
+        # What a path that begins elsewhere comes to is known later, with its file.
+        return fits(endpoint) if endpoint.path.startswith("/") else endpoint
     if endpoint.host.isdigit():
         raise ValueError(f"{shown(value)} has two ports; write HOST:PORT")
     if endpoint.host != ANY_ADDRESS:
