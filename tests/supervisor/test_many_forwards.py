@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -15,6 +16,7 @@ from tunnelctl.state.overall import Part
 from tunnelctl.state.snapshot import ForwardState, HostState
 from tunnelctl.supervisor import tunnel_status
 from tunnelctl.supervisor.forwarding import Forwarding
+from tunnelctl.supervisor.tasks import AT_ONCE
 
 MANY = 300
 
@@ -26,6 +28,16 @@ async def turns(ended: asyncio.Event) -> int:
         await asyncio.sleep(0)
         count += 1
     return count
+
+
+async def most_at_once(count: Callable[[], int], ended: asyncio.Event) -> int:
+    """By how much a number fell at most while others waited for their turn, until then."""
+    most, before = 0, count()
+    while not ended.is_set():
+        await asyncio.sleep(0)
+        now = count()
+        most, before = max(most, before - now), now
+    return most
 
 
 def all_up(s: Scene) -> bool:
@@ -71,3 +83,25 @@ async def test_those_that_are_removed_while_others_are_opened_stay_closed() -> N
         await s.supervisor.up(s.profile(*rules), here())
         await s.supervisor.down("dev", 0)
         assert all(not forward.bound for forward in s.status().forwards)
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+async def test_nobody_waits_while_they_are_closed(kept: int) -> None:
+    """By `down`, and by a change that leaves one."""
+    rules = [local(f"f{n}", target=Endpoint(LOOPBACK, 1)) for n in range(MANY)]
+    async with scene() as s:
+        await s.up(s.profile(*rules))
+
+        def bound() -> int:
+            return sum(forward.bound for forward in s.status().forwards)
+
+        ended = asyncio.Event()
+        others = asyncio.create_task(most_at_once(bound, ended))
+        await asyncio.sleep(0)
+        if kept:
+            await s.supervisor.change(s.profile(*rules[:kept]), here())
+        else:
+            await s.supervisor.down("dev", 10)
+        ended.set()
+        assert await others <= AT_ONCE
+        assert bound() == kept

@@ -26,6 +26,7 @@ from tunnelctl.supervisor.dialler import OfProfile
 from tunnelctl.supervisor.forwarding import LocalForwarding
 from tunnelctl.supervisor.hooks import Call, Hooks
 from tunnelctl.supervisor.questions import Memory, Place
+from tunnelctl.supervisor.tasks import AT_ONCE, all_of
 from tunnelctl.supervisor.tunnel import Services, Tunnel
 
 
@@ -59,9 +60,15 @@ class RunningProfile:
         self._since = self._wanted_since = clock.wall()
         self._tunnels: dict[str, Tunnel] = {}  # in order of start
         for host in profile.hosts:
-            tunnel = self._add_tunnel(host)
-            for rule in profile.forwards_via(host.name):
-                tunnel.add(rule)
+            self._add_tunnel(host)
+
+    async def fill(self) -> None:
+        """Give the tunnels their forwards; to be called before the start, and before anybody sees
+        the profile."""
+        for number, rule in enumerate(self.profile.forwards, 1):
+            self._tunnels[rule.via].add(rule)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def start(self) -> None:
         """Start every tunnel, and try again what failed for good."""
@@ -256,7 +263,7 @@ class RunningProfile:
     async def _close_forwards(self, plan: Plan) -> None:
         gone = {rule.name for rule in (*plan.forwards.removed, *plan.forwards.replaced)}
         rules = [rule for rule in self.profile.forwards if rule.name in gone]
-        await asyncio.gather(*(self._tunnels[r.via].remove(r.name) for r in reversed(rules)))
+        await all_of(self._tunnels[rule.via].remove(rule.name) for rule in reversed(rules))
 
     def _resolve_secret(self, reference: SecretRef) -> str:
         return resolve_secret(reference, self.environment)

@@ -105,22 +105,27 @@ class Supervisor:
         only_wanted: bool = False,
     ) -> None:
         async with self._turns[profile.name]:
-            if self._closing is not None:
-                raise Failure(
-                    Code.DAEMON_NOT_RUNNING,
-                    f"profile {profile.name} was not started: tunnelctl is shutting down",
-                    f"tunnelctl up {profile.name}",
-                )
+            self._check_open(profile.name)
             running = self._profiles.get(profile.name)
             if running is not None and running.wanted is Wanted.UP:
                 await running.apply(profile, environment, anew)
                 return
             if only_wanted:
                 return
-            self._profiles.pop(profile.name, None)
             running = RunningProfile(profile, environment, self._services, self._hooks, anew)
+            await running.fill()
+            self._check_open(profile.name)
+            self._profiles.pop(profile.name, None)  # in order of start
             self._profiles[profile.name] = running
             running.start()
+
+    def _check_open(self, name: str) -> None:
+        if self._closing is not None:
+            raise Failure(
+                Code.DAEMON_NOT_RUNNING,
+                f"profile {name} was not started: tunnelctl is shutting down",
+                f"tunnelctl up {name}",
+            )
 
     def down(self, name: str, drain: float) -> Awaitable[None]:
         """Close a profile; connections have `drain` seconds to end by themselves. Idempotent.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from tunnelctl.errors import Code, Failure
@@ -16,6 +16,8 @@ from tunnelctl.errors import Code, Failure
 _T = TypeVar("_T")
 
 _log = logging.getLogger("tunnelctl")
+
+AT_ONCE = 16  # of many alike, what is begun in one turn of the loop: connections wait meanwhile
 
 
 class Tasks:
@@ -62,6 +64,15 @@ class Tasks:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("%s failed", task.get_name(), exc_info=error)
+
+
+async def all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do them side by side, a few begun in each turn of the loop; there may be thousands."""
+    async with asyncio.TaskGroup() as group:
+        for number, work in enumerate(works, 1):
+            group.create_task(work)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
 
 
 def unexpected(error: Exception, doing: str) -> Failure:

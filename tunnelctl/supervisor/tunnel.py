@@ -74,11 +74,10 @@ from tunnelctl.supervisor.login_watch import LoginWatch
 from tunnelctl.supervisor.neighbours import Neighbours
 from tunnelctl.supervisor.probes import Probes, Tunnelled
 from tunnelctl.supervisor.questions import PatientAsking, Questions
-from tunnelctl.supervisor.tasks import Tasks, unexpected
+from tunnelctl.supervisor.tasks import AT_ONCE, Tasks, all_of, unexpected
 from tunnelctl.supervisor.tunnel_status import FAILED_FOR_GOOD, Teller
 
 _HOST = ""  # among the names of forwards, which have one
-_AT_ONCE = 16  # forwards that are opened or given a link in one turn of the loop
 # What a person could say yes to.
 _FOR_A_PERSON = (Code.NEEDS_INPUT, Code.HOST_KEY_UNKNOWN)
 _USES_LINK = frozenset(
@@ -269,7 +268,7 @@ class Tunnel:
 
     async def hasten(self, drain: float) -> None:
         """While it stops: connections have no more than `drain` seconds left."""
-        await asyncio.gather(*(item.close(drain) for item in self._forwardings.values()))
+        await all_of(item.close(drain) for item in tuple(self._forwardings.values()))
 
     def abort(self) -> tuple[str, ...]:
         """Give up an orderly stop: cancel what runs; says what that was."""
@@ -389,7 +388,7 @@ class Tunnel:
         items = iter(tuple(self._forwardings.items()))
 
         def some() -> bool:
-            few = tuple(islice(items, _AT_ONCE))
+            few = tuple(islice(items, AT_ONCE))
             for name, item in few:
                 if self._forwardings.get(name) is item:  # not removed meanwhile
                     act(item)
@@ -402,7 +401,7 @@ class Tunnel:
                 await asyncio.sleep(0)
 
         some()
-        if len(self._forwardings) > _AT_ONCE:
+        if len(self._forwardings) > AT_ONCE:
             self._tasks.spawn(others(), f"{what} forwards")
 
     async def _connect(self, epoch: int, candidate: Host) -> None:
@@ -470,8 +469,8 @@ class Tunnel:
         """In reverse order of start; the forwards drain side by side, over the link."""
         self._probes.detach()
         try:
-            closing = (item.close(self._drain) for item in reversed(self._forwardings.values()))
-            await asyncio.gather(*closing)
+            items = tuple(reversed(self._forwardings.values()))
+            await all_of(item.close(self._drain) for item in items)
             self._links.close_all()
             await self._dialler.close()
             await self._tasks.settle()

@@ -137,6 +137,12 @@ def _timed(name: Callable[[Any], str], function: Callable[..., Any]) -> Callable
     return call
 
 
+def _work(handle: Any) -> str:
+    """What a handle of the loop is for: of a step of a task, the task."""
+    task = getattr(handle._callback, "__self__", None)
+    return repr(task if isinstance(task, asyncio.Task) else handle)
+
+
 def watch(report: str) -> None:
     """Watch every loop of this process from now on, and write complaints to the file `report`."""
     global _report  # noqa: PLW0603 - one of a process
@@ -147,7 +153,7 @@ def watch(report: str) -> None:
             setattr(found, name, _watched(f"{module}.{name}", getattr(found, name)))
     # Both are replaced on purpose: each call of either is one go of the loop, to be timed.
     handle = asyncio.events.Handle
-    handle._run = _timed(repr, handle._run)  # type: ignore[method-assign]  # see above
+    handle._run = _timed(_work, handle._run)  # type: ignore[method-assign]  # see above
     from tunnelctl.net.reactor import Reactor
 
     turn = _timed(lambda _: "a turn of the data path", Reactor.turn)
