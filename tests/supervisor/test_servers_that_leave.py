@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.supervisor.scene import SOON, Scene, client, echo_service, local, scene
+from tests.support.here import here
 from tests.support.hostile import Peer, ScriptedServer
 from tests.support.servers import running
 from tests.support.servers.proftpd import ProftpdServer
@@ -84,6 +85,44 @@ async def test_a_server_that_leaves_at_each_forward_is_called_so(
     with ScriptedServer(script) as server:
         async with scene() as s:
             await _found_out(s, server.host_with(name="server", reconnect=SOON))
+
+
+async def test_while_it_rests_its_clients_do_not_wait_and_are_told_why() -> None:
+    """Also those of a forward that is added meanwhile, and those that waited already."""
+    with ScriptedServer(refuses_and_leaves) as server:
+        async with scene() as s:
+            host = server.host_with(name="server", reconnect=SOON)
+            await _found_out(s, host)
+            old, new = (
+                local(name, target=Endpoint(LOOPBACK, 5432), while_down=WhileDown(hold=600))
+                for name in ("db", "more")
+            )
+            await s.supervisor.up(s.profile(old, new, host=host), here())
+            # Whoever says `up` has it tried at once.
+            await s.until_host(HostState.UP)
+            while s.host_status().state is not HostState.BACKOFF:
+                await in_thread(_come_and_go, s.port("more"))
+            for name in ("db", "more"):
+                await in_thread(_come_and_go, s.port(name))
+                error = s.forward(name).last_error
+                assert error is not None
+                assert "it does so whenever a connection is to be forwarded" in error.message
+                assert "forwards nothing" in error.hint
+
+
+async def test_whose_time_is_up_is_told_why_there_is_no_link() -> None:
+    async with scene() as s:
+        rule = local("db", while_down=WhileDown(hold=0.2))
+        await s.up(s.profile(rule, host=s.host(reconnect=SOON)))
+        await s.server.close()
+        await s.until_told("server", HostState.BACKOFF)
+        await s.until_told("server", HostState.BACKOFF, 2)
+        await in_thread(_come_and_go, s.port("db"))
+        error = await eventually_async(lambda: s.forward("db").last_error, "it is told")
+        assert error is not None
+        assert "forward db had no link for 0.2 s (" in error.message
+        assert "connection refused by" in error.message
+        assert "check that an SSH server runs there" in error.hint
 
 
 async def test_proftpd_is_called_so(tmp_path: Path) -> None:

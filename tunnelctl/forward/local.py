@@ -52,6 +52,7 @@ class LocalForward:
         self._link: Link | None = None
         self._waiting = Waiting(reactor, self._expired, self._gone)
         self._handshakes: set[SocksClient] = set()
+        self._why_away: Failure | None = None  # why there is no link
         self._hopeless = False
 
     @property
@@ -112,9 +113,10 @@ class LocalForward:
         for sock, origin in self._waiting.take():
             self._serve(link, sock, origin)
 
-    def give_up(self, hopeless: bool) -> None:
-        """Whether no link will come by itself: then clients are reset at once, not held."""
-        self._hopeless = hopeless
+    def away(self, why: Failure | None, *, hopeless: bool) -> None:
+        """Why there is no link. `hopeless`: none that serves will come by itself, so clients are
+        reset at once, not held."""
+        self._why_away, self._hopeless = why, hopeless
         if hopeless:
             self._turn_all_away()
 
@@ -213,10 +215,15 @@ class LocalForward:
 
     def _expired(self, sock: socket.socket) -> None:
         self._turn_away(sock, Code.SESSION_LOST)
-        self._fail(Code.SESSION_LOST, f"had no link for {self.forward.while_down.hold:g} s")
+        what = f"had no link for {self.forward.while_down.hold:g} s"
+        why = self._why_away
+        if why is None:
+            self._fail(Code.SESSION_LOST, what)
+        else:
+            self._fail(Code.SESSION_LOST, f"{what} ({why.message})", why.hint)
 
-    def _fail(self, code: Code, what: str) -> None:
-        self._on_failure(turned_away(self.forward, code, what))
+    def _fail(self, code: Code, what: str, hint: str = "") -> None:
+        self._on_failure(turned_away(self.forward, code, what).but(hint=hint))
 
 
 def may_come(forward: Forward, origin: Origin) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from tunnelctl.errors import Failure
+from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.state.snapshot import HostState
 
@@ -62,6 +62,15 @@ class Machine:
     def is_spaced(self) -> bool:
         """Whether a candidate is left alone since it refused a login."""
         return any(not rest.asked for rest in self.rests)
+
+    @property
+    def hopeless(self) -> Failure | None:
+        """Why no link will come by itself that serves a client, so that none need wait for one: the
+        host failed for good, or rests since its server leaves whoever asks for a connection."""
+        has_ended = self.state in (HostState.FAILED, HostState.NEEDS_INPUT)
+        denied = self.failure is not None and self.failure.code is Code.FORWARD_DENIED
+        rests = self.state is HostState.BACKOFF and self.is_spaced
+        return self.failure if has_ended or (denied and rests) else None
 
     @property
     def left(self) -> tuple[int, ...]:

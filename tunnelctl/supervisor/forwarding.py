@@ -112,8 +112,8 @@ class Forwarding(ABC):
         self._link = None
 
     @abstractmethod
-    def give_up(self, hopeless: bool) -> None:
-        """Whether the host has failed for good, or is tried again."""
+    def away(self, why: Failure | None, *, hopeless: bool) -> None:
+        """Why the host has no link, and whether none that serves will come by itself."""
 
     async def close(self, drain: float) -> None:
         """Stop listening; open connections have `drain` seconds to end, then are reset."""
@@ -238,8 +238,8 @@ class LocalForwarding(Forwarding):
         super().detach()
         self._local.detach()
 
-    def give_up(self, hopeless: bool) -> None:
-        self._local.give_up(hopeless)
+    def away(self, why: Failure | None, *, hopeless: bool) -> None:
+        self._local.away(why, hopeless=hopeless)
 
     def _try(self) -> None:
         if self._local.open_quickly():
@@ -324,7 +324,7 @@ class RemoteForwarding(Forwarding):
         self._was_attached = False
         self._changed()
 
-    def give_up(self, hopeless: bool) -> None:
+    def away(self, why: Failure | None, *, hopeless: bool) -> None:
         """Nobody can come: the listener went with the link."""
 
     async def close(self, drain: float) -> None:

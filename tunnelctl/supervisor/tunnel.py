@@ -217,6 +217,7 @@ class Tunnel:
             self._profile.name,
         )
         added.on_demand = self._machine.is_on_demand
+        self._tell_why(added)
         if listener is not None and isinstance(added, LocalForwarding):
             added.adopt(listener)
         if isinstance(added, RemoteForwarding):
@@ -498,7 +499,10 @@ class Tunnel:
     def _announce_host(self) -> None:
         if self._teller.host(self.host, self._machine, self._links):
             for item in self._forwardings.values():
-                item.give_up(self._machine.state in FAILED_FOR_GOOD)
+                self._tell_why(item)
+
+    def _tell_why(self, item: Forwarding) -> None:
+        item.away(self._machine.failure, hopeless=self._machine.hopeless is not None)
 
     def _changed(self) -> None:
         """The host is another, and each forward may be for that."""

@@ -225,9 +225,10 @@ def _forward_state(item: Forwarding, machine: Machine) -> ForwardState:
 
 
 def _forward_failure(item: Forwarding, machine: Machine) -> Failure | None:
-    hopeless = machine.state in FAILED_FOR_GOOD
     unanswered = item.probe_failure if item.state is ForwardState.UP else None
-    return unanswered or item.last_error or (machine.failure if hopeless else None) or item.caveat
+    # Why it does not listen is its own; what its clients met comes of what is wrong with the host.
+    own = item.last_error if item.state is ForwardState.FAILED else None
+    return own or machine.hopeless or unanswered or item.last_error or item.caveat
 
 
 def _unknown_because(item: Forwarding, machine: Machine) -> str | None:
