@@ -224,10 +224,14 @@ class ScriptedServer(HostileServer):
 
     def host_with(self, **changes: Any) -> Host:
         """How to reach it, its key pinned; it is never asked for signs of life unless said."""
-        pinned = (fingerprint(self._key.asbytes()),)
         return dataclasses.replace(
-            self.host, **{"host_key": pinned, "server_alive_interval": 0.0, **changes}
+            self.host, **{"host_key": (self.pin,), "server_alive_interval": 0.0, **changes}
         )
+
+    @property
+    def pin(self) -> str:
+        """Its key as `host_key` in a profile has it."""
+        return fingerprint(self._key.asbytes())
 
     @property
     def host_key(self) -> str:

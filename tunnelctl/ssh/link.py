@@ -21,6 +21,7 @@ from tunnelctl.net.threads import ended
 from tunnelctl.spec.host import SessionType
 from tunnelctl.ssh.ciphers import Opener, Sealer
 from tunnelctl.ssh.packetizer import PacketState
+from tunnelctl.ssh.said import log_said
 from tunnelctl.ssh.software import Software
 from tunnelctl.ssh.stream import PacketStream
 from tunnelctl.ssh.transport import SshTransport
@@ -35,8 +36,6 @@ from tunnelctl.wire.messages import (
     Reader,
 )
 from tunnelctl.wire.window import RoundTrip
-
-_log = logging.getLogger("tunnelctl.ssh")
 
 # RFC 5647 and OpenSSH (packet.c, ssh_set_newkeys): 2^32 blocks of 16 bytes under one key.
 _REKEY_BYTES = 1 << 36
@@ -277,7 +276,7 @@ class Link:
             # rest of what it says here, at every login, is for debugging.
             urgent = always_display or text.startswith("Forwarding listen address")
             level = logging.WARNING if urgent else logging.DEBUG
-            _log.log(level, "%s says: %s", self.settings.title, text)
+            log_said(self.settings.title, text, level)
             self._said = (*self._said, text)[-_SAID_KEPT:]
         elif Message.KEXINIT <= kind <= TRANSPORT_LAST:
             if kind == Message.KEXINIT:
@@ -390,7 +389,7 @@ class Link:
 
 def _printable(text: str) -> str:
     """Text of the peer's, without control characters that could drive a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text.strip())[:500]
+    return "".join(c if c.isprintable() else "?" for c in text.strip()[:500])
 
 
 def _peer(sock: socket.socket) -> str:

@@ -28,6 +28,11 @@ _CORK_MAX = 256 * 1024
 # socket does not take, and messages that wait for new keys. Channel data waits in its own socket.
 _BACKLOG_MAX = 8 * 1024 * 1024
 _HELD_MAX = 32 * 1024
+# What is opened in one turn: a peer may pack tens of thousands of messages into what is received at
+# once, and each takes longer than its bytes. Bulk data comes in fewer, and in less time.
+_PACKETS_A_TURN = 512
+_SECONDS_A_TURN = 0.005
+_PACKETS_A_GLANCE = 32  # at the clock
 
 
 class PacketStream:
@@ -62,6 +67,8 @@ class PacketStream:
         self._readable = True
         self._hangup = False
         self._paused = False
+        self._reads_soon = False
+        self._gave_way = False  # whole packets may lie in the stash, for the next turn
         self._held: list[tuple[bytes, Callable[[int], None] | None]] | None = None
         self._is_closed = False
         self.bytes_sent = 0  # under the present keys
@@ -70,7 +77,7 @@ class PacketStream:
         self._gathering = Gathering(reactor.loop, sock, self._overdue)
         sock.setblocking(False)
         reactor.register(self._fd, self)
-        reactor.soon(self._read)
+        self._read_soon()
 
     def close(self) -> None:
         """Send what the socket takes of the corked messages, and close it."""
@@ -246,7 +253,7 @@ class PacketStream:
     def unpause(self) -> None:
         """Go on with what was received."""
         self._paused = False
-        self._reactor.soon(self._read)
+        self._read_soon()
 
     # Receiving.
 
@@ -259,10 +266,18 @@ class PacketStream:
             self._readable = True
             if events & (HANGUP | FAILED):
                 self._hangup = True
-            self._read()
+            if not self._reads_soon:  # else it has its place in this turn already
+                self._read()
+
+    def _read_soon(self) -> None:
+        """Go on reading in the next turn; once, however often that was asked for."""
+        if not self._reads_soon:
+            self._reads_soon = True
+            self._reactor.soon(self._read)
 
     def _read(self) -> None:
         """Open what lies there, then receive once; the next turn goes on if there may be more."""
+        self._reads_soon = False
         if self._paused or self._is_closed:
             return
         room = self._buffers.receive
@@ -271,8 +286,8 @@ class PacketStream:
             room[:kept] = self._stash
             self._stash = b""
         try:
-            # After a pause the stash may fill the area: that is opened first.
-            fits = self._readable and kept < len(room) // 2
+            # What gave way is opened first, and so is what fills the area after a pause.
+            fits = self._readable and not self._gave_way and kept < len(room) // 2
             end = kept + (self._fill(room[kept:] if kept else room) if fits else 0)
             opened = self._open_packets(room, end)
         except (OSError, ProtocolError) as error:
@@ -282,8 +297,8 @@ class PacketStream:
             return
         if opened < end:
             self._stash = bytes(room[opened:end])
-        if self._readable and not self._paused:
-            self._reactor.soon(self._read)
+        if (self._readable or self._gave_way) and not self._paused:
+            self._read_soon()
 
     def _fill(self, room: memoryview) -> int:
         try:
@@ -303,7 +318,7 @@ class PacketStream:
     def _overdue(self) -> None:
         """Less came than was to be gathered."""
         self._readable = True
-        self._reactor.soon(self._read)
+        self._read_soon()
 
     def _drained(self) -> None:
         self._readable = False
@@ -315,8 +330,11 @@ class PacketStream:
         self._deliveries.append(deliver)
 
     def _open_packets(self, room: memoryview, end: int) -> int:
-        """Hand on every whole packet before `end`; where the first incomplete one begins."""
+        """Hand on the whole packets before `end`, as many as a turn may have; where the first one
+        begins that was not."""
         state, opened, start = self._state, self._buffers.opened, 0
+        count, turn_ends = 0, clock.monotonic() + _SECONDS_A_TURN
+        self._gave_way = False
         try:
             while start < end and not self._paused and not self._is_closed:
                 sequence = state.received
@@ -328,6 +346,12 @@ class PacketStream:
                 state.received = (sequence + 1) & SEQUENCE_MASK
                 start += size
                 self._receive(payload, sequence)
+                count += 1
+                if count % _PACKETS_A_GLANCE == 0 and (
+                    count >= _PACKETS_A_TURN or clock.monotonic() > turn_ends
+                ):
+                    self._gave_way = True
+                    break
         finally:
             deliveries, self._deliveries = self._deliveries, []
             for deliver in deliveries:
