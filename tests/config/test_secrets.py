@@ -16,12 +16,14 @@ import keyring.backend
 import keyring.errors
 import pytest
 
+from tests.support.silent_files import dead_disk, readers
 from tests.support.waiting import eventually
 from tunnelctl.config import secrets
 from tunnelctl.config.redaction import SECRETS
 from tunnelctl.config.secrets import resolve_secret
 from tunnelctl.daemon.logs import OneLine
 from tunnelctl.errors import Code, Failure
+from tunnelctl.net import files
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import SecretRef, SecretSource
 
@@ -123,6 +125,17 @@ def test_files_that_hold_no_secret(secret_file: Path, tmp_path: Path) -> None:
     assert "not UTF-8" in refusal(in_file(secret_file))
     secret_file.write_text("\n")
     assert "it is empty" in refusal(in_file(secret_file))
+
+
+def test_a_file_on_a_disk_that_is_away_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_SECONDS", 0.2)
+    path = tmp_path / "disk" / "secret"
+    with dead_disk(tmp_path / "disk"):
+        for _ in range(3):
+            assert f"{path} cannot be opened: it does not answer" in refusal(in_file(path))
+        assert readers(path) == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

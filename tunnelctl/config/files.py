@@ -5,6 +5,7 @@ Owns the checks of FILE itself (owner, rights, kind, size); knows nothing of wha
 
 from __future__ import annotations
 
+import functools
 import grp
 import os
 import pwd
@@ -13,6 +14,7 @@ import stat
 from pathlib import Path
 
 from tunnelctl.errors import reason
+from tunnelctl.net.files import ask
 
 MAX_BYTES = 1024 * 1024
 
@@ -32,17 +34,19 @@ def read_profile_file(path: Path) -> bytes:
         Unreadable: with every reason why it is not that.
     """
     try:
-        # Not blocking, so that a pipe by that name cannot hold us.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return ask(path, "a profile", functools.partial(_read_checked, path))
     except ValueError:
         raise Unreadable("the path contains a NUL byte") from None
     except OSError as error:
         raise Unreadable(f"the file cannot be read: {reason(error)}") from None
+
+
+def _read_checked(path: Path) -> bytes:
+    # Not blocking, so that a pipe by that name cannot hold us.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _check(os.fstat(descriptor), path)
         return _read(descriptor)
-    except OSError as error:
-        raise Unreadable(f"the file cannot be read: {reason(error)}") from None
     finally:
         os.close(descriptor)
 

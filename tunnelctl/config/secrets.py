@@ -15,6 +15,7 @@ import threading
 from tunnelctl.config.extras import install_command
 from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import Code, Failure, by_hand, reason
+from tunnelctl.net import files
 from tunnelctl.net.command import CommandError, output_of
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import SecretRef, SecretSource
@@ -71,21 +72,17 @@ def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
     A link is followed, as Kubernetes mounts every secret as one: what it leads to is checked.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        found = files.read(path, _MAX_BYTES, regular=True)
+    except files.NotRegular:
+        raise _unavailable(ref, f"{path} is not a regular file") from None
+    except files.TooLarge:
+        raise _too_long(ref) from None
     except (OSError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else "not a path"
         raise _unavailable(ref, f"{path} cannot be opened: {why}") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise _unavailable(ref, f"{path} is not a regular file")
-        if private:
-            _check_private(ref, path, status)
-        return os.read(descriptor, _MAX_BYTES + 1)
-    except OSError as error:
-        raise _unavailable(ref, f"{path} cannot be read: {reason(error)}") from None
-    finally:
-        os.close(descriptor)
+    if private:
+        _check_private(ref, path, found.status)
+    return found.data
 
 
 def _check_private(ref: SecretRef, path: str, status: os.stat_result) -> None:
@@ -151,12 +148,16 @@ def _from_keyring(ref: SecretRef) -> str:
 
 def _decode(ref: SecretRef, raw: bytes) -> str:
     if len(raw) > _MAX_BYTES:
-        raise _unavailable(ref, f"it is longer than {_MAX_BYTES} bytes")
+        raise _too_long(ref)
     try:
         text = raw.decode()
     except UnicodeDecodeError:
         raise _unavailable(ref, "it is not UTF-8 text") from None
     return text.removesuffix("\n").removesuffix("\r")
+
+
+def _too_long(ref: SecretRef) -> Failure:
+    return _unavailable(ref, f"it is longer than {_MAX_BYTES} bytes")
 
 
 def _unavailable(ref: SecretRef, why: str, hint: str = "") -> Failure:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import glob
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunnelctl.config.files import MAX_BYTES
 from tunnelctl.errors import reason
+from tunnelctl.net import files
 from tunnelctl.spec.environment import expand_user, home
 
 _MAX_INCLUDES = 16  # readconf.c, READCONF_MAX_DEPTH
@@ -163,17 +163,17 @@ def _word(text: str, at: int) -> tuple[str, int]:
     return word, at
 
 
-def read(files: Sequence[tuple[str, bool]], environ: Mapping[str, str]) -> tuple[Line, ...]:
-    """Every statement of `files`: path, and whether it is a user's rather than the system's.
+def read(paths: Sequence[tuple[str, bool]], environ: Mapping[str, str]) -> tuple[Line, ...]:
+    """Every statement of the files `paths`: path, and whether it is a user's, not the system's.
 
     Each file is one line without a keyword that includes it, as all files start afresh.
 
     Raises:
-        SshConfigError: one of `files` itself cannot be read.
+        SshConfigError: one of `paths` itself cannot be read.
     """
     reader = _Reader(environ)
     read_files = []
-    for path, is_user in files:
+    for path, is_user in paths:
         try:
             lines = tuple(reader.file(path, is_user, 0))
         except _Unreadable as error:
@@ -251,26 +251,20 @@ def _text(path: str, *, is_included: bool) -> str:
         _Unreadable: also for an included file that others may have written, as in OpenSSH.
     """
     try:
-        # Not blocking, so that a pipe by that name cannot hold us.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            found = files.read(path, MAX_BYTES)
+        except IsADirectoryError:
+            found = files.Contents(b"", files.status(path))
+    except files.TooLarge:
+        raise _Unreadable(f"{path} is larger than {MAX_BYTES // 1024**2} MiB") from None
     except OSError as error:
         if is_included and isinstance(error, FileNotFoundError):
             return ""
         raise _Unreadable(f"{path} cannot be read: {reason(error)}") from None
-    try:
-        status = os.fstat(descriptor)
-        if is_included and (status.st_uid not in (0, os.getuid()) or status.st_mode & 0o022):
-            raise _Unreadable(f"{path} belongs to others, or others may write to it")
-        if stat.S_ISDIR(status.st_mode):
-            return ""
-        raw = os.read(descriptor, MAX_BYTES + 1)
-    except OSError as error:
-        raise _Unreadable(f"{path} cannot be read: {reason(error)}") from None
-    finally:
-        os.close(descriptor)
-    if len(raw) > MAX_BYTES:
-        raise _Unreadable(f"{path} is larger than {MAX_BYTES // 1024**2} MiB")
-    return raw.decode(errors="surrogateescape")
+    status = found.status
+    if is_included and (status.st_uid not in (0, os.getuid()) or status.st_mode & 0o022):
+        raise _Unreadable(f"{path} belongs to others, or others may write to it")
+    return found.data.decode(errors="surrogateescape")
 
 
 def every_line(lines: Sequence[Line]) -> Iterator[Line]:

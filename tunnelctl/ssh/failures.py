@@ -16,10 +16,12 @@ import shlex
 import socket
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 
 from paramiko.ssh_exception import IncompatiblePeer
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.net.files import Silent
 from tunnelctl.spec.host import AddressFamily, Host
 from tunnelctl.ssh.packetizer import DeadlinePassed
 
@@ -127,6 +129,15 @@ def timed_out(host: Host, doing: str) -> Failure:
         Code.TIMED_OUT,
         f"{label(host)}: no answer within {host.connect_timeout:g} s while {doing}",
         "check the network, or give it longer with connect_timeout",
+    )
+
+
+def silent_file(host: Host, what: str, path: Path, error: Silent) -> Failure:
+    """A file that decides whether the server is who it says, called `what`, does not answer."""
+    return Failure(
+        Code.TIMED_OUT,
+        f"{label(host)}: {what} {path}: {error.strerror}",
+        f"see that this ends: cat {shlex.quote(str(path))}",
     )
 
 

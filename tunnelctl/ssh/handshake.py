@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
+from tunnelctl.net import files
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
@@ -70,14 +71,16 @@ def handshake(
     Raises:
         Failure: what went wrong; nothing is left open.
     """
-    transport = _exchange_keys(host, sock, environment, deadline, trace, greeted=greeted)
+    with files.until(lambda: deadline):
+        transport = _exchange_keys(host, sock, environment, deadline, trace, greeted=greeted)
     try:
         asked = None if ask is None else pausing(ask, transport)
         blob = transport.host_key_blob
-        verify(host, blob, environment, asked, warn)
-        trace(host, Milestone.HOST_KEY, f"{key_type(blob)} {fingerprint(blob)}")
-        on_stage(Stage.AUTHENTICATING)
-        by = authenticate(transport, host, environment, resolve_secret, asked, logins, warn)
+        with files.until(lambda: transport.deadline):
+            verify(host, blob, environment, asked, warn)
+            trace(host, Milestone.HOST_KEY, f"{key_type(blob)} {fingerprint(blob)}")
+            on_stage(Stage.AUTHENTICATING)
+            by = authenticate(transport, host, environment, resolve_secret, asked, logins, warn)
         trace(host, Milestone.AUTHENTICATION, by)
     except BaseException:
         _end(transport, sock)
@@ -98,7 +101,8 @@ def read_host_key(
     Raises:
         Failure: the host cannot be talked to.
     """
-    transport = _exchange_keys(host, sock, environment, deadline, greeted=True)
+    with files.until(lambda: deadline):
+        transport = _exchange_keys(host, sock, environment, deadline, greeted=True)
     _end(transport, sock)
     return transport.host_key_blob
 

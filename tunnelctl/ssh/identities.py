@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
+from tunnelctl.net import files
 from tunnelctl.spec.algorithms import USER_KEY_ALGORITHMS
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretSource
@@ -113,7 +114,7 @@ class Identities:
             return []
         named = [self._path(name) for name in self._host.identity_file]
         found = []
-        for path in named or (path for path in map(self._path, DEFAULT_KEYS) if path.exists()):
+        for path in named or (path for path in map(self._path, DEFAULT_KEYS) if files.exists(path)):
             try:
                 found.append(KeyFile(path))
             except Failure as failure:
@@ -130,7 +131,7 @@ class Identities:
         for file in self._files:
             found.append(_Candidate(str(file.path), file.blob, file))
             beside = file.path.with_name(file.path.name.removesuffix(".pub") + _BESIDE)
-            if not self._host.certificate_file and beside.is_file():
+            if not self._host.certificate_file and files.exists(beside, regular=True):
                 blob = self._certificate(beside)
                 if blob is not None and file.blob in (None, plain_key(blob)):
                     found.append(_Candidate(str(beside), blob, file))
@@ -255,7 +256,7 @@ def _keys_of(agent: Path) -> tuple[bytes, ...]:
 
 def _stamp(name: str, environment: Environment) -> tuple[int, ...]:
     try:
-        found = Path(environment.expand_user(name)).stat()
+        found = files.status(environment.expand_user(name))
     except (OSError, ValueError):
         return ()
     return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode

@@ -20,6 +20,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.net import files
 from tunnelctl.ssh import key_forms, signatures
 from tunnelctl.ssh.key_forms import Unusable
 from tunnelctl.ssh.signatures import PrivateKey
@@ -80,7 +81,8 @@ class KeyFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._data = _read(path)
+        read = _read(path)
+        self._data, self._status = read.data, read.status
         self.is_private = key_forms.is_private(self._data)
         self.blob = self._public_part()
         if self.blob is not None and (bits := _bits_too_few(self.blob, path)):
@@ -114,7 +116,7 @@ class KeyFile:
                 f"{self.path} is a public key, and no ssh-agent has its private part",
                 "name the private key, or add it to the agent with ssh-add",
             )
-        status = self.path.stat()
+        status = self._status
         if status.st_uid != os.getuid():
             return  # OpenSSH authfile.c, sshkey_perm_ok: who owns it decides who may read it
         if mode := stat.S_IMODE(status.st_mode) & 0o077:
@@ -173,19 +175,18 @@ def read_public(path: Path) -> bytes:
     Raises:
         Failure: key-unreadable.
     """
-    return _public_line(_read(path), path)
+    return _public_line(_read(path).data, path)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> files.Contents:
     """The file, or its public half where only that is there (the private one in an agent)."""
-    beside = _beside(path)
-    if not path.exists() and beside.is_file():
-        path = beside
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _unreadable(path, "it is not a regular file")
-            data = file.read(_KEY_FILE_MAX + 1)
+        try:
+            return files.read(path, _KEY_FILE_MAX, regular=True)
+        except FileNotFoundError:
+            if not files.exists(path := _beside(named := path), regular=True):
+                path = named
+            return files.read(path, _KEY_FILE_MAX, regular=True)
     except FileNotFoundError:
         raise Failure(
             Code.KEY_UNREADABLE,
@@ -195,18 +196,10 @@ def _read(path: Path) -> bytes:
         ) from None
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from None
-    if len(data) > _KEY_FILE_MAX:
-        raise _unreadable(path, "it is too long for a key")
-    return data
 
 
 def _beside(path: Path) -> Path:
     return path.with_name(path.name + ".pub")
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """A pipe is opened at once, and then found to be none of ours (fifo(7))."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _unreadable(path: Path, why: str) -> Failure:

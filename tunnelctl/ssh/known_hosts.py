@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import fcntl
+import functools
 import hmac
 import logging
 import os
@@ -20,9 +21,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.net import files
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.failures import label
+from tunnelctl.ssh.failures import label, silent_file
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ REVOKED = "@revoked"
 CERT_AUTHORITY = "@cert-authority"
 _MARKERS = frozenset({REVOKED, CERT_AUTHORITY})
 _DEFAULT_PORT = 22
+_FILE_MAX = 16 << 20  # bytes, of one file: more than a hundred thousand keys
 # The file of a key that could be written to none; it has no lines.
 IN_MEMORY = "the memory of this process"
 # By the file that they belong in: what was accepted once stays known as long as this process lives,
@@ -131,8 +134,9 @@ def append(host: Host, key_type: str, blob: bytes, environment: Environment) -> 
             "correct host_key_alias or hostname in the profile",
         )
     path = _file_for(host, environment)
+    line = f"{name} {key_type} {base64.b64encode(blob).decode()}\n".encode()
     try:
-        _append(path, f"{name} {key_type} {base64.b64encode(blob).decode()}\n".encode())
+        files.ask(path, f"append {name} {key_type}", functools.partial(_append, path, line))
     except OSError as error:
         raise Failure(
             Code.PERMISSION_DENIED,
@@ -154,10 +158,13 @@ def _file_for(host: Host, environment: Environment) -> Path:
 
 def _append(path: Path, line: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    fd = os.open(path, flags, 0o600)
     with os.fdopen(fd, "r+b", buffering=0) as file:
+        is_regular = stat.S_ISREG(os.fstat(fd).st_mode)
         fcntl.flock(file, fcntl.LOCK_EX)  # let go by the close
-        present = file.readall() or b""
+        # /dev/null is the file of many a test machine, and other devices have no end.
+        present = (file.readall() or b"") if is_regular else b""
         if line.strip() in (known.strip() for known in present.splitlines()):
             return
         if present and not present.endswith(b"\n"):
@@ -166,20 +173,26 @@ def _append(path: Path, line: bytes) -> None:
         if written != len(line):
             file.truncate(len(present))
             raise OSError(f"only {written} of {len(line)} bytes could be written")
-        if stat.S_ISREG(os.fstat(fd).st_mode):  # /dev/null is the file of many a test machine
+        if is_regular:
             os.fsync(fd)
 
 
 def read(host: Host, environment: Environment) -> Iterator[KnownKey]:
-    """Every line of the files in which keys of the host are looked for."""
+    """Every line of the files in which keys of the host are looked for.
+
+    Raises:
+        Failure: timed-out, when one of them does not answer.
+    """
     users = host.user_known_hosts_file or USER_FILES
     for name in (*users, *(host.global_known_hosts_file or GLOBAL_FILES)):
         path = Path(environment.expand_user(name))
         yield from _unwritten.get(str(path), ())
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = files.read(path, _FILE_MAX).data.decode("utf-8", "replace")
         except FileNotFoundError:
             continue
+        except files.Silent as error:  # it may revoke the key that is shown
+            raise silent_file(host, "the known_hosts file", path, error) from None
         except OSError as error:
             _log.warning("%s cannot be read: %s", path, error.strerror or error)
             continue

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.net import files
 from tunnelctl.net.command import CommandError, output_of
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.certificates import Certificate, is_certified
-from tunnelctl.ssh.failures import label
+from tunnelctl.ssh.failures import label, silent_file
 from tunnelctl.ssh.keys import key_type
 
 _LIST = b"SSHKRL\n\0"  # OpenSSH PROTOCOL.krl
 _SECONDS = 10.0
+_FILE_MAX = 16 << 20  # bytes
 _MAX_BYTES = 64 * 1024
 
 
@@ -31,15 +34,18 @@ def is_revoked(host: Host, file: str, blob: bytes, environment: Environment) -> 
     """Whether `file` names the key or certificate `blob`, the key in it, or who signed it.
 
     Raises:
-        Failure: key-unreadable; the file cannot be read, or is a list and nobody can read it.
+        Failure: key-unreadable; the file cannot be read, or is a list and nobody can read it;
+            timed-out: it does not answer.
     """
     path = Path(environment.expand_user(file))
     try:
-        written = path.read_bytes()
+        written = files.read(path, _FILE_MAX).data
+    except files.Silent as error:
+        raise silent_file(host, "revoked_host_keys", path, error) from None
     except OSError as error:
         raise _unreadable(host, path, error.strerror or str(error)) from None
     if written.startswith(_LIST):
-        return _is_in_list(host, path, blob, environment)
+        return _is_in_list(host, path, written, blob, environment)
     refused = {blob}
     if is_certified(key_type(blob)):
         certificate = Certificate.parse(blob)
@@ -61,15 +67,17 @@ def _keys(written: bytes) -> list[bytes]:
     return keys
 
 
-def _is_in_list(host: Host, path: Path, blob: bytes, environment: Environment) -> bool:
+def _is_in_list(
+    host: Host, path: Path, written: bytes, blob: bytes, environment: Environment
+) -> bool:
+    """Whether ssh-keygen finds `blob` in the list that was `written` at `path`."""
     program = shutil.which("ssh-keygen", path=environment.search_path)
     if program is None:
         raise _unreadable(host, path, "it is a list of ssh-keygen, which is not installed")
     line = f"{key_type(blob)} {base64.b64encode(blob).decode()}\n".encode()
-    with tempfile.NamedTemporaryFile(prefix="tunnelctl-", suffix=".pub") as shown:
-        shown.write(line)
-        shown.flush()
-        words = (program, "-Q", "-f", os.fspath(path), shown.name)
+    # What was read, not the file: a pipe has it once, and it must not be another one by now.
+    with _temporary(line, ".pub") as shown, _temporary(written, ".krl") as known:
+        words = (program, "-Q", "-f", known, shown)
         try:
             status, printed = output_of(words, environment, _MAX_BYTES, _SECONDS)
         except CommandError as error:
@@ -80,6 +88,14 @@ def _is_in_list(host: Host, path: Path, blob: bytes, environment: Environment) -
     if said.endswith(b": REVOKED"):
         return True
     raise _unreadable(host, path, f"ssh-keygen -Q ended with {status}")
+
+
+@contextmanager
+def _temporary(data: bytes, suffix: str) -> Iterator[str]:
+    with tempfile.NamedTemporaryFile(prefix="tunnelctl-", suffix=suffix) as file:
+        file.write(data)
+        file.flush()
+        yield file.name
 
 
 def _unreadable(host: Host, path: Path, why: str) -> Failure:

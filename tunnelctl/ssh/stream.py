@@ -286,8 +286,8 @@ class PacketStream:
             room[:kept] = self._stash
             self._stash = b""
         try:
-            # What gave way is opened first, and so is what fills the area after a pause.
-            fits = self._readable and not self._gave_way and kept < len(room) // 2
+            # What fills the area, after a pause or because it gave way, is opened first.
+            fits = self._readable and kept < len(room) // 2
             end = kept + (self._fill(room[kept:] if kept else room) if fits else 0)
             opened = self._open_packets(room, end)
         except (OSError, ProtocolError) as error:
