@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -35,12 +34,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_SECONDS", 0.3)
 
 
-def with_file(kind: str, path: str) -> dict[str, Any]:
-    """What is changed in a host, so that its file of that kind is this one."""
-    is_one = kind == "revoked_host_keys"
-    return {kind: path if is_one else (path,)}
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk that is away."""
@@ -51,7 +44,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_disk_that_is_away_is_named(sshd: OpenSSHServer, disk: Path, kind: str) -> None:
     path = disk / "file"
-    host = sshd.host(**with_file(kind, str(path)))
+    host = sshd.host(**{kind: (str(path),)})
     for _ in range(_TRIES):
         failure = fails(KINDS[kind], host)
         assert str(path) in failure.message
@@ -72,7 +65,7 @@ def test_a_pipe_that_nobody_writes_to_is_named(
     sshd: OpenSSHServer, tmp_path: Path, kind: str
 ) -> None:
     with silent_pipe(tmp_path / "pipe") as path:
-        host = sshd.host(**with_file(kind, str(path)))
+        host = sshd.host(**{kind: (str(path),)})
         for _ in range(_TRIES):
             failure = fails(Code.TIMED_OUT, host)
             assert str(path) in failure.message
@@ -87,7 +80,7 @@ def test_a_pipe_that_somebody_writes_to_is_read(
     """As ssh does it. It is looked at as often as the file that would be there."""
     content = sshd.known_hosts.read_bytes() if "known" in kind else b"# none"
     with silent_pipe(tmp_path / "pipe") as path, written_to(path, content):
-        host = sshd.host(**with_file(kind, str(path)))
+        host = sshd.host(**{kind: (str(path),)})
         with logged_in(host) as transport:
             assert transport.is_authenticated()
 
@@ -98,7 +91,7 @@ def test_one_without_an_end_costs_little(sshd: OpenSSHServer, tmp_path: Path) ->
     with bounded_memory(100 * MIB):
         # As one that cannot be read: nothing is known.
         fails(Code.HOST_KEY_UNKNOWN, sshd.host(**none))
-        failure = fails(Code.KEY_UNREADABLE, sshd.host(revoked_host_keys="/dev/zero"))
+        failure = fails(Code.KEY_UNREADABLE, sshd.host(revoked_host_keys=("/dev/zero",)))
         assert "/dev/zero cannot be read: it is larger than" in failure.message
         # It is written to, and not read for what it has.
         accepted = {"strict_host_key_checking": StrictHostKeyChecking.ACCEPT_NEW, **none}
