@@ -7,7 +7,8 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -280,3 +281,48 @@ def test_each_has_its_own_time(exposed: World) -> None:
         assert done.returncode == 0
         assert "is not held by this command any more: its time is up" in done.stderr
         assert wanted(exposed) == [f"expose-{service.port}"]
+
+
+# --- many at once --------------------------------------------------------------------------------
+
+
+def test_many_runs_beside_many_who_watch(dev: World) -> None:
+    dev.ok("up", "dev", "-d")
+    api = Api(Paths.from_environ(dev.environ, dev.home).socket)
+    with ExitStack() as streams:
+        for _ in range(24):
+            stream = streams.enter_context(api.connect())
+            stream.sendall(b"GET /v1/events HTTP/1.0\r\n\r\n")
+            assert b" 200 " in stream.recv(4096)
+        runs = [dev.start("run", "dev", "--", "true") for _ in range(30)]
+        ends = [(process.communicate(timeout=120)[1], process.returncode) for process in runs]
+    assert ends == [("", 0)] * len(runs)
+
+
+def wakes(pid: int) -> int:
+    """How often a process has gone to sleep: as often as it was woken."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith("voluntary_ctxt"))
+    return int(line.split()[1])
+
+
+def test_what_happens_to_others_is_no_work_for_who_is_attached(dev: World) -> None:
+    """It hears of its own profiles alone, and so asks nothing of the daemon."""
+    dev.profile("other", EMBEDDED)
+    dev.ok("up", "other", "-d")
+
+    def restarted(name: str) -> None:
+        dev.ok("restart", name)
+        eventually(lambda: dev.run("ps", name).returncode == 0, f"{name} is up again")
+
+    with attached(dev, "dev") as one:
+
+        def is_undisturbed() -> bool:
+            before = wakes(one.process.pid)
+            restarted("other")
+            return wakes(one.process.pid) == before
+
+        eventually(is_undisturbed, "it sleeps, once all of its own is told")
+        before = wakes(one.process.pid)
+        restarted("dev")
+        eventually(lambda: wakes(one.process.pid) > before, "it hears of its own")
