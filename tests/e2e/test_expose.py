@@ -243,6 +243,7 @@ def test_who_may_come(bastion: World) -> None:
         (["0", "--via", "b"], "TARGET"),
         (["1", "--via", "-x"], ""),
         (["1", "--ttl", "0s", "--via", "b"], "--ttl"),
+        (["http://localhost:3000/", "--via", "b"], "is a URL; write localhost:3000"),
     ],
 )
 def test_usage(world: World, arguments: list[str], said: str) -> None:
