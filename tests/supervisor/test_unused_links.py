@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.supervisor.scene import SOON, Scene, client, echo_service, local, remote, scene
+from tests.support.clients import exchange
 from tests.support.here import here
 from tests.support.hostile import Peer, ScriptedServer
 from tests.support.ports import free_port
 from tests.support.servers import running
 from tests.support.servers.dropbear import DropbearServer
+from tests.support.services import EchoService, connect
 from tests.support.sshd import OpenSSHServer, require_sshd, sshd_version
+from tests.support.waiting import eventually
+from tests.support.world import World
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host, SessionType
@@ -191,3 +195,18 @@ async def test_a_channel_that_sshd_ends_is_no_end_of_the_link(tmp_path: Path) ->
             assert s.states("server").count(HostState.UP) == 1
     finally:
         server.stop()
+
+
+def test_commands_tell_why_a_host_rests(world: World, spare: OpenSSHServer) -> None:
+    with EchoService() as echo:
+        world.tunnel(spare, db=f"local: 0, to: {echo.port}")
+        world.ok("up", "dev", "-d")
+        eventually(lambda: world.host("dev")["state"] == "idle", "it rests")
+        shown = world.run("ps")
+        assert shown.returncode == 0
+        assert "idle" in shown.stdout
+        assert "ends a link that has no open connection" in shown.stderr
+        assert world.host("dev")["ends_unused"] is True
+        assert "the daemon has it up" in world.run("doctor", "dev").stdout
+        with connect(int(world.ok("port", "dev/db").rpartition(":")[2])) as one:
+            assert exchange(one, b"hello") == b"hello"

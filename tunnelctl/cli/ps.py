@@ -132,9 +132,11 @@ def _explanations(profiles: list[Json]) -> Iterator[tuple[bool, str]]:
 
 
 def _is_in_trouble(part: Json) -> bool:
-    """Whether a host or forward is not as it should be now; single clients that failed are no
+    """Whether a host or forward is not as it was asked for; single clients that failed are no
     sign of that, unless the server forbids them all."""
     if part["state"] not in ("up", "idle") or part.get("fallback"):
+        return True
+    if part.get("ends_unused"):  # no trouble, but nobody asked for a host that rests
         return True
     of_all = "type" in part and "dynamic" not in part["type"]
     forbidden = of_all and part["last_error"]["code"] == Code.FORWARD_DENIED

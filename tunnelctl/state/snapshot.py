@@ -85,8 +85,10 @@ class HostStatus:
 
     While a fallback serves, `fallback` names it, `last_error` says why the host itself does not,
     and `next_retry_at` when that is tried again; `returning`: it is just now. `queued`: it is to
-    be connected to, and waits until others have been. `said` has the last lines of the server's
-    session; None where there is no session. `connects` is how long it took to make each link.
+    be connected to, and waits until others have been. `ends_unused`: its server ends links that
+    carry nothing, as `last_error` says where nothing else is wrong. `said` has the last lines of
+    the server's session; None where there is no session. `connects` is how long it took to make
+    each link.
     """
 
     name: str
@@ -106,6 +108,7 @@ class HostStatus:
     fallback: str | None = None
     returning: bool = False
     queued: bool = False
+    ends_unused: bool = False
     last_error: ErrorStatus | None = None
     said: tuple[str, ...] | None = None
     connects: Durations = NONE_YET
@@ -130,6 +133,7 @@ class HostStatus:
             "fallback": self.fallback,
             "returning": self.returning,
             "queued": self.queued,
+            "ends_unused": self.ends_unused,
             "said": None if self.said is None else list(self.said),
             "last_error": _error(self.last_error),
         }

@@ -129,6 +129,7 @@ class Teller:
             fallback=host.candidates[machine.candidate].name if machine.on_fallback else None,
             returning=machine.homing is not None,
             queued=queued and machine.state is HostState.CONNECTING,
+            ends_unused=machine.unused is not None,
             last_error=error_status(_why(machine)),
             connects=links.took,
         )
