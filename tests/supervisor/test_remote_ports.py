@@ -43,9 +43,9 @@ async def test_a_stranger_on_the_port_is_told_with_the_next_try(sshd: OpenSSHSer
         status = await s.until_refused("back")
         assert status.last_error is not None
         assert status.last_error.code == Code.PORT_IN_USE
-        assert "session before" not in status.last_error.message
-        # It may be a session of ours of an earlier daemon: nobody is told to stop that.
-        assert status.last_error.hint.startswith("it is asked for again: a session of ours that")
+        assert status.last_error.message.endswith(f"127.0.0.1:{port} on server is in use")
+        assert "session" not in status.last_error.hint
+        assert f"ss -ltnp 'sport = :{port}' on the server shows who" in status.last_error.hint
         assert status.attempts >= 1
         assert status.next_retry_at is not None
         assert status.since is not None
@@ -164,7 +164,10 @@ async def test_our_own_ghost_holds_the_port_until_the_server_lets_go(sshd: OpenS
             status = await s.until_refused("back")
             assert status.last_error is not None
             assert status.last_error.code == Code.PORT_IN_USE
-            assert "may still be held by the session before" in status.last_error.message
+            assert (
+                "still held by an earlier session of ours (dev/back)" in status.last_error.message
+            )
+            assert "ClientAliveInterval" in status.last_error.hint
             assert status.next_retry_at is not None
             # The other forwards are not kept waiting, and the link is not dropped for it.
             async with client(s.port("out")) as one:

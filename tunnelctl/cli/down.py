@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def _forget(paths: Paths, choice: _Choice) -> bool:
     from tunnelctl.daemon.wanted_list import load, store
 
     try:
-        wanted = load(paths.wanted_file)
+        wanted = load(paths.wanted_file).profiles
     except (OSError, ValueError):  # nothing of it would be brought up
         wanted = ()
     if not wanted:
@@ -120,11 +120,12 @@ def _forget(paths: Paths, choice: _Choice) -> bool:
     with in_place_of_a_daemon(paths) as is_ours:
         if not is_ours:
             return False
-        wanted = load(paths.wanted_file)
+        last = load(paths.wanted_file)
+        wanted = last.profiles
         names = choice.of([{"name": one.name, "source": one.file} for one in wanted])
         if names:
-            kept = [one for one in wanted if one.name not in names]
-            store(paths.wanted_file, str(paths.socket), kept)
+            kept = tuple(one for one in wanted if one.name not in names)
+            store(paths.wanted_file, str(paths.socket), replace(last, profiles=kept))
     for name in names:
         say(f"{name} is down: no daemon runs, and the next one does not bring it up again")
     return True

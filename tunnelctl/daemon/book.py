@@ -53,6 +53,7 @@ class Book:
         self._supervisor = supervisor
         self._file = file
         self._tasks = Tasks("daemon")
+        supervisor.held.on_change = self.save
 
     # --- what there is -----------------------------------------------------------------------
 
@@ -169,11 +170,12 @@ class Book:
             self._told[name] = held
 
     def save(self) -> asyncio.Task[None]:
-        return self._file.save(
+        wanted = (
             WantedProfile(name, str(order.file), tuple(sorted(order.variables)), self._until(name))
             for name, order in self.orders.items()
             if DETACHED in self.holders.of(name)
         )
+        return self._file.save(wanted, self._supervisor.held)
 
     def _until(self, name: str) -> int | None:
         left = self.limits.left(name, DETACHED)

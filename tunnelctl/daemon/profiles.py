@@ -88,6 +88,7 @@ class Profiles:
         forgotten. A file that does not answer holds up neither the others nor the daemon.
         """
         wanted = await in_thread(self._file.read, "wanted profiles")
+        self._supervisor.held.restore(self._file.held)
         known = await identities([Path(one.file) for one in wanted])
         now = clock.wall().timestamp()
         for one in wanted:

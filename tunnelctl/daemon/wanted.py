@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tunnelctl.daemon.troubles import Troubles
-from tunnelctl.daemon.wanted_list import WantedProfile, load, store
+from tunnelctl.daemon.wanted_list import Kept, WantedProfile, load, store
 from tunnelctl.errors import Failure
+from tunnelctl.forward.held import HeldPort
 from tunnelctl.net.threads import in_thread
 from tunnelctl.supervisor.tasks import Tasks
 
@@ -31,8 +32,8 @@ class WantedFile:
         self._troubles = troubles
         self._tasks = Tasks("daemon")
         self._lock = asyncio.Lock()
-        self._latest: tuple[WantedProfile, ...] = ()
-        self._written: tuple[WantedProfile, ...] | None = ()
+        self._latest = Kept()
+        self._written: Kept | None = Kept()
         self._again: asyncio.TimerHandle | None = None
 
     def read(self) -> tuple[WantedProfile, ...]:
@@ -49,11 +50,21 @@ class WantedFile:
                 f"{self._path} is not used, nothing of it is brought up: {error}; it is kept as "
                 f"{_aside(self._path).name}",
             )
-        return self._latest
+        return self._latest.profiles
 
-    def save(self, profiles: Iterable[WantedProfile]) -> asyncio.Task[None]:
+    @property
+    def held(self) -> tuple[HeldPort, ...]:
+        """The ports that servers hold for us, as they were read or saved last."""
+        return self._latest.held
+
+    def save(
+        self, profiles: Iterable[WantedProfile], held: Iterable[HeldPort] = ()
+    ) -> asyncio.Task[None]:
         """Begin to write; whoever must not go on before it is on disk waits for the task."""
-        self._latest = tuple(profiles)
+        return self._begin(Kept(tuple(profiles), tuple(held)))
+
+    def _begin(self, latest: Kept) -> asyncio.Task[None]:
+        self._latest = latest
         return self._tasks.spawn(self._save(), "save what is wanted")
 
     async def close(self, seconds: float) -> None:
@@ -84,17 +95,17 @@ class WantedFile:
                 self._written = latest
                 self._troubles.end(_TROUBLE)
 
-    def _replace(self, profiles: Iterable[WantedProfile]) -> None:
+    def _replace(self, kept: Kept) -> None:
         if self._written is None:
             with contextlib.suppress(OSError):  # it is not there any more
                 os.replace(self._path, _aside(self._path))
-        store(self._path, self._socket, profiles)
+        store(self._path, self._socket, kept)
 
     def _try_again(self) -> None:
         if self._again is not None:
             self._again.cancel()
         loop = asyncio.get_running_loop()
-        self._again = loop.call_later(_AGAIN_AFTER, lambda: self.save(self._latest))
+        self._again = loop.call_later(_AGAIN_AFTER, lambda: self._begin(self._latest))
 
 
 def _aside(path: Path) -> Path:

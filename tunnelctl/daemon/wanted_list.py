@@ -1,4 +1,5 @@
-"""The list of the profiles that are wanted up, as a file, for the next daemon to bring them up.
+"""What a daemon leaves to the next one, as a file: the profiles that are wanted up, for it to bring
+them up, and the ports that servers hold for us, for it to know its own ghosts.
 
 Owns its form. It holds names only: of profiles, of their files, and of the environment variables
 that were given, never a value, for a value may be a secret. Must never leave half a file behind.
@@ -9,13 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tunnelctl.config.find import is_profile_name
 from tunnelctl.config.whole_file import write_whole
+from tunnelctl.forward.held import HeldPort
+from tunnelctl.spec.endpoint import parse_endpoint
 
 _VERSION = 1
 _MAX_BYTES = 1 << 20
@@ -32,8 +34,16 @@ class WantedProfile:
     until: int | None = None
 
 
-def load(path: Path) -> tuple[WantedProfile, ...]:
-    """What the next daemon would bring up.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """All of it."""
+
+    profiles: tuple[WantedProfile, ...] = ()
+    held: tuple[HeldPort, ...] = ()
+
+
+def load(path: Path) -> Kept:
+    """What the next daemon would have.
 
     Raises:
         OSError: it cannot be read, or is not there.
@@ -42,28 +52,35 @@ def load(path: Path) -> tuple[WantedProfile, ...]:
     return _parse(_read(path))
 
 
-def store(path: Path, socket: str, profiles: Iterable[WantedProfile]) -> None:
-    """Have the next daemon bring these up. Raises OSError."""
+def store(path: Path, socket: str, kept: Kept) -> None:
+    """Have the next daemon have this. Raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_whole(path, _text(profiles, socket), sync=True)
+    write_whole(path, _text(kept, socket), sync=True)
 
 
-def _text(profiles: Iterable[WantedProfile], socket: str) -> bytes:
+def _text(kept: Kept, socket: str) -> bytes:
     wanted = [
         {"name": p.name, "file": p.file, "variables": list(p.variables), "until": p.until}
-        for p in profiles
+        for p in kept.profiles
     ]
-    document = {"version": _VERSION, "socket": socket, "profiles": wanted}
+    held = [
+        {"forward": h.owner, "server": h.server, "listen": str(h.listen), "lost": h.lost}
+        for h in kept.held
+    ]
+    document = {"version": _VERSION, "socket": socket, "profiles": wanted, "held": held}
     return json.dumps(document, indent=1).encode()
 
 
-def _parse(raw: bytes) -> tuple[WantedProfile, ...]:
+def _parse(raw: bytes) -> Kept:
     """Raises ValueError when it is not what `_text` writes."""
     try:
         document = json.loads(raw)
         if document["version"] != _VERSION:
             raise ValueError(f"it has version {document['version']!r}")
-        return tuple(_parse_one(entry) for entry in document["profiles"])
+        return Kept(
+            tuple(_parse_one(entry) for entry in document["profiles"]),
+            tuple(_parse_held(entry) for entry in document.get("held", ())),  # an older one: none
+        )
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"it is not what a daemon writes ({error})") from None
 
@@ -79,6 +96,15 @@ def _parse_one(entry: dict[str, Any]) -> WantedProfile:
     if not (until is None or isinstance(until, int)):
         raise ValueError("it has something else where a time belongs")
     return WantedProfile(name, file, tuple(variables), until)
+
+
+def _parse_held(entry: dict[str, Any]) -> HeldPort:
+    owner, server, listen, lost = (entry[key] for key in ("forward", "server", "listen", "lost"))
+    if not all(isinstance(text, str) and text.isprintable() for text in (owner, server, listen)):
+        raise ValueError("it has something else where the name of a port belongs")
+    if not (lost is None or isinstance(lost, int | float)):
+        raise ValueError("it has something else where a time belongs")
+    return HeldPort(owner, server, parse_endpoint(listen), lost)
 
 
 def _read(path: Path) -> bytes:

@@ -124,31 +124,44 @@ def reason_of(error: OSError) -> str:
     return os.strerror(error.errno)
 
 
-def listen_taken(forward: Forward, listened_before: bool) -> Failure:
-    """The server could not listen: somebody else does, who may be ourselves of an hour ago."""
-    what = f"remote forward {forward.name}: {forward.listen} on {forward.via} is in use"
-    if listened_before:
-        what += "; it may still be held by the session before"
-        hint = (
-            "it is asked for again; ClientAliveInterval in sshd_config there makes it sooner free"
-        )
-    else:
-        # A daemon that was killed cannot have told its server: this one does not know.
-        hint = (
-            "it is asked for again: a session of ours that broke off lets go of it once the server "
-            "misses it (ClientAliveInterval); else choose another port, or free it there"
-        )
-    exit_code = Failure(Code.FORWARD_DENIED, "").exit_code  # the server's, not this machine's
-    return Failure(Code.PORT_IN_USE, what, hint, exit_code=exit_code)
+def listen_taken(forward: Forward) -> Failure:
+    """The server could not listen: somebody else does."""
+    port = forward.listen.port
+    return _in_use(
+        forward,
+        "in use",
+        f"it is asked for again; ss -ltnp 'sport = :{port}' on the server shows who has it: choose "
+        "another port, or free it there",
+    )
 
 
 def listen_taken_by_own(forward: Forward, owner: str) -> Failure:
     """The server could not listen, as it does for `owner`, another forward of ours."""
-    return listen_taken(forward, listened_before=False).but(
-        message=f"remote forward {forward.name}: {forward.listen} on {forward.via} is in use by "
-        f"{owner}, a forward of the daemon's own",
-        hint=f"tunnelctl down {owner.partition('/')[0]}, or choose another port",
+    return _in_use(
+        forward,
+        f"in use by {owner}, a forward of the daemon's own",
+        f"tunnelctl down {owner.partition('/')[0]}, or choose another port",
     )
+
+
+def listen_held(forward: Forward, owner: str, server: Software) -> Failure:
+    """The server could not listen, as it still does for a session of ours, that of the forward
+    `owner`, whose link was lost, be it of this daemon or of one that was killed."""
+    port = forward.listen.port
+    sooner = f"; {server.misses_clients} makes it sooner" if server.misses_clients else ""
+    return _in_use(
+        forward,
+        f"still held by an earlier session of ours ({owner}), which broke off",
+        "it is asked for again, and free once the server misses that session"
+        f"{sooner}, and at once when the process of that session is ended there "
+        f"(ss -ltnp 'sport = :{port}' shows it)",
+    )
+
+
+def _in_use(forward: Forward, how: str, hint: str) -> Failure:
+    what = f"remote forward {forward.name}: {forward.listen} on {forward.via} is {how}"
+    exit_code = Failure(Code.FORWARD_DENIED, "").exit_code  # the server's, not this machine's
+    return Failure(Code.PORT_IN_USE, what, hint, exit_code=exit_code)
 
 
 def port_untold(forward: Forward) -> Failure:

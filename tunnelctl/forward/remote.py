@@ -17,11 +17,13 @@ from weakref import WeakSet
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.bound import Ownership, is_taken, narrower, wider
 from tunnelctl.forward.connections import Connections, Counters
+from tunnelctl.forward.held import HeldPort, HeldPorts
 from tunnelctl.forward.listener import listens_here
 from tunnelctl.forward.local import may_come
 from tunnelctl.forward.opens import (
     Origin,
     listen_denied,
+    listen_held,
     listen_kept,
     listen_request,
     listen_taken,
@@ -55,7 +57,7 @@ class RemoteForward:
     """The server listens, we dial the target.
 
     `on_failure` hears of every client that could not be served. `owner` is its name among those of
-    all profiles.
+    all profiles, and `held` has the ports that servers hold for those.
     """
 
     def __init__(
@@ -64,9 +66,11 @@ class RemoteForward:
         reactor: Reactor,
         on_failure: Callable[[Failure], None],
         owner: str = "",
+        held: HeldPorts | None = None,
     ) -> None:
         self.forward = forward
         self._owner = owner
+        self._held = HeldPorts() if held is None else held
         self._reactor = reactor
         self._on_failure = on_failure
         self._connections = Connections(reactor, listening_here=False)
@@ -75,7 +79,6 @@ class RemoteForward:
         self._found_at: Endpoint | None = None  # where it listens instead, by its own rules
         self._ownership: Ownership | None = None  # while it is found out
         self._asked: Link | None = None
-        self._listened = False  # on any link
         self._asking = forward.listen  # what the server is asked for; see `chosen_port`
         # The port that the server chose last, where that is its to choose: clients know it.
         self.chosen_port = 0
@@ -136,7 +139,8 @@ class RemoteForward:
         if not answer.reply and not listen.is_unix and listen.port == 0:
             raise port_untold(self.forward)
         await self._make_sure(link)
-        self._listened = True
+        if self._link is link and self._bound_at is not None and not self._bound_at.is_unix:
+            self._held.granted(HeldPort(self._owner, link.info.address, self._bound_at))
         self.caveat = wider(self.forward, answer.said)
         if self.caveat is not None and self._bound_at is not None:
             self._found_at = Endpoint("*", self._bound_at.port)
@@ -217,7 +221,10 @@ class RemoteForward:
         owner = next((other._owner for other in _open_remotes if other._keeps_out(self, link)), "")
         if owner:
             return listen_taken_by_own(self.forward, owner)
-        return listen_taken(self.forward, self._listened)
+        held = self._held.keeper(link.info.address, self._asking)
+        if held is not None:
+            return listen_held(self.forward, held.owner, link.info.software)
+        return listen_taken(self.forward)
 
     def _keeps_out(self, other: RemoteForward, link: Link) -> bool:
         """Whether `other` cannot listen on that link's server because of this one."""
@@ -246,7 +253,10 @@ class RemoteForward:
         bound, link = self._bound_at, self._link
         self._bound_at = self._found_at = self._ownership = None
         if bound is not None and link is not None and not link.closed.done():
+            self._held.released(link.info.address, bound)
             self._cancel(link, bound)
+        elif bound is not None and link is not None:
+            self._held.lost(link.info.address, bound)
 
     async def close(self, drain: float) -> None:
         """Ask the server to listen no more, let connections end, then reset them."""
@@ -257,7 +267,9 @@ class RemoteForward:
         await self._target_side.close(drain)
 
     def detach(self) -> None:
-        """The link is gone, and the listener with it."""
+        """The link is gone, and the listener with it, once the server knows."""
+        if self._bound_at is not None and self._link is not None:
+            self._held.lost(self._link.info.address, self._bound_at)
         self._bound_at = self._found_at = self._ownership = self._link = None
 
     def _bound(self, reply: bytes) -> Endpoint | None:

@@ -51,6 +51,13 @@ class Software:
             return "GatewayPorts clientspecified in sshd_config there"
         return "the option -a of dropbear there" if self.is_dropbear else ""
 
+    @property
+    def misses_clients(self) -> str:
+        """What has it notice sooner that a client is gone; nothing where that is not known."""
+        if self.is_openssh:
+            return "ClientAliveInterval in sshd_config there"
+        return "the option -K of dropbear there" if self.is_dropbear else ""
+
     def decides(self, openssh: str, dropbear: str) -> str:
         """A hint on what allows forwards there: the words of `openssh` in sshd_config, or the
         options of `dropbear`."""

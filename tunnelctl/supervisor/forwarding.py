@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
+from tunnelctl.forward.held import HeldPorts
 from tunnelctl.forward.listener import Listener, keeper_of
 from tunnelctl.forward.local import LocalForward
 from tunnelctl.forward.remote import RemoteForward
@@ -286,9 +287,10 @@ class RemoteForwarding(Forwarding):
         changed: Callable[[], None],
         on_failure: Callable[[Failure], None],
         owner: str,
+        held: HeldPorts,
     ) -> None:
         super().__init__(rule, tasks, changed)
-        self._remote = RemoteForward(rule, reactor, on_failure, owner)
+        self._remote = RemoteForward(rule, reactor, on_failure, owner, held)
         self._opening: asyncio.Task[None] | None = None
 
     @property
@@ -373,13 +375,14 @@ def forwarding(
     on_failure: Callable[[Failure], None],
     on_waiting: Callable[[], None],
     profile: str,
+    held: HeldPorts,
 ) -> Forwarding:
     """The forwarding for the side on which `rule`, of that profile, listens.
 
     `on_failure` is told of each connection that could not be opened, `on_waiting` of each client
-    that came while there was no link.
+    that came while there was no link. `held` has the ports that servers hold for the profiles.
     """
     owner = f"{profile}/{rule.name}"
     if rule.side is Side.HERE:
         return LocalForwarding(rule, reactor, tasks, changed, on_failure, on_waiting, owner)
-    return RemoteForwarding(rule, reactor, tasks, changed, on_failure, owner)
+    return RemoteForwarding(rule, reactor, tasks, changed, on_failure, owner, held)

@@ -53,6 +53,7 @@ class Supervisor:
         self._questions = Questions(self._answerable)
         handshakes = Handshakes(reactor, connect, Refusals(random, spacing))
         self._services = Services(reactor, self._journal, handshakes, random, self._questions)
+        self.held = self._services.held  # the ports that servers hold for us, or for our ghosts
         self._hooks = Hooks()
         self._profiles: dict[str, RunningProfile] = {}  # in order of start
         # The queues: a lock lets in whoever came first.

@@ -18,6 +18,7 @@ from random import Random
 from tunnelctl import clock
 from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.held import HeldPorts
 from tunnelctl.forward.listener import Listener
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.forward import Forward
@@ -95,6 +96,7 @@ class Services:
     random: Random
     questions: Questions
     neighbours: Neighbours = field(default_factory=Neighbours)
+    held: HeldPorts = field(default_factory=HeldPorts)
 
 
 class Tunnel:
@@ -215,6 +217,7 @@ class Tunnel:
             functools.partial(self._connection_failed, rule.name),
             self._client_waits,
             self._profile.name,
+            self._services.held,
         )
         added.on_demand = self._machine.is_on_demand
         self._tell_why(added)

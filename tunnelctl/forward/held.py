@@ -1,0 +1,86 @@
+"""The ports that servers gave us and may hold still: those of links that were lost, and of daemons
+that were killed.
+
+A server lets go of a port when it misses the session that asked for it, which may take hours. Until
+then a new session cannot have it, and who asks is told whose it is. Owns what is remembered of
+that, and for how long. Must never take a stranger's port for ours without such a memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from tunnelctl import clock
+from tunnelctl.net.addresses import collide
+from tunnelctl.spec.endpoint import Endpoint
+
+# A server that asks nothing itself (ClientAliveInterval 0) has its kernel notice: tcp(7), after
+# tcp_keepalive_time, and then nine probes, 75 s apart.
+_MISSED_WITHIN = 7200.0 + 9 * 75.0
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPort:
+    """A port that the forward `owner`, PROFILE/FORWARD, was given at `server`, HOST:PORT.
+
+    `lost` is when its link was, in seconds since 1970; None as long as that lives.
+    """
+
+    owner: str
+    server: str
+    listen: Endpoint
+    lost: float | None = None
+
+
+class HeldPorts:
+    """Those of all forwards of a daemon, and what is left of the daemons before it. `on_change` is
+    called after each change."""
+
+    def __init__(self) -> None:
+        self.on_change: Callable[[], object] = lambda: None
+        self._ports: dict[tuple[str, Endpoint], HeldPort] = {}
+
+    def __iter__(self) -> Iterator[HeldPort]:
+        return iter(tuple(self._ports.values()))
+
+    def restore(self, ports: Iterable[HeldPort]) -> None:
+        """What the daemon before had. A link that it did not lose was lost with it."""
+        now = clock.wall().timestamp()
+        for port in ports:
+            lost = replace(port, lost=now if port.lost is None else port.lost)
+            self._ports[port.server, port.listen] = lost
+        self._forget_old()
+
+    def granted(self, port: HeldPort) -> None:
+        """The server listens there for us."""
+        self._ports[port.server, port.listen] = port
+        self._forget_old()
+        self.on_change()
+
+    def lost(self, server: str, listen: Endpoint) -> None:
+        """The link has ended, and the server may not know it."""
+        port = self._ports.get((server, listen))
+        if port is not None and port.lost is None:
+            self._ports[server, listen] = replace(port, lost=clock.wall().timestamp())
+            self.on_change()
+
+    def released(self, server: str, listen: Endpoint) -> None:
+        """The server was asked to listen no more."""
+        if self._ports.pop((server, listen), None) is not None:
+            self.on_change()
+
+    def keeper(self, server: str, listen: Endpoint) -> HeldPort | None:
+        """Which of those whose link was lost may keep `listen` from us."""
+        self._forget_old()
+        for port in self._ports.values():
+            is_there = port.server == server and port.listen.port == listen.port
+            if is_there and port.lost is not None and collide(port.listen.host, listen.host):
+                return port
+        return None
+
+    def _forget_old(self) -> None:
+        oldest = clock.wall().timestamp() - _MISSED_WITHIN
+        for place, port in tuple(self._ports.items()):
+            if port.lost is not None and port.lost < oldest:
+                del self._ports[place]
