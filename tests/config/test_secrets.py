@@ -7,15 +7,12 @@ import os
 import shlex
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import keyring
-import keyring.backend
-import keyring.errors
 import pytest
 
+from tests.support.login_sessions import ASKS, LOCKED, LoginSessions
 from tests.support.silent_files import dead_disk, readers
 from tests.support.waiting import eventually
 from tunnelctl.config import secrets
@@ -202,65 +199,53 @@ def _runs(pid: int) -> bool:
         return False
 
 
-class Ring(keyring.backend.KeyringBackend):
-    """A keyring in memory. `look` is called before each answer."""
-
-    priority = 1
-
-    def __init__(self, look: Callable[[], object] = lambda: None) -> None:
-        self._look = look
-
-    def get_password(self, service: str, username: str) -> str | None:
-        self._look()
-        return {("mail/imap", "me"): "hunter2"}.get((service, username))
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        raise AssertionError("nothing is written")
-
-    def delete_password(self, service: str, username: str) -> None:
-        raise AssertionError("nothing is deleted")
-
-
 @pytest.fixture
-def use() -> Iterator[Callable[[Ring], None]]:
-    """Have the package use this keyring."""
-    before = keyring.get_keyring()
-    yield keyring.set_keyring
-    keyring.set_keyring(before)
+def session(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """The variables of a login session whose keyring has this secret of mail/imap/me."""
+    sessions = LoginSessions(tmp_path, "mail/imap/me")
+
+    def with_secret(kept: str) -> dict[str, str]:
+        return {**sessions.variables(kept), "HOME": str(tmp_path), "PWD": str(tmp_path)}
+
+    return with_secret
 
 
 def in_keyring(entry: str) -> SecretRef:
     return SecretRef(SecretSource.KEYRING, (entry,))
 
 
-def test_from_a_keyring(use: Callable[[Ring], None]) -> None:
-    use(Ring())
-    assert resolve_secret(in_keyring("mail/imap/me"), Environment()) == "hunter2"
-    said = refusal(in_keyring("mail/you and me"))
-    assert "{keyring: mail/you and me} is not to be had: the keyring has no such entry" in said
+def test_from_the_keyring_of_whose_session_it_is(session: Callable[[str], dict[str, str]]) -> None:
+    for kept in ("hunter2", "another"):
+        assert resolve_secret(in_keyring("mail/imap/me"), Environment(session(kept))) == kept
+    said = refusal(in_keyring("mail/you and me"), session("hunter2"))
+    assert "{keyring: mail/you and me} is not to be had: the keyring of this login session" in said
     assert "keyring set mail 'you and me'" in said
 
 
-def test_a_keyring_that_refuses(use: Callable[[Ring], None]) -> None:
-    def refuse() -> None:
-        raise keyring.errors.KeyringLocked("hunter2 is locked")
+def test_no_module_of_the_current_folder_is_asked(
+    session: Callable[[str], dict[str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "keyring.py").write_text("raise SystemExit")
+    environment = Environment({**session("hunter2"), "PYTHONPATH": str(tmp_path)})
+    assert resolve_secret(in_keyring("mail/imap/me"), environment) == "hunter2"
 
-    use(Ring(refuse))
-    assert "the keyring refuses: KeyringLocked" in refusal(in_keyring("mail/me"))
+
+def test_a_keyring_that_refuses(session: Callable[[str], dict[str, str]]) -> None:
+    assert "the keyring refuses: KeyringLocked" in refusal(in_keyring("mail/me"), session(LOCKED))
+    lost = {**session("hunter2"), "DBUS_SESSION_BUS_ADDRESS": "/nowhere"}
+    assert "the keyring refuses: FileNotFoundError" in refusal(in_keyring("mail/me"), lost)
 
 
 def test_a_keyring_that_waits_for_somebody(
-    use: Callable[[Ring], None], monkeypatch: pytest.MonkeyPatch
+    session: Callable[[str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(secrets, "_KEYRING_SECONDS", 0.1)
-    unlocked = threading.Event()
-    use(Ring(unlocked.wait))
-    assert "did not answer within 0.1 s (unlock it" in refusal(in_keyring("mail/me"))
-    unlocked.set()
+    said = refusal(in_keyring("mail/me"), session(ASKS))
+    assert "did not answer within 0.1 s (unlock it" in said
 
 
 def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "keyring", None)
+    monkeypatch.setattr(secrets, "find_spec", lambda _: None)
     command = f"{shlex.quote(sys.executable)} -m pip install 'tunnelctl[keyring]'"
     assert command in refusal(in_keyring("mail/me"))
 

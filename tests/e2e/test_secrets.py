@@ -12,11 +12,12 @@ import pytest
 
 from tests.ssh.questioner import Questioner, Round, Rules
 from tests.support.keys import write_key
+from tests.support.login_sessions import LOCKED, LoginSessions
 from tests.support.processes import command_line
 from tests.support.proxies import HttpProxy
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
-from tests.support.world import World
+from tests.support.world import World, tunnel_text
 
 # One for each way in which a secret comes in.
 FROM_ENV = "squeamish-ossifrage-1"
@@ -160,6 +161,22 @@ def test_a_passphrase_from_a_file(
     outputs.world.close()
     outputs.close()
     outputs.assert_clean()
+
+
+def test_a_keyring_of_the_session_that_asks(world: World, sshd: OpenSSHServer) -> None:
+    """Not of that which the daemon was started from, where the user may not even be logged in."""
+    sshd.authorized_keys.write_text(write_key(sshd.identity, passphrase=FROM_FILE) + "\n")
+    sessions = LoginSessions(world.home, "ssh/me")
+    text = sshd.host_yaml(passphrase="{keyring: ssh/me}")
+    world.profile("dev", tunnel_text(text, socks="dynamic: 0"))
+    first, second = sessions.variables(LOCKED), sessions.variables(FROM_FILE)
+    done = world.run("up", "dev", "-d", environ=first)
+    assert "the keyring refuses: KeyringLocked" in done.stderr
+    assert "tunnelctl up, from the login session that has it" in done.stderr
+    daemon = world.daemon_pid()
+    done = world.run("up", "dev", "-d", environ=second)
+    assert (done.returncode, world.daemon_pid()) == (0, daemon), done.stderr
+    assert "authentication  " in world.run("doctor", "dev", environ=second).stdout
 
 
 def test_what_a_person_types(outputs: Outputs) -> None:

@@ -7,30 +7,48 @@ Blocking: to be called from a worker thread.
 from __future__ import annotations
 
 import os
-import queue
 import shlex
 import stat
-import threading
+import sys
+from importlib.util import find_spec
 
 from tunnelctl.config.extras import install_command
+from tunnelctl.config.mistakes import printable
 from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import Code, Failure, by_hand, reason
 from tunnelctl.net import files
-from tunnelctl.net.command import CommandError, output_of
+from tunnelctl.net.command import CommandError, TookTooLong, output_of
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import SecretRef, SecretSource
 
 _MAX_BYTES = 4096
 _COMMAND_SECONDS = 10.0
 _KEYRING_SECONDS = 30.0  # somebody may have to unlock it
+_NO_ENTRY, _REFUSES = 3, 4  # how what follows ends
+# Prints the secret, or the kind of what went wrong. It has the modules that we have, and none that
+# happens to stand in the current folder.
+_ASK_KEYRING = f"""
+import sys
+service, user, *sys.path = sys.argv[1:]
+try:
+    import keyring
+    secret = keyring.get_password(service, user)
+except BaseException as error:
+    sys.stdout.write(type(error).__name__)
+    sys.exit({_REFUSES})
+if secret is None:
+    sys.exit({_NO_ENTRY})
+sys.stdout.buffer.write(secret.encode())
+"""
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 
 
 def resolve_secret(ref: SecretRef, environment: Environment) -> str:
     """The secret itself, without the line break at its end; logs do not show it from now on.
 
-    `environment` is that of whoever asked for the profile; a command runs in it. That is given at
-    most 10 s and 4 KiB, and no terminal; its own messages are dropped.
+    `environment` is that of whoever asked for the profile; a command runs in it, and so does what
+    asks a keyring. A command is given at most 10 s and 4 KiB, and no terminal; its own messages are
+    dropped.
 
     Raises:
         Failure: SECRET_UNAVAILABLE, naming the reference.
@@ -44,7 +62,7 @@ def resolve_secret(ref: SecretRef, environment: Environment) -> str:
     elif ref.source is SecretSource.COMMAND:
         secret = _decode(ref, _from_command(ref, environment))
     else:
-        secret = _from_keyring(ref)
+        secret = _decode(ref, _from_keyring(ref, environment))
     if not secret:
         raise _unavailable(ref, "it is empty")
     SECRETS.add(secret)
@@ -115,35 +133,30 @@ def _from_command(ref: SecretRef, environment: Environment) -> bytes:
     return printed
 
 
-def _from_keyring(ref: SecretRef) -> str:
+def _from_keyring(ref: SecretRef, environment: Environment) -> bytes:
+    """Asked by a process of its own: a keyring belongs to a login session, which is found by
+    variables such as DBUS_SESSION_BUS_ADDRESS, and its packages read those of their process."""
     service, _, user = ref.value[0].rpartition("/")
-    try:
-        import keyring  # an extra, and slow to import
-    except ImportError:
+    if find_spec("keyring") is None:
         why = "the package keyring is not installed"
-        raise _unavailable(ref, why, install_command("keyring")) from None
-    answers: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
-
-    def look() -> None:
-        try:
-            answers.put(keyring.get_password(service, user))
-        except BaseException as error:
-            answers.put(error)
-
-    # A locked keyring waits for a person for as long as it takes.
-    threading.Thread(target=look, name=f"keyring {service}", daemon=True).start()
+        raise _unavailable(ref, why, install_command("keyring"))
+    words = (sys.executable, "-I", "-c", _ASK_KEYRING, service, user, *filter(None, sys.path))
     try:
-        answer = answers.get(timeout=_KEYRING_SECONDS)
-    except queue.Empty:
+        status, printed = output_of(words, environment, _MAX_BYTES, _KEYRING_SECONDS)
+    except TookTooLong:
         why = f"the keyring did not answer within {_KEYRING_SECONDS:g} s"
         raise _unavailable(ref, why, "unlock it, then up again") from None
-    if isinstance(answer, BaseException):
-        # Backends raise what they like; their words may come from anywhere.
-        raise _unavailable(ref, f"the keyring refuses: {type(answer).__name__}", "keyring diagnose")
-    if answer is None:
+    except CommandError as error:
+        raise _unavailable(ref, str(error)) from None
+    if status == _NO_ENTRY:
         hint = shlex.join(("keyring", "set", service, user))
-        raise _unavailable(ref, "the keyring has no such entry", hint)
-    return answer
+        raise _unavailable(ref, "the keyring of this login session has no such entry", hint)
+    if status != 0:
+        # Backends raise what they like, and their words may come from anywhere.
+        kind = printed.decode(errors="replace") if status == _REFUSES else f"exit {status}"
+        hint = "keyring diagnose says more; tunnelctl up, from the login session that has it"
+        raise _unavailable(ref, f"the keyring refuses: {printable(kind)}", hint)
+    return printed
 
 
 def _decode(ref: SecretRef, raw: bytes) -> str:

@@ -24,6 +24,10 @@ class CommandError(Exception):
     """The program could not be run to its end; the text is why, without what it printed."""
 
 
+class TookTooLong(CommandError):
+    """It did not end in the time that it was given."""
+
+
 def output_of(
     words: Sequence[str],
     environment: Environment,
@@ -38,7 +42,7 @@ def output_of(
     take `seconds` and print `most` bytes.
 
     Raises:
-        CommandError: it cannot be started, took too long or printed too much.
+        CommandError: it cannot be started or printed too much; TookTooLong.
     """
     try:
         process = programs.start(
@@ -54,7 +58,7 @@ def output_of(
             printed = _read_until(stdout, deadline, most)
             status = process.wait(max(0.0, deadline - clock.monotonic()))
         except (subprocess.TimeoutExpired, TimeoutError):
-            raise CommandError(f"the command did not end within {seconds:g} s") from None
+            raise TookTooLong(f"the command did not end within {seconds:g} s") from None
         finally:
             _end(process)
     return status, printed
