@@ -21,6 +21,7 @@ from tunnelctl.state.events import (
     Lost,
     RetryDue,
     Retune,
+    Silent,
     Stop,
     Unused,
 )
@@ -126,6 +127,8 @@ def _every_event(machine: Machine) -> Iterator[Event]:
                 for e in epochs
                 for failure in (_PASSES, _REFUSED_NOW, _LASTS, _ASKS)
             )
+        elif kind is Silent:
+            yield from (Silent(e, _PASSES) for e in epochs)
         elif kind is Unused:
             yield from (Unused(e, _LEFT, needed, 0.5) for e in epochs for needed in (False, True))
         elif kind in with_epoch:

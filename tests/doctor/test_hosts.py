@@ -17,9 +17,10 @@ from tests.support.keys import write_key
 from tests.support.ports import free_port
 from tests.support.services import EchoService
 from tests.support.sshd import OpenSSHServer
+from tunnelctl.doctor import hosts
 from tunnelctl.doctor.report import Result
 from tunnelctl.doctor.walk import examine
-from tunnelctl.errors import Code
+from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, SecretRef, SecretSource, SessionType, StrictHostKeyChecking
 from tunnelctl.spec.profile import Profile
 
@@ -55,6 +56,21 @@ def test_a_refusal_and_a_dropped_packet_are_told_apart() -> None:
     found = failure(dropped, "connection", "server", Code.TIMED_OUT)
     assert "not even a refusal" in found.hint
     assert 0.4 < found.seconds < 10  # on a busy machine; the default would be 15
+
+
+def test_a_silent_program_has_a_bound_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "AT_A_TERMINAL", 1.0)
+    told: list[Failure] = []
+    words = ("sh", "-c", "sleep 100; true")
+    host = Host(
+        "server", "127.0.0.1", proxy_command=words, identity_file=("none",), connect_timeout=0.3
+    )
+    found = failure(walk(host, on_silence=told.append), "version", "server", Code.TIMED_OUT)
+    assert "proxy_command sh said nothing for 1 s" in found.message
+    assert "run the proxy_command of server by hand" in found.hint
+    assert "tunnelctl restart dev/server" in found.hint
+    assert "proxy_command sh has said nothing for 0.3" in told[0].message
+    assert told[0].message.endswith("s; it has 1 s in all")
 
 
 def test_what_is_no_ssh_server_connects_and_has_no_version() -> None:

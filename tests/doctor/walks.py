@@ -17,13 +17,19 @@ from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
+from tunnelctl.ssh.silence import OnSilence, unheard
 
 
 def walk(
-    host: Host, *forwards: Forward, status: Mapping[str, Any] | None = None, **environ: str
+    host: Host,
+    *forwards: Forward,
+    status: Mapping[str, Any] | None = None,
+    on_silence: OnSilence = unheard,
+    **environ: str,
 ) -> Report:
     """The report on a profile `dev` with one host and these forwards."""
-    return examine(Profile("dev", "dev.yaml", (host,), forwards), here(**environ), status)
+    profile = Profile("dev", "dev.yaml", (host,), forwards)
+    return examine(profile, here(**environ), status, on_silence)
 
 
 def local(target: int | Endpoint | None, port: int = 0, **changes: Any) -> Forward:

@@ -141,6 +141,22 @@ async def test_a_program_that_hangs_is_ended_with_all_it_started(
     assert descendants(os.getpid()) == before
 
 
+async def test_whoever_waits_at_a_terminal_is_told_and_has_a_shorter_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`trust`, and what `doctor` asks for a key with."""
+    monkeypatch.setattr(proxy_command, "AT_A_TERMINAL", 1.0)
+    told: list[Failure] = []
+    host = shell("sleep 100; true", connect_timeout=0.3)
+    with pytest.raises(Failure, match="proxy_command sh said nothing for 1 s") as caught:
+        await fetch_host_key(host, here(), lambda _: "", told.append)
+    assert caught.value.code is Code.TIMED_OUT
+    assert caught.value.hint.startswith("run the proxy_command of far by hand")
+    assert "proxy_command sh has said nothing for 0.3" in told[0].message
+    assert told[0].message.endswith("s; it has 1 s in all")
+    assert "see whether a browser asks" in told[0].hint
+
+
 @needs_socat
 async def test_the_time_limit_counts_from_the_first_byte(
     sshd: OpenSSHServer, tmp_path: Path

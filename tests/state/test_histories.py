@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.state.told import ASKS, PENALTY, REFUSED, REFUSED_NOW, WRONG_KEY
+from tests.state.told import ASKS, PENALTY, REFUSED, REFUSED_NOW, WAITS, WRONG_KEY
 from tunnelctl.errors import Failure
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.state import events
@@ -33,6 +33,7 @@ from tunnelctl.state.events import (
     RetryDue,
     Retune,
     Shutdown,
+    Silent,
     Start,
     StartTimer,
     Stop,
@@ -110,7 +111,7 @@ EPOCHS_BACK = st.sampled_from([0, 0, 0, 1, 2])
 # A stop is for good, so it is rare; what makes a link come and go is not.
 KINDS = st.sampled_from(
     ["start", "restart", "auth", "connected", "lost", "retry"] * 4
-    + ["hurry", "remedied", "wake", "idle", "unused"] * 2
+    + ["hurry", "remedied", "wake", "idle", "unused", "silent", "silent"] * 2
     + ["retune", "closed", "stop"]
 )
 STEPS = st.lists(
@@ -149,6 +150,7 @@ def event_of(kind: str, epoch: int, failure: Failure, jitter: float, policy: Rec
         "lost": Lost(epoch, failure, jitter),
         "unused": Unused(epoch, failure, needed=jitter < 0.5, jitter=jitter),
         "retry": RetryDue(epoch),
+        "silent": Silent(epoch, WAITS),
     }
     return makers[kind]
 
@@ -167,6 +169,8 @@ def can_happen(world: World, event: Event) -> bool:
             return epoch in world.connects
         case Unused(epoch):
             return epoch in world.links
+        case Silent(epoch):
+            return epoch in world.attempts
         case Closed():
             return world.shutting_down
         case _:
@@ -203,11 +207,15 @@ def test_random_histories(
         if state.state is HostState.UP and before.state is not HostState.UP:
             assert event == Connected(state.epoch)
         assert (state.state is HostState.UP) <= (state.epoch in world.links)
-        # Nothing is held that no state stands for: at most one attempt or link, one timer.
+        # Nothing is held that no state stands for: an attempt or a link, one of the host itself
+        # beside that of a fallback, and one timer.
         trying = state.state in (HostState.CONNECTING, HostState.AUTHENTICATING)
         homing = set() if state.homing is None else {state.homing}
-        assert world.attempts == ({state.epoch} if trying else homing)
-        assert not homing or state.on_fallback
+        assert world.attempts == ({state.epoch} if trying else set()) | homing
+        assert not homing or state.on_fallback or (trying and state.candidate > 0)
+        # What is silent is not left for another that cannot be tried, nor begun a second time.
+        if isinstance(event, Silent) and before.candidate == 0 and before.homing is None:
+            assert before.epoch in world.attempts
         if state.state is not HostState.STOPPING:
             assert world.links == ({state.epoch} if state.state is HostState.UP else set())
             assert world.attached is (state.state is HostState.UP)

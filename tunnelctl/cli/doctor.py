@@ -17,7 +17,7 @@ import click
 from tunnelctl.cli import caller, complete
 from tunnelctl.cli.files import load, names_of
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.output import in_colour
+from tunnelctl.cli.output import in_colour, say
 from tunnelctl.config.mistakes import ProfileInvalid, printable
 from tunnelctl.doctor.report import Part, Report, Result, Step, failed
 from tunnelctl.errors import Code, Failure
@@ -120,7 +120,7 @@ def _report(
         return Report(shown, (failed(Part.PROFILE, shown, failure),))
     from tunnelctl.doctor.walk import examine  # heavy: paramiko
 
-    return examine(loaded.profile, caller.environment(), status)
+    return examine(loaded.profile, caller.environment(), status, lambda why: say(str(why)))
 
 
 def _status(client: Client) -> dict[str, Any] | None:

@@ -80,7 +80,11 @@ def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) ->
 
     environment = caller.environment()
     secrets = functools.partial(resolve_secret, environment=environment)
-    key_type, blob = asyncio.run(fetch_host_key(host, environment, secrets))
+
+    def silent(failure: Failure) -> None:
+        say(str(failure.at(target)))
+
+    key_type, blob = asyncio.run(fetch_host_key(host, environment, secrets, silent))
     shown = hostkeys.fingerprint(blob)
     is_known = _is_known(host, blob, environment)
     if is_known and is_hop:

@@ -27,7 +27,9 @@ from tunnelctl.ssh.connect import connect, fetch_host_key
 from tunnelctl.ssh.hostkeys import fingerprint
 from tunnelctl.ssh.jump import Hops, chain
 from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.proxy_command import AT_A_TERMINAL
 from tunnelctl.ssh.questions import Ask
+from tunnelctl.ssh.silence import OnSilence
 from tunnelctl.ssh.trace import Milestone
 from tunnelctl.ssh.turns import Place as Turn
 from tunnelctl.ssh.turns import at_once
@@ -84,6 +86,7 @@ class Ways:
     reactor: Reactor
     environment: Environment
     resolve_secret: Callable[[SecretRef], str]
+    on_silence: OnSilence
     trail: Trail = field(default_factory=Trail)
     hops: Hops = field(default_factory=Hops)
     steps: dict[Place, list[Step]] = field(default_factory=dict)
@@ -143,7 +146,12 @@ class Ways:
             hops=self.hops,
             turn=self.trail.turn,
             trace=self.trail.note,
+            on_silence=functools.partial(self._silent, host),
+            patience=AT_A_TERMINAL,
         )
+
+    def _silent(self, host: Host, failure: Failure) -> None:
+        self.on_silence(failure.at(f"{self.profile}/{host.name}"))
 
     async def _embedded(self, host: Host) -> Host:
         server = EmbeddedServer(self.reactor)
@@ -160,7 +168,10 @@ class Ways:
 
     async def _pinned(self, host: Host, culprit: Host) -> Host:
         """The host with the key that the culprit shows now as its only one."""
-        look = functools.partial(fetch_host_key, culprit, self.environment, self.resolve_secret)
+        silent = functools.partial(self._silent, culprit)
+        look = functools.partial(
+            fetch_host_key, culprit, self.environment, self.resolve_secret, silent
+        )
         # With a loop of its own: a loop has one reactor.
         _, blob = await in_thread(lambda: asyncio.run(look()), f"host key of {culprit.name}")
         pins = (fingerprint(blob),)

@@ -22,24 +22,34 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.jump import chain
+from tunnelctl.ssh.silence import OnSilence, unheard
 
 
-def examine(profile: Profile, environment: Environment, status: Mapping[str, Any] | None) -> Report:
-    """Walk the profile. Blocking: each host takes its `connect_timeout` at most.
+def examine(
+    profile: Profile,
+    environment: Environment,
+    status: Mapping[str, Any] | None,
+    on_silence: OnSilence = unheard,
+) -> Report:
+    """Walk the profile. Blocking: each host takes its `connect_timeout` at most, and a silent
+    `proxy_command`, of which `on_silence` hears, two minutes (ssh/proxy_command.py).
 
     `environment` is that of this terminal: programs run in it, and it names the agent. `status` is
     the daemon's status document, None when none runs.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_examine(profile, environment, status))
+        return runner.run(_examine(profile, environment, status, on_silence))
 
 
 async def _examine(
-    profile: Profile, environment: Environment, status: Mapping[str, Any] | None
+    profile: Profile,
+    environment: Environment,
+    status: Mapping[str, Any] | None,
+    on_silence: OnSilence,
 ) -> Report:
     secrets = functools.partial(resolve_secret, environment=environment)
     reactor = Reactor(asyncio.get_running_loop())
-    ways = Ways(profile.name, reactor, environment, secrets)
+    ways = Ways(profile.name, reactor, environment, secrets, on_silence)
     try:
         on_the_way = _every_host(profile)
         held, _ = await asyncio.gather(

@@ -23,6 +23,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef, SessionType
+from tunnelctl.ssh import proxy_command
 from tunnelctl.ssh.auth import user_of
 from tunnelctl.ssh.credentials import Logins
 from tunnelctl.ssh.dial import dial
@@ -38,6 +39,7 @@ from tunnelctl.ssh.proxy_command import ProxyCommand
 from tunnelctl.ssh.questions import Asking, nobody
 from tunnelctl.ssh.remote_opens import RemoteOpens
 from tunnelctl.ssh.session import wants_session
+from tunnelctl.ssh.silence import OnSilence, unheard
 from tunnelctl.ssh.trace import Milestone, Trace, Warn, logged, untraced
 from tunnelctl.ssh.transport import SshTransport
 from tunnelctl.ssh.turns import Place, Turn, at_once
@@ -63,6 +65,8 @@ async def connect(
     logins: Logins | None = None,
     moments: Moments | None = None,
     warn: Warn = logged,
+    on_silence: OnSilence = unheard,
+    patience: float | None = None,
 ) -> Link:
     """Connect to `host` within its `connect_timeout` seconds, after its jump hosts within theirs; a
     `proxy_command` has longer for its first byte (ssh/proxy_command.py).
@@ -73,6 +77,8 @@ async def connect(
     who answers a host's questions (ssh/questions.py). `logins` knows what let us in before, and is
     told. At `moments` what has been silent too long is given up (ssh/proxy_command.py). `warn` is
     told what is wrong with a host, or a hop, that was logged in to all the same.
+    `on_silence` hears of a `proxy_command`, on any hop, that is silent for `connect_timeout`; after
+    `patience` seconds, ten minutes unless said otherwise, it is given up.
 
     Raises:
         Failure: with the step, and the hop, that failed; nothing is left open.
@@ -88,17 +94,22 @@ async def connect(
         logins or Logins(),
         moments or Moments(),
         warn,
+        proxy_command.PATIENCE if patience is None else patience,
     )
-    return await caller.link(host, on_stage)
+    return await caller.link(host, on_stage, on_silence)
 
 
 async def fetch_host_key(
-    host: Host, environment: Environment, resolve_secret: Callable[[SecretRef], str]
+    host: Host,
+    environment: Environment,
+    resolve_secret: Callable[[SecretRef], str],
+    on_silence: OnSilence = unheard,
 ) -> tuple[str, bytes]:
     """The key that `host` shows now, as type and blob; nothing is authenticated there or recorded.
 
     It is the one that `connect` would be shown, and it comes by the same way: jump hosts are
-    logged in to, and their own keys must be known.
+    logged in to, and their own keys must be known. Somebody waits for it: a `proxy_command` that is
+    silent, of which `on_silence` hears, is given up after AT_A_TERMINAL (ssh/proxy_command.py).
 
     Raises:
         Failure: the host cannot be reached or talked to.
@@ -115,9 +126,10 @@ async def fetch_host_key(
         Logins(),
         Moments(),
         logged,
+        proxy_command.AT_A_TERMINAL,
     )
     try:
-        async with caller.reached(host) as reached:
+        async with caller.reached(host, on_silence) as reached:
             look = functools.partial(
                 read_host_key, host, reached.sock, environment, reached.deadline
             )
@@ -179,13 +191,19 @@ class _Caller:
     logins: Logins
     moments: Moments
     warn: Warn
+    patience: float  # seconds, with a program that says nothing
 
     async def link(
-        self, host: Host, on_stage: Callable[[Stage], None], *, is_hop: bool = False
+        self,
+        host: Host,
+        on_stage: Callable[[Stage], None],
+        on_silence: OnSilence,
+        *,
+        is_hop: bool = False,
     ) -> Link:
         """An authenticated link to `host`."""
         on_stage(Stage.CONNECTING)
-        async with self.reached(host, is_hop=is_hop) as reached:
+        async with self.reached(host, on_silence, is_hop=is_hop) as reached:
             transport = await self._log_in(host, reached, on_stage)
             # The socket's own address is the host's only where nothing is in between.
             settings = LinkSettings(
@@ -209,18 +227,20 @@ class _Caller:
             link.stream.send(messages.global_request("no-more-sessions@openssh.com", False))
         return link
 
-    async def _hop_link(self, hop: Host) -> Link:
-        return await self.link(hop, lambda _: None, is_hop=True)
+    async def _hop_link(self, hop: Host, on_silence: OnSilence) -> Link:
+        return await self.link(hop, lambda _: None, on_silence, is_hop=True)
 
     @asynccontextmanager
-    async def reached(self, host: Host, *, is_hop: bool = False) -> AsyncIterator[_Reached]:
+    async def reached(
+        self, host: Host, on_silence: OnSilence, *, is_hop: bool = False
+    ) -> AsyncIterator[_Reached]:
         """A connection to `host`, and its turn. If the body fails the way is closed, the socket
         is the body's to close."""
         lease: Lease | None = None
         if host.proxy_jump:
             hop = nearest_hop(host)
             make = functools.partial(self._hop_link, hop)
-            lease = await self.hops.lease(hop, self.resolve_secret, make)
+            lease = await self.hops.lease(hop, self.resolve_secret, make, on_silence)
             for passed in chain(hop):
                 self.logins.passed(passed)
         way: Way = lease or DIRECT
@@ -230,7 +250,12 @@ class _Caller:
                     await place.work()  # a program costs more than a dial
                 deadline = clock.monotonic() + host.connect_timeout
                 sock, way = await self._open(host, lease, deadline)
-                left = await _first_word(host, sock, way, place, deadline, self.moments)
+
+                def silent(failure: Failure) -> None:
+                    place.give_back()
+                    on_silence(of_hop(host, failure) if is_hop else failure)
+
+                left = await self._first_word(host, sock, way, place, deadline, silent)
                 yield _Reached(sock, way, clock.monotonic() + left)
         except BaseException as error:
             way.close()
@@ -257,6 +282,35 @@ class _Caller:
             connected(f"through proxy {host.proxy}")
             return sock, DIRECT
         return await dial(host, deadline, self.trace), DIRECT
+
+    async def _first_word(
+        self,
+        host: Host,
+        sock: socket.socket,
+        way: Way,
+        place: Place,
+        deadline: float,
+        on_silence: OnSilence,
+    ) -> float:
+        """Wait for the server's first byte, then for a place to work; how many seconds are left
+        then.
+
+        The wait for the place is not counted. A program may have to ask a person before it says a
+        byte. The socket is closed if this fails.
+        """
+        try:
+            greet(sock)
+            if isinstance(way, ProxyCommand):
+                await way.spoken(on_silence, self.moments, self.patience)
+                left = host.connect_timeout
+            else:
+                await spoken(sock, host, deadline)
+                left = deadline - clock.monotonic()
+            await place.work()
+        except BaseException:
+            sock.close()
+            raise
+        return left
 
     async def _log_in(
         self, host: Host, reached: _Reached, on_stage: Callable[[Stage], None]
@@ -289,29 +343,6 @@ class _Caller:
             except asyncio.CancelledError:
                 _abandon(sock, work)
                 raise
-
-
-async def _first_word(
-    host: Host, sock: socket.socket, way: Way, place: Place, deadline: float, moments: Moments
-) -> float:
-    """Wait for the server's first byte, then for a place to work; how many seconds are left then.
-
-    The wait for the place is not counted. A program may have to ask a person before it says a
-    byte. The socket is closed if this fails.
-    """
-    try:
-        greet(sock)
-        if isinstance(way, ProxyCommand):
-            await way.spoken(place.give_back, moments)
-            left = host.connect_timeout
-        else:
-            await spoken(sock, host, deadline)
-            left = deadline - clock.monotonic()
-        await place.work()
-    except BaseException:
-        sock.close()
-        raise
-    return left
 
 
 def _with_socket(sock: socket.socket, work: Callable[[], T], name: str) -> asyncio.Future[T]:

@@ -20,6 +20,7 @@ from tunnelctl.spec.host import Host
 from tunnelctl.ssh.failures import label, printable
 from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.relay import Relay
+from tunnelctl.ssh.silence import OnSilence, unheard
 from tunnelctl.ssh.software import Software
 from tunnelctl.wire import messages
 from tunnelctl.wire.refusals import Refusal, in_words, refusal
@@ -27,6 +28,9 @@ from tunnelctl.wire.refusals import Refusal, in_words, refusal
 # A hop that is alive answers the question that it is asked after an interval of silence; one that
 # has been silent for so many intervals has not.
 _SILENT_INTERVALS = 1.75
+
+# Makes the link to a hop.
+Make = Callable[[OnSilence], Coroutine[Any, Any, Link]]
 
 # What a hop says of a host that it cannot connect to; any other cause is unreachable.
 _CODES = {
@@ -77,11 +81,12 @@ class Hops:
         self._hops: dict[Host, _Hop] = {}
 
     async def lease(
-        self, host: Host, scope: object, make: Callable[[], Coroutine[Any, Any, Link]]
+        self, host: Host, scope: object, make: Make, on_silence: OnSilence = unheard
     ) -> Lease:
         """A link to `host` for the caller to use until it closes the lease.
 
         One that is up is shared, one that is being made is waited for. Otherwise `make` makes it.
+        `on_silence` hears what is told to whom `make` is given, whoever began it.
         `scope` stands for whose secrets and answers `make` uses: who waited in vain for somebody
         else's login tries with its own.
 
@@ -91,8 +96,9 @@ class Hops:
         while True:
             hop = self._hops.get(host)
             if hop is None or hop.is_over:
-                hop = self._hops[host] = _Hop(host, scope, make(), self._forget)
+                hop = self._hops[host] = _Hop(host, scope, make, self._forget)
             hop.users += 1
+            hop.told.append(on_silence)
             try:
                 link = await asyncio.shield(hop.attempt)
             except Failure as failure:
@@ -104,6 +110,8 @@ class Hops:
                 raise
             else:
                 return Lease(hop, link)
+            finally:
+                hop.told.remove(on_silence)
 
     def _forget(self, hop: _Hop) -> None:
         if self._hops.get(hop.host) is hop:
@@ -117,14 +125,20 @@ class _Hop:
         self,
         host: Host,
         scope: object,
-        work: Coroutine[Any, Any, Link],
+        make: Make,
         forget: Callable[[_Hop], None],
     ) -> None:
         self.host = host
         self.scope = scope
         self.users = 0
+        self.told: list[OnSilence] = []  # by who waits for it
+        work = make(self._silent)
         self.attempt = asyncio.get_running_loop().create_task(work, name=f"hop {host.name}")
         self._forget = forget
+
+    def _silent(self, failure: Failure) -> None:
+        for tell in tuple(self.told):
+            tell(failure)
 
     @property
     def is_over(self) -> bool:

@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure, by_hand, reason
@@ -19,6 +18,7 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import USERS_SHELL, Host
 from tunnelctl.ssh.failures import label, printable
 from tunnelctl.ssh.moments import Moments
+from tunnelctl.ssh.silence import OnSilence
 from tunnelctl.ssh.tokens import KNOWN_AS, USER, expand, mistake
 
 # How long the program has to end by itself once its input has ended, and after SIGTERM, in seconds.
@@ -28,6 +28,8 @@ _TERM_SECONDS = 2.0
 # who has 10 minutes for that at most (a device code of `aws sso login`); ssh(1) waits for ever.
 # From its first byte on `connect_timeout` counts, as for any server.
 PATIENCE = 600.0
+# Where somebody waits at a terminal: as long as a person has for any other question.
+AT_A_TERMINAL = 120.0
 _KEY = "proxy_command"
 _HINT_SHELL = "SHELL names no program: set it to the path of a shell that is installed"
 # What the end of the program looks like from here, and what its silence does.
@@ -85,15 +87,15 @@ class ProxyCommand:
         ours.setblocking(False)
         return cls(host, name, child, ours)
 
-    async def spoken(self, on_silence: Callable[[], None], moments: Moments) -> None:
+    async def spoken(self, on_silence: OnSilence, moments: Moments, patience: float) -> None:
         """Return once the program has said something, or has ended.
 
-        `on_silence` is called when that takes longer than `connect_timeout`: what waits for a
+        `on_silence` is called after each `connect_timeout` for which it did not: what waits for a
         person should hold up nobody. One that is as silent as that at one of `moments` may wait for
         an answer from a network that is gone, which would take minutes: it has had its time.
 
         Raises:
-            Failure: timed-out, after PATIENCE or at such a moment.
+            Failure: timed-out, after `patience` seconds or at such a moment.
         """
         loop = asyncio.get_running_loop()
         began = clock.monotonic()
@@ -107,16 +109,21 @@ class ProxyCommand:
             if clock.monotonic() - began > self._host.connect_timeout:
                 decide(False)
 
+        def tell() -> None:
+            if not spoken.done():
+                loop.call_later(self._host.connect_timeout, tell)
+                on_silence(self._says_nothing(clock.monotonic() - began, patience))
+
         loop.add_reader(self.sock, decide, True)
-        silent = loop.call_later(self._host.connect_timeout, on_silence)
+        loop.call_later(self._host.connect_timeout, tell)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 with moments.telling(moment):
                     has_spoken = await spoken
         except TimeoutError:
-            raise self._said_nothing(PATIENCE) from None
+            raise self._said_nothing(patience) from None
         finally:
-            silent.cancel()
+            spoken.cancel()
             loop.remove_reader(self.sock)
         if not has_spoken:
             raise self._said_nothing(clock.monotonic() - began)
@@ -124,6 +131,12 @@ class ProxyCommand:
     def _said_nothing(self, seconds: float) -> Failure:
         what = f"{label(self._host)}: proxy_command {self.name} said nothing for {seconds:.3g} s"
         return Failure(Code.TIMED_OUT, what, self._hint)
+
+    def _says_nothing(self, seconds: float, patience: float) -> Failure:
+        who = f"{label(self._host)}: proxy_command {self.name}"
+        what = f"{who} has said nothing for {seconds:.3g} s; it has {patience:.3g} s in all"
+        hint = f"it may have somebody log in: see whether a browser asks; else {self._hint}"
+        return Failure(Code.TIMED_OUT, what, hint)
 
     def explain(self, failure: Failure) -> Failure:
         """See Way: how the program failed, if that is why, and the last that it said."""

@@ -35,6 +35,7 @@ from tunnelctl.state.events import (
     RetryDue,
     Retune,
     Shutdown,
+    Silent,
     Start,
     StartTimer,
     Stop,
@@ -48,9 +49,16 @@ Step = tuple[Machine, tuple[Action, ...]]
 
 
 def _enter(
-    machine: Machine, state: HostState, now: float, *, retry_at: float | None = None, **changes: Any
+    machine: Machine,
+    state: HostState,
+    now: float,
+    *,
+    retry_at: float | None = None,
+    homing: int | None = None,
+    **changes: Any,
 ) -> Machine:
-    return replace(machine, state=state, since=now, retry_at=retry_at, homing=None, **changes)
+    changes |= {"retry_at": retry_at, "homing": homing}
+    return replace(machine, state=state, since=now, **changes)
 
 
 def ignore(machine: Machine, event: Event, now: float) -> Step:
@@ -207,7 +215,7 @@ def retry(machine: Machine, event: RetryDue, now: float) -> Step:
 
 
 def authenticate(machine: Machine, event: Authenticating, now: float) -> Step:
-    return _enter(machine, HostState.AUTHENTICATING, now), ()
+    return _enter(machine, HostState.AUTHENTICATING, now, homing=machine.homing), ()
 
 
 def up(machine: Machine, event: Connected, now: float) -> Step:
@@ -216,6 +224,7 @@ def up(machine: Machine, event: Connected, now: float) -> Step:
         machine,
         HostState.UP,
         now,
+        homing=machine.homing,
         was_up=True,
         reconnects=machine.reconnects + machine.was_up,
         rests=machine.rests_of_others(machine.candidate),
@@ -224,7 +233,7 @@ def up(machine: Machine, event: Connected, now: float) -> Step:
         passed_over=None if at_home else machine.passed_over,
     )
     attach = AttachForwards(machine.epoch)
-    if at_home or 0 in machine.barred:
+    if at_home or 0 in machine.barred or machine.homing is not None:
         return after, (attach,)
     at = max(now + machine.reconnect.max, machine.rested(0))
     return replace(after, retry_at=at), (attach, StartTimer(machine.epoch, at))
@@ -235,8 +244,24 @@ def lost_attempt(machine: Machine, event: Lost, now: float) -> Step:
     after = _noted(machine, event.failure, machine.candidate, now)
     following = after.first(machine.candidate + 1, now)
     if following is not None:
-        return _connect(after, following, now)
+        return _connect(after, following, now, homing=machine.homing)
+    if machine.homing is not None:  # the host itself is still tried
+        return _enter(after, HostState.CONNECTING, now, epoch=machine.homing, candidate=0), ()
     return _end_round(replace(after, attempts=machine.attempts + 1), event.jitter, now)
+
+
+def silent(machine: Machine, event: Silent, now: float) -> Step:
+    """A program waits, maybe for a person: the other candidates' turn meanwhile. The host itself
+    goes on being tried beside them; of the fallbacks the last one does."""
+    following = machine.first(machine.candidate + 1, now)
+    if following is not None:
+        noted = _noted(machine, event.failure, machine.candidate, now)
+        if machine.candidate == 0:
+            return _connect(noted, following, now, homing=machine.epoch)
+        after, connect = _connect(noted, following, now, homing=machine.homing)
+        return after, (Abandon(machine.epoch), *connect)
+    is_over = machine.homing is None and machine.candidate > 0 and 0 in machine.left
+    return _homewards(machine) if is_over and machine.rested(0) <= now else (machine, ())
 
 
 def lost_link(machine: Machine, event: Lost, now: float) -> Step:
@@ -272,7 +297,12 @@ def go_home(machine: Machine, event: RetryDue | Hurry, now: float) -> Step:
 
 
 def homing(machine: Machine, event: Event, now: float) -> Step:
-    """An answer of the try to go home, while the fallback goes on serving."""
+    """An answer of the try of the host itself, while a fallback serves, or is tried."""
+    is_up = machine.state is HostState.UP
+    if isinstance(event, Connected) and not is_up:
+        home = replace(machine, epoch=event.epoch, candidate=0, homing=None)
+        after, actions = up(home, event, now)
+        return after, (Abandon(machine.epoch), *actions)
     if isinstance(event, Connected):
         after = _enter(
             machine,
@@ -287,7 +317,10 @@ def homing(machine: Machine, event: Event, now: float) -> Step:
         return after, (MoveForwards(event.epoch), RetireLink(machine.epoch))
     if not isinstance(event, Lost):
         return machine, ()
-    after = replace(_noted(machine, event.failure, 0, now), failure=None, homing=None)
+    after = replace(_noted(machine, event.failure, 0, now), homing=None)
+    if not is_up:
+        return after, ()
+    after = replace(after, failure=None)
     if 0 in after.barred:
         return after, ()
     at = max(now + machine.reconnect.max, after.rested(0))
@@ -306,16 +339,15 @@ def _try(machine: Machine, now: float) -> Step:
     return _connect(replace(machine, hurried=False), candidate, now)
 
 
-def _connect(machine: Machine, candidate: int, now: float) -> Step:
+def _connect(machine: Machine, candidate: int, now: float, *, homing: int | None = None) -> Step:
     epoch = machine.newest + 1
-    after = _enter(
-        machine, HostState.CONNECTING, now, epoch=epoch, newest=epoch, candidate=candidate
-    )
+    changes = {"epoch": epoch, "newest": epoch, "candidate": candidate}
+    after = _enter(machine, HostState.CONNECTING, now, homing=homing, **changes)
     return after, (Connect(epoch, candidate),)
 
 
 def _homewards(machine: Machine) -> Step:
-    """Try the host itself beside the fallback that serves."""
+    """Try the host itself beside the fallback."""
     epoch = machine.newest + 1
     return replace(machine, newest=epoch, homing=epoch, retry_at=None), (Connect(epoch, 0),)
 

@@ -102,6 +102,15 @@ class Unused:
 
 
 @dataclass(frozen=True, slots=True)
+class Silent:
+    """The attempt waits for a program, which has been silent for so long that another candidate is
+    to have its turn. It goes on, and this is told again while it lasts. `failure` says who."""
+
+    epoch: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class RetryDue:
     """The timer that was started for that epoch ran out."""
 
@@ -123,6 +132,7 @@ Event = (
     | Lost
     | Unused
     | RetryDue
+    | Silent
 )
 
 

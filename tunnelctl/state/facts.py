@@ -34,7 +34,7 @@ class Machine:
     epoch: int = 0  # of the attempt under way, or of the link
     newest: int = 0  # the epoch given out last
     candidate: int = 0  # who is tried, or serves
-    homing: int | None = None  # epoch of a try of the host itself while a fallback serves
+    homing: int | None = None  # epoch of a try of the host itself beside a fallback
     attempts: int = 0  # rounds in a row that failed or did not last
     trouble_since: float = 0.0  # when those rounds began
     was_up: bool = False

@@ -13,7 +13,8 @@ docs/states.md shows it as a diagram, drawn from the table below.
   begin anew only after a link was up for `stable_after`.
 - With fallbacks, one attempt is a round: the host itself, then each fallback at once, and only
   then a wait. While a fallback serves, the host itself is tried again every `reconnect.max`
-  (homing); new clients move to its link when there is one, and nobody else is disturbed.
+  (homing); new clients move to its link when there is one, and nobody else is disturbed. A try of
+  the host itself that waits for a silent program goes on in the same way, beside the fallbacks.
 - A lazy host that nobody uses is idle: its listeners are bound, and a client wakes it. So is any
   whose server ends links that carry nothing, unless a forward listens there: that is no failure.
 - Hurry makes a wait shorter, but not one that a server asked for, nor one after a refused login.
@@ -43,6 +44,7 @@ from tunnelctl.state.events import (
     Restart,
     RetryDue,
     Retune,
+    Silent,
     Start,
     Stop,
     Unused,
@@ -69,56 +71,56 @@ _Handler = Callable[[Machine, Any, float], Step]
 
 COLUMNS: tuple[type[Event], ...] = (
     Start, Restart, Stop, Closed, Retune, Hurry, Remedied, Wake, Idle,
-    Authenticating, Connected, Lost, Unused, RetryDue,
+    Authenticating, Connected, Lost, Unused, RetryDue, Silent,
 )  # fmt: skip
 
 ROWS: dict[HostState, tuple[_Handler, ...]] = {
     #  Start, Restart, Stop, Closed, Retune, Hurry, Remedied, Wake, Idle,
-    #  Authenticating, Connected, Lost, Unused, RetryDue
+    #  Authenticating, Connected, Lost, Unused, RetryDue, Silent
     HostState.IDLE: (
         do.begin_unless_lazy, do.begin_unless_lazy, do.stop, do.ignore,
         do.retune, do.ignore, do.forgive, do.wake, do.ignore,
-        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore,
+        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore, do.ignore,
     ),
     HostState.CONNECTING: (
         do.reopen, do.begin, do.stop, do.ignore,
         do.retune, do.hurry_round, do.ignore, do.ignore, do.rest,
-        do.authenticate, do.up, do.lost_attempt, do.ignore, do.ignore,
+        do.authenticate, do.up, do.lost_attempt, do.ignore, do.ignore, do.silent,
     ),
     HostState.AUTHENTICATING: (
         do.reopen, do.begin, do.stop, do.ignore,
         do.retune, do.hurry_round, do.ignore, do.ignore, do.rest,
-        do.ignore, do.up, do.lost_attempt, do.ignore, do.ignore,
+        do.ignore, do.up, do.lost_attempt, do.ignore, do.ignore, do.ignore,
     ),
     HostState.UP: (
         # A second Connected of this epoch speaks of the link in use: it must not be closed.
         do.reopen_up, do.begin, do.stop, do.ignore,
         do.retune_wait, do.hurry_up, do.remedy_up, do.ignore, do.rest,
-        do.ignore, do.ignore, do.lost_link, do.unused, do.go_home,
+        do.ignore, do.ignore, do.lost_link, do.unused, do.go_home, do.ignore,
     ),
     HostState.BACKOFF: (
         do.reopen_waiting, do.begin, do.stop, do.ignore,
         do.retune_wait, do.hurry_retry, do.remedy, do.ignore, do.rest,
-        do.ignore, do.refuse, do.ignore, do.ignore, do.retry,
+        do.ignore, do.refuse, do.ignore, do.ignore, do.retry, do.ignore,
     ),
     HostState.NEEDS_INPUT: (
         do.begin, do.begin, do.stop, do.ignore,
         do.retune, do.ignore, do.begin, do.ignore, do.ignore,
-        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore,
+        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore, do.ignore,
     ),
     HostState.FAILED: (
         do.begin, do.begin, do.stop, do.ignore,
         do.retune, do.ignore, do.ignore, do.ignore, do.ignore,
-        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore,
+        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore, do.ignore,
     ),
     HostState.STOPPING: (
         do.ignore, do.ignore, do.ignore, do.closed,
         do.ignore, do.ignore, do.ignore, do.ignore, do.ignore,
-        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore,
+        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore, do.ignore,
     ),
     HostState.STOPPED: (
         do.ignore, do.ignore, do.ignore, do.ignore,
         do.ignore, do.ignore, do.ignore, do.ignore, do.ignore,
-        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore,
+        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore, do.ignore,
     ),
 }  # fmt: skip

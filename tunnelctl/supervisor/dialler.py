@@ -16,6 +16,7 @@ from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage
 from tunnelctl.ssh.credentials import Logins
 from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.silence import OnSilence
 from tunnelctl.sshd.server import EmbeddedServer
 from tunnelctl.supervisor.anew import Anew
 from tunnelctl.supervisor.handshakes import Handshakes
@@ -51,7 +52,13 @@ class Dialler:
         self._warn = warn
         self._server: EmbeddedServer | None = None
 
-    async def link(self, host: Host, candidate: Host, on_stage: Callable[[Stage], None]) -> Link:
+    async def link(
+        self,
+        host: Host,
+        candidate: Host,
+        on_stage: Callable[[Stage], None],
+        on_silence: OnSilence,
+    ) -> Link:
         """Connect to `candidate`, which is `host` itself or a fallback of it.
 
         Raises:
@@ -70,6 +77,7 @@ class Dialler:
             self._asking,
             self._profile.logins,
             self._warned,
+            on_silence,
         )
 
     def _warned(self, host: Host, warning: Failure) -> None:

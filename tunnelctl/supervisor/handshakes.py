@@ -26,6 +26,7 @@ from tunnelctl.ssh.jump import Hops
 from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.moments import Moments
 from tunnelctl.ssh.questions import Ask
+from tunnelctl.ssh.silence import OnSilence, unheard
 from tunnelctl.ssh.trace import Warn, logged
 from tunnelctl.ssh.turns import Place
 from tunnelctl.supervisor.questions import PatientAsking
@@ -77,6 +78,7 @@ class Handshakes:
         asking: PatientAsking,
         logins: Logins | None = None,
         warn: Warn = logged,
+        on_silence: OnSilence = unheard,
     ) -> Link:
         """Connect to `host`, each handshake when it is its turn. The wait is no part of its
         `connect_timeout`; while `host` itself waits to be dialled its stage is QUEUED.
@@ -123,6 +125,7 @@ class Handshakes:
             turn=turn,
             logins=logins,
             moments=self._moments,
+            on_silence=on_silence,
             warn=warn,
         )
 

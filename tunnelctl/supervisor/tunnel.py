@@ -49,6 +49,7 @@ from tunnelctl.state.events import (
     RetryDue,
     Retune,
     Shutdown,
+    Silent,
     Start,
     StartTimer,
     Stop,
@@ -421,12 +422,16 @@ class Tunnel:
             if stage is Stage.AUTHENTICATING:
                 self._handle(Authenticating(epoch))
 
+        def on_silence(failure: Failure) -> None:
+            self._handle(Silent(epoch, failure.at(place)))
+
+        place = f"{self._profile.name}/{candidate.name}"
         began = clock.monotonic()
         environment = self._profile.environment()
         try:
-            link = await self._dialler.link(self.host, candidate, on_stage)
+            link = await self._dialler.link(self.host, candidate, on_stage, on_silence)
         except Failure as failure:
-            self._lost(epoch, failure.at(f"{self._profile.name}/{candidate.name}"))
+            self._lost(epoch, failure.at(place))
             if environment != self._profile.environment():
                 self._try_in_new_environment()
         except Exception as error:
