@@ -102,6 +102,13 @@ EXPECTED: dict[str, dict[str, Cell]] = {
             f"A server that forwards as gliderlabs/ssh does {_ENDS_BOTH_WAYS}.",
         ),
     },
+    "libssh": {
+        **_WITHOUT_UNIX,
+        "refused": _differs(
+            "forward-denied",
+            "The library refuses every failed connection as prohibited by the administrator.",
+        ),
+    },
     "TinySSH": {
         "login-rsa": _ED25519_ONLY,
         "login-password": _ED25519_ONLY,

@@ -19,6 +19,7 @@ from tests.support.servers.conch import ConchServer
 from tests.support.servers.dropbear import DropbearServer
 from tests.support.servers.erlang import ErlangServer
 from tests.support.servers.go import GoServer
+from tests.support.servers.libssh import LibsshServer
 from tests.support.servers.openssh import OpenSSHAnywhere
 from tests.support.servers.paramiko import ParamikoServer
 from tests.support.servers.proftpd import ProftpdServer
@@ -34,6 +35,7 @@ SERVERS: tuple[type[Server], ...] = (
     ParamikoServer,
     ErlangServer,
     GoServer,
+    LibsshServer,
     TinysshServer,
     ProftpdServer,
 )
