@@ -66,16 +66,16 @@ def test_a_banner_without_an_end_is_left_in_time(script: Callable[[socket.socket
     ],
     ids=["banners", "ignored messages", "messages for debugging"],
 )
-def test_a_login_that_is_talked_to_death_is_left_in_time(payload: bytes) -> None:
+def test_a_login_that_is_talked_to_death_is_left(payload: bytes) -> None:
     def talk(say: Say) -> None:
         while True:
             say(payload)
 
     with ScriptedServer(waits_for_the_end, talk) as server, bounded_memory(_MEMORY):
-        began = clock.monotonic()
-        failure = fails(Code.TIMED_OUT, server.host_with(), seconds=_SECONDS)
-        assert clock.monotonic() - began < _IN_TIME
+        failure = fails(Code.HANDSHAKE_FAILED, server.host_with(), seconds=60)
     assert f"hostile (127.0.0.1:{server.port})" in failure.message
+    assert "says too much before the login" in failure.message
+    assert failure.retryable
 
 
 def test_questions_without_an_end_end_the_login() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import select
 import socket
 import threading
 from collections import deque
@@ -288,6 +289,8 @@ def _login(
     parked = threading.Event()
 
     def say(payload: bytes) -> None:
+        if _has_left(connection):  # our packetizer would go on without a word
+            raise EOFError
         transport.packetizer.send_message(paramiko.Message(payload))
 
     if before is not None:
@@ -304,6 +307,12 @@ def _login(
     finally:
         transport.packetizer.end()
         transport.join(DEADLINE)
+
+
+def _has_left(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, 0)
+    return bool(poll.poll(0))  # POLLHUP or POLLERR, which are always told
 
 
 def _after_keys(transport: SshTransport, then: Callable[[], None]) -> None:

@@ -39,6 +39,9 @@ _PRIORITIES = {
 }
 _FILE_BYTES = 1 << 20
 _OLD_FILES = 3
+# Characters of a long line that are kept, lest a few from afar are the whole log; the end of a
+# traceback tells more than its middle.
+_HEAD, _TAIL = 6_000, 2_000
 # Their records repeat what our failures say, with tracebacks where a peer is merely rude.
 _QUIET = {"paramiko": logging.CRITICAL, "aiohttp": logging.ERROR, "asyncio": logging.WARNING}
 
@@ -64,7 +67,10 @@ class OneLine(logging.Formatter):
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
-        return printable(SECRETS.redact(text))
+        text = printable(SECRETS.redact(text))
+        if len(text) > _HEAD + _TAIL:
+            text = f"{text[:_HEAD]} […] {text[-_TAIL:]}"
+        return text
 
 
 class JsonLine(OneLine):

@@ -48,6 +48,10 @@ _RECEIVE_SIZE = 8 * 1024
 # RFC 4253 section 4.2 allows 255 bytes a line; servers send longer ones before the version.
 _LINE_MAX = 8 * 1024
 _FIRST_BLOCK = 8
+# What a server may send before it has let us in: keys, banners and questions are a few dozen
+# messages. Without a limit it could keep a thread at work for as long as the handshake may take.
+_PACKETS_BEFORE_LOGIN = 4_096
+_BYTES_BEFORE_LOGIN = 16 << 20
 # RFC 4250 section 4.1.2: transport layer messages of algorithm negotiation and of key exchange.
 _OF_KEX = (20, 49)
 
@@ -115,6 +119,7 @@ class SshPacketizer(Packetizer):
         self._state = PacketState(MacSealer(None, 8, None), MacOpener(None, 8, None))
         self._buffer = bytearray()
         self._sending = threading.Lock()
+        self._packets_before_login = self._bytes_before_login = 0
         self._asked_in = False
         self._authenticated = False
         self._loop_side: LoopSide | None = None
@@ -347,9 +352,19 @@ class SshPacketizer(Packetizer):
             payload = bytes(state.opener.open(memoryview(packet), 0, size, state.received, room))
         except ProtocolError as error:
             raise paramiko.SSHException(str(error)) from None
+        self._count(size)
         sequence = state.received
         state.received = (state.received + 1) & SEQUENCE_MASK
         return payload, sequence
+
+    def _count(self, size: int) -> None:
+        self._packets_before_login += 1
+        self._bytes_before_login += size
+        if (
+            self._packets_before_login > _PACKETS_BEFORE_LOGIN
+            or self._bytes_before_login > _BYTES_BEFORE_LOGIN
+        ):
+            raise paramiko.SSHException("the peer says too much before the login is over")
 
     def _packet_size(self) -> int:
         state, came = self._state, len(self._buffer)

@@ -266,18 +266,20 @@ class PacketStream:
             self._readable = True
             if events & (HANGUP | FAILED):
                 self._hangup = True
-            if not self._reads_soon:  # else it has its place in this turn already
-                self._read()
+            self._read()
 
     def _read_soon(self) -> None:
         """Go on reading in the next turn; once, however often that was asked for."""
         if not self._reads_soon:
             self._reads_soon = True
-            self._reactor.soon(self._read)
+            self._reactor.soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._reads_soon = False
+        self._read()
 
     def _read(self) -> None:
         """Open what lies there, then receive once; the next turn goes on if there may be more."""
-        self._reads_soon = False
         if self._paused or self._is_closed:
             return
         room = self._buffers.receive

@@ -28,3 +28,21 @@ class Throttle:
         self._tokens -= 1
         held_back, self._held_back = self._held_back, 0
         return held_back
+
+
+class LogThrottle:
+    """What the log has of a story that events tell as long as it goes on: its first lines, then one
+    a minute. A log of limited size would have nothing else by morning."""
+
+    AT_ONCE = 100
+    SECONDS = 60.0
+
+    def __init__(self) -> None:
+        self._throttle = Throttle(self.AT_ONCE, self.SECONDS)
+
+    def remark(self, what: str, now: float) -> str | None:
+        """What the log adds, `what` being many of what is told; None where it has enough of it."""
+        held_back = self._throttle.ask(now)
+        if held_back is None:
+            return None
+        return f"; the log has not {held_back} {what} before it" if held_back else ""

@@ -25,7 +25,7 @@ from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link import Link
 from tunnelctl.state import backoff
 from tunnelctl.state.snapshot import ForwardState, Health
-from tunnelctl.state.throttle import Throttle
+from tunnelctl.state.throttle import LogThrottle, Throttle
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 
 _log = logging.getLogger("tunnelctl")
@@ -55,6 +55,7 @@ class Forwarding(ABC):
         self.announced = ForwardState.PENDING
         self.announced_caveat: Failure | None = None
         self.throttle = Throttle()  # of what is told about single connections
+        self.in_log = LogThrottle()  # of what the log has of that
         self.since: datetime = clock.wall()
         self._tasks = tasks
         self._changed = changed

@@ -17,7 +17,7 @@ from tunnelctl.ssh.link import Link
 from tunnelctl.ssh.session import wants_session
 from tunnelctl.state.durations import Durations
 from tunnelctl.state.unused import UnusedEnds, unused_failure
-from tunnelctl.supervisor.speech import Speech
+from tunnelctl.supervisor.speech import Speech, of_events
 from tunnelctl.supervisor.tasks import Tasks
 
 # A server that left so often in a row when it was asked for a channel will do it again. It could be
@@ -34,6 +34,7 @@ class Links:
     def __init__(self, tasks: Tasks, tell: Callable[[str], None]) -> None:
         self._tasks = tasks
         self._tell = tell
+        self._throttle = of_events()
         self._speeches: dict[int, Speech] = {}
         self._links: dict[int, Link] = {}
         self.took = Durations()
@@ -113,7 +114,7 @@ class Links:
     def _begin(self, epoch: int) -> None:
         link = self._links.get(epoch)
         if link is not None:
-            self._speeches[epoch] = Speech(link, self._tell)
+            self._speeches[epoch] = Speech(link, self._tell, self._throttle)
 
     async def _drain(self, epoch: int) -> None:
         link = self._links[epoch]

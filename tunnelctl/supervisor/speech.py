@@ -21,13 +21,18 @@ _AT_ONCE = 100
 _SECONDS_A_LINE = 1.0
 
 
-class Speech:
-    """Begins at once; `tell` gets the message of each event."""
+def of_events() -> Throttle:
+    """How many of one host's lines become events, whatever links they come over."""
+    return Throttle(_AT_ONCE, _SECONDS_A_LINE)
 
-    def __init__(self, link: Link, tell: Callable[[str], None]) -> None:
+
+class Speech:
+    """Begins at once; `tell` gets the message of each event, as many as `throttle` lets through."""
+
+    def __init__(self, link: Link, tell: Callable[[str], None], throttle: Throttle) -> None:
         self._tell = tell
         self._kept: deque[str] = deque(maxlen=LINES_KEPT)
-        self._throttle = Throttle(_AT_ONCE, _SECONDS_A_LINE)
+        self._throttle = throttle
         self._session = Session(link, self._line, self._refused)
 
     @property

@@ -25,6 +25,7 @@ from tunnelctl.state.snapshot import (
     HostState,
     HostStatus,
 )
+from tunnelctl.state.throttle import LogThrottle
 from tunnelctl.supervisor.forwarding import Forwarding
 from tunnelctl.supervisor.journal import Journal, error_status
 from tunnelctl.supervisor.links import Links
@@ -43,6 +44,7 @@ class Teller:
         self._since = clock.wall()
         self._outage = Outage()
         self._warned: set[str] = set()
+        self._in_log = LogThrottle()  # of what the server prints
         self._logged: dict[tuple[EventKind, str], str] = {}  # the state of each forward
 
     @property
@@ -82,7 +84,8 @@ class Teller:
 
     def said(self, name: str, message: str) -> None:
         """Tell what the server of that host, which is up, prints in its session."""
-        self._record(EventKind.HOST, name, HostState.UP, message, None)
+        remark = self._in_log.remark("lines", clock.monotonic())
+        self._record(EventKind.HOST, name, HostState.UP, message, None, remark)
 
     def forward(self, item: Forwarding, machine: Machine) -> None:
         """Tell a forward whose state is another than the one told last."""
@@ -101,7 +104,9 @@ class Teller:
         held_back = item.throttle.ask(clock.monotonic())
         if held_back is not None:
             more = f"; {held_back} more before it" if held_back else ""
-            self._record(EventKind.CONNECTION, name, "failed", f"{failure}{more}", failure)
+            message = f"{failure}{more}"
+            remark = item.in_log.remark("such events", clock.monotonic())
+            self._record(EventKind.CONNECTION, name, "failed", message, failure, remark)
 
     def health(self, item: Forwarding) -> None:
         """Tell that the health of a forward is another."""
