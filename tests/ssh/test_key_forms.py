@@ -292,7 +292,15 @@ def test_files_that_are_links(sshd: OpenSSHServer, mounted: Path, tmp_path: Path
 # What ssh does not take, or we do not
 
 
-@pytest.mark.parametrize(("cipher", "name"), [("camellia256", "Camellia"), ("aria128", "ARIA")])
+@pytest.mark.parametrize(
+    ("cipher", "name"),
+    [
+        ("camellia128", "Camellia"),
+        ("camellia256", "Camellia"),
+        ("camellia-256-ctr", "Camellia"),
+        ("aria128", "ARIA"),
+    ],
+)
 def test_a_cipher_that_we_have_not_is_named_with_the_command_that_changes_it(
     tmp_path: Path, cipher: str, name: str
 ) -> None:

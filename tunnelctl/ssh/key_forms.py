@@ -41,8 +41,12 @@ _ENCRYPTED_PEM = re.compile(
 )
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _DSA = "ssh-dss"
-# Of the object identifiers in PKCS#8 (RFC 3657, RFC 5794).
-_NAMES = {"1.2.392.200011.61": "Camellia", "1.2.410.200046": "ARIA"}
+# Of the object identifiers in PKCS#8 (RFC 3657, RFC 5794); Camellia has one more for CTR and CFB.
+_NAMES = {
+    "1.2.392.200011.61": "Camellia",
+    "0.3.4401.5.3.1.9": "Camellia",
+    "1.2.410.200046": "ARIA",
+}
 # Hints; `{}` is the file, and `{new}` one that does not exist yet.
 _CHECK = "check it with: ssh-keygen -y -f {}"
 _CONVERT = "write it anew, which changes its cipher: ssh-keygen -p -f {}"
