@@ -188,7 +188,8 @@ class Link:
                 self.rtt = clock.monotonic() - asked_at
                 # The shortest: what is longer was waiting behind data.
                 self._round_trip.seconds = min(self.rtt, self._round_trip.seconds or self.rtt)
-                if times > 1:
+                # Not while a reply is due: what is asked beside it some servers leave for.
+                if times > 1 and not self.connection.awaits_reply:
                     self.probe(times - 1)
 
         self.connection.ask_for_sign(answered)

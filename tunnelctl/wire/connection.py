@@ -166,6 +166,11 @@ class Connection:
             self.send(messages.channel_open(_NO_KIND, self._sign.number, WINDOW, PACKET_MAX, b""))
 
     @property
+    def awaits_reply(self) -> bool:
+        """Whether the peer has not answered all global requests."""
+        return bool(self._pending)
+
+    @property
     def is_at_open(self) -> bool:
         """Whether the last thing between us was an open of ours: just refused, or not answered."""
         return self._refused_last or not all(c.confirmed for c in self.channels.values())
