@@ -66,6 +66,7 @@ def test_the_numbers_of_a_tunnel(world: World, sshd: OpenSSHServer, paths: Paths
         assert scrape.value("forward_connections", **db) == 1
     assert scrape.value("profile_wanted", profile="dev") == 1
     assert scrape.value("host_up", **host) == 1
+    assert scrape.value("host_idle", **host) == 0
     assert scrape.value("host_reconnects_total", **host) == 0
     assert 0 < scrape.value("host_connect_seconds_sum", **host) < 30
     assert scrape.value("host_connect_seconds_count", **host) == 1

@@ -24,6 +24,10 @@ tests:
     input_series:
       - {{series: 'tunnelctl_profile_wanted{{instance="a", profile="lost"}}', values: '1x20'}}
       - {{series: 'tunnelctl_host_up{{instance="a", profile="lost", host="h"}}', values: '0x20'}}
+      - {{series: 'tunnelctl_host_idle{{instance="a", profile="lost", host="h"}}', values: '0x20'}}
+      - {{series: 'tunnelctl_profile_wanted{{instance="a", profile="lazy"}}', values: '1x20'}}
+      - {{series: 'tunnelctl_host_up{{instance="a", profile="lazy", host="h"}}', values: '0x20'}}
+      - {{series: 'tunnelctl_host_idle{{instance="a", profile="lazy", host="h"}}', values: '1x20'}}
       - {{series: 'tunnelctl_profile_wanted{{instance="a", profile="off"}}', values: '0x20'}}
       - {{series: 'tunnelctl_host_up{{instance="a", profile="off", host="h"}}', values: '0x20'}}
     alert_rule_test:

@@ -56,7 +56,7 @@ async def _is_on_demand(s: Scene, host: Host, echo: int) -> None:
     assert status.last_error is not None
     assert "ends a link that has no open connection" in status.last_error.message
     assert "connected to when a client comes" in status.last_error.hint
-    for times in range(1, 4):
+    for times in range(1, 3):
         assert s.status().state is ProfileState.UP
         assert s.forward("echo").state is ForwardState.UP
         async with client(s.port("echo")) as one:
@@ -67,6 +67,7 @@ async def _is_on_demand(s: Scene, host: Host, echo: int) -> None:
     assert _troubles(s) == troubles
     assert s.states("").count(ProfileState.DEGRADED) == troubles
     assert s.host_status().attempts == 0
+    assert s.host_status().reconnects == troubles  # what comes for a client replaces nothing
 
 
 async def test_sshd_that_ends_unused_links(spare: OpenSSHServer) -> None:
@@ -77,7 +78,7 @@ async def test_sshd_that_ends_unused_links(spare: OpenSSHServer) -> None:
 
 async def test_dropbear_that_ends_idle_links(tmp_path: Path) -> None:
     class Spare(DropbearServer):
-        options = ("-a", "-I", "1")
+        options = ("-a", "-I", "3")  # it counts while we log in, too
 
     with running(Spare, tmp_path) as server:
         async with scene() as s, echo_service() as echo:

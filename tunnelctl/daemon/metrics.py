@@ -163,6 +163,9 @@ def _of_hosts(profiles: Statuses) -> Iterator[Metric]:
     )
 
     up = GaugeMetricFamily("tunnelctl_host_up", "Whether the host has a link.", labels=_HOST)
+    idle = GaugeMetricFamily(
+        "tunnelctl_host_idle", "Whether it rests until a client needs it.", labels=_HOST
+    )
     reconnects = CounterMetricFamily(
         "tunnelctl_host_reconnects", "Links that took the place of one that was lost.", labels=_HOST
     )
@@ -180,11 +183,12 @@ def _of_hosts(profiles: Statuses) -> Iterator[Metric]:
         for host in profile.hosts:
             place = (profile.name, host.name)
             up.add_metric(place, host.state is HostState.UP)
+            idle.add_metric(place, host.state is HostState.IDLE)
             reconnects.add_metric(place, host.reconnects)
             if host.rtt_ms is not None:
                 rtt.add_metric(place, host.rtt_ms / 1000)
             connect.add_metric(place, _buckets(host.connects), host.connects.total)
-    yield from (up, reconnects, rtt, connect)
+    yield from (up, idle, reconnects, rtt, connect)
 
 
 def _of_forwards(profiles: Statuses) -> Iterator[Metric]:

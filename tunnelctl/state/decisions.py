@@ -204,7 +204,7 @@ def wake(machine: Machine, event: Wake, now: float) -> Step:
 def rest(machine: Machine, event: Idle, now: float) -> Step:
     if not machine.lazy:
         return machine, ()
-    return _enter(machine, HostState.IDLE, now, attempts=0), _leave(machine)
+    return _rested(machine, now), _leave(machine)
 
 
 # What became of an attempt and its link.
@@ -285,7 +285,7 @@ def unused(machine: Machine, event: Unused, now: float) -> Step:
     told = replace(machine, attempts=0, trouble_since=now, unused=event.why, needed=event.needed)
     left = _leave(machine)
     if not event.needed:
-        return _enter(told, HostState.IDLE, now), left
+        return _rested(told, now), left
     at = now + backoff.delay(machine.reconnect, 0, event.jitter)
     after = _enter(told, HostState.BACKOFF, now, retry_at=at, failure=event.why)
     return after, (*left, StartTimer(machine.epoch, at))
@@ -405,6 +405,11 @@ def _let_go(machine: Machine) -> tuple[Action, ...]:
     timer = () if machine.retry_at is None else (CancelTimer(),)
     homing = () if machine.homing is None else (Abandon(machine.homing),)
     return (*timer, *homing)
+
+
+def _rested(machine: Machine, now: float) -> Machine:
+    """The next link will be for a client, and takes the place of none that was lost."""
+    return _enter(machine, HostState.IDLE, now, attempts=0, was_up=False)
 
 
 def _leave(machine: Machine) -> tuple[Action, ...]:
