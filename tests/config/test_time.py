@@ -41,6 +41,10 @@ def test_a_file_is_checked_in_a_time_like_its_size(folder: Folder, name: str) ->
         "opened lists",
         "escaped quotes before the end",
         "ones",
+        "anchors",
+        "hosts",
+        "lists of deep maps",
+        "directives",
     ],
 )
 def test_so_with_the_parser_in_python(

@@ -40,6 +40,9 @@ _ROWS = {
     39,
     40,
     41,
+    42,
+    43,
+    44,
 }
 _NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 

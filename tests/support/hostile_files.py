@@ -37,6 +37,7 @@ HOSTILE_FILES: Mapping[str, str] = MappingProxyType(
         "more commas": "," * SIZE,
         "opened lists": "[" * 500_000,
         "opened maps": "{" * SIZE,
+        "directives": _filled("%X y\n"),
         "dashes": "- " * (SIZE // 2),
         "ones": _filled("1,", "hosts: [", "]"),
         "lines of ones": _filled("- 1\n", "hosts:\n"),
