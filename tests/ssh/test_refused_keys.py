@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +39,31 @@ def test_a_named_key_that_is_refused_is_no_question(asks: OpenSSHServer, tmp_pat
     failure = fails(Code.AUTH_FAILED, asks.host(identity_file=(str(wrong),)), ask=person)
     assert f"{wrong} (ssh-ed25519 SHA256:" in failure.message
     assert QuestionKind.PASSWORD in person.kinds
+
+
+def test_a_named_key_that_cannot_be_used_is_no_question(
+    asks: OpenSSHServer, tmp_path: Path
+) -> None:
+    """`ssh` warns of it, and is refused in the end; that a password would do, too, is no help."""
+    open_to_all, other = tmp_path / "open", tmp_path / "other"
+    shutil.copy(asks.identity, open_to_all)
+    open_to_all.chmod(0o640)
+    write_key(other)
+    ssh = subprocess.run(
+        ["ssh", "-F", "none", "-p", str(asks.port), "-i", open_to_all, "-o", "IdentityAgent=none",
+         "-o", f"UserKnownHostsFile={asks.known_hosts}", "-o", "BatchMode=yes", "-l", asks.user,
+         "127.0.0.1", "true"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "UNPROTECTED PRIVATE KEY FILE" in ssh.stderr
+    assert "Permission denied" in ssh.stderr
+    host = asks.host(identity_file=(str(open_to_all),), identities_only=False)
+    failure = fails(Code.KEY_UNREADABLE, host, ask=Person(None))
+    assert str(open_to_all) in failure.message
+    assert failure.hint == f"chmod 600 {open_to_all}"
+    host = asks.host(identity_file=(str(other), str(open_to_all)))
+    failure = fails(Code.AUTH_FAILED, host, ask=Person(None))
+    assert f"others may use the private key {open_to_all}" in failure.message
 
 
 def test_a_key_of_a_token_is_said_to_come_from_an_agent(

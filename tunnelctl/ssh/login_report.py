@@ -116,7 +116,7 @@ class Report:
 
     def refused(self, notes: Sequence[str], unusable: Failure | None) -> Failure:
         """Nothing is left to try. `notes` say why something was not, `unusable` is a named key."""
-        if self._unanswered is not None and self._is_for_a_person(self._unanswered):
+        if self._unanswered is not None and self._is_for_a_person(self._unanswered, unusable):
             prompt = self._unanswered.prompt.strip().rstrip(":").replace("\n", " ")
             keys = f"; tried {', '.join(self._shown_keys)}" if self._shown_keys else ""
             return Failure(
@@ -153,13 +153,13 @@ class Report:
             hint += f"; or {failure.hint}"
         return Failure(Code.AGENT_UNAVAILABLE, f"{self._head}: {agent}{tried}", hint, spaced=True)
 
-    def _is_for_a_person(self, question: Question) -> bool:
+    def _is_for_a_person(self, question: Question, unusable: Failure | None) -> bool:
         """Whether an answer is what is missing: a server that refuses the key which was named for
         it, and only would take a password as well, refuses us; so does one that refuses the
-        password which was named."""
+        password which was named. A named key that cannot be used is what is missing, too."""
         if question.kind is QuestionKind.PASSPHRASE or self._accepted or self._answered:
             return True
-        return not self._refused_named
+        return not self._refused_named and unusable is None
 
     @property
     def _head(self) -> str:
