@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunnelctl.config.algorithms import Kind, why_absent
+from tunnelctl.config.values.algorithms import Kind, why_absent
 
 PAGE = Path(__file__).resolve().with_name("algorithms.md")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tunnelctl.config.schema import json_schema
+from tunnelctl.config.profile.schema import json_schema
 
 PAGE = Path(__file__).resolve().with_name("profile.md")
 

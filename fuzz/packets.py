@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fuzz.script import Script
-from tunnelctl.ssh.chacha import ChaChaKeys
-from tunnelctl.ssh.ciphers import (
+from tunnelctl.ssh.packets.chacha import ChaChaKeys
+from tunnelctl.ssh.packets.ciphers import (
     PACKET_LENGTH_MAX,
     GcmOpener,
     GcmSealer,

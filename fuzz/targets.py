@@ -11,11 +11,11 @@ from types import MappingProxyType
 
 from fuzz import connection, packets
 from fuzz.script import Script
-from tunnelctl.config import yaml12
-from tunnelctl.config.load import load_profile
-from tunnelctl.config.mistakes import KeyPath, Mark, Mistakes, ProfileInvalid
-from tunnelctl.ssh import known_hosts as known_hosts_file
-from tunnelctl.ssh.kexinit import List, Proposal
+from tunnelctl.config.profile.load import load_profile
+from tunnelctl.config.yaml import yaml12
+from tunnelctl.config.yaml.mistakes import KeyPath, Mark, Mistakes, ProfileInvalid
+from tunnelctl.ssh.packets.kexinit import List, Proposal
+from tunnelctl.ssh.server_key import known_hosts as known_hosts_file
 from tunnelctl.wire.messages import ProtocolError, Reader
 from tunnelctl.wire.socks import Reply, SocksError, SocksServer
 

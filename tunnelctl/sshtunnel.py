@@ -33,22 +33,22 @@ from sshtunnel import (
     create_logger,
 )
 
-from tunnelctl.config.named import host_named
+from tunnelctl.config.profile.named import host_named
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
 from tunnelctl.spec.profile import Profile
-from tunnelctl.ssh.foreign_keys import (
+from tunnelctl.ssh.keys.certificates import fingerprint
+from tunnelctl.ssh.keys.foreign import (
     certificate_text,
     is_agent_key,
     pin_of,
     private_key_text,
 )
-from tunnelctl.ssh.hostkeys import fingerprint
-from tunnelctl.ssh.identities import NO_KEY
-from tunnelctl.ssh.throw_away import ThrowAwayFile
+from tunnelctl.ssh.keys.throw_away import ThrowAwayFile
+from tunnelctl.ssh.login.identities import NO_KEY
 from tunnelctl.state.snapshot import ErrorStatus, ForwardState, HostState, ProfileStatus
 from tunnelctl.supervisor.background import Background
 

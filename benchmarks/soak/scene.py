@@ -26,8 +26,8 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World, tunnel_text
 from tunnelctl.client import Client
-from tunnelctl.config.paths import Paths
 from tunnelctl.errors import Failure
+from tunnelctl.home.paths import Paths
 
 PROFILE = "soak"
 HELD = "held"  # by attached commands alone

@@ -9,9 +9,9 @@ import pytest
 
 from tests.cli.test_streams import EMBEDDED
 from tests.support.world import World
-from tunnelctl.config import extras
-from tunnelctl.config.load import load_profile
+from tunnelctl.config.profile.load import load_profile
 from tunnelctl.errors import reason
+from tunnelctl.home import extras
 
 FIRST_STEPS = (
     "(tunnelctl init writes a first one; tunnelctl up -L PORT:HOST:PORT SERVER does without)"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tunnelctl.config import sshconfig
-from tunnelctl.config.load import Loaded, ProfileInvalid, load_profile
+from tunnelctl.config.openssh import lookup as sshconfig
+from tunnelctl.config.profile.load import Loaded, ProfileInvalid, load_profile
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
 

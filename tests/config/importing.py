@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tunnelctl.config.from_ssh_command import import_ssh_command
-from tunnelctl.config.imported import Imported
-from tunnelctl.config.load import load_profile
+from tunnelctl.config.exchange.from_ssh_command import import_ssh_command
+from tunnelctl.config.exchange.imported import Imported
+from tunnelctl.config.profile.load import load_profile
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host

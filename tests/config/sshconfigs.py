@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.config.conftest import Folder
-from tunnelctl.config.sshclient import Client, home_of_record
-from tunnelctl.config.sshkeywords import RELEVANT
-from tunnelctl.config.sshlines import read
-from tunnelctl.config.sshreader import Asked, Options, options_for
-from tunnelctl.config.sshtokens import Tokens
-from tunnelctl.config.sshvalues import configured
-from tunnelctl.config.sshwritten import as_written
+from tunnelctl.config.openssh.client import Client, home_of_record
+from tunnelctl.config.openssh.keywords import RELEVANT
+from tunnelctl.config.openssh.lines import read
+from tunnelctl.config.openssh.reader import Asked, Options, options_for
+from tunnelctl.config.openssh.tokens import Tokens
+from tunnelctl.config.openssh.values import configured
+from tunnelctl.config.openssh.written import as_written
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 

@@ -9,8 +9,8 @@ import yaml
 
 from tests.config.conftest import Folder
 from tests.config.sshconfigs import configure
-from tunnelctl.config.canonical import as_document, as_yaml
-from tunnelctl.config.load import load_profile
+from tunnelctl.config.profile.canonical import as_document, as_yaml
+from tunnelctl.config.profile.load import load_profile
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 PIN = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.config.conftest import Folder
-from tunnelctl.config.load import load_profile
+from tunnelctl.config.profile.load import load_profile
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Side
 

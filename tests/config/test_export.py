@@ -13,7 +13,7 @@ import pytest
 
 from tests.config.importing import BASTION, HOPS, profile, rule
 from tests.config.sshconfigs import SSH, needs_ssh
-from tunnelctl.config.to_ssh import as_blocks, as_commands
+from tunnelctl.config.exchange.to_ssh import as_blocks, as_commands
 from tunnelctl.errors import Failure
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Side

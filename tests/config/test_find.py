@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tunnelctl.config import paths
-from tunnelctl.config.find import Found, find_profile, list_profiles
-from tunnelctl.config.paths import Paths, config_dirs
+from tunnelctl.config.profile.find import Found, find_profile, list_profiles
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home import paths
+from tunnelctl.home.paths import Paths, config_dirs
 from tunnelctl.spec.environment import expand_user, home
 
 
@@ -195,7 +195,7 @@ def test_without_home_the_password_database_is_asked(monkeypatch: pytest.MonkeyP
 
 def test_finding_needs_neither_yaml_nor_pydantic() -> None:
     program = (
-        "import sys, tunnelctl.config.find, tunnelctl.config.paths;"
+        "import sys, tunnelctl.config.profile.find, tunnelctl.home.paths;"
         "print({'yaml', 'pydantic', 'asyncio', 'paramiko'} & set(sys.modules))"
     )
     done = subprocess.run(

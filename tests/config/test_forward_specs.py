@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.config.conftest import Folder
 from tests.config.sshconfigs import SSH, needs_ssh
-from tunnelctl.config.forward_specs import (
+from tunnelctl.config.values.forward_specs import (
     ForwardSpec,
     dynamic_spec,
     local_spec,

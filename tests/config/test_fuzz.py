@@ -9,8 +9,8 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tunnelctl.config.load import Mistake, ProfileInvalid, load_profile
-from tunnelctl.config.models import ForwardMap, HostMap, ProfileMap, Secret
+from tunnelctl.config.profile.keys import ForwardMap, HostMap, ProfileMap, Secret
+from tunnelctl.config.profile.load import Mistake, ProfileInvalid, load_profile
 
 KEYS = sorted(
     {key for model in (ProfileMap, HostMap, ForwardMap, Secret) for key in model.model_fields}

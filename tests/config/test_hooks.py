@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.config.conftest import Folder
-from tunnelctl.config.canonical import as_yaml
-from tunnelctl.config.mistakes import ProfileInvalid
+from tunnelctl.config.profile.canonical import as_yaml
+from tunnelctl.config.yaml.mistakes import ProfileInvalid
 from tunnelctl.spec.profile import Hooks
 
 HOST = "version: 1\nhosts: {b: {embedded: true}}\n"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.config.conftest import Folder
 from tests.config.importing import of_command, profile_of
 from tests.config.sshconfigs import WAYS, configure
-from tunnelctl.config.from_boring import import_boring
-from tunnelctl.config.from_ssh_command import import_ssh_command
-from tunnelctl.config.from_ssh_config import import_ssh_config
+from tunnelctl.config.exchange.from_boring import import_boring
+from tunnelctl.config.exchange.from_ssh_command import import_ssh_command
+from tunnelctl.config.exchange.from_ssh_config import import_ssh_config
 from tunnelctl.errors import Failure
 from tunnelctl.spec.host import AddressFamily
 

@@ -19,9 +19,9 @@ from tests.config.importing import (
     profile_of,
     rule,
 )
-from tunnelctl.config.from_ssh_config import import_ssh_config
-from tunnelctl.config.load import load_profile
-from tunnelctl.config.to_ssh import as_blocks, as_commands
+from tunnelctl.config.exchange.from_ssh_config import import_ssh_config
+from tunnelctl.config.exchange.to_ssh import as_blocks, as_commands
+from tunnelctl.config.profile.load import load_profile
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host

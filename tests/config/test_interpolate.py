@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.config.conftest import Folder
-from tunnelctl.config.interpolate import InterpolationError, Interpolator
+from tunnelctl.config.yaml.interpolate import InterpolationError, Interpolator
 
 ENVIRON = {"SET": "v", "EMPTY": "", "OTHER": "o"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.config.conftest import HOST, REST, Folder
-from tunnelctl.config.load import ProfileInvalid, load_profile
+from tunnelctl.config.profile.load import ProfileInvalid, load_profile
 from tunnelctl.errors import Code
 
 

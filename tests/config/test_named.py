@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tunnelctl.config.named import host_named
+from tunnelctl.config.profile.named import host_named
 from tunnelctl.errors import Code, Failure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunnelctl.config.quantities import parse_duration, parse_size
+from tunnelctl.config.values.quantities import parse_duration, parse_size
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunnelctl.config.redaction import SecretsInUse
+from tunnelctl.home.redaction import SecretsInUse
 
 
 def test_every_secret_in_use_is_replaced_however_it_is_written() -> None:

@@ -11,9 +11,10 @@ import yaml
 
 from tests.config.conftest import Folder
 from tests.config.test_canonical import CONFIGS, EVERYTHING
-from tunnelctl.config import models, schema
-from tunnelctl.config.canonical import as_document
-from tunnelctl.config.template import new_profile
+from tunnelctl.config.profile import keys as models
+from tunnelctl.config.profile import schema
+from tunnelctl.config.profile.canonical import as_document
+from tunnelctl.config.profile.template import new_profile
 
 SCHEMA = schema.json_schema()
 VALIDATOR = jsonschema.Draft7Validator(SCHEMA)

@@ -15,11 +15,11 @@ import pytest
 from tests.support.login_sessions import ASKS, LOCKED, LoginSessions
 from tests.support.silent_files import dead_disk, readers
 from tests.support.waiting import eventually
-from tunnelctl.config import secrets
-from tunnelctl.config.redaction import SECRETS
-from tunnelctl.config.secrets import resolve_secret
 from tunnelctl.daemon.logs import OneLine
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home import secrets
+from tunnelctl.home.redaction import SECRETS
+from tunnelctl.home.secrets import resolve_secret
 from tunnelctl.net import files
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import SecretRef, SecretSource
@@ -98,7 +98,7 @@ def test_a_file_that_root_gave_to_a_user(secret_file: Path, mode: int, said: str
     secret_file.chmod(mode)
     program = (
         "import os, sys\n"
-        "from tunnelctl.config.secrets import resolve_secret\n"
+        "from tunnelctl.home.secrets import resolve_secret\n"
         "from tunnelctl.spec.host import SecretRef, SecretSource\n"
         "os.chdir(sys.argv[1]); os.setgid(4711); os.setuid(4711)\n"
         "ref = SecretRef(SecretSource.FILE, ('secret',))\n"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelctl.config.ssh_words import apart, is_ssh_line
+from tunnelctl.config.exchange.ssh_words import apart, is_ssh_line
 
 OWN = {"-d": False, "--detach": False, "-f": True, "--file": True, "--as": True, "--help": False}
 

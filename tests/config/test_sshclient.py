@@ -12,7 +12,7 @@ import pytest
 from tests.config.conftest import Folder
 from tests.config.sshconfigs import SSH, configure, needs_ssh
 from tests.support.nobody import NOBODY, as_nobody, needs_root
-from tunnelctl.config.load import load_profile
+from tunnelctl.config.profile.load import load_profile
 from tunnelctl.spec.host import Host
 
 # Only our own reader refuses to decide about a program.

@@ -12,8 +12,8 @@ import pytest
 
 from tests.config.conftest import Folder
 from tests.config.sshconfigs import ME, WAYS, by_client, by_own_reader, configure, needs_ssh
-from tunnelctl.config.sshnames import SYSTEM_FILE
-from tunnelctl.config.sshreader import Asked
+from tunnelctl.config.openssh.names import SYSTEM_FILE
+from tunnelctl.config.openssh.reader import Asked
 from tunnelctl.spec.algorithms import CIPHERS
 from tunnelctl.spec.host import USERS_SHELL, AddressFamily, StrictHostKeyChecking
 
@@ -279,7 +279,7 @@ def test_the_systems_file_comes_after_the_users(
 ) -> None:
     assert SYSTEM_FILE == "/etc/ssh/ssh_config"
     system = folder.write("Host b\n  Port 9\n  User sys\n", "system")
-    monkeypatch.setattr("tunnelctl.config.sshconfig.SYSTEM_FILE", str(system))
+    monkeypatch.setattr("tunnelctl.config.openssh.lookup.SYSTEM_FILE", str(system))
     configure(folder, "Host b\n  Port 7\n")
     host = folder.host("", environ)
     assert (host.port, host.user) == (7, "sys")

@@ -14,9 +14,9 @@ import pytest
 
 from tests.config.conftest import Folder
 from tests.config.sshconfigs import ME, needs_ssh, ssh_says
-from tunnelctl.config.sshconfig import Question, SshConfig
-from tunnelctl.config.sshlines import SshConfigError
-from tunnelctl.config.sshvalues import Found
+from tunnelctl.config.openssh.lines import SshConfigError
+from tunnelctl.config.openssh.lookup import Question, SshConfig
+from tunnelctl.config.openssh.values import Found
 
 pytestmark = needs_ssh
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.config.conftest import Folder
 from tests.config.sshconfigs import ME, by_client, by_own_reader, needs_ssh, ssh_says
-from tunnelctl.config.sshlines import SshConfigError
-from tunnelctl.config.sshreader import Asked, Options
+from tunnelctl.config.openssh.lines import SshConfigError
+from tunnelctl.config.openssh.reader import Asked, Options
 
 KEYWORDS_AND_VALUES = {
     "Host": ("prod", "*", "!prod", "st?ging", "'a b'", '"staging"', "STAGING", "[s]taging"),

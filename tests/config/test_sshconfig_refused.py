@@ -114,7 +114,7 @@ def test_a_client_that_hangs_is_given_up(folder: Folder, monkeypatch: pytest.Mon
     hanging.parent.mkdir()
     hanging.write_text("#!/bin/sh\nexec sleep 60\n")
     hanging.chmod(0o755)
-    monkeypatch.setattr("tunnelctl.config.sshclient._SECONDS", 0.2)
+    monkeypatch.setattr("tunnelctl.config.openssh.client._SECONDS", 0.2)
     (mistake,) = folder.mistakes("hosts: {b: {}}\n", {"PATH": f"{hanging.parent}:/bin:/usr/bin"})
     assert "did not end within 0.2 s" in mistake
 

@@ -10,8 +10,9 @@ import yaml
 
 from tests.config.conftest import Folder
 from tests.support.hostile_files import HOSTILE_FILES
-from tunnelctl.config import sshconfig, yaml12
-from tunnelctl.config.load import ProfileInvalid, load_profile
+from tunnelctl.config.openssh import lookup as sshconfig
+from tunnelctl.config.profile.load import ProfileInvalid, load_profile
+from tunnelctl.config.yaml import yaml12
 
 # Seconds of this thread's CPU for 1 MiB. On a quiet machine none takes 0.6 s, and with PyYAML's
 # parser in Python none 3 s; what is quadratic takes from 10 s to hours.

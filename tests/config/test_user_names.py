@@ -10,7 +10,7 @@ import pytest
 from tests.config.conftest import Folder
 from tests.config.importing import USERS, of_command, profile_of
 from tests.config.sshconfigs import SSH, WAYS, configure, needs_ssh
-from tunnelctl.config.named import host_named
+from tunnelctl.config.profile.named import host_named
 from tunnelctl.errors import Failure
 
 REFUSED = ["a;b", "-x", "x -y", "`x`", "$(x)", "a|b", "x\\", 'a"b', "a'b", "<x>", "a\nb"]

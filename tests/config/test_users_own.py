@@ -8,11 +8,11 @@ import pytest
 
 from tests.config.conftest import Folder
 from tests.config.sshconfigs import WAYS, configure
-from tunnelctl.config.canonical import as_yaml
-from tunnelctl.config.to_ssh import as_blocks
+from tunnelctl.config.exchange.to_ssh import as_blocks
+from tunnelctl.config.profile.canonical import as_yaml
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import USERS_SHELL
-from tunnelctl.ssh.agent import agent_path
+from tunnelctl.ssh.keys.agent import agent_path
 
 
 @pytest.mark.parametrize("environ", WAYS)

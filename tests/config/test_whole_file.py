@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tunnelctl.config.whole_file import write_whole
+from tunnelctl.home.whole_file import write_whole
 
 
 def test_what_lies_beside_it_is_not_in_the_way(

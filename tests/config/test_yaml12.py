@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from tests.config.conftest import Folder
-from tunnelctl.config import yaml12
-from tunnelctl.config.mistakes import Mistakes
-from tunnelctl.config.tree import plain
+from tunnelctl.config.yaml import yaml12
+from tunnelctl.config.yaml.mistakes import Mistakes
+from tunnelctl.config.yaml.tree import plain
 
 
 @pytest.fixture(params=["C parser", "Python parser"], autouse=True)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.world import World
 from tunnelctl.client import Client
-from tunnelctl.config.paths import Paths
+from tunnelctl.home.paths import Paths
 
 EMBEDDED = """\
 version: 1

@@ -23,9 +23,9 @@ from tests.support.silent import mute_listener
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.config.paths import Paths
 from tunnelctl.daemon.control_socket import claim
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import Paths
 
 ENDS_WITHIN = 10.0  # seconds
 _STOPPED = float(os.environ.get("TUNNELCTL_STOPPED_SECONDS", "9"))  # how long the machine sleeps

@@ -17,7 +17,7 @@ import pytest
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.client import Client
-from tunnelctl.config.paths import Paths
+from tunnelctl.home.paths import Paths
 
 # As a service manager does it: the socket is descriptor 3, and the process is told that it is its.
 _MANAGER = """

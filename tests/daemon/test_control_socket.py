@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tunnelctl.config.paths import Paths
 from tunnelctl.daemon.control_socket import ControlSocket, claim
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import Paths
 
 
 @pytest.fixture

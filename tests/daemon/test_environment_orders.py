@@ -12,7 +12,7 @@ from tests.daemon.conftest import Api
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.config.paths import Paths
+from tunnelctl.home.paths import Paths
 
 SECRET = "squeamish-ossifrage"
 

@@ -19,7 +19,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World, tunnel_text
 from tunnelctl import clock
-from tunnelctl.config.paths import Paths
+from tunnelctl.home.paths import Paths
 from tunnelctl.ssh.said import AT_ONCE, log_said
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message

@@ -17,9 +17,9 @@ from tests.support.processes import is_running
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.client import Client
-from tunnelctl.config.paths import Paths
 from tunnelctl.daemon.control_socket import claim
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import Paths
 from tunnelctl.net import user_lock
 
 _WITHIN = 10.0  # seconds, SPEC.md's promise 8

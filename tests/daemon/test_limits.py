@@ -19,9 +19,9 @@ from tests.support.services import EchoService, connect
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.config.paths import Paths
 from tunnelctl.daemon.logs import PrivateFile
 from tunnelctl.daemon.troubles import Troubles
+from tunnelctl.home.paths import Paths
 
 ANSWERS_WITHIN = 0.2  # seconds (docs/faults.md: while any fault is made)
 

@@ -14,9 +14,9 @@ import pytest
 
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.config.paths import Paths
 from tunnelctl.daemon.logs import JournalLine, JsonLine, OneLine, PrivateFile
 from tunnelctl.daemon.troubles import Troubles
+from tunnelctl.home.paths import Paths
 
 EMBEDDED = """\
 version: 1

@@ -18,7 +18,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl import __version__
-from tunnelctl.config.paths import Paths
+from tunnelctl.home.paths import Paths
 from tunnelctl.state.durations import BOUNDS, Durations
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -16,7 +16,7 @@ from tests.daemon.conftest import EMBEDDED
 from tests.support.processes import is_running, sees_all
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.config.paths import Paths
+from tunnelctl.home.paths import Paths
 
 _ARENA = 64 * 1024 * 1024  # bytes that glibc (malloc/arena.c) reserves for one, at a multiple of it
 

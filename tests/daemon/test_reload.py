@@ -20,7 +20,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.client import Client, EventStream
-from tunnelctl.config.paths import Paths
+from tunnelctl.home.paths import Paths
 
 WRONG = "version: 1\nhosts:\n  demo: {prot: 22}\n"
 TWO = EMBEDDED + '  more: {local: 0, to: "hello:80", via: demo}\n'

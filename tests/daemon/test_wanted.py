@@ -18,10 +18,10 @@ from tests.daemon.conftest import EMBEDDED
 from tests.support.processes import is_running
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.config.paths import Paths
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.daemon.wanted import WantedFile
 from tunnelctl.daemon.wanted_list import WantedProfile
+from tunnelctl.home.paths import Paths
 
 DEV = WantedProfile("dev", "/configs/dev.yaml", ("DB_PASSWORD",))
 OTHER = WantedProfile("other", "/configs/other.yaml")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tunnelctl.config.load import load_profile
+from tunnelctl.config.profile.load import load_profile
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.host import StrictHostKeyChecking
 

@@ -9,7 +9,7 @@ import pytest
 
 from docs import make_algorithms
 from tests.docs.pages import table
-from tunnelctl.config.algorithms import Kind
+from tunnelctl.config.values.algorithms import Kind
 
 QUERIES = {
     Kind.CIPHERS: "cipher",

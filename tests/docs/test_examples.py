@@ -17,7 +17,7 @@ from tests.docs.conftest import Examples
 from tests.docs.pages import PAGES, README, ROOT, ProfileFile, examples, fenced, steps
 from tests.support.sshd import OpenSSHServer
 from tests.support.world import World
-from tunnelctl.config.load import load_profile
+from tunnelctl.config.profile.load import load_profile
 
 # Not run here: they prepare an environment of their own. tests/bootstrap runs what bootstrap.py
 # does with a package index of the test's; CI begins with the second one (.ci/run), for real.

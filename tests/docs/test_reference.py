@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from docs import make_reference
 from tests.docs.pages import table
-from tunnelctl.config.models import ForwardMap, HostMap, ProfileMap, Secret
+from tunnelctl.config.profile.keys import ForwardMap, HostMap, ProfileMap, Secret
 
 
 def test_the_page_is_what_the_schema_says() -> None:

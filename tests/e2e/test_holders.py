@@ -20,7 +20,7 @@ from tests.support.services import ReplyAfterEndService, connect
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.config.paths import Paths
+from tunnelctl.home.paths import Paths
 
 _MORE_EVENTS_THAN_ITS_SOCKET_HOLDS = 300
 PRINTS_AND_WAITS = ("sh", "-c", "echo here; read x; echo $x")

@@ -15,7 +15,7 @@ from tests.support.services import ReplyAfterEndService
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.ssh.certificates import Certificate
+from tunnelctl.ssh.keys.certificates import Certificate
 
 
 @pytest.mark.parametrize("has_ssh", [True, False], ids=["client", "own reader"])

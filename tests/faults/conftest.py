@@ -18,7 +18,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World, tunnel_text
 from tunnelctl.client import Client
-from tunnelctl.config.paths import Paths
+from tunnelctl.home.paths import Paths
 
 BUSY = 8.0  # seconds that anything may take longer: the machine has other tests to run
 INTERVAL, COUNT = 1.0, 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.world import World
-from tunnelctl.config.load import ProfileInvalid, load_profile
+from tunnelctl.config.profile.load import ProfileInvalid, load_profile
 
 _WITHIN = 0.1  # seconds of processor time: others may want the machine meanwhile
 _REST = "hosts: {b: {}}\n"

@@ -18,7 +18,7 @@ from tests.support.services import EchoService
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.config.paths import Paths
+from tunnelctl.home.paths import Paths
 
 _ENDS_WITHIN = 10.0  # seconds
 needs_socat = pytest.mark.skipif(shutil.which("socat") is None, reason="socat is not installed")

@@ -19,7 +19,7 @@ from tests.support.tunnel import tunnel_to
 from tests.support.waiting import eventually
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 
 _INTERVAL, _COUNT = 0.5, 2
 # What the promise allows, and a little for a machine under load.

@@ -19,7 +19,7 @@ from tests.support.threads import in_thread
 from tests.support.tunnel import Tunnel, tunnel_to
 from tests.support.waiting import eventually_async
 from tunnelctl.spec.forward import Side
-from tunnelctl.ssh.relay import Relay
+from tunnelctl.ssh.link.relay import Relay
 from tunnelctl.wire.channel import Channel
 from tunnelctl.wire.window import WINDOW
 

@@ -9,9 +9,9 @@ import pytest
 
 from fuzz.seeds import mutations, seeds
 from fuzz.targets import TARGETS
-from tunnelctl.config import yaml12
-from tunnelctl.ssh.ciphers import Mac
-from tunnelctl.ssh.known_hosts import KnownKey
+from tunnelctl.config.yaml import yaml12
+from tunnelctl.ssh.packets.ciphers import Mac
+from tunnelctl.ssh.server_key.known_hosts import KnownKey
 from tunnelctl.wire.connection import Connection
 
 # A profile of this target is large each time.

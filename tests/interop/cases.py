@@ -37,7 +37,7 @@ from tests.support.waiting import eventually_async
 from tests.support.world import World, tunnel_text
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.wire import messages
 
 _SIZE = 8 * 1024 * 1024  # bytes

@@ -13,10 +13,10 @@ from tests.support.here import here
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
-from tunnelctl.ssh.dial import dial
-from tunnelctl.ssh.handshake import Stage, handshake
+from tunnelctl.ssh.login.handshake import Stage, handshake
+from tunnelctl.ssh.packets.transport import SshTransport
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind
-from tunnelctl.ssh.transport import SshTransport
+from tunnelctl.ssh.reach.dial import dial
 
 SECONDS = 15.0
 SECRET = "correct horse battery staple"

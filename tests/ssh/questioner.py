@@ -14,7 +14,7 @@ from paramiko.common import AUTH_FAILED, AUTH_PARTIALLY_SUCCESSFUL, AUTH_SUCCESS
 from paramiko.server import InteractiveQuery
 
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.hostkeys import fingerprint
+from tunnelctl.ssh.keys.certificates import fingerprint
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage, connect
-from tunnelctl.ssh.jump import Hops
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.reach.jump import Hops
 from tunnelctl.ssh.turns import Turn, at_once
 
 

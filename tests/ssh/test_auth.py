@@ -19,8 +19,8 @@ from tests.support.keys import KeyKind, write_key
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh import agent as agent_module
-from tunnelctl.ssh.auth import user_of
+from tunnelctl.ssh.keys import agent as agent_module
+from tunnelctl.ssh.login.auth import user_of
 
 
 @pytest.fixture(autouse=True)

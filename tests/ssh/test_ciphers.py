@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunnelctl.net.buffers import SLOT_DATA, SLOTS, Buffers
-from tunnelctl.ssh.chacha import ChaChaKeys
-from tunnelctl.ssh.ciphers import (
+from tunnelctl.ssh.packets.chacha import ChaChaKeys
+from tunnelctl.ssh.packets.ciphers import (
     PACKET_LENGTH_MAX,
     GcmOpener,
     GcmSealer,

@@ -17,8 +17,8 @@ from tests.support.silent import full_listener
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import AddressFamily, Host
-from tunnelctl.ssh.dial import HEAD_START, dial
 from tunnelctl.ssh.failures import dial_failure
+from tunnelctl.ssh.reach.dial import HEAD_START, dial
 
 
 def at(hostname: str, port: int, *, interval: float = 15.0) -> Host:
@@ -159,7 +159,7 @@ async def test_an_address_that_is_not_ours_is_named(listener: socket.socket, str
 async def test_a_refused_address_costs_nothing(
     monkeypatch: pytest.MonkeyPatch, listener: socket.socket
 ) -> None:
-    monkeypatch.setattr("tunnelctl.ssh.dial.HEAD_START", 5.0)
+    monkeypatch.setattr("tunnelctl.ssh.reach.dial.HEAD_START", 5.0)
     resolve_to(monkeypatch, ("127.0.0.2", free_port()), listener.getsockname())
     began = clock.monotonic()
     with await dial(at("several", 22), in_seconds(10)) as sock:
@@ -175,7 +175,7 @@ async def test_families_take_turns(
             silent = stack.enter_context(full_listener("::1"))
         except OSError:
             pytest.skip("this machine has no IPv6")
-        monkeypatch.setattr("tunnelctl.ssh.dial.HEAD_START", 2.0)
+        monkeypatch.setattr("tunnelctl.ssh.reach.dial.HEAD_START", 2.0)
         resolve_to(monkeypatch, silent, silent, silent, listener.getsockname())
         began = clock.monotonic()
         with await dial(at("several", 22), in_seconds(10)):

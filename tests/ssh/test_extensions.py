@@ -19,8 +19,8 @@ from tests.support.hostile import HostileServer
 from tests.support.keys import KeyKind, write_key
 from tunnelctl.errors import Code
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.hostkeys import fingerprint
-from tunnelctl.ssh.transport import Offer, SshTransport
+from tunnelctl.ssh.keys.certificates import fingerprint
+from tunnelctl.ssh.packets.transport import Offer, SshTransport
 from tunnelctl.wire.messages import Message, Reader, string, u32
 
 # Of everybody, and of the user.

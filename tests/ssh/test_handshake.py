@@ -25,8 +25,9 @@ from tests.support.waiting import eventually
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.ssh.connect import fetch_host_key
-from tunnelctl.ssh.handshake import Stage
-from tunnelctl.ssh.hostkeys import fingerprint, record
+from tunnelctl.ssh.keys.certificates import fingerprint
+from tunnelctl.ssh.login.handshake import Stage
+from tunnelctl.ssh.server_key.verify import record
 
 VERSION = b"SSH-2.0-hostile\r\n"
 

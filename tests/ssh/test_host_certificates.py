@@ -15,8 +15,15 @@ from tests.support.keys import KeyKind, write_key
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.certificates import Certificate, certified, is_certified, plain, plain_key
-from tunnelctl.ssh.hostkeys import fingerprint, known_for, verify
+from tunnelctl.ssh.keys.certificates import (
+    Certificate,
+    certified,
+    fingerprint,
+    is_certified,
+    plain,
+    plain_key,
+)
+from tunnelctl.ssh.server_key.verify import known_for, verify
 from tunnelctl.wire.messages import ProtocolError
 
 

@@ -26,9 +26,9 @@ from tests.support.waiting import eventually_async
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
-from tunnelctl.ssh import link as link_module
-from tunnelctl.ssh import stream
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link import link as link_module
+from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.packets import stream
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message
 from tunnelctl.wire.window import PACKET_MAX, WINDOW

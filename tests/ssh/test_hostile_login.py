@@ -14,7 +14,7 @@ from tests.support.memory import MIB, bounded_memory
 from tests.support.tunnel import tunnel_to
 from tunnelctl import clock
 from tunnelctl.errors import Code
-from tunnelctl.ssh.ciphers import PACKET_LENGTH_MAX
+from tunnelctl.ssh.packets.ciphers import PACKET_LENGTH_MAX
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message
 

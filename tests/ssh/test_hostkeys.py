@@ -17,8 +17,9 @@ from tests.support.nobody import as_nobody, needs_root
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
-from tunnelctl.ssh.hostkeys import Known, fingerprint, known_for, record, verify
-from tunnelctl.ssh.known_hosts import parse
+from tunnelctl.ssh.keys.certificates import fingerprint
+from tunnelctl.ssh.server_key.known_hosts import parse
+from tunnelctl.ssh.server_key.verify import Known, known_for, record, verify
 
 SSH_KEYGEN = shutil.which("ssh-keygen")
 

@@ -25,8 +25,8 @@ from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import connect, fetch_host_key
-from tunnelctl.ssh.hostkeys import fingerprint
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.keys.certificates import fingerprint
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.supervisor.handshakes import AT_ONE_ADDRESS, AT_WORK, Handshakes
 
 BULK = 120_000_000  # bytes

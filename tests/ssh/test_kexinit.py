@@ -22,12 +22,12 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.algorithms import CIPHERS, KEX_ALGORITHMS
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh import handshake
-from tunnelctl.ssh.ciphers import MacSealer
-from tunnelctl.ssh.client import ClientTransport
-from tunnelctl.ssh.kex import METHODS
-from tunnelctl.ssh.kexinit import List, Proposal
-from tunnelctl.ssh.transport import Offer, SshTransport
+from tunnelctl.ssh.login import handshake
+from tunnelctl.ssh.login.client import ClientTransport
+from tunnelctl.ssh.packets.ciphers import MacSealer
+from tunnelctl.ssh.packets.kex import METHODS
+from tunnelctl.ssh.packets.kexinit import List, Proposal
+from tunnelctl.ssh.packets.transport import Offer, SshTransport
 from tunnelctl.sshd.server import EmbeddedServer
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message, ProtocolError, string

@@ -15,7 +15,7 @@ from tests.support.certificates import Authority, ssh_keygen
 from tests.support.keys import KeyKind, write_key
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
-from tunnelctl.ssh.keys import KeyFile, read_public
+from tunnelctl.ssh.keys.files import KeyFile, read_public
 
 PASSPHRASE = "secret12"
 OPENSSH_CIPHERS = (

@@ -16,7 +16,8 @@ from tests.support.sshd import OpenSSHServer
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
-from tunnelctl.ssh.hostkeys import fingerprint, known_for, verify
+from tunnelctl.ssh.keys.certificates import fingerprint
+from tunnelctl.ssh.server_key.verify import known_for, verify
 
 TOKENS = "%H|%I|%t|%f|%K|%h|%p|%n|%k|%%"
 

@@ -26,7 +26,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, SecretRef
-from tunnelctl.ssh import agent as agent_module
+from tunnelctl.ssh.keys import agent as agent_module
 from tunnelctl.ssh.questions import Ask
 
 

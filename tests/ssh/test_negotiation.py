@@ -16,12 +16,12 @@ from tests.support.keys import KeyKind
 from tests.support.servers import running
 from tests.support.servers.tinyssh import TinysshServer
 from tests.support.sshd import OpenSSHServer
-from tunnelctl.config.algorithms import Kind, resolve_list
+from tunnelctl.config.values.algorithms import Kind, resolve_list
 from tunnelctl.errors import Code
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.ssh.connect import connect
-from tunnelctl.ssh.link import LinkInfo
+from tunnelctl.ssh.link.link import LinkInfo
 
 
 @pytest.fixture(autouse=True)

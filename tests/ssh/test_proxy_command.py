@@ -26,9 +26,9 @@ from tests.support.waiting import eventually_async
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import USERS_SHELL, Host
-from tunnelctl.ssh import proxy_command
 from tunnelctl.ssh.connect import fetch_host_key
-from tunnelctl.ssh.proxy_command import words_for
+from tunnelctl.ssh.reach import proxy_command
+from tunnelctl.ssh.reach.proxy_command import words_for
 from tunnelctl.ssh.turns import Place
 
 BULK = 120_000_000  # bytes

@@ -13,7 +13,7 @@ from tests.support.keys import write_key
 from tests.support.sshd import OpenSSHServer
 from tunnelctl import clock
 from tunnelctl.errors import Code
-from tunnelctl.ssh.hostkeys import fingerprint
+from tunnelctl.ssh.keys.certificates import fingerprint
 from tunnelctl.ssh.questions import Question, QuestionKind
 
 CODE, PASSWORD = QuestionKind.CODE, QuestionKind.PASSWORD

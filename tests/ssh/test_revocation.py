@@ -16,8 +16,8 @@ from tests.support.keys import KeyKind, write_key
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.hostkeys import verify
-from tunnelctl.ssh.revocation import is_revoked
+from tunnelctl.ssh.server_key.revocation import is_revoked
+from tunnelctl.ssh.server_key.verify import verify
 
 HOST = Host("b", "b.example")
 # What makes a file that revokes public keys; they are given by their files.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelctl.ssh.session import LINE_MAX, Lines
+from tunnelctl.ssh.link.session import LINE_MAX, Lines
 
 
 def lines_of(*parts: bytes) -> list[str]:

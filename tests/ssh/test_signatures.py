@@ -17,7 +17,7 @@ from tests.ssh.clients import logged_in
 from tests.support.certificates import blob_of
 from tests.support.keys import KeyKind, write_key
 from tests.support.sshd import OpenSSHServer
-from tunnelctl.ssh.signatures import PrivateKey, algorithms_of, sign, verify
+from tunnelctl.ssh.keys.signatures import PrivateKey, algorithms_of, sign, verify
 from tunnelctl.wire.messages import Reader, string, u32
 
 DATA = b"what is signed"

@@ -15,7 +15,7 @@ from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net import files
 from tunnelctl.spec.host import StrictHostKeyChecking
-from tunnelctl.ssh import known_hosts
+from tunnelctl.ssh.server_key import known_hosts
 
 _TRIES = 3
 # Why a login fails whose file of that kind is silent.

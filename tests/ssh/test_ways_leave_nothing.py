@@ -23,7 +23,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code
 from tunnelctl.spec.host import Host, Proxy, ProxyKind
-from tunnelctl.ssh import proxy_command
+from tunnelctl.ssh.reach import proxy_command
 
 AT_ONCE = 10
 SOON = 0.3  # seconds until what hangs is given up

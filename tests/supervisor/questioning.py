@@ -13,7 +13,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.connect import connect
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.questions import Ask, Asking, Question, QuestionKind
 from tunnelctl.ssh.turns import Turn
 from tunnelctl.supervisor.journal import Subscription

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.here import here
-from tunnelctl.config.load import load_profile
+from tunnelctl.config.profile.load import load_profile
 from tunnelctl.spec.host import Host
 from tunnelctl.supervisor import anew as anew_module
 from tunnelctl.supervisor.anew import Anew

@@ -19,7 +19,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
 from tunnelctl.spec.profile import Profile
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.turns import Turn
 from tunnelctl.supervisor.handshakes import Handshakes
 

@@ -18,7 +18,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
 from tunnelctl import clock
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
-from tunnelctl.ssh import agent as agent_module
+from tunnelctl.ssh.keys import agent as agent_module
 from tunnelctl.state.backoff import SPACING
 from tunnelctl.state.snapshot import ErrorStatus, HostState, HostStatus
 

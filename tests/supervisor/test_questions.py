@@ -20,14 +20,14 @@ from tests.supervisor.questioning import (
 from tests.supervisor.scene import client, echo_service, local, scene
 from tests.support.here import here
 from tests.support.waiting import eventually_async
-from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home.redaction import SECRETS
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.connect import connect
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.questions import Asking, Question, QuestionKind
 from tunnelctl.ssh.turns import Turn
 from tunnelctl.state.snapshot import HostState, ProfileState

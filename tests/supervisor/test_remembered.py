@@ -21,7 +21,7 @@ from tests.support.here import here
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.connect import connect
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.questions import Asking, Question, QuestionKind
 from tunnelctl.ssh.turns import Turn
 from tunnelctl.state.snapshot import HostState, ProfileState

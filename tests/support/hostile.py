@@ -25,10 +25,10 @@ from paramiko.common import AUTH_SUCCESSFUL
 from tests.support.services import DEADLINE
 from tunnelctl import clock
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.ciphers import Opener, Sealer
-from tunnelctl.ssh.hostkeys import fingerprint
-from tunnelctl.ssh.packetizer import PacketState
-from tunnelctl.ssh.transport import SshTransport
+from tunnelctl.ssh.keys.certificates import fingerprint
+from tunnelctl.ssh.packets.ciphers import Opener, Sealer
+from tunnelctl.ssh.packets.packetizer import PacketState
+from tunnelctl.ssh.packets.transport import SshTransport
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message, Reader
 from tunnelctl.wire.window import PACKET_MAX, WINDOW

@@ -17,7 +17,7 @@ from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import connect
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 
 
 def no_secret(reference: SecretRef) -> str:

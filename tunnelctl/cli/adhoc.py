@@ -1,7 +1,7 @@
 """`up -L … HOST` and `run -L … HOST -- CMD`: what was typed becomes a profile's file.
 
 Owns how such a line is told from names of profiles, and what is said of it. Its grammar is that of
-config/ssh_command.py. Heavy modules are imported when there is such a line.
+config/exchange/ssh_command.py. Heavy modules are imported when there is such a line.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tunnelctl.cli import complete
 from tunnelctl.cli.output import say
 from tunnelctl.cli.session import Plan, plans_of
 from tunnelctl.clock import wall
-from tunnelctl.config.find import NAME_RULE, file_called, is_profile_name
-from tunnelctl.config.paths import Paths
+from tunnelctl.config.profile.find import NAME_RULE, file_called, is_profile_name
 from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.home.paths import Paths
 
 if TYPE_CHECKING:
     from tunnelctl.client import Client
-    from tunnelctl.config.ssh_command import SshCommand
-    from tunnelctl.config.ssh_words import Words
+    from tunnelctl.config.exchange.ssh_command import SshCommand
+    from tunnelctl.config.exchange.ssh_words import Words
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _ONE_HOST = "with -L, -R and -D comes one HOST"
@@ -38,7 +38,7 @@ class SshOption(click.Option):
 
 
 class SshLine(click.Command):
-    """A command that takes what ssh takes, in ssh's own grammar (config/ssh_words.py).
+    """A command that takes what ssh takes, in ssh's own grammar (config/exchange/ssh_words.py).
 
     The function gets the words of such a line as `line`, or None where profiles are named. Options
     other than ssh's may stand among them.
@@ -55,7 +55,7 @@ class SshLine(click.Command):
         return rest
 
     def _line(self, ctx: click.Context, args: list[str]) -> Words | None:
-        from tunnelctl.config.ssh_words import apart, is_ssh_line
+        from tunnelctl.config.exchange.ssh_words import apart, is_ssh_line
 
         own = dict.fromkeys(ctx.help_option_names, False)
         for option in self.params:
@@ -138,10 +138,10 @@ def name_and_document(asked: AdHoc) -> tuple[str, dict[str, Any]]:
     Raises:
         click.UsageError: something that was typed is wrong, or cannot be done.
     """
-    from tunnelctl.config.adhoc import name_for
-    from tunnelctl.config.from_ssh_command import carry
-    from tunnelctl.config.imported import Imported
-    from tunnelctl.config.ssh_command import parse
+    from tunnelctl.config.exchange.from_ssh_command import carry
+    from tunnelctl.config.exchange.imported import Imported
+    from tunnelctl.config.exchange.ssh_command import parse
+    from tunnelctl.config.profile.adhoc import name_for
 
     _check_each("--permit", asked.permit, "permit")
     check_networks(asked.allow)
@@ -183,8 +183,8 @@ def _configured(command: SshCommand) -> Mapping[str, tuple[str, ...]]:
     Raises:
         ValueError: nothing is forwarded at all, or ssh_config cannot be used.
     """
-    from tunnelctl.config.from_ssh_command import configured_forwards
-    from tunnelctl.config.sshkeywords import FORWARDS
+    from tunnelctl.config.exchange.from_ssh_command import configured_forwards
+    from tunnelctl.config.openssh.keywords import FORWARDS
 
     configured = configured_forwards(command, os.environ)
     forwards = configured.keys() & FORWARDS
@@ -231,7 +231,7 @@ def _check_access(asked: AdHoc, forwards: Mapping[str, dict[str, Any]]) -> None:
 
 
 def _check_each(option: str, texts: Iterable[str], kind: str) -> None:
-    from tunnelctl.config import words
+    from tunnelctl.config.values import words
 
     read = {"network": words.network, "permit": words.permit}[kind]
     for text in texts:
@@ -276,7 +276,7 @@ class Wish:
     def _free(self, sources: Mapping[str, str]) -> str:
         """The name, or that with a number where something else of that name is up, or a file of the
         user's has it: to ask for more must not take down what is there."""
-        from tunnelctl.config.adhoc import file_for
+        from tunnelctl.config.profile.adhoc import file_for
 
         for number in itertools.count(1):
             candidate = self.unnamed if number == 1 else f"{self.unnamed}-{number}"
@@ -299,7 +299,7 @@ class Wish:
 
 def _kept(name: str, document: dict[str, Any], used: Iterable[str]) -> Path:
     """Its file, written; what nobody has `used` for long is removed."""
-    from tunnelctl.config.adhoc import prune, write
+    from tunnelctl.config.profile.adhoc import prune, write
 
     folder = _folder()
     try:

@@ -21,9 +21,9 @@ from typing import Any
 from tunnelctl import clock
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client, EventStream
-from tunnelctl.config.mistakes import printable
-from tunnelctl.config.redaction import SECRETS
+from tunnelctl.config.yaml.mistakes import printable
 from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.home.redaction import SECRETS
 
 Event = dict[str, Any]
 

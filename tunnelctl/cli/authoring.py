@@ -13,10 +13,10 @@ from tunnelctl.cli import complete
 from tunnelctl.cli.files import load
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import can_show, json_text, say
-from tunnelctl.config.find import NAME_RULE, is_profile_name
-from tunnelctl.config.paths import CONFIG_DIR_VARIABLE
-from tunnelctl.config.whole_file import write_whole
+from tunnelctl.config.profile.find import NAME_RULE, is_profile_name
 from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.home.paths import CONFIG_DIR_VARIABLE
+from tunnelctl.home.whole_file import write_whole
 
 _MODE = 0o644  # nobody but its owner may change it
 
@@ -37,7 +37,7 @@ def config(options: Options, profile: str | None, as_json: bool, file: Path | No
     file = file or options.file
     name = profile if profile or file else _DEFAULT
     ((_, loaded),) = load([name], file, options.client)
-    from tunnelctl.config.canonical import as_document, as_yaml
+    from tunnelctl.config.profile.canonical import as_document, as_yaml
 
     if as_json:
         click.echo(json_text(as_document(loaded.profile)), nl=False)
@@ -50,7 +50,7 @@ def config(options: Options, profile: str | None, as_json: bool, file: Path | No
 @click.command(epilog="Example: tunnelctl schema > tunnelctl.schema.json")
 def schema() -> None:
     """Print the JSON Schema (draft-07) of a profile, for editors and checks of your own."""
-    from tunnelctl.config.schema import json_schema
+    from tunnelctl.config.profile.schema import json_schema
 
     click.echo(json_text(json_schema()), nl=False)
 
@@ -69,8 +69,8 @@ def init(name: str, host: str | None, force: bool) -> None:
 
     Without --host it runs on an SSH server of our own, so that `tunnelctl up` works at once.
     """
-    from tunnelctl.config import words
-    from tunnelctl.config.template import new_profile
+    from tunnelctl.config.profile.template import new_profile
+    from tunnelctl.config.values import words
 
     try:
         host = None if host is None else words.host_name(host)
@@ -86,7 +86,7 @@ def write_profile(name: str, text: str, *, force: bool) -> None:
         click.UsageError: it cannot be called so.
         Failure: there is one already and `force` is not given, or it cannot be written.
     """
-    from tunnelctl.config.schema import FILE_NAME
+    from tunnelctl.config.profile.schema import FILE_NAME
 
     if not is_profile_name(name):
         raise click.UsageError(f"{name!r} cannot be the name of a profile: {NAME_RULE}")
@@ -109,6 +109,6 @@ def write_profile(name: str, text: str, *, force: bool) -> None:
 
 
 def _schema_text() -> str:
-    from tunnelctl.config.schema import json_schema
+    from tunnelctl.config.profile.schema import json_schema
 
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"

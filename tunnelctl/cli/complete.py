@@ -16,10 +16,10 @@ from typing import Any
 import click
 
 from tunnelctl.client import Client
-from tunnelctl.config.find import find_profile, list_profiles
-from tunnelctl.config.paths import Paths
-from tunnelctl.config.sshnames import names_for
+from tunnelctl.config.openssh.names import names_for
+from tunnelctl.config.profile.find import find_profile, list_profiles
 from tunnelctl.errors import Failure
+from tunnelctl.home.paths import Paths
 
 # In the `meta` of a context: whether a line of ssh is typed.
 SSH_LINE = "tunnelctl.ssh-line"

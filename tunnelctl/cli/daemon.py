@@ -12,8 +12,8 @@ from tunnelctl.cli import caller, complete
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client
-from tunnelctl.config.paths import Paths
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import Paths
 from tunnelctl.spec.endpoint import LOCALHOST, Endpoint, parse_endpoint
 
 _STOP = "stop"

@@ -22,7 +22,7 @@ from tunnelctl.cli.demo_traffic import (
     send,
     wait_for_reset,
 )
-from tunnelctl.config.find import find_profile
+from tunnelctl.config.profile.find import find_profile
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint

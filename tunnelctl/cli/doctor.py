@@ -18,7 +18,7 @@ from tunnelctl.cli import caller, complete
 from tunnelctl.cli.files import load, names_of
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import in_colour, say
-from tunnelctl.config.mistakes import ProfileInvalid, printable
+from tunnelctl.config.yaml.mistakes import ProfileInvalid, printable
 from tunnelctl.doctor.report import Part, Report, Result, Step, failed
 from tunnelctl.errors import Code, Failure
 

@@ -17,9 +17,9 @@ from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client, DaemonElsewhere
 from tunnelctl.clock import monotonic
-from tunnelctl.config.find import find_profile, list_profiles
-from tunnelctl.config.paths import Paths
+from tunnelctl.config.profile.find import find_profile, list_profiles
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import Paths
 from tunnelctl.spec.patterns import has_wildcard
 
 Json = dict[str, Any]

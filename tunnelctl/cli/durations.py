@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tunnelctl.config.quantities import parse_duration
+from tunnelctl.config.values.quantities import parse_duration
 
 
 class Duration(click.ParamType[float]):

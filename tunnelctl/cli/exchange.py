@@ -20,12 +20,12 @@ from tunnelctl.cli.authoring import write_profile
 from tunnelctl.cli.files import load
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import can_show, say
-from tunnelctl.config.mistakes import ProfileInvalid
+from tunnelctl.config.yaml.mistakes import ProfileInvalid
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.spec.environment import home
 
 if TYPE_CHECKING:
-    from tunnelctl.config.imported import Imported
+    from tunnelctl.config.exchange.imported import Imported
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _STDIN = "-"
@@ -66,7 +66,7 @@ def ssh_config(
     hosts: tuple[str, ...], file: str | None, name: str | None, permit: tuple[str, ...], force: bool
 ) -> None:
     """LocalForward, RemoteForward and DynamicForward of hosts: of all, when none is named."""
-    from tunnelctl.config.from_ssh_config import import_ssh_config
+    from tunnelctl.config.exchange.from_ssh_config import import_ssh_config
 
     imported = import_ssh_config(hosts, os.environ, file=file, permit=_permits(permit))
     _give(imported, shlex.join(["ssh-config", *hosts]), name, force=force)
@@ -82,7 +82,7 @@ def ssh_command(
     commands: tuple[str, ...], name: str | None, permit: tuple[str, ...], force: bool
 ) -> None:
     """Command lines of ssh or autossh, each in quotes; `-` reads them from stdin."""
-    from tunnelctl.config.from_ssh_command import import_ssh_command
+    from tunnelctl.config.exchange.from_ssh_command import import_ssh_command
 
     texts = [_text(command) if command == _STDIN else command for command in commands]
     imported = import_ssh_command(texts, os.environ, permit=_permits(permit))
@@ -94,7 +94,7 @@ def ssh_command(
 @_options
 def boring(file: str | None, name: str | None, permit: tuple[str, ...], force: bool) -> None:
     """The tunnels of boring; FILE is ~/.boring.toml or where boring looks, `-` is stdin."""
-    from tunnelctl.config.from_boring import import_boring
+    from tunnelctl.config.exchange.from_boring import import_boring
 
     path = file or str(_boring_file())
     imported = import_boring(_text(path), os.environ, permit=_permits(permit))
@@ -120,7 +120,7 @@ def export_ssh(options: Options, profile: str, as_config: bool, file: Path | Non
     What ssh has no words for is said; what is printed never allows more than the profile does.
     """
     ((_, loaded),) = load([profile], file or options.file, options.client)
-    from tunnelctl.config.to_ssh import as_blocks, as_commands
+    from tunnelctl.config.exchange.to_ssh import as_blocks, as_commands
 
     exported = (as_blocks if as_config else as_commands)(loaded.profile)
     for note in exported.notes:
@@ -132,7 +132,7 @@ def export_ssh(options: Options, profile: str, as_config: bool, file: Path | Non
 
 def _give(imported: Imported, source: str, name: str | None, *, force: bool) -> None:
     """Show the profile, or write it; say what it does not have."""
-    from tunnelctl.config.template import SCHEMA_LINE
+    from tunnelctl.config.profile.template import SCHEMA_LINE
 
     for note in imported.notes:
         say(f"not carried over: {note}")
@@ -157,7 +157,7 @@ def _check(text: str) -> None:
     Raises:
         Failure: config-invalid, in the words of a mistake in a profile.
     """
-    from tunnelctl.config.load import load_profile
+    from tunnelctl.config.profile.load import load_profile
 
     with tempfile.TemporaryDirectory(prefix="tunnelctl-") as folder:
         path = Path(folder) / "imported.yaml"
@@ -173,7 +173,7 @@ def _check(text: str) -> None:
 
 
 def _permits(written: Sequence[str]) -> Sequence[str]:
-    from tunnelctl.config import words
+    from tunnelctl.config.values import words
 
     for text in written:
         try:

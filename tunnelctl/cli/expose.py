@@ -28,8 +28,8 @@ from tunnelctl.cli.session import (
     watch,
 )
 from tunnelctl.client import Client, EventStream
-from tunnelctl.config.extras import install_command
 from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.home.extras import install_command
 from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def expose(
 
 
 def _service(text: str) -> Endpoint:
-    from tunnelctl.config import words
+    from tunnelctl.config.values import words
 
     try:
         return words.target(int(text) if text.isdigit() else text)
@@ -167,9 +167,9 @@ def _refusal(endpoint: Endpoint) -> str | None:
 def _document(
     service: Endpoint, listen: Endpoint, via: str, allow: Sequence[str], ttl: float | None
 ) -> dict[str, Any]:
-    from tunnelctl.config.adhoc import document_of
-    from tunnelctl.config.forward_specs import ForwardSpec
-    from tunnelctl.config.ways import parse_jump
+    from tunnelctl.config.profile.adhoc import document_of
+    from tunnelctl.config.values.forward_specs import ForwardSpec
+    from tunnelctl.config.values.ways import parse_jump
     from tunnelctl.spec.forward import Side
     from tunnelctl.spec.host import SessionType
 

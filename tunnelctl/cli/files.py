@@ -13,22 +13,22 @@ import click
 from tunnelctl.cli import caller, complete, selection
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import say
-from tunnelctl.config.find import (
+from tunnelctl.config.profile.find import (
     file_called,
     find_profile,
     left_out,
     list_profiles,
     none_found,
 )
-from tunnelctl.config.mistakes import Mistake, ProfileInvalid
-from tunnelctl.config.paths import Paths
+from tunnelctl.config.yaml.mistakes import Mistake, ProfileInvalid
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import Paths
 from tunnelctl.spec.barring import by_port
 from tunnelctl.spec.patterns import has_wildcard
 
 if TYPE_CHECKING:
     from tunnelctl.client import Client
-    from tunnelctl.config.load import Loaded
+    from tunnelctl.config.profile.load import Loaded
 
 
 @click.command(epilog="Examples: tunnelctl check; tunnelctl check dev")
@@ -45,7 +45,7 @@ def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> Non
     names: Sequence[str | None] = named or ([None] if file else _all_names())
     if not (profiles or file):
         _say_what_is_left_out()
-    from tunnelctl.config.extras import lacking
+    from tunnelctl.home.extras import lacking
 
     for path, loaded in load(names, file, options.client):
         click.echo(f"{path}: profile {loaded.profile.name} is valid")
@@ -114,7 +114,7 @@ def load(
     Raises:
         Failure: PROFILE_NOT_FOUND, or every mistake of every file at once.
     """
-    from tunnelctl.config.load import load_profile  # pydantic: only for who reads profiles
+    from tunnelctl.config.profile.load import load_profile  # pydantic: only for who reads profiles
 
     if file is not None and len(names) > 1:
         raise click.UsageError("--file is the file of one profile")

@@ -16,7 +16,7 @@ from tunnelctl.cli.durations import Duration
 from tunnelctl.cli.main import Options
 from tunnelctl.client import Client
 from tunnelctl.clock import rfc3339, wall
-from tunnelctl.config.find import list_profiles
+from tunnelctl.config.profile.find import list_profiles
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.patterns import Pattern
 

@@ -22,8 +22,8 @@ from click.shell_completion import CompletionItem
 from tunnelctl import __version__
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client
-from tunnelctl.config.paths import Paths
 from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.home.paths import Paths
 
 # Name: module and function below tunnelctl.cli, and what `--help` says of it.
 _COMMANDS = {

@@ -12,8 +12,8 @@ from typing import TextIO
 
 import click
 
-from tunnelctl.config.mistakes import printable
-from tunnelctl.config.redaction import SECRETS
+from tunnelctl.config.yaml.mistakes import printable
+from tunnelctl.home.redaction import SECRETS
 
 _HANDLER = "tunnelctl"  # its name among Python's error handlers of codecs
 _SIGNS = {"…": "...", "→": "->"}

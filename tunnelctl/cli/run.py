@@ -36,12 +36,12 @@ from tunnelctl.cli.session import (
 )
 from tunnelctl.cli.table import listen_addresses
 from tunnelctl.client import Client
-from tunnelctl.config.find import find_profile
+from tunnelctl.config.profile.find import find_profile
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.spec.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from tunnelctl.config.ssh_words import Words
+    from tunnelctl.config.exchange.ssh_words import Words
 
 # What a shell exits with for a command that it cannot start (POSIX, 2.8.2).
 _NOT_FOUND = 127

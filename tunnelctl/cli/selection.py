@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunnelctl.config.find import file_called, find_profile, is_same_file
-from tunnelctl.config.paths import CONFIG_DIR_VARIABLE
+from tunnelctl.config.profile.find import file_called, find_profile, is_same_file
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import CONFIG_DIR_VARIABLE
 from tunnelctl.spec.patterns import Pattern, has_wildcard
 
 Json = dict[str, Any]

@@ -31,9 +31,9 @@ from tunnelctl.cli.units import (
     files,
     is_as_written,
 )
-from tunnelctl.config.paths import Paths
-from tunnelctl.config.whole_file import write_whole
 from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.home.paths import Paths
+from tunnelctl.home.whole_file import write_whole
 
 _WITHIN = 60.0  # seconds for the manager to do what it is told
 _UNITS = (f"{NAME}.socket", f"{NAME}.service")

@@ -23,7 +23,7 @@ from tunnelctl.cli.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.files import load
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client, EventStream
-from tunnelctl.config.find import (
+from tunnelctl.config.profile.find import (
     NAME_RULE,
     find_profile,
     is_profile_name,

@@ -47,7 +47,7 @@ def trust(
     A host of a profile is reached as the profile says, through its jump hosts, whose keys come
     first if they are not known, or through its proxy; any other host as ssh_config says.
     """
-    from tunnelctl.ssh.jump import chain  # heavy: paramiko
+    from tunnelctl.ssh.chain import chain  # heavy: paramiko
 
     if "/" in target and "@" not in target:
         if known_hosts or host_key_alias:
@@ -74,9 +74,10 @@ def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) ->
     """
     import asyncio
 
-    from tunnelctl.config.secrets import resolve_secret
-    from tunnelctl.ssh import hostkeys
+    from tunnelctl.home.secrets import resolve_secret
     from tunnelctl.ssh.connect import fetch_host_key
+    from tunnelctl.ssh.keys import certificates
+    from tunnelctl.ssh.server_key import verify as hostkeys
 
     environment = caller.environment()
     secrets = functools.partial(resolve_secret, environment=environment)
@@ -85,7 +86,7 @@ def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) ->
         say(str(failure.at(target)))
 
     key_type, blob = asyncio.run(fetch_host_key(host, environment, secrets, silent))
-    shown = hostkeys.fingerprint(blob)
+    shown = certificates.fingerprint(blob)
     is_known = _is_known(host, blob, environment)
     if is_known and is_hop:
         return False
@@ -110,7 +111,7 @@ def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) ->
 
 
 def _is_known(host: Host, blob: bytes, environment: Environment) -> bool:
-    from tunnelctl.ssh import hostkeys
+    from tunnelctl.ssh.server_key import verify as hostkeys
 
     strict = dataclasses.replace(host, strict_host_key_checking=StrictHostKeyChecking.YES)
     try:
@@ -160,7 +161,7 @@ def _every(hosts: tuple[Host, ...]) -> Iterator[Host]:
 
 def _host_at(target: str, known_hosts: str | None, host_key_alias: str | None) -> Host:
     """The host that `ssh TARGET` would reach, by what ssh_config knows of it."""
-    from tunnelctl.config.named import host_named  # heavy: pydantic
+    from tunnelctl.config.profile.named import host_named  # heavy: pydantic
 
     user, at, address = target.rpartition("@")
     if address.count(":") > 1 and not address.startswith("["):

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from tunnelctl import __version__
-from tunnelctl.config.paths import CONFIG_DIR_VARIABLE, SOCKET_VARIABLE, xdg_dir
+from tunnelctl.home.paths import CONFIG_DIR_VARIABLE, SOCKET_VARIABLE, xdg_dir
 from tunnelctl.spec.environment import home
 
 NAME = "tunnelctl"

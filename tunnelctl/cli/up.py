@@ -28,7 +28,7 @@ from tunnelctl.cli.session import (
 from tunnelctl.client import Client
 
 if TYPE_CHECKING:
-    from tunnelctl.config.ssh_words import Words
+    from tunnelctl.config.exchange.ssh_words import Words
 
 DEFAULT_PROFILE = "default"
 

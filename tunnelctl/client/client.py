@@ -25,8 +25,8 @@ from tunnelctl.client.exchange import (
     send,
 )
 from tunnelctl.client.launch import start_daemon
-from tunnelctl.config.paths import ANOTHER_USERS, SOCKET_VARIABLE, Paths
 from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.home.paths import ANOTHER_USERS, SOCKET_VARIABLE, Paths
 from tunnelctl.net.peers import is_ours
 from tunnelctl.net.user_lock import beside, holder
 from tunnelctl.spec.environment import Environment

@@ -13,8 +13,8 @@ import sys
 
 from tunnelctl import clock
 from tunnelctl.client.exchange import Document, Problem, left_until
-from tunnelctl.config.paths import SOCKET_VARIABLE, Paths
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import SOCKET_VARIABLE, Paths
 
 _START_WITHIN = 30.0  # seconds for a slow machine to import everything
 _CHUNK = 65536

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from tunnelctl import __version__
 from tunnelctl.clock import rfc3339, wall
-from tunnelctl.config.find import is_profile_name
+from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.daemon.holders import command
 from tunnelctl.daemon.orders import (
     ReleaseOrder,

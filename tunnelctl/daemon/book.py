@@ -14,13 +14,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from tunnelctl import clock
-from tunnelctl.config.secrets import CREDENTIALS_VARIABLE
 from tunnelctl.daemon.holders import Holders
 from tunnelctl.daemon.limits import Limits
 from tunnelctl.daemon.reading import Order, Reading, in_one_line
 from tunnelctl.daemon.wanted import WantedFile
 from tunnelctl.daemon.wanted_list import WantedProfile
 from tunnelctl.errors import Failure
+from tunnelctl.home.secrets import CREDENTIALS_VARIABLE
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state.holders import DETACHED, Held, Holder
 from tunnelctl.state.snapshot import ErrorStatus, ProfileState, ProfileStatus, Wanted

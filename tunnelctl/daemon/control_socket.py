@@ -16,8 +16,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunnelctl.config.paths import ANOTHER_USERS, Paths
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import ANOTHER_USERS, Paths
 from tunnelctl.net import user_lock
 from tunnelctl.net.user_lock import answers
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunnelctl.config.find import is_profile_name
+from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.daemon.problems import BadRequest
 from tunnelctl.spec.environment import Environment
 

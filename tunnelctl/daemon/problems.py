@@ -10,9 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
-from tunnelctl.config.extras import install_command
-from tunnelctl.config.mistakes import ProfileInvalid
+from tunnelctl.config.yaml.mistakes import ProfileInvalid
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home.extras import install_command
 
 _STATUS = {
     Code.PROFILE_NOT_FOUND: 404,

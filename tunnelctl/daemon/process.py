@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import IO
 
 from tunnelctl import __version__, clock
-from tunnelctl.config.paths import SOCKET_VARIABLE, Paths
 from tunnelctl.daemon import metrics
 from tunnelctl.daemon.activation import passed_socket
 from tunnelctl.daemon.api import Api
@@ -41,6 +40,7 @@ from tunnelctl.daemon.server import ControlServer
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.daemon.wanted import WantedFile
 from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import SOCKET_VARIABLE, Paths
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.selector import new_event_loop
 from tunnelctl.net.threads import share_the_interpreter

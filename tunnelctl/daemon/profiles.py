@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Iterable
 from pathlib import Path
 
 from tunnelctl import clock
-from tunnelctl.config.find import find_profile, name_taken
+from tunnelctl.config.profile.find import find_profile, name_taken
 from tunnelctl.daemon.book import Book
 from tunnelctl.daemon.holders import Holders, command
 from tunnelctl.daemon.orders import ReloadOrder, RestartOrder, UpOrder

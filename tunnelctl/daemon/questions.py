@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunnelctl.config.find import is_profile_name
+from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.daemon.orders import refuse_unknown
 from tunnelctl.daemon.problems import BadRequest
 from tunnelctl.supervisor.questions import Place

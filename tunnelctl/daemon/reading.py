@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tunnelctl.config.find import find_profile
-from tunnelctl.config.load import Loaded, load_profile
-from tunnelctl.config.mistakes import ProfileInvalid
+from tunnelctl.config.profile.find import find_profile
+from tunnelctl.config.profile.load import Loaded, load_profile
+from tunnelctl.config.yaml.mistakes import ProfileInvalid
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.threads import collections_put_off, in_thread
 from tunnelctl.spec.environment import Environment

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tunnelctl.config.mistakes import Mistake, ProfileInvalid
+from tunnelctl.config.yaml.mistakes import Mistake, ProfileInvalid
 from tunnelctl.daemon.book import Book
 from tunnelctl.daemon.orders import ReloadOrder
 from tunnelctl.daemon.reading import Order, Reading, demand_variables, read_again, take_stamps

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunnelctl.config.find import is_profile_name
-from tunnelctl.config.whole_file import write_whole
+from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.forward.held import HeldPort
+from tunnelctl.home.whole_file import write_whole
 from tunnelctl.spec.endpoint import parse_endpoint
 
 _VERSION = 1

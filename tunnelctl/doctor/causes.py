@@ -14,9 +14,9 @@ from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh import known_hosts
-from tunnelctl.ssh.auth import user_of
-from tunnelctl.ssh.hostkeys import fingerprint
+from tunnelctl.ssh.keys.certificates import fingerprint
+from tunnelctl.ssh.login.auth import user_of
+from tunnelctl.ssh.server_key import known_hosts
 from tunnelctl.ssh.software import Software
 from tunnelctl.ssh.trace import Milestone
 from tunnelctl.wire.refusals import Refusal, cause

@@ -22,7 +22,7 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, Probe, ProbeType, Side
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 
 _LOOPBACKS = (LOOPBACK, "::1")
 _EITHER = "localhost"

@@ -23,12 +23,13 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef, StrictHostKeyChecking
+from tunnelctl.ssh.chain import chain
 from tunnelctl.ssh.connect import connect, fetch_host_key
-from tunnelctl.ssh.hostkeys import fingerprint
-from tunnelctl.ssh.jump import Hops, chain
-from tunnelctl.ssh.link import Link
-from tunnelctl.ssh.proxy_command import AT_A_TERMINAL
+from tunnelctl.ssh.keys.certificates import fingerprint
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.questions import Ask
+from tunnelctl.ssh.reach.jump import Hops
+from tunnelctl.ssh.reach.proxy_command import AT_A_TERMINAL
 from tunnelctl.ssh.silence import OnSilence
 from tunnelctl.ssh.trace import Milestone
 from tunnelctl.ssh.turns import Place as Turn

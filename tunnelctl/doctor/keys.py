@@ -15,9 +15,9 @@ from tunnelctl.errors import Failure
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
-from tunnelctl.ssh.agent import Agent, AgentError, agent_path
-from tunnelctl.ssh.identities import DEFAULT_KEYS, NO_KEY, Identities
-from tunnelctl.ssh.keys import KeyFile
+from tunnelctl.ssh.keys.agent import Agent, AgentError, agent_path
+from tunnelctl.ssh.keys.files import KeyFile
+from tunnelctl.ssh.login.identities import DEFAULT_KEYS, NO_KEY, Identities
 
 ResolveSecret = Callable[[SecretRef], str]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tunnelctl.config.find import is_same_file
+from tunnelctl.config.profile.find import is_same_file
 from tunnelctl.errors import Code, Failure
 
 REPORT_VERSION = 1

@@ -10,8 +10,8 @@ import asyncio
 from tunnelctl.doctor import causes
 from tunnelctl.doctor.report import Part, Step, ok, skipped, warning
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.link import Link
-from tunnelctl.ssh.session import Session, wants_session
+from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.link.session import Session, wants_session
 
 _PATIENCE = 5.0  # seconds
 

@@ -11,17 +11,17 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from tunnelctl.config.secrets import resolve_secret
 from tunnelctl.doctor import keys, sessions
 from tunnelctl.doctor.forwards import Examination
 from tunnelctl.doctor.hosts import Place, Ways, place_of
 from tunnelctl.doctor.report import Part, Report, Step, daemon_steps, ok
+from tunnelctl.home.secrets import resolve_secret
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.selector import new_event_loop
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
-from tunnelctl.ssh.jump import chain
+from tunnelctl.ssh.chain import chain
 from tunnelctl.ssh.silence import OnSilence, unheard
 
 
@@ -32,7 +32,7 @@ def examine(
     on_silence: OnSilence = unheard,
 ) -> Report:
     """Walk the profile. Blocking: each host takes its `connect_timeout` at most, and a silent
-    `proxy_command`, of which `on_silence` hears, two minutes (ssh/proxy_command.py).
+    `proxy_command`, of which `on_silence` hears, two minutes (ssh/reach/proxy_command.py).
 
     `environment` is that of this terminal: programs run in it, and it names the agent. `status` is
     the daemon's status document, None when none runs.

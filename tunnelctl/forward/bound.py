@@ -17,7 +17,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.opens import Origin, direct
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure
 from tunnelctl.wire.refusals import Refusal, refusal

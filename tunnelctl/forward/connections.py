@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from tunnelctl.errors import Code
 from tunnelctl.net.reactor import Reactor
-from tunnelctl.ssh.link import Link
-from tunnelctl.ssh.relay import Relay
+from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.link.relay import Relay
 
 
 @dataclass(slots=True)

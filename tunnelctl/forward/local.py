@@ -20,7 +20,7 @@ from tunnelctl.net.endings import reset
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.wire.socks import Reply, SocksServer, reply_for
 
 OnFailure = Callable[[Failure], None]

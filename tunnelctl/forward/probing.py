@@ -24,7 +24,7 @@ from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, ProbeType, Side
 from tunnelctl.ssh.failures import printable
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.software import Software
 from tunnelctl.wire.channel import Channel
 

@@ -46,8 +46,8 @@ from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.permit import permits
 from tunnelctl.ssh.failures import printable
-from tunnelctl.ssh.link import Link
-from tunnelctl.ssh.remote_opens import RemoteOpens, Route
+from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.link.remote_opens import RemoteOpens, Route
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure, ProtocolError, Reader
 from tunnelctl.wire.socks import Reply, reply_for

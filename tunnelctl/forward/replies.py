@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tunnelctl import clock
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 
 # Seconds after which the server is asked for any sign of life, and after which it is judged by
 # whether one came.

@@ -20,7 +20,7 @@ from tunnelctl.net.endings import reset, reset_when_killed
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import Endpoint
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure
 

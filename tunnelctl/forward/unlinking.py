@@ -13,7 +13,7 @@ import shlex
 
 from tunnelctl.forward.opens import direct
 from tunnelctl.spec.endpoint import Endpoint
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.wire.messages import string
 
 _WITHIN = 5.0  # seconds for each of the two channels

@@ -23,27 +23,28 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef, SessionType
-from tunnelctl.ssh import proxy_command
-from tunnelctl.ssh.auth import user_of
-from tunnelctl.ssh.credentials import Logins
-from tunnelctl.ssh.dial import dial
+from tunnelctl.ssh.chain import chain, nearest_hop, of_hop
 from tunnelctl.ssh.failures import label
-from tunnelctl.ssh.greeting import greet, spoken
-from tunnelctl.ssh.handshake import Stage, handshake, read_host_key
-from tunnelctl.ssh.jump import Hops, Lease, chain, nearest_hop, of_hop
-from tunnelctl.ssh.keys import key_type
-from tunnelctl.ssh.link import Link, LinkSettings
+from tunnelctl.ssh.keys.credentials import Logins
+from tunnelctl.ssh.keys.files import key_type
+from tunnelctl.ssh.link.link import Link, LinkSettings
+from tunnelctl.ssh.link.remote_opens import RemoteOpens
+from tunnelctl.ssh.link.session import wants_session
+from tunnelctl.ssh.link.way import DIRECT, Way
+from tunnelctl.ssh.login.auth import user_of
+from tunnelctl.ssh.login.handshake import Stage, handshake, read_host_key
 from tunnelctl.ssh.moments import Moments
-from tunnelctl.ssh.proxies import dial_through
-from tunnelctl.ssh.proxy_command import ProxyCommand
+from tunnelctl.ssh.packets.greeting import greet, spoken
+from tunnelctl.ssh.packets.transport import SshTransport
 from tunnelctl.ssh.questions import Asking, nobody
-from tunnelctl.ssh.remote_opens import RemoteOpens
-from tunnelctl.ssh.session import wants_session
+from tunnelctl.ssh.reach import proxy_command
+from tunnelctl.ssh.reach.dial import dial
+from tunnelctl.ssh.reach.jump import Hops, Lease
+from tunnelctl.ssh.reach.proxies import dial_through
+from tunnelctl.ssh.reach.proxy_command import ProxyCommand
 from tunnelctl.ssh.silence import OnSilence, unheard
 from tunnelctl.ssh.trace import Milestone, Trace, Warn, logged, untraced
-from tunnelctl.ssh.transport import SshTransport
 from tunnelctl.ssh.turns import Place, Turn, at_once
-from tunnelctl.ssh.way import DIRECT, Way
 from tunnelctl.wire import messages
 
 __all__ = ["Stage", "connect", "fetch_host_key"]
@@ -69,14 +70,14 @@ async def connect(
     patience: float | None = None,
 ) -> Link:
     """Connect to `host` within its `connect_timeout` seconds, after its jump hosts within theirs; a
-    `proxy_command` has longer for its first byte (ssh/proxy_command.py).
+    `proxy_command` has longer for its first byte (ssh/reach/proxy_command.py).
 
     `environment` is that of whoever asked for it: programs run in it, and it names the agent.
     `hops` has the jump links that are shared; without it the link has its own. Each attempt waits
     for its `turn` first, and each handshake for its place, which no deadline counts. `asking` says
     who answers a host's questions (ssh/questions.py). `logins` knows what let us in before, and is
-    told. At `moments` what has been silent too long is given up (ssh/proxy_command.py). `warn` is
-    told what is wrong with a host, or a hop, that was logged in to all the same.
+    told. At `moments` what has been silent too long is given up (reach/proxy_command.py). `warn`
+    is told what is wrong with a host, or a hop, that was logged in to all the same.
     `on_silence` hears of a `proxy_command`, on any hop, that is silent for `connect_timeout`; after
     `patience` seconds, ten minutes unless said otherwise, it is given up.
 
@@ -109,7 +110,7 @@ async def fetch_host_key(
 
     It is the one that `connect` would be shown, and it comes by the same way: jump hosts are
     logged in to, and their own keys must be known. Somebody waits for it: a `proxy_command` that is
-    silent, of which `on_silence` hears, is given up after AT_A_TERMINAL (ssh/proxy_command.py).
+    silent, of which `on_silence` hears, is given up after AT_A_TERMINAL (reach/proxy_command.py).
 
     Raises:
         Failure: the host cannot be reached or talked to.

@@ -18,17 +18,20 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from paramiko.ssh_exception import IncompatiblePeer
+from paramiko.ssh_exception import IncompatiblePeer, SSHException
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.files import Silent
 from tunnelctl.spec.host import AddressFamily, Host
-from tunnelctl.ssh.packetizer import DeadlinePassed
 
 # The longest piece of a server's text that is quoted in one message, in characters.
 _QUOTED = 200
 # sshd's PerSourcePenalties (sshd_config(5)) add up while we knock: seconds to leave it alone.
 _PENALTY_PAUSE = 60.0
+
+
+class DeadlinePassed(SSHException):
+    """The peer did not finish a step of the handshake in time."""
 
 
 class During(StrEnum):

@@ -28,9 +28,9 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.connect import parked
-from tunnelctl.ssh.link import Link, LinkSettings
-from tunnelctl.ssh.throw_away import ThrowAwayFile
-from tunnelctl.ssh.transport import SshTransport
+from tunnelctl.ssh.keys.throw_away import ThrowAwayFile
+from tunnelctl.ssh.link.link import Link, LinkSettings
+from tunnelctl.ssh.packets.transport import SshTransport
 from tunnelctl.sshd.hello import HelloService
 from tunnelctl.sshd.session import Session
 

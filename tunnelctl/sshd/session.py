@@ -16,7 +16,7 @@ from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.listening import listen
 from tunnelctl.forward.target import TargetSide
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.wire import messages
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure, Reader

@@ -14,8 +14,8 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage
-from tunnelctl.ssh.credentials import Logins
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.keys.credentials import Logins
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.silence import OnSilence
 from tunnelctl.sshd.server import EmbeddedServer
 from tunnelctl.supervisor.anew import Anew

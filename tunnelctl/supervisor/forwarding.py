@@ -22,7 +22,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.barring import Barring
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Reconnect
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.state import backoff
 from tunnelctl.state.snapshot import ForwardState, Health
 from tunnelctl.state.throttle import LogThrottle, Throttle

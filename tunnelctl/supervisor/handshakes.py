@@ -21,11 +21,11 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import Stage
-from tunnelctl.ssh.credentials import Logins
-from tunnelctl.ssh.jump import Hops
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.keys.credentials import Logins
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.moments import Moments
 from tunnelctl.ssh.questions import Ask
+from tunnelctl.ssh.reach.jump import Hops
 from tunnelctl.ssh.silence import OnSilence, unheard
 from tunnelctl.ssh.trace import Warn, logged
 from tunnelctl.ssh.turns import Place

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.ssh.failures import printable
-from tunnelctl.ssh.link import Link
-from tunnelctl.ssh.session import wants_session
+from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.link.session import wants_session
 from tunnelctl.state.durations import Durations
 from tunnelctl.state.unused import UnusedEnds, unused_failure
 from tunnelctl.supervisor.speech import Speech, of_events

@@ -14,8 +14,8 @@ from tunnelctl.errors import Failure
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.identities import what_is_there
-from tunnelctl.ssh.jump import everybody
+from tunnelctl.ssh.chain import everybody
+from tunnelctl.ssh.login.identities import what_is_there
 from tunnelctl.state.facts import Machine
 from tunnelctl.state.snapshot import HostState
 from tunnelctl.supervisor.refusals import Refusals

@@ -21,7 +21,7 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.failures import printable
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.state.health import LOOK, Remedy, Tally, believed, is_old, judged, next_wait, tried
 from tunnelctl.state.snapshot import ForwardState, Health
 from tunnelctl.supervisor.forwarding import Forwarding

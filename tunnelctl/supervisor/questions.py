@@ -19,10 +19,10 @@ from types import TracebackType
 from typing import Any
 
 from tunnelctl import clock
-from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.home.redaction import SECRETS
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.jump import everybody
+from tunnelctl.ssh.chain import everybody
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind
 from tunnelctl.state.snapshot import EventKind, StatusEvent
 from tunnelctl.supervisor.journal import Subscription

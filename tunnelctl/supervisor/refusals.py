@@ -15,8 +15,8 @@ from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.agent import agent_path
-from tunnelctl.ssh.jump import everybody
+from tunnelctl.ssh.chain import everybody
+from tunnelctl.ssh.keys.agent import agent_path
 from tunnelctl.state import backoff
 
 # Timers are a little early at times.

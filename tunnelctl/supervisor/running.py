@@ -9,14 +9,14 @@ import asyncio
 from collections.abc import Collection, Iterator, Mapping
 
 from tunnelctl import clock
-from tunnelctl.config.secrets import resolve_secret
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.listener import Listener
+from tunnelctl.home.secrets import resolve_secret
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.spec.profile import HostAnew, Profile
-from tunnelctl.ssh.jump import everybody
+from tunnelctl.ssh.chain import everybody
 from tunnelctl.state.hooks import hook_of
 from tunnelctl.state.overall import combined, profile_state
 from tunnelctl.state.plan import Plan, diff

@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable
 
 from tunnelctl import clock
-from tunnelctl.config.redaction import SECRETS
-from tunnelctl.ssh.link import Link
-from tunnelctl.ssh.session import Session
+from tunnelctl.home.redaction import SECRETS
+from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.link.session import Session
 from tunnelctl.state.snapshot import SAYS
 from tunnelctl.state.throttle import Throttle
 

@@ -16,15 +16,15 @@ from itertools import islice
 from random import Random
 
 from tunnelctl import clock
-from tunnelctl.config.redaction import SECRETS
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.held import HeldPorts
 from tunnelctl.forward.listener import Listener
+from tunnelctl.home.redaction import SECRETS
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.connect import Stage
-from tunnelctl.ssh.link import Link
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.state.events import (
     Abandon,
     Action,

@@ -1,0 +1,251 @@
+"""A command line of ssh(1) or autossh(1), as a profile.
+
+Owns what its lines of ssh_config come to as hosts and forwards, and how a text is made such a line:
+what a shell would do to it, and the programs before ssh that only run it. Never runs anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from tunnelctl.config.exchange.from_ssh_config import add_forwards
+from tunnelctl.config.exchange.imported import Imported
+from tunnelctl.config.exchange.ssh_command import NO_FILE, SshCommand, parse
+from tunnelctl.config.exchange.ssh_options import is_already_so
+from tunnelctl.config.openssh.keywords import FORWARDING, RELEVANT
+from tunnelctl.config.openssh.lines import Line, SshConfigError
+from tunnelctl.config.openssh.lookup import Question, SshConfig, local_user
+from tunnelctl.config.openssh.reader import Asked, Options, options_for
+from tunnelctl.config.openssh.values import Found, found
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.environment import expand_user, home
+
+_ALWAYS_CHECKED = "host keys are always checked; see tunnelctl trust"
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+_HOME = re.compile(r"(\$HOME|\$\{HOME\})(?=/)")
+# Programs that only run the one behind them, and say nothing of the tunnel.
+_ONLY_RUN = ("command", "env", "exec", "nohup", "setsid", "time")
+# What a message may not repeat: the value of a variable, and the password of sshpass(1).
+_SECRET = re.compile(r"""(^\s*\w+=|\ssshpass\s(?:.*\s)??-p\s*)('[^']*'|"[^"]*"|\S+)""")
+
+
+def import_ssh_command(
+    commands: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    permit: Sequence[str] = (),
+) -> Imported:
+    """The forwards of command lines as a shell takes them; one text may hold several lines.
+
+    Raises:
+        Failure: usage; one is no command line of ssh, or says what ssh would refuse.
+    """
+    imported = Imported()
+    for text in commands:
+        for line in text.replace("\\\n", " ").splitlines():
+            try:
+                words = [_by_shell(word, environ) for word in shlex.split(line, comments=True)]
+                if words:
+                    _import(imported, words, environ, permit)
+            except (SshConfigError, ValueError) as error:
+                shown = _SECRET.sub(r"\1***", f" {line}").strip()
+                raise Failure(Code.USAGE, f"{shown}: {error}") from None
+    return imported
+
+
+def carry(
+    imported: Imported,
+    command: SshCommand,
+    environ: Mapping[str, str],
+    *,
+    keys: Mapping[str, Any] | None = None,
+    also: Mapping[str, tuple[str, ...]] | None = None,
+    permit: Sequence[str] = (),
+) -> None:
+    """Add the forwards of a command line and those of `also`, with its host, which gets `keys`
+    besides.
+
+    What cannot be carried over is added to the command's `wishes` and `unmet`; a forward that the
+    profile could not have is a note.
+
+    Raises:
+        SshConfigError, ValueError: ssh would refuse what it says.
+    """
+    asked = Asked(command.name, local_user())
+    everything = Line("the command line", 0, "include", "", (tuple(command.lines),))
+    options = options_for(asked, (everything,))
+    if options["hostname"][0] == asked.name.lower():
+        del options["hostname"]
+    forwarding = {key: value for key, value in options.items() if key in FORWARDING}
+    forwarding = {**(also or {}), **forwarding}
+    reaching = _reaching(command, asked, options, environ)
+    settings, _ = found(asked, reaching, environ)
+    written = {**_host_keys(settings, str(home(environ))), **(keys or {})}
+    if command.config is not None:
+        away = command.config.lower() in NO_FILE
+        written["ssh_config"] = False if away else command.config
+    if command.value("clearallforwardings") in ("yes", "true"):
+        command.unmet.append("ClearAllForwardings takes every forward of the command away")
+        return
+    optional = command.value("exitonforwardfailure") in ("no", "false")
+    add_forwards(
+        imported,
+        forwarding,
+        lambda: imported.host(asked.name, written),
+        permit=permit,
+        more={"required": False} if optional else None,
+    )
+
+
+def configured_forwards(command: SshCommand, environ: Mapping[str, str]) -> Options:
+    """What ssh_config forwards for the host of a command line, which ssh would do, too.
+
+    Raises:
+        SshConfigError: ssh_config cannot be used.
+    """
+    source: bool | str = True if command.config is None else command.config
+    if isinstance(source, str) and source.lower() in NO_FILE:
+        source = False
+    return SshConfig(environ, set()).forwarding(Question(command.name, source))
+
+
+def _import(
+    imported: Imported, words: list[str], environ: Mapping[str, str], permit: Sequence[str]
+) -> None:
+    keys: dict[str, Any] = {}
+    command = _command(imported, words, keys)
+    if command.destination is None:
+        raise ValueError("it names no host")
+    before = len(imported.forwards) + len(imported.notes)
+    carry(imported, command, environ, keys=keys, permit=permit)
+    for note in (*command.wishes, *command.unmet):
+        imported.note(note)
+    if command.remote:
+        imported.note(f"{' '.join(command.remote)}: no command is run on the server")
+    if configured_forwards(command, environ):
+        name = command.name
+        imported.note(f"{name}: ssh_config forwards for it, too; see tunnelctl import ssh-config")
+    if before == len(imported.forwards) + len(imported.notes):
+        imported.note(f"{command.name}: the command has no -L, -R or -D")
+
+
+def _reaching(
+    command: SshCommand, asked: Asked, options: Options, environ: Mapping[str, str]
+) -> Options:
+    """What says how the host is reached, without what a profile has no words for."""
+    kept: Options = {}
+    for keyword, values in options.items():
+        if keyword not in RELEVANT:
+            continue
+        text = " ".join(values)
+        if keyword == "userknownhostsfile" and any(value in NO_FILE for value in values):
+            command.wishes.append(f"UserKnownHostsFile {text}: {_ALWAYS_CHECKED}")
+            continue
+        if keyword == "pkcs11provider":
+            command.unmet.append(f"{text}: keys of a token come from an agent: ssh-add -s {text}")
+            continue
+        if keyword == "stricthostkeychecking" and text in ("false", "ask"):
+            command.wishes.append(f"StrictHostKeyChecking {text}: {_ALWAYS_CHECKED}")
+            continue
+        if keyword == "rekeylimit" and text.split()[1] != "0":
+            command.wishes.append(
+                f"{keyword} {text}: new keys are made after bytes, not after a time"
+            )
+        alone, _ = found(asked, {keyword: values}, environ)
+        if alone == Found() and not is_already_so(keyword, text):
+            command.wishes.append(f"{keyword} {text} has no counterpart here")
+        kept[keyword] = values
+    return kept
+
+
+def _host_keys(settings: Found, user_home: str) -> dict[str, Any]:
+    """The keys of a host of the file."""
+    keys: dict[str, Any] = {}
+    for name, value in settings.fields.items():
+        if name in ("connect_timeout", "server_alive_interval"):
+            keys[name] = f"{value:g}s"
+        elif name == "known_hosts_command":
+            keys[name] = list(value)
+        elif isinstance(value, tuple):
+            keys[name] = [_below_home(one, user_home) for one in value]
+        elif isinstance(value, StrEnum):
+            keys[name] = str(value)
+        else:
+            keys[name] = _below_home(value, user_home) if name == "identity_agent" else value
+    if "identity_file" in keys:  # which alone would imply it, unlike -i of ssh
+        keys.setdefault("identities_only", False)
+    if settings.jumps:
+        keys["proxy_jump"] = [str(jump) for jump in settings.jumps]
+    if settings.command:
+        keys["proxy_command"] = list(settings.command)
+    return keys
+
+
+def _below_home(path: str, user_home: str) -> str:
+    below = path.removeprefix(f"{user_home}/")
+    return path if below == path else f"~/{below}"
+
+
+# --- a text for a shell --------------------------------------------------------------------
+
+
+def _by_shell(word: str, environ: Mapping[str, str]) -> str:
+    """A path below a home, as a shell gives it to ssh: `~/x`, `~bob/x`, `$HOME/x`."""
+    if word.startswith("$"):
+        return _HOME.sub(str(home(environ)), word, count=1)
+    try:
+        return expand_user(word, environ) if "/" in word else word
+    except ValueError:  # a shell leaves it as it is, too
+        return word
+
+
+def _command(imported: Imported, words: list[str], keys: dict[str, Any]) -> SshCommand:
+    """The command line of ssh in `words`; `keys` takes what the programs before it say."""
+    rest = list(words)
+    if rest[-1] == "&":
+        rest.pop()
+    program = _program(imported, rest, keys)
+    if program not in ("ssh", "autossh"):
+        raise ValueError("it is no command line of ssh or autossh")
+    return parse(rest, os.getcwd(), autossh=program == "autossh")
+
+
+def _program(imported: Imported, rest: list[str], keys: dict[str, Any]) -> str:
+    """The program that is meant, behind variables and programs that only run it; `rest` is what
+    follows."""
+    while rest:
+        word = rest.pop(0)
+        name = os.path.basename(word)
+        if _ASSIGNMENT.match(word):
+            variable = word.partition("=")[0]
+            if not variable.startswith("AUTOSSH_"):  # how often it tries, which is no question here
+                imported.note(f"{variable}=: a profile sets no variables")
+        elif name == "sudo":
+            imported.note("sudo: the daemon runs as you; root has one of its own")
+        elif name == "sshpass":
+            _take_password(imported, rest, keys)
+        elif name not in _ONLY_RUN:
+            return name
+    return ""
+
+
+def _take_password(imported: Imported, rest: list[str], keys: dict[str, Any]) -> None:
+    """The options of sshpass(1), which end at the program that it runs."""
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        letter, argument = option[1:2], option[2:]
+        if letter in tuple("pfdP") and not argument:
+            argument = rest.pop(0) if rest else ""
+        if letter == "f":
+            keys["password"] = {"file": os.path.abspath(argument)}
+        elif letter == "e":
+            keys["password"] = {"env": argument or "SSHPASS"}
+        elif letter in tuple("pd"):
+            imported.note(
+                f"sshpass -{letter}: a profile holds no password; see password in docs/profile.md"
+            )

@@ -1,0 +1,137 @@
+"""What `ssh NAME` forwards by ssh_config, as a profile.
+
+Owns the reading of LocalForward, RemoteForward and DynamicForward with what changes their meaning.
+The hosts of such a profile are names of ssh_config, which goes on to say how they are reached.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from tunnelctl.config.exchange.imported import Imported
+from tunnelctl.config.openssh.lines import SshConfigError
+from tunnelctl.config.openssh.lookup import Question, SshConfig
+from tunnelctl.config.openssh.reader import Options
+from tunnelctl.config.values.forward_specs import ForwardSpec, dynamic_spec, local_spec, remote_spec
+from tunnelctl.config.values.words import ANY_ADDRESS, host_name
+from tunnelctl.config.yaml.mistakes import printable
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.forward import Side
+
+# `ssh -G` prints a RemoteForward without a target so.
+_SOCKS = "[socks]:0"
+# What only the client replaces, in a path: its tokens, and variables.
+_TOKEN = re.compile(r"%|\$\{")
+
+
+_KINDS: dict[str, tuple[str, Callable[[str], ForwardSpec]]] = {
+    "localforward": ("LocalForward", local_spec),
+    "remoteforward": ("RemoteForward", remote_spec),
+    "dynamicforward": ("DynamicForward", dynamic_spec),
+}
+
+
+def import_ssh_config(
+    names: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    file: str | None = None,
+    permit: Sequence[str] = (),
+) -> Imported:
+    """The forwards of these names, or of every name that is written out in ssh_config.
+
+    `file` is the path of another ssh_config; `permit` is for SOCKS listeners on a server.
+
+    Raises:
+        Failure: config-invalid; ssh_config cannot be read, or forwards nothing for them.
+    """
+    source: bool | str = True if file is None else os.path.abspath(file)
+    look_up = SshConfig(environ, set())
+    imported = Imported(defaults={} if file is None else {"ssh_config": source})
+    try:
+        asked = [host_name(name) for name in names]
+        asked = asked or list(_usable(look_up.aliases(source).names, imported))
+        for name in dict.fromkeys(asked):
+            options = look_up.forwarding(Question(name, source))
+            before = len(imported.forwards) + len(imported.notes)
+            add_forwards(imported, options, partial(imported.host, name, {}), permit=permit)
+            if names and before == len(imported.forwards) + len(imported.notes):
+                imported.note(f"{name}: ssh_config forwards nothing for it")
+    except (SshConfigError, ValueError) as error:
+        raise Failure(Code.CONFIG_INVALID, printable(str(error))) from None
+    return imported
+
+
+def _usable(names: Iterable[str], imported: Imported) -> Iterator[str]:
+    """What nobody asked for by name, and cannot be one of a host, is no reason to stop."""
+    for name in names:
+        try:
+            yield host_name(name)
+        except ValueError as error:
+            imported.note(f"Host {error}")
+
+
+def add_forwards(
+    imported: Imported,
+    options: Options,
+    host: Callable[[], str],
+    *,
+    permit: Sequence[str] = (),
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Add what `options` forward, through the host that `host` adds once there is something.
+
+    `permit` is for SOCKS listeners on the server; `more` are keys that each forward gets.
+    """
+    specs = list(_specs(options, imported))
+    permits = list(permit)
+    if any(spec.key == "remote_dynamic" for spec in specs):
+        permits += imported.permitted(options.get("permitremoteopen", ("",))[0])
+    for spec in specs:
+        imported.forward(spec.below(os.getcwd()), host(), permit=permits, more=more)
+
+
+def _specs(options: Options, imported: Imported) -> Iterator[ForwardSpec]:
+    gateway = options.get("gatewayports", ("no",))[0].lower() in ("yes", "true")
+    sockets = set()  # `ssh -G` prints a listener that leads to a socket of the server twice
+    for keyword, (written, read) in _KINDS.items():
+        for value in options.get(keyword, ()):
+            listen, _, target = value.partition(" ")
+            if keyword == "dynamicforward" and listen in sockets:
+                continue
+            if keyword == "localforward" and "/" in target:
+                sockets.add(listen)
+            text = listen if target in ("", _SOCKS) else f"{listen}:{target}"
+            try:
+                spec = read(_without_tokens(text))
+            except ValueError as error:
+                imported.note(f"{written} {value}: {error}")
+                continue
+            if gateway and spec.side is Side.HERE and _is_bare(text, spec):
+                spec = replace(spec, listen=Endpoint(ANY_ADDRESS, spec.listen.port))
+            yield spec
+
+
+def _is_bare(text: str, spec: ForwardSpec) -> bool:
+    """Whether a spec begins with the port, so that GatewayPorts says on which address."""
+    first = text.partition(":")[0]
+    return first.isdigit() and int(first) == spec.listen.port
+
+
+def _without_tokens(text: str) -> str:
+    """A spec that means what it says; what only the client replaces in a path cannot be kept.
+
+    Raises:
+        ValueError: there is something to replace.
+    """
+    if "/" not in text:
+        return text
+    if _TOKEN.search(text.replace("%%", "")):
+        raise ValueError("it has tokens or variables, which only ssh replaces; write them out")
+    return text.replace("%%", "%")

@@ -1,0 +1,201 @@
+"""The command line of ssh(1): which options there are, and what each means for a tunnel.
+
+Owns the grammar (OpenSSH ssh.c, main) for whoever is given such a line: `up`, `run` and the import.
+What an option says of the host becomes a line of ssh_config(5), so that one reader judges both.
+What a tunnel has no use for is accepted; what cannot be done is named. Never runs anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tunnelctl.config.exchange.ssh_options import (
+    ALREADY_SO,
+    NO_COUNTERPART,
+    REFUSED,
+    WISHES,
+    is_already_so,
+)
+from tunnelctl.config.exchange.ssh_words import WITH_ARGUMENT, Words, apart
+from tunnelctl.config.openssh.keywords import FORWARDING, RELEVANT
+from tunnelctl.config.openssh.lines import Line, quoted, statement
+from tunnelctl.config.values.forward_specs import dynamic_spec, local_spec, remote_spec
+from tunnelctl.config.values.ways import Jump, parse_jump
+
+# Options that are keywords of ssh_config(5), too.
+_KEYWORDS = {
+    "b": "bindaddress",
+    "i": "identityfile",
+    "l": "user",
+    "p": "port",
+    "c": "ciphers",
+    "m": "macs",
+}
+_FAMILIES = {"4": "inet", "6": "inet6"}
+_FORWARDS = {
+    "L": ("localforward", local_spec),
+    "R": ("remoteforward", remote_spec),
+    "D": ("dynamicforward", dynamic_spec),
+}
+_DECIDES = ("exitonforwardfailure", "clearallforwardings")
+# A path of the command line begins where it is typed, one of a file at the home.
+_PATHS = frozenset(
+    {
+        "certificatefile",
+        "globalknownhostsfile",
+        "identityagent",
+        "identityfile",
+        "revokedhostkeys",
+        "userknownhostsfile",
+    }
+)
+_NO_PATHS = ("", "none", "ssh_auth_sock")
+NO_FILE = ("none", os.devnull)
+_BARE_PORT = re.compile(r"[^:/\[\]\s]+")
+_AUTOSSH_MONITOR = "M"
+
+
+@dataclass
+class SshCommand:
+    """What one command line says.
+
+    `lines` say how the host is reached and what is forwarded, as ssh_config has it; `config` is the
+    file of -F. `remote` are the words behind the host. One sentence each: `wishes` are done without
+    or more strictly, `unmet` cannot be done.
+    """
+
+    lines: list[Line] = field(default_factory=list)
+    config: str | None = None
+    destination: str | None = None
+    remote: tuple[str, ...] = ()
+    wishes: list[str] = field(default_factory=list)
+    unmet: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The host that is named; empty where none is."""
+        return self.destination or ""
+
+    @property
+    def forwards(self) -> bool:
+        """Whether it says what is forwarded."""
+        keywords = {keyword for keyword, _ in _FORWARDS.values()}
+        return any(line.keyword in keywords for line in self.lines)
+
+    def value(self, keyword: str) -> str:
+        """The first value of a keyword, which counts, in lower case; empty where there is none."""
+        values = (line.rest for line in self.lines if line.keyword == keyword)
+        return next(values, "").strip().lower()
+
+    def say(self, keyword: str, value: str, where: str) -> None:
+        """Add a line of ssh_config; `where` is how a message names it."""
+        self.lines.append(Line(where, 0, keyword, value))
+
+
+def parse(words: Sequence[str] | Words, folder: str, *, autossh: bool = False) -> SshCommand:
+    """What the words after `ssh` (or autossh) say; relative paths begin at `folder`.
+
+    Raises:
+        ValueError: ssh would refuse it, with a sentence.
+    """
+    if not isinstance(words, Words):
+        monitor = {_AUTOSSH_MONITOR} if autossh else set()
+        words = apart(words, with_argument=WITH_ARGUMENT | monitor)
+    command = SshCommand(remote=words.remote)
+    for option, argument in words.options:
+        if autossh and option == _AUTOSSH_MONITOR:
+            if argument.partition(":")[0] != "0":
+                command.wishes.append(
+                    f"-M {argument}: server_alive_interval notices a silent server, no port does"
+                )
+        else:
+            _take(command, option, argument, folder)
+    if words.host is not None:
+        _go_to(command, words.host)
+    return command
+
+
+def _go_to(command: SshCommand, destination: str) -> None:
+    try:
+        jump = _destination(destination)
+    except ValueError as error:
+        raise ValueError(f"HOST {error}") from None
+    command.destination = jump.name
+    if jump.user is not None:
+        command.say("user", quoted(jump.user), destination)
+    if jump.port is not None:
+        command.say("port", str(jump.port), destination)
+
+
+def _destination(text: str) -> Jump:
+    """`[user@]host`, `[user@]host:port` or a URI; with more colons it is an IPv6 address."""
+    if text.startswith("ssh://"):
+        return parse_jump(text)
+    user, at, name = text.rpartition("@")
+    bare = parse_jump(f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name)
+    return Jump(bare.name, user if at else None, bare.port)
+
+
+def _take(command: SshCommand, option: str, argument: str, folder: str) -> None:
+    written = f"-{option} {argument}".strip()
+    if option == "o":
+        _configure(command, argument, folder)
+    elif option == "F":
+        away = argument.lower() in NO_FILE
+        command.config = argument if away else os.path.abspath(os.path.join(folder, argument))
+    elif option == "g":
+        command.say("gatewayports", "yes", written)
+    elif option == "J":
+        command.say("proxyjump", argument, written)
+    elif option in _FORWARDS:
+        _forward(command, option, argument)
+    elif option in _FAMILIES:
+        command.say("addressfamily", _FAMILIES[option], written)
+    elif option in _KEYWORDS:
+        keyword = _KEYWORDS[option]
+        command.say(keyword, quoted(_located(keyword, argument, folder)), written)
+    elif option in WISHES:
+        command.wishes.append(f"{written}: {WISHES[option]}")
+    elif option not in ALREADY_SO:
+        command.unmet.append(f"{written}: {REFUSED.get(option, NO_COUNTERPART)}")
+
+
+def _forward(command: SshCommand, option: str, text: str) -> None:
+    keyword, read = _FORWARDS[option]
+    if option == "L" and _BARE_PORT.fullmatch(text):
+        text = f"{text}:localhost:{text}"
+    try:
+        read(text)
+    except ValueError as error:
+        raise ValueError(f"-{option} {error}") from None
+    if " " in text:  # of a line of ssh_config it would end the first path
+        command.unmet.append(f"-{option} {text}: a path with a blank is not carried over")
+    else:
+        command.say(keyword, quoted(text), f"-{option}")
+
+
+def _configure(command: SshCommand, text: str, folder: str) -> None:
+    written = f"-o {text}"
+    line = statement(text, written)
+    if line is None:
+        raise ValueError(f"-o {text!r} is not KEYWORD=VALUE")
+    if line.keyword in RELEVANT or line.keyword in FORWARDING or line.keyword in _DECIDES:
+        value = line.rest
+        if line.keyword in _PATHS:
+            value = " ".join(quoted(_located(line.keyword, w, folder)) for w in line.words())
+        command.say(line.keyword, value, written)
+    elif line.keyword in WISHES:
+        if not is_already_so(line.keyword, line.rest):
+            command.wishes.append(f"{written}: {WISHES[line.keyword]}")
+    elif not is_already_so(line.keyword, line.rest):
+        command.unmet.append(f"{written}: {REFUSED.get(line.keyword, NO_COUNTERPART)}")
+
+
+def _located(keyword: str, path: str, folder: str) -> str:
+    """A path as the reader of ssh_config takes it, if the keyword has one: from here, not home."""
+    if keyword not in _PATHS or path.lower() in _NO_PATHS or path[0] in "/~$%":
+        return path
+    return os.path.join(folder.replace("%", "%%"), path)

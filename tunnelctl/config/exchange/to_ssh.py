@@ -1,0 +1,349 @@
+"""A profile in the words of OpenSSH: command lines, or Host blocks of an ssh_config.
+
+Owns which options say the same, and what ssh has no words for, which is noted. What is written
+never allows more than the profile does.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from tunnelctl.config.openssh.lines import quoted
+from tunnelctl.config.values.forward_specs import (
+    ForwardSpec,
+    dynamic_spec,
+    local_spec,
+    remote_spec,
+    spec_of,
+)
+from tunnelctl.config.values.ways import Jump
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.forward import Forward, OnUnhealthy, Side
+from tunnelctl.spec.host import (
+    AUTHENTICATIONS,
+    USERS_SHELL,
+    AddressFamily,
+    Host,
+    ProxyKind,
+    Reconnect,
+)
+from tunnelctl.spec.permit import Permit
+from tunnelctl.spec.profile import Profile
+
+_READ = {"-L": local_spec, "-R": remote_spec, "-D": dynamic_spec}
+_KEYWORD = {"-L": "LocalForward", "-R": "RemoteForward", "-D": "DynamicForward"}
+_NC = {ProxyKind.SOCKS5: "5", ProxyKind.HTTP: "connect"}
+_OUTAGE = (
+    "ssh ends when its link does: have autossh or a service manager start it again "
+    "(reconnect, while_down)"
+)
+_PORT = 22
+
+# A keyword of ssh_config(5) and its value, as a line of a file has it.
+Setting = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """Lines to be used, and what they do not have, one sentence each."""
+
+    lines: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def as_commands(profile: Profile) -> Exported:
+    """One `ssh -N …` a host that carries a forward, as a shell takes it.
+
+    Raises:
+        Failure: config-invalid; there is nothing that ssh could do.
+    """
+    notes: list[str] = []
+    lines = [_command(host, rules, notes) for host, rules in _carriers(profile, notes)]
+    return _exported(profile, lines, notes)
+
+
+def as_blocks(profile: Profile) -> Exported:
+    """A Host block for each host, the hops on the way to it included.
+
+    Raises:
+        Failure: config-invalid; there is nothing that ssh could do.
+    """
+    notes: list[str] = []
+    blocks = _Blocks()
+    for host, rules in _carriers(profile, notes):
+        blocks.add(host, rules, notes)
+    return _exported(profile, list(blocks.lines()), notes)
+
+
+def _exported(profile: Profile, lines: list[str], notes: list[str]) -> Exported:
+    if not lines:
+        reasons = f": {notes[0]}" if notes else ""
+        raise Failure(
+            Code.CONFIG_INVALID, f"profile {profile.name} has nothing that ssh could do{reasons}"
+        )
+    return Exported(tuple(lines), (*dict.fromkeys(notes), _OUTAGE))
+
+
+def _carriers(
+    profile: Profile, notes: list[str]
+) -> Iterator[tuple[Host, list[tuple[Forward, ForwardSpec]]]]:
+    """The hosts that carry something that ssh can do, and what that is."""
+    for host in profile.hosts:
+        rules = profile.forwards_via(host.name)
+        if host.embedded:
+            notes.append(f"{host.name}: embedded: true is a server inside of tunnelctl")
+            continue
+        left = [(rule, spec) for rule in rules if (spec := _spec(rule, notes)) is not None]
+        if left:
+            yield host, left
+
+
+def _spec(rule: Forward, notes: list[str]) -> ForwardSpec | None:
+    spec = spec_of(rule)
+    if spec.side is Side.HERE and not spec.listen.is_unix and not spec.listen.port:
+        notes.append(f"{rule.name}: ssh -L and -D take no port 0; choose one")
+        return None
+    try:
+        same = _READ[spec.option](str(spec)) == spec
+    except ValueError:
+        same = False
+    if not same or "${" in str(spec):
+        notes.append(f"{rule.name}: ssh's syntax has no way to write {spec}")
+        return None
+    default = Forward(rule.name, rule.side, rule.listen, rule.target, rule.via)
+    for key, why in (
+        ("allow", "whoever reaches the listener may use it"),
+        ("max_connections", "ssh has no limit"),
+        ("while_down", "ssh holds no client"),
+        ("on_unhealthy", "ssh asks no target"),
+        ("unlink_remote", "StreamLocalBindUnlink in sshd_config there does the same"),
+        ("labels", "ssh has none"),
+    ):
+        if getattr(rule, key) != getattr(default, key):
+            notes.append(f"{rule.name}: {key} is left out: {why}")
+    if not rule.probe.unasked and rule.on_unhealthy is OnUnhealthy.REPORT and rule.target:
+        notes.append(f"{rule.name}: probe is left out: ssh asks no target")
+    return spec
+
+
+def _settings(host: Host, notes: list[str]) -> list[Setting]:
+    """Everything of a host but its name, user, port and the way to it."""
+    settings = [
+        ("StrictHostKeyChecking", str(host.strict_host_key_checking)),
+        ("ConnectTimeout", _seconds(host.connect_timeout)),
+        ("ServerAliveInterval", _seconds(host.server_alive_interval)),
+        ("ServerAliveCountMax", str(host.server_alive_count_max)),
+    ]
+    if host.address_family is not AddressFamily.ANY:
+        settings.append(("AddressFamily", str(host.address_family)))
+    if host.bind_address is not None:
+        settings.append(("BindAddress", host.bind_address))
+    settings += [("IdentityFile", _path(file)) for file in host.identity_file]
+    settings += [("CertificateFile", _path(file)) for file in host.certificate_file]
+    if host.preferred_authentications != AUTHENTICATIONS:
+        settings.append(("PreferredAuthentications", ",".join(host.preferred_authentications)))
+    if host.identities_only:
+        settings.append(("IdentitiesOnly", "yes"))
+    if host.identity_agent is not None:
+        settings.append(("IdentityAgent", _path(host.identity_agent)))
+    for keyword, files in (
+        ("UserKnownHostsFile", host.user_known_hosts_file),
+        ("GlobalKnownHostsFile", host.global_known_hosts_file),
+        ("RevokedHostKeys", host.revoked_host_keys),
+    ):
+        if files:
+            settings.append((keyword, " ".join(map(_path, files))))
+    if host.known_hosts_command:
+        settings.append(("KnownHostsCommand", " ".join(map(quoted, host.known_hosts_command))))
+    if host.host_key_alias:
+        settings.append(("HostKeyAlias", host.host_key_alias))
+    for keyword, names in (
+        ("Ciphers", host.ciphers),
+        ("KexAlgorithms", host.kex_algorithms),
+        ("MACs", host.macs),
+        ("HostKeyAlgorithms", host.host_key_algorithms),
+    ):
+        if names:
+            settings.append((keyword, ",".join(names)))
+    if host.rekey_limit is not None:
+        settings.append(("RekeyLimit", str(host.rekey_limit)))
+    _note_host(host, notes)
+    return settings
+
+
+def _note_host(host: Host, notes: list[str]) -> None:
+    default = Host(host.name, host.hostname)
+    for key, why in (
+        ("host_key", "ssh knows no pins; the key has to be in known_hosts"),
+        ("password", "ssh asks for it, at the terminal or by SSH_ASKPASS"),
+        ("passphrase", "ssh asks for it, at the terminal or by SSH_ASKPASS"),
+        ("remember", "ssh keeps nothing that was answered"),
+        ("lazy", "ssh connects at once"),
+        ("fallback", "ssh tries one host"),
+        ("session_type", "ssh -N opens no session, so what the server prints is not seen"),
+    ):
+        if getattr(host, key) != getattr(default, key):
+            notes.append(f"{host.name}: {key} is left out: {why}")
+    if host.reconnect.give_up_after != Reconnect().give_up_after:
+        notes.append(f"{host.name}: give_up_after is left out: ssh tries once")
+
+
+def _forward_settings(
+    host: Host, rules: list[tuple[Forward, ForwardSpec]], notes: list[str]
+) -> list[Setting]:
+    """What concerns all forwards of a host."""
+    required = {rule.required for rule, _ in rules}
+    settings = [("ExitOnForwardFailure", "yes" if True in required else "no")]
+    if len(required) > 1:
+        notes.append(f"{host.name}: for ssh every forward is required, or none")
+    permits = {rule.name: rule.permit for rule, spec in rules if spec.key == "remote_dynamic"}
+    if permits:
+        if len(set(permits.values())) > 1:
+            names = ", ".join(permits)
+            notes.append(f"{host.name}: for ssh the permit of {names} is one: all may reach all")
+        lines = dict.fromkeys(line for permit in permits.values() for line in permit)
+        written = [word for line in lines if (word := _permitted(host, line, notes))]
+        settings.append(("PermitRemoteOpen", " ".join(written) or "none"))
+    return settings
+
+
+def _permitted(host: Host, permit: Permit, notes: list[str]) -> str | None:
+    port = "*" if permit.port is None else str(permit.port)
+    network = permit.network
+    if network is not None and network.num_addresses == 1:
+        return str(Jump(str(network.network_address))) + f":{port}"
+    if network is not None or permit.name.startswith("*."):
+        notes.append(
+            f"{host.name}: permit {permit.name or network}:{port} is left out: "
+            "ssh permits single hosts alone"
+        )
+        return None
+    return f"{permit.name}:{port}"
+
+
+def _command(host: Host, rules: list[tuple[Forward, ForwardSpec]], notes: list[str]) -> str:
+    words = ["ssh", "-N"]
+    for keyword, value in _forward_settings(host, rules, notes):
+        words += ["-o", f"{keyword}={value}"]
+    for _, spec in rules:
+        words += [spec.option, _forward_text(spec, ":")]
+    return shlex.join([*words, *_way(host, notes), *_reaching(host, notes)])
+
+
+def _reaching(host: Host, notes: list[str]) -> list[str]:
+    """Options and the destination."""
+    words: list[str] = []
+    for keyword, value in _settings(host, notes):
+        words += ["-o", f"{keyword}={value}"]
+    if host.port != _PORT:
+        words += ["-p", str(host.port)]
+    user = f"{host.user}@" if host.user else ""
+    return [*words, f"{user}{host.hostname}"]
+
+
+def _way(host: Host, notes: list[str]) -> list[str]:
+    """-J where the hops need no options of their own, else what it does, said in full."""
+    hops = host.proxy_jump
+    if hops and all(_is_plain(hop) for hop in hops):
+        names = [str(Jump(h.hostname, h.user, None if h.port == _PORT else h.port)) for h in hops]
+        return ["-J", ",".join(names)]
+    command = _through(hops, notes) if hops else _proxy_command(host, notes)
+    return ["-o", f"ProxyCommand={command}"] if command else []
+
+
+def _through(hops: tuple[Host, ...], notes: list[str]) -> str:
+    """A command that ends at the last hop, as a value of ProxyCommand."""
+    *before, last = hops
+    own = replace(last, proxy_jump=tuple(before)) if before else last
+    command = shlex.join(["ssh", *_way(own, notes), "-W"]).replace("%", "%%")
+    rest = shlex.join(_reaching(last, notes)).replace("%", "%%")
+    return f"{command} '[%h]:%p' {rest}"
+
+
+def _is_plain(hop: Host) -> bool:
+    plain = Host(hop.name, hop.hostname, hop.port, hop.user)
+    return _settings(hop, []) == _settings(plain, []) and not (
+        hop.proxy_jump or hop.proxy_command or hop.proxy
+    )
+
+
+def _proxy_command(host: Host, notes: list[str]) -> str:
+    """The value of ProxyCommand, or nothing."""
+    if host.proxy_command:
+        words = host.proxy_command
+        # ssh runs every line by this shell, and puts the `exec` before it.
+        is_line = len(words) == 3 and words[:2] == (USERS_SHELL, "-c")
+        return words[2].removeprefix("exec ") if is_line else shlex.join(words)
+    if host.proxy is None:
+        return ""
+    if host.proxy.user is not None:
+        notes.append(f"{host.name}: the proxy's user and password are left out: nc asks for them")
+    notes.append(f"{host.name}: proxy becomes a ProxyCommand, which needs OpenBSD's nc")
+    address = str(Jump(host.proxy.hostname, port=host.proxy.port))
+    return f"{shlex.join(['nc', '-X', _NC[host.proxy.kind], '-x', address])} %h %p"
+
+
+class _Blocks:
+    """Host blocks by name, each once."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, list[str]] = {}
+
+    def add(self, host: Host, rules: list[tuple[Forward, ForwardSpec]], notes: list[str]) -> None:
+        """A block for a host that carries forwards."""
+        settings = [*self._reaching(host, notes), *_forward_settings(host, rules, notes)]
+        settings += [(_KEYWORD[s.option], _forward_text(s, " ")) for _, s in rules]
+        self._name(host.name, settings)
+
+    def lines(self) -> Iterator[str]:
+        """All blocks, as a file has them."""
+        for name, lines in self._blocks.items():
+            yield f"Host {name}"
+            yield from (f"    {line}" for line in lines)
+
+    def _reaching(self, host: Host, notes: list[str]) -> list[Setting]:
+        settings: list[Setting] = [("HostName", host.hostname.replace("%", "%%"))]
+        if host.port != _PORT:
+            settings.append(("Port", str(host.port)))
+        if host.user:
+            settings.append(("User", _word(host.user)))
+        if host.proxy_jump:
+            hops = [self._name(hop.name, self._reaching(hop, notes)) for hop in host.proxy_jump]
+            settings.append(("ProxyJump", ",".join(str(Jump(name)) for name in hops)))
+        command = _proxy_command(host, notes)
+        if command:
+            settings.append(("ProxyCommand", command))
+        return settings + _settings(host, notes)
+
+    def _name(self, name: str, settings: list[Setting]) -> str:
+        """Have a block of that name, or with a number where another has the name."""
+        lines = [f"{keyword} {value}" for keyword, value in settings]
+        unique, number = name, 2
+        while self._blocks.setdefault(unique, lines) != lines:
+            unique, number = f"{name}-{number}", number + 1
+        return unique
+
+
+def _forward_text(spec: ForwardSpec, between: str) -> str:
+    """A forward with its address: which one a bare port means is for GatewayPorts to say."""
+    ends = (spec.listen,) if spec.target is None else (spec.listen, spec.target)
+    texts = [str(end).replace("%", "%%") if end.is_unix else str(end) for end in ends]
+    return between.join(_word(t) if between == " " else t for t in texts)
+
+
+def _seconds(duration: float) -> str:
+    """ssh counts whole seconds, and 0 is for none at all."""
+    return str(max(1, math.ceil(duration))) if duration else "0"
+
+
+def _path(path: str) -> str:
+    """A path whose per cent signs are none of a token."""
+    return _word(path.replace("%", "%%"))
+
+
+def _word(text: str) -> str:
+    """One word of a line of ssh_config."""
+    return quoted(text) if any(c in text for c in " \t\"'\\#") else text

@@ -1,0 +1,177 @@
+"""Asking OpenSSH's client what its configuration says of a name: `ssh -G`.
+
+Owns whether there is such a client, the command line, and what a run of it may take. The names on
+it were checked by the caller, no shell is involved, and nothing is connected to; a `Match exec` of
+the user's own file is run by the client, as in every `ssh NAME`.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+
+from tunnelctl.config.openssh.lines import SshConfigError, quoted, split
+from tunnelctl.config.openssh.reader import Asked, Options
+from tunnelctl.config.yaml.mistakes import printable
+from tunnelctl.errors import reason
+from tunnelctl.net.programs import folder
+from tunnelctl.spec.environment import Environment, home
+
+_SECONDS = 10.0
+# It has none of these; what is printed of it is OpenSSH's own.
+_BASELINE = "baseline"
+_NO_FILE = "/dev/null"
+_KEYWORDS = {"hostname": "HostName", "port": "Port", "proxyjump": "ProxyJump"}
+# Said before any file speaks. Debian's client has another ServerAliveInterval with BatchMode, which
+# asks nobody here anyway; a ControlPath is not used, and shows what %C stands for.
+_ALWAYS = ("-o", "BatchMode=no", "-o", "ControlPath=%C")
+
+
+def find_client(environ: Mapping[str, str]) -> str | None:
+    """The path of OpenSSH's client, where there is one that can be asked.
+
+    A program of that name may be another one, such as Dropbear's or PuTTY's, and OpenSSH's knows
+    no user without a name.
+
+    Raises:
+        SshConfigError: the program does not say what it is.
+    """
+    program = shutil.which("ssh", path=environ.get("PATH") or os.defpath)
+    if program is None or not _has_name():
+        return None
+    status = os.stat(program)
+    return program if _is_openssh(program, status.st_ino, status.st_mtime_ns) else None
+
+
+def _has_name() -> bool:
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        return False
+    return True
+
+
+@cache
+def _is_openssh(program: str, _inode: int, _changed: int) -> bool:
+    """Whether `program -V` says so, on either output. Asked once, while the file stays the same."""
+    done = _output("ssh -V", [program, "-V"], Environment())
+    return b"OpenSSH" in done.stdout + done.stderr
+
+
+class Client:
+    """The client at `program`, reading `arguments` of `config_arguments`."""
+
+    def __init__(self, program: str, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+        self._program = program
+        self._arguments = tuple(arguments)
+        self._environment = Environment(environ)
+
+    def options(self, asked: Asked) -> Options:
+        """All that `ssh -G` prints of a name.
+
+        Raises:
+            SshConfigError: with what the client says is wrong.
+        """
+        given = []
+        for key, value in asked.given.items():
+            given += _given(key, value)
+        return self._run((*self._arguments, *given), asked.name)
+
+    def baseline(self) -> Options:
+        """What it prints where nothing is configured."""
+        return self._run(("-F", _NO_FILE), _BASELINE)
+
+    def _run(self, arguments: Sequence[str], name: str) -> Options:
+        command = [self._program, "-G", "-T", *_ALWAYS, *arguments, "--", name]
+        done = _output(f"ssh -G {name}", command, self._environment)
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise SshConfigError(printable(said[0].strip()) if said else f"ssh -G {name} failed")
+        return _parsed(done.stdout.decode(errors="surrogateescape"))
+
+
+def _output(
+    what: str, command: Sequence[str], environment: Environment
+) -> subprocess.CompletedProcess[bytes]:
+    """What the client prints, given nothing to read; `what` it is called in messages.
+
+    Raises:
+        SshConfigError: it cannot be run, or does not end in time.
+    """
+    try:
+        return subprocess.run(  # noqa: S603 - checked names, and no shell
+            command,
+            env=environment.to_bytes(),
+            cwd=folder(environment),  # where a Match exec of a relative path is found
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise SshConfigError(f"{what} did not end within {_SECONDS:g} s") from None
+    except OSError as error:
+        raise SshConfigError(f"{command[0]} cannot be run: {reason(error)}") from None
+
+
+def _given(key: str, value: str) -> list[str]:
+    """The options that say a value before any file does.
+
+    A user's name goes by -l: since OpenSSH 10.1 the tokens of a User are replaced.
+    """
+    if key == "user":
+        return ["-l", value]
+    if key == "hostname":
+        value = value.replace("%", "%%")
+    word = value if split(value) == [value] else quoted(value)
+    return ["-o", f"{_KEYWORDS[key]}={word}"]
+
+
+def _parsed(output: str) -> Options:
+    """Keyword and value of each line, as printed; those that are printed once a value add up."""
+    options: Options = {}
+    for line in output.split("\n"):
+        keyword, _, value = line.partition(" ")
+        if keyword:
+            options[keyword] = (*options.get(keyword, ()), value)
+    return options
+
+
+@contextmanager
+def config_arguments(
+    files: Sequence[tuple[str, bool]], environ: Mapping[str, str], *, is_default: bool
+) -> Iterator[tuple[str, ...]]:
+    """What makes the client read `files`: nothing where they are those that it reads anyhow.
+
+    `is_default`: the files are a user's and the system's. The client finds the former by the
+    password database alone; where $HOME differs, a file that includes both is read.
+    """
+    if not is_default:
+        yield ("-F", files[0][0])
+    elif str(home(environ)) == home_of_record():
+        yield ()
+    else:
+        with tempfile.NamedTemporaryFile("w", prefix="tunnelctl-", suffix=".ssh_config") as file:
+            file.writelines(f"Include {_quoted(path)}\n" for path, _ in files)
+            file.flush()
+            yield ("-F", file.name)
+
+
+def home_of_record() -> str:
+    """The home of the password database, the only one that OpenSSH's client knows; "" for none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return ""
+
+
+def _quoted(path: str) -> str:
+    """A path that neither glob(7) nor the quotes of ssh_config(5) change."""
+    literal = "".join(f"\\{char}" if char in "*?[\\" else char for char in path)
+    return quoted(literal)

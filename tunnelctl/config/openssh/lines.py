@@ -1,0 +1,275 @@
+"""ssh_config(5) as lines: keyword and arguments of each, and the files that Include brings.
+
+Owns the syntax of a file (OpenSSH's readconf.c, and strdelim and argv_split in misc.c). Says
+nothing about what a keyword means. Must never give up because of one bad line: a line carries what
+is wrong with it (`fault`), as only who asks for a name knows whether it matters.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tunnelctl.config.yaml.files import MAX_BYTES
+from tunnelctl.errors import reason
+from tunnelctl.net import files
+from tunnelctl.spec.environment import expand_user, home
+
+_MAX_INCLUDES = 16  # readconf.c, READCONF_MAX_DEPTH
+_MAX_FILES = 256
+_BLANKS = " \t\r\n"
+_DELIMITER = re.compile(r'[ \t\r\n"=]')
+_ESCAPED = "'\"\\"
+_ESCAPE = re.compile(r"\\(.)")
+_TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
+_UPPER_TO_LOWER = {ord(char): char.lower() for char in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+_OTHER_NAMES = {
+    "identityfile2": "identityfile",
+    "challengeresponseauthentication": "kbdinteractiveauthentication",
+    "skeyauthentication": "kbdinteractiveauthentication",
+    "tisauthentication": "kbdinteractiveauthentication",
+    "dsaauthentication": "pubkeyauthentication",
+    "smartcarddevice": "pkcs11provider",
+    "keepalive": "tcpkeepalive",
+    "hostbasedkeytypes": "hostbasedacceptedalgorithms",
+    "pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms",
+}
+_SYSTEM_FOLDER = "/etc/ssh"
+
+
+class SshConfigError(ValueError):
+    """An ssh_config that cannot be used; the text names the file and line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One statement. `files` are those that an Include brought, line by line.
+
+    What stands in no file has `number` 0, and for `file` a word for where it was said. `fault` is
+    what is wrong with it whatever its keyword means, or "".
+    """
+
+    file: str
+    number: int
+    keyword: str
+    rest: str
+    files: tuple[tuple[Line, ...], ...] = ()
+    fault: str = ""
+
+    def words(self) -> list[str]:
+        """The arguments, without quotes and without a comment at the end.
+
+        Raises:
+            SshConfigError: there is a `fault`, or a quote is not closed.
+        """
+        if self.fault:
+            raise self.error(self.fault)
+        try:
+            return split(self.rest)
+        except ValueError as error:
+            raise self.error(str(error)) from None
+
+    def error(self, why: str) -> SshConfigError:
+        """What is wrong here."""
+        line = f" line {self.number}" if self.number else ""
+        return SshConfigError(f"{self.file}{line}: {why}")
+
+
+def lowercase(text: str) -> str:
+    """ASCII alone, as OpenSSH does it: no other letter becomes one of a keyword's."""
+    return text.translate(_UPPER_TO_LOWER)
+
+
+def statement(text: str, file: str, number: int = 0) -> Line | None:
+    """One line of a file.
+
+    None where it is empty or a comment, and where OpenSSH passes over it: a quote around the
+    keyword that is not closed.
+    """
+    text = text.partition("\0")[0]
+    text = text[:1] + text[1:].rstrip(_BLANKS + "\f")
+    keyword, rest = _delimited(text)
+    if keyword == "":
+        keyword, rest = _delimited(rest)
+    if not keyword or keyword.startswith("#"):
+        return None
+    keyword, rest = lowercase(keyword), rest.lstrip(_BLANKS)
+    fault = "" if rest else f"{keyword} has no value"
+    return Line(file, number, _OTHER_NAMES.get(keyword, keyword), rest, fault=fault)
+
+
+def _delimited(text: str) -> tuple[str | None, str]:
+    """strdelim: the text up to a blank, a `=` or the end of a quote, and what follows."""
+    found = _DELIMITER.search(text)
+    if found is None:
+        return text, ""
+    at = found.start()
+    if text[at] == '"':
+        end = text.find('"', at + 1)
+        if end < 0:
+            return None, ""
+        return text[:at] + text[at + 1 : end], text[end + 1 :].lstrip(_BLANKS)
+    rest = text[at + 1 :].lstrip(_BLANKS)
+    if text[at] != "=" and rest.startswith("="):
+        rest = rest[1:].lstrip(_BLANKS)
+    return text[:at], rest
+
+
+def quoted(word: str) -> str:
+    """A word as `split` takes it, in quotes."""
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def split(text: str) -> list[str]:
+    """The words of a line as argv_split of OpenSSH finds them.
+
+    Raises:
+        ValueError: a quote is not closed.
+    """
+    words: list[str] = []
+    at = 0
+    while at < len(text):
+        if text[at] in " \t":
+            at += 1
+            continue
+        if text[at] == "#":
+            break
+        word, at = _word(text, at)
+        words.append(word)
+    return words
+
+
+def _word(text: str, at: int) -> tuple[str, int]:
+    word, quote = "", ""
+    while at < len(text):
+        char, following = text[at], text[at + 1 : at + 2]
+        if char == "\\" and following and following in _ESCAPED + ("" if quote else " "):
+            word += following
+            at += 1
+        elif quote:
+            quote, word = ("", word) if char == quote else (quote, word + char)
+        elif char in " \t":
+            break
+        elif char in "'\"":
+            quote = char
+        else:
+            word += char
+        at += 1
+    if quote:
+        raise ValueError("a quote is not closed")
+    return word, at
+
+
+def read(paths: Sequence[tuple[str, bool]], environ: Mapping[str, str]) -> tuple[Line, ...]:
+    """Every statement of the files `paths`: path, and whether it is a user's, not the system's.
+
+    Each file is one line without a keyword that includes it, as all files start afresh.
+
+    Raises:
+        SshConfigError: one of `paths` itself cannot be read.
+    """
+    reader = _Reader(environ)
+    read_files = []
+    for path, is_user in paths:
+        try:
+            lines = tuple(reader.file(path, is_user, 0))
+        except _Unreadable as error:
+            raise SshConfigError(str(error)) from None
+        read_files.append(Line(path, 0, "include", "", (lines,)))
+    return tuple(read_files)
+
+
+class _Unreadable(Exception):
+    """Why a file cannot be read, in one sentence."""
+
+
+class _Reader:
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._count = 0
+
+    def file(self, path: str, is_user: bool, depth: int) -> Iterator[Line]:
+        text = _text(path, is_included=depth > 0)
+        self._count += 1
+        for number, written in enumerate(text.split("\n"), 1):
+            line = statement(written, path, number)
+            if line is not None:
+                included = line.keyword == "include" and not line.fault
+                yield self._including(line, is_user, depth) if included else line
+
+    def _including(self, line: Line, is_user: bool, depth: int) -> Line:
+        files: list[tuple[Line, ...]] = []
+        try:
+            for path in self._named(line, is_user):
+                if depth >= _MAX_INCLUDES:
+                    raise _Unreadable(f"files include each other more than {_MAX_INCLUDES} deep")
+                if self._count >= _MAX_FILES:
+                    raise _Unreadable(f"more than {_MAX_FILES} files are included")
+                files.append(tuple(self.file(path, is_user, depth + 1)))
+        except (SshConfigError, _Unreadable) as error:
+            why = str(error).removeprefix(f"{line.file} line {line.number}: ")
+            return Line(line.file, line.number, line.keyword, line.rest, tuple(files), why)
+        return Line(line.file, line.number, line.keyword, line.rest, tuple(files))
+
+    def _named(self, line: Line, is_user: bool) -> Iterator[str]:
+        """The files that an Include names, in order; a pattern may match none."""
+        folder = str(home(self._environ) / ".ssh") if is_user else _SYSTEM_FOLDER
+        for word in line.words():
+            if not word:
+                raise _Unreadable("include has an empty value")
+            if word.startswith("~") and not is_user:
+                raise _Unreadable(f"{word}: the system's file may not include by a home")
+            try:
+                path = expand_user(_TOKEN.sub(self._token, word), self._environ)
+            except (KeyError, ValueError):  # no such variable or user: OpenSSH finds nothing
+                continue
+            yield from sorted(glob.glob(os.path.join(folder, _python_pattern(path))))
+
+    def _token(self, token: re.Match[str]) -> str:
+        """What a token of an Include stands for, as since OpenSSH 9.9."""
+        if token[2] is not None:
+            return self._environ[token[2]]
+        if token[1] not in ("%", "d"):
+            raise _Unreadable(f"an Include with {token[0]} is read by OpenSSH's client alone")
+        return "%" if token[1] == "%" else str(home(self._environ))
+
+
+def _python_pattern(path: str) -> str:
+    """A pattern of glob(7) as the module glob takes it, which knows no `\\`."""
+    return _ESCAPE.sub(lambda found: glob.escape(found[1]), path)
+
+
+def _text(path: str, *, is_included: bool) -> str:
+    """What a file holds.
+
+    Nothing where OpenSSH finds no line: in a folder, and behind a link to nothing.
+
+    Raises:
+        _Unreadable: also for an included file that others may have written, as in OpenSSH.
+    """
+    try:
+        try:
+            found = files.read(path, MAX_BYTES)
+        except IsADirectoryError:
+            found = files.Contents(b"", files.status(path))
+    except files.TooLarge:
+        raise _Unreadable(f"{path} is larger than {MAX_BYTES // 1024**2} MiB") from None
+    except OSError as error:
+        if is_included and isinstance(error, FileNotFoundError):
+            return ""
+        raise _Unreadable(f"{path} cannot be read: {reason(error)}") from None
+    status = found.status
+    if is_included and (status.st_uid not in (0, os.getuid()) or status.st_mode & 0o022):
+        raise _Unreadable(f"{path} belongs to others, or others may write to it")
+    return found.data.decode(errors="surrogateescape")
+
+
+def every_line(lines: Sequence[Line]) -> Iterator[Line]:
+    """All statements, those of included files too, whatever block they are in."""
+    for line in lines:
+        yield line
+        for included in line.files:
+            yield from every_line(included)

@@ -1,0 +1,119 @@
+"""What was written where `ssh -G` prints less than that: the line that its answer comes from.
+
+The client joins the words of a list by blanks, replaces tokens in some paths and works out lists
+of algorithms against those that it knows itself. Owns how the answer is matched with the lines of
+the files. Which block applies is the client's to say: no line is taken that does not explain what
+it printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+from tunnelctl.config.openssh.lines import Line, SshConfigError, every_line
+from tunnelctl.config.openssh.reader import Asked, Options, matches, options_for
+from tunnelctl.config.openssh.tokens import Tokens
+
+# Printed with all words on one line; and of these with tokens and `~` replaced.
+_LISTS = ("userknownhostsfile", "globalknownhostsfile", "revokedhostkeys")
+_REPLACED = ("userknownhostsfile", "revokedhostkeys", "identityagent")
+_ALGORITHMS = ("ciphers", "kexalgorithms", "macs", "hostkeyalgorithms")
+_OFF = ("0",)
+
+
+def as_written(
+    asked: Asked, printed: Options, baseline: Options, lines: Sequence[Line], ssh: Tokens
+) -> Options:
+    """`printed`, which is configured, as the files have it: words, tokens and operators.
+
+    `ssh` replaces tokens as the client did, which knows the home of the password database alone.
+    """
+    files = _Files(asked, lines)
+    options = dict(printed)
+    for keyword in (*_LISTS, "identityagent"):
+        if keyword in options:
+            replace = ssh.path if keyword in _REPLACED else str
+            options[keyword] = files.words(keyword, options[keyword][0], replace)
+    for keyword in _ALGORITHMS:
+        if keyword in options:
+            options[keyword] = files.list(keyword, options[keyword][0], baseline[keyword][0])
+    if "serveraliveinterval" not in options and files.say_off("serveraliveinterval"):
+        options["serveraliveinterval"] = _OFF
+    return options
+
+
+class _Files:
+    """What all lines of the files say, whatever block they are in."""
+
+    def __init__(self, asked: Asked, lines: Sequence[Line]) -> None:
+        self._asked = asked
+        self._lines = lines
+
+    def words(self, keyword: str, printed: str, replace: Callable[[str], str]) -> tuple[str, ...]:
+        """The words of the line that comes to what is printed; else those that blanks part.
+
+        Older clients print some as they are written.
+        """
+
+        def explains(words: tuple[str, ...]) -> bool:
+            try:
+                return printed in (" ".join(words), " ".join(map(replace, words)))
+            except ValueError:  # a token that stands for nothing, in a block that does not apply
+                return False
+
+        found = self._said(keyword, explains)
+        if found is not None:
+            return found
+        done = printed.split(" ") if keyword in _LISTS else [printed]
+        return tuple(word.replace("%", "%%") if keyword in _REPLACED else word for word in done)
+
+    def list(self, keyword: str, printed: str, default: str) -> tuple[str, ...]:
+        """The list with its operator: what an older client does not know it cannot print."""
+        names, defaults = printed.split(","), default.split(",")
+        found = self._said(keyword, lambda words: _explains(words[0], names, defaults))
+        return (printed,) if found is None else found
+
+    def say_off(self, keyword: str) -> bool:
+        """Whether 0 was written, which the client prints where nothing is said as well."""
+        known = any(line.keyword == keyword for line in every_line(self._lines))
+        return known and self._own().get(keyword) == _OFF
+
+    def _said(
+        self, keyword: str, explains: Callable[[tuple[str, ...]], bool]
+    ) -> tuple[str, ...] | None:
+        """The words that explain what was printed. Of several our own reader takes one."""
+        found = []
+        for line in every_line(self._lines):
+            if line.keyword == keyword and not line.fault:
+                with suppress(SshConfigError):
+                    words = tuple(line.words())
+                    if words and words not in found and explains(words):
+                        found.append(words)
+        if len(found) > 1 and (mine := self._own().get(keyword)) in found:
+            return mine
+        return found[0] if found else None
+
+    def _own(self) -> Options:
+        """What our own reader says; nothing where it cannot tell."""
+        try:
+            return options_for(self._asked, self._lines)
+        except SshConfigError:
+            return {}
+
+
+def _explains(written: str, printed: list[str], default: list[str]) -> bool:
+    """Whether kex_assemble_names (OpenSSH's kex-names.c) makes `printed` of `written`."""
+    operator, patterns = written[:1], written[1:].split(",")
+
+    def others(names: Iterable[str]) -> list[str]:
+        return [name for name in names if not any(matches(name, p) for p in patterns)]
+
+    if operator == "-":
+        return others(default) == printed
+    if operator == "+":
+        return printed[: len(default)] == default and not others(printed[len(default) :])
+    if operator == "^":
+        left = others(default)
+        return others(printed) == left and printed[len(printed) - len(left) :] == left
+    return written.split(",") == printed

@@ -1,0 +1,352 @@
+"""What no single value of a profile can tell: what must be there, and what contradicts what.
+
+Works on plain values that may be wrong in themselves, so that these mistakes come in the same list
+as all the others; a value that was refused already is not spoken of again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain
+from typing import Any, Protocol
+
+from tunnelctl.config.profile.document import Document
+from tunnelctl.config.profile.listeners import Listeners
+from tunnelctl.config.profile.suggestions import is_meant
+from tunnelctl.config.values import ways, words
+from tunnelctl.config.values.ways import NONE, WAYS, Jump
+from tunnelctl.config.yaml.mistakes import KeyPath, Mistakes, shown
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.forward import ProbeType
+from tunnelctl.spec.host import Reconnect
+
+_HERE = ("local", "dynamic")
+_FIXED_TARGET = ("local", "remote")
+# What says how to reach a real server, and so means nothing to the embedded one.
+_NOT_EMBEDDED = (
+    "hostname",
+    "port",
+    "address_family",
+    "bind_address",
+    "user",
+    "identity_file",
+    "certificate_file",
+    "identities_only",
+    "identity_agent",
+    "preferred_authentications",
+    "password",
+    "passphrase",
+    "remember",
+    *WAYS,
+    "fallback",
+    "ssh_config",
+    "host_key",
+    "user_known_hosts_file",
+    "global_known_hosts_file",
+    "known_hosts_command",
+    "revoked_host_keys",
+    "host_key_alias",
+    "strict_host_key_checking",
+    "session_type",
+)
+_LISTENER: dict[str, Callable[[object], Endpoint]] = {
+    "local": words.local_listener,
+    "remote": words.remote_listener,
+    "dynamic": words.local_port,
+    "remote_dynamic": words.remote_port,
+}
+
+
+class Names(Protocol):
+    """The names that ssh_config speaks of; `names` are those that are written out in it."""
+
+    @property
+    def names(self) -> Collection[str]: ...
+
+    def has_pattern_for(self, name: str) -> bool: ...
+
+
+def check_profile(document: Document, known: Names, mistakes: Mistakes) -> None:
+    """Every such mistake of the whole profile; `known` are the names of ssh_config."""
+    hosts = _maps(document, "hosts")
+    _check_it_does_something(document)
+    for name, host in hosts.items():
+        if _is_true(host.get("embedded")):
+            for key in _NOT_EMBEDDED:
+                if key in host:
+                    message = "does not go with embedded: true, which reaches no real server"
+                    document.say(("hosts", name, key), message, at_key=True)
+    _check_fallbacks(document, hosts, mistakes)
+    _check_jumps(document, known, mistakes)
+    forwards = _maps(document, "forwards")
+    for name, forward in forwards.items():
+        _check_forward(document, name, forward)
+        _check_via(document, name, forward, known, mistakes)
+        _check_lazy(document, name, forward, hosts)
+        _check_probe(document, name, forward)
+    _check_logins(document, hosts, forwards)
+    _check_listeners(document, forwards)
+
+
+def _check_it_does_something(document: Document) -> None:
+    """Hosts alone are kept connected; forwards alone go through hosts that ssh_config knows."""
+    given = document.data if isinstance(document.data, dict) else {}
+    if any(_present(document, key) for key in ("forwards", "hosts")):
+        return
+    if any(is_meant(key, (), given) for key in ("forwards", "hosts", "extends")):
+        return
+    document.say((), "a profile needs `forwards`, what it forwards, or at least one host")
+
+
+def check_host(document: Document) -> None:
+    """What contradicts itself in one host, with its `defaults`."""
+    data = document.data
+    if not isinstance(data, dict):
+        return
+    taken = [key for key in WAYS if data.get(key, NONE) != NONE]
+    for key in taken[1:]:
+        message = f"does not go with {taken[0]}: a host is reached by one way"
+        document.say((*document.path, key), message, at_key=True)
+    _check_reconnect(document, data)
+
+
+def _check_reconnect(document: Document, data: dict[str, Any]) -> None:
+    """That its waits go from shorter to longer."""
+    reconnect = data.get("reconnect")
+    if not isinstance(reconnect, dict):
+        return
+    try:
+        low = words.duration(reconnect["min"]) if "min" in reconnect else Reconnect().min
+        high = words.duration(reconnect["max"]) if "max" in reconnect else Reconnect().max
+    except ValueError:
+        return
+    if low > high:
+        path = (*document.path, "reconnect", "min" if "min" in reconnect else "max")
+        document.say(path, f"min ({low:g} s) is longer than max ({high:g} s)")
+
+
+def _check_forward(document: Document, name: str, forward: dict[str, Any]) -> None:
+    path = ("forwards", name)
+    kinds = [key for key in _LISTENER if key in forward]
+    meant = [key for key in _LISTENER if is_meant(key, path, forward)]
+    if not kinds and not meant:
+        message = f"needs the side that listens, one of {', '.join(_LISTENER)}"
+        document.say(path, message, at_key=True)
+    for kind in kinds[1:]:
+        message = f"a forward listens on one side, and this one has {kinds[0]}; make it two"
+        document.say((*path, kind), message, at_key=True)
+    fixed = not (kinds or meant) or (kinds or meant)[0] in _FIXED_TARGET
+    if fixed and "to" not in forward and not is_meant("to", path, forward):
+        document.say(path, "needs `to`, the HOST:PORT that it leads to", at_key=True)
+    if "to" in forward and kinds and kinds[0] not in _FIXED_TARGET:
+        message = f"does not go with {kinds[0]}: its SOCKS clients name their target"
+        document.say((*path, "to"), message, at_key=True)
+    if kinds == ["local"]:
+        _check_target(document, path, forward.get("to"))
+    _check_permit(document, path, kinds, forward)
+    _check_unlink(document, path, kinds, forward)
+    for kind, endpoint in _listeners(forward):
+        if not endpoint.is_loopback and not _is_true(forward.get("expose")):
+            message = (
+                f"{endpoint} can be reached from other machines; add expose: true if it shall be"
+            )
+            document.say((*path, kind), message)
+
+
+def _check_target(document: Document, path: tuple[str, str], target: object) -> None:
+    """That a socket of the server has a path there; what else is wrong is said elsewhere."""
+    try:
+        endpoint = words.target(target)
+    except ValueError:
+        return
+    try:
+        words.on_server(endpoint)
+    except ValueError as error:
+        document.say((*path, "to"), str(error))
+
+
+def _check_permit(
+    document: Document, path: tuple[str, str], kinds: list[str], forward: dict[str, Any]
+) -> None:
+    if "remote_dynamic" in kinds and not forward.get("permit"):
+        message = 'needs `permit`, what the far side may reach here, such as ["10.0.0.0/8:443"]'
+        document.say(path, message, at_key=True)
+    elif "permit" in forward and "remote_dynamic" not in kinds:
+        message = "goes with remote_dynamic, whose clients name their target"
+        document.say((*path, "permit"), message, at_key=True)
+
+
+def _check_unlink(
+    document: Document, path: tuple[str, str], kinds: list[str], forward: dict[str, Any]
+) -> None:
+    if not _is_true(forward.get("unlink_remote")):
+        return
+    there = [one for kind, one in _listeners(forward) if kind.startswith("remote")]
+    if kinds and not (there and there[0].path.startswith("/")):
+        message = "goes with remote or remote_dynamic on a unix socket, as an absolute path there"
+        document.say((*path, "unlink_remote"), message, at_key=True)
+
+
+def _check_via(
+    document: Document, name: str, forward: dict[str, Any], known: Names, mistakes: Mistakes
+) -> None:
+    path = ("forwards", name)
+    if "via" in forward:
+        via = _carrier(forward)
+        if via is not None:
+            _check_name(document, (*path, "via"), via.name, known, mistakes)
+    elif not is_meant("via", path, forward):
+        document.say(path, "needs `via`, the host that carries it", at_key=True)
+
+
+def _check_logins(
+    document: Document, hosts: dict[str, dict[str, Any]], forwards: dict[str, dict[str, Any]]
+) -> None:
+    """That `via: user@host:port` says all of one host: a name stands for one login."""
+    first: dict[str, Jump] = {}
+    for name, forward in forwards.items():
+        via = _carrier(forward)
+        if via is None:
+            continue
+        other = first.setdefault(via.name, Jump(via.name) if via.name in hosts else via)
+        if via != other:
+            message = f"{via.name} is a host of this file; say user and port there"
+            if via.name not in hosts:
+                message = f"another forward goes via {other}; give each a name under `hosts`"
+            document.say(("forwards", name, "via"), message)
+
+
+def _carrier(forward: dict[str, Any]) -> Jump | None:
+    """What `via` says; None where the schema says what is wrong with it."""
+    try:
+        return ways.parse_jump(forward.get("via"))
+    except ValueError:
+        return None
+
+
+def _check_lazy(
+    document: Document, name: str, forward: dict[str, Any], hosts: dict[str, dict[str, Any]]
+) -> None:
+    """A listener there lives on the link, which a lazy host makes only for a listener here."""
+    via = _carrier(forward)
+    if via is None:
+        return
+    lazy = hosts.get(via.name, {}).get("lazy", _map(document, "defaults").get("lazy"))
+    if _is_true(lazy) and any(key in forward for key in ("remote", "remote_dynamic")):
+        message = f"host {via.name} is lazy, and a forward that listens there always needs its link"
+        document.say(("forwards", name, "via"), message)
+
+
+def _check_jumps(document: Document, known: Names, mistakes: Mistakes) -> None:
+    """That each hop can be one; `defaults` is looked at like a host."""
+    for path, host in _hosts_and_defaults(document):
+        try:
+            jumps = ways.jumps(host.get("proxy_jump", NONE))
+        except ValueError:
+            continue  # the schema says why
+        for index, jump in enumerate(jumps):
+            _check_name(document, (*path, "proxy_jump", index), jump, known, mistakes)
+
+
+def _check_name(
+    document: Document, path: KeyPath, name: object, known: Names, mistakes: Mistakes
+) -> None:
+    """Any name of a host will do, as for `ssh NAME`; but one that looks mistyped is not one."""
+    try:
+        host = words.host_name(name)
+    except ValueError:
+        return  # the schema says why, or it is user@host:port
+    if host in _map(document, "hosts") or "." in host or ":" in host or host in known.names:
+        return
+    near = mistakes.suggestion(host, chain(_map(document, "hosts"), known.names))
+    if near and not known.has_pattern_for(host):
+        message = f"no host named {shown(host)} in this file or in ssh_config{near}; "
+        document.say(path, f"{message}if it is a host, add `{host}: {{}}` under `hosts`")
+
+
+def _check_fallbacks(
+    document: Document, hosts: dict[str, dict[str, Any]], mistakes: Mistakes
+) -> None:
+    """That each one is a host of the file."""
+    for path, host in _hosts_and_defaults(document):
+        try:
+            names = ways.names(host.get("fallback", NONE))
+        except ValueError:
+            continue  # the schema says why
+        for index, name in enumerate(names):
+            if isinstance(name, str) and name and name not in hosts:
+                near = mistakes.suggestion(name, hosts)
+                message = f"no host named {shown(name)} in this file{near}"
+                document.say((*path, "fallback", index), message)
+
+
+_PROBE_KEYS = {"path": "http", "status": "http", "command": "command"}
+
+
+def _check_probe(document: Document, name: str, forward: dict[str, Any]) -> None:
+    """That the keys of a probe go with its type, and its type with the forward."""
+    written = forward.get("probe")
+    path = ("forwards", name, "probe")
+    probe = written if isinstance(written, dict) else {"type": written}
+    chosen = probe.get("type", "tcp")
+    for key, wanted in _PROBE_KEYS.items():
+        if key in probe and chosen in list(ProbeType) and chosen != wanted:
+            document.say((*path, key), f"goes with type: {wanted}", at_key=True)
+    if chosen == ProbeType.COMMAND and "command" not in probe:
+        document.say(path, "needs `command`, [program, argument]", at_key=True)
+    fixed = any(kind in forward for kind in _FIXED_TARGET)
+    if written is not None and chosen in (ProbeType.TCP, ProbeType.HTTP) and not fixed:
+        message = f"a probe of type {chosen} needs a fixed target; type: command asks what you say"
+        document.say(path, message, at_key=True)
+
+
+def _check_listeners(document: Document, forwards: dict[str, dict[str, Any]]) -> None:
+    """That no two forwards ask for the same address on the same machine."""
+    listeners = Listeners()
+    for name, forward in forwards.items():
+        for kind, endpoint in _listeners(forward):
+            via = _carrier(forward)
+            there = via.name if via is not None else str(forward.get("via"))
+            machine = None if kind in _HERE else there
+            first = listeners.claim(machine, endpoint, name)
+            if first is not None:
+                message = f"the forward {first[0]} listens on {first[1]} already"
+                document.say(("forwards", name, kind), message)
+
+
+def _listeners(forward: dict[str, Any]) -> Iterator[tuple[str, Endpoint]]:
+    for kind, read in _LISTENER.items():
+        if kind in forward:
+            try:
+                yield kind, read(forward[kind])
+            except ValueError:
+                continue  # the schema says why
+
+
+def _hosts_and_defaults(document: Document) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    yield ("defaults",), _map(document, "defaults")
+    for name, host in _maps(document, "hosts").items():
+        yield ("hosts", name), host
+
+
+def _maps(document: Document, key: str) -> dict[str, dict[str, Any]]:
+    found = _map(document, key)
+    return {name: value for name, value in found.items() if isinstance(value, dict)}
+
+
+def _map(document: Document, key: str) -> dict[str, Any]:
+    data = document.data
+    found = data.get(key) if isinstance(data, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _present(document: Document, key: str) -> bool:
+    data = document.data
+    return isinstance(data, dict) and data.get(key, {}) != {}
+
+
+def _is_true(value: object) -> bool:
+    try:
+        return words.boolean(value)
+    except ValueError:
+        return False

@@ -1,0 +1,181 @@
+"""Which file is meant by the name of a profile.
+
+Owns the search order and the rule for names. Never opens a profile.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.home.paths import config_dirs
+
+SUFFIXES = (".yaml", ".yml")
+NAME_RULE = (
+    "a name has at most 64 characters of a-z, 0-9, '.', '_' and '-', "
+    "and starts with a letter or digit"
+)
+_ELSEWHERE = "tunnelctl ls lists the profiles; -f FILE is for one elsewhere"
+FIRST_STEPS = (
+    "tunnelctl init writes a first one; tunnelctl up -L PORT:HOST:PORT SERVER does without"
+)
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A profile that exists; `hidden_by` is the file of the same name that is used instead."""
+
+    name: str
+    path: Path
+    hidden_by: Path | None = None
+
+
+def is_profile_name(name: str) -> bool:
+    """Whether a profile can be called so: it is a file's name and a word of commands."""
+    return _NAME.fullmatch(name) is not None
+
+
+def find_profile(
+    name: str,
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str],
+    cwd: Path,
+    others: Iterable[str] = (),
+) -> Path:
+    """The file of the profile `name`: `file` when given, else the first hit of the search order.
+
+    `others` are names of profiles that have no file there, and could be what was meant.
+
+    Raises:
+        Failure: PROFILE_NOT_FOUND, with the places looked at and names that are near.
+    """
+    if file is not None:
+        path = cwd / file
+        if not _exists(path):
+            raise Failure(Code.PROFILE_NOT_FOUND, f"there is no file {file}")
+        return path
+    if not is_profile_name(name):
+        raise Failure(
+            Code.PROFILE_NOT_FOUND,
+            f"{name!r} cannot be the name of a profile: {NAME_RULE}",
+            "name a file with -f FILE",
+        )
+    found = file_called(name, environ, cwd)
+    if found is not None:
+        return found
+    places = config_dirs(environ, cwd)
+    files = (found.name for found in list_profiles(environ, cwd))
+    raise _not_found(name, places, {*files, *others})
+
+
+def file_called(name: str, environ: Mapping[str, str], cwd: Path) -> Path | None:
+    """The first hit of the search order for a name; None where there is none."""
+    for place in config_dirs(environ, cwd):
+        for suffix in SUFFIXES:
+            path = place / (name + suffix)
+            if _is_file(path):
+                return path
+    return None
+
+
+def none_found(environ: Mapping[str, str], cwd: Path) -> Failure:
+    """What to say where there is no profile at all."""
+    looked = ", ".join(str(place) for place in config_dirs(environ, cwd))
+    return Failure(
+        Code.PROFILE_NOT_FOUND, f"there are no profiles; looked in {looked}", FIRST_STEPS
+    )
+
+
+def is_same_file(one: str, other: str) -> bool:
+    """Whether two paths lead to the same file, be it there or not."""
+    return one == other or os.path.realpath(one) == os.path.realpath(other)
+
+
+def name_taken(name: str, file: str) -> Failure:
+    """Why a profile is not brought up: one of its name is up, from another file."""
+    return Failure(
+        Code.NAME_TAKEN,
+        f"{name} is up already, from {file}",
+        "--as OTHER brings this one up beside it, --replace in its place",
+    )
+
+
+def list_profiles(environ: Mapping[str, str], cwd: Path) -> tuple[Found, ...]:
+    """Every profile that can be found, by name; one that another hides comes after it."""
+    used: dict[str, Path] = {}
+    profiles: list[Found] = []
+    for place in config_dirs(environ, cwd):
+        for path in _files(place):
+            profiles.append(Found(path.stem, path, used.get(path.stem)))
+            used.setdefault(path.stem, path)
+    return tuple(sorted(profiles, key=lambda found: found.name))
+
+
+def left_out(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[Path, str]]:
+    """What looks like a profile where they are looked for and is none, each with the reason."""
+    for place in config_dirs(environ, cwd):
+        try:
+            names = sorted(os.listdir(place))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            yield place, f"its profiles cannot be listed: {reason(error)}"
+            continue
+        for path in (place / name for name in names if not name.startswith(".")):
+            if path.suffix.lower() in SUFFIXES and (why := _why_not(path)):
+                yield path, why
+
+
+def _why_not(path: Path) -> str:
+    if not is_profile_name(path.stem):
+        return f"not a profile, {path.stem!r} cannot be its name: {NAME_RULE}"
+    if path.suffix not in SUFFIXES:
+        return f"not a profile, a profile's file ends in {' or '.join(SUFFIXES)}"
+    return "" if _is_file(path) else "not a profile, it is no regular file"
+
+
+def _files(place: Path) -> list[Path]:
+    try:
+        names = os.listdir(place)
+    except OSError:  # most places of the search order do not exist; of others see left_out
+        return []
+    paths = (place / name for name in names)
+    kept = [p for p in paths if p.suffix in SUFFIXES and is_profile_name(p.stem) and _is_file(p)]
+    return sorted(kept, key=lambda p: (p.stem, SUFFIXES.index(p.suffix)))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):  # there but not to be looked at: reading it says why
+        return True
+    return True
+
+
+def _not_found(name: str, places: Iterable[Path], names: Collection[str]) -> Failure:
+    from difflib import get_close_matches  # only on the way out: it costs the others time
+
+    near = get_close_matches(name, sorted(names), n=3)
+    looked = ", ".join(str(place) for place in places)
+    hint = _ELSEWHERE if names else FIRST_STEPS
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
+    return Failure(
+        Code.PROFILE_NOT_FOUND, f"there is no profile {name!r}; looked in {looked}", hint
+    )

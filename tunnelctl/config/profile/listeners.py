@@ -1,0 +1,67 @@
+"""Which listeners of a profile could not be on one machine at once.
+
+Owns what `*`, `localhost` and an address take of a port. Looks nothing up: a name is itself.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from tunnelctl.config.values import words
+from tunnelctl.spec.endpoint import LOCALHOST, LOOPBACKS, Endpoint
+
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - only compared with
+
+
+class Listeners:
+    """The listeners that were claimed so far."""
+
+    def __init__(self) -> None:
+        self._taken: dict[tuple[object, int, str], tuple[str, Endpoint]] = {}
+
+    def claim(
+        self, machine: str | None, endpoint: Endpoint, name: str
+    ) -> tuple[str, Endpoint] | None:
+        """Have `endpoint` for `name` on a machine (None: this one), if it is all free.
+
+        Returns who has some of it already, and where that one listens.
+        """
+        if endpoint.port == 0 and not endpoint.is_unix:
+            return None
+        wanted, noted = _claims(endpoint)
+        found = (self._taken.get((machine, endpoint.port, claim)) for claim in wanted)
+        first = next((other for other in found if other is not None), None)
+        for claim in noted if first is None else ():
+            self._taken.setdefault((machine, endpoint.port, claim), (name, endpoint))
+        return first
+
+
+def _claims(endpoint: Endpoint) -> tuple[list[str], list[str]]:
+    """What must not be taken yet for a listener on `endpoint`, and what it takes.
+
+    A claim is an address, `all 4` for the wildcard of IPv4, or `any 4` for whatever of IPv4.
+    """
+    if endpoint.is_unix:
+        return [endpoint.path], [endpoint.path]
+    wanted, noted = [], []
+    for address in _addresses(endpoint.host):
+        family = "6" if ":" in address else "4"
+        if address in _WILDCARDS:
+            wanted.append(f"any {family}")
+            noted += [f"all {family}", f"any {family}"]
+        else:
+            wanted += [address, f"all {family}"]
+            noted += [address, f"any {family}"]
+    return wanted, noted
+
+
+def _addresses(host: str) -> tuple[str, ...]:
+    """The addresses that listening on `host` takes."""
+    if host == words.ANY_ADDRESS:
+        return _WILDCARDS
+    if host.lower() == LOCALHOST:
+        return LOOPBACKS
+    try:
+        return (str(ipaddress.ip_address(host)),)
+    except ValueError:
+        return (host.lower(),)

@@ -1,0 +1,48 @@
+"""A host that no profile has: what was typed at the command line, as `ssh` would take it.
+
+Owns the way from `[user@]NAME[:PORT]` to a host, with what ssh_config knows of NAME. Changes
+nothing on this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tunnelctl.config.openssh.lookup import SshConfig
+from tunnelctl.config.profile.convert import Converter
+from tunnelctl.config.profile.document import Document
+from tunnelctl.config.profile.keys import HostMap
+from tunnelctl.config.profile.routes import Carrier, Place, Routes, Written
+from tunnelctl.config.values.ways import parse_jump
+from tunnelctl.config.yaml.interpolate import Interpolator
+from tunnelctl.config.yaml.mistakes import Mark, Mistakes
+from tunnelctl.config.yaml.tree import Mapping as Tree
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import Host
+
+
+def host_named(
+    destination: str, environ: Mapping[str, str], *, ssh_config: bool | str = True
+) -> Host:
+    """The host of `[user@]NAME[:PORT]` (or `ssh://…`); its name is NAME.
+
+    `ssh_config` is True for the user's and the system's files, False for none, or the path of one.
+
+    Raises:
+        Failure: config-invalid; the name cannot be one, or ssh_config cannot be honoured.
+    """
+    try:
+        jump = parse_jump(destination)
+    except ValueError as error:
+        raise Failure(Code.CONFIG_INVALID, f"{destination}: {error}") from None
+    mistakes = Mistakes()
+    interpolator = Interpolator(environ)
+    document = Document(Tree(Mark(jump.name)), mistakes)
+    below = Written("", HostMap(), document, ssh_config)
+    look_up = SshConfig(environ, interpolator.asked)
+    carriers = [Carrier(jump, Place(document, ()))]
+    hosts = Routes((), below, carriers, Converter(interpolator), look_up).hosts()
+    if mistakes:
+        first = mistakes.first(jump.name)[0]
+        raise Failure(Code.CONFIG_INVALID, f"{jump.name}: {first.message}")
+    return hosts[0]

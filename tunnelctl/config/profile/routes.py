@@ -1,0 +1,267 @@
+"""The hosts of a profile as a whole: by which hops each is reached, and what stands in for it.
+
+Owns how names lead to hosts, what a loop is, and that what the profile leaves open is looked up in
+ssh_config. As in OpenSSH, the first hop of a list is reached by its own way and each other hop
+from the one before it, whatever its own way would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from tunnelctl.config.openssh.lines import SshConfigError
+from tunnelctl.config.openssh.lookup import Question, SshConfig
+from tunnelctl.config.openssh.values import Found
+from tunnelctl.config.profile.convert import Converter
+from tunnelctl.config.profile.document import Document
+from tunnelctl.config.profile.keys import HostMap
+from tunnelctl.config.values.ways import MAX_HOPS, WAYS, Jump
+from tunnelctl.config.yaml.mistakes import KeyPath, Mistakes
+from tunnelctl.spec.host import Host
+
+_NOTHING = Found()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is written."""
+
+    document: Document
+    path: KeyPath
+
+    def say(self, message: str, *, at_key: bool = False) -> None:
+        """Note a mistake here."""
+        self.document.say(self.path, message, at_key=at_key)
+
+    def noting(self, mistakes: Mistakes) -> Place:
+        """The same, with mistakes noted there."""
+        return replace(self, document=self.document.noting(mistakes))
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A host as the file has it, with its `defaults`.
+
+    `source` is the ssh_config that it is looked up in. `named_at` is where its name stands, for
+    one that has no entry of its own.
+    """
+
+    name: str
+    model: HostMap
+    document: Document
+    source: bool | str
+    named_at: Place | None = None
+
+    def place(self, key: str) -> Place:
+        """Where a key of it is written, or else what is nearest."""
+        return self.named_at or Place(self.document, (*self.document.path, key))
+
+    def noting(self, mistakes: Mistakes) -> Written:
+        """The same, with mistakes noted there."""
+        named_at = None if self.named_at is None else self.named_at.noting(mistakes)
+        return replace(self, document=self.document.noting(mistakes), named_at=named_at)
+
+    @property
+    def question(self) -> Question:
+        """What is to be looked up of it."""
+        model = self.model
+        source = False if model.embedded else self.source
+        return Question(self.name, source, model.hostname, model.user, model.port, self.has_way)
+
+    @property
+    def has_way(self) -> bool:
+        """Whether the profile says by what way it is reached."""
+        return bool(self.model.embedded) or any(key in self.model.model_fields_set for key in WAYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """A host that carries a forward, as its `via` says, and where that stands."""
+
+    jump: Jump
+    place: Place
+
+
+class Routes:
+    """Makes hosts of what is written; a name that has no entry of its own is as `NAME: {}`.
+
+    Of `carriers` that have the same name the first is used; checks.py has seen that they are the
+    same host. Mistakes are noted where they are written.
+    """
+
+    def __init__(
+        self,
+        written: Iterable[Written],
+        below: Written,
+        carriers: Iterable[Carrier],
+        converter: Converter,
+        ssh_config: SshConfig,
+    ) -> None:
+        self._written = {host.name: host for host in written}
+        self._below = below
+        self._carriers: dict[str, Carrier] = {}
+        for carrier in carriers:
+            self._carriers.setdefault(carrier.jump.name, carrier)
+        self._converter = converter
+        self._ssh_config = ssh_config
+        self._failed: set[str] = set()
+
+    def anew(self, ssh_config: SshConfig, mistakes: Mistakes) -> Routes:
+        """The same, with the answers of this ssh_config, and mistakes noted there."""
+        return Routes(
+            (host.noting(mistakes) for host in self._written.values()),
+            self._below.noting(mistakes),
+            (replace(c, place=c.place.noting(mistakes)) for c in self._carriers.values()),
+            self._converter,
+            ssh_config,
+        )
+
+    def host(self, name: str) -> Host:
+        """One of `hosts`."""
+        wanted = self._carrier(name) if name in self._carriers else self._written[name]
+        self._look_up([wanted])
+        return self._host(wanted)
+
+    def hosts(self) -> tuple[Host, ...]:
+        """Every host that needs a link of its own, in the order of the file.
+
+        That is one that carries a forward, or that no other leads through or falls back to.
+        """
+        wanted = [*self._written.values(), *map(self._carrier, self._carriers)]
+        wanted = list({host.name: host for host in wanted}.values())
+        self._look_up(wanted)
+        made = [self._host(host) for host in wanted]
+        helping = {
+            other.name
+            for host in made
+            for each in (host, *host.fallback)
+            for other in (*each.proxy_jump, *host.fallback)
+        }
+        return tuple(h for h in made if h.name in self._carriers or h.name not in helping)
+
+    def _carrier(self, name: str) -> Written:
+        carrier = self._carriers[name]
+        return self._of(carrier.jump, carrier.place, self._below)
+
+    def _look_up(self, hosts: list[Written]) -> None:
+        """Everything that will be asked, side by side: the hosts, then hops that came of it."""
+        seen: set[Question] = set()
+        while hosts:
+            questions = [host.question for host in hosts]
+            self._ssh_config.prepare(questions)
+            seen.update(questions)
+            hops = [self._of(j, h.place("proxy_jump"), h) for h in hosts for j in self._jumps(h)]
+            hosts = [hop for hop in hops if hop.question not in seen]
+
+    def _of(self, jump: Jump, named_at: Place, near: Written) -> Written:
+        """What is known of a name, with the user and port that were written beside it.
+
+        One that the file does not have is looked up where `near`, which names it, was.
+        """
+        found = self._written.get(jump.name)
+        if found is None:
+            found = replace(self._below, name=jump.name, source=near.source, named_at=named_at)
+        given = {"user": jump.user, "port": jump.port}
+        given = {key: value for key, value in given.items() if value is not None}
+        return replace(found, model=found.model.model_copy(update=given)) if given else found
+
+    def _found(self, written: Written) -> Found:
+        """What ssh_config has for it; that it cannot be used is said once."""
+        try:
+            return self._ssh_config.found(written.question)
+        except SshConfigError as error:
+            if str(error) not in self._failed:
+                self._failed.add(str(error))
+                message = f"ssh_config: {error}; ssh_config: false does without it"
+                written.place("ssh_config").say(message, at_key=True)
+            return _NOTHING
+
+    def _jumps(self, written: Written) -> tuple[Jump, ...]:
+        if written.has_way:
+            return written.model.proxy_jump or ()
+        return self._found(written).jumps
+
+    def _host(self, written: Written) -> Host:
+        host = self._reached(written)
+        if host.embedded:
+            return host
+        others = tuple(self._reached(other) for other in self._stand_ins(written))
+        return replace(host, fallback=others)
+
+    def _reached(self, written: Written) -> Host:
+        """The host with the way to it, and without what stands in for it."""
+        return self._end(written, self._hops(written, (written.name,)))
+
+    def _end(self, written: Written, hops: tuple[Host, ...]) -> Host:
+        """The host at the end of `hops`; one that is reached through some has no other way."""
+        host = self._straight(written)
+        if hops or host.embedded:
+            return replace(host, proxy_jump=hops)
+        if not written.has_way:
+            return replace(host, proxy_command=self._found(written).command)
+        command = written.model.proxy_command or ()
+        proxy = self._converter.proxy(written.model.proxy, written.document)
+        return replace(host, proxy_command=command, proxy=proxy)
+
+    def _straight(self, written: Written) -> Host:
+        fields = self._found(written).fields
+        return self._converter.host(written.name, written.model, written.document, fields)
+
+    def _hops(self, written: Written, trail: tuple[str, ...]) -> tuple[Host, ...]:
+        """The hops to a host, the nearest to us first; `trail` has the names that led here."""
+        hops: list[Host] = []
+        place = written.place("proxy_jump")
+        if len(trail) > MAX_HOPS:
+            place.say(f"leads through more than {MAX_HOPS} hops")
+            return ()
+        for jump in () if written.model.embedded else self._jumps(written):
+            hop = self._of(jump, place, written)
+            if hop.name in trail:
+                _refuse_loop(place, "proxy_jump", (*trail, hop.name))
+                return ()
+            if hop.model.embedded:
+                _refuse_embedded(place, hop.name)
+                return ()
+            if hops:
+                hops.append(self._straight(hop))
+            else:
+                before = self._hops(hop, (*trail, hop.name))
+                hops = [*before, replace(self._end(hop, before), proxy_jump=())]
+        names = [hop.name for hop in hops]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            place.say(f"leads through {twice[0]} twice")
+        return tuple(hops)
+
+    def _stand_ins(self, written: Written) -> Iterator[Written]:
+        """The hosts of `fallback`, each followed by its own."""
+        seen: set[str] = set()
+
+        def follow(host: Written, trail: tuple[str, ...]) -> Iterator[Written]:
+            place = host.place("fallback")
+            for name in host.model.fallback or ():
+                if len(seen) > MAX_HOPS:
+                    place.say(f"more than {MAX_HOPS} hosts stand in for each other")
+                    return
+                other = self._of(Jump(name), place, host)
+                if name in trail:
+                    _refuse_loop(place, "fallback", (*trail, name))
+                elif other.model.embedded:
+                    _refuse_embedded(place, name)
+                elif name not in seen:
+                    seen.add(name)
+                    yield other
+                    yield from follow(other, (*trail, name))
+
+        return follow(written, (written.name,))
+
+
+def _refuse_loop(place: Place, key: str, trail: tuple[str, ...]) -> None:
+    circle = trail[trail.index(trail[-1]) :]
+    straight = f"give {circle[0] if len(circle) == 2 else 'one of them'} `{key}: none`"
+    place.say(f"goes round for ever: {', then '.join(circle)}; {straight}")
+
+
+def _refuse_embedded(place: Place, name: str) -> None:
+    place.say(f"{name} is embedded, a server in this process that leads nowhere else")

@@ -1,0 +1,128 @@
+"""Lists of algorithms in the syntax of ssh_config(5), worked out against what we offer at all.
+
+`a,b` replaces the allow-list, `+a` adds to it, `-a*` takes away, `^a` puts first. The allow-lists
+are spec/algorithms.py's; nothing written in a profile can widen them. Owns the reasons why a name
+is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from enum import Enum
+from fnmatch import fnmatchcase
+
+from tunnelctl.config.yaml.mistakes import shown
+from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
+
+
+class Kind(Enum):
+    """What is negotiated; the value is what we offer, in our order."""
+
+    CIPHERS = CIPHERS
+    KEX_ALGORITHMS = KEX_ALGORITHMS
+    MACS = MACS
+    HOST_KEY_ALGORITHMS = HOST_KEY_ALGORITHMS
+
+
+# Parts of names, and why the algorithms that have them in their name are not offered.
+_ABSENT = (
+    ("-cbc", "CBC mode is off: it lets a stream be guessed and changed"),
+    ("3des", "3DES is off: its blocks are too small"),
+    ("arcfour", "RC4 is off: it is broken"),
+    ("md5", "MD5 is off: it is broken"),
+    ("sha1", "SHA-1 is off: it is broken"),
+    ("ssh-rsa", "signatures with SHA-1 are off; rsa-sha2-512 works with the same key"),
+    ("ssh-dss", "DSA is off: its keys are too short"),
+    (
+        "umac",
+        "the cryptography package does not have UMAC, and in Python it would be slow; servers "
+        "that have it have hmac-sha2-256 too, and ciphers that need no MAC",
+    ),
+    (
+        "sntrup761",
+        "the cryptography package does not have it; mlkem768x25519-sha256 is the exchange that "
+        "resists quantum computers here (OpenSSH 9.9 and later)",
+    ),
+    ("mlkem", "of the exchanges with ML-KEM only mlkem768x25519-sha256 is here"),
+    ("mldsa", "host keys of ML-DSA are not supported yet; ssh-ed25519 is offered"),
+    ("sk-", "a host key in a security key is not supported; ssh-ed25519 is offered"),
+)
+
+
+def resolve_list(kind: Kind, written: str) -> tuple[str, ...]:
+    """What is offered, in order, for a list that a person wrote.
+
+    Raises:
+        ValueError: for a name that we do not offer, saying why, and for a list that leaves nothing.
+    """
+    allowed: tuple[str, ...] = kind.value
+    operator, names = _split(written)
+    if operator == "-":
+        return _without(allowed, names)
+    chosen = tuple(dict.fromkeys(_checked(kind, name) for name in names))
+    if operator == "+":
+        return (*allowed, *(name for name in chosen if name not in allowed))
+    if operator == "^":
+        return (*chosen, *(name for name in allowed if name not in chosen))
+    return chosen
+
+
+def _split(written: str) -> tuple[str, Sequence[str]]:
+    text = written.strip()
+    operator = text[:1] if text[:1] in ("+", "-", "^") else ""
+    names = [name.strip() for name in text[len(operator) :].split(",")]
+    if not all(names):
+        raise ValueError(f"{shown(written)} has a comma without a name beside it")
+    return operator, names
+
+
+def _without(allowed: tuple[str, ...], patterns: Sequence[str]) -> tuple[str, ...]:
+    kept = tuple(
+        name for name in allowed if not any(_matches(name, pattern) for pattern in patterns)
+    )
+    if not kept:
+        raise ValueError(f"leaves nothing of {', '.join(allowed)}")
+    return kept
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """ssh_config(5) PATTERNS: `*` and `?`; a bracket is a bracket."""
+    return fnmatchcase(name, pattern.replace("[", "[[]"))
+
+
+def _checked(kind: Kind, name: str) -> str:
+    allowed: tuple[str, ...] = kind.value
+    if name in allowed:
+        return name
+    if reason := why_absent(name):
+        raise ValueError(f"{shown(name)} is not offered: {reason}")
+    near = get_close_matches(name, allowed, n=1, cutoff=0.8)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    raise ValueError(f"{shown(name)} is not one of {', '.join(allowed)}{meant}")
+
+
+def why_absent(name: str) -> str | None:
+    """Why an algorithm that others have is not offered here; None for a name nobody has."""
+    return next((reason for part, reason in _ABSENT if part in name), None)
+
+
+def offered(kind: Kind, written: str) -> tuple[str, ...]:
+    """What a list of somebody else's, such as ssh_config's, leaves of what we offer.
+
+    Names that we do not know are passed over; a pattern stands for all that it matches.
+
+    Raises:
+        ValueError: it leaves nothing.
+    """
+    operator, names = _split(written)
+    allowed: tuple[str, ...] = kind.value
+    if operator == "-":
+        return _without(allowed, names)
+    chosen = [name for pattern in names for name in allowed if _matches(name, pattern)]
+    kept = ",".join(dict.fromkeys(chosen))
+    if kept:
+        return resolve_list(kind, operator + kept)
+    if operator:
+        return allowed
+    raise ValueError(f"none of {shown(written)} is offered here, which is {', '.join(allowed)}")

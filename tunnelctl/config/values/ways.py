@@ -1,0 +1,168 @@
+"""The keys that say by what way a host is reached, one value at a time.
+
+Like words.py: each function takes a plain value and returns the checked one, or raises ValueError
+with a sentence in the words of a user. Looks nothing up; routes.py does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from tunnelctl.config.values import words
+from tunnelctl.config.yaml.mistakes import shown
+from tunnelctl.spec.host import ProxyKind
+
+# The keys that exclude each other; `none` in one of them is the straight way.
+WAYS = ("proxy_jump", "proxy_command", "proxy")
+NONE = "none"
+MAX_HOPS = 16  # to one host, and hosts that stand in for it
+
+_SCHEME = "ssh://"
+# ssh_config(5) TOKENS that a proxy command can have.
+_TOKEN = re.compile(r"%(.?)")
+_COMMAND_TOKENS = frozenset("hkprn%")
+KNOWN_HOSTS_TOKENS = frozenset("hpnkHItfK%")
+_PROXY_URL = re.compile(r"(?P<scheme>[a-z0-9+.-]+)://(?P<rest>[^/]+)/?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A hop as it was written: `[user@]name[:port]`."""
+
+    name: str
+    user: str | None = None
+    port: int | None = None
+
+    def __str__(self) -> str:
+        user = f"{self.user}@" if self.user is not None else ""
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        port = f":{self.port}" if self.port is not None else ""
+        return user + name + port
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyAddress:
+    """A proxy without what it may ask for: its kind, host and port."""
+
+    kind: ProxyKind
+    hostname: str
+    port: int
+
+
+def parse_jump(value: object) -> Jump:
+    """`name`, `user@name`, `user@name:port`, `user@[v6]:port`, also as an ssh:// URI.
+
+    The user is what stands before the last `@`, as it is; in a URI it is percent-encoded and may
+    have parameters behind a `;` (OpenSSH's misc.c, parse_user_host_port and parse_uri).
+    """
+    written = words.text(value)
+    is_uri = written.startswith(_SCHEME)
+    plain = written.removeprefix(_SCHEME).removesuffix("/")
+    user, at, rest = plain.rpartition("@")
+    if is_uri:
+        user = unquote(user.partition(";")[0], errors="strict")
+    name, port = rest, None
+    if rest.startswith("[") or rest.count(":") < 2:
+        name, port = _host_and_port(rest, written)
+    return Jump(
+        words.host_name(name),
+        words.user_name(user) if at else None,
+        None if port is None else _port(port, written),
+    )
+
+
+def jumps(value: object) -> Sequence[object]:
+    """The hops, the nearest first; ssh_config(5)'s text with commas too. `none`: no hop."""
+    if isinstance(value, str):
+        value = [] if value.lower() == NONE else [word.strip() for word in value.split(",")]
+        return _few(value, "hops")
+    return _few(words.one_or_list(value), "hops")
+
+
+def names(value: object) -> Sequence[object]:
+    """Names of hosts, or `none`."""
+    return _few([] if value == NONE else words.one_or_list(value), "names")
+
+
+def _few(found: Sequence[object], what: str) -> Sequence[object]:
+    if len(found) > MAX_HOPS:
+        raise ValueError(f"has {len(found)} {what}; there can be {MAX_HOPS}")
+    return found
+
+
+def proxy_command(value: object) -> tuple[str, ...]:
+    """The words of a command, or () for `none`; `%h %p %r %n %k %%` stand for the host in them."""
+    if value == NONE:
+        return ()
+    if isinstance(value, str):
+        raise ValueError(
+            "must be a list of words, [program, argument], which no shell reads; "
+            'a line for a shell is written [sh, -c, "exec …"]'
+        )
+    command = words.argv(value)
+    for word in command:
+        check_tokens(word)
+    return command
+
+
+def known_hosts_command(value: object) -> tuple[str, ...]:
+    """The words of a command, or () for `none`; the tokens of ssh_config(5) stand in them."""
+    if value == NONE:
+        return ()
+    command = words.argv(value)
+    for token in _TOKEN.findall(" ".join(command)):
+        if token not in KNOWN_HOSTS_TOKENS:
+            raise ValueError(
+                f"%{token} stands for nothing; there are %H (the name that is looked for), "
+                "%I (ORDER or HOSTNAME), %t %f %K (type, fingerprint and key that is shown), "
+                "%h (host), %p (port), %n (name here), %k (alias) and %%"
+            )
+    return command
+
+
+def check_tokens(word: str) -> None:
+    """That every token in a word of a proxy command is one that is replaced."""
+    for token in _TOKEN.findall(word):
+        if token not in _COMMAND_TOKENS:
+            raise ValueError(
+                f"%{token} in {shown(word)} stands for nothing; "
+                "there are %h (host), %p (port), %r (user), %n (name here), %k (alias) and %%"
+            )
+
+
+def proxy_url(value: object) -> ProxyAddress:
+    """`socks5://HOST:PORT` or `http://HOST:PORT`. Never repeats what could be a password."""
+    found = _PROXY_URL.fullmatch(words.text(value))
+    if found is None or found["scheme"].lower() not in list(ProxyKind):
+        scheme = f"{shown(found['scheme'])} is no kind of proxy; " if found else ""
+        raise ValueError(f"{scheme}must be socks5://HOST:PORT or http://HOST:PORT")
+    if "@" in found["rest"]:
+        raise ValueError(
+            "a user or password does not stand in the URL; "
+            "write {url: …, user: NAME, password: {env: NAME}}"
+        )
+    name, port = _host_and_port(found["rest"], found["rest"])
+    if port is None:
+        raise ValueError(f"{shown(value)} has no port; write {value}:PORT")
+    kind = ProxyKind(found["scheme"].lower())
+    return ProxyAddress(kind, words.host_name(name), _port(port, found["rest"]))
+
+
+def _host_and_port(text: str, written: str) -> tuple[str, str | None]:
+    """`host`, `host:port`, `[v6]` or `[v6]:port`."""
+    if not text.startswith("["):
+        name, colon, port = text.partition(":")
+        return name, port if colon else None
+    name, bracket, rest = text[1:].partition("]")
+    if not bracket or (rest and not rest.startswith(":")):
+        raise ValueError(f"{shown(written)} is not [IPv6]:PORT")
+    return name, rest[1:] or None if rest else None
+
+
+def _port(text: str, written: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535:
+        return int(text)
+    raise ValueError(f"{shown(written)} has {shown(text)} for a port; it is 1 to 65535")

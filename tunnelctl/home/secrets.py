@@ -1,0 +1,177 @@
+"""Where a secret is kept, asked at the moment it is needed.
+
+Owns the rules of each source. Never stores, logs or repeats a secret, not even in an error.
+Blocking: to be called from a worker thread.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+import sys
+from importlib.util import find_spec
+
+from tunnelctl.config.yaml.mistakes import printable
+from tunnelctl.errors import Code, Failure, by_hand, reason
+from tunnelctl.home.extras import install_command
+from tunnelctl.home.redaction import SECRETS
+from tunnelctl.net import files
+from tunnelctl.net.command import CommandError, TookTooLong, output_of
+from tunnelctl.spec.environment import Environment
+from tunnelctl.spec.host import SecretRef, SecretSource
+
+_MAX_BYTES = 4096
+_COMMAND_SECONDS = 10.0
+_KEYRING_SECONDS = 30.0  # somebody may have to unlock it
+_NO_ENTRY, _REFUSES = 3, 4  # how what follows ends
+# Prints the secret, or the kind of what went wrong. It has the modules that we have, and none that
+# happens to stand in the current folder.
+_ASK_KEYRING = f"""
+import sys
+service, user, *sys.path = sys.argv[1:]
+try:
+    import keyring
+    secret = keyring.get_password(service, user)
+except BaseException as error:
+    sys.stdout.write(type(error).__name__)
+    sys.exit({_REFUSES})
+if secret is None:
+    sys.exit({_NO_ENTRY})
+sys.stdout.buffer.write(secret.encode())
+"""
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
+
+
+def resolve_secret(ref: SecretRef, environment: Environment) -> str:
+    """The secret itself, without the line break at its end; logs do not show it from now on.
+
+    `environment` is that of whoever asked for the profile; a command runs in it, and so does what
+    asks a keyring. A command is given at most 10 s and 4 KiB, and no terminal; its own messages are
+    dropped.
+
+    Raises:
+        Failure: SECRET_UNAVAILABLE, naming the reference.
+    """
+    if ref.source is SecretSource.ENV:
+        secret = _from_variable(ref, environment)
+    elif ref.source is SecretSource.FILE:
+        secret = _decode(ref, _from_file(ref, ref.value[0], private=True))
+    elif ref.source is SecretSource.CREDENTIAL:
+        secret = _decode(ref, _from_credential(ref, environment))
+    elif ref.source is SecretSource.COMMAND:
+        secret = _decode(ref, _from_command(ref, environment))
+    else:
+        secret = _decode(ref, _from_keyring(ref, environment))
+    if not secret:
+        raise _unavailable(ref, "it is empty")
+    SECRETS.add(secret)
+    return secret
+
+
+def _from_variable(ref: SecretRef, environment: Environment) -> str:
+    name = ref.value[0]
+    if name not in environment:
+        raise _unavailable(ref, "the variable is not set", f"export {name}, then up again")
+    return environment[name]
+
+
+def _from_credential(ref: SecretRef, environment: Environment) -> bytes:
+    folder = environment.get(CREDENTIALS_VARIABLE)
+    if not folder:
+        hint = "start the daemon from a unit with LoadCredential="
+        raise _unavailable(ref, f"${CREDENTIALS_VARIABLE} is not set", hint)
+    return _from_file(ref, os.path.join(folder, ref.value[0]), private=False)
+
+
+def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
+    """The content of a small regular file; `private`: one that is checked (see `_check_private`).
+
+    A link is followed, as Kubernetes mounts every secret as one: what it leads to is checked.
+    """
+    try:
+        found = files.read(path, _MAX_BYTES, regular=True)
+    except files.NotRegular:
+        raise _unavailable(ref, f"{path} is not a regular file") from None
+    except files.TooLarge:
+        raise _too_long(ref) from None
+    except (OSError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else "not a path"
+        raise _unavailable(ref, f"{path} cannot be opened: {why}") from None
+    if private:
+        _check_private(ref, path, found.status)
+    return found.data
+
+
+def _check_private(ref: SecretRef, path: str, status: os.stat_result) -> None:
+    """That nobody else can read a file of ours, nor change one that root gave us.
+
+    Who may read a file of root's is for root to say: Kubernetes and swarm mount secrets with mode
+    0440 or 0444 for a process that is not root (compare OpenSSH authfile.c, sshkey_perm_ok).
+    """
+    others = status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    if status.st_uid == os.geteuid():
+        if others:
+            raise _unavailable(
+                ref, f"other users can read {path}", f"chmod 600 {shlex.quote(path)}"
+            )
+    elif status.st_uid != 0:
+        raise _unavailable(
+            ref, f"{path} belongs to another user", f"chown $USER {shlex.quote(path)}"
+        )
+    elif others & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _unavailable(ref, f"other users can change {path}", "have root run chmod go-w on it")
+
+
+def _from_command(ref: SecretRef, environment: Environment) -> bytes:
+    try:
+        status, printed = output_of(ref.value, environment, _MAX_BYTES, _COMMAND_SECONDS)
+    except CommandError as error:
+        raise _unavailable(ref, str(error), by_hand("it")) from None
+    if status != 0:
+        raise _unavailable(ref, f"the command ended with {status}", by_hand("it"))
+    return printed
+
+
+def _from_keyring(ref: SecretRef, environment: Environment) -> bytes:
+    """Asked by a process of its own: a keyring belongs to a login session, which is found by
+    variables such as DBUS_SESSION_BUS_ADDRESS, and its packages read those of their process."""
+    service, _, user = ref.value[0].rpartition("/")
+    if find_spec("keyring") is None:
+        why = "the package keyring is not installed"
+        raise _unavailable(ref, why, install_command("keyring"))
+    words = (sys.executable, "-I", "-c", _ASK_KEYRING, service, user, *filter(None, sys.path))
+    try:
+        status, printed = output_of(words, environment, _MAX_BYTES, _KEYRING_SECONDS)
+    except TookTooLong:
+        why = f"the keyring did not answer within {_KEYRING_SECONDS:g} s"
+        raise _unavailable(ref, why, "unlock it, then up again") from None
+    except CommandError as error:
+        raise _unavailable(ref, str(error)) from None
+    if status == _NO_ENTRY:
+        hint = shlex.join(("keyring", "set", service, user))
+        raise _unavailable(ref, "the keyring of this login session has no such entry", hint)
+    if status != 0:
+        # Backends raise what they like, and their words may come from anywhere.
+        kind = printed.decode(errors="replace") if status == _REFUSES else f"exit {status}"
+        hint = "keyring diagnose says more; tunnelctl up, from the login session that has it"
+        raise _unavailable(ref, f"the keyring refuses: {printable(kind)}", hint)
+    return printed
+
+
+def _decode(ref: SecretRef, raw: bytes) -> str:
+    if len(raw) > _MAX_BYTES:
+        raise _too_long(ref)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        raise _unavailable(ref, "it is not UTF-8 text") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _too_long(ref: SecretRef) -> Failure:
+    return _unavailable(ref, f"it is longer than {_MAX_BYTES} bytes")
+
+
+def _unavailable(ref: SecretRef, why: str, hint: str = "") -> Failure:
+    return Failure(Code.SECRET_UNAVAILABLE, f"the secret {ref} is not to be had: {why}", hint)

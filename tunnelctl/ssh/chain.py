@@ -1,0 +1,48 @@
+"""The hosts on the way to a host: who comes before whom, and whose failure it is.
+
+A hop is a host that knows its own way (`proxy_jump` holds the hops before it), so equal chains are
+equal hosts. Must never blame one hop for what another has done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from tunnelctl.errors import Failure
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.failures import label
+
+
+def nearest_hop(host: Host) -> Host:
+    """The hop that connects to `host`, with its own way to it: the other hops of `proxy_jump`.
+
+    The first hop of a chain keeps the way that is its own; of the others the chain is the way.
+    """
+    *before, hop = host.proxy_jump
+    if not before:
+        return hop
+    return dataclasses.replace(hop, proxy_jump=tuple(before), proxy_command=(), proxy=None)
+
+
+def chain(host: Host) -> tuple[Host, ...]:
+    """Every host to log in to on the way to `host`, the nearest first and itself last."""
+    return (*chain(nearest_hop(host)), host) if host.proxy_jump else (host,)
+
+
+def everybody(hosts: Iterable[Host]) -> frozenset[Host]:
+    """Every host that is logged in to for these: themselves, their fallbacks, and all hops."""
+    return frozenset(one for host in hosts for way in host.candidates for one in chain(way))
+
+
+def of_hop(hop: Host, failure: Failure) -> Failure:
+    """The same failure, named as that of a hop: `hop gateway (10.0.0.7:22): …`.
+
+    One that names a hop already is another hop's, which comes before it.
+    """
+    message = failure.message
+    if message.startswith("hop "):
+        return failure
+    is_named = message.startswith((label(hop), f"{hop.name} ("))
+    named = message if is_named else f"{label(hop)}: {message}"
+    return failure.but(message=f"hop {named}")

@@ -1,0 +1,161 @@
+"""What let a login in, so that a later one which fails can be told from one that never worked.
+
+A server that refuses what it took before may have its home directories mounted late, and an agent
+may be locked or away: both pass, and the login is tried again. A key that was never taken stays
+refused. Owns this verdict. Must never keep a secret: of a password it has a keyed hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.keys.certificates import Certificate, is_certified, plain_key
+from tunnelctl.ssh.keys.files import Identity, key_type
+from tunnelctl.wire.messages import ProtocolError
+
+AGENT = "the ssh-agent"
+PASSWORD = "the password"  # noqa: S105 - where one comes from, not a password
+_HASH_KEY = secrets.token_bytes(32)
+_OF_A_LOGIN = (
+    Code.AUTH_FAILED,
+    Code.KEY_UNREADABLE,
+    Code.NEEDS_INPUT,
+    Code.SECRET_UNAVAILABLE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Something that a login shows. Two with a token in common are the same one to a server.
+
+    `source` is the file of a key or certificate, or what else it comes from.
+    """
+
+    source: str
+    tokens: frozenset[bytes] = frozenset()
+
+    @classmethod
+    def of_blob(cls, source: str, blob: bytes) -> Credential:
+        """A public key, or a certificate: that is the same when it is made anew, for its key or by
+        its authority. Anything else is itself."""
+        try:
+            tokens = {plain_key(blob)}
+            if is_certified(key_type(blob)):
+                tokens.add(Certificate.parse(blob).authority)
+        except ProtocolError:
+            tokens = {blob}
+        return cls(source, frozenset(tokens))
+
+    @classmethod
+    def of_key(cls, identity: Identity) -> Credential:
+        """A key that is offered."""
+        return cls.of_blob(AGENT if identity.by_agent else identity.name, identity.blob)
+
+    @classmethod
+    def of_password(cls, password: str) -> Credential:
+        """The password that the profile refers to."""
+        hashed = hashlib.blake2b(password.encode(), key=_HASH_KEY).digest()
+        return cls(PASSWORD, frozenset({hashed}))
+
+    def is_among(self, others: Iterable[Credential]) -> bool:
+        """Whether one of them is the same."""
+        return any(self.tokens & other.tokens for other in others)
+
+
+NOTHING = Credential("nothing", frozenset({b"nothing"}))  # RFC 4252 section 5.2, method "none"
+# A hop that was passed by a link of somebody else: what let that one in is not known here.
+_UNKNOWN = Credential("")
+
+
+_Server = tuple[str, str, str | None]
+
+
+class Logins:
+    """By what the hosts of one profile were logged in to. For any thread.
+
+    The names of a profile are unique, so a host that ssh_config describes anew is the same one.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[_Server, frozenset[Credential]] = {}
+
+    def took(self, host: Host, credentials: Iterable[Credential]) -> None:
+        """The server let us in with these, in place of what it took before."""
+        self._taken[_server(host)] = frozenset(credentials)
+
+    def passed(self, hop: Host) -> None:
+        """The hop was passed, whoever logged in there."""
+        self._taken.setdefault(_server(hop), frozenset({_UNKNOWN}))
+
+    def taken(self, host: Host) -> frozenset[Credential]:
+        """What the last login was by; empty when there was none."""
+        return self._taken.get(_server(host), frozenset())
+
+    def forget(self, host: Host) -> None:
+        """Its settings are others now."""
+        self._taken.pop(_server(host), None)
+
+
+def _server(host: Host) -> _Server:
+    return host.name, host.address, host.user
+
+
+@dataclass(slots=True)
+class Tried:
+    """What one login had to offer, and what came of it.
+
+    `before` let the last login in.
+    """
+
+    before: frozenset[Credential] = frozenset()
+    accepted: list[Credential] = field(default_factory=list)
+    refused: list[Credential] = field(default_factory=list)
+    away: set[str] = field(default_factory=set)  # key files that cannot be read
+    held: list[Credential] | None = None  # by the agent; None when it was not asked
+    agent_error: str = ""  # it did not answer, or did not sign
+    agent_is_empty: bool = False  # or locked, which looks the same
+    is_unsigned: bool = False  # the server would have taken a key of the agent
+    only_agent: bool = False  # a file names a key whose private part is in no file
+
+    def lacks_agent(self, failure: Failure, host: Host, *, takes_keys: bool) -> str:
+        """Why the agent is what the login failed for, in words; nothing where it is not.
+
+        `takes_keys`: the server would have taken a key yet.
+        """
+        if failure.retryable or failure.code not in _OF_A_LOGIN or self.held is None:
+            return ""
+        if self.is_unsigned:
+            return self.agent_error
+        if any(c.source == AGENT and not c.is_among(self.held) for c in self.before):
+            return self.agent_error or "the ssh-agent has not the key that let us in before"
+        # Where the agent may only offer named keys, those are in the files as well.
+        could_help = self.only_agent or (
+            failure.code is Code.AUTH_FAILED and not host.identities_only
+        )
+        if not takes_keys or not could_help or failure.code is Code.NEEDS_INPUT:
+            return ""
+        is_empty = self.agent_is_empty and all(c is NOTHING for c in self.refused)
+        return self.agent_error or ("the ssh-agent has no keys" if is_empty else "")
+
+    def may_pass(self, failure: Failure) -> bool:
+        """Whether the login failed with what let us in before: the server refuses it for now, or
+        its file is away."""
+        if failure.retryable or failure.code not in _OF_A_LOGIN:
+            return False
+        missing = [c for c in self.before if not c.is_among(self.accepted)]
+        if failure.code is Code.KEY_UNREADABLE:  # not for want of a passphrase
+            missing = [c for c in missing if c.source in self.away or c is _UNKNOWN]
+        elif failure.code is Code.NEEDS_INPUT:  # a person is asked once nothing else is left
+            missing = [c for c in missing if c.source in self.away or c.is_among(self.refused)]
+        return any(not self._is_replaced(c) for c in missing)
+
+    def _is_replaced(self, credential: Credential) -> bool:
+        """Whether its file has something else now, which the server never took."""
+        if credential.source == AGENT or credential.is_among(self.refused):
+            return False
+        return any(other.source == credential.source for other in self.refused)

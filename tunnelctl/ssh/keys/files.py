@@ -1,0 +1,272 @@
+"""Private keys in files: found, checked, opened with a passphrase, and used to sign.
+
+Owns the rules for a key file: who may read it, how short its key may be, which public part is its.
+Must never keep a passphrase, and never open a private part before a server has said that it would
+accept the key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import os
+import shlex
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net import files
+from tunnelctl.ssh.keys import forms as key_forms
+from tunnelctl.ssh.keys import signatures
+from tunnelctl.ssh.keys.forms import Unusable
+from tunnelctl.ssh.keys.signatures import PrivateKey
+from tunnelctl.wire.messages import ProtocolError, Reader, string
+
+# ssh_config(5) RequiredRSASize is 1024 by default; less than 2048 is not accepted here.
+RSA_BITS_MIN = 2048
+_KEY_FILE_MAX = 1 << 20
+# How the type of a certificate ends (OpenSSH PROTOCOL.certkeys).
+CERTIFICATE_SUFFIX = "-cert-v01@openssh.com"
+
+# Passphrases to try for a file, one after the other; none where none can be had.
+Passphrases = Callable[[Path], Iterator[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A key that may be offered to a server. `sign` takes the data and the algorithm's name."""
+
+    name: str  # how messages call it
+    blob: bytes  # the public key, as SSH sends it
+    sign: Callable[[bytes, str], bytes] = field(repr=False)
+    by_agent: bool = False  # has an agent sign, which may ask a person
+
+    @property
+    def key_type(self) -> str:
+        """`ssh-ed25519`, `ssh-rsa`, …"""
+        return key_type(self.blob)
+
+
+def key_type(blob: bytes) -> str:
+    """The type that a public key says it is of.
+
+    Raises:
+        ProtocolError: the bytes are no public key.
+    """
+    return Reader(blob).text()
+
+
+def too_short(blob: bytes) -> int:
+    """The length in bits of an RSA key that is too short to be trusted; 0 for any other key."""
+    reader = Reader(blob)
+    if reader.text() != "ssh-rsa":
+        return 0
+    reader.string()  # the public exponent
+    bits = int.from_bytes(reader.string(), "big").bit_length()
+    return bits if bits < RSA_BITS_MIN else 0
+
+
+class KeyFile:
+    """One `identity_file`. `blob` is its public part, None when only a passphrase shows it.
+
+    The file may also be a public key, whose private part is then in an agent.
+
+    Raises:
+        Failure: key-unreadable, with what to do about it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        read = _read(path)
+        self._data, self._status = read.data, read.status
+        self.is_private = key_forms.is_private(self._data)
+        self.blob = self._public_part()
+        if self.blob is not None and (bits := _bits_too_few(self.blob, path)):
+            raise _short(path, bits)
+
+    def _public_part(self) -> bytes | None:
+        if not self.is_private:
+            return _public_line(self._data, self.path)
+        try:
+            blob = key_forms.public_blob(self._data)
+        except Unusable as reason:
+            raise _unusable(self.path, reason) from None
+        if blob is not None:
+            return blob
+        with contextlib.suppress(Failure):  # it may be of another form, which other programs read
+            return read_public(_beside(self.path))
+        private = _open(self._data, None, self.path)
+        return None if private is None else _public_blob(private)
+
+    def check_private(self) -> None:
+        """That it is a private key, and that no others may use one that is ours."""
+        if not self.is_private and self.blob and key_type(self.blob).endswith(CERTIFICATE_SUFFIX):
+            raise Failure(
+                Code.KEY_UNREADABLE,
+                f"{self.path} is a certificate, and no ssh-agent has its private key",
+                f"name the private key, and certificate_file: {self.path}",
+            )
+        if not self.is_private:
+            raise Failure(
+                Code.KEY_UNREADABLE,
+                f"{self.path} is a public key, and no ssh-agent has its private part",
+                "name the private key, or add it to the agent with ssh-add",
+            )
+        status = self._status
+        if status.st_uid != os.getuid():
+            return  # OpenSSH authfile.c, sshkey_perm_ok: who owns it decides who may read it
+        if mode := stat.S_IMODE(status.st_mode) & 0o077:
+            raise Failure(
+                Code.KEY_UNREADABLE,
+                f"others may use the private key {self.path} "
+                f"(mode {stat.S_IMODE(status.st_mode):04o}, {mode:03o} too many)",
+                f"chmod 600 {shlex.quote(str(self.path))}",
+            )
+
+    def identity(self, passphrases: Passphrases) -> Identity:
+        """The key as something to sign with; opens an encrypted file only when it must."""
+        self.check_private()
+        opened: list[PrivateKey] = []
+        blob = self.blob
+        if blob is None:
+            opened.append(self._unlock(passphrases))
+            blob = _public_blob(opened[0])
+            if bits := _bits_too_few(blob, self.path):
+                raise _short(self.path, bits)
+
+        def sign(data: bytes, algorithm: str) -> bytes:
+            private = opened[0] if opened else self._unlock(passphrases)
+            if _public_blob(private) != blob:
+                raise _other_public_part(self.path)
+            return signatures.sign(private, data, algorithm)
+
+        return Identity(str(self.path), blob, sign)
+
+    def _unlock(self, passphrases: Passphrases) -> PrivateKey:
+        private, tried = _open(self._data, None, self.path), False
+        if private is not None:
+            return private
+        for passphrase in passphrases(self.path):
+            tried = True
+            private = _open(self._data, passphrase.encode(), self.path)
+            if private is not None:
+                return private
+        if tried:
+            raise Failure(
+                Code.KEY_UNREADABLE,
+                f"the passphrase does not open the private key {self.path}",
+                f"check it with: ssh-keygen -y -f {shlex.quote(str(self.path))}",
+            )
+        raise Failure(
+            Code.KEY_UNREADABLE,
+            f"the private key {self.path} is encrypted, and no passphrase is given",
+            f"run: ssh-add {shlex.quote(str(self.path))}; "
+            "or name one with passphrase: in the profile",
+        )
+
+
+def read_public(path: Path) -> bytes:
+    """The public key or certificate that a file has.
+
+    Raises:
+        Failure: key-unreadable.
+    """
+    return _public_line(_read(path).data, path)
+
+
+def _read(path: Path) -> files.Contents:
+    """The file, or its public half where only that is there (the private one in an agent)."""
+    try:
+        try:
+            return files.read(path, _KEY_FILE_MAX, regular=True)
+        except FileNotFoundError:
+            if not files.exists(path := _beside(named := path), regular=True):
+                path = named
+            return files.read(path, _KEY_FILE_MAX, regular=True)
+    except FileNotFoundError:
+        raise Failure(
+            Code.KEY_UNREADABLE,
+            f"the private key {path} does not exist",
+            "correct identity_file, or make one: "
+            f"ssh-keygen -t ed25519 -f {shlex.quote(str(path))}",
+        ) from None
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".pub")
+
+
+def _unreadable(path: Path, why: str) -> Failure:
+    return Failure(
+        Code.KEY_UNREADABLE,
+        f"the key {path} cannot be read: {why}",
+        f"check it with: ssh-keygen -y -f {shlex.quote(str(path))}",
+    )
+
+
+def _unusable(path: Path, reason: Unusable) -> Failure:
+    new = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}.pem")
+    while new.exists():  # what the command writes must not cost a key
+        new = new.with_name(f"{new.name}.new")
+    hint = reason.hint.replace("{}", shlex.quote(str(path)))
+    hint = hint.replace("{new}", shlex.quote(str(new)))
+    return Failure(Code.KEY_UNREADABLE, f"the key {path} cannot be used: {reason}", hint)
+
+
+def _other_public_part(path: Path) -> Failure:
+    file = shlex.quote(str(path))
+    return Failure(
+        Code.KEY_UNREADABLE,
+        f"{_beside(path)} is not the public part of the private key {path}",
+        f"ssh-keygen -y -f {file} > {file}.pub",
+    )
+
+
+def _short(path: Path, bits: int) -> Failure:
+    return Failure(
+        Code.KEY_UNREADABLE,
+        f"the RSA key {path} has {bits} bits, fewer than the {RSA_BITS_MIN} that are safe",
+        "make a better one: ssh-keygen -t ed25519",
+    )
+
+
+def _bits_too_few(blob: bytes, path: Path) -> int:
+    try:
+        return too_short(blob)
+    except ProtocolError:
+        raise _unreadable(path, "its public part is broken") from None
+
+
+def _public_line(data: bytes, path: Path) -> bytes:
+    """The key of the first `TYPE BASE64 COMMENT` (sshd(8), AUTHORIZED_KEYS without options)."""
+    for line in data.splitlines():
+        fields = line.split()
+        try:
+            blob = base64.b64decode(fields[1], validate=True)
+        except (IndexError, binascii.Error):
+            continue
+        if string(fields[0]) == blob[: 4 + len(fields[0])]:
+            return blob
+    raise _unusable(path, key_forms.stranger(data))
+
+
+def _open(data: bytes, passphrase: bytes | None, path: Path) -> PrivateKey | None:
+    """The private key; None where it takes a passphrase, or another one."""
+    try:
+        return key_forms.open_private(data, passphrase)
+    except Unusable as reason:
+        raise _unusable(path, reason) from None
+
+
+def _public_blob(private: PrivateKey) -> bytes:
+    line = private.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    return base64.b64decode(line.split()[1])

@@ -1,0 +1,252 @@
+"""The forms in which a private key comes: OpenSSH's own, PEM (PKCS#1, SEC 1) and PKCS#8.
+
+Owns where the public part stands, what opens each form, and what a file is that holds no such key.
+Takes what ssh takes (OpenSSH sshkey.c, sshkey_parse_private_fileblob). Must never read a file.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec
+from cryptography.hazmat.primitives.serialization import (
+    load_der_private_key,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
+
+from tunnelctl.ssh.keys.ciphers import (
+    WrongPassphrase,
+    decrypted_openssh,
+    decrypted_pem,
+    openssh_cipher,
+    pem_cipher,
+)
+from tunnelctl.ssh.keys.signatures import PrivateKey
+from tunnelctl.wire.messages import ProtocolError, Reader, string, u32
+
+_BEGIN = b"-----BEGIN OPENSSH PRIVATE KEY-----"
+_END = b"-----END OPENSSH PRIVATE KEY-----"
+_PRIVATE = b" PRIVATE KEY-----"
+_MAGIC = b"openssh-key-v1\0"  # OpenSSH PROTOCOL.key
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_ENCRYPTED_PEM = re.compile(
+    rb"-----BEGIN [A-Z]+ PRIVATE KEY-----\s+Proc-Type: 4,ENCRYPTED\s+"
+    rb"DEK-Info: ([A-Z0-9-]+),([0-9A-Fa-f]+)\s+([A-Za-z0-9+/=\s]+)-----END"
+)
+_CURVES = ("secp256r1", "secp384r1", "secp521r1")
+_DSA = "ssh-dss"
+# Of the object identifiers in PKCS#8 (RFC 3657, RFC 5794); Camellia has one more for CTR and CFB.
+_NAMES = {
+    "1.2.392.200011.61": "Camellia",
+    "0.3.4401.5.3.1.9": "Camellia",
+    "1.2.410.200046": "ARIA",
+}
+# Hints; `{}` is the file, and `{new}` one that does not exist yet.
+_CHECK = "check it with: ssh-keygen -y -f {}"
+_CONVERT = "write it anew, which changes its cipher: ssh-keygen -p -f {}"
+_ANOTHER = "make another: ssh-keygen -t ed25519"
+_PUTTYGEN = "puttygen {} -O private-openssh -o {new}, then name that file"
+_NAME_THE_PRIVATE = "name the private key, which this one is a part of"
+
+
+class Unusable(ValueError):
+    """A file that holds no key to use. The text says why.
+
+    In `hint` `{}` stands for the file, and `{new}` for one that may be made of it.
+    """
+
+    def __init__(self, why: str, hint: str = _CHECK) -> None:
+        super().__init__(why)
+        self.hint = hint
+
+
+def is_private(data: bytes) -> bool:
+    """Whether a file claims to hold a private key in one of the forms."""
+    return _PRIVATE in data
+
+
+def public_blob(data: bytes) -> bytes | None:
+    """The public part, where the form has it in the clear also of an encrypted key.
+
+    Raises:
+        Unusable: it is broken.
+    """
+    return _Container.parse(data).public if _BEGIN in data else None
+
+
+def open_private(data: bytes, passphrase: bytes | None) -> PrivateKey | None:
+    """The private key; None where it takes a passphrase, or another one.
+
+    Raises:
+        Unusable: it would not help to know the passphrase.
+    """
+    data = data.removeprefix(_BYTE_ORDER_MARK)
+    try:
+        if _BEGIN in data:
+            return _usable(_of_openssh(_Container.parse(data), passphrase))
+        encrypted = _ENCRYPTED_PEM.search(data)
+        if encrypted is not None and passphrase is not None:
+            return _usable(_of_encrypted_pem(data, encrypted, passphrase))
+        return _usable(_loaded(load_pem_private_key, data, passphrase))
+    except WrongPassphrase:
+        return None
+    except (binascii.Error, ProtocolError):
+        raise Unusable("it is broken") from None
+
+
+def stranger(data: bytes) -> Unusable:
+    """What a file is that holds neither a private nor a public key."""
+    text = data.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    for pattern, what, hint in _STRANGERS:
+        if re.match(pattern, text, re.DOTALL):
+            return Unusable(what, hint)
+    return Unusable("it is neither a private nor a public key")
+
+
+# How a file begins, what it is, and what makes a key of it.
+_STRANGERS = (
+    (rb"\Z", "it is empty", _ANOTHER),
+    (rb"PuTTY-User-Key-File-", "it is in PuTTY's own form", _PUTTYGEN),
+    (rb"---- BEGIN SSH2 ENCRYPTED PRIVATE", "it is in the form of ssh.com", _PUTTYGEN),
+    (rb"---- BEGIN SSH2 PUBLIC KEY", "it is a public key (RFC 4716)", _NAME_THE_PRIVATE),
+    (rb"-----BEGIN [A-Z ]*PUBLIC KEY", "it is a public key (PEM)", _NAME_THE_PRIVATE),
+    (rb"-----BEGIN CERTIFICATE", "it is an X.509 certificate", _NAME_THE_PRIVATE),
+    (rb"SSH PRIVATE KEY FILE FORMAT 1\.", "it is for version 1 of the protocol", _ANOTHER),
+    (rb"\{.*\"kty\"", "it is a JSON Web Key", "export it as PEM (PKCS#8)"),
+    (
+        rb"\xff\xfe|\xfe\xff",
+        "it is UTF-16 text",
+        "iconv -f UTF-16 -t UTF-8 {} > {new}, then name that file",
+    ),
+    (
+        rb"\x30.{1,40}\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01",  # 1.2.840.113549.1.7.1 (RFC 7292)
+        "it is a PKCS#12 archive",
+        "openssl pkcs12 -in {} -nocerts -out {new}, then name that file",
+    ),
+    (
+        rb"\x30[\x2c-\x84]",
+        "it is in DER, which is no text",
+        "openssl pkey -inform DER -in {} -out {new}, then name that file",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Container:
+    """A key in OpenSSH's own form (PROTOCOL.key section 1)."""
+
+    cipher: str
+    kdf: str
+    kdf_options: bytes
+    public: bytes
+    sealed: bytes
+    tag: bytes
+
+    @classmethod
+    def parse(cls, data: bytes) -> _Container:
+        """Raises Unusable where it is broken."""
+        body, end, _ = data.partition(_BEGIN)[2].partition(_END)
+        try:
+            raw = base64.b64decode(body)
+            reader = Reader(raw.removeprefix(_MAGIC))
+            cipher, kdf, options = reader.text(), reader.text(), reader.string()
+            if end and raw.startswith(_MAGIC) and reader.u32() == 1:
+                return cls(cipher, kdf, options, reader.string(), reader.string(), reader.rest())
+        except (binascii.Error, ProtocolError):
+            pass
+        raise Unusable("it is broken")
+
+    def unencrypted(self, private: bytes) -> bytes:
+        """The text of the same key without a cipher, which the library reads."""
+        fields = (b"none", b"none", b"")
+        raw = (
+            _MAGIC + b"".join(map(string, fields)) + u32(1) + string(self.public) + string(private)
+        )
+        return b"\n".join((_BEGIN, base64.encodebytes(raw).rstrip(), _END, b""))
+
+
+def _of_openssh(key: _Container, passphrase: bytes | None) -> object:
+    kind = Reader(key.public).text()
+    if kind.startswith("sk-"):
+        raise Unusable("it works by way of an ssh-agent alone", "ssh-add {}")
+    if kind == _DSA:
+        raise _dsa()
+    private = key.sealed
+    if key.cipher != "none":
+        cipher = openssh_cipher(key.cipher, key.kdf)
+        if cipher is None:
+            raise Unusable(f"its cipher {key.cipher} ({key.kdf}) is not supported", _CONVERT)
+        if passphrase is None:
+            return None
+        sealed = key.sealed + key.tag
+        private = decrypted_openssh(cipher, key.kdf_options, sealed, passphrase)
+    return _loaded(load_ssh_private_key, key.unencrypted(private), None)
+
+
+def _of_encrypted_pem(data: bytes, found: re.Match[bytes], passphrase: bytes) -> object:
+    name = found[1].decode()
+    cipher = pem_cipher(name)
+    if cipher is None:
+        return _loaded(load_pem_private_key, data, passphrase, name)
+    iv, sealed = bytes.fromhex(found[2].decode()), base64.b64decode(found[3])
+    der = decrypted_pem(cipher, iv, sealed, passphrase)
+    try:
+        return load_der_private_key(der, None)
+    except ValueError:
+        raise WrongPassphrase from None
+
+
+def _loaded(
+    load: Callable[[bytes, bytes | None], object],
+    data: bytes,
+    passphrase: bytes | None,
+    cipher: str = "",
+) -> object:
+    """What the library reads; `cipher` is the name in the file, where there is one.
+
+    Raises:
+        WrongPassphrase: or none was given.
+        Unusable: it is of no form or cipher that the library has.
+    """
+    try:
+        return load(data, passphrase)
+    except TypeError:
+        raise WrongPassphrase from None
+    except UnsupportedAlgorithm as error:
+        raise Unusable(f"it is not supported: {error}") from None
+    except ValueError as error:
+        said = str(error)
+        if "encrypt" in said:  # it has no exception of its own for a cipher that it does not know
+            named = cipher or _named(said.rpartition(" ")[2])
+            raise Unusable(f"its cipher {named} is not supported", _CONVERT) from None
+        if passphrase is not None:  # with a wrong one anything may be wrong in what comes out
+            raise WrongPassphrase from None
+        raise Unusable("it is broken") from None
+
+
+def _named(identifier: str) -> str:
+    return next((name for arc, name in _NAMES.items() if identifier.startswith(arc)), identifier)
+
+
+def _usable(private: object) -> PrivateKey | None:
+    """The same key, if it is of a type and on a curve that SSH has and that is safe."""
+    if isinstance(private, dsa.DSAPrivateKey):
+        raise _dsa()
+    if isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name not in _CURVES:
+        raise Unusable(f"SSH has no ecdsa keys on the curve {private.curve.name}", _ANOTHER)
+    if private is None or isinstance(private, PrivateKey):
+        return private
+    kind = type(private).__name__.removesuffix("PrivateKey")
+    raise Unusable(f"its type ({kind}) is not supported; use ed25519, ecdsa or rsa", _ANOTHER)
+
+
+def _dsa() -> Unusable:
+    return Unusable(
+        "it is a DSA key; those are not safe, and OpenSSH 10 has none any more", _ANOTHER
+    )

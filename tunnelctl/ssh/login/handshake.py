@@ -1,0 +1,197 @@
+"""From a connected socket to a session: version, key exchange, host key, login. Blocking.
+
+Runs in a worker thread, under one absolute deadline. Owns the socket until it returns the
+Transport; when it raises instead, the socket is closed and the Transport's thread has ended. Must
+never send a byte of authentication to a server whose host key was not verified.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+
+from tunnelctl import clock
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net import files
+from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
+from tunnelctl.spec.environment import Environment
+from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.ssh.failures import During, label, peer_failure, printable
+from tunnelctl.ssh.keys.certificates import fingerprint, is_certified, key_type_of, plain_key
+from tunnelctl.ssh.keys.credentials import Logins
+from tunnelctl.ssh.keys.files import RSA_BITS_MIN, key_type, too_short
+from tunnelctl.ssh.login.auth import authenticate
+from tunnelctl.ssh.login.client import ClientTransport
+from tunnelctl.ssh.packets import incompatible
+from tunnelctl.ssh.packets.transport import Offer, SshTransport
+from tunnelctl.ssh.questions import Ask, pausing
+from tunnelctl.ssh.server_key.verify import known_for, verify
+from tunnelctl.ssh.trace import Milestone, Trace, Warn, logged, untraced
+
+# How long the Transport's thread may take to notice that its socket was shut down, in seconds.
+# It waits for nothing but the socket; this is a bound for a machine under heavy load.
+_END_OF_THREAD = 10.0
+
+
+class Stage(StrEnum):
+    """What a connection attempt passes through: states of a host, and one before them."""
+
+    QUEUED = "queued"
+    CONNECTING = "connecting"
+    AUTHENTICATING = "authenticating"
+
+
+def handshake(
+    host: Host,
+    sock: socket.socket,
+    environment: Environment,
+    resolve_secret: Callable[[SecretRef], str],
+    on_stage: Callable[[Stage], None],
+    deadline: float,
+    ask: Ask | None = None,
+    trace: Trace = untraced,
+    logins: Logins | None = None,
+    warn: Warn = logged,
+    *,
+    greeted: bool = False,
+) -> SshTransport:
+    """Log in to `host` over `sock`, before `deadline` (a moment of `clock.monotonic`). `greeted`:
+    our version line was sent already.
+
+    The deadline stands still while `ask` waits for a person, and while an agent signs. `logins`
+    knows by what the host was logged in to before; `warn` is told what is wrong though it went on.
+    Calls `on_stage(Stage.AUTHENTICATING)`
+    in this thread once the host key is accepted. The Transport that is returned is authenticated
+    and still run by its own thread. To give up earlier, shut the socket down from elsewhere: every
+    wait for the server ends at once.
+
+    Raises:
+        Failure: what went wrong; nothing is left open.
+    """
+    with files.until(lambda: deadline):
+        transport = _exchange_keys(host, sock, environment, deadline, trace, greeted=greeted)
+    try:
+        asked = None if ask is None else pausing(ask, transport)
+        blob = transport.host_key_blob
+        with files.until(lambda: transport.deadline):
+            verify(host, blob, environment, asked, warn)
+            trace(host, Milestone.HOST_KEY, f"{key_type(blob)} {fingerprint(blob)}")
+            on_stage(Stage.AUTHENTICATING)
+            by = authenticate(transport, host, environment, resolve_secret, asked, logins, warn)
+        trace(host, Milestone.AUTHENTICATION, by)
+    except BaseException:
+        _end(transport, sock)
+        raise
+    transport.deadline = None
+    return transport
+
+
+def read_host_key(
+    host: Host, sock: socket.socket, environment: Environment, deadline: float
+) -> bytes:
+    """The key that `host` shows over `sock`, which is closed; nothing is authenticated or recorded.
+    Our version line was sent already.
+
+    It is the one that a `handshake` of the same host would be shown. Blocking, until `deadline` (a
+    moment of `clock.monotonic`) at most.
+
+    Raises:
+        Failure: the host cannot be talked to.
+    """
+    with files.until(lambda: deadline):
+        transport = _exchange_keys(host, sock, environment, deadline, greeted=True)
+    _end(transport, sock)
+    return transport.host_key_blob
+
+
+def _exchange_keys(
+    host: Host,
+    sock: socket.socket,
+    environment: Environment,
+    deadline: float,
+    trace: Trace = untraced,
+    *,
+    greeted: bool,
+) -> ClientTransport:
+    """Version and first key exchange. The server has proved that it owns the key it shows."""
+    done = threading.Event()
+    try:
+        transport = ClientTransport(sock, _offer(host, environment), greeted=greeted)
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        transport.deadline = deadline
+        transport.start_client(event=done)
+        # Set when the keys are there, and when the thread ends: at the deadline at the latest.
+        done.wait(max(0.0, deadline - clock.monotonic()) + _END_OF_THREAD)
+        if transport.remote_version:
+            trace(host, Milestone.VERSION, printable(transport.remote_version))
+        if not transport.initial_kex_done:
+            raise _no_keys(host, transport)
+        if bits := too_short(plain_key(transport.host_key_blob)):
+            raise Failure(
+                Code.INCOMPATIBLE_PEER,
+                f"{label(host)} shows an RSA host key of {bits} bits, "
+                f"fewer than the {RSA_BITS_MIN} that are safe",
+                "give the server an ed25519 host key: ssh-keygen -A there",
+            )
+        trace(host, Milestone.KEY_EXCHANGE, transport.agreed)
+    except BaseException:
+        _end(transport, sock)
+        raise
+    return transport
+
+
+def _no_keys(host: Host, transport: ClientTransport) -> Failure:
+    # Whichever side noticed first: a server that finds nothing in common may leave before we have
+    # looked at its lists.
+    if found := transport.nothing_in_common:
+        return incompatible.failure(host, found, transport.remote_version)
+    return peer_failure(host, transport.saved_exception, During.KEY_EXCHANGE, transport.said)
+
+
+def _host_key_algorithms(host: Host, environment: Environment) -> tuple[str, ...]:
+    """All that are allowed, those of keys that are known for the host first.
+
+    Certificates where an authority is known for it, and before all else then (OpenSSH
+    sshconnect2.c, order_hostkeyalgs); elsewhere they would say no more than the key in them.
+    """
+    allowed = host.host_key_algorithms or HOST_KEY_ALGORITHMS
+    keys = [name for name in allowed if not is_certified(name)]
+    certificates = [name for name in allowed if is_certified(name)]
+    known = known_for(host, environment)
+    order = certificates if known.has_authority or not keys else []
+    order += [name for name in keys if key_type_of(name) in known.key_types]
+    return tuple(dict.fromkeys((*order, *keys)))
+
+
+def _offer(host: Host, environment: Environment) -> Offer:
+    return Offer(
+        kex=host.kex_algorithms or KEX_ALGORITHMS,
+        host_keys=_host_key_algorithms(host, environment),
+        ciphers=host.ciphers or CIPHERS,
+        macs=host.macs or MACS,
+    )
+
+
+def _end(transport: ClientTransport, sock: socket.socket) -> None:
+    """End the thread, then close the socket: never the other way round.
+
+    A descriptor that is closed while the thread waits for it may be somebody else's by the time
+    that the thread reads.
+    """
+    _shut_down(sock)
+    transport.packetizer.end()  # a server that let us in has parked it
+    if transport.is_alive():
+        transport.join(_END_OF_THREAD)
+    transport.close()
+    sock.close()
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the peer was quicker
+        sock.shutdown(socket.SHUT_RDWR)

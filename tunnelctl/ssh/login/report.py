@@ -1,0 +1,223 @@
+"""What is said of a login that failed: to whom, what was tried, what the server wants, what to do.
+
+Owns these sentences. Must never quote a secret, and never let text of the server reach a terminal
+unescaped.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.spec.host import AUTHENTICATIONS, Host
+from tunnelctl.ssh.chain import chain
+from tunnelctl.ssh.failures import During, label, peer_failure, printable
+from tunnelctl.ssh.keys.credentials import Tried
+from tunnelctl.ssh.keys.files import Identity
+from tunnelctl.ssh.login.client import ClientTransport
+from tunnelctl.ssh.login.userauth import InfoRequest, UserAuth
+from tunnelctl.ssh.questions import Question, QuestionKind
+
+# RFC 4253 section 11.1: disconnect codes that say "not you", not "not now".
+_NO_MORE_METHODS = 14
+_ILLEGAL_USER_NAME = 15
+# sshd says it with the code of a protocol error (auth.c, auth_maxtries_exceeded).
+_TOO_MANY = "too many authentication failures"
+# So much of a server's question is shown: some have menus of several lines.
+_LINES = 20
+
+
+class Report:
+    """One login: what was tried so far, in words."""
+
+    def __init__(self, host: Host, user: str, auth: UserAuth) -> None:
+        at = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
+        self.who = f"{user}@{at}"
+        self._host = host
+        self._user = user
+        self._auth = auth
+        self._tried: list[str] = []
+        self._accepted: list[str] = []
+        self._offered_files: list[str] = []
+        self._unanswered: Question | None = None  # nobody was there
+        self._answered = False  # a person told a password or a code
+        self._refused_named = False  # a key or a password that the profile names
+        self._refused_password = False
+        self._shown_keys: list[str] = []
+        self._keys = 0
+        self._not_signed = 0
+
+    def tried(self, what: str) -> None:
+        """Something is being tried, in words."""
+        self._tried.append(what)
+
+    def asked(self, question: Question, answer: str | None) -> None:
+        """A person was asked; None: nobody was there.
+
+        A key that nobody opens stays what is missing, whatever is asked after it.
+        """
+        if answer is None:
+            if self._unanswered is None or self._unanswered.kind is not QuestionKind.PASSPHRASE:
+                self._unanswered = question
+        elif question.kind is not QuestionKind.PASSPHRASE:
+            self._answered = True
+
+    def key(self, key: Identity, shown: str) -> None:
+        """A key is being offered."""
+        self._keys += 1
+        self._shown_keys.append(shown)
+        self._tried.append(shown)
+        if not key.name.startswith("agent key"):
+            self._offered_files.append(key.name)
+
+    def refused_key(self, key: Identity) -> None:
+        """The server does not want the key that was offered last."""
+        named = self._host.identity_file or self._host.certificate_file
+        if named and not key.name.startswith("agent key"):
+            self._refused_named = True
+
+    def refused_password(self) -> None:
+        """The server does not want the password that was tried last."""
+        self._refused_password = self._host.password is not None
+        self._refused_named |= self._refused_password
+
+    def not_signed(self) -> None:
+        """The server would have taken the last key, and we could not use it."""
+        self._not_signed += 1
+
+    def accept(self) -> None:
+        """The server took what was tried last, and wants more (RFC 4252 section 5.1)."""
+        if self._tried:
+            self._accepted.append(self._tried.pop())
+
+    @property
+    def let_in(self) -> str:
+        """Who the server let in, and by what it was moved to."""
+        by = ", then ".join((*self._accepted, *self._tried[-1:])) or "nothing at all"
+        return f"{self.who} by {by}"
+
+    def of_key(self, failure: Failure) -> Failure:
+        """What is wrong with a key, with the host's name."""
+        return Failure(failure.code, f"{label(self._host)}: {failure.message}", failure.hint)
+
+    def cut_off(self, transport: ClientTransport) -> Failure:
+        """The server ended the connection: because of us, or because of the network."""
+        said = transport.said
+        if _TOO_MANY in said.lower():
+            return self._failure(
+                f"the server ended the login: {self._keys} keys were too many for it",
+                "name the right key with identity_file, which also keeps the agent's others back "
+                "(identities_only)",
+            )
+        if transport.disconnect_code in (_NO_MORE_METHODS, _ILLEGAL_USER_NAME):
+            return self._failure(f'the server ended the login: it said "{printable(said)}"', "")
+        return peer_failure(self._host, transport.saved_exception, During.AUTHENTICATION, said)
+
+    def refused(self, notes: Sequence[str], unusable: Failure | None) -> Failure:
+        """Nothing is left to try. `notes` say why something was not, `unusable` is a named key."""
+        if self._unanswered is not None and self._is_for_a_person(self._unanswered, unusable):
+            prompt = self._unanswered.prompt.strip().rstrip(":").replace("\n", " ")
+            keys = f"; tried {', '.join(self._shown_keys)}" if self._shown_keys else ""
+            return Failure(
+                Code.NEEDS_INPUT,
+                f"{self._head} needs an answer that nobody was there to give: {prompt}{keys}",
+                f"tunnelctl answer {PLACE}",
+            )
+        if unusable is not None and self._keys == self._not_signed:
+            return self.of_key(unusable)
+        takes = ", ".join(map(printable, self._auth.methods)) or "nothing more"
+        still = f"it still takes {takes}"
+        if self._accepted:
+            still = f"it took {', '.join(self._accepted)} and wants {takes} too"
+        return self._failure(f"the server does not let us in; {still}", self._hint(), notes)
+
+    def judged(self, failure: Failure, tried: Tried) -> Failure:
+        """The same failure, unless it may pass by itself: then it says so, and is tried again.
+
+        Tries are spaced, since each of them may be a failed login to the server.
+        """
+        takes_keys = self._may("publickey") and "publickey" in self._auth.methods
+        if agent := tried.lacks_agent(failure, self._host, takes_keys=takes_keys):
+            return self._without_agent(agent, failure)
+        if self._auth.password_expired or not tried.may_pass(failure):
+            return failure
+        code = Code.AUTH_FAILED if failure.code is Code.NEEDS_INPUT else failure.code
+        message = f"{failure.message}; it let us in before, so it is tried again"
+        return Failure(code, message, failure.hint, retryable=True, spaced=True)
+
+    def _without_agent(self, agent: str, failure: Failure) -> Failure:
+        tried = f"; tried {', '.join(self._tried)}" if self._tried else ""
+        hint = "it is tried again when the agent has the key: ssh-add -l shows what it has"
+        if failure.code is Code.NEEDS_INPUT:
+            hint += f"; or {failure.hint}"
+        return Failure(Code.AGENT_UNAVAILABLE, f"{self._head}: {agent}{tried}", hint, spaced=True)
+
+    def _is_for_a_person(self, question: Question, unusable: Failure | None) -> bool:
+        """Whether an answer is what is missing: a server that refuses the key which was named for
+        it, and only would take a password as well, refuses us; so does one that refuses the
+        password which was named. A named key that cannot be used is what is missing, too."""
+        if question.kind is QuestionKind.PASSPHRASE or self._accepted or self._answered:
+            return True
+        return not self._refused_named and unusable is None
+
+    @property
+    def _head(self) -> str:
+        host = self._host
+        address = f"{self.who}:{host.port}"
+        return address if host.name == host.hostname else f"{host.name} ({address})"
+
+    def _failure(self, what: str, hint: str, notes: Sequence[str] = ()) -> Failure:
+        tried = f"; tried {', '.join(self._tried)}" if self._tried else ""
+        if not self._tried and not self._accepted and self._may("publickey"):
+            tried = "; there was no key to try"
+        noted = "".join(f"; {note}" for note in notes)
+        return Failure(Code.AUTH_FAILED, f"{self._head}: {what}{tried}{noted}", hint)
+
+    def _hint(self) -> str:
+        methods = [name for name in self._auth.methods if self._may(name)]
+        left_out = [name for name in AUTHENTICATIONS if name in self._auth.methods]
+        if left_out and not methods:
+            name = self._host.name
+            return f"let hosts.{name} have preferred_authentications: {left_out[0]}"
+        if self._auth.password_expired:
+            return f"the password has expired: log in once with {self._ssh('ssh')} and change it"
+        if self._refused_password:
+            return f"correct what hosts.{self._host.name} has as password: {self._host.password}"
+        if "publickey" in methods:
+            if provider := self._host.pkcs11_provider:
+                load = f"ssh-add -s {shlex.quote(provider)}"
+                return f"the keys of PKCS11Provider in ssh_config come from an agent here: {load}"
+            if self._offered_files:
+                copy = f"ssh-copy-id -i {shlex.quote(self._offered_files[0])}"
+                return f"let the server know the key: {self._ssh(copy)}"
+            return "name a key with identity_file, or make one with: ssh-keygen -t ed25519"
+        if {"password", "keyboard-interactive"} & {*methods} and self._host.password is None:
+            return f"add password: {{env: NAME}} to hosts.{self._host.name} in the profile"
+        return f"compare with: {self._ssh('ssh -v')}"
+
+    def _may(self, method: str) -> bool:
+        return method in self._host.preferred_authentications
+
+    def _ssh(self, command: str) -> str:
+        """A command of OpenSSH for this host, by the way that it has here; it takes no brackets."""
+        host = self._host
+        words = [] if host.port == 22 else ["-p", str(host.port)]
+        if hops := chain(host)[:-1]:
+            words += ["-o", f"ProxyJump={','.join(map(_jump, hops))}"]
+        if host.proxy_command:
+            words += ["-o", f"ProxyCommand={shlex.join(host.proxy_command)}"]
+        return f"{command} {shlex.join([*words, f'{self._user}@{host.hostname}'])}"
+
+
+def _jump(hop: Host) -> str:
+    """One hop as ssh_config(5) has it in ProxyJump."""
+    return hop.address if hop.user is None else f"{hop.user}@{hop.address}"
+
+
+def shown_prompt(request: InfoRequest, number: int) -> str:
+    """A prompt as a person is to see it: what the server says before the first one goes with it."""
+    prompt = request.prompts[number].text
+    text = "\n".join((request.name, request.instruction, prompt)) if number == 0 else prompt
+    lines = [line for line in map(printable, text.split("\n")) if line.strip()]
+    return "\n".join(lines[-_LINES:])

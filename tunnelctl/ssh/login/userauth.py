@@ -1,0 +1,260 @@
+"""The client's side of RFC 4252: one question to the server at a time, and its answer.
+
+paramiko's Transport calls us with the messages; its own `AuthHandler` is not used, because it
+keeps the password, signs in the Transport's thread (where a hung agent would hang the
+connection), never asks whether a key would be accepted before it is unlocked, and does not say
+which methods the server would still take.
+
+Must never keep a secret after it was sent, and never wait beyond the deadline.
+"""
+
+from __future__ import annotations
+
+import functools
+import queue
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import paramiko
+from paramiko.auth_handler import AuthHandler
+
+from tunnelctl import clock
+from tunnelctl.ssh.keys.certificates import certified, is_certified, plain
+from tunnelctl.ssh.keys.files import Identity
+from tunnelctl.ssh.keys.signatures import algorithms_of
+from tunnelctl.ssh.login.client import ClientTransport
+from tunnelctl.wire.messages import Message, Reader, string, u32
+
+_SERVICE_ACCEPT = 6
+_REQUEST = 50
+_FAILURE = 51
+_BANNER = 53
+# PK_OK, PASSWD_CHANGEREQ or INFO_REQUEST, by the question that was asked.
+_METHOD_SPECIFIC = 60
+_INFO_RESPONSE = 61
+_SERVICE = "ssh-userauth"
+_FOR = "ssh-connection"
+_HOST_BOUND = "publickey-hostbound@openssh.com"
+_HOST_BOUND_METHOD = "publickey-hostbound-v00@openssh.com"
+# One question is open at a time: a server with more answers than this is not sane.
+_ANSWERS_MAX = 4
+# How often to look whether the Transport's thread still lives, in seconds. It tells us itself
+# when the connection ends; this is for one that was closed by somebody else.
+_GLANCE = 0.5
+# How often a server may ask on, and how much at once (RFC 4256 sets no limits).
+_ROUNDS_MAX = 32
+_PROMPTS_MAX = 32
+
+
+class Answer(Enum):
+    """What became of one request."""
+
+    ACCEPTED = auto()  # logged in
+    FURTHER = auto()  # right, but the server wants another method too
+    REFUSED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One thing that a server wants to be told (RFC 4256 section 3.2), in its own words."""
+
+    text: str
+    echo: bool  # the answer may be seen while it is typed
+
+
+@dataclass(frozen=True, slots=True)
+class InfoRequest:
+    """What a server asks at once, in its own words; there may be no prompt at all."""
+
+    name: str
+    instruction: str
+    prompts: tuple[Prompt, ...]
+
+
+class Disconnected(Exception):
+    """The connection ended while the server owed an answer."""
+
+
+class UserAuth(AuthHandler):
+    """Logs `user` in over `transport`. Blocking; every wait ends at the transport's deadline.
+
+    Raises:
+        Disconnected: from every question.
+        TimeoutError: from every question.
+        paramiko.SSHException: from every question, when the server answers something else.
+    """
+
+    def __init__(self, transport: ClientTransport, user: str) -> None:
+        super().__init__(transport)
+        self.username = user
+        self.methods: tuple[str, ...] = ()  # that may continue, after a refusal
+        self.password_expired = False
+        self._client = transport
+        self._user = user
+        # From the Transport's thread alone; what holds it lives as long as the link.
+        self._answers: queue.SimpleQueue[tuple[int, Reader] | None] = queue.SimpleQueue()
+
+    # Questions, from the caller's thread.
+
+    def begin(self) -> Answer:
+        """Ask for the service, and which methods there are (RFC 4252 section 5.2).
+
+        `ACCEPTED` is the answer of a server that lets anybody in.
+        """
+        self._client.auth_handler = self
+        self._send(bytes((Message.SERVICE_REQUEST,)) + string(_SERVICE))
+        self._wait(_SERVICE_ACCEPT)
+        return self._request("none")
+
+    def would_accept(self, identity: Identity, algorithm: str) -> bool:
+        """Ask for a key without signing (section 7): an agent or a person is not troubled."""
+        fields = b"\0" + _named(identity, algorithm)
+        self._send(self._message("publickey", fields))
+        number, reader = self._wait(_FAILURE, _METHOD_SPECIFIC)
+        if number == _FAILURE:
+            self._refused(reader)
+        return number == _METHOD_SPECIFIC
+
+    def send_key(self, identity: Identity, algorithm: str) -> Answer:
+        """Log in with a key that the server would accept.
+
+        Where the server knows it the host key is signed, too (OpenSSH PROTOCOL section 3.1): an
+        agent that is itself forwarded to this machine insists on that for a key bound to hosts.
+        """
+        session = self._client.session
+        method, fields = "publickey", b"\1" + _named(identity, algorithm)
+        if self._client.server_extensions.get(_HOST_BOUND) == b"0":
+            method, fields = _HOST_BOUND_METHOD, fields + string(session.host_key)
+        signed = string(session.session_id) + self._message(method, fields)
+        return self._request(method, fields + string(identity.sign(signed, algorithm)))
+
+    def send_password(self, password: str) -> Answer:
+        """Log in with a password (section 8); an expired one is not changed."""
+        return self._request("password", b"\0" + string(password))
+
+    def converse(self, reply: Callable[[InfoRequest], Sequence[str] | None]) -> Answer | None:
+        """Log in with keyboard-interactive (RFC 4256): `reply` answers each request, in order.
+
+        None: `reply` knew no answer, and the method was left; another may be tried.
+        """
+        fields = string("") + string("")  # no language, no device of our choice
+        self._send(self._message("keyboard-interactive", fields))
+        for _ in range(_ROUNDS_MAX):
+            number, reader = self._wait(_FAILURE, _METHOD_SPECIFIC, Message.USERAUTH_SUCCESS)
+            if number == Message.USERAUTH_SUCCESS:
+                return Answer.ACCEPTED
+            if number == _FAILURE:
+                return self._refused(reader)
+            answers = reply(_info_request(reader))
+            if answers is None:
+                return None
+            self._send(
+                bytes((_INFO_RESPONSE,)) + u32(len(answers)) + b"".join(map(string, answers))
+            )
+        raise paramiko.SSHException("the server asks without end")
+
+    def algorithm_for(self, identity: Identity) -> str | None:
+        """The signature algorithm for a key: by RFC 8308 where an RSA key has several.
+
+        None: the server takes no signature that this key may make.
+        """
+        ours = algorithms_of(plain(identity.key_type))
+        listed = self._client.server_extensions.get("server-sig-algs", b"")
+        if len(ours) == 1 or not listed:
+            return ours[0]
+        theirs = listed.decode("utf-8", "replace").split(",")
+        return next((name for name in ours if name in theirs), None)
+
+    # What the Transport's thread calls.
+
+    @property
+    def _client_handler_table(self) -> dict[int, Callable[[paramiko.Message], None]]:
+        numbers = (_SERVICE_ACCEPT, _FAILURE, _METHOD_SPECIFIC, Message.USERAUTH_SUCCESS)
+        table: dict[int, Callable[[paramiko.Message], None]] = {
+            number: functools.partial(self._answered, number) for number in numbers
+        }
+        table[_BANNER] = self._ignore
+        return table
+
+    def abort(self) -> None:
+        """The Transport's thread ends."""
+        self._answers.put(None)
+
+    def _answered(self, number: int, message: paramiko.Message) -> None:
+        if number == Message.USERAUTH_SUCCESS:
+            self.authenticated = self._client.authenticated = True
+        if self._answers.qsize() >= _ANSWERS_MAX:
+            raise paramiko.SSHException("the server answers what nobody asked")
+        self._answers.put((number, Reader(message.asbytes())))
+
+    def _ignore(self, message: paramiko.Message) -> None:
+        """A banner for a person at a terminal (section 5.4)."""
+
+    # How a question is put.
+
+    def _message(self, method: str, fields: bytes = b"") -> bytes:
+        head = bytes((_REQUEST,)) + string(self._user) + string(_FOR) + string(method)
+        return head + fields
+
+    def _request(self, method: str, fields: bytes = b"") -> Answer:
+        self._send(self._message(method, fields))
+        number, reader = self._wait(_FAILURE, _METHOD_SPECIFIC, Message.USERAUTH_SUCCESS)
+        if number == Message.USERAUTH_SUCCESS:
+            return Answer.ACCEPTED
+        if number == _METHOD_SPECIFIC:
+            self.password_expired = method == "password"
+            return Answer.REFUSED
+        return self._refused(reader)
+
+    def _refused(self, reader: Reader) -> Answer:
+        """SSH_MSG_USERAUTH_FAILURE (section 5.1)."""
+        self.methods = tuple(name for name in reader.text().split(",") if name)
+        return Answer.FURTHER if reader.boolean() else Answer.REFUSED
+
+    def _send(self, payload: bytes) -> None:
+        try:
+            self._client.packetizer.send_message(paramiko.Message(payload))
+        except (OSError, EOFError, paramiko.SSHException):
+            # The reading side knows why; let it say so.
+            if self._seconds_left() <= 0:
+                raise TimeoutError from None
+            raise Disconnected from None
+
+    def _seconds_left(self) -> float:
+        deadline = self._client.deadline
+        return _GLANCE if deadline is None else deadline - clock.monotonic()
+
+    def _wait(self, *expected: int) -> tuple[int, Reader]:
+        while True:
+            left = self._seconds_left()
+            if left <= 0:
+                raise TimeoutError
+            try:
+                answer = self._answers.get(timeout=min(left, _GLANCE))
+            except queue.Empty:
+                if not self._client.is_alive():
+                    raise Disconnected from None
+                continue
+            if answer is None:
+                raise Disconnected
+            if answer[0] not in expected:
+                raise paramiko.SSHException(f"message {answer[0]} out of turn")
+            return answer
+
+
+def _named(identity: Identity, algorithm: str) -> bytes:
+    """A key as a request names it; a certificate has an algorithm of its own (PROTOCOL)."""
+    named = certified(algorithm) if is_certified(identity.key_type) else algorithm
+    return string(named) + string(identity.blob)
+
+
+def _info_request(reader: Reader) -> InfoRequest:
+    """SSH_MSG_USERAUTH_INFO_REQUEST (RFC 4256 section 3.2)."""
+    name, instruction = reader.text(), reader.text()
+    reader.string()  # the language
+    count = reader.u32()
+    if count > _PROMPTS_MAX:
+        raise paramiko.SSHException(f"the server asks {count} things at once")
+    prompts = tuple(Prompt(reader.text(), reader.boolean()) for _ in range(count))
+    return InfoRequest(name, instruction, prompts)

@@ -1,0 +1,122 @@
+"""A server with which nothing is in common: what each side offers, and what can be done on either.
+
+Owns the comparison of two KEXINITs for a person, and the failure that it becomes. Must never
+decide what is negotiated: the Transport does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.failures import label, printable
+from tunnelctl.ssh.packets.kexinit import List, Names, Proposal
+
+_LISTED = 400  # characters of one list; a server may send a very long one
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A list in which two sides have no name in common."""
+
+    which: List
+    ours: Names
+    theirs: Names
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a list is of: in a message, in a profile and in sshd_config(5).
+
+    `known` is the name of ours that the most servers know: sshd does not start with one that it
+    has never heard of.
+    """
+
+    title: str
+    key: str
+    option: str
+    allowed: Names
+    known: str
+
+
+_KEX = _Kind(
+    "key exchange method", "kex_algorithms", "KexAlgorithms", KEX_ALGORITHMS, "curve25519-sha256"
+)
+_HOST_KEYS = _Kind(
+    "host key algorithm",
+    "host_key_algorithms",
+    "HostKeyAlgorithms",
+    HOST_KEY_ALGORITHMS,
+    "ssh-ed25519",
+)
+_CIPHERS = _Kind("cipher", "ciphers", "Ciphers", CIPHERS, "aes128-gcm@openssh.com")
+_MACS = _Kind("MAC", "macs", "MACs", MACS, "hmac-sha2-256-etm@openssh.com")
+# Compression is never offered, and every server must do without it (RFC 4253 section 6.2).
+_NO_COMPRESSION = _Kind("compression", "", "Compression", ("none",), "none")
+_KINDS = {
+    List.KEX: _KEX,
+    List.HOST_KEYS: _HOST_KEYS,
+    List.CIPHERS_TO_SERVER: _CIPHERS,
+    List.CIPHERS_TO_CLIENT: _CIPHERS,
+    List.MACS_TO_SERVER: _MACS,
+    List.MACS_TO_CLIENT: _MACS,
+    List.COMPRESSIONS_TO_SERVER: _NO_COMPRESSION,
+    List.COMPRESSIONS_TO_CLIENT: _NO_COMPRESSION,
+}
+_CIPHER_OF = {
+    List.MACS_TO_SERVER: List.CIPHERS_TO_SERVER,
+    List.MACS_TO_CLIENT: List.CIPHERS_TO_CLIENT,
+}
+
+
+def mismatches(
+    ours: Proposal, theirs: Proposal, authenticates: Callable[[str | None], bool]
+) -> Iterator[Mismatch]:
+    """The lists without a common name, one of two directions that say the same. No MAC is missed
+    where the cipher that is agreed on `authenticates` by itself."""
+    seen = set()
+    for which, kind in _KINDS.items():
+        mine, others = ours.lists[which], theirs.lists[which]
+        if set(mine) & set(others) or (kind, others) in seen:
+            continue
+        if (ciphers := _CIPHER_OF.get(which)) is not None:
+            agreed = (name for name in ours.lists[ciphers] if name in theirs.lists[ciphers])
+            if authenticates(next(agreed, None)):
+                continue
+        seen.add((kind, others))
+        yield Mismatch(which, mine, others)
+
+
+def failure(host: Host, found: list[Mismatch], server: str) -> Failure:
+    """`incompatible-peer`, with both lists of each kind. `server` is the server's version line."""
+    what = "; ".join(map(_sentence, found))
+    hint = "; ".join(_remedy(host, mismatch, "OpenSSH" in server) for mismatch in found)
+    return Failure(Code.INCOMPATIBLE_PEER, f"{label(host)}: {what}", hint)
+
+
+def _sentence(mismatch: Mismatch) -> str:
+    kind = _KINDS[mismatch.which]
+    ours = ", ".join(mismatch.ours) or "none"  # paramiko may lack all that the profile names
+    theirs = printable(", ".join(mismatch.theirs), _LISTED) or "none"
+    return f"no common {kind.title}: we offer {ours}; the server offers {theirs}"
+
+
+def _remedy(host: Host, mismatch: Mismatch, is_openssh: bool) -> str:
+    """What to change here, where the profile or ssh_config left out what the server has, and
+    there."""
+    kind = _KINDS[mismatch.which]
+    name = kind.known if kind.known in mismatch.ours else next(iter(mismatch.ours), kind.known)
+    if kind is _HOST_KEYS:
+        there = f"give the server a host key for {name}"
+        there += ": ssh-keygen -A there" if is_openssh else ""
+    elif is_openssh and kind.key:
+        there = f"put {kind.option} +{name} into the server's sshd_config"
+    else:
+        there = f"allow the {kind.title} {name} on the server"
+    here = next((name for name in mismatch.theirs if name in kind.allowed), None)
+    if here is not None:
+        return f"put {kind.key}: +{here} under hosts.{host.name} of the profile, or {there}"
+    return f"{there}; tunnelctl has nothing of what it offers (docs/algorithms.md)"

@@ -1,0 +1,258 @@
+"""Jump hosts: links that are there to reach other hosts through, shared by all that name them.
+
+Owns the pool of these links, and the channels through them, each bridged to a socket of its own so
+that the next handshake sees a connection like any other. A hop is a host that knows its own way
+(`proxy_jump` holds the hops before it), so equal chains are equal hosts. Must never keep a hop
+that nobody uses, and never blame one hop for what another has done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.endpoint import LOOPBACK
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.chain import of_hop
+from tunnelctl.ssh.failures import label, printable
+from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.link.relay import Relay
+from tunnelctl.ssh.silence import OnSilence, unheard
+from tunnelctl.ssh.software import Software
+from tunnelctl.wire import messages
+from tunnelctl.wire.refusals import Refusal, in_words, refusal
+
+# A hop that is alive answers the question that it is asked after an interval of silence; one that
+# has been silent for so many intervals has not.
+_SILENT_INTERVALS = 1.75
+
+# Makes the link to a hop.
+Make = Callable[[OnSilence], Coroutine[Any, Any, Link]]
+
+# What a hop says of a host that it cannot connect to; any other cause is unreachable.
+_CODES = {
+    Refusal.REFUSED: Code.CONNECTION_REFUSED,
+    Refusal.TIMED_OUT: Code.TIMED_OUT,
+    Refusal.NO_NAME: Code.NAME_NOT_FOUND,
+}
+
+
+class Hops:
+    """The jump links of a supervisor, by host. Used from the loop's thread alone."""
+
+    def __init__(self) -> None:
+        self._hops: dict[Host, _Hop] = {}
+
+    async def lease(
+        self, host: Host, scope: object, make: Make, on_silence: OnSilence = unheard
+    ) -> Lease:
+        """A link to `host` for the caller to use until it closes the lease.
+
+        One that is up is shared, one that is being made is waited for. Otherwise `make` makes it.
+        `on_silence` hears what is told to whom `make` is given, whoever began it.
+        `scope` stands for whose secrets and answers `make` uses: who waited in vain for somebody
+        else's login tries with its own.
+
+        Raises:
+            Failure: as `make`.
+        """
+        while True:
+            hop = self._hops.get(host)
+            if hop is None or hop.is_over:
+                hop = self._hops[host] = _Hop(host, scope, make, self._forget)
+            hop.users += 1
+            hop.told.append(on_silence)
+            try:
+                link = await asyncio.shield(hop.attempt)
+            except Failure as failure:
+                await hop.leave()
+                if hop.scope == scope or failure.retryable:
+                    raise
+            except BaseException:
+                await hop.leave()
+                raise
+            else:
+                return Lease(hop, link)
+            finally:
+                hop.told.remove(on_silence)
+
+    def _forget(self, hop: _Hop) -> None:
+        if self._hops.get(hop.host) is hop:
+            del self._hops[hop.host]
+
+
+class _Hop:
+    """One jump link, being made or up, and how many use it."""
+
+    def __init__(
+        self,
+        host: Host,
+        scope: object,
+        make: Make,
+        forget: Callable[[_Hop], None],
+    ) -> None:
+        self.host = host
+        self.scope = scope
+        self.users = 0
+        self.told: list[OnSilence] = []  # by who waits for it
+        work = make(self._silent)
+        self.attempt = asyncio.get_running_loop().create_task(work, name=f"hop {host.name}")
+        self._forget = forget
+
+    def _silent(self, failure: Failure) -> None:
+        for tell in tuple(self.told):
+            tell(failure)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it failed, or was up and is not any more."""
+        if not self.attempt.done():
+            return False
+        if self.attempt.cancelled() or self.attempt.exception() is not None:
+            return True
+        return self.attempt.result().closed.done()
+
+    def release(self) -> None:
+        """One user less; the last one ends it."""
+        self.users -= 1
+        if self.users:
+            return
+        self._forget(self)
+        if not self.attempt.done():
+            self.attempt.cancel()
+        elif not self.attempt.cancelled() and self.attempt.exception() is None:
+            self.attempt.result().close()
+
+    async def leave(self) -> None:
+        """As `release`, for one that waited for the attempt; its end is waited for."""
+        self.release()
+        if not self.users and not self.attempt.done():
+            await asyncio.wait((self.attempt,))
+
+
+class Lease:
+    """A `Way`: one use of a jump link, by the one host that is reached through it."""
+
+    def __init__(self, hop: _Hop, link: Link) -> None:
+        self._hop = hop
+        self._link = link
+        self._bridge: _Bridge | None = None
+        self._is_closed = False
+        self._lost: Failure | None = None  # why the hop ended, if it ended before the lease did
+
+    def open(self, host: Host, on_open: Callable[[], None]) -> socket.socket:
+        """A socket that leads to `host` through the hop; what is written waits for the channel,
+        of which `on_open` is told.
+
+        When the hop cannot connect to it the socket ends, and `explain` says why.
+        """
+        ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):
+            sock.setblocking(False)
+        self._bridge = _Bridge(self._hop.host, host, self._link, theirs, on_open)
+        return ours
+
+    def explain(self, failure: Failure) -> Failure:
+        """See Way. The hop that is to blame is looked for from here down to the nearest to us."""
+        link = self._link
+        self._look()
+        if self._lost is not None:
+            return self._lost
+        if self._bridge is not None and self._bridge.refusal is not None:
+            return self._bridge.refusal
+        interval = link.settings.server_alive_interval
+        if failure.code not in (Code.PEER_SILENT, Code.TIMED_OUT):
+            return failure
+        if interval > 0 and link.silence > interval * _SILENT_INTERVALS:
+            what = f"{link.settings.title} sent nothing for {link.silence:.0f} s"
+            return link.explain(Failure(Code.PEER_SILENT, what))
+        if self._bridge is not None and not self._bridge.is_open:
+            return self._bridge.too_slow(failure)
+        return failure
+
+    def on_lost(self, lost: Callable[[Failure], None]) -> None:
+        """Call `lost` when the hop ends: whatever leads through it has ended too."""
+        self._link.closed.add_done_callback(lambda closed: lost(closed.result()))
+
+    def close(self) -> None:
+        """See Way."""
+        if self._is_closed:
+            return
+        self._look()
+        self._is_closed = True
+        if self._bridge is not None:
+            self._bridge.abort()
+        self._hop.release()
+
+    async def wait_closed(self) -> None:
+        """See Way."""
+        if not self._hop.users:
+            await self._link.wait_thread()
+
+    def _look(self) -> None:
+        if not self._is_closed and self._link.closed.done():
+            self._lost = self._link.closed.result()
+
+
+class _Uncounted:
+    """What passes through a hop is counted by the forwards that it is for."""
+
+    def from_socket(self, count: int) -> None:
+        """See Traffic."""
+
+    def to_socket(self, count: int) -> None:
+        """See Traffic."""
+
+
+class _Bridge(Relay):
+    """Between the socket of the next handshake and a channel to its host."""
+
+    tells_cuts = False  # SSH has ends of its own
+
+    def __init__(
+        self, hop: Host, host: Host, link: Link, sock: socket.socket, on_open: Callable[[], None]
+    ) -> None:
+        super().__init__(link.reactor, link, sock, _Uncounted(), lambda _: None, self._refused)
+        self.is_open = False
+        self.refusal: Failure | None = None
+        self._hop = hop
+        self._host = host
+        self._on_open = on_open
+        # RFC 4254 section 7.2 asks where the connection comes from: from here.
+        self.open("direct-tcpip", messages.tcpip_open(host.hostname, host.port, LOOPBACK, 0))
+
+    def opened(self) -> None:
+        """See ChannelHandler."""
+        self.is_open = True
+        self._on_open()
+        super().opened()
+
+    def too_slow(self, failure: Failure) -> Failure:
+        """The deadline of the next handshake passed while the hop was still connecting."""
+        what = f"cannot connect to {label(self._host)} within {self._host.connect_timeout:g} s"
+        return of_hop(self._hop, Failure(Code.TIMED_OUT, what, failure.hint))
+
+    def _refused(self, reason: int, description: str) -> bytes:
+        refused = _refusal(self._host, self._link.info.software, reason, printable(description))
+        self.refusal = of_hop(self._hop, refused)
+        return b""
+
+
+def _refusal(host: Host, hop: Software, reason: int, text: str) -> Failure:
+    """What a hop means that does not connect to `host`."""
+    cause = refusal(reason, text)
+    said = in_words(reason, text)
+    if cause in (Refusal.PROHIBITED, Refusal.UNKNOWN_TYPE):
+        return Failure(
+            Code.FORWARD_DENIED,
+            f"does not allow connections to {label(host)}: {said}",
+            hop.decides("AllowTcpForwarding, PermitOpen, DisableForwarding", "-j"),
+        )
+    return Failure(
+        _CODES.get(cause, Code.UNREACHABLE),
+        f"cannot connect to {label(host)}: {said}",
+        "check hostname and port as they are seen from the hop",
+    )

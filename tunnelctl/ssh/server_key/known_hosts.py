@@ -1,0 +1,222 @@
+"""The known_hosts files (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): read, and appended to.
+
+Owns which lines speak of a host and how a new one is written. Must never rewrite a file, never
+lose a file because of one bad line, and never judge a key: verify.py does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fcntl
+import functools
+import hmac
+import logging
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net import files
+from tunnelctl.spec.environment import Environment
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.failures import label, silent_file
+from tunnelctl.ssh.keys.patterns import matches_pattern
+
+_log = logging.getLogger(__name__)
+
+# ssh_config(5): UserKnownHostsFile and GlobalKnownHostsFile.
+USER_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
+GLOBAL_FILES = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
+REVOKED = "@revoked"
+CERT_AUTHORITY = "@cert-authority"
+_MARKERS = frozenset({REVOKED, CERT_AUTHORITY})
+_DEFAULT_PORT = 22
+_FILE_MAX = 16 << 20  # bytes, of one file: more than a hundred thousand keys
+# The file of a key that could be written to none; it has no lines.
+IN_MEMORY = "the memory of this process"
+# By the file that they belong in: what was accepted once stays known as long as this process lives,
+# lest any other key is accepted at the next login.
+_unwritten: dict[str, list[KnownKey]] = {}
+# What would be read back as something else than one plain host name.
+_NOT_A_NAME = re.compile(r"[\s,*?!|#]|^@|^$")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """One line of a known_hosts file."""
+
+    marker: str  # "", "@revoked" or "@cert-authority"
+    patterns: str  # the host field as written: names, wildcards, or one hash
+    key_type: str
+    blob: bytes
+    file: str
+    line: int
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for a message."""
+        return self.file if self.file == IN_MEMORY else f"{self.file}:{self.line}"
+
+    def matches(self, name: str) -> bool:
+        """Whether the host field speaks of `name` (sshd(8); a negated match wins)."""
+        if self.patterns.startswith("|"):
+            return _hash_matches(self.patterns, name)
+        found = False
+        for pattern in self.patterns.lower().split(","):
+            if matches_pattern(name, pattern.removeprefix("!")):
+                if pattern.startswith("!"):
+                    return False
+                found = True
+        return found
+
+
+def name_of(host: Host) -> str:
+    """The name under which known_hosts has the host: the alias, `host`, or `[host]:port`."""
+    if host.host_key_alias is not None:
+        return host.host_key_alias.lower()
+    name = host.hostname.lower()
+    return name if host.port == _DEFAULT_PORT else f"[{name}]:{host.port}"
+
+
+def lines_about(host: Host, environment: Environment) -> list[KnownKey]:
+    """Every line that speaks of the host.
+
+    Lines for the name without the port count too where the port is another one than 22: a key
+    that matches them is accepted, one that does not says nothing (OpenSSH check_host_key).
+    """
+    names = names_of(host)
+    return [key for key in read(host, environment) if any(key.matches(name) for name in names)]
+
+
+def names_of(host: Host) -> tuple[str, ...]:
+    """The names that lines about the host may have, its own first (see `lines_about`)."""
+    others = () if host.host_key_alias is not None else (host.hostname.lower(),)
+    return tuple(dict.fromkeys((name_of(host), *others)))
+
+
+def parse(text: str, file: str) -> Iterator[KnownKey]:
+    """The keys of one known_hosts file. A line that is not understood is logged and skipped."""
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = line.split()
+        if not fields or fields[0].startswith("#"):
+            continue
+        try:
+            yield _parse_line(fields, file, number)
+        except ValueError as error:
+            _log.info("%s:%d: skipped: %s", file, number, error)
+
+
+def append(host: Host, key_type: str, blob: bytes, environment: Environment) -> Path:
+    """Append a key to the first known_hosts file of `host`, unless it is there; returns which.
+
+    One write under a lock, then fsync; a directory is made 0700 and a file 0600.
+
+    Raises:
+        Failure: config-invalid when the name of the host cannot be written there,
+            permission-denied when the file cannot be.
+    """
+    name = name_of(host)
+    if _NOT_A_NAME.search(name):
+        raise Failure(
+            Code.CONFIG_INVALID,
+            f"{label(host)}: {name!r} cannot be written to known_hosts as a host name",
+            "correct host_key_alias or hostname in the profile",
+        )
+    path = _file_for(host, environment)
+    line = f"{name} {key_type} {base64.b64encode(blob).decode()}\n".encode()
+    try:
+        files.ask(path, f"append {name} {key_type}", functools.partial(_append, path, line))
+    except OSError as error:
+        raise Failure(
+            Code.PERMISSION_DENIED,
+            f"{label(host)}: cannot record its host key in {path}: {error.strerror or error}",
+            "make the file writable, or name another one with user_known_hosts_file",
+        ) from None
+    return path
+
+
+def keep_in_memory(host: Host, key_type: str, blob: bytes, environment: Environment) -> None:
+    """Have a key that could not be appended known as long as this process lives."""
+    kept = KnownKey("", name_of(host), key_type, blob, IN_MEMORY, 0)
+    _unwritten.setdefault(str(_file_for(host, environment)), []).append(kept)
+
+
+def _file_for(host: Host, environment: Environment) -> Path:
+    return Path(environment.expand_user((host.user_known_hosts_file or USER_FILES)[0]))
+
+
+def _append(path: Path, line: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    fd = os.open(path, flags, 0o600)
+    with os.fdopen(fd, "r+b", buffering=0) as file:
+        is_regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        fcntl.flock(file, fcntl.LOCK_EX)  # let go by the close
+        # /dev/null is the file of many a test machine, and other devices have no end.
+        present = (file.readall() or b"") if is_regular else b""
+        if line.strip() in (known.strip() for known in present.splitlines()):
+            return
+        if present and not present.endswith(b"\n"):
+            line = b"\n" + line  # else the last line and ours would become one bad line
+        written = file.write(line)
+        if written != len(line):
+            file.truncate(len(present))
+            raise OSError(f"only {written} of {len(line)} bytes could be written")
+        if is_regular:
+            os.fsync(fd)
+
+
+def read(host: Host, environment: Environment) -> Iterator[KnownKey]:
+    """Every line of the files in which keys of the host are looked for.
+
+    Raises:
+        Failure: timed-out, when one of them does not answer.
+    """
+    users = host.user_known_hosts_file or USER_FILES
+    for name in (*users, *(host.global_known_hosts_file or GLOBAL_FILES)):
+        path = Path(environment.expand_user(name))
+        yield from _unwritten.get(str(path), ())
+        try:
+            text = files.read(path, _FILE_MAX).data.decode("utf-8", "replace")
+        except FileNotFoundError:
+            continue
+        except files.Silent as error:  # it may revoke the key that is shown
+            raise silent_file(host, "the known_hosts file", path, error) from None
+        except OSError as error:
+            _log.warning("%s cannot be read: %s", path, error.strerror or error)
+            continue
+        yield from parse(text, str(path))
+
+
+def _parse_line(fields: Sequence[str], file: str, number: int) -> KnownKey:
+    marker = fields[0] if fields[0].startswith("@") else ""
+    if marker and marker not in _MARKERS:
+        raise ValueError(f"unknown marker {marker}")
+    rest = fields[1:] if marker else fields
+    if len(rest) < 3:
+        raise ValueError("not: hosts, key type, key")
+    patterns, key_type, encoded = rest[:3]
+    try:
+        blob = base64.b64decode(encoded, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"the key is not base64: {error}") from None
+    inner = key_type.encode()
+    if not blob.startswith(len(inner).to_bytes(4, "big") + inner):
+        raise ValueError(f"the key is not of type {key_type}")
+    return KnownKey(marker, patterns, key_type, blob, file, number)
+
+
+def _hash_matches(field: str, name: str) -> bool:
+    """`|1|salt|hash`: HMAC-SHA1 of the name, keyed by the salt (OpenSSH hostfile.c)."""
+    parts = field.split("|")
+    if len(parts) != 4 or parts[1] != "1":
+        return False
+    try:
+        salt, digest = (base64.b64decode(part, validate=True) for part in parts[2:])
+    except ValueError:  # not base64, or not even ASCII
+        return False
+    return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)

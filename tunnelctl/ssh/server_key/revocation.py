@@ -1,0 +1,106 @@
+"""`revoked_host_keys`: the keys and certificates that no host may show (ssh_config(5)).
+
+Owns both forms of the file: public keys, one a line, and the lists of ssh-keygen(1), KEY REVOCATION
+LISTS, which ssh-keygen itself is asked about. Blocking. Must never take a file that cannot be read
+for one that revokes nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net import files
+from tunnelctl.net.command import CommandError, output_of
+from tunnelctl.spec.environment import Environment
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.failures import label, silent_file
+from tunnelctl.ssh.keys.certificates import Certificate, is_certified
+from tunnelctl.ssh.keys.files import key_type
+
+_LIST = b"SSHKRL\n\0"  # OpenSSH PROTOCOL.krl
+_SECONDS = 10.0
+_FILE_MAX = 16 << 20  # bytes
+_MAX_BYTES = 64 * 1024
+
+
+def is_revoked(host: Host, file: str, blob: bytes, environment: Environment) -> bool:
+    """Whether `file` names the key or certificate `blob`, the key in it, or who signed it.
+
+    Raises:
+        Failure: key-unreadable; the file cannot be read, or is a list and nobody can read it;
+            timed-out: it does not answer.
+    """
+    path = Path(environment.expand_user(file))
+    try:
+        written = files.read(path, _FILE_MAX).data
+    except files.Silent as error:
+        raise silent_file(host, "revoked_host_keys", path, error) from None
+    except OSError as error:
+        raise _unreadable(host, path, error.strerror or str(error)) from None
+    if written.startswith(_LIST):
+        return _is_in_list(host, path, written, blob, environment)
+    refused = {blob}
+    if is_certified(key_type(blob)):
+        certificate = Certificate.parse(blob)
+        refused |= {certificate.key, certificate.authority}
+    return any(key in refused for key in _keys(written))
+
+
+def _keys(written: bytes) -> list[bytes]:
+    """The keys of a file of public keys: `type base64 comment`, options before it or none."""
+    keys = []
+    for line in written.splitlines():
+        if line.lstrip().startswith(b"#"):
+            continue
+        for word in line.split():
+            try:
+                keys.append(base64.b64decode(word, validate=True))
+            except binascii.Error:
+                continue  # not the key, but its type or comment
+    return keys
+
+
+def _is_in_list(
+    host: Host, path: Path, written: bytes, blob: bytes, environment: Environment
+) -> bool:
+    """Whether ssh-keygen finds `blob` in the list that was `written` at `path`."""
+    program = shutil.which("ssh-keygen", path=environment.search_path)
+    if program is None:
+        raise _unreadable(host, path, "it is a list of ssh-keygen, which is not installed")
+    line = f"{key_type(blob)} {base64.b64encode(blob).decode()}\n".encode()
+    # What was read, not the file: a pipe has it once, and it must not be another one by now.
+    with _temporary(line, ".pub") as shown, _temporary(written, ".krl") as known:
+        words = (program, "-Q", "-f", known, shown)
+        try:
+            status, printed = output_of(words, environment, _MAX_BYTES, _SECONDS)
+        except CommandError as error:
+            raise _unreadable(host, path, str(error)) from None
+    said = printed.rstrip()
+    if status == 0 and said.endswith(b": ok"):
+        return False
+    if said.endswith(b": REVOKED"):
+        return True
+    raise _unreadable(host, path, f"ssh-keygen -Q ended with {status}")
+
+
+@contextmanager
+def _temporary(data: bytes, suffix: str) -> Iterator[str]:
+    with tempfile.NamedTemporaryFile(prefix="tunnelctl-", suffix=suffix) as file:
+        file.write(data)
+        file.flush()
+        yield file.name
+
+
+def _unreadable(host: Host, path: Path, why: str) -> Failure:
+    return Failure(
+        Code.KEY_UNREADABLE,
+        f"{label(host)}: revoked_host_keys {path} cannot be read: {why}, so no host key counts",
+        f"put it right, or take revoked_host_keys from hosts.{host.name} or ssh_config",
+    )

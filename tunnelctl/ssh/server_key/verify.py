@@ -1,0 +1,292 @@
+"""Host keys: whether the key that a server shows is the one that is known for it.
+
+Owns the verdict. The rules are OpenSSH's (sshconnect.c, check_host_key): a revoked key is refused
+whatever else is said, pins replace known_hosts, a certificate counts where its authority is known
+for the host, and a certificate that does not count is taken for the plain key inside it. Must
+never accept a key that nothing vouches for.
+
+Where several known keys exist and none is the one shown, that is a changed key, whatever its type
+(OpenSSH hostfile.c): else a stranger would only have to offer a type that we had not met yet.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunnelctl import clock
+from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.spec.environment import Environment
+from tunnelctl.spec.host import Host, StrictHostKeyChecking
+from tunnelctl.ssh.failures import label, printable
+from tunnelctl.ssh.keys.certificates import Certificate, fingerprint, is_certified, plain_key
+from tunnelctl.ssh.keys.files import key_type
+from tunnelctl.ssh.questions import Ask, Question, QuestionKind
+from tunnelctl.ssh.server_key import known_hosts
+from tunnelctl.ssh.server_key.known_hosts import CERT_AUTHORITY, REVOKED, KnownKey
+from tunnelctl.ssh.server_key.known_hosts_command import PRINTED, printed_about
+from tunnelctl.ssh.server_key.revocation import is_revoked
+from tunnelctl.ssh.trace import Warn, logged
+
+_log = logging.getLogger(__name__)
+
+_DEFAULT_PORT = 22
+
+
+def verify(
+    host: Host,
+    blob: bytes,
+    environment: Environment,
+    ask: Ask | None = None,
+    warn: Warn = logged,
+) -> None:
+    """Accept the key or certificate that `host` shows, or raise.
+
+    With `accept-new` the key of a host that is not known at all is recorded; else a person is
+    asked, where there is one. Where it cannot be recorded `warn` is told, and it is known to this
+    process alone.
+
+    Raises:
+        Failure: host-key-unknown, host-key-changed (also for a revoked key), or key-unreadable when
+            what revokes keys cannot be read; see also known_hosts_command.
+    """
+    about = _lines_about(host, blob, environment)
+    shown = _Shown(plain_key(blob))
+    if is_certified(key_type(blob)):
+        shown = _examined(host, about, Certificate.parse(blob))
+    _refuse_revoked(host, about, shown)
+    for file in host.revoked_host_keys:
+        if is_revoked(host, file, blob, environment):
+            raise _revoked(host, file, shown)
+    if host.host_key:
+        if shown.fingerprint not in _pins(host):
+            raise _not_pinned(host, shown)
+        return
+    known = [key for key in about if not key.marker]
+    if shown.is_vouched_for or any(key.blob == shown.key for key in known):
+        return
+    named = [key for key in known if key.matches(known_hosts.name_of(host))]
+    if named:
+        raise _changed(host, shown, named)
+    if host.strict_host_key_checking is not StrictHostKeyChecking.ACCEPT_NEW:
+        _ask_about(host, shown, _unknown(host, shown, about), ask)
+    _keep(host, shown.key, environment, warn)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known for a host before it has shown a key."""
+
+    key_types: tuple[str, ...]
+    has_authority: bool  # whether a certificate could vouch for it: it has an authority, no pin
+
+
+def known_for(host: Host, environment: Environment) -> Known:
+    """The types of the keys that are known for `host`, to be offered first in the key exchange.
+
+    Without this order a server with several keys would show one of a type that is not known,
+    and that would look like a changed key (OpenSSH sshconnect2.c, order_hostkeyalgs). A program
+    that fails here says nothing about the order; `verify` asks it again, and there it counts.
+
+    Raises:
+        Failure: config-invalid, see known_hosts_command.
+    """
+    try:
+        about = _lines_about(host, None, environment)
+    except Failure as failure:
+        if failure.code is not Code.HANDSHAKE_FAILED:
+            raise
+        _log.info("%s", failure.message)
+        about = known_hosts.lines_about(host, environment)
+    known = [key for key in about if not key.marker]
+    if host.host_key:
+        pins = _pins(host)
+        known = [key for key in known if fingerprint(key.blob) in pins]
+    has_authority = any(key.marker == CERT_AUTHORITY for key in about)
+    types = tuple(dict.fromkeys(key.key_type for key in known))
+    return Known(types, has_authority and not host.host_key)
+
+
+def _lines_about(host: Host, shown: bytes | None, environment: Environment) -> list[KnownKey]:
+    """Those of the files, then those that the host's program prints.
+
+    Like OpenSSH, asked by the name without the port only where nothing was said of that with it.
+    """
+    about = known_hosts.lines_about(host, environment)
+    if not host.known_hosts_command:
+        return about
+    names = known_hosts.names_of(host)
+    for name in names:
+        said = fingerprint(shown) if shown else ""
+        printed = printed_about(host, name, shown, said, environment)
+        lines = known_hosts.parse(printed, PRINTED)
+        found = [key for key in lines if any(key.matches(each) for each in names)]
+        if found:
+            return about + found
+    return about
+
+
+def record(host: Host, blob: bytes, environment: Environment) -> Path:
+    """Append the key (of a certificate: the plain one) to known_hosts; returns the file.
+
+    Raises:
+        Failure: see known_hosts.append.
+    """
+    key = plain_key(blob)
+    return known_hosts.append(host, key_type(key), key, environment)
+
+
+def _keep(host: Host, key: bytes, environment: Environment, warn: Warn) -> None:
+    """Record an accepted key as well as can be: ssh(1) warns too, and connects."""
+    try:
+        record(host, key, environment)
+    except Failure as failure:
+        if failure.code is not Code.PERMISSION_DENIED:
+            raise
+        known_hosts.keep_in_memory(host, key_type(key), key, environment)
+        what = f"{failure.message}; until this process ends no other key is accepted"
+        warn(host, failure.but(message=what))
+
+
+def keeps_keys(host: Host) -> bool:
+    """Whether a key that is recorded can be found again: many an ssh_config has /dev/null."""
+    return host.user_known_hosts_file[:1] != (os.devnull,)
+
+
+def trust_command(host: Host, blob: bytes) -> str:
+    """The command that records exactly this key where it is looked for.
+
+    A host that is not reached straight is named by its place in the profile, which knows the way.
+    Where nothing is kept, no command would help, and what to write instead is said.
+    """
+    if not keeps_keys(host):
+        pin = f"write host_key: {fingerprint(blob)} in hosts.{host.name} of the profile"
+        return f"{pin}, as a user_known_hosts_file of {os.devnull} keeps no key"
+    if host.proxy_jump or host.proxy_command or host.proxy:
+        return shlex.join(["tunnelctl", "trust", PLACE, "--fingerprint", fingerprint(blob)])
+    name = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
+    words = ["tunnelctl", "trust", name if host.port == _DEFAULT_PORT else f"{name}:{host.port}"]
+    words += ["--fingerprint", fingerprint(blob)]
+    if host.host_key_alias is not None:
+        words += ["--host-key-alias", host.host_key_alias]
+    if host.user_known_hosts_file:
+        words += ["--known-hosts", host.user_known_hosts_file[0]]
+    return shlex.join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What the server shows: a key, and what came of its certificate."""
+
+    key: bytes
+    authority: bytes = b""  # who signed the certificate; empty without one
+    flaw: str = ""  # why the certificate does not count
+
+    @property
+    def is_vouched_for(self) -> bool:
+        return bool(self.authority) and not self.flaw
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.key)
+
+    def __str__(self) -> str:
+        return f"{key_type(self.key)} {self.fingerprint}"
+
+    @property
+    def note(self) -> str:
+        """For a message about the plain key."""
+        return f" (its certificate does not count: {printable(self.flaw)})" if self.flaw else ""
+
+
+def _examined(host: Host, about: Sequence[KnownKey], certificate: Certificate) -> _Shown:
+    name = (host.hostname if host.host_key_alias is None else host.host_key_alias).lower()
+    authorities = [key.blob for key in about if key.marker == CERT_AUTHORITY]
+    if certificate.authority in authorities:
+        flaw = certificate.flaw(name, clock.wall().timestamp())
+    else:
+        flaw = f"it is signed by {fingerprint(certificate.authority)}, which is no known authority"
+    return _Shown(certificate.key, certificate.authority, flaw)
+
+
+def _pins(host: Host) -> frozenset[str]:
+    """Pins may be written with the base64 padding that ssh-keygen leaves out."""
+    return frozenset(pin.rstrip("=") for pin in host.host_key)
+
+
+# --- verdicts ------------------------------------------------------------------------------
+
+
+def _refuse_revoked(host: Host, about: Sequence[KnownKey], shown: _Shown) -> None:
+    for key in about:
+        if key.marker == REVOKED and key.blob in (shown.key, shown.authority):
+            what = "a host key" if key.blob == shown.key else "a certificate of an authority"
+            raise Failure(
+                Code.HOST_KEY_CHANGED,
+                f"{label(host)} shows {what} that {key.file}:{key.line} marks as @revoked: "
+                f"{key.key_type} {fingerprint(key.blob)}",
+                "it may be an impostor with a stolen key: do not connect; ask who runs the server",
+            )
+
+
+def _revoked(host: Host, file: str, shown: _Shown) -> Failure:
+    return Failure(
+        Code.HOST_KEY_CHANGED,
+        f"{label(host)} shows a host key that {file} revokes: {shown}",
+        "it may be an impostor with a stolen key: do not connect; ask who runs the server",
+    )
+
+
+def _not_pinned(host: Host, shown: _Shown) -> Failure:
+    pinned = ", ".join(host.host_key)
+    return Failure(
+        Code.HOST_KEY_CHANGED,
+        f"{label(host)} shows the host key {shown}, but the profile pins {pinned}",
+        "ask who runs the server; only if this key is right too, add it to host_key in the profile",
+    )
+
+
+def _changed(host: Host, shown: _Shown, known: Sequence[KnownKey]) -> Failure:
+    kind = key_type(shown.key)
+    old = next((key for key in known if key.key_type == kind), known[0])
+    name = known_hosts.name_of(host)
+    if old.file == known_hosts.IN_MEMORY:
+        remove = "have the daemon forget the old one: tunnelctl down --all"
+    elif old.file == PRINTED:
+        remove = f"have known_hosts_command of hosts.{host.name} print the new key"
+    elif old.patterns.startswith("|") or name in old.patterns.lower().split(","):
+        remove = f"ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(old.file)}"
+    else:  # a wildcard, which ssh-keygen -R leaves alone
+        remove = f"remove line {old.line} of {old.file}"
+    return Failure(
+        Code.HOST_KEY_CHANGED,
+        f"{label(host)} shows another host key than the known one: {shown} now{shown.note}, "
+        f"{old.key_type} {fingerprint(old.blob)} in {old.place}",
+        "it may be an impostor; only if you know that the key was changed: "
+        f"{remove}; then {trust_command(host, shown.key)}",
+    )
+
+
+def _unknown(host: Host, shown: _Shown, about: Sequence[KnownKey]) -> Failure:
+    note = shown.note
+    if not shown.authority and any(key.marker == CERT_AUTHORITY for key in about):
+        note = " and no certificate of the authority that is known for it"
+    return Failure(
+        Code.HOST_KEY_UNKNOWN,
+        f"{label(host)} is not known; it shows the host key {shown}{note}",
+        "compare the fingerprint with what the server's owner tells you, then: "
+        + trust_command(host, shown.key),
+    )
+
+
+def _ask_about(host: Host, shown: _Shown, failure: Failure, ask: Ask | None) -> None:
+    """Returns when a person accepts the key, in words or by typing its fingerprint (ssh(1))."""
+    prompt = f"{label(host)} is not known; it shows the host key {shown}{shown.note}. Trust it?"
+    question = Question(QuestionKind.HOST_KEY, host.name, f"{prompt} (yes/no/fingerprint) ", True)
+    answer = None if ask is None else ask(question)
+    if answer is None or answer.strip() not in ("yes", shown.fingerprint):
+        raise failure
