@@ -17,6 +17,7 @@ from tests.config.sshconfigs import ME, needs_ssh, ssh_says
 from tunnelctl.config.openssh.lines import SshConfigError
 from tunnelctl.config.openssh.lookup import Question, SshConfig
 from tunnelctl.config.openssh.values import Found
+from tunnelctl.config.profile.keys import SSH_KEYWORDS
 
 pytestmark = needs_ssh
 
@@ -27,7 +28,7 @@ PROD = "  User root\n  HostName prod.example.com\n"
 def found(path: Path, name: str, environ: Mapping[str, str]) -> Found | None:
     """What a profile gets; None where the file is refused."""
     try:
-        answer = SshConfig(environ, set()).found(Question(name, str(path)))
+        answer = SshConfig(environ, set(), SSH_KEYWORDS).found(Question(name, str(path)))
     except SshConfigError:
         return None
     # Whether what is so anyway was written, only our own reader can tell.

@@ -22,6 +22,7 @@ from tunnelctl.config.openssh.lines import Line, SshConfigError
 from tunnelctl.config.openssh.lookup import Question, SshConfig, local_user
 from tunnelctl.config.openssh.reader import Asked, Options, options_for
 from tunnelctl.config.openssh.values import Found, found
+from tunnelctl.config.profile.keys import SSH_KEYWORDS
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import expand_user, home
 
@@ -84,7 +85,7 @@ def carry(
     forwarding = {key: value for key, value in options.items() if key in FORWARDING}
     forwarding = {**(also or {}), **forwarding}
     reaching = _reaching(command, asked, options, environ)
-    settings, _ = found(asked, reaching, environ)
+    settings, _ = found(asked, reaching, environ, SSH_KEYWORDS)
     written = {**_host_keys(settings, str(home(environ))), **(keys or {})}
     if command.config is not None:
         away = command.config.lower() in NO_FILE
@@ -111,7 +112,7 @@ def configured_forwards(command: SshCommand, environ: Mapping[str, str]) -> Opti
     source: bool | str = True if command.config is None else command.config
     if isinstance(source, str) and source.lower() in NO_FILE:
         source = False
-    return SshConfig(environ, set()).forwarding(Question(command.name, source))
+    return SshConfig(environ, set(), SSH_KEYWORDS).forwarding(Question(command.name, source))
 
 
 def _import(
@@ -156,7 +157,7 @@ def _reaching(
             command.wishes.append(
                 f"{keyword} {text}: new keys are made after bytes, not after a time"
             )
-        alone, _ = found(asked, {keyword: values}, environ)
+        alone, _ = found(asked, {keyword: values}, environ, SSH_KEYWORDS)
         if alone == Found() and not is_already_so(keyword, text):
             command.wishes.append(f"{keyword} {text} has no counterpart here")
         kept[keyword] = values

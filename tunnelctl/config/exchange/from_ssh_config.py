@@ -17,6 +17,7 @@ from tunnelctl.config.exchange.imported import Imported
 from tunnelctl.config.openssh.lines import SshConfigError
 from tunnelctl.config.openssh.lookup import Question, SshConfig
 from tunnelctl.config.openssh.reader import Options
+from tunnelctl.config.profile.keys import SSH_KEYWORDS
 from tunnelctl.config.values.forward_specs import ForwardSpec, dynamic_spec, local_spec, remote_spec
 from tunnelctl.config.values.words import ANY_ADDRESS, host_name
 from tunnelctl.config.yaml.mistakes import printable
@@ -52,7 +53,7 @@ def import_ssh_config(
         Failure: config-invalid; ssh_config cannot be read, or forwards nothing for them.
     """
     source: bool | str = True if file is None else os.path.abspath(file)
-    look_up = SshConfig(environ, set())
+    look_up = SshConfig(environ, set(), SSH_KEYWORDS)
     imported = Imported(defaults={} if file is None else {"ssh_config": source})
     try:
         asked = [host_name(name) for name in names]

@@ -6,12 +6,12 @@ never allows more than the profile does.
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tunnelctl.config.openssh.lines import quoted
+from tunnelctl.config.openssh.values import word
+from tunnelctl.config.profile.keys import FORWARD_KEYS, HOST_KEYS
 from tunnelctl.config.values.forward_specs import (
     ForwardSpec,
     dynamic_spec,
@@ -23,9 +23,7 @@ from tunnelctl.config.values.ways import Jump
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Side
 from tunnelctl.spec.host import (
-    AUTHENTICATIONS,
     USERS_SHELL,
-    AddressFamily,
     Host,
     ProxyKind,
     Reconnect,
@@ -114,16 +112,9 @@ def _spec(rule: Forward, notes: list[str]) -> ForwardSpec | None:
         notes.append(f"{rule.name}: ssh's syntax has no way to write {spec}")
         return None
     default = Forward(rule.name, rule.side, rule.listen, rule.target, rule.via)
-    for key, why in (
-        ("allow", "whoever reaches the listener may use it"),
-        ("max_connections", "ssh has no limit"),
-        ("while_down", "ssh holds no client"),
-        ("on_unhealthy", "ssh asks no target"),
-        ("unlink_remote", "StreamLocalBindUnlink in sshd_config there does the same"),
-        ("labels", "ssh has none"),
-    ):
-        if getattr(rule, key) != getattr(default, key):
-            notes.append(f"{rule.name}: {key} is left out: {why}")
+    for name, key in FORWARD_KEYS.items():
+        if key.omitted and getattr(rule, name) != getattr(default, name):
+            notes.append(f"{rule.name}: {name} is left out: {key.omitted}")
     if not rule.probe.unasked and rule.on_unhealthy is OnUnhealthy.REPORT and rule.target:
         notes.append(f"{rule.name}: probe is left out: ssh asks no target")
     return spec
@@ -131,64 +122,18 @@ def _spec(rule: Forward, notes: list[str]) -> ForwardSpec | None:
 
 def _settings(host: Host, notes: list[str]) -> list[Setting]:
     """Everything of a host but its name, user, port and the way to it."""
-    settings = [
-        ("StrictHostKeyChecking", str(host.strict_host_key_checking)),
-        ("ConnectTimeout", _seconds(host.connect_timeout)),
-        ("ServerAliveInterval", _seconds(host.server_alive_interval)),
-        ("ServerAliveCountMax", str(host.server_alive_count_max)),
-    ]
-    if host.address_family is not AddressFamily.ANY:
-        settings.append(("AddressFamily", str(host.address_family)))
-    if host.bind_address is not None:
-        settings.append(("BindAddress", host.bind_address))
-    settings += [("IdentityFile", _path(file)) for file in host.identity_file]
-    settings += [("CertificateFile", _path(file)) for file in host.certificate_file]
-    if host.preferred_authentications != AUTHENTICATIONS:
-        settings.append(("PreferredAuthentications", ",".join(host.preferred_authentications)))
-    if host.identities_only:
-        settings.append(("IdentitiesOnly", "yes"))
-    if host.identity_agent is not None:
-        settings.append(("IdentityAgent", _path(host.identity_agent)))
-    for keyword, files in (
-        ("UserKnownHostsFile", host.user_known_hosts_file),
-        ("GlobalKnownHostsFile", host.global_known_hosts_file),
-        ("RevokedHostKeys", host.revoked_host_keys),
-    ):
-        if files:
-            settings.append((keyword, " ".join(map(_path, files))))
-    if host.known_hosts_command:
-        settings.append(("KnownHostsCommand", " ".join(map(quoted, host.known_hosts_command))))
-    if host.host_key_alias:
-        settings.append(("HostKeyAlias", host.host_key_alias))
-    for keyword, names in (
-        ("Ciphers", host.ciphers),
-        ("KexAlgorithms", host.kex_algorithms),
-        ("MACs", host.macs),
-        ("HostKeyAlgorithms", host.host_key_algorithms),
-    ):
-        if names:
-            settings.append((keyword, ",".join(names)))
-    if host.rekey_limit is not None:
-        settings.append(("RekeyLimit", str(host.rekey_limit)))
-    _note_host(host, notes)
-    return settings
-
-
-def _note_host(host: Host, notes: list[str]) -> None:
     default = Host(host.name, host.hostname)
-    for key, why in (
-        ("host_key", "ssh knows no pins; the key has to be in known_hosts"),
-        ("password", "ssh asks for it, at the terminal or by SSH_ASKPASS"),
-        ("passphrase", "ssh asks for it, at the terminal or by SSH_ASKPASS"),
-        ("remember", "ssh keeps nothing that was answered"),
-        ("lazy", "ssh connects at once"),
-        ("fallback", "ssh tries one host"),
-        ("session_type", "ssh -N opens no session, so what the server prints is not seen"),
-    ):
-        if getattr(host, key) != getattr(default, key):
-            notes.append(f"{host.name}: {key} is left out: {why}")
+    settings: list[Setting] = []
+    for name, key in HOST_KEYS.items():
+        value = getattr(host, name, None)  # the spec has no ssh_config
+        is_given = value != getattr(default, name, None)
+        if key.ssh is not None and key.ssh.write is not None and (is_given or key.ssh.always):
+            settings += [(key.ssh.name, line) for line in key.ssh.write(value)]
+        elif key.omitted and is_given:
+            notes.append(f"{host.name}: {name} is left out: {key.omitted}")
     if host.reconnect.give_up_after != Reconnect().give_up_after:
         notes.append(f"{host.name}: give_up_after is left out: ssh tries once")
+    return settings
 
 
 def _forward_settings(
@@ -309,7 +254,7 @@ class _Blocks:
         if host.port != _PORT:
             settings.append(("Port", str(host.port)))
         if host.user:
-            settings.append(("User", _word(host.user)))
+            settings.append(("User", word(host.user)))
         if host.proxy_jump:
             hops = [self._name(hop.name, self._reaching(hop, notes)) for hop in host.proxy_jump]
             settings.append(("ProxyJump", ",".join(str(Jump(name)) for name in hops)))
@@ -331,19 +276,4 @@ def _forward_text(spec: ForwardSpec, between: str) -> str:
     """A forward with its address: which one a bare port means is for GatewayPorts to say."""
     ends = (spec.listen,) if spec.target is None else (spec.listen, spec.target)
     texts = [str(end).replace("%", "%%") if end.is_unix else str(end) for end in ends]
-    return between.join(_word(t) if between == " " else t for t in texts)
-
-
-def _seconds(duration: float) -> str:
-    """ssh counts whole seconds, and 0 is for none at all."""
-    return str(max(1, math.ceil(duration))) if duration else "0"
-
-
-def _path(path: str) -> str:
-    """A path whose per cent signs are none of a token."""
-    return _word(path.replace("%", "%%"))
-
-
-def _word(text: str) -> str:
-    """One word of a line of ssh_config."""
-    return quoted(text) if any(c in text for c in " \t\"'\\#") else text
+    return between.join(word(t) if between == " " else t for t in texts)

@@ -21,7 +21,7 @@ from tunnelctl.config.openssh.lines import Line, SshConfigError, every_line, rea
 from tunnelctl.config.openssh.names import SYSTEM_FILE, Aliases
 from tunnelctl.config.openssh.reader import Asked, Options, options_for
 from tunnelctl.config.openssh.tokens import Tokens
-from tunnelctl.config.openssh.values import Found, configured, found
+from tunnelctl.config.openssh.values import Found, Keyword, configured, found
 from tunnelctl.config.openssh.written import as_written
 from tunnelctl.config.values.ways import NONE
 from tunnelctl.config.yaml.files import Unreadable, read_profile_file
@@ -48,9 +48,15 @@ class Question:
 
 
 class SshConfig:
-    """The answers for one load of a profile. `asked` takes the variables that they depend on."""
+    """The answers for one load of a profile. `asked` takes the variables that they depend on.
 
-    def __init__(self, environ: Mapping[str, str], asked: set[str]) -> None:
+    `keywords` has for fields of a host the keyword that stands for each.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str], asked: set[str], keywords: Mapping[str, Keyword]
+    ) -> None:
+        self._keywords = keywords
         self._environ = environ
         self._variables = asked
         self._sources: dict[bool | str, _Source] = {}
@@ -122,7 +128,7 @@ class SshConfig:
         if not options:
             return _NOTHING
         try:
-            answer, variables = found(self._asked(question), options, self._environ)
+            answer, variables = found(self._asked(question), options, self._environ, self._keywords)
         except SshConfigError as error:
             return error
         self._variables |= variables

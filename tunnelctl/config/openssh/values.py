@@ -7,18 +7,18 @@ is not granted.
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from tunnelctl.config.openssh.keywords import AUTHENTICATION_OF
-from tunnelctl.config.openssh.lines import SshConfigError, split
+from tunnelctl.config.openssh.lines import SshConfigError, quoted, split
 from tunnelctl.config.openssh.reader import Asked, Options
 from tunnelctl.config.openssh.tokens import TOKEN, Tokens
-from tunnelctl.config.values import words
+from tunnelctl.config.values import ways, words
 from tunnelctl.config.values.algorithms import Kind, offered
 from tunnelctl.config.values.ways import (
     KNOWN_HOSTS_TOKENS,
@@ -26,20 +26,29 @@ from tunnelctl.config.values.ways import (
     Jump,
     check_tokens,
     jumps,
-    known_hosts_command,
     parse_jump,
 )
 from tunnelctl.spec.environment import home
 from tunnelctl.spec.host import AUTHENTICATIONS, USERS_SHELL, StrictHostKeyChecking
 
-_ALGORITHMS = {
-    "ciphers": ("ciphers", Kind.CIPHERS),
-    "kexalgorithms": ("kex_algorithms", Kind.KEX_ALGORITHMS),
-    "macs": ("macs", Kind.MACS),
-    "hostkeyalgorithms": ("host_key_algorithms", Kind.HOST_KEY_ALGORITHMS),
-}
-_LEAST_REKEY_LIMIT = 16
-_MOST_ALIVE_COUNT = 1000
+# The value of the spec for those of a keyword.
+Read = Callable[["Reading", tuple[str, ...]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword:
+    """A keyword of ssh_config(5), and the two ways between its values and the spec's.
+
+    `read` makes the spec's value of the keyword's, as `ssh -G` prints them (None: see `Reading`);
+    what gives None or () is as if it was not there. `write` makes the values of the lines of an
+    ssh_config, one a line (None: it is written in another way). `always`: it is written also where
+    it is the default, which is another one in OpenSSH.
+    """
+
+    name: str
+    read: Read | None = None
+    write: Callable[[Any], Sequence[str]] | None = None
+    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +68,29 @@ def configured(name: str, printed: Options, baseline: Options) -> Options:
     return options
 
 
-def found(asked: Asked, options: Options, environ: Mapping[str, str]) -> tuple[Found, set[str]]:
+def found(
+    asked: Asked, options: Options, environ: Mapping[str, str], keywords: Mapping[str, Keyword]
+) -> tuple[Found, set[str]]:
     """The values in `options`, which holds what is configured and nothing else.
+
+    `keywords` has for fields of a Host the keyword that stands for each.
 
     Also the names of the environment variables that they depend on.
 
     Raises:
         SshConfigError: a value that cannot be honoured, and what to do.
     """
-    reading = _Reading(asked, options, environ)
+    reading = Reading(asked, options, environ)
     try:
-        return Found(reading.fields(), reading.jumps(), reading.command()), reading.variables
+        answer = Found(reading.fields(keywords), reading.jumps(), reading.command())
     except ValueError as error:
         raise SshConfigError(f"{asked.name}: {error}") from None
+    return answer, reading.variables
 
 
-class _Reading:
+class Reading:
+    """What is configured for one name."""
+
     def __init__(self, asked: Asked, options: Options, environ: Mapping[str, str]) -> None:
         self._asked = asked
         self._options = options
@@ -83,45 +99,18 @@ class _Reading:
         self._tokens = Tokens(asked, options, environ, self._home)
         self.variables = self._tokens.variables
 
-    def fields(self) -> dict[str, Any]:
+    def fields(self, keywords: Mapping[str, Keyword]) -> dict[str, Any]:
         """Those of a Host that are configured. Keys are looked for in all files that are named; a
         new one is recorded in the first."""
-        read: dict[str, tuple[str, Callable[[str], Any]]] = {
-            "hostname": ("hostname", words.host_name),
-            "port": ("port", int),
-            "addressfamily": ("address_family", words.address_family),
-            "bindaddress": ("bind_address", words.host_name),
-            "user": ("user", words.user_name),
-            "hostkeyalias": ("host_key_alias", lambda value: words.host_key_alias(value.lower())),
-            "identitiesonly": ("identities_only", lambda value: value == "yes"),
-            "identityagent": ("identity_agent", self._agent),
-            "pkcs11provider": ("pkcs11_provider", _unless_none),
-            "knownhostscommand": ("known_hosts_command", self._known_hosts_command),
-            "stricthostkeychecking": ("strict_host_key_checking", _strict),
-            "connecttimeout": ("connect_timeout", _positive),
-            "serveraliveinterval": ("server_alive_interval", float),
-            "serveralivecountmax": ("server_alive_count_max", _alive_count),
-            "rekeylimit": ("rekey_limit", _rekey_limit),
-            **{
-                keyword: (name, partial(_algorithms, kind))
-                for keyword, (name, kind) in _ALGORITHMS.items()
-            },
-        }
         fields = {
-            name: convert(self._options[keyword][0])
-            for keyword, (name, convert) in read.items()
-            if keyword in self._options
+            name: keyword.read(self, self._options[keyword.name.lower()])
+            for name, keyword in keywords.items()
+            if keyword.read is not None and keyword.name.lower() in self._options
         }
         self._check_source()
         fields["preferred_authentications"] = self._authentications()
-        for name, no_files in words.NO_FILES.items():
-            keyword = name.replace("_", "")
-            files = self._options.get(keyword, ())
-            # OpenSSH replaces no tokens in the system's files.
-            full = self._below_home if keyword == "globalknownhostsfile" else self._path
-            named = tuple(full(path) for path in files if path.lower() != NONE)
-            if files:
-                fields[name] = named or no_files
+        # An agent holds what such a library would; no key of a profile names one.
+        fields["pkcs11_provider"] = unless_none(self._options.get("pkcs11provider", (NONE,))[0])
         return {name: value for name, value in fields.items() if value not in (None, ())}
 
     def jumps(self) -> tuple[Jump, ...]:
@@ -163,7 +152,7 @@ class _Reading:
             )
         return None if left == AUTHENTICATIONS else left
 
-    def _known_hosts_command(self, value: str) -> tuple[str, ...]:
+    def known_hosts_command(self, value: str) -> tuple[str, ...]:
         """Its words; the tokens that a profile has as well are replaced when it is run."""
 
         def now(token: re.Match[str]) -> str:
@@ -174,52 +163,129 @@ class _Reading:
         if value.lower() == NONE:
             return ()
         program, *arguments = split(words.text(value))
-        return known_hosts_command([program, *(TOKEN.sub(now, word) for word in arguments)])
+        return ways.known_hosts_command([program, *(TOKEN.sub(now, word) for word in arguments)])
 
-    def _agent(self, value: str) -> str | None:
+    def agent(self, value: str) -> str | None:
+        """The socket of IdentityAgent, `none`, or `$NAME`; None for the caller's own."""
         if value.lower() == NONE:
             return NONE
         if value == "SSH_AUTH_SOCK":
             return None
         if value.startswith("$") and not value.startswith("${"):
             return f"${words.variable(value[1:])}"
-        return self._path(value)
+        return self.path(value)
 
-    def _path(self, value: str) -> str:
+    def path(self, value: str) -> str:
         """A path with its tokens, variables and `~` replaced; a relative one is below $HOME."""
         return self._absolute(self._tokens.path(value))
 
-    def _below_home(self, value: str) -> str:
+    def below_home(self, value: str) -> str:
+        """A path with its `~` replaced."""
         return self._absolute(self._tokens.tilde(value))
 
     def _absolute(self, path: str) -> str:
         return os.path.normpath(os.path.join(self._home, words.text(path)))
 
 
-def _unless_none(value: str) -> str | None:
+def unless_none(value: str) -> str | None:
+    """A text; None for `none`."""
     return None if value.lower() == NONE else words.text(value)
 
 
-def _algorithms(kind: Kind, value: str) -> tuple[str, ...] | None:
-    left = offered(kind, value)
-    return None if left == kind.value else left
+def first(convert: Callable[[str], Any]) -> Read:
+    """How a keyword is read that has one value and no token."""
+    return lambda _, values: convert(values[0])
 
 
-def _strict(value: str) -> StrictHostKeyChecking:
+def files(no_files: tuple[str, ...]) -> Read:
+    """How a list of files is read; `no_files` stands for `none`."""
+
+    def read(reading: Reading, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(reading.path(path) for path in values if path.lower() != NONE) or no_files
+
+    return read
+
+
+def global_files(no_files: tuple[str, ...]) -> Read:
+    """How the system's files are read, in whose names OpenSSH replaces no tokens."""
+
+    def read(reading: Reading, values: tuple[str, ...]) -> tuple[str, ...]:
+        named = (reading.below_home(path) for path in values if path.lower() != NONE)
+        return tuple(named) or no_files
+
+    return read
+
+
+def algorithms(kind: Kind) -> Read:
+    """How a list of algorithms is read: what it leaves of ours, None for all of them."""
+
+    def read(_: Reading, values: tuple[str, ...]) -> tuple[str, ...] | None:
+        left = offered(kind, values[0])
+        return None if left == kind.value else left
+
+    return read
+
+
+def strict(value: str) -> StrictHostKeyChecking:
+    """Whether unknown keys are recorded; what is laxer is as strict as `yes` here."""
     accepts = value == StrictHostKeyChecking.ACCEPT_NEW
     return StrictHostKeyChecking.ACCEPT_NEW if accepts else StrictHostKeyChecking.YES
 
 
-def _positive(value: str) -> float | None:
+def positive(value: str) -> float | None:
     """Seconds; 0 and `none` are for waiting without end, which no connection does here."""
     return float(value) if value != NONE and float(value) > 0 else None
 
 
-def _alive_count(value: str) -> int | None:
-    return min(int(value), _MOST_ALIVE_COUNT) if int(value) > 0 else None
+def count(most: int) -> Callable[[str], int | None]:
+    """A positive number, at most `most`."""
+    return lambda value: min(int(value), most) if int(value) > 0 else None
 
 
-def _rekey_limit(value: str) -> int | None:
-    """The size alone; new keys after a time are not made."""
+def rekey_limit(value: str) -> int | None:
+    """The size alone, in bytes; new keys after a time are not made."""
     size = int(value.split()[0])
-    return size if size >= _LEAST_REKEY_LIMIT else None
+    return size if size >= words.LEAST_REKEY_LIMIT else None
+
+
+# How values are written in an ssh_config
+
+
+def one(value: object) -> Sequence[str]:
+    """One line, of a value that needs no quotes."""
+    return (str(value),)
+
+
+def seconds(duration: float) -> Sequence[str]:
+    """ssh counts whole seconds, and 0 is for none at all."""
+    return (str(max(1, math.ceil(duration))) if duration else "0",)
+
+
+def path(value: str) -> Sequence[str]:
+    """A path whose per cent signs are none of a token."""
+    return (word(value.replace("%", "%%")),)
+
+
+def line_each(paths: Sequence[str]) -> Sequence[str]:
+    """A line for each path."""
+    return [line for each in paths for line in path(each)]
+
+
+def in_one_line(paths: Sequence[str]) -> Sequence[str]:
+    """All paths in one line."""
+    return (" ".join(line_each(paths)),)
+
+
+def comma_separated(names: Sequence[str]) -> Sequence[str]:
+    """All names in one line."""
+    return (",".join(names),)
+
+
+def command_line(argv: Sequence[str]) -> Sequence[str]:
+    """The words of a program."""
+    return (" ".join(map(quoted, argv)),)
+
+
+def word(text: str) -> str:
+    """One word of a line of ssh_config."""
+    return quoted(text) if any(c in text for c in " \t\"'\\#") else text

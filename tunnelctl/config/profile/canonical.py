@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from itertools import count
 from typing import Any
 
 import yaml
 
+from tunnelctl.config.profile.keys import FORWARD_KEYS, HOST_KEYS, ForwardMap, ProbeMap
 from tunnelctl.config.values.ways import Jump
 from tunnelctl.config.yaml.yaml12 import resolve
-from tunnelctl.spec.forward import Forward, Probe, ProbeType
+from tunnelctl.spec.forward import Forward, Probe, ProbeType, WhileDown
 from tunnelctl.spec.host import Host, Proxy, Reconnect, SecretRef, SecretSource
 from tunnelctl.spec.permit import Permit
 from tunnelctl.spec.profile import Profile
-
-_PROBE_KEYS = {ProbeType.HTTP: ("path", "status"), ProbeType.COMMAND: ("command",)}
 
 
 def as_document(profile: Profile) -> dict[str, Any]:
@@ -101,76 +102,48 @@ def _bare(host: Host) -> Host:
 def host_map(host: Host, names: _Names | None = None) -> dict[str, Any]:
     """The keys of one host, without those that have no value."""
     names = names or _Names((host,))
-    shared = {
-        "connect_timeout": _duration(host.connect_timeout),
-        "server_alive_interval": _duration(host.server_alive_interval),
-        "server_alive_count_max": host.server_alive_count_max,
-        "ciphers": list(host.ciphers),
-        "kex_algorithms": list(host.kex_algorithms),
-        "macs": list(host.macs),
-        "host_key_algorithms": list(host.host_key_algorithms),
+    # What is not the plain value of the field.
+    special: dict[str, Any] = {
+        "proxy_jump": [names.of_hop(h, is_first=at == 0) for at, h in enumerate(host.proxy_jump)],
+        "fallback": [names.of_fallback(other) for other in host.fallback],
         "rekey_limit": "default" if host.rekey_limit is None else host.rekey_limit,
-        "compression": host.compression,
-        "lazy": host.lazy,
-        "idle_timeout": _duration(host.idle_timeout),
-        "reconnect": _reconnect(host.reconnect),
+        "ssh_config": False,
+        "embedded": host.embedded or None,
     }
-    if host.embedded:
-        return _given({"embedded": True, **shared})
-    hops = [names.of_hop(hop, is_first=at == 0) for at, hop in enumerate(host.proxy_jump)]
     return _given(
         {
-            "hostname": host.hostname,
-            "port": host.port,
-            "address_family": str(host.address_family),
-            "bind_address": host.bind_address,
-            "user": host.user,
-            "identity_file": list(host.identity_file),
-            "certificate_file": list(host.certificate_file),
-            "preferred_authentications": list(host.preferred_authentications),
-            "identities_only": host.identities_only,
-            "identity_agent": host.identity_agent,
-            "password": _secret(host.password),
-            "passphrase": _secret(host.passphrase),
-            "remember": host.remember,
-            "proxy_jump": hops,
-            "proxy_command": list(host.proxy_command),
-            "proxy": _proxy(host.proxy),
-            "host_key": list(host.host_key),
-            "user_known_hosts_file": list(host.user_known_hosts_file),
-            "global_known_hosts_file": list(host.global_known_hosts_file),
-            "known_hosts_command": list(host.known_hosts_command),
-            "revoked_host_keys": list(host.revoked_host_keys),
-            "host_key_alias": host.host_key_alias,
-            "strict_host_key_checking": str(host.strict_host_key_checking),
-            "session_type": str(host.session_type),
-            **shared,
-            "ssh_config": False,
-            "fallback": [names.of_fallback(other) for other in host.fallback],
+            name: special[name] if name in special else written(getattr(host, name))
+            for name, key in HOST_KEYS.items()
+            if key.embedded or not host.embedded
         }
     )
 
 
 def forward_map(rule: Forward) -> dict[str, Any]:
     """The keys of one forward, without those that have no value."""
-    hold = rule.while_down.hold
+    special: dict[str, Any] = {
+        **dict.fromkeys(ForwardMap.SIDES),
+        rule.type: str(rule.listen),
+        "to": None if rule.target is None else str(rule.target),
+        "unlink_remote": rule.unlink_remote or None,
+        "labels": dict(rule.labels),
+    }
     return _given(
         {
-            rule.type: str(rule.listen),
-            "to": None if rule.target is None else str(rule.target),
-            "via": rule.via,
-            "probe": _probe(rule.probe),
-            "on_unhealthy": str(rule.on_unhealthy),
-            "while_down": {"hold": _duration(hold)} if hold else "refuse",
-            "max_connections": rule.max_connections,
-            "expose": rule.expose,
-            "allow": [str(network) for network in rule.allow],
-            "permit": [_permit(permit) for permit in rule.permit],
-            "unlink_remote": rule.unlink_remote or None,
-            "required": rule.required,
-            "labels": dict(rule.labels),
+            name: special[name] if name in special else written(getattr(rule, name))
+            for name in FORWARD_KEYS
         }
     )
+
+
+def written(value: object) -> Any:
+    """A value of the spec as a profile has it."""
+    write = _WRITTEN.get(type(value))
+    if write is not None:
+        return write(value)
+    if isinstance(value, tuple):
+        return [written(item) for item in value]
+    return str(value) if isinstance(value, StrEnum) else value
 
 
 def _given(keys: dict[str, Any]) -> dict[str, Any]:
@@ -191,18 +164,14 @@ def _reconnect(reconnect: Reconnect) -> dict[str, str]:
     }
 
 
-def _secret(secret: SecretRef | None) -> dict[str, Any] | None:
-    if secret is None:
-        return None
+def _secret(secret: SecretRef) -> dict[str, Any]:
     words = list(secret.value)
     return {str(secret.source): words if secret.source is SecretSource.COMMAND else words[0]}
 
 
-def _proxy(proxy: Proxy | None) -> dict[str, Any] | None:
-    if proxy is None:
-        return None
+def _proxy(proxy: Proxy) -> dict[str, Any]:
     url = f"{proxy.kind}://{Jump(proxy.hostname, port=proxy.port)}"
-    return _given({"url": url, "user": proxy.user, "password": _secret(proxy.password)})
+    return _given({"url": url, "user": proxy.user, "password": written(proxy.password)})
 
 
 def _probe(probe: Probe) -> dict[str, Any] | None:
@@ -217,15 +186,32 @@ def _probe(probe: Probe) -> dict[str, Any] | None:
         "rise": probe.rise,
         "fall": probe.fall,
     }
-    for key in _PROBE_KEYS.get(probe.type, ()):
-        value = getattr(probe, key)
-        keys[key] = list(value) if isinstance(value, tuple) else value
+    for key, of_type in ProbeMap.OF_TYPE.items():
+        if of_type is probe.type:
+            keys[key] = written(getattr(probe, key))
     return keys
+
+
+def _while_down(while_down: WhileDown) -> Any:
+    return {"hold": _duration(while_down.hold)} if while_down.hold else "refuse"
 
 
 def _permit(permit: Permit) -> str:
     port = "*" if permit.port is None else permit.port
     return f"{permit.name or permit.network}:{port}"
+
+
+_WRITTEN: dict[type, Callable[[Any], Any]] = {
+    float: _duration,  # every one of the spec is a duration
+    Permit: _permit,
+    Probe: _probe,
+    Proxy: _proxy,
+    Reconnect: _reconnect,
+    SecretRef: _secret,
+    WhileDown: _while_down,
+    IPv4Network: str,
+    IPv6Network: str,
+}
 
 
 def _escaped(value: Any) -> Any:

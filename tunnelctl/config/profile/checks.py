@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 from tunnelctl.config.profile.document import Document
+from tunnelctl.config.profile.keys import HOST_KEYS, ProbeMap
 from tunnelctl.config.profile.listeners import Listeners
 from tunnelctl.config.profile.suggestions import is_meant
 from tunnelctl.config.values import ways, words
@@ -22,33 +23,6 @@ from tunnelctl.spec.host import Reconnect
 
 _HERE = ("local", "dynamic")
 _FIXED_TARGET = ("local", "remote")
-# What says how to reach a real server, and so means nothing to the embedded one.
-_NOT_EMBEDDED = (
-    "hostname",
-    "port",
-    "address_family",
-    "bind_address",
-    "user",
-    "identity_file",
-    "certificate_file",
-    "identities_only",
-    "identity_agent",
-    "preferred_authentications",
-    "password",
-    "passphrase",
-    "remember",
-    *WAYS,
-    "fallback",
-    "ssh_config",
-    "host_key",
-    "user_known_hosts_file",
-    "global_known_hosts_file",
-    "known_hosts_command",
-    "revoked_host_keys",
-    "host_key_alias",
-    "strict_host_key_checking",
-    "session_type",
-)
 _LISTENER: dict[str, Callable[[object], Endpoint]] = {
     "local": words.local_listener,
     "remote": words.remote_listener,
@@ -72,8 +46,8 @@ def check_profile(document: Document, known: Names, mistakes: Mistakes) -> None:
     _check_it_does_something(document)
     for name, host in hosts.items():
         if _is_true(host.get("embedded")):
-            for key in _NOT_EMBEDDED:
-                if key in host:
+            for key, row in HOST_KEYS.items():
+                if key in host and not row.embedded:
                     message = "does not go with embedded: true, which reaches no real server"
                     document.say(("hosts", name, key), message, at_key=True)
     _check_fallbacks(document, hosts, mistakes)
@@ -280,16 +254,13 @@ def _check_fallbacks(
                 document.say((*path, "fallback", index), message)
 
 
-_PROBE_KEYS = {"path": "http", "status": "http", "command": "command"}
-
-
 def _check_probe(document: Document, name: str, forward: dict[str, Any]) -> None:
     """That the keys of a probe go with its type, and its type with the forward."""
     written = forward.get("probe")
     path = ("forwards", name, "probe")
     probe = written if isinstance(written, dict) else {"type": written}
     chosen = probe.get("type", "tcp")
-    for key, wanted in _PROBE_KEYS.items():
+    for key, wanted in ProbeMap.OF_TYPE.items():
         if key in probe and chosen in list(ProbeType) and chosen != wanted:
             document.say((*path, key), f"goes with type: {wanted}", at_key=True)
     if chosen == ProbeType.COMMAND and "command" not in probe:

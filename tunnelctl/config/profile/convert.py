@@ -10,7 +10,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunnelctl.config.profile.document import Document
-from tunnelctl.config.profile.keys import ForwardMap, HooksMap, HostMap, ProbeMap, ProxyMap, Secret
+from tunnelctl.config.profile.keys import (
+    FORWARD_KEYS,
+    HOST_KEYS,
+    ForwardMap,
+    HooksMap,
+    HostMap,
+    InSpec,
+    Key,
+    ProbeMap,
+    ProxyMap,
+    Secret,
+)
 from tunnelctl.config.values import words
 from tunnelctl.config.values.ways import NONE
 from tunnelctl.config.yaml.interpolate import Interpolator
@@ -19,35 +30,6 @@ from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, Probe, ProbeType, Side, WhileDown
 from tunnelctl.spec.host import Host, Proxy, Reconnect, SecretRef, SecretSource
 from tunnelctl.spec.profile import Hooks
-
-# Keys that a host of the spec has under the same name and with the same meaning.
-_SAME = (
-    "port",
-    "address_family",
-    "bind_address",
-    "user",
-    "host_key",
-    "host_key_alias",
-    "known_hosts_command",
-    "preferred_authentications",
-    "strict_host_key_checking",
-    "connect_timeout",
-    "server_alive_interval",
-    "server_alive_count_max",
-    "remember",
-    "ciphers",
-    "kex_algorithms",
-    "macs",
-    "host_key_algorithms",
-    "session_type",
-    "compression",
-    "lazy",
-    "idle_timeout",
-    "embedded",
-)
-_SAME_IN_FORWARD = (
-    "max_connections", "expose", "required", "allow", "permit", "on_unhealthy", "unlink_remote",
-)  # fmt: skip
 
 
 class Converter:
@@ -64,11 +46,11 @@ class Converter:
 
         `open_fields` are values of the spec for what the profile leaves open.
         """
-        fields = {"hostname": name, **open_fields, **_given(model, ("hostname", *_SAME))}
+        fields = {"hostname": name, **open_fields, **_given(model, _kept(HOST_KEYS, InSpec.SAME))}
         if model.reconnect is not None:
             names = tuple(type(model.reconnect).model_fields)
             fields["reconnect"] = Reconnect(**_given(model.reconnect, names))
-        for key, no_files in words.NO_FILES.items():
+        for key in _kept(HOST_KEYS, InSpec.PATHS):
             files = getattr(model, key) or ()
             named = tuple(
                 self._path((*document.path, key, index), file, document)
@@ -76,25 +58,19 @@ class Converter:
                 if file.lower() != NONE
             )
             if files:
-                fields[key] = named or no_files
+                fields[key] = named or HOST_KEYS[key].no_files
+        for key in _kept(HOST_KEYS, InSpec.REFERENCE):
+            fields[key] = self._secret((key,), getattr(model, key), document)
         agent = model.identity_agent
         if agent is not None and agent != NONE and not agent.startswith("$"):
             agent = self._path((*document.path, "identity_agent"), agent, document)
         # These can be given as what the spec writes as None.
-        stated = {
-            "identity_agent": agent,
-            "rekey_limit": model.rekey_limit,
-        }
+        stated = {"identity_agent": agent, "rekey_limit": model.rekey_limit}
         fields.update({key: stated[key] for key in stated if key in model.model_fields_set})
         names_key = any(file.lower() != NONE for file in model.identity_file or ())
         if model.identities_only is not None or names_key:
             fields["identities_only"] = model.identities_only is not False
-        return Host(
-            name=name,
-            password=self._secret(("password",), model.password, document),
-            passphrase=self._secret(("passphrase",), model.passphrase, document),
-            **fields,
-        )
+        return Host(name=name, **fields)
 
     def ssh_config(self, model: HostMap, document: Document) -> bool | str:
         """Which ssh_config a host is looked up in: True for the usual ones, or a path."""
@@ -122,7 +98,7 @@ class Converter:
         elif target is not None:
             target = self._socket(("forwards", name, "to"), target, document)
         assert model.via is not None
-        fields = _given(model, _SAME_IN_FORWARD)
+        fields = _given(model, _kept(FORWARD_KEYS, InSpec.SAME))
         if model.while_down is not None and model.while_down.hold is not None:
             fields["while_down"] = WhileDown(model.while_down.hold)
         fields["probe"] = _probe(model.probe, fixed=target is not None)
@@ -186,6 +162,11 @@ def _probe(model: ProbeMap | None, *, fixed: bool) -> Probe:
     if model is None:
         return Probe(default, unasked=True)
     return Probe(**{"type": default, **_given(model, tuple(type(model).model_fields))})
+
+
+def _kept(keys: Mapping[str, Key], how: InSpec) -> tuple[str, ...]:
+    """The keys that become fields of the spec in this way."""
+    return tuple(name for name, key in keys.items() if key.in_spec is how)
 
 
 def _given(model: object, names: tuple[str, ...]) -> dict[str, Any]:

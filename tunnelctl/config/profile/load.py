@@ -16,7 +16,7 @@ from tunnelctl.config.profile.checks import check_host, check_profile
 from tunnelctl.config.profile.convert import Converter
 from tunnelctl.config.profile.document import Document
 from tunnelctl.config.profile.find import NAME_RULE, is_profile_name
-from tunnelctl.config.profile.keys import HostMap, ProfileMap
+from tunnelctl.config.profile.keys import SSH_KEYWORDS, HostMap, ProfileMap
 from tunnelctl.config.profile.routes import Carrier, Place, Routes, Written
 from tunnelctl.config.profile.sources import Sources
 from tunnelctl.config.values.ways import WAYS
@@ -65,7 +65,7 @@ class _Loader:
         self._mistakes = Mistakes()
         self._interpolator = Interpolator(environ)
         self._converter = Converter(self._interpolator)
-        self._ssh_config = SshConfig(environ, self._interpolator.asked)
+        self._ssh_config = SshConfig(environ, self._interpolator.asked, SSH_KEYWORDS)
         self._sources = Sources(self._interpolator, self._mistakes)
 
     def load(self) -> Loaded:
@@ -137,7 +137,7 @@ class _Loader:
     def _anew(self, routes: Routes, unlinking: frozenset[str]) -> HostAnew:
         def anew(name: str, environment: Environment) -> Host:
             mistakes = Mistakes()
-            host = routes.anew(SshConfig(environment, set()), mistakes).host(name)
+            host = routes.anew(SshConfig(environment, set(), SSH_KEYWORDS), mistakes).host(name)
             if mistakes:
                 raise ProfileInvalid(self._name, mistakes.first(self._file))
             return host.running_commands() if name in unlinking else host

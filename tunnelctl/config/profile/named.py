@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from tunnelctl.config.openssh.lookup import SshConfig
 from tunnelctl.config.profile.convert import Converter
 from tunnelctl.config.profile.document import Document
-from tunnelctl.config.profile.keys import HostMap
+from tunnelctl.config.profile.keys import SSH_KEYWORDS, HostMap
 from tunnelctl.config.profile.routes import Carrier, Place, Routes, Written
 from tunnelctl.config.values.ways import parse_jump
 from tunnelctl.config.yaml.interpolate import Interpolator
@@ -39,7 +39,7 @@ def host_named(
     interpolator = Interpolator(environ)
     document = Document(Tree(Mark(jump.name)), mistakes)
     below = Written("", HostMap(), document, ssh_config)
-    look_up = SshConfig(environ, interpolator.asked)
+    look_up = SshConfig(environ, interpolator.asked, SSH_KEYWORDS)
     carriers = [Carrier(jump, Place(document, ()))]
     hosts = Routes((), below, carriers, Converter(interpolator), look_up).hosts()
     if mistakes:

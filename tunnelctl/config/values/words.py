@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from tunnelctl.config.values.quantities import parse_duration, parse_size
@@ -33,6 +33,7 @@ _BESIDE = re.compile(
     r"(?P<scheme>[a-z]+://)?(?:(?P<user>[^@/]+)@)?"
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:/\[\]]+)(?::(?P<port>[0-9]+))?/?"
 )
+LEAST_REKEY_LIMIT = 16  # bytes (OpenSSH readconf.c, oRekeyLimit)
 ANY_ADDRESS = "*"  # ssh_config(5): all addresses of the machine
 NOT_YET = "not supported yet"
 _NOT_IN_AN_ALIAS = re.compile(r"[\s,*?!@]")
@@ -122,8 +123,8 @@ def rekey_limit(value: object) -> int | None:
     if not isinstance(value, str):
         raise ValueError(f"must be a number of bytes such as 1G, not {shown(value)}")
     size = parse_size(value)
-    if size < 16:
-        raise ValueError("is too small; OpenSSH takes 16 bytes and more")
+    if size < LEAST_REKEY_LIMIT:
+        raise ValueError(f"is too small; OpenSSH takes {LEAST_REKEY_LIMIT} bytes and more")
     return size
 
 
@@ -185,16 +186,6 @@ def forward_name(value: object) -> str:
             "and starts with a letter or digit"
         )
     return name
-
-
-# What ssh_config(5) means by `none` where it has lists of files.
-NO_FILES: Mapping[str, tuple[str, ...]] = {
-    "identity_file": ("none",),
-    "certificate_file": (),
-    "user_known_hosts_file": (os.devnull,),
-    "global_known_hosts_file": (os.devnull,),
-    "revoked_host_keys": (),
-}
 
 
 def file_path(value: object) -> str:

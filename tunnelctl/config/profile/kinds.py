@@ -1,0 +1,202 @@
+"""The kinds of value that a key of a profile takes: how each is checked, and what editors are told.
+
+Owns the bounds of numbers, for the check and the schema at once. An editor reads a file before its
+variables are replaced, so a value that is not text may be a text with a `$` in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any
+
+from pydantic import (
+    BeforeValidator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from tunnelctl.config.values import algorithms, ways, words
+from tunnelctl.config.values.ways import Jump, ProxyAddress
+from tunnelctl.config.yaml.mistakes import shown
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.forward import OnUnhealthy, ProbeType
+from tunnelctl.spec.host import AUTHENTICATIONS, AddressFamily, SessionType, StrictHostKeyChecking
+from tunnelctl.spec.permit import Permit
+
+Fragment = dict[str, Any]
+
+VARIABLE: Fragment = {"type": "string", "pattern": r"\$"}
+TEXT: Fragment = {"type": "string", "minLength": 1}
+WORDS: Fragment = {"type": "array", "items": TEXT, "minItems": 1}
+_LIST: Fragment = {"anyOf": [TEXT, WORDS]}
+_PROGRAM: Fragment = {"anyOf": [{"const": ways.NONE}, WORDS]}
+_ENDPOINT: Fragment = {"anyOf": [TEXT, {"type": "integer", "minimum": 0, "maximum": 65535}]}
+_BOOLEAN: Fragment = {"anyOf": [{"type": "boolean"}, VARIABLE]}
+_DURATION: Fragment = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(ms|[smhdw]))+$"},
+        VARIABLE,
+    ]
+}
+
+
+# How lists of algorithms are described, before the names that we offer.
+IN_ORDER = "in order, in ssh_config's syntax with + - ^; of"
+
+
+def choice(values: Iterable[str]) -> Fragment:
+    """One of these words."""
+    return {"anyOf": [{"enum": [str(value) for value in values]}, VARIABLE]}
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """A whole number from `low` to `high`."""
+
+    low: int
+    high: int
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: words.whole_number(value, self.low, self.high), handler(source)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> Fragment:
+        number = {"type": "integer", "minimum": self.low, "maximum": self.high}
+        return {"anyOf": [number, VARIABLE]}
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """Algorithms in the syntax of ssh_config(5), of those that we offer."""
+
+    kind: algorithms.Kind
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: algorithms.resolve_list(self.kind, words.algorithms(value)),
+            handler(source),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> Fragment:
+        return _LIST
+
+
+def _version(value: object) -> int:
+    value = words.typed(value)
+    if isinstance(value, bool) or value != 1 or not isinstance(value, int):
+        raise ValueError(f"must be 1, not {shown(value)}")
+    return 1
+
+
+Version = Annotated[int, BeforeValidator(_version), WithJsonSchema({"const": 1})]
+Text = Annotated[str, BeforeValidator(words.text), WithJsonSchema(TEXT)]
+Prose = Annotated[str, BeforeValidator(words.prose), WithJsonSchema({"type": "string"})]
+Boolean = Annotated[bool, BeforeValidator(words.boolean), WithJsonSchema(_BOOLEAN)]
+Off = Annotated[bool, BeforeValidator(words.no_compression), WithJsonSchema(_BOOLEAN)]
+Duration = Annotated[float, BeforeValidator(words.duration), WithJsonSchema(_DURATION)]
+DurationOrZero = Annotated[float, BeforeValidator(words.hold), WithJsonSchema(_DURATION)]
+DurationOrNever = Annotated[
+    float | None,
+    BeforeValidator(words.duration_or_never),
+    WithJsonSchema({"anyOf": [{"const": "never"}, _DURATION]}),
+]
+RekeyLimit = Annotated[
+    int | None,
+    BeforeValidator(words.rekey_limit),
+    WithJsonSchema({"anyOf": [TEXT, {"type": "integer", "minimum": words.LEAST_REKEY_LIMIT}]}),
+]
+
+HostName = Annotated[str, BeforeValidator(words.host_name), WithJsonSchema(TEXT)]
+Address = Annotated[str, BeforeValidator(words.address), WithJsonSchema(TEXT)]
+UserName = Annotated[str, BeforeValidator(words.user_name), WithJsonSchema(TEXT)]
+HostKeyAlias = Annotated[str, BeforeValidator(words.host_key_alias), WithJsonSchema(TEXT)]
+ForwardName = Annotated[str, BeforeValidator(words.forward_name), WithJsonSchema(TEXT)]
+Names = Annotated[tuple[HostName, ...], BeforeValidator(ways.names), WithJsonSchema(_LIST)]
+Hop = Annotated[Jump, PlainValidator(ways.parse_jump), WithJsonSchema(TEXT)]
+Hops = Annotated[tuple[Hop, ...], BeforeValidator(ways.jumps), WithJsonSchema(_LIST)]
+ProxyUrl = Annotated[ProxyAddress, PlainValidator(ways.proxy_url), WithJsonSchema(TEXT)]
+
+FilePath = Annotated[str, BeforeValidator(words.file_path), WithJsonSchema(TEXT)]
+# `none` among them stands for no file (Key.no_files).
+Files = Annotated[tuple[Text, ...], BeforeValidator(words.one_or_list), WithJsonSchema(_LIST)]
+Agent = Annotated[str | None, BeforeValidator(words.identity_agent), WithJsonSchema(TEXT)]
+SshConfig = Annotated[
+    bool | str,
+    BeforeValidator(words.ssh_config),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, TEXT]}),
+]
+Argv = Annotated[tuple[str, ...], BeforeValidator(words.argv), WithJsonSchema(WORDS)]
+ProxyCommand = Annotated[
+    tuple[str, ...], BeforeValidator(ways.proxy_command), WithJsonSchema(_PROGRAM)
+]
+KnownHostsCommand = Annotated[
+    tuple[str, ...], BeforeValidator(ways.known_hosts_command), WithJsonSchema(_PROGRAM)
+]
+Variable = Annotated[str, BeforeValidator(words.variable), WithJsonSchema(TEXT)]
+Keyring = Annotated[str, BeforeValidator(words.keyring), WithJsonSchema(TEXT)]
+Credential = Annotated[str, BeforeValidator(words.credential), WithJsonSchema(TEXT)]
+Pin = Annotated[str, BeforeValidator(words.pin)]
+Pins = Annotated[tuple[Pin, ...], BeforeValidator(words.one_or_list), WithJsonSchema(_LIST)]
+
+Family = Annotated[
+    AddressFamily, BeforeValidator(words.address_family), WithJsonSchema(choice(AddressFamily))
+]
+Authentications = Annotated[
+    tuple[str, ...],
+    BeforeValidator(words.preferred_authentications),
+    WithJsonSchema(
+        {"anyOf": [TEXT, {"type": "array", "items": choice(AUTHENTICATIONS), "minItems": 1}]}
+    ),
+]
+HostKeyChecking = Annotated[
+    StrictHostKeyChecking,
+    BeforeValidator(words.strict_host_key_checking),
+    WithJsonSchema(choice(StrictHostKeyChecking)),
+]
+Session = Annotated[
+    SessionType, BeforeValidator(words.session_type), WithJsonSchema(choice(SessionType))
+]
+
+LocalListener = Annotated[
+    Endpoint, BeforeValidator(words.local_listener), WithJsonSchema(_ENDPOINT)
+]
+RemoteListener = Annotated[
+    Endpoint, BeforeValidator(words.remote_listener), WithJsonSchema(_ENDPOINT)
+]
+LocalPort = Annotated[Endpoint, BeforeValidator(words.local_port), WithJsonSchema(_ENDPOINT)]
+RemotePort = Annotated[Endpoint, BeforeValidator(words.remote_port), WithJsonSchema(_ENDPOINT)]
+Target = Annotated[Endpoint, BeforeValidator(words.target), WithJsonSchema(_ENDPOINT)]
+Probing = Annotated[ProbeType, BeforeValidator(words.probe_type), WithJsonSchema(choice(ProbeType))]
+UrlPath = Annotated[
+    str,
+    BeforeValidator(words.url_path),
+    WithJsonSchema({"type": "string", "pattern": r"^/|\$"}),
+]
+WhenUnhealthy = Annotated[
+    OnUnhealthy, BeforeValidator(words.on_unhealthy), WithJsonSchema(choice(OnUnhealthy))
+]
+Network = Annotated[IPv4Network | IPv6Network, PlainValidator(words.network)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(words.one_or_list), WithJsonSchema(_LIST)]
+Permits = Annotated[
+    tuple[Annotated[Permit, PlainValidator(words.permit)], ...],
+    BeforeValidator(words.one_or_list),
+    WithJsonSchema(_LIST),
+]
+Labels = Annotated[
+    dict[Text, Text], WithJsonSchema({"type": "object", "additionalProperties": TEXT})
+]
