@@ -24,7 +24,7 @@ AFTER_FIELD = "    embedded: bool = False"
 ASK = """\
 import json, sys
 from pathlib import Path
-from docs import make_reference
+from tools import make_reference
 from tunnelctl.config.exchange.to_ssh import as_commands
 from tunnelctl.config.openssh.reader import Asked
 from tunnelctl.config.openssh.values import found
@@ -60,7 +60,7 @@ print(json.dumps({
 def house(tmp_path: Path) -> Path:
     """The package and its docs, with one key more."""
     root = Path(tunnelctl.__file__).parents[1]
-    for folder in ("tunnelctl", "docs"):
+    for folder in ("tunnelctl", "tools"):
         shutil.copytree(
             root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
         )

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from docs import make_algorithms
 from tests.docs.pages import table
+from tools import make_algorithms
 from tunnelctl.config.values.algorithms import Kind
 
 QUERIES = {
@@ -29,7 +29,7 @@ def rows() -> dict[str, str]:
 
 def test_the_page_is_what_the_code_says() -> None:
     assert make_algorithms.PAGE.read_text() == make_algorithms.page(), (
-        "python -m docs.make_algorithms"
+        "python -m tools.make_algorithms"
     )
 
 

@@ -168,7 +168,7 @@ def test_the_picture_is_what_its_script_records(
     drawn = tmp_path / "session.svg"
     options = ("--configs", str(examples_world.world.configs), "--output", str(drawn))
     done = subprocess.run(
-        [sys.executable, "-m", "docs.make_session", *options],
+        [sys.executable, "-m", "tools.make_session", *options],
         cwd=ROOT,
         env={**os.environ, "PATH": path},
         capture_output=True,

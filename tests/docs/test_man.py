@@ -12,8 +12,8 @@ from typing import Any
 import click
 import pytest
 
-from docs import make_man
 from tests.docs.pages import ROOT
+from tools import make_man
 from tunnelctl.cli.main import tunnelctl
 
 NAMES = tunnelctl.list_commands(click.Context(tunnelctl))
@@ -21,7 +21,7 @@ NAMES = tunnelctl.list_commands(click.Context(tunnelctl))
 
 def test_the_pages_are_what_the_commands_say() -> None:
     there = {path.name: path.read_text() for path in make_man.FOLDER.iterdir()}
-    assert there == make_man.pages(), "python -m docs.make_man"
+    assert there == make_man.pages(), "python -m tools.make_man"
     assert {f"tunnelctl-{name}.1" for name in NAMES} | {"tunnelctl.1"} == set(there)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from docs import make_reference
 from tests.docs.pages import table
+from tools import make_reference
 from tunnelctl.config.profile.keys import ForwardMap, HostMap, ProfileMap, Secret
 
 
 def test_the_page_is_what_the_schema_says() -> None:
-    assert make_reference.PAGE.read_text() == make_reference.page(), "python -m docs.make_reference"
+    assert make_reference.PAGE.read_text() == make_reference.page(), (
+        "python -m tools.make_reference"
+    )
 
 
 def test_every_key_that_a_file_may_have_is_on_it() -> None:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from datetime import date
 
-from docs import make_servers
 from tests.interop.cases import CASES, cases_for
 from tests.interop.expected import EXPECTED, VERSIONS, Kind, expected
 from tests.support.servers import SERVERS
+from tools import make_servers
 
 
 def test_the_page_is_what_its_data_draws() -> None:
     assert make_servers.PAGE.read_text() == make_servers.page(make_servers.read()), (
-        "python -m docs.make_servers --draw"
+        "python -m tools.make_servers --draw"
     )
 
 
@@ -28,7 +28,7 @@ def test_the_data_is_of_every_server_and_every_case_and_as_recorded() -> None:
         cases = cases_for(servers[name])
         recorded = {case: expected(name, version, case).outcome for case in cases}
         assert date.fromisoformat(run["date"])
-        assert run["cells"] == recorded, f"{name} {version}: python -m docs.make_servers"
+        assert run["cells"] == recorded, f"{name} {version}: python -m tools.make_servers"
 
 
 def test_what_is_recorded_is_of_servers_and_cases_that_there_are() -> None:

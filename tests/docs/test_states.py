@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from docs import make_states
+from tools import make_states
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state.snapshot import HostState
 
 
 def test_the_page_is_what_the_table_draws() -> None:
-    assert make_states.PAGE.read_text() == make_states.page(), "python -m docs.make_states"
+    assert make_states.PAGE.read_text() == make_states.page(), "python -m tools.make_states"
 
 
 def test_the_page_names_every_state_and_every_code() -> None:

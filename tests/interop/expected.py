@@ -1,7 +1,7 @@
 """The recorded outcome of every case with every server: the matrix of docs/servers.md.
 
 A case that is not listed passes. A test fails when the outcome differs from the recorded one. When
-a server has changed, change it here with the reason, then run `python -m docs.make_servers`.
+a server has changed, change it here with the reason, then run `python -m tools.make_servers`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Where it is not all well, `ssh` is put through the same, so that the matrix says whose doing it is.
 `TUNNELCTL_INTEROP_RESULTS` names a file that gets a line of JSON for each cell, for
-docs/make_servers.py.
+tools/make_servers.py.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ async def outcome_of(case: Case, server: Server, client: Client, world: World) -
 
 
 def record(server: Server, case: str, outcome: str, ssh_passes: bool | None) -> None:
-    """One line for docs/make_servers.py, if that asks for it."""
+    """One line for tools/make_servers.py, if that asks for it."""
     if path := os.environ.get(RESULTS):
         line = {
             "server": server.name,

@@ -1,6 +1,6 @@
 """Writes docs/profile.md from the schema of a profile: every key, its value and its default.
 
-    python -m docs.make_reference
+    python -m tools.make_reference
 
 From the project's folder. Must never say of a key what the schema does not.
 """
@@ -13,12 +13,12 @@ from typing import Any
 
 from tunnelctl.config.profile.schema import json_schema
 
-PAGE = Path(__file__).resolve().with_name("profile.md")
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "profile.md"
 
 _INTRODUCTION = """\
 # Every key of a profile
 
-Written by `python -m docs.make_reference` from the schema that `tunnelctl schema` prints; a test
+Written by `python -m tools.make_reference` from the schema that `tunnelctl schema` prints; a test
 holds this page to it. An editor that reads the first line of a file which `tunnelctl init` wrote
 shows the same. [getting-started.md](getting-started.md) begins at the beginning.
 

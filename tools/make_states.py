@@ -1,6 +1,6 @@
 """Draws docs/states.md from the table of the machine: what a host can become, and by what.
 
-    python -m docs.make_states
+    python -m tools.make_states
 
 From the project's folder. Every pair of state and event is really taken, from machines that stand
 for all cases (lazy or not, with a fallback or not). Must never know a transition of its own.
@@ -28,12 +28,12 @@ from tunnelctl.state.events import (
 from tunnelctl.state.machine import COLUMNS, ROWS, Machine, next_state
 from tunnelctl.state.snapshot import HostState
 
-PAGE = Path(__file__).resolve().with_name("states.md")
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "states.md"
 
 _INTRODUCTION = """\
 # The states of a host
 
-Drawn by `python -m docs.make_states` from the table in `tunnelctl/state/machine.py`; a test holds
+Drawn by `python -m tools.make_states` from the table in `tunnelctl/state/machine.py`; a test holds
 this page to it. A state that an event does not change is left out of the picture.
 
 """

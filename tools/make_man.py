@@ -2,7 +2,7 @@
 
 One page for the whole, and one for each command with those below it: `man tunnelctl-up`.
 
-    python -m docs.make_man
+    python -m tools.make_man
 
 From the project's folder. Must never say of a command what its help does not.
 """
@@ -98,7 +98,7 @@ def _one(context: click.Context) -> str:
 def _head(name: str, summary: str) -> list[str]:
     return [
         f'.TH {name.upper()} 1 "" "{_NAME} {__version__}" "User Commands"',
-        '.\\" Written by python -m docs.make_man; a test holds it to what --help says.',
+        '.\\" Written by python -m tools.make_man; a test holds it to what --help says.',
         ".SH NAME",
         f"{_plain(name)} \\- {_plain(summary)}",
     ]

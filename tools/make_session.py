@@ -1,6 +1,6 @@
 """Runs a real session and draws it as docs/session.svg, the picture in README.md.
 
-    python -m docs.make_session [--configs DIR] [--output FILE]
+    python -m tools.make_session [--configs DIR] [--output FILE]
 
 From the project's folder. The ports that configs/dev.yaml names must be free.
 

@@ -1,6 +1,6 @@
 """Writes docs/algorithms.md from the allow-lists and from the reasons why others are absent.
 
-    python -m docs.make_algorithms
+    python -m tools.make_algorithms
 
 From the project's folder. Must never say that something is offered which the code does not offer.
 """
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from tunnelctl.config.values.algorithms import Kind, why_absent
 
-PAGE = Path(__file__).resolve().with_name("algorithms.md")
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "algorithms.md"
 
 _INTRODUCTION = """\
 # Algorithms
 
-Written by `python -m docs.make_algorithms` from the code; a test holds this page to it, and to
+Written by `python -m tools.make_algorithms` from the code; a test holds this page to it, and to
 what `ssh -Q` of the machine that runs the test lists. The number is the place in our order: of
 what both sides have, the client's first is taken (RFC 4253 section 7.1). A profile's `ciphers`,
 `kex_algorithms`, `macs` and `host_key_algorithms`, and ssh_config's `Ciphers` and so on, choose

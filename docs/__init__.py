@@ -1,1 +1,0 @@
-"""What draws parts of the documentation from the product itself."""
