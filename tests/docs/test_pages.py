@@ -185,7 +185,11 @@ def test_the_floors_drawn_are_those_that_are_checked(container: str, heading: st
     assert drawn == checked
 
 
-@pytest.mark.parametrize("page", [ARCHITECTURE, DOCS / "decisions.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [ARCHITECTURE, DOCS / "decisions.md", ROOT / "CONTRIBUTING.md"],
+    ids=lambda page: page.name,
+)
 def test_every_file_named_in_the_architecture_is_there(page: Path) -> None:
     named = [
         span

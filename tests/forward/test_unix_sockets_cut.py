@@ -67,7 +67,7 @@ async def test_an_answer_that_is_cut_ends_in_an_error(
 async def test_a_client_that_said_nothing_sees_the_end_alone(
     sshd: OpenSSHServer, tmp_path: Path
 ) -> None:
-    """There is no way to tell it; docs/trouble.md says so."""
+    """There is no way to tell it; docs/outages.md says so."""
     listen = Endpoint(path=str(tmp_path / "listen"))
     with half_an_answer(b"") as service:
         async with tunnel_to(sshd.host()) as tunnel:
