@@ -13,6 +13,11 @@ from typing import NamedTuple
 PLACE = "PROFILE/HOST"
 
 
+def printable(text: str) -> str:
+    """The text with everything that a terminal could obey written as an escape."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def reason(error: Exception) -> str:
     """What went wrong, in the words of the system or of whoever raised it. Never empty: an OSError
     need not have a number, nor any exception a text."""

@@ -21,8 +21,7 @@ from typing import Any
 from tunnelctl import clock
 from tunnelctl.cli.output import say
 from tunnelctl.client import Client, EventStream
-from tunnelctl.config.yaml.mistakes import printable
-from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.errors import Code, Failure, printable, reason
 from tunnelctl.home.redaction import SECRETS
 
 Event = dict[str, Any]

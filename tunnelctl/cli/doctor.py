@@ -18,9 +18,9 @@ from tunnelctl.cli import caller, complete
 from tunnelctl.cli.files import load, names_of
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.output import in_colour, say
-from tunnelctl.config.yaml.mistakes import ProfileInvalid, printable
+from tunnelctl.config.yaml.mistakes import ProfileInvalid
 from tunnelctl.doctor.report import Part, Report, Result, Step, failed
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, printable
 
 if TYPE_CHECKING:
     from tunnelctl.client import Client

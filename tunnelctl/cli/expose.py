@@ -30,7 +30,7 @@ from tunnelctl.cli.session import (
 from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.home.extras import install_command
-from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
+from tunnelctl.spec.endpoint import ANY_ADDRESS, WILDCARDS, Endpoint, parse_endpoint
 
 if TYPE_CHECKING:
     from tunnelctl.ssh.software import Software
@@ -222,7 +222,7 @@ class _Exposed:
                 say(told(forward["last_error"]))
             self._told_at = clock.rfc3339(clock.wall())
             return
-        outside = Endpoint(server if asked.host in _EVERY_ADDRESS else asked.host, port)
+        outside = Endpoint(server if asked.host in (ANY_ADDRESS, *WILDCARDS) else asked.host, port)
         click.echo(str(outside))
         error = forward["last_error"]
         why = None if error is not None else _refusal(outside)
@@ -308,9 +308,6 @@ class _Exposed:
 def _connections(forward: Mapping[str, Any]) -> int:
     seen = forward["connections"]
     return int(seen["total"] + seen["failed"])
-
-
-_EVERY_ADDRESS = ("*", "0.0.0.0", "::")  # noqa: S104 - only compared with
 
 
 def _code_shower() -> Callable[[str], None]:

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import click
 
-from tunnelctl.config.yaml.mistakes import printable
+from tunnelctl.errors import printable
 from tunnelctl.home.redaction import SECRETS
 
 _HANDLER = "tunnelctl"  # its name among Python's error handlers of codecs

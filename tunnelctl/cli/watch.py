@@ -23,7 +23,7 @@ from tunnelctl.cli.output import in_colour, shown_on
 from tunnelctl.cli.session import ended_in_order
 from tunnelctl.cli.table import table
 from tunnelctl.client import Client, EventStream
-from tunnelctl.config.yaml.mistakes import printable
+from tunnelctl.errors import printable
 
 _EVERY = 1.0  # seconds between two frames where nothing happens
 _EVERY_PIPED = 5.0

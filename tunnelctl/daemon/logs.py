@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TextIO
 
 from tunnelctl.clock import rfc3339
-from tunnelctl.config.yaml.mistakes import printable
 from tunnelctl.daemon.behind import Behind
 from tunnelctl.daemon.troubles import Troubles
+from tunnelctl.errors import printable
 from tunnelctl.home.redaction import SECRETS
 from tunnelctl.state.snapshot import StatusEvent
 

@@ -17,14 +17,13 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.probing import Place, ask
 from tunnelctl.forward.remote import RemoteForward
 from tunnelctl.net.reactor import Reactor
-from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.endpoint import LOOPBACK, LOOPBACKS, Endpoint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, Probe, ProbeType, Side
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.link.link import Link
 
-_LOOPBACKS = (LOOPBACK, "::1")
 _EITHER = "localhost"
 _ACCEPTS = Probe(ProbeType.TCP, timeout=here.PATIENCE)
 
@@ -123,9 +122,9 @@ class Examination:
         `localhost` may be either."""
         target = self.rule.target
         assert target is not None
-        if failure.code is not Code.TARGET_REFUSED or target.host not in (_EITHER, *_LOOPBACKS):
+        if failure.code is not Code.TARGET_REFUSED or target.host not in (_EITHER, *LOOPBACKS):
             return None
-        for other in (host for host in _LOOPBACKS if host != target.host):
+        for other in (host for host in LOOPBACKS if host != target.host):
             there = dataclasses.replace(target, host=other)
             if await self._asked(link, dataclasses.replace(self.rule, target=there)) is None:
                 return there

@@ -25,7 +25,7 @@ from tunnelctl.forward.opens import target_failure
 from tunnelctl.forward.target import connect_target
 from tunnelctl.net.addresses import collide, listened_on, path_holder, port_holder
 from tunnelctl.net.reactor import Reactor
-from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
+from tunnelctl.spec.endpoint import LOOPBACK, WILDCARDS, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.profile import Profile
 
@@ -35,7 +35,6 @@ _HANGS_UP_WITHIN = 0.25
 _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 _PRIVILEGED = 1024  # ports below are root's, as ip(7) has it
 _LISTENS_HERE = ("local", "dynamic")
-_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - only compared with
 
 
 def held_by_daemon(rule: Forward, profile: Profile, status: Mapping[str, Any] | None) -> bool:
@@ -172,7 +171,7 @@ async def _of_refusal(rule: Forward, service: Endpoint) -> str:
     """Where the service is, if it is not where the profile says."""
     if rule_of_firewall := await firewall.against(service, refused=True):
         return f"this machine's own firewall has: {rule_of_firewall}"
-    found = [address for address in listened_on(service.port) if address not in _WILDCARDS]
+    found = [address for address in listened_on(service.port) if address not in WILDCARDS]
     if found:
         there = dataclasses.replace(service, host=found[0])
         holder = port_holder(found[0], service.port)

@@ -15,7 +15,7 @@ from enum import Enum, auto
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.opens import Origin, direct
-from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.endpoint import ANY_ADDRESS, WILDCARDS, Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.wire.connection import IncomingOpen
@@ -25,7 +25,6 @@ from tunnelctl.wire.refusals import Refusal, refusal
 _TRY_SECONDS = 5.0
 # sshd takes the clients of a port one by one: ours may stand behind others.
 _TURN_SECONDS = 1.0
-_EVERY_ADDRESS = ("*", "0.0.0.0", "::")  # noqa: S104 - only compared with
 # What OpenSSH says where its configuration forbids a listener: another refusal is a failed bind.
 _FORBIDDEN = ("Server has disabled", "port forwarding refused")
 _OVERRIDDEN = "Forwarding listen address"
@@ -73,7 +72,7 @@ async def narrower(forward: Forward, link: Link, port: int) -> Failure | None:
 def _outer_address(asked: str, peer: str) -> str | None:
     """The address of the server at which a listener on `asked` has to answer; `peer` is where we
     reached it, HOST:PORT."""
-    if asked not in _EVERY_ADDRESS:
+    if asked not in (ANY_ADDRESS, *WILDCARDS):
         return None if Endpoint(asked).is_loopback else asked
     host = peer.rpartition(":")[0].strip("[]")
     try:

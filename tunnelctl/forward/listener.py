@@ -13,12 +13,12 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 from tunnelctl.errors import Code, Failure, reason
-from tunnelctl.forward.listening import WILDCARDS, Listening, is_quick, listen
+from tunnelctl.forward.listening import Listening, is_quick, listen
 from tunnelctl.net.addresses import STOP_IT, Holder, collide, path_holder, port_holder
 from tunnelctl.net.descriptors import descriptors
 from tunnelctl.net.reactor import READABLE, Reactor
 from tunnelctl.net.threads import in_thread
-from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.endpoint import WILDCARDS, Endpoint
 
 # Clients taken in a row before others get their turn.
 _ACCEPTS_A_TURN = 64

@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.net.addresses import is_literal
 from tunnelctl.net.endings import reset_when_killed
-from tunnelctl.spec.endpoint import LOCALHOST, LOOPBACKS, Endpoint
+from tunnelctl.spec.endpoint import LOCALHOST, LOOPBACKS, WILDCARDS, Endpoint
 
 # As many as wait while the loop is busy; the kernel caps it at net.core.somaxconn.
 _BACKLOG = 1024
-WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - bound only where the profile says so
 _CHOICES = 8  # of a port that is free at every address
 _NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward
-from tunnelctl.ssh.failures import printable
+from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.software import Software
 from tunnelctl.wire import messages
 from tunnelctl.wire.refusals import Refusal, in_words, refusal
@@ -63,7 +63,7 @@ def open_failure(
 ) -> Failure:
     """A refused open as a failure (RFC 4254 section 5.1)."""
     cause = refusal(reason, description)
-    said = printable(in_words(reason, description))
+    said = excerpt(in_words(reason, description))
     if cause is Refusal.PROHIBITED:
         options = ("AllowTcpForwarding, PermitOpen", "-j")
         if target.is_unix:
@@ -71,7 +71,7 @@ def open_failure(
         what = f"{forward.via} does not allow connections to {target}: {said}"
         return Failure(Code.FORWARD_DENIED, what, server.decides(*options))
     if cause is Refusal.UNKNOWN_TYPE:
-        hint = f"{printable(server.name)} has no forwards"
+        hint = f"{excerpt(server.name)} has no forwards"
         if target.is_unix:
             hint += " to unix sockets; a service on a port can be reached"
         what = f"{forward.via} cannot forward to {target}: {said}"
@@ -229,11 +229,11 @@ def listen_unanswered(forward: Forward, server: Software) -> Failure:
 def _has_none(forward: Forward, server: Software) -> str:
     if forward.listen.is_unix:
         return _has_no_unix(server)
-    return f"{printable(server.name)} may have no remote forwards: another server is needed"
+    return f"{excerpt(server.name)} may have no remote forwards: another server is needed"
 
 
 def _has_no_unix(server: Software) -> str:
-    return f"{printable(server.name)} may have no forwards of unix sockets; a port may do"
+    return f"{excerpt(server.name)} may have no forwards of unix sockets; a port may do"
 
 
 def _why_denied(listen: Endpoint, server: Software, *, unlinks: bool) -> str:

@@ -23,7 +23,7 @@ from tunnelctl.spec import barring
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, ProbeType, Side
-from tunnelctl.ssh.failures import printable
+from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.software import Software
 from tunnelctl.wire.channel import Channel
@@ -235,7 +235,7 @@ async def _command(rule: Forward, place: Place) -> None:
         child = await Child.start(words, environment, name)
     except (OSError, ValueError) as error:
         why = reason(error)
-        message = f"cannot start {printable(words[0])}, {name}: {why}"
+        message = f"cannot start {excerpt(words[0])}, {name}: {why}"
         raise Failure(Code.CONFIG_INVALID, message, "use a program that is installed") from None
     try:
         status = await child.wait()
@@ -244,7 +244,7 @@ async def _command(rule: Forward, place: Place) -> None:
         await child.wait()
         raise
     if status:
-        said = printable(child.last_line())
+        said = excerpt(child.last_line())
         message = f"{name} {ending(status)}" + (f": {said}" if said else "")
         hint = f"run it by hand with TUNNELCTL_ADDRESS={place.address}"
         raise Failure(Code.TARGET_UNREACHABLE, message, hint)

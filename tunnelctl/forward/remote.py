@@ -45,7 +45,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.permit import permits
-from tunnelctl.ssh.failures import printable
+from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.remote_opens import RemoteOpens, Route
 from tunnelctl.wire.connection import IncomingOpen
@@ -337,7 +337,7 @@ class RemoteForward:
         full = self.counters.open >= most
         self._connections.began()
         if not may_come(self.forward, origin):
-            what = f"does not allow {printable(origin[0])}"
+            what = f"does not allow {excerpt(origin[0])}"
             self._turn_away(incoming, Code.PERMISSION_DENIED, what)
         elif full:
             self._turn_away(incoming, Code.TARGET_REFUSED, f"has {most} connections open")

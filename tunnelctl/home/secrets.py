@@ -12,8 +12,7 @@ import stat
 import sys
 from importlib.util import find_spec
 
-from tunnelctl.config.yaml.mistakes import printable
-from tunnelctl.errors import Code, Failure, by_hand, reason
+from tunnelctl.errors import Code, Failure, by_hand, printable, reason
 from tunnelctl.home.extras import install_command
 from tunnelctl.home.redaction import SECRETS
 from tunnelctl.net import files

@@ -15,11 +15,18 @@ LOOPBACK = "127.0.0.1"
 SOCKET_PATH_BYTES = 107
 # What a listener without an address means in ssh(1): both loopbacks, as far as they are there.
 LOCALHOST = "localhost"
+ANY_ADDRESS = "*"  # ssh_config(5): all addresses of the machine
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - bound only where a profile says so
 LOOPBACKS = (LOOPBACK, "::1")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>.*)")
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443, "ssh": 22}
 # Turns a service name into a port, as getservbyname(3); raises OSError for an unknown one.
 ServicePort = Callable[[str], int]
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands before a port: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +67,7 @@ class Endpoint:
     def __str__(self) -> str:
         if self.path:
             return self.path
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return f"{bracketed(self.host)}:{self.port}"
 
 
 def parse_endpoint(

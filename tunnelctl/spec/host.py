@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from tunnelctl.spec.endpoint import bracketed
+
 
 class StrictHostKeyChecking(StrEnum):
     """ssh_config(5) StrictHostKeyChecking; `no` and `ask` are not offered."""
@@ -95,8 +97,7 @@ class Proxy:
     password: SecretRef | None = None
 
     def __str__(self) -> str:
-        name = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
-        return f"{self.kind}://{name}:{self.port}"
+        return f"{self.kind}://{bracketed(self.hostname)}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,5 +167,4 @@ class Host:
     @property
     def address(self) -> str:
         """`host:port` for messages; an IPv6 address is bracketed."""
-        name = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
-        return f"{name}:{self.port}"
+        return f"{bracketed(self.hostname)}:{self.port}"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from paramiko.ssh_exception import IncompatiblePeer, SSHException
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, printable
 from tunnelctl.net.files import Silent
 from tunnelctl.spec.host import AddressFamily, Host
 
@@ -85,10 +85,9 @@ def label(host: Host) -> str:
     return host.address if host.name == host.hostname else f"{host.name} ({host.address})"
 
 
-def printable(text: str, length: int = _QUOTED) -> str:
-    """Text of a server for one line of a message: control characters escaped, length bounded."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:length])
-    return shown + "…" if len(text) > length else shown
+def excerpt(text: str, length: int = _QUOTED) -> str:
+    """The beginning of a server's text, printable, for one line of a message."""
+    return printable(text[:length]) + ("…" if len(text) > length else "")
 
 
 def resolve_failure(host: Host, error: Exception) -> Failure:
@@ -184,14 +183,14 @@ def peer_failure(
     if isinstance(error, IncompatiblePeer):
         return Failure(
             Code.INCOMPATIBLE_PEER,
-            f"{label(host)}: {printable(str(error))}",
+            f"{label(host)}: {excerpt(str(error))}",
             "check that this is an SSH server, and not one that is too old",
         )
     for words, meaning, hint, pause in _TURNED_AWAY:
         if words in said.lower():
-            what = f'{meaning}: it said "{printable(said)}"'
+            what = f'{meaning}: it said "{excerpt(said)}"'
             return Failure(Code.HANDSHAKE_FAILED, f"{label(host)}: {what}", hint, retry_after=pause)
-    quoted = f': it said "{printable(said)}"' if said else ""
+    quoted = f': it said "{excerpt(said)}"' if said else ""
     lost = during is During.SESSION
     return Failure(
         Code.SESSION_LOST if lost else Code.HANDSHAKE_FAILED,
@@ -209,4 +208,4 @@ def _sentence(cause: BaseException | None) -> str:
         return "the connection was reset"
     if isinstance(cause, OSError):
         return f"the connection broke ({cause.strerror or cause})"
-    return f"the server broke the protocol ({printable(str(cause) or type(cause).__name__)})"
+    return f"the server broke the protocol ({excerpt(str(cause) or type(cause).__name__)})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunnelctl.ssh.failures import printable
+from tunnelctl.ssh.failures import excerpt
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +65,4 @@ class Software:
             return f"sshd_config there decides ({openssh})"
         if self.is_dropbear:
             return f"dropbear's options there decide ({dropbear})"
-        return f"the configuration of the server there decides ({printable(self.name)})"
+        return f"the configuration of the server there decides ({excerpt(self.name)})"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.failures import label, printable
+from tunnelctl.ssh.failures import excerpt, label
 
 HOSTNAME = re.compile(r"[A-Za-z0-9._:%][A-Za-z0-9._:%-]*")
 # Letters of any script; neither what a shell obeys inside a word nor, at its start, `=`, `#`, `-`.
@@ -49,7 +49,7 @@ def expand(host: Host, key: str, words: Sequence[str], more: Values) -> list[str
             raise mistake(host, key, f"{token[0]} stands for nothing", better)
         text, allowed = values[token[1]]
         if not allowed.fullmatch(text):
-            what = f"'{printable(text)}' may not be given to a program"
+            what = f"'{excerpt(text)}' may not be given to a program"
             raise mistake(host, key, what, "another name")
         return text
 

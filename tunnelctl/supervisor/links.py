@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.ssh.failures import printable
+from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.session import wants_session
 from tunnelctl.state.durations import Durations
@@ -80,7 +80,7 @@ class Links:
         self._left_at_opens = self._left_at_opens + 1 if link.left_at_open else 0
         if self._left_at_opens < _LEFT_TIMES:
             return failure
-        name = printable(link.info.server)
+        name = excerpt(link.info.server)
         return Failure(
             Code.FORWARD_DENIED,
             f"{failure.message}; it does so whenever a connection is to be forwarded",

@@ -20,7 +20,7 @@ from tunnelctl.spec import barring
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side
 from tunnelctl.spec.host import Reconnect
-from tunnelctl.ssh.failures import printable
+from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.state.health import LOOK, Remedy, Tally, believed, is_old, judged, next_wait, tried
 from tunnelctl.state.snapshot import ForwardState, Health
@@ -264,5 +264,5 @@ def _turned_away(rule: Forward, greeting: bytes) -> Failure | None:
     hint = "let that host in on the server"
     if is_barred:
         hint = "mysqladmin flush-hosts on the server lets that host in again"
-    message = f"{rule.target} turns clients away: {printable(said)}"
+    message = f"{rule.target} turns clients away: {excerpt(said)}"
     return Failure(Code.TARGET_REFUSED, message, hint)

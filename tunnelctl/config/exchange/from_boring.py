@@ -15,8 +15,8 @@ from typing import Any
 from tunnelctl.config.exchange.imported import Imported
 from tunnelctl.config.values import words
 from tunnelctl.config.values.forward_specs import ForwardSpec
-from tunnelctl.config.yaml.mistakes import printable, shown
-from tunnelctl.errors import Code, Failure
+from tunnelctl.config.yaml.mistakes import shown
+from tunnelctl.errors import Code, Failure, printable
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import Side
 

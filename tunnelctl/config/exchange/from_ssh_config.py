@@ -19,10 +19,9 @@ from tunnelctl.config.openssh.lookup import Question, SshConfig
 from tunnelctl.config.openssh.reader import Options
 from tunnelctl.config.profile.keys import SSH_KEYWORDS
 from tunnelctl.config.values.forward_specs import ForwardSpec, dynamic_spec, local_spec, remote_spec
-from tunnelctl.config.values.words import ANY_ADDRESS, host_name
-from tunnelctl.config.yaml.mistakes import printable
-from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.config.values.words import host_name
+from tunnelctl.errors import Code, Failure, printable
+from tunnelctl.spec.endpoint import ANY_ADDRESS, Endpoint
 from tunnelctl.spec.forward import Side
 
 # `ssh -G` prints a RemoteForward without a target so.

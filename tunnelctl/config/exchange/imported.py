@@ -14,7 +14,7 @@ from tunnelctl.config.profile.canonical import yaml_text
 from tunnelctl.config.profile.listeners import Listeners
 from tunnelctl.config.values.forward_specs import ForwardSpec
 from tunnelctl.config.values.words import permit as read_permit
-from tunnelctl.config.yaml.mistakes import printable
+from tunnelctl.errors import printable
 from tunnelctl.spec.forward import Side
 
 _NOTHING_SAID = ("any", "none")

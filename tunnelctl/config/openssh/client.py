@@ -18,8 +18,7 @@ from functools import cache
 
 from tunnelctl.config.openssh.lines import SshConfigError, quoted, split
 from tunnelctl.config.openssh.reader import Asked, Options
-from tunnelctl.config.yaml.mistakes import printable
-from tunnelctl.errors import reason
+from tunnelctl.errors import printable, reason
 from tunnelctl.net.programs import folder
 from tunnelctl.spec.environment import Environment, home
 

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 
 from tunnelctl.config.openssh.keywords import ADD_UP, KEYWORDS, KNOWN, RAW, REST_OF_LINE, check_hops
 from tunnelctl.config.openssh.lines import Line, SshConfigError, lowercase
-from tunnelctl.config.yaml.mistakes import printable
+from tunnelctl.errors import printable
 
 # What one name comes to: by keyword in lower case, as `ssh -G` prints it.
 Options = dict[str, tuple[str, ...]]

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from tunnelctl.config.values import words
-from tunnelctl.spec.endpoint import LOCALHOST, LOOPBACKS, Endpoint
-
-_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - only compared with
+from tunnelctl.spec.endpoint import ANY_ADDRESS, LOCALHOST, LOOPBACKS, WILDCARDS, Endpoint
 
 
 class Listeners:
@@ -46,7 +43,7 @@ def _claims(endpoint: Endpoint) -> tuple[list[str], list[str]]:
     wanted, noted = [], []
     for address in _addresses(endpoint.host):
         family = "6" if ":" in address else "4"
-        if address in _WILDCARDS:
+        if address in WILDCARDS:
             wanted.append(f"any {family}")
             noted += [f"all {family}", f"any {family}"]
         else:
@@ -57,8 +54,8 @@ def _claims(endpoint: Endpoint) -> tuple[list[str], list[str]]:
 
 def _addresses(host: str) -> tuple[str, ...]:
     """The addresses that listening on `host` takes."""
-    if host == words.ANY_ADDRESS:
-        return _WILDCARDS
+    if host == ANY_ADDRESS:
+        return WILDCARDS
     if host.lower() == LOCALHOST:
         return LOOPBACKS
     try:

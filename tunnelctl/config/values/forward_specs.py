@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from tunnelctl.config.values import words
 from tunnelctl.config.values.services import service_port
-from tunnelctl.spec.endpoint import LOCALHOST, Endpoint
+from tunnelctl.spec.endpoint import ANY_ADDRESS, LOCALHOST, Endpoint
 from tunnelctl.spec.forward import Forward, Side
 
 # A bracketed address, or anything up to the next separator; a path ends at a colon, too.
@@ -128,8 +128,8 @@ def _bare(port: str) -> Endpoint:
 
 
 def _listener(host: str, port: str) -> Endpoint:
-    if host in ("", words.ANY_ADDRESS):
-        return Endpoint(words.ANY_ADDRESS, _port(port))
+    if host in ("", ANY_ADDRESS):
+        return Endpoint(ANY_ADDRESS, _port(port))
     return Endpoint(words.host_name(host), _port(port))
 
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from tunnelctl.config.values import words
 from tunnelctl.config.yaml.mistakes import shown
+from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import ProxyKind
 
 # The keys that exclude each other; `none` in one of them is the straight way.
@@ -38,7 +39,7 @@ class Jump:
 
     def __str__(self) -> str:
         user = f"{self.user}@" if self.user is not None else ""
-        name = f"[{self.name}]" if ":" in self.name else self.name
+        name = bracketed(self.name)
         port = f":{self.port}" if self.port is not None else ""
         return user + name + port
 

@@ -16,7 +16,13 @@ from tunnelctl.config.values.services import service_port
 from tunnelctl.config.yaml.mistakes import shown
 from tunnelctl.config.yaml.tree import Substituted
 from tunnelctl.config.yaml.yaml12 import resolve
-from tunnelctl.spec.endpoint import LOOPBACK, SOCKET_PATH_BYTES, Endpoint, parse_endpoint
+from tunnelctl.spec.endpoint import (
+    ANY_ADDRESS,
+    LOOPBACK,
+    SOCKET_PATH_BYTES,
+    Endpoint,
+    parse_endpoint,
+)
 from tunnelctl.spec.forward import OnUnhealthy, ProbeType
 from tunnelctl.spec.host import AUTHENTICATIONS, AddressFamily, SessionType, StrictHostKeyChecking
 from tunnelctl.spec.permit import Permit, parse_permit
@@ -34,7 +40,6 @@ _BESIDE = re.compile(
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:/\[\]]+)(?::(?P<port>[0-9]+))?/?"
 )
 LEAST_REKEY_LIMIT = 16  # bytes (OpenSSH readconf.c, oRekeyLimit)
-ANY_ADDRESS = "*"  # ssh_config(5): all addresses of the machine
 NOT_YET = "not supported yet"
 _NOT_IN_AN_ALIAS = re.compile(r"[\s,*?!@]")
 

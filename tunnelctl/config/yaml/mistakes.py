@@ -6,16 +6,14 @@ of YAML or of the schema.
 
 from __future__ import annotations
 
-import codecs
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, printable
 
 _SHOWN = 60  # characters of a value that a message repeats
-codecs.lookup("unicode_escape")  # `printable` would load it where the first stranger needs it
 REPORTED = 100  # mistakes that are said; of the others, how many there are
 _LONGEST = 500  # characters of a message, and of the path before it
 # Words that are compared for suggestions, in one load of a profile; each takes some microseconds.
@@ -142,10 +140,3 @@ def shown(value: object) -> str:
     if len(text) > _SHOWN:
         text = text[:_SHOWN] + "…"
     return repr(text) if isinstance(value, str) else text
-
-
-def printable(text: str) -> str:
-    """The text with everything that a terminal could obey written as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

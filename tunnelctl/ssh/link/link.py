@@ -18,6 +18,7 @@ from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import ended
+from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import SessionType
 from tunnelctl.ssh.link.way import DIRECT, Way
 from tunnelctl.ssh.packets.ciphers import Opener, Sealer
@@ -398,7 +399,7 @@ def _peer(sock: socket.socket) -> str:
         host, port = sock.getpeername()[:2]
     except OSError:  # reset since the login: the stream is about to say so
         host, port = "", 0
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{bracketed(host)}:{port}"
 
 
 def _info(transport: SshTransport, address: str) -> LinkInfo:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 
 from tunnelctl.spec.host import SessionType
-from tunnelctl.ssh.failures import printable
+from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.link.link import Link
 
 LINE_MAX = 4096  # bytes that came; what is longer becomes several lines
@@ -58,7 +58,7 @@ class Lines:
             text = line[start : start + LINE_MAX].decode("utf-8", "replace")
             text = _CONTROL_SEQUENCE.sub("", text).strip()
             if text:
-                self._on_line(printable(text, _SHOWN_MAX))
+                self._on_line(excerpt(text, _SHOWN_MAX))
 
 
 class Session:
@@ -87,7 +87,7 @@ class Session:
 
     def open_failed(self, reason: int, description: str) -> None:
         """See ChannelHandler."""
-        self._on_refused(printable(description) or f"reason {reason}")
+        self._on_refused(excerpt(description) or f"reason {reason}")
 
     def data(self, data: memoryview) -> None:
         """See ChannelHandler."""

@@ -19,7 +19,7 @@ from tunnelctl.net import files
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
-from tunnelctl.ssh.failures import During, label, peer_failure, printable
+from tunnelctl.ssh.failures import During, excerpt, label, peer_failure
 from tunnelctl.ssh.keys.certificates import fingerprint, is_certified, key_type_of, plain_key
 from tunnelctl.ssh.keys.credentials import Logins
 from tunnelctl.ssh.keys.files import RSA_BITS_MIN, key_type, too_short
@@ -129,7 +129,7 @@ def _exchange_keys(
         # Set when the keys are there, and when the thread ends: at the deadline at the latest.
         done.wait(max(0.0, deadline - clock.monotonic()) + _END_OF_THREAD)
         if transport.remote_version:
-            trace(host, Milestone.VERSION, printable(transport.remote_version))
+            trace(host, Milestone.VERSION, excerpt(transport.remote_version))
         if not transport.initial_kex_done:
             raise _no_keys(host, transport)
         if bits := too_short(plain_key(transport.host_key_blob)):

@@ -17,7 +17,7 @@ from tunnelctl.net import files
 from tunnelctl.spec.algorithms import USER_KEY_ALGORITHMS
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretSource
-from tunnelctl.ssh.failures import printable
+from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.keys.agent import Agent, AgentError, AgentKey, Session, agent_path
 from tunnelctl.ssh.keys.certificates import USER, Certificate, is_certified, plain_key
 from tunnelctl.ssh.keys.credentials import AGENT, Credential, Tried
@@ -101,7 +101,7 @@ class Identities:
                 chosen = {each.blob for each in in_agent}
                 for blob, key in held.items():
                     if blob not in chosen and self._is_usable(key):
-                        name = f"agent key {printable(key.comment)}".rstrip()
+                        name = f"agent key {excerpt(key.comment)}".rstrip()
                         yield self._by_agent(agent, name, blob)
         for each in files:
             if each not in in_agent and (identity := self._of_file(each)) is not None:
@@ -236,7 +236,7 @@ class Identities:
         except ProtocolError:
             return False
         if bits:
-            self.notes.append(f"agent key {printable(key.comment)} has only {bits} bits")
+            self.notes.append(f"agent key {excerpt(key.comment)} has only {bits} bits")
         return bool(known) and not bits
 
 

@@ -10,9 +10,10 @@ import shlex
 from collections.abc import Sequence
 
 from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import AUTHENTICATIONS, Host
 from tunnelctl.ssh.chain import chain
-from tunnelctl.ssh.failures import During, label, peer_failure, printable
+from tunnelctl.ssh.failures import During, excerpt, label, peer_failure
 from tunnelctl.ssh.keys.credentials import Tried
 from tunnelctl.ssh.keys.files import Identity
 from tunnelctl.ssh.login.client import ClientTransport
@@ -32,8 +33,7 @@ class Report:
     """One login: what was tried so far, in words."""
 
     def __init__(self, host: Host, user: str, auth: UserAuth) -> None:
-        at = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
-        self.who = f"{user}@{at}"
+        self.who = f"{user}@{bracketed(host.hostname)}"
         self._host = host
         self._user = user
         self._auth = auth
@@ -111,7 +111,7 @@ class Report:
                 "(identities_only)",
             )
         if transport.disconnect_code in (_NO_MORE_METHODS, _ILLEGAL_USER_NAME):
-            return self._failure(f'the server ended the login: it said "{printable(said)}"', "")
+            return self._failure(f'the server ended the login: it said "{excerpt(said)}"', "")
         return peer_failure(self._host, transport.saved_exception, During.AUTHENTICATION, said)
 
     def refused(self, notes: Sequence[str], unusable: Failure | None) -> Failure:
@@ -126,7 +126,7 @@ class Report:
             )
         if unusable is not None and self._keys == self._not_signed:
             return self.of_key(unusable)
-        takes = ", ".join(map(printable, self._auth.methods)) or "nothing more"
+        takes = ", ".join(map(excerpt, self._auth.methods)) or "nothing more"
         still = f"it still takes {takes}"
         if self._accepted:
             still = f"it took {', '.join(self._accepted)} and wants {takes} too"
@@ -219,5 +219,5 @@ def shown_prompt(request: InfoRequest, number: int) -> str:
     """A prompt as a person is to see it: what the server says before the first one goes with it."""
     prompt = request.prompts[number].text
     text = "\n".join((request.name, request.instruction, prompt)) if number == 0 else prompt
-    lines = [line for line in map(printable, text.split("\n")) if line.strip()]
+    lines = [line for line in map(excerpt, text.split("\n")) if line.strip()]
     return "\n".join(lines[-_LINES:])

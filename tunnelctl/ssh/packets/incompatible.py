@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.failures import label, printable
+from tunnelctl.ssh.failures import excerpt, label
 from tunnelctl.ssh.packets.kexinit import List, Names, Proposal
 
 _LISTED = 400  # characters of one list; a server may send a very long one
@@ -100,7 +100,7 @@ def failure(host: Host, found: list[Mismatch], server: str) -> Failure:
 def _sentence(mismatch: Mismatch) -> str:
     kind = _KINDS[mismatch.which]
     ours = ", ".join(mismatch.ours) or "none"  # paramiko may lack all that the profile names
-    theirs = printable(", ".join(mismatch.theirs), _LISTED) or "none"
+    theirs = excerpt(", ".join(mismatch.theirs), _LISTED) or "none"
     return f"no common {kind.title}: we offer {ours}; the server offers {theirs}"
 
 

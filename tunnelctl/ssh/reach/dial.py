@@ -23,6 +23,7 @@ from tunnelctl import clock
 from tunnelctl.net import servers
 from tunnelctl.net.addresses import is_literal
 from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import AddressFamily, Host
 from tunnelctl.ssh.failures import bind_failure, dial_failure, resolve_failure, timed_out
 from tunnelctl.ssh.trace import Milestone, Trace, untraced
@@ -231,4 +232,4 @@ def _listed(addresses: Sequence[_AddressInfo]) -> str:
 
 def _joined(to: Sequence[str | int]) -> str:
     host, port = str(to[0]), to[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{bracketed(host)}:{port}"

@@ -17,7 +17,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import LOOPBACK
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.chain import of_hop
-from tunnelctl.ssh.failures import label, printable
+from tunnelctl.ssh.failures import excerpt, label
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.relay import Relay
 from tunnelctl.ssh.silence import OnSilence, unheard
@@ -236,7 +236,7 @@ class _Bridge(Relay):
         return of_hop(self._hop, Failure(Code.TIMED_OUT, what, failure.hint))
 
     def _refused(self, reason: int, description: str) -> bytes:
-        refused = _refusal(self._host, self._link.info.software, reason, printable(description))
+        refused = _refusal(self._host, self._link.info.software, reason, excerpt(description))
         self.refusal = of_hop(self._hop, refused)
         return b""
 

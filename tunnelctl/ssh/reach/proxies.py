@@ -18,8 +18,9 @@ from collections.abc import Callable
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import Host, Proxy, ProxyKind, SecretRef
-from tunnelctl.ssh.failures import label, printable, timed_out
+from tunnelctl.ssh.failures import excerpt, label, timed_out
 from tunnelctl.ssh.reach.dial import dial
 
 ResolveSecret = Callable[[SecretRef], str]
@@ -216,7 +217,7 @@ async def _socks5_log_in(talk: _Conversation, user: str, password: str) -> None:
     await talk.send(b"\1" + b"".join(bytes((len(word),)) + word for word in words))
     _, status = await talk.receive(2)
     if status:
-        raise _Refused(Code.AUTH_FAILED, f"it does not accept the password of {printable(user)}")
+        raise _Refused(Code.AUTH_FAILED, f"it does not accept the password of {excerpt(user)}")
 
 
 def _address(hostname: str) -> bytes:
@@ -238,7 +239,7 @@ def _ascii(hostname: str) -> bytes:
         name = b""
     # Nothing that could end a line of an HTTP request, or a name.
     if not name or not all(0x21 <= byte < 0x7F for byte in name):
-        raise _Refused(Code.CONFIG_INVALID, f"'{printable(hostname)}' cannot be a host name")
+        raise _Refused(Code.CONFIG_INVALID, f"'{excerpt(hostname)}' cannot be a host name")
     return name
 
 
@@ -246,7 +247,7 @@ async def _http_connect(
     talk: _Conversation, host: Host, proxy: Proxy, password: str | None
 ) -> None:
     name = _ascii(host.hostname).decode()
-    target = f"[{name}]:{host.port}" if ":" in name else f"{name}:{host.port}"
+    target = f"{bracketed(name)}:{host.port}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if proxy.user is not None:
         if ":" in proxy.user:  # RFC 7617 section 2
@@ -274,5 +275,5 @@ def _status(header: bytes) -> tuple[int, str]:
     line = header.split(b"\r\n", 1)[0].decode("latin-1")
     version, _, rest = line.partition(" ")
     if not version.startswith("HTTP/1.") or not rest[:3].isdecimal() or rest[3:4] not in ("", " "):
-        raise _Refused(Code.HANDSHAKE_FAILED, f'it does not speak HTTP: "{printable(line)}"')
-    return int(rest[:3]), printable(rest)
+        raise _Refused(Code.HANDSHAKE_FAILED, f'it does not speak HTTP: "{excerpt(line)}"')
+    return int(rest[:3]), excerpt(rest)

@@ -16,7 +16,7 @@ from tunnelctl.errors import Code, Failure, by_hand, reason
 from tunnelctl.net.child import Child, ending
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import USERS_SHELL, Host
-from tunnelctl.ssh.failures import label, printable
+from tunnelctl.ssh.failures import excerpt, label
 from tunnelctl.ssh.moments import Moments
 from tunnelctl.ssh.silence import OnSilence
 from tunnelctl.ssh.tokens import KNOWN_AS, USER, expand, mistake
@@ -69,14 +69,14 @@ class ProxyCommand:
         is_for_shell = words[0] == USERS_SHELL
         if is_for_shell:
             words[0] = environment.shell
-        name = printable(os.path.basename(words[0]))
+        name = excerpt(os.path.basename(words[0]))
         ours, theirs = socket.socketpair()
         try:
             child = await Child.start(words, environment, name, stdio=theirs)
         except (OSError, ValueError) as error:
             ours.close()
             why = reason(error)
-            what = f"cannot start {printable(words[0])}: {why}"
+            what = f"cannot start {excerpt(words[0])}: {why}"
             failure = mistake(host, _KEY, what, "the path of a program that is installed")
             raise (failure.but(hint=_HINT_SHELL) if is_for_shell else failure) from None
         except BaseException:
@@ -142,7 +142,7 @@ class ProxyCommand:
         """See Way: how the program failed, if that is why, and the last that it said."""
         if failure.code not in (*_ENDED, *_SILENT):
             return failure
-        said = printable(self._child.last_line())
+        said = excerpt(self._child.last_line())
         status = self._status() if failure.code in _ENDED else 0
         if status:
             what = f"{label(self._host)}: proxy_command {self.name} {ending(status)}"

@@ -14,7 +14,7 @@ from tunnelctl.errors import Code, Failure, by_hand
 from tunnelctl.net.command import CommandError, output_of
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.failures import label, printable
+from tunnelctl.ssh.failures import excerpt, label
 from tunnelctl.ssh.keys.files import key_type
 from tunnelctl.ssh.tokens import KNOWN_AS, OF_KEY, Values, expand
 
@@ -58,7 +58,7 @@ def printed_about(
 
 
 def _failed(host: Host, why: str) -> Failure:
-    program = printable(os.path.basename(host.known_hosts_command[0]))
+    program = excerpt(os.path.basename(host.known_hosts_command[0]))
     return Failure(
         Code.HANDSHAKE_FAILED,
         f"{label(host)}: known_hosts_command {program}: {why}, so no host key counts",

@@ -20,9 +20,10 @@ from pathlib import Path
 
 from tunnelctl import clock
 from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
-from tunnelctl.ssh.failures import label, printable
+from tunnelctl.ssh.failures import excerpt, label
 from tunnelctl.ssh.keys.certificates import Certificate, fingerprint, is_certified, plain_key
 from tunnelctl.ssh.keys.files import key_type
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind
@@ -168,7 +169,7 @@ def trust_command(host: Host, blob: bytes) -> str:
         return f"{pin}, as a user_known_hosts_file of {os.devnull} keeps no key"
     if host.proxy_jump or host.proxy_command or host.proxy:
         return shlex.join(["tunnelctl", "trust", PLACE, "--fingerprint", fingerprint(blob)])
-    name = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
+    name = bracketed(host.hostname)
     words = ["tunnelctl", "trust", name if host.port == _DEFAULT_PORT else f"{name}:{host.port}"]
     words += ["--fingerprint", fingerprint(blob)]
     if host.host_key_alias is not None:
@@ -200,7 +201,7 @@ class _Shown:
     @property
     def note(self) -> str:
         """For a message about the plain key."""
-        return f" (its certificate does not count: {printable(self.flaw)})" if self.flaw else ""
+        return f" (its certificate does not count: {excerpt(self.flaw)})" if self.flaw else ""
 
 
 def _examined(host: Host, about: Sequence[KnownKey], certificate: Certificate) -> _Shown:
