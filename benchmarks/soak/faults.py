@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 
 _CROWD = 100
 _ASKED_WITHIN = 5.0  # seconds for a link to be asked after the network has changed
-# Seconds: what is as before within one is no change of the network (supervisor/network.py).
+# Seconds: what is as before within one is no change of the network (net/network.py).
 _A_CHANGE = 3.0
 _NOTICED_WITHIN = 20.0  # seconds for a dead one to be noticed then, on a busy machine
 _MET_WITHIN = 60.0  # seconds for the traffic to come to a certain byte

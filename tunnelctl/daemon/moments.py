@@ -14,7 +14,7 @@ import signal
 from tunnelctl.daemon.orders import ReloadOrder
 from tunnelctl.daemon.profiles import Profiles
 from tunnelctl.errors import Failure
-from tunnelctl.supervisor.network import NetworkWatch, ResumeWatch
+from tunnelctl.net.network import NetworkWatch, ResumeWatch
 from tunnelctl.supervisor.supervisor import Supervisor
 from tunnelctl.supervisor.tasks import Tasks
 

@@ -13,13 +13,13 @@ import pytest
 
 from tests.support.programs import require
 from tests.support.waiting import eventually_async
-from tunnelctl.supervisor.network import Network, NetworkWatch, ResumeWatch, read_network
+from tunnelctl.net.network import Network, NetworkWatch, ResumeWatch, read_network
 
 # A watcher in a network of its own, which tells each change in one line.
 _WATCHER = """\
 import asyncio
 from tunnelctl.net import servers
-from tunnelctl.supervisor.network import NetworkWatch
+from tunnelctl.net.network import NetworkWatch
 
 async def run():
     def tell(what):
