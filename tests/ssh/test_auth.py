@@ -7,7 +7,6 @@ import dataclasses
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,6 @@ def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home" / ".ssh").mkdir(parents=True, mode=0o700)
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-
-
-@pytest.fixture
-def agent(no_leaks: None, tmp_path: Path) -> Iterator[RunningAgent]:
-    running = RunningAgent(tmp_path / "agent")
-    yield running
-    running.stop()
 
 
 def authorize(sshd: OpenSSHServer, *lines: str) -> None:

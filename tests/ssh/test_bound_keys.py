@@ -17,19 +17,7 @@ from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code
 from tunnelctl.spec.host import Host
 
-
-@pytest.fixture(autouse=True)
-def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither the keys nor the agent of whoever runs the tests."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-
-
-@pytest.fixture
-def agent(no_leaks: None, tmp_path: Path) -> Iterator[RunningAgent]:
-    running = RunningAgent(tmp_path / "agent")
-    yield running
-    running.stop()
+pytestmark = pytest.mark.usefixtures("own_world")
 
 
 @pytest.fixture

@@ -34,11 +34,7 @@ PEM_CIPHERS = ("aes128", "aes192", "aes256", "des3", "camellia128", "camellia192
 PKCS8_CIPHERS = ("aes128", "aes192", "aes256", "des3")
 
 
-@pytest.fixture(autouse=True)
-def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither the keys nor the agent of whoever runs the tests."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+pytestmark = pytest.mark.usefixtures("own_world")
 
 
 def run(*command: str | Path) -> None:

@@ -29,11 +29,7 @@ from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.keys import agent as agent_module
 from tunnelctl.ssh.questions import Ask
 
-
-@pytest.fixture(autouse=True)
-def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+pytestmark = pytest.mark.usefixtures("own_world")
 
 
 def often(

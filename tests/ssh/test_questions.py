@@ -23,10 +23,7 @@ ASKS_PASSWORD = Round((("Password: ", False),), (SECRET,))
 ASKS_CODE = Round((("Verification code: ", False),), ("123456",))
 
 
-@pytest.fixture(autouse=True)
-def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+pytestmark = pytest.mark.usefixtures("own_world")
 
 
 def questions(*rounds: Round, steps: tuple[str, ...] = ("keyboard-interactive",)) -> Rules:

@@ -16,11 +16,7 @@ from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code
 from tunnelctl.ssh.questions import QuestionKind
 
-
-@pytest.fixture(autouse=True)
-def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+pytestmark = pytest.mark.usefixtures("own_world")
 
 
 @pytest.fixture

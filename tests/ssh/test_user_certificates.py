@@ -16,11 +16,7 @@ from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code
 from tunnelctl.spec.host import Host
 
-
-@pytest.fixture(autouse=True)
-def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+pytestmark = pytest.mark.usefixtures("own_world")
 
 
 @pytest.fixture
@@ -36,13 +32,6 @@ def server(no_leaks: None, tmp_path: Path, authority: Authority) -> Iterator[Ope
     server.start()
     yield server
     server.stop()
-
-
-@pytest.fixture
-def agent(no_leaks: None, tmp_path: Path) -> Iterator[RunningAgent]:
-    running = RunningAgent(tmp_path / "agent")
-    yield running
-    running.stop()
 
 
 def certified(
