@@ -13,18 +13,12 @@ import sys
 
 import pytest
 
+from tests.support.profiles import EMBEDDED
 from tests.support.services import connect
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
 
-EMBEDDED = """\
-version: 1
-hosts:
-  demo: {embedded: true}
-forwards:
-  hello: {local: 0, to: "hello:80", via: demo}
-"""
 GONE = """\
 version: 1
 hosts:

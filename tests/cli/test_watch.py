@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.test_commands import EMBEDDED, GONE
+from tests.cli.test_commands import GONE
+from tests.support.profiles import EMBEDDED
 from tests.support.services import EchoService, connect
 from tests.support.sshd import OpenSSHServer
 from tests.support.tmux import Tmux

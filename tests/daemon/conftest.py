@@ -10,17 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.profiles import EMBEDDED
 from tests.support.world import World
 from tunnelctl.client import Client
 from tunnelctl.home.paths import Paths
-
-EMBEDDED = """\
-version: 1
-hosts:
-  demo: {embedded: true}
-forwards:
-  hello: {local: 0, to: "hello:80", via: demo}
-"""
 
 
 @pytest.fixture

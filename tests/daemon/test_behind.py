@@ -10,16 +10,12 @@ import threading
 
 import pytest
 
+from tests.support.profiles import EMBEDDED
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.daemon import behind
 from tunnelctl.daemon.behind import Behind
 from tunnelctl.daemon.logs import OneLine
-
-EMBEDDED = """\
-hosts: {demo: {embedded: true}}
-forwards: {hello: {local: 0, to: "hello:80", via: demo}}
-"""
 
 
 class Slow(logging.Handler):

@@ -12,17 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.profiles import EMBEDDED
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.daemon.logs import JournalLine, JsonLine, OneLine, PrivateFile
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.home.paths import Paths
-
-EMBEDDED = """\
-version: 1
-hosts: {demo: {embedded: true}}
-forwards: {hello: {local: 0, to: "hello:80", via: demo}}
-"""
 
 
 def test_control_characters_and_tracebacks_stay_in_the_line() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.daemon.conftest import EMBEDDED
+from tests.support.profiles import EMBEDDED
 from tests.support.waiting import eventually_async
 from tunnelctl.daemon.orders import ReloadOrder, UpOrder
 from tunnelctl.daemon.profiles import Profiles

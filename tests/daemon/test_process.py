@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.conftest import EMBEDDED
 from tests.support.processes import is_running, sees_all
+from tests.support.profiles import EMBEDDED
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.home.paths import Paths

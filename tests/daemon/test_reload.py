@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.conftest import EMBEDDED, Api
+from tests.daemon.conftest import Api
 from tests.support.ports import free_port
+from tests.support.profiles import EMBEDDED
 from tests.support.services import EchoService
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually

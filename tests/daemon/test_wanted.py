@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.conftest import EMBEDDED
 from tests.support.processes import is_running
+from tests.support.profiles import EMBEDDED
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.daemon.troubles import Troubles

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.conftest import EMBEDDED, Api
+from tests.daemon.conftest import Api
 from tests.support.clients import ask
 from tests.support.ports import free_port
 from tests.support.processes import is_halted
+from tests.support.profiles import EMBEDDED
 from tests.support.services import ReplyAfterEndService, connect
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.daemon.conftest import EMBEDDED
+from tests.support.profiles import EMBEDDED
 from tests.support.services import ReplyAfterEndService
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.conftest import EMBEDDED
 from tests.support.clients import ask
 from tests.support.ports import free_port
+from tests.support.profiles import EMBEDDED
 from tests.support.services import ReplyAfterEndService
 from tests.support.sshd import OpenSSHServer
 from tests.support.world import World
