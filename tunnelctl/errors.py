@@ -1,13 +1,12 @@
 """Failures as data: a stable code, one sentence, a hint that is a command where it can be.
 
-Owns the table of codes: whether each may pass by itself (`retryable`) and the exit code it
-becomes. Foreign exceptions are turned into a `Failure` at the floor that meets them, never above.
+Owns the table of codes: whether each may pass by itself (`retryable`) and its exit code.
+Foreign exceptions are turned into a `Failure` at the floor that meets them, never above.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
 
 # Stands in the command of a hint for the host concerned, until somebody knows its profile.
 PLACE = "PROFILE/HOST"
@@ -35,79 +34,54 @@ def by_hand(program: str) -> str:
 
 
 class Code(StrEnum):
-    """Every code that status, events, the control API and the command line can show."""
+    """Every code that status, events, the control API and the command line can show.
+
+    `retryable`: it may pass by itself (network, DNS, a server that restarts). `exit_code` is what a
+    command ends with; docs/getting-started.md has what each means.
+    """
+
+    retryable: bool
+    exit_code: int
+
+    def __new__(cls, value: str, retryable: bool = False, exit_code: int = 1) -> Code:
+        code = str.__new__(cls, value)
+        code._value_ = value
+        code.retryable = retryable
+        code.exit_code = exit_code
+        return code
 
     # Shown in the status document too.
-    NAME_NOT_FOUND = "name-not-found"
-    CONNECTION_REFUSED = "connection-refused"
-    UNREACHABLE = "unreachable"
-    TIMED_OUT = "timed-out"
-    HANDSHAKE_FAILED = "handshake-failed"
-    HOST_KEY_UNKNOWN = "host-key-unknown"
-    HOST_KEY_CHANGED = "host-key-changed"
-    AUTH_FAILED = "auth-failed"
-    KEY_UNREADABLE = "key-unreadable"
-    SECRET_UNAVAILABLE = "secret-unavailable"  # noqa: S105 - a code, not a secret
-    NEEDS_INPUT = "needs-input"
-    FORWARD_DENIED = "forward-denied"
-    PORT_IN_USE = "port-in-use"
-    PERMISSION_DENIED = "permission-denied"
-    TARGET_REFUSED = "target-refused"
-    TARGET_UNREACHABLE = "target-unreachable"
-    PEER_SILENT = "peer-silent"
-    SESSION_LOST = "session-lost"
-    INCOMPATIBLE_PEER = "incompatible-peer"
-    CONFIG_INVALID = "config-invalid"
-    AGENT_UNAVAILABLE = "agent-unavailable"
-    NAME_TAKEN = "name-taken"
+    NAME_NOT_FOUND = "name-not-found", True, 69
+    CONNECTION_REFUSED = "connection-refused", True, 69
+    UNREACHABLE = "unreachable", True, 69
+    TIMED_OUT = "timed-out", True, 69
+    HANDSHAKE_FAILED = "handshake-failed", True, 69
+    HOST_KEY_UNKNOWN = "host-key-unknown", False, 77
+    HOST_KEY_CHANGED = "host-key-changed", False, 77
+    AUTH_FAILED = "auth-failed", False, 77
+    KEY_UNREADABLE = "key-unreadable", False, 77
+    SECRET_UNAVAILABLE = "secret-unavailable", False, 77
+    NEEDS_INPUT = "needs-input", False, 77
+    FORWARD_DENIED = "forward-denied", True, 76
+    PORT_IN_USE = "port-in-use", True, 73
+    PERMISSION_DENIED = "permission-denied", False, 73
+    TARGET_REFUSED = "target-refused", True, 1
+    TARGET_UNREACHABLE = "target-unreachable", True, 1
+    PEER_SILENT = "peer-silent", True, 69
+    SESSION_LOST = "session-lost", True, 69
+    INCOMPATIBLE_PEER = "incompatible-peer", False, 69
+    CONFIG_INVALID = "config-invalid", False, 78
+    AGENT_UNAVAILABLE = "agent-unavailable", True, 77
+    NAME_TAKEN = "name-taken", False, 2
     # Met only by callers of the command line and the control API.
-    PROFILE_NOT_FOUND = "profile-not-found"
-    DAEMON_NOT_RUNNING = "daemon-not-running"
-    ALREADY_RUNNING = "already-running"
-    NOT_UP = "not-up"
-    NOT_READY = "not-ready"
-    USAGE = "usage"
-    INTERRUPTED = "interrupted"
-    INTERNAL = "internal"
-
-
-class _Rule(NamedTuple):
-    retryable: bool  # may pass by itself: network, DNS, a server that restarts
-    exit_code: int  # docs/getting-started.md has what each means
-
-
-_RULES: dict[Code, _Rule] = {
-    Code.NAME_NOT_FOUND: _Rule(True, 69),
-    Code.CONNECTION_REFUSED: _Rule(True, 69),
-    Code.UNREACHABLE: _Rule(True, 69),
-    Code.TIMED_OUT: _Rule(True, 69),
-    Code.HANDSHAKE_FAILED: _Rule(True, 69),
-    Code.HOST_KEY_UNKNOWN: _Rule(False, 77),
-    Code.HOST_KEY_CHANGED: _Rule(False, 77),
-    Code.AUTH_FAILED: _Rule(False, 77),
-    Code.KEY_UNREADABLE: _Rule(False, 77),
-    Code.SECRET_UNAVAILABLE: _Rule(False, 77),
-    Code.NEEDS_INPUT: _Rule(False, 77),
-    Code.FORWARD_DENIED: _Rule(True, 76),
-    Code.PORT_IN_USE: _Rule(True, 73),
-    Code.PERMISSION_DENIED: _Rule(False, 73),
-    Code.TARGET_REFUSED: _Rule(True, 1),
-    Code.TARGET_UNREACHABLE: _Rule(True, 1),
-    Code.PEER_SILENT: _Rule(True, 69),
-    Code.SESSION_LOST: _Rule(True, 69),
-    Code.INCOMPATIBLE_PEER: _Rule(False, 69),
-    Code.CONFIG_INVALID: _Rule(False, 78),
-    Code.AGENT_UNAVAILABLE: _Rule(True, 77),
-    Code.NAME_TAKEN: _Rule(False, 2),
-    Code.PROFILE_NOT_FOUND: _Rule(False, 66),
-    Code.DAEMON_NOT_RUNNING: _Rule(False, 3),
-    Code.ALREADY_RUNNING: _Rule(False, 1),
-    Code.NOT_UP: _Rule(False, 1),
-    Code.NOT_READY: _Rule(True, 75),
-    Code.USAGE: _Rule(False, 2),
-    Code.INTERRUPTED: _Rule(False, 130),
-    Code.INTERNAL: _Rule(False, 1),
-}
+    PROFILE_NOT_FOUND = "profile-not-found", False, 66
+    DAEMON_NOT_RUNNING = "daemon-not-running", False, 3
+    ALREADY_RUNNING = "already-running", False, 1
+    NOT_UP = "not-up", False, 1
+    NOT_READY = "not-ready", True, 75
+    USAGE = "usage", False, 2
+    INTERRUPTED = "interrupted", False, 130
+    INTERNAL = "internal", False, 1
 
 
 class Failure(Exception):
@@ -136,9 +110,8 @@ class Failure(Exception):
         self.code = code
         self.message = message
         self.hint = hint
-        rule = _RULES[code]
-        self.retryable = rule.retryable if retryable is None else retryable
-        self.exit_code = rule.exit_code if exit_code is None else exit_code
+        self.retryable = code.retryable if retryable is None else retryable
+        self.exit_code = code.exit_code if exit_code is None else exit_code
         self.retry_after = retry_after
         self.spaced = spaced
 

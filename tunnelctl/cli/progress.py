@@ -50,7 +50,7 @@ def as_failure(profile: str, part: Json) -> Failure:
     code = Code(error["code"]) if error["code"] in set(Code) else Code.NOT_UP
     exit_code = None
     if code is Code.PORT_IN_USE and part.get("type") in _LISTENS_THERE:
-        exit_code = Failure(Code.FORWARD_DENIED, "").exit_code  # it is the server's port
+        exit_code = Code.FORWARD_DENIED.exit_code  # it is the server's port
     return Failure(code, f"{where}: {error['message']}", error["hint"], exit_code=exit_code)
 
 

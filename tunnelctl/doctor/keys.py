@@ -5,7 +5,7 @@ Must never show a secret or part of one, and never open a private key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,12 +14,10 @@ from tunnelctl.doctor.report import Part, Step, failed, ok, warning
 from tunnelctl.errors import Failure
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.spec.host import Host, ResolveSecret
 from tunnelctl.ssh.keys.agent import Agent, AgentError, agent_path
 from tunnelctl.ssh.keys.files import KeyFile
 from tunnelctl.ssh.login.identities import DEFAULT_KEYS, NO_KEY, Identities
-
-ResolveSecret = Callable[[SecretRef], str]
 
 
 async def steps(

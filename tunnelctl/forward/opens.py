@@ -160,7 +160,7 @@ def listen_held(forward: Forward, owner: str, server: Software) -> Failure:
 
 def _in_use(forward: Forward, how: str, hint: str) -> Failure:
     what = f"remote forward {forward.name}: {forward.listen} on {forward.via} is {how}"
-    exit_code = Failure(Code.FORWARD_DENIED, "").exit_code  # the server's, not this machine's
+    exit_code = Code.FORWARD_DENIED.exit_code  # the server's, not this machine's
     return Failure(Code.PORT_IN_USE, what, hint, exit_code=exit_code)
 
 

@@ -6,6 +6,7 @@ Durations are seconds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -63,6 +64,10 @@ class SecretRef:
 
     def __str__(self) -> str:
         return f"{{{self.source}: {' '.join(self.value)}}}"
+
+
+# What gets a secret, from where it is kept; blocking, raises Failure.
+ResolveSecret = Callable[[SecretRef], str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, Wanted
+from tunnelctl.state.snapshot import FAILED_FOR_GOOD, ForwardState, HostState, ProfileState, Wanted
 
-_FAILED_FOR_GOOD = frozenset({HostState.FAILED, HostState.NEEDS_INPUT})
 _AT_REST = frozenset({HostState.IDLE, HostState.CONNECTING, HostState.AUTHENTICATING})
 
 
@@ -97,7 +96,7 @@ def host_part(state: HostState, attempts: int, *, lazy: bool = False) -> Part:
     return Part(
         up=up,
         troubled=attempts > 0 and not up,
-        hopeless=state in _FAILED_FOR_GOOD,
+        hopeless=state in FAILED_FOR_GOOD,
     )
 
 

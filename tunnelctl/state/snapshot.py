@@ -31,6 +31,10 @@ class HostState(StrEnum):
     STOPPED = "stopped"
 
 
+# Only a person, or another file, changes these.
+FAILED_FOR_GOOD = frozenset({HostState.FAILED, HostState.NEEDS_INPUT})
+
+
 class ForwardState(StrEnum):
     """Whether a forward's listener listens."""
 

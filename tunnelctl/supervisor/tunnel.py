@@ -59,7 +59,7 @@ from tunnelctl.state.events import (
 from tunnelctl.state.facts import Machine
 from tunnelctl.state.machine import next_state
 from tunnelctl.state.overall import Summary, Tally
-from tunnelctl.state.snapshot import ForwardStatus, HostState, HostStatus
+from tunnelctl.state.snapshot import FAILED_FOR_GOOD, ForwardStatus, HostState, HostStatus
 from tunnelctl.supervisor import tunnel_status
 from tunnelctl.supervisor.dialler import Dialler, OfProfile
 from tunnelctl.supervisor.forwarding import (
@@ -77,7 +77,7 @@ from tunnelctl.supervisor.neighbours import Neighbours
 from tunnelctl.supervisor.probes import Probes, Tunnelled
 from tunnelctl.supervisor.questions import PatientAsking, Questions
 from tunnelctl.supervisor.tasks import AT_ONCE, Tasks, all_of, unexpected
-from tunnelctl.supervisor.tunnel_status import FAILED_FOR_GOOD, Teller
+from tunnelctl.supervisor.tunnel_status import Teller
 
 _HOST = ""  # among the names of forwards, which have one
 # What a person could say yes to.

@@ -18,6 +18,7 @@ from tunnelctl.state.machine import Machine
 from tunnelctl.state.outage import Outage
 from tunnelctl.state.overall import Part, forward_part, host_part
 from tunnelctl.state.snapshot import (
+    FAILED_FOR_GOOD,
     EventKind,
     ForwardState,
     ForwardStatus,
@@ -30,7 +31,6 @@ from tunnelctl.supervisor.forwarding import Forwarding
 from tunnelctl.supervisor.journal import Journal, error_status
 from tunnelctl.supervisor.links import Links
 
-FAILED_FOR_GOOD = (HostState.FAILED, HostState.NEEDS_INPUT)
 _NOT_UP_BECAUSE = (HostState.BACKOFF, *FAILED_FOR_GOOD)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from paramiko.ssh_exception import SSHException
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.spec.host import Host, ResolveSecret
 from tunnelctl.ssh.failures import During, label, peer_failure
 from tunnelctl.ssh.keys.agent import AgentError
 from tunnelctl.ssh.keys.certificates import fingerprint
@@ -34,8 +34,6 @@ from tunnelctl.wire.messages import ProtocolError
 
 # ssh_config(5) NumberOfPasswordPrompts: how often a person may try.
 _TRIES = 3
-
-ResolveSecret = Callable[[SecretRef], str]
 
 
 def authenticate(

@@ -13,17 +13,14 @@ import dataclasses
 import functools
 import ipaddress
 import socket
-from collections.abc import Callable
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import bracketed
-from tunnelctl.spec.host import Host, Proxy, ProxyKind, SecretRef
+from tunnelctl.spec.host import Host, Proxy, ProxyKind, ResolveSecret
 from tunnelctl.ssh.failures import excerpt, label, timed_out
 from tunnelctl.ssh.reach.dial import dial
-
-ResolveSecret = Callable[[SecretRef], str]
 
 _VERSION = 5
 _CONNECT = 1
