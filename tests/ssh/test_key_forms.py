@@ -15,6 +15,7 @@ from tests.support.certificates import Authority, ssh_keygen
 from tests.support.keys import KeyKind, write_key
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
+from tunnelctl.ssh.keys import forms
 from tunnelctl.ssh.keys.files import KeyFile, read_public
 
 PASSPHRASE = "secret12"
@@ -111,6 +112,22 @@ def test_every_cipher_of_pem(tmp_path: Path, kind: str, cipher: str) -> None:
     assert b"DEK-Info" in key.read_bytes()
     assert signs(key) == by_ssh_keygen(key)
     assert "passphrase does not open" in refused(key, "another").message
+
+
+@pytest.mark.parametrize("form", ["pem", "pkcs8"])
+def test_a_wrong_passphrase_that_leaves_a_right_padding_is_a_wrong_one(
+    tmp_path: Path, form: str
+) -> None:
+    plain, key = tmp_path / "plain", tmp_path / "key"
+    openssl("genrsa", "-traditional", "-out", plain, "2048")
+    how = {
+        "pem": ("rsa", "-traditional", "-aes256"),
+        "pkcs8": ("pkcs8", "-topk8", "-v2", "aes-256-cbc", "-iter", "1"),
+    }[form]
+    openssl(*how, "-in", plain, "-passout", f"pass:{PASSPHRASE}", "-out", key)
+    data = key.read_bytes()
+    # One in 256 does: that none of so many would is less likely than 1 in 10^8.
+    assert [n for n in range(5000) if forms.open_private(data, b"wrong%d" % n)] == []
 
 
 @pytest.mark.parametrize("cipher", PKCS8_CIPHERS)

@@ -202,6 +202,10 @@ def _of_encrypted_pem(data: bytes, found: re.Match[bytes], passphrase: bytes) ->
         raise WrongPassphrase from None
 
 
+# How the library says that what it opened is no key.
+_GARBAGE = "Could not deserialize"
+
+
 def _loaded(
     load: Callable[[bytes, bytes | None], object],
     data: bytes,
@@ -222,7 +226,9 @@ def _loaded(
         raise Unusable(f"it is not supported: {error}") from None
     except ValueError as error:
         said = str(error)
-        if "encrypt" in said:  # it has no exception of its own for a cipher that it does not know
+        # It has no exception of its own for an unknown cipher, and guesses that it is one where
+        # a wrong passphrase left a padding that is right by chance, once in 256 times.
+        if "encrypt" in said and not said.startswith(_GARBAGE):
             named = cipher or _named(said.rpartition(" ")[2])
             raise Unusable(f"its cipher {named} is not supported", _CONVERT) from None
         if passphrase is not None:  # with a wrong one anything may be wrong in what comes out
