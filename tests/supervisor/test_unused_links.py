@@ -78,7 +78,7 @@ async def test_sshd_that_ends_unused_links(spare: OpenSSHServer) -> None:
 
 async def test_dropbear_that_ends_idle_links(tmp_path: Path) -> None:
     class Spare(DropbearServer):
-        options = ("-a", "-I", "3")  # it counts while we log in, too
+        options = ("-a", "-I", "5")  # it counts while we log in, too
 
     with running(Spare, tmp_path) as server:
         async with scene() as s, echo_service() as echo:
