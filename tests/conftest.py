@@ -6,6 +6,7 @@ import gc
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,13 +30,20 @@ _OF_A_SESSION = re.compile(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """No test sees the keys, the ssh_config, the agent or the profiles of the user who runs it."""
+    """No test sees the keys, the ssh_config, the agent or the profiles of the user who runs it, nor
+    the signals that are ignored where it runs: in the background of a script, or under nohup."""
     home = tempfile.mkdtemp(prefix="tctl-home-")
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     for name in list(os.environ):
         if _OF_A_SESSION.fullmatch(name):
             del os.environ[name]
     os.environ["HOME"] = home
+    for number, action in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, action)
 
 
 def pytest_collection_finish() -> None:
