@@ -43,3 +43,7 @@ def test_a_link_that_carried_something_or_ended_at_once_is_none() -> None:
 
 def test_a_link_that_was_lost_between_two_changes_nothing() -> None:
     assert _judged((300, ""), (None, ""), (300, "")) == [False, False, True]
+
+
+def test_a_young_link_that_is_lost_twice_is_lost() -> None:
+    assert _judged((2, ""), (2.5, ""), (2, "")) == [False, False, False]

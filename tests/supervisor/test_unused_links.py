@@ -22,8 +22,15 @@ from tests.support.world import World
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host, SessionType
+from tunnelctl.state import unused
 from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
 from tunnelctl.wire import messages
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers of these tests end links sooner than one would be believed to do so."""
+    monkeypatch.setattr(unused, "LEAST_SECONDS", 0.9)
 
 
 @pytest.fixture
@@ -199,10 +206,11 @@ async def test_a_channel_that_sshd_ends_is_no_end_of_the_link(tmp_path: Path) ->
 
 
 def test_commands_tell_why_a_host_rests(world: World, spare: OpenSSHServer) -> None:
+    spare.reconfigure("UnusedConnectionTimeout 9s")
     with EchoService() as echo:
         world.tunnel(spare, db=f"local: 0, to: {echo.port}")
         world.ok("up", "dev", "-d")
-        eventually(lambda: world.host("dev")["state"] == "idle", "it rests")
+        eventually(lambda: world.host("dev")["state"] == "idle", "it rests", 45)
         shown = world.run("ps")
         assert shown.returncode == 0
         assert "idle" in shown.stdout

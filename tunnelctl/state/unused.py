@@ -12,8 +12,9 @@ import re
 
 from tunnelctl.errors import Code, Failure
 
-# The shortest that sshd can be told is 1 s. What ends sooner is refused something else.
-_LEAST_SECONDS = 0.9
+# Seconds. Without a word, only an end well after the tolerance shows a habit: a young link that is
+# lost twice is lost.
+LEAST_SECONDS = 8.0
 # sshd counts in whole seconds and looks when it wakes; a server that is busy looks later.
 _TOLERANCE_SECONDS = 2.0
 _TOLERANCE_SHARE = 0.05
@@ -36,7 +37,7 @@ class UnusedEnds:
             return False
         if _WORDS.search(said):
             return True
-        if unused < _LEAST_SECONDS:
+        if unused < LEAST_SECONDS:
             return False
         before, self._before = self._before, unused
         return before is not None and _is_about(before, unused)
