@@ -347,6 +347,28 @@ def test_a_key_that_a_person_accepts_may_be_one_that_cannot_be_written(
     verify(asking, key.blob, here())
 
 
+def test_what_accept_new_accepted_is_not_known_where_unknown_keys_are_refused(
+    nowhere: Host, key: Key
+) -> None:
+    verify(nowhere, key.blob, here())
+    strict = dataclasses.replace(nowhere, strict_host_key_checking=StrictHostKeyChecking.YES)
+    refused(strict, key, Code.HOST_KEY_UNKNOWN)
+
+
+def test_a_key_that_is_written_since_replaces_one_that_could_not_be(
+    nowhere: Host, key: Key, other: Key
+) -> None:
+    verify(nowhere, key.blob, here())
+    file = Path(nowhere.user_known_hosts_file[0])
+    file.parent.unlink()
+    file.parent.mkdir()
+    file.write_text(f"[bastion.example.com]:2222 {other.line}\n")
+    for policy in StrictHostKeyChecking:
+        host = dataclasses.replace(nowhere, strict_host_key_checking=policy)
+        assert str(file) in refused(host, key, Code.HOST_KEY_CHANGED).message
+        verify(host, other.blob, here())
+
+
 @pytest.mark.parametrize("alias", ["a b", "a,b", "*", "!a", "@revoked", "", "|1|x|y"])
 def test_an_alias_that_is_no_name_is_never_written(
     host: Host, key: Key, known_hosts: Path, alias: str

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import os
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -113,7 +114,7 @@ def _nonces(first: bytes) -> Iterator[bytes]:
         counter = (counter + 1) & _COUNTER_MASK
 
 
-class SlotSealer:
+class SlotSealer(ABC):
     """A cipher with authentication (AEAD) outbound, which seals channel data where it lies.
 
     Its packets have the layout of `buffers.SlotArea`: a length that is authenticated, what is
@@ -168,14 +169,14 @@ class SlotSealer:
             total = tail + SLOT_TAG
         return total
 
+    @abstractmethod
     def _sealed(self, length: bytes, plain: bytes | memoryview, sequence: int) -> bytes:
         """The packet number `sequence`: its length field, `plain` encrypted, and the tag."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _seal_into(self, length: bytes, plains: Views, packets: Views, sequence: int) -> None:
         """The same of each of `plains`, which have one length, put into its place in `packets`,
         which overlap none of them. The first is number `sequence`."""
-        raise NotImplementedError
 
     def _frame(self, plain: SlotArea, start: int, recipient: int, count: int) -> tuple[bytes, int]:
         """Put header and padding around the data of the slot at `start`; the packet's length field,

@@ -22,7 +22,7 @@ from pathlib import Path
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net import files
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host
+from tunnelctl.spec.host import Host, StrictHostKeyChecking
 from tunnelctl.ssh.failures import label, silent_file
 from tunnelctl.ssh.keys.patterns import matches_pattern
 
@@ -38,9 +38,9 @@ _DEFAULT_PORT = 22
 _FILE_MAX = 16 << 20  # bytes, of one file: more than a hundred thousand keys
 # The file of a key that could be written to none; it has no lines.
 IN_MEMORY = "the memory of this process"
-# By the file that they belong in: what was accepted once stays known as long as this process lives,
-# lest any other key is accepted at the next login.
-_unwritten: dict[str, list[KnownKey]] = {}
+# By the file that they belong in, with the policy under which each was accepted: what was accepted
+# once stays known as long as this process lives, lest any other key is accepted at the next login.
+_unwritten: dict[str, list[tuple[KnownKey, StrictHostKeyChecking]]] = {}
 # What would be read back as something else than one plain host name.
 _NOT_A_NAME = re.compile(r"[\s,*?!|#]|^@|^$")
 
@@ -86,10 +86,15 @@ def lines_about(host: Host, environment: Environment) -> list[KnownKey]:
     """Every line that speaks of the host.
 
     Lines for the name without the port count too where the port is another one than 22: a key
-    that matches them is accepted, one that does not says nothing (OpenSSH check_host_key).
+    that matches them is accepted, one that does not says nothing (OpenSSH check_host_key). What is
+    written since replaces what could not be.
     """
     names = names_of(host)
-    return [key for key in read(host, environment) if any(key.matches(name) for name in names)]
+    lines = [key for key in read(host, environment) if any(key.matches(name) for name in names)]
+    written = [key for key in lines if key.file != IN_MEMORY]
+    if any(not key.marker and key.matches(names[0]) for key in written):
+        return written
+    return lines
 
 
 def names_of(host: Host) -> tuple[str, ...]:
@@ -140,9 +145,14 @@ def append(host: Host, key_type: str, blob: bytes, environment: Environment) -> 
 
 
 def keep_in_memory(host: Host, key_type: str, blob: bytes, environment: Environment) -> None:
-    """Have a key that could not be appended known as long as this process lives."""
+    """Have a key that could not be appended known as long as this process lives.
+
+    What `accept-new` accepted is known to hosts of that policy alone; what a person accepted, to
+    all.
+    """
     kept = KnownKey("", name_of(host), key_type, blob, IN_MEMORY, 0)
-    _unwritten.setdefault(str(_file_for(host, environment)), []).append(kept)
+    unwritten = _unwritten.setdefault(str(_file_for(host, environment)), [])
+    unwritten.append((kept, host.strict_host_key_checking))
 
 
 def _file_for(host: Host, environment: Environment) -> Path:
@@ -179,7 +189,9 @@ def read(host: Host, environment: Environment) -> Iterator[KnownKey]:
     users = host.user_known_hosts_file or USER_FILES
     for name in (*users, *(host.global_known_hosts_file or GLOBAL_FILES)):
         path = Path(environment.expand_user(name))
-        yield from _unwritten.get(str(path), ())
+        for kept, policy in _unwritten.get(str(path), ()):
+            if policy in (StrictHostKeyChecking.YES, host.strict_host_key_checking):
+                yield kept
         try:
             text = files.read(path, _FILE_MAX).data.decode("utf-8", "replace")
         except FileNotFoundError:
