@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Reconnect
-from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.snapshot import FAILED_FOR_GOOD, HostState
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Machine:
     def hopeless(self) -> Failure | None:
         """Why no link will come by itself that serves a client, so that none need wait for one: the
         host failed for good, or rests since its server leaves whoever asks for a connection."""
-        has_ended = self.state in (HostState.FAILED, HostState.NEEDS_INPUT)
+        has_ended = self.state in FAILED_FOR_GOOD
         denied = self.failure is not None and self.failure.code is Code.FORWARD_DENIED
         rests = self.state is HostState.BACKOFF and self.is_spaced
         return self.failure if has_ended or (denied and rests) else None
