@@ -25,7 +25,7 @@ from tunnelctl.state.events import (
     Stop,
     Unused,
 )
-from tunnelctl.state.machine import COLUMNS, ROWS, Machine, next_state
+from tunnelctl.state.machine import EVENTS, TABLE, Machine, next_state
 from tunnelctl.state.snapshot import HostState
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "states.md"
@@ -118,7 +118,7 @@ def _every_event(machine: Machine) -> Iterator[Event]:
     epoch = machine.epoch
     epochs = (epoch,) if machine.homing is None else (epoch, machine.homing)
     with_epoch = (Authenticating, Connected, Lost, RetryDue)
-    for kind in COLUMNS:
+    for kind in EVENTS:
         if kind is Retune:
             yield Retune(machine.reconnect, machine.lazy, machine.candidates)
         elif kind is Lost:
@@ -141,8 +141,8 @@ def _diagram() -> str:
     """The picture, in mermaid's words."""
     arrows: defaultdict[tuple[HostState, HostState], list[str]] = defaultdict(list)
     transitions = _transitions()
-    for state in ROWS:
-        for event in COLUMNS:
+    for state in TABLE:
+        for event in EVENTS:
             if event is Stop:
                 continue  # from anywhere, which is said once
             for after in HostState:
@@ -153,7 +153,7 @@ def _diagram() -> str:
         f"    {_name(state)} --> {_name(after)}: {', '.join(names)}"
         for (state, after), names in arrows.items()
     )
-    by_stop = [_name(s) for s in ROWS if transitions[s, Stop] - {s} == {HostState.STOPPING}]
+    by_stop = [_name(s) for s in TABLE if transitions[s, Stop] - {s} == {HostState.STOPPING}]
     lines += [
         f"    note right of {_name(HostState.STOPPING)}: by Stop, from {', '.join(by_stop)}",
         f"    {_name(HostState.STOPPED)} --> [*]",
@@ -170,17 +170,17 @@ def _events() -> str:
     def meaning(kind: type[Event]) -> str:
         return " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
 
-    return _MEANINGS + "".join(f"| {kind.__name__} | {meaning(kind)} |\n" for kind in COLUMNS)
+    return _MEANINGS + "".join(f"| {kind.__name__} | {meaning(kind)} |\n" for kind in EVENTS)
 
 
 def _table() -> str:
     """Every state times every event; · stays as it is."""
     transitions = _transitions()
-    lines = ["| | " + " | ".join(kind.__name__ for kind in COLUMNS) + " |"]
-    lines.append("|---" * (len(COLUMNS) + 1) + "|")
-    for state in ROWS:
+    lines = ["| | " + " | ".join(kind.__name__ for kind in EVENTS) + " |"]
+    lines.append("|---" * (len(EVENTS) + 1) + "|")
+    for state in TABLE:
         cells = []
-        for event in COLUMNS:
+        for event in EVENTS:
             left = [s.value for s in HostState if s in transitions[state, event] - {state}]
             stays = ["·"] if state in transitions[state, event] else []
             cells.append(" or ".join(stays + left))

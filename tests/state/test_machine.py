@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.state.told import ASKS, REFUSED, REFUSED_NOW, WRONG_KEY, after, lost
+from tests.state.told import ASKS, REFUSED, REFUSED_NOW, WRONG_KEY, after, lost, one_of_each
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Reconnect
+from tunnelctl.state import decisions as do
 from tunnelctl.state import events, machine
 from tunnelctl.state.events import (
     Abandon,
@@ -63,10 +64,26 @@ def test_these_are_all_the_states() -> None:
     assert {m.state for m in EVERY_STATE} == set(HostState)
 
 
-def test_the_table_has_every_state_times_every_event() -> None:
-    assert set(machine.COLUMNS) == set(events.Event.__args__)
-    assert set(machine.ROWS) == set(HostState)
-    assert all(len(row) == len(machine.COLUMNS) for row in machine.ROWS.values())
+def test_every_state_has_a_row_and_every_event_leads_somewhere() -> None:
+    assert set(machine.EVENTS) == set(events.Event.__args__)
+    assert set(machine.TABLE) == set(HostState)
+    listed = [event for row in machine.TABLE.values() for event in row]
+    assert set(listed) == set(machine.EVENTS)
+
+
+def test_what_is_ignored_is_not_listed() -> None:
+    decisions = [decision for row in machine.TABLE.values() for decision in row.values()]
+    assert do.ignore not in decisions
+
+
+@pytest.mark.parametrize("state", EVERY_STATE, ids=str)
+def test_every_event_is_met_in_every_state(state: Machine) -> None:
+    met = one_of_each(state.epoch)
+    assert {type(event) for event in met} == set(machine.EVENTS)
+    for event in met:
+        step = next_state(state, event, 9.0)
+        if type(event) not in machine.TABLE[state.state]:
+            assert step == (state, ())
 
 
 def test_start_binds_the_listeners_and_connects() -> None:

@@ -5,8 +5,22 @@ from __future__ import annotations
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.state.events import (
+    Authenticating,
+    Closed,
+    Connected,
     Event,
+    Hurry,
+    Idle,
     Lost,
+    Remedied,
+    Restart,
+    RetryDue,
+    Retune,
+    Silent,
+    Start,
+    Stop,
+    Unused,
+    Wake,
 )
 from tunnelctl.state.machine import Machine, next_state
 
@@ -31,3 +45,11 @@ def after(*history: Event, reconnect: Reconnect | None = None) -> Machine:
 
 def lost(epoch: int, failure: Failure = REFUSED, jitter: float = 0.5) -> Lost:
     return Lost(epoch, failure, jitter)
+
+
+def one_of_each(epoch: int) -> tuple[Event, ...]:
+    """Every kind of event once; answers are of this epoch."""
+    orders = (Start(), Restart(), Stop(), Closed(), Retune(Reconnect()), Hurry(), Remedied())
+    answers = (Authenticating(epoch), Connected(epoch), lost(epoch), RetryDue(epoch))
+    unused, silent = Unused(epoch, REFUSED, needed=True, jitter=0.5), Silent(epoch, WAITS)
+    return (*orders, Wake(), Idle(), *answers, unused, silent)

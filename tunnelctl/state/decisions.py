@@ -1,28 +1,24 @@
 """What each event leads to, for one host: the decisions that the table in `machine.py` picks from.
 
-Every one takes the machine, the event and the time, and gives the machine after it with what is
-to be done, in that order. `machine.py` says what is promised. Must never be called but by it.
+Every one takes the machine, the event and the time, and returns the machine after it and the
+actions to carry out, in order. `machine.py` says what they all keep to. Must never be called by
+anything but the table and `next_state`.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from tunnelctl.errors import Code, Failure
 from tunnelctl.state import backoff
 from tunnelctl.state.events import (
     Abandon,
-    Action,
     AskLink,
     AttachForwards,
     Authenticating,
     CancelTimer,
     Closed,
     CloseLink,
-    Connect,
     Connected,
-    DetachForwards,
     Event,
     Hurry,
     Idle,
@@ -42,23 +38,23 @@ from tunnelctl.state.events import (
     Unused,
     Wake,
 )
-from tunnelctl.state.facts import Machine, Rest
+from tunnelctl.state.facts import Machine
 from tunnelctl.state.snapshot import HostState
-
-Step = tuple[Machine, tuple[Action, ...]]
-
-
-def _enter(
-    machine: Machine,
-    state: HostState,
-    now: float,
-    *,
-    retry_at: float | None = None,
-    homing: int | None = None,
-    **changes: Any,
-) -> Machine:
-    changes |= {"retry_at": retry_at, "homing": homing}
-    return replace(machine, state=state, since=now, **changes)
+from tunnelctl.state.transitions import (
+    Step,
+    begin_round,
+    drop_link,
+    end_round,
+    enter,
+    go_idle,
+    leave,
+    let_go,
+    note_failure,
+    try_candidate,
+    try_home,
+    try_home_now,
+    wait_until,
+)
 
 
 def ignore(machine: Machine, event: Event, now: float) -> Step:
@@ -88,8 +84,8 @@ def begin(machine: Machine, event: Start | Restart, now: float) -> Step:
         passed_over=None,
         unused=None,
     )
-    after, connect = _try(forgotten, now)
-    return after, (*_leave(machine), OpenListeners(), *connect)
+    after, connect = begin_round(forgotten, now)
+    return after, (*leave(machine), OpenListeners(), *connect)
 
 
 def begin_unless_lazy(machine: Machine, event: Start | Restart, now: float) -> Step:
@@ -116,18 +112,18 @@ def reopen_up(machine: Machine, event: Start, now: float) -> Step:
     is_planned = machine.homing is not None or machine.retry_at is not None
     if not machine.on_fallback or is_planned:
         return after, opened
-    trying, connect = _homewards(after)
+    trying, connect = try_home(after)
     return trying, (*opened, *connect)
 
 
 def stop(machine: Machine, event: Stop, now: float) -> Step:
     # A link that is up stays so for now: Shutdown drains the connections that it carries.
-    left = _let_go(machine) if machine.state is HostState.UP else _leave(machine)
-    return _enter(machine, HostState.STOPPING, now), (*left, Shutdown())
+    left = let_go(machine) if machine.state is HostState.UP else leave(machine)
+    return enter(machine, HostState.STOPPING, now), (*left, Shutdown())
 
 
 def closed(machine: Machine, event: Closed, now: float) -> Step:
-    return _enter(machine, HostState.STOPPED, now), ()
+    return enter(machine, HostState.STOPPED, now), ()
 
 
 def retune(machine: Machine, event: Retune, now: float) -> Step:
@@ -151,7 +147,7 @@ def retune_wait(machine: Machine, event: Retune, now: float) -> Step:
         return after, ()
     rested = after.rested(0) if after.on_fallback else after.earliest(now)
     latest = max(now + event.reconnect.max, rested)
-    return _wait_until(after, min(machine.retry_at, latest))
+    return wait_until(after, min(machine.retry_at, latest))
 
 
 # What the world does.
@@ -160,8 +156,8 @@ def retune_wait(machine: Machine, event: Retune, now: float) -> Step:
 def hurry_retry(machine: Machine, event: Hurry | Remedied, now: float) -> Step:
     at = machine.earliest(now)
     if now < at:
-        return _wait_until(machine, at)
-    after, actions = _try(machine, now)
+        return wait_until(machine, at)
+    after, actions = begin_round(machine, now)
     return after, (CancelTimer(), *actions)
 
 
@@ -171,7 +167,7 @@ def hurry_round(machine: Machine, event: Hurry, now: float) -> Step:
 
 
 def hurry_up(machine: Machine, event: Hurry, now: float) -> Step:
-    after, actions = _home_now(machine, now)
+    after, actions = try_home_now(machine, now)
     return after, (AskLink(machine.epoch), *actions)
 
 
@@ -184,7 +180,7 @@ def remedy(machine: Machine, event: Remedied, now: float) -> Step:
 
 def remedy_up(machine: Machine, event: Remedied, now: float) -> Step:
     """A fallback serves, as the host itself refused a login."""
-    return _home_now(machine.forgiven(), now) if machine.is_spaced else (machine, ())
+    return try_home_now(machine.forgiven(), now) if machine.is_spaced else (machine, ())
 
 
 def forgive(machine: Machine, event: Remedied, now: float) -> Step:
@@ -197,30 +193,30 @@ def wake(machine: Machine, event: Wake, now: float) -> Step:
     fresh = replace(machine, attempts=0, trouble_since=now)
     at = machine.earliest(now)
     if now < at:
-        return _enter(fresh, HostState.BACKOFF, now, retry_at=at), (StartTimer(machine.epoch, at),)
-    return _try(fresh, now)
+        return enter(fresh, HostState.BACKOFF, now, retry_at=at), (StartTimer(machine.epoch, at),)
+    return begin_round(fresh, now)
 
 
 def rest(machine: Machine, event: Idle, now: float) -> Step:
     if not machine.lazy:
         return machine, ()
-    return _rested(machine, now), _leave(machine)
+    return go_idle(machine, now), leave(machine)
 
 
 # What became of an attempt and its link.
 
 
 def retry(machine: Machine, event: RetryDue, now: float) -> Step:
-    return _try(machine, now)
+    return begin_round(machine, now)
 
 
 def authenticate(machine: Machine, event: Authenticating, now: float) -> Step:
-    return _enter(machine, HostState.AUTHENTICATING, now, homing=machine.homing), ()
+    return enter(machine, HostState.AUTHENTICATING, now, homing=machine.homing), ()
 
 
 def up(machine: Machine, event: Connected, now: float) -> Step:
     at_home = machine.candidate == 0
-    after = _enter(
+    after = enter(
         machine,
         HostState.UP,
         now,
@@ -241,13 +237,13 @@ def up(machine: Machine, event: Connected, now: float) -> Step:
 
 def lost_attempt(machine: Machine, event: Lost, now: float) -> Step:
     """One candidate failed: the next one's turn; after the last one, a wait."""
-    after = _noted(machine, event.failure, machine.candidate, now)
+    after = note_failure(machine, event.failure, machine.candidate, now)
     following = after.first(machine.candidate + 1, now)
     if following is not None:
-        return _connect(after, following, now, homing=machine.homing)
+        return try_candidate(after, following, now, homing=machine.homing)
     if machine.homing is not None:  # the host itself is still tried
-        return _enter(after, HostState.CONNECTING, now, epoch=machine.homing, candidate=0), ()
-    return _end_round(replace(after, attempts=machine.attempts + 1), event.jitter, now)
+        return enter(after, HostState.CONNECTING, now, epoch=machine.homing, candidate=0), ()
+    return end_round(replace(after, attempts=machine.attempts + 1), event.jitter, now)
 
 
 def silent(machine: Machine, event: Silent, now: float) -> Step:
@@ -255,45 +251,45 @@ def silent(machine: Machine, event: Silent, now: float) -> Step:
     goes on being tried beside them; of the fallbacks the last one does."""
     following = machine.first(machine.candidate + 1, now)
     if following is not None:
-        noted = _noted(machine, event.failure, machine.candidate, now)
+        noted = note_failure(machine, event.failure, machine.candidate, now)
         if machine.candidate == 0:
-            return _connect(noted, following, now, homing=machine.epoch)
-        after, connect = _connect(noted, following, now, homing=machine.homing)
+            return try_candidate(noted, following, now, homing=machine.epoch)
+        after, connect = try_candidate(noted, following, now, homing=machine.homing)
         return after, (Abandon(machine.epoch), *connect)
     is_over = machine.homing is None and machine.candidate > 0 and 0 in machine.left
-    return _homewards(machine) if is_over and machine.rested(0) <= now else (machine, ())
+    return try_home(machine) if is_over and machine.rested(0) <= now else (machine, ())
 
 
 def lost_link(machine: Machine, event: Lost, now: float) -> Step:
     lasted = now - machine.since >= machine.reconnect.stable_after
     after = replace(
-        _noted(machine, event.failure, machine.candidate, now),
+        note_failure(machine, event.failure, machine.candidate, now),
         attempts=1 if lasted else machine.attempts + 1,
         trouble_since=now if lasted else machine.trouble_since,
         unused=None,
     )
     if machine.homing is not None:  # the try under way is the next attempt
-        at_home = _enter(after, HostState.CONNECTING, now, epoch=machine.homing, candidate=0)
-        return at_home, _drop_link(machine)
-    ended, actions = _end_round(after, event.jitter, now)
-    return ended, (*_leave(machine), *actions)
+        at_home = enter(after, HostState.CONNECTING, now, epoch=machine.homing, candidate=0)
+        return at_home, drop_link(machine)
+    ended, actions = end_round(after, event.jitter, now)
+    return ended, (*leave(machine), *actions)
 
 
 def unused(machine: Machine, event: Unused, now: float) -> Step:
     """As after `rest`; where a link is needed all the same it is made anew, with no count of tries:
     each of them got through."""
     told = replace(machine, attempts=0, trouble_since=now, unused=event.why, needed=event.needed)
-    left = _leave(machine)
+    left = leave(machine)
     if not event.needed:
-        return _rested(told, now), left
+        return go_idle(told, now), left
     at = now + backoff.delay(machine.reconnect, 0, event.jitter)
-    after = _enter(told, HostState.BACKOFF, now, retry_at=at, failure=event.why)
+    after = enter(told, HostState.BACKOFF, now, retry_at=at, failure=event.why)
     return after, (*left, StartTimer(machine.epoch, at))
 
 
 def go_home(machine: Machine, event: RetryDue | Hurry, now: float) -> Step:
     """A fallback serves: see whether the host itself is back."""
-    return (machine, ()) if machine.retry_at is None else _homewards(machine)
+    return (machine, ()) if machine.retry_at is None else try_home(machine)
 
 
 def homing(machine: Machine, event: Event, now: float) -> Step:
@@ -304,7 +300,7 @@ def homing(machine: Machine, event: Event, now: float) -> Step:
         after, actions = up(home, event, now)
         return after, (Abandon(machine.epoch), *actions)
     if isinstance(event, Connected):
-        after = _enter(
+        after = enter(
             machine,
             HostState.UP,
             now,
@@ -317,7 +313,7 @@ def homing(machine: Machine, event: Event, now: float) -> Step:
         return after, (MoveForwards(event.epoch), RetireLink(machine.epoch))
     if not isinstance(event, Lost):
         return machine, ()
-    after = replace(_noted(machine, event.failure, 0, now), homing=None)
+    after = replace(note_failure(machine, event.failure, 0, now), homing=None)
     if not is_up:
         return after, ()
     after = replace(after, failure=None)
@@ -325,114 +321,3 @@ def homing(machine: Machine, event: Event, now: float) -> Step:
         return after, ()
     at = max(now + machine.reconnect.max, after.rested(0))
     return replace(after, retry_at=at), (StartTimer(machine.epoch, at),)
-
-
-# The parts of a decision.
-
-
-def _try(machine: Machine, now: float) -> Step:
-    """Begin a round with the first candidate that may be tried. When time is up (`give_up_after`)
-    that may be one that rests."""
-    candidate = machine.first(0, now)
-    if candidate is None:
-        candidate = machine.left[0]  # a machine that barred all has failed
-    return _connect(replace(machine, hurried=False), candidate, now)
-
-
-def _connect(machine: Machine, candidate: int, now: float, *, homing: int | None = None) -> Step:
-    epoch = machine.newest + 1
-    changes = {"epoch": epoch, "newest": epoch, "candidate": candidate}
-    after = _enter(machine, HostState.CONNECTING, now, homing=homing, **changes)
-    return after, (Connect(epoch, candidate),)
-
-
-def _homewards(machine: Machine) -> Step:
-    """Try the host itself beside the fallback."""
-    epoch = machine.newest + 1
-    return replace(machine, newest=epoch, homing=epoch, retry_at=None), (Connect(epoch, 0),)
-
-
-def _home_now(machine: Machine, now: float) -> Step:
-    """A fallback serves, and the host itself is to be tried again later: now, if it may be."""
-    if machine.retry_at is None or now < machine.rested(0):
-        return machine, ()
-    after, actions = _homewards(machine)
-    return after, (CancelTimer(), *actions)
-
-
-def _noted(machine: Machine, failure: Failure, candidate: int, now: float) -> Machine:
-    """The machine that knows how this candidate failed."""
-    rests = machine.rests_of_others(candidate)
-    if failure.retry_after > 0:
-        # A server that asks to be left alone punishes whoever comes back sooner.
-        rests += (Rest(candidate, now + failure.retry_after, asked=not failure.spaced),)
-    return replace(
-        machine,
-        failure=failure,
-        passed_over=failure if candidate == 0 else machine.passed_over,
-        barred=machine.barred if failure.retryable else machine.barred | {candidate},
-        rests=rests,
-    )
-
-
-def _end_round(machine: Machine, jitter: float, now: float) -> Step:
-    """Nobody can be had now: wait, or stop for good."""
-    assert machine.failure is not None
-    left = machine.left
-    if not left or _gives_up(machine, now):
-        # What the host itself said weighs more than what its last fallback did.
-        failure = machine.passed_over or machine.failure
-        needs_input = failure.code is Code.NEEDS_INPUT
-        ended = HostState.NEEDS_INPUT if needs_input else HostState.FAILED
-        return _enter(machine, ended, now, failure=failure), ()
-    wait = backoff.delay(machine.reconnect, machine.attempts - 1, jitter)
-    due = now if machine.hurried else now + wait
-    spaced = {rest.candidate for rest in machine.rests if not rest.asked}
-    # How long a login that was refused is left alone is said with the refusal.
-    waits = (machine.rested(c) if c in spaced else max(due, machine.rested(c)) for c in left)
-    at = _not_after_giving_up(machine, max(now, min(waits)))
-    return _enter(machine, HostState.BACKOFF, now, retry_at=at), (StartTimer(machine.epoch, at),)
-
-
-def _wait_until(machine: Machine, at: float) -> Step:
-    """Another end for the wait under way."""
-    at = _not_after_giving_up(machine, at)
-    return replace(machine, retry_at=at), (CancelTimer(), StartTimer(machine.epoch, at))
-
-
-def _let_go(machine: Machine) -> tuple[Action, ...]:
-    """End what may be under way beside the state itself."""
-    timer = () if machine.retry_at is None else (CancelTimer(),)
-    homing = () if machine.homing is None else (Abandon(machine.homing),)
-    return (*timer, *homing)
-
-
-def _rested(machine: Machine, now: float) -> Machine:
-    """The next link will be for a client, and takes the place of none that was lost."""
-    return _enter(machine, HostState.IDLE, now, attempts=0, was_up=False)
-
-
-def _leave(machine: Machine) -> tuple[Action, ...]:
-    """What has to go when the machine leaves its state for another."""
-    match machine.state:
-        case HostState.CONNECTING | HostState.AUTHENTICATING:
-            return (*_let_go(machine), Abandon(machine.epoch))
-        case HostState.UP:
-            return (*_let_go(machine), *_drop_link(machine))
-        case _:
-            return _let_go(machine)
-
-
-def _drop_link(machine: Machine) -> tuple[Action, ...]:
-    return (DetachForwards(), CloseLink(machine.epoch))
-
-
-def _gives_up(machine: Machine, now: float) -> bool:
-    limit = machine.reconnect.give_up_after
-    return limit is not None and now >= machine.trouble_since + limit
-
-
-def _not_after_giving_up(machine: Machine, at: float) -> float:
-    """The last try comes when time is up, not after a wait that reaches beyond it."""
-    limit = machine.reconnect.give_up_after
-    return at if limit is None else min(at, machine.trouble_since + limit)

@@ -1,37 +1,84 @@
-"""The life of one host: a total table, every state times every event, and nothing else decides.
+"""The state machine of one host: which decision an event leads to in each state.
 
-docs/states.md shows it as a diagram, drawn from the table below.
+Rule 1: what happens next to a host is decided here and in `decisions.py`, nowhere else. The table
+below picks the decision; a decision is a pure function in `decisions.py`.
 
-- An attempt and its link share an epoch. An answer of another epoch changes nothing; a link that
-  arrives too late is closed.
-- A pair that means nothing leaves the machine as it was and is no error: events come from tasks
-  that are cancelled while their answer is on its way, so such pairs are everyday, and a daemon
-  must not die of one. What still needs an act (a link nobody asked for) gets it.
-- A failure that cannot pass by itself is never repeated until the user says so (Start, Restart).
-  Any other is repeated for ever, unless the profile sets `give_up_after`.
-- Success counts only once it has lasted: the count of attempts and the clock of `give_up_after`
-  begin anew only after a link was up for `stable_after`.
-- With fallbacks, one attempt is a round: the host itself, then each fallback at once, and only
-  then a wait. While a fallback serves, the host itself is tried again every `reconnect.max`
-  (homing); new clients move to its link when there is one, and nobody else is disturbed. A try of
-  the host itself that waits for a silent program goes on in the same way, beside the fallbacks.
-- A lazy host that nobody uses is idle: its listeners are bound, and a client wakes it. So is any
-  whose server ends links that carry nothing, unless a forward listens there: that is no failure.
-- Hurry makes a wait shorter, but not one that a server asked for, nor one after a refused login.
-  That one ends by Remedied too, and by the user's word; it is its candidate's alone. A round that
-  Hurry finds under way has no wait after it.
-- A tunnel lives once: nothing leaves `stopped`, a new `up` makes a new one.
+Rule 2: nothing here reads a clock, draws a random number or touches a socket. Times are monotonic
+seconds that come with the call; random numbers come with the event.
 
-Must never read a clock, draw a random number or touch a socket. Times are monotonic seconds.
+How it works
+============
+
+A machine is a frozen value (`Machine` in `facts.py`). `next_state` takes the machine, one event
+and the time, and returns the next machine and a tuple of actions. The supervisor carries out the
+actions in order (dial, close a link, start a timer); what becomes of them comes back as events.
+
+One machine covers five things that go on at the same time:
+
+1. the host, which is in one of the states of `HostState` (`state`)
+2. the attempt under way, or the link that it gave (`epoch`)
+3. an attempt of the host itself while one of its fallbacks is tried or serves (`homing`)
+4. one timer (`retry_at`)
+5. what is remembered for later decisions: failures in a row, candidates to leave alone, ...
+
+The state says which of the first four exist:
+
+    state           attempt   link    homing             timer
+    idle            -         -       -                  -
+    connecting      yes       -       behind a fallback  -
+    authenticating  yes       -       behind a fallback  -
+    up              -         yes     behind a fallback  where a fallback serves
+    backoff         -         -       -                  yes
+    needs-input     -         -       -                  -
+    failed          -         -       -                  -
+    stopping        -         if up   -                  -
+    stopped         -         -       -                  -
+
+Events
+======
+
+An order comes from the user or from the surroundings and has no epoch: Start, Stop, Hurry, ... An
+answer tells what became of an attempt, a link or a timer, and has the epoch of it: Connected,
+Lost, RetryDue, ... Every attempt gets a new epoch, so that an answer which comes too late cannot
+be taken for one about a newer link. `next_state` chooses by the epoch:
+
+- The epoch of `homing`: `decisions.homing` handles it. It is the one decision outside the table.
+- Any other epoch but the current one: the answer is stale and changes nothing. If it brings a
+  link, that link is closed.
+- The current epoch, or an order: the table decides.
+
+An event that a state's row does not list is ignored: the machine stays as it is, and nothing is
+done. That is no error. Events come from tasks that may be cancelled while their answer is on its
+way, so such pairs happen every day, and a daemon must not end because of one. A row therefore
+lists Connected where nobody asked for the link: it has to be closed.
+
+What the decisions keep to
+==========================
+
+- A failure that cannot pass by itself is not repeated until the user asks for it (Start, Restart).
+  Any other is repeated until it passes, unless the profile sets `give_up_after`.
+- A link counts as a success only after it was up for `stable_after`: the count of attempts and the
+  clock of `give_up_after` start again then, and not before.
+- With fallbacks, one attempt is a round: the host itself, then each fallback at once, and then the
+  wait. While a fallback serves, the host itself is tried every `reconnect.max` (homing). Its link,
+  once there is one, gets the new clients; connections that are open stay where they are. A try of
+  the host itself that waits for a silent program goes on beside the fallbacks in the same way.
+- A lazy host without clients is idle: its listeners are bound, and a client wakes it. So is a host
+  whose server ends links that carry nothing, unless a forward listens there.
+- Hurry shortens a wait, except one that a server asked for and one after a refused login. The
+  latter belongs to one candidate; Remedied or an order of the user ends it. A round that Hurry
+  finds under way is followed by no wait.
+- A tunnel lives once: no event leaves `stopped`. The next `up` makes a new machine.
+
+`python -m tools.make_states` draws docs/states.md from this table, and a test compares the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
 from tunnelctl.state import decisions as do
-from tunnelctl.state.decisions import Step
 from tunnelctl.state.events import (
     Authenticating,
     Closed,
@@ -52,75 +99,103 @@ from tunnelctl.state.events import (
 )
 from tunnelctl.state.facts import Machine
 from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.transitions import Step
 
-__all__ = ["COLUMNS", "ROWS", "Machine", "Step", "next_state"]
+__all__ = ["EVENTS", "TABLE", "Machine", "Step", "next_state"]
 
 
 def next_state(machine: Machine, event: Event, now: float) -> Step:
-    """What the machine becomes, and what is to be done about it, in that order."""
+    """The machine after `event` at `now`, and the actions to carry out in order."""
     epoch = getattr(event, "epoch", machine.epoch)
     if epoch == machine.homing:
         return do.homing(machine, event, now)
     if epoch != machine.epoch:
         return do.refuse_if_link(machine, event)
-    return ROWS[machine.state][COLUMNS.index(type(event))](machine, event, now)
+    decide = TABLE[machine.state].get(type(event), do.ignore)
+    return decide(machine, event, now)
 
 
-# Handlers take the event of their own column; a table cannot say so in types.
-_Handler = Callable[[Machine, Any, float], Step]
+EVENTS: tuple[type[Event], ...] = get_args(Event)
 
-COLUMNS: tuple[type[Event], ...] = (
-    Start, Restart, Stop, Closed, Retune, Hurry, Remedied, Wake, Idle,
-    Authenticating, Connected, Lost, Unused, RetryDue, Silent,
-)  # fmt: skip
+# A decision takes the event that it is listed under; the type of a table cannot say so.
+_Decision = Callable[[Machine, Any, float], Step]
 
-ROWS: dict[HostState, tuple[_Handler, ...]] = {
-    #  Start, Restart, Stop, Closed, Retune, Hurry, Remedied, Wake, Idle,
-    #  Authenticating, Connected, Lost, Unused, RetryDue, Silent
-    HostState.IDLE: (
-        do.begin_unless_lazy, do.begin_unless_lazy, do.stop, do.ignore,
-        do.retune, do.ignore, do.forgive, do.wake, do.ignore,
-        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore, do.ignore,
-    ),
-    HostState.CONNECTING: (
-        do.reopen, do.begin, do.stop, do.ignore,
-        do.retune, do.hurry_round, do.ignore, do.ignore, do.rest,
-        do.authenticate, do.up, do.lost_attempt, do.ignore, do.ignore, do.silent,
-    ),
-    HostState.AUTHENTICATING: (
-        do.reopen, do.begin, do.stop, do.ignore,
-        do.retune, do.hurry_round, do.ignore, do.ignore, do.rest,
-        do.ignore, do.up, do.lost_attempt, do.ignore, do.ignore, do.ignore,
-    ),
-    HostState.UP: (
-        # A second Connected of this epoch speaks of the link in use: it must not be closed.
-        do.reopen_up, do.begin, do.stop, do.ignore,
-        do.retune_wait, do.hurry_up, do.remedy_up, do.ignore, do.rest,
-        do.ignore, do.ignore, do.lost_link, do.unused, do.go_home, do.ignore,
-    ),
-    HostState.BACKOFF: (
-        do.reopen_waiting, do.begin, do.stop, do.ignore,
-        do.retune_wait, do.hurry_retry, do.remedy, do.ignore, do.rest,
-        do.ignore, do.refuse, do.ignore, do.ignore, do.retry, do.ignore,
-    ),
-    HostState.NEEDS_INPUT: (
-        do.begin, do.begin, do.stop, do.ignore,
-        do.retune, do.ignore, do.begin, do.ignore, do.ignore,
-        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore, do.ignore,
-    ),
-    HostState.FAILED: (
-        do.begin, do.begin, do.stop, do.ignore,
-        do.retune, do.ignore, do.ignore, do.ignore, do.ignore,
-        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore, do.ignore,
-    ),
-    HostState.STOPPING: (
-        do.ignore, do.ignore, do.ignore, do.closed,
-        do.ignore, do.ignore, do.ignore, do.ignore, do.ignore,
-        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore, do.ignore,
-    ),
-    HostState.STOPPED: (
-        do.ignore, do.ignore, do.ignore, do.ignore,
-        do.ignore, do.ignore, do.ignore, do.ignore, do.ignore,
-        do.ignore, do.refuse, do.ignore, do.ignore, do.ignore, do.ignore,
-    ),
-}  # fmt: skip
+TABLE: Mapping[HostState, Mapping[type[Event], _Decision]] = {
+    HostState.IDLE: {
+        Start: do.begin_unless_lazy,
+        Restart: do.begin_unless_lazy,
+        Stop: do.stop,
+        Retune: do.retune,
+        Remedied: do.forgive,
+        Wake: do.wake,
+        Connected: do.refuse,
+    },
+    HostState.CONNECTING: {
+        Start: do.reopen,
+        Restart: do.begin,
+        Stop: do.stop,
+        Retune: do.retune,
+        Hurry: do.hurry_round,
+        Idle: do.rest,
+        Authenticating: do.authenticate,
+        Connected: do.up,
+        Lost: do.lost_attempt,
+        Silent: do.silent,
+    },
+    HostState.AUTHENTICATING: {
+        Start: do.reopen,
+        Restart: do.begin,
+        Stop: do.stop,
+        Retune: do.retune,
+        Hurry: do.hurry_round,
+        Idle: do.rest,
+        Connected: do.up,
+        Lost: do.lost_attempt,
+    },
+    # Without Connected: of this epoch it is about the link in use, which must not be closed.
+    HostState.UP: {
+        Start: do.reopen_up,
+        Restart: do.begin,
+        Stop: do.stop,
+        Retune: do.retune_wait,
+        Hurry: do.hurry_up,
+        Remedied: do.remedy_up,
+        Idle: do.rest,
+        Lost: do.lost_link,
+        Unused: do.unused,
+        RetryDue: do.go_home,
+    },
+    HostState.BACKOFF: {
+        Start: do.reopen_waiting,
+        Restart: do.begin,
+        Stop: do.stop,
+        Retune: do.retune_wait,
+        Hurry: do.hurry_retry,
+        Remedied: do.remedy,
+        Idle: do.rest,
+        Connected: do.refuse,
+        RetryDue: do.retry,
+    },
+    HostState.NEEDS_INPUT: {
+        Start: do.begin,
+        Restart: do.begin,
+        Stop: do.stop,
+        Retune: do.retune,
+        Remedied: do.begin,
+        Connected: do.refuse,
+    },
+    HostState.FAILED: {
+        Start: do.begin,
+        Restart: do.begin,
+        Stop: do.stop,
+        Retune: do.retune,
+        Connected: do.refuse,
+    },
+    HostState.STOPPING: {
+        Closed: do.closed,
+        Connected: do.refuse,
+    },
+    HostState.STOPPED: {
+        Connected: do.refuse,
+    },
+}
