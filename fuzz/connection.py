@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from fuzz.script import Script
 from tunnelctl.wire import messages
-from tunnelctl.wire.channel import Channel
+from tunnelctl.wire.channel import Channel, ChannelHandler
 from tunnelctl.wire.connection import Connection, IncomingOpen
 from tunnelctl.wire.messages import U32_MAX, Message, OpenFailure, ProtocolError, Reader
 from tunnelctl.wire.window import PACKET_MAX, WINDOW, WINDOW_LIMIT, RoundTrip
@@ -23,7 +23,7 @@ _PACKETS_MAX = 100
 _ENDS = frozenset({"closed", "refused"})
 
 
-class _Client:
+class _Client(ChannelHandler):
     """The handler of one channel."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ import struct
 from collections import deque
 from enum import Enum, auto
 
-from tunnelctl.wire.channel import Channel
+from tunnelctl.wire.channel import Channel, ChannelHandler
 from tunnelctl.wire.connection import Connection, IncomingOpen
 from tunnelctl.wire.messages import Message, OpenFailure, Reader
 from tunnelctl.wire.window import PACKET_MAX, RoundTrip
@@ -44,7 +44,7 @@ class Manner(Enum):
     LEAVES_WHEN_OPENED = auto()
 
 
-class Side:
+class Side(ChannelHandler):
     """One side of a channel, as its handler. `key` says which bytes it sends."""
 
     def __init__(self, key: int, manners: frozenset[Manner]) -> None:

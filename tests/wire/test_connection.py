@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -9,18 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelctl.wire import messages
-from tunnelctl.wire.channel import Channel
+from tunnelctl.wire.channel import Channel, ChannelHandler
 from tunnelctl.wire.connection import Connection, IncomingOpen
 from tunnelctl.wire.messages import Message, OpenFailure, ProtocolError, Reader
 from tunnelctl.wire.window import PACKET_MAX, WINDOW, RoundTrip
 
 
-class Client:
+class Client(ChannelHandler):
     """Remembers what happened to its channel."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
         self.received = b""
+        self.errors = 0
         self.channel: Channel | None = None
 
     def opened(self) -> None:
@@ -33,6 +35,9 @@ class Client:
         self.received += bytes(data)
         assert self.channel is not None
         self.channel.consumed(len(data))
+
+    def stderr(self, data: bytes) -> None:
+        self.errors += len(data)
 
     def eof(self) -> None:
         self.log.append("eof")
@@ -92,6 +97,38 @@ def channel_of(client: Client) -> Channel:
 
 def receive(end: End, message: bytes) -> None:
     end.connection.receive(memoryview(message))
+
+
+def test_a_handler_that_handles_nothing_meets_every_event() -> None:
+    here, there = End(), End()
+    here.connection.open_channel("session", b"", ChannelHandler())
+    deliver(here, there)
+    server = channel_of(there.accepted[0])
+    server.send_data(b"output")
+    there.sent.append(extended_data(server.remote_id, b"an error"))
+    server.on_window_adjust(1)
+    server.send_eof()
+    server.close()
+    deliver(here, there)
+    assert here.connection.channels == {}
+
+
+def test_standard_error_is_told_and_given_back_at_once() -> None:
+    here, _, client, _ = opened_pair()
+    channel = channel_of(client)
+    sent = 0
+    while sent < WINDOW:
+        receive(here, extended_data(channel.local_id, bytes(PACKET_MAX)))
+        sent += PACKET_MAX
+    assert client.errors == sent
+    granted = sum(Reader(memoryview(message), 5).u32() for message in here.sent)
+    assert granted > WINDOW / 2
+
+
+def extended_data(recipient: int, data: bytes) -> bytes:
+    """SSH_MSG_CHANNEL_EXTENDED_DATA of the only kind that RFC 4254 section 5.2 knows."""
+    head = struct.pack(">BII", Message.CHANNEL_EXTENDED_DATA, recipient, 1)
+    return head + messages.string(data)
 
 
 def test_half_close_is_kept_both_ways_and_the_number_is_freed() -> None:

@@ -24,11 +24,9 @@ class _Unused(Session):
         super().__init__(link, lambda _line: None, self._settle)
 
     def opened(self) -> None:
-        """See ChannelHandler."""
         self._settle("")
 
     def closed(self) -> None:
-        """See ChannelHandler."""
         self._settle("the connection ended")
 
     def _settle(self, why: str) -> None:

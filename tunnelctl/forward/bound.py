@@ -18,6 +18,7 @@ from tunnelctl.forward.opens import Origin, direct
 from tunnelctl.spec.endpoint import ANY_ADDRESS, WILDCARDS, Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.wire.channel import ChannelHandler
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure
 from tunnelctl.wire.refusals import Refusal, refusal
@@ -187,8 +188,8 @@ class _Outcome(Enum):
     UNKNOWN = auto()
 
 
-class _Answer:
-    """A channel of which only the opening matters (wire/channel.py, ChannelHandler)."""
+class _Answer(ChannelHandler):
+    """A channel of which only the opening matters: what the target says is not for us."""
 
     def __init__(self, link: Link) -> None:
         self.outcome: asyncio.Future[_Outcome] = link.reactor.loop.create_future()
@@ -204,14 +205,5 @@ class _Answer:
         refused = refusal(reason, description) is Refusal.REFUSED
         self._is(_Outcome.REFUSED if refused else _Outcome.UNKNOWN)
 
-    def data(self, data: memoryview) -> None:
-        """What the target says is not for us."""
-
-    def eof(self) -> None:
-        """Nor is its end."""
-
     def closed(self) -> None:
         self._is(_Outcome.UNKNOWN)
-
-    def window_opened(self) -> None:
-        """Nothing is sent."""

@@ -26,7 +26,7 @@ from tunnelctl.spec.forward import Forward, ProbeType, Side
 from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.software import Software
-from tunnelctl.wire.channel import Channel
+from tunnelctl.wire.channel import Channel, ChannelHandler
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
 _LONGEST_LINE = 4096  # bytes
@@ -128,7 +128,7 @@ async def _through(rule: Forward, link: Link, limit: asyncio.Timeout) -> bytes:
     return b""
 
 
-class _Question:
+class _Question(ChannelHandler):
     """The handler of a channel that says one thing and waits for one line, or for nothing."""
 
     def __init__(self, rule: Forward, target: Endpoint, server: Software, request: bytes) -> None:
@@ -142,20 +142,17 @@ class _Question:
         self._unsent = request
 
     def opened(self) -> None:
-        """See ChannelHandler."""
         if self._unsent:
             self.window_opened()
         else:
             self._done()
 
     def open_failed(self, reason: int, description: str) -> None:
-        """See ChannelHandler."""
         if not self.answer.done():
             failure = open_failure(self._rule, self._target, self._server, reason, description)
             self.answer.set_exception(failure)
 
     def data(self, data: memoryview) -> None:
-        """See ChannelHandler."""
         assert self.channel is not None
         self.heard = (self.heard + data)[:_LONGEST_LINE]
         self.channel.consumed(len(data))
@@ -165,16 +162,13 @@ class _Question:
             self._done()
 
     def eof(self) -> None:
-        """See ChannelHandler."""
         self.greeted.set()
         self._done()
 
     def closed(self) -> None:
-        """See ChannelHandler."""
         self.eof()
 
     def window_opened(self) -> None:
-        """See ChannelHandler."""
         if self.channel is not None and self._unsent:
             self._unsent = self._unsent[self.channel.send_data(self._unsent) :]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from tunnelctl.net.endings import close_in_order, reset, take_leave
 from tunnelctl.net.reactor import FAILED, READABLE, Reactor
-from tunnelctl.wire.channel import Channel
+from tunnelctl.wire.channel import Channel, ChannelHandler
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.socks import Reply, SocksError, SocksServer
 
@@ -99,8 +99,8 @@ class SocksClient:
         return True
 
 
-class RemoteSocksClient:
-    """A ChannelHandler for a client beyond the server. `on_request(self)` follows, and then
+class RemoteSocksClient(ChannelHandler):
+    """A client beyond the server, over its channel. `on_request(self)` follows, and then
     exactly one of `grant` and `refuse`; or `on_end()`, and the channel is closed."""
 
     def __init__(
@@ -148,7 +148,6 @@ class RemoteSocksClient:
         self.channel.close()
 
     def data(self, data: memoryview) -> None:
-        """See ChannelHandler."""
         if self.server.request is not None:
             self._early += data
             return
@@ -166,24 +165,13 @@ class RemoteSocksClient:
         self._on_request(self)
 
     def eof(self) -> None:
-        """See ChannelHandler."""
         if self.server.request is None and not self.is_gone:
             self._leave(b"")
             self._on_end()
 
     def closed(self) -> None:
-        """See ChannelHandler."""
         asked = self.server.request is not None
         self.is_gone = True
         self._timer.cancel()
         if not asked:
             self._on_end()
-
-    def opened(self) -> None:
-        """See ChannelHandler; never called for a channel that was accepted."""
-
-    def open_failed(self, reason: int, description: str) -> None:
-        """See ChannelHandler; never called for a channel that was accepted."""
-
-    def window_opened(self) -> None:
-        """See ChannelHandler; nothing waits for room."""

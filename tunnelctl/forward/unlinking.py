@@ -14,6 +14,7 @@ import shlex
 from tunnelctl.forward.opens import direct
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.wire.channel import ChannelHandler
 from tunnelctl.wire.messages import string
 
 _WITHIN = 5.0  # seconds for each of the two channels
@@ -55,35 +56,23 @@ async def _run(link: Link, command: str) -> bool:
         channel.close()
 
 
-class _Channel:
-    """Whether it was opened, and that it ended (wire/channel.py, ChannelHandler)."""
+class _Channel(ChannelHandler):
+    """Whether it was opened, and that it ended. What it says is too little to fill the window."""
 
     def __init__(self, link: Link) -> None:
         self.outcome: asyncio.Future[bool] = link.reactor.loop.create_future()
         self.ended: asyncio.Future[None] = link.reactor.loop.create_future()
 
     def opened(self) -> None:
-        """See ChannelHandler."""
         self._is(True)
 
     def open_failed(self, reason: int, description: str) -> None:
-        """See ChannelHandler."""
         self._is(False)
 
-    def data(self, data: memoryview) -> None:
-        """What it says is not for us; it is too little to fill the window."""
-
-    def eof(self) -> None:
-        """Nor is its end."""
-
     def closed(self) -> None:
-        """See ChannelHandler; also where the link is lost."""
         self._is(False)
         if not self.ended.done():
             self.ended.set_result(None)
-
-    def window_opened(self) -> None:
-        """Nothing is sent."""
 
     def _is(self, opened: bool) -> None:
         if not self.outcome.done():

@@ -7,30 +7,37 @@ after EOF, nothing at all after CLOSE, never more than the peer's window.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import U32_MAX, ProtocolError
 from tunnelctl.wire.window import PACKET_MAX, ReceiveWindow, RoundTrip
 
 
-class ChannelHandler(Protocol):
-    """What happens to a channel. Views given to `data` live only until it returns."""
+class ChannelHandler:
+    """What happens to a channel, as events. Each does nothing unless a subclass handles it.
+
+    After `open_failed` or `closed`, and once the handler itself has closed the channel, nothing
+    more comes.
+    """
 
     def opened(self) -> None:
-        """The peer confirmed the open: data may be sent."""
+        """The peer confirmed the open: data may be sent. Not for a channel that was accepted."""
 
     def open_failed(self, reason: int, description: str) -> None:
-        """The peer refused the open; the channel is gone."""
+        """The peer refused the open; the channel is gone. Not for a channel that was accepted."""
 
     def data(self, data: memoryview) -> None:
-        """Bytes came. Give them back with `Channel.consumed` when they were passed on."""
+        """Bytes came; the view lives until this returns. Give them back with `Channel.consumed`
+        when they were passed on: until then they count against the peer's window."""
+
+    def stderr(self, data: bytes) -> None:
+        """Standard error of a session came. It is given back without being asked for."""
 
     def eof(self) -> None:
         """The peer sends no more; the other direction stays open."""
 
     def closed(self) -> None:
-        """The peer closed the channel, or the connection is lost. Nothing comes after this."""
+        """The peer closed the channel, or the connection is lost."""
 
     def window_opened(self) -> None:
         """There is room to send again."""
@@ -49,7 +56,6 @@ class Channel:
         "eof_sent",
         "handler",
         "local_id",
-        "on_stderr",
         "packet",
         "receive_window",
         "remote_id",
@@ -69,8 +75,6 @@ class Channel:
         self.remote_id = -1
         self.packet = -1  # the number of the packet that asked for it
         self.handler = handler
-        # Gets the standard error of a session; forwards have none.
-        self.on_stderr: Callable[[bytes], None] | None = None
         self._send = send
         self._forget = forget
         self.confirmed = False
@@ -166,10 +170,10 @@ class Channel:
             self.handler.data(data)
 
     def on_extended_data(self, data: bytes) -> None:
-        """Standard error came; it is credited at once, and dropped where nobody wants it."""
+        """Standard error came; it is credited at once, whatever becomes of it."""
         self._take(len(data))
-        if self.on_stderr is not None and not self.close_sent:
-            self.on_stderr(data)
+        if data and not self.close_sent:
+            self.handler.stderr(data)
         self.consumed(len(data))
 
     def _take(self, count: int) -> None:

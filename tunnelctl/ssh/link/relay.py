@@ -30,7 +30,7 @@ from tunnelctl.net.gathering import widen
 from tunnelctl.net.reactor import FAILED, GONE, HANGUP, READABLE, WRITABLE, Reactor
 from tunnelctl.net.unread import LastByte, can_tell
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.wire.channel import Channel
+from tunnelctl.wire.channel import Channel, ChannelHandler
 from tunnelctl.wire.connection import IncomingOpen
 
 # Fewer than IOV_MAX, which sendmsg(2) takes at most.
@@ -51,8 +51,8 @@ class Traffic(Protocol):
         """Bytes went from the channel into the socket."""
 
 
-class Relay:
-    """A ChannelHandler for the channel and a Handler for the socket.
+class Relay(ChannelHandler):
+    """Handles the events of the channel, and those of the socket (`reactor.Handler`).
 
     `on_end(relay)` is called once, when both are done with. `on_refused(reason, description)`
     comes before it when the peer refused to open the channel; what it returns is the socket's
@@ -132,7 +132,6 @@ class Relay:
     # The channel.
 
     def opened(self) -> None:
-        """See ChannelHandler."""
         self._register()
         self._is_open = True
         self._readable = True
@@ -147,14 +146,12 @@ class Relay:
             self._reactor.register(self._fd, self)
 
     def open_failed(self, reason: int, description: str) -> None:
-        """See ChannelHandler."""
         farewell = self._on_refused(reason, description) if self._on_refused else b""
         if farewell:
             take_leave(self._sock, farewell)
         self._end(by_reset=not farewell)
 
     def data(self, data: memoryview) -> None:
-        """See ChannelHandler."""
         if self._pending:
             self._keep(data)
             return
@@ -182,13 +179,11 @@ class Relay:
             self._reactor.expect_writable(self._fd)
 
     def eof(self) -> None:
-        """See ChannelHandler."""
         self._deliver()
         if not self._pending and not self._ended:
             self._finish_writing()
 
     def closed(self) -> None:
-        """See ChannelHandler."""
         self._deliver()
         if self._ended:
             return
@@ -198,7 +193,6 @@ class Relay:
             self._end_at_close()
 
     def window_opened(self) -> None:
-        """See ChannelHandler."""
         if self._starved:
             self._starved = False
             self._go_on()

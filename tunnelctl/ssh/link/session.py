@@ -13,6 +13,7 @@ from collections.abc import Callable
 from tunnelctl.spec.host import SessionType
 from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.wire.channel import ChannelHandler
 
 LINE_MAX = 4096  # bytes that came; what is longer becomes several lines
 
@@ -61,9 +62,9 @@ class Lines:
                 self._on_line(excerpt(text, _SHOWN_MAX))
 
 
-class Session:
+class Session(ChannelHandler):
     """A shell without a terminal, which draws instead of telling where it is given one. It is
-    opened at once (wire/channel.py, ChannelHandler), and lives on when the server ends it.
+    opened at once, and the link lives on when the server ends it.
 
     `on_line` gets each line of either stream; `on_refused` why there is no session.
     """
@@ -74,36 +75,30 @@ class Session:
         self._on_refused = on_refused
         self._output, self._errors = Lines(on_line), Lines(on_line)
         self._channel = link.connection.open_channel("session", b"", self)
-        self._channel.on_stderr = self._errors.feed
 
     def close(self) -> None:
         """Leave it: nothing is told any more. Idempotent."""
         self._channel.close()
 
     def opened(self) -> None:
-        """See ChannelHandler."""
         # No reply is asked for: some of these servers give none.
         self._channel.request("shell")
 
     def open_failed(self, reason: int, description: str) -> None:
-        """See ChannelHandler."""
         self._on_refused(excerpt(description) or f"reason {reason}")
 
     def data(self, data: memoryview) -> None:
-        """See ChannelHandler."""
         self._output.feed(bytes(data))
         self._channel.consumed(len(data))
 
+    def stderr(self, data: bytes) -> None:
+        self._errors.feed(data)
+
     def eof(self) -> None:
-        """See ChannelHandler."""
         self._end()
 
     def closed(self) -> None:
-        """See ChannelHandler."""
         self._end()
-
-    def window_opened(self) -> None:
-        """Nothing is sent."""
 
     def _end(self) -> None:
         self._output.end()

@@ -225,7 +225,6 @@ class _Bridge(Relay):
         self.open("direct-tcpip", messages.tcpip_open(host.hostname, host.port, LOOPBACK, 0))
 
     def opened(self) -> None:
-        """See ChannelHandler."""
         self.is_open = True
         self._on_open()
         super().opened()
