@@ -116,7 +116,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Result]:
 
 @pytest.fixture
 def ready(first_run: tuple[Clone, Result]) -> Clone:
-    """A clone whose `.venv` is complete."""
+    """A clone whose `.venv` is complete; what a test changes of it stays changed."""
     return first_run[0]
 
 
@@ -209,20 +209,20 @@ def test_test_runs_every_check_and_hands_pytest_its_arguments(fresh: Clone, tmp_
     assert fresh.run("ps").stderr == ""
 
 
-def test_a_changed_pyproject_is_installed_again_with_what_was_asked_before(fresh: Clone) -> None:
-    assert fresh.run("test").returncode == 0
-    fresh.pyproject.write_text(PYPROJECT + 'description = "changed"\n')
-    result = fresh.run("ps")
+def test_a_changed_pyproject_is_installed_again_with_what_was_asked_before(ready: Clone) -> None:
+    assert ready.run("test").returncode == 0
+    ready.pyproject.write_text(PYPROJECT + 'description = "changed"\n')
+    result = ready.run("ps")
     assert result.returncode == 0
     assert result.stderr.startswith("preparing .venv ... ok (")
-    assert fresh.run("test").stderr.startswith("==> ruff")
+    assert ready.run("test").stderr.startswith("==> ruff")
 
 
-def test_a_changed_lock_is_installed(fresh: Clone) -> None:
-    assert fresh.run("ps").returncode == 0
-    fresh.locks["run"].write_text("# nothing else\n")
-    assert fresh.run("ps").stderr.startswith("preparing .venv ... ok (")
-    assert fresh.run("ps").stderr == ""
+def test_a_changed_lock_is_installed(ready: Clone) -> None:
+    assert ready.run("ps").returncode == 0
+    ready.locks["run"].write_text("# nothing else\n")
+    assert ready.run("ps").stderr.startswith("preparing .venv ... ok (")
+    assert ready.run("ps").stderr == ""
 
 
 def test_a_package_that_is_not_the_locked_one_is_refused(fresh: Clone) -> None:
@@ -235,23 +235,23 @@ def test_a_package_that_is_not_the_locked_one_is_refused(fresh: Clone) -> None:
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in refused.stderr
 
 
-def test_the_newest_versions_are_checked_beside_the_lock(fresh: Clone) -> None:
+def test_the_newest_versions_are_checked_beside_the_lock(ready: Clone) -> None:
     """`test --newest` takes what pyproject.toml allows; the next `test` is the lock's again."""
-    assert fresh.run("test").returncode == 0
-    write_wheel(fresh.folder / "wheels", "tools", dict.fromkeys(CHECKS, "tool"), version="2")
+    assert ready.run("test").returncode == 0
+    write_wheel(ready.folder / "wheels", "tools", dict.fromkeys(CHECKS, "tool"), version="2")
 
     def installed() -> str:
-        python = str(fresh.venv / "bin" / "python")
+        python = str(ready.venv / "bin" / "python")
         code = "import importlib.metadata as m; print(m.version('tools'))"
         return subprocess.run(
             [python, "-c", code], capture_output=True, text=True, check=True
         ).stdout.strip()
 
-    newest = fresh.run("test", "--newest", "-k", "word")
+    newest = ready.run("test", "--newest", "-k", "word")
     assert newest.returncode == 0, newest.stderr
     assert newest.stdout.splitlines()[-1].endswith("|-k|word")
     assert installed() == "2"
-    assert fresh.run("test").returncode == 0
+    assert ready.run("test").returncode == 0
     assert installed() == "1"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,55 +12,58 @@ import pytest
 _CAP_SYS_PTRACE = 19  # linux/capability.h
 
 
-def _parents() -> dict[int, int]:
-    """The parent of every process that still runs (zombies left out)."""
-    found: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                # The name in parentheses may itself hold spaces and parentheses.
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if fields[0] not in "ZX":
-                found[int(entry.name)] = int(fields[1])
+def children(pid: int) -> list[int]:
+    """The children of a process, those that have ended and nobody collected among them.
+
+    None of a process that is gone (proc_tid_children(5); each thread has its own).
+    """
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (thread / "children").read_text().split())
     return found
 
 
 def descendants(pid: int) -> list[int]:
-    """All children of `pid` and their children, parents first."""
-    parents = _parents()
+    """All children of `pid` that run and their children, parents first."""
     family = [pid]
     for member in family:
-        family += [child for child, parent in parents.items() if parent == member]
+        family += filter(is_running, children(member))
     return family[1:]
 
 
 def is_running(pid: int) -> bool:
     """Whether `pid` is a process that has not ended (a zombie has)."""
-    return pid in _parents()
+    return _state(pid) not in "ZX"
+
+
+def is_zombie(pid: int) -> bool:
+    """Whether it has ended and nobody collected it."""
+    return _state(pid) == "Z"
 
 
 def is_halted(pid: int) -> bool:
     """Whether `pid` does nothing any more: it is stopped (SIGSTOP has arrived), or has ended."""
+    return _state(pid) in "TtZX"
+
+
+def _state(pid: int) -> str:
+    """The letter of proc_pid_stat(5); `X`, dead, of a process that is gone."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        # The name in parentheses may itself hold spaces and parentheses.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return True
-    return state in "TtZX"
+        return "X"
 
 
 def with_environment(assignment: str) -> list[int]:
     """Every process that was started with `NAME=value` in its environment."""
     wanted = assignment.encode()
     found = []
-    for pid in _parents():
-        try:
-            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if wanted in environment:
-            found.append(pid)
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
     return found
 
 
@@ -101,13 +105,3 @@ def process_one() -> list[str]:
     if not available or subprocess.run([*command, "true"], check=False).returncode != 0:
         pytest.skip("cannot make a PID namespace here")
     return command
-
-
-def children(pid: int) -> list[int]:
-    """The children of a process, by the numbers that this side knows."""
-    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
-
-
-def is_zombie(pid: int) -> bool:
-    """Whether it has ended and nobody collected it."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"

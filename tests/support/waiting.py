@@ -15,7 +15,8 @@ T = TypeVar("T")
 
 # Generous: a machine under load is slow, and a wait that succeeds ends at once.
 DEADLINE = 20.0
-_STEP = 0.02
+# Seconds between two looks: most waits are short, and who looks often takes a processor's time.
+_FIRST_STEP, _LONGEST_STEP = 0.001, 0.02
 
 
 def eventually(predicate: Callable[[], T], what: str, seconds: float = DEADLINE) -> T:
@@ -25,23 +26,26 @@ def eventually(predicate: Callable[[], T], what: str, seconds: float = DEADLINE)
         AssertionError: it was not true within `seconds`; says `what` was waited for.
     """
     end = time.monotonic() + seconds
-    pause = threading.Event()
+    pause, step = threading.Event(), _FIRST_STEP
     while True:
         value = predicate()
         if value:
             return value
         if time.monotonic() >= end:
             raise AssertionError(f"{what}: not within {seconds} s, last seen {value!r}")
-        pause.wait(_STEP)
+        pause.wait(step)
+        step = min(2 * step, _LONGEST_STEP)
 
 
 async def eventually_async(predicate: Callable[[], T], what: str, seconds: float = DEADLINE) -> T:
     """As `eventually`, while the event loop runs on."""
     end = time.monotonic() + seconds
+    step = _FIRST_STEP
     while True:
         value = predicate()
         if value:
             return value
         if time.monotonic() >= end:
             raise AssertionError(f"{what}: not within {seconds} s, last seen {value!r}")
-        await asyncio.sleep(_STEP)
+        await asyncio.sleep(step)
+        step = min(2 * step, _LONGEST_STEP)
