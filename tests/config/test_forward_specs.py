@@ -15,6 +15,7 @@ from tests.config.sshconfigs import SSH, needs_ssh
 from tunnelctl.config.values.forward_specs import (
     ForwardSpec,
     dynamic_spec,
+    halves,
     local_spec,
     remote_spec,
     spec_of,
@@ -40,6 +41,10 @@ _DB = Endpoint("db", 5432)
         ("/tmp/db.sock:db:5432", Endpoint(path="/tmp/db.sock"), _DB),
         ("http:db:postgresql", Endpoint("localhost", 80), _DB),
         ("/tmp/a:/run/b", Endpoint(path="/tmp/a"), Endpoint(path="/run/b")),
+        ("/a b/c:/d e", Endpoint(path="/a b/c"), Endpoint(path="/d e")),
+        ("/a\\:b:[/c:d]", Endpoint(path="/a:b"), Endpoint(path="/c:d")),
+        ("80:/a[b]", Endpoint("localhost", 80), Endpoint(path="/a[b]")),
+        (" 80:\\[/a\\\\b]", Endpoint("localhost", 80), Endpoint(path="[/a\\b]")),
     ],
 )
 def test_local(text: str, listen: Endpoint, target: Endpoint) -> None:
@@ -117,10 +122,9 @@ def test_ssh_refuses_it_too(parse: Callable[[str], ForwardSpec], text: str) -> N
 
 _hosts = st.sampled_from(["db", "10.0.0.7", "localhost", "::1", "*"])
 _ports = st.integers(1, 65535)
-_listens = st.builds(Endpoint, _hosts, _ports) | st.just(Endpoint(path="/tmp/a.sock"))
-_targets = st.builds(Endpoint, _hosts.filter(lambda host: host != "*"), _ports) | st.just(
-    Endpoint(path="/run/b.sock")
-)
+_paths = st.text("a :\\[]'\"#%$~", max_size=5).map(lambda text: Endpoint(path=f"[/{text}"))
+_listens = st.builds(Endpoint, _hosts, _ports) | _paths
+_targets = st.builds(Endpoint, _hosts.filter(lambda host: host != "*"), _ports) | _paths
 
 
 @given(st.sampled_from(Side), _listens, _targets)
@@ -128,6 +132,8 @@ def test_written_and_read_again(side: Side, listen: Endpoint, target: Endpoint) 
     spec = spec_of(Forward("f", side, listen, target, "bastion"))
     read = {"-L": local_spec, "-R": remote_spec}[spec.option](str(spec))
     assert read == spec
+    assert ":".join(halves(str(spec))) == str(spec)
+    assert len(halves(str(spec))) == 2
 
 
 @needs_ssh

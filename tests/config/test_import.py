@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.config.conftest import Folder
 from tests.config.importing import of_command, profile_of
-from tests.config.sshconfigs import WAYS, configure
+from tests.config.sshconfigs import SSH, WAYS, configure
 from tunnelctl.config.exchange.from_boring import import_boring
 from tunnelctl.config.exchange.from_ssh_command import import_ssh_command
 from tunnelctl.config.exchange.from_ssh_config import import_ssh_config
@@ -246,6 +247,75 @@ def test_ssh_config_is_read_as_ssh_reads_it(folder: Folder, environ: dict[str, s
     assert import_ssh_config(("plain",), environ).notes == [
         "plain: ssh_config forwards nothing for it"
     ]
+
+
+_WITH_BLANKS = [  # a line of ssh_config, and the two sides that ssh -G prints for it
+    ('LocalForward "/s p/a.sock" db:80', "/s p/a.sock", "db:80"),
+    (r"LocalForward /s\ p/a.sock db:80", "/s p/a.sock", "db:80"),
+    ('LocalForward 8080 "/s p/b.sock"', "localhost:8080", "/s p/b.sock"),
+    ('LocalForward [::1]:8080 "/s p/b.sock"', "[::1]:8080", "/s p/b.sock"),
+    ("LocalForward=\"/s p/a.sock\" '/t p/b.sock'  # both", "/s p/a.sock", "/t p/b.sock"),
+    ('RemoteForward "/s p/a.sock" "/t p/b.sock"', "/s p/a.sock", "/t p/b.sock"),
+    ('RemoteForward "/s /p/a" /t', "/s /p/a", "/t"),
+    ('RemoteForward "/s p/%n\'s" 127.0.0.1:80', "/s p/b's", "127.0.0.1:80"),
+    (r'LocalForward "/s p/a\\:b" [/c:d]', "/s p/a:b", "/c:d"),
+    ('LocalForward "/s $p/100%%" "/${SIX} p/#%%n"', "/s $p/100%", "/6 p/#%n"),
+]
+
+
+@pytest.mark.parametrize("environ", WAYS)
+@pytest.mark.parametrize(("line", "listen", "target"), _WITH_BLANKS)
+def test_a_path_may_have_blanks_and_whatever_a_name_can_have(
+    folder: Folder, environ: dict[str, str], line: str, listen: str, target: str
+) -> None:
+    path = configure(folder, f"Host b\n  {line}\n")
+    environ = {**environ, "HOME": str(folder.home), "SIX": "6"}
+    imported = import_ssh_config((), environ)
+    assert imported.notes == []
+    rules = profile_of(imported).forwards
+    assert [(str(rule.listen), str(rule.target)) for rule in rules] == [(listen, target)]
+    if SSH:
+        printed = subprocess.run(
+            [SSH, "-G", "-F", path, "b"], env=environ, capture_output=True, text=True, check=True
+        ).stdout
+        assert f"forward {_as_printed(listen)} {_as_printed(target)}\n" in printed
+
+
+def _as_printed(side: str) -> str:
+    """ssh -G has a host in brackets, and a port alone for `localhost`."""
+    host, _, port = side.rpartition(":")
+    if "/" in side or side.startswith("["):
+        return side
+    return port if host == "localhost" else f"[{host}]:{port}"
+
+
+@pytest.mark.parametrize(
+    ("words", "listen", "target"),
+    [
+        ("-L '/s p/a.sock:db:80'", "/s p/a.sock", "db:80"),
+        ("-R '/s p/a.sock:/t p/b.sock'", "/s p/a.sock", "/t p/b.sock"),
+        (r"-L '/s #\"/a\:b:/100%%'", '/s #"/a:b', "/100%"),
+        ("-o 'LocalForward=\"/s p/a\" /t'", "/s p/a", "/t"),
+        ("-o 'RemoteForward=8080 \"/s p/a\"'", "localhost:8080", "/s p/a"),
+    ],
+)
+def test_so_may_one_of_a_command_line(words: str, listen: str, target: str) -> None:
+    imported = of_command(f"ssh -N {words} b")
+    assert imported.notes == []
+    rules = profile_of(imported).forwards
+    assert [(str(rule.listen), str(rule.target)) for rule in rules] == [(listen, target)]
+
+
+@pytest.mark.parametrize("environ", WAYS)
+@pytest.mark.parametrize(
+    "line", ["LocalForward 80:db:80", 'LocalForward "80 db:80"', "LocalForward 80 db:80 more"]
+)
+def test_sides_that_ssh_does_not_find_are_not_found(
+    folder: Folder, environ: dict[str, str], line: str
+) -> None:
+    configure(folder, f"Host b\n  {line}\n")
+    with pytest.raises(Failure, match="line 2"):
+        import_ssh_config((), {**environ, "HOME": str(folder.home)})
 
 
 @pytest.mark.parametrize("environ", WAYS)

@@ -12,13 +12,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.clients import ask
+from tests.support.clients import ask, receive_exactly
 from tests.support.ports import free_port, is_listening
-from tests.support.services import ReplyAfterEndService
+from tests.support.services import EchoService, ReplyAfterEndService
 from tests.support.socks import ask4
 from tests.support.sshd import OpenSSHServer
+from tests.support.unix_sockets import connected
 from tests.support.waiting import eventually
 from tests.support.world import World
+from tunnelctl.spec.endpoint import Endpoint
 
 CONFIG = ".ssh/config"
 
@@ -30,6 +32,8 @@ def bastion(world: World, sshd: OpenSSHServer) -> World:
     world.alias("inner", sshd)
     shutil.copy(sshd.identity, world.home / "my-key.pem")
     shutil.copy(sshd.known_hosts, world.home / "hosts")
+    shutil.copy(sshd.identity, world.home / "a key.pem")
+    shutil.copy(sshd.known_hosts, world.home / "its hosts")
     return world
 
 
@@ -56,6 +60,8 @@ LINES = [
     "-F {config} -aknxTN -4 -e none -L {port}:{target} -- bastion",
     "-F {config} -N -o 'LocalForward={port} {target}' -o BatchMode=yes -o ServerAliveInterval=30 "
     "-o ExitOnForwardFailure=yes -o 'ServerAliveCountMax 3' -o TCPKeepAlive=yes bastion",
+    "-i 'a key.pem' -o 'UserKnownHostsFile=\"its hosts\"' -p {sshd} -NL {port}:{target} "
+    "{user}@127.0.0.1",
     "-F {config} -C -N -o StrictHostKeyChecking=no -o ControlMaster=no -L {port}:{target} bastion",
 ]
 
@@ -85,6 +91,20 @@ def test_the_same_words_do_the_same(
         ssh.communicate()
     bastion.ok("up", "-d", *words(by_us))
     assert answers(by_us)
+
+
+def test_a_socket_of_either_side_may_stand_in_a_folder_with_a_blank(
+    bastion: World,
+) -> None:
+    folder = bastion.home / "my sockets"
+    folder.mkdir()
+    there = folder / "there.sock"
+    with EchoService() as echo:
+        bastion.ok("up", "-d", "-R", f"{there}:127.0.0.1:{echo.port}", "bastion")
+        bastion.ok("up", "-d", "-L", f"my sockets/here.sock:{there}", "bastion")
+        with connected(Endpoint(path=str(folder / "here.sock"))) as client:
+            client.sendall(b"it")
+            assert receive_exactly(client, 2) == b"it"
 
 
 def test_f_returns_as_it_does_with_ssh(bastion: World, service: ReplyAfterEndService) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -17,12 +17,14 @@ from tunnelctl.config.exchange.from_ssh_config import add_forwards
 from tunnelctl.config.exchange.imported import Imported
 from tunnelctl.config.exchange.ssh_command import NO_FILE, SshCommand, parse
 from tunnelctl.config.exchange.ssh_options import is_already_so
-from tunnelctl.config.openssh.keywords import FORWARDING, RELEVANT
+from tunnelctl.config.openssh.keywords import FORWARDING, FORWARDS, RELEVANT
 from tunnelctl.config.openssh.lines import Line, SshConfigError
 from tunnelctl.config.openssh.lookup import Question, SshConfig, local_user
 from tunnelctl.config.openssh.reader import Asked, Options, options_for
+from tunnelctl.config.openssh.tokens import TOKEN
 from tunnelctl.config.openssh.values import Found, found
 from tunnelctl.config.profile.keys import SSH_KEYWORDS
+from tunnelctl.config.values.forward_specs import with_paths
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import expand_user, home
 
@@ -83,6 +85,8 @@ def carry(
     if options["hostname"][0] == asked.name.lower():
         del options["hostname"]
     forwarding = {key: value for key, value in options.items() if key in FORWARDING}
+    for keyword in forwarding.keys() & set(FORWARDS):
+        forwarding[keyword] = tuple(_written_out(command, forwarding[keyword]))
     forwarding = {**(also or {}), **forwarding}
     reaching = _reaching(command, asked, options, environ)
     settings, _ = found(asked, reaching, environ, SSH_KEYWORDS)
@@ -113,6 +117,21 @@ def configured_forwards(command: SshCommand, environ: Mapping[str, str]) -> Opti
     if isinstance(source, str) and source.lower() in NO_FILE:
         source = False
     return SshConfig(environ, set(), SSH_KEYWORDS).forwarding(Question(command.name, source))
+
+
+def _written_out(command: SshCommand, texts: Sequence[str]) -> Iterator[str]:
+    """Those that say what they mean. Tokens in a path would need all that is known of the host."""
+    for text in texts:
+        try:
+            yield with_paths(text, _without_tokens)
+        except ValueError as error:
+            command.unmet.append(str(error))
+
+
+def _without_tokens(path: str) -> str:
+    if TOKEN.search(path.replace("%%", "")):
+        raise ValueError(f"{path!r}: it has tokens or variables of ssh; write them out")
+    return path.replace("%%", "%")
 
 
 def _import(

@@ -7,7 +7,6 @@ The hosts of such a profile are names of ssh_config, which goes on to say how th
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,12 +22,6 @@ from tunnelctl.config.values.words import host_name
 from tunnelctl.errors import Code, Failure, printable
 from tunnelctl.spec.endpoint import ANY_ADDRESS, Endpoint
 from tunnelctl.spec.forward import Side
-
-# `ssh -G` prints a RemoteForward without a target so.
-_SOCKS = "[socks]:0"
-# What only the client replaces, in a path: its tokens, and variables.
-_TOKEN = re.compile(r"%|\$\{")
-
 
 _KINDS: dict[str, tuple[str, Callable[[str], ForwardSpec]]] = {
     "localforward": ("LocalForward", local_spec),
@@ -99,19 +92,12 @@ def add_forwards(
 
 def _specs(options: Options, imported: Imported) -> Iterator[ForwardSpec]:
     gateway = options.get("gatewayports", ("no",))[0].lower() in ("yes", "true")
-    sockets = set()  # `ssh -G` prints a listener that leads to a socket of the server twice
     for keyword, (written, read) in _KINDS.items():
-        for value in options.get(keyword, ()):
-            listen, _, target = value.partition(" ")
-            if keyword == "dynamicforward" and listen in sockets:
-                continue
-            if keyword == "localforward" and "/" in target:
-                sockets.add(listen)
-            text = listen if target in ("", _SOCKS) else f"{listen}:{target}"
+        for text in options.get(keyword, ()):
             try:
-                spec = read(_without_tokens(text))
+                spec = read(text)
             except ValueError as error:
-                imported.note(f"{written} {value}: {error}")
+                imported.note(f"{written} {error}")
                 continue
             if gateway and spec.side is Side.HERE and _is_bare(text, spec):
                 spec = replace(spec, listen=Endpoint(ANY_ADDRESS, spec.listen.port))
@@ -122,16 +108,3 @@ def _is_bare(text: str, spec: ForwardSpec) -> bool:
     """Whether a spec begins with the port, so that GatewayPorts says on which address."""
     first = text.partition(":")[0]
     return first.isdigit() and int(first) == spec.listen.port
-
-
-def _without_tokens(text: str) -> str:
-    """A spec that means what it says; what only the client replaces in a path cannot be kept.
-
-    Raises:
-        ValueError: there is something to replace.
-    """
-    if "/" not in text:
-        return text
-    if _TOKEN.search(text.replace("%%", "")):
-        raise ValueError("it has tokens or variables, which only ssh replaces; write them out")
-    return text.replace("%%", "%")

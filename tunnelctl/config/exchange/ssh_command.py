@@ -22,7 +22,7 @@ from tunnelctl.config.exchange.ssh_options import (
 from tunnelctl.config.exchange.ssh_words import WITH_ARGUMENT, Words, apart
 from tunnelctl.config.openssh.keywords import FORWARDING, RELEVANT
 from tunnelctl.config.openssh.lines import Line, quoted, statement
-from tunnelctl.config.values.forward_specs import dynamic_spec, local_spec, remote_spec
+from tunnelctl.config.values.forward_specs import dynamic_spec, halves, local_spec, remote_spec
 from tunnelctl.config.values.ways import Jump, parse_jump
 
 # Options that are keywords of ssh_config(5), too.
@@ -171,10 +171,7 @@ def _forward(command: SshCommand, option: str, text: str) -> None:
         read(text)
     except ValueError as error:
         raise ValueError(f"-{option} {error}") from None
-    if " " in text:  # of a line of ssh_config it would end the first path
-        command.unmet.append(f"-{option} {text}: a path with a blank is not carried over")
-    else:
-        command.say(keyword, quoted(text), f"-{option}")
+    command.say(keyword, " ".join(map(quoted, halves(text))), f"-{option}")
 
 
 def _configure(command: SshCommand, text: str, folder: str) -> None:

@@ -15,6 +15,7 @@ from tunnelctl.config.profile.keys import FORWARD_KEYS, HOST_KEYS
 from tunnelctl.config.values.forward_specs import (
     ForwardSpec,
     dynamic_spec,
+    end_text,
     local_spec,
     remote_spec,
     spec_of,
@@ -275,5 +276,5 @@ class _Blocks:
 def _forward_text(spec: ForwardSpec, between: str) -> str:
     """A forward with its address: which one a bare port means is for GatewayPorts to say."""
     ends = (spec.listen,) if spec.target is None else (spec.listen, spec.target)
-    texts = [str(end).replace("%", "%%") if end.is_unix else str(end) for end in ends]
+    texts = [end_text(end).replace("%", "%%") if end.is_unix else str(end) for end in ends]
     return between.join(word(t) if between == " " else t for t in texts)

@@ -149,6 +149,13 @@ def _upto(limit: int, words: list[str]) -> tuple[str, ...]:
     return (" ".join(words),)
 
 
+def _forward(least: int, most: int, words: list[str]) -> tuple[str, ...]:
+    """As -L, -R and -D have it: ssh joins the words by a colon, too (readconf.c, LocalForward)."""
+    if not least <= len(words) <= most or not all(words):
+        raise ValueError(words)
+    return (":".join(words),)
+
+
 def _any(_words: list[str]) -> tuple[str, ...]:
     """What OpenSSH passes over, whatever it says."""
     return ()
@@ -221,8 +228,9 @@ _MEANT: dict[str, Convert] = {
     "canonicalizepermittedcnames": _several,
     "refuseconnection": _text,
     "ignoreunknown": _text,
-    **dict.fromkeys(("localforward", "remoteforward"), partial(_upto, 2)),
-    "dynamicforward": partial(_upto, 1),
+    "localforward": partial(_forward, 2, 2),
+    "remoteforward": partial(_forward, 1, 2),
+    "dynamicforward": partial(_forward, 1, 1),
     "gatewayports": _flag,
     "permitremoteopen": lambda words: (" ".join(_several(words)),),
 }

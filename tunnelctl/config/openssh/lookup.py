@@ -16,13 +16,14 @@ from functools import cached_property
 from pathlib import Path
 
 from tunnelctl.config.openssh.client import Client, config_arguments, find_client, home_of_record
-from tunnelctl.config.openssh.keywords import FORWARDING, KNOWN, RELEVANT
+from tunnelctl.config.openssh.keywords import FORWARDING, FORWARDS, KNOWN, RELEVANT
 from tunnelctl.config.openssh.lines import Line, SshConfigError, every_line, read
 from tunnelctl.config.openssh.names import SYSTEM_FILE, Aliases
 from tunnelctl.config.openssh.reader import Asked, Options, options_for
-from tunnelctl.config.openssh.tokens import Tokens
+from tunnelctl.config.openssh.tokens import TOKEN, Tokens
 from tunnelctl.config.openssh.values import Found, Keyword, configured, found
 from tunnelctl.config.openssh.written import as_written
+from tunnelctl.config.values.forward_specs import with_paths
 from tunnelctl.config.values.ways import NONE
 from tunnelctl.config.yaml.files import Unreadable, read_profile_file
 from tunnelctl.spec.environment import home
@@ -194,6 +195,15 @@ class _Source:
             return error
         if options["hostname"][0] == asked.name.lower():
             del options["hostname"]
+        tokens = Tokens(asked, options, self._environ, str(home(self._environ)))
+        try:
+            for keyword in options.keys() & set(FORWARDS):
+                options[keyword] = tuple(
+                    with_paths(text, lambda path: TOKEN.sub(tokens.value, path))
+                    for text in options[keyword]
+                )
+        except ValueError as error:
+            return SshConfigError(f"{asked.name}: {error}")
         return options
 
     def _clients(self, program: str, asked: list[Asked]) -> list[Options | SshConfigError]:

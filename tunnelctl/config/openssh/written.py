@@ -1,25 +1,31 @@
 """What was written where `ssh -G` prints less than that: the line that its answer comes from.
 
-The client joins the words of a list by blanks, replaces tokens in some paths and works out lists
-of algorithms against those that it knows itself. Owns how the answer is matched with the lines of
-the files. Which block applies is the client's to say: no line is taken that does not explain what
-it printed.
+The client joins the words of a list by blanks, as it does the two sides of a forward, replaces
+tokens in some paths and works out lists of algorithms against those that it knows itself. Owns how
+the answer is matched with the lines of the files. Which block applies is the client's to say: no
+line is taken that does not explain what it printed.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
+from tunnelctl.config.openssh.keywords import FORWARDS
 from tunnelctl.config.openssh.lines import Line, SshConfigError, every_line
 from tunnelctl.config.openssh.reader import Asked, Options, matches, options_for
-from tunnelctl.config.openssh.tokens import Tokens
+from tunnelctl.config.openssh.tokens import TOKEN, Tokens
+from tunnelctl.config.values.forward_specs import fields, path_text
 
 # Printed with all words on one line; and of these with tokens and `~` replaced.
 _LISTS = ("userknownhostsfile", "globalknownhostsfile", "revokedhostkeys")
 _REPLACED = ("userknownhostsfile", "revokedhostkeys", "identityagent")
 _ALGORITHMS = ("ciphers", "kexalgorithms", "macs", "hostkeyalgorithms")
 _OFF = ("0",)
+# One side of a forward that is no path, as the client prints it; and the target that is none.
+_ADDRESS = re.compile(r"\[[^\]]*\]:\d+|\d+")
+_SOCKS = "[socks]:0"
 
 
 def as_written(
@@ -40,7 +46,45 @@ def as_written(
             options[keyword] = files.list(keyword, options[keyword][0], baseline[keyword][0])
     if "serveraliveinterval" not in options and files.say_off("serveraliveinterval"):
         options["serveraliveinterval"] = _OFF
-    return options
+    others = {keyword: value for keyword, value in options.items() if keyword not in FORWARDS}
+    return others | _forwards(printed, files, lambda word: TOKEN.sub(ssh.value, word))
+
+
+def _forwards(options: Options, files: _Files, replace: Callable[[str], str]) -> Options:
+    """The forwards as -L, -R and -D have them. The client has replaced the tokens in paths."""
+    sides = {
+        keyword: [_sides(keyword, printed, files, replace) for printed in options.get(keyword, ())]
+        for keyword in FORWARDS
+    }
+    for listen, *target in sides["localforward"]:
+        # One that leads to a socket of the server is printed as a DynamicForward besides.
+        if target and "/" in target[0] and [listen] in sides["dynamicforward"]:
+            sides["dynamicforward"].remove([listen])
+    return {
+        keyword: tuple(":".join(map(_field, both)) for both in printed)
+        for keyword, printed in sides.items()
+        if printed
+    }
+
+
+def _sides(keyword: str, printed: str, files: _Files, replace: Callable[[str], str]) -> list[str]:
+    """The listening side and the target of a printed line. A path may have blanks; where both
+    sides are paths, the line that explains it tells where the first one ends."""
+    if keyword == "dynamicforward":
+        return [printed]
+    listen, _, target = printed.rpartition(" ")
+    if target == _SOCKS:
+        return [listen]
+    if _ADDRESS.fullmatch(target):
+        return [listen, target]
+    listen, _, target = printed.partition(" ")
+    if _ADDRESS.fullmatch(listen):
+        return [listen, target]
+    return list(files.forward(keyword, printed, replace) or (listen, target))
+
+
+def _field(side: str) -> str:
+    return side if _ADDRESS.fullmatch(side) else path_text(side)
 
 
 class _Files:
@@ -73,6 +117,23 @@ class _Files:
         names, defaults = printed.split(","), default.split(",")
         found = self._said(keyword, lambda words: _explains(words[0], names, defaults))
         return (printed,) if found is None else found
+
+    def forward(
+        self, keyword: str, printed: str, replace: Callable[[str], str]
+    ) -> tuple[str, ...] | None:
+        """The two paths of the line that comes to a printed forward; None for no line."""
+
+        def sides(words: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(map(replace, fields(":".join(words))))
+
+        def explains(words: tuple[str, ...]) -> bool:
+            try:
+                return " ".join(sides(words)) == printed
+            except ValueError:  # as above
+                return False
+
+        found = self._said(keyword, explains)
+        return None if found is None else sides(found)
 
     def say_off(self, keyword: str) -> bool:
         """Whether 0 was written, which the client prints where nothing is said as well."""

@@ -16,8 +16,10 @@ from tunnelctl.config.values.services import service_port
 from tunnelctl.spec.endpoint import ANY_ADDRESS, LOCALHOST, Endpoint
 from tunnelctl.spec.forward import Forward, Side
 
-# A bracketed address, or anything up to the next separator; a path ends at a colon, too.
-_FIELD = re.compile(r"\[(?P<bracketed>[^\]]*)\]|(?P<plain>[^:\[\]]*)")
+# What stands in brackets is meant literally. Anything else ends at a colon, a path as well, and a
+# backslash takes its meaning away from what follows.
+_FIELD = re.compile(r"\[(?P<literal>[^\]]*)\](?=:|\Z)|(?P<plain>(?!\[)(?:\\.|[^:\\])*)", re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _MOST_FIELDS = 4
 
 
@@ -57,8 +59,8 @@ class ForwardSpec:
     def __str__(self) -> str:
         """As ssh(1) takes it."""
         bare = self.listen.host == LOCALHOST
-        listen = str(self.listen.port) if bare else str(self.listen)
-        return listen if self.target is None else f"{listen}:{self.target}"
+        listen = str(self.listen.port) if bare else end_text(self.listen)
+        return listen if self.target is None else f"{listen}:{end_text(self.target)}"
 
 
 def local_spec(text: str) -> ForwardSpec:
@@ -67,7 +69,7 @@ def local_spec(text: str) -> ForwardSpec:
     Raises:
         ValueError: with a sentence that repeats the text.
     """
-    return _parse(text, _fields(text), Side.HERE, _LOCAL)
+    return _parse(text, fields(text), Side.HERE, _LOCAL)
 
 
 def remote_spec(text: str) -> ForwardSpec:
@@ -76,8 +78,7 @@ def remote_spec(text: str) -> ForwardSpec:
     Raises:
         ValueError: with a sentence that repeats the text.
     """
-    fields = _fields(text)
-    return _parse(text, fields, Side.THERE, _LOCAL | _DYNAMIC)
+    return _parse(text, fields(text), Side.THERE, _LOCAL | _DYNAMIC)
 
 
 def dynamic_spec(text: str) -> ForwardSpec:
@@ -86,12 +87,48 @@ def dynamic_spec(text: str) -> ForwardSpec:
     Raises:
         ValueError: with a sentence that repeats the text.
     """
-    return _parse(text, _fields(text), Side.HERE, _DYNAMIC)
+    return _parse(text, fields(text), Side.HERE, _DYNAMIC)
 
 
 def spec_of(forward: Forward) -> ForwardSpec:
     """The forward of a profile in ssh's words."""
     return ForwardSpec(forward.side, forward.listen, forward.target)
+
+
+def end_text(end: Endpoint) -> str:
+    """One side of a spec, as its fields."""
+    return path_text(end.path) if end.is_unix else str(end)
+
+
+def path_text(path: str) -> str:
+    """A path as one field."""
+    escaped = path.replace("\\", "\\\\").replace(":", "\\:")
+    return f"\\{escaped}" if escaped.startswith("[") else escaped
+
+
+def halves(text: str) -> tuple[str, ...]:
+    """The listening side and the target, each with all of its fields; only the former of -D and a
+    SOCKS listener. ssh_config(5) has them as two words, and ssh joins those by a colon.
+
+    Raises:
+        ValueError: it has too many fields.
+    """
+    written = [match[0] for match in _matches(text)]
+    meant = fields(text)
+    behind = len(meant) - (1 if "/" in meant[-1] else 2)
+    if behind < 1:
+        return (text,)
+    return ":".join(written[:behind]), ":".join(written[behind:])
+
+
+def with_paths(text: str, replace: Callable[[str], str]) -> str:
+    """A spec whose paths went through `replace`.
+
+    Raises:
+        ValueError: as `replace` does, or it has too many fields.
+    """
+    parts = zip(_matches(text), fields(text), strict=True)
+    return ":".join(path_text(replace(field)) if "/" in field else m[0] for m, field in parts)
 
 
 def _below(folder: str, endpoint: Endpoint) -> Endpoint:
@@ -154,13 +191,13 @@ _LOCAL: dict[_Shape, _Reading] = {
 
 
 def _parse(
-    text: str, fields: list[str], side: Side, readings: dict[_Shape, _Reading]
+    text: str, parts: list[str], side: Side, readings: dict[_Shape, _Reading]
 ) -> ForwardSpec:
-    shape = tuple("p" if "/" in field else "n" for field in fields)
+    shape = tuple("p" if "/" in field else "n" for field in parts)
     try:
         if shape not in readings:
             raise ValueError(_wrong_form(text))
-        listen, target = readings[shape](fields)
+        listen, target = readings[shape](parts)
         there = listen if side is Side.THERE else target
         if there is not None:
             words.on_server(there)
@@ -176,18 +213,30 @@ def _wrong_form(text: str) -> str:
     return f"it is not of the form that ssh(1) has for it{url}"
 
 
-def _fields(text: str) -> list[str]:
-    fields: list[str] = []
-    position = 0
-    while True:
+def fields(text: str) -> list[str]:
+    """What each field means.
+
+    Raises:
+        ValueError: there are too many, or brackets are not closed.
+    """
+    return [
+        _ESCAPE.sub(r"\1", match["plain"]) if match["literal"] is None else match["literal"]
+        for match in _matches(text)
+    ]
+
+
+def _matches(text: str) -> list[re.Match[str]]:
+    matches: list[re.Match[str]] = []
+    position = len(text) - len(text.lstrip())
+    while len(matches) < _MOST_FIELDS:
         match = _FIELD.match(text, position)
-        assert match is not None  # it matches nothing, too
-        bracketed = match["bracketed"]
-        fields.append(match["plain"] if bracketed is None else bracketed)
+        if match is None:
+            break
+        matches.append(match)
         position = match.end()
         if position == len(text):
+            return matches
+        if text[position] != ":":  # a backslash at the end
             break
-        if text[position] != ":" or len(fields) == _MOST_FIELDS:
-            raise ValueError(f"{text!r}: {_wrong_form(text)}")
         position += 1
-    return fields
+    raise ValueError(f"{text!r}: {_wrong_form(text)}")
