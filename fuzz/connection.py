@@ -154,7 +154,7 @@ class _Scene:
         size = self.script.choose(_SIZES[:-1])
         if client := self._somebody():
             # A peer may want its bytes one by one, and gets them: that is slow, and no fault.
-            size = min(size, _PACKETS_MAX * client.channel.send_packet_max)
+            size = min(size, _PACKETS_MAX * client.channel.sending.packet_max)
             room = client.channel.sendable()
             assert client.channel.send_data(bytes(size)) == min(size, room)
 
@@ -167,7 +167,7 @@ class _Scene:
     def end(self) -> None:
         if client := self._somebody():
             client.channel.send_eof()
-            assert client.channel.sendable() == 0 or not client.channel.confirmed
+            assert client.channel.sendable() == 0 or client.channel.receiving.is_opening
 
     def leave(self) -> None:
         if client := self._somebody():
@@ -186,14 +186,14 @@ class _Scene:
 
     def check(self) -> None:
         for client in self.clients:
-            channel, window = client.channel, client.channel.receive_window
-            assert 0 <= channel.send_window <= U32_MAX
+            channel, window = client.channel, client.channel.receiving.window
+            assert 0 <= channel.sending.window <= U32_MAX
             assert WINDOW <= window.size <= WINDOW_LIMIT
             assert -(window.size // 10) <= window.open <= window.size
-            if not channel.close_sent:
+            if not channel.sending.has_left:
                 assert client.held + window.open <= window.size
             if client.events & _ENDS:
-                assert channel.close_sent
+                assert channel.sending.has_left
                 assert channel.local_id not in self.connection.channels or (
                     self.connection.channels[channel.local_id] is not channel
                 )

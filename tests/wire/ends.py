@@ -67,7 +67,7 @@ class Side(ChannelHandler):
     @property
     def is_over(self) -> bool:
         """Whether this side is closed, as far as it knows."""
-        return self.channel.close_sent or bool({"closed", "refused"} & set(self.events))
+        return self.channel.sending.has_left or bool({"closed", "refused"} & set(self.events))
 
     def send(self, size: int) -> None:
         """Send as much of `size` bytes as the window takes."""

@@ -261,7 +261,7 @@ def test_the_sender_never_overruns_the_window_and_all_bytes_arrive(sizes: list[i
         data = bytes((index % 251,)) * size
         done = channel_of(client).send_data(data)
         sent += data[:done]
-        assert channel_of(client).send_window >= 0
+        assert channel_of(client).sending.window >= 0
         if index % 3 == 0:
             deliver(here, there)
     deliver(here, there)
@@ -349,7 +349,7 @@ def test_messages_that_look_right_raise_nothing_but_protocol_errors(
             receive(here, bytes((kind,)) + messages.u32(number) + rest)
         except ProtocolError:
             return
-        assert channel_of(client).receive_window.open <= WINDOW
+        assert channel_of(client).receiving.window.open <= WINDOW
 
 
 @pytest.mark.parametrize("off", [0, 1])

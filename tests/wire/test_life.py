@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.wire.ends import Clock, End, Manner, Side
+from tunnelctl.wire.halves import Phase
 from tunnelctl.wire.messages import U32_MAX
 from tunnelctl.wire.window import PACKET_MAX, WINDOW, WINDOW_LIMIT
 
@@ -208,7 +209,7 @@ class Life(RuleBasedStateMachine):
             end.connection.lose()
             assert not end.connection.channels
         for side in self.all:
-            assert side.channel.close_sent
+            assert side.channel.sending.has_left
             assert side.channel.sendable() == 0
             assert side.has_left or {"closed", "refused"} & set(side.events)
         for asked, replies in zip(self.asked, self.replies, strict=True):
@@ -220,11 +221,11 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def windows_are_kept(self) -> None:
         for side in self.all:
-            assert side.channel.send_window >= 0
-            window = side.channel.receive_window
+            assert side.channel.sending.window >= 0
+            window = side.channel.receiving.window
             assert 0 <= window.open <= window.size
             assert WINDOW <= window.size <= WINDOW_LIMIT
-            if not side.channel.close_sent:
+            if not side.channel.sending.has_left:
                 assert window.open + side.held <= window.size
 
     @invariant()
@@ -240,10 +241,11 @@ class Life(RuleBasedStateMachine):
             if side.is_over or side.other is None or side.other.is_over:
                 continue
             assert side.received == side.other.sent
-            assert ("eof" in side.events) == side.other.channel.eof_sent
-            window = side.channel.receive_window
-            if not side.other.channel.eof_sent:
-                assert window.open == side.other.channel.send_window
+            has_ended = side.other.channel.sending.phase is Phase.ENDED
+            assert ("eof" in side.events) == has_ended
+            window = side.channel.receiving.window
+            if not has_ended:
+                assert window.open == side.other.channel.sending.window
                 if not side.held:
                     assert window.open > window.size * 3 // 4
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from tunnelctl.errors import Code
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.ssh.link.relay import Relay
+from tunnelctl.ssh.link.relay import Relay, Traffic
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Counters:
         return self.failures.total()
 
 
-class _TowardTarget:
+class _TowardTarget(Traffic):
     """The socket is a client's: what comes from it goes to the target."""
 
     def __init__(self, counters: Counters) -> None:
@@ -46,7 +46,7 @@ class _TowardTarget:
         self._counters.bytes_in += count
 
 
-class _FromTarget:
+class _FromTarget(Traffic):
     """The socket is the target's."""
 
     def __init__(self, counters: Counters) -> None:

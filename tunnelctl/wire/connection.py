@@ -173,7 +173,7 @@ class Connection:
     @property
     def is_at_open(self) -> bool:
         """Whether the last thing between us was an open of ours: just refused, or not answered."""
-        return self._refused_last or not all(c.confirmed for c in self.channels.values())
+        return self._refused_last or bool(self._unconfirmed())
 
     def confirm(self, remote: tuple[int, int, int], handler: ChannelHandler) -> Channel:
         """Accept a channel that the peer asked for with its number, window and packet size."""
@@ -252,8 +252,8 @@ class Connection:
         if len(data) != count:
             raise ProtocolError("a data message is not as long as it says")
         channel = self.channels.get(recipient)
-        if channel is None or not channel.confirmed:
-            channel = self._open(recipient)  # says what is wrong
+        if channel is None:
+            channel = self._channel(recipient)  # says what is wrong
         channel.on_data(data)
 
     def _channel(self, number: int) -> Channel:
@@ -262,9 +262,13 @@ class Connection:
             raise ProtocolError(f"the peer named channel {number}, which is not open")
         return channel
 
+    def _unconfirmed(self) -> list[Channel]:
+        """The channels that we asked for, and that the peer has not answered."""
+        return [one for one in self.channels.values() if one.receiving.is_opening]
+
     def _open(self, number: int) -> Channel:
         channel = self._channel(number)
-        if not channel.confirmed:
+        if channel.receiving.is_opening:
             raise ProtocolError(f"the peer used channel {number} before confirming it")
         return channel
 
@@ -285,7 +289,7 @@ class Connection:
         TinySSH says the number of the packet after it; but whoever answers does so in order.
         """
         asked: list[Request | Channel] = [*self._pending]
-        asked += (channel for channel in self.channels.values() if not channel.confirmed)
+        asked += self._unconfirmed()
         meant = (one for one in asked if packet - one.packet in (0, 1))
         one = min(meant, key=lambda one: one.packet, default=None)
         if isinstance(one, Request):
@@ -326,16 +330,14 @@ class Connection:
             self._take_sign()
             return
         channel = self._channel(number)
-        if channel.confirmed:
+        if not channel.receiving.is_opening:
             raise ProtocolError("a channel was refused after it was confirmed")
         self._refused_last = True
         self._refused(channel, reader.u32(), reader.text())
 
     def _refused(self, channel: Channel, reason: int, description: str) -> None:
         self._forget(channel)
-        if not channel.close_sent:
-            channel.close_sent = channel.close_received = True
-            channel.handler.open_failed(reason, description)
+        channel.on_refused(reason, description)
 
     def _on_window_adjust(self, reader: Reader) -> None:
         number, count = reader.numbers(_TWO)
@@ -356,7 +358,7 @@ class Connection:
         # OpenSSH's servers may ask for signs of life this way; any answer is one.
         channel = self._open(reader.u32())
         reader.text()
-        if reader.boolean() and not channel.close_sent:
+        if reader.boolean() and not channel.sending.has_left:
             self.send(messages.channel_failure(channel.remote_id))
 
     def _on_channel_reply(self, reader: Reader) -> None:

@@ -5,17 +5,15 @@ promise is that a stream that was cut never looks complete: the socket sees FIN 
 far side sent EOF, or CLOSE on a link that lives (RFC 4254 section 5.3; Go's x/crypto and Twisted
 send nothing else), after everything that came before it. It sees a reset in every other case.
 Credit goes back to the peer when the socket took the bytes, so a slow reader holds up its own
-sender and nobody else.
+sender and nobody else. Which state each direction is in is in `flows.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 from tunnelctl.net.buffers import SLOT_DATA, SLOTS
 from tunnelctl.net.endings import (
@@ -29,9 +27,11 @@ from tunnelctl.net.endings import (
 from tunnelctl.net.gathering import widen
 from tunnelctl.net.reactor import FAILED, GONE, HANGUP, READABLE, WRITABLE, Reactor
 from tunnelctl.net.unread import LastByte, can_tell
+from tunnelctl.ssh.link.flows import FromSocket, ToSocket, last_bytes
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.wire.channel import Channel, ChannelHandler
 from tunnelctl.wire.connection import IncomingOpen
+from tunnelctl.wire.halves import Phase
 
 # Fewer than IOV_MAX, which sendmsg(2) takes at most.
 _VIEWS_A_SEND = 512
@@ -41,8 +41,8 @@ _SLOTS_A_TURN = 2
 _LOOK_FIRST, _LOOK_LAST = 0.02, 1.0
 
 
-class Traffic(Protocol):
-    """Counts what passes, seen from the socket."""
+class Traffic:
+    """Counts what passes, seen from the socket. This one does not."""
 
     def from_socket(self, count: int) -> None:
         """Bytes went from the socket into the channel."""
@@ -79,19 +79,8 @@ class Relay(ChannelHandler):
         self._on_end = on_end
         self._on_refused = on_refused
         self._channel: Channel | None = None
-        self._registered = False
-        self._is_open = False  # the channel is
-        self._ended = False
-        self._readable = False
-        self._hangup = False
-        self._bulk = False  # the last read filled a whole slot: read many at once
-        self._wide = False  # one did
-        self._waiting = False  # parked, or queued for another turn: do not read meanwhile
-        self._starved = False  # the peer's window is used up
-        self._read_ended = False
-        self._write_ended = False
-        self._arrived: list[memoryview] = []  # of the read under way, not yet copied
-        self._pending: deque[bytearray] = deque()  # what the socket did not take
+        self._from_socket = FromSocket()
+        self._to_socket = ToSocket()
         self._greeting = self._early = b""
         keeps = self.tells_cuts and reactor.is_edge_triggered and can_tell(sock)
         self._last_byte = LastByte(sock) if keeps else None
@@ -103,7 +92,7 @@ class Relay(ChannelHandler):
         `greeting` goes to the socket first, `early` is what the socket sent already.
         """
         self._greeting, self._early = greeting, early
-        self._register()
+        self._watch()
         self._channel = self._link.connection.open_channel(kind, data, self)
 
     def accept(self, incoming: IncomingOpen) -> None:
@@ -119,30 +108,26 @@ class Relay(ChannelHandler):
         if early:
             self.data(memoryview(early))
             self._deliver()
-        if channel.eof_received and not self._ended:
+        if channel.receiving.phase is Phase.ENDED:
             self.eof()
 
     def abort(self) -> None:
         """End both sides at once: CLOSE to the peer, a reset to the socket."""
-        if not self._ended:
-            if self._channel is not None:
-                self._channel.close()
-            self._end(by_reset=True)
+        if not self._to_socket.is_closed:
+            self._local_failed()
 
     # The channel.
 
     def opened(self) -> None:
-        self._register()
-        self._is_open = True
-        self._readable = True
+        self._watch()
+        self._from_socket.open()
         if self._greeting:
             with contextlib.suppress(OSError):  # a socket that is gone says so when it is read
                 self._sock.send(self._greeting)
         self._pump()
 
-    def _register(self) -> None:
-        if not self._registered:
-            self._registered = True
+    def _watch(self) -> None:
+        if self._from_socket.watch():
             self._reactor.register(self._fd, self)
 
     def open_failed(self, reason: int, description: str) -> None:
@@ -152,70 +137,68 @@ class Relay(ChannelHandler):
         self._end(by_reset=not farewell)
 
     def data(self, data: memoryview) -> None:
-        if self._pending:
+        to_socket = self._to_socket
+        if to_socket.pending:
             self._keep(data)
             return
-        if not self._arrived:
+        if not to_socket.arrived:
             self._stream.after_read(self._deliver)
-        self._arrived.append(data)
+        to_socket.arrived.append(data)
 
     def _deliver(self) -> None:
         """Give the socket everything that came with one read, in as few sends as can be."""
-        arrived, self._arrived = self._arrived, []
+        to_socket = self._to_socket
+        arrived, to_socket.arrived = to_socket.arrived, []
         for start in range(0, len(arrived), _VIEWS_A_SEND):
             views = arrived[start : start + _VIEWS_A_SEND]
-            left = self._send(views) if not self._pending else sum(map(len, views))
-            if self._ended:
+            left = self._send(views) if not to_socket.pending else sum(map(len, views))
+            if to_socket.is_closed:
                 return
-            for view in _last(views, left) if left else ():
+            for view in last_bytes(views, left) if left else ():
                 self._keep(view)
 
     def _keep(self, data: memoryview) -> None:
-        """Until the socket takes it. What came in small pieces is kept in large ones."""
-        if self._pending and len(self._pending[-1]) + len(data) <= SLOT_DATA:
-            self._pending[-1] += data
-        else:
-            self._pending.append(bytearray(data))
+        """Until the socket takes it."""
+        if self._to_socket.keep(data):
             self._reactor.expect_writable(self._fd)
 
     def eof(self) -> None:
         self._deliver()
-        if not self._pending and not self._ended:
-            self._finish_writing()
+        self._to_socket.eof()
+        self._settle()
 
     def closed(self) -> None:
         self._deliver()
-        if self._ended:
+        if self._to_socket.is_closed:
             return
         if self._link.connection.is_lost:
             self._end(by_reset=True)
-        elif not self._pending:
-            self._end_at_close()
+        else:
+            self._to_socket.close()
+            self._settle()
 
     def window_opened(self) -> None:
-        if self._starved:
-            self._starved = False
-            self._go_on()
+        if self._from_socket.feed():
+            self._reactor.soon(self._resume)
 
     # The socket.
 
     def ready(self, events: int) -> None:
         """See reactor.Handler."""
-        if self._ended:
+        if self._to_socket.is_closed:
             return
         if events & FAILED:
             self._local_failed()
             return
-        if not self._is_open:
+        if self._from_socket.is_opening:
             self._waits(events)
             return
-        if events & WRITABLE and self._pending:
+        if events & WRITABLE and self._to_socket.pending:
             self._flush()
-        if events & READABLE and not self._ended:
-            self._readable = True
+        if events & READABLE:
             if events & HANGUP:
-                self._hangup = True
-            if not self._waiting:
+                self._from_socket.has_fin = True
+            if self._from_socket.readable():
                 self._pump()
 
     def _waits(self, events: int) -> None:
@@ -223,31 +206,29 @@ class Relay(ChannelHandler):
         if events & GONE:
             self._local_failed()
         elif events & HANGUP:
-            self._hangup = True
+            self._from_socket.has_fin = True
             probe_often(self._sock)
 
     def _go_on(self) -> None:
         """Read on in another turn, so that others get theirs."""
-        if not self._waiting:
-            self._waiting = True
-            self._reactor.soon(self._resume)
+        self._from_socket.wait()
+        self._reactor.soon(self._resume)
 
     def _resume(self) -> None:
-        self._waiting = False
-        self._pump()
+        if self._from_socket.turn():
+            self._pump()
 
     def _pump(self) -> None:
-        """Move one batch from the socket into the channel."""
-        channel = self._channel
-        if not self._readable or self._read_ended or self._ended or channel is None:
-            return
+        """Move one batch from the socket into the channel, and say what comes after it."""
+        flow, channel = self._from_socket, self._channel
+        assert channel is not None  # as long as it is not closed
         if self._stream.is_blocked:
-            self._waiting = True
+            flow.wait()
             self._stream.park(self._resume)
             return
         room = channel.sendable()
         if not room:
-            self._starved = True
+            flow.starve()
             return
         if self._early:
             sent = channel.send_data(self._early)
@@ -256,7 +237,7 @@ class Relay(ChannelHandler):
             self._go_on()
             return
         try:
-            count, asked = self._receive(room, channel.send_packet_max)
+            count, asked = self._receive(room, channel.sending.packet_max)
         except (BlockingIOError, InterruptedError):
             self._drained()
             return
@@ -264,18 +245,18 @@ class Relay(ChannelHandler):
             self._local_failed()
             return
         if not count:
-            self._read_ended = True
+            flow.end()
             channel.send_eof()
-            self._finish_if_done()
+            self._end_if_done()
             return
         channel.sent(count)
         self._traffic.from_socket(count)
         self._stream.send_slots(channel.remote_id, count)
-        self._bulk = count >= SLOT_DATA
-        if self._bulk and not self._wide:
-            self._wide = True
+        flow.is_bulk = count >= SLOT_DATA
+        if flow.is_bulk and not flow.is_wide:
+            flow.is_wide = True
             widen(self._sock)
-        if count < asked and not self._hangup:
+        if count < asked and not flow.has_fin:
             self._drained()
         else:
             self._go_on()
@@ -283,17 +264,17 @@ class Relay(ChannelHandler):
     def _receive(self, room: int, packet_max: int) -> tuple[int, int]:
         """Read into the slots; how many bytes came, and how many could have."""
         slots = self._reactor.buffers.plain
-        if self._bulk and room >= 2 * SLOT_DATA and packet_max >= SLOT_DATA:
+        if self._from_socket.is_bulk and room >= 2 * SLOT_DATA and packet_max >= SLOT_DATA:
             batch = min(_SLOTS_A_TURN if self._stream.is_contended else SLOTS, room // SLOT_DATA)
             return self._sock.recvmsg_into(slots.first[batch])[0], batch * SLOT_DATA
         asked = min(room, packet_max, SLOT_DATA)
         if self._last_byte is not None:
             view = slots.data[0][:asked]
-            return self._last_byte.receive(view, has_ended=self._hangup), asked
+            return self._last_byte.receive(view, has_ended=self._from_socket.has_fin), asked
         return self._sock.recv_into(slots.data[0], asked), asked
 
     def _drained(self) -> None:
-        self._readable = False
+        self._from_socket.drained()
         self._reactor.expect_readable(self._fd)
 
     def _send(self, views: Sequence[memoryview | bytearray]) -> int:
@@ -309,26 +290,44 @@ class Relay(ChannelHandler):
             self._local_failed()
             return 0
         if self._channel is not None:
-            self._channel.consumed(taken, keeps_up=taken == size and len(self._pending) <= 1)
+            self._channel.consumed(
+                taken, keeps_up=taken == size and len(self._to_socket.pending) <= 1
+            )
         self._traffic.to_socket(taken)
         return size - taken
 
     def _flush(self) -> None:
-        while self._pending:
-            first = self._pending[0]
+        pending = self._to_socket.pending
+        while pending:
+            first = pending[0]
             left = self._send([first])
-            if self._ended:
+            if self._to_socket.is_closed:
                 return
             if left:
                 del first[:-left]
                 self._reactor.expect_writable(self._fd)
                 return
-            self._pending.popleft()
-        channel = self._channel
-        if channel is not None and channel.eof_received:
+            pending.popleft()
+        self._settle()
+
+    # The end.
+
+    def _settle(self) -> None:
+        """What is due once the socket took all that came before EOF or CLOSE."""
+        if self._to_socket.finish():
             self._finish_writing()
-        if channel is not None and channel.close_received and not self._ended:
+        if self._to_socket.is_last():
             self._end_at_close()
+
+    def _finish_writing(self) -> None:
+        """The far side sent EOF and the socket has everything before it: FIN."""
+        if not self._from_socket.has_ended:  # else closing it is the FIN
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                self._local_failed()
+                return
+        self._end_if_done()
 
     def _end_at_close(self) -> None:
         """The far side sent CLOSE and the socket has everything before it: FIN.
@@ -338,39 +337,29 @@ class Relay(ChannelHandler):
         """
         # Our own relay on the other side says EOF before CLOSE wherever its socket ended in order,
         # so its CLOSE alone means that the socket broke.
-        by_reset = self._link.info.software.is_tunnelctl and not self._write_ended
-        if not by_reset:
-            self._write_ended = True
+        if not (self._to_socket.was_cut and self._link.info.software.is_tunnelctl):
+            self._to_socket.end()
             send_fin(self._sock)
-        self._end_when_sent(_LOOK_FIRST, by_reset=by_reset)
+        self._end_when_sent(_LOOK_FIRST)
 
-    def _end_when_sent(self, wait: float, *, by_reset: bool) -> None:
+    def _end_when_sent(self, wait: float) -> None:
         """Close once the reader has everything; look again in `wait` seconds if it has not.
 
         A reset drops what the kernel has not delivered, and it also closes with one where bytes
         came that nobody read. A slow reader is waited for as long as it lives.
         """
-        if self._ended:
+        if self._to_socket.is_closed:
             return
-        if is_unsent(self._sock) and not (self._read_ended and self._write_ended):
-            look = partial(self._end_when_sent, min(2 * wait, _LOOK_LAST), by_reset=by_reset)
+        by_reset = self._to_socket.was_cut
+        if is_unsent(self._sock) and (by_reset or not self._from_socket.has_ended):
+            look = partial(self._end_when_sent, min(2 * wait, _LOOK_LAST))
             self._reactor.loop.call_later(wait, look)
         else:
             self._end(by_reset=by_reset)
 
-    def _finish_writing(self) -> None:
-        """The far side sent EOF and the socket has everything before it: FIN."""
-        self._write_ended = True
-        if not self._read_ended:  # else closing it is the FIN
-            try:
-                self._sock.shutdown(socket.SHUT_WR)
-            except OSError:
-                self._local_failed()
-                return
-        self._finish_if_done()
-
-    def _finish_if_done(self) -> None:
-        if self._read_ended and self._write_ended and self._channel is not None:
+    def _end_if_done(self) -> None:
+        if self._from_socket.has_ended and self._to_socket.has_sent_fin:
+            assert self._channel is not None
             self._channel.close()
             self._end(by_reset=False)
 
@@ -381,13 +370,11 @@ class Relay(ChannelHandler):
         self._end(by_reset=True)
 
     def _end(self, *, by_reset: bool) -> None:
-        if self._ended:
+        if self._to_socket.is_closed:
             return
-        self._ended = True
-        if self._registered:
-            self._reactor.unregister(self._fd)
-        self._arrived.clear()
-        self._pending.clear()
+        self._from_socket.close()
+        self._to_socket.drop()
+        self._reactor.unregister(self._fd)
         if by_reset:
             reset(self._sock)
         else:
@@ -395,14 +382,3 @@ class Relay(ChannelHandler):
         # Each holds the other: without this only a garbage collection would let go of the two.
         self._channel = None
         self._on_end(self)
-
-
-def _last(views: list[memoryview], count: int) -> list[memoryview]:
-    """The last `count` bytes of `views`."""
-    kept: list[memoryview] = []
-    for view in reversed(views):
-        if count <= len(view):
-            return [view[len(view) - count :], *reversed(kept)]
-        count -= len(view)
-        kept.append(view)
-    return list(reversed(kept))

@@ -19,7 +19,7 @@ from tunnelctl.spec.host import Host
 from tunnelctl.ssh.chain import of_hop
 from tunnelctl.ssh.failures import excerpt, label
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.ssh.link.relay import Relay
+from tunnelctl.ssh.link.relay import Relay, Traffic
 from tunnelctl.ssh.silence import OnSilence, unheard
 from tunnelctl.ssh.software import Software
 from tunnelctl.wire import messages
@@ -197,16 +197,6 @@ class Lease:
             self._lost = self._link.closed.result()
 
 
-class _Uncounted:
-    """What passes through a hop is counted by the forwards that it is for."""
-
-    def from_socket(self, count: int) -> None:
-        """See Traffic."""
-
-    def to_socket(self, count: int) -> None:
-        """See Traffic."""
-
-
 class _Bridge(Relay):
     """Between the socket of the next handshake and a channel to its host."""
 
@@ -215,7 +205,8 @@ class _Bridge(Relay):
     def __init__(
         self, hop: Host, host: Host, link: Link, sock: socket.socket, on_open: Callable[[], None]
     ) -> None:
-        super().__init__(link.reactor, link, sock, _Uncounted(), lambda _: None, self._refused)
+        # What passes through a hop is counted by the forwards that it is for.
+        super().__init__(link.reactor, link, sock, Traffic(), lambda _: None, self._refused)
         self.is_open = False
         self.refusal: Failure | None = None
         self._hop = hop

@@ -1,0 +1,170 @@
+"""The two directions of a channel, each in a named state (RFC 4254 sections 5.1 to 5.3).
+
+    what we send    OPENING ──> OPEN ──EOF──> ENDED ──CLOSE──> CLOSED
+    (`Sending`)        │          └───────────CLOSE──────────────^ ^
+                       └──────> ABANDONED ─────────────CLOSE───────┘
+
+    what comes      OPENING ──> OPEN ──EOF──> ENDED ──CLOSE──> CLOSED
+    (`Receiving`)                 └───────────CLOSE──────────────^
+
+Both leave OPENING together, when the confirmation comes, or leaves. EOF is not required before
+CLOSE. A channel that we close before it is confirmed is ABANDONED: the peer's number of it is not
+known yet, so that CLOSE has to wait for the confirmation. A lost connection, or a refusal, takes
+both to CLOSED from anywhere, and nothing is said.
+
+Owns the window of each direction. Must never let more into a direction than its state and its
+window allow; what is told to whom is for `channel.py` to say.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final, final
+
+from tunnelctl.wire.messages import U32_MAX, ProtocolError
+from tunnelctl.wire.window import PACKET_MAX, ReceiveWindow, RoundTrip
+
+
+class Phase(Enum):
+    """How far a direction has come."""
+
+    OPENING = auto()  # the channel is not confirmed
+    ABANDONED = auto()  # nor will we use it when it is
+    OPEN = auto()
+    ENDED = auto()  # EOF was said
+    CLOSED = auto()  # CLOSE was said, or there is nobody to say it to
+
+
+# Looked up once: these are asked for with every packet.
+_OPENING: Final = Phase.OPENING
+_ABANDONED: Final = Phase.ABANDONED
+_OPEN: Final = Phase.OPEN
+_ENDED: Final = Phase.ENDED
+_CLOSED: Final = Phase.CLOSED
+
+
+@final
+class Sending:
+    """What we send: the peer's window, in bytes, and the largest packet that it takes."""
+
+    __slots__ = ("packet_max", "phase", "window")
+
+    def __init__(self) -> None:
+        self.phase: Phase = _OPENING
+        self.window = 0
+        self.packet_max = 0
+
+    def begin(self, window: int, packet_max: int) -> bool:
+        """Both sides know of the channel; whether it is still wanted. If not, CLOSE is due.
+
+        Raises:
+            ProtocolError: no data fits in a packet.
+        """
+        if packet_max == 0:
+            raise ProtocolError("the peer accepts no data in a channel (maximum packet size 0)")
+        self.window = window
+        # A packet that we may send is bounded by our own slots too.
+        self.packet_max = min(packet_max, PACKET_MAX)
+        is_wanted = self.phase is _OPENING
+        self.phase = _OPEN if is_wanted else _CLOSED
+        return is_wanted
+
+    @property
+    def has_left(self) -> bool:
+        """Whether we closed the channel, or it is gone: its handler hears nothing more."""
+        return self.phase is _CLOSED or self.phase is _ABANDONED
+
+    def room(self) -> int:
+        """How many bytes may be sent now; 0 unless OPEN."""
+        return self.window if self.phase is _OPEN else 0
+
+    def sent(self, count: int) -> None:
+        """Take `count` bytes off the window."""
+        self.window -= count
+
+    def widen(self, count: int) -> None:
+        """The peer takes `count` more bytes.
+
+        Raises:
+            ProtocolError: that makes more than a window can be (RFC 4254 section 5.2).
+        """
+        if self.window + count > U32_MAX:
+            raise ProtocolError("the peer widened the window of a channel past 2^32-1")
+        self.window += count
+
+    def end(self) -> bool:
+        """We send no more; whether EOF is to be said for it."""
+        if self.phase is not _OPEN:
+            return False
+        self.phase = _ENDED
+        return True
+
+    def close(self) -> bool:
+        """We leave; whether CLOSE is to be said for it, now."""
+        if self.phase is _OPENING:
+            self.phase = _ABANDONED
+        elif self.phase is _OPEN or self.phase is _ENDED:
+            self.phase = _CLOSED
+            return True
+        return False
+
+    def lose(self) -> None:
+        """The channel is gone, with nobody to say CLOSE to."""
+        self.phase = _CLOSED
+
+
+@final
+class Receiving:
+    """What the peer sends, and the window that it has for it."""
+
+    __slots__ = ("phase", "window")
+
+    def __init__(self, round_trip: RoundTrip) -> None:
+        self.phase: Phase = _OPENING
+        self.window = ReceiveWindow(round_trip)
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether the channel waits for the peer to confirm it."""
+        return self.phase is _OPENING
+
+    def begin(self) -> None:
+        """Both sides know of the channel."""
+        self.phase = _OPEN
+
+    def take(self, count: int) -> None:
+        """`count` bytes came.
+
+        Raises:
+            ProtocolError: the peer may not send them.
+        """
+        if self.phase is not _OPEN:
+            when = "before confirming it" if self.phase is _OPENING else "after its end"
+            raise ProtocolError(f"the peer sent data in a channel {when}")
+        self.window.take(count)
+
+    def give_back(self, count: int, *, keeps_up: bool) -> int:
+        """`count` bytes were passed on; how many to grant the peer now. See `ReceiveWindow`."""
+        grant = self.window.give_back(count, keeps_up=keeps_up)
+        return grant if self.phase is _OPEN else 0
+
+    def end(self) -> bool:
+        """The peer said EOF; whether that is news."""
+        if self.phase is not _OPEN:
+            return False
+        self.phase = _ENDED
+        return True
+
+    def close(self) -> None:
+        """The peer said CLOSE.
+
+        Raises:
+            ProtocolError: it did before.
+        """
+        if self.phase is _CLOSED:
+            raise ProtocolError("a channel was closed twice")
+        self.phase = _CLOSED
+
+    def lose(self) -> None:
+        """The channel is gone."""
+        self.phase = _CLOSED
