@@ -89,8 +89,8 @@ async def test_an_idle_link_stays(sshd: OpenSSHServer, proxy: ChaosProxy) -> Non
         proxy.delay(0.25, jitter=0.1)
         done, _ = await asyncio.wait([tunnel.link.closed], timeout=_NOTICED * 2)
         assert not done
-        assert tunnel.link.rtt is not None
-        assert tunnel.link.rtt > 0.2
+        assert tunnel.link.liveness.rtt is not None
+        assert tunnel.link.liveness.rtt > 0.2
 
 
 async def test_bytes_are_right_in_slices(sshd: OpenSSHServer, proxy: ChaosProxy) -> None:

@@ -21,7 +21,7 @@ from tunnelctl.errors import Code
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.ssh.connect import connect
-from tunnelctl.ssh.link.link import LinkInfo
+from tunnelctl.ssh.link.info import LinkInfo
 
 
 @pytest.fixture(autouse=True)

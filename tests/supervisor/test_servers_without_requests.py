@@ -193,6 +193,6 @@ async def test_each_question_is_answered_by_tinyssh(tmp_path: Path) -> None:
                 link.connection.ask_for_sign(answered.set)
                 async with asyncio.timeout(DEADLINE):
                     await answered.wait()
-            link.ask_now()
+            link.liveness.ask_now()
             link.close()
             await link.wait_thread()

@@ -27,7 +27,7 @@ from tunnelctl import clock
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.keys.certificates import fingerprint
 from tunnelctl.ssh.packets.ciphers import Opener, Sealer
-from tunnelctl.ssh.packets.packetizer import PacketState
+from tunnelctl.ssh.packets.handover import Direction, PacketState
 from tunnelctl.ssh.packets.transport import SshTransport
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message, Reader
@@ -266,7 +266,7 @@ class _Nobody:
     def post_opener(self, opener: Opener) -> None:
         """See LoopSide."""
 
-    def post_sequence_reset(self, outbound: bool) -> None:
+    def post_sequence_reset(self, direction: Direction) -> None:
         """See LoopSide."""
 
     def post_ready(self) -> None:

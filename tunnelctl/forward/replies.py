@@ -44,13 +44,13 @@ async def answer_of(
     try:
         await _within(replied, _ASK_AFTER)
         while not replied.done():
-            link.probe()
+            link.liveness.probe()
             await _within(replied, _JUDGE_AFTER)
             if not replied.done() and link.stream.heard_at > asked_at:
                 on_silence()
                 await replied
             elif not replied.done():
-                link.ask_now()
+                link.liveness.ask_now()
         if link.closed.done():
             raise link.closed.result()
         return replied.result()

@@ -27,7 +27,8 @@ from tunnelctl.ssh.chain import chain, nearest_hop, of_hop
 from tunnelctl.ssh.failures import label
 from tunnelctl.ssh.keys.credentials import Logins
 from tunnelctl.ssh.keys.files import key_type
-from tunnelctl.ssh.link.link import Link, LinkSettings
+from tunnelctl.ssh.link.info import LinkSettings
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.remote_opens import RemoteOpens
 from tunnelctl.ssh.link.session import wants_session
 from tunnelctl.ssh.link.way import DIRECT, Way

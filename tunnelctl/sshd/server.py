@@ -29,7 +29,8 @@ from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.connect import parked
 from tunnelctl.ssh.keys.throw_away import ThrowAwayFile
-from tunnelctl.ssh.link.link import Link, LinkSettings
+from tunnelctl.ssh.link.info import LinkSettings
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.packets.transport import SshTransport
 from tunnelctl.sshd.hello import HelloService
 from tunnelctl.sshd.session import Session

@@ -361,7 +361,7 @@ class Tunnel:
             case RetireLink(epoch):
                 self._links.retire(epoch)
             case AskLink(epoch):
-                self._links[epoch].ask_now()
+                self._links[epoch].liveness.ask_now()
                 self._probes.ask_now()
             case DetachForwards():
                 self._probes.detach()

@@ -143,7 +143,7 @@ class Teller:
         return replace(
             status,
             address=link.info.address,
-            rtt_ms=None if link.rtt is None else round(link.rtt * 1000, 3),
+            rtt_ms=None if link.liveness.rtt is None else round(link.liveness.rtt * 1000, 3),
             cipher=link.info.cipher,
             mac=link.info.mac,
             kex=link.info.kex,

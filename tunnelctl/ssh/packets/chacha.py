@@ -16,7 +16,14 @@ from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algori
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from tunnelctl.net.buffers import SLOT_TAG
-from tunnelctl.ssh.packets.ciphers import SEQUENCE_MASK, SlotSealer, Views, checked_length, unpadded
+from tunnelctl.ssh.packets.ciphers import (
+    SEQUENCE_MASK,
+    Opener,
+    SlotSealer,
+    Views,
+    checked_length,
+    unpadded,
+)
 from tunnelctl.wire.messages import ProtocolError
 
 CHACHA = "chacha20-poly1305@openssh.com"
@@ -86,7 +93,7 @@ class ChaChaSealer(SlotSealer):
             packet[-SLOT_TAG:] = Poly1305.generate_tag(key, packet[:-SLOT_TAG])
 
 
-class ChaChaOpener:
+class ChaChaOpener(Opener):
     """Inbound."""
 
     def __init__(self, lengths: CipherContext, contents: CipherContext) -> None:
@@ -94,7 +101,6 @@ class ChaChaOpener:
         self._contents = contents
 
     def size(self, buffer: memoryview, start: int, end: int, sequence: int) -> int:
-        """See Opener."""
         if end - start < 4:
             return 0
         self._lengths.reset_nonce(_nonce(sequence))
@@ -104,7 +110,6 @@ class ChaChaOpener:
     def open(
         self, buffer: memoryview, start: int, end: int, sequence: int, room: memoryview
     ) -> memoryview:
-        """See Opener."""
         body, tag = start + 4, end - SLOT_TAG
         key = _one_time_key(self._contents, _nonce(sequence))
         try:

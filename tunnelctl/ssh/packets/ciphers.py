@@ -14,7 +14,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import CipherContext
@@ -26,8 +26,10 @@ from tunnelctl.net.buffers import (
     SLOT_PADDING,
     SLOT_STRIDE,
     SLOT_TAG,
+    Buffers,
     SlotArea,
 )
+from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message, ProtocolError
 
 # RFC 4253 section 6.1 asks for 35000 at least; OpenSSH takes 256 KiB (PACKET_MAX_SIZE).
@@ -49,16 +51,35 @@ _NOISE = 512  # bytes of padding that the kernel is asked for at a time; every l
 Views = Sequence[memoryview]
 
 
-class Sealer(Protocol):
+class Sealer(ABC):
     """Turns payloads into packets, in the order in which they are sent."""
 
+    @abstractmethod
     def seal(self, payload: bytes | memoryview, sequence: int) -> bytes:
         """One packet, with its length, padding and tag or MAC."""
 
+    def seal_short(self, plain: SlotArea, recipient: int, count: int, sequence: int) -> bytes:
+        """One packet with `count` bytes of channel data that lie in the first slot of `plain`."""
+        return self.seal(messages.channel_data(recipient, plain.data[0][:count]), sequence)
 
-class Opener(Protocol):
+    def seal_slots(
+        self, buffers: Buffers, recipient: int, count: int, sequence: int
+    ) -> tuple[memoryview, SlotArea | None]:
+        """`count` bytes of channel data that lie in the slots of `buffers.plain`, as packets side
+        by side, and the area that was borrowed for them, if one was. Only the last slot may be
+        short. The first packet has the number `sequence`."""
+        packets = bytearray()
+        for slot, start in enumerate(range(0, count, SLOT_DATA)):
+            data = buffers.plain.data[slot][: min(SLOT_DATA, count - start)]
+            number = (sequence + slot) & SEQUENCE_MASK
+            packets += self.seal(messages.channel_data(recipient, data), number)
+        return memoryview(packets), None
+
+
+class Opener(ABC):
     """Turns packets back into payloads, in the order in which they came."""
 
+    @abstractmethod
     def size(self, buffer: memoryview, start: int, end: int, sequence: int) -> int:
         """The bytes of the packet that begins at `start`; 0 when too few came before `end` to tell.
 
@@ -66,6 +87,7 @@ class Opener(Protocol):
             ProtocolError: no packet can be of that length.
         """
 
+    @abstractmethod
     def open(
         self, buffer: memoryview, start: int, end: int, sequence: int, room: memoryview
     ) -> memoryview:
@@ -114,12 +136,11 @@ def _nonces(first: bytes) -> Iterator[bytes]:
         counter = (counter + 1) & _COUNTER_MASK
 
 
-class SlotSealer(ABC):
+class SlotSealer(Sealer):
     """A cipher with authentication (AEAD) outbound, which seals channel data where it lies.
 
     Its packets have the layout of `buffers.SlotArea`: a length that is authenticated, what is
-    encrypted, and a tag of 16 bytes. A subclass says how those three are made. Not an `ABC`: the
-    data path asks for each packet whether it has one of these, which is slower of an `ABC`.
+    encrypted, and a tag of 16 bytes. A subclass says how those three are made.
     """
 
     _block: ClassVar[int]  # what the encrypted part fills up, in bytes
@@ -129,26 +150,19 @@ class SlotSealer(ABC):
         self._noise_at = 0
 
     def seal(self, payload: bytes | memoryview, sequence: int) -> bytes:
-        """See Sealer."""
         padding = padding_of(1 + len(payload), self._block)
         length = _LENGTH.pack(1 + len(payload) + padding)
         plain = b"".join((bytes((padding,)), payload, self._random(padding)))
         return self._sealed(length, plain, sequence)
 
     def seal_short(self, plain: SlotArea, recipient: int, count: int, sequence: int) -> bytes:
-        """One packet with `count` bytes of channel data that lie in the first slot of `plain`."""
         length, tail = self._frame(plain, 0, recipient, count)
         return self._sealed(length, plain.view[4:tail], sequence)
 
     def seal_slots(
-        self, plain: SlotArea, sealed: SlotArea, recipient: int, count: int, sequence: int
-    ) -> int:
-        """Seal `count` bytes of channel data that lie in the slots of `plain`, without copying.
-
-        Only the last slot may be short, so that the packets lie side by side in `sealed`; the
-        first of them has the number `sequence`. Returns the bytes to send from the start of
-        `sealed`.
-        """
+        self, buffers: Buffers, recipient: int, count: int, sequence: int
+    ) -> tuple[memoryview, SlotArea | None]:
+        plain, sealed = buffers.plain, buffers.borrow_sealed()
         full, rest = divmod(count, SLOT_DATA)
         if full:
             size = SLOT_STRIDE - 4 - SLOT_TAG
@@ -167,7 +181,7 @@ class SlotSealer(ABC):
             packet = sealed.view[total : tail + SLOT_TAG]
             self._seal_into(length, [plain.view[total + 4 : tail]], [packet], sequence + full)
             total = tail + SLOT_TAG
-        return total
+        return sealed.view[:total], sealed
 
     @abstractmethod
     def _sealed(self, length: bytes, plain: bytes | memoryview, sequence: int) -> bytes:
@@ -218,7 +232,7 @@ class GcmSealer(SlotSealer):
             cipher.encrypt_into(next(nonces), plain, length, packet[4:])
 
 
-class GcmOpener:
+class GcmOpener(Opener):
     """AES-GCM inbound."""
 
     def __init__(self, cipher: AESGCM, first_nonce: bytes) -> None:
@@ -226,7 +240,6 @@ class GcmOpener:
         self._nonces = _nonces(first_nonce)
 
     def size(self, buffer: memoryview, start: int, end: int, sequence: int) -> int:
-        """See Opener."""
         if end - start < 4:
             return 0
         return checked_length(_LENGTH.unpack_from(buffer, start)[0], _GCM_BLOCK, 0) + 4 + SLOT_TAG
@@ -234,7 +247,6 @@ class GcmOpener:
     def open(
         self, buffer: memoryview, start: int, end: int, sequence: int, room: memoryview
     ) -> memoryview:
-        """See Opener."""
         body = start + 4
         plain = room[body : end - SLOT_TAG]
         try:
@@ -266,7 +278,7 @@ class Mac:
             raise ProtocolError("a packet was changed on its way (its MAC is wrong)")
 
 
-class MacSealer:
+class MacSealer(Sealer):
     """A stream cipher with a MAC outbound; without either before the first key exchange."""
 
     def __init__(self, cipher: CipherContext | None, block: int, mac: Mac | None) -> None:
@@ -275,7 +287,6 @@ class MacSealer:
         self._mac = mac
 
     def seal(self, payload: bytes | memoryview, sequence: int) -> bytes:
-        """See Sealer."""
         apart = self._mac is not None and self._mac.encrypt_then_mac
         padding = padding_of((1 if apart else 5) + len(payload), self._block)
         length = _LENGTH.pack(1 + len(payload) + padding)
@@ -290,7 +301,7 @@ class MacSealer:
         return packet + self._mac.sign(sequence, packet)
 
 
-class MacOpener:
+class MacOpener(Opener):
     """A stream cipher with a MAC inbound; without either before the first key exchange."""
 
     def __init__(self, cipher: CipherContext | None, block: int, mac: Mac | None) -> None:
@@ -302,7 +313,6 @@ class MacOpener:
         self._first = b""
 
     def size(self, buffer: memoryview, start: int, end: int, sequence: int) -> int:
-        """See Opener."""
         if self._cipher is not None and not self._apart:
             if not self._first:
                 if end - start < self._block:
@@ -319,7 +329,6 @@ class MacOpener:
     def open(
         self, buffer: memoryview, start: int, end: int, sequence: int, room: memoryview
     ) -> memoryview:
-        """See Opener."""
         packet = buffer[start:end]
         if self._cipher is None:
             return unpadded(packet[4:])

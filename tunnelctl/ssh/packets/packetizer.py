@@ -6,27 +6,25 @@ in `read_message` for the messages of key exchange that the loop hands it, one a
 sends, and the ciphers that it makes, go back to the loop in order. So NEWKEYS switches ciphers
 at the right byte, and no cipher state is ever touched by two threads.
 
-Must never read a length or a line without a limit, nor wait without a deadline.
+Owns which phase it is. The waiting itself is `blocking.py`'s, what changes hands `handover.py`'s.
+Must never let the thread touch the socket once the loop has it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import queue
-import select
 import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import paramiko
 from paramiko.common import MSG_NAMES
 from paramiko.packet import NeedRekeyException, Packetizer
 
-from tunnelctl import clock
-from tunnelctl.ssh.failures import DeadlinePassed
+from tunnelctl.ssh.packets.blocking import BlockingSocket
 from tunnelctl.ssh.packets.chacha import ChaChaKeys
 from tunnelctl.ssh.packets.ciphers import (
     SEQUENCE_MASK,
@@ -38,16 +36,12 @@ from tunnelctl.ssh.packets.ciphers import (
     Opener,
     Sealer,
 )
+from tunnelctl.ssh.packets.handover import Direction, LoopSide, PacketState
 from tunnelctl.wire.messages import Message, ProtocolError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# A handshake's messages are short. Room for long ones would be cut down to these, again and again,
-# and leave holes in the memory that many logins at once have spread over.
-_RECEIVE_SIZE = 8 * 1024
-# RFC 4253 section 4.2 allows 255 bytes a line; servers send longer ones before the version.
-_LINE_MAX = 8 * 1024
 _FIRST_BLOCK = 8
 # What a server may send before it has let us in: keys, banners and questions are a few dozen
 # messages. Without a limit it could keep a thread at work for as long as the handshake may take.
@@ -55,28 +49,6 @@ _PACKETS_BEFORE_LOGIN = 4_096
 _BYTES_BEFORE_LOGIN = 16 << 20
 # RFC 4250 section 4.1.2: transport layer messages of algorithm negotiation and of key exchange.
 _OF_KEX = (20, 49)
-
-
-class LoopSide(Protocol):
-    """What the parked thread tells the event loop; every method may be called from the thread."""
-
-    def post_message(self, payload: bytes) -> None:
-        """Send this message of key exchange."""
-
-    def post_sealer(self, sealer: Sealer) -> None:
-        """Seal everything after this with the new keys."""
-
-    def post_opener(self, opener: Opener) -> None:
-        """Open everything after this with the new keys."""
-
-    def post_sequence_reset(self, outbound: bool) -> None:
-        """Strict key exchange: count packets from zero again."""
-
-    def post_ready(self) -> None:
-        """The thread is done with the message it was handed."""
-
-    def post_ended(self) -> None:
-        """The thread leaves, because of an error or because it was told to."""
 
 
 class _Command(Enum):
@@ -92,29 +64,15 @@ class _Handed:
     sequence: int
 
 
-@dataclass(slots=True)
-class PacketState:
-    """What changes hands with the socket: ciphers, sequence numbers and bytes already read."""
-
-    sealer: Sealer
-    opener: Opener
-    sent: int = 0
-    received: int = 0
-    unread: bytes = b""
-
-
 class SshPacketizer(Packetizer):
     """Replaces paramiko's packetizer whole; see the module's text for its two phases."""
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
-        self.deadline: float | None = None
         self.skips_write = False  # the next `write_all` was done by somebody else
-        self._sock = sock
+        self._socket = BlockingSocket(sock)
         self._is_closed = False
-        self._unsent: OSError | None = None  # why nothing more can be sent
         self._state = PacketState(MacSealer(None, 8, None), MacOpener(None, 8, None))
-        self._buffer = bytearray()
         self._sending = threading.Lock()
         self._packets_before_login = self._bytes_before_login = 0
         self._asked_in = False
@@ -124,7 +82,7 @@ class SshPacketizer(Packetizer):
         self._has_handed = False  # the thread is at work on a message of the loop's
         self._rekey_wanted = False
         self._skips = False
-        self._new_directions = 0
+        self._renewed = Direction(0)  # whose keys the exchange under way has made
         self._on_parked: Callable[[], None] | None = None
         self._parked = False
 
@@ -133,8 +91,7 @@ class SshPacketizer(Packetizer):
     def take_over(self, loop_side: LoopSide) -> PacketState:
         """Give the socket's packets to the loop, once `is_parked`."""
         state, self._loop_side = self._state, loop_side
-        state.unread = bytes(self._buffer)
-        self._buffer.clear()
+        state.unread = self._socket.take(len(self._socket.buffer))
         self._on_parked = None
         return state
 
@@ -160,6 +117,15 @@ class SshPacketizer(Packetizer):
     # What the Transport calls.
 
     @property
+    def deadline(self) -> float | None:
+        """The moment of `clock.monotonic` at which every wait ends."""
+        return self._socket.deadline
+
+    @deadline.setter
+    def deadline(self, moment: float | None) -> None:
+        self._socket.deadline = moment
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._is_closed
@@ -170,9 +136,7 @@ class SshPacketizer(Packetizer):
         if self._loop_side is not None:
             self._loop_side.post_ended()
         else:
-            with contextlib.suppress(OSError):  # never connected, or closed already
-                self._sock.shutdown(socket.SHUT_RDWR)
-            self._sock.close()
+            self._socket.close()
         self.end()
 
     def need_rekey(self) -> bool:
@@ -201,18 +165,18 @@ class SshPacketizer(Packetizer):
         raise paramiko.SSHException("compression was not agreed on")
 
     def reset_seqno_out(self) -> None:
-        """Strict key exchange (OpenSSH PROTOCOL section 1.10)."""
-        if self._loop_side is not None:
-            self._loop_side.post_sequence_reset(outbound=True)
-        else:
-            self._state.sent = 0
+        """See PacketState.reset_sequence."""
+        self._reset_sequence(Direction.OUTBOUND)
 
     def reset_seqno_in(self) -> None:
-        """Strict key exchange (OpenSSH PROTOCOL section 1.10)."""
+        """See PacketState.reset_sequence."""
+        self._reset_sequence(Direction.INBOUND)
+
+    def _reset_sequence(self, direction: Direction) -> None:
         if self._loop_side is not None:
-            self._loop_side.post_sequence_reset(outbound=False)
+            self._loop_side.post_sequence_reset(direction)
         else:
-            self._state.received = 0
+            self._state.reset_sequence(direction)
 
     def skip_guess(self) -> None:
         """The next message is a wrong guess of the peer's: pass it over (RFC 4253 section 7)."""
@@ -242,7 +206,7 @@ class SshPacketizer(Packetizer):
             self._loop_side.post_sealer(sealer)
         else:
             self._state.sealer = sealer
-        self._renewed(1)
+        self._has_new_keys(Direction.OUTBOUND)
 
     def set_inbound_cipher(
         self,
@@ -267,12 +231,12 @@ class SshPacketizer(Packetizer):
             self._loop_side.post_opener(opener)
         else:
             self._state.opener = opener
-        self._renewed(2)
+        self._has_new_keys(Direction.INBOUND)
 
-    def _renewed(self, direction: int) -> None:
-        self._new_directions |= direction
-        if self._new_directions == 3:
-            self._new_directions = 0
+    def _has_new_keys(self, direction: Direction) -> None:
+        self._renewed |= direction
+        if self._renewed == Direction.BOTH:
+            self._renewed = Direction(0)
             self._rekey_wanted = False
 
     def send_message(self, data: paramiko.Message) -> None:
@@ -339,12 +303,11 @@ class SshPacketizer(Packetizer):
         """One packet, blocking, while no loop owns the socket."""
         state = self._state
         try:
-            self._fill(_FIRST_BLOCK)
+            self._socket.fill(_FIRST_BLOCK)
             while not (size := self._packet_size()):
-                self._fill(len(self._buffer) + 1)
-            self._fill(size)
-            packet = bytes(self._buffer[:size])
-            del self._buffer[:size]
+                self._socket.fill(len(self._socket.buffer) + 1)
+            self._socket.fill(size)
+            packet = self._socket.take(size)
             room = memoryview(bytearray(size))
             payload = bytes(state.opener.open(memoryview(packet), 0, size, state.received, room))
         except ProtocolError as error:
@@ -364,64 +327,17 @@ class SshPacketizer(Packetizer):
             raise paramiko.SSHException("the peer says too much before the login is over")
 
     def _packet_size(self) -> int:
-        state, came = self._state, len(self._buffer)
-        return state.opener.size(memoryview(self._buffer), 0, came, state.received)
+        """The bytes of the packet that has begun; 0 when too few came to tell."""
+        state, buffer = self._state, self._socket.buffer
+        return state.opener.size(memoryview(buffer), 0, len(buffer), state.received)
 
     def readline(self, timeout: float) -> str:
         """One line of the peer's banner, without its end."""
-        while b"\n" not in self._buffer:
-            if len(self._buffer) > _LINE_MAX:
-                raise paramiko.SSHException("the peer sent a banner line without an end")
-            self._fill(len(self._buffer) + 1)
-        line, _, rest = bytes(self._buffer).partition(b"\n")
-        self._buffer[:] = rest
-        return line.rstrip(b"\r").decode("utf-8", "replace")
-
-    def _fill(self, count: int) -> None:
-        """Read until `count` bytes lie in the buffer."""
-        while len(self._buffer) < count:
-            self._wait(select.POLLIN)
-            try:
-                received = self._sock.recv(_RECEIVE_SIZE)
-            except (BlockingIOError, TimeoutError):
-                continue
-            if not received:
-                raise self._unsent or EOFError
-            self._buffer += received
+        return self._socket.line()
 
     def write_all(self, out: ReadableBuffer) -> None:
-        """Send all of `out`, blocking.
-
-        To a peer that has left nothing is sent, and its last words are still to be read: they say
-        why. The read that finds no more of them raises the error.
-        """
+        """Send all of `out`, blocking, unless somebody else did that already."""
         if self.skips_write:
             self.skips_write = False
-            return
-        view = memoryview(out)
-        while view and self._unsent is None:
-            self._wait(select.POLLOUT)
-            try:
-                view = view[self._sock.send(view) :]
-            except (BlockingIOError, TimeoutError):
-                continue
-            except (BrokenPipeError, ConnectionResetError) as error:
-                self._unsent = error
-
-    def _wait(self, event: int) -> None:
-        """Wait for the socket until the deadline."""
-        if self._is_closed:
-            raise EOFError
-        poll = select.poll()
-        poll.register(self._sock, event)
-        while not poll.poll(self._milliseconds_left()):
-            # It may have been put off meanwhile: a person is asked.
-            if self._milliseconds_left() == 0.0:
-                raise DeadlinePassed("the handshake took too long")
-        if self._is_closed:
-            raise EOFError
-
-    def _milliseconds_left(self) -> float | None:
-        if self.deadline is None:
-            return None
-        return max(0.0, self.deadline - clock.monotonic()) * 1000
+        else:
+            self._socket.write(out)

@@ -17,9 +17,8 @@ from tunnelctl import clock
 from tunnelctl.net.buffers import SLOT_DATA, SlotArea
 from tunnelctl.net.gathering import Gathering
 from tunnelctl.net.reactor import FAILED, HANGUP, READABLE, WRITABLE, Reactor
-from tunnelctl.ssh.packets.ciphers import SEQUENCE_MASK, SlotSealer
-from tunnelctl.ssh.packets.packetizer import PacketState
-from tunnelctl.wire import messages
+from tunnelctl.ssh.packets.ciphers import SEQUENCE_MASK, Opener, Sealer
+from tunnelctl.ssh.packets.handover import Direction, PacketState
 from tunnelctl.wire.messages import ProtocolError
 
 # Corked bytes that are sent before the turn ends, so that many streams cannot heap them up.
@@ -73,6 +72,7 @@ class PacketStream:
         self._is_closed = False
         self.bytes_sent = 0  # under the present keys
         self.bytes_received = 0  # under the present keys
+        self.packets_received = 0  # under the present keys
         self.heard_at = clock.monotonic()  # when the peer last sent anything
         self._gathering = Gathering(reactor.loop, sock, self._overdue)
         sock.setblocking(False)
@@ -145,25 +145,16 @@ class PacketStream:
         Only when not `is_blocked`. A single short packet is corked, a batch leaves at once.
         """
         buffers, sealer, sequence = self._buffers, self._state.sealer, self._state.sent
-        if not isinstance(sealer, SlotSealer):
-            self._send_slots_copied(recipient, count)
-            return
         if count < SLOT_DATA:
             self._put(sealer.seal_short(buffers.plain, recipient, count, sequence))
             return
-        area = buffers.borrow_sealed()
-        size = sealer.seal_slots(buffers.plain, area, recipient, count, sequence)
-        packets = -(-count // SLOT_DATA)
-        self._state.sent = (sequence + packets) & SEQUENCE_MASK
-        self.bytes_sent += size
+        packets, area = sealer.seal_slots(buffers, recipient, count, sequence)
+        self._state.sent = (sequence + -(-count // SLOT_DATA)) & SEQUENCE_MASK
+        self.bytes_sent += len(packets)
         self._move_cork()
-        self._unsent.append((area.view[:size], area))
-        self._flush()
-
-    def _send_slots_copied(self, recipient: int, count: int) -> None:
-        for slot, start in enumerate(range(0, count, SLOT_DATA)):
-            data = self._buffers.plain.data[slot][: min(SLOT_DATA, count - start)]
-            self.send_now(messages.channel_data(recipient, data))
+        self._unsent.append((packets, area))
+        if area is None:
+            self._backlog += len(packets)
         self._flush()
 
     def _move_cork(self) -> None:
@@ -225,26 +216,23 @@ class PacketStream:
         if self._held is None:
             self._held = []
 
-    def use_sealer(self, state_change: Callable[[PacketState], None]) -> None:
+    def use_sealer(self, sealer: Sealer) -> None:
         """Switch to new outbound keys, and send what waited for them."""
-        state_change(self._state)
+        self._state.sealer = sealer
         self.bytes_sent = 0
         held, self._held = self._held, None
         for payload, numbered in held or ():
             self.send_now(payload, numbered)
         self._resume_parked()
 
-    def use_opener(self, state_change: Callable[[PacketState], None]) -> None:
+    def use_opener(self, opener: Opener) -> None:
         """Switch to new inbound keys."""
-        state_change(self._state)
-        self.bytes_received = 0
+        self._state.opener = opener
+        self.bytes_received = self.packets_received = 0
 
-    def reset_sequence(self, *, outbound: bool) -> None:
-        """Count packets from zero again (strict key exchange)."""
-        if outbound:
-            self._state.sent = 0
-        else:
-            self._state.received = 0
+    def reset_sequence(self, direction: Direction) -> None:
+        """See PacketState."""
+        self._state.reset_sequence(direction)
 
     def pause(self) -> None:
         """Open nothing more until `unpause`: the next packet may need new keys."""
@@ -355,6 +343,7 @@ class PacketStream:
                     self._gave_way = True
                     break
         finally:
+            self.packets_received += count
             deliveries, self._deliveries = self._deliveries, []
             for deliver in deliveries:
                 deliver()

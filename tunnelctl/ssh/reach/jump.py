@@ -166,8 +166,8 @@ class Lease:
         interval = link.settings.server_alive_interval
         if failure.code not in (Code.PEER_SILENT, Code.TIMED_OUT):
             return failure
-        if interval > 0 and link.silence > interval * _SILENT_INTERVALS:
-            what = f"{link.settings.title} sent nothing for {link.silence:.0f} s"
+        if interval > 0 and link.liveness.silence > interval * _SILENT_INTERVALS:
+            what = f"{link.settings.title} sent nothing for {link.liveness.silence:.0f} s"
             return link.explain(Failure(Code.PEER_SILENT, what))
         if self._bridge is not None and not self._bridge.is_open:
             return self._bridge.too_slow(failure)

@@ -1,0 +1,73 @@
+"""What a link is made with, and what was agreed on with its peer: plain values."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from tunnelctl.spec.endpoint import bracketed
+from tunnelctl.spec.host import SessionType
+from tunnelctl.ssh.packets.transport import SshTransport
+from tunnelctl.ssh.software import Software
+
+_TEXT_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class LinkInfo:
+    """What was agreed on with the peer."""
+
+    address: str  # where it was reached, HOST:PORT
+    cipher: str
+    mac: str | None  # None: the cipher authenticates by itself
+    kex: str
+    host_key: str  # the algorithm that it was proved with
+    server: str  # its software version, without "SSH-2.0-"
+    strict_kex: bool
+
+    @property
+    def software(self) -> Software:
+        """`server`, and what follows from it."""
+        return Software(self.server)
+
+    @classmethod
+    def of(cls, transport: SshTransport, address: str) -> LinkInfo:
+        """What this transport has agreed on with a peer at `address`."""
+        return cls(
+            address=address,
+            cipher=transport.local_cipher,
+            mac=transport.mac_name,
+            kex=transport.kex_name,
+            host_key=transport.host_key_type or "",
+            server=printable_word(transport.remote_version.split("-", 2)[-1]),
+            strict_kex=transport.agreed_on_strict_kex,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """How a link is kept alive. `title` names the peer in failures; seconds and bytes.
+
+    `address` is where the peer is, when the socket leads somewhere else first.
+    """
+
+    title: str
+    address: str = ""
+    server_alive_interval: float = 15.0
+    server_alive_count_max: int = 3
+    rekey_limit: int | None = None
+    session_type: SessionType = SessionType.NONE
+
+
+def printable_word(text: str) -> str:
+    """Text of the peer's, without control characters that could drive a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text.strip()[:_TEXT_MAX])
+
+
+def peer_address(sock: socket.socket) -> str:
+    """Where a socket leads, as HOST:PORT."""
+    try:
+        host, port = sock.getpeername()[:2]
+    except OSError:  # reset since the login: the stream is about to say so
+        host, port = "", 0
+    return f"{bracketed(host)}:{port}"

@@ -1,0 +1,134 @@
+"""Whether the peer of a link is still there: it is asked for a sign of life.
+
+Owns the questions, the time that an answer takes, and the timers. Must never let a silent peer
+pass for a living one, nor judge one while keys are exchanged, which has a time limit of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from tunnelctl import clock
+from tunnelctl.errors import Code, Failure
+from tunnelctl.ssh.link.info import LinkSettings
+from tunnelctl.ssh.packets.stream import PacketStream
+from tunnelctl.wire.connection import Connection
+from tunnelctl.wire.window import RoundTrip
+
+_FIRST_PROBES = 4
+# How long the answer to an urgent question may take: on a slow way, some round trips.
+_SIGN_SECONDS = 4.0
+_SIGN_ROUND_TRIPS = 8
+
+
+class Liveness:
+    """See the module's text. `give_up(failure)` ends the link; `is_exchanging_keys()` says whether
+    it is."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        settings: LinkSettings,
+        connection: Connection,
+        stream: PacketStream,
+        round_trip: RoundTrip,
+        give_up: Callable[[Failure], None],
+        is_exchanging_keys: Callable[[], bool],
+    ) -> None:
+        self.rtt: float | None = None  # seconds
+        self._loop = loop
+        self._title = settings.title
+        self._interval = settings.server_alive_interval
+        self._count_max = settings.server_alive_count_max
+        self._connection = connection
+        self._stream = stream
+        self._round_trip = round_trip
+        self._give_up = give_up
+        self._is_exchanging_keys = is_exchanging_keys
+        self._is_over = False
+        self._asked = 0  # questions in a row without an answer
+        self._asked_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._judgement: asyncio.TimerHandle | None = None
+        if self._interval > 0:
+            self._timer = loop.call_later(self._interval, self._check)
+            self.probe(_FIRST_PROBES)
+
+    def close(self) -> None:
+        """Ask nothing more. Idempotent."""
+        self._is_over = True
+        for timer in (self._timer, self._judgement):
+            if timer is not None:
+                timer.cancel()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the peer last sent anything."""
+        return clock.monotonic() - self._stream.heard_at
+
+    def probe(self, times: int = 1) -> None:
+        """Ask the peer for a sign of life now; its answer measures the round trip.
+
+        `times` asks again after each answer: of several the shortest is the way, and what is
+        longer was spent waiting for a processor.
+        """
+        if self._is_over or self._is_exchanging_keys():
+            return
+        asked_at = clock.monotonic()
+
+        def answered() -> None:
+            if not self._is_over:
+                self.rtt = clock.monotonic() - asked_at
+                # The shortest: what is longer was waiting behind data.
+                self._round_trip.seconds = min(self.rtt, self._round_trip.seconds or self.rtt)
+                # Not while a reply is due: what is asked beside it some servers leave for.
+                if times > 1 and not self._connection.awaits_reply:
+                    self.probe(times - 1)
+
+        self._connection.ask_for_sign(answered)
+
+    def ask_now(self) -> None:
+        """Ask for a sign of life, and end the link when none comes within a few seconds: when the
+        network has changed, silence means more than it does on a quiet day."""
+        if self._is_over or self._judgement is not None:
+            return
+        seconds = max(_SIGN_SECONDS, _SIGN_ROUND_TRIPS * (self.rtt or 0.0))
+        has_answered = False
+
+        def answered() -> None:
+            nonlocal has_answered
+            has_answered = True
+
+        def judge() -> None:
+            self._judgement = None
+            # An answer may wait behind data, which is life enough. What was on its way when we
+            # asked is not.
+            is_silent = not has_answered and self.silence > seconds / 2
+            if is_silent and not self._is_exchanging_keys():
+                message = (
+                    f"{self._title} gave no sign of life for {seconds:.0f} s when asked for one"
+                )
+                self._give_up(Failure(Code.PEER_SILENT, message))
+
+        self._connection.ask_for_sign(answered)
+        self._judgement = self._loop.call_later(seconds, judge)
+
+    def _check(self) -> None:
+        """Every interval without a byte: ask, or give up when that was done often enough."""
+        silence, wait = self.silence, self._interval
+        if self._stream.heard_at > self._asked_at:
+            # Not the silence alone: after an answer that came at once, a timer that comes a moment
+            # late finds a whole interval of it.
+            self._asked = 0
+        if silence < self._interval:
+            wait = self._interval - silence
+        elif self._asked >= self._count_max:
+            message = f"{self._title} sent nothing for {silence:.0f} s"
+            self._give_up(Failure(Code.PEER_SILENT, message))
+            return
+        else:
+            self._asked += 1
+            self._asked_at = clock.monotonic()
+            self.probe()
+        self._timer = self._loop.call_later(max(wait, 0.001), self._check)
