@@ -301,14 +301,7 @@ async def _keepalive(scene: Scene) -> None:
 
 async def _request(link: Link, name: str, data: bytes) -> bytes | None:
     """Send a global request; the answer to it, None when it was refused."""
-    answered: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-
-    def on_reply(reply: bytes | None) -> None:
-        if not answered.done():
-            answered.set_result(reply)
-
-    link.connection.request(name, data, on_reply)
-    return await asyncio.wait_for(answered, _SOON)
+    return await asyncio.wait_for(link.ask(name, data, lambda reply: reply.data), _SOON)
 
 
 async def _silent(scene: Scene) -> None:

@@ -26,7 +26,7 @@ from tests.support.waiting import eventually_async
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
-from tunnelctl.ssh.link import link as link_module
+from tunnelctl.ssh.link import rekeying
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.packets import stream
 from tunnelctl.wire import messages
@@ -323,7 +323,7 @@ async def test_a_key_exchange_that_never_ends_is_left_in_time(
         while not tick.wait(0.05):
             peer.send(bytes((Message.IGNORE,)) + messages.string(""))
 
-    monkeypatch.setattr(link_module, "_KEX_TIMEOUT", 1.0)
+    monkeypatch.setattr(rekeying, "_SECONDS_MAX", 1.0)
     async with beside_a_good_link(sshd) as reactor:
         with ScriptedServer(lively) as server:
             host = server.host_with(server_alive_interval=0.5)

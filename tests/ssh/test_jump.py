@@ -160,10 +160,8 @@ async def test_nobody_waits_in_vain_for_another_ones_secret(chain: Chain, tmp_pa
 
 async def _answers(link: Link) -> None:
     """The peer is there: it answers a request."""
-    answered = asyncio.Event()
-    link.connection.request("keepalive@openssh.com", b"", lambda _: answered.set())
     async with asyncio.timeout(10):
-        await answered.wait()
+        await link.ask("keepalive@openssh.com", b"", lambda _: None)
 
 
 # Whose fault it is

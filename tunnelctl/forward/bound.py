@@ -159,14 +159,7 @@ class Ownership:
 
     async def _round_trip(self) -> None:
         """Until the server has sent what it had to send when the connection was made."""
-        replied = self._link.reactor.loop.create_future()
-
-        def on_reply(reply: bytes | None) -> None:
-            if not replied.done():
-                replied.set_result(None)
-
-        self._link.connection.request("keepalive@openssh.com", b"", on_reply)
-        await replied
+        await self._link.ask("keepalive@openssh.com", b"", lambda _reply: None)
 
 
 async def _refuses(link: Link, target: Endpoint) -> bool:

@@ -1,25 +1,20 @@
 """Forwards whose clients come there: `remote` and `remote_dynamic` (ssh -R).
 
-Owns what was asked of the server, and the connections that came of it. The listener lives and
-dies with its link. Must never dial what the profile did not name: a fixed target, or one that
-`permit` allows after its name was resolved once.
+Owns what was asked of the server: the listener, which lives and dies with its link, and where it
+really is. What becomes of its clients is `remote_clients.py`'s. Must never say that it listens
+before the server did, nor where somebody else does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
 from collections.abc import Callable
-from dataclasses import replace
 from weakref import WeakSet
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
 from tunnelctl.forward.bound import Ownership, is_taken, narrower, wider
-from tunnelctl.forward.connections import Connections, Counters
+from tunnelctl.forward.connections import Counters
 from tunnelctl.forward.held import HeldPort, HeldPorts
-from tunnelctl.forward.listener import listens_here
-from tunnelctl.forward.local import may_come
 from tunnelctl.forward.opens import (
     Origin,
     listen_denied,
@@ -31,26 +26,19 @@ from tunnelctl.forward.opens import (
     listen_unanswered,
     listen_unknown,
     port_untold,
-    reason_of,
     stray,
-    target_failure,
-    turned_away,
 )
+from tunnelctl.forward.remote_clients import RemoteClients
 from tunnelctl.forward.replies import Answer, answer_of
-from tunnelctl.forward.socks import WINDOW_MIN, RemoteSocksClient
-from tunnelctl.forward.target import TargetSide, resolve
 from tunnelctl.forward.unlinking import unlink
 from tunnelctl.net.addresses import collide
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward
-from tunnelctl.spec.permit import permits
-from tunnelctl.ssh.failures import excerpt
-from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.link.link import GlobalReply, Link
 from tunnelctl.ssh.link.remote_opens import RemoteOpens, Route
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure, ProtocolError, Reader
-from tunnelctl.wire.socks import Reply, reply_for
 
 
 class RemoteForward:
@@ -73,7 +61,7 @@ class RemoteForward:
         self._held = HeldPorts() if held is None else held
         self._reactor = reactor
         self._on_failure = on_failure
-        self._connections = Connections(reactor, listening_here=False)
+        self._clients = RemoteClients(forward, reactor, on_failure)
         self._link: Link | None = None
         self._bound_at: Endpoint | None = None
         self._found_at: Endpoint | None = None  # where it listens instead, by its own rules
@@ -84,13 +72,11 @@ class RemoteForward:
         self.chosen_port = 0
         # What is not as it was asked for, though the server listens.
         self.caveat: Failure | None = None
-        self._target_side = TargetSide(reactor, self._connections)
-        self._handshakes: set[RemoteSocksClient] = set()
 
     @property
     def counters(self) -> Counters:
         """What went through so far."""
-        return self._connections.counters
+        return self._clients.counters
 
     @property
     def listening(self) -> Endpoint | None:
@@ -161,23 +147,19 @@ class RemoteForward:
             Failure: why the link ended meanwhile, or that there is no answer; see `open`.
         """
         request = listen_request(self._asking)
-        replied: asyncio.Future[Answer] = self._reactor.loop.create_future()
 
-        def on_reply(reply: bytes | None) -> None:
-            said = link.take_said()
-            kept = reply is None and _routes(link).is_kept(*request.route)
+        def replied(reply: GlobalReply) -> Answer:
+            said, granted = link.take_said(), reply.data
+            kept = granted is None and _routes(link).is_kept(*request.route)
             if kept and link.info.software.revives_listeners and not link.connection.is_lost:
-                reply = b""
-            try:
-                # The route is laid before the next message is read: it may be the first client.
-                bound = None if reply is None else self._bound(reply)
-                if bound is not None and not replied.cancelled() and self._asked is link:
-                    self._listen(link, bound)
-                elif bound is not None:  # nobody waits for it any more
-                    self._cancel(link, bound)
-            finally:
-                if not replied.done():
-                    replied.set_result(Answer(reply, said, kept))
+                granted = b""
+            # The route is laid now: the next message may be the first client.
+            bound = None if granted is None else self._bound(granted)
+            if bound is not None and reply.is_awaited and self._asked is link:
+                self._listen(link, bound)
+            elif bound is not None:
+                self._cancel(link, bound)
+            return Answer(granted, said, kept, reply.is_unknown)
 
         def silent() -> None:
             failure = listen_unanswered(self.forward, link.info.software)
@@ -185,9 +167,8 @@ class RemoteForward:
                 raise failure
             on_silence(failure)
 
-        asked = link.connection.request(request.name, request.data, on_reply)
-        answer = await answer_of(link, replied, silent)
-        return replace(answer, is_unknown=asked.is_unknown)
+        asked = link.ask(request.name, request.data, replied)
+        return await answer_of(link, asked, silent)
 
     async def _make_sure(self, link: Link) -> None:
         """That clients of the port get to us.
@@ -214,7 +195,7 @@ class RemoteForward:
             self.withdraw()
             raise self._taken(link)
         for incoming, origin in clients:
-            self._admit(link, incoming, origin)
+            self._clients.admit(link, incoming, origin)
 
     def _taken(self, link: Link) -> Failure:
         """Somebody else listens there, who may be one of us."""
@@ -261,10 +242,7 @@ class RemoteForward:
     async def close(self, drain: float) -> None:
         """Ask the server to listen no more, let connections end, then reset them."""
         self.withdraw()
-        for handshake in tuple(self._handshakes):
-            handshake.abort()
-            self._left(handshake)
-        await self._target_side.close(drain)
+        await self._clients.close(drain)
 
     def detach(self) -> None:
         """The link is gone, and the listener with it, once the server knows."""
@@ -302,22 +280,22 @@ class RemoteForward:
         routes.remove(route)
         request, asked = listen_request(bound), listen_request(self._asking)
 
-        def closed(reply: bytes | None) -> None:
-            if reply is None:
+        def closed(reply: GlobalReply) -> None:
+            if reply.data is None:
                 routes.keep(route)
             else:
                 routes.closed(route)
 
-        def answered(reply: bytes | None) -> None:
+        def answered(reply: GlobalReply) -> None:
             # Twisted Conch knows it by the port that it was asked for. Dropbear 2020 crashes when
             # it is asked to cancel what it does not know.
             is_chosen = route.is_chosen and routes.is_only_chosen(route)
-            if reply is None and is_chosen and not link.info.software.is_dropbear:
-                link.connection.request(asked.cancel, asked.data, closed)
+            if reply.data is None and is_chosen and not link.info.software.is_dropbear:
+                link.ask(asked.cancel, asked.data, closed)
             else:
                 closed(reply)
 
-        link.connection.request(request.cancel, request.data, answered)
+        link.ask(request.cancel, request.data, answered)
 
     # Clients.
 
@@ -330,108 +308,11 @@ class RemoteForward:
         assert link is not None
         origin = _origin(incoming)
         if self._ownership is None or not self._ownership.holds(incoming, origin):
-            self._admit(link, incoming, origin)
-
-    def _admit(self, link: Link, incoming: IncomingOpen, origin: Origin) -> None:
-        most = self.forward.max_connections
-        full = self.counters.open >= most
-        self._connections.began()
-        if not may_come(self.forward, origin):
-            what = f"does not allow {excerpt(origin[0])}"
-            self._turn_away(incoming, Code.PERMISSION_DENIED, what)
-        elif full:
-            self._turn_away(incoming, Code.TARGET_REFUSED, f"has {most} connections open")
-        elif self.forward.target is None and incoming.window < WINDOW_MIN:
-            what = "was given no window for a SOCKS handshake"
-            self._turn_away(incoming, Code.TARGET_REFUSED, what)
-        elif self.forward.target is not None:
-            target = self.forward.target
-            self._target_side.serve(
-                link, incoming, target, lambda error: self._unreachable(target, error)
-            )
-        else:
-            self._ask(link, incoming)
-
-    def _turn_away(self, incoming: IncomingOpen, code: Code, what: str) -> None:
-        incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, f"this forward {what}")
-        self._connections.failed(code)
-        self._on_failure(turned_away(self.forward, code, what))
-
-    def _unreachable(self, target: Endpoint, error: OSError) -> Code:
-        failure = target_failure(self.forward, target, error)
-        self._on_failure(failure)
-        return failure.code
-
-    def _ask(self, link: Link, incoming: IncomingOpen) -> None:
-        """Let a SOCKS client beyond the server name its target."""
-
-        def on_request(client: RemoteSocksClient) -> None:
-            self._handshakes.discard(client)
-            self._target_side.spawn(self._dial(link, client), f"dial {client.server.request}")
-
-        client = RemoteSocksClient(
-            self._reactor.loop, incoming, on_request, lambda: self._left(client)
-        )
-        self._handshakes.add(client)
-
-    def _left(self, client: RemoteSocksClient) -> None:
-        self._handshakes.discard(client)
-        self._connections.failed(Code.HANDSHAKE_FAILED)
-
-    async def _dial(self, link: Link, client: RemoteSocksClient) -> None:
-        """Connect a client to what it asked for, if `permit` allows it."""
-        wanted = client.server.request
-        assert wanted is not None
-        try:
-            addresses = await self._permitted(wanted)
-            if not addresses:
-                client.refuse(Reply.NOT_ALLOWED)
-                message = f"{self.forward.name} was asked for {wanted}, which it may not reach"
-                hint = "permit in the profile decides"
-                self._on_failure(Failure(Code.FORWARD_DENIED, message, hint))
-                self._connections.failed(Code.FORWARD_DENIED)
-                return
-            sock = await self._target_side.connect(addresses)
-        except OSError as error:
-            client.refuse(reply_for(OpenFailure.CONNECT_FAILED, reason_of(error)))
-            self._connections.failed(self._unreachable(wanted, error))
-        except asyncio.CancelledError:
-            client.abort()
-            self._connections.failed(Code.SESSION_LOST)
-            raise
-        else:
-            self._begin(link, client, sock)
-
-    def _begin(self, link: Link, client: RemoteSocksClient, sock: socket.socket) -> None:
-        if client.is_gone or link.connection.is_lost:
-            sock.close()
-            self._connections.failed(Code.SESSION_LOST)
-        else:
-            early = client.grant()
-            self._connections.relay(link, sock).adopt(client.channel, early)
-
-    async def _permitted(self, wanted: Endpoint) -> list[Endpoint]:
-        """The addresses to dial: the name is resolved once, and those very ones are dialled."""
-
-        def is_permitted(address: Endpoint) -> bool:
-            parsed = ipaddress.ip_address(address.host.partition("%")[0])
-            ours = listens_here(address)
-            return permits(self.forward.permit, wanted.host, parsed, wanted.port, ours=ours)
-
-        found = map(_plain, await resolve(wanted))
-        return list(filter(is_permitted, found))
+            self._clients.admit(link, incoming, origin)
 
 
 # Those that are, or were, listened for; what holds a port is known without asking anybody.
 _open_remotes: WeakSet[RemoteForward] = WeakSet()
-
-
-def _plain(address: Endpoint) -> Endpoint:
-    """An IPv4 address that is written as an IPv6 one, as itself: rules are written for that."""
-    parsed = ipaddress.ip_address(address.host.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        return Endpoint(str(parsed.ipv4_mapped), address.port)
-    return address
 
 
 def _routes(link: Link) -> RemoteOpens:

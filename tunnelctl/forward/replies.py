@@ -48,7 +48,7 @@ async def answer_of(
             await _within(replied, _JUDGE_AFTER)
             if not replied.done() and link.stream.heard_at > asked_at:
                 on_silence()
-                await replied
+                await _within(replied, None)
             elif not replied.done():
                 link.liveness.ask_now()
         if link.closed.done():
@@ -59,5 +59,5 @@ async def answer_of(
         raise
 
 
-async def _within(replied: asyncio.Future[Answer], seconds: float) -> None:
+async def _within(replied: asyncio.Future[Answer], seconds: float | None) -> None:
     await asyncio.wait((replied,), timeout=seconds)

@@ -11,6 +11,8 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
@@ -25,7 +27,7 @@ from tunnelctl.ssh.packets.stream import PacketStream
 from tunnelctl.ssh.packets.transport import SshTransport
 from tunnelctl.ssh.said import log_said
 from tunnelctl.wire import messages
-from tunnelctl.wire.connection import Acceptor, Connection
+from tunnelctl.wire.connection import Acceptor, Connection, Request
 from tunnelctl.wire.messages import (
     CONNECTION_FIRST,
     TRANSPORT_LAST,
@@ -39,6 +41,21 @@ from tunnelctl.wire.window import RoundTrip
 _THREAD_SECONDS = 5.0
 _SAID_KEPT = 8
 _DISCONNECT_BY_APPLICATION = 11
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalReply:
+    """What became of a global request. `data` is None for a refusal, also by a link that ended.
+
+    `is_unknown`: it was refused because the peer knows no such request. `is_awaited`: somebody
+    still waits for it.
+    """
+
+    data: bytes | None
+    is_unknown: bool = False
+    is_awaited: bool = True
 
 
 class Link:
@@ -106,6 +123,28 @@ class Link:
         """Wait until the parked thread has left and nothing of the way is left, after `close`."""
         await ended(self._transport, _THREAD_SECONDS)
         await self._way.wait_closed()
+
+    def ask(self, name: str, data: bytes, then: Callable[[GlobalReply], _T]) -> asyncio.Future[_T]:
+        """Send a global request (RFC 4254 section 4), and have what `then` makes of the reply.
+
+        `then` is called before the next message is read, which may depend on it, also where nobody
+        waits for the future any more. An error of it ends the link, and cancels the future.
+        """
+        answer: asyncio.Future[_T] = self.reactor.loop.create_future()
+
+        def on_reply(reply: bytes | None) -> None:
+            is_unknown = request is not None and request.is_unknown
+            try:
+                result = then(GlobalReply(reply, is_unknown, not answer.cancelled()))
+            except BaseException:
+                answer.cancel()
+                raise
+            if not answer.done():
+                answer.set_result(result)
+
+        request: Request | None = None  # while a link that is lost refuses it at once
+        request = self.connection.request(name, data, on_reply)
+        return answer
 
     def take_said(self) -> tuple[str, ...]:
         """What the peer told in DEBUG messages since the last call, the last few of it: there
