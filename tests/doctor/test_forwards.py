@@ -148,6 +148,20 @@ def test_what_the_daemon_complains_of_is_told(sshd: OpenSSHServer) -> None:
     assert "tunnelctl restart dev takes this terminal's along, SSH_AUTH_SOCK included" in found.hint
 
 
+@pytest.mark.parametrize("state", ["failed", "up"])  # up: the forward is not required
+def test_a_forward_that_the_daemon_gave_up_is_a_failure(sshd: OpenSSHServer, state: str) -> None:
+    status = held(1)
+    there = status["profiles"][0]["forwards"][1]
+    error = {"code": "port-in-use", "message": "remote: /s is in use", "hint": "rm /s"}
+    status["profiles"][0]["state"] = state
+    there |= {"state": "failed", "bound": False, "last_error": error}
+    report = walk(sshd.host(), remote(sshd.port, listen=Endpoint(path="/s")), status=status)
+    (found,) = [each for each in report.steps if each.result is Result.FAILED]
+    assert (found.step, found.code, found.hint) == ("daemon", Code.PORT_IN_USE, "rm /s")
+    assert "remote: /s is in use" in found.message
+    assert report.exit_code == 76  # it is the server's
+
+
 def test_a_socket_file_is_looked_at_and_left_alone(sshd: OpenSSHServer, tmp_path: Path) -> None:
     path = tmp_path / "door"
     forward = local(sshd.port, listen=Endpoint(path=str(path)))

@@ -34,8 +34,9 @@ def test_what_helps_is_said(world: World, sshd: OpenSSHServer, tmp_path: Path) -
     assert done.returncode == 76
     for word in (str(path), "StreamLocalBindUnlink yes", "unlink_remote: true"):
         assert word in done.stderr
-    told = world.run("doctor", "dev").stdout
-    assert "StreamLocalBindUnlink" in told
+    told = world.run("doctor", "dev")
+    assert "StreamLocalBindUnlink" in told.stdout
+    assert told.returncode == 76
 
 
 @pytest.mark.parametrize("name", ["s", "it's a $(touch x) s"])

@@ -13,11 +13,10 @@ from typing import Any
 from tunnelctl.cli.table import listen_addresses, listen_text
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state.holders import Held
-from tunnelctl.state.snapshot import SAYS
+from tunnelctl.state.snapshot import LISTENS_THERE, SAYS, error_of
 
 # A listener that could not be had is tried again, but whoever asked for it wants to know now.
 _SAID_AT_ONCE = frozenset({Code.PORT_IN_USE, Code.PERMISSION_DENIED, Code.FORWARD_DENIED})
-_LISTENS_THERE = frozenset({"remote", "remote_dynamic"})
 _HOPELESS = frozenset({"failed", "needs-input"})
 
 Json = Mapping[str, Any]
@@ -44,14 +43,10 @@ def failure_of(profile: Json, required: Collection[str]) -> Failure | None:
 def as_failure(profile: str, part: Json) -> Failure:
     """The last error of a host or forward, with the name of its profile."""
     where = f"{profile}/{part['name']}"
-    error = part["last_error"]
-    if error is None:
+    if part["last_error"] is None:
         return Failure(Code.NOT_UP, f"{where} is {part['state']}")
-    code = Code(error["code"]) if error["code"] in set(Code) else Code.NOT_UP
-    exit_code = None
-    if code is Code.PORT_IN_USE and part.get("type") in _LISTENS_THERE:
-        exit_code = Code.FORWARD_DENIED.exit_code  # it is the server's port
-    return Failure(code, f"{where}: {error['message']}", error["hint"], exit_code=exit_code)
+    failure = error_of(part)
+    return failure.but(message=f"{where}: {failure.message}")
 
 
 def not_ready(profile: Json, seconds: float, *, stays_wanted: bool) -> Failure:
@@ -110,7 +105,7 @@ def forwarding_lines(profile: Json) -> Iterator[str]:
 
 
 def _listens(forward: Json) -> Iterator[str]:
-    if forward["type"] in _LISTENS_THERE:
+    if forward["type"] in LISTENS_THERE:
         yield listen_text(forward)
     else:
         yield from map(str, listen_addresses(forward))

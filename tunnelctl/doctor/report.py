@@ -13,8 +13,10 @@ from typing import Any
 
 from tunnelctl.config.profile.find import is_same_file
 from tunnelctl.errors import Code, Failure
+from tunnelctl.state.snapshot import error_of
 
 REPORT_VERSION = 1
+_FAILED = "failed"  # a state of hosts and forwards alike
 
 
 class Result(StrEnum):
@@ -131,18 +133,13 @@ def daemon_steps(profile: str, source: str, status: Mapping[str, Any] | None) ->
         return [warning(Part.DAEMON, profile, what, hint)]
     if found is None or found["wanted"] != "up":
         return [ok(Part.DAEMON, profile, "the daemon runs; the profile is not wanted up")]
-    if found["state"] == "up":
-        return [ok(Part.DAEMON, profile, "the daemon has it up")]
+    is_up = found["state"] == "up"
     message = f"the daemon has it wanted up, and it is {found['state']}"
-    errors = _errors(found)
-    if not errors:
-        return [warning(Part.DAEMON, profile, message)]
-    return [
-        warning(
-            Part.DAEMON, profile, f"{message}: {error['message']}", _daemon_hint(profile, error)
-        )
-        for error in errors
-    ]
+    troubled = [part for part in _troubled(found) if not is_up or part.get("state") == _FAILED]
+    steps = [_complaint(profile, message, part) for part in troubled]
+    if is_up:
+        return [ok(Part.DAEMON, profile, "the daemon has it up"), *steps]
+    return steps or [warning(Part.DAEMON, profile, message)]
 
 
 def profile_in(
@@ -158,11 +155,26 @@ def profile_in(
     return None
 
 
-def _errors(profile: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Each error once: forwards repeat their host's."""
+def _troubled(profile: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The parts with an error, each error once: forwards repeat their host's."""
     parts = (profile, *profile["hosts"], *profile["forwards"])
-    errors = [part["last_error"] for part in parts if part.get("last_error")]
-    return list({error["message"]: error for error in errors}.values())
+    found: dict[str, Mapping[str, Any]] = {}
+    for part in parts:
+        if part.get("last_error"):
+            found.setdefault(part["last_error"]["message"], part)
+    return list(found.values())
+
+
+def _complaint(profile: str, message: str, part: Mapping[str, Any]) -> Step:
+    """What the daemon says of a part. Where it gave up, `doctor` need not see why by itself: what
+    would leave something on the server is not asked for. What is tried again may have passed."""
+    error = part["last_error"]
+    hint = _daemon_hint(profile, error)
+    told = f"{message}: {error['message']}"
+    if part.get("state") != _FAILED:
+        return warning(Part.DAEMON, profile, told, hint)
+    failure = error_of(part).but(message=told, hint=hint)
+    return failed(Part.DAEMON, profile, failure)
 
 
 def _daemon_hint(profile: str, error: Mapping[str, Any]) -> str:

@@ -5,10 +5,12 @@ Must never guess: each field is what its owner said last.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from tunnelctl.errors import Code, Failure
 from tunnelctl.state.durations import NONE_YET, Durations
 from tunnelctl.state.holders import NOBODY, Held
 
@@ -31,6 +33,8 @@ class HostState(StrEnum):
     STOPPED = "stopped"
 
 
+# Types of forwards whose clients come to the server.
+LISTENS_THERE = frozenset({"remote", "remote_dynamic"})
 # Only a person, or another file, changes these.
 FAILED_FOR_GOOD = frozenset({HostState.FAILED, HostState.NEEDS_INPUT})
 
@@ -278,3 +282,13 @@ class StatusEvent:
 
 def _error(error: ErrorStatus | None) -> dict[str, Any] | None:
     return None if error is None else error.as_json()
+
+
+def error_of(part: Mapping[str, Any]) -> Failure:
+    """The `last_error` of a host or forward of the document, read again: its exit code included."""
+    error = part["last_error"]
+    code = Code(error["code"]) if error["code"] in set(Code) else Code.NOT_UP
+    exit_code = None
+    if code is Code.PORT_IN_USE and part.get("type") in LISTENS_THERE:
+        exit_code = Code.FORWARD_DENIED.exit_code  # it is the server's port
+    return Failure(code, error["message"], error["hint"], exit_code=exit_code)
