@@ -13,7 +13,7 @@ from pathlib import Path
 import tunnelctl
 
 ROOT = Path(tunnelctl.__file__).parent
-DOORS = {"cli", "client", "sshtunnel.py", "__main__.py"}
+DOORS = {"cli", "client", "sshtunnel", "__main__.py"}
 # Each reads the environment of this process, or something of it, where nobody sees it.
 FORBIDDEN = {
     "environ", "environb", "getenv", "getenvb", "putenv", "expanduser", "expandvars", "getlogin",

@@ -19,7 +19,7 @@ def main() -> int:
     _open_streams()
     sys.unraisablehook = _interrupt_again
     if os.getpid() == 1:
-        from tunnelctl.net.init import serve_as_init
+        from tunnelctl.net.processes.init import serve_as_init
 
         code = serve_as_init()
         if code is not None:
@@ -28,7 +28,7 @@ def main() -> int:
             os.environ["LISTEN_PID"] = str(os.getpid())
     try:
         from tunnelctl.cli.main import run
-        from tunnelctl.cli.output import take_any_text
+        from tunnelctl.cli.terminal.output import take_any_text
 
         take_any_text(sys.stdout)
         return run(sys.argv[1:])

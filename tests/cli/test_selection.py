@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunnelctl.cli import selection
+from tunnelctl.cli.terminal import selection
 from tunnelctl.errors import Code, Failure
 
 KNOWN = ("dev", "dev-two", "other")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.world import World
-from tunnelctl.cli.units import Manager, Service, environment_of, files, is_as_written
+from tunnelctl.cli.setup.units import Service, UnitManager, environment_of, files, is_as_written
 
 SERVICE = Service(
     command=("/opt/a b/python", "-m", "tunnelctl", "daemon", "50%", "$HOME", 'say "it"'),
@@ -157,7 +157,9 @@ def test_the_service_finds_what_the_shell_finds(world: World) -> None:
 
 
 def test_a_word_of_the_command_is_a_word_for_systemd() -> None:
-    (text,) = (t for p, t in files(Manager.SYSTEMD, SERVICE, {}).items() if p.suffix == ".service")
+    (text,) = (
+        t for p, t in files(UnitManager.SYSTEMD, SERVICE, {}).items() if p.suffix == ".service"
+    )
     found = re.search(r"^ExecStart=(.*)$", text, re.MULTILINE)
     assert found is not None
     # Its quotes and backslashes are a shell's; `%` and `$` are doubled.
@@ -177,7 +179,7 @@ def test_systemd_takes_the_units(tmp_path: Path, scope: str) -> None:
         environment={"TUNNELCTL_CONFIG_DIR": "/a folder/100%"},
     )
     paths = []
-    for path, text in files(Manager.SYSTEMD, about, {"HOME": str(tmp_path)}).items():
+    for path, text in files(UnitManager.SYSTEMD, about, {"HOME": str(tmp_path)}).items():
         paths.append(tmp_path / path.name)
         paths[-1].write_text(text)
     done = subprocess.run(
@@ -194,7 +196,9 @@ def test_systemd_takes_the_units(tmp_path: Path, scope: str) -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_the_machines_service_is_hardened(tmp_path: Path) -> None:
-    (text,) = (t for p, t in files(Manager.SYSTEMD, SERVICE, {}).items() if p.suffix == ".service")
+    (text,) = (
+        t for p, t in files(UnitManager.SYSTEMD, SERVICE, {}).items() if p.suffix == ".service"
+    )
     unit = tmp_path / "tunnelctl.service"
     unit.write_text(text)
     done = subprocess.run(
@@ -209,7 +213,7 @@ def test_the_machines_service_is_hardened(tmp_path: Path) -> None:
 
 
 def test_launchd_gets_a_property_list() -> None:
-    ((path, text),) = files(Manager.LAUNCHD, SERVICE, {"HOME": "/Users/me"}).items()
+    ((path, text),) = files(UnitManager.LAUNCHD, SERVICE, {"HOME": "/Users/me"}).items()
     assert path == Path("/Library/LaunchDaemons/tunnelctl.daemon.plist")
     content = plistlib.loads(text.encode())
     assert content["ProgramArguments"] == list(SERVICE.command)

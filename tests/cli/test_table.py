@@ -9,8 +9,8 @@ from typing import Any
 import click
 import pytest
 
-from tunnelctl.cli.output import bytes_text, seconds_text
-from tunnelctl.cli.table import status_text, summary, table
+from tunnelctl.cli.terminal.output import bytes_text, seconds_text
+from tunnelctl.cli.terminal.table import status_text, summary, table
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 REFUSED = {"code": "auth-failed", "message": "no", "hint": ""}

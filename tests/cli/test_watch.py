@@ -19,7 +19,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.tmux import Tmux
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.cli.watch import Rates, Screen
+from tunnelctl.cli.running.watch import Rates, Screen
 
 # The shell stays to show what the command left behind.
 _SHELL = ("sh", "-c", 'trap : INT; "$@"; echo "code=$?"; exec sleep 600', "sh")

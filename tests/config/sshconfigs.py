@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.config.conftest import Folder
-from tunnelctl.config.openssh.client import Client, home_of_record
+from tunnelctl.config.openssh.client import OpenSSHClient, home_of_record
 from tunnelctl.config.openssh.keywords import RELEVANT
 from tunnelctl.config.openssh.lines import read
 from tunnelctl.config.openssh.reader import Asked, Options, options_for
@@ -59,7 +59,7 @@ def ssh_says(path: Path, name: str, environ: Mapping[str, str]) -> dict[str, str
 
 def by_client(path: Path, asked: Asked, environ: Mapping[str, str], wrapper: str = "") -> Options:
     """What OpenSSH's client makes of a file, as it is used here; `wrapper` includes the file."""
-    client = Client(SSH, ("-F", wrapper or str(path)), environ)
+    client = OpenSSHClient(SSH, ("-F", wrapper or str(path)), environ)
     printed = client.options(asked)
     ssh = Tokens(asked, printed, environ, home_of_record())
     said = configured(asked.name, printed, client.baseline())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tunnelctl.config.profile.find import Found, find_profile, list_profiles
+from tunnelctl.config.profile.find import FoundProfile, find_profile, list_profiles
 from tunnelctl.errors import Code, Failure
 from tunnelctl.home import paths
 from tunnelctl.home.paths import Paths, config_dirs
@@ -94,9 +94,9 @@ def test_all_profiles_with_what_hides_them(places: Places) -> None:
     for path in (first / "dev.yaml", second / "dev.yaml", second / "a.yml", second / "No.yaml"):
         path.touch()
     assert list_profiles(places.environ, places.cwd) == (
-        Found("a", second / "a.yml"),
-        Found("dev", first / "dev.yaml"),
-        Found("dev", second / "dev.yaml", hidden_by=first / "dev.yaml"),
+        FoundProfile("a", second / "a.yml"),
+        FoundProfile("dev", first / "dev.yaml"),
+        FoundProfile("dev", second / "dev.yaml", hidden_by=first / "dev.yaml"),
     )
 
 
@@ -104,7 +104,7 @@ def test_a_place_that_is_named_twice_hides_nothing_of_itself(places: Places) -> 
     dev = places.order[1] / "dev.yaml"
     dev.touch()
     places.environ["TUNNELCTL_CONFIG_DIR"] = "./configs"
-    assert list_profiles(places.environ, places.cwd) == (Found("dev", dev),)
+    assert list_profiles(places.environ, places.cwd) == (FoundProfile("dev", dev),)
     assert places.refusal("other").message.count(str(dev.parent)) == 1
 
 

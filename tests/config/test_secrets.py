@@ -15,7 +15,7 @@ import pytest
 from tests.support.login_sessions import ASKS, LOCKED, LoginSessions
 from tests.support.silent_files import dead_disk, readers
 from tests.support.waiting import eventually
-from tunnelctl.daemon.logs import OneLine
+from tunnelctl.daemon.log.destinations import OneLine
 from tunnelctl.errors import Code, Failure
 from tunnelctl.home import secrets
 from tunnelctl.home.redaction import SECRETS

@@ -15,8 +15,8 @@ import pytest
 from tests.config.conftest import Folder
 from tests.config.sshconfigs import ME, needs_ssh, ssh_says
 from tunnelctl.config.openssh.lines import SshConfigError
-from tunnelctl.config.openssh.lookup import Question, SshConfig
-from tunnelctl.config.openssh.values import Found
+from tunnelctl.config.openssh.lookup import Lookup, SshConfig
+from tunnelctl.config.openssh.values import HostSettings
 from tunnelctl.config.profile.keys import SSH_KEYWORDS
 
 pytestmark = needs_ssh
@@ -25,17 +25,17 @@ STAGING = "Host staging\n  User stage\n  Port 2022\n"
 PROD = "  User root\n  HostName prod.example.com\n"
 
 
-def found(path: Path, name: str, environ: Mapping[str, str]) -> Found | None:
+def found(path: Path, name: str, environ: Mapping[str, str]) -> HostSettings | None:
     """What a profile gets; None where the file is refused."""
     try:
-        answer = SshConfig(environ, set(), SSH_KEYWORDS).found(Question(name, str(path)))
+        answer = SshConfig(environ, set(), SSH_KEYWORDS).found(Lookup(name, str(path)))
     except SshConfigError:
         return None
     # Whether what is so anyway was written, only our own reader can tell.
     return replace(answer, fields={"user": ME, "port": 22, **answer.fields})
 
 
-def agree(path: Path, name: str, home: Path) -> Found | None:
+def agree(path: Path, name: str, home: Path) -> HostSettings | None:
     """Assert that all three ways agree on a name, and return what they say."""
     with_ssh = {"HOME": str(home), "PATH": os.defpath}
     said = ssh_says(path, name, with_ssh)

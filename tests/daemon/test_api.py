@@ -19,7 +19,7 @@ from tests.support.services import connect
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl import __version__
-from tunnelctl.daemon.api import _STREAMS
+from tunnelctl.daemon.api.routes import _STREAMS
 from tunnelctl.home.paths import Paths
 from tunnelctl.net.peers import peer_uid
 from tunnelctl.spec.environment import MOST_BYTES

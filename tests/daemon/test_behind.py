@@ -13,9 +13,9 @@ import pytest
 from tests.support.profiles import EMBEDDED
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.daemon import behind
-from tunnelctl.daemon.behind import Behind
-from tunnelctl.daemon.logs import OneLine
+from tunnelctl.daemon.log import writer
+from tunnelctl.daemon.log.destinations import OneLine
+from tunnelctl.daemon.log.writer import Behind
 
 
 class Slow(logging.Handler):
@@ -34,8 +34,8 @@ class Slow(logging.Handler):
 def test_who_logs_does_not_wait_and_what_has_no_room_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(behind, "_WAITING", 5)
-    monkeypatch.setattr(behind, "_LAST_WORDS", 0.01)
+    monkeypatch.setattr(writer, "_WAITING", 5)
+    monkeypatch.setattr(writer, "_LAST_WORDS", 0.01)
     slow, logger = Slow(), logging.Logger("one")
     handler = Behind(slow, OneLine())
     logger.addHandler(handler)

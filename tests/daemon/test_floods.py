@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 from tests.support.world import World, tunnel_text
 from tunnelctl import clock
 from tunnelctl.home.paths import Paths
-from tunnelctl.ssh.said import AT_ONCE, log_said
+from tunnelctl.ssh.server_debug import AT_ONCE, log_said
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message
 from tunnelctl.wire.window import PACKET_MAX, WINDOW

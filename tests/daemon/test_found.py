@@ -233,7 +233,7 @@ def test_the_users_lock_says_where_as_long_as_it_is_held(tmp_path: Path) -> None
     lock = user_lock.take(path, longer)
     assert lock is not None
     assert user_lock.holder(path) == longer
-    with pytest.raises(user_lock.Held):
+    with pytest.raises(user_lock.LockHeld):
         user_lock.take(path, Path("/run/y"))
     os.close(lock)
     assert user_lock.holder(path) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunnelctl.daemon.holders import Holders, command
+from tunnelctl.daemon.wanted.holders import Holders, command
 from tunnelctl.state.holders import DETACHED, SERVICE, Held
 
 

@@ -19,7 +19,7 @@ from tests.support.services import EchoService, connect
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.daemon.logs import PrivateFile
+from tunnelctl.daemon.log.destinations import PrivateFile
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.home.paths import Paths
 

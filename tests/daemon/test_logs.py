@@ -15,7 +15,7 @@ import pytest
 from tests.support.profiles import EMBEDDED
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.daemon.logs import JournalLine, JsonLine, OneLine, PrivateFile
+from tunnelctl.daemon.log.destinations import JournalLine, JsonLine, OneLine, PrivateFile
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.home.paths import Paths
 

@@ -19,7 +19,7 @@ from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl import __version__
 from tunnelctl.home.paths import Paths
-from tunnelctl.state.durations import BOUNDS, Durations
+from tunnelctl.state.histogram import BOUNDS, Histogram
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -181,7 +181,7 @@ def test_without_the_extra_it_says_what_to_install(
 
 
 def test_a_histogram_counts_each_once() -> None:
-    durations = Durations()
+    durations = Histogram()
     for seconds in (0.01, BOUNDS[0], BOUNDS[0] + 0.001, BOUNDS[-1] + 1):
         durations = durations.with_one(seconds)
     assert durations.counts[:2] == (2, 1)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from tests.support.profiles import EMBEDDED
 from tests.support.waiting import eventually_async
 from tunnelctl.daemon.orders import ReloadOrder, UpOrder
-from tunnelctl.daemon.profiles import Profiles
 from tunnelctl.daemon.troubles import Troubles
-from tunnelctl.daemon.wanted import WantedFile
-from tunnelctl.daemon.wanted_list import WantedProfile
+from tunnelctl.daemon.wanted.profiles import Profiles
+from tunnelctl.daemon.wanted.saved import WantedProfile
+from tunnelctl.daemon.wanted.saving import WantedFile
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment

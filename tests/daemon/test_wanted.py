@@ -19,8 +19,8 @@ from tests.support.profiles import EMBEDDED
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.daemon.troubles import Troubles
-from tunnelctl.daemon.wanted import WantedFile
-from tunnelctl.daemon.wanted_list import WantedProfile
+from tunnelctl.daemon.wanted.saved import WantedProfile
+from tunnelctl.daemon.wanted.saving import WantedFile
 from tunnelctl.home.paths import Paths
 
 DEV = WantedProfile("dev", "/configs/dev.yaml", ("DB_PASSWORD",))

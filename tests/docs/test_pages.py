@@ -25,7 +25,7 @@ from tunnelctl.cli.main import tunnelctl
 from tunnelctl.config.profile.keys import HostMap, Secret
 from tunnelctl.doctor.report import Part
 from tunnelctl.errors import Code, Failure
-from tunnelctl.ssh.trace import Milestone
+from tunnelctl.ssh.milestones import Milestone
 
 DOCS = ROOT / "docs"
 ARCHITECTURE = DOCS / "architecture.md"
@@ -123,7 +123,7 @@ def test_the_index_lists_every_page() -> None:
 
 def test_every_route_has_its_place_in_the_page_on_the_api() -> None:
     text = (DOCS / "api.md").read_text()
-    source = "".join(path.read_text() for path in (ROOT / "tunnelctl" / "daemon").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "tunnelctl" / "daemon").rglob("*.py"))
     routes = re.findall(r'web\.(get|post)\("([^"]+)"', source)
     assert len(routes) >= 13
     for method, path in routes:

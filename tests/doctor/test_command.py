@@ -18,7 +18,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.errors import Code
-from tunnelctl.ssh.trace import Milestone
+from tunnelctl.ssh.milestones import Milestone
 
 SCHEMA = {
     "type": "object",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.world import World
-from tunnelctl.doctor.firewall import Way, find
+from tunnelctl.doctor.firewall import Passage, find
 
 NFT = """\
 table inet filter {
@@ -67,8 +67,8 @@ COMMIT
 )
 def test_a_rule_that_drops_a_port(rule: str, drops: bool) -> None:
     listing = (IPTABLES if rule.startswith("-") else NFT).replace("RULE", rule)
-    assert find(5432, listing, (Way.IN,)) == (rule if drops else "")
-    assert find(5432, listing, (Way.OUT,)) == ""
+    assert find(5432, listing, (Passage.IN,)) == (rule if drops else "")
+    assert find(5432, listing, (Passage.OUT,)) == ""
 
 
 def test_a_set_is_written_out() -> None:
@@ -87,12 +87,12 @@ def test_a_set_is_written_out() -> None:
     ],
 )
 def test_a_chain_that_drops_what_no_rule_takes(listing: str) -> None:
-    assert "no rule names port 5432" in find(5432, listing, (Way.IN,), by_default=True)
-    assert find(5432, listing, (Way.OUT,), by_default=True) == ""
-    assert find(5432, listing, (Way.IN,)) == ""
+    assert "no rule names port 5432" in find(5432, listing, (Passage.IN,), by_default=True)
+    assert find(5432, listing, (Passage.OUT,), by_default=True) == ""
+    assert find(5432, listing, (Passage.IN,)) == ""
     named = listing.replace("}\n}", "\ttcp dport 5432 accept\n}\n}")
     if named != listing:
-        assert find(5432, named, (Way.IN,), by_default=True) == ""
+        assert find(5432, named, (Passage.IN,), by_default=True) == ""
 
 
 _BEHIND = """

@@ -26,7 +26,7 @@ from tests.support.ports import free_port
 from tests.support.services import EchoService, ResetService
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
-from tunnelctl.doctor import here
+from tunnelctl.doctor import this_machine
 from tunnelctl.doctor.report import Report, Result
 from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import Endpoint
@@ -200,7 +200,7 @@ def test_in_a_container_its_own_loopback_is_pointed_at(
     sshd: OpenSSHServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = tmp_path / "containerenv"
-    monkeypatch.setattr(here, "_CONTAINER_MARKS", (mark,))
+    monkeypatch.setattr(this_machine, "_CONTAINER_MARKS", (mark,))
     port = free_port()
     outside = step(walk(sshd.host(), remote(port)), "target", "remote").hint
     assert f"publish its port if it runs in a container: -p 127.0.0.1:{port}:PORT" in outside

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.nobody import NOBODY, as_nobody, needs_root
-from tunnelctl.net.addresses import Holder, port_holder
+from tunnelctl.net.addresses import PortHolder, port_holder
 
 
 def holder_of(pid: int) -> str:
@@ -96,7 +96,7 @@ def test_a_port_of_another_users_names_the_user_and_stops_nobody() -> None:
         port = int(process.stdout.readline())
         holder = as_nobody(lambda: port_holder("127.0.0.1", port))
         process.communicate()
-    assert isinstance(holder, Holder)
+    assert isinstance(holder, PortHolder)
     assert holder.name == "a process of the user root"
     assert "stop" not in holder.hint
 
@@ -130,6 +130,6 @@ def test_a_daemon_that_hides_from_its_own_user_is_known(name: str) -> None:
         assert str(seen_by_root).startswith(f"pid {process.pid} ")
         return
     for holder in (seen_by_user, seen_by_root):
-        assert isinstance(holder, Holder)
+        assert isinstance(holder, PortHolder)
         assert holder.name == f"another tunnelctl daemon, pid {process.pid}"
         assert "stop" not in holder.hint

@@ -72,7 +72,7 @@ def test_many_wait_for_a_silent_one_in_one_thread(pipe: Path) -> None:
     with ThreadPoolExecutor(20) as pool:
         waiting = [pool.submit(files.read, pipe, 100) for _ in range(20)]
         for each in waiting:
-            assert isinstance(each.exception(20), files.Silent)
+            assert isinstance(each.exception(20), files.FileSilent)
     assert readers(pipe) == 1
     with pipe.open("wb") as writer:
         writer.write(b"at last")
@@ -87,10 +87,10 @@ def test_many_wait_for_a_silent_one_in_one_thread(pipe: Path) -> None:
 def test_the_deadline_of_what_it_is_for_holds(pipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_SECONDS", 600.0)
     end = clock.monotonic() + 0.1
-    with files.until(lambda: end), pytest.raises(files.Silent):
+    with files.until(lambda: end), pytest.raises(files.FileSilent):
         files.read(pipe, 100)
     # Whoever comes later does not wait long for one that is known to be silent.
-    with pytest.raises(files.Silent):
+    with pytest.raises(files.FileSilent):
         files.read(pipe, 100)
 
 
@@ -100,7 +100,7 @@ def test_a_disk_that_is_away_is_waited_for_once(tmp_path: Path) -> None:
     path = folder / "key"
     with dead_disk(folder) as end:
         for _ in range(5):
-            with pytest.raises(files.Silent, match="disk that is away"):
+            with pytest.raises(files.FileSilent, match="disk that is away"):
                 files.read(path, 100, regular=True)
             assert not files.exists(path)
         assert readers(path) == 2  # of what it has, and of whether it is there

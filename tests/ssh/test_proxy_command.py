@@ -29,7 +29,7 @@ from tunnelctl.spec.host import USERS_SHELL, Host
 from tunnelctl.ssh.connect import fetch_host_key
 from tunnelctl.ssh.reach import proxy_command
 from tunnelctl.ssh.reach.proxy_command import words_for
-from tunnelctl.ssh.turns import Place
+from tunnelctl.ssh.turns import TakenTurn
 
 BULK = 120_000_000  # bytes
 SOCAT = ("socat", "STDIO", "TCP:%h:%p")
@@ -175,7 +175,7 @@ async def test_the_time_limit_counts_from_the_first_byte(
             silent.set()
 
     @asynccontextmanager
-    async def turn(_host: Host) -> AsyncIterator[Place]:
+    async def turn(_host: Host) -> AsyncIterator[TakenTurn]:
         yield Told()
 
     words = ("sh", "-c", f"read -r _ < {browser}; exec socat STDIO TCP:%h:%p")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelctl.state.overall import (
-    Part,
+    CountedPart,
     Tally,
     combined,
     forward_part,
@@ -19,10 +19,10 @@ from tunnelctl.state.overall import (
 )
 from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, Wanted
 
-UP = Part(up=True, troubled=False, hopeless=False)
-COMING = Part(up=False, troubled=False, hopeless=False)
-TROUBLED = Part(up=False, troubled=True, hopeless=False)
-HOPELESS = Part(up=False, troubled=True, hopeless=True)
+UP = CountedPart(up=True, troubled=False, hopeless=False)
+COMING = CountedPart(up=False, troubled=False, hopeless=False)
+TROUBLED = CountedPart(up=False, troubled=True, hopeless=False)
+HOPELESS = CountedPart(up=False, troubled=True, hopeless=True)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,9 @@ HOPELESS = Part(up=False, troubled=True, hopeless=True)
         ((HOPELESS, TROUBLED), False, ProfileState.FAILED),
     ],
 )
-def test_a_wanted_profile(parts: tuple[Part, ...], was_up: bool, expected: ProfileState) -> None:
+def test_a_wanted_profile(
+    parts: tuple[CountedPart, ...], was_up: bool, expected: ProfileState
+) -> None:
     assert profile_state(Wanted.UP, summary(parts), all_stopped=False, was_up=was_up) is expected
 
 
@@ -77,7 +79,7 @@ def test_a_lazy_host_is_as_good_as_up_until_it_is_in_trouble() -> None:
 
 
 @given(st.lists(st.lists(st.sampled_from([UP, COMING, TROUBLED, HOPELESS]))))
-def test_summaries_add_up(tunnels: list[list[Part]]) -> None:
+def test_summaries_add_up(tunnels: list[list[CountedPart]]) -> None:
     assert combined(map(summary, tunnels)) == summary(itertools.chain(*tunnels))
 
 
@@ -90,9 +92,9 @@ def test_summaries_add_up(tunnels: list[list[Part]]) -> None:
     )
 )
 def test_a_tally_is_the_summary_of_what_was_put_last(
-    changes: list[tuple[str, Part | None]],
+    changes: list[tuple[str, CountedPart | None]],
 ) -> None:
-    tally, parts = Tally(), dict[str, Part | None]()
+    tally, parts = Tally(), dict[str, CountedPart | None]()
     for name, part in changes:
         tally.put(name, part)
         parts[name] = part

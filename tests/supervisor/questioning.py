@@ -17,12 +17,12 @@ from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.questions import Ask, Asking, Question, QuestionKind
 from tunnelctl.ssh.turns import Turn
 from tunnelctl.supervisor.journal import Subscription
-from tunnelctl.supervisor.questions import Place, QuestionEvent
+from tunnelctl.supervisor.logins.question_desk import AnswerScope, QuestionEvent
 
 PASSPHRASE = Question(QuestionKind.PASSPHRASE, "server", "Enter passphrase for key 'k': ", False)
 CODE = Question(QuestionKind.CODE, "server", "Code: ", True)
 RIGHT = "open sesame"
-DEV = Place("dev")
+DEV = AnswerScope("dev")
 
 
 class Strict:

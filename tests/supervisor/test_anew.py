@@ -10,8 +10,8 @@ import pytest
 from tests.support.here import here
 from tunnelctl.config.profile.load import load_profile
 from tunnelctl.spec.host import Host
-from tunnelctl.supervisor import anew as anew_module
-from tunnelctl.supervisor.anew import Anew
+from tunnelctl.supervisor.logins import current_hosts
+from tunnelctl.supervisor.logins.current_hosts import Anew
 
 
 class Folder:
@@ -44,7 +44,7 @@ def loaded(folder: Folder) -> tuple[Host, Anew]:
 
 
 async def test_it_is_asked_again(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anew_module, "_EVERY", 0.0)
+    monkeypatch.setattr(current_hosts, "_EVERY", 0.0)
     host, anew = loaded(folder)
     folder.say("127.0.0.2")
     found = await anew.candidate(host, host, here())
@@ -61,7 +61,7 @@ async def test_it_is_not_asked_twice_in_a_moment(folder: Folder) -> None:
 async def test_a_mistake_changes_nothing(
     folder: Folder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(anew_module, "_EVERY", 0.0)
+    monkeypatch.setattr(current_hosts, "_EVERY", 0.0)
     host, anew = loaded(folder)
     folder.say("127.0.0.2")
     last = await anew.candidate(host, host, here())

@@ -21,7 +21,7 @@ from tunnelctl.spec.host import Host, SecretRef, SecretSource
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.turns import Turn
-from tunnelctl.supervisor.handshakes import Handshakes
+from tunnelctl.supervisor.logins.handshakes import Handshakes
 
 
 class Door:

@@ -24,7 +24,7 @@ from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import OnUnhealthy, Probe, ProbeType
 from tunnelctl.state import health
 from tunnelctl.state.snapshot import EventKind, Health, HostState
-from tunnelctl.supervisor import probes
+from tunnelctl.supervisor.forwards import probes
 
 UNASKED = Probe(ProbeType.TCP, unasked=True, interval=OFTEN)
 HANDSHAKE = b"\x4a\x00\x00\x00\x0a8.0.36\x00\x0b\x00\x00\x00" + 60 * b"x"

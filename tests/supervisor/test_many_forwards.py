@@ -12,10 +12,10 @@ from tests.support.here import here
 from tests.support.waiting import eventually_async
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Probe, ProbeType
-from tunnelctl.state.overall import Part
+from tunnelctl.state.overall import CountedPart
 from tunnelctl.state.snapshot import ForwardState, HostState
 from tunnelctl.supervisor import tunnel_status
-from tunnelctl.supervisor.forwarding import Forwarding
+from tunnelctl.supervisor.forwards.forwarding import Forwarding
 from tunnelctl.supervisor.tasks import AT_ONCE
 
 MANY = 300
@@ -50,7 +50,7 @@ async def test_each_costs_the_same_however_many_there_are(
     looks = 0
     part_of = tunnel_status.part_of
 
-    def counted(item: Forwarding) -> Part | None:
+    def counted(item: Forwarding) -> CountedPart | None:
         nonlocal looks
         looks += 1
         return part_of(item)

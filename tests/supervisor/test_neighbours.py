@@ -14,7 +14,7 @@ from tunnelctl.spec.host import Host, Reconnect
 from tunnelctl.spec.profile import Profile
 from tunnelctl.state.machine import Machine
 from tunnelctl.state.snapshot import HostState, ProfileState
-from tunnelctl.supervisor.neighbours import Neighbours
+from tunnelctl.supervisor.logins.neighbours import Neighbours
 
 BASTION = Host("bastion", "bastion.example")
 

@@ -16,7 +16,7 @@ from tests.support.ports import free_port
 from tests.support.services import EchoService, Service
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
-from tunnelctl.cli.table import status_text
+from tunnelctl.cli.terminal.table import status_text
 from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import OnUnhealthy, Probe, ProbeType

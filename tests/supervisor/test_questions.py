@@ -31,9 +31,9 @@ from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.questions import Asking, Question, QuestionKind
 from tunnelctl.ssh.turns import Turn
 from tunnelctl.state.snapshot import HostState, ProfileState
-from tunnelctl.supervisor import questions
-from tunnelctl.supervisor.handshakes import AT_WORK
-from tunnelctl.supervisor.questions import Place
+from tunnelctl.supervisor.logins import question_desk
+from tunnelctl.supervisor.logins.handshakes import AT_WORK
+from tunnelctl.supervisor.logins.question_desk import AnswerScope
 
 
 async def test_nobody_is_there_and_then_somebody_is() -> None:
@@ -101,8 +101,8 @@ async def test_whoever_listens_before_is_asked_in_the_first_attempt() -> None:
         assert "needs-input" not in s.states("server")
 
 
-@pytest.mark.parametrize("place", [Place("other"), Place("dev", "another")])
-async def test_who_answers_for_others_is_not_asked(place: Place) -> None:
+@pytest.mark.parametrize("place", [AnswerScope("other"), AnswerScope("dev", "another")])
+async def test_who_answers_for_others_is_not_asked(place: AnswerScope) -> None:
     strict = Strict(CODE)
     async with scene(connect=strict.connect) as s:
         s.supervisor.subscribe([place])
@@ -116,7 +116,7 @@ async def test_one_who_comes_later_is_asked_too_and_the_first_answer_counts() ->
         first = s.supervisor.subscribe([DEV])
         await s.supervisor.up(s.profile(local()), here())
         question = await question_in(first)
-        second = s.supervisor.subscribe([Place("dev", "server")])
+        second = s.supervisor.subscribe([AnswerScope("dev", "server")])
         assert (await question_in(second)).id == question.id
         s.supervisor.answer("dev", question.id, RIGHT)
         await question_in(first, "closed")
@@ -159,7 +159,7 @@ async def test_whoever_goes_or_declines_leaves_it_open_for_others(how: str) -> N
 
 
 async def test_a_person_has_two_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(questions, "ANSWER_WITHIN", 0.05)
+    monkeypatch.setattr(question_desk, "ANSWER_WITHIN", 0.05)
     strict = Strict(CODE)
     async with scene(connect=strict.connect) as s:
         subscription = s.supervisor.subscribe([DEV])

@@ -13,7 +13,7 @@ from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code
 from tunnelctl.spec.profile import Profile
 from tunnelctl.state.snapshot import HostState, ProfileState
-from tunnelctl.supervisor.handshakes import AT_ONE_ADDRESS
+from tunnelctl.supervisor.logins.handshakes import AT_ONE_ADDRESS
 
 
 def has_failed(s: Scene, name: str) -> bool:

@@ -15,7 +15,7 @@ from tests.support.here import here
 from tests.support.ports import free_port
 from tests.support.waiting import eventually_async
 from tunnelctl.forward import listening
-from tunnelctl.net.addresses import Holder
+from tunnelctl.net.addresses import PortHolder
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.state.snapshot import ForwardState
 
@@ -110,7 +110,7 @@ async def test_a_busy_port_of_a_machine_with_many_processes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Who holds it is looked up in /proc, which takes a second where there are thousands."""
-    held = Held(lambda *_: Holder("pid 7 (postgres)"), lambda *_: True)
+    held = Held(lambda *_: PortHolder("pid 7 (postgres)"), lambda *_: True)
     monkeypatch.setattr("tunnelctl.forward.listener.port_holder", held)
     with socket.create_server((LOOPBACK, 0)) as taken:
         async with scene() as s:

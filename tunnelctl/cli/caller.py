@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 
-from tunnelctl.cli.output import say
+from tunnelctl.cli.terminal.output import say
 from tunnelctl.spec.environment import MOST_BYTES, Environment
 
 

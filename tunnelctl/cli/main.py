@@ -20,41 +20,41 @@ import click
 from click.shell_completion import CompletionItem
 
 from tunnelctl import __version__
-from tunnelctl.cli.output import say
+from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.home.paths import Paths
 
 # Name: module and function below tunnelctl.cli, and what `--help` says of it.
 _COMMANDS = {
-    "up": ("up.up", "Bring profiles up and wait until they are ready"),
-    "down": ("down.down", "Close what profiles opened"),
-    "ps": ("ps.ps", "Show every forward and how it is"),
-    "status": ("ps.ps", "The same as ps"),
-    "restart": ("down.restart", "Connect anew, now"),
-    "reload": ("reload.reload", "Read the files again and apply what differs"),
-    "expose": ("expose.expose", "Make a service of this machine reachable on a server"),
-    "run": ("run.run", "Run a command that has its tunnels as long as it runs"),
-    "logs": ("logs.logs", "Print what the daemon has written down"),
-    "answer": ("answer.answer", "Give a host in needs-input what it asks for"),
-    "events": ("events.events", "Print what happens, as it happens"),
-    "port": ("ps.port", "Print the address that a forward listens on"),
-    "check": ("files.check", "Say everything that is wrong with profiles"),
-    "doctor": ("doctor.doctor", "Walk the way to every target, and say what is wrong"),
-    "config": ("authoring.config", "Print what a profile comes to, with everything said"),
-    "schema": ("authoring.schema", "Print the JSON Schema of a profile"),
-    "init": ("authoring.init", "Write a first profile"),
-    "import": ("exchange.import_", "Make a profile of what ssh or boring is told"),
-    "export": ("exchange.export", "Print a profile in the words of ssh"),
-    "ls": ("files.ls", "List the profiles that can be found"),
-    "service": ("service.service", "Have systemd or launchd start the daemon"),
-    "completion": ("completion.completion", "Print what completes our words in a shell"),
-    "paths": ("files.paths", "Print where the socket, the log and profiles are"),
-    "trust": ("trust.trust", "Show a server's host key, and record it"),
-    "daemon": ("daemon.daemon", "Be the daemon, in the foreground"),
-    "demo": ("demo.demo", "Tunnel through a server of its own, break it, measure it"),
-    "help": ("help.help_", "Print what a command does and takes"),
-    "version": ("help.version", "Print the version"),
+    "up": ("running.up.up", "Bring profiles up and wait until they are ready"),
+    "down": ("running.down.down", "Close what profiles opened"),
+    "ps": ("running.ps.ps", "Show every forward and how it is"),
+    "status": ("running.ps.ps", "The same as ps"),
+    "restart": ("running.down.restart", "Connect anew, now"),
+    "reload": ("running.reload.reload", "Read the files again and apply what differs"),
+    "expose": ("running.expose.expose", "Make a service of this machine reachable on a server"),
+    "run": ("running.run.run", "Run a command that has its tunnels as long as it runs"),
+    "logs": ("running.logs.logs", "Print what the daemon has written down"),
+    "answer": ("running.answer.answer", "Give a host in needs-input what it asks for"),
+    "events": ("running.events.events", "Print what happens, as it happens"),
+    "port": ("running.ps.port", "Print the address that a forward listens on"),
+    "check": ("profiles.files.check", "Say everything that is wrong with profiles"),
+    "doctor": ("profiles.doctor.doctor", "Walk the way to every target, and say what is wrong"),
+    "config": ("profiles.authoring.config", "Print what a profile comes to, with everything said"),
+    "schema": ("profiles.authoring.schema", "Print the JSON Schema of a profile"),
+    "init": ("profiles.authoring.init", "Write a first profile"),
+    "import": ("profiles.import_export.import_", "Make a profile of what ssh or boring is told"),
+    "export": ("profiles.import_export.export", "Print a profile in the words of ssh"),
+    "ls": ("profiles.files.ls", "List the profiles that can be found"),
+    "service": ("setup.service.service", "Have systemd or launchd start the daemon"),
+    "completion": ("setup.completion.completion", "Print what completes our words in a shell"),
+    "paths": ("profiles.files.paths", "Print where the socket, the log and profiles are"),
+    "trust": ("profiles.trust.trust", "Show a server's host key, and record it"),
+    "daemon": ("setup.daemon.daemon", "Be the daemon, in the foreground"),
+    "demo": ("demo.command.demo", "Tunnel through a server of its own, break it, measure it"),
+    "help": ("setup.help.help_", "Print what a command does and takes"),
+    "version": ("setup.help.version", "Print the version"),
 }
 # What write(2) says of a file that takes no more: these are no mistakes of ours.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -99,7 +99,7 @@ class Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         place, _ = _COMMANDS[cmd_name]
-        module, function = place.split(".")
+        module, _, function = place.rpartition(".")
         command: click.Command = getattr(
             importlib.import_module(f"tunnelctl.cli.{module}"), function
         )

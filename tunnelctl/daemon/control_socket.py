@@ -117,7 +117,7 @@ def claim(paths: Paths, passed: socket.socket | None = None) -> ControlSocket | 
     try:
         # First: a daemon that makes the other lock anew must not meet us holding it.
         users_lock = user_lock.take(paths.user_lock, paths.socket)
-    except user_lock.Held:
+    except user_lock.LockHeld:
         return None
     lock = None
     try:
@@ -148,7 +148,7 @@ def in_place_of_a_daemon(paths: Paths) -> Iterator[bool]:
     check_directory(paths.runtime_dir)
     try:
         users_lock = user_lock.take(paths.user_lock, paths.socket)
-    except user_lock.Held:
+    except user_lock.LockHeld:
         yield False
         return
     lock = None

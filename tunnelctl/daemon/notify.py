@@ -19,7 +19,7 @@ _STUCK_AFTER = 30.0  # seconds without a turn of the loop, where no manager says
 _BEATS = 4  # for each time that would be too long
 
 
-class Manager:
+class ServiceManager:
     """The service manager that started us; there may be none."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -44,7 +44,7 @@ class Heart:
     Without a file to write to (None) nothing is dumped.
     """
 
-    def __init__(self, manager: Manager, dumps: IO[str] | None) -> None:
+    def __init__(self, manager: ServiceManager, dumps: IO[str] | None) -> None:
         self._manager = manager
         self._dumps = dumps
         self._stuck_after = manager.watchdog / 2 if manager.watchdog else _STUCK_AFTER

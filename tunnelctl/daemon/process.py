@@ -26,19 +26,19 @@ from pathlib import Path
 from typing import IO
 
 from tunnelctl import __version__, clock
-from tunnelctl.daemon import metrics
 from tunnelctl.daemon.activation import passed_socket
-from tunnelctl.daemon.api import Api
+from tunnelctl.daemon.api import metrics
+from tunnelctl.daemon.api.routes import Api
+from tunnelctl.daemon.api.server import ControlServer
 from tunnelctl.daemon.control_socket import ControlSocket, claim
-from tunnelctl.daemon.logbook import Logbook
-from tunnelctl.daemon.logs import LogFormat, log_to_file, log_to_stderr
-from tunnelctl.daemon.moments import Moments
-from tunnelctl.daemon.notify import Heart, Manager, open_dumps
-from tunnelctl.daemon.place import Place
-from tunnelctl.daemon.profiles import Profiles
-from tunnelctl.daemon.server import ControlServer
+from tunnelctl.daemon.log.destinations import LogFormat, log_to_file, log_to_stderr
+from tunnelctl.daemon.log.recent import Logbook
+from tunnelctl.daemon.notify import Heart, ServiceManager, open_dumps
+from tunnelctl.daemon.socket_keeper import SocketKeeper
+from tunnelctl.daemon.triggers import Triggers
 from tunnelctl.daemon.troubles import Troubles
-from tunnelctl.daemon.wanted import WantedFile
+from tunnelctl.daemon.wanted.profiles import Profiles
+from tunnelctl.daemon.wanted.saving import WantedFile
 from tunnelctl.errors import Code, Failure
 from tunnelctl.home.paths import SOCKET_VARIABLE, Paths
 from tunnelctl.net.reactor import Reactor
@@ -63,7 +63,7 @@ _M_ARENA_MAX = -8  # malloc.h of glibc
 
 
 @dataclass(frozen=True, slots=True)
-class Background:
+class Detached:
     """A daemon that a command started: reports to the pipe `report_to`, and ends when idle."""
 
     report_to: int
@@ -75,7 +75,7 @@ class Settings:
 
     paths: Paths
     profiles: Sequence[str] = ()
-    background: Background | None = None
+    background: Detached | None = None
     watch: bool = False
     metrics: Endpoint | None = None  # where they are served over TCP
     log_format: LogFormat = LogFormat.AUTO  # of what goes to stderr
@@ -185,7 +185,7 @@ class _Daemon:
         self._environment = environment
         self._troubles = troubles
         # What a service started in the background is not the service itself.
-        self._manager = Manager(environment if settings.background is None else {})
+        self._manager = ServiceManager(environment if settings.background is None else {})
         self._logbook = logbook
         self._stop = asyncio.Event()
         self._idle: asyncio.TimerHandle | None = None
@@ -208,10 +208,10 @@ class _Daemon:
             stop=self._ask_to_stop,
         )
         self._server = ControlServer(self._control.socket, self._troubles, self._note_activity)
-        place: Place | None = None
+        place: SocketKeeper | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ask_to_stop)
-        moments = Moments(supervisor, self._profiles, watch_files=self._watch_files)
+        moments = Triggers(supervisor, self._profiles, watch_files=self._watch_files)
 
         async def status() -> tuple[ProfileStatus, ...]:
             await supervisor.look()
@@ -224,7 +224,7 @@ class _Daemon:
             application.add_routes([self._logbook.route(), metrics.route(status)])
             async with metrics.served(self._metrics_at, status, self._troubles):
                 await self._server.start(application)
-                place = Place(self._control, self._server, self._troubles, self._lost)
+                place = SocketKeeper(self._control, self._server, self._troubles, self._lost)
                 self._announce()
                 await self._stop.wait()
         finally:
@@ -311,7 +311,7 @@ def _share_memory() -> None:
         mallopt(_M_ARENA_MAX, 1)  # musl has neither it nor arenas
 
 
-def _report(background: Background, text: str) -> None:
+def _report(background: Detached, text: str) -> None:
     """Tell the command that started us; it may be gone."""
     with contextlib.suppress(OSError):
         os.write(background.report_to, text.encode())

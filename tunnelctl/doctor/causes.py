@@ -16,9 +16,9 @@ from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.keys.certificates import fingerprint
 from tunnelctl.ssh.login.auth import user_of
+from tunnelctl.ssh.milestones import Milestone
 from tunnelctl.ssh.server_key import known_hosts
 from tunnelctl.ssh.software import Software
-from tunnelctl.ssh.trace import Milestone
 from tunnelctl.wire.refusals import Refusal, cause
 
 _NO_CONNECTION = (Code.TIMED_OUT, Code.UNREACHABLE, Code.CONNECTION_REFUSED)

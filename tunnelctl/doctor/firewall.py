@@ -37,7 +37,7 @@ _EVERYTHING = re.compile(
 )
 
 
-class Way(StrEnum):
+class Passage(StrEnum):
     """Whither a packet goes that a chain sees. What is only passed on is no matter here."""
 
     IN = "in"
@@ -45,10 +45,10 @@ class Way(StrEnum):
 
 
 _HOOKS = {
-    "input": Way.IN,
-    "prerouting": Way.IN,
-    "output": Way.OUT,
-    "postrouting": Way.OUT,
+    "input": Passage.IN,
+    "prerouting": Passage.IN,
+    "output": Passage.OUT,
+    "postrouting": Passage.OUT,
 }
 
 
@@ -58,7 +58,7 @@ class _Chain:
 
     name: str
     policy: str = ""
-    ways: set[Way] = field(default_factory=set)
+    ways: set[Passage] = field(default_factory=set)
     rules: list[str] = field(default_factory=list)
 
 
@@ -70,7 +70,7 @@ async def against(target: Endpoint, *, refused: bool = False) -> str:
 
     def look() -> str:
         stays = target.is_loopback or is_own(target.host)
-        ways = tuple(Way) if stays else (Way.OUT,)
+        ways = tuple(Passage) if stays else (Passage.OUT,)
         words = ("reject",) if refused else ("drop", "reject")
         # What stays on this machine is let through by its interface, mostly (lo).
         return _look(target.port, ways, words, by_default=not stays and not refused)
@@ -81,14 +81,14 @@ async def against(target: Endpoint, *, refused: bool = False) -> str:
 async def before(port: int) -> str:
     """What may keep other machines from a TCP port here; empty for nothing that is known."""
     return await in_thread(
-        lambda: _look(port, (Way.IN,), ("drop", "reject"), by_default=True), "read the firewall"
+        lambda: _look(port, (Passage.IN,), ("drop", "reject"), by_default=True), "read the firewall"
     )
 
 
 def find(
     port: int,
     listing: str,
-    ways: Collection[Way] = tuple(Way),
+    ways: Collection[Passage] = tuple(Passage),
     words: Collection[str] = ("drop", "reject"),
     *,
     by_default: bool = False,
@@ -181,7 +181,7 @@ def _read(lines: Iterable[str]) -> Iterator[tuple[str, _Chain]]:
     yield from ((table, each) for each in chains.values())
 
 
-def _look(port: int, ways: Collection[Way], words: Collection[str], *, by_default: bool) -> str:
+def _look(port: int, ways: Collection[Passage], words: Collection[str], *, by_default: bool) -> str:
     looks = (find(port, _listing(c), ways, words, by_default=by_default) for c in _COMMANDS)
     return next(filter(None, looks), "")
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunnelctl import clock
-from tunnelctl.doctor import causes, here
+from tunnelctl.doctor import causes, this_machine
 from tunnelctl.doctor.report import Part, Step, caveat, failed, ok, skipped
 from tunnelctl.errors import Code, Failure
-from tunnelctl.forward.probing import Place, ask
+from tunnelctl.forward.probing import ProbedForward, ask
 from tunnelctl.forward.remote import RemoteForward
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, LOOPBACKS, Endpoint
@@ -25,7 +25,7 @@ from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.link.link import Link
 
 _EITHER = "localhost"
-_ACCEPTS = Probe(ProbeType.TCP, timeout=here.PATIENCE)
+_ACCEPTS = Probe(ProbeType.TCP, timeout=this_machine.PATIENCE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Examination:
 
     @property
     def _is_held(self) -> bool:
-        return here.held_by_daemon(self.rule, self.profile, self.status)
+        return this_machine.held_by_daemon(self.rule, self.profile, self.status)
 
     @property
     def _not_reached(self) -> str:
@@ -63,7 +63,7 @@ class Examination:
         if self._is_held:
             message = f"the daemon listens on {self.rule.listen} for it"
             return ok(Part.LISTENER, self.rule.name, message)
-        return await here.listener(self.rule, self.reactor, self.status)
+        return await this_machine.listener(self.rule, self.reactor, self.status)
 
     async def _through(self) -> list[Step]:
         name = self.rule.name
@@ -139,8 +139,8 @@ class Examination:
         return None
 
     @property
-    def _place(self) -> Place:
-        return Place(self.profile.name, self.rule.listen, self.environment)
+    def _place(self) -> ProbedForward:
+        return ProbedForward(self.profile.name, self.rule.listen, self.environment)
 
     # Clients come there.
 
@@ -180,7 +180,7 @@ class Examination:
     async def _target_here(self) -> Step:
         if self.rule.target is None:
             return skipped(Part.TARGET, self.rule.name, "clients name it, as permit allows")
-        step = await here.target(self.rule)
+        step = await this_machine.target(self.rule)
         if step.failure is None and self.rule.probe.type is ProbeType.HTTP and self.link:
             try:
                 await ask(self.rule, self.link, self._place)

@@ -27,22 +27,21 @@ from tunnelctl.ssh.chain import chain
 from tunnelctl.ssh.connect import connect, fetch_host_key
 from tunnelctl.ssh.keys.certificates import fingerprint
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.milestones import Milestone
 from tunnelctl.ssh.questions import Ask
 from tunnelctl.ssh.reach.jump import Hops
 from tunnelctl.ssh.reach.proxy_command import AT_A_TERMINAL
 from tunnelctl.ssh.silence import OnSilence
-from tunnelctl.ssh.trace import Milestone
-from tunnelctl.ssh.turns import Place as Turn
-from tunnelctl.ssh.turns import at_once
+from tunnelctl.ssh.turns import TakenTurn, at_once
 from tunnelctl.sshd.server import EmbeddedServer
 
 # A server drops logins at random above sshd_config(5) MaxStartups, 10 by default.
 _AT_ONE_ADDRESS = 4
 # A host, whichever way it is reached: steps of a hop that several hosts share are told once.
-Place = tuple[str, str]
+HostAddress = tuple[str, str]
 
 
-def place_of(host: Host) -> Place:
+def place_of(host: Host) -> HostAddress:
     """What stands for a host among the steps."""
     return host.name, host.address
 
@@ -56,14 +55,14 @@ class Trail:
         self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(_turns)
 
     def note(self, host: Host, milestone: Milestone, how: str) -> None:
-        """See ssh/trace.py."""
+        """See ssh/milestones.py."""
         now = clock.monotonic()
         passed = self._passed.setdefault(host, {})
         passed[milestone] = (how, now - self._since.get(host, now))
         self._since[host] = now
 
     @asynccontextmanager
-    async def turn(self, host: Host) -> AsyncIterator[Turn]:
+    async def turn(self, host: Host) -> AsyncIterator[TakenTurn]:
         """See ssh/turns.py: here the way of the host itself begins, after its hops'."""
         async with self._turns[host.address], at_once(host) as place:
             self._since[host] = clock.monotonic()
@@ -90,7 +89,7 @@ class Ways:
     on_silence: OnSilence
     trail: Trail = field(default_factory=Trail)
     hops: Hops = field(default_factory=Hops)
-    steps: dict[Place, list[Step]] = field(default_factory=dict)
+    steps: dict[HostAddress, list[Step]] = field(default_factory=dict)
     links: dict[str, Link] = field(default_factory=dict)  # by the host of the profile
     _servers: list[EmbeddedServer] = field(default_factory=list)
 
@@ -114,7 +113,7 @@ class Ways:
         going = _everywhere(candidate, _without_recording)
         link: Link | None = None
         failure: Failure | None = None
-        accepted: set[Place] = set()
+        accepted: set[HostAddress] = set()
         while link is None and failure is None:
             try:
                 link, going = await self._try(candidate, going, accepted)
@@ -124,7 +123,7 @@ class Ways:
         return link
 
     async def _try(
-        self, candidate: Host, going: Host, accepted: set[Place]
+        self, candidate: Host, going: Host, accepted: set[HostAddress]
     ) -> tuple[Link | None, Host]:
         """A link; or none, and the host with one new key more that `accept-new` would record."""
         try:
@@ -184,7 +183,7 @@ class Ways:
 
         return _everywhere(host, pin)
 
-    async def _tell(self, host: Host, failure: Failure | None, accepted: set[Place]) -> None:
+    async def _tell(self, host: Host, failure: Failure | None, accepted: set[HostAddress]) -> None:
         """Every milestone of every host on the way, as a step."""
         culprit = None if failure is None else self._culprit(host)
         for one in chain(host):

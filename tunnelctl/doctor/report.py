@@ -29,7 +29,7 @@ class Result(StrEnum):
 
 
 class Part(StrEnum):
-    """The steps that are not a milestone of a connection (ssh/trace.py)."""
+    """The steps that are not a milestone of a connection (ssh/milestones.py)."""
 
     PROFILE = "profile"
     DAEMON = "daemon"

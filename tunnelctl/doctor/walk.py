@@ -13,7 +13,7 @@ from typing import Any
 
 from tunnelctl.doctor import keys, sessions
 from tunnelctl.doctor.forwards import Examination
-from tunnelctl.doctor.hosts import Place, Ways, place_of
+from tunnelctl.doctor.hosts import HostAddress, Ways, place_of
 from tunnelctl.doctor.report import Part, Report, Step, daemon_steps, ok
 from tunnelctl.home.secrets import resolve_secret
 from tunnelctl.net.reactor import Reactor
@@ -90,7 +90,7 @@ async def _examine(
     return Report(profile.name, tuple(steps))
 
 
-def _every_host(profile: Profile) -> dict[Place, Host]:
+def _every_host(profile: Profile) -> dict[HostAddress, Host]:
     """Every host that is logged in to, each once, the hops before those behind them."""
     return {
         place_of(host): host

@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.forward.listening import Listening, is_quick, listen
-from tunnelctl.net.addresses import STOP_IT, Holder, collide, path_holder, port_holder
+from tunnelctl.net.addresses import STOP_IT, PortHolder, collide, path_holder, port_holder
 from tunnelctl.net.descriptors import descriptors
 from tunnelctl.net.reactor import READABLE, Reactor
 from tunnelctl.net.threads import in_thread
@@ -206,7 +206,7 @@ async def _failure(endpoint: Endpoint, error: OSError) -> Failure:
     return Failure(Code.PERMISSION_DENIED, f"cannot listen on {endpoint}: {reason(error)}", hint)
 
 
-def _holder(endpoint: Endpoint) -> Holder | None:
+def _holder(endpoint: Endpoint) -> PortHolder | None:
     if endpoint.is_unix:
         return path_holder(endpoint.path)
     return port_holder(endpoint.host, endpoint.port)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.connections import Connections, Counters
 from tunnelctl.forward.listener import Listener
-from tunnelctl.forward.opens import Origin, direct, open_failure, turned_away
+from tunnelctl.forward.requests import Origin, direct, open_failure, turned_away
 from tunnelctl.forward.socks import SocksClient
 from tunnelctl.forward.waiting import Waiting
 from tunnelctl.net.endings import reset

@@ -16,9 +16,9 @@ import socket
 from dataclasses import dataclass
 
 from tunnelctl.errors import Code, Failure, reason
-from tunnelctl.forward.opens import direct, open_failure, target_failure
+from tunnelctl.forward.requests import direct, open_failure, target_failure
 from tunnelctl.forward.target import connect_target
-from tunnelctl.net.child import Child, ending
+from tunnelctl.net.processes.child import Child, ending
 from tunnelctl.spec import barring
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.environment import Environment
@@ -37,7 +37,7 @@ _NOBODY = (LOOPBACK, 0)  # where a question comes from, for the server's log
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProbedForward:
     """What a command is told of the forward that it asks: where to connect to. It runs in
     `environment`."""
 
@@ -46,7 +46,7 @@ class Place:
     environment: Environment
 
 
-async def ask(rule: Forward, link: Link, place: Place) -> bytes:
+async def ask(rule: Forward, link: Link, place: ProbedForward) -> bytes:
     """Return when the target answers as `rule.probe` wants.
 
     Where nobody asked for the probe, with what the target says first, if it says that soon (see
@@ -221,7 +221,7 @@ async def _greeting(sock: socket.socket) -> bytes:
 # By a program.
 
 
-async def _command(rule: Forward, place: Place) -> None:
+async def _command(rule: Forward, place: ProbedForward) -> None:
     words = rule.probe.command
     name = f"the probe of {rule.name}"
     environment = Environment({**place.environment, **_variables(rule, place)})
@@ -244,7 +244,7 @@ async def _command(rule: Forward, place: Place) -> None:
         raise Failure(Code.TARGET_UNREACHABLE, message, hint)
 
 
-def _variables(rule: Forward, place: Place) -> dict[str, str]:
+def _variables(rule: Forward, place: ProbedForward) -> dict[str, str]:
     variables = {
         "TUNNELCTL_PROFILE": place.profile,
         "TUNNELCTL_FORWARD": rule.name,

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 from tunnelctl.errors import Failure
-from tunnelctl.forward.bound import Ownership, is_taken, narrower, wider
 from tunnelctl.forward.connections import Counters
 from tunnelctl.forward.held import HeldPort, HeldPorts
-from tunnelctl.forward.opens import (
+from tunnelctl.forward.remote_clients import RemoteClients
+from tunnelctl.forward.replies import ForwardReply, answer_of
+from tunnelctl.forward.requests import (
     Origin,
     listen_denied,
     listen_held,
@@ -28,8 +29,7 @@ from tunnelctl.forward.opens import (
     port_untold,
     stray,
 )
-from tunnelctl.forward.remote_clients import RemoteClients
-from tunnelctl.forward.replies import Answer, answer_of
+from tunnelctl.forward.server_bind import Ownership, is_taken, narrower, wider
 from tunnelctl.forward.unlinking import unlink
 from tunnelctl.net.addresses import collide
 from tunnelctl.net.reactor import Reactor
@@ -131,7 +131,7 @@ class RemoteForward:
         if self.caveat is not None and self._bound_at is not None:
             self._found_at = Endpoint("*", self._bound_at.port)
 
-    def _refusal(self, link: Link, answer: Answer) -> Failure:
+    def _refusal(self, link: Link, answer: ForwardReply) -> Failure:
         if answer.is_unknown:
             return listen_unknown(self.forward, link.info.software)
         if is_taken(link, answer.said) and not self.forward.listen.is_unix:
@@ -140,7 +140,9 @@ class RemoteForward:
             return listen_kept(self.forward)
         return listen_denied(self.forward, link.info.software)
 
-    async def _request(self, link: Link, on_silence: Callable[[Failure], None] | None) -> Answer:
+    async def _request(
+        self, link: Link, on_silence: Callable[[Failure], None] | None
+    ) -> ForwardReply:
         """What the server says.
 
         Raises:
@@ -148,7 +150,7 @@ class RemoteForward:
         """
         request = listen_request(self._asking)
 
-        def replied(reply: GlobalReply) -> Answer:
+        def replied(reply: GlobalReply) -> ForwardReply:
             said, granted = link.take_said(), reply.data
             kept = granted is None and _routes(link).is_kept(*request.route)
             if kept and link.info.software.revives_listeners and not link.connection.is_lost:
@@ -159,7 +161,7 @@ class RemoteForward:
                 self._listen(link, bound)
             elif bound is not None:
                 self._cancel(link, bound)
-            return Answer(granted, said, kept, reply.is_unknown)
+            return ForwardReply(granted, said, kept, reply.is_unknown)
 
         def silent() -> None:
             failure = listen_unanswered(self.forward, link.info.software)

@@ -16,7 +16,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.connections import Connections, Counters
 from tunnelctl.forward.listener import listens_here
 from tunnelctl.forward.local import may_come
-from tunnelctl.forward.opens import Origin, reason_of, target_failure, turned_away
+from tunnelctl.forward.requests import Origin, reason_of, target_failure, turned_away
 from tunnelctl.forward.socks import WINDOW_MIN, RemoteSocksClient
 from tunnelctl.forward.target import TargetSide, resolve
 from tunnelctl.net.reactor import Reactor

@@ -21,7 +21,7 @@ _JUDGE_AFTER = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ForwardReply:
     """`reply` is None for a refusal, and what the server `said` before it. `is_kept`: it holds the
     listener of an earlier forward still; `is_unknown`: it knows no such request."""
 
@@ -32,8 +32,8 @@ class Answer:
 
 
 async def answer_of(
-    link: Link, replied: asyncio.Future[Answer], on_silence: Callable[[], None]
-) -> Answer:
+    link: Link, replied: asyncio.Future[ForwardReply], on_silence: Callable[[], None]
+) -> ForwardReply:
     """The server's answer, however late. `on_silence` is called once, when the server answers
     something else and not this.
 
@@ -59,5 +59,5 @@ async def answer_of(
         raise
 
 
-async def _within(replied: asyncio.Future[Answer], seconds: float | None) -> None:
+async def _within(replied: asyncio.Future[ForwardReply], seconds: float | None) -> None:
     await asyncio.wait((replied,), timeout=seconds)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.connections import Connections
-from tunnelctl.forward.opens import reason_of
+from tunnelctl.forward.requests import reason_of
 from tunnelctl.net.addresses import is_literal
 from tunnelctl.net.endings import reset, reset_when_killed
 from tunnelctl.net.reactor import Reactor

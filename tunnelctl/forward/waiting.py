@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tunnelctl import clock
-from tunnelctl.forward.opens import Origin
+from tunnelctl.forward.requests import Origin
 from tunnelctl.net.endings import probe_often
 from tunnelctl.net.reactor import GONE, HANGUP, Reactor
 

@@ -16,7 +16,7 @@ from tunnelctl.errors import Code, Failure, by_hand, printable, reason
 from tunnelctl.home.extras import install_command
 from tunnelctl.home.redaction import SECRETS
 from tunnelctl.net import files
-from tunnelctl.net.command import CommandError, TookTooLong, output_of
+from tunnelctl.net.processes.command import CommandError, TookTooLong, output_of
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import SecretRef, SecretSource
 

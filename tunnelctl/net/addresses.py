@@ -28,7 +28,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class PortHolder:
     """Who has a port, as a message names them, and what to do about it: never to stop our own."""
 
     name: str
@@ -47,7 +47,7 @@ def is_literal(host: str) -> bool:
     return True
 
 
-def port_holder(host: str, port: int) -> Holder | None:
+def port_holder(host: str, port: int) -> PortHolder | None:
     """Who keeps `host:port` from being bound, e.g. `pid 911 (postgres)`; None when unknown.
 
     `host` is an address, `localhost`, or `*` for all addresses; another name matches any address.
@@ -62,15 +62,15 @@ def port_holder(host: str, port: int) -> Holder | None:
         return None
     pid = _process_with({f"socket:[{inode}]" for inode in owners})
     if pid is not None:
-        return _daemon([pid]) if _is_daemon(pid) else Holder(_describe(pid))
+        return _daemon([pid]) if _is_daemon(pid) else PortHolder(_describe(pid))
     uid = next(iter(owners.values()))
     if uid != os.geteuid():
-        return Holder(f"a process of the user {_user(uid)}", "choose another in the profile")
+        return PortHolder(f"a process of the user {_user(uid)}", "choose another in the profile")
     daemons = [pid for pid in _pids() if pid != os.getpid() and _hides(pid, uid)]
     return _daemon(daemons) if daemons else None
 
 
-def path_holder(path: str) -> Holder | None:
+def path_holder(path: str) -> PortHolder | None:
     """Who listens on a unix socket; None when nobody does, or it is unknown. It sees a client that
     leaves at once."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -82,7 +82,7 @@ def path_holder(path: str) -> Holder | None:
             return None
     if pid is None:
         return None
-    return _daemon([pid]) if _is_daemon(pid) else Holder(_describe(pid))
+    return _daemon([pid]) if _is_daemon(pid) else PortHolder(_describe(pid))
 
 
 def collide(one: str, other: str) -> bool:
@@ -175,10 +175,10 @@ def _describe(pid: int) -> str:
     return f"pid {pid} ({name})"
 
 
-def _daemon(pids: list[int]) -> Holder:
+def _daemon(pids: list[int]) -> PortHolder:
     """Another daemon of ours, of this user or found by root."""
     which = f", pid {pids[0]}" if len(pids) == 1 else ""
-    return Holder(
+    return PortHolder(
         f"another tunnelctl daemon{which}",
         "TUNNELCTL_SOCKET says which daemon a command means: tunnelctl down PROFILE there, or "
         "choose another in the profile",

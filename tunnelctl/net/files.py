@@ -35,7 +35,7 @@ Moment = Callable[[], float | None]  # of clock.monotonic; None: never
 _deadline: ContextVar[Moment] = ContextVar("_deadline")
 
 
-class Silent(OSError):
+class FileSilent(OSError):
     """The file did not answer in time."""
 
     def __init__(self, seconds: float) -> None:
@@ -171,7 +171,7 @@ class _Asked(threading.Thread):
         seconds = most if deadline is None else min(most, max(0.0, deadline - clock.monotonic()))
         if not self._over.wait(seconds):
             self._is_silent = True
-            raise Silent(seconds)
+            raise FileSilent(seconds)
         if self._error is not None:
             raise self._error
         return self._found

@@ -59,7 +59,7 @@ _MOST_ROUTES = 20_000  # of a router's hundreds of thousands, those that it tell
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class NetworkRoute:
     """A route other than those of this machine's own addresses: where it leads, and how.
 
     `way` has its kind, metric, link and gateways, as the kernel writes them.
@@ -76,7 +76,7 @@ class Network:
     """The addresses that can be used, on links that are up, and every route."""
 
     addresses: frozenset[tuple[int | bytes, ...]] = frozenset()
-    routes: frozenset[Route] = frozenset()
+    routes: frozenset[NetworkRoute] = frozenset()
 
     def differs(self, other: Network, to: Iterable[str]) -> bool:
         """Whether it is another network than `other` for whoever connects to these addresses."""
@@ -250,13 +250,13 @@ def _address(body: bytes, up: set[int]) -> Iterator[tuple[int | bytes, ...]]:
         yield (family, length, index, address)
 
 
-def _route(body: bytes) -> Iterator[Route]:
+def _route(body: bytes) -> Iterator[NetworkRoute]:
     family, length, _, _, table, _, _, kind, flags = _ROUTE.unpack_from(body)
     if table == _LOCAL_TABLE or kind in _LOCAL_KINDS or flags & _RTM_F_CLONED:
         return
     attributes = dict(_attributes(body, _ROUTE))
     way = (part for pair in sorted(attributes.items()) if pair[0] in _RTA_WAY for part in pair)
-    yield Route(family, length, attributes.get(_RTA_DST, b""), (table, kind, *way))
+    yield NetworkRoute(family, length, attributes.get(_RTA_DST, b""), (table, kind, *way))
 
 
 def _attributes(body: bytes, head: struct.Struct) -> Iterator[tuple[int, bytes]]:

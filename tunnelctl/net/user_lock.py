@@ -20,7 +20,7 @@ _MOST = 4096  # bytes of a path
 _HELD = {errno.EAGAIN, errno.EACCES}  # flock(2) on a file system that emulates it says EACCES
 
 
-class Held(Exception):
+class LockHeld(Exception):
     """Another daemon has the lock."""
 
 
@@ -44,7 +44,7 @@ def take(path: Path, control: Path) -> int | None:
     except OSError as error:
         os.close(lock)
         if error.errno in _HELD:
-            raise Held from None
+            raise LockHeld from None
         return None
     return lock
 

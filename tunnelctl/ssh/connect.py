@@ -24,6 +24,7 @@ from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef, SessionType
 from tunnelctl.ssh.chain import chain, nearest_hop, of_hop
+from tunnelctl.ssh.disruptions import Disruptions
 from tunnelctl.ssh.failures import label
 from tunnelctl.ssh.keys.credentials import Logins
 from tunnelctl.ssh.keys.files import key_type
@@ -34,7 +35,7 @@ from tunnelctl.ssh.link.session import wants_session
 from tunnelctl.ssh.link.way import DIRECT, Way
 from tunnelctl.ssh.login.auth import user_of
 from tunnelctl.ssh.login.handshake import Stage, handshake, read_host_key
-from tunnelctl.ssh.moments import Moments
+from tunnelctl.ssh.milestones import Milestone, Trace, Warn, logged, untraced
 from tunnelctl.ssh.packets.greeting import greet, spoken
 from tunnelctl.ssh.packets.transport import SshTransport
 from tunnelctl.ssh.questions import Asking, nobody
@@ -44,8 +45,7 @@ from tunnelctl.ssh.reach.jump import Hops, Lease
 from tunnelctl.ssh.reach.proxies import dial_through
 from tunnelctl.ssh.reach.proxy_command import ProxyCommand
 from tunnelctl.ssh.silence import OnSilence, unheard
-from tunnelctl.ssh.trace import Milestone, Trace, Warn, logged, untraced
-from tunnelctl.ssh.turns import Place, Turn, at_once
+from tunnelctl.ssh.turns import TakenTurn, Turn, at_once
 from tunnelctl.wire import messages
 
 __all__ = ["Stage", "connect", "fetch_host_key"]
@@ -65,7 +65,7 @@ async def connect(
     turn: Turn = at_once,
     trace: Trace = untraced,
     logins: Logins | None = None,
-    moments: Moments | None = None,
+    moments: Disruptions | None = None,
     warn: Warn = logged,
     on_silence: OnSilence = unheard,
     patience: float | None = None,
@@ -94,7 +94,7 @@ async def connect(
         turn,
         trace,
         logins or Logins(),
-        moments or Moments(),
+        moments or Disruptions(),
         warn,
         proxy_command.PATIENCE if patience is None else patience,
     )
@@ -126,7 +126,7 @@ async def fetch_host_key(
         at_once,
         untraced,
         Logins(),
-        Moments(),
+        Disruptions(),
         logged,
         proxy_command.AT_A_TERMINAL,
     )
@@ -191,7 +191,7 @@ class _Caller:
     turn: Turn
     trace: Trace
     logins: Logins
-    moments: Moments
+    moments: Disruptions
     warn: Warn
     patience: float  # seconds, with a program that says nothing
 
@@ -290,7 +290,7 @@ class _Caller:
         host: Host,
         sock: socket.socket,
         way: Way,
-        place: Place,
+        place: TakenTurn,
         deadline: float,
         on_silence: OnSilence,
     ) -> float:

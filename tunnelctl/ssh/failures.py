@@ -21,7 +21,7 @@ from pathlib import Path
 from paramiko.ssh_exception import IncompatiblePeer, SSHException
 
 from tunnelctl.errors import Code, Failure, printable
-from tunnelctl.net.files import Silent
+from tunnelctl.net.files import FileSilent
 from tunnelctl.spec.host import AddressFamily, Host
 
 # The longest piece of a server's text that is quoted in one message, in characters.
@@ -134,7 +134,7 @@ def timed_out(host: Host, doing: str) -> Failure:
     )
 
 
-def silent_file(host: Host, what: str, path: Path, error: Silent) -> Failure:
+def silent_file(host: Host, what: str, path: Path, error: FileSilent) -> Failure:
     """A file that decides whether the server is who it says, called `what`, does not answer."""
     return Failure(
         Code.TIMED_OUT,

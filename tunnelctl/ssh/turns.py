@@ -14,7 +14,7 @@ from typing import Protocol
 from tunnelctl.spec.host import Host
 
 
-class Place(Protocol):
+class TakenTurn(Protocol):
     """What one host holds of that which is limited, from its dial to the end of its login."""
 
     async def work(self) -> None:
@@ -26,7 +26,7 @@ class Place(Protocol):
 
 
 # What a host's own attempt waits for; its hops have their own turns.
-Turn = Callable[[Host], AbstractAsyncContextManager[Place]]
+Turn = Callable[[Host], AbstractAsyncContextManager[TakenTurn]]
 
 
 class _Free:
@@ -40,6 +40,6 @@ class _Free:
 
 
 @asynccontextmanager
-async def at_once(_host: Host) -> AsyncIterator[Place]:
+async def at_once(_host: Host) -> AsyncIterator[TakenTurn]:
     """A turn that nobody waits for."""
     yield _Free()

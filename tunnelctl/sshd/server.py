@@ -33,7 +33,7 @@ from tunnelctl.ssh.link.info import LinkSettings
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.packets.transport import SshTransport
 from tunnelctl.sshd.hello import HelloService
-from tunnelctl.sshd.session import Session
+from tunnelctl.sshd.session import ServerSession
 
 _log = logging.getLogger("tunnelctl.sshd")
 
@@ -53,7 +53,7 @@ class EmbeddedServer:
         self._hello = HelloService()
         self._listener: Listener | None = None
         self._identity: ThrowAwayFile | None = None
-        self._links: dict[Link, tuple[socket.socket, Session]] = {}
+        self._links: dict[Link, tuple[socket.socket, ServerSession]] = {}
         self._joining: set[asyncio.Task[None]] = set()
         self.port = 0
 
@@ -134,12 +134,12 @@ class EmbeddedServer:
             return
         settings = LinkSettings(title="the embedded server's client", server_alive_interval=0)
         link = Link(self._reactor, sock, transport, settings, self._session)
-        assert isinstance(link.acceptor, Session)
+        assert isinstance(link.acceptor, ServerSession)
         self._links[link] = (sock, link.acceptor)
         link.closed.add_done_callback(lambda _why: self._links.pop(link, None))
 
-    def _session(self, link: Link) -> Session:
-        return Session(link, self._resolve)
+    def _session(self, link: Link) -> ServerSession:
+        return ServerSession(link, self._resolve)
 
     def _resolve(self, target: Endpoint) -> Endpoint:
         return Endpoint(LOOPBACK, self._hello.port) if target == HELLO else target

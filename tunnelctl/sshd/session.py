@@ -22,7 +22,7 @@ from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure, Reader
 
 
-class Session:
+class ServerSession:
     """The server's side of a connection, as its Acceptor."""
 
     def __init__(self, link: Link, resolve: Callable[[Endpoint], Endpoint]) -> None:

@@ -14,7 +14,7 @@ _AT_REST = frozenset({HostState.IDLE, HostState.CONNECTING, HostState.AUTHENTICA
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CountedPart:
     """What a host or a required forward means to its profile."""
 
     up: bool
@@ -33,7 +33,7 @@ class Summary:
     some_hopeless: bool = False
 
 
-def summary(parts: Iterable[Part]) -> Summary:
+def summary(parts: Iterable[CountedPart]) -> Summary:
     """Of these parts."""
     found = tuple(parts)
     return Summary(
@@ -49,10 +49,10 @@ class Tally:
     many others there are."""
 
     def __init__(self) -> None:
-        self._parts: dict[str, Part] = {}
+        self._parts: dict[str, CountedPart] = {}
         self._up = self._troubled = self._hopeless = 0
 
-    def put(self, name: str, part: Part | None) -> None:
+    def put(self, name: str, part: CountedPart | None) -> None:
         """The part of that name is this one from now on; None: there is none."""
         before = self._parts.pop(name, None)
         if before is not None:
@@ -71,7 +71,7 @@ class Tally:
             self._hopeless > 0,
         )
 
-    def _count(self, part: Part, by: int) -> None:
+    def _count(self, part: CountedPart, by: int) -> None:
         self._up += by * part.up
         self._troubled += by * part.troubled
         self._hopeless += by * part.hopeless
@@ -88,22 +88,24 @@ def combined(summaries: Iterable[Summary]) -> Summary:
     )
 
 
-def host_part(state: HostState, attempts: int, *, lazy: bool = False) -> Part:
+def host_part(state: HostState, attempts: int, *, lazy: bool = False) -> CountedPart:
     """A host as a part; `attempts` are its failed tries in a row. A lazy one that rests, or comes
     for its first client, is as good as up: its listeners are bound, and nobody wanted more of it.
     """
     up = state is HostState.UP or (lazy and attempts == 0 and state in _AT_REST)
-    return Part(
+    return CountedPart(
         up=up,
         troubled=attempts > 0 and not up,
         hopeless=state in FAILED_FOR_GOOD,
     )
 
 
-def forward_part(state: ForwardState, retried: bool) -> Part:
+def forward_part(state: ForwardState, retried: bool) -> CountedPart:
     """A required forward as a part; `retried` tells whether a failed one is tried again."""
     failed = state is ForwardState.FAILED
-    return Part(up=state is ForwardState.UP, troubled=failed, hopeless=failed and not retried)
+    return CountedPart(
+        up=state is ForwardState.UP, troubled=failed, hopeless=failed and not retried
+    )
 
 
 def profile_state(

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.state.durations import NONE_YET, Durations
+from tunnelctl.state.histogram import NONE_YET, Histogram
 from tunnelctl.state.holders import NOBODY, Held
 
 API_VERSION = 1
@@ -119,7 +119,7 @@ class HostStatus:
     ends_unused: bool = False
     last_error: ErrorStatus | None = None
     said: tuple[str, ...] | None = None
-    connects: Durations = NONE_YET
+    connects: Histogram = NONE_YET
 
     def as_json(self) -> dict[str, Any]:
         """One element of `hosts`."""

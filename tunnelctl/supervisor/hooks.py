@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from tunnelctl.errors import Failure
-from tunnelctl.net.child import Child, ending
+from tunnelctl.net.processes.child import Child, ending
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state.hooks import Hook

@@ -15,7 +15,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.session import wants_session
-from tunnelctl.state.durations import Durations
+from tunnelctl.state.histogram import Histogram
 from tunnelctl.state.unused import UnusedEnds, unused_failure
 from tunnelctl.supervisor.speech import Speech, of_events
 from tunnelctl.supervisor.tasks import Tasks
@@ -37,7 +37,7 @@ class Links:
         self._throttle = of_events()
         self._speeches: dict[int, Speech] = {}
         self._links: dict[int, Link] = {}
-        self.took = Durations()
+        self.took = Histogram()
         self._left_at_opens = 0  # links in a row
         self._unused_ends = UnusedEnds()
 

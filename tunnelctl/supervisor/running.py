@@ -21,11 +21,11 @@ from tunnelctl.state.hooks import hook_of
 from tunnelctl.state.overall import combined, profile_state
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
-from tunnelctl.supervisor.anew import Anew
-from tunnelctl.supervisor.dialler import OfProfile
-from tunnelctl.supervisor.forwarding import LocalForwarding
+from tunnelctl.supervisor.forwards.forwarding import LocalForwarding
 from tunnelctl.supervisor.hooks import Call, Hooks
-from tunnelctl.supervisor.questions import Memory, Place
+from tunnelctl.supervisor.logins.current_hosts import Anew
+from tunnelctl.supervisor.logins.dialler import OfProfile
+from tunnelctl.supervisor.logins.question_desk import AnswerScope, Memory
 from tunnelctl.supervisor.tasks import AT_ONCE, all_of
 from tunnelctl.supervisor.tunnel import Services, Tunnel
 
@@ -181,10 +181,10 @@ class RunningProfile:
         self._changed()
         self.environment = Environment()
 
-    def answerable(self, place: Place) -> None:
+    def answerable(self, place: AnswerScope) -> None:
         """Somebody answers for these hosts from now on: who waits for that tries again."""
         for name, tunnel in self._tunnels.items():
-            if place.includes(Place(place.profile, name)):
+            if place.includes(AnswerScope(place.profile, name)):
                 tunnel.answerable()
 
     def hurry(self) -> None:
@@ -229,7 +229,7 @@ class RunningProfile:
 
     def _add_tunnel(self, host: Host) -> Tunnel:
         name, services = self.profile.name, self._services
-        asking = services.questions.asking(Place(name, host.name), self._memory)
+        asking = services.questions.asking(AnswerScope(name, host.name), self._memory)
         tunnel = Tunnel(self._shared, host, services, asking, self._changed)
         self._tunnels[host.name] = tunnel
         return tunnel

@@ -22,14 +22,14 @@ from tunnelctl.ssh.connect import connect
 from tunnelctl.state import backoff
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
-from tunnelctl.supervisor.forwarding import LocalForwarding
-from tunnelctl.supervisor.handshakes import ConnectFunction, Handshakes
+from tunnelctl.supervisor.forwards.forwarding import LocalForwarding
+from tunnelctl.supervisor.forwards.socket_files import SocketFiles
 from tunnelctl.supervisor.hooks import Hooks
 from tunnelctl.supervisor.journal import Journal, Subscription
-from tunnelctl.supervisor.questions import Place, Questions
-from tunnelctl.supervisor.refusals import Refusals
+from tunnelctl.supervisor.logins.handshakes import ConnectFunction, Handshakes
+from tunnelctl.supervisor.logins.question_desk import AnswerScope, Questions
+from tunnelctl.supervisor.logins.refusals import Refusals
 from tunnelctl.supervisor.running import RunningProfile
-from tunnelctl.supervisor.socket_files import SocketFiles
 from tunnelctl.supervisor.tasks import Tasks
 from tunnelctl.supervisor.tunnel import Services
 
@@ -196,7 +196,9 @@ class Supervisor:
         """Tell of a profile, known here or not, what changes nothing of how it runs."""
         self._journal.record(EventKind.PROFILE, name, "", state, message, failure)
 
-    def subscribe(self, answers: Collection[Place] = (), *, orders: bool = False) -> Subscription:
+    def subscribe(
+        self, answers: Collection[AnswerScope] = (), *, orders: bool = False
+    ) -> Subscription:
         """Every change from now on; ends when the subscription or the supervisor closes.
 
         Whoever `answers` for hosts gets their questions too, those that are open first; those of
@@ -251,7 +253,7 @@ class Supervisor:
     def _unix_listeners(self) -> list[LocalForwarding]:
         return [item for running in self._profiles.values() for item in running.unix_listeners()]
 
-    def _answerable(self, place: Place) -> None:
+    def _answerable(self, place: AnswerScope) -> None:
         running = self._profiles.get(place.profile)
         if running is not None and running.wanted is Wanted.UP:
             running.answerable(place)

@@ -61,21 +61,21 @@ from tunnelctl.state.machine import next_state
 from tunnelctl.state.overall import Summary, Tally
 from tunnelctl.state.snapshot import FAILED_FOR_GOOD, ForwardStatus, HostState, HostStatus
 from tunnelctl.supervisor import tunnel_status
-from tunnelctl.supervisor.dialler import Dialler, OfProfile
-from tunnelctl.supervisor.forwarding import (
+from tunnelctl.supervisor.forwards.forwarding import (
     Forwarding,
     LocalForwarding,
     RemoteForwarding,
     forwarding,
 )
-from tunnelctl.supervisor.handshakes import Handshakes
+from tunnelctl.supervisor.forwards.probes import Probes, Tunnelled
 from tunnelctl.supervisor.idle import IdleWatch
 from tunnelctl.supervisor.journal import Journal
 from tunnelctl.supervisor.links import Links
-from tunnelctl.supervisor.login_watch import LoginWatch
-from tunnelctl.supervisor.neighbours import Neighbours
-from tunnelctl.supervisor.probes import Probes, Tunnelled
-from tunnelctl.supervisor.questions import PatientAsking, Questions
+from tunnelctl.supervisor.logins.credential_watch import LoginWatch
+from tunnelctl.supervisor.logins.dialler import Dialler, OfProfile
+from tunnelctl.supervisor.logins.handshakes import Handshakes
+from tunnelctl.supervisor.logins.neighbours import Neighbours
+from tunnelctl.supervisor.logins.question_desk import PatientAsking, Questions
 from tunnelctl.supervisor.tasks import AT_ONCE, Tasks, all_of, unexpected
 from tunnelctl.supervisor.tunnel_status import Teller
 

@@ -16,7 +16,7 @@ from tunnelctl.spec.host import Host
 from tunnelctl.state.health import OF_TARGETS
 from tunnelctl.state.machine import Machine
 from tunnelctl.state.outage import Outage
-from tunnelctl.state.overall import Part, forward_part, host_part
+from tunnelctl.state.overall import CountedPart, forward_part, host_part
 from tunnelctl.state.snapshot import (
     FAILED_FOR_GOOD,
     EventKind,
@@ -27,7 +27,7 @@ from tunnelctl.state.snapshot import (
     HostStatus,
 )
 from tunnelctl.state.throttle import LogThrottle
-from tunnelctl.supervisor.forwarding import Forwarding
+from tunnelctl.supervisor.forwards.forwarding import Forwarding
 from tunnelctl.supervisor.journal import Journal, error_status
 from tunnelctl.supervisor.links import Links
 
@@ -186,12 +186,12 @@ class Teller:
         self._journal.record(kind, self._profile, name, state, message, failure, remark)
 
 
-def part_of_host(machine: Machine) -> Part:
+def part_of_host(machine: Machine) -> CountedPart:
     """What the host means to its profile."""
     return host_part(machine.state, machine.attempts, lazy=machine.is_on_demand)
 
 
-def part_of(item: Forwarding) -> Part | None:
+def part_of(item: Forwarding) -> CountedPart | None:
     """What a forward means to its profile; None where that can do without it."""
     return forward_part(item.state, item.retried) if item.rule.required else None
 

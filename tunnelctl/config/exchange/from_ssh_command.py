@@ -18,11 +18,11 @@ from tunnelctl.config.exchange.imported import Imported
 from tunnelctl.config.exchange.ssh_command import NO_FILE, SshCommand, parse
 from tunnelctl.config.exchange.ssh_options import is_already_so
 from tunnelctl.config.openssh.keywords import FORWARDING, FORWARDS, RELEVANT
-from tunnelctl.config.openssh.lines import Line, SshConfigError
-from tunnelctl.config.openssh.lookup import Question, SshConfig, local_user
+from tunnelctl.config.openssh.lines import ConfigLine, SshConfigError
+from tunnelctl.config.openssh.lookup import Lookup, SshConfig, local_user
 from tunnelctl.config.openssh.reader import Asked, Options, options_for
 from tunnelctl.config.openssh.tokens import TOKEN
-from tunnelctl.config.openssh.values import Found, found
+from tunnelctl.config.openssh.values import HostSettings, found
 from tunnelctl.config.profile.keys import SSH_KEYWORDS
 from tunnelctl.config.values.forward_specs import with_paths
 from tunnelctl.errors import Code, Failure
@@ -80,7 +80,7 @@ def carry(
         SshConfigError, ValueError: ssh would refuse what it says.
     """
     asked = Asked(command.name, local_user())
-    everything = Line("the command line", 0, "include", "", (tuple(command.lines),))
+    everything = ConfigLine("the command line", 0, "include", "", (tuple(command.lines),))
     options = options_for(asked, (everything,))
     if options["hostname"][0] == asked.name.lower():
         del options["hostname"]
@@ -116,7 +116,7 @@ def configured_forwards(command: SshCommand, environ: Mapping[str, str]) -> Opti
     source: bool | str = True if command.config is None else command.config
     if isinstance(source, str) and source.lower() in NO_FILE:
         source = False
-    return SshConfig(environ, set(), SSH_KEYWORDS).forwarding(Question(command.name, source))
+    return SshConfig(environ, set(), SSH_KEYWORDS).forwarding(Lookup(command.name, source))
 
 
 def _written_out(command: SshCommand, texts: Sequence[str]) -> Iterator[str]:
@@ -177,13 +177,13 @@ def _reaching(
                 f"{keyword} {text}: new keys are made after bytes, not after a time"
             )
         alone, _ = found(asked, {keyword: values}, environ, SSH_KEYWORDS)
-        if alone == Found() and not is_already_so(keyword, text):
+        if alone == HostSettings() and not is_already_so(keyword, text):
             command.wishes.append(f"{keyword} {text} has no counterpart here")
         kept[keyword] = values
     return kept
 
 
-def _host_keys(settings: Found, user_home: str) -> dict[str, Any]:
+def _host_keys(settings: HostSettings, user_home: str) -> dict[str, Any]:
     """The keys of a host of the file."""
     keys: dict[str, Any] = {}
     for name, value in settings.fields.items():

@@ -14,7 +14,7 @@ from typing import Any
 
 from tunnelctl.config.exchange.imported import Imported
 from tunnelctl.config.openssh.lines import SshConfigError
-from tunnelctl.config.openssh.lookup import Question, SshConfig
+from tunnelctl.config.openssh.lookup import Lookup, SshConfig
 from tunnelctl.config.openssh.reader import Options
 from tunnelctl.config.profile.keys import SSH_KEYWORDS
 from tunnelctl.config.values.forward_specs import ForwardSpec, dynamic_spec, local_spec, remote_spec
@@ -51,7 +51,7 @@ def import_ssh_config(
         asked = [host_name(name) for name in names]
         asked = asked or list(_usable(look_up.aliases(source).names, imported))
         for name in dict.fromkeys(asked):
-            options = look_up.forwarding(Question(name, source))
+            options = look_up.forwarding(Lookup(name, source))
             before = len(imported.forwards) + len(imported.notes)
             add_forwards(imported, options, partial(imported.host, name, {}), permit=permit)
             if names and before == len(imported.forwards) + len(imported.notes):

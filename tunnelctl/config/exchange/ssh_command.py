@@ -21,7 +21,7 @@ from tunnelctl.config.exchange.ssh_options import (
 )
 from tunnelctl.config.exchange.ssh_words import WITH_ARGUMENT, Words, apart
 from tunnelctl.config.openssh.keywords import FORWARDING, RELEVANT
-from tunnelctl.config.openssh.lines import Line, quoted, statement
+from tunnelctl.config.openssh.lines import ConfigLine, quoted, statement
 from tunnelctl.config.values.forward_specs import dynamic_spec, halves, local_spec, remote_spec
 from tunnelctl.config.values.ways import Jump, parse_jump
 
@@ -67,7 +67,7 @@ class SshCommand:
     or more strictly, `unmet` cannot be done.
     """
 
-    lines: list[Line] = field(default_factory=list)
+    lines: list[ConfigLine] = field(default_factory=list)
     config: str | None = None
     destination: str | None = None
     remote: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ class SshCommand:
 
     def say(self, keyword: str, value: str, where: str) -> None:
         """Add a line of ssh_config; `where` is how a message names it."""
-        self.lines.append(Line(where, 0, keyword, value))
+        self.lines.append(ConfigLine(where, 0, keyword, value))
 
 
 def parse(words: Sequence[str] | Words, folder: str, *, autossh: bool = False) -> SshCommand:

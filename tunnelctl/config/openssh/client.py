@@ -19,7 +19,7 @@ from functools import cache
 from tunnelctl.config.openssh.lines import SshConfigError, quoted, split
 from tunnelctl.config.openssh.reader import Asked, Options
 from tunnelctl.errors import printable, reason
-from tunnelctl.net.programs import folder
+from tunnelctl.net.processes.programs import folder
 from tunnelctl.spec.environment import Environment, home
 
 _SECONDS = 10.0
@@ -63,7 +63,7 @@ def _is_openssh(program: str, _inode: int, _changed: int) -> bool:
     return b"OpenSSH" in done.stdout + done.stderr
 
 
-class Client:
+class OpenSSHClient:
     """The client at `program`, reading `arguments` of `config_arguments`."""
 
     def __init__(self, program: str, arguments: Sequence[str], environ: Mapping[str, str]) -> None:

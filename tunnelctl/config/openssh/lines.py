@@ -45,7 +45,7 @@ class SshConfigError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ConfigLine:
     """One statement. `files` are those that an Include brought, line by line.
 
     What stands in no file has `number` 0, and for `file` a word for where it was said. `fault` is
@@ -56,7 +56,7 @@ class Line:
     number: int
     keyword: str
     rest: str
-    files: tuple[tuple[Line, ...], ...] = ()
+    files: tuple[tuple[ConfigLine, ...], ...] = ()
     fault: str = ""
 
     def words(self) -> list[str]:
@@ -83,7 +83,7 @@ def lowercase(text: str) -> str:
     return text.translate(_UPPER_TO_LOWER)
 
 
-def statement(text: str, file: str, number: int = 0) -> Line | None:
+def statement(text: str, file: str, number: int = 0) -> ConfigLine | None:
     """One line of a file.
 
     None where it is empty or a comment, and where OpenSSH passes over it: a quote around the
@@ -98,7 +98,7 @@ def statement(text: str, file: str, number: int = 0) -> Line | None:
         return None
     keyword, rest = lowercase(keyword), rest.lstrip(_BLANKS)
     fault = "" if rest else f"{keyword} has no value"
-    return Line(file, number, _OTHER_NAMES.get(keyword, keyword), rest, fault=fault)
+    return ConfigLine(file, number, _OTHER_NAMES.get(keyword, keyword), rest, fault=fault)
 
 
 def _delimited(text: str) -> tuple[str | None, str]:
@@ -163,7 +163,7 @@ def _word(text: str, at: int) -> tuple[str, int]:
     return word, at
 
 
-def read(paths: Sequence[tuple[str, bool]], environ: Mapping[str, str]) -> tuple[Line, ...]:
+def read(paths: Sequence[tuple[str, bool]], environ: Mapping[str, str]) -> tuple[ConfigLine, ...]:
     """Every statement of the files `paths`: path, and whether it is a user's, not the system's.
 
     Each file is one line without a keyword that includes it, as all files start afresh.
@@ -178,7 +178,7 @@ def read(paths: Sequence[tuple[str, bool]], environ: Mapping[str, str]) -> tuple
             lines = tuple(reader.file(path, is_user, 0))
         except _Unreadable as error:
             raise SshConfigError(str(error)) from None
-        read_files.append(Line(path, 0, "include", "", (lines,)))
+        read_files.append(ConfigLine(path, 0, "include", "", (lines,)))
     return tuple(read_files)
 
 
@@ -191,7 +191,7 @@ class _Reader:
         self._environ = environ
         self._count = 0
 
-    def file(self, path: str, is_user: bool, depth: int) -> Iterator[Line]:
+    def file(self, path: str, is_user: bool, depth: int) -> Iterator[ConfigLine]:
         text = _text(path, is_included=depth > 0)
         self._count += 1
         for number, written in enumerate(text.split("\n"), 1):
@@ -200,8 +200,8 @@ class _Reader:
                 included = line.keyword == "include" and not line.fault
                 yield self._including(line, is_user, depth) if included else line
 
-    def _including(self, line: Line, is_user: bool, depth: int) -> Line:
-        files: list[tuple[Line, ...]] = []
+    def _including(self, line: ConfigLine, is_user: bool, depth: int) -> ConfigLine:
+        files: list[tuple[ConfigLine, ...]] = []
         try:
             for path in self._named(line, is_user):
                 if depth >= _MAX_INCLUDES:
@@ -211,10 +211,10 @@ class _Reader:
                 files.append(tuple(self.file(path, is_user, depth + 1)))
         except (SshConfigError, _Unreadable) as error:
             why = str(error).removeprefix(f"{line.file} line {line.number}: ")
-            return Line(line.file, line.number, line.keyword, line.rest, tuple(files), why)
-        return Line(line.file, line.number, line.keyword, line.rest, tuple(files))
+            return ConfigLine(line.file, line.number, line.keyword, line.rest, tuple(files), why)
+        return ConfigLine(line.file, line.number, line.keyword, line.rest, tuple(files))
 
-    def _named(self, line: Line, is_user: bool) -> Iterator[str]:
+    def _named(self, line: ConfigLine, is_user: bool) -> Iterator[str]:
         """The files that an Include names, in order; a pattern may match none."""
         folder = str(home(self._environ) / ".ssh") if is_user else _SYSTEM_FOLDER
         for word in line.words():
@@ -267,7 +267,7 @@ def _text(path: str, *, is_included: bool) -> str:
     return found.data.decode(errors="surrogateescape")
 
 
-def every_line(lines: Sequence[Line]) -> Iterator[Line]:
+def every_line(lines: Sequence[ConfigLine]) -> Iterator[ConfigLine]:
     """All statements, those of included files too, whatever block they are in."""
     for line in lines:
         yield line

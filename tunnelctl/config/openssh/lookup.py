@@ -15,13 +15,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tunnelctl.config.openssh.client import Client, config_arguments, find_client, home_of_record
+from tunnelctl.config.openssh.client import (
+    OpenSSHClient,
+    config_arguments,
+    find_client,
+    home_of_record,
+)
 from tunnelctl.config.openssh.keywords import FORWARDING, FORWARDS, KNOWN, RELEVANT
-from tunnelctl.config.openssh.lines import Line, SshConfigError, every_line, read
+from tunnelctl.config.openssh.lines import ConfigLine, SshConfigError, every_line, read
 from tunnelctl.config.openssh.names import SYSTEM_FILE, Aliases
 from tunnelctl.config.openssh.reader import Asked, Options, options_for
 from tunnelctl.config.openssh.tokens import TOKEN, Tokens
-from tunnelctl.config.openssh.values import Found, Keyword, configured, found
+from tunnelctl.config.openssh.values import HostSettings, Keyword, configured, found
 from tunnelctl.config.openssh.written import as_written
 from tunnelctl.config.values.forward_specs import with_paths
 from tunnelctl.config.values.ways import NONE
@@ -29,11 +34,11 @@ from tunnelctl.config.yaml.files import Unreadable, read_profile_file
 from tunnelctl.spec.environment import home
 
 _AT_ONCE = 8  # clients that run side by side
-_NOTHING = Found()
+_NOTHING = HostSettings()
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Lookup:
     """A name, what a profile says of it already, and which ssh_config is to answer.
 
     `source` is True for the user's and the system's, False for none, or the path of a file.
@@ -61,9 +66,9 @@ class SshConfig:
         self._environ = environ
         self._variables = asked
         self._sources: dict[bool | str, _Source] = {}
-        self._answers: dict[Question, Found | SshConfigError] = {}
+        self._answers: dict[Lookup, HostSettings | SshConfigError] = {}
 
-    def prepare(self, questions: Iterable[Question]) -> None:
+    def prepare(self, questions: Iterable[Lookup]) -> None:
         """Find the answers of many names side by side."""
         wanted = [question for question in questions if question not in self._answers]
         for source in {question.source for question in wanted}:
@@ -71,7 +76,7 @@ class SshConfig:
             options = self._source(source).options([self._asked(question) for question in mine])
             self._answers.update(zip(mine, map(self._read, mine, options), strict=True))
 
-    def found(self, question: Question) -> Found:
+    def found(self, question: Lookup) -> HostSettings:
         """What is known of a name.
 
         Raises:
@@ -88,7 +93,7 @@ class SshConfig:
         """Whether what was asked of it may have another answer when it is asked anew."""
         return any(source.says_something for source in self._sources.values())
 
-    def forwarding(self, question: Question) -> Options:
+    def forwarding(self, question: Lookup) -> Options:
         """What is forwarded by `ssh NAME`, as ssh_config has it; nothing of it is in `found`.
 
         Raises:
@@ -111,7 +116,7 @@ class SshConfig:
                 self._variables.add("HOME")
         return self._sources[source]
 
-    def _asked(self, question: Question) -> Asked:
+    def _asked(self, question: Lookup) -> Asked:
         given = {
             "hostname": question.hostname,
             "user": question.user,
@@ -122,8 +127,8 @@ class SshConfig:
         return Asked(question.name, local_user(), said)
 
     def _read(
-        self, question: Question, options: Options | SshConfigError
-    ) -> Found | SshConfigError:
+        self, question: Lookup, options: Options | SshConfigError
+    ) -> HostSettings | SshConfigError:
         if isinstance(options, SshConfigError):
             return options
         if not options:
@@ -136,7 +141,7 @@ class SshConfig:
         return answer
 
 
-def _matters(line: Line, about: frozenset[str]) -> bool:
+def _matters(line: ConfigLine, about: frozenset[str]) -> bool:
     """Whether a line could say something `about` a name, or is one that refuses its file."""
     return line.keyword in about or line.keyword not in KNOWN or bool(line.fault)
 
@@ -149,7 +154,7 @@ class _Source:
         self._is_default = source is True
         self.files: list[tuple[str, bool]] = []  # and whether it is the user's
         self._error: SshConfigError | None = None
-        self._lines: tuple[Line, ...] = ()
+        self._lines: tuple[ConfigLine, ...] = ()
         if source is False:
             return
         try:
@@ -211,7 +216,7 @@ class _Source:
             arguments = stack.enter_context(
                 config_arguments(self.files, self._environ, is_default=self._is_default)
             )
-            client = Client(program, arguments, self._environ)
+            client = OpenSSHClient(program, arguments, self._environ)
             try:
                 baseline = client.baseline()
             except SshConfigError as error:

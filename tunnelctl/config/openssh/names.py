@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 
-from tunnelctl.config.openssh.lines import Line, SshConfigError, every_line, read
+from tunnelctl.config.openssh.lines import ConfigLine, SshConfigError, every_line, read
 from tunnelctl.config.openssh.reader import host_matches
 from tunnelctl.spec.environment import home
 
@@ -22,7 +22,7 @@ _PATTERN = frozenset("*?!")
 class Aliases:
     """The names that Host lines (and Match host) speak of."""
 
-    def __init__(self, lines: Iterable[Line]) -> None:
+    def __init__(self, lines: Iterable[ConfigLine]) -> None:
         self._patterns = list(_patterns(lines))
 
     @cached_property
@@ -66,7 +66,7 @@ def _known(line: str) -> Iterator[str]:
                 yield f"{host}{port}" if bracket and ":" not in host else name
 
 
-def _patterns(lines: Iterable[Line]) -> Iterator[list[str]]:
+def _patterns(lines: Iterable[ConfigLine]) -> Iterator[list[str]]:
     for line in lines:
         try:
             words = line.words() if line.keyword in ("host", "match") else []

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from tunnelctl.config.openssh.keywords import ADD_UP, KEYWORDS, KNOWN, RAW, REST_OF_LINE, check_hops
-from tunnelctl.config.openssh.lines import Line, SshConfigError, lowercase
+from tunnelctl.config.openssh.lines import ConfigLine, SshConfigError, lowercase
 from tunnelctl.errors import printable
 
 # What one name comes to: by keyword in lower case, as `ssh -G` prints it.
@@ -48,7 +48,7 @@ def host_matches(name: str, patterns: Sequence[str]) -> bool:
     return any(not p.startswith("!") and matches(name, p) for p in patterns)
 
 
-def options_for(asked: Asked, lines: Sequence[Line]) -> Options:
+def options_for(asked: Asked, lines: Sequence[ConfigLine]) -> Options:
     """What the files say of a name; the first value of a keyword wins, as in OpenSSH.
 
     Raises:
@@ -86,7 +86,7 @@ class _Pass:
             keyword: list(options.pop(keyword, ())) for keyword in ADD_UP
         }
 
-    def run(self, lines: Sequence[Line]) -> None:
+    def run(self, lines: Sequence[ConfigLine]) -> None:
         for line in lines:
             for file in line.files:
                 self._file(file, is_active=True, is_reachable=True)
@@ -109,7 +109,7 @@ class _Pass:
             message = f"HostName {printable(written)} has a token other than %h and %%"
             raise SshConfigError(message) from None
 
-    def _file(self, lines: Sequence[Line], *, is_active: bool, is_reachable: bool) -> None:
+    def _file(self, lines: Sequence[ConfigLine], *, is_active: bool, is_reachable: bool) -> None:
         for line in lines:
             if line.keyword not in KNOWN:
                 self._refuse_unknown(line)
@@ -126,14 +126,14 @@ class _Pass:
             elif line.keyword in KNOWN:
                 self._set(line, words, is_active=is_active and is_reachable)
 
-    def _refuse_unknown(self, line: Line) -> None:
+    def _refuse_unknown(self, line: ConfigLine) -> None:
         """Unless IgnoreUnknown, which counts from where it stands, has a pattern for it."""
         ignored = self.options.get("ignoreunknown", ("",))[0]
         if not host_matches(line.keyword, lowercase(ignored).split(",")):
             word = printable(line.keyword)
             raise line.error(f"'{word}' is no keyword of ssh_config, and ssh refuses the file too")
 
-    def _match(self, line: Line, words: Sequence[str], is_reachable: bool) -> bool:
+    def _match(self, line: ConfigLine, words: Sequence[str], is_reachable: bool) -> bool:
         """Whether a Match line applies; what is undecided does not matter where others say no."""
         applies, undecided = True, ""
         for criterion, value, is_negated in _criteria(line, words):
@@ -161,7 +161,7 @@ class _Pass:
             user = self.options.get("user", (user,))[0]
         return host_matches(user, patterns.split(","))
 
-    def _set(self, line: Line, words: list[str], *, is_active: bool) -> None:
+    def _set(self, line: ConfigLine, words: list[str], *, is_active: bool) -> None:
         """Check the value of a line, and take it where its block applies."""
         if line.keyword in RAW:
             if line.keyword == "proxyjump":
@@ -206,7 +206,7 @@ def _needs_a_look_up(keyword: str, value: Sequence[str]) -> bool:
     return keyword == "canonicalizepermittedcnames" and lowercase(value[0]) != "none"
 
 
-def _rest(line: Line) -> str:
+def _rest(line: ConfigLine) -> str:
     """What stands behind a keyword that takes the whole line; a hop ends at a `#`, too."""
     rest = line.rest.lstrip(" \t\r\n=")
     if line.keyword == "proxyjump":
@@ -215,14 +215,14 @@ def _rest(line: Line) -> str:
     return rest
 
 
-def _check_hops(line: Line) -> None:
+def _check_hops(line: ConfigLine) -> None:
     try:
         check_hops(_rest(line))
     except ValueError:
         raise line.error(f"'{printable(_rest(line))}' is not a value of proxyjump") from None
 
 
-def _criteria(line: Line, words: Sequence[str]) -> list[tuple[str, str, bool]]:
+def _criteria(line: ConfigLine, words: Sequence[str]) -> list[tuple[str, str, bool]]:
     """Each criterion of a Match line with its value, and whether a `!` is before it.
 
     Raises:

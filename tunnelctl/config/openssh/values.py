@@ -52,7 +52,7 @@ class Keyword:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class HostSettings:
     """What is known of a name: fields of a Host, and the way to it."""
 
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -70,7 +70,7 @@ def configured(name: str, printed: Options, baseline: Options) -> Options:
 
 def found(
     asked: Asked, options: Options, environ: Mapping[str, str], keywords: Mapping[str, Keyword]
-) -> tuple[Found, set[str]]:
+) -> tuple[HostSettings, set[str]]:
     """The values in `options`, which holds what is configured and nothing else.
 
     `keywords` has for fields of a Host the keyword that stands for each.
@@ -82,7 +82,7 @@ def found(
     """
     reading = Reading(asked, options, environ)
     try:
-        answer = Found(reading.fields(keywords), reading.jumps(), reading.command())
+        answer = HostSettings(reading.fields(keywords), reading.jumps(), reading.command())
     except ValueError as error:
         raise SshConfigError(f"{asked.name}: {error}") from None
     return answer, reading.variables

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from tunnelctl.config.openssh.keywords import FORWARDS
-from tunnelctl.config.openssh.lines import Line, SshConfigError, every_line
+from tunnelctl.config.openssh.lines import ConfigLine, SshConfigError, every_line
 from tunnelctl.config.openssh.reader import Asked, Options, matches, options_for
 from tunnelctl.config.openssh.tokens import TOKEN, Tokens
 from tunnelctl.config.values.forward_specs import fields, path_text
@@ -29,7 +29,7 @@ _SOCKS = "[socks]:0"
 
 
 def as_written(
-    asked: Asked, printed: Options, baseline: Options, lines: Sequence[Line], ssh: Tokens
+    asked: Asked, printed: Options, baseline: Options, lines: Sequence[ConfigLine], ssh: Tokens
 ) -> Options:
     """`printed`, which is configured, as the files have it: words, tokens and operators.
 
@@ -90,7 +90,7 @@ def _field(side: str) -> str:
 class _Files:
     """What all lines of the files say, whatever block they are in."""
 
-    def __init__(self, asked: Asked, lines: Sequence[Line]) -> None:
+    def __init__(self, asked: Asked, lines: Sequence[ConfigLine]) -> None:
         self._asked = asked
         self._lines = lines
 

@@ -28,7 +28,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundProfile:
     """A profile that exists; `hidden_by` is the file of the same name that is used instead."""
 
     name: str
@@ -107,13 +107,13 @@ def name_taken(name: str, file: str) -> Failure:
     )
 
 
-def list_profiles(environ: Mapping[str, str], cwd: Path) -> tuple[Found, ...]:
+def list_profiles(environ: Mapping[str, str], cwd: Path) -> tuple[FoundProfile, ...]:
     """Every profile that can be found, by name; one that another hides comes after it."""
     used: dict[str, Path] = {}
-    profiles: list[Found] = []
+    profiles: list[FoundProfile] = []
     for place in config_dirs(environ, cwd):
         for path in _files(place):
-            profiles.append(Found(path.stem, path, used.get(path.stem)))
+            profiles.append(FoundProfile(path.stem, path, used.get(path.stem)))
             used.setdefault(path.stem, path)
     return tuple(sorted(profiles, key=lambda found: found.name))
 

@@ -17,7 +17,7 @@ from tunnelctl.config.profile.convert import Converter
 from tunnelctl.config.profile.document import Document
 from tunnelctl.config.profile.find import NAME_RULE, is_profile_name
 from tunnelctl.config.profile.keys import SSH_KEYWORDS, HostMap, ProfileMap
-from tunnelctl.config.profile.routes import Carrier, Place, Routes, Written
+from tunnelctl.config.profile.routes import Carrier, PlaceInDocument, Routes, Written
 from tunnelctl.config.profile.sources import Sources
 from tunnelctl.config.values.ways import WAYS
 from tunnelctl.config.yaml.interpolate import Interpolator
@@ -106,7 +106,7 @@ class _Loader:
         entries = [written(name, part.validate(HostMap), part) for name, part in documents.items()]
         below = written("defaults", model.defaults, defaults)
         carriers = [
-            Carrier(forward.via, Place(document, ("forwards", name, "via")))
+            Carrier(forward.via, PlaceInDocument(document, ("forwards", name, "via")))
             for name, forward in (model.forwards or {}).items()
             if forward.via
         ]

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from tunnelctl.config.openssh.lines import SshConfigError
-from tunnelctl.config.openssh.lookup import Question, SshConfig
-from tunnelctl.config.openssh.values import Found
+from tunnelctl.config.openssh.lookup import Lookup, SshConfig
+from tunnelctl.config.openssh.values import HostSettings
 from tunnelctl.config.profile.convert import Converter
 from tunnelctl.config.profile.document import Document
 from tunnelctl.config.profile.keys import HostMap
@@ -20,11 +20,11 @@ from tunnelctl.config.values.ways import MAX_HOPS, WAYS, Jump
 from tunnelctl.config.yaml.mistakes import KeyPath, Mistakes
 from tunnelctl.spec.host import Host
 
-_NOTHING = Found()
+_NOTHING = HostSettings()
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PlaceInDocument:
     """Where something is written."""
 
     document: Document
@@ -34,7 +34,7 @@ class Place:
         """Note a mistake here."""
         self.document.say(self.path, message, at_key=at_key)
 
-    def noting(self, mistakes: Mistakes) -> Place:
+    def noting(self, mistakes: Mistakes) -> PlaceInDocument:
         """The same, with mistakes noted there."""
         return replace(self, document=self.document.noting(mistakes))
 
@@ -51,11 +51,11 @@ class Written:
     model: HostMap
     document: Document
     source: bool | str
-    named_at: Place | None = None
+    named_at: PlaceInDocument | None = None
 
-    def place(self, key: str) -> Place:
+    def place(self, key: str) -> PlaceInDocument:
         """Where a key of it is written, or else what is nearest."""
-        return self.named_at or Place(self.document, (*self.document.path, key))
+        return self.named_at or PlaceInDocument(self.document, (*self.document.path, key))
 
     def noting(self, mistakes: Mistakes) -> Written:
         """The same, with mistakes noted there."""
@@ -63,11 +63,11 @@ class Written:
         return replace(self, document=self.document.noting(mistakes), named_at=named_at)
 
     @property
-    def question(self) -> Question:
+    def question(self) -> Lookup:
         """What is to be looked up of it."""
         model = self.model
         source = False if model.embedded else self.source
-        return Question(self.name, source, model.hostname, model.user, model.port, self.has_way)
+        return Lookup(self.name, source, model.hostname, model.user, model.port, self.has_way)
 
     @property
     def has_way(self) -> bool:
@@ -80,7 +80,7 @@ class Carrier:
     """A host that carries a forward, as its `via` says, and where that stands."""
 
     jump: Jump
-    place: Place
+    place: PlaceInDocument
 
 
 class Routes:
@@ -146,7 +146,7 @@ class Routes:
 
     def _look_up(self, hosts: list[Written]) -> None:
         """Everything that will be asked, side by side: the hosts, then hops that came of it."""
-        seen: set[Question] = set()
+        seen: set[Lookup] = set()
         while hosts:
             questions = [host.question for host in hosts]
             self._ssh_config.prepare(questions)
@@ -154,7 +154,7 @@ class Routes:
             hops = [self._of(j, h.place("proxy_jump"), h) for h in hosts for j in self._jumps(h)]
             hosts = [hop for hop in hops if hop.question not in seen]
 
-    def _of(self, jump: Jump, named_at: Place, near: Written) -> Written:
+    def _of(self, jump: Jump, named_at: PlaceInDocument, near: Written) -> Written:
         """What is known of a name, with the user and port that were written beside it.
 
         One that the file does not have is looked up where `near`, which names it, was.
@@ -166,7 +166,7 @@ class Routes:
         given = {key: value for key, value in given.items() if value is not None}
         return replace(found, model=found.model.model_copy(update=given)) if given else found
 
-    def _found(self, written: Written) -> Found:
+    def _found(self, written: Written) -> HostSettings:
         """What ssh_config has for it; that it cannot be used is said once."""
         try:
             return self._ssh_config.found(written.question)
@@ -257,11 +257,11 @@ class Routes:
         return follow(written, (written.name,))
 
 
-def _refuse_loop(place: Place, key: str, trail: tuple[str, ...]) -> None:
+def _refuse_loop(place: PlaceInDocument, key: str, trail: tuple[str, ...]) -> None:
     circle = trail[trail.index(trail[-1]) :]
     straight = f"give {circle[0] if len(circle) == 2 else 'one of them'} `{key}: none`"
     place.say(f"goes round for ever: {', then '.join(circle)}; {straight}")
 
 
-def _refuse_embedded(place: Place, name: str) -> None:
+def _refuse_embedded(place: PlaceInDocument, name: str) -> None:
     place.say(f"{name} is embedded, a server in this process that leads nowhere else")

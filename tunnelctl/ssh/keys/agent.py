@@ -48,7 +48,7 @@ class AgentKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class ProvenHost:
     """What the first key exchange proved: the host that a signature is for.
 
     `signature` is that of `session_id` by `host_key`, both as SSH sends them.
@@ -106,7 +106,7 @@ class Agent:
         """Give the socket back."""
         self._sock.close()
 
-    def bind(self, session: Session) -> None:
+    def bind(self, session: ProvenHost) -> None:
         """Say which session all later signatures are for (OpenSSH PROTOCOL.agent section 1).
 
         An agent that does not know the message signs as before; one that does lists and uses a key

@@ -25,7 +25,7 @@ from tunnelctl.ssh.link.way import DIRECT, Way
 from tunnelctl.ssh.packets.handover import PacketState
 from tunnelctl.ssh.packets.stream import PacketStream
 from tunnelctl.ssh.packets.transport import SshTransport
-from tunnelctl.ssh.said import log_said
+from tunnelctl.ssh.server_debug import log_said
 from tunnelctl.wire import messages
 from tunnelctl.wire.connection import Acceptor, Connection, Request
 from tunnelctl.wire.messages import (

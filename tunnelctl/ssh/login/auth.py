@@ -26,10 +26,10 @@ from tunnelctl.ssh.keys.credentials import NOTHING, Credential, Logins, Tried
 from tunnelctl.ssh.keys.files import Identity
 from tunnelctl.ssh.login.client import ClientTransport
 from tunnelctl.ssh.login.identities import NO_KEY, Identities
-from tunnelctl.ssh.login.report import Report, shown_prompt
+from tunnelctl.ssh.login.report import LoginReport, shown_prompt
 from tunnelctl.ssh.login.userauth import Answer, Disconnected, InfoRequest, UserAuth
+from tunnelctl.ssh.milestones import Warn, logged
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind, paused
-from tunnelctl.ssh.trace import Warn, logged
 from tunnelctl.wire.messages import ProtocolError
 
 # ssh_config(5) NumberOfPasswordPrompts: how often a person may try.
@@ -117,7 +117,7 @@ class _Attempt:
         self._resolve_secret = resolve_secret
         self._ask_person = ask
         self._auth = UserAuth(transport, user_of(host))
-        self.report = Report(host, user_of(host), self._auth)
+        self.report = LoginReport(host, user_of(host), self._auth)
         self._tried = tried
         self._environment = environment
         self._keys: Iterator[Identity] | None = None

@@ -12,7 +12,7 @@ import socket
 import paramiko
 from paramiko.ssh_exception import IncompatiblePeer
 
-from tunnelctl.ssh.keys.agent import Session
+from tunnelctl.ssh.keys.agent import ProvenHost
 from tunnelctl.ssh.keys.certificates import key_type_of, plain, plain_key
 from tunnelctl.ssh.keys.files import key_type
 from tunnelctl.ssh.keys.signatures import verify
@@ -61,10 +61,10 @@ class ClientTransport(SshTransport):
         return self._kex_name
 
     @property
-    def session(self) -> Session:
+    def session(self) -> ProvenHost:
         """The session as an agent wants to know it, once the first key exchange is done."""
         assert self.session_id is not None
-        return Session(self.host_key_blob, self.session_id, self._signature)
+        return ProvenHost(self.host_key_blob, self.session_id, self._signature)
 
     @property
     def agreed(self) -> str:

@@ -25,11 +25,11 @@ from tunnelctl.ssh.keys.credentials import Logins
 from tunnelctl.ssh.keys.files import RSA_BITS_MIN, key_type, too_short
 from tunnelctl.ssh.login.auth import authenticate
 from tunnelctl.ssh.login.client import ClientTransport
+from tunnelctl.ssh.milestones import Milestone, Trace, Warn, logged, untraced
 from tunnelctl.ssh.packets import incompatible
 from tunnelctl.ssh.packets.transport import Offer, SshTransport
 from tunnelctl.ssh.questions import Ask, pausing
 from tunnelctl.ssh.server_key.verify import known_for, verify
-from tunnelctl.ssh.trace import Milestone, Trace, Warn, logged, untraced
 
 # How long the Transport's thread may take to notice that its socket was shut down, in seconds.
 # It waits for nothing but the socket; this is a bound for a machine under heavy load.

@@ -18,7 +18,7 @@ from tunnelctl.spec.algorithms import USER_KEY_ALGORITHMS
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretSource
 from tunnelctl.ssh.failures import excerpt
-from tunnelctl.ssh.keys.agent import Agent, AgentError, AgentKey, Session, agent_path
+from tunnelctl.ssh.keys.agent import Agent, AgentError, AgentKey, ProvenHost, agent_path
 from tunnelctl.ssh.keys.certificates import USER, Certificate, is_certified, plain_key
 from tunnelctl.ssh.keys.credentials import AGENT, Credential, Tried
 from tunnelctl.ssh.keys.files import (
@@ -66,7 +66,7 @@ class Identities:
         environment: Environment,
         passphrases: Passphrases,
         stack: ExitStack,
-        session: Session | None = None,
+        session: ProvenHost | None = None,
         tried: Tried | None = None,
     ) -> None:
         self.notes: list[str] = []

@@ -29,7 +29,7 @@ _TOO_MANY = "too many authentication failures"
 _LINES = 20
 
 
-class Report:
+class LoginReport:
     """One login: what was tried so far, in words."""
 
     def __init__(self, host: Host, user: str, auth: UserAuth) -> None:

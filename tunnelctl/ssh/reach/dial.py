@@ -26,7 +26,7 @@ from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import AddressFamily, Host
 from tunnelctl.ssh.failures import bind_failure, dial_failure, resolve_failure, timed_out
-from tunnelctl.ssh.trace import Milestone, Trace, untraced
+from tunnelctl.ssh.milestones import Milestone, Trace, untraced
 
 # RFC 8305 section 5, "Connection Attempt Delay", in seconds.
 HEAD_START = 0.25

@@ -13,11 +13,11 @@ import socket
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure, by_hand, reason
-from tunnelctl.net.child import Child, ending
+from tunnelctl.net.processes.child import Child, ending
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import USERS_SHELL, Host
+from tunnelctl.ssh.disruptions import Disruptions
 from tunnelctl.ssh.failures import excerpt, label
-from tunnelctl.ssh.moments import Moments
 from tunnelctl.ssh.silence import OnSilence
 from tunnelctl.ssh.tokens import KNOWN_AS, USER, expand, mistake
 
@@ -87,7 +87,7 @@ class ProxyCommand:
         ours.setblocking(False)
         return cls(host, name, child, ours)
 
-    async def spoken(self, on_silence: OnSilence, moments: Moments, patience: float) -> None:
+    async def spoken(self, on_silence: OnSilence, moments: Disruptions, patience: float) -> None:
         """Return once the program has said something, or has ended.
 
         `on_silence` is called after each `connect_timeout` for which it did not: what waits for a

@@ -196,7 +196,7 @@ def read(host: Host, environment: Environment) -> Iterator[KnownKey]:
             text = files.read(path, _FILE_MAX).data.decode("utf-8", "replace")
         except FileNotFoundError:
             continue
-        except files.Silent as error:  # it may revoke the key that is shown
+        except files.FileSilent as error:  # it may revoke the key that is shown
             raise silent_file(host, "the known_hosts file", path, error) from None
         except OSError as error:
             _log.warning("%s cannot be read: %s", path, error.strerror or error)

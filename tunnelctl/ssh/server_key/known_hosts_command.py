@@ -11,7 +11,7 @@ import base64
 import os
 
 from tunnelctl.errors import Code, Failure, by_hand
-from tunnelctl.net.command import CommandError, output_of
+from tunnelctl.net.processes.command import CommandError, output_of
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.failures import excerpt, label

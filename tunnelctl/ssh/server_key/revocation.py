@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net import files
-from tunnelctl.net.command import CommandError, output_of
+from tunnelctl.net.processes.command import CommandError, output_of
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.failures import label, silent_file
@@ -40,7 +40,7 @@ def is_revoked(host: Host, file: str, blob: bytes, environment: Environment) -> 
     path = Path(environment.expand_user(file))
     try:
         written = files.read(path, _FILE_MAX).data
-    except files.Silent as error:
+    except files.FileSilent as error:
         raise silent_file(host, "revoked_host_keys", path, error) from None
     except OSError as error:
         raise _unreadable(host, path, error.strerror or str(error)) from None

@@ -26,12 +26,12 @@ from tunnelctl.spec.host import Host, StrictHostKeyChecking
 from tunnelctl.ssh.failures import excerpt, label
 from tunnelctl.ssh.keys.certificates import Certificate, fingerprint, is_certified, plain_key
 from tunnelctl.ssh.keys.files import key_type
+from tunnelctl.ssh.milestones import Warn, logged
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind
 from tunnelctl.ssh.server_key import known_hosts
 from tunnelctl.ssh.server_key.known_hosts import CERT_AUTHORITY, REVOKED, KnownKey
 from tunnelctl.ssh.server_key.known_hosts_command import PRINTED, printed_about
 from tunnelctl.ssh.server_key.revocation import is_revoked
-from tunnelctl.ssh.trace import Warn, logged
 
 _log = logging.getLogger(__name__)
 

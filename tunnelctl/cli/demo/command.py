@@ -1,0 +1,32 @@
+"""`demo`: the whole story in one command, in one process, on ports that the system chooses.
+
+Every figure that it prints was measured in this run. Must never touch the user's daemon, files or
+ports, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(epilog="Examples: tunnelctl demo; tunnelctl demo --megabytes 256")
+@click.option(
+    "--megabytes",
+    type=click.IntRange(1, 4096),
+    default=64,
+    show_default=True,
+    help="How much to send each way.",
+)
+def demo(megabytes: int) -> None:
+    """Tunnel through a server of its own, break it, measure it.
+
+    Starts an SSH server inside this process, forwards both ways through it, sends bytes, kills
+    the server while a client waits, and shows how the tunnel comes back on the same port.
+    """
+    import asyncio
+
+    from tunnelctl.cli.demo.story import tell  # heavy: the whole product
+    from tunnelctl.net.selector import new_event_loop
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(tell(megabytes * 1_000_000))

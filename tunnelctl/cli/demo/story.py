@@ -1,0 +1,205 @@
+"""The story that `demo` tells: the product's own parts, and an SSH server to break."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import click
+
+from tunnelctl import clock
+from tunnelctl.cli.demo.traffic import (
+    TrafficService,
+    Transfer,
+    begin_to_receive,
+    get,
+    receive,
+    send,
+    wait_for_reset,
+)
+from tunnelctl.cli.terminal import progress
+from tunnelctl.config.profile.find import find_profile
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.environment import Environment
+from tunnelctl.spec.forward import Forward, Side
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.profile import Profile
+from tunnelctl.sshd.server import HELLO, EmbeddedServer
+from tunnelctl.state.snapshot import HostState, ProfileState, ProfileStatus
+from tunnelctl.supervisor.supervisor import Supervisor
+
+_NAME = "demo"
+_STEP_WITHIN = 30.0  # seconds for each step of the story
+_CLOSE_WITHIN = 5.0
+
+
+async def tell(count: int) -> None:
+    """Run the demonstration with `count` bytes each way.
+
+    Raises:
+        Failure: a step did not do what the product promises.
+    """
+    # What goes wrong on purpose is told here, not in a log.
+    logging.getLogger().addHandler(logging.NullHandler())
+    async with _stage() as story:
+        await story.come_up()
+        await story.move_bytes(count)
+        await story.break_and_mend()
+    click.echo(f"Everything it opened is closed. Next: {_next()}")
+
+
+def _next() -> str:
+    """What brings up something of the user's own from here."""
+    try:
+        find_profile("default", environ=os.environ, cwd=Path.cwd())
+    except Failure:
+        return "tunnelctl init && tunnelctl up"
+    return "tunnelctl up"
+
+
+@asynccontextmanager
+async def _stage() -> AsyncIterator[_Story]:
+    """Everything the story needs, closed in the reverse order of its start."""
+    async with AsyncExitStack() as stack:
+        reactor = Reactor(asyncio.get_running_loop())
+        stack.callback(reactor.close)
+        traffic = TrafficService()
+        stack.callback(traffic.close)
+        server = EmbeddedServer(reactor)
+        stack.push_async_callback(server.close)
+        supervisor = Supervisor(reactor)
+        stack.push_async_callback(supervisor.close, _CLOSE_WITHIN)
+        await server.start()
+        yield _Story(supervisor, server, traffic)
+
+
+class _Story:
+    """The steps, each of which prints what it did and what it measured."""
+
+    def __init__(
+        self, supervisor: Supervisor, server: EmbeddedServer, traffic: TrafficService
+    ) -> None:
+        self._supervisor = supervisor
+        self._server = server
+        self._traffic = traffic
+
+    async def come_up(self) -> None:
+        """From nothing to forwards that listen."""
+        _title("An SSH server in this process, and two forwards through it")
+        _line(f"server on {LOOPBACK}:{self._server.port}, host key {self._server.fingerprint}")
+        began = clock.monotonic()
+        await self._supervisor.up(self._profile(), Environment())
+        status = await self._until(_is_up, "the tunnel comes up")
+        took = clock.monotonic() - began
+        for line in progress.forwarding_lines(status.as_json()):
+            _line(line)
+        host = status.hosts[0]
+        _line(f"up after {took * 1000:.0f} ms: {host.kex}, {host.cipher}")
+        answer = await asyncio.to_thread(get, self._port("hello"))
+        _line(f"GET http://{LOOPBACK}:{self._port('hello')}/ through the tunnel: {answer}")
+
+    async def move_bytes(self, count: int) -> None:
+        """Both forwards, both directions, compared by SHA-256."""
+        _title("Bytes through both, each way (client, tunnel, server and service in this process)")
+        for name, meaning in (("local", "local forward"), ("back", "remote forward")):
+            for direction, move in (("sent", send), ("received", receive)):
+                transfer: Transfer = await asyncio.to_thread(move, self._port(name), count)
+                _line(f"{meaning}, {direction}: {transfer}, SHA-256 equal")
+
+    async def break_and_mend(self) -> None:
+        """The server dies with a connection open, a client comes, the server returns."""
+        _title("The server is killed")
+        port = self._port("hello")
+        with await asyncio.to_thread(begin_to_receive, self._port("local")) as caught:
+            killed = clock.monotonic()
+            await self._server.kill()
+            if not await asyncio.to_thread(wait_for_reset, caught):
+                raise Failure(Code.INTERNAL, "a cut connection ended as if it were complete")
+            _line(f"a download under way was reset after {_ms(killed)}, not ended as if complete")
+        status = await self._until(_is_lost, "the loss is noticed")
+        error = status.hosts[0].last_error
+        _line(f"noticed after {_ms(killed)}: {error.message if error else 'the session is lost'}")
+        client = asyncio.create_task(asyncio.to_thread(get, port))
+        try:
+            await self._until(_is_refused, "a try to reconnect is refused")
+            _line(f"a new client of {LOOPBACK}:{port} is let in and waits")
+            await self._server.start()
+            back = clock.monotonic()
+            _line(f"the server is back on port {self._server.port} after {_ms(killed)}")
+            answer = await client
+        finally:
+            client.cancel()
+        _line(f"the client that waited was served {_ms(back)} later: {answer}")
+        await self._until(_is_up, "everything is up again")
+        if self._port("hello") != port:
+            raise Failure(Code.INTERNAL, f"the local port {port} was lost")
+        _line(f"all forwards are up again {_ms(back)} after the return, on the same local port")
+
+    def _profile(self) -> Profile:
+        def rule(name: str, side: Side, target: Endpoint) -> Forward:
+            return Forward(name, side, Endpoint(LOOPBACK, 0), target, via=_NAME)
+
+        service = Endpoint(LOOPBACK, self._traffic.port)
+        return Profile(
+            name=_NAME,
+            source="",
+            hosts=(self._server.client_host(Host(_NAME, LOOPBACK)),),
+            forwards=(
+                rule("hello", Side.HERE, HELLO),
+                rule("local", Side.HERE, service),
+                rule("back", Side.THERE, service),
+            ),
+        )
+
+    def _status(self) -> ProfileStatus:
+        status = self._supervisor.status_of(_NAME)
+        assert status is not None
+        return status
+
+    def _port(self, forward: str) -> int:
+        listen = next(f.listen for f in self._status().forwards if f.name == forward)
+        return int(listen.rpartition(":")[2])
+
+    async def _until(self, true: Callable[[ProfileStatus], bool], what: str) -> ProfileStatus:
+        """The first status of which it is true; looked at after every event."""
+        subscription = self._supervisor.subscribe()
+        try:
+            async with asyncio.timeout(_STEP_WITHIN):
+                while not true(self._status()):
+                    await anext(subscription)
+        except TimeoutError:
+            raise Failure(Code.NOT_READY, f"{what}: not within {_STEP_WITHIN:g} s") from None
+        finally:
+            subscription.close()
+        return self._status()
+
+
+def _is_up(status: ProfileStatus) -> bool:
+    return status.state is ProfileState.UP
+
+
+def _is_lost(status: ProfileStatus) -> bool:
+    return status.hosts[0].state is not HostState.UP
+
+
+def _is_refused(status: ProfileStatus) -> bool:
+    """At least one try to come back has failed."""
+    return status.hosts[0].attempts > 1
+
+
+def _ms(since: float) -> str:
+    return f"{(clock.monotonic() - since) * 1000:.0f} ms"
+
+
+def _title(text: str) -> None:
+    click.echo(f"\n{text}")
+
+
+def _line(text: str) -> None:
+    click.echo(f"  {text}")

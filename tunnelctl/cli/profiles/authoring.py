@@ -1,0 +1,114 @@
+"""`init`, `config` and `schema`: writing profiles, and seeing what they come to."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.profiles.files import load
+from tunnelctl.cli.terminal import complete
+from tunnelctl.cli.terminal.output import can_show, json_text, say
+from tunnelctl.config.profile.find import NAME_RULE, is_profile_name
+from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.home.paths import CONFIG_DIR_VARIABLE
+from tunnelctl.home.whole_file import write_whole
+
+_MODE = 0o644  # nobody but its owner may change it
+
+_DEFAULT = "default"
+
+
+@click.command(epilog="Examples: tunnelctl config dev; tunnelctl config dev --json | jq .forwards")
+@click.argument("profile", required=False, metavar="[PROFILE]", shell_complete=complete.profiles)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
+@click.pass_obj
+def config(options: Options, profile: str | None, as_json: bool, file: Path | None) -> None:
+    """Print what a profile comes to (`default` when none is named): one file with everything said.
+
+    With every file that it extends, every variable, ssh_config and every default. Secrets are
+    shown as where they are kept.
+    """
+    file = file or options.file
+    name = profile if profile or file else _DEFAULT
+    ((_, loaded),) = load([name], file, options.client)
+    from tunnelctl.config.profile.canonical import as_document, as_yaml
+
+    if as_json:
+        click.echo(json_text(as_document(loaded.profile)), nl=False)
+        return
+    text = as_yaml(loaded.profile)
+    is_shown = can_show(sys.stdout, text)
+    click.echo(text if is_shown else as_yaml(loaded.profile, ascii_only=True), nl=False)
+
+
+@click.command(epilog="Example: tunnelctl schema > tunnelctl.schema.json")
+def schema() -> None:
+    """Print the JSON Schema (draft-07) of a profile, for editors and checks of your own."""
+    from tunnelctl.config.profile.schema import json_schema
+
+    click.echo(json_text(json_schema()), nl=False)
+
+
+@click.command(epilog="Examples: tunnelctl init; tunnelctl init work --host bastion")
+@click.argument("name", default=_DEFAULT)
+@click.option(
+    "--host",
+    metavar="HOST",
+    shell_complete=complete.ssh_hosts,
+    help="The server: any name that works with ssh.",
+)
+@click.option("--force", is_flag=True, help="Replace a profile that is there.")
+def init(name: str, host: str | None, force: bool) -> None:
+    """Write a first profile and its schema, into $TUNNELCTL_CONFIG_DIR or ./configs.
+
+    Without --host it runs on an SSH server of our own, so that `tunnelctl up` works at once.
+    """
+    from tunnelctl.config.profile.template import new_profile
+    from tunnelctl.config.values import words
+
+    try:
+        host = None if host is None else words.host_name(host)
+    except ValueError as error:
+        raise click.UsageError(f"--host {error}") from None
+    write_profile(name, new_profile(name, host), force=force)
+
+
+def write_profile(name: str, text: str, *, force: bool) -> None:
+    """Write a profile, and the schema that its first line names, where `up` finds it; say so.
+
+    Raises:
+        click.UsageError: it cannot be called so.
+        Failure: there is one already and `force` is not given, or it cannot be written.
+    """
+    from tunnelctl.config.profile.schema import FILE_NAME
+
+    if not is_profile_name(name):
+        raise click.UsageError(f"{name!r} cannot be the name of a profile: {NAME_RULE}")
+    folder = Path.cwd() / (os.environ.get(CONFIG_DIR_VARIABLE) or "configs")
+    path = folder / f"{name}.yaml"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text.encode(), mode=_MODE, is_new=not force)
+        write_whole(folder / FILE_NAME, _schema_text().encode(), mode=_MODE)
+    except FileExistsError:
+        raise Failure(
+            Code.USAGE, f"{path} is there already", "name another, or --force replaces it"
+        ) from None
+    except OSError as error:
+        raise Failure(
+            Code.PERMISSION_DENIED, f"{error.filename or path} cannot be written: {reason(error)}"
+        ) from None
+    click.echo(path)
+    say(f"next: tunnelctl up {name}")
+
+
+def _schema_text() -> str:
+    from tunnelctl.config.profile.schema import json_schema
+
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,183 @@
+"""Profiles as files: `check`, `ls` and `paths`, and how every command reads a profile."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tunnelctl.cli import caller
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.terminal import complete, selection
+from tunnelctl.cli.terminal.output import say
+from tunnelctl.config.profile.find import (
+    file_called,
+    find_profile,
+    left_out,
+    list_profiles,
+    none_found,
+)
+from tunnelctl.config.yaml.mistakes import Mistake, ProfileInvalid
+from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import Paths
+from tunnelctl.spec.barring import by_port
+from tunnelctl.spec.patterns import has_wildcard
+
+if TYPE_CHECKING:
+    from tunnelctl.client import Client
+    from tunnelctl.config.profile.load import Loaded
+
+
+@click.command(epilog="Examples: tunnelctl check; tunnelctl check dev")
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.profiles)
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
+@click.pass_obj
+def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> None:
+    """Say everything that is wrong with profiles: all that can be found, when none is named.
+
+    Changes nothing and connects to nothing.
+    """
+    file = file or options.file
+    named = names_of(profiles, options.client)
+    names: Sequence[str | None] = named or ([None] if file else _all_names())
+    if not (profiles or file):
+        _say_what_is_left_out()
+    from tunnelctl.home.extras import lacking
+
+    for path, loaded in load(names, file, options.client):
+        click.echo(f"{path}: profile {loaded.profile.name} is valid")
+        for what in lacking(loaded.profile):
+            say(f"{path}: {what}")
+        for rule in loaded.profile.forwards:
+            target = by_port(rule.target) if rule.probe.unasked else None
+            if target is not None:
+                say(
+                    f"{path}: forwards.{rule.name}: {rule.target} is not probed by default "
+                    f"({target}); a probe that is written in the profile is sent"
+                )
+
+
+@click.command(epilog="Examples: tunnelctl ls; tunnelctl ls --json | jq -r '.profiles[].name'")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def ls(as_json: bool) -> None:
+    """List the profiles that can be found, with the file of each and what it hides."""
+    profiles = list_profiles(os.environ, Path.cwd())
+    _say_what_is_left_out()
+    if as_json:
+        shown = [
+            {
+                "name": found.name,
+                "file": str(found.path),
+                "hidden_by": str(found.hidden_by) if found.hidden_by else None,
+            }
+            for found in profiles
+        ]
+        click.echo(json.dumps({"profiles": shown}, indent=2))
+        return
+    if not profiles:
+        say(str(none_found(os.environ, Path.cwd())))
+    for found in profiles:
+        hidden = f"  (hidden by {found.hidden_by})" if found.hidden_by else ""
+        click.echo(f"{found.name}  {found.path}{hidden}")
+
+
+@click.command(epilog="Examples: tunnelctl paths; tunnelctl paths --json | jq -r .socket")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def paths(as_json: bool) -> None:
+    """Print where the control socket, the log and the profiles are."""
+    places = Paths.from_environ(os.environ)
+    shown = {
+        "socket": str(places.socket),
+        "lock": str(places.lock),
+        "log": str(places.log_file),
+        "profiles": [str(place) for place in places.config_dirs],
+    }
+    if as_json:
+        click.echo(json.dumps(shown, indent=2))
+        return
+    for name, value in shown.items():
+        for place in [value] if isinstance(value, str) else value:
+            click.echo(f"{name + ':':<10}{place}")
+
+
+def load(
+    names: Sequence[str | None], file: Path | None, daemon: Client | None = None
+) -> list[tuple[Path, Loaded]]:
+    """Read profiles by name (None: called after `file`); with a `file` there is one at most.
+
+    A name that has no file here means what the `daemon` has under it, where one is given: it may
+    come from another folder, from a command line (`up -L`, `expose`) or from `up -f`.
+
+    Raises:
+        Failure: PROFILE_NOT_FOUND, or every mistake of every file at once.
+    """
+    from tunnelctl.config.profile.load import load_profile  # pydantic: only for who reads profiles
+
+    if file is not None and len(names) > 1:
+        raise click.UsageError("--file is the file of one profile")
+    found = [(_file_of(name or "", file, daemon), name) for name in names]
+    profiles: list[tuple[Path, Loaded]] = []
+    mistakes: list[Mistake] = []
+    more = 0
+    for path, name in found:
+        try:
+            profiles.append((path, load_profile(path, caller.environment(), name=name)))
+        except ProfileInvalid as invalid:
+            mistakes += invalid.mistakes
+            more += invalid.more
+    if mistakes:
+        raise ProfileInvalid(", ".join(name or str(file) for name in names), mistakes, more)
+    return profiles
+
+
+def names_of(words: Sequence[str], daemon: Client | None = None) -> list[str]:
+    """The profiles that words mean among those that can be found, here or in the `daemon`.
+
+    Raises:
+        Failure: PROFILE_NOT_FOUND, a wildcard means none.
+    """
+    if not any(map(has_wildcard, words)):
+        return list(words)
+    return selection.profiles(words, dict.fromkeys([*_found(), *_sources(daemon)]))
+
+
+def _file_of(name: str, file: Path | None, daemon: Client | None) -> Path:
+    """Raises Failure: PROFILE_NOT_FOUND."""
+    others: dict[str, str] = {}
+    if file is None and file_called(name, os.environ, Path.cwd()) is None:
+        others = _sources(daemon)
+    if name in others:
+        return Path(others[name])
+    return find_profile(name, file=file, environ=os.environ, cwd=Path.cwd(), others=others)
+
+
+def _sources(daemon: Client | None) -> dict[str, str]:
+    """The file of each profile that the daemon has, by its name; none where it does not run."""
+    try:
+        known = [] if daemon is None else daemon.status()["profiles"]
+    except Failure as failure:
+        if failure.code is not Code.DAEMON_NOT_RUNNING:
+            raise
+        return {}
+    return {profile["name"]: profile["source"] for profile in known}
+
+
+def _found() -> list[str]:
+    return [found.name for found in list_profiles(os.environ, Path.cwd()) if not found.hidden_by]
+
+
+def _all_names() -> list[str]:
+    names = _found()
+    if not names:
+        _say_what_is_left_out()
+        raise none_found(os.environ, Path.cwd())
+    return names
+
+
+def _say_what_is_left_out() -> None:
+    for path, why in left_out(os.environ, Path.cwd()):
+        say(f"{path}: {why}")

@@ -1,0 +1,178 @@
+"""`trust`: the one way in which a host key becomes known."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import sys
+from collections.abc import Iterator
+
+import click
+
+from tunnelctl.cli import caller
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.profiles.files import load
+from tunnelctl.cli.terminal import complete
+from tunnelctl.cli.terminal.asking import HOST_KEY_AGAIN, decision
+from tunnelctl.cli.terminal.output import say
+from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.spec.environment import Environment
+from tunnelctl.spec.host import Host, StrictHostKeyChecking
+
+
+@click.command(
+    epilog="Examples: tunnelctl trust bastion; tunnelctl trust dev/bastion --fingerprint SHA256:…"
+)
+@click.argument("target", metavar=f"[USER@]HOST[:PORT]|{PLACE}", shell_complete=complete.any_host)
+@click.option("--fingerprint", metavar="SHA256:…", help="Record the key if this is it.")
+@click.option(
+    "--known-hosts",
+    metavar="PATH",
+    help="The file to record it in, instead of ~/.ssh/known_hosts.",
+)
+@click.option("--host-key-alias", metavar="NAME", help="The name to record it under.")
+@click.pass_obj
+def trust(
+    options: Options,
+    target: str,
+    fingerprint: str | None,
+    known_hosts: str | None,
+    host_key_alias: str | None,
+) -> None:
+    """Show a server's host key, and record it.
+
+    It is recorded when it has the given fingerprint, or after a yes at the terminal. Compare the
+    fingerprint with what the server's owner tells you: whoever is in between could show another.
+
+    A host of a profile is reached as the profile says, through its jump hosts, whose keys come
+    first if they are not known, or through its proxy; any other host as ssh_config says.
+    """
+    from tunnelctl.ssh.chain import chain  # heavy: paramiko
+
+    if "/" in target and "@" not in target:
+        if known_hosts or host_key_alias:
+            raise click.UsageError("of a host in a profile, the profile says where it is recorded")
+        host = _host_in_profile(options, target)
+    else:
+        host = _host_at(target, known_hosts, host_key_alias)
+    recorded = False
+    for one in chain(host):
+        recorded |= _trust(one, target, fingerprint, is_hop=one is not host)
+        if recorded and fingerprint is not None:
+            return  # it is that of one key
+    if not recorded:
+        say(f"this key of {target} is known already")
+
+
+def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) -> bool:
+    """Record the key that `host` shows, unless it is known already; whether it was not.
+
+    Of a hop whose key is known nothing is said: nobody asked about it.
+
+    Raises:
+        Failure: HOST_KEY_UNKNOWN, it has another fingerprint; NEEDS_INPUT, see `_ask`.
+    """
+    import asyncio
+
+    from tunnelctl.home.secrets import resolve_secret
+    from tunnelctl.ssh.connect import fetch_host_key
+    from tunnelctl.ssh.keys import certificates
+    from tunnelctl.ssh.server_key import verify as hostkeys
+
+    environment = caller.environment()
+    secrets = functools.partial(resolve_secret, environment=environment)
+
+    def silent(failure: Failure) -> None:
+        say(str(failure.at(target)))
+
+    key_type, blob = asyncio.run(fetch_host_key(host, environment, secrets, silent))
+    shown = certificates.fingerprint(blob)
+    is_known = _is_known(host, blob, environment)
+    if is_known and is_hop:
+        return False
+    click.echo(f"{host.address} {key_type} {shown}")
+    if fingerprint is not None and fingerprint != shown:
+        raise Failure(
+            Code.HOST_KEY_UNKNOWN,
+            f"{host.address} shows the host key {shown}, not {fingerprint}; nothing was recorded",
+        )
+    if is_known:
+        return False
+    if not hostkeys.keeps_keys(host):
+        raise Failure(
+            Code.HOST_KEY_UNKNOWN,
+            f"{os.devnull} keeps no host key; nothing was recorded",
+            hostkeys.trust_command(host, blob),
+        )
+    if fingerprint is None:
+        _ask(shown, hostkeys.trust_command(host, blob).replace(PLACE, target))
+    say(f"recorded in {hostkeys.record(host, blob, environment)}")
+    return True
+
+
+def _is_known(host: Host, blob: bytes, environment: Environment) -> bool:
+    from tunnelctl.ssh.server_key import verify as hostkeys
+
+    strict = dataclasses.replace(host, strict_host_key_checking=StrictHostKeyChecking.YES)
+    try:
+        hostkeys.verify(strict, blob, environment)
+    except Failure as failure:
+        if failure.code is not Code.HOST_KEY_UNKNOWN:
+            raise
+        return False
+    return True
+
+
+def _ask(fingerprint: str, command: str) -> None:
+    """Get a yes from a person, or the fingerprint, as `up` does.
+
+    Raises:
+        Failure: NEEDS_INPUT, there is nobody to ask, or the answer is no.
+    """
+    if not sys.stdin.isatty():
+        raise Failure(Code.NEEDS_INPUT, "the key was not recorded: nobody can be asked", command)
+    prompt = "Is this the server's key? (yes/no/fingerprint) "
+    while True:
+        click.echo(prompt, nl=False, err=True)
+        answer = decision(sys.stdin.readline() or "no")
+        if answer is not None:
+            break
+        prompt = HOST_KEY_AGAIN
+    if answer not in ("yes", fingerprint):
+        raise Failure(Code.NEEDS_INPUT, "the key was not recorded")
+
+
+def _host_in_profile(options: Options, target: str) -> Host:
+    profile, _, name = target.partition("/")
+    ((_, loaded),) = load((profile,), None, options.client)
+    for host in _every(loaded.profile.hosts):
+        if host.name == name:
+            return host
+    raise click.UsageError(f"profile {profile} has no host {name}")
+
+
+def _every(hosts: tuple[Host, ...]) -> Iterator[Host]:
+    """The hosts, and those that are only there for them."""
+    for host in hosts:
+        yield host
+        yield from _every(host.fallback)
+        yield from _every(host.proxy_jump)
+
+
+def _host_at(target: str, known_hosts: str | None, host_key_alias: str | None) -> Host:
+    """The host that `ssh TARGET` would reach, by what ssh_config knows of it."""
+    from tunnelctl.config.profile.named import host_named  # heavy: pydantic
+
+    user, at, address = target.rpartition("@")
+    if address.count(":") > 1 and not address.startswith("["):
+        address = f"[{address}]"  # an IPv6 address as it is usually written
+    try:
+        host = host_named(f"{user}{at}{address}", caller.environment())
+    except Failure as failure:
+        raise click.UsageError(str(failure)) from None
+    return dataclasses.replace(
+        host,
+        host_key_alias=host_key_alias or host.host_key_alias,
+        user_known_hosts_file=(known_hosts,) if known_hosts else host.user_known_hosts_file,
+    )

@@ -1,0 +1,333 @@
+"""`up -L … HOST` and `run -L … HOST -- CMD`: what was typed becomes a profile's file.
+
+Owns how such a line is told from names of profiles, and what is said of it. Its grammar is that of
+config/exchange/ssh_command.py. Heavy modules are imported when there is such a line.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tunnelctl.cli.running.holding import CheckedProfile, plans_of
+from tunnelctl.cli.terminal import complete
+from tunnelctl.cli.terminal.output import say
+from tunnelctl.clock import wall
+from tunnelctl.config.profile.find import NAME_RULE, file_called, is_profile_name
+from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.home.paths import Paths
+
+if TYPE_CHECKING:
+    from tunnelctl.client import Client
+    from tunnelctl.config.exchange.ssh_command import SshCommand
+    from tunnelctl.config.exchange.ssh_words import Words
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_ONE_HOST = "with -L, -R and -D comes one HOST"
+
+
+class SshOption(click.Option):
+    """An option of ssh(1): for the help and the completion; `SshLine` reads it."""
+
+
+class SshLine(click.Command):
+    """A command that takes what ssh takes, in ssh's own grammar (config/exchange/ssh_words.py).
+
+    The function gets the words of such a line as `line`, or None where profiles are named. Options
+    other than ssh's may stand among them.
+    """
+
+    leading = False  # whether a line of ssh is known by what stands before the first other word
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, of what is not ssh's."""
+        line = None if ctx.resilient_parsing else self._line(ctx, args)
+        ctx.meta[complete.SSH_LINE] = any(arg.startswith(("-L", "-R", "-D")) for arg in args)
+        rest = super().parse_args(ctx, args if line is None else line.own)
+        ctx.params["line"] = line
+        return rest
+
+    def _line(self, ctx: click.Context, args: list[str]) -> Words | None:
+        from tunnelctl.config.exchange.ssh_words import apart, is_ssh_line
+
+        own = dict.fromkeys(ctx.help_option_names, False)
+        for option in self.params:
+            if isinstance(option, click.Option) and not isinstance(option, SshOption):
+                own |= dict.fromkeys(option.opts, not option.is_flag)
+        if not is_ssh_line(args, own, leading=self.leading):
+            return None
+        try:
+            return apart(args, own)
+        except ValueError as error:
+            raise click.UsageError(str(error), ctx) from None
+
+
+@dataclass(frozen=True, slots=True)
+class AdHoc:
+    """What was typed: the words of a line of ssh, and what else its forwards need.
+
+    `program` is the command of ours that it was typed behind.
+    """
+
+    line: Words
+    permit: Sequence[str] = ()
+    allow: Sequence[str] = ()
+    program: str = "up"
+
+    def __str__(self) -> str:
+        words = [word for option, text in self.line.options for word in _written(option, text)]
+        words += [word for value in self.permit for word in ("--permit", value)]
+        words += [word for value in self.allow for word in ("--allow", value)]
+        return f"tunnelctl {self.program} {shlex.join([*words, self.line.host or ''])}"
+
+
+def options(command: Command) -> Command:
+    """The options of ssh(1), and the two that its forwards need here."""
+    for option in reversed(
+        (
+            _of_ssh("-L", "SPEC", "As ssh -L; PORT alone leads to that port of the server."),
+            _of_ssh("-R", "SPEC", "As ssh -R."),
+            _of_ssh("-D", "SPEC", "As ssh -D."),
+            _of_ssh("-p", "PORT", "As ssh -p."),
+            _of_ssh("-l", "USER", "As ssh -l."),
+            _of_ssh("-i", "FILE", "As ssh -i."),
+            _of_ssh("-J", "HOST", "As ssh -J."),
+            _of_ssh("-F", "FILE", "As ssh -F: another ssh_config."),
+            _of_ssh("-o", "LINE", "As ssh -o: what a line of ssh_config says."),
+            *(_of_ssh(f"-{letter}", None, "Taken as ssh takes it.") for letter in "NTqv"),
+            click.option(
+                "--permit",
+                multiple=True,
+                metavar="HOST:PORT",
+                help="What the server's SOCKS clients (-R PORT) may reach from here.",
+            ),
+            click.option(
+                "--allow",
+                multiple=True,
+                metavar="CIDR",
+                help="Who may use listeners that others can reach.",
+            ),
+            click.option("--as", "name", metavar="NAME", help="What it is called while it is up."),
+            click.option("--replace", is_flag=True, help="Also in place of another of that name."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _of_ssh(option: str, metavar: str | None, text: str) -> Callable[[Command], Command]:
+    return click.option(
+        option, f"ssh_{ord(option[1])}", cls=SshOption, metavar=metavar, help=text,
+        is_flag=metavar is None, multiple=metavar is not None, expose_value=False,
+        shell_complete=complete.ssh_hosts if metavar == "HOST" else None,
+    )  # fmt: skip
+
+
+def name_and_document(asked: AdHoc) -> tuple[str, dict[str, Any]]:
+    """A name for a profile of this line, and what its file says.
+
+    Says what is done without, and what others can reach.
+
+    Raises:
+        click.UsageError: something that was typed is wrong, or cannot be done.
+    """
+    from tunnelctl.config.exchange.from_ssh_command import carry
+    from tunnelctl.config.exchange.imported import Imported
+    from tunnelctl.config.exchange.ssh_command import parse
+    from tunnelctl.config.profile.adhoc import name_for
+
+    _check_each("--permit", asked.permit, "permit")
+    check_networks(asked.allow)
+    imported = Imported()
+    try:
+        command = parse(asked.line, os.getcwd())
+        if not command.name:
+            raise ValueError(f"{_ONE_HOST}, and none is named")
+        also = _configured(command)
+        carry(imported, command, os.environ, also=also, permit=asked.permit)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if problems := [*command.unmet, *imported.notes]:
+        raise click.UsageError("; ".join(problems))
+    _check_access(asked, imported.forwards)
+    for wish in command.wishes:
+        say(wish)
+    document = {"version": 1, "description": str(asked), "hosts": imported.hosts}
+    return name_for(command.name), {**document, "forwards": imported.forwards}
+
+
+def refuse_command(line: Words) -> None:
+    """No command comes with `up`.
+
+    Raises:
+        click.UsageError: one does.
+    """
+    if line.remote:
+        is_f = line.in_background
+        file = "; -f is ssh's here, and no file comes with it" if is_f else ""
+        command = " ".join(line.remote)
+        raise click.UsageError(f"{command}: no command is run on the server; {_ONE_HOST}{file}")
+
+
+def _configured(command: SshCommand) -> Mapping[str, tuple[str, ...]]:
+    """What ssh_config forwards for the host, where the line says nothing of forwards; and what
+    changes the meaning of forwards, whoever asks for them.
+
+    Raises:
+        ValueError: nothing is forwarded at all, or ssh_config cannot be used.
+    """
+    from tunnelctl.config.exchange.from_ssh_command import configured_forwards
+    from tunnelctl.config.openssh.keywords import FORWARDS
+
+    configured = configured_forwards(command, os.environ)
+    forwards = configured.keys() & FORWARDS
+    if not command.forwards:
+        if not forwards:
+            raise ValueError(f"{command.name}: nothing is forwarded; say it with -L, -R or -D")
+        return configured
+    if forwards:
+        file = () if command.config is None else ("-F", command.config)
+        alone = shlex.join(["tunnelctl", "up", "-N", *file, command.name])
+        say(f"ssh_config forwards for {command.name}, too: {alone}")
+    return {key: value for key, value in configured.items() if key not in FORWARDS}
+
+
+def _written(option: str, text: str) -> tuple[str, ...]:
+    return (f"-{option}", text) if text else (f"-{option}",)
+
+
+def check_networks(allow: Iterable[str]) -> None:
+    """That each --allow is one.
+
+    Raises:
+        click.UsageError
+    """
+    _check_each("--allow", allow, "network")
+
+
+def _check_access(asked: AdHoc, forwards: Mapping[str, dict[str, Any]]) -> None:
+    """Give --allow to the forwards that it is for, and say who can reach them.
+
+    Raises:
+        click.UsageError: --permit or --allow is for none of them.
+    """
+    if asked.permit and not any("remote_dynamic" in rule for rule in forwards.values()):
+        raise click.UsageError("--permit goes with -R PORT, which none of these is")
+    exposed = {name: rule for name, rule in forwards.items() if rule.get("expose")}
+    if asked.allow and not exposed:
+        raise click.UsageError("--allow: no other machine can reach any of these listeners")
+    for name, rule in exposed.items():
+        if asked.allow:
+            rule["allow"] = list(asked.allow)
+        if listen := rule.get("local") or rule.get("dynamic"):
+            say(f"{name}: other machines can reach this, too, at {listen}")
+
+
+def _check_each(option: str, texts: Iterable[str], kind: str) -> None:
+    from tunnelctl.config.values import words
+
+    read = {"network": words.network, "permit": words.permit}[kind]
+    for text in texts:
+        try:
+            read(text)
+        except ValueError as error:
+            raise click.UsageError(f"{option} {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A profile that nobody wrote: what its file says, and what it is called where nothing else is.
+
+    `given` is the name that a person chose. With `replace` it takes the place of what is up.
+    """
+
+    unnamed: str
+    document: dict[str, Any]
+    given: str | None = None
+    replace: bool = False
+
+    def plans(self, client: Client) -> tuple[CheckedProfile, ...]:
+        """Write the file, under a name that is free; where none was given, the next that is.
+
+        Raises:
+            click.UsageError: what was given is no name.
+            Failure: a file of the user's has that name, or ours cannot be written.
+        """
+        sources = _sources(client)
+        name = self.given or self._free(sources)
+        if not is_profile_name(name):
+            raise click.UsageError(f"{name!r} cannot be the name of a profile: {NAME_RULE}")
+        other = _file_of_the_users(name) if self.given else None
+        if other is not None:
+            raise Failure(
+                Code.USAGE,
+                f"there is a profile {name} already, {other}",
+                f"choose another name: --as {name}-2",
+            )
+        return plans_of([name], _kept(name, self.document, sources.values()))
+
+    def _free(self, sources: Mapping[str, str]) -> str:
+        """The name, or that with a number where something else of that name is up, or a file of the
+        user's has it: to ask for more must not take down what is there."""
+        from tunnelctl.config.profile.adhoc import file_for
+
+        for number in itertools.count(1):
+            candidate = self.unnamed if number == 1 else f"{self.unnamed}-{number}"
+            ours = str(file_for(_folder(), candidate, self.document))
+            is_free = self.replace or sources.get(candidate, ours) == ours
+            if is_free and _file_of_the_users(candidate) is None:
+                break
+        return candidate
+
+    def hold(self, client: Client, act: Callable[[tuple[CheckedProfile, ...]], int]) -> int:
+        """Do something with the plans; where another command was quicker to take the name, once
+        more with the next one."""
+        while True:
+            try:
+                return act(self.plans(client))
+            except Failure as failure:
+                if failure.code is not Code.NAME_TAKEN or self.given is not None:
+                    raise
+
+
+def _kept(name: str, document: dict[str, Any], used: Iterable[str]) -> Path:
+    """Its file, written; what nobody has `used` for long is removed."""
+    from tunnelctl.config.profile.adhoc import prune, write
+
+    folder = _folder()
+    try:
+        path = write(folder, name, document)
+    except OSError as error:
+        raise Failure(
+            Code.PERMISSION_DENIED,
+            f"{error.filename or folder} cannot be written: {reason(error)}",
+            "set HOME or XDG_STATE_HOME to a folder that can be written",
+        ) from None
+    prune(folder, used, wall().timestamp())
+    return path
+
+
+def _sources(client: Client) -> dict[str, str]:
+    """The file of every profile that is wanted up, by its name; none where no daemon runs."""
+    try:
+        profiles = client.status()["profiles"]
+    except Failure as failure:
+        if failure.code is not Code.DAEMON_NOT_RUNNING:
+            raise
+        return {}
+    return {one["name"]: one["source"] for one in profiles if one["wanted"] == "up"}
+
+
+def _folder() -> Path:
+    return Paths.from_environ(os.environ).state_dir / "adhoc"
+
+
+def _file_of_the_users(name: str) -> Path | None:
+    return file_called(name, os.environ, Path.cwd())

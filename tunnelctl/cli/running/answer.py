@@ -1,0 +1,89 @@
+"""`answer`: a person tells one host what it wants to know."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from tunnelctl.cli import caller
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.terminal import complete, progress, selection
+from tunnelctl.cli.terminal.asking import Asker, somebody_can_be_asked
+from tunnelctl.cli.terminal.output import say
+from tunnelctl.client import Client
+from tunnelctl.errors import PLACE, Code, Failure
+
+_TRIES = frozenset({"connecting", "authenticating"})
+_WANTS_NOTHING = frozenset({"up", "idle"})
+_ASKS = frozenset({Code.NEEDS_INPUT, Code.HOST_KEY_UNKNOWN})
+_LOOK_EVERY = 1.0  # seconds; that a host could not take over from its fallback is no event
+
+
+@click.command(epilog="Example: tunnelctl answer dev/bastion")
+@click.argument("place", metavar=PLACE, shell_complete=complete.hosts)
+@click.option(
+    "--remember",
+    is_flag=True,
+    help="Have the daemon keep a passphrase or password in its memory until it ends.",
+)
+@click.pass_obj
+def answer(options: Options, place: str, remember: bool) -> None:
+    """Answer what a host in needs-input asks: a passphrase, a password, a code.
+
+    The host tries again at once, and asks here; the command returns when it is up. SSH_ASKPASS and
+    SSH_ASKPASS_REQUIRE are honoured as by ssh. At the terminal a passphrase or password that is
+    ended with Tab is kept, too, and serves reconnects.
+    """
+    profile, slash, name = place.partition("/")
+    if not (profile and slash and name):
+        raise click.UsageError(f"{place!r} is not {PLACE}")
+    client = options.client
+    if _wants_nothing(_host(client, profile, name)):
+        say(f"{place} asks nothing")
+        return
+    if not somebody_can_be_asked(os.environ):
+        raise Failure(
+            Code.NEEDS_INPUT,
+            f"{place} cannot be answered: there is no terminal here",
+            f"run it at a terminal, or with SSH_ASKPASS_REQUIRE=force: tunnelctl answer {place}",
+        )
+    client.hear(profile, caller.to_send())
+    with client.events(answers=[place]) as stream:
+        asker = Asker(client, stream, remember=remember)
+        while _is_trying(host := _host(client, profile, name)):
+            asker.next(_LOOK_EVERY)
+    if host["fallback"] is not None or host["state"] not in _WANTS_NOTHING:
+        raise progress.as_failure(profile, host)
+    say(f"{place} is {host['state']}")
+
+
+def _wants_nothing(host: Mapping[str, Any]) -> bool:
+    """Whether it is as it should be. While a fallback serves, the host itself may ask."""
+    asks = host["fallback"] is not None and (host["last_error"] or {}).get("code") in _ASKS
+    return host["state"] in _WANTS_NOTHING and not asks
+
+
+def _is_trying(host: Mapping[str, Any]) -> bool:
+    return host["state"] in _TRIES or host.get("returning", False)
+
+
+def _host(client: Client, profile: str, name: str) -> Mapping[str, Any]:
+    """The host as status shows it.
+
+    Raises:
+        Failure: PROFILE_NOT_FOUND; NAME_TAKEN, it is up from another file.
+    """
+    document = client.status()["profiles"]
+    for found in document:
+        if found["name"] == profile:
+            selection.demand_ours([found], [profile])
+            for host in found["hosts"]:
+                if host["name"] == name:
+                    return dict(host)
+            known = ", ".join(host["name"] for host in found["hosts"])
+            message = f"profile {profile} has no host {name} of its own; it has {known}"
+            raise Failure(Code.PROFILE_NOT_FOUND, message)
+    raise selection.not_up(profile, [found["name"] for found in document])

@@ -1,0 +1,181 @@
+"""`down` and `restart`: orders to profiles that the daemon has."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tunnelctl.cli import caller
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.terminal import complete, selection
+from tunnelctl.cli.terminal.duration import Duration
+from tunnelctl.cli.terminal.output import say
+from tunnelctl.client import Client, DaemonElsewhere
+from tunnelctl.clock import monotonic
+from tunnelctl.config.profile.find import find_profile, list_profiles
+from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import Paths
+from tunnelctl.spec.patterns import has_wildcard
+
+Json = dict[str, Any]
+
+_STARTS_WITHIN, _LOOKS_EVERY = 15.0, 0.05  # seconds for a daemon that is about to run, or to end
+_FORCE = "tunnelctl down {name} --force takes that one down"
+
+
+@click.command(
+    epilog="Examples: tunnelctl down dev; tunnelctl down 'dev*' -t 1m; tunnelctl down --all"
+)
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.running)
+@click.option("--all", "everything", is_flag=True, help="Every profile.")
+@click.option(
+    "-t",
+    "--timeout",
+    type=Duration(),
+    default="10s",
+    show_default=True,
+    help="How long open connections have to end.",
+)
+@click.option("--force", is_flag=True, help="Also what is up from another file of that name.")
+@click.pass_obj
+def down(
+    options: Options, profiles: tuple[str, ...], everything: bool, timeout: float, force: bool
+) -> None:
+    """Close what profiles opened (`default` when none is named), after its connections ended.
+
+    Whoever holds them: attached commands end, too. A daemon that a command started ends by itself
+    once nothing is wanted up.
+    """
+    if everything and profiles:
+        raise click.UsageError("name profiles or give --all, not both")
+    choice = _Choice(profiles, everything=everything, force=force)
+    deadline = monotonic() + _STARTS_WITHIN
+    while True:
+        try:
+            known = _wanted(options.client)
+        except Failure as failure:
+            elsewhere = failure if isinstance(failure, DaemonElsewhere) else None
+            if failure.code is not Code.DAEMON_NOT_RUNNING:
+                raise
+            if elsewhere is not None and elsewhere.is_the_users:
+                raise
+            if _forget(options.client.paths, choice):
+                if elsewhere is not None:
+                    say(str(elsewhere))
+                return
+            if monotonic() > deadline:  # one that neither answers nor ends
+                raise
+            select.select([], [], [], _LOOKS_EVERY)
+            continue
+        orders = [(name, options.client.begin_down(name, timeout)) for name in choice.of(known)]
+        for name, order in orders:
+            order.answer()
+            say(f"{name} is down")
+        return
+
+
+@click.command(epilog="Examples: tunnelctl restart dev; tunnelctl restart dev/bastion")
+@click.argument("places", nargs=-1, metavar="[PROFILE[/HOST]]...", shell_complete=complete.tunnels)
+@click.pass_obj
+def restart(options: Options, places: tuple[str, ...]) -> None:
+    """Connect the hosts of profiles anew, now; of all that are wanted up when none is named.
+
+    Local ports stay bound, clients that come meanwhile wait. Wildcards are taken.
+    """
+    wanted = _wanted(options.client)
+    names = [profile["name"] for profile in wanted]
+    chosen = selection.hosts(wanted, places or names)
+    if places:
+        selection.demand_ours(wanted, chosen)
+    for name, hosts in chosen.items():
+        options.client.restart(name, caller.to_send(), hosts)
+        say(f"{name}: connecting {', '.join(hosts) or 'every host'} anew")
+    if not (places or names):
+        say("nothing is up, so there is nothing to connect anew")
+
+
+def _wanted(client: Client) -> list[Json]:
+    profiles = client.status()["profiles"]
+    # One that is stopping can be told to hurry.
+    return [p for p in profiles if p["wanted"] == "up" or p["state"] == "stopping"]
+
+
+def _forget(paths: Paths, choice: _Choice) -> bool:
+    """Have the next daemon not bring up again what the last one had; False where one starts."""
+    from tunnelctl.daemon.control_socket import in_place_of_a_daemon  # only for this
+    from tunnelctl.daemon.wanted.saved import load, store
+
+    try:
+        wanted = load(paths.wanted_file).profiles
+    except (OSError, ValueError):  # nothing of it would be brought up
+        wanted = ()
+    if not wanted:
+        say("no daemon runs, so nothing is up")
+        return True
+    with in_place_of_a_daemon(paths) as is_ours:
+        if not is_ours:
+            return False
+        last = load(paths.wanted_file)
+        wanted = last.profiles
+        names = choice.of([{"name": one.name, "source": one.file} for one in wanted])
+        if names:
+            kept = tuple(one for one in wanted if one.name not in names)
+            store(paths.wanted_file, str(paths.socket), replace(last, profiles=kept))
+    for name in names:
+        say(f"{name} is down: no daemon runs, and the next one does not bring it up again")
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What is to go down: `words`, or `everything`; `force`: whatever file it is from."""
+
+    words: Sequence[str]
+    everything: bool
+    force: bool
+
+    def of(self, known: Sequence[Json]) -> list[str]:
+        """The names among those that are `known`: each has `name` and `source`.
+
+        Raises:
+            click.UsageError: nothing is named, and there is no `default`.
+            Failure: PROFILE_NOT_FOUND, a name that means nothing; NAME_TAKEN, one that is not from
+                the file that the name means here.
+        """
+        wanted = [profile["name"] for profile in known]
+        if self.everything:
+            if not wanted:
+                say("nothing is up")
+            return wanted
+        names = _named(self.words, wanted)
+        if not self.force:
+            selection.demand_ours(known, names, _FORCE)
+        return names
+
+
+def _named(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """What to take down; a profile that exists and is not up needs nothing."""
+    chosen: list[str] = []
+    for name in dict.fromkeys(names or ["default"]):
+        if has_wildcard(name):
+            files = [found.name for found in list_profiles(os.environ, Path.cwd())]
+            meant = selection.profiles([name], dict.fromkeys([*wanted, *files]))
+            running = [one for one in meant if one in wanted]
+            if not running:
+                say(f"no profile that matches {name} is up")
+            chosen += running
+        elif name in wanted:
+            chosen.append(name)
+        elif names:
+            find_profile(name, environ=os.environ, cwd=Path.cwd(), others=wanted)
+            say(f"profile {name} is not up")
+        else:
+            up = f"; up now: {', '.join(wanted)}" if wanted else ""
+            raise click.UsageError(f"name a profile, or give --all{up}")
+    return list(dict.fromkeys(chosen))

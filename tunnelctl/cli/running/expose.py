@@ -1,0 +1,328 @@
+"""`expose`: a service of this machine, reachable on a server, in one line.
+
+Owns what is checked before and after: that the service answers here, and whether others can reach
+it there. Must never say of an address that it can be reached before that was seen.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tunnelctl import clock
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.running import adhoc
+from tunnelctl.cli.running.holding import (
+    CheckedProfile,
+    Holding,
+    ended_in_order,
+    ensure_daemon_of_ours,
+    watch,
+)
+from tunnelctl.cli.terminal import complete
+from tunnelctl.cli.terminal.duration import Duration
+from tunnelctl.cli.terminal.output import say, told
+from tunnelctl.cli.terminal.server_lines import Said
+from tunnelctl.client import Client, EventStream
+from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.home.extras import install_command
+from tunnelctl.spec.endpoint import ANY_ADDRESS, WILDCARDS, Endpoint, parse_endpoint
+
+if TYPE_CHECKING:
+    from tunnelctl.ssh.software import Software
+
+_LOOKED_AT = 3.0  # seconds for one connection that only looks
+_COMES_WITHIN, _LOOKS_EVERY = 2.0, 0.05  # seconds for that connection to come here
+_EXPLAINED_WITHIN = 6.0  # seconds; the daemon has the server try for 5
+_SAID_WITHIN = 2.0  # seconds after which a server that tells an address has told it
+_FORWARD = "exposed"
+
+
+@click.command(
+    epilog="Examples: tunnelctl expose 3000 --via bastion; "
+    "tunnelctl expose 3000 --via bastion --remote-port 8080 --allow 203.0.113.0/24 --ttl 1h"
+)
+@click.argument("target")
+@click.option(
+    "--via",
+    required=True,
+    metavar="HOST",
+    shell_complete=complete.ssh_hosts,
+    help="The server: any name ssh takes.",
+)
+@click.option(
+    "--remote-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="The port there; 0, the default: the server chooses.",
+)
+@click.option(
+    "--bind",
+    default="*",
+    metavar="ADDRESS",
+    show_default=True,
+    help="Where it listens there; localhost: for the server itself alone.",
+)
+@click.option("--allow", multiple=True, metavar="CIDR", help="Who may use it; else everybody.")
+@click.option(
+    "--ttl", type=Duration(positive=True), help="The daemon takes it down after this time."
+)
+@click.option("--qr", is_flag=True, help="Show the address as a QR code, too.")
+@click.option("-d", "--detach", is_flag=True, help="Return when ready; the daemon goes on.")
+@click.option(
+    "--wait-timeout", type=Duration(), default="30s", show_default=True, help="How long to wait."
+)
+@click.option("--as", "name", metavar="NAME", help="What ps calls it.")
+@click.pass_obj
+def expose(
+    options: Options,
+    /,
+    target: str,
+    via: str,
+    remote_port: int,
+    bind: str,
+    allow: tuple[str, ...],
+    ttl: float | None,
+    qr: bool,
+    detach: bool,
+    wait_timeout: float,
+    name: str | None,
+) -> int:
+    """Make a service of this machine reachable on a server, and print where.
+
+    TARGET is PORT, HOST:PORT or the path of a socket. Without -d it stays until Ctrl-C. What a
+    server other than OpenSSH prints in a session, such as the URL that it chose, follows the
+    address.
+    """
+    show_code = _code_shower() if qr else None
+    service = _service(target)
+    adhoc.check_networks(allow)
+    _check_it_answers(service)
+    listen = Endpoint(bind, remote_port)
+    document = _document(service, listen, via, allow, ttl)
+    word = service.path.rpartition("/")[2] if service.is_unix else str(service.port)
+    client = options.client
+
+    def hold(plans: tuple[CheckedProfile, ...]) -> int:
+        ensure_daemon_of_ours(client, plans)
+        lease = None if detach else secrets.token_hex(16)
+        with ended_in_order(), watch(client, lease, plans) as stream:
+            exposed = _Exposed(client, stream, plans, lease)
+            session = exposed.session
+            try:
+                session.bring_up(wait_timeout, ttl=ttl)
+                exposed.tell(service, listen, show_code)
+                if detach:
+                    exposed.listen()
+                    return 0
+                return session.stay()
+            except KeyboardInterrupt:
+                session.take_down()
+                raise
+
+    return adhoc.Wish(f"expose-{word}".lower(), document, name).hold(client, hold)
+
+
+def _service(text: str) -> Endpoint:
+    from tunnelctl.config.values import words
+
+    try:
+        return words.target(int(text) if text.isdigit() else text)
+    except ValueError as error:
+        raise click.UsageError(f"TARGET {error}") from None
+
+
+def _check_it_answers(service: Endpoint) -> None:
+    """Raises Failure when nobody would answer those who come."""
+    error = _refusal(service)
+    if error is None:
+        return
+    other = Endpoint("::1" if service.host == "127.0.0.1" else "127.0.0.1", service.port)
+    hint = f"is it running? ss -ltn 'sport = :{service.port}' shows who listens"
+    if service.is_unix:
+        hint = "is it running?"
+    elif service.is_loopback and _refusal(other) is None:
+        hint = f"it listens on {other.host}: tunnelctl expose {other} ..."
+    raise Failure(Code.TARGET_REFUSED, f"nothing answers at {service} here: {error}", hint)
+
+
+def _refusal(endpoint: Endpoint) -> str | None:
+    """Why an address cannot be connected to from here; None when it can."""
+    try:
+        if endpoint.is_unix:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(_LOOKED_AT)
+                connection.connect(endpoint.path)
+        else:
+            socket.create_connection((endpoint.host, endpoint.port), _LOOKED_AT).close()
+    except OSError as error:
+        return reason(error)
+    return None
+
+
+def _document(
+    service: Endpoint, listen: Endpoint, via: str, allow: Sequence[str], ttl: float | None
+) -> dict[str, Any]:
+    from tunnelctl.config.profile.adhoc import document_of
+    from tunnelctl.config.values.forward_specs import ForwardSpec
+    from tunnelctl.config.values.ways import parse_jump
+    from tunnelctl.spec.forward import Side
+    from tunnelctl.spec.host import SessionType
+
+    try:
+        host = parse_jump(via)
+    except ValueError as error:
+        raise click.UsageError(f"--via {error}") from None
+    spec = ForwardSpec(Side.THERE, listen, service)
+    ends = "" if ttl is None else f", for {ttl:g} s"
+    description = f"tunnelctl expose {service} --via {via}{ends}"
+    document = document_of(host, (spec,), description=description, allow=allow)
+    document["hosts"][host.name]["session_type"] = str(SessionType.AUTO)
+    document["forwards"] = {_FORWARD: next(iter(document["forwards"].values()))}
+    return document
+
+
+class _Exposed:
+    """The profile while this command looks at it, and what is told of it."""
+
+    def __init__(
+        self,
+        client: Client,
+        stream: EventStream,
+        plans: Sequence[CheckedProfile],
+        lease: str | None,
+    ) -> None:
+        self.session = Holding(
+            client,
+            stream,
+            plans,
+            lease,
+            for_command=True,
+            on_change=self._show_what_is_said,
+            tells=self._tells,
+        )
+        self._name = plans[0].name
+        self._said = Said()
+        self._told_at: str | None = None  # when it was told where it can be reached
+
+    def tell(
+        self, service: Endpoint, asked: Endpoint, show_code: Callable[[str], None] | None
+    ) -> None:
+        """Print where it can be reached: from here, as was tried, or what is in the way.
+
+        `asked` is where the server was asked to listen; `show_code` shows a URL of it.
+        """
+        (forward,), host = self._profile["forwards"], self._host
+        port = parse_endpoint(forward["listen"]).port
+        server = parse_endpoint(host["address"]).host if host["address"] else host["name"]
+        if asked.is_loopback:
+            click.echo(f"localhost:{port}")
+            say(f"{service} can be reached on {host['name']} itself, at localhost:{port}")
+            if forward["last_error"] is not None:  # elsewhere, too
+                say(told(forward["last_error"]))
+            self._told_at = clock.rfc3339(clock.wall())
+            return
+        outside = Endpoint(server if asked.host in (ANY_ADDRESS, *WILDCARDS) else asked.host, port)
+        click.echo(str(outside))
+        error = forward["last_error"]
+        why = None if error is not None else _refusal(outside)
+        if why is not None:
+            error = self._explained(forward)
+        if error is not None:
+            say(told(error))
+        elif why is not None:
+            say(f"{outside} does not answer from here: {why}; {self._possible_cause()}")
+        elif not self._came_here(forward):
+            say(
+                f"{outside} takes connections, but the one that was tried did not come here: does "
+                "something else listen there, or does it wait for a request first?"
+            )
+        else:
+            say(f"{service} can be reached at {outside}, as was tried from here")
+        self._told_at = clock.rfc3339(clock.wall())
+        if show_code is not None:
+            show_code(f"http://{outside}/")
+
+    def listen(self) -> None:
+        """Print what the server has to say about it, if it is one that says something."""
+        if self._host["said"] is not None:
+            self.session.settle(_SAID_WITHIN)
+
+    def _tells(self, event: Mapping[str, Any]) -> bool:
+        """Whether an event is that the server listens otherwise than it was asked to, and `tell`
+        says so, or has."""
+        is_caveat = event["kind"] == "forward" and event["state"] == "up" and bool(event["error"])
+        return is_caveat and (self._told_at is None or event["at"] <= self._told_at)
+
+    def _came_here(self, before: Mapping[str, Any]) -> bool:
+        """Whether a connection has come, or was turned away, since the forward was so."""
+        deadline = clock.monotonic() + _COMES_WITHIN
+        while clock.monotonic() < deadline:
+            if _connections(self._profile["forwards"][0]) != _connections(before):
+                return True
+            self.session.settle(_LOOKS_EVERY)
+        return False
+
+    def _explained(self, before: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What the daemon finds out when it asks the server where it listens, once it has."""
+        if not self._software.bears_refusals:
+            return None  # it is not asked
+        deadline = clock.monotonic() + _EXPLAINED_WITHIN
+        while clock.monotonic() < deadline:
+            forward = self._profile["forwards"][0]
+            if forward["last_error"] is not None:
+                error: dict[str, Any] = forward["last_error"]
+                return error
+            if _connections(forward) != _connections(before):
+                return None  # the server could connect: it is in the way from here alone
+            self.session.settle(_LOOKS_EVERY)
+        return None
+
+    def _possible_cause(self) -> str:
+        """What may keep others out where nobody could find out."""
+        alone = "is there a firewall before the server"
+        if self._software.widens:
+            return f"{alone}, or does it listen on its loopback alone ({self._software.widens})?"
+        return f"{alone}, or does it listen on its loopback alone?"
+
+    @property
+    def _software(self) -> Software:
+        from tunnelctl.ssh.software import Software
+
+        return Software(self._host["server"] or "")
+
+    def _show_what_is_said(self) -> None:
+        self._said.show(self._host)
+
+    @property
+    def _profile(self) -> dict[str, Any]:
+        profile: dict[str, Any] = self.session.profiles()[self._name]
+        return profile
+
+    @property
+    def _host(self) -> dict[str, Any]:
+        host: dict[str, Any] = self._profile["hosts"][0]
+        return host
+
+
+def _connections(forward: Mapping[str, Any]) -> int:
+    seen = forward["connections"]
+    return int(seen["total"] + seen["failed"])
+
+
+def _code_shower() -> Callable[[str], None]:
+    """What shows an address as a QR code.
+
+    Raises:
+        Failure: USAGE, what it takes is not installed; nothing is exposed then.
+    """
+    try:
+        import segno
+    except ImportError:
+        raise Failure(Code.USAGE, "--qr needs the package segno", install_command("qr")) from None
+    return lambda address: segno.make(address).terminal(out=sys.stderr, compact=True)

@@ -1,0 +1,334 @@
+"""Profiles while a command holds them: from their files to ready, and to the end.
+
+Owns the order: every file is checked before the daemon hears of one, and a command lets go of what
+it holds when it ends. Used by every command that brings something up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from tunnelctl import __version__, clock
+from tunnelctl.cli import caller
+from tunnelctl.cli.profiles.files import load
+from tunnelctl.cli.terminal import progress
+from tunnelctl.cli.terminal.asking import Asker, somebody_can_be_asked
+from tunnelctl.cli.terminal.output import say
+from tunnelctl.client import Client, EventStream
+from tunnelctl.config.profile.find import (
+    NAME_RULE,
+    find_profile,
+    is_profile_name,
+    is_same_file,
+    name_taken,
+)
+from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.environment import Environment
+
+Json = dict[str, Any]
+Event = dict[str, Any]
+
+DRAIN = 10.0  # seconds for connections to end at the first Ctrl-C; the second ends them
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+def ensure_daemon_of_ours(client: Client, plans: Iterable[CheckedProfile]) -> None:
+    """Have a daemon; one of another version hands over, unless that would harm somebody.
+
+    What it had up comes up again; an attached command of another terminal would end, and what a
+    service manager started is the service manager's to restart. What a daemon that was started
+    brings up by itself is said, but for those of which there are `plans`.
+    """
+    about = client.ensure_daemon()
+    if about["version"] != __version__:
+        if not about.get("background"):
+            say("the daemon is a service of another version: restart the service")
+        elif about.get("attached"):
+            say("the daemon is of another version, and stays while other commands are attached")
+        else:
+            say(f"the daemon is version {about['version']}: {__version__} takes over from it")
+            client.replace_daemon()
+    ours = {plan.name for plan in plans}
+    for restored in client.restored:
+        name = restored["name"]
+        if name not in ours:
+            what = "is up again, as when the last daemon ended"
+            if restored["error"]:
+                what = f"is wanted, as when the last daemon ended, and not up: {restored['error']}"
+            say(f"{name} {what} (tunnelctl down {name} ends that)")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedProfile:
+    """A profile that was checked, and what the daemon needs to load it too."""
+
+    name: str
+    file: str
+    environment: Environment
+    required: frozenset[str]
+
+
+def plans_of(
+    names: Sequence[str | None], file: Path | None, called: str | None = None
+) -> tuple[CheckedProfile, ...]:
+    """Check every profile before anything is changed. One alone may be `called` otherwise than its
+    file.
+
+    Raises:
+        click.UsageError: there are several to be called so, or it is no name.
+        Failure: PROFILE_NOT_FOUND, or every mistake of every file at once.
+    """
+    names = list(dict.fromkeys(names))
+    if called is not None:
+        if len(names) != 1:
+            raise click.UsageError("--as names one profile")
+        if not is_profile_name(called):
+            raise click.UsageError(f"{called!r} cannot be the name of a profile: {NAME_RULE}")
+        file = find_profile(names[0] or "", file=file, environ=os.environ, cwd=Path.cwd())
+        names = [called]
+    plans = []
+    for path, loaded in load(names, file):
+        environment = caller.to_send(loaded.variables)
+        required = frozenset(rule.name for rule in loaded.profile.forwards if rule.required)
+        plans.append(CheckedProfile(loaded.profile.name, str(path), environment, required))
+    return tuple(plans)
+
+
+def watch(client: Client, lease: str | None, plans: Sequence[CheckedProfile]) -> EventStream:
+    """The events for a session, with the questions of its hosts where somebody can be asked."""
+    names = [plan.name for plan in plans]
+    answers = names if somebody_can_be_asked(os.environ) else []
+    return client.events(lease, answers, profiles=names, orders=True)
+
+
+class Holding:
+    """The profiles of one command, from the order to the end.
+
+    They are held by its `lease`; None: until `down`. Those of `for_command` are there for another
+    command: nothing is printed of them, and what cannot be had is not wanted any longer. Once they
+    are ready `on_change` is called after events of theirs; it prints what a server says. Events
+    that the command `tells` itself are not shown.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        stream: EventStream,
+        plans: Sequence[CheckedProfile],
+        lease: str | None,
+        *,
+        for_command: bool = False,
+        on_change: Callable[[], None] | None = None,
+        tells: Callable[[Event], bool] = lambda _: False,
+    ) -> None:
+        self._client = client
+        self._stream = Asker(client, stream)
+        self._plans = {plan.name: plan for plan in plans}
+        self._lease = lease
+        self._for_command = for_command
+        self._on_change = on_change
+        self._tells = tells
+        self._ready_at = ""  # when all were found ready; saying so may have to wait for a reader
+        self._lost: set[str] = set()  # of those, what the daemon has let go
+        self._held: list[str] = []  # ordered under our lease; the daemon may not have got to it yet
+
+    def bring_up(self, seconds: float, *, replace: bool = False, ttl: float | None = None) -> None:
+        """Order everything up, and return once all are ready.
+
+        With `replace` also in place of profiles that are up from other files. After `ttl` seconds
+        the daemon lets go of them by itself.
+
+        Raises:
+            Failure: why one cannot be ready, at once; NOT_READY after `seconds`. What was ordered
+                stays wanted, whatever becomes of this command, unless it is `for_command`.
+                NAME_TAKEN: nothing was ordered.
+        """
+        if not replace:
+            self._check_names()
+        for plan in self._plans.values():
+            if self._lease is not None:
+                self._held.append(plan.name)
+            self._client.up(
+                plan.name, plan.file, plan.environment, self._lease, replace=replace, ttl=ttl
+            )
+        try:
+            self._wait(seconds)
+        except Failure:
+            if not self._for_command:
+                with suppress(Failure):  # of a daemon that has gone
+                    for name in self._held:
+                        self._client.keep(name)
+            raise
+
+    def _check_names(self) -> None:
+        """Before anything is ordered: the daemon looks at one order at a time."""
+        for profile in self._client.status(list(self._plans))["profiles"]:
+            if profile["wanted"] == "up" and self._is_anothers(profile):
+                raise name_taken(profile["name"], profile["source"])
+
+    def _wait(self, seconds: float) -> None:
+        deadline = clock.monotonic() + seconds  # and the time that a person takes
+        events: list[Event] = []
+        while True:
+            profiles = self.profiles()
+            self._ready_at = clock.rfc3339(clock.wall())
+            for profile in profiles.values():
+                failure = progress.failure_of(profile, self._plans[profile["name"]].required)
+                if failure is not None:
+                    raise failure
+            self._show(events)  # only now: what ends the wait is told once, as its result
+            waiting = [profile for profile in profiles.values() if not progress.is_ready(profile)]
+            if not waiting:
+                break
+            left = deadline + self._stream.waited - clock.monotonic()
+            if left <= 0:
+                late = waiting[0]
+                stays_wanted = not self._for_command or progress.stays(late)
+                raise progress.not_ready(late, seconds, stays_wanted=stays_wanted)
+            events = self._next(left)
+        self._show(self._next(0))  # what a login warned of came before the profile was ready
+        for profile in () if self._for_command else profiles.values():
+            for line in progress.forwarding_lines(profile):
+                click.echo(line)
+
+    def settle(self, seconds: float) -> None:
+        """For so long, call `on_change` and show what happens; then nothing more is waited for."""
+        deadline = clock.monotonic() + seconds
+        while (left := deadline - clock.monotonic()) > 0:
+            self._show(self._next(left))
+            self._changed()
+
+    def stay(self) -> int:
+        """Show what changes until every profile was taken down by somebody, or failed for good."""
+        profiles = self.profiles().values()
+        promised = progress.promise(profiles)
+        click.echo(f"Ready; {promised}", err=True)
+        while True:
+            try:
+                self._changed()
+                self._show(self._next(), since=self._ready_at)
+                profiles = self.profiles().values()
+            except Failure as failure:
+                raise Failure(Code.NOT_UP, f"{failure.message}; nothing is up any more") from None
+            if all(profile["wanted"] == "down" for profile in profiles):
+                say("all was taken down")
+                return 0
+            failures = [progress.failure_of(profile, ()) for profile in profiles]
+            if all(failure is not None and not _may_pass(failure) for failure in failures):
+                assert failures[0] is not None
+                self._let_go(0.0)
+                raise failures[0]
+            if (now := progress.promise(profiles)) != promised:
+                promised = now
+                say(promised)
+
+    def take_down(self) -> None:
+        """Let go of what this command holds, and wait for what goes down by that; a second Ctrl-C
+        does not wait for connections."""
+        try:
+            with suppress(Failure):  # of a daemon that has gone
+                if not self._for_command:
+                    self._say_what_ends()
+            self._let_go(DRAIN)
+        except KeyboardInterrupt:
+            self._let_go(0.0)
+
+    def _say_what_ends(self) -> None:
+        held = [profile for name, profile in self.profiles().items() if name in self._held]
+        ends = [profile["name"] for profile in held if not progress.stays(profile)]
+        if ends:
+            say(f"taking down {', '.join(ends)}; Ctrl-C again does not wait")
+        for profile in held:
+            if progress.stays(profile):
+                say(f"{profile['name']} stays up: {progress.held_by_others(profile)}")
+
+    def _let_go(self, drain: float) -> None:
+        assert self._lease is not None or not self._held
+        orders = [self._client.begin_release(name, self._lease or "", drain) for name in self._held]
+        for order in orders:
+            try:
+                order.answer()
+            except Failure as failure:
+                if failure.code is not Code.PROFILE_NOT_FOUND:  # it never was up
+                    raise
+        self._held = []
+
+    def profiles(self) -> dict[str, Any]:
+        """The status of our profiles, by name. Of one that we hold no longer, though others do,
+        nothing is wanted."""
+        document = self._client.status(list(self._plans), lease=self._lease)
+        found = {profile["name"]: profile for profile in document["profiles"]}
+        for name in self._plans:
+            if name not in found:
+                raise Failure(Code.NOT_UP, f"{name} was removed from the daemon")
+            profile = found[name]
+            if name in self._held and profile["wanted"] == "up" and not profile["leased"]:
+                self._say_lost(profile)
+                found[name] = {**profile, "wanted": "down"}
+        return {name: found[name] for name in self._plans}
+
+    def _say_lost(self, profile: Json) -> None:
+        name = profile["name"]
+        if name not in self._lost:
+            self._lost.add(name)
+            is_anothers = self._is_anothers(profile)
+            why = f"it was replaced, by {profile['source']}" if is_anothers else "its time is up"
+            say(f"{name} is not held by this command any more: {why}")
+
+    def _is_anothers(self, profile: Json) -> bool:
+        return not is_same_file(profile["source"], self._plans[profile["name"]].file)
+
+    def _next(self, timeout: float | None = None) -> list[Event]:
+        """The events that have come, at least one unless `timeout` seconds went by: the status is
+        asked for once after all of them."""
+        event = self._stream.next(timeout)
+        events = []
+        while event is not None:
+            events.append(event)
+            event = self._stream.next(0)
+        return events
+
+    def _changed(self) -> None:
+        if self._on_change is not None:
+            self._on_change()
+
+    def _show(self, events: Iterable[Event], *, since: str = "") -> None:
+        """Print of events what went wrong, what servers say, and everything later than `since`."""
+        for event in events:
+            is_said = progress.is_said(event)
+            if self._tells(event) or (is_said and self._on_change is not None):
+                continue
+            if is_said or event["error"] or (since and event["at"] >= since):
+                click.echo(progress.event_text(event), err=True)
+
+
+def _may_pass(failure: Failure) -> bool:
+    """Whether somebody who was not there in time may still come to the terminal."""
+    return failure.code is Code.NEEDS_INPUT and somebody_can_be_asked(os.environ)
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """SIGTERM ends an attached `up` as Ctrl-C does.
+
+    SIGINT is taken even where it came ignored: a shell script's background job is ended by it too.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

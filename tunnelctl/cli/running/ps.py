@@ -1,0 +1,143 @@
+"""`ps` (also `status`) and `port`: what the daemon says of its profiles."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.terminal import complete, selection
+from tunnelctl.cli.terminal.output import in_colour, say, shown_on, told, width_of
+from tunnelctl.cli.terminal.table import listen_addresses, summary, table
+from tunnelctl.clock import wall
+from tunnelctl.errors import Code, Failure
+
+_MANY = 20  # lines of a table, below which they are summed up
+_EXPLAINED = 10  # reasons that are told
+
+Json = dict[str, Any]
+
+
+@click.command(
+    epilog="Examples: tunnelctl ps; tunnelctl ps -w 'dev*'; tunnelctl ps --label team=web --json"
+)
+@click.argument(
+    "places", nargs=-1, metavar="[PROFILE | PROFILE/FORWARD]...", shell_complete=complete.places
+)
+@click.option("-a", "--all", "everything", is_flag=True, help="Stopped profiles too.")
+@click.option(
+    "-l", "--label", "labels", multiple=True, metavar="KEY[=VALUE]", help="Forwards that have it."
+)
+@click.option("-w", "--watch", "live", is_flag=True, help="Go on showing it, until interrupted.")
+@click.option("--json", "as_json", is_flag=True, help="The status document instead of a table.")
+@click.pass_obj
+def ps(
+    options: Options,
+    places: tuple[str, ...],
+    everything: bool,
+    labels: tuple[str, ...],
+    live: bool,
+    as_json: bool,
+) -> int:
+    """Show every forward and how it is, or those that are named; wildcards are taken.
+
+    What has failed comes first, then what is not up.
+
+    The exit code is 0 when everything that is wanted is up, 1 when something is not, and 3 when
+    no daemon runs. With --watch it shows bytes a second instead of bytes.
+    """
+    client = options.client
+
+    def look() -> tuple[Json, list[str]]:
+        document = client.status()
+        profiles = selection.labelled(selection.forwards(document["profiles"], places), labels)
+        wanted = [profile for profile in profiles if profile["wanted"] == "up"]
+        # A reason of what has failed is not the one that is left out.
+        causes = sorted(_explanations(wanted), key=lambda one: not one[0])
+        explanations = [text for _, text in causes]
+        if len(explanations) > _EXPLAINED:
+            left = len(explanations) - _EXPLAINED
+            more = f"{left} more like these; tunnelctl ps PROFILE tells those of a profile"
+            explanations[_EXPLAINED:] = [more]
+        remarks = [*explanations, *document["daemon"].get("warnings", ())]
+        if not (everything or places):
+            profiles = [profile for profile in profiles if profile["state"] != "stopped"]
+        return {**document, "profiles": profiles}, remarks
+
+    if live:
+        from tunnelctl.cli.running.watch import watch  # ps alone is quicker without
+
+        watch(client, look, as_text=json.dumps if as_json else None)
+    document, remarks = look()
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        colour = in_colour(sys.stdout)
+        rows = table(document["profiles"], wall(), colour=colour, width=width_of(sys.stdout))
+        for line in rows:
+            click.echo(shown_on(sys.stdout, line), color=colour)
+        if len(rows) > _MANY:
+            say(summary(document["profiles"], wall()))
+        for remark in remarks:
+            say(remark)
+    wanted = [profile for profile in document["profiles"] if profile["wanted"] == "up"]
+    return 0 if all(profile["state"] == "up" for profile in wanted) else 1
+
+
+@click.command(epilog="Example: tunnelctl port dev/db")
+@click.argument("name", metavar="PROFILE/FORWARD", shell_complete=complete.forwards)
+@click.pass_obj
+def port(options: Options, name: str) -> None:
+    """Print the address that a forward listens on, as in 127.0.0.1:5432."""
+    profile_name, slash, forward_name = name.partition("/")
+    if not slash:
+        raise click.UsageError(f"{name!r} is not PROFILE/FORWARD")
+    profiles = {profile["name"]: profile for profile in options.client.status()["profiles"]}
+    if profile_name not in profiles:
+        raise selection.not_up(profile_name, profiles)
+    selection.demand_ours(profiles.values(), [profile_name])
+    forwards = {forward["name"]: forward for forward in profiles[profile_name]["forwards"]}
+    if forward_name not in forwards:
+        raise Failure(
+            Code.PROFILE_NOT_FOUND,
+            f"profile {profile_name} has no forward {forward_name}; it has {', '.join(forwards)}",
+        )
+    forward = forwards[forward_name]
+    if forward["state"] != "up":
+        error = forward["last_error"]
+        why = f": {error['message']}" if error else ""
+        raise Failure(Code.NOT_UP, f"{name} does not listen, it is {forward['state']}{why}")
+    click.echo(str(listen_addresses(forward)[0]))
+
+
+def _explanations(profiles: list[Json]) -> Iterator[tuple[bool, str]]:
+    """Why something is not up, or is otherwise than its file says; and whether it has failed."""
+    said = set()
+    for profile in profiles:
+        trouble = profile.get("last_error")
+        if trouble:
+            said.add(trouble["message"])
+            yield True, f"{profile['name']}: {told(trouble)}"
+        for part in (*profile["hosts"], *profile["forwards"]):
+            error = part["last_error"]
+            if error and _is_in_trouble(part) and error["message"] not in said:
+                said.add(error["message"])
+                instead = f"{part['fallback']} serves: " if part.get("fallback") else ""
+                is_hopeless = part["state"] in ("failed", "needs-input")
+                yield is_hopeless, f"{profile['name']}/{part['name']}: {instead}{told(error)}"
+
+
+def _is_in_trouble(part: Json) -> bool:
+    """Whether a host or forward is not as it was asked for; single clients that failed are no
+    sign of that, unless the server forbids them all."""
+    if part["state"] not in ("up", "idle") or part.get("fallback"):
+        return True
+    if part.get("ends_unused"):  # no trouble, but nobody asked for a host that rests
+        return True
+    of_all = "type" in part and "dynamic" not in part["type"]
+    forbidden = of_all and part["last_error"]["code"] == Code.FORWARD_DENIED
+    return bool(forbidden or part.get("health") == "unhealthy")

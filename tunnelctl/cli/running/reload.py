@@ -1,0 +1,57 @@
+"""`reload`: what the files say now, applied to what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from tunnelctl.cli import caller
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.terminal import complete, selection
+from tunnelctl.cli.terminal.output import say
+from tunnelctl.errors import Code, Failure
+
+
+@click.command(epilog="Examples: tunnelctl reload --dry-run; tunnelctl reload dev")
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.running)
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.pass_obj
+def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:
+    """Read the files of profiles again and apply what differs; of all that are wanted up when
+    none is named.
+
+    Every file is checked first: with a mistake in one of them nothing changes. What stays as it
+    was keeps its open connections.
+    """
+    client = options.client
+    if profiles:
+        known = client.status()["profiles"]
+        wanted = [profile["name"] for profile in known if profile["wanted"] == "up"]
+        profiles = tuple(selection.profiles(profiles, wanted))
+        for name in profiles:
+            if name not in wanted:
+                raise selection.not_up(name, wanted)
+        selection.demand_ours(known, profiles)
+    try:
+        done = client.reload(profiles, caller.to_send(), dry_run=dry_run)["profiles"]
+    except Failure as failure:
+        if failure.code is Code.CONFIG_INVALID:
+            say("nothing is changed, for not every file can be used")
+        raise
+    for line in (line for profile in done for line in _lines(profile)):
+        click.echo(line)
+    if not done:
+        say("nothing is up, so there is nothing to read again")
+
+
+def _lines(profile: dict[str, Any]) -> Iterator[str]:
+    """One line a host or forward that changes, e.g. `dev: forward db replaced`."""
+    name = profile["name"]
+    if profile["starts"]:
+        yield f"{name}: started"
+    for change in profile["changes"]:
+        yield f"{name}: {change['kind']} {change['name']} {change['action']}"
+    if not (profile["starts"] or profile["changes"]):
+        yield f"{name}: unchanged"

@@ -1,0 +1,108 @@
+"""`up`: profiles from their files to ready, and, attached, their life until Ctrl-C.
+
+Owns the order: every file is checked before the daemon hears of one. While it stays attached its
+event stream is the lease by which it holds its profiles: however it ends, it holds them no longer.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.profiles.files import names_of
+from tunnelctl.cli.running import adhoc
+from tunnelctl.cli.running.adhoc import AdHoc, SshLine
+from tunnelctl.cli.running.holding import (
+    CheckedProfile,
+    Holding,
+    ended_in_order,
+    ensure_daemon_of_ours,
+    plans_of,
+    watch,
+)
+from tunnelctl.cli.terminal import complete
+from tunnelctl.cli.terminal.duration import Duration
+from tunnelctl.client import Client
+
+if TYPE_CHECKING:
+    from tunnelctl.config.exchange.ssh_words import Words
+
+DEFAULT_PROFILE = "default"
+
+
+@click.command(
+    cls=SshLine,
+    epilog="Examples: tunnelctl up dev; tunnelctl up -d -L 5432:db:5432 -D 1080 bastion",
+)
+@click.argument(
+    "profiles", nargs=-1, metavar="[PROFILE]... | HOST", shell_complete=complete.profiles_or_host
+)
+@click.option("-d", "--detach", is_flag=True, help="Return when ready; the daemon goes on.")
+@click.option(
+    "--wait-timeout", type=Duration(), default="30s", show_default=True, help="How long to wait."
+)
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
+@adhoc.options
+@click.pass_obj
+def up(
+    options: Options,
+    /,
+    profiles: tuple[str, ...],
+    detach: bool,
+    wait_timeout: float,
+    file: Path | None,
+    name: str | None,
+    permit: tuple[str, ...],
+    allow: tuple[str, ...],
+    replace: bool,
+    line: Words | None,
+) -> int:
+    """Bring profiles up (`default` when none is named) and wait until they are ready.
+
+    Without -d it stays, prints what changes, and holds them until Ctrl-C or its end; the last one
+    that holds a profile takes it down. A profile that is not ready in time stays wanted: the daemon
+    goes on trying. A name that is up from another file is left alone.
+
+    With -L, -R and -D it takes what ssh takes, and needs no file: the arguments of a command line
+    of ssh may be pasted behind it. There -f is ssh's, and means -d.
+    """
+    file = file or options.file
+    client = options.client
+
+    def hold(plans: tuple[CheckedProfile, ...]) -> int:
+        return _hold(client, plans, detach=detach, wait_timeout=wait_timeout, replace=replace)
+
+    if line is not None:
+        if file is not None:
+            raise click.UsageError("with -L, -R and -D comes one HOST, and no file")
+        adhoc.refuse_command(line)
+        unnamed, document = adhoc.name_and_document(AdHoc(line, permit, allow))
+        detach |= line.in_background
+        return adhoc.Wish(unnamed, document, name, replace).hold(client, hold)
+    if permit or allow:
+        raise click.UsageError("--permit and --allow go with -L, -R and -D")
+    return hold(plans_of(names_of(profiles) or [None if file else DEFAULT_PROFILE], file, name))
+
+
+def _hold(
+    client: Client,
+    plans: tuple[CheckedProfile, ...],
+    *,
+    detach: bool,
+    wait_timeout: float,
+    replace: bool,
+) -> int:
+    ensure_daemon_of_ours(client, plans)
+    lease = None if detach else secrets.token_hex(16)
+    with ended_in_order(), watch(client, lease, plans) as stream:
+        session = Holding(client, stream, plans, lease)
+        try:
+            session.bring_up(wait_timeout, replace=replace)
+            return 0 if detach else session.stay()
+        except KeyboardInterrupt:
+            session.take_down()
+            raise

@@ -1,0 +1,230 @@
+"""`ps --watch`: the table, alive.
+
+Owns the terminal while it shows: it writes only what has changed, in one write a frame, and gives
+the terminal back as it was, however the command ends. A pipe and a dumb terminal get one table
+after another. All that is shown comes from the status document; events only say when to look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import termios
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
+from typing import Any, NoReturn
+
+import click
+
+from tunnelctl import clock
+from tunnelctl.cli.running.holding import ended_in_order
+from tunnelctl.cli.terminal.output import in_colour, shown_on
+from tunnelctl.cli.terminal.table import table
+from tunnelctl.client import Client, EventStream
+from tunnelctl.errors import printable
+
+_EVERY = 1.0  # seconds between two frames where nothing happens
+_EVERY_PIPED = 5.0
+_TOGETHER = 0.1  # seconds within which events share a frame
+_RATE_OVER = 3.0  # seconds that a rate is the mean of
+
+# xterm's control sequences: the second screen, without a cursor, where nothing wraps.
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
+_LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
+_CLEAR = "\x1b[2J"
+
+Json = dict[str, Any]
+Look = Callable[[], tuple[Json, list[str]]]
+
+
+def watch(client: Client, look: Look, *, as_text: Callable[[Json], str] | None) -> NoReturn:
+    """Show what `look` finds, its profiles and the lines below the table, until interrupted.
+
+    `as_text` makes a line of the document, for programs, instead of a table.
+
+    Raises:
+        Failure: daemon-not-running, it is not there or went away.
+    """
+    with client.events() as stream:
+        if as_text is not None:
+            _print(stream, lambda: [as_text(look()[0])])
+        elif not _is_alive(sys.stdout.isatty()):
+            frames = Frames(look)
+            _print(stream, lambda: [*frames.lines(None), ""])
+        else:
+            _show(stream, Frames(look))
+
+
+def _is_alive(is_terminal: bool) -> bool:
+    """Whether what is written there can be changed again."""
+    return is_terminal and os.environ.get("TERM") not in {None, "", "dumb"}
+
+
+class Rates:
+    """How fast bytes move, as the mean of the last seconds."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, dict[tuple[str, str], tuple[int, int]]]] = deque()
+
+    def add(self, profiles: Sequence[Json], now: float) -> None:
+        """What has gone through at the moment `now`, in monotonic seconds."""
+        counts = {
+            (profile["name"], forward["name"]): (forward["bytes_in"], forward["bytes_out"])
+            for profile in profiles
+            for forward in profile["forwards"]
+        }
+        self._samples.append((now, counts))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= _RATE_OVER:
+            self._samples.popleft()
+
+    def __call__(self, profile: str, forward: str) -> tuple[float, float]:
+        """Bytes a second that came back and that went out; 0 of what was not there before."""
+        (began, before), (ended, after) = self._samples[0], self._samples[-1]
+        key = (profile, forward)
+        if key not in before or ended <= began:
+            return (0.0, 0.0)
+        come, gone = (
+            max(0, now - then) / (ended - began)
+            for now, then in zip(after[key], before[key], strict=True)
+        )
+        return come, gone
+
+
+class Frames:
+    """What is shown, one frame after another."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._rates = Rates()
+
+    def lines(self, width: int | None) -> list[str]:
+        """The table as it is now, and below it what is wrong."""
+        document, remarks = self._look()
+        self._rates.add(document["profiles"], clock.monotonic())
+        rows = table(
+            document["profiles"],
+            clock.wall(),
+            colour=in_colour(sys.stdout),
+            width=width,
+            rates=self._rates,
+        )
+        below = [_cut(printable(remark), width) for remark in remarks]
+        return [shown_on(sys.stdout, line) for line in [*rows, *([""] if below else []), *below]]
+
+
+class Screen:
+    """A terminal whose lines are written anew where they differ; `size` has columns and lines."""
+
+    def __init__(self, descriptor: int, size: Callable[[], os.terminal_size]) -> None:
+        self._descriptor = descriptor
+        self._size = size
+        self._last: os.terminal_size | None = None
+        self._shown: list[str] = []
+
+    @property
+    def columns(self) -> int:
+        """How long a line may be now."""
+        return self._size().columns or 80
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Have these lines on the screen and nothing else, as many as there is room for."""
+        size = self._size()
+        lines = _as_many(lines, size)
+        parts = []
+        if size != self._last:
+            self._last, self._shown = size, []
+            parts.append(_CLEAR)
+        for row, (line, before) in enumerate(zip_longest(lines, self._shown[: len(lines)])):
+            if line != before:
+                # In the last column it would erase what was written there.
+                erase = "\x1b[K" if _length(line) < _length(before or "") else ""
+                parts.append(f"\x1b[{row + 1};1H{line}{erase}")
+        if len(lines) < len(self._shown):
+            parts.append(f"\x1b[{len(lines) + 1};1H\x1b[J")
+        self._shown = lines
+        self._write("".join(parts))
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """While it lasts, the terminal is ours."""
+        self._write(_ENTER)
+        try:
+            yield
+        finally:
+            self._write(_LEAVE)
+
+    def _write(self, text: str) -> None:
+        data = text.encode(sys.stdout.encoding or "utf-8", "replace")
+        while data:  # all at once, unless the terminal takes less
+            data = data[os.write(self._descriptor, data) :]
+
+
+def _show(stream: EventStream, frames: Frames) -> NoReturn:
+    output = sys.stdout.fileno()
+    screen = Screen(output, lambda: os.get_terminal_size(output))
+    lines: list[str] = []
+    try:
+        with ended_in_order(), _silent(sys.stdin.fileno()), screen.taken():
+            while True:
+                lines = frames.lines(screen.columns)
+                screen.show(lines)
+                _wait(stream, _EVERY)
+    finally:
+        for line in lines:  # what was seen last stays
+            click.echo(line, color=True)
+
+
+def _print(stream: EventStream, lines: Callable[[], list[str]]) -> NoReturn:
+    before = None
+    while True:
+        now = lines()
+        if now != before:
+            before = now
+            for line in now:
+                click.echo(line, color=in_colour(sys.stdout))
+            sys.stdout.flush()
+        _wait(stream, _EVERY_PIPED)
+
+
+def _wait(stream: EventStream, seconds: float) -> None:
+    """Until something happened, and what happens together with it; `seconds` at most."""
+    if stream.next(seconds) is None:
+        return
+    until = clock.monotonic() + _TOGETHER
+    while (left := until - clock.monotonic()) > 0:
+        stream.next(left)
+
+
+@contextlib.contextmanager
+def _silent(descriptor: int) -> Iterator[None]:
+    """What is typed meanwhile is not shown, and not left for whoever reads next."""
+    if not os.isatty(descriptor):
+        yield
+        return
+    before = termios.tcgetattr(descriptor)
+    silent = [*before]
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(descriptor, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)
+
+
+def _as_many(lines: Sequence[str], size: os.terminal_size) -> list[str]:
+    """As many as there is room for; the last one says how many there are besides."""
+    room = size.lines or len(lines)
+    if len(lines) <= room:
+        return list(lines)
+    left = f"… {len(lines) - room + 1} more lines"
+    return [*lines[: room - 1], shown_on(sys.stdout, _cut(left, size.columns or None))]
+
+
+def _length(line: str) -> int:
+    return len(click.unstyle(line))
+
+
+def _cut(text: str, width: int | None) -> str:
+    return text if width is None or len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,1 @@
+"""Commands that set tunnelctl up on a machine: the daemon and its service, completion, help."""

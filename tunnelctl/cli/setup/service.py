@@ -1,0 +1,336 @@
+"""`service`: the daemon as a service of systemd or launchd.
+
+Owns the files while they are as it wrote them. Must never overwrite or remove a file that somebody
+changed, unless told to, and never start or stop what was not asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.setup.units import (
+    LABEL,
+    NAME,
+    Service,
+    UnitManager,
+    environment_of,
+    files,
+    is_as_written,
+)
+from tunnelctl.cli.terminal import complete
+from tunnelctl.cli.terminal.output import say
+from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.home.paths import Paths
+from tunnelctl.home.whole_file import write_whole
+
+_WITHIN = 60.0  # seconds for the manager to do what it is told
+_UNITS = (f"{NAME}.socket", f"{NAME}.service")
+
+
+@click.group(
+    short_help="The daemon as a service of systemd or launchd",
+    epilog="Examples: tunnelctl service install --dry-run; tunnelctl service status",
+)
+def service() -> None:
+    """Have systemd (launchd on macOS) start the daemon, watch it, and start it again."""
+
+
+def _scope(command: Callable[..., Any]) -> Callable[..., Any]:
+    flags = (
+        click.option("--user", "scope", flag_value="user", help="Yours, from login on."),
+        click.option("--system", "scope", flag_value="system", help="The machine's, from boot on."),
+    )
+    for flag in flags:
+        command = flag(command)
+    return command
+
+
+@service.command(
+    epilog="Examples: tunnelctl service install --dry-run; tunnelctl service install --now dev"
+)
+@click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.profiles)
+@_scope
+@click.option("--run-as", metavar="ACCOUNT", help="With --system: who it runs as, else root.")
+@click.option("--dry-run", is_flag=True, help="Print what would be written, and write nothing.")
+@click.option("--now", is_flag=True, help="Enable and start it too.")
+@click.option("--force", is_flag=True, help="Overwrite a file that somebody changed.")
+@click.pass_obj
+def install(
+    options: Options,
+    profiles: tuple[str, ...],
+    scope: str | None,
+    run_as: str | None,
+    dry_run: bool,
+    now: bool,
+    force: bool,
+) -> None:
+    """Write the unit files. PROFILEs come up with the service, besides what was up before.
+
+    Without --user or --system it is yours, or the machine's when you are root.
+    """
+    place = _Place.of(scope, run_as, profiles)
+    if dry_run:
+        for path, text in place.files.items():
+            click.echo(f"# {path}\n{text}")
+        for path in place.changed:
+            say(f"{path} is not as tunnelctl wrote it: without --force it would be left alone")
+        return
+    place.refuse_changed(force=force, doing="overwritten")
+    if now:
+        _refuse_running(options)
+    for path, text in place.files.items():
+        _write(path, text)
+        click.echo(f"{path}: written")
+    if now:
+        for words in place.starting:
+            _order(words)
+    else:
+        say(f"start it with: {' && '.join(' '.join(words) for words in place.starting)}")
+    for hint in place.hints(os.environ):
+        say(hint)
+
+
+@service.command(epilog="Example: tunnelctl service uninstall --now")
+@_scope
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
+@click.option("--now", is_flag=True, help="Stop and disable it first.")
+@click.option("--force", is_flag=True, help="Remove a file that somebody changed, too.")
+def uninstall(scope: str | None, dry_run: bool, now: bool, force: bool) -> None:
+    """Remove the unit files that `service install` wrote."""
+    place = _Place.of(scope)
+    there = [path for path in place.files if _text(path) is not None]
+    place.refuse_changed(force=force, doing="removed")
+    if dry_run:
+        for path in there:
+            click.echo(f"{path}: would be removed")
+        return
+    if now and there:
+        for words in place.stopping:
+            _order(words)
+    for path in there:
+        path.unlink()
+        click.echo(f"{path}: removed")
+        if (drop_ins := Path(f"{path}.d")).is_dir():
+            say(f"{drop_ins} stays: what is in it is yours")
+    if not there:
+        say("no service is installed")
+    elif not now:
+        say(f"it was not stopped; {' '.join(place.forgetting)} has the manager forget it")
+    elif place.manager is UnitManager.SYSTEMD:
+        _order(place.forgetting)
+
+
+@service.command(
+    epilog="Examples: tunnelctl service status; tunnelctl service status --system --json"
+)
+@_scope
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(scope: str | None, as_json: bool) -> int:
+    """Say which files there are, and what the manager says of the service.
+
+    The exit code is 0 when it is installed as `service install` writes it and active, else 1.
+    """
+    place = _Place.of(scope)
+    states = {str(path): _state(path) for path in place.files}
+    active = place.ask()
+    if as_json:
+        click.echo(json.dumps({"files": states, "active": active}, indent=2))
+    else:
+        for path, state in states.items():
+            click.echo(f"{path}: {state}")
+        click.echo(f"{place.manager}: {active or 'does not answer'}")
+    return 0 if set(states.values()) == {"installed"} and active == "active" else 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a service is installed: whose it is, its files, and what its manager is told."""
+
+    manager: UnitManager
+    system: bool
+    files: dict[Path, str]
+
+    @classmethod
+    def of(
+        cls, scope: str | None, account: str | None = None, profiles: tuple[str, ...] = ()
+    ) -> _Place:
+        system = scope == "system" or (scope is None and os.geteuid() == 0)
+        if account is not None:
+            _check_account(account, system=system)
+        environment = environment_of(os.environ, Path.cwd(), system=system)
+        paths = Paths.from_environ({**os.environ, **environment})
+        about = Service(
+            # -P: nothing is imported from the folder that it starts in.
+            command=(sys.executable, "-P", "-m", "tunnelctl", "daemon", *profiles),
+            system=system,
+            socket=paths.socket,
+            log=paths.log_file,
+            account=account or "root",
+            environment=environment,
+        )
+        manager = UnitManager.LAUNCHD if sys.platform == "darwin" else UnitManager.SYSTEMD
+        return cls(manager, system, files(manager, about, os.environ))
+
+    @property
+    def changed(self) -> list[Path]:
+        """The files that are there, and not as they were written."""
+        return [path for path in self.files if _state(path) == "changed"]
+
+    def refuse_changed(self, *, force: bool, doing: str) -> None:
+        """See that every file is ours to change.
+
+        Raises:
+            Failure: USAGE, one is not, and nobody said `force`.
+        """
+        for path in () if force else self.changed:
+            raise Failure(
+                Code.USAGE,
+                f"{path} is not as tunnelctl wrote it, so it is not {doing}",
+                "--force does it nevertheless",
+            )
+
+    @property
+    def starting(self) -> list[list[str]]:
+        """Commands that enable and start it."""
+        if self.manager is UnitManager.LAUNCHD:
+            (path,) = self.files
+            return [["launchctl", "bootstrap", self._domain, str(path)]]
+        return [self.forgetting, [*self._systemctl, "enable", "--now", *_UNITS]]
+
+    @property
+    def stopping(self) -> list[list[str]]:
+        """Commands that stop and disable it."""
+        if self.manager is UnitManager.LAUNCHD:
+            return [self.forgetting]
+        return [[*self._systemctl, "disable", "--now", *_UNITS]]
+
+    @property
+    def forgetting(self) -> list[str]:
+        """The command after which the manager knows the files as they are."""
+        if self.manager is UnitManager.LAUNCHD:
+            return ["launchctl", "bootout", f"{self._domain}/{LABEL}"]
+        return [*self._systemctl, "daemon-reload"]
+
+    def ask(self) -> str:
+        """What the manager says of the service in one word; nothing when it cannot be asked."""
+        if self.manager is UnitManager.LAUNCHD:
+            words = ["launchctl", "print", f"{self._domain}/{LABEL}"]
+        else:
+            words = [*self._systemctl, "is-active", f"{NAME}.service"]
+        done = _run(words)
+        if self.manager is UnitManager.LAUNCHD:
+            return "" if done is None else "active" if done.returncode == 0 else "inactive"
+        return "" if done is None else done.stdout.strip()
+
+    def hints(self, environ: Any) -> list[str]:
+        """What a person has to know besides."""
+        if self.system or self.manager is UnitManager.LAUNCHD:
+            return []
+        hints = ["loginctl enable-linger keeps it running while you are not logged in"]
+        if environ.get("SSH_AUTH_SOCK"):
+            hints.append(
+                "it does not see your agent until systemctl --user import-environment "
+                "SSH_AUTH_SOCK, or identity_agent in the profile names its socket"
+            )
+        return hints
+
+    @property
+    def _systemctl(self) -> list[str]:
+        return ["systemctl"] if self.system else ["systemctl", "--user"]
+
+    @property
+    def _domain(self) -> str:
+        return "system" if self.system else f"gui/{os.geteuid()}"
+
+
+def _check_account(account: str, *, system: bool) -> None:
+    if not system:
+        raise click.UsageError("--run-as goes with --system")
+    try:
+        pwd.getpwnam(account)
+    except KeyError:
+        raise click.UsageError(f"there is no account {account} on this machine") from None
+
+
+def _refuse_running(options: Options) -> None:
+    """Two daemons cannot have one socket."""
+    try:
+        about = options.client.status()["daemon"]
+    except Failure as failure:
+        if failure.code is Code.DAEMON_NOT_RUNNING:
+            return
+        raise
+    raise Failure(
+        Code.ALREADY_RUNNING,
+        f"a daemon runs already (process {about['pid']}), so the service would not start",
+        "tunnelctl down --all, and the same again",
+    )
+
+
+def _state(path: Path) -> str:
+    text = _text(path)
+    if text is None:
+        return "not installed"
+    return "installed" if is_as_written(text) else "changed"
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _denied(path, error) from None
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text.encode(), mode=0o644)
+    except OSError as error:
+        raise _denied(path, error) from None
+
+
+def _denied(path: Path, error: OSError) -> Failure:
+    return Failure(Code.PERMISSION_DENIED, f"{path}: {reason(error)}", "--user, or be root")
+
+
+def _order(words: list[str]) -> None:
+    """Have the manager do something.
+
+    Raises:
+        Failure: NOT_UP, it is not there or refused.
+    """
+    done = _run(words)
+    if done is None or done.returncode != 0:
+        said = "it is not here" if done is None else done.stderr.strip().replace("\n", "; ")
+        raise Failure(Code.NOT_UP, f"{' '.join(words)} failed: {said}", "journalctl may say more")
+
+
+def _run(words: list[str]) -> subprocess.CompletedProcess[str] | None:
+    """Run one of the manager's own programs; None when it is not here."""
+    program = shutil.which(words[0])
+    if program is None:
+        return None
+    return subprocess.run(  # noqa: S603 - words of the table above, no shell
+        [program, *words[1:]],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",  # it is only shown
+        timeout=_WITHIN,
+        check=False,
+    )

@@ -1,0 +1,4 @@
+"""What every command shares at the terminal: output, questions to a person, the table of forwards.
+
+Must never talk to the daemon.
+"""

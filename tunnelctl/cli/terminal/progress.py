@@ -1,0 +1,124 @@
+"""How far a profile has come, told from the status document and its events.
+
+Pure. Owns when `up` is done waiting: the profile is ready, or a part of it cannot come up before
+somebody acts, which is said at once with that part's own exit code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from tunnelctl.cli.terminal.table import listen_addresses, listen_text
+from tunnelctl.errors import Code, Failure
+from tunnelctl.state.holders import Held
+from tunnelctl.state.snapshot import LISTENS_THERE, SAYS, error_of
+
+# A listener that could not be had is tried again, but whoever asked for it wants to know now.
+_SAID_AT_ONCE = frozenset({Code.PORT_IN_USE, Code.PERMISSION_DENIED, Code.FORWARD_DENIED})
+_HOPELESS = frozenset({"failed", "needs-input"})
+
+Json = Mapping[str, Any]
+
+
+def is_ready(profile: Json) -> bool:
+    """Whether every host is up and every required forward listens."""
+    return bool(profile["state"] == "up")
+
+
+def failure_of(profile: Json, required: Collection[str]) -> Failure | None:
+    """Why the profile will not be ready soon, if it is so; `required` names its forwards."""
+    for host in profile["hosts"]:
+        if host["state"] in _HOPELESS:
+            return as_failure(profile["name"], host)
+    for forward in profile["forwards"]:
+        error = forward["last_error"]
+        failed = forward["state"] == "failed" and forward["name"] in required
+        if failed and error and error["code"] in _SAID_AT_ONCE:
+            return as_failure(profile["name"], forward)
+    return None
+
+
+def as_failure(profile: str, part: Json) -> Failure:
+    """The last error of a host or forward, with the name of its profile."""
+    where = f"{profile}/{part['name']}"
+    if part["last_error"] is None:
+        return Failure(Code.NOT_UP, f"{where} is {part['state']}")
+    failure = error_of(part)
+    return failure.but(message=f"{where}: {failure.message}")
+
+
+def not_ready(profile: Json, seconds: float, *, stays_wanted: bool) -> Failure:
+    """What to say of a profile that took too long, with the last error of each part."""
+    troubles = [
+        f"{part['name']}: {part['last_error']['message']}"
+        for part in (*profile["hosts"], *profile["forwards"])
+        if part["state"] != "up" and part["last_error"]
+    ]
+    states = [f"{host['name']} is {host['state']}" for host in profile["hosts"]]
+    name = profile["name"]
+    return Failure(
+        Code.NOT_READY,
+        f"{name} is not ready after {seconds:g} s: {'; '.join(dict.fromkeys(troubles or states))}",
+        f"it goes on trying; tunnelctl ps shows it, tunnelctl down {name} ends it"
+        if stays_wanted
+        else "it is not wanted any longer; --wait-timeout waits longer",
+    )
+
+
+def stays(profile: Json) -> bool:
+    """Whether a profile that is held by one attached command stays up when that command ends."""
+    return bool(Held.from_json(profile["holders"]).after_a_command())
+
+
+def held_by_others(profile: Json) -> str:
+    """Why it stays."""
+    left = Held.from_json(profile["holders"]).after_a_command()
+    if left.detached or left.service:
+        return f"held until tunnelctl down {profile['name']}"
+    others = "another command" if left.commands == 1 else f"{left.commands} other commands"
+    return f"held by {others}"
+
+
+def promise(profiles: Iterable[Json]) -> str:
+    """What Ctrl-C will do to the profiles of an attached command, as one line."""
+    wanted = [profile for profile in profiles if profile["wanted"] == "up"]
+    left = [f"{one['name']} up ({held_by_others(one)})" for one in wanted if stays(one)]
+    if not left:
+        return "Ctrl-C ends it."
+    ends = [profile["name"] for profile in wanted if not stays(profile)]
+    before = f"ends {', '.join(ends)} and " if ends else ""
+    return f"Ctrl-C {before}leaves {', '.join(left)}."
+
+
+def forwarding_lines(profile: Json) -> Iterator[str]:
+    """A line for each address that listens, e.g. `Forwarding from 127.0.0.1:5432 -> db:5432`."""
+    for forward in profile["forwards"]:
+        if forward["state"] == "up":
+            target = forward["target"] or "SOCKS"
+            for listen in _listens(forward):
+                yield (
+                    f"Forwarding from {listen} -> {target} "
+                    f"({profile['name']}/{forward['name']}, via {forward['via']})"
+                )
+
+
+def _listens(forward: Json) -> Iterator[str]:
+    if forward["type"] in LISTENS_THERE:
+        yield listen_text(forward)
+    else:
+        yield from map(str, listen_addresses(forward))
+
+
+def is_said(event: Json) -> bool:
+    """Whether an event is a line that a server printed in its session."""
+    return event["kind"] == "host" and bool(event["message"].startswith(SAYS))
+
+
+def event_text(event: Json) -> str:
+    """An event as one line for people, in local time."""
+    moment = datetime.fromisoformat(event["at"]).astimezone().strftime("%H:%M:%S")
+    subject = f"{event['profile']}/{event['name']}" if event["name"] else event["profile"]
+    message = f": {event['message']}" if event["message"] else ""
+    return f"{moment}  {event['kind']} {subject} {event['state']}{message}"

@@ -1,0 +1,217 @@
+"""The table of `ps`: one row a forward, worked out from the status document alone.
+
+Pure: the time is an argument. Must never say `up` of a forward whose host is not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import click
+
+from tunnelctl.cli.terminal.output import bytes_text, seconds_text
+from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
+
+_HEADER = ("NAME", "TYPE", "LISTEN", "TARGET", "VIA", "STATUS", "CONNS", "IN/OUT", "AGE")
+_NAME, _TYPE, _LISTEN, _TARGET, _VIA, _STATUS, _CONNS, _MOVED, _AGE = range(len(_HEADER))
+_GAP = "  "
+# Where there is less room: how narrow a column may become, and who gives in first.
+_LEAST = {_NAME: 8, _TYPE: 5, _LISTEN: 8, _TARGET: 6, _VIA: 4, _STATUS: 12}
+_GIVING = ((_LISTEN, _TARGET, _VIA, _NAME), (_TYPE, _STATUS))
+_CUT_IN_FRONT = (_LISTEN, _TARGET)  # the port is what tells them apart
+_LEAVING = (_AGE, _TYPE, _MOVED, _CONNS, _VIA, _TARGET, _LISTEN)
+_CUT = "…"
+_COLOURS = {"up": "green", "failed": "red", "needs": "red", "stopped": "bright_black"}
+_OTHER_COLOUR = "yellow"
+
+Json = Mapping[str, Any]
+# Bytes a second that come back from the target and go to it, by profile and forward.
+Rates = Callable[[str, str], tuple[float, float]]
+
+
+def table(
+    profiles: Iterable[Json],
+    now: datetime,
+    *,
+    colour: bool,
+    width: int | None = None,
+    rates: Rates | None = None,
+) -> list[str]:
+    """The lines of the table, its header first, then what is broken, what is not up, and the rest.
+
+    With a `width` no line is longer: cells are cut with an ellipsis, and where that is not enough
+    columns are left out. With `rates` these stand in the place of what has gone through.
+    """
+    rows: list[Sequence[str]] = [_HEADER]
+    if rates is not None:
+        rows = [(*_HEADER[:_MOVED], f"{_HEADER[_MOVED]}/s", *_HEADER[_MOVED + 1 :])]
+    found: list[Sequence[str]] = []
+    for profile in profiles:
+        hosts = {host["name"]: host for host in profile["hosts"]}
+        found += [
+            _row(profile["name"], forward, hosts[forward["via"]], now, rates)
+            for forward in profile["forwards"]
+        ] or [_empty_row(profile)]
+    rows += sorted(found, key=lambda row: _ORDER.index(condition(row[_STATUS])))
+    widths = {column: max(len(row[column]) for row in rows) for column in range(len(_HEADER))}
+    if width is not None:
+        _fit(widths, width)
+    return [_line(row, widths, colour and row is not rows[0]) for row in rows]
+
+
+class Condition(StrEnum):
+    """How a row is, in the words of the summary."""
+
+    FAILED = "failed"
+    NOT_UP = "not up"
+    UP = "up"
+    STOPPED = "stopped"
+
+
+_ORDER = tuple(Condition)
+
+
+def condition(status: str) -> Condition:
+    """What a text of the column STATUS comes to."""
+    word = _word(status)
+    if word in ("failed", "needs"):
+        return Condition.FAILED
+    if word in ("stopped", "stopping"):
+        return Condition.STOPPED
+    return Condition.UP if word == "up" and "unhealthy" not in status else Condition.NOT_UP
+
+
+def summary(profiles: Iterable[Json], now: datetime) -> str:
+    """How many rows there are and how they are: `312 forwards: 3 failed, 5 not up, 304 up`."""
+    conditions = [condition(status) for status in _statuses(profiles, now)]
+    counts = Counter(conditions)
+    parts = [f"{counts[one]} {one}" for one in _ORDER if counts[one]]
+    return f"{len(conditions)} forwards: {', '.join(parts)}"
+
+
+def _statuses(profiles: Iterable[Json], now: datetime) -> Iterator[str]:
+    for profile in profiles:
+        hosts = {host["name"]: host for host in profile["hosts"]}
+        for forward in profile["forwards"]:
+            yield status_text(forward, hosts[forward["via"]], now)
+        if not profile["forwards"]:
+            yield str(profile["state"])
+
+
+def status_text(forward: Json, host: Json, now: datetime) -> str:
+    """What a forward is doing, in a few words: `up (healthy)`, `retry in 7s (#4)`."""
+    state, error = forward["state"], forward["last_error"]
+    if state == "stopped" or host["state"] in {"stopping", "stopped"}:
+        return "stopped" if state == "stopped" else "stopping"
+    if state == "failed":
+        return f"failed: {error['code']}" if error else "failed"
+    if host["state"] == "backoff":
+        return f"retry in {_until(host['next_retry_at'], now)} (#{host['attempts']})"
+    if host["state"] in {"failed", "needs-input"}:
+        cause = host["last_error"]
+        return f"{host['state']}: {cause['code']}" if cause else str(host["state"])
+    if host.get("queued"):
+        return f"{host['state']} (queued)"
+    if host["state"] != "up":
+        return str(host["state"])
+    if state == "up" and forward["health"] != "unknown":
+        return f"up ({forward['health']})"
+    return str(state)
+
+
+def listen_text(forward: Json) -> str:
+    """The listening address; of a remote one the server's name and the port, as it is met there."""
+    listen = str(forward["listen"])
+    if not forward["type"].startswith("remote"):
+        return listen
+    return f"{forward['via']}:{listen if '/' in listen else listen.rpartition(':')[2]}"
+
+
+def listen_addresses(forward: Json) -> tuple[Endpoint, ...]:
+    """Where a client may connect to, the first for who takes one alone (Endpoint.addresses).
+
+    What a server made of `localhost` is not known, so that stays one.
+    """
+    listen = parse_endpoint(forward["listen"])
+    return (listen,) if forward["type"].startswith("remote") else listen.addresses
+
+
+def _row(
+    profile: str, forward: Json, host: Json, now: datetime, rates: Rates | None
+) -> tuple[str, ...]:
+    moved = (forward["bytes_in"], forward["bytes_out"])
+    if rates is not None:
+        come, gone = rates(profile, forward["name"])
+        moved = (round(come), round(gone))
+    since = forward.get("since")
+    return (
+        f"{profile}/{forward['name']}",
+        forward["type"],
+        listen_text(forward),
+        forward["target"] or "-",
+        forward["via"],
+        status_text(forward, host, now),
+        str(forward["connections"]["open"]),
+        "/".join(map(bytes_text, moved)) if any(moved) else "-",
+        seconds_text(_seconds(since, now)) if since else "-",
+    )
+
+
+def _empty_row(profile: Json) -> tuple[str, ...]:
+    """For a profile without forwards, as one that could not be loaded."""
+    error = profile.get("last_error")
+    state = f"{profile['state']}: {error['code']}" if error else str(profile["state"])
+    return tuple({0: profile["name"], _STATUS: state}.get(at, "-") for at in range(len(_HEADER)))
+
+
+def _fit(widths: dict[int, int], most: int) -> None:
+    """Make columns narrower, the widest first, and leave some out, until a line fits."""
+
+    def too_much() -> int:
+        return sum(widths.values()) + len(_GAP) * (len(widths) - 1) - most
+
+    for columns in _GIVING:
+        while too_much() > 0:
+            widest = max(columns, key=lambda column: widths[column] - _LEAST[column])
+            if widths[widest] <= _LEAST[widest]:
+                break
+            widths[widest] -= 1
+    for column in _LEAVING:
+        if too_much() <= 0:
+            return
+        del widths[column]
+
+
+def _cut(cell: str, column: int, width: int) -> str:
+    if len(cell) <= width:
+        return cell.ljust(width)
+    kept = width - len(_CUT)
+    if column in _CUT_IN_FRONT:
+        return _CUT + cell[-kept:]
+    behind = kept // 2 if column == _NAME else 0  # names may differ at either end
+    return cell[: kept - behind] + _CUT + cell[len(cell) - behind :]
+
+
+def _line(row: Sequence[str], widths: Mapping[int, int], colour: bool) -> str:
+    cells = {column: _cut(row[column], column, width) for column, width in widths.items()}
+    if colour:
+        colour_of = _COLOURS.get(_word(row[_STATUS]), _OTHER_COLOUR)
+        cells[_STATUS] = click.style(cells[_STATUS], fg=colour_of)
+    return _GAP.join(cells.values()).rstrip()
+
+
+def _word(status: str) -> str:
+    return status.partition(" ")[0].partition(":")[0].partition("-")[0]
+
+
+def _until(moment: str | None, now: datetime) -> str:
+    return seconds_text(-_seconds(moment, now)) if moment else "0s"
+
+
+def _seconds(moment: str, now: datetime) -> float:
+    """Seconds since an RFC 3339 moment; negative for one that is still to come."""
+    return (now - datetime.fromisoformat(moment)).total_seconds()

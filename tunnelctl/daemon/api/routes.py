@@ -1,0 +1,324 @@
+"""The control API (docs/api.md): what the command line and programs ask of the daemon.
+
+Owns the routes and the shape of requests and answers. Decides nothing about tunnels: it reads the
+supervisor's snapshot and hands orders on. Must never put a secret into an answer or a log line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import resource
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from tunnelctl import __version__
+from tunnelctl.clock import rfc3339, wall
+from tunnelctl.config.profile.find import is_profile_name
+from tunnelctl.daemon.api.answers import AnswerOrder, read_places
+from tunnelctl.daemon.orders import (
+    ReleaseOrder,
+    ReloadOrder,
+    RestartOrder,
+    UpOrder,
+    read_drain,
+    read_environment,
+    read_lease,
+    refuse_unknown,
+)
+from tunnelctl.daemon.problems import BadRequest, as_problem
+from tunnelctl.daemon.troubles import Troubles
+from tunnelctl.daemon.wanted.holders import command
+from tunnelctl.daemon.wanted.profiles import Profiles
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net.descriptors import WARNING, descriptors
+from tunnelctl.spec.environment import MOST_BYTES
+from tunnelctl.state.snapshot import API_VERSION, ProfileStatus
+from tunnelctl.supervisor.supervisor import Supervisor
+
+_log = logging.getLogger(__name__)
+
+_BODY_BYTES = 64 * 1024
+_ORDER_BYTES = _BODY_BYTES + MOST_BYTES  # of an order that brings an environment
+_BODY_WITHIN = 5.0  # seconds
+# Event streams at once, each with a descriptor: the rest of the server's clients, and of what the
+# process may open, stays for others.
+_STREAMS = 512
+_OF_DESCRIPTORS = 1 / 4
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Api:
+    """The application and what it needs to know of the daemon around it.
+
+    `stop` is called once for `shutdown`. `is_background`: a command started the daemon, so another
+    command may replace it.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        profiles: Profiles,
+        troubles: Troubles,
+        *,
+        is_background: bool,
+        stop: Callable[[], None],
+    ) -> None:
+        self._supervisor = supervisor
+        self._profiles = profiles
+        self._troubles = troubles
+        self._is_background = is_background
+        self._stop = stop
+        self._started_at = rfc3339(wall())
+        self._streams = 0
+
+    def application(self, *middlewares: Any) -> web.Application:
+        """The routes; `middlewares` go around everything."""
+        application = web.Application(
+            middlewares=[*middlewares, _answer_problems], client_max_size=_BODY_BYTES
+        )
+        application.router.add_routes(
+            [
+                web.get("/healthz", self._healthz),
+                web.get("/v1/version", self._version),
+                web.get("/v1/status", self._status),
+                web.get("/v1/events", self._events),
+                web.post("/v1/profiles/{name}/up", self._up),
+                web.post("/v1/profiles/{name}/keep", self._keep),
+                web.post("/v1/profiles/{name}/release", self._release),
+                web.post("/v1/profiles/{name}/down", self._down),
+                web.post("/v1/profiles/{name}/restart", self._restart),
+                web.post("/v1/profiles/{name}/environment", self._environment),
+                web.post("/v1/profiles/{name}/answers", self._answers),
+                web.post("/v1/reload", self._reload),
+                web.post("/v1/shutdown", self._shutdown),
+            ]
+        )
+        application.on_response_prepare.append(_name_version)
+        return application
+
+    def _known(self, name: str) -> ProfileStatus:
+        status = self._profiles.status_of(name)
+        if status is None:
+            raise Failure(Code.PROFILE_NOT_FOUND, f"the daemon knows no profile {name!r}")
+        return status
+
+    # --- questions ---------------------------------------------------------------------------
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        return _answer({"status": "ok"})
+
+    async def _version(self, request: web.Request) -> web.Response:
+        return _answer(
+            {
+                "version": __version__,
+                "pid": os.getpid(),
+                "background": self._is_background,
+                "attached": self._profiles.holders.attached,
+            }
+        )
+
+    async def _status(self, request: web.Request) -> web.Response:
+        """All profiles, or those that `?profile=NAME` names; whether `?lease=ID` holds each."""
+        lease = read_lease(request.query.get("lease"))
+        await self._supervisor.look()
+        names = _named_profiles(request)
+        known = map(self._profiles.status_of, names) if names else self._profiles.status()
+        return _answer(
+            {
+                "daemon": {
+                    "pid": os.getpid(),
+                    "version": __version__,
+                    "started_at": self._started_at,
+                    "warnings": self._warnings(),
+                },
+                "profiles": [
+                    {**profile.as_json(), **self._leased(profile.name, lease)}
+                    for profile in known
+                    if profile is not None
+                ],
+            }
+        )
+
+    def _leased(self, name: str, lease: str | None) -> dict[str, bool]:
+        """Whether a lease holds a profile, where one was named."""
+        if lease is None:
+            return {}
+        return {"leased": command(lease) in self._profiles.holders.of(name)}
+
+    def _warnings(self) -> list[str]:
+        """What the daemon itself lacks, one line each."""
+        return [*self._troubles.texts, *([WARNING] if descriptors.are_scarce else [])]
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """Server-sent events, of all profiles or of those that `?profile=NAME` names, or none with
+        `?silent=1`; with `?lease=ID` the stream's end lets go of what the lease holds, and with
+        `?answer=PROFILE` its reader answers for the profile's hosts, which are tried again at
+        once, or with `?orders=1` by the `up` that follows."""
+        lease = read_lease(request.query.get("lease"))
+        places = read_places(request.query.getall("answer", ()))
+        names = _named_profiles(request)
+        orders = request.query.get("orders") == "1"
+        is_silent = request.query.get("silent") == "1"
+        if self._streams >= _most_streams():
+            raise web.HTTPServiceUnavailable(text="too many event streams")
+        if lease is not None and not self._profiles.holders.open(lease):
+            raise BadRequest("this lease is in use")
+        self._streams += 1
+        subscription = self._supervisor.subscribe(places, orders=orders)
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
+        response.force_close()
+        try:
+            await response.prepare(request)
+            await response.write(b": every event from here on\n\n")
+            async for event in subscription:
+                if is_silent or (names and event.profile not in names):
+                    continue
+                data = json.dumps(event.as_json(), separators=(",", ":"))
+                await response.write(f"event: {event.kind}\ndata: {data}\n\n".encode())
+        except ConnectionError:
+            pass  # the reader has gone
+        finally:
+            self._streams -= 1
+            subscription.close()
+            if lease is not None:
+                self._profiles.end_lease(lease)
+        return response
+
+    # --- orders ------------------------------------------------------------------------------
+
+    async def _up(self, request: web.Request) -> web.Response:
+        name = _profile_name(request)
+        order = UpOrder.read(await _order(request))
+        _log.info("asked to bring up %s", name)
+        await self._profiles.up(name, order)
+        leased = self._leased(name, order.lease) or {"leased": False}
+        return _answer({"profile": self._known(name).as_json(), **leased})
+
+    async def _keep(self, request: web.Request) -> web.Response:
+        name = _profile_name(request)
+        refuse_unknown(await _body(request), ())
+        await self._profiles.keep(name)
+        return _answer({"profile": self._known(name).as_json()})
+
+    async def _release(self, request: web.Request) -> web.Response:
+        name = _profile_name(request)
+        order = ReleaseOrder.read(await _body(request))
+        status = await self._profiles.release(name, order.lease, order.drain)
+        return _answer({"profile": status.as_json()})
+
+    async def _down(self, request: web.Request) -> web.Response:
+        name = _profile_name(request)
+        drain = read_drain(await _body(request))
+        _log.info("asked to take down %s", name)
+        return _answer({"profile": (await self._profiles.down(name, drain)).as_json()})
+
+    async def _restart(self, request: web.Request) -> web.Response:
+        name = _profile_name(request)
+        order = RestartOrder.read(await _order(request))
+        _log.info("asked to restart %s", "/".join((name, *order.hosts)))
+        await self._profiles.restart(name, order)
+        return _answer({"profile": self._known(name).as_json()})
+
+    async def _environment(self, request: web.Request) -> web.Response:
+        name = _profile_name(request)
+        environment = read_environment(await _order(request))
+        status = self._known(name)
+        self._profiles.hear(name, environment)
+        return _answer({"profile": status.as_json()})
+
+    async def _answers(self, request: web.Request) -> web.Response:
+        name = _profile_name(request)
+        order = AnswerOrder.read(await _body(request))
+        self._supervisor.answer(name, order.question, order.answer, remember=order.remember)
+        return _answer({"status": "taken"})
+
+    async def _reload(self, request: web.Request) -> web.Response:
+        order = ReloadOrder.read(await _order(request))
+        _log.info("asked to reload%s", " (dry run)" if order.dry_run else "")
+        done = await self._profiles.reload(order)
+        return _answer({"dry_run": order.dry_run, "profiles": [one.as_json() for one in done]})
+
+    async def _shutdown(self, request: web.Request) -> web.Response:
+        refuse_unknown(await _body(request), ())
+        _log.info("asked to shut down")
+        # After the answer has left.
+        asyncio.get_running_loop().call_soon(self._stop)
+        return _answer({"status": "stopping"}, status=202)
+
+
+@web.middleware
+async def _answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error becomes application/problem+json."""
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        response = as_problem(error)
+    except Failure as failure:
+        response = as_problem(failure)
+    except Exception as error:
+        _log.exception("%s %s failed", request.method, request.path)
+        response = as_problem(error)
+    # One request a connection: what is idle or half-sent is then always a new one, and is cut.
+    response.force_close()
+    return response
+
+
+async def _name_version(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = f"tunnelctl/{__version__}"
+
+
+async def _order(request: web.Request) -> dict[str, Any]:
+    """As `_body`, with room for an environment."""
+    return await _body(request.clone(client_max_size=_ORDER_BYTES))
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    """The JSON object of a request; an empty body is an empty object."""
+    try:
+        async with asyncio.timeout(_BODY_WITHIN):
+            raw = await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text="the body did not arrive in time") from None
+    if not raw.strip():
+        return {}
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise BadRequest("the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise BadRequest("the body is not a JSON object")
+    return body
+
+
+def _most_streams() -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return _STREAMS
+    return min(_STREAMS, int(limit * _OF_DESCRIPTORS))
+
+
+def _named_profiles(request: web.Request) -> tuple[str, ...]:
+    """Those that `?profile=` names, however often."""
+    names = tuple(dict.fromkeys(request.query.getall("profile", ())))
+    if not all(map(is_profile_name, names)):
+        raise BadRequest("profile must be the name of one")
+    return names
+
+
+def _answer(document: dict[str, Any], status: int = 200) -> web.Response:
+    return web.json_response({"api_version": API_VERSION, **document}, status=status)
+
+
+def _profile_name(request: web.Request) -> str:
+    name = request.match_info["name"]
+    if not is_profile_name(name):
+        raise Failure(Code.PROFILE_NOT_FOUND, f"{name!r} cannot be the name of a profile")
+    return name

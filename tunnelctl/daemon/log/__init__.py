@@ -1,0 +1,1 @@
+"""The daemon's log: where its lines go, the thread that writes them, the last ones in memory."""

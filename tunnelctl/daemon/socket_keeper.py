@@ -1,0 +1,76 @@
+"""Keeps the control socket where clients look for it.
+
+Owns the look at its path. The runtime folder of a login session goes with the last logout, cleaners
+remove what looks old, and a daemon that nobody can reach keeps its ports for ever. Must never end a
+daemon that a service manager started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from tunnelctl.daemon.api.server import ControlServer
+from tunnelctl.daemon.control_socket import ControlSocket
+from tunnelctl.daemon.troubles import Troubles
+from tunnelctl.errors import Failure
+from tunnelctl.net.threads import in_thread
+from tunnelctl.supervisor.tasks import Tasks
+
+_log = logging.getLogger(__name__)
+
+_EVERY = 2.0  # seconds between two looks; inotify(7) has none where the whole folder goes
+_TRIES = 3  # to make it anew, before a daemon that nobody can reach gives up
+_TROUBLE = "the control socket"
+
+
+class SocketKeeper:
+    """From its making until `close`. `on_lost` is called once where the socket cannot be made anew,
+    with the reason."""
+
+    def __init__(
+        self,
+        control: ControlSocket,
+        server: ControlServer,
+        troubles: Troubles,
+        on_lost: Callable[[Failure], None],
+    ) -> None:
+        self._control = control
+        self._server = server
+        self._troubles = troubles
+        self._on_lost = on_lost
+        self._failed = 0  # tries in a row
+        self._tasks = Tasks("daemon")
+        self._tasks.spawn(self._watch(), "watch the control socket")
+
+    async def close(self) -> None:
+        """Look no longer."""
+        self._tasks.cancel()
+        await self._tasks.settle()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY)
+            try:
+                if await in_thread(lambda: self._control.is_in_place, "look for the socket"):
+                    self._found()
+                else:
+                    await self._renew()
+            except Failure as failure:
+                self._troubles.begin(_TROUBLE, f"clients cannot find this daemon: {failure}")
+                self._failed += 1
+                if self._failed == _TRIES:
+                    self._on_lost(failure)
+
+    async def _renew(self) -> None:
+        before = await in_thread(self._control.renew, "make the socket anew")
+        if before is not None:
+            await self._server.move(self._control.socket)
+            before.close()
+        _log.warning("the control socket or its lock was removed; it is there again")
+        self._found()
+
+    def _found(self) -> None:
+        self._failed = 0
+        self._troubles.end(_TROUBLE)

@@ -1,0 +1,84 @@
+"""When this daemon reads its files anew, and when it tries again at once.
+
+Owns the signals SIGHUP (reload, then try) and SIGUSR1 (try), and the watches of network, suspend,
+unix listeners' files and, where asked for, profiles' files. Must never do twice what a storm of
+signals asks for at one time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+from tunnelctl.daemon.orders import ReloadOrder
+from tunnelctl.daemon.wanted.profiles import Profiles
+from tunnelctl.errors import Failure
+from tunnelctl.net.network import NetworkWatch, ResumeWatch
+from tunnelctl.supervisor.supervisor import Supervisor
+from tunnelctl.supervisor.tasks import Tasks
+
+_log = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGHUP, signal.SIGUSR1)
+_SOCKETS_EVERY = 2.0  # seconds between two looks at the files of unix listeners
+_FILES_EVERY = 2.0  # seconds between two looks at the profiles' files
+
+
+class Triggers:
+    """From its making until `close`. `watch_files`: a file that changed is reloaded by itself."""
+
+    def __init__(
+        self, supervisor: Supervisor, profiles: Profiles, *, watch_files: bool = False
+    ) -> None:
+        self._supervisor = supervisor
+        self._profiles = profiles
+        self._loop = asyncio.get_running_loop()
+        self._tasks = Tasks("daemon")
+        self._asked_to_reload = asyncio.Event()
+        self._loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload.set)
+        self._loop.add_signal_handler(signal.SIGUSR1, supervisor.hurry, "SIGUSR1")
+        self._watches = (NetworkWatch(supervisor.hurry), ResumeWatch(supervisor.hurry))
+        self._tasks.spawn(self._reload_when_asked(), "reload at SIGHUP")
+        self._tasks.spawn(self._look_for_sockets(), "look for unix sockets")
+        if watch_files:
+            self._tasks.spawn(self._watch_files(), "watch files")
+
+    async def close(self) -> None:
+        """Watch no longer. A signal that comes now changes nothing and ends nothing."""
+        for number in _SIGNALS:
+            self._loop.add_signal_handler(number, lambda: None)
+        for watch in self._watches:
+            watch.close()
+        self._tasks.cancel()
+        await self._tasks.settle()
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._asked_to_reload.wait()
+            self._asked_to_reload.clear()  # what is asked from here on is another reload
+            _log.info("SIGHUP: reading the profiles again")
+            await self._reload()
+            self._supervisor.hurry("SIGHUP")
+
+    async def _look_for_sockets(self) -> None:
+        while True:
+            await asyncio.sleep(_SOCKETS_EVERY)
+            await self._supervisor.look()
+
+    async def _watch_files(self) -> None:
+        while True:
+            await asyncio.sleep(_FILES_EVERY)
+            if await self._profiles.files_changed():
+                _log.info("files have changed: reading them again")
+                await self._reload()
+
+    async def _reload(self) -> None:
+        try:
+            done = await self._profiles.reload(ReloadOrder())
+        except Failure as failure:
+            _log.warning("nothing was reloaded: %s", failure)
+            return
+        for one in done:
+            for change in one.as_json()["changes"]:
+                _log.info("%s: %s %s %s", one.name, *change.values())

@@ -1,0 +1,4 @@
+"""Which profiles are wanted up, by whom, from which files, and how that survives the daemon.
+
+Must never speak HTTP.
+"""

@@ -1,0 +1,322 @@
+"""The orders that a daemon is given: up, down, release, restart, reload, and what it starts with.
+
+Owns what each order comes to: a file that is read, a holder more or less, a place in the
+supervisor's queue. Must never change anything that runs before the file was found good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterable
+from pathlib import Path
+
+from tunnelctl import clock
+from tunnelctl.config.profile.find import find_profile, name_taken
+from tunnelctl.daemon.orders import ReloadOrder, RestartOrder, UpOrder
+from tunnelctl.daemon.wanted.book import Book
+from tunnelctl.daemon.wanted.holders import Holders, command
+from tunnelctl.daemon.wanted.reading import (
+    Order,
+    Reading,
+    demand_variables,
+    identities,
+    read_again,
+    read_first,
+)
+from tunnelctl.daemon.wanted.reloading import Reloaded, Reloading, applied
+from tunnelctl.daemon.wanted.saving import WantedFile
+from tunnelctl.errors import Code, Failure
+from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.environment import Environment
+from tunnelctl.state.holders import DETACHED, SERVICE, Holder
+from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
+from tunnelctl.supervisor.supervisor import Supervisor
+from tunnelctl.supervisor.tasks import Tasks, unexpected
+
+_log = logging.getLogger(__name__)
+
+_SAVED_WITHIN = 2.0  # seconds that an answer waits for the disk
+_LOADED_WITHIN = 5.0  # seconds that a starting daemon waits for a file
+
+
+class Profiles:
+    """`environment` and `cwd` are the daemon's own, for what no command has sent its own for."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        file: WantedFile,
+        *,
+        environment: Environment,
+        cwd: Path,
+    ) -> None:
+        self._supervisor = supervisor
+        self._file = file
+        self._cwd = cwd
+        self._book = Book(supervisor, file, environment)
+        self._reloading = Reloading(supervisor, self._book)
+        self._tasks = Tasks("daemon")
+        self._not_found: set[str] = set()  # what the service names, and has no file
+
+    # --- what there is -----------------------------------------------------------------------
+
+    @property
+    def holders(self) -> Holders:
+        """Who holds them up, and the leases of those who stay attached."""
+        return self._book.holders
+
+    @property
+    def any_wanted(self) -> bool:
+        """Whether some profile is to be up."""
+        return bool(self._book.orders)
+
+    def status(self) -> tuple[ProfileStatus, ...]:
+        """Every profile, those that could not be loaded at the end."""
+        return self._book.status()
+
+    def status_of(self, name: str) -> ProfileStatus | None:
+        """One profile; None when nobody asked for it."""
+        return self._book.status_of(name)
+
+    # --- orders ------------------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Have up what the last daemon had; what cannot be loaded is shown, and stays wanted.
+
+        All of it is wanted before any of it is loaded: whatever ends us meanwhile, nothing is
+        forgotten. A file that does not answer holds up neither the others nor the daemon.
+        """
+        wanted = await in_thread(self._file.read, "wanted profiles")
+        self._supervisor.held.restore(self._file.held)
+        known = await identities([Path(one.file) for one in wanted])
+        now = clock.wall().timestamp()
+        for one in wanted:
+            left = None if one.until is None else one.until - now
+            if left is not None and left <= 0:
+                _log.info("%s is not brought up again: its time is up", one.name)
+                continue
+            file, variables = Path(one.file), frozenset(one.variables)
+            order = Order(one.name, file, known[file], self._book.own, variables)
+            self._book.orders[one.name] = order
+            self.holders.add(one.name, DETACHED)
+            self._book.limits.set(one.name, DETACHED, left)
+        self._book.save()
+        for name in tuple(self._book.orders):
+            loading = self._tasks.spawn(self._load(name), f"load {name}")
+            await asyncio.wait({loading}, timeout=_LOADED_WITHIN)
+
+    def restored(self) -> list[dict[str, str | None]]:
+        """What `restore` has brought up, for the command that started this daemon: each `name`, and
+        as `error` why it could not be loaded."""
+        errors = self._book.errors
+        return [
+            {"name": name, "error": str(errors[name]) if name in errors else None}
+            for name in self._book.orders
+        ]
+
+    async def _load(self, name: str) -> None:
+        order = self._book.orders.get(name)
+        if order is None:  # its time is up already
+            return
+        try:
+            demand_variables(order)
+            await self._reloading.apply(order, await read_again(order))
+        except Failure as failure:
+            self._book.note_error(name, failure)
+        except Exception as error:  # of one file: the others are to come up
+            self._book.note_error(name, unexpected(error, f"loading {order.file}"))
+
+    async def start(self, names: Iterable[str]) -> None:
+        """Have up what a service names. One that cannot be loaded harms no other: it is shown as
+        failed, or is in the log where there is no file of that name, and a reload tries it again.
+
+        Raises:
+            Failure: the first one's, where nothing at all could be brought up.
+        """
+        failures = []
+        for name in dict.fromkeys(names):
+            try:
+                await self.up(name, UpOrder(), service=True)
+            except Failure as failure:
+                failures.append(failure)
+                await self._not_started(name, failure)
+        if failures and not self._supervisor.status():
+            raise failures[0]
+
+    async def _not_started(self, name: str, failure: Failure) -> None:
+        _log.error("profile %s is not brought up: %s", name, failure)
+        if failure.code is Code.PROFILE_NOT_FOUND:
+            self._not_found.add(name)
+        elif name not in self._book.orders:
+            file = await in_thread(
+                lambda: find_profile(name, environ=self._book.own, cwd=self._cwd), f"find {name}"
+            )
+            known = await identities([file])
+            self._book.orders[name] = Order(name, file, known[file], self._book.own)
+            self.holders.add(name, SERVICE)
+            self._book.note_error(name, failure)
+
+    async def _start_found(self) -> None:
+        """What the service names may have a file now."""
+        names, self._not_found = self._not_found, set()
+        for name in sorted(names):
+            try:
+                await self.up(name, UpOrder(), service=True)
+            except Failure as failure:
+                await self._not_started(name, failure)
+
+    async def up(self, name: str, order: UpOrder, *, service: bool = False) -> None:
+        """Load a profile from its file and have it up, even when who asked has gone meanwhile.
+
+        Held by the command whose lease comes with the order, or else until `down`: in the next
+        daemon too, unless it is the `service` itself that asks.
+
+        Raises:
+            Failure: PROFILE_NOT_FOUND, CONFIG_INVALID, NAME_TAKEN: nothing that runs was changed;
+                NOT_UP: a `down` came meanwhile.
+        """
+        holder = SERVICE if service else DETACHED
+        if order.lease is not None:
+            holder = command(order.lease)
+            if not self.holders.is_open(order.lease):
+                raise Failure(Code.NOT_UP, f"{name} was not brought up: its lease has ended")
+        under_way = self.holders.begin_order(name, order.lease)
+        await self._tasks.whole(self._up(name, order, holder, under_way), f"up {name}")
+
+    async def _up(self, name: str, order: UpOrder, holder: Holder, under_way: Holder) -> None:
+        try:
+            known = self.status_of(name)
+            environment = self._book.environment_of(name, order.environment)
+            file = Path(known.source) if order.file is None and known is not None else order.file
+            reading = await read_first(name, file, environment, self._cwd)
+            file = Path(reading.loaded.profile.source)
+            wanted = Order(name, file, reading.identity, environment)
+            applying = self._take(wanted, reading, order, holder, under_way)
+        finally:
+            self._book.end(name, under_way, 0.0)
+        saving = self._book.save()
+        if applying is not None:
+            await applied(applying)
+        await _wait_for(saving)
+
+    def _take(
+        self, wanted: Order, reading: Reading, asked: UpOrder, holder: Holder, under_way: Holder
+    ) -> Awaitable[None] | None:
+        """Have a profile up as it was read and held by `holder`, in one step; how that is applied.
+        None: an order that came later was read sooner."""
+        name, before = wanted.name, self._book.orders.get(wanted.name)
+        if under_way not in self.holders.of(name):
+            raise Failure(
+                Code.NOT_UP, f"profile {name} was taken down meanwhile", f"tunnelctl up {name}"
+            )
+        is_another = before is not None and before.identity != wanted.identity
+        if before is not None and is_another and not asked.replace:
+            raise name_taken(name, str(before.file))
+        for other in self.holders.of(name) - {under_way} if is_another else ():
+            self.holders.end(name, other)
+        self.holders.add(name, holder)
+        self.holders.end(name, under_way)
+        self._book.limits.set(name, holder, asked.ttl)
+        if before is not None:
+            self._book.tell_holders(name)
+            if not is_another and before.reading > reading.number:
+                return None
+        return self._book.want(wanted, reading)
+
+    async def keep(self, name: str) -> None:
+        """Have a profile that is wanted held until `down`, here and in the next daemon."""
+        if name in self._book.orders:
+            self.holders.add(name, DETACHED)
+            self._book.tell_holders(name)
+            await _wait_for(self._book.save())
+
+    async def restart(self, name: str, order: RestartOrder) -> None:
+        """Drop the links of a profile, or of these hosts of it, and connect anew, now.
+
+        Raises:
+            Failure: PROFILE_NOT_FOUND, NOT_UP, or why it could not be loaded.
+        """
+        if self._supervisor.status_of(name) is None and name in self._book.errors:
+            raise self._book.errors[name]
+        self.hear(name, order.environment)
+        await self._supervisor.restart(name, order.hosts)
+
+    def hear(self, name: str, environment: Environment | None) -> None:
+        """A command spoke of a profile: what is started for it from now on is in that environment.
+
+        None changes nothing; nor does a profile that is not wanted.
+        """
+        if name in self._book.orders:
+            order = self._book.orders[name].heard(self._book.completed(environment))
+            self._book.orders[name] = order
+            self._supervisor.hear(name, order.environment)
+
+    async def down(self, name: str, drain: float) -> ProfileStatus:
+        """Close a profile, whoever holds it; connections have `drain` seconds. The next daemon
+        will not have it.
+
+        Returns how it is then.
+
+        Raises:
+            Failure: PROFILE_NOT_FOUND.
+        """
+        order, is_held = self._book.orders.get(name), bool(self.holders.held(name))
+        saving, stopping = self._book.drop(name, drain)
+        try:
+            await stopping
+        except Failure:  # the supervisor does not know it
+            if order is None and not is_held:
+                raise
+        await _wait_for(saving)
+        file = "" if order is None else str(order.file)
+        return self.status_of(name) or ProfileStatus(name, file, Wanted.DOWN, ProfileState.STOPPED)
+
+    async def release(self, name: str, lease: str, drain: float) -> ProfileStatus:
+        """The command with this lease holds the profile no longer: where it was the last one, the
+        profile goes down as by `down`. Of one that goes down already, connections have no more
+        than `drain` seconds left.
+
+        Returns how it is then.
+
+        Raises:
+            Failure: PROFILE_NOT_FOUND.
+        """
+        self._book.let_go(name, lease, drain)
+        if not self.holders.held(name):
+            return await self.down(name, drain)
+        status = self.status_of(name)
+        if status is None:  # an `up` is under way, and the first
+            raise Failure(Code.PROFILE_NOT_FOUND, f"no profile {name} is up")
+        return status
+
+    def end_lease(self, lease: str) -> None:
+        """The command that came with the lease has ended, and nobody waits for connections."""
+        for name in self.holders.close(lease):
+            self._book.let_go(name, lease, 0.0)
+
+    async def reload(self, order: ReloadOrder) -> tuple[Reloaded, ...]:
+        """Read the files of wanted profiles again; apply what differs unless it is a dry run.
+
+        Raises:
+            Failure: PROFILE_NOT_FOUND for a name that is not wanted; CONFIG_INVALID with the
+                mistakes of all files. Then nothing was changed.
+        """
+        if not order.names and not order.dry_run:
+            await self._start_found()
+        return await self._tasks.whole(self._reloading.reload(order), "reload")
+
+    async def files_changed(self) -> bool:
+        """Whether a file of a wanted profile is another than when it was read last."""
+        return await self._reloading.files_changed()
+
+    async def close(self, seconds: float) -> None:
+        """End what goes on behind the requests."""
+        self._tasks.cancel()
+        await self._tasks.settle()
+        await self._book.close(seconds)
+
+
+async def _wait_for(saving: asyncio.Task[None]) -> None:
+    """Until it is on disk, but no longer than a person waits; the disk may hang."""
+    await asyncio.wait({saving}, timeout=_SAVED_WITHIN)

@@ -1,0 +1,153 @@
+"""Reading the files of wanted profiles again, and what that changes.
+
+Must never change anything that runs before every file that takes part was found good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tunnelctl.config.yaml.mistakes import Mistake, ProfileInvalid
+from tunnelctl.daemon.orders import ReloadOrder
+from tunnelctl.daemon.wanted.book import Book
+from tunnelctl.daemon.wanted.reading import (
+    Order,
+    Reading,
+    demand_variables,
+    read_again,
+    take_stamps,
+)
+from tunnelctl.errors import Code, Failure
+from tunnelctl.state.plan import Plan
+from tunnelctl.supervisor.supervisor import Supervisor
+
+_APPLIED_WITHIN = 5.0  # seconds that an answer waits for a profile that still stops
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload changes in one profile; None for one that did not run: all of it."""
+
+    name: str
+    plan: Plan | None
+
+    def as_json(self) -> dict[str, Any]:
+        """One element of the answer to `reload`."""
+        return {"name": self.name, "starts": self.plan is None, "changes": list(self._changes())}
+
+    def _changes(self) -> Iterator[dict[str, str]]:
+        if self.plan is None:
+            return
+        for kind, changes in (("host", self.plan.hosts), ("forward", self.plan.forwards)):
+            for action in ("removed", "replaced", "retuned", "added"):
+                for part in getattr(changes, action):
+                    yield {"kind": kind, "name": part.name, "action": action}
+
+
+class Reloading:
+    """One reload after another, whoever asks for it."""
+
+    def __init__(self, supervisor: Supervisor, book: Book) -> None:
+        self._supervisor = supervisor
+        self._book = book
+        self._turn = asyncio.Lock()
+
+    async def reload(self, order: ReloadOrder) -> tuple[Reloaded, ...]:
+        """Read the files; apply what differs unless it is a dry run.
+
+        Raises:
+            Failure: PROFILE_NOT_FOUND for a name that is not wanted; CONFIG_INVALID with the
+                mistakes of all files. Then nothing was changed.
+        """
+        async with self._turn:
+            for name in order.names:
+                if name not in self._book.orders:
+                    raise Failure(
+                        Code.PROFILE_NOT_FOUND,
+                        f"profile {name} is not up",
+                        f"tunnelctl up {name} -d",
+                    )
+            readings = await self._read_all(order)
+            done = tuple(
+                Reloaded(name, self._supervisor.plan(reading.loaded.profile))
+                for name, reading in readings.items()
+            )
+            for name, reading in () if order.dry_run else readings.items():
+                if name in self._book.orders:  # not taken down meanwhile
+                    heard = self._book.orders[name].heard(self._book.completed(order.environment))
+                    await self.apply(heard, reading)
+            return done
+
+    async def files_changed(self) -> bool:
+        """Whether a file of a wanted profile is another than when it was read last."""
+        return any(
+            [
+                order.stamps != await take_stamps(order)
+                for order in tuple(self._book.orders.values())
+            ]
+        )
+
+    async def apply(self, order: Order, reading: Reading) -> None:
+        """Have a profile that is wanted as it was read, unless that is out of date: read again
+        meanwhile, or replaced by another file."""
+        known = self._book.orders.get(order.name)
+        is_of_its_file = known is not None and str(known.file) == reading.loaded.profile.source
+        if known is not None and is_of_its_file and known.reading < reading.number:
+            applying = self._book.want(order, reading)
+            self._book.save()
+            await applied(applying)
+
+    async def _read_all(self, order: ReloadOrder) -> dict[str, Reading]:
+        """Every file that takes part. Unless it is a dry run, status then shows what was found.
+
+        Raises:
+            Failure: as `reload`.
+        """
+        readings: dict[str, Reading] = {}
+        invalid: dict[str, ProfileInvalid] = {}
+        environment = self._book.completed(order.environment)
+        for name in order.names or tuple(self._book.orders):
+            if name not in self._book.orders:  # taken down meanwhile
+                continue
+            wanted = self._book.orders[name].heard(environment)
+            try:
+                if self._supervisor.status_of(name) is None:
+                    demand_variables(wanted)
+                readings[name] = await read_again(wanted)
+            except ProfileInvalid as failure:
+                invalid[name] = failure
+            except Failure:
+                if order.names:
+                    raise
+                continue  # it waits for its variables, which no file can give it
+            if not order.dry_run:
+                await self._note_reading(wanted, invalid.get(name))
+        if invalid:
+            mistakes: list[Mistake] = [m for failure in invalid.values() for m in failure.mistakes]
+            more = sum(failure.more for failure in invalid.values())
+            raise ProfileInvalid(", ".join(invalid), mistakes, more)
+        return readings
+
+    async def _note_reading(self, order: Order, failure: ProfileInvalid | None) -> None:
+        stamps = await take_stamps(order) if failure is not None else order.stamps
+        if order.name in self._book.orders:  # not taken down meanwhile
+            self._book.orders[order.name] = replace(self._book.orders[order.name], stamps=stamps)
+            self._book.note_error(order.name, failure)
+
+
+async def applied(order: Awaitable[None]) -> None:
+    """Until the supervisor has done it, but no longer than a person waits: it may have to wait for
+    one that still stops, which takes as long as that has connections.
+
+    Raises:
+        Failure: the supervisor is closing.
+    """
+    applying = asyncio.ensure_future(order)
+    done, _ = await asyncio.wait({applying}, timeout=_APPLIED_WITHIN)
+    if done:
+        applying.result()
+    else:
+        applying.add_done_callback(lambda ended: ended.cancelled() or ended.exception())

@@ -1,0 +1,199 @@
+"""What a forward needs on this machine: its listener's address, or the service that it leads to.
+
+Must never take an address for longer than the look needs, and never touch a socket file that is
+there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import errno
+import os
+import shlex
+import socket
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunnelctl.doctor import causes, firewall
+from tunnelctl.doctor.report import Part, Step, failed, ok, profile_in, warning
+from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.listener import Listener, taken_by_own
+from tunnelctl.forward.requests import target_failure
+from tunnelctl.forward.target import connect_target
+from tunnelctl.net.addresses import collide, listened_on, path_holder, port_holder
+from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.endpoint import LOOPBACK, WILDCARDS, Endpoint, parse_endpoint
+from tunnelctl.spec.forward import Forward
+from tunnelctl.spec.profile import Profile
+
+# How long a target may take to accept, in seconds, and how soon it must not have hung up.
+PATIENCE = 5.0
+_HANGS_UP_WITHIN = 0.25
+_CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+_PRIVILEGED = 1024  # ports below are root's, as ip(7) has it
+_LISTENS_HERE = ("local", "dynamic")
+
+
+def held_by_daemon(rule: Forward, profile: Profile, status: Mapping[str, Any] | None) -> bool:
+    """Whether the daemon has this very forward listening where the profile says."""
+    found = profile_in(status, profile.name, profile.source)
+    return found is not None and any(
+        forward["name"] == rule.name
+        and forward["bound"]
+        and (forward["listen"] == str(rule.listen) or rule.listen.port == 0)
+        for forward in found["forwards"]
+    )
+
+
+def _owner(endpoint: Endpoint, status: Mapping[str, Any] | None) -> str | None:
+    """Which forward of the daemon, PROFILE/FORWARD, listens here where another one should."""
+    profiles = () if status is None else status["profiles"]
+    for profile in profiles:
+        for forward in profile["forwards"]:
+            if forward["type"] in _LISTENS_HERE and forward["bound"]:
+                taken = parse_endpoint(forward["listen"])
+                same_port = taken.port == endpoint.port and collide(taken.host, endpoint.host)
+                if taken == endpoint or (same_port and not endpoint.is_unix):
+                    return f"{profile['name']}/{forward['name']}"
+    return None
+
+
+async def listener(rule: Forward, reactor: Reactor, status: Mapping[str, Any] | None) -> Step:
+    """Whether the forward can listen here: it does for a moment, where nobody does."""
+    try:
+        where = await _listen(rule.listen, reactor)
+    except Failure as failure:
+        # The daemon knows its own, whatever /proc shows to this user.
+        if failure.code is Code.PORT_IN_USE and (owner := _owner(rule.listen, status)):
+            failure = taken_by_own(rule.listen, owner)
+        return failed(Part.LISTENER, rule.name, _of_listen(rule.listen, failure))
+    if not rule.listen.is_loopback and (found := await firewall.before(where.port)):
+        what = f"{where} can be listened on, but this machine's firewall has: {found}"
+        return warning(Part.LISTENER, rule.name, what, "let the port through, for who may come")
+    return ok(Part.LISTENER, rule.name, f"{where} can be listened on")
+
+
+async def _listen(endpoint: Endpoint, reactor: Reactor) -> Endpoint:
+    if endpoint.is_unix and _check_socket_file(endpoint):
+        return endpoint
+    look = await Listener.open(reactor, endpoint, lambda client, _: client.close())
+    look.close()
+    await look.closed()
+    return endpoint if endpoint.port == 0 else look.endpoint
+
+
+def _check_socket_file(endpoint: Endpoint) -> bool:
+    """Whether something lies at the path. It is left there: a socket that nobody listens on would
+    be replaced.
+
+    Raises:
+        Failure: it is in use, or no socket.
+    """
+    if not os.path.lexists(endpoint.path):
+        return False
+    hint = "stop what uses it, or choose another path in the profile"
+    if not stat.S_ISSOCK(os.lstat(endpoint.path).st_mode):
+        raise Failure(Code.PORT_IN_USE, f"{endpoint} is there and no socket", hint)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(endpoint.path) != errno.ECONNREFUSED:
+            holder = path_holder(endpoint.path)
+            who = f" by {holder}" if holder else ""
+            raise Failure(
+                Code.PORT_IN_USE, f"{endpoint} is in use{who}", holder.hint if holder else hint
+            )
+    return True
+
+
+async def target(rule: Forward) -> Step:
+    """Whether the service that a remote forward leads to answers."""
+    service = rule.target
+    assert service is not None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            hangs_up = await _hangs_up(service)
+    except TimeoutError:
+        message = f"{service}, the target of {rule.name}, did not answer within {PATIENCE:g} s"
+        silent = Failure(Code.TARGET_UNREACHABLE, message)
+        return failed(Part.TARGET, rule.name, causes.more(silent, await _of_silence(service)))
+    except OSError as error:
+        failure = target_failure(rule, service, error)
+        if failure.code is Code.TARGET_REFUSED and not service.is_unix:
+            failure = failure.but(hint=await _of_refusal(rule, service))
+        return failed(Part.TARGET, rule.name, failure)
+    if hangs_up:
+        what = f"{service} takes connections and ends them at once"
+        hint = (
+            "a container's published port does so while the service inside listens on the "
+            "container's own loopback: have it listen on 0.0.0.0 there"
+        )
+        return warning(Part.TARGET, rule.name, what, hint)
+    return ok(Part.TARGET, rule.name, f"{service} answers")
+
+
+async def _hangs_up(service: Endpoint) -> bool:
+    """Whether a connection that says nothing is ended by the service at once.
+
+    Raises:
+        OSError: there is no connection.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        with await connect_target(loop, service) as sock:
+            try:
+                async with asyncio.timeout(_HANGS_UP_WITHIN):
+                    return not await loop.sock_recv(sock, 1)
+            except TimeoutError:
+                return False
+    except ConnectionResetError:  # maybe as early as in connect(2)
+        return True
+
+
+def _of_listen(endpoint: Endpoint, failure: Failure) -> Failure:
+    """What to type where the address cannot be had."""
+    if failure.code is not Code.PERMISSION_DENIED:
+        return failure
+    if endpoint.is_unix:
+        folder = shlex.quote(os.path.dirname(endpoint.path))
+        return causes.more(failure, f"see whose it is: ls -ld {folder}")
+    if 0 < endpoint.port < _PRIVILEGED:
+        what = "or let every user here listen there"
+        return causes.more(
+            failure, f"{what}: sudo sysctl net.ipv4.ip_unprivileged_port_start={endpoint.port}"
+        )
+    return causes.more(failure, "the addresses of this machine: ip -brief address")
+
+
+async def _of_refusal(rule: Forward, service: Endpoint) -> str:
+    """Where the service is, if it is not where the profile says."""
+    if rule_of_firewall := await firewall.against(service, refused=True):
+        return f"this machine's own firewall has: {rule_of_firewall}"
+    found = [address for address in listened_on(service.port) if address not in WILDCARDS]
+    if found:
+        there = dataclasses.replace(service, host=found[0])
+        holder = port_holder(found[0], service.port)
+        who = f" ({holder})" if holder else ""
+        return (
+            f"on port {service.port} somebody listens on {found[0]} alone{who}: "
+            f"{causes.in_profile(rule, there)}, or have it listen on {service.host} too"
+        )
+    hint = f"nobody listens on port {service.port} here: start the service"
+    if not service.is_loopback:
+        return hint
+    if any(mark.exists() for mark in _CONTAINER_MARKS):
+        return (
+            f"{hint}, or name another host: {service.host} is this container's own loopback, and "
+            "the machine around it is host.docker.internal or the gateway that ip route shows"
+        )
+    return (
+        f"{hint}, or publish its port if it runs in a container: -p {LOOPBACK}:{service.port}:PORT"
+    )
+
+
+async def _of_silence(service: Endpoint) -> str:
+    if found := await firewall.against(service):
+        return f"this machine's own firewall has: {found}"
+    return "a firewall drops it, or that machine is off; if it is this one's: sudo nft list ruleset"

@@ -1,0 +1,92 @@
+"""Whether what a refused login lacked is there now: a key, a certificate, the agent or its keys.
+
+Owns a look every other second while a host waits, in a thread: files may be on a disk that hangs,
+and an agent may wait for a person. Must never look while nobody waits, and neither sign nor ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Hashable, Sequence
+
+from tunnelctl.errors import Failure
+from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.environment import Environment
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.chain import everybody
+from tunnelctl.ssh.login.identities import what_is_there
+from tunnelctl.state.facts import Machine
+from tunnelctl.state.snapshot import HostState
+from tunnelctl.supervisor.logins.refusals import Refusals
+from tunnelctl.supervisor.tasks import Tasks
+
+_EVERY = 1.5  # seconds
+
+
+class LoginWatch:
+    """For one tunnel, whose `hosts` may serve: calls `on_change` when a login could end otherwise.
+
+    What was seen last is kept from one wait to the next: what changes while a login is tried, which
+    may have come too late for it, is seen after it.
+    """
+
+    def __init__(
+        self,
+        hosts: Callable[[], Sequence[Host]],
+        environment: Callable[[], Environment],
+        refusals: Refusals,
+        tasks: Tasks,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._hosts = hosts
+        self._environment = environment
+        self._refusals = refusals
+        self._tasks = tasks
+        self._on_change = on_change
+        self._task: asyncio.Task[None] | None = None
+        self._seen: Hashable = None  # nothing yet
+
+    def follow(self, machine: Machine) -> None:
+        """The machine made a step: look as long as a key could end what it waits for."""
+        may_wait = machine.state is HostState.BACKOFF or machine.on_fallback
+        waits = (may_wait and machine.is_spaced) or machine.state is HostState.NEEDS_INPUT
+        if waits and self._task is None:
+            self._task = self._tasks.spawn(self._watch(), "watch keys and the agent")
+        elif not waits:
+            self._stop()
+            if not machine.is_spaced:
+                self._seen = None
+
+    def forget(self) -> None:
+        """The hosts are others now."""
+        self._stop()
+        self._seen = None
+
+    def lift(self) -> None:
+        """The next login to the hosts may come at once."""
+        self._refusals.lift(self._hosts(), self._environment())
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _watch(self) -> None:
+        while True:
+            ways = everybody(self._hosts())
+            try:
+                look = functools.partial(_look, ways, self._environment())
+                now = await in_thread(look, "look at keys")
+            except Failure:  # no thread is left for it
+                now = self._seen
+            before, self._seen = self._seen, now
+            if before not in (None, now):
+                self.lift()
+                self._on_change()  # which stops us, unless the wait goes on
+            await asyncio.sleep(_EVERY)
+
+
+def _look(hosts: frozenset[Host], environment: Environment) -> Hashable:
+    ordered = sorted(hosts, key=lambda host: host.name)
+    return tuple(what_is_there(host, environment) for host in ordered)
