@@ -20,7 +20,7 @@ from tests.support.world import World
 _STUCK = """\
 import asyncio, os, sys
 from pathlib import Path
-from tunnelctl.daemon.notify import Heart, Manager, open_dumps
+from tunnelctl.daemon.notify import Heart, ServiceManager, open_dumps
 
 def hang_here(freed):
     os.read(0, 1)
@@ -29,7 +29,7 @@ def hang_here(freed):
 async def main():
     freed = asyncio.Event()
     dumps = open_dumps(Path(sys.argv[1]))
-    heart = Heart(Manager(os.environ), dumps)
+    heart = Heart(ServiceManager(os.environ), dumps)
     asyncio.get_running_loop().call_later(0.5, hang_here, freed)
     await freed.wait()
     heart.close()

@@ -67,7 +67,7 @@ _UNHEARD = {
 _ALLOWED = {
     "control_socket.py:close": "at the very end, in the runtime folder",
     "child.py:_reap": "the child has ended, and is only taken note of",
-    "logs.py:text": "a traceback shows lines of the source: of a fault of ours alone",
+    "destinations.py:text": "a traceback shows lines of the source: of a fault of ours alone",
 }
 _HERE = os.path.abspath(__file__)
 _telling = threading.local()  # who complains opens a file too

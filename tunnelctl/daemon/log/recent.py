@@ -1,7 +1,7 @@
 """The last lines of the log, kept in memory for `GET /v1/logs`, and told as they are written.
 
 Owns a bounded number of lines and of readers. Must never wait for a reader: one that falls behind
-loses the oldest lines. What a line says is made by `logs.py`, redacted and escaped.
+loses the oldest lines. What a line says is made by `destinations.py`, redacted and escaped.
 """
 
 from __future__ import annotations
