@@ -6,7 +6,6 @@ Never touches the files, the daemon or the agent of whoever runs the tests.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -19,6 +18,8 @@ from tests.support.processes import command_line, is_running, with_environment, 
 from tests.support.sshd import OpenSSHServer
 from tests.support.terminal import Terminal
 from tests.support.waiting import eventually
+from tunnelctl.client import Client
+from tunnelctl.home.paths import Paths
 
 _LOOP_WATCH = str(Path(__file__).parent / "loopwatch")
 _INTERRUPTED = str(Path(__file__).with_name("interrupted.py"))
@@ -135,9 +136,12 @@ class World:
         return Terminal(self._command(arguments), self.home, {**self.environ, **(environ or {})})
 
     def status(self) -> dict[str, Any]:
-        """The status document, as `ps --json` prints it."""
-        document: dict[str, Any] = json.loads(self.run("ps", "-a", "--json").stdout)
-        return document
+        """The status document, as `ps --json` prints it; asked here, where that takes no process.
+
+        Raises:
+            Failure: DAEMON_NOT_RUNNING.
+        """
+        return Client(Paths.from_environ(self.environ, self.home)).status(within=60)
 
     def host(self, profile: str, name: str = "server") -> dict[str, Any]:
         """One host of the status document."""
