@@ -27,7 +27,8 @@ from tunnelctl.spec.host import Host, SecretRef
 from tunnelctl.ssh.connect import connect, fetch_host_key
 from tunnelctl.ssh.keys.certificates import fingerprint
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.supervisor.logins.handshakes import AT_ONE_ADDRESS, AT_WORK, Handshakes
+from tunnelctl.ssh.turns import AT_ONE_ADDRESS
+from tunnelctl.supervisor.logins.handshakes import AT_WORK, Handshakes
 
 BULK = 120_000_000  # bytes
 # So that a silent hop is noticed within three seconds.

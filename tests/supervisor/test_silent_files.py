@@ -12,8 +12,8 @@ from tests.support.silent_files import readers, silent_pipe
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code
 from tunnelctl.spec.profile import Profile
+from tunnelctl.ssh.turns import AT_ONE_ADDRESS
 from tunnelctl.state.snapshot import HostState, ProfileState
-from tunnelctl.supervisor.logins.handshakes import AT_ONE_ADDRESS
 
 
 def has_failed(s: Scene, name: str) -> bool:

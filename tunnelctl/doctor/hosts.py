@@ -32,11 +32,9 @@ from tunnelctl.ssh.questions import Ask
 from tunnelctl.ssh.reach.jump import Hops
 from tunnelctl.ssh.reach.proxy_command import AT_A_TERMINAL
 from tunnelctl.ssh.silence import OnSilence
-from tunnelctl.ssh.turns import TakenTurn, at_once
+from tunnelctl.ssh.turns import AT_ONE_ADDRESS, TakenTurn, at_once
 from tunnelctl.sshd.server import EmbeddedServer
 
-# A server drops logins at random above sshd_config(5) MaxStartups, 10 by default.
-_AT_ONE_ADDRESS = 4
 # A host, whichever way it is reached: steps of a hop that several hosts share are told once.
 HostAddress = tuple[str, str]
 
@@ -212,7 +210,7 @@ class Ways:
 
 
 def _turns() -> asyncio.Semaphore:
-    return asyncio.Semaphore(_AT_ONE_ADDRESS)
+    return asyncio.Semaphore(AT_ONE_ADDRESS)
 
 
 def _passed(host: Host, milestone: Milestone, how: str, seconds: float, new: str) -> Step:

@@ -6,7 +6,6 @@ outlives the links that serve it. Must never say that it listens before it does.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable
 
@@ -143,7 +142,7 @@ class LocalForward:
     def _client(self, sock: socket.socket, origin: Origin) -> None:
         full = self.counters.open >= self.forward.max_connections
         self._connections.began()
-        if not may_come(self.forward, origin):
+        if not self.forward.admits(origin[0]):
             self._turn_away(sock, Code.PERMISSION_DENIED)
             self._fail(Code.PERMISSION_DENIED, f"does not allow {origin[0]}")
         elif full:
@@ -224,14 +223,3 @@ class LocalForward:
 
     def _fail(self, code: Code, what: str, hint: str = "") -> None:
         self._on_failure(turned_away(self.forward, code, what).but(hint=hint))
-
-
-def may_come(forward: Forward, origin: Origin) -> bool:
-    """Whether `allow` of the profile lets in a client from that address."""
-    if not forward.allow or not origin[0]:
-        return True
-    try:
-        address = ipaddress.ip_address(origin[0].partition("%")[0])
-    except ValueError:  # what a server says of its client need not be an address
-        return False
-    return any(address in network for network in forward.allow)

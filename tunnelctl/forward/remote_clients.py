@@ -15,7 +15,6 @@ from collections.abc import Callable
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.connections import Connections, Counters
 from tunnelctl.forward.listener import listens_here
-from tunnelctl.forward.local import may_come
 from tunnelctl.forward.requests import Origin, reason_of, target_failure, turned_away
 from tunnelctl.forward.socks import WINDOW_MIN, RemoteSocksClient
 from tunnelctl.forward.target import TargetSide, resolve
@@ -60,7 +59,7 @@ class RemoteClients:
         most = self._forward.max_connections
         full = self.counters.open >= most
         self._connections.began()
-        if not may_come(self._forward, origin):
+        if not self._forward.admits(origin[0]):
             what = f"does not allow {excerpt(origin[0])}"
             self._turn_away(incoming, Code.PERMISSION_DENIED, what)
         elif full:

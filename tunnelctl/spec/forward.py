@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.permit import Permit
@@ -91,3 +91,13 @@ class Forward:
         if self.target is None:
             return "dynamic" if self.side is Side.HERE else "remote_dynamic"
         return "local" if self.side is Side.HERE else "remote"
+
+    def admits(self, client: str) -> bool:
+        """Whether `allow` admits a client from that address; "" for a unix socket: it has none."""
+        if not self.allow or not client:
+            return True
+        try:
+            address = ip_address(client.partition("%")[0])
+        except ValueError:  # what a server reports as its client need not be an address
+            return False
+        return any(address in network for network in self.allow)

@@ -13,6 +13,10 @@ from typing import Protocol
 
 from tunnelctl.spec.host import Host
 
+# Attempts at one address at once: a server drops logins at random above sshd_config(5) MaxStartups,
+# 10 by default.
+AT_ONE_ADDRESS = 4
+
 
 class TakenTurn(Protocol):
     """What one host holds of that which is limited, from its dial to the end of its login."""

@@ -70,10 +70,10 @@ def init(name: str, host: str | None, force: bool) -> None:
     Without --host it runs on an SSH server of our own, so that `tunnelctl up` works at once.
     """
     from tunnelctl.config.profile.template import new_profile
-    from tunnelctl.config.values import words
+    from tunnelctl.config.values import names
 
     try:
-        host = None if host is None else words.host_name(host)
+        host = None if host is None else names.host_name(host)
     except ValueError as error:
         raise click.UsageError(f"--host {error}") from None
     write_profile(name, new_profile(name, host), force=force)

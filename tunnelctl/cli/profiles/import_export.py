@@ -173,11 +173,11 @@ def _check(text: str) -> None:
 
 
 def _permits(written: Sequence[str]) -> Sequence[str]:
-    from tunnelctl.config.values import words
+    from tunnelctl.config.values import endpoints
 
     for text in written:
         try:
-            words.permit(text)
+            endpoints.permit(text)
         except ValueError as error:
             raise click.UsageError(f"--permit {error}") from None
     return written

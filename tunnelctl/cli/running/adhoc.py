@@ -231,9 +231,9 @@ def _check_access(asked: AdHoc, forwards: Mapping[str, dict[str, Any]]) -> None:
 
 
 def _check_each(option: str, texts: Iterable[str], kind: str) -> None:
-    from tunnelctl.config.values import words
+    from tunnelctl.config.values import endpoints
 
-    read = {"network": words.network, "permit": words.permit}[kind]
+    read = {"network": endpoints.network, "permit": endpoints.permit}[kind]
     for text in texts:
         try:
             read(text)

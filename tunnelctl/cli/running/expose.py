@@ -129,10 +129,10 @@ def expose(
 
 
 def _service(text: str) -> Endpoint:
-    from tunnelctl.config.values import words
+    from tunnelctl.config.values import endpoints
 
     try:
-        return words.target(int(text) if text.isdigit() else text)
+        return endpoints.target(int(text) if text.isdigit() else text)
     except ValueError as error:
         raise click.UsageError(f"TARGET {error}") from None
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tunnelctl.config.exchange.imported import Imported
-from tunnelctl.config.values import words
+from tunnelctl.config.values import names, scalars
 from tunnelctl.config.values.forward_specs import ForwardSpec
 from tunnelctl.config.yaml.mistakes import shown
 from tunnelctl.errors import Code, Failure, printable
@@ -88,17 +88,17 @@ class _Tunnel:
             raise ValueError(f"tunnel {self.name}: {error}") from None
 
     def _host(self) -> str:
-        name = words.host_name(self._text(self._table, "host") or "")
+        name = names.host_name(self._text(self._table, "host") or "")
         keys: dict[str, Any] = {}
         user = self._text(self._table, "user")
         port = self._text(self._table, "port")
         identity = self._text(self._table, "identity")
         if user:
-            keys["user"] = words.user_name(user)
+            keys["user"] = names.user_name(user)
         if port:
-            keys["port"] = words.port(_number(port))
+            keys["port"] = scalars.port(_number(port))
         if identity:
-            keys["identity_file"] = words.file_path(identity)
+            keys["identity_file"] = names.file_path(identity)
         keys |= _keep_alive(self._table, self.name, self._imported)
         return self._imported.host(name, keys)
 
@@ -232,4 +232,4 @@ def _number(text: str) -> int | str:
 
 
 def _name(text: str) -> str:
-    return words.forward_name(_NOT_IN_A_NAME.sub("-", text).strip("._-")[:64])
+    return names.forward_name(_NOT_IN_A_NAME.sub("-", text).strip("._-")[:64])

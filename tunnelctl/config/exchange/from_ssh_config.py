@@ -18,7 +18,7 @@ from tunnelctl.config.openssh.lookup import Lookup, SshConfig
 from tunnelctl.config.openssh.reader import Options
 from tunnelctl.config.profile.keys import SSH_KEYWORDS
 from tunnelctl.config.values.forward_specs import ForwardSpec, dynamic_spec, local_spec, remote_spec
-from tunnelctl.config.values.words import host_name
+from tunnelctl.config.values.names import host_name
 from tunnelctl.errors import Code, Failure, printable
 from tunnelctl.spec.endpoint import ANY_ADDRESS, Endpoint
 from tunnelctl.spec.forward import Side

@@ -12,8 +12,8 @@ from typing import Any
 from tunnelctl.config.profile.adhoc import forward_map, forward_name, unused
 from tunnelctl.config.profile.canonical import yaml_text
 from tunnelctl.config.profile.listeners import Listeners
+from tunnelctl.config.values.endpoints import permit as read_permit
 from tunnelctl.config.values.forward_specs import ForwardSpec
-from tunnelctl.config.values.words import permit as read_permit
 from tunnelctl.errors import printable
 from tunnelctl.spec.forward import Side
 

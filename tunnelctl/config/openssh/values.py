@@ -18,7 +18,7 @@ from tunnelctl.config.openssh.keywords import AUTHENTICATION_OF
 from tunnelctl.config.openssh.lines import SshConfigError, quoted, split
 from tunnelctl.config.openssh.reader import Asked, Options
 from tunnelctl.config.openssh.tokens import TOKEN, Tokens
-from tunnelctl.config.values import ways, words
+from tunnelctl.config.values import names, scalars, ways
 from tunnelctl.config.values.algorithms import Kind, offered
 from tunnelctl.config.values.ways import (
     KNOWN_HOSTS_TOKENS,
@@ -125,7 +125,7 @@ class Reading:
             return ()
         if self._options.get("proxyusefdpass", ("no",))[0] == "yes":
             raise ValueError("ProxyUseFdpass is not supported; write a proxy_command without it")
-        check_tokens(words.text(written))
+        check_tokens(scalars.text(written))
         return (USERS_SHELL, "-c", f"exec {written}")
 
     def _check_source(self) -> None:
@@ -162,7 +162,7 @@ class Reading:
 
         if value.lower() == NONE:
             return ()
-        program, *arguments = split(words.text(value))
+        program, *arguments = split(scalars.text(value))
         return ways.known_hosts_command([program, *(TOKEN.sub(now, word) for word in arguments)])
 
     def agent(self, value: str) -> str | None:
@@ -172,7 +172,7 @@ class Reading:
         if value == "SSH_AUTH_SOCK":
             return None
         if value.startswith("$") and not value.startswith("${"):
-            return f"${words.variable(value[1:])}"
+            return f"${names.variable(value[1:])}"
         return self.path(value)
 
     def path(self, value: str) -> str:
@@ -184,12 +184,12 @@ class Reading:
         return self._absolute(self._tokens.tilde(value))
 
     def _absolute(self, path: str) -> str:
-        return os.path.normpath(os.path.join(self._home, words.text(path)))
+        return os.path.normpath(os.path.join(self._home, scalars.text(path)))
 
 
 def unless_none(value: str) -> str | None:
     """A text; None for `none`."""
-    return None if value.lower() == NONE else words.text(value)
+    return None if value.lower() == NONE else scalars.text(value)
 
 
 def first(convert: Callable[[str], Any]) -> Read:
@@ -245,7 +245,7 @@ def count(most: int) -> Callable[[str], int | None]:
 def rekey_limit(value: str) -> int | None:
     """The size alone, in bytes; new keys after a time are not made."""
     size = int(value.split()[0])
-    return size if size >= words.LEAST_REKEY_LIMIT else None
+    return size if size >= scalars.LEAST_REKEY_LIMIT else None
 
 
 # How values are written in an ssh_config

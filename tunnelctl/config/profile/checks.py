@@ -14,7 +14,7 @@ from tunnelctl.config.profile.document import Document
 from tunnelctl.config.profile.keys import HOST_KEYS, ProbeMap
 from tunnelctl.config.profile.listeners import Listeners
 from tunnelctl.config.profile.suggestions import is_meant
-from tunnelctl.config.values import ways, words
+from tunnelctl.config.values import endpoints, names, scalars, ways
 from tunnelctl.config.values.ways import NONE, WAYS, Jump
 from tunnelctl.config.yaml.mistakes import KeyPath, Mistakes, shown
 from tunnelctl.spec.endpoint import Endpoint
@@ -24,10 +24,10 @@ from tunnelctl.spec.host import Reconnect
 _HERE = ("local", "dynamic")
 _FIXED_TARGET = ("local", "remote")
 _LISTENER: dict[str, Callable[[object], Endpoint]] = {
-    "local": words.local_listener,
-    "remote": words.remote_listener,
-    "dynamic": words.local_port,
-    "remote_dynamic": words.remote_port,
+    "local": endpoints.local_listener,
+    "remote": endpoints.remote_listener,
+    "dynamic": endpoints.local_port,
+    "remote_dynamic": endpoints.remote_port,
 }
 
 
@@ -90,8 +90,8 @@ def _check_reconnect(document: Document, data: dict[str, Any]) -> None:
     if not isinstance(reconnect, dict):
         return
     try:
-        low = words.duration(reconnect["min"]) if "min" in reconnect else Reconnect().min
-        high = words.duration(reconnect["max"]) if "max" in reconnect else Reconnect().max
+        low = scalars.duration(reconnect["min"]) if "min" in reconnect else Reconnect().min
+        high = scalars.duration(reconnect["max"]) if "max" in reconnect else Reconnect().max
     except ValueError:
         return
     if low > high:
@@ -130,11 +130,11 @@ def _check_forward(document: Document, name: str, forward: dict[str, Any]) -> No
 def _check_target(document: Document, path: tuple[str, str], target: object) -> None:
     """That a socket of the server has a path there; what else is wrong is said elsewhere."""
     try:
-        endpoint = words.target(target)
+        endpoint = endpoints.target(target)
     except ValueError:
         return
     try:
-        words.on_server(endpoint)
+        endpoints.on_server(endpoint)
     except ValueError as error:
         document.say((*path, "to"), str(error))
 
@@ -227,7 +227,7 @@ def _check_name(
 ) -> None:
     """Any name of a host will do, as for `ssh NAME`; but one that looks mistyped is not one."""
     try:
-        host = words.host_name(name)
+        host = names.host_name(name)
     except ValueError:
         return  # the schema says why, or it is user@host:port
     if host in _map(document, "hosts") or "." in host or ":" in host or host in known.names:
@@ -244,7 +244,7 @@ def _check_fallbacks(
     """That each one is a host of the file."""
     for path, host in _hosts_and_defaults(document):
         try:
-            names = ways.names(host.get("fallback", NONE))
+            names = ways.host_names(host.get("fallback", NONE))
         except ValueError:
             continue  # the schema says why
         for index, name in enumerate(names):
@@ -318,6 +318,6 @@ def _present(document: Document, key: str) -> bool:
 
 def _is_true(value: object) -> bool:
     try:
-        return words.boolean(value)
+        return scalars.boolean(value)
     except ValueError:
         return False

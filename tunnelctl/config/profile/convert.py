@@ -22,7 +22,7 @@ from tunnelctl.config.profile.keys import (
     ProxyMap,
     Secret,
 )
-from tunnelctl.config.values import words
+from tunnelctl.config.values import endpoints
 from tunnelctl.config.values.ways import NONE
 from tunnelctl.config.yaml.interpolate import Interpolator
 from tunnelctl.config.yaml.mistakes import KeyPath
@@ -141,7 +141,7 @@ class Converter:
             return endpoint
         absolute = Endpoint(path=self._path(path, endpoint.path, document))
         try:
-            return words.fits(absolute)
+            return endpoints.fits(absolute)
         except ValueError as error:
             document.say(path, str(error))
             return absolute

@@ -25,7 +25,7 @@ from tunnelctl.config.openssh import values as ssh
 from tunnelctl.config.openssh.values import Keyword
 from tunnelctl.config.profile import kinds
 from tunnelctl.config.profile.kinds import Between, Fragment, Offered
-from tunnelctl.config.values import words
+from tunnelctl.config.values import choices, names
 from tunnelctl.config.values.algorithms import Kind
 from tunnelctl.config.values.ways import NONE
 from tunnelctl.config.yaml.mistakes import KeyPath, shown
@@ -171,7 +171,7 @@ class HostMap(Map):
         kinds.Address | None,
         Key(
             "The name or address to connect to; default: the host's own name.",
-            ssh=Keyword("HostName", ssh.first(words.host_name)),
+            ssh=Keyword("HostName", ssh.first(names.host_name)),
         ),
     ] = None
     port: Annotated[
@@ -182,21 +182,21 @@ class HostMap(Map):
         kinds.Family | None,
         Key(
             "Which addresses of a name are tried.",
-            ssh=Keyword("AddressFamily", ssh.first(words.address_family), ssh.one),
+            ssh=Keyword("AddressFamily", ssh.first(choices.address_family), ssh.one),
         ),
     ] = None
     bind_address: Annotated[
         kinds.HostName | None,
         Key(
             "The address of this machine that connections leave from.",
-            ssh=Keyword("BindAddress", ssh.first(words.host_name), ssh.one),
+            ssh=Keyword("BindAddress", ssh.first(names.host_name), ssh.one),
         ),
     ] = None
     user: Annotated[
         kinds.UserName | None,
         Key(
             "The user to log in as; default: you.",
-            ssh=Keyword("User", ssh.first(words.user_name)),
+            ssh=Keyword("User", ssh.first(names.user_name)),
         ),
     ] = None
     identity_file: Annotated[
@@ -332,7 +332,7 @@ class HostMap(Map):
             "The name that the host key is known under.",
             ssh=Keyword(
                 "HostKeyAlias",
-                ssh.first(lambda value: words.host_key_alias(value.lower())),
+                ssh.first(lambda value: names.host_key_alias(value.lower())),
                 ssh.one,
             ),
         ),

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from tunnelctl.config.values import algorithms, ways, words
+from tunnelctl.config.values import algorithms, choices, endpoints, names, scalars, ways
 from tunnelctl.config.values.ways import Jump, ProxyAddress
 from tunnelctl.config.yaml.mistakes import shown
 from tunnelctl.spec.endpoint import Endpoint
@@ -66,7 +66,7 @@ class Between:
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         return core_schema.no_info_before_validator_function(
-            lambda value: words.whole_number(value, self.low, self.high), handler(source)
+            lambda value: scalars.whole_number(value, self.low, self.high), handler(source)
         )
 
     def __get_pydantic_json_schema__(
@@ -86,7 +86,7 @@ class Offered:
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         return core_schema.no_info_before_validator_function(
-            lambda value: algorithms.resolve_list(self.kind, words.algorithms(value)),
+            lambda value: algorithms.resolve_list(self.kind, choices.algorithms(value)),
             handler(source),
         )
 
@@ -97,104 +97,108 @@ class Offered:
 
 
 def _version(value: object) -> int:
-    value = words.typed(value)
+    value = scalars.typed(value)
     if isinstance(value, bool) or value != 1 or not isinstance(value, int):
         raise ValueError(f"must be 1, not {shown(value)}")
     return 1
 
 
 Version = Annotated[int, BeforeValidator(_version), WithJsonSchema({"const": 1})]
-Text = Annotated[str, BeforeValidator(words.text), WithJsonSchema(TEXT)]
-Prose = Annotated[str, BeforeValidator(words.prose), WithJsonSchema({"type": "string"})]
-Boolean = Annotated[bool, BeforeValidator(words.boolean), WithJsonSchema(_BOOLEAN)]
-Off = Annotated[bool, BeforeValidator(words.no_compression), WithJsonSchema(_BOOLEAN)]
-Duration = Annotated[float, BeforeValidator(words.duration), WithJsonSchema(_DURATION)]
-DurationOrZero = Annotated[float, BeforeValidator(words.hold), WithJsonSchema(_DURATION)]
+Text = Annotated[str, BeforeValidator(scalars.text), WithJsonSchema(TEXT)]
+Prose = Annotated[str, BeforeValidator(scalars.prose), WithJsonSchema({"type": "string"})]
+Boolean = Annotated[bool, BeforeValidator(scalars.boolean), WithJsonSchema(_BOOLEAN)]
+Off = Annotated[bool, BeforeValidator(scalars.no_compression), WithJsonSchema(_BOOLEAN)]
+Duration = Annotated[float, BeforeValidator(scalars.duration), WithJsonSchema(_DURATION)]
+DurationOrZero = Annotated[float, BeforeValidator(scalars.hold), WithJsonSchema(_DURATION)]
 DurationOrNever = Annotated[
     float | None,
-    BeforeValidator(words.duration_or_never),
+    BeforeValidator(scalars.duration_or_never),
     WithJsonSchema({"anyOf": [{"const": "never"}, _DURATION]}),
 ]
 RekeyLimit = Annotated[
     int | None,
-    BeforeValidator(words.rekey_limit),
-    WithJsonSchema({"anyOf": [TEXT, {"type": "integer", "minimum": words.LEAST_REKEY_LIMIT}]}),
+    BeforeValidator(scalars.rekey_limit),
+    WithJsonSchema({"anyOf": [TEXT, {"type": "integer", "minimum": scalars.LEAST_REKEY_LIMIT}]}),
 ]
 
-HostName = Annotated[str, BeforeValidator(words.host_name), WithJsonSchema(TEXT)]
-Address = Annotated[str, BeforeValidator(words.address), WithJsonSchema(TEXT)]
-UserName = Annotated[str, BeforeValidator(words.user_name), WithJsonSchema(TEXT)]
-HostKeyAlias = Annotated[str, BeforeValidator(words.host_key_alias), WithJsonSchema(TEXT)]
-ForwardName = Annotated[str, BeforeValidator(words.forward_name), WithJsonSchema(TEXT)]
-Names = Annotated[tuple[HostName, ...], BeforeValidator(ways.names), WithJsonSchema(_LIST)]
+HostName = Annotated[str, BeforeValidator(names.host_name), WithJsonSchema(TEXT)]
+Address = Annotated[str, BeforeValidator(names.address), WithJsonSchema(TEXT)]
+UserName = Annotated[str, BeforeValidator(names.user_name), WithJsonSchema(TEXT)]
+HostKeyAlias = Annotated[str, BeforeValidator(names.host_key_alias), WithJsonSchema(TEXT)]
+ForwardName = Annotated[str, BeforeValidator(names.forward_name), WithJsonSchema(TEXT)]
+Names = Annotated[tuple[HostName, ...], BeforeValidator(ways.host_names), WithJsonSchema(_LIST)]
 Hop = Annotated[Jump, PlainValidator(ways.parse_jump), WithJsonSchema(TEXT)]
 Hops = Annotated[tuple[Hop, ...], BeforeValidator(ways.jumps), WithJsonSchema(_LIST)]
 ProxyUrl = Annotated[ProxyAddress, PlainValidator(ways.proxy_url), WithJsonSchema(TEXT)]
 
-FilePath = Annotated[str, BeforeValidator(words.file_path), WithJsonSchema(TEXT)]
+FilePath = Annotated[str, BeforeValidator(names.file_path), WithJsonSchema(TEXT)]
 # `none` among them stands for no file (Key.no_files).
-Files = Annotated[tuple[Text, ...], BeforeValidator(words.one_or_list), WithJsonSchema(_LIST)]
-Agent = Annotated[str | None, BeforeValidator(words.identity_agent), WithJsonSchema(TEXT)]
+Files = Annotated[tuple[Text, ...], BeforeValidator(scalars.one_or_list), WithJsonSchema(_LIST)]
+Agent = Annotated[str | None, BeforeValidator(names.identity_agent), WithJsonSchema(TEXT)]
 SshConfig = Annotated[
     bool | str,
-    BeforeValidator(words.ssh_config),
+    BeforeValidator(names.ssh_config),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, TEXT]}),
 ]
-Argv = Annotated[tuple[str, ...], BeforeValidator(words.argv), WithJsonSchema(WORDS)]
+Argv = Annotated[tuple[str, ...], BeforeValidator(scalars.argv), WithJsonSchema(WORDS)]
 ProxyCommand = Annotated[
     tuple[str, ...], BeforeValidator(ways.proxy_command), WithJsonSchema(_PROGRAM)
 ]
 KnownHostsCommand = Annotated[
     tuple[str, ...], BeforeValidator(ways.known_hosts_command), WithJsonSchema(_PROGRAM)
 ]
-Variable = Annotated[str, BeforeValidator(words.variable), WithJsonSchema(TEXT)]
-Keyring = Annotated[str, BeforeValidator(words.keyring), WithJsonSchema(TEXT)]
-Credential = Annotated[str, BeforeValidator(words.credential), WithJsonSchema(TEXT)]
-Pin = Annotated[str, BeforeValidator(words.pin)]
-Pins = Annotated[tuple[Pin, ...], BeforeValidator(words.one_or_list), WithJsonSchema(_LIST)]
+Variable = Annotated[str, BeforeValidator(names.variable), WithJsonSchema(TEXT)]
+Keyring = Annotated[str, BeforeValidator(names.keyring), WithJsonSchema(TEXT)]
+Credential = Annotated[str, BeforeValidator(names.credential), WithJsonSchema(TEXT)]
+Pin = Annotated[str, BeforeValidator(names.pin)]
+Pins = Annotated[tuple[Pin, ...], BeforeValidator(scalars.one_or_list), WithJsonSchema(_LIST)]
 
 Family = Annotated[
-    AddressFamily, BeforeValidator(words.address_family), WithJsonSchema(choice(AddressFamily))
+    AddressFamily, BeforeValidator(choices.address_family), WithJsonSchema(choice(AddressFamily))
 ]
 Authentications = Annotated[
     tuple[str, ...],
-    BeforeValidator(words.preferred_authentications),
+    BeforeValidator(choices.preferred_authentications),
     WithJsonSchema(
         {"anyOf": [TEXT, {"type": "array", "items": choice(AUTHENTICATIONS), "minItems": 1}]}
     ),
 ]
 HostKeyChecking = Annotated[
     StrictHostKeyChecking,
-    BeforeValidator(words.strict_host_key_checking),
+    BeforeValidator(choices.strict_host_key_checking),
     WithJsonSchema(choice(StrictHostKeyChecking)),
 ]
 Session = Annotated[
-    SessionType, BeforeValidator(words.session_type), WithJsonSchema(choice(SessionType))
+    SessionType, BeforeValidator(choices.session_type), WithJsonSchema(choice(SessionType))
 ]
 
 LocalListener = Annotated[
-    Endpoint, BeforeValidator(words.local_listener), WithJsonSchema(_ENDPOINT)
+    Endpoint, BeforeValidator(endpoints.local_listener), WithJsonSchema(_ENDPOINT)
 ]
 RemoteListener = Annotated[
-    Endpoint, BeforeValidator(words.remote_listener), WithJsonSchema(_ENDPOINT)
+    Endpoint, BeforeValidator(endpoints.remote_listener), WithJsonSchema(_ENDPOINT)
 ]
-LocalPort = Annotated[Endpoint, BeforeValidator(words.local_port), WithJsonSchema(_ENDPOINT)]
-RemotePort = Annotated[Endpoint, BeforeValidator(words.remote_port), WithJsonSchema(_ENDPOINT)]
-Target = Annotated[Endpoint, BeforeValidator(words.target), WithJsonSchema(_ENDPOINT)]
-Probing = Annotated[ProbeType, BeforeValidator(words.probe_type), WithJsonSchema(choice(ProbeType))]
+LocalPort = Annotated[Endpoint, BeforeValidator(endpoints.local_port), WithJsonSchema(_ENDPOINT)]
+RemotePort = Annotated[Endpoint, BeforeValidator(endpoints.remote_port), WithJsonSchema(_ENDPOINT)]
+Target = Annotated[Endpoint, BeforeValidator(endpoints.target), WithJsonSchema(_ENDPOINT)]
+Probing = Annotated[
+    ProbeType, BeforeValidator(choices.probe_type), WithJsonSchema(choice(ProbeType))
+]
 UrlPath = Annotated[
     str,
-    BeforeValidator(words.url_path),
+    BeforeValidator(names.url_path),
     WithJsonSchema({"type": "string", "pattern": r"^/|\$"}),
 ]
 WhenUnhealthy = Annotated[
-    OnUnhealthy, BeforeValidator(words.on_unhealthy), WithJsonSchema(choice(OnUnhealthy))
+    OnUnhealthy, BeforeValidator(choices.on_unhealthy), WithJsonSchema(choice(OnUnhealthy))
 ]
-Network = Annotated[IPv4Network | IPv6Network, PlainValidator(words.network)]
-Networks = Annotated[tuple[Network, ...], BeforeValidator(words.one_or_list), WithJsonSchema(_LIST)]
+Network = Annotated[IPv4Network | IPv6Network, PlainValidator(endpoints.network)]
+Networks = Annotated[
+    tuple[Network, ...], BeforeValidator(scalars.one_or_list), WithJsonSchema(_LIST)
+]
 Permits = Annotated[
-    tuple[Annotated[Permit, PlainValidator(words.permit)], ...],
-    BeforeValidator(words.one_or_list),
+    tuple[Annotated[Permit, PlainValidator(endpoints.permit)], ...],
+    BeforeValidator(scalars.one_or_list),
     WithJsonSchema(_LIST),
 ]
 Labels = Annotated[

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tunnelctl.config.values import words
+from tunnelctl.config.values import endpoints, names
 from tunnelctl.config.values.services import service_port
 from tunnelctl.spec.endpoint import ANY_ADDRESS, LOCALHOST, Endpoint
 from tunnelctl.spec.forward import Forward, Side
@@ -167,13 +167,13 @@ def _bare(port: str) -> Endpoint:
 def _listener(host: str, port: str) -> Endpoint:
     if host in ("", ANY_ADDRESS):
         return Endpoint(ANY_ADDRESS, _port(port))
-    return Endpoint(words.host_name(host), _port(port))
+    return Endpoint(names.host_name(host), _port(port))
 
 
 def _target(host: str, port: str) -> Endpoint:
     if not host:
         raise ValueError("the target has no host")
-    return Endpoint(words.host_name(host), _target_port(port))
+    return Endpoint(names.host_name(host), _target_port(port))
 
 
 _DYNAMIC: dict[_Shape, _Reading] = {
@@ -200,7 +200,7 @@ def _parse(
         listen, target = readings[shape](parts)
         there = listen if side is Side.THERE else target
         if there is not None:
-            words.on_server(there)
+            endpoints.on_server(there)
     except ValueError as error:
         raise ValueError(f"{text!r}: {error}") from None
     if not listen.is_unix and not listen.host:

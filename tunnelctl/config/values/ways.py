@@ -1,6 +1,6 @@
 """The keys that say by what way a host is reached, one value at a time.
 
-Like words.py: each function takes a plain value and returns the checked one, or raises ValueError
+Each function takes a plain value and returns the checked one, or raises ValueError
 with a sentence in the words of a user. Looks nothing up; routes.py does.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from tunnelctl.config.values import words
+from tunnelctl.config.values import names, scalars
 from tunnelctl.config.yaml.mistakes import shown
 from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import ProxyKind
@@ -59,7 +59,7 @@ def parse_jump(value: object) -> Jump:
     The user is what stands before the last `@`, as it is; in a URI it is percent-encoded and may
     have parameters behind a `;` (OpenSSH's misc.c, parse_user_host_port and parse_uri).
     """
-    written = words.text(value)
+    written = scalars.text(value)
     is_uri = written.startswith(_SCHEME)
     plain = written.removeprefix(_SCHEME).removesuffix("/")
     user, at, rest = plain.rpartition("@")
@@ -69,8 +69,8 @@ def parse_jump(value: object) -> Jump:
     if rest.startswith("[") or rest.count(":") < 2:
         name, port = _host_and_port(rest, written)
     return Jump(
-        words.host_name(name),
-        words.user_name(user) if at else None,
+        names.host_name(name),
+        names.user_name(user) if at else None,
         None if port is None else _port(port, written),
     )
 
@@ -80,12 +80,12 @@ def jumps(value: object) -> Sequence[object]:
     if isinstance(value, str):
         value = [] if value.lower() == NONE else [word.strip() for word in value.split(",")]
         return _few(value, "hops")
-    return _few(words.one_or_list(value), "hops")
+    return _few(scalars.one_or_list(value), "hops")
 
 
-def names(value: object) -> Sequence[object]:
+def host_names(value: object) -> Sequence[object]:
     """Names of hosts, or `none`."""
-    return _few([] if value == NONE else words.one_or_list(value), "names")
+    return _few([] if value == NONE else scalars.one_or_list(value), "names")
 
 
 def _few(found: Sequence[object], what: str) -> Sequence[object]:
@@ -103,7 +103,7 @@ def proxy_command(value: object) -> tuple[str, ...]:
             "must be a list of words, [program, argument], which no shell reads; "
             'a line for a shell is written [sh, -c, "exec …"]'
         )
-    command = words.argv(value)
+    command = scalars.argv(value)
     for word in command:
         check_tokens(word)
     return command
@@ -113,7 +113,7 @@ def known_hosts_command(value: object) -> tuple[str, ...]:
     """The words of a command, or () for `none`; the tokens of ssh_config(5) stand in them."""
     if value == NONE:
         return ()
-    command = words.argv(value)
+    command = scalars.argv(value)
     for token in _TOKEN.findall(" ".join(command)):
         if token not in KNOWN_HOSTS_TOKENS:
             raise ValueError(
@@ -136,7 +136,7 @@ def check_tokens(word: str) -> None:
 
 def proxy_url(value: object) -> ProxyAddress:
     """`socks5://HOST:PORT` or `http://HOST:PORT`. Never repeats what could be a password."""
-    found = _PROXY_URL.fullmatch(words.text(value))
+    found = _PROXY_URL.fullmatch(scalars.text(value))
     if found is None or found["scheme"].lower() not in list(ProxyKind):
         scheme = f"{shown(found['scheme'])} is no kind of proxy; " if found else ""
         raise ValueError(f"{scheme}must be socks5://HOST:PORT or http://HOST:PORT")
@@ -149,7 +149,7 @@ def proxy_url(value: object) -> ProxyAddress:
     if port is None:
         raise ValueError(f"{shown(value)} has no port; write {value}:PORT")
     kind = ProxyKind(found["scheme"].lower())
-    return ProxyAddress(kind, words.host_name(name), _port(port, found["rest"]))
+    return ProxyAddress(kind, names.host_name(name), _port(port, found["rest"]))
 
 
 def _host_and_port(text: str, written: str) -> tuple[str, str | None]:

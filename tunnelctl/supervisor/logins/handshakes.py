@@ -28,11 +28,10 @@ from tunnelctl.ssh.milestones import Warn, logged
 from tunnelctl.ssh.questions import Ask
 from tunnelctl.ssh.reach.jump import Hops
 from tunnelctl.ssh.silence import OnSilence, unheard
-from tunnelctl.ssh.turns import TakenTurn
+from tunnelctl.ssh.turns import AT_ONE_ADDRESS, TakenTurn
 from tunnelctl.supervisor.logins.question_desk import PatientAsking
 from tunnelctl.supervisor.logins.refusals import Refusals
 
-AT_ONE_ADDRESS = 4
 AT_WORK = 16
 # An attempt has a descriptor, and while a name is looked up a thread that nobody can end: more
 # than these wait for one of them to be over.

@@ -1,0 +1,74 @@
+"""Keys that take one word, or several, of a fixed set.
+
+Each function takes a plain value and returns the checked one, or raises ValueError with a sentence
+for a user.
+"""
+
+from __future__ import annotations
+
+from tunnelctl.config.values.scalars import one_or_list, text
+from tunnelctl.config.yaml.mistakes import shown
+from tunnelctl.spec.forward import OnUnhealthy, ProbeType
+from tunnelctl.spec.host import AUTHENTICATIONS, AddressFamily, SessionType, StrictHostKeyChecking
+
+
+def strict_host_key_checking(value: object) -> StrictHostKeyChecking:
+    """`yes` or `accept-new`."""
+    for choice in StrictHostKeyChecking:
+        if value == str(choice):
+            return choice
+    raise ValueError(
+        f"must be yes or accept-new, not {shown(value)}: "
+        "whoever accepts any host key can be listened to by anybody"
+    )
+
+
+def address_family(value: object) -> AddressFamily:
+    """Which addresses of a name are tried."""
+    for choice in AddressFamily:
+        if value == str(choice):
+            return choice
+    raise ValueError(f"must be any, inet or inet6, not {shown(value)}")
+
+
+def preferred_authentications(value: object) -> tuple[str, ...]:
+    """How to log in, in this order; a list, or ssh_config(5)'s text with commas."""
+    names = tuple(dict.fromkeys(name.strip() for name in algorithms(value).split(",")))
+    for name in names:
+        if name not in AUTHENTICATIONS:
+            raise ValueError(f"must be of {', '.join(AUTHENTICATIONS)}, not {shown(name)}")
+    return names
+
+
+def session_type(value: object) -> SessionType:
+    """Whether there is a session, whose text is shown."""
+    for choice in SessionType:
+        if value == str(choice):
+            return choice
+    raise ValueError(
+        f"must be {', '.join(SessionType)}, not {shown(value)}: "
+        "a session only shows what the server prints, and no command is run in it"
+    )
+
+
+def algorithms(value: object) -> str:
+    """ssh_config(5)'s text with commas; a list of names is the same."""
+    if isinstance(value, list):
+        return ",".join(text(word) for word in one_or_list(value))
+    return text(value)
+
+
+def probe_type(value: object) -> ProbeType:
+    """How a target is asked."""
+    for choice in ProbeType:
+        if value == str(choice):
+            return choice
+    raise ValueError(f"must be {', '.join(ProbeType)}, not {shown(value)}")
+
+
+def on_unhealthy(value: object) -> OnUnhealthy:
+    """What an unhealthy target leads to."""
+    for choice in OnUnhealthy:
+        if value == str(choice):
+            return choice
+    raise ValueError(f"must be report or reconnect, not {shown(value)}")
