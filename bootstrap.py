@@ -44,14 +44,14 @@ STAMP = VENV / "bootstrap.json"
 
 # Run in this order by `bootstrap.py test`, which is all that `make check` and CI call. The last
 # one takes the arguments of the command line.
-# Two workers: most tests wait for a server, a timer or a process, not for a processor. One that has
-# nothing left takes from the other, since tests last from a millisecond to two minutes.
+# Four workers for two processors: tests wait for servers, timers and processes as long as they
+# compute. One that has nothing left takes from the others: tests last a millisecond to two minutes.
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
     ("lint-imports",),
-    ("pytest", "-n", "2", "--dist", "worksteal"),
+    ("pytest", "-n", "4", "--dist", "worksteal"),
 )
 
 

@@ -16,7 +16,7 @@ from benchmarks.figures import AIMS, TUNNELCTL, figures
 from benchmarks.runner import all_peers
 from tests.support.processes import sees_all
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 PEERS = [peer.name for peer in all_peers()]
 ALL = set(figures(QUICK))

@@ -20,6 +20,7 @@ _SETTINGS = Settings(interval=1.0, count=2, reconnect_max=1.0)
 _BUSY = 5.0  # times a limit, beside other tests
 
 
+@pytest.mark.long
 @pytest.mark.timeout(_SECONDS + 180)
 def test_faults_at_random() -> None:
     told: list[str] = []

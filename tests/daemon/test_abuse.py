@@ -215,7 +215,7 @@ def test_a_killed_daemons_unix_listeners_are_taken_over(world: World, sshd: Open
         assert not path.exists()
 
 
-@pytest.mark.timeout(_STOPPED + 60)
+@pytest.mark.timeout(_STOPPED + 180)
 @pytest.mark.parametrize("links", ["live", "dead"])
 def test_a_daemon_that_was_stopped_asks_its_links_at_once(
     links: str, world: World, sshd: OpenSSHServer, paths: Paths

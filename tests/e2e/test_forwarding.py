@@ -107,7 +107,8 @@ def test_half_close_is_kept_in_both_directions(
             assert speaker.received() == Received(stream.size, sent, "fin")
 
 
-@pytest.mark.timeout(_HALF_CLOSED + 60)
+@pytest.mark.long
+@pytest.mark.timeout(_HALF_CLOSED + 180)
 def test_a_reply_that_takes_long_after_the_end_arrives(world: World, sshd: OpenSSHServer) -> None:
     never = threading.Event()
 

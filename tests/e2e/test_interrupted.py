@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from tests.support.services import ReplyAfterEndService
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
+from tunnelctl.errors import Code, Failure
 
 _POINTS = 6
 _COUNT_ONLY = 0
@@ -36,8 +36,12 @@ def commands(world: World, sshd: OpenSSHServer) -> Iterator[dict[str, tuple[str,
 
 def wanted(world: World) -> list[str]:
     """The profiles that are wanted up; none where no daemon runs."""
-    done = world.run("ps", "-a", "--json")
-    profiles = json.loads(done.stdout)["profiles"] if done.stdout else []
+    try:
+        profiles = world.status()["profiles"]
+    except Failure as failure:
+        if failure.code is not Code.DAEMON_NOT_RUNNING:
+            raise
+        return []
     return [profile["name"] for profile in profiles if profile["wanted"] == "up"]
 
 

@@ -65,7 +65,7 @@ def leave(port: int, seed: int, over: threading.Event) -> int:
     return times
 
 
-@pytest.mark.timeout(60 + 2 * _SECONDS)
+@pytest.mark.timeout(180 + 2 * _SECONDS)
 @pytest.mark.parametrize(
     ("cipher", "server_limit", "our_limit", "leavers"),
     [

@@ -96,7 +96,7 @@ def void(_result: object) -> None:
     """For threads of whom nobody wants to know how they ended."""
 
 
-@pytest.mark.timeout(60 + _CHURN // 50)
+@pytest.mark.timeout(180 + _CHURN // 50)
 async def test_churn_leaves_nothing_behind(sshd: OpenSSHServer) -> None:
     def come_and_go(port: int, times: int) -> int:
         done = 0

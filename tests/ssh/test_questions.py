@@ -306,14 +306,14 @@ def test_a_person_may_take_longer_than_the_network(sshd: OpenSSHServer, tmp_path
     thinking = threading.Event()
 
     def slow(question: Question) -> str:
-        thinking.wait(1.5)
+        thinking.wait(2.0)
         return "yes" if question.kind is HOST_KEY else SECRET
 
     host = sshd.host(
         identity_file=(str(encrypted(sshd, tmp_path)),),
         user_known_hosts_file=(str(tmp_path / "known"),),
     )
-    with logged_in(host, ask=slow, seconds=1.0) as transport:
+    with logged_in(host, ask=slow, seconds=3.0) as transport:
         assert transport.is_authenticated()
 
 

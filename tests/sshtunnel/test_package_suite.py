@@ -47,6 +47,7 @@ def _use_a_long_key(tests: Path, home: Path) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_what_passes_is_what_the_page_says(tmp_path: Path) -> None:
     source = _source(tmp_path)
     home = tmp_path / "home"

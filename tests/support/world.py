@@ -123,7 +123,8 @@ class World:
         return subprocess.Popen(
             [sys.executable, _INTERRUPTED, str(calls), str(int(number)), *arguments],
             cwd=self.home,
-            env=self.environ,
+            # Python, stopped in the middle of an import, leaves the module's file open.
+            env={**self.environ, "PYTHONWARNINGS": "error,ignore::ResourceWarning"},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             stdout=subprocess.PIPE,
