@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.world import World
-from tunnelctl.doctor.firewall import Passage, find
+from tunnelctl.doctor import iptables, nftables
+from tunnelctl.doctor.chains import Chain, Passage
+from tunnelctl.doctor.firewall import find
 
-NFT = """\
-table inet filter {
-\tset ports {
-\t\ttype inet_service
-\t\telements = { 22, 5430-5433 }
-\t}
-
-\tchain input {
-\t\ttype filter hook input priority filter; policy accept;
-\t\tRULE
-\t}
-}
-"""
 IPTABLES = """\
 *filter
 :INPUT ACCEPT [0:0]
@@ -35,23 +26,79 @@ IPTABLES = """\
 RULE
 COMMIT
 """
+_TCP = {"payload": {"protocol": "tcp", "field": "dport"}}
+_SET = {"set": {"elem": [22, {"range": [5430, 5433]}], "name": "ports"}}
+_DROP: dict[str, Any] = {"drop": None}
+_COUNTER = {"counter": {"packets": 7, "bytes": 420}}
+_REJECT = {"reject": {"type": "icmpx", "expr": "admin-prohibited"}}
+
+
+def nft(*rules: list[dict[str, Any]], policy: str = "accept", hook: str = "input") -> list[Chain]:
+    """The chains of a ruleset with these rules, as `nft -j list ruleset` prints it."""
+    place = {"family": "inet", "table": "filter"}
+    entries: list[dict[str, Any]] = [
+        {"metainfo": {"json_schema_version": 1}},
+        {"table": {"family": "inet", "name": "filter"}},
+        {"set": {**place, **_SET["set"]}},
+        {"chain": {**place, "name": "c", "hook": hook, "policy": policy}},
+        {"chain": {**place, "name": "called"}},
+        {"rule": {**place, "chain": "c", "expr": [{"jump": {"target": "called"}}]}},
+        *({"rule": {**place, "chain": "c", "expr": rule}} for rule in rules),
+    ]
+    return list(nftables.chains(json.dumps({"nftables": entries})))
+
+
+def match(right: Any, left: dict[str, Any] = _TCP, op: str = "==") -> dict[str, Any]:
+    """A condition of a rule."""
+    return {"match": {"op": op, "left": left, "right": right}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ([match(5432), _DROP], "tcp dport 5432 drop"),
+        ([match({"set": [22, 5432]}), _COUNTER, _REJECT], "tcp dport { 22, 5432 } reject"),
+        ([match({"range": [5000, 6000]}), _DROP], "tcp dport 5000-6000 drop"),
+        ([match(22, op="!="), _DROP], "tcp dport != 22 drop"),
+        ([match("@ports"), _DROP], "tcp dport @ports drop"),
+        (
+            [
+                match("tcp", {"meta": {"key": "l4proto"}}),
+                match(5432, {"payload": {"protocol": "th", "field": "dport"}}),
+                _DROP,
+            ],
+            "meta l4proto tcp th dport 5432 drop",
+        ),
+        ([match(5432), {"accept": None}], ""),
+        ([match({"range": [54320, 54329]}), _DROP], ""),
+        ([match(5432, op="!="), _DROP], ""),
+        ([match(5432, {"payload": {"protocol": "tcp", "field": "sport"}}), _DROP], ""),
+        ([match(5432, {"payload": {"protocol": "udp", "field": "dport"}}), _DROP], ""),
+        ([_DROP], ""),  # names no port
+    ],
+)
+def test_a_rule_of_nftables_that_drops_a_port(rule: list[dict[str, Any]], text: str) -> None:
+    assert find(5432, nft(rule), (Passage.IN,)) == text
+    assert find(5432, nft(rule), (Passage.OUT,)) == ""
+
+
+def test_a_set_of_nftables_is_looked_up() -> None:
+    chains = nft([match("@ports"), _DROP])
+    assert find(5431, chains) == "tcp dport @ports drop"
+    assert find(5434, chains) == ""
+
+
+@pytest.mark.parametrize(
+    "listing",
+    ["", "not JSON", "[]", "{}", '{"nftables": [{"new": {}}]}', '{"nftables": [{"rule": {}}]}'],
+)
+def test_a_listing_of_nftables_that_says_nothing(listing: str) -> None:
+    assert list(nftables.chains(listing)) == []
 
 
 @pytest.mark.parametrize(
     ("rule", "drops"),
     [
-        ("tcp dport 5432 drop", True),
-        ("tcp dport { 22, 5432 } counter packets 0 bytes 0 reject", True),
-        ("tcp dport 5000-6000 drop", True),
-        ("tcp dport != 22 drop", True),
-        ("meta l4proto tcp th dport 5432 drop", True),
-        ("tcp dport 5432 accept", False),
-        ("tcp dport 54321 drop", False),
-        ("tcp dport 54320-54329 drop", False),
-        ("tcp dport != 5432 drop", False),
-        ("tcp sport 5432 drop", False),
-        ("udp dport 5432 drop", False),
-        ("drop", False),  # names no port
         ("-A INPUT -p tcp -m tcp --dport 5432 -j DROP", True),
         ("-A INPUT -p tcp -m multiport --dports 80,5432 -j REJECT", True),
         ("-A INPUT -p tcp -m tcp --dport 5000:6000 -j DROP", True),
@@ -61,38 +108,40 @@ COMMIT
         ("-A INPUT -p tcp -m tcp ! --dport 5432 -j DROP", False),
         ("-A INPUT -p udp -m udp --dport 5432 -j DROP", False),
         ("-A FORWARD -p tcp -m tcp --dport 5432 -j DROP", False),
-        ("-A OUTPUT -p tcp -m tcp --dport 5432 -j DROP", False),  # of another way
+        ("-A OUTPUT -p tcp -m tcp --dport 5432 -j DROP", False),  # of another direction
         ("-A nobody-calls-it -p tcp -m tcp --dport 5432 -j DROP", False),
     ],
 )
-def test_a_rule_that_drops_a_port(rule: str, drops: bool) -> None:
-    listing = (IPTABLES if rule.startswith("-") else NFT).replace("RULE", rule)
-    assert find(5432, listing, (Passage.IN,)) == (rule if drops else "")
-    assert find(5432, listing, (Passage.OUT,)) == ""
-
-
-def test_a_set_is_written_out() -> None:
-    listing = NFT.replace("RULE", "tcp dport @ports drop")
-    assert find(5432, listing) == "tcp dport { 22, 5430-5433 } drop"
-    assert find(5434, listing) == ""
+def test_a_rule_of_iptables_that_drops_a_port(rule: str, drops: bool) -> None:
+    listing = IPTABLES.replace("RULE", rule)
+    assert find(5432, iptables.chains(listing), (Passage.IN,)) == (rule if drops else "")
+    assert find(5432, iptables.chains(listing), (Passage.OUT,)) == ""
 
 
 @pytest.mark.parametrize(
-    "listing",
+    "chains",
     [
-        NFT.replace("policy accept", "policy drop").replace("RULE", "tcp dport 22 accept"),
-        NFT.replace("RULE", "counter packets 7 bytes 420 reject with icmpx admin-prohibited"),
-        IPTABLES.replace("INPUT ACCEPT", "INPUT DROP").replace("RULE\n", ""),
-        IPTABLES.replace("RULE", "-A INPUT -j REJECT --reject-with icmp-port-unreachable"),
+        nft([match(22), {"accept": None}], policy="drop"),
+        nft([_COUNTER, _REJECT]),
+        nft([match("ipv4", {"meta": {"key": "nfproto"}}), _DROP]),
+        list(iptables.chains(IPTABLES.replace("INPUT ACCEPT", "INPUT DROP").replace("RULE", ""))),
+        list(iptables.chains(IPTABLES.replace("RULE", "-A INPUT -j REJECT --reject-with x"))),
     ],
 )
-def test_a_chain_that_drops_what_no_rule_takes(listing: str) -> None:
-    assert "no rule names port 5432" in find(5432, listing, (Passage.IN,), by_default=True)
-    assert find(5432, listing, (Passage.OUT,), by_default=True) == ""
-    assert find(5432, listing, (Passage.IN,)) == ""
-    named = listing.replace("}\n}", "\ttcp dport 5432 accept\n}\n}")
-    if named != listing:
-        assert find(5432, named, (Passage.IN,), by_default=True) == ""
+def test_a_chain_that_drops_what_no_rule_takes(chains: list[Chain]) -> None:
+    assert "no rule names port 5432" in find(5432, chains, (Passage.IN,), by_default=True)
+    assert find(5432, chains, (Passage.OUT,), by_default=True) == ""
+    assert find(5432, chains, (Passage.IN,)) == ""
+
+
+def test_a_chain_that_drops_the_rest_but_names_the_port() -> None:
+    chains = nft([match(5432), {"accept": None}], policy="drop")
+    assert find(5432, chains, (Passage.IN,), by_default=True) == ""
+
+
+def test_a_chain_that_drops_what_comes_by_one_interface() -> None:
+    chains = nft([match("eth7", {"meta": {"key": "iifname"}}), _DROP])
+    assert find(5432, chains, (Passage.IN,), by_default=True) == ""
 
 
 _BEHIND = """

@@ -11,11 +11,9 @@ direction may end before the other, and no password is shown. Must never move a 
 
 from __future__ import annotations
 
-import base64
 import getpass
 import logging
 import os
-import socket
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,22 +31,20 @@ from sshtunnel import (
     create_logger,
 )
 
-from tunnelctl.config.profile.named import host_named
-from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
+from tunnelctl.errors import Code
+from tunnelctl.spec.endpoint import LOOPBACK, parse_endpoint
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
 from tunnelctl.spec.profile import Profile
-from tunnelctl.ssh.keys.certificates import fingerprint
 from tunnelctl.ssh.keys.foreign import (
     certificate_text,
     is_agent_key,
-    pin_of,
     private_key_text,
 )
 from tunnelctl.ssh.keys.throw_away import ThrowAwayFile
 from tunnelctl.ssh.login.identities import NO_KEY
+from tunnelctl.sshtunnel import arguments
+from tunnelctl.sshtunnel.arguments import GATEWAY
 from tunnelctl.sshtunnel.background import Background
 from tunnelctl.state.snapshot import ErrorStatus, ForwardState, HostState, ProfileStatus
 
@@ -72,7 +68,6 @@ def __getattr__(name: str) -> Any:
 
 
 _PROFILE = "sshtunnel"
-_HOST = "gateway"
 _REFUSED = (
     Code.AUTH_FAILED,
     Code.AGENT_UNAVAILABLE,
@@ -193,7 +188,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
         elif error.code in _REFUSED:
             self.logger.error("Could not open connection to gateway")
         # No profile is there to be corrected.
-        hint = f" ({error.hint})" if error.hint and _HOST not in error.hint else ""
+        hint = f" ({error.hint})" if error.hint and GATEWAY not in error.hint else ""
         return f"Could not establish session to SSH gateway: {error.message}{hint}"
 
     @property
@@ -247,7 +242,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
 
     def _profile(self) -> Profile:
         forwards = tuple(
-            _forward(f"tunnel-{index}", local, remote)
+            arguments.forward(f"tunnel-{index}", local, remote)
             for index, (local, remote) in enumerate(
                 zip(self._local_binds, self._remote_binds, strict=True), 1
             )
@@ -255,13 +250,15 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
         return Profile(_PROFILE, "", (self._gateway(),), forwards)
 
     def _gateway(self) -> Host:
-        host = _configured(self._name, self._ssh_config_file) or Host(_HOST, self.ssh_host)
+        host = arguments.configured(self._name, self._ssh_config_file) or Host(
+            GATEWAY, self.ssh_host
+        )
         identities = self._throw_away(private_key_text)
         certificates = self._throw_away(certificate_text)
         from_agent = any(is_agent_key(key) for key in self.ssh_pkeys)
         host = replace(
             host,
-            name=_HOST,
+            name=GATEWAY,
             hostname=self.ssh_host,
             port=self.ssh_port,
             user=self.ssh_username,
@@ -270,12 +267,12 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
             identities_only=not from_agent,
             identity_agent=None if from_agent else "none",
             server_alive_interval=float(self.set_keepalive or 0),
-            host_key=() if self.ssh_host_key is None else (_pin(self.ssh_host_key),),
+            host_key=() if self.ssh_host_key is None else (arguments.pin(self.ssh_host_key),),
         )
         if self.ssh_password:
             host = replace(host, password=SecretRef(SecretSource.ENV, (_PASSWORD,)))
         if self.ssh_proxy is not None and not isinstance(self.ssh_proxy, ProxyCommand):
-            host = replace(host, proxy_jump=(), proxy_command=_command(self.ssh_proxy))
+            host = replace(host, proxy_jump=(), proxy_command=arguments.command(self.ssh_proxy))
         return host
 
     def _throw_away(self, text_of: Callable[[Any], bytes | None]) -> tuple[str, ...]:
@@ -297,7 +294,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
         logger: logging.Logger | None = None,
     ) -> tuple[str, str, Any, int, Any, bool]:
         """What the arguments leave open, by the reader that profiles use."""
-        host = _configured(ssh_host, ssh_config_file, logger) or Host(_HOST, ssh_host)
+        host = arguments.configured(ssh_host, ssh_config_file, logger) or Host(GATEWAY, ssh_host)
         if ssh_proxy is None and host.proxy_command:
             ssh_proxy = ProxyCommand(host.proxy_command)
         return (
@@ -350,71 +347,3 @@ def open_tunnel(*args: Any, **kwargs: Any) -> SSHTunnelForwarder:
     forwarder = SSHTunnelForwarder(*args, **kwargs)
     forwarder.skip_tunnel_checkup = skip
     return forwarder
-
-
-def _configured(
-    name: str, ssh_config_file: str | None, logger: logging.Logger | None = None
-) -> Host | None:
-    """What an ssh_config file has for a name; None where there is none to read."""
-    if not ssh_config_file:
-        if logger is not None:
-            logger.info("Skipping loading of ssh configuration file")
-        return None
-    path = os.path.expanduser(ssh_config_file)
-    if not os.path.isfile(path):
-        if logger is not None:
-            logger.warning(f"Could not read SSH configuration file: {ssh_config_file}")
-        return None
-    try:
-        return host_named(name, os.environ, ssh_config=path)
-    except Failure as failure:
-        raise ValueError(str(failure)) from None
-
-
-def _forward(name: str, local: tuple[str, int] | str, remote: tuple[str, int]) -> Forward:
-    if isinstance(local, str):
-        listen = Endpoint(path=os.path.abspath(local))
-    else:
-        listen = Endpoint(_address(local[0]), local[1])
-    return Forward(
-        name=name,
-        side=Side.HERE,
-        listen=listen,
-        target=Endpoint(*remote),
-        via=_HOST,
-        expose=not listen.is_loopback,
-    )
-
-
-def _address(host: str) -> str:
-    """Where a tunnel listens, as an address: what a program reads back is what it connects to.
-
-    To some databases' clients `localhost` is another thing: a unix socket.
-    """
-    if not host:
-        # The package's way to say every address: the caller wrote it, so it was meant.
-        return "0.0.0.0"  # noqa: S104 - see above
-    try:
-        return socket.gethostbyname(host)
-    except OSError:
-        return host  # an address of IPv6, or a name that the listener says has none
-
-
-def _command(proxy: Any) -> tuple[str, ...]:
-    """The words of a paramiko.ProxyCommand, whose own process is not needed."""
-    words = getattr(proxy, "cmd", None)
-    if words is None:
-        raise ValueError("ssh_proxy has to be a paramiko.ProxyCommand: a command, not a socket")
-    proxy.close()
-    return tuple(word.replace("%", "%%") for word in words)
-
-
-def _pin(key: Any) -> str:
-    if not isinstance(key, str):
-        return pin_of(key)
-    if key.startswith("SHA256:"):
-        return key
-    try:
-        return fingerprint(base64.b64decode(key.split()[-1], validate=True))
-    except (ValueError, IndexError):
-        raise ValueError(f"ssh_host_key {key!r} is neither SHA256:... nor a key") from None
