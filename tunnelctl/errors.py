@@ -1,11 +1,14 @@
-"""Failures as data: a stable code, one sentence, a hint that is a command where it can be.
+"""Failures as data: a stable code, whom it concerns, one sentence, and what to do about it.
 
-Owns the table of codes: whether each may pass by itself (`retryable`) and its exit code.
-Foreign exceptions are turned into a `Failure` at the floor that meets them, never above.
+Owns the table of codes: whether each may pass by itself (`retryable`) and its exit code; and how a
+failure is written in one line. Foreign exceptions are turned into a `Failure` at the floor that
+meets them, never above. The sentences are in the `sentences` module of each floor.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 # Stands in the command of a hint for the host concerned, until somebody knows its profile.
@@ -22,15 +25,6 @@ def reason(error: Exception) -> str:
     need not have a number, nor any exception a text."""
     text = error.strerror if isinstance(error, OSError) else None
     return text or str(error) or type(error).__name__
-
-
-def by_hand(program: str) -> str:
-    """The hint for a program of the user's that failed: what runs by hand has the environment of
-    that shell, which need not be the one that the profile has."""
-    return (
-        f"run {program} by hand to see why; where it works, tunnelctl restart {PLACE} there takes "
-        "that shell's environment along"
-    )
 
 
 class Code(StrEnum):
@@ -84,36 +78,83 @@ class Code(StrEnum):
     INTERNAL = "internal", False, 1
 
 
+class Fact(StrEnum):
+    """What is known about a failure beyond its code, for whoever looks for its cause."""
+
+    NO_NAME = "no-name"  # the server finds no address for the name of a target
+    OUT_OF_DATE = "out-of-date"  # a certificate is not valid now, by the clock of this machine
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What to do about a failure: a phrase, and the command that does it where there is one.
+
+    `PLACE` stands in the command for the host concerned until `Failure.at` fills it in.
+    `edits_profile`: the profile has to be changed, so it helps nobody who has none.
+    """
+
+    text: str
+    command: str = ""
+    edits_profile: bool = False
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.text, self.command)))
+
+    def at(self, place: str) -> Hint:
+        """The same, with `place` for the host in its command."""
+        return replace(self, command=self.command.replace(PLACE, place))
+
+
 class Failure(Exception):
     """What went wrong, as one value that status, logs, events and exit codes all read.
 
-    `message` is one sentence without a full stop that names the profile, host or address
-    concerned; `hint` says what to do, as a command where it can be, or is empty.
+    `subject` is the host, forward or address concerned, empty where `detail` names it; `hop` names
+    the jump host that is to blame, if one is. `detail` is one sentence without a full stop. Each of
+    `hints` is one thing to do; a string is a hint without a command, an empty one is none.
+    `facts` are what is known beyond the code: a `Fact`, or the fingerprint of a host key.
     `retryable` and `exit_code` follow from the code unless given. `retry_after` is the least
     time to wait before the next try, in seconds, where the peer asks to be left alone.
     `spaced`: a login came to nothing, so the next tries are spaced, lest the server bars us; then
     `retry_after` is the whole wait.
+
+    Nobody reads `message` and `hint` back: they are for people.
     """
 
     def __init__(
         self,
         code: Code,
-        message: str,
-        hint: str = "",
-        *,
+        detail: str,
+        *hints: Hint | str,
+        subject: str = "",
+        hop: str = "",
+        facts: Iterable[str] = (),
         retryable: bool | None = None,
         exit_code: int | None = None,
         retry_after: float = 0.0,
         spaced: bool = False,
     ) -> None:
-        super().__init__(code, message, hint)
+        super().__init__(code, subject, detail)
         self.code = code
-        self.message = message
-        self.hint = hint
+        self.subject = subject
+        self.hop = hop
+        self.detail = detail
+        self.hints = tuple(Hint(hint) if isinstance(hint, str) else hint for hint in hints if hint)
+        self.facts = frozenset(facts)
         self.retryable = code.retryable if retryable is None else retryable
         self.exit_code = code.exit_code if exit_code is None else exit_code
         self.retry_after = retry_after
         self.spaced = spaced
+
+    @property
+    def message(self) -> str:
+        """`hop SUBJECT: detail`, for people."""
+        subject = f"hop {self.subject or self.hop}" if self.hop else self.subject
+        return f"{subject}: {self.detail}" if subject else self.detail
+
+    @property
+    def hint(self) -> str:
+        """All hints in one line; empty where there is none."""
+        return "; ".join(map(str, self.hints))
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
@@ -124,32 +165,52 @@ class Failure(Exception):
     def but(
         self,
         *,
-        message: str | None = None,
-        hint: str | None = None,
+        code: Code | None = None,
+        subject: str | None = None,
+        hop: str | None = None,
+        detail: str | None = None,
+        hints: Iterable[Hint | str] | None = None,
         retryable: bool | None = None,
+        retry_after: float | None = None,
+        spaced: bool | None = None,
     ) -> Failure:
-        """The same failure in other words, or where it may pass by itself."""
+        """The same failure, but for what is given."""
         return Failure(
-            self.code,
-            self.message if message is None else message,
-            self.hint if hint is None else hint,
+            self.code if code is None else code,
+            self.detail if detail is None else detail,
+            *(self.hints if hints is None else hints),
+            subject=self.subject if subject is None else subject,
+            hop=self.hop if hop is None else hop,
+            facts=self.facts,
             retryable=self.retryable if retryable is None else retryable,
             exit_code=self.exit_code,
-            retry_after=self.retry_after,
-            spaced=self.spaced,
+            retry_after=self.retry_after if retry_after is None else retry_after,
+            spaced=self.spaced if spaced is None else spaced,
         )
 
-    def after(self, seconds: float) -> Failure:
-        """The same, with the least time to wait before the next try."""
-        waiting = self.but()
-        waiting.retry_after = seconds
-        return waiting
+    def and_hints(self, *hints: Hint | str) -> Failure:
+        """The same, with more to do."""
+        return self.but(hints=(*self.hints, *hints))
 
     def at(self, place: str) -> Failure:
-        """The same, with `place` for the `PROFILE/HOST` of its hint: a host does not know whose
-        it is."""
-        return self.but(hint=self.hint.replace(PLACE, place))
+        """The same, with `place` (`dev/bastion`) in the commands of its hints: a host does not
+        know whose it is."""
+        return self.but(hints=[hint.at(place) for hint in self.hints])
 
     def as_dict(self) -> dict[str, str]:
         """The shape of `last_error` in the status document."""
         return {"code": str(self.code), "message": self.message, "hint": self.hint}
+
+
+def edit(text: str) -> Hint:
+    """A hint to change the profile."""
+    return Hint(f"{text} in the profile", edits_profile=True)
+
+
+def by_hand(program: str) -> tuple[Hint, Hint]:
+    """The hints for a program of the user's that failed: what runs by hand has the environment of
+    that shell, which need not be the one that the profile has."""
+    return (
+        Hint(f"run {program} by hand to see why"),
+        Hint("if it works there, pass that shell's environment on", f"tunnelctl restart {PLACE}"),
+    )

@@ -145,7 +145,7 @@ def test_what_the_daemon_complains_of_is_told(sshd: OpenSSHServer) -> None:
     found = step(walk(sshd.host(), status=status), "daemon", "dev")
     assert found.result is Result.WARNING
     assert "degraded: server: refused" in found.message
-    assert "tunnelctl restart dev takes this terminal's along, SSH_AUTH_SOCK included" in found.hint
+    assert "SSH_AUTH_SOCK included: tunnelctl restart dev" in found.hint
 
 
 @pytest.mark.parametrize("state", ["failed", "up"])  # up: the forward is not required

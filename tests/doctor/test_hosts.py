@@ -66,10 +66,10 @@ def test_a_silent_program_has_a_bound_that_is_told(monkeypatch: pytest.MonkeyPat
         "server", "127.0.0.1", proxy_command=words, identity_file=("none",), connect_timeout=0.3
     )
     found = failure(walk(host, on_silence=told.append), "version", "server", Code.TIMED_OUT)
-    assert "proxy_command sh said nothing for 1 s" in found.message
+    assert "proxy_command sh: no output for 1 s" in found.message
     assert "run the proxy_command of server by hand" in found.hint
     assert "tunnelctl restart dev/server" in found.hint
-    assert "proxy_command sh has said nothing for 0.3" in told[0].message
+    assert "proxy_command sh has no output for 0.3" in told[0].message
     assert told[0].message.endswith("s; it has 1 s in all")
 
 
@@ -232,7 +232,7 @@ def test_a_certificate_of_another_time_makes_one_look_at_the_clocks(
     theirs = failure(host_key, "host-key", "server", Code.HOST_KEY_UNKNOWN)
     for found in (mine, theirs):
         assert said in found.message
-        assert "a wrong clock looks the same; here and on server: date -u" in found.hint
+        assert "compare the clocks of this machine and of server; on both: date -u" in found.hint
     failure(keys, "authentication", "server", Code.AUTH_FAILED)
 
 

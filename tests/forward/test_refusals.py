@@ -87,7 +87,7 @@ async def test_no_message_ends_where_the_servers_words_should_be(reason: int) ->
             assert failure.message.endswith(": the server does not say why")
             assert not any(word in failure.hint for word in OPENSSH_WORDS)
             lost = await asyncio.wait_for(asyncio.shield(tunnel.link.closed), 20)
-            assert lost.message.endswith(" disconnected")
+            assert lost.message.endswith(": the server disconnected")
 
 
 @pytest.mark.parametrize("kind", TELL)

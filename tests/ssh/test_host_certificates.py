@@ -105,7 +105,7 @@ def test_a_stranger_with_a_certificate_of_another_authority(
     other = Authority(tmp_path / "other")
     host = server.knows(f"@cert-authority * {other.line}")
     failure = fails(Code.HOST_KEY_UNKNOWN, host)
-    assert "no known authority" in failure.message
+    assert "not a known authority" in failure.message
     assert fingerprint(blob_of(tmp_path / "ca.pub")) in failure.message
     assert "authenticating user" not in server.log
 

@@ -100,7 +100,7 @@ def test_where_no_key_is_kept_a_pin_is_what_helps(key: Key) -> None:
     """`tunnelctl trust` would record it in /dev/null, and the host be as unknown as before."""
     host = Host("h", "h.example", user_known_hosts_file=("/dev/null",))
     failure = refused(host, key, Code.HOST_KEY_UNKNOWN)
-    assert f"host_key: {fingerprint(key.blob)} in hosts.h of the profile" in failure.hint
+    assert f"host_key: {fingerprint(key.blob)} to hosts.h in the profile" in failure.hint
     assert "tunnelctl trust" not in failure.hint
 
 
@@ -215,7 +215,7 @@ def test_what_the_hint_says_helps(host: Host, key: Key, other: Key, known_hosts:
 def test_a_wildcard_is_removed_by_hand(host: Host, key: Key, other: Key, known_hosts: Path) -> None:
     known_hosts.write_text(f"[*]:2222 {key.line}\n")
     failure = refused(host, other, Code.HOST_KEY_CHANGED)
-    assert f"remove line 1 of {known_hosts}" in failure.hint
+    assert f"delete line 1 of {known_hosts}" in failure.hint
 
 
 def test_a_key_of_another_type_is_a_changed_key(

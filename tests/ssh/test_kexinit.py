@@ -149,7 +149,7 @@ def test_where_paramiko_lacks_all_that_the_profile_names(monkeypatch: pytest.Mon
         failure = fails(Code.INCOMPATIBLE_PEER, host)
     assert "no common key exchange method: we offer none; the server offers" in failure.message
     assert failure.hint is not None
-    assert failure.hint.startswith("put kex_algorithms: +curve25519-sha256 under hosts.hostile")
+    assert failure.hint.startswith("add kex_algorithms: +curve25519-sha256 to hosts.hostile")
 
 
 def test_a_wrong_guess_of_a_server_is_passed_over() -> None:

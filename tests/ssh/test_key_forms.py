@@ -242,7 +242,7 @@ def test_the_public_key_of_another_key_beside_it(sshd: OpenSSHServer, tmp_path: 
     shutil.copy(sshd.identity.with_name("client_key.pub"), tmp_path / "key.pub")
     assert not ssh_logs_in(sshd, key)
     failure = fails(Code.KEY_UNREADABLE, sshd.host(identity_file=(str(key),)))
-    assert f"{key}.pub is not the public part of the private key {key}" in failure.message
+    assert f"{key}.pub is not the public key of the private key {key}" in failure.message
     assert failure.hint == f"ssh-keygen -y -f {key} > {key}.pub"
 
 
@@ -333,14 +333,15 @@ def test_a_key_of_putty_is_named_with_the_command_that_converts_it(
     key = tmp_path / "key.ppk"
     run("puttygen", sshd.identity, "-O", "private", "-o", key)
     failure = refused(key)
-    assert "PuTTY's own form" in failure.message
-    command, _, rest = failure.hint.partition(", ")
+    assert "PuTTY's format" in failure.message
+    (hint,) = failure.hints
+    command = hint.command
     assert command == f"puttygen {key} -O private-openssh -o {tmp_path / 'key'}"
-    assert rest == "then name that file"
+    assert str(tmp_path / "key") in hint.text
     run(*command.split())
     assert signs(tmp_path / "key") == by_ssh_keygen(sshd.identity)
     # A key that is there already is not overwritten.
-    assert refused(key).hint.startswith(f"{command}.new")
+    assert refused(key).hints[0].command == f"{command}.new"
 
 
 @pytest.mark.parametrize(
@@ -348,7 +349,7 @@ def test_a_key_of_putty_is_named_with_the_command_that_converts_it(
     [
         (b"", "it is empty"),
         (b'{"kty":"OKP","crv":"Ed25519","d":"AA"}', "a JSON Web Key"),
-        (b"SSH PRIVATE KEY FILE FORMAT 1.1\n\0\0", "version 1 of the protocol"),
+        (b"SSH PRIVATE KEY FILE FORMAT 1.1\n\0\0", "SSH version 1"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----".encode("utf-16"), "UTF-16"),
         (b"---- BEGIN SSH2 PUBLIC KEY ----\n", "a public key (RFC 4716)"),
         (b"-----BEGIN PUBLIC KEY-----\n", "a public key (PEM)"),
@@ -378,7 +379,7 @@ def test_keys_in_binary(tmp_path: Path) -> None:
     assert "PKCS#12" in refused(archive).message
     failure = refused(der)
     assert "DER" in failure.message
-    run(*failure.hint.partition(",")[0].split())
+    run(*failure.hints[0].command.split())
     assert signs(tmp_path / "key") == by_ssh_keygen(key)
 
 

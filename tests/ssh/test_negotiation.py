@@ -109,8 +109,8 @@ def test_both_lists_are_named_of_every_kind_with_nothing_in_common(sshd: OpenSSH
     ):
         assert failure.message.count(sentence.rstrip(";")) == 1
     assert failure.hint == "; ".join(
-        f"put {line} into the server's sshd_config; tunnelctl has nothing of what it offers "
-        "(docs/algorithms.md)"
+        f"add {line} to the server's sshd_config "
+        "(tunnelctl supports nothing that it offers, see docs/algorithms.md)"
         for line in (
             "KexAlgorithms +curve25519-sha256",
             "Ciphers +aes128-gcm@openssh.com",
@@ -127,29 +127,29 @@ def test_both_lists_are_named_of_every_kind_with_nothing_in_common(sshd: OpenSSH
             "kex_algorithms",
             ("ecdh-sha2-nistp256",),
             "KexAlgorithms diffie-hellman-group14-sha256",
-            "put kex_algorithms: +diffie-hellman-group14-sha256 under hosts.server of the profile, "
-            "or put KexAlgorithms +ecdh-sha2-nistp256 into the server's sshd_config",
+            "add kex_algorithms: +diffie-hellman-group14-sha256 to hosts.server in the profile, "
+            "or add KexAlgorithms +ecdh-sha2-nistp256 to the server's sshd_config",
         ),
         (
             "ciphers",
             ("aes256-ctr", "aes128-gcm@openssh.com"),
             "Ciphers 3des-cbc,chacha20-poly1305@openssh.com",
-            "put ciphers: +chacha20-poly1305@openssh.com under hosts.server of the profile, "
-            "or put Ciphers +aes128-gcm@openssh.com into the server's sshd_config",
+            "add ciphers: +chacha20-poly1305@openssh.com to hosts.server in the profile, "
+            "or add Ciphers +aes128-gcm@openssh.com to the server's sshd_config",
         ),
         (
             "macs",
             ("hmac-sha2-512",),
             "Ciphers aes256-ctr\nMACs umac-128@openssh.com,hmac-sha2-256",
-            "put macs: +hmac-sha2-256 under hosts.server of the profile, "
-            "or put MACs +hmac-sha2-512 into the server's sshd_config",
+            "add macs: +hmac-sha2-256 to hosts.server in the profile, "
+            "or add MACs +hmac-sha2-512 to the server's sshd_config",
         ),
         (
             "host_key_algorithms",
             ("rsa-sha2-512",),
             "HostKeyAlgorithms ssh-ed25519",
-            "put host_key_algorithms: +ssh-ed25519 under hosts.server of the profile, "
-            "or give the server a host key for rsa-sha2-512: ssh-keygen -A there",
+            "add host_key_algorithms: +ssh-ed25519 to hosts.server in the profile, "
+            "or give the server a host key for rsa-sha2-512 (ssh-keygen -A)",
         ),
     ],
 )

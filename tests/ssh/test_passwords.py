@@ -32,7 +32,7 @@ def test_a_wrong_password_is_refused_and_never_shown() -> None:
 def test_a_password_that_is_wanted_and_not_given() -> None:
     with Questioner(Rules()) as server:
         failure = fails(Code.AUTH_FAILED, server.host())
-    assert "takes password" in failure.message
+    assert "accepts password" in failure.message
     assert "password: {env: NAME}" in failure.hint
 
 

@@ -136,7 +136,7 @@ async def test_a_program_that_hangs_is_ended_with_all_it_started(
         began = clock.monotonic()
         failure = await r.fails(Code.TIMED_OUT, shell(script))
     assert clock.monotonic() - began < 8.0
-    assert "proxy_command sh said nothing for 0.5 s" in failure.message
+    assert "proxy_command sh: no output for 0.5 s" in failure.message
     assert ("sh says: not yet" in failure.message) == ("not yet" in script)
     assert descendants(os.getpid()) == before
 
@@ -148,13 +148,13 @@ async def test_whoever_waits_at_a_terminal_is_told_and_has_a_shorter_time(
     monkeypatch.setattr(proxy_command, "AT_A_TERMINAL", 1.0)
     told: list[Failure] = []
     host = shell("sleep 100; true", connect_timeout=0.3)
-    with pytest.raises(Failure, match="proxy_command sh said nothing for 1 s") as caught:
+    with pytest.raises(Failure, match="proxy_command sh: no output for 1 s") as caught:
         await fetch_host_key(host, here(), lambda _: "", told.append)
     assert caught.value.code is Code.TIMED_OUT
     assert caught.value.hint.startswith("run the proxy_command of far by hand")
-    assert "proxy_command sh has said nothing for 0.3" in told[0].message
+    assert "proxy_command sh has no output for 0.3" in told[0].message
     assert told[0].message.endswith("s; it has 1 s in all")
-    assert "see whether a browser asks" in told[0].hint
+    assert "check for a browser window" in told[0].hint
 
 
 @needs_socat
@@ -278,7 +278,7 @@ async def test_a_shell_that_is_not_there() -> None:
             Code.CONFIG_INVALID, Host("far", "far.example", proxy_command=words)
         )
     assert "cannot start /nonexistent/shell: No such file" in failure.message
-    assert "SHELL names no program" in failure.hint
+    assert "set SHELL to" in failure.hint
 
 
 # Words

@@ -172,8 +172,8 @@ def test_what_was_taken_is_said_when_more_is_wanted(sshd: OpenSSHServer) -> None
     rules.check_auth_publickey = _Once(rules)  # type: ignore[method-assign]  # see there
     with Questioner(rules) as server:
         failure = fails(Code.AUTH_FAILED, server.host(identity_file=(str(sshd.identity),)))
-    assert f"it took {sshd.identity} (ssh-ed25519 SHA256:" in failure.message
-    assert "wants keyboard-interactive too" in failure.message
+    assert f"it accepted {sshd.identity} (ssh-ed25519 SHA256:" in failure.message
+    assert "requires keyboard-interactive too" in failure.message
 
 
 class _Once:

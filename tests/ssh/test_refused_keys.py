@@ -59,7 +59,7 @@ def test_a_named_key_that_cannot_be_used_is_no_question(
     assert failure.hint == f"chmod 600 {open_to_all}"
     host = asks.host(identity_file=(str(other), str(open_to_all)))
     failure = fails(Code.AUTH_FAILED, host, ask=Person(None))
-    assert f"others may use the private key {open_to_all}" in failure.message
+    assert f"the private key {open_to_all} are too open" in failure.message
 
 
 def test_a_key_of_a_token_is_said_to_come_from_an_agent(
@@ -100,7 +100,7 @@ def test_a_password_of_the_profile_that_is_refused_is_no_question(steps: str, tr
         host = server.host(password=REFERENCE)
         failure = fails(Code.AUTH_FAILED, host, secret, ask=Person(None))
     assert f"tried {tried}" in failure.message
-    assert failure.hint.endswith(f"has as password: {REFERENCE}")
+    assert failure.hint == f"correct the password of hosts.{host.name}: {REFERENCE} in the profile"
     assert SECRET not in str(failure)
 
 

@@ -144,5 +144,5 @@ def test_a_broken_certificate_leaves_the_key(
 def test_a_named_certificate_that_is_a_plain_key(sshd: OpenSSHServer) -> None:
     public = str(sshd.identity.with_name("client_key.pub"))
     wrong = sshd.host(certificate_file=(public,), user="nobody-of-that-name")
-    assert f"{public} is no certificate" in fails(Code.AUTH_FAILED, wrong).message
+    assert f"{public} is not a certificate" in fails(Code.AUTH_FAILED, wrong).message
     assert gets_in(dataclasses.replace(wrong, user=sshd.user))

@@ -31,7 +31,7 @@ REFUSED_NOW = Failure(
     Code.AUTH_FAILED, "bastion is away", retryable=True, spaced=True, retry_after=15.0
 )
 PENALTY = Failure(Code.HANDSHAKE_FAILED, "not allowed at this time", retry_after=60.0)
-WAITS = Failure(Code.TIMED_OUT, "proxy_command sso has said nothing for 15 s")
+WAITS = Failure(Code.TIMED_OUT, "proxy_command sso: no output for 15 s")
 ASKS = Failure(Code.NEEDS_INPUT, "bastion asks for a code")
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tests.supervisor.scene import Scene
-from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.errors import PLACE, Code, Failure, Hint
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.host import Host
@@ -51,7 +51,7 @@ class Strict:
             answer = await in_thread(partial(ask, question), "asks")
             self.heard.append(answer)
             if answer is None:
-                hint = f"tunnelctl answer {PLACE}"
+                hint = Hint("", f"tunnelctl answer {PLACE}")
                 raise Failure(Code.NEEDS_INPUT, f"wants: {question.prompt}", hint)
             if answer == self.right:
                 return

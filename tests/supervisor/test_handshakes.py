@@ -110,7 +110,7 @@ async def test_a_server_that_takes_two_at_a_time_has_them_all_in_the_end(
         await s.up(Profile("dev", "dev.yaml", hosts, ()))
         turned_away = [e.message for e in s.events if e.state == "backoff"]
         assert turned_away
-        assert all("too many logins under way" in message for message in turned_away)
+        assert all("too many logins in progress" in message for message in turned_away)
 
 
 async def test_who_waits_for_a_turn_can_be_taken_down() -> None:

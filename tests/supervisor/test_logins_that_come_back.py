@@ -210,7 +210,7 @@ async def test_a_home_that_is_mounted_late(sshd: OpenSSHServer) -> None:
         home.unmount()
         _, error = await lose(s, sshd)
         assert error.code == "auth-failed"
-        assert "it let us in before" in error.message
+        assert "the last login succeeded" in error.message
         await s.until_told("server", "backoff", 4)
         home.mount()
         await s.until_told("server", "up", 2)
@@ -222,7 +222,11 @@ async def test_it_is_tried_again_after_five_seconds_then_ever_later(sshd: OpenSS
         await s.up(s.profile(local(), host=sshd.host()))
         Home(sshd).unmount()
         await lose(s, sshd)
-        waits = [e.message for e in s.events if e.state == "backoff" and "let us in" in e.message]
+        waits = [
+            e.message
+            for e in s.events
+            if e.state == "backoff" and "last login succeeded" in e.message
+        ]
         assert "next try in 5." in waits[0]
         assert SPACING == (5, 15, 60, 300)
 

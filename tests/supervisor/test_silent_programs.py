@@ -81,8 +81,8 @@ async def test_the_fallback_serves_meanwhile_and_the_host_once_it_answers(tmp_pa
         status = s.host_status()
         assert status.returning  # it is still tried
         assert status.last_error is not None
-        assert "proxy_command sh has said nothing for 2" in status.last_error.message
-        assert "whether a browser asks" in status.last_error.hint
+        assert "proxy_command sh: no output for 2" in status.last_error.message
+        assert "check for a browser window" in status.last_error.hint
         assert browser.started == len(browser.running) == 1
         browser.answer("go")
         await eventually_async(lambda: s.host_status().fallback is None, "it is home")

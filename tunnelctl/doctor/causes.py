@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 
 from tunnelctl.doctor import firewall
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Fact, Failure, Hint
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward
@@ -19,14 +19,8 @@ from tunnelctl.ssh.login.auth import user_of
 from tunnelctl.ssh.milestones import Milestone
 from tunnelctl.ssh.server_key import known_hosts
 from tunnelctl.ssh.software import Software
-from tunnelctl.wire.refusals import Refusal, cause
 
 _NO_CONNECTION = (Code.TIMED_OUT, Code.UNREACHABLE, Code.CONNECTION_REFUSED)
-
-
-def more(failure: Failure, *hints: str) -> Failure:
-    """The same failure, and what else could be done."""
-    return failure.but(hint="; ".join(filter(None, (failure.hint, *hints))))
 
 
 async def of_host(
@@ -34,12 +28,13 @@ async def of_host(
 ) -> Failure:
     """Why a connection to `host` did not come to `milestone`."""
     if milestone is Milestone.CONNECTION and failure.code in _NO_CONNECTION:
-        return more(failure, *await _of_no_connection(host, failure))
+        return failure.and_hints(*await _of_no_connection(host, failure))
     if milestone is Milestone.HOST_KEY and failure.code is Code.HOST_KEY_UNKNOWN:
         hints = _of_unknown_key(host, failure, environment)
-        return more(failure, *hints, of_clock(failure.message, host))
+        clock = of_clock(host) if Fact.OUT_OF_DATE in failure.facts else ""
+        return failure.and_hints(*hints, clock)
     if failure.code in (Code.AUTH_FAILED, Code.AGENT_UNAVAILABLE):
-        return more(failure, *_of_no_login(host))
+        return failure.and_hints(*_of_no_login(host))
     return failure
 
 
@@ -51,28 +46,28 @@ def of_no_session(host: Host, server: Software) -> str:
     return f"MaxSessions there may be 0; {what}; {_sshd_config(host, 'maxsessions')}"
 
 
-def of_clock(text: str, host: Host) -> str:
-    """What to look at where a certificate does not count for its time; else nothing."""
-    if "it is valid from" in text or "it expired at" in text:
-        return f"a wrong clock looks the same; here and on {host.name}: date -u"
-    return ""
+def of_clock(host: Host) -> Hint:
+    """What to look at where a certificate is not valid now."""
+    return Hint(f"compare the clocks of this machine and of {host.name}; on both", "date -u")
 
 
 def of_denied_target(failure: Failure, host: Host, server: Software) -> Failure:
     """The server does not connect to a target."""
     words = "allowtcpforwarding|allowstreamlocalforwarding|permitopen|disableforwarding"
-    return more(failure, *_sshd_says(host, server, words))
+    return failure.and_hints(*_sshd_says(host, server, words))
 
 
 def of_untold_target(failure: Failure, host: Host, server: Software) -> Failure:
     """A unix socket: the server does not tell whether it may not be connected to, or is not."""
-    return more(failure, *_sshd_says(host, server, "allowstreamlocalforwarding|disableforwarding"))
+    return failure.and_hints(
+        *_sshd_says(host, server, "allowstreamlocalforwarding|disableforwarding")
+    )
 
 
 def of_denied_listener(failure: Failure, host: Host, server: Software) -> Failure:
     """The server does not listen for us."""
     words = "allowtcpforwarding|permitlisten|gatewayports|disableforwarding"
-    return more(failure, *_sshd_says(host, server, words))
+    return failure.and_hints(*_sshd_says(host, server, words))
 
 
 def of_target_there(rule: Forward, failure: Failure, answers_at: Endpoint | None) -> Failure:
@@ -81,18 +76,19 @@ def of_target_there(rule: Forward, failure: Failure, answers_at: Endpoint | None
     assert target is not None
     if answers_at is not None:
         alone = f"the service listens on {answers_at} alone"
-        return failure.but(hint=f"{alone}: {in_profile(rule, answers_at)}")
+        return failure.but(hints=[f"{alone}: {in_profile(rule, answers_at)}"])
     if target.is_unix:
         return failure
     where = rule.via if target.is_loopback else target.host
-    if cause(failure.message) is Refusal.NO_NAME:
+    if Fact.NO_NAME in failure.facts:
         name = shlex.quote(target.host)
-        return more(failure, f"{rule.via} looks the name up; on {rule.via}: getent hosts {name}")
+        return failure.and_hints(
+            f"{rule.via} looks the name up; on {rule.via}: getent hosts {name}"
+        )
     if failure.code is Code.TARGET_REFUSED:
         container = "a container there has a loopback of its own" if target.is_loopback else ""
-        return more(failure, who_listens(where, target), container)
-    return more(
-        failure,
+        return failure.and_hints(who_listens(where, target), container)
+    return failure.and_hints(
         "no answer at all, not even a refusal: a firewall drops it, or that machine is off",
         f"on {rule.via}: nc -vz -w 5 {shlex.quote(target.host)} {target.port}",
     )
@@ -159,7 +155,7 @@ def _of_no_login(host: Host) -> tuple[str, str]:
 def _of_unknown_key(host: Host, failure: Failure, environment: Environment) -> list[str]:
     """The same key may be known under another name (OpenSSH check_host_key says so too)."""
     for key in known_hosts.read(host, environment):
-        if not key.marker and fingerprint(key.blob) in failure.message:
+        if not key.marker and fingerprint(key.blob) in failure.facts:
             name = "a hashed name" if key.patterns.startswith("|") else key.patterns
             return [
                 f"this very key is known for {name} ({key.place}): if that is the same "

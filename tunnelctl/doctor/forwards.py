@@ -168,7 +168,7 @@ class Examination:
                 server = self.link.info.software
                 failure = causes.of_denied_listener(failure, self.host, server)
             if failure.code is Code.PORT_IN_USE:
-                failure = causes.more(failure, causes.who_listens(self.host.name, listen))
+                failure = failure.and_hints(causes.who_listens(self.host.name, listen))
             return failed(Part.PERMISSION, name, failure, clock.monotonic() - began)
         finally:
             await forward.close(0)

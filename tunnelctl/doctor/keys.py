@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tunnelctl.doctor import causes
 from tunnelctl.doctor.report import Part, Step, failed, ok, warning
-from tunnelctl.errors import Failure
+from tunnelctl.errors import Failure, Hint
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, ResolveSecret
@@ -49,7 +49,7 @@ def _secrets(host: Host, place: str, resolve_secret: ResolveSecret) -> Iterator[
 
 def _keys(host: Host, environment: Environment) -> Step:
     notes: list[str] = []
-    hints: list[str] = []
+    hints: list[Hint | str] = []
     with ExitStack() as stack:
         try:
             identities = Identities(host, environment, lambda _: iter(()), stack)
@@ -58,16 +58,16 @@ def _keys(host: Host, environment: Environment) -> Step:
             return failed(Part.KEYS, host.name, failure)
     unusable = list(_unusable(host, environment))
     notes += [each.message for each in unusable]
-    hints += [each.hint for each in unusable]
+    hints += [hint for each in unusable for hint in each.hints]
     notes += [note for note in identities.notes if note not in notes]
-    hints.append(causes.of_clock("; ".join(notes), host))
+    if identities.has_out_of_date:
+        hints.append(causes.of_clock(host))
     if not names and not unusable and host.password is None:
         note, hint = _none(host, environment)
         notes.append(note)
         hints.append(hint)
-    hint = "; ".join(filter(None, hints))
     if notes:
-        return warning(Part.KEYS, host.name, "; ".join((*names, *notes)), hint)
+        return warning(Part.KEYS, host.name, "; ".join((*names, *notes)), *hints)
     return ok(Part.KEYS, host.name, ", ".join(names) or "none; there is a password")
 
 

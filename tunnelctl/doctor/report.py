@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from tunnelctl.config.profile.find import is_same_file
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, Hint
 from tunnelctl.state.snapshot import error_of
 
 REPORT_VERSION = 1
@@ -52,7 +52,7 @@ class Step:
     subject: str
     result: Result
     message: str
-    hint: str = ""
+    hints: tuple[Hint, ...] = ()
     seconds: float = 0.0
     failure: Failure | None = None
 
@@ -60,6 +60,11 @@ class Step:
     def code(self) -> Code | None:
         """Of the failure."""
         return None if self.failure is None else self.failure.code
+
+    @property
+    def hint(self) -> str:
+        """All hints in one line."""
+        return "; ".join(map(str, self.hints))
 
     def as_json(self) -> dict[str, Any]:
         """One element of `steps`."""
@@ -76,22 +81,23 @@ class Step:
 
 def ok(step: str, subject: str, message: str, seconds: float = 0.0) -> Step:
     """All is well."""
-    return Step(step, subject, Result.OK, message, "", seconds)
+    return Step(step, subject, Result.OK, message, seconds=seconds)
 
 
-def warning(step: str, subject: str, message: str, hint: str = "") -> Step:
+def warning(step: str, subject: str, message: str, *hints: Hint | str) -> Step:
     """It works, with a but."""
-    return Step(step, subject, Result.WARNING, message, hint)
+    found = tuple(Hint(hint) if isinstance(hint, str) else hint for hint in hints if hint)
+    return Step(step, subject, Result.WARNING, message, found)
 
 
 def caveat(step: str, subject: str, failure: Failure) -> Step:
     """The same, of what was found out as a failure."""
-    return Step(step, subject, Result.WARNING, failure.message, failure.hint)
+    return Step(step, subject, Result.WARNING, failure.message, failure.hints)
 
 
 def failed(step: str, subject: str, failure: Failure, seconds: float = 0.0) -> Step:
     """It does not work."""
-    return Step(step, subject, Result.FAILED, failure.message, failure.hint, seconds, failure)
+    return Step(step, subject, Result.FAILED, failure.message, failure.hints, seconds, failure)
 
 
 def skipped(step: str, subject: str, message: str) -> Step:
@@ -169,21 +175,21 @@ def _complaint(profile: str, message: str, part: Mapping[str, Any]) -> Step:
     """What the daemon says of a part. Where it gave up, `doctor` need not see why by itself: what
     would leave something on the server is not asked for. What is tried again may have passed."""
     error = part["last_error"]
-    hint = _daemon_hint(profile, error)
+    hints = _daemon_hints(profile, error)
     told = f"{message}: {error['message']}"
     if part.get("state") != _FAILED:
-        return warning(Part.DAEMON, profile, told, hint)
-    failure = error_of(part).but(message=told, hint=hint)
+        return warning(Part.DAEMON, profile, told, *hints)
+    failure = error_of(part).but(detail=told, hints=hints)
     return failed(Part.DAEMON, profile, failure)
 
 
-def _daemon_hint(profile: str, error: Mapping[str, Any]) -> str:
+def _daemon_hints(profile: str, error: Mapping[str, Any]) -> list[Hint | str]:
     """The daemon's, and what the daemon cannot know: that it differs from this terminal."""
-    hint = str(error["hint"])
-    if error["code"] not in (Code.AUTH_FAILED, Code.AGENT_UNAVAILABLE):
-        return hint
-    agent = (
-        "if the login works here, the profile has another session's environment: "
-        f"tunnelctl restart {profile} takes this terminal's along, SSH_AUTH_SOCK included"
-    )
-    return f"{hint}; {agent}" if hint else agent
+    hints: list[Hint | str] = [str(error["hint"])]
+    if error["code"] in (Code.AUTH_FAILED, Code.AGENT_UNAVAILABLE):
+        agent = (
+            "if the login works here, the profile has the environment of another session; to pass "
+            "this terminal's on, SSH_AUTH_SOCK included"
+        )
+        hints.append(Hint(agent, f"tunnelctl restart {profile}"))
+    return hints

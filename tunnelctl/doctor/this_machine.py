@@ -19,7 +19,7 @@ from typing import Any
 
 from tunnelctl.doctor import causes, firewall
 from tunnelctl.doctor.report import Part, Step, failed, ok, profile_in, warning
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, Hint
 from tunnelctl.forward.listener import Listener, taken_by_own
 from tunnelctl.forward.requests import target_failure
 from tunnelctl.forward.target import connect_target
@@ -118,11 +118,11 @@ async def target(rule: Forward) -> Step:
     except TimeoutError:
         message = f"{service}, the target of {rule.name}, did not answer within {PATIENCE:g} s"
         silent = Failure(Code.TARGET_UNREACHABLE, message)
-        return failed(Part.TARGET, rule.name, causes.more(silent, await _of_silence(service)))
+        return failed(Part.TARGET, rule.name, silent.and_hints(await _of_silence(service)))
     except OSError as error:
         failure = target_failure(rule, service, error)
         if failure.code is Code.TARGET_REFUSED and not service.is_unix:
-            failure = failure.but(hint=await _of_refusal(rule, service))
+            failure = failure.but(hints=[await _of_refusal(rule, service)])
         return failed(Part.TARGET, rule.name, failure)
     if hangs_up:
         what = f"{service} takes connections and ends them at once"
@@ -158,13 +158,12 @@ def _of_listen(endpoint: Endpoint, failure: Failure) -> Failure:
         return failure
     if endpoint.is_unix:
         folder = shlex.quote(os.path.dirname(endpoint.path))
-        return causes.more(failure, f"see whose it is: ls -ld {folder}")
+        return failure.and_hints(Hint("see whose it is", f"ls -ld {folder}"))
     if 0 < endpoint.port < _PRIVILEGED:
         what = "or let every user here listen there"
-        return causes.more(
-            failure, f"{what}: sudo sysctl net.ipv4.ip_unprivileged_port_start={endpoint.port}"
-        )
-    return causes.more(failure, "the addresses of this machine: ip -brief address")
+        sysctl = f"sudo sysctl net.ipv4.ip_unprivileged_port_start={endpoint.port}"
+        return failure.and_hints(Hint(what, sysctl))
+    return failure.and_hints(Hint("the addresses of this machine", "ip -brief address"))
 
 
 async def _of_refusal(rule: Forward, service: Endpoint) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, Hint
 from tunnelctl.forward.connections import Connections, Counters
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.requests import Origin, direct, open_failure, turned_away
@@ -219,7 +219,7 @@ class LocalForward:
         if why is None:
             self._fail(Code.SESSION_LOST, what)
         else:
-            self._fail(Code.SESSION_LOST, f"{what} ({why.message})", why.hint)
+            self._fail(Code.SESSION_LOST, f"{what} ({why.message})", *why.hints)
 
-    def _fail(self, code: Code, what: str, hint: str = "") -> None:
-        self._on_failure(turned_away(self.forward, code, what).but(hint=hint))
+    def _fail(self, code: Code, what: str, *hints: Hint) -> None:
+        self._on_failure(turned_away(self.forward, code, what).but(hints=hints))

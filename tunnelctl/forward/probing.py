@@ -23,8 +23,8 @@ from tunnelctl.spec import barring
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, ProbeType, Side
-from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.ssh.software import Software
 from tunnelctl.wire.channel import Channel, ChannelHandler
 

@@ -22,8 +22,8 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.permit import permits
-from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure
 from tunnelctl.wire.socks import Reply, reply_for

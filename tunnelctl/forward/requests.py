@@ -10,10 +10,10 @@ import os
 import socket
 from dataclasses import dataclass
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Fact, Failure
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward
-from tunnelctl.ssh.failures import excerpt
+from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.ssh.software import Software
 from tunnelctl.wire import messages
 from tunnelctl.wire.refusals import Refusal, in_words, refusal
@@ -84,7 +84,10 @@ def open_failure(
             "is the service running, and on that address?",
         )
     return Failure(
-        Code.TARGET_UNREACHABLE, f"{where} cannot be reached: {said}", _untold(target, server)
+        Code.TARGET_UNREACHABLE,
+        f"{where} cannot be reached: {said}",
+        _untold(target, server),
+        facts=[Fact.NO_NAME] if cause is Refusal.NO_NAME else [],
     )
 
 

@@ -12,7 +12,7 @@ import stat
 import sys
 from importlib.util import find_spec
 
-from tunnelctl.errors import Code, Failure, by_hand, printable, reason
+from tunnelctl.errors import Code, Failure, Hint, by_hand, printable, reason
 from tunnelctl.home.extras import install_command
 from tunnelctl.home.redaction import SECRETS
 from tunnelctl.net import files
@@ -126,9 +126,9 @@ def _from_command(ref: SecretRef, environment: Environment) -> bytes:
     try:
         status, printed = output_of(ref.value, environment, _MAX_BYTES, _COMMAND_SECONDS)
     except CommandError as error:
-        raise _unavailable(ref, str(error), by_hand("it")) from None
+        raise _unavailable(ref, str(error), *by_hand("it")) from None
     if status != 0:
-        raise _unavailable(ref, f"the command ended with {status}", by_hand("it"))
+        raise _unavailable(ref, f"the command ended with {status}", *by_hand("it"))
     return printed
 
 
@@ -172,5 +172,5 @@ def _too_long(ref: SecretRef) -> Failure:
     return _unavailable(ref, f"it is longer than {_MAX_BYTES} bytes")
 
 
-def _unavailable(ref: SecretRef, why: str, hint: str = "") -> Failure:
-    return Failure(Code.SECRET_UNAVAILABLE, f"the secret {ref} is not to be had: {why}", hint)
+def _unavailable(ref: SecretRef, why: str, *hints: Hint | str) -> Failure:
+    return Failure(Code.SECRET_UNAVAILABLE, f"the secret {ref} is not to be had: {why}", *hints)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from tunnelctl.errors import Failure
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.failures import label
+from tunnelctl.ssh.sentences import label
 
 
 def nearest_hop(host: Host) -> Host:
@@ -40,9 +40,6 @@ def of_hop(hop: Host, failure: Failure) -> Failure:
 
     One that names a hop already is another hop's, which comes before it.
     """
-    message = failure.message
-    if message.startswith("hop "):
+    if failure.hop:
         return failure
-    is_named = message.startswith((label(hop), f"{hop.name} ("))
-    named = message if is_named else f"{label(hop)}: {message}"
-    return failure.but(message=f"hop {named}")
+    return failure.but(subject=failure.subject or label(hop), hop=hop.name)

@@ -25,7 +25,6 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef, SessionType
 from tunnelctl.ssh.chain import chain, nearest_hop, of_hop
 from tunnelctl.ssh.disruptions import Disruptions
-from tunnelctl.ssh.failures import label
 from tunnelctl.ssh.keys.credentials import Logins
 from tunnelctl.ssh.keys.files import key_type
 from tunnelctl.ssh.link.info import LinkSettings
@@ -44,6 +43,7 @@ from tunnelctl.ssh.reach.dial import dial
 from tunnelctl.ssh.reach.jump import Hops, Lease
 from tunnelctl.ssh.reach.proxies import dial_through
 from tunnelctl.ssh.reach.proxy_command import ProxyCommand
+from tunnelctl.ssh.sentences import label
 from tunnelctl.ssh.silence import OnSilence, unheard
 from tunnelctl.ssh.turns import TakenTurn, Turn, at_once
 from tunnelctl.wire import messages
@@ -209,7 +209,8 @@ class _Caller:
             transport = await self._log_in(host, reached, on_stage)
             # The socket's own address is the host's only where nothing is in between.
             settings = LinkSettings(
-                title=f"hop {label(host)}" if is_hop else f"{host.name} ({host.address})",
+                title=label(host),
+                hop=host.name if is_hop else "",
                 address="" if host.is_direct else host.address,
                 server_alive_interval=host.server_alive_interval,
                 server_alive_count_max=host.server_alive_count_max,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunnelctl.ssh.failures import excerpt
+from tunnelctl.ssh.sentences import excerpt
 
 
 @dataclass(frozen=True, slots=True)

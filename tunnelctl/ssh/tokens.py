@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.failures import excerpt, label
+from tunnelctl.ssh import sentences
+from tunnelctl.ssh.sentences import excerpt
 
 HOSTNAME = re.compile(r"[A-Za-z0-9._:%][A-Za-z0-9._:%-]*")
 # Letters of any script; neither what a shell obeys inside a word nor, at its start, `=`, `#`, `-`.
@@ -46,17 +46,11 @@ def expand(host: Host, key: str, words: Sequence[str], more: Values) -> list[str
             return "%"
         if token[1] not in values:
             better = f"{', '.join(f'%{name}' for name in values)} or %%"
-            raise mistake(host, key, f"{token[0]} stands for nothing", better)
+            raise sentences.invalid_key(host, key, f"{token[0]} is not a token", better)
         text, allowed = values[token[1]]
         if not allowed.fullmatch(text):
-            what = f"'{excerpt(text)}' may not be given to a program"
-            raise mistake(host, key, what, "another name")
+            what = f"'{excerpt(text)}' is not safe to pass to a program"
+            raise sentences.invalid_key(host, key, what, "another name")
         return text
 
     return [_TOKEN.sub(value, word) for word in words]
-
-
-def mistake(host: Host, key: str, what: str, better: str) -> Failure:
-    """A `key` of a host that cannot be used as it is written."""
-    hint = f"use {better} in hosts.{host.name} of the profile"
-    return Failure(Code.CONFIG_INVALID, f"{label(host)}: {key}: {what}", hint)

@@ -12,9 +12,9 @@ import asyncio
 from collections.abc import Callable
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.session import wants_session
+from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.state.histogram import Histogram
 from tunnelctl.state.unused import UnusedEnds, unused_failure
 from tunnelctl.supervisor.speech import Speech, of_events
@@ -83,8 +83,10 @@ class Links:
         name = excerpt(link.info.server)
         return Failure(
             Code.FORWARD_DENIED,
-            f"{failure.message}; it does so whenever a connection is to be forwarded",
+            f"{failure.detail}; it does so whenever a connection is to be forwarded",
             f"{name} there forwards nothing, as servers for files do: another server is needed",
+            subject=failure.subject,
+            hop=failure.hop,
             retry_after=_LEAVES_PAUSE,
             spaced=True,
         )

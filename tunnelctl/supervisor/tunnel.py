@@ -456,7 +456,8 @@ class Tunnel:
 
     def _lost(self, epoch: int, failure: Failure) -> None:
         # A server may repeat to us what it was sent.
-        told = failure.but(message=SECRETS.redact(failure.message))
+        redact = SECRETS.redact
+        told = failure.but(subject=redact(failure.subject), detail=redact(failure.detail))
         self._handle(Lost(epoch, told, self._services.random.random()))
 
     def _remedied(self) -> None:

@@ -86,7 +86,7 @@ def table(report: Report, signs: dict[Result, str], *, colour: bool) -> Iterator
             sign = click.style(sign, fg=_COLOURS[step.result])
         cells = (sign, where.ljust(widths[0]), what.ljust(widths[1]), printable(message))
         yield _GAP.join(cells).rstrip()
-        for hint in filter(None, step.hint.split("; ")):
+        for hint in step.hints:
             yield f"{indent}→ {hint}" if signs is _SIGNS else f"{indent}- {hint}"
 
 

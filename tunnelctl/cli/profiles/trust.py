@@ -16,7 +16,7 @@ from tunnelctl.cli.profiles.files import load
 from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.asking import HOST_KEY_AGAIN, decision
 from tunnelctl.cli.terminal.output import say
-from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.errors import PLACE, Code, Failure, Hint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
 
@@ -103,10 +103,10 @@ def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) ->
         raise Failure(
             Code.HOST_KEY_UNKNOWN,
             f"{os.devnull} keeps no host key; nothing was recorded",
-            hostkeys.trust_command(host, blob),
+            hostkeys.trust_hint(host, blob),
         )
     if fingerprint is None:
-        _ask(shown, hostkeys.trust_command(host, blob).replace(PLACE, target))
+        _ask(shown, hostkeys.trust_hint(host, blob).at(target))
     say(f"recorded in {hostkeys.record(host, blob, environment)}")
     return True
 
@@ -124,14 +124,14 @@ def _is_known(host: Host, blob: bytes, environment: Environment) -> bool:
     return True
 
 
-def _ask(fingerprint: str, command: str) -> None:
+def _ask(fingerprint: str, trust: Hint) -> None:
     """Get a yes from a person, or the fingerprint, as `up` does.
 
     Raises:
         Failure: NEEDS_INPUT, there is nobody to ask, or the answer is no.
     """
     if not sys.stdin.isatty():
-        raise Failure(Code.NEEDS_INPUT, "the key was not recorded: nobody can be asked", command)
+        raise Failure(Code.NEEDS_INPUT, "the key was not recorded: nobody can be asked", trust)
     prompt = "Is this the server's key? (yes/no/fingerprint) "
     while True:
         click.echo(prompt, nl=False, err=True)

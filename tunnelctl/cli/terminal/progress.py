@@ -46,7 +46,7 @@ def as_failure(profile: str, part: Json) -> Failure:
     if part["last_error"] is None:
         return Failure(Code.NOT_UP, f"{where} is {part['state']}")
     failure = error_of(part)
-    return failure.but(message=f"{where}: {failure.message}")
+    return failure.but(subject=where)
 
 
 def not_ready(profile: Json, seconds: float, *, stays_wanted: bool) -> Failure:

@@ -11,7 +11,6 @@ import base64
 import binascii
 import contextlib
 import os
-import shlex
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,10 +18,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
 from tunnelctl.net import files
 from tunnelctl.ssh.keys import forms as key_forms
-from tunnelctl.ssh.keys import signatures
+from tunnelctl.ssh.keys import sentences, signatures
 from tunnelctl.ssh.keys.forms import Unusable
 from tunnelctl.ssh.keys.signatures import PrivateKey
 from tunnelctl.wire.messages import ProtocolError, Reader, string
@@ -45,6 +44,7 @@ class Identity:
     blob: bytes  # the public key, as SSH sends it
     sign: Callable[[bytes, str], bytes] = field(repr=False)
     by_agent: bool = False  # has an agent sign, which may ask a person
+    in_agent: bool = False  # no file of the profile names it
 
     @property
     def key_type(self) -> str:
@@ -87,7 +87,7 @@ class KeyFile:
         self.is_private = key_forms.is_private(self._data)
         self.blob = self._public_part()
         if self.blob is not None and (bits := _bits_too_few(self.blob, path)):
-            raise _short(path, bits)
+            raise sentences.key_too_short(path, bits, RSA_BITS_MIN)
 
     def _public_part(self) -> bytes | None:
         if not self.is_private:
@@ -106,27 +106,15 @@ class KeyFile:
     def check_private(self) -> None:
         """That it is a private key, and that no others may use one that is ours."""
         if not self.is_private and self.blob and key_type(self.blob).endswith(CERTIFICATE_SUFFIX):
-            raise Failure(
-                Code.KEY_UNREADABLE,
-                f"{self.path} is a certificate, and no ssh-agent has its private key",
-                f"name the private key, and certificate_file: {self.path}",
-            )
+            raise sentences.no_key_for_certificate(self.path)
         if not self.is_private:
-            raise Failure(
-                Code.KEY_UNREADABLE,
-                f"{self.path} is a public key, and no ssh-agent has its private part",
-                "name the private key, or add it to the agent with ssh-add",
-            )
+            raise sentences.no_key_for_public_key(self.path)
         status = self._status
         if status.st_uid != os.getuid():
             return  # OpenSSH authfile.c, sshkey_perm_ok: who owns it decides who may read it
-        if mode := stat.S_IMODE(status.st_mode) & 0o077:
-            raise Failure(
-                Code.KEY_UNREADABLE,
-                f"others may use the private key {self.path} "
-                f"(mode {stat.S_IMODE(status.st_mode):04o}, {mode:03o} too many)",
-                f"chmod 600 {shlex.quote(str(self.path))}",
-            )
+        mode = stat.S_IMODE(status.st_mode)
+        if mode & 0o077:
+            raise sentences.key_open_to_others(self.path, mode)
 
     def identity(self, passphrases: Passphrases) -> Identity:
         """The key as something to sign with; opens an encrypted file only when it must."""
@@ -137,12 +125,12 @@ class KeyFile:
             opened.append(self._unlock(passphrases))
             blob = _public_blob(opened[0])
             if bits := _bits_too_few(blob, self.path):
-                raise _short(self.path, bits)
+                raise sentences.key_too_short(self.path, bits, RSA_BITS_MIN)
 
         def sign(data: bytes, algorithm: str) -> bytes:
             private = opened[0] if opened else self._unlock(passphrases)
             if _public_blob(private) != blob:
-                raise _other_public_part(self.path)
+                raise sentences.other_public_key(self.path, _beside(self.path))
             return signatures.sign(private, data, algorithm)
 
         return Identity(str(self.path), blob, sign)
@@ -157,17 +145,8 @@ class KeyFile:
             if private is not None:
                 return private
         if tried:
-            raise Failure(
-                Code.KEY_UNREADABLE,
-                f"the passphrase does not open the private key {self.path}",
-                f"check it with: ssh-keygen -y -f {shlex.quote(str(self.path))}",
-            )
-        raise Failure(
-            Code.KEY_UNREADABLE,
-            f"the private key {self.path} is encrypted, and no passphrase is given",
-            f"run: ssh-add {shlex.quote(str(self.path))}; "
-            "or name one with passphrase: in the profile",
-        )
+            raise sentences.wrong_passphrase(self.path)
+        raise sentences.no_passphrase(self.path)
 
 
 def read_public(path: Path) -> bytes:
@@ -189,59 +168,27 @@ def _read(path: Path) -> files.Contents:
                 path = named
             return files.read(path, _KEY_FILE_MAX, regular=True)
     except FileNotFoundError:
-        raise Failure(
-            Code.KEY_UNREADABLE,
-            f"the private key {path} does not exist",
-            "correct identity_file, or make one: "
-            f"ssh-keygen -t ed25519 -f {shlex.quote(str(path))}",
-        ) from None
+        raise sentences.no_such_key(path) from None
     except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from None
+        raise sentences.key_unreadable(path, error.strerror or str(error)) from None
 
 
 def _beside(path: Path) -> Path:
     return path.with_name(path.name + ".pub")
 
 
-def _unreadable(path: Path, why: str) -> Failure:
-    return Failure(
-        Code.KEY_UNREADABLE,
-        f"the key {path} cannot be read: {why}",
-        f"check it with: ssh-keygen -y -f {shlex.quote(str(path))}",
-    )
-
-
 def _unusable(path: Path, reason: Unusable) -> Failure:
     new = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}.pem")
     while new.exists():  # what the command writes must not cost a key
         new = new.with_name(f"{new.name}.new")
-    hint = reason.hint.replace("{}", shlex.quote(str(path)))
-    hint = hint.replace("{new}", shlex.quote(str(new)))
-    return Failure(Code.KEY_UNREADABLE, f"the key {path} cannot be used: {reason}", hint)
-
-
-def _other_public_part(path: Path) -> Failure:
-    file = shlex.quote(str(path))
-    return Failure(
-        Code.KEY_UNREADABLE,
-        f"{_beside(path)} is not the public part of the private key {path}",
-        f"ssh-keygen -y -f {file} > {file}.pub",
-    )
-
-
-def _short(path: Path, bits: int) -> Failure:
-    return Failure(
-        Code.KEY_UNREADABLE,
-        f"the RSA key {path} has {bits} bits, fewer than the {RSA_BITS_MIN} that are safe",
-        "make a better one: ssh-keygen -t ed25519",
-    )
+    return sentences.key_unusable(path, str(reason), reason.hint(path, new))
 
 
 def _bits_too_few(blob: bytes, path: Path) -> int:
     try:
         return too_short(blob)
     except ProtocolError:
-        raise _unreadable(path, "its public part is broken") from None
+        raise sentences.key_unreadable(path, "its public key is damaged") from None
 
 
 def _public_line(data: bytes, path: Path) -> bytes:

@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
+from tunnelctl.errors import Hint
+from tunnelctl.ssh.keys import sentences
 from tunnelctl.ssh.keys.ciphers import (
     WrongPassphrase,
     decrypted_openssh,
@@ -47,21 +50,14 @@ _NAMES = {
     "0.3.4401.5.3.1.9": "Camellia",
     "1.2.410.200046": "ARIA",
 }
-# Hints; `{}` is the file, and `{new}` one that does not exist yet.
-_CHECK = "check it with: ssh-keygen -y -f {}"
-_CONVERT = "write it anew, which changes its cipher: ssh-keygen -p -f {}"
-_ANOTHER = "make another: ssh-keygen -t ed25519"
-_PUTTYGEN = "puttygen {} -O private-openssh -o {new}, then name that file"
-_NAME_THE_PRIVATE = "name the private key, which this one is a part of"
+# What to do about a file, which is given, and a path that is free.
+Remedy = Callable[[Path, Path], Hint]
 
 
 class Unusable(ValueError):
-    """A file that holds no key to use. The text says why.
+    """A file that holds no key to use. The text says why; `hint` makes what to do about it."""
 
-    In `hint` `{}` stands for the file, and `{new}` for one that may be made of it.
-    """
-
-    def __init__(self, why: str, hint: str = _CHECK) -> None:
+    def __init__(self, why: str, hint: Remedy = sentences.check_key) -> None:
         super().__init__(why)
         self.hint = hint
 
@@ -111,28 +107,36 @@ def stranger(data: bytes) -> Unusable:
 
 # How a file begins, what it is, and what makes a key of it.
 _STRANGERS = (
-    (rb"\Z", "it is empty", _ANOTHER),
-    (rb"PuTTY-User-Key-File-", "it is in PuTTY's own form", _PUTTYGEN),
-    (rb"---- BEGIN SSH2 ENCRYPTED PRIVATE", "it is in the form of ssh.com", _PUTTYGEN),
-    (rb"---- BEGIN SSH2 PUBLIC KEY", "it is a public key (RFC 4716)", _NAME_THE_PRIVATE),
-    (rb"-----BEGIN [A-Z ]*PUBLIC KEY", "it is a public key (PEM)", _NAME_THE_PRIVATE),
-    (rb"-----BEGIN CERTIFICATE", "it is an X.509 certificate", _NAME_THE_PRIVATE),
-    (rb"SSH PRIVATE KEY FILE FORMAT 1\.", "it is for version 1 of the protocol", _ANOTHER),
-    (rb"\{.*\"kty\"", "it is a JSON Web Key", "export it as PEM (PKCS#8)"),
+    (rb"\Z", "it is empty", sentences.create_key),
+    (rb"PuTTY-User-Key-File-", "it is in PuTTY's format", sentences.convert_with_puttygen),
+    (
+        rb"---- BEGIN SSH2 ENCRYPTED PRIVATE",
+        "it is in ssh.com's format",
+        sentences.convert_with_puttygen,
+    ),
+    (rb"---- BEGIN SSH2 PUBLIC KEY", "it is a public key (RFC 4716)", sentences.use_private_key),
+    (rb"-----BEGIN [A-Z ]*PUBLIC KEY", "it is a public key (PEM)", sentences.use_private_key),
+    (rb"-----BEGIN CERTIFICATE", "it is an X.509 certificate", sentences.use_private_key),
+    (
+        rb"SSH PRIVATE KEY FILE FORMAT 1\.",
+        "it is for SSH version 1",
+        sentences.create_key,
+    ),
+    (rb"\{.*\"kty\"", "it is a JSON Web Key", sentences.export_as_pem),
     (
         rb"\xff\xfe|\xfe\xff",
         "it is UTF-16 text",
-        "iconv -f UTF-16 -t UTF-8 {} > {new}, then name that file",
+        sentences.convert_to_utf_8,
     ),
     (
         rb"\x30.{1,40}\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01",  # 1.2.840.113549.1.7.1 (RFC 7292)
         "it is a PKCS#12 archive",
-        "openssl pkcs12 -in {} -nocerts -out {new}, then name that file",
+        sentences.extract_from_pkcs12,
     ),
     (
         rb"\x30[\x2c-\x84]",
-        "it is in DER, which is no text",
-        "openssl pkey -inform DER -in {} -out {new}, then name that file",
+        "it is in DER format, not text",
+        sentences.convert_from_der,
     ),
 )
 
@@ -174,14 +178,16 @@ class _Container:
 def _of_openssh(key: _Container, passphrase: bytes | None) -> object:
     kind = Reader(key.public).text()
     if kind.startswith("sk-"):
-        raise Unusable("it works by way of an ssh-agent alone", "ssh-add {}")
+        raise Unusable("it can be used through an ssh-agent only", sentences.add_to_agent)
     if kind == _DSA:
         raise _dsa()
     private = key.sealed
     if key.cipher != "none":
         cipher = openssh_cipher(key.cipher, key.kdf)
         if cipher is None:
-            raise Unusable(f"its cipher {key.cipher} ({key.kdf}) is not supported", _CONVERT)
+            raise Unusable(
+                f"its cipher {key.cipher} ({key.kdf}) is not supported", sentences.change_cipher
+            )
         if passphrase is None:
             return None
         sealed = key.sealed + key.tag
@@ -230,7 +236,9 @@ def _loaded(
         # a wrong passphrase left a padding that is right by chance, once in 256 times.
         if "encrypt" in said and not said.startswith(_GARBAGE):
             named = cipher or _named(said.rpartition(" ")[2])
-            raise Unusable(f"its cipher {named} is not supported", _CONVERT) from None
+            raise Unusable(
+                f"its cipher {named} is not supported", sentences.change_cipher
+            ) from None
         if passphrase is not None:  # with a wrong one anything may be wrong in what comes out
             raise WrongPassphrase from None
         raise Unusable("it is broken") from None
@@ -245,14 +253,18 @@ def _usable(private: object) -> PrivateKey | None:
     if isinstance(private, dsa.DSAPrivateKey):
         raise _dsa()
     if isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name not in _CURVES:
-        raise Unusable(f"SSH has no ecdsa keys on the curve {private.curve.name}", _ANOTHER)
+        raise Unusable(
+            f"SSH has no ecdsa keys on the curve {private.curve.name}", sentences.create_key
+        )
     if private is None or isinstance(private, PrivateKey):
         return private
     kind = type(private).__name__.removesuffix("PrivateKey")
-    raise Unusable(f"its type ({kind}) is not supported; use ed25519, ecdsa or rsa", _ANOTHER)
+    raise Unusable(
+        f"its type ({kind}) is not supported; use ed25519, ecdsa or rsa", sentences.create_key
+    )
 
 
 def _dsa() -> Unusable:
     return Unusable(
-        "it is a DSA key; those are not safe, and OpenSSH 10 has none any more", _ANOTHER
+        "it is a DSA key; DSA is not safe, and OpenSSH 10 has removed it", sentences.create_key
     )

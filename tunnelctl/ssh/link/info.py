@@ -48,15 +48,22 @@ class LinkInfo:
 class LinkSettings:
     """How a link is kept alive. `title` names the peer in failures; seconds and bytes.
 
-    `address` is where the peer is, when the socket leads somewhere else first.
+    `hop` is the name of the peer where it is a jump host. `address` is where the peer is, when the
+    socket leads somewhere else first.
     """
 
     title: str
+    hop: str = ""
     address: str = ""
     server_alive_interval: float = 15.0
     server_alive_count_max: int = 3
     rekey_limit: int | None = None
     session_type: SessionType = SessionType.NONE
+
+    @property
+    def peer(self) -> tuple[str, str]:
+        """`title` and `hop`, as the sentences take them."""
+        return self.title, self.hop
 
 
 def printable_word(text: str) -> str:

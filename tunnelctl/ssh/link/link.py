@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tunnelctl import clock
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import ended
+from tunnelctl.ssh import sentences
 from tunnelctl.ssh.link.info import LinkInfo, LinkSettings, peer_address, printable_word
 from tunnelctl.ssh.link.liveness import Liveness
 from tunnelctl.ssh.link.rekeying import Rekeying
@@ -84,15 +85,13 @@ class Link:
         self._way = way
         self._transport = transport
         self._said: tuple[str, ...] = ()
-        loop, title = reactor.loop, settings.title
+        loop = reactor.loop
         transport.give_up_socket()
 
         def make_stream(state: PacketState) -> PacketStream:
             return PacketStream(reactor, sock, state, self._receive, self._stream_lost)
 
-        self._rekeying = Rekeying(
-            loop, transport, title, settings.rekey_limit, make_stream, self.close
-        )
+        self._rekeying = Rekeying(loop, transport, settings, make_stream, self.close)
         self.stream = self._rekeying.stream
         self.acceptor = make_acceptor(self)
         round_trip = RoundTrip(clock.monotonic)
@@ -108,7 +107,7 @@ class Link:
         if self.closed.done():
             return
         if failure is None:
-            failure = Failure(Code.SESSION_LOST, f"{self.settings.title}: the link was closed")
+            failure = sentences.link_closed(*self.settings.peer)
         else:
             failure = self._way.explain(failure)
         self.closed.set_result(failure)
@@ -177,7 +176,7 @@ class Link:
             reader = Reader(payload, 1)
             reader.u32()
             self.last_word = said = printable_word(reader.text())
-            self._left(f"{self.settings.title} disconnected" + (f": {said}" if said else ""))
+            self._left(sentences.peer_disconnected(*self.settings.peer, said))
         elif kind == Message.DEBUG:
             reader = Reader(payload, 1)
             always_display, text = reader.boolean(), printable_word(reader.text())
@@ -193,19 +192,18 @@ class Link:
             self.stream.send(messages.unimplemented(sequence))
 
     def _stream_lost(self, error: OSError | ProtocolError | None) -> None:
-        title = self.settings.title
+        peer = self.settings.peer
         if isinstance(error, ProtocolError):
-            self.close(Failure(Code.SESSION_LOST, f"{title}: the link broke: {error}"))
+            self.close(sentences.protocol_broken(*peer, str(error)))
         elif error is None:
-            self._left(f"{title} closed the connection")
+            self._left(sentences.peer_closed(*peer))
         else:
-            message = f"{title}: the connection was lost: {error.strerror or error}"
-            self.close(Failure(Code.SESSION_LOST, message))
+            self.close(sentences.link_lost(*peer, error.strerror or str(error)))
 
-    def _left(self, message: str) -> None:
+    def _left(self, failure: Failure) -> None:
         """The peer ended the link, in order."""
         connection = self.connection
         self.left_at_open = connection.is_at_open and not connection.has_carried
         if not connection.channels and not self.left_at_open:
             self.left_unused = clock.monotonic() - connection.unused_since
-        self.close(Failure(Code.SESSION_LOST, message))
+        self.close(failure)

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Callable
 
 from tunnelctl import clock
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
+from tunnelctl.ssh import sentences
 from tunnelctl.ssh.link.info import LinkSettings
 from tunnelctl.ssh.packets.stream import PacketStream
 from tunnelctl.wire.connection import Connection
@@ -38,7 +39,7 @@ class Liveness:
     ) -> None:
         self.rtt: float | None = None  # seconds
         self._loop = loop
-        self._title = settings.title
+        self._settings = settings
         self._interval = settings.server_alive_interval
         self._count_max = settings.server_alive_count_max
         self._connection = connection
@@ -106,10 +107,7 @@ class Liveness:
             # asked is not.
             is_silent = not has_answered and self.silence > seconds / 2
             if is_silent and not self._is_exchanging_keys():
-                message = (
-                    f"{self._title} gave no sign of life for {seconds:.0f} s when asked for one"
-                )
-                self._give_up(Failure(Code.PEER_SILENT, message))
+                self._give_up(sentences.no_sign_of_life(*self._settings.peer, seconds))
 
         self._connection.ask_for_sign(answered)
         self._judgement = self._loop.call_later(seconds, judge)
@@ -124,8 +122,7 @@ class Liveness:
         if silence < self._interval:
             wait = self._interval - silence
         elif self._asked >= self._count_max:
-            message = f"{self._title} sent nothing for {silence:.0f} s"
-            self._give_up(Failure(Code.PEER_SILENT, message))
+            self._give_up(sentences.peer_silent(*self._settings.peer, silence))
             return
         else:
             self._asked += 1

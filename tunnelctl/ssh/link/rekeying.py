@@ -11,7 +11,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
+from tunnelctl.ssh import sentences
+from tunnelctl.ssh.link.info import LinkSettings
 from tunnelctl.ssh.packets.ciphers import Opener, Sealer
 from tunnelctl.ssh.packets.handover import Direction, PacketState
 from tunnelctl.ssh.packets.stream import PacketStream
@@ -28,23 +30,21 @@ _SECONDS_MAX = 60.0
 class Rekeying:
     """A `LoopSide` for one link. Used from the loop's thread alone, but for the `post_` methods.
 
-    `limit`: after how many bytes keys are exchanged; None for the most that is safe. `make_stream`
-    makes the stream from what the thread hands over. `close(failure)` ends the link.
+    `make_stream` makes the stream from what the thread hands over. `close(failure)` ends the link.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         transport: SshTransport,
-        title: str,
-        limit: int | None,
+        settings: LinkSettings,
         make_stream: Callable[[PacketState], PacketStream],
         close: Callable[[Failure], None],
     ) -> None:
         self._loop = loop
         self._transport = transport
-        self._title = title
-        self._limit = min(limit or _BYTES_MAX, _BYTES_MAX)
+        self._settings = settings
+        self._limit = min(settings.rekey_limit or _BYTES_MAX, _BYTES_MAX)
         self._close = close
         self._timer: asyncio.TimerHandle | None = None
         self._is_over = False
@@ -89,8 +89,7 @@ class Rekeying:
             self._timer = None
 
     def _timed_out(self) -> None:
-        message = f"{self._title} did not finish a key exchange in {_SECONDS_MAX:.0f} s"
-        self._close(Failure(Code.PEER_SILENT, message))
+        self._close(sentences.rekey_timed_out(*self._settings.peer, _SECONDS_MAX))
 
     # What the thread posts, in order.
 
@@ -139,8 +138,7 @@ class Rekeying:
 
         def ended() -> None:
             cause = self._transport.saved_exception
-            detail = f": {cause}" if cause is not None and str(cause) else ""
-            message = f"{self._title}: a key exchange failed{detail}"
-            self._close(Failure(Code.HANDSHAKE_FAILED, message))
+            why = "" if cause is None else str(cause)
+            self._close(sentences.rekey_failed(*self._settings.peer, why))
 
         self._post(ended)

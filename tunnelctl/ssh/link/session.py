@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 
 from tunnelctl.spec.host import SessionType
-from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.wire.channel import ChannelHandler
 
 LINE_MAX = 4096  # bytes that came; what is longer becomes several lines

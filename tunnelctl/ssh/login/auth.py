@@ -19,11 +19,12 @@ from paramiko.ssh_exception import SSHException
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, ResolveSecret
-from tunnelctl.ssh.failures import During, label, peer_failure
+from tunnelctl.ssh.failures import During, peer_failure
 from tunnelctl.ssh.keys.agent import AgentError
 from tunnelctl.ssh.keys.certificates import fingerprint
 from tunnelctl.ssh.keys.credentials import NOTHING, Credential, Logins, Tried
 from tunnelctl.ssh.keys.files import Identity
+from tunnelctl.ssh.login import sentences
 from tunnelctl.ssh.login.client import ClientTransport
 from tunnelctl.ssh.login.identities import NO_KEY, Identities
 from tunnelctl.ssh.login.report import LoginReport, shown_prompt
@@ -71,8 +72,7 @@ def authenticate(
                 raise peer_failure(host, error, During.AUTHENTICATION) from None
         logins.took(host, tried.accepted)
         if attempt.unusable is not None:
-            what = f"{attempt.unusable.message}; the login went without it"
-            warn(host, attempt.unusable.but(message=what))
+            warn(host, sentences.went_without(attempt.unusable))
         return attempt.report.let_in
     except Failure as raised:
         failure = attempt.report.judged(raised, tried)
@@ -92,11 +92,7 @@ def user_of(host: Host) -> str:
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
-        raise Failure(
-            Code.CONFIG_INVALID,
-            f"{label(host)}: no user to log in as: uid {os.geteuid()} has no name here",
-            f"add user: NAME to hosts.{host.name} in the profile",
-        ) from None
+        raise sentences.no_user(host, os.geteuid()) from None
 
 
 class _Attempt:
@@ -139,7 +135,7 @@ class _Attempt:
                 self._tried,
             )
         except Failure as failure:
-            raise self.report.of_key(failure) from None
+            raise sentences.key_unusable(self._host, failure) from None
         attempts = {
             "publickey": self._try_next_key,
             "keyboard-interactive": self._try_conversation,

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from tunnelctl import clock
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
 from tunnelctl.net import files
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretRef
-from tunnelctl.ssh.failures import During, excerpt, label, peer_failure
+from tunnelctl.ssh import sentences
+from tunnelctl.ssh.failures import During, peer_failure
 from tunnelctl.ssh.keys.certificates import fingerprint, is_certified, key_type_of, plain_key
 from tunnelctl.ssh.keys.credentials import Logins
 from tunnelctl.ssh.keys.files import RSA_BITS_MIN, key_type, too_short
@@ -29,6 +30,7 @@ from tunnelctl.ssh.milestones import Milestone, Trace, Warn, logged, untraced
 from tunnelctl.ssh.packets import incompatible
 from tunnelctl.ssh.packets.transport import Offer, SshTransport
 from tunnelctl.ssh.questions import Ask, pausing
+from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.ssh.server_key.verify import known_for, verify
 
 # How long the Transport's thread may take to notice that its socket was shut down, in seconds.
@@ -133,12 +135,7 @@ def _exchange_keys(
         if not transport.initial_kex_done:
             raise _no_keys(host, transport)
         if bits := too_short(plain_key(transport.host_key_blob)):
-            raise Failure(
-                Code.INCOMPATIBLE_PEER,
-                f"{label(host)} shows an RSA host key of {bits} bits, "
-                f"fewer than the {RSA_BITS_MIN} that are safe",
-                "give the server an ed25519 host key: ssh-keygen -A there",
-            )
+            raise sentences.host_key_too_short(host, bits, RSA_BITS_MIN)
         trace(host, Milestone.KEY_EXCHANGE, transport.agreed)
     except BaseException:
         _end(transport, sock)

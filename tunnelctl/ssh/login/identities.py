@@ -17,7 +17,6 @@ from tunnelctl.net import files
 from tunnelctl.spec.algorithms import USER_KEY_ALGORITHMS
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SecretSource
-from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.keys.agent import Agent, AgentError, AgentKey, ProvenHost, agent_path
 from tunnelctl.ssh.keys.certificates import USER, Certificate, is_certified, plain_key
 from tunnelctl.ssh.keys.credentials import AGENT, Credential, Tried
@@ -30,6 +29,7 @@ from tunnelctl.ssh.keys.files import (
     too_short,
 )
 from tunnelctl.ssh.keys.signatures import algorithms_of
+from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.wire.messages import ProtocolError
 
 # Tried where the profile names no key, when they exist; best first.
@@ -52,9 +52,10 @@ class _Candidate:
 class Identities:
     """The keys of `host`. `stack` closes the agent, which is told of `session` where there is one.
 
-    A file that cannot be used is passed over: `notes` says why, and `unusable` is the first that
-    was named. Where no other key could be meant instead that one is raised at once. `tried` is told
-    which files are away, and what the agent has.
+    A file that cannot be used is passed over: `notes` says why, `has_out_of_date` that one of them
+    is a certificate which is not valid now, and `unusable` is the first that was named. Where no
+    other key could be meant instead that one is raised at once. `tried` is told which files are
+    away, and what the agent has.
 
     Raises:
         Failure: key-unreadable.
@@ -71,6 +72,7 @@ class Identities:
     ) -> None:
         self.notes: list[str] = []
         self.unusable: Failure | None = None
+        self.has_out_of_date = False
         self._host = host
         self._environment = environment
         self._passphrases = passphrases
@@ -102,7 +104,7 @@ class Identities:
                 for blob, key in held.items():
                     if blob not in chosen and self._is_usable(key):
                         name = f"agent key {excerpt(key.comment)}".rstrip()
-                        yield self._by_agent(agent, name, blob)
+                        yield self._by_agent(agent, name, blob, in_agent=True)
         for each in files:
             if each not in in_agent and (identity := self._of_file(each)) is not None:
                 yield identity
@@ -160,7 +162,7 @@ class Identities:
         try:
             blob = read_public(path)
             if not is_certified(key_type(blob)):
-                self.notes.append(f"{path} is no certificate")
+                self.notes.append(f"{path} is not a certificate")
                 return None
             certificate = Certificate.parse(blob)
         except Failure as failure:
@@ -168,13 +170,14 @@ class Identities:
             self.pass_over(failure)
             return None
         except ProtocolError:
-            self.notes.append(f"{path} is a broken certificate")
+            self.notes.append(f"{path} is a damaged certificate")
             return None
         if certificate.kind != USER:
             self.notes.append(f"{path} is a host certificate")
             return None
         if when := certificate.out_of_date(clock.wall().timestamp()):
             self.notes.append(f"the certificate {path}: {when}")
+            self.has_out_of_date = True
         return blob
 
     def _certified(self, agent: Agent | None, held: dict[bytes, AgentKey]) -> Iterator[Identity]:
@@ -223,9 +226,13 @@ class Identities:
         return agent, held
 
     @staticmethod
-    def _by_agent(agent: Agent, name: str, blob: bytes) -> Identity:
+    def _by_agent(agent: Agent, name: str, blob: bytes, *, in_agent: bool = False) -> Identity:
         return Identity(
-            name, blob, lambda data, algorithm: agent.sign(blob, data, algorithm), by_agent=True
+            name,
+            blob,
+            lambda data, algorithm: agent.sign(blob, data, algorithm),
+            by_agent=True,
+            in_agent=in_agent,
         )
 
     def _is_usable(self, key: AgentKey) -> bool:

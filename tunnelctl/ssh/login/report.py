@@ -1,7 +1,6 @@
-"""What is said of a login that failed: to whom, what was tried, what the server wants, what to do.
+"""Why a login failed: what was tried, what the server wants, what to do.
 
-Owns these sentences. Must never quote a secret, and never let text of the server reach a terminal
-unescaped.
+Owns which failure it is; the words are in sentences.py. Must never quote a secret.
 """
 
 from __future__ import annotations
@@ -9,16 +8,18 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.errors import Code, Failure, Hint
 from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import AUTHENTICATIONS, Host
 from tunnelctl.ssh.chain import chain
-from tunnelctl.ssh.failures import During, excerpt, label, peer_failure
+from tunnelctl.ssh.failures import During, peer_failure
 from tunnelctl.ssh.keys.credentials import Tried
 from tunnelctl.ssh.keys.files import Identity
+from tunnelctl.ssh.login import sentences
 from tunnelctl.ssh.login.client import ClientTransport
 from tunnelctl.ssh.login.userauth import InfoRequest, UserAuth
 from tunnelctl.ssh.questions import Question, QuestionKind
+from tunnelctl.ssh.sentences import excerpt
 
 # RFC 4253 section 11.1: disconnect codes that say "not you", not "not now".
 _NO_MORE_METHODS = 14
@@ -68,13 +69,13 @@ class LoginReport:
         self._keys += 1
         self._shown_keys.append(shown)
         self._tried.append(shown)
-        if not key.name.startswith("agent key"):
+        if not key.in_agent:
             self._offered_files.append(key.name)
 
     def refused_key(self, key: Identity) -> None:
         """The server does not want the key that was offered last."""
         named = self._host.identity_file or self._host.certificate_file
-        if named and not key.name.startswith("agent key"):
+        if named and not key.in_agent:
             self._refused_named = True
 
     def refused_password(self) -> None:
@@ -97,40 +98,29 @@ class LoginReport:
         by = ", then ".join((*self._accepted, *self._tried[-1:])) or "nothing at all"
         return f"{self.who} by {by}"
 
-    def of_key(self, failure: Failure) -> Failure:
-        """What is wrong with a key, with the host's name."""
-        return Failure(failure.code, f"{label(self._host)}: {failure.message}", failure.hint)
-
     def cut_off(self, transport: ClientTransport) -> Failure:
         """The server ended the connection: because of us, or because of the network."""
         said = transport.said
         if _TOO_MANY in said.lower():
-            return self._failure(
-                f"the server ended the login: {self._keys} keys were too many for it",
-                "name the right key with identity_file, which also keeps the agent's others back "
-                "(identities_only)",
-            )
+            return sentences.too_many_keys(self._subject, self._keys, self._tried)
         if transport.disconnect_code in (_NO_MORE_METHODS, _ILLEGAL_USER_NAME):
-            return self._failure(f'the server ended the login: it said "{excerpt(said)}"', "")
+            return sentences.login_ended(self._subject, said, self._in_vain())
         return peer_failure(self._host, transport.saved_exception, During.AUTHENTICATION, said)
 
     def refused(self, notes: Sequence[str], unusable: Failure | None) -> Failure:
         """Nothing is left to try. `notes` say why something was not, `unusable` is a named key."""
         if self._unanswered is not None and self._is_for_a_person(self._unanswered, unusable):
             prompt = self._unanswered.prompt.strip().rstrip(":").replace("\n", " ")
-            keys = f"; tried {', '.join(self._shown_keys)}" if self._shown_keys else ""
-            return Failure(
-                Code.NEEDS_INPUT,
-                f"{self._head} needs an answer that nobody was there to give: {prompt}{keys}",
-                f"tunnelctl answer {PLACE}",
-            )
+            return sentences.answer_needed(self._subject, prompt, self._shown_keys)
         if unusable is not None and self._keys == self._not_signed:
-            return self.of_key(unusable)
-        takes = ", ".join(map(excerpt, self._auth.methods)) or "nothing more"
-        still = f"it still takes {takes}"
-        if self._accepted:
-            still = f"it took {', '.join(self._accepted)} and wants {takes} too"
-        return self._failure(f"the server does not let us in; {still}", self._hint(), notes)
+            return sentences.key_unusable(self._host, unusable)
+        return sentences.login_refused(
+            self._subject,
+            self._accepted,
+            self._auth.methods,
+            self._in_vain(notes),
+            self._hint(),
+        )
 
     def judged(self, failure: Failure, tried: Tried) -> Failure:
         """The same failure, unless it may pass by itself: then it says so, and is tried again.
@@ -143,15 +133,11 @@ class LoginReport:
         if self._auth.password_expired or not tried.may_pass(failure):
             return failure
         code = Code.AUTH_FAILED if failure.code is Code.NEEDS_INPUT else failure.code
-        message = f"{failure.message}; it let us in before, so it is tried again"
-        return Failure(code, message, failure.hint, retryable=True, spaced=True)
+        return sentences.accepted_before(failure, code)
 
     def _without_agent(self, agent: str, failure: Failure) -> Failure:
-        tried = f"; tried {', '.join(self._tried)}" if self._tried else ""
-        hint = "it is tried again when the agent has the key: ssh-add -l shows what it has"
-        if failure.code is Code.NEEDS_INPUT:
-            hint += f"; or {failure.hint}"
-        return Failure(Code.AGENT_UNAVAILABLE, f"{self._head}: {agent}{tried}", hint, spaced=True)
+        others = failure.hints if failure.code is Code.NEEDS_INPUT else ()
+        return sentences.agent_unavailable(self._subject, agent, self._tried, others)
 
     def _is_for_a_person(self, question: Question, unusable: Failure | None) -> bool:
         """Whether an answer is what is missing: a server that refuses the key which was named for
@@ -162,39 +148,34 @@ class LoginReport:
         return not self._refused_named and unusable is None
 
     @property
-    def _head(self) -> str:
+    def _subject(self) -> str:
         host = self._host
         address = f"{self.who}:{host.port}"
         return address if host.name == host.hostname else f"{host.name} ({address})"
 
-    def _failure(self, what: str, hint: str, notes: Sequence[str] = ()) -> Failure:
-        tried = f"; tried {', '.join(self._tried)}" if self._tried else ""
-        if not self._tried and not self._accepted and self._may("publickey"):
-            tried = "; there was no key to try"
-        noted = "".join(f"; {note}" for note in notes)
-        return Failure(Code.AUTH_FAILED, f"{self._head}: {what}{tried}{noted}", hint)
+    def _in_vain(self, notes: Sequence[str] = ()) -> str:
+        lacks_keys = not self._tried and not self._accepted and self._may("publickey")
+        return sentences.tried_in_vain(self._tried, notes, lacks_keys=lacks_keys)
 
-    def _hint(self) -> str:
+    def _hint(self) -> Hint:
         methods = [name for name in self._auth.methods if self._may(name)]
         left_out = [name for name in AUTHENTICATIONS if name in self._auth.methods]
         if left_out and not methods:
-            name = self._host.name
-            return f"let hosts.{name} have preferred_authentications: {left_out[0]}"
+            return sentences.allow_method(self._host, left_out[0])
         if self._auth.password_expired:
-            return f"the password has expired: log in once with {self._ssh('ssh')} and change it"
+            return sentences.change_password(self._ssh("ssh"))
         if self._refused_password:
-            return f"correct what hosts.{self._host.name} has as password: {self._host.password}"
+            return sentences.correct_password(self._host)
         if "publickey" in methods:
             if provider := self._host.pkcs11_provider:
-                load = f"ssh-add -s {shlex.quote(provider)}"
-                return f"the keys of PKCS11Provider in ssh_config come from an agent here: {load}"
+                return sentences.load_pkcs11(provider)
             if self._offered_files:
                 copy = f"ssh-copy-id -i {shlex.quote(self._offered_files[0])}"
-                return f"let the server know the key: {self._ssh(copy)}"
-            return "name a key with identity_file, or make one with: ssh-keygen -t ed25519"
+                return sentences.copy_key(self._ssh(copy))
+            return sentences.choose_key()
         if {"password", "keyboard-interactive"} & {*methods} and self._host.password is None:
-            return f"add password: {{env: NAME}} to hosts.{self._host.name} in the profile"
-        return f"compare with: {self._ssh('ssh -v')}"
+            return sentences.add_password(self._host)
+        return sentences.compare_with_ssh(self._ssh("ssh -v"))
 
     def _may(self, method: str) -> bool:
         return method in self._host.preferred_authentications

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure, Hint
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.failures import excerpt, label
+from tunnelctl.ssh import sentences
 from tunnelctl.ssh.packets.kexinit import List, Names, Proposal
+from tunnelctl.ssh.sentences import excerpt
 
 _LISTED = 400  # characters of one list; a server may send a very long one
 
@@ -92,31 +93,30 @@ def mismatches(
 
 def failure(host: Host, found: list[Mismatch], server: str) -> Failure:
     """`incompatible-peer`, with both lists of each kind. `server` is the server's version line."""
-    what = "; ".join(map(_sentence, found))
-    hint = "; ".join(_remedy(host, mismatch, "OpenSSH" in server) for mismatch in found)
-    return Failure(Code.INCOMPATIBLE_PEER, f"{label(host)}: {what}", hint)
+    return sentences.nothing_in_common(
+        host, list(map(_lists, found)), [_remedy(host, each, "OpenSSH" in server) for each in found]
+    )
 
 
-def _sentence(mismatch: Mismatch) -> str:
+def _lists(mismatch: Mismatch) -> str:
     kind = _KINDS[mismatch.which]
     ours = ", ".join(mismatch.ours) or "none"  # paramiko may lack all that the profile names
     theirs = excerpt(", ".join(mismatch.theirs), _LISTED) or "none"
-    return f"no common {kind.title}: we offer {ours}; the server offers {theirs}"
+    return sentences.no_common_algorithm(kind.title, ours, theirs)
 
 
-def _remedy(host: Host, mismatch: Mismatch, is_openssh: bool) -> str:
+def _remedy(host: Host, mismatch: Mismatch, is_openssh: bool) -> Hint:
     """What to change here, where the profile or ssh_config left out what the server has, and
     there."""
     kind = _KINDS[mismatch.which]
     name = kind.known if kind.known in mismatch.ours else next(iter(mismatch.ours), kind.known)
     if kind is _HOST_KEYS:
-        there = f"give the server a host key for {name}"
-        there += ": ssh-keygen -A there" if is_openssh else ""
+        there = sentences.create_host_key(name, is_openssh=is_openssh)
     elif is_openssh and kind.key:
-        there = f"put {kind.option} +{name} into the server's sshd_config"
+        there = sentences.allow_in_sshd_config(kind.option, name)
     else:
-        there = f"allow the {kind.title} {name} on the server"
+        there = sentences.allow_on_server(kind.title, name)
     here = next((name for name in mismatch.theirs if name in kind.allowed), None)
     if here is not None:
-        return f"put {kind.key}: +{here} under hosts.{host.name} of the profile, or {there}"
-    return f"{there}; tunnelctl has nothing of what it offers (docs/algorithms.md)"
+        return sentences.allow_here_or(there, host, kind.key, here)
+    return sentences.allow_there_only(there)

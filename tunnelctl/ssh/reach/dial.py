@@ -25,7 +25,8 @@ from tunnelctl.net.addresses import is_literal
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import AddressFamily, Host
-from tunnelctl.ssh.failures import bind_failure, dial_failure, resolve_failure, timed_out
+from tunnelctl.ssh import sentences
+from tunnelctl.ssh.failures import dial_failure, resolve_failure
 from tunnelctl.ssh.milestones import Milestone, Trace, untraced
 
 # RFC 8305 section 5, "Connection Attempt Delay", in seconds.
@@ -66,7 +67,7 @@ async def dial(host: Host, deadline: float, trace: Trace = untraced) -> socket.s
     except TimeoutError:
         if race is not None:
             doing = f"connecting to {', '.join(race.tried)}"
-        raise timed_out(host, doing) from None
+        raise sentences.no_answer(host, doing) from None
     if sock is None:
         raise dial_failure(host, race.errors)
     try:
@@ -94,7 +95,7 @@ async def _sources(host: Host) -> _Sources | None:
     try:
         found = await _resolve(host.bind_address, 0, host.address_family)
     except (OSError, UnicodeError):
-        raise bind_failure(host) from None
+        raise sentences.no_such_bind_address(host) from None
     return {family: to for family, _, _, _, to in reversed(found)}
 
 

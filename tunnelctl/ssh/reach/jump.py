@@ -16,10 +16,10 @@ from typing import Any
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import LOOPBACK
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.chain import of_hop
-from tunnelctl.ssh.failures import excerpt, label
+from tunnelctl.ssh import sentences
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.relay import Relay, Traffic
+from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.ssh.silence import OnSilence, unheard
 from tunnelctl.ssh.software import Software
 from tunnelctl.wire import messages
@@ -167,8 +167,7 @@ class Lease:
         if failure.code not in (Code.PEER_SILENT, Code.TIMED_OUT):
             return failure
         if interval > 0 and link.liveness.silence > interval * _SILENT_INTERVALS:
-            what = f"{link.settings.title} sent nothing for {link.liveness.silence:.0f} s"
-            return link.explain(Failure(Code.PEER_SILENT, what))
+            return link.explain(sentences.peer_silent(*link.settings.peer, link.liveness.silence))
         if self._bridge is not None and not self._bridge.is_open:
             return self._bridge.too_slow(failure)
         return failure
@@ -222,27 +221,19 @@ class _Bridge(Relay):
 
     def too_slow(self, failure: Failure) -> Failure:
         """The deadline of the next handshake passed while the hop was still connecting."""
-        what = f"cannot connect to {label(self._host)} within {self._host.connect_timeout:g} s"
-        return of_hop(self._hop, Failure(Code.TIMED_OUT, what, failure.hint))
+        return sentences.hop_too_slow(self._hop, self._host, failure.hints)
 
     def _refused(self, reason: int, description: str) -> bytes:
-        refused = _refusal(self._host, self._link.info.software, reason, excerpt(description))
-        self.refusal = of_hop(self._hop, refused)
+        software = self._link.info.software
+        self.refusal = _refusal(self._hop, software, self._host, reason, excerpt(description))
         return b""
 
 
-def _refusal(host: Host, hop: Software, reason: int, text: str) -> Failure:
+def _refusal(hop: Host, software: Software, host: Host, reason: int, text: str) -> Failure:
     """What a hop means that does not connect to `host`."""
     cause = refusal(reason, text)
     said = in_words(reason, text)
     if cause in (Refusal.PROHIBITED, Refusal.UNKNOWN_TYPE):
-        return Failure(
-            Code.FORWARD_DENIED,
-            f"does not allow connections to {label(host)}: {said}",
-            hop.decides("AllowTcpForwarding, PermitOpen, DisableForwarding", "-j"),
-        )
-    return Failure(
-        _CODES.get(cause, Code.UNREACHABLE),
-        f"cannot connect to {label(host)}: {said}",
-        "check hostname and port as they are seen from the hop",
-    )
+        hint = software.decides("AllowTcpForwarding, PermitOpen, DisableForwarding", "-j")
+        return sentences.hop_forbids(hop, host, said, hint)
+    return sentences.hop_cannot_connect(hop, host, _CODES.get(cause, Code.UNREACHABLE), said)

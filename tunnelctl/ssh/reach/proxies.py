@@ -19,8 +19,9 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import Host, Proxy, ProxyKind, ResolveSecret
-from tunnelctl.ssh.failures import excerpt, label, timed_out
+from tunnelctl.ssh import sentences
 from tunnelctl.ssh.reach.dial import dial
+from tunnelctl.ssh.sentences import excerpt
 
 _VERSION = 5
 _CONNECT = 1
@@ -32,14 +33,14 @@ _HEADER_END = b"\r\n\r\n"
 
 # RFC 1928 section 6: the replies that refuse.
 _REPLIES = {
-    1: (Code.UNREACHABLE, "it failed"),
-    2: (Code.FORWARD_DENIED, "its rules do not allow it"),
+    1: (Code.UNREACHABLE, "general failure"),
+    2: (Code.FORWARD_DENIED, "not allowed by its rules"),
     3: (Code.UNREACHABLE, "network unreachable"),
     4: (Code.UNREACHABLE, "host unreachable"),
     5: (Code.CONNECTION_REFUSED, "connection refused"),
-    6: (Code.TIMED_OUT, "timed out on the way"),
-    7: (Code.HANDSHAKE_FAILED, "it does not know CONNECT"),
-    8: (Code.HANDSHAKE_FAILED, "it does not know this kind of address"),
+    6: (Code.TIMED_OUT, "timed out"),
+    7: (Code.HANDSHAKE_FAILED, "it does not support CONNECT"),
+    8: (Code.HANDSHAKE_FAILED, "it does not support this type of address"),
 }
 # RFC 9110 section 15: what a proxy means by a status; of others, what their class means.
 _STATUSES = {
@@ -81,12 +82,12 @@ async def dial_through(
     except BaseException as error:
         sock.close()
         if isinstance(error, TimeoutError):
-            raise timed_out(host, f"talking to the {_shown(proxy)}") from None
+            raise sentences.no_answer(host, f"talking to the proxy {proxy}") from None
         if isinstance(error, _Refused):
-            raise _refusal(host, proxy, error.code, error.why) from None
+            raise sentences.proxy_refused(host, proxy, error.code, error.why) from None
         if isinstance(error, OSError):
             why = f"the connection broke: {error.strerror or error}"
-            raise _refusal(host, proxy, Code.HANDSHAKE_FAILED, why) from None
+            raise sentences.proxy_refused(host, proxy, Code.HANDSHAKE_FAILED, why) from None
         raise
     return sock
 
@@ -98,32 +99,11 @@ async def _password(proxy: Proxy, resolve_secret: ResolveSecret) -> str | None:
 
 
 async def _dial_proxy(host: Host, proxy: Proxy, deadline: float) -> socket.socket:
-    there = dataclasses.replace(host, name=_shown(proxy), hostname=proxy.hostname, port=proxy.port)
+    there = dataclasses.replace(host, name=str(proxy), hostname=proxy.hostname, port=proxy.port)
     try:
         return await dial(there, deadline)
     except Failure as failure:
-        what = failure.message.removeprefix(f"{label(there)}: ")
-        raise Failure(
-            failure.code,
-            f"{label(host)}: {_shown(proxy)}: {what}",
-            f"check that the proxy runs, and proxy in hosts.{host.name} of the profile",
-            retryable=failure.retryable,
-        ) from None
-
-
-def _refusal(host: Host, proxy: Proxy, code: Code, why: str) -> Failure:
-    hint = ""
-    if code is Code.AUTH_FAILED:
-        hint = f"check user and password under proxy in hosts.{host.name} of the profile"
-    elif code is Code.CONFIG_INVALID:
-        hint = f"correct hosts.{host.name} in the profile"
-    elif code is Code.HANDSHAKE_FAILED:
-        hint = f"check that {proxy.kind} is what is spoken there"
-    return Failure(code, f"{label(host)}: {_shown(proxy)} does not connect: {why}", hint)
-
-
-def _shown(proxy: Proxy) -> str:
-    return f"proxy {proxy}"
+        raise sentences.proxy_unreachable(host, proxy, failure) from None
 
 
 class _Conversation:
@@ -210,7 +190,7 @@ async def _socks5_log_in(talk: _Conversation, user: str, password: str) -> None:
     """RFC 1929."""
     words = (user.encode(), password.encode())
     if not all(0 < len(word) <= _LENGTH_MAX for word in words):
-        raise _Refused(Code.CONFIG_INVALID, "SOCKS 5 has users and passwords of 1 to 255 bytes")
+        raise _Refused(Code.CONFIG_INVALID, "SOCKS 5 takes users and passwords of 1 to 255 bytes")
     await talk.send(b"\1" + b"".join(bytes((len(word),)) + word for word in words))
     _, status = await talk.receive(2)
     if status:
@@ -224,7 +204,7 @@ def _address(hostname: str) -> bytes:
     except ValueError:
         name = _ascii(hostname)
         if len(name) > _LENGTH_MAX:
-            raise _Refused(Code.CONFIG_INVALID, "a name has at most 255 bytes") from None
+            raise _Refused(Code.CONFIG_INVALID, "a host name has at most 255 bytes") from None
         return bytes((_NAME, len(name))) + name
     return bytes((_IPV4 if address.version == 4 else _IPV6,)) + address.packed
 
@@ -236,7 +216,7 @@ def _ascii(hostname: str) -> bytes:
         name = b""
     # Nothing that could end a line of an HTTP request, or a name.
     if not name or not all(0x21 <= byte < 0x7F for byte in name):
-        raise _Refused(Code.CONFIG_INVALID, f"'{excerpt(hostname)}' cannot be a host name")
+        raise _Refused(Code.CONFIG_INVALID, f"'{excerpt(hostname)}' is not a valid host name")
     return name
 
 
@@ -248,7 +228,7 @@ async def _http_connect(
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if proxy.user is not None:
         if ":" in proxy.user:  # RFC 7617 section 2
-            raise _Refused(Code.CONFIG_INVALID, "a user of an HTTP proxy has no colon")
+            raise _Refused(Code.CONFIG_INVALID, "the user of an HTTP proxy cannot contain a colon")
         basic = base64.b64encode(f"{proxy.user}:{password or ''}".encode()).decode()
         lines.append(f"Proxy-Authorization: Basic {basic}")
     await talk.send("\r\n".join((*lines, "", "")).encode())
@@ -262,7 +242,7 @@ async def _http_connect(
         if status >= 200:
             break
         if left <= 0:  # RFC 9110 section 15.2: any number of 1xx may come first
-            raise _Refused(Code.HANDSHAKE_FAILED, "it gives no final answer")
+            raise _Refused(Code.HANDSHAKE_FAILED, "no final answer")
     others = Code.UNREACHABLE if status >= 500 else Code.HANDSHAKE_FAILED
     raise _Refused(_STATUSES.get(status, others), f'it said "{said}"')
 

@@ -12,14 +12,15 @@ import signal
 import socket
 
 from tunnelctl import clock
-from tunnelctl.errors import Code, Failure, by_hand, reason
+from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.net.processes.child import Child, ending
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import USERS_SHELL, Host
+from tunnelctl.ssh import sentences
 from tunnelctl.ssh.disruptions import Disruptions
-from tunnelctl.ssh.failures import excerpt, label
+from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.ssh.silence import OnSilence
-from tunnelctl.ssh.tokens import KNOWN_AS, USER, expand, mistake
+from tunnelctl.ssh.tokens import KNOWN_AS, USER, expand
 
 # How long the program has to end by itself once its input has ended, and after SIGTERM, in seconds.
 _EOF_SECONDS = 0.25
@@ -31,7 +32,6 @@ PATIENCE = 600.0
 # Where somebody waits at a terminal: as long as a person has for any other question.
 AT_A_TERMINAL = 120.0
 _KEY = "proxy_command"
-_HINT_SHELL = "SHELL names no program: set it to the path of a shell that is installed"
 # What the end of the program looks like from here, and what its silence does.
 _ENDED = (Code.HANDSHAKE_FAILED, Code.SESSION_LOST)
 _SILENT = (Code.TIMED_OUT, Code.PEER_SILENT)
@@ -76,9 +76,9 @@ class ProxyCommand:
         except (OSError, ValueError) as error:
             ours.close()
             why = reason(error)
-            what = f"cannot start {excerpt(words[0])}: {why}"
-            failure = mistake(host, _KEY, what, "the path of a program that is installed")
-            raise (failure.but(hint=_HINT_SHELL) if is_for_shell else failure) from None
+            if is_for_shell:
+                raise sentences.no_shell(host, words[0], why) from None
+            raise sentences.proxy_command_not_started(host, words[0], why) from None
         except BaseException:
             ours.close()
             raise
@@ -112,7 +112,8 @@ class ProxyCommand:
         def tell() -> None:
             if not spoken.done():
                 loop.call_later(self._host.connect_timeout, tell)
-                on_silence(self._says_nothing(clock.monotonic() - began, patience))
+                waited = clock.monotonic() - began
+                on_silence(sentences.proxy_command_waits(self._host, self.name, waited, patience))
 
         loop.add_reader(self.sock, decide, True)
         loop.call_later(self._host.connect_timeout, tell)
@@ -129,14 +130,7 @@ class ProxyCommand:
             raise self._said_nothing(clock.monotonic() - began)
 
     def _said_nothing(self, seconds: float) -> Failure:
-        what = f"{label(self._host)}: proxy_command {self.name} said nothing for {seconds:.3g} s"
-        return Failure(Code.TIMED_OUT, what, self._hint)
-
-    def _says_nothing(self, seconds: float, patience: float) -> Failure:
-        who = f"{label(self._host)}: proxy_command {self.name}"
-        what = f"{who} has said nothing for {seconds:.3g} s; it has {patience:.3g} s in all"
-        hint = f"it may have somebody log in: see whether a browser asks; else {self._hint}"
-        return Failure(Code.TIMED_OUT, what, hint)
+        return sentences.proxy_command_silent(self._host, self.name, seconds)
 
     def explain(self, failure: Failure) -> Failure:
         """See Way: how the program failed, if that is why, and the last that it said."""
@@ -145,17 +139,11 @@ class ProxyCommand:
         said = excerpt(self._child.last_line())
         status = self._status() if failure.code in _ENDED else 0
         if status:
-            what = f"{label(self._host)}: proxy_command {self.name} {ending(status)}"
-            what += f": {said}" if said else ""
-        elif said:
-            what = f"{failure.message}; {self.name} says: {said}"
-        else:
-            return failure
-        return failure.but(message=what, hint=self._hint)
-
-    @property
-    def _hint(self) -> str:
-        return by_hand(f"the proxy_command of {self._host.name}")
+            how = ending(status)
+            return sentences.proxy_command_failed(self._host, self.name, how, said, failure)
+        if said:
+            return sentences.proxy_command_said(self._host, self.name, said, failure)
+        return failure
 
     def close(self) -> None:
         """See Way: its input has ended; then SIGTERM and SIGKILL to its process group."""

@@ -19,12 +19,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import reason
 from tunnelctl.net import files
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
-from tunnelctl.ssh.failures import label, silent_file
 from tunnelctl.ssh.keys.patterns import matches_pattern
+from tunnelctl.ssh.sentences import file_silent
+from tunnelctl.ssh.server_key import sentences
 
 _log = logging.getLogger(__name__)
 
@@ -126,21 +127,14 @@ def append(host: Host, key_type: str, blob: bytes, environment: Environment) -> 
     """
     name = name_of(host)
     if _NOT_A_NAME.search(name):
-        raise Failure(
-            Code.CONFIG_INVALID,
-            f"{label(host)}: {name!r} cannot be written to known_hosts as a host name",
-            "correct host_key_alias or hostname in the profile",
-        )
+        raise sentences.not_a_known_hosts_name(host, name)
     path = _file_for(host, environment)
     line = f"{name} {key_type} {base64.b64encode(blob).decode()}\n".encode()
     try:
         files.ask(path, f"append {name} {key_type}", functools.partial(_append, path, line))
     except OSError as error:
-        raise Failure(
-            Code.PERMISSION_DENIED,
-            f"{label(host)}: cannot record its host key in {path}: {error.strerror or error}",
-            "make the file writable, or name another one with user_known_hosts_file",
-        ) from None
+        why = error.strerror or str(error)
+        raise sentences.known_hosts_not_written(host, path, why) from None
     return path
 
 
@@ -197,7 +191,7 @@ def read(host: Host, environment: Environment) -> Iterator[KnownKey]:
         except FileNotFoundError:
             continue
         except files.FileSilent as error:  # it may revoke the key that is shown
-            raise silent_file(host, "the known_hosts file", path, error) from None
+            raise file_silent(host, "the known_hosts file", path, reason(error)) from None
         except OSError as error:
             _log.warning("%s cannot be read: %s", path, error.strerror or error)
             continue

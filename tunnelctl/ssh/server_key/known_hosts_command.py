@@ -8,14 +8,12 @@ take a program that failed for one that knows nothing: then no host key counts.
 from __future__ import annotations
 
 import base64
-import os
 
-from tunnelctl.errors import Code, Failure, by_hand
 from tunnelctl.net.processes.command import CommandError, output_of
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.failures import excerpt, label
 from tunnelctl.ssh.keys.files import key_type
+from tunnelctl.ssh.server_key import sentences
 from tunnelctl.ssh.tokens import KNOWN_AS, OF_KEY, Values, expand
 
 # Where its lines are from, as messages say it.
@@ -51,16 +49,7 @@ def printed_about(
     try:
         status, printed = output_of(words, environment, _MAX_BYTES, seconds)
     except CommandError as error:
-        raise _failed(host, str(error)) from None
+        raise sentences.known_hosts_command_failed(host, str(error)) from None
     if status != 0:
-        raise _failed(host, f"the command ended with {status}")
+        raise sentences.known_hosts_command_failed(host, f"it exited with {status}")
     return printed.decode(errors="replace")
-
-
-def _failed(host: Host, why: str) -> Failure:
-    program = excerpt(os.path.basename(host.known_hosts_command[0]))
-    return Failure(
-        Code.HANDSHAKE_FAILED,
-        f"{label(host)}: known_hosts_command {program}: {why}, so no host key counts",
-        by_hand("it"),
-    )

@@ -15,14 +15,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import reason
 from tunnelctl.net import files
 from tunnelctl.net.processes.command import CommandError, output_of
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.failures import label, silent_file
 from tunnelctl.ssh.keys.certificates import Certificate, is_certified
 from tunnelctl.ssh.keys.files import key_type
+from tunnelctl.ssh.sentences import file_silent
+from tunnelctl.ssh.server_key import sentences
 
 _LIST = b"SSHKRL\n\0"  # OpenSSH PROTOCOL.krl
 _SECONDS = 10.0
@@ -41,9 +42,9 @@ def is_revoked(host: Host, file: str, blob: bytes, environment: Environment) -> 
     try:
         written = files.read(path, _FILE_MAX).data
     except files.FileSilent as error:
-        raise silent_file(host, "revoked_host_keys", path, error) from None
+        raise file_silent(host, "revoked_host_keys", path, reason(error)) from None
     except OSError as error:
-        raise _unreadable(host, path, error.strerror or str(error)) from None
+        raise sentences.revoked_keys_unreadable(host, path, error.strerror or str(error)) from None
     if written.startswith(_LIST):
         return _is_in_list(host, path, written, blob, environment)
     refused = {blob}
@@ -73,7 +74,9 @@ def _is_in_list(
     """Whether ssh-keygen finds `blob` in the list that was `written` at `path`."""
     program = shutil.which("ssh-keygen", path=environment.search_path)
     if program is None:
-        raise _unreadable(host, path, "it is a list of ssh-keygen, which is not installed")
+        raise sentences.revoked_keys_unreadable(
+            host, path, "it is a key revocation list, and ssh-keygen is not installed"
+        )
     line = f"{key_type(blob)} {base64.b64encode(blob).decode()}\n".encode()
     # What was read, not the file: a pipe has it once, and it must not be another one by now.
     with _temporary(line, ".pub") as shown, _temporary(written, ".krl") as known:
@@ -81,13 +84,13 @@ def _is_in_list(
         try:
             status, printed = output_of(words, environment, _MAX_BYTES, _SECONDS)
         except CommandError as error:
-            raise _unreadable(host, path, str(error)) from None
+            raise sentences.revoked_keys_unreadable(host, path, str(error)) from None
     said = printed.rstrip()
     if status == 0 and said.endswith(b": ok"):
         return False
     if said.endswith(b": REVOKED"):
         return True
-    raise _unreadable(host, path, f"ssh-keygen -Q ended with {status}")
+    raise sentences.revoked_keys_unreadable(host, path, f"ssh-keygen -Q exited with {status}")
 
 
 @contextmanager
@@ -96,11 +99,3 @@ def _temporary(data: bytes, suffix: str) -> Iterator[str]:
         file.write(data)
         file.flush()
         yield file.name
-
-
-def _unreadable(host: Host, path: Path, why: str) -> Failure:
-    return Failure(
-        Code.KEY_UNREADABLE,
-        f"{label(host)}: revoked_host_keys {path} cannot be read: {why}, so no host key counts",
-        f"put it right, or take revoked_host_keys from hosts.{host.name} or ssh_config",
-    )

@@ -13,22 +13,21 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunnelctl import clock
-from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.errors import PLACE, Code, Fact, Failure, Hint
 from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
-from tunnelctl.ssh.failures import excerpt, label
 from tunnelctl.ssh.keys.certificates import Certificate, fingerprint, is_certified, plain_key
 from tunnelctl.ssh.keys.files import key_type
 from tunnelctl.ssh.milestones import Warn, logged
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind
-from tunnelctl.ssh.server_key import known_hosts
+from tunnelctl.ssh.sentences import excerpt, label
+from tunnelctl.ssh.server_key import known_hosts, sentences
 from tunnelctl.ssh.server_key.known_hosts import CERT_AUTHORITY, REVOKED, KnownKey
 from tunnelctl.ssh.server_key.known_hosts_command import PRINTED, printed_about
 from tunnelctl.ssh.server_key.revocation import is_revoked
@@ -62,10 +61,10 @@ def verify(
     _refuse_revoked(host, about, shown)
     for file in host.revoked_host_keys:
         if is_revoked(host, file, blob, environment):
-            raise _revoked(host, file, shown)
+            raise sentences.key_revoked(host, str(shown), file)
     if host.host_key:
         if shown.fingerprint not in _pins(host):
-            raise _not_pinned(host, shown)
+            raise sentences.key_not_pinned(host, str(shown), host.host_key)
         return
     known = [key for key in about if not key.marker]
     if shown.is_vouched_for or any(key.blob == shown.key for key in known):
@@ -149,8 +148,7 @@ def _keep(host: Host, key: bytes, environment: Environment, warn: Warn) -> None:
         if failure.code is not Code.PERMISSION_DENIED:
             raise
         known_hosts.keep_in_memory(host, key_type(key), key, environment)
-        what = f"{failure.message}; until this process ends no other key is accepted"
-        warn(host, failure.but(message=what))
+        warn(host, sentences.key_not_kept(failure))
 
 
 def keeps_keys(host: Host) -> bool:
@@ -158,25 +156,24 @@ def keeps_keys(host: Host) -> bool:
     return host.user_known_hosts_file[:1] != (os.devnull,)
 
 
-def trust_command(host: Host, blob: bytes) -> str:
+def trust_hint(host: Host, blob: bytes) -> Hint:
     """The command that records exactly this key where it is looked for.
 
     A host that is not reached straight is named by its place in the profile, which knows the way.
-    Where nothing is kept, no command would help, and what to write instead is said.
+    Where nothing is kept, no command would help, and the hint is to pin the key.
     """
+    shown = fingerprint(blob)
     if not keeps_keys(host):
-        pin = f"write host_key: {fingerprint(blob)} in hosts.{host.name} of the profile"
-        return f"{pin}, as a user_known_hosts_file of {os.devnull} keeps no key"
+        return sentences.pin_key(host, shown)
     if host.proxy_jump or host.proxy_command or host.proxy:
-        return shlex.join(["tunnelctl", "trust", PLACE, "--fingerprint", fingerprint(blob)])
+        return sentences.trust_key([PLACE, "--fingerprint", shown])
     name = bracketed(host.hostname)
-    words = ["tunnelctl", "trust", name if host.port == _DEFAULT_PORT else f"{name}:{host.port}"]
-    words += ["--fingerprint", fingerprint(blob)]
+    words = [name if host.port == _DEFAULT_PORT else f"{name}:{host.port}", "--fingerprint", shown]
     if host.host_key_alias is not None:
         words += ["--host-key-alias", host.host_key_alias]
     if host.user_known_hosts_file:
         words += ["--known-hosts", host.user_known_hosts_file[0]]
-    return shlex.join(words)
+    return sentences.trust_key(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +183,7 @@ class _Shown:
     key: bytes
     authority: bytes = b""  # who signed the certificate; empty without one
     flaw: str = ""  # why the certificate does not count
+    is_out_of_date: bool = False  # that is why
 
     @property
     def is_vouched_for(self) -> bool:
@@ -196,22 +194,24 @@ class _Shown:
         return fingerprint(self.key)
 
     def __str__(self) -> str:
-        return f"{key_type(self.key)} {self.fingerprint}"
+        return _written(self.key)
 
     @property
     def note(self) -> str:
         """For a message about the plain key."""
-        return f" (its certificate does not count: {excerpt(self.flaw)})" if self.flaw else ""
+        return f" (its certificate is not accepted: {excerpt(self.flaw)})" if self.flaw else ""
 
 
 def _examined(host: Host, about: Sequence[KnownKey], certificate: Certificate) -> _Shown:
     name = (host.hostname if host.host_key_alias is None else host.host_key_alias).lower()
     authorities = [key.blob for key in about if key.marker == CERT_AUTHORITY]
-    if certificate.authority in authorities:
-        flaw = certificate.flaw(name, clock.wall().timestamp())
-    else:
-        flaw = f"it is signed by {fingerprint(certificate.authority)}, which is no known authority"
-    return _Shown(certificate.key, certificate.authority, flaw)
+    if certificate.authority not in authorities:
+        flaw = f"signed by {fingerprint(certificate.authority)}, which is not a known authority"
+        return _Shown(certificate.key, certificate.authority, flaw)
+    now = clock.wall().timestamp()
+    flaw = certificate.flaw(name, now)
+    is_out_of_date = bool(flaw) and flaw == certificate.out_of_date(now)
+    return _Shown(certificate.key, certificate.authority, flaw, is_out_of_date)
 
 
 def _pins(host: Host) -> frozenset[str]:
@@ -225,30 +225,13 @@ def _pins(host: Host) -> frozenset[str]:
 def _refuse_revoked(host: Host, about: Sequence[KnownKey], shown: _Shown) -> None:
     for key in about:
         if key.marker == REVOKED and key.blob in (shown.key, shown.authority):
-            what = "a host key" if key.blob == shown.key else "a certificate of an authority"
-            raise Failure(
-                Code.HOST_KEY_CHANGED,
-                f"{label(host)} shows {what} that {key.file}:{key.line} marks as @revoked: "
-                f"{key.key_type} {fingerprint(key.blob)}",
-                "it may be an impostor with a stolen key: do not connect; ask who runs the server",
-            )
+            is_key = key.blob == shown.key
+            revoked = sentences.key_marked_revoked if is_key else sentences.authority_marked_revoked
+            raise revoked(host, _written(key.blob), f"{key.file}:{key.line}")
 
 
-def _revoked(host: Host, file: str, shown: _Shown) -> Failure:
-    return Failure(
-        Code.HOST_KEY_CHANGED,
-        f"{label(host)} shows a host key that {file} revokes: {shown}",
-        "it may be an impostor with a stolen key: do not connect; ask who runs the server",
-    )
-
-
-def _not_pinned(host: Host, shown: _Shown) -> Failure:
-    pinned = ", ".join(host.host_key)
-    return Failure(
-        Code.HOST_KEY_CHANGED,
-        f"{label(host)} shows the host key {shown}, but the profile pins {pinned}",
-        "ask who runs the server; only if this key is right too, add it to host_key in the profile",
-    )
+def _written(blob: bytes) -> str:
+    return f"{key_type(blob)} {fingerprint(blob)}"
 
 
 def _changed(host: Host, shown: _Shown, known: Sequence[KnownKey]) -> Failure:
@@ -256,37 +239,29 @@ def _changed(host: Host, shown: _Shown, known: Sequence[KnownKey]) -> Failure:
     old = next((key for key in known if key.key_type == kind), known[0])
     name = known_hosts.name_of(host)
     if old.file == known_hosts.IN_MEMORY:
-        remove = "have the daemon forget the old one: tunnelctl down --all"
+        remove = sentences.forget_key()
     elif old.file == PRINTED:
-        remove = f"have known_hosts_command of hosts.{host.name} print the new key"
+        remove = sentences.print_new_key(host)
     elif old.patterns.startswith("|") or name in old.patterns.lower().split(","):
-        remove = f"ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(old.file)}"
+        remove = sentences.remove_key(name, old.file)
     else:  # a wildcard, which ssh-keygen -R leaves alone
-        remove = f"remove line {old.line} of {old.file}"
-    return Failure(
-        Code.HOST_KEY_CHANGED,
-        f"{label(host)} shows another host key than the known one: {shown} now{shown.note}, "
-        f"{old.key_type} {fingerprint(old.blob)} in {old.place}",
-        "it may be an impostor; only if you know that the key was changed: "
-        f"{remove}; then {trust_command(host, shown.key)}",
-    )
+        remove = sentences.remove_line(old.file, old.line)
+    known_key = f"{_written(old.blob)} in {old.place}"
+    trust = trust_hint(host, shown.key)
+    return sentences.key_changed(host, str(shown), shown.note, known_key, remove, trust)
 
 
 def _unknown(host: Host, shown: _Shown, about: Sequence[KnownKey]) -> Failure:
     note = shown.note
     if not shown.authority and any(key.marker == CERT_AUTHORITY for key in about):
         note = " and no certificate of the authority that is known for it"
-    return Failure(
-        Code.HOST_KEY_UNKNOWN,
-        f"{label(host)} is not known; it shows the host key {shown}{note}",
-        "compare the fingerprint with what the server's owner tells you, then: "
-        + trust_command(host, shown.key),
-    )
+    facts = (shown.fingerprint, *([Fact.OUT_OF_DATE] if shown.is_out_of_date else []))
+    return sentences.key_unknown(host, str(shown), note, trust_hint(host, shown.key), facts)
 
 
 def _ask_about(host: Host, shown: _Shown, failure: Failure, ask: Ask | None) -> None:
     """Returns when a person accepts the key, in words or by typing its fingerprint (ssh(1))."""
-    prompt = f"{label(host)} is not known; it shows the host key {shown}{shown.note}. Trust it?"
+    prompt = f"{label(host)} is not known; its host key is {shown}{shown.note}. Trust it?"
     question = Question(QuestionKind.HOST_KEY, host.name, f"{prompt} (yes/no/fingerprint) ", True)
     answer = None if ask is None else ask(question)
     if answer is None or answer.strip() not in ("yes", shown.fingerprint):

@@ -20,8 +20,8 @@ from tunnelctl.spec import barring
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side
 from tunnelctl.spec.host import Reconnect
-from tunnelctl.ssh.failures import excerpt
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.state.health import LOOK, Remedy, Tally, believed, is_old, judged, next_wait, tried
 from tunnelctl.state.snapshot import ForwardState, Health
 from tunnelctl.supervisor.forwards.forwarding import Forwarding

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from tunnelctl import clock
-from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.errors import PLACE, Code, Failure, Hint
 from tunnelctl.home.redaction import SECRETS
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.chain import everybody
@@ -337,8 +337,8 @@ class _Login:
             if self._unanswered is not None and self._memory.was_let_in(self._host):
                 raise self._missing(error, self._unanswered) from None
         if isinstance(error, Failure) and error.code is Code.NEEDS_INPUT and self._outdated:
-            said = f"{error.message}; the {self._outdated} that was remembered is wrong now"
-            raise error.but(message=said) from None
+            said = f"{error.detail}; the {self._outdated} that was remembered is wrong now"
+            raise error.but(detail=said) from None
 
     @staticmethod
     def _missing(refused: Failure, question: Question) -> Failure:
@@ -347,8 +347,10 @@ class _Login:
         prompt = question.prompt.strip().rstrip(":").replace("\n", " ")
         return Failure(
             Code.NEEDS_INPUT,
-            f"{refused.message}; it needs the answer that let us in before: {prompt}",
-            f"tunnelctl answer {PLACE}",
+            f"{refused.detail}; it needs the answer that let us in before: {prompt}",
+            Hint("", f"tunnelctl answer {PLACE}"),
+            subject=refused.subject,
+            hop=refused.hop,
         )
 
     def __call__(self, question: Question) -> str | None:

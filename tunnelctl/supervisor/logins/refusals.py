@@ -51,7 +51,7 @@ class Refusals:
         if refused is not None:
             left = refused.until - clock.monotonic()
             if left > _TOLERANCE:
-                raise refused.failure.after(left)
+                raise refused.failure.but(retry_after=left)
 
     def noted(self, host: Host, environment: Environment, failure: Failure) -> Failure:
         """How the login failed; where it was refused for now, with the time to wait."""
@@ -62,7 +62,7 @@ class Refusals:
         refused.times += 1
         wait = backoff.spacing(refused.times, self._random.random(), self._steps)
         refused.until = clock.monotonic() + wait
-        return failure.after(wait)
+        return failure.but(retry_after=wait)
 
     def passed(self, host: Host, environment: Environment) -> None:
         """The server let us in."""

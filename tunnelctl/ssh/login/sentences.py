@@ -1,0 +1,161 @@
+"""Why a login failed, in words: what was tried, what the server wants, what to do.
+
+Owns the sentences: one function for each failure, named for what happened. `subject` is who logs in
+where: `bastion (bob@10.0.0.7:22)`. Must never quote a secret.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from tunnelctl.errors import PLACE, Code, Failure, Hint, edit
+from tunnelctl.spec.host import Host
+from tunnelctl.ssh.sentences import excerpt, label
+
+
+def _and_tried(tried: Sequence[str]) -> str:
+    return f"; tried {', '.join(tried)}" if tried else ""
+
+
+def no_user(host: Host, uid: int) -> Failure:
+    """The profile names no user, and this process's has no name."""
+    return Failure(
+        Code.CONFIG_INVALID,
+        f"no user to log in as: uid {uid} has no name on this machine",
+        edit(f"add user: NAME to hosts.{host.name}"),
+        subject=label(host),
+    )
+
+
+def key_unusable(host: Host, failure: Failure) -> Failure:
+    """A key cannot be used, as `failure` says; the host is added."""
+    return Failure(failure.code, failure.detail, *failure.hints, subject=label(host))
+
+
+def went_without(failure: Failure) -> Failure:
+    """A key could not be used, as `failure` says, and the login succeeded."""
+    return failure.but(detail=f"{failure.detail}; logged in without it")
+
+
+def answer_needed(subject: str, prompt: str, tried: Sequence[str]) -> Failure:
+    """The server, or a key, asks what only a person knows, and nobody is there."""
+    return Failure(
+        Code.NEEDS_INPUT,
+        f"an answer is needed, and there was nobody to ask: {prompt}{_and_tried(tried)}",
+        Hint("", f"tunnelctl answer {PLACE}"),
+        subject=subject,
+    )
+
+
+def too_many_keys(subject: str, count: int, tried: Sequence[str]) -> Failure:
+    """Sshd's MaxAuthTries."""
+    return Failure(
+        Code.AUTH_FAILED,
+        f"the server ended the login: too many keys ({count}){_and_tried(tried)}",
+        "set identity_file to the right key; the agent's other keys are then not offered "
+        "(identities_only)",
+        subject=subject,
+    )
+
+
+def login_ended(subject: str, said: str, tried: str) -> Failure:
+    """The server disconnected with a code that means us, not the moment (RFC 4253 11.1)."""
+    return Failure(
+        Code.AUTH_FAILED,
+        f'the server ended the login: it said "{excerpt(said)}"{tried}',
+        subject=subject,
+    )
+
+
+def login_refused(
+    subject: str,
+    accepted: Sequence[str],
+    methods: Sequence[str],
+    tried: str,
+    hint: Hint | str,
+) -> Failure:
+    """Nothing is left to try. `methods` are those with which the server would go on, `accepted` is
+    what it took already."""
+    others = ", ".join(map(excerpt, methods))
+    how = f"it also accepts {others}" if others else "it accepts no other method"
+    if accepted:
+        how = f"it accepted {', '.join(accepted)} and requires {others or 'more'} too"
+    detail = f"the server refused the login; {how}{tried}"
+    return Failure(Code.AUTH_FAILED, detail, hint, subject=subject)
+
+
+def tried_in_vain(tried: Sequence[str], notes: Sequence[str], *, lacks_keys: bool) -> str:
+    """What was tried, and why something was not."""
+    what = "; there was no key to try" if lacks_keys else _and_tried(tried)
+    return what + "".join(f"; {note}" for note in notes)
+
+
+def accepted_before(failure: Failure, code: Code) -> Failure:
+    """The server refuses what it took before."""
+    return failure.but(
+        code=code,
+        detail=f"{failure.detail}; the last login succeeded, so tunnelctl tries again",
+        retryable=True,
+        spaced=True,
+    )
+
+
+def agent_unavailable(
+    subject: str, why: str, tried: Sequence[str], hints: Sequence[Hint]
+) -> Failure:
+    """The agent is away, locked, or has not the key any more. `hints` are another way in."""
+    return Failure(
+        Code.AGENT_UNAVAILABLE,
+        f"{why}{_and_tried(tried)}",
+        Hint("tunnelctl tries again once the agent has the key; to list its keys", "ssh-add -l"),
+        *hints,
+        subject=subject,
+        spaced=True,
+    )
+
+
+# --- what to do about a login that was refused ---------------------------------------------
+
+
+def allow_method(host: Host, method: str) -> Hint:
+    """The profile left out what the server would take."""
+    return edit(f"add preferred_authentications: {method} to hosts.{host.name}")
+
+
+def change_password(ssh: str) -> Hint:
+    """It has expired."""
+    return Hint("the password has expired; log in once and change it", ssh)
+
+
+def correct_password(host: Host) -> Hint:
+    """The server does not want the one that the profile refers to."""
+    return edit(f"correct the password of hosts.{host.name}: {host.password}")
+
+
+def load_pkcs11(provider: str) -> Hint:
+    """PKCS11Provider of ssh_config is an agent's business here."""
+    return Hint(
+        "the keys of PKCS11Provider in ssh_config come from an agent",
+        f"ssh-add -s {shlex.quote(provider)}",
+    )
+
+
+def copy_key(command: str) -> Hint:
+    """The server does not know the key."""
+    return Hint("install the key on the server", command)
+
+
+def choose_key() -> Hint:
+    """No file was offered."""
+    return Hint("set identity_file, or create a key", "ssh-keygen -t ed25519")
+
+
+def add_password(host: Host) -> Hint:
+    """The server takes one, and the profile has none."""
+    return edit(f"add password: {{env: NAME}} to hosts.{host.name}")
+
+
+def compare_with_ssh(command: str) -> Hint:
+    """Nothing better is known."""
+    return Hint("compare", command)

@@ -1,0 +1,441 @@
+"""The failures of the way to a host, from its name to an open link, in words.
+
+Owns the sentences: one function for each failure, named for what happened; and how messages name a
+host and quote a peer. Decides nothing: who calls knows which one it is. Must never quote a secret,
+and never let text of a peer reach a terminal unescaped.
+
+Those of keys, of host keys and of logins are in the rooms of that name.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from tunnelctl.errors import Code, Failure, Hint, by_hand, edit, printable
+from tunnelctl.spec.host import AddressFamily, Host, Proxy
+
+# The longest piece of a server's text that is quoted in one message, in characters.
+_QUOTED = 200
+# sshd's PerSourcePenalties (sshd_config(5)) add up while we knock: seconds to leave it alone.
+_PENALTY_PAUSE = 60.0
+
+
+def label(host: Host) -> str:
+    """How messages name a host: `bastion (bastion.example.com:22)`."""
+    return host.address if host.name == host.hostname else f"{host.name} ({host.address})"
+
+
+def excerpt(text: str, length: int = _QUOTED) -> str:
+    """The beginning of a server's text, printable, for one line of a message."""
+    return printable(text[:length]) + ("…" if len(text) > length else "")
+
+
+def _said(text: str) -> str:
+    return f': it said "{excerpt(text)}"' if text else ""
+
+
+# --- names and addresses -------------------------------------------------------------------
+
+
+def invalid_host_name(host: Host) -> Failure:
+    """The host name cannot be looked up at all."""
+    return Failure(
+        Code.NAME_NOT_FOUND,
+        f"{host.hostname!r} is not a valid host name",
+        edit(f"correct hosts.{host.name}.hostname"),
+        subject=label(host),
+        retryable=False,
+    )
+
+
+def _look_up(host: Host) -> str:
+    return f"getent hosts {shlex.quote(host.hostname)}"
+
+
+def name_service_silent(host: Host) -> Failure:
+    """EAI_AGAIN of getaddrinfo(3)."""
+    return Failure(
+        Code.NAME_NOT_FOUND,
+        f"the name service does not answer for {host.hostname}",
+        Hint("check the network and DNS of this machine", _look_up(host)),
+        subject=label(host),
+    )
+
+
+def no_address(host: Host) -> Failure:
+    """The name has no address, or none of the family that is asked for."""
+    kind, also = "address", ""
+    if host.address_family is not AddressFamily.ANY:
+        kind, also = f"{host.address_family} address", "address_family, "
+    return Failure(
+        Code.NAME_NOT_FOUND,
+        f"the name {host.hostname} has no {kind}",
+        Hint(f"check {also}the spelling of hostname, and DNS", _look_up(host)),
+        subject=label(host),
+    )
+
+
+def no_such_bind_address(host: Host) -> Failure:
+    """Connections cannot leave from where the profile or ssh_config wants them to."""
+    return Failure(
+        Code.UNREACHABLE,
+        f"bind_address {host.bind_address} is not an address of this machine",
+        Hint("correct bind_address in the profile, or BindAddress in ssh_config", "ip address"),
+        subject=label(host),
+    )
+
+
+# --- connecting ----------------------------------------------------------------------------
+
+
+def no_answer(host: Host, doing: str) -> Failure:
+    """The absolute deadline of a connection attempt passed while `doing` something."""
+    return Failure(
+        Code.TIMED_OUT,
+        f"no answer within {host.connect_timeout:g} s while {doing}",
+        "check the network, or raise connect_timeout",
+        subject=label(host),
+    )
+
+
+def connection_refused(host: Host, where: str) -> Failure:
+    """Nothing listens at any of the addresses `where`."""
+    return Failure(
+        Code.CONNECTION_REFUSED,
+        f"connection refused by {where}",
+        f"check that an SSH server runs there and that {host.port} is its port",
+        subject=label(host),
+    )
+
+
+def connection_reset(host: Host, where: str) -> Failure:
+    """Taken and thrown out before connect(2) had returned."""
+    return Failure(
+        Code.HANDSHAKE_FAILED,
+        f"connection reset by {where}",
+        _check_server(host),
+        subject=label(host),
+    )
+
+
+def _check_server(host: Host) -> str:
+    return f"check that an SSH server listens on port {host.port}, and read its log"
+
+
+def unreachable(host: Host, where: str, why: str) -> Failure:
+    """The system knows no way to the addresses `where`."""
+    return Failure(
+        Code.UNREACHABLE,
+        f"cannot reach {where}: {why}",
+        "check the network, the VPN and the firewall of this machine",
+        subject=label(host),
+    )
+
+
+def file_silent(host: Host, what: str, path: Path, why: str) -> Failure:
+    """A file that decides whether the server is who it claims to be, `what`, does not answer."""
+    return Failure(
+        Code.TIMED_OUT,
+        f"cannot read {what} {path}: {why}",
+        Hint("check that this command ends", f"cat {shlex.quote(str(path))}"),
+        subject=label(host),
+    )
+
+
+def invalid_key(host: Host, key: str, why: str, better: str) -> Failure:
+    """A `key` of a host that cannot be used as it is written."""
+    return Failure(
+        Code.CONFIG_INVALID,
+        f"{key}: {why}",
+        edit(f"use {better} in hosts.{host.name}"),
+        subject=label(host),
+    )
+
+
+# --- the handshake -------------------------------------------------------------------------
+
+
+def not_an_ssh_server(host: Host, why: str) -> Failure:
+    """What is there does not speak the protocol, or an old version of it."""
+    return Failure(
+        Code.INCOMPATIBLE_PEER,
+        excerpt(why),
+        "check that this is an SSH server, and not too old a version",
+        subject=label(host),
+    )
+
+
+def nothing_in_common(host: Host, what: Sequence[str], hints: Sequence[Hint]) -> Failure:
+    """Each of `what` is a list of algorithms with no name in common."""
+    return Failure(Code.INCOMPATIBLE_PEER, "; ".join(what), *hints, subject=label(host))
+
+
+def no_common_algorithm(kind: str, ours: str, theirs: str) -> str:
+    """One of `what` of `nothing_in_common`."""
+    return f"no common {kind}: we offer {ours}; the server offers {theirs}"
+
+
+def create_host_key(name: str, *, is_openssh: bool) -> str:
+    """What to do on a server that has no host key for the algorithm `name`."""
+    how = " (ssh-keygen -A)" if is_openssh else ""
+    return f"give the server a host key for {name}{how}"
+
+
+def allow_in_sshd_config(option: str, name: str) -> str:
+    """What to do on a server of OpenSSH."""
+    return f"add {option} +{name} to the server's sshd_config"
+
+
+def allow_on_server(kind: str, name: str) -> str:
+    """What to do on any other server."""
+    return f"allow the {kind} {name} on the server"
+
+
+def allow_here_or(there: str, host: Host, key: str, name: str) -> Hint:
+    """The profile or ssh_config leaves out what the server offers."""
+    text = f"add {key}: +{name} to hosts.{host.name} in the profile, or {there}"
+    return Hint(text, edits_profile=True)
+
+
+def allow_there_only(there: str) -> Hint:
+    """We have nothing that the server offers."""
+    return Hint(f"{there} (tunnelctl supports nothing that it offers, see docs/algorithms.md)")
+
+
+def host_key_too_short(host: Host, bits: int, least: int) -> Failure:
+    """An RSA host key of fewer bits than are safe."""
+    return Failure(
+        Code.INCOMPATIBLE_PEER,
+        f"the RSA host key has {bits} bits; at least {least} are required",
+        Hint("give the server an ed25519 host key; on the server", "ssh-keygen -A"),
+        subject=label(host),
+    )
+
+
+def penalised(host: Host, said: str) -> Failure:
+    """Sshd refuses our address for a while (srclimit.c)."""
+    return Failure(
+        Code.HANDSHAKE_FAILED,
+        f"the server refuses this machine for a while{_said(said)}",
+        "too many logins from here failed (sshd PerSourcePenalties); the penalty expires by itself",
+        subject=label(host),
+        retry_after=_PENALTY_PAUSE,
+    )
+
+
+def too_many_logins(host: Host, said: str) -> Failure:
+    """Sshd has as many unauthenticated connections as it takes (sshd.c)."""
+    return Failure(
+        Code.HANDSHAKE_FAILED,
+        f"the server has too many logins in progress{_said(said)}",
+        "this passes by itself; if it does not, raise MaxStartups in its sshd_config",
+        subject=label(host),
+    )
+
+
+def handshake_ended(host: Host, what: str, doing: str, said: str) -> Failure:
+    """The connection ended before the login was complete."""
+    return Failure(
+        Code.HANDSHAKE_FAILED,
+        f"{what} while {doing}{_said(said)}",
+        _check_server(host),
+        subject=label(host),
+    )
+
+
+def session_ended(host: Host, what: str, doing: str, said: str) -> Failure:
+    """The connection ended after the login."""
+    return Failure(
+        Code.SESSION_LOST,
+        f"{what} while {doing}{_said(said)}",
+        "tunnelctl reconnects by itself",
+        subject=label(host),
+    )
+
+
+# --- the link ------------------------------------------------------------------------------
+
+
+def link_closed(title: str, hop: str) -> Failure:
+    """By us. `title` names the peer, `hop` is its name where it is a jump host."""
+    return Failure(Code.SESSION_LOST, "the connection was closed", subject=title, hop=hop)
+
+
+def link_lost(title: str, hop: str, why: str) -> Failure:
+    """By an error of the socket."""
+    return Failure(Code.SESSION_LOST, f"the connection was lost: {why}", subject=title, hop=hop)
+
+
+def protocol_broken(title: str, hop: str, why: str) -> Failure:
+    """The peer sent what RFC 4253 or RFC 4254 does not allow."""
+    return Failure(Code.SESSION_LOST, f"protocol error: {why}", subject=title, hop=hop)
+
+
+def peer_disconnected(title: str, hop: str, said: str) -> Failure:
+    """The peer sent DISCONNECT, with a reason or without."""
+    return Failure(
+        Code.SESSION_LOST,
+        "the server disconnected" + (f": {said}" if said else ""),
+        subject=title,
+        hop=hop,
+    )
+
+
+def peer_closed(title: str, hop: str) -> Failure:
+    """The peer ended the stream in order."""
+    return Failure(Code.SESSION_LOST, "the server closed the connection", subject=title, hop=hop)
+
+
+def peer_silent(title: str, hop: str, seconds: float) -> Failure:
+    """Nothing came for too long, keepalives unanswered."""
+    return Failure(
+        Code.PEER_SILENT, f"nothing received for {seconds:.0f} s", subject=title, hop=hop
+    )
+
+
+def no_sign_of_life(title: str, hop: str, seconds: float) -> Failure:
+    """The peer was asked whether it is there, and did not answer."""
+    return Failure(
+        Code.PEER_SILENT,
+        f"no reply to a keepalive within {seconds:.0f} s",
+        subject=title,
+        hop=hop,
+    )
+
+
+def rekey_timed_out(title: str, hop: str, seconds: float) -> Failure:
+    """A key exchange that was begun did not end."""
+    return Failure(
+        Code.PEER_SILENT,
+        f"a key exchange did not finish within {seconds:.0f} s",
+        subject=title,
+        hop=hop,
+    )
+
+
+def rekey_failed(title: str, hop: str, why: str) -> Failure:
+    """A key exchange of an open link failed."""
+    detail = f": {why}" if why else ""
+    return Failure(Code.HANDSHAKE_FAILED, f"a key exchange failed{detail}", subject=title, hop=hop)
+
+
+# --- jump hosts ----------------------------------------------------------------------------
+
+
+def hop_too_slow(hop: Host, host: Host, hints: Sequence[Hint]) -> Failure:
+    """The deadline of the handshake with `host` passed while the hop was still connecting."""
+    return Failure(
+        Code.TIMED_OUT,
+        f"cannot connect to {label(host)} within {host.connect_timeout:g} s",
+        *hints,
+        subject=label(hop),
+        hop=hop.name,
+    )
+
+
+def hop_forbids(hop: Host, host: Host, said: str, hint: str) -> Failure:
+    """The hop does not allow connections to `host`."""
+    return Failure(
+        Code.FORWARD_DENIED,
+        f"connections to {label(host)} are not allowed: {said}",
+        hint,
+        subject=label(hop),
+        hop=hop.name,
+    )
+
+
+def hop_cannot_connect(hop: Host, host: Host, code: Code, said: str) -> Failure:
+    """The hop tried to connect to `host`."""
+    return Failure(
+        code,
+        f"cannot connect to {label(host)}: {said}",
+        "check hostname and port as seen from the hop",
+        subject=label(hop),
+        hop=hop.name,
+    )
+
+
+# --- proxies -------------------------------------------------------------------------------
+
+
+def proxy_unreachable(host: Host, proxy: Proxy, failure: Failure) -> Failure:
+    """The proxy itself cannot be connected to: `failure` says why."""
+    return failure.but(
+        subject=label(host),
+        detail=f"proxy {proxy}: {failure.detail}",
+        hints=[edit(f"check that the proxy runs, and hosts.{host.name}.proxy")],
+    )
+
+
+def proxy_refused(host: Host, proxy: Proxy, code: Code, why: str) -> Failure:
+    """The proxy does not connect to `host`: why, in its words or ours."""
+    hint: Hint | str = ""
+    if code is Code.AUTH_FAILED:
+        hint = edit(f"check user and password in hosts.{host.name}.proxy")
+    elif code is Code.CONFIG_INVALID:
+        hint = edit(f"correct hosts.{host.name}")
+    elif code is Code.HANDSHAKE_FAILED:
+        hint = f"check that a {proxy.kind} proxy listens there"
+    return Failure(code, f"proxy {proxy} does not connect: {why}", hint, subject=label(host))
+
+
+# --- proxy_command -------------------------------------------------------------------------
+
+
+def _by_hand(host: Host) -> tuple[Hint, Hint]:
+    return by_hand(f"the proxy_command of {host.name}")
+
+
+def proxy_command_not_started(host: Host, program: str, why: str) -> Failure:
+    """The first word of `proxy_command` is no program that runs here."""
+    why = f"cannot start {excerpt(program)}: {why}"
+    return invalid_key(host, "proxy_command", why, "the path of an installed program")
+
+
+def no_shell(host: Host, program: str, why: str) -> Failure:
+    """The user's shell, which would run ProxyCommand of ssh_config, cannot be started."""
+    return Failure(
+        Code.CONFIG_INVALID,
+        f"proxy_command: cannot start {excerpt(program)}: {why}",
+        "set SHELL to the path of an installed shell",
+        subject=label(host),
+    )
+
+
+def proxy_command_silent(host: Host, program: str, seconds: float) -> Failure:
+    """The program had its time, and said nothing."""
+    return Failure(
+        Code.TIMED_OUT,
+        f"proxy_command {program}: no output for {seconds:.3g} s",
+        *_by_hand(host),
+        subject=label(host),
+    )
+
+
+def proxy_command_waits(host: Host, program: str, seconds: float, limit: float) -> Failure:
+    """The program has said nothing so far; it may wait for a person."""
+    return Failure(
+        Code.TIMED_OUT,
+        f"proxy_command {program}: no output for {seconds:.3g} s (limit {limit:.3g} s)",
+        "it may be waiting for a login: check for a browser window",
+        *_by_hand(host),
+        subject=label(host),
+    )
+
+
+def proxy_command_failed(
+    host: Host, program: str, how: str, said: str, failure: Failure
+) -> Failure:
+    """The connection ended as `failure` says, since the program ended: `how`."""
+    return failure.but(
+        subject=label(host),
+        detail=f"proxy_command {program} {how}" + (f": {said}" if said else ""),
+        hints=_by_hand(host),
+    )
+
+
+def proxy_command_said(host: Host, program: str, said: str, failure: Failure) -> Failure:
+    """The connection ended as `failure` says, and the program's last line may tell why."""
+    return failure.but(detail=f"{failure.detail}; {program} said: {said}", hints=_by_hand(host))
