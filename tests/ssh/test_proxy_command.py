@@ -137,7 +137,7 @@ async def test_a_program_that_hangs_is_ended_with_all_it_started(
         failure = await r.fails(Code.TIMED_OUT, shell(script))
     assert clock.monotonic() - began < 8.0
     assert "proxy_command sh: no output for 0.5 s" in failure.message
-    assert ("sh says: not yet" in failure.message) == ("not yet" in script)
+    assert ("sh said: not yet" in failure.message) == ("not yet" in script)
     assert descendants(os.getpid()) == before
 
 
@@ -152,7 +152,7 @@ async def test_whoever_waits_at_a_terminal_is_told_and_has_a_shorter_time(
         await fetch_host_key(host, here(), lambda _: "", told.append)
     assert caught.value.code is Code.TIMED_OUT
     assert caught.value.hint.startswith("run the proxy_command of far by hand")
-    assert "proxy_command sh has no output for 0.3" in told[0].message
+    assert "proxy_command sh: no output for 0.3" in told[0].message
     assert told[0].message.endswith("s; it has 1 s in all")
     assert "check for a browser window" in told[0].hint
 
