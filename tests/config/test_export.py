@@ -138,8 +138,8 @@ def test_hops_are_named_or_said_in_full(tmp_path: Path) -> None:
     ("host", "changed", "note"),
     [
         ({}, {"max_connections": 3}, "db: max_connections is left out"),
-        ({}, {"allow": (ip_network("10.0.0.0/8"),)}, "db: allow is left out: whoever reaches"),
-        ({"host_key": ("SHA256:x",)}, {}, "bastion: host_key is left out: ssh knows no pins"),
+        ({}, {"allow": (ip_network("10.0.0.0/8"),)}, "db: allow is left out: ssh accepts every"),
+        ({"host_key": ("SHA256:x",)}, {}, "bastion: host_key is left out: ssh has no pins"),
         (
             {"password": SecretRef(SecretSource.ENV, ("PW",))},
             {},

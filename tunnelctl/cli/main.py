@@ -1,8 +1,8 @@
-"""The command line: its commands by name, and how every error ends.
+"""The command line: the table of commands, and how errors are reported.
 
-Owns the table of commands, exit codes and the one line that an error becomes. A command's module
-is imported when it is called, and imports what is heavy only when it needs it: `--help` and `ps`
-never wait for paramiko, pydantic or aiohttp.
+Owns the table of commands, the exit codes and the one-line form of an error. The module of a
+command is imported when the command is called, and imports heavy packages only when it needs them:
+`--help` and `ps` never import paramiko, pydantic or aiohttp.
 """
 
 from __future__ import annotations
@@ -25,46 +25,46 @@ from tunnelctl.client import Client
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.home.paths import Paths
 
-# Name: module and function below tunnelctl.cli, and what `--help` says of it.
+# Name: module and function below tunnelctl.cli, and its line in `--help`.
 _COMMANDS = {
     "up": ("running.up.up", "Bring profiles up and wait until they are ready"),
-    "down": ("running.down.down", "Close what profiles opened"),
-    "ps": ("running.ps.ps", "Show every forward and how it is"),
-    "status": ("running.ps.ps", "The same as ps"),
-    "restart": ("running.down.restart", "Connect anew, now"),
-    "reload": ("running.reload.reload", "Read the files again and apply what differs"),
-    "expose": ("running.expose.expose", "Make a service of this machine reachable on a server"),
-    "run": ("running.run.run", "Run a command that has its tunnels as long as it runs"),
-    "logs": ("running.logs.logs", "Print what the daemon has written down"),
-    "answer": ("running.answer.answer", "Give a host in needs-input what it asks for"),
-    "events": ("running.events.events", "Print what happens, as it happens"),
+    "down": ("running.down.down", "Take profiles down"),
+    "ps": ("running.ps.ps", "Show the status of every forward"),
+    "status": ("running.ps.ps", "Alias of ps"),
+    "restart": ("running.down.restart", "Reconnect now"),
+    "reload": ("running.reload.reload", "Reread profiles and apply the differences"),
+    "expose": ("running.expose.expose", "Make a local service reachable on a server"),
+    "run": ("running.run.run", "Run a command with its tunnels up, then take them down"),
+    "logs": ("running.logs.logs", "Print the daemon's log"),
+    "answer": ("running.answer.answer", "Answer the questions of a host in needs-input"),
+    "events": ("running.events.events", "Print events as they occur"),
     "port": ("running.ps.port", "Print the address that a forward listens on"),
-    "check": ("profiles.files.check", "Say everything that is wrong with profiles"),
-    "doctor": ("profiles.doctor.doctor", "Walk the way to every target, and say what is wrong"),
-    "config": ("profiles.authoring.config", "Print what a profile comes to, with everything said"),
+    "check": ("profiles.files.check", "Validate profiles and report every mistake"),
+    "doctor": ("profiles.doctor.doctor", "Diagnose the path to every target, hop by hop"),
+    "config": ("profiles.authoring.config", "Print the effective profile, with all defaults"),
     "schema": ("profiles.authoring.schema", "Print the JSON Schema of a profile"),
     "init": ("profiles.authoring.init", "Write a first profile"),
-    "import": ("profiles.import_export.import_", "Make a profile of what ssh or boring is told"),
-    "export": ("profiles.import_export.export", "Print a profile in the words of ssh"),
-    "ls": ("profiles.files.ls", "List the profiles that can be found"),
-    "service": ("setup.service.service", "Have systemd or launchd start the daemon"),
-    "completion": ("setup.completion.completion", "Print what completes our words in a shell"),
-    "paths": ("profiles.files.paths", "Print where the socket, the log and profiles are"),
-    "trust": ("profiles.trust.trust", "Show a server's host key, and record it"),
-    "daemon": ("setup.daemon.daemon", "Be the daemon, in the foreground"),
-    "demo": ("demo.command.demo", "Tunnel through a server of its own, break it, measure it"),
-    "help": ("setup.help.help_", "Print what a command does and takes"),
+    "import": ("profiles.import_export.import_", "Convert ssh or boring settings to a profile"),
+    "export": ("profiles.import_export.export", "Print a profile as ssh commands or configuration"),
+    "ls": ("profiles.files.ls", "List the available profiles"),
+    "service": ("setup.service.service", "Run the daemon under systemd or launchd"),
+    "completion": ("setup.completion.completion", "Print the shell completion script"),
+    "paths": ("profiles.files.paths", "Print the paths of the socket, log and profiles"),
+    "trust": ("profiles.trust.trust", "Show a server's host key and record it"),
+    "daemon": ("setup.daemon.daemon", "Run the daemon in the foreground"),
+    "demo": ("demo.command.demo", "Open a tunnel to a built-in server, break it and measure it"),
+    "help": ("setup.help.help_", "Print the help of a command"),
     "version": ("setup.help.version", "Print the version"),
 }
-# What write(2) says of a file that takes no more: these are no mistakes of ours.
+# Errors of write(2) when a file or disk is full: not faults of tunnelctl.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-# The commands that read a profile's file; one that is named before the command is for these.
+# The commands that read a profile; `--file` before the command's name applies to these.
 _WITH_FILE = ("up", "run", "check", "config", "doctor", "export")
 
 
 @dataclass
 class Options:
-    """What was given before the command's name."""
+    """The options before the command's name."""
 
     debug: bool = False
     file: Path | None = None
@@ -72,30 +72,30 @@ class Options:
     _client: Client | None = field(default=None, repr=False)
 
     def check_version(self) -> None:
-        """Say it when the daemon that answered is not of our version."""
+        """Warn when the daemon that answered has another version than this program."""
         if self._client is not None and self._client.daemon_version != __version__:
             say(
                 f"the daemon is version {self._client.daemon_version or 'unknown'}, this is "
-                f"{__version__} (tunnelctl up PROFILE -d makes it this one)"
+                f"{__version__} (tunnelctl up PROFILE -d replaces it)"
             )
 
     @property
     def client(self) -> Client:
-        """The way to the daemon that this environment names."""
+        """The client of the daemon that this environment names."""
         if self._client is None:
             self._client = Client(Paths.from_environ(os.environ))
         return self._client
 
 
 class Commands(click.Group):
-    """A group whose commands are imported when they are called."""
+    """A group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the order of the table."""
+        """All command names, in the order of the table."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one."""
+        """Import a command; None if there is none of this name."""
         if cmd_name not in _COMMANDS:
             return None
         place, _ = _COMMANDS[cmd_name]
@@ -106,7 +106,7 @@ class Commands(click.Group):
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The table's names, without importing a command, and the options."""
+        """Complete command names from the table, importing no command, and options."""
         items = [
             CompletionItem(name, help=text)
             for name, (_, text) in _COMMANDS.items()
@@ -117,14 +117,14 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the table's names as suggestions."""
+        """Resolve as click does, with suggestions from the table."""
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-"):
             raise click.exceptions.NoSuchCommand(name, possibilities=list(_COMMANDS), ctx=ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table as help, without importing a command."""
+        """Write the list of commands from the table, importing no command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
@@ -138,16 +138,16 @@ class Commands(click.Group):
     "78 profile invalid, 130 interrupted.",
 )
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Print a traceback when an error occurs.")
 @click.option(
     "-f",
     "--file",
     type=click.Path(path_type=Path),
-    help=f"The profile's file, for {', '.join(_WITH_FILE[:-1])} and {_WITH_FILE[-1]}.",
+    help=f"Path of the profile, for {', '.join(_WITH_FILE[:-1])} and {_WITH_FILE[-1]}.",
 )
 @click.pass_context
 def tunnelctl(ctx: click.Context, debug: bool, file: Path | None) -> None:
-    """Keeps SSH tunnels up: YAML profiles, a daemon that never gives up, a status that is true."""
+    """Keep SSH tunnels up: YAML profiles, a daemon that reconnects, and accurate status."""
     options = ctx.ensure_object(Options)
     options.debug = debug
     options.file = file
@@ -157,7 +157,7 @@ def tunnelctl(ctx: click.Context, debug: bool, file: Path | None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; the exit code."""
+    """Run one command line and return the exit code."""
     options = Options()
     try:
         code = tunnelctl.main(
@@ -167,7 +167,7 @@ def run(arguments: Sequence[str]) -> int:
         options.check_version()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
-        # The reader of our output has gone (`ps | head`); nothing more can be said to it.
+        # The reader of our output has closed it (`ps | head`).
         _print_no_more()
         return 1
     except (KeyboardInterrupt, click.Abort):
@@ -190,7 +190,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _print_no_more() -> None:
-    """Python tries again at its end to write what is left, and would tell that it cannot."""
+    """Discard buffered output: Python would try to flush it at exit, and report the error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -208,7 +208,7 @@ def _failure_of(error: Exception) -> Failure:
 
 
 def _end(failure: Failure) -> int:
-    """Say what happened, in one line or in one a mistake, and give its exit code."""
+    """Report a failure in one line, or one line per mistake, and return its exit code."""
     mistakes = getattr(failure, "mistakes", ())
     with contextlib.suppress(BrokenPipeError):
         for mistake in mistakes:

@@ -1,6 +1,6 @@
-"""`demo`: the whole story in one command, in one process, on ports that the system chooses.
+"""`demo`: show tunnelctl in one command and one process, on ports that the system chooses.
 
-Every figure that it prints was measured in this run. Must never touch the user's daemon, files or
+Every figure that it prints is measured in this run. Must never touch the user's daemon, files or
 ports, and leaves nothing behind.
 """
 
@@ -15,13 +15,13 @@ import click
     type=click.IntRange(1, 4096),
     default=64,
     show_default=True,
-    help="How much to send each way.",
+    help="Amount to send in each direction.",
 )
 def demo(megabytes: int) -> None:
-    """Tunnel through a server of its own, break it, measure it.
+    """Open a tunnel to a built-in server, break it and measure it.
 
-    Starts an SSH server inside this process, forwards both ways through it, sends bytes, kills
-    the server while a client waits, and shows how the tunnel comes back on the same port.
+    Starts an SSH server in this process, forwards in both directions through it, sends data, kills
+    the server while a client waits, and shows how the tunnel recovers on the same port.
     """
     import asyncio
 

@@ -26,13 +26,13 @@ _DEFAULT = "default"
 @click.command(epilog="Examples: tunnelctl config dev; tunnelctl config dev --json | jq .forwards")
 @click.argument("profile", required=False, metavar="[PROFILE]", shell_complete=complete.profiles)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="Path of the profile.")
 @click.pass_obj
 def config(options: Options, profile: str | None, as_json: bool, file: Path | None) -> None:
-    """Print what a profile comes to (`default` when none is named): one file with everything said.
+    """Print the effective profile, with all defaults (default: `default`).
 
-    With every file that it extends, every variable, ssh_config and every default. Secrets are
-    shown as where they are kept.
+    Resolves the files it extends, variables, ssh_config and defaults. Secrets are shown as
+    references.
     """
     file = file or options.file
     name = profile if profile or file else _DEFAULT
@@ -49,7 +49,7 @@ def config(options: Options, profile: str | None, as_json: bool, file: Path | No
 
 @click.command(epilog="Example: tunnelctl schema > tunnelctl.schema.json")
 def schema() -> None:
-    """Print the JSON Schema (draft-07) of a profile, for editors and checks of your own."""
+    """Print the JSON Schema (draft-07) of a profile, for editors and validators."""
     from tunnelctl.config.profile.schema import json_schema
 
     click.echo(json_text(json_schema()), nl=False)
@@ -61,13 +61,13 @@ def schema() -> None:
     "--host",
     metavar="HOST",
     shell_complete=complete.ssh_hosts,
-    help="The server: any name that works with ssh.",
+    help="The server: any name that ssh accepts.",
 )
-@click.option("--force", is_flag=True, help="Replace a profile that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing profile.")
 def init(name: str, host: str | None, force: bool) -> None:
-    """Write a first profile and its schema, into $TUNNELCTL_CONFIG_DIR or ./configs.
+    """Write a first profile and its schema to $TUNNELCTL_CONFIG_DIR or ./configs.
 
-    Without --host it runs on an SSH server of our own, so that `tunnelctl up` works at once.
+    Without --host the profile uses a built-in SSH server, so that `tunnelctl up` works at once.
     """
     from tunnelctl.config.profile.template import new_profile
     from tunnelctl.config.values import names
@@ -80,11 +80,11 @@ def init(name: str, host: str | None, force: bool) -> None:
 
 
 def write_profile(name: str, text: str, *, force: bool) -> None:
-    """Write a profile, and the schema that its first line names, where `up` finds it; say so.
+    """Write a profile, and the schema that its first line names, where `up` finds it; report it.
 
     Raises:
-        click.UsageError: it cannot be called so.
-        Failure: there is one already and `force` is not given, or it cannot be written.
+        click.UsageError: the name is not valid.
+        Failure: the profile exists and `force` is not given, or it cannot be written.
     """
     from tunnelctl.config.profile.schema import FILE_NAME
 

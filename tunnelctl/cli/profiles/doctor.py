@@ -45,16 +45,15 @@ _WORTH_SAYING = 1.0  # seconds
 
 @click.command(epilog="Examples: tunnelctl doctor dev; tunnelctl doctor --json | jq .steps")
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.profiles)
-@click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a profile.")
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="Path of the profile.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per profile.")
 @click.pass_obj
 def doctor(options: Options, profiles: tuple[str, ...], file: Path | None, as_json: bool) -> int:
-    """Walk the way to every target, and say what is wrong and what to do.
+    """Diagnose the path to every target, hop by hop, and suggest fixes (default: `default`).
 
-    From the file over names, hosts, keys and logins to what the server allows and what answers
-    there, for `default` when no profile is named. A name without a file here means what the daemon
-    has under it, as of `up -L` and `expose`. Changes nothing. The exit code is that of the first
-    step that failed.
+    Checks the profile, names, hosts, keys, logins, the server's permissions and the targets. A
+    name without a file here is looked up in the daemon, as those of `up -L` and `expose`. Changes
+    nothing. The exit code is that of the first step that failed.
     """
     file = file or options.file
     named = names_of(profiles, options.client)
@@ -75,7 +74,7 @@ def doctor(options: Options, profiles: tuple[str, ...], file: Path | None, as_js
 
 
 def table(report: Report, signs: dict[Result, str], *, colour: bool) -> Iterator[str]:
-    """A line a step, its hints below it; what was skipped for one reason shares a line."""
+    """One line per step, its hints below it; steps skipped for one reason share a line."""
     rows = list(_rows(report.steps))
     widths = [max(len(row[column]) for _, row in rows) for column in (0, 1)]
     width = max(len(signs[step.result]) for step, _ in rows)
@@ -91,7 +90,7 @@ def table(report: Report, signs: dict[Result, str], *, colour: bool) -> Iterator
 
 
 def _rows(steps: Sequence[Step]) -> Iterator[tuple[Step, tuple[str, str, str]]]:
-    """Each with its subject, its step and what is said of it."""
+    """Each step with its subject, its name and its message."""
 
     def alike(step: Step) -> tuple[Any, ...]:
         is_skipped = step.result is Result.SKIPPED
@@ -110,7 +109,7 @@ def _rows(steps: Sequence[Step]) -> Iterator[tuple[Step, tuple[str, str, str]]]:
 def _report(
     client: Client, name: str | None, file: Path | None, status: dict[str, Any] | None
 ) -> Report:
-    """What is found of one profile; of one that cannot be read, every mistake."""
+    """The findings for a profile; for one that cannot be read, every mistake."""
     shown = name or str(file)
     try:
         ((_, loaded),) = load((name,), file, client)

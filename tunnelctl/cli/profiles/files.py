@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Examples: tunnelctl check; tunnelctl check dev")
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.profiles)
-@click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="Path of the profile.")
 @click.pass_obj
 def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> None:
-    """Say everything that is wrong with profiles: all that can be found, when none is named.
+    """Validate profiles and report every mistake (default: all available profiles).
 
-    Changes nothing and connects to nothing.
+    Changes nothing and makes no connection.
     """
     file = file or options.file
     named = names_of(profiles, options.client)
@@ -64,7 +64,7 @@ def check(options: Options, profiles: tuple[str, ...], file: Path | None) -> Non
 @click.command(epilog="Examples: tunnelctl ls; tunnelctl ls --json | jq -r '.profiles[].name'")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def ls(as_json: bool) -> None:
-    """List the profiles that can be found, with the file of each and what it hides."""
+    """List the available profiles, with the path of each and the files it hides."""
     profiles = list_profiles(os.environ, Path.cwd())
     _say_what_is_left_out()
     if as_json:
@@ -88,7 +88,7 @@ def ls(as_json: bool) -> None:
 @click.command(epilog="Examples: tunnelctl paths; tunnelctl paths --json | jq -r .socket")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def paths(as_json: bool) -> None:
-    """Print where the control socket, the log and the profiles are."""
+    """Print the paths of the control socket, the log and the profiles."""
     places = Paths.from_environ(os.environ)
     shown = {
         "socket": str(places.socket),

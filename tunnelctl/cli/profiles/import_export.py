@@ -1,6 +1,6 @@
-"""`import` and `export`: profiles from and for other programs.
+"""`import` and `export`: convert profiles from and to other programs.
 
-What one side has no words for is said on stderr, and stands in what is written as a comment.
+What cannot be converted is reported on stderr and written as a comment.
 """
 
 from __future__ import annotations
@@ -36,23 +36,25 @@ _STDIN = "-"
     epilog="Example: tunnelctl import ssh-command 'ssh -N -L 5432:db:5432 bastion' -o db",
 )
 def import_() -> None:
-    """Make a profile of what another program is told, on stdout or with -o NAME as a file.
+    """Convert the settings of another program to a profile, on stdout or with -o NAME to a file.
 
-    What could not be carried over is said, and stands above the profile as comments.
+    What cannot be converted is reported, and written as comments above the profile.
     """
 
 
 def _options(command: Command) -> Command:
-    """What every import has."""
+    """The options of every import."""
     for option in (
-        click.option("--force", is_flag=True, help="Replace a profile that is there."),
+        click.option("--force", is_flag=True, help="Replace an existing profile."),
         click.option(
             "--permit",
             multiple=True,
             metavar="HOST:PORT",
-            help="What the server's SOCKS clients may reach from here.",
+            help="Targets that SOCKS clients on the server may reach from here.",
         ),
-        click.option("-o", "--output", "name", metavar="NAME", help="Write it as a profile."),
+        click.option(
+            "-o", "--output", "name", metavar="NAME", help="Write to a profile of this name."
+        ),
     ):
         command = option(command)
     return command
@@ -60,12 +62,12 @@ def _options(command: Command) -> Command:
 
 @import_.command("ssh-config", epilog="Example: tunnelctl import ssh-config bastion -o work")
 @click.argument("hosts", nargs=-1, metavar="[HOST]...", shell_complete=complete.ssh_hosts)
-@click.option("-F", "file", metavar="FILE", help="Another file than ~/.ssh/config.")
+@click.option("-F", "file", metavar="FILE", help="File to read instead of ~/.ssh/config.")
 @_options
 def ssh_config(
     hosts: tuple[str, ...], file: str | None, name: str | None, permit: tuple[str, ...], force: bool
 ) -> None:
-    """LocalForward, RemoteForward and DynamicForward of hosts: of all, when none is named."""
+    """Convert LocalForward, RemoteForward and DynamicForward of hosts (default: all hosts)."""
     from tunnelctl.config.exchange.from_ssh_config import import_ssh_config
 
     imported = import_ssh_config(hosts, os.environ, file=file, permit=_permits(permit))
@@ -81,7 +83,7 @@ def ssh_config(
 def ssh_command(
     commands: tuple[str, ...], name: str | None, permit: tuple[str, ...], force: bool
 ) -> None:
-    """Command lines of ssh or autossh, each in quotes; `-` reads them from stdin."""
+    """Convert command lines of ssh or autossh, each in quotes; `-` reads them from stdin."""
     from tunnelctl.config.exchange.from_ssh_command import import_ssh_command
 
     texts = [_text(command) if command == _STDIN else command for command in commands]
@@ -93,7 +95,7 @@ def ssh_command(
 @click.argument("file", required=False, metavar="[FILE]")
 @_options
 def boring(file: str | None, name: str | None, permit: tuple[str, ...], force: bool) -> None:
-    """The tunnels of boring; FILE is ~/.boring.toml or where boring looks, `-` is stdin."""
+    """Convert the tunnels of boring; FILE defaults to boring's own, `-` is stdin."""
     from tunnelctl.config.exchange.from_boring import import_boring
 
     path = file or str(_boring_file())
@@ -103,7 +105,7 @@ def boring(file: str | None, name: str | None, permit: tuple[str, ...], force: b
 
 @click.group(epilog="Example: tunnelctl export ssh dev")
 def export() -> None:
-    """Print a profile in the words of another program."""
+    """Print a profile in the format of another program."""
 
 
 @export.command(
@@ -111,13 +113,13 @@ def export() -> None:
     epilog="Examples: tunnelctl export ssh dev; tunnelctl export ssh dev --config >> ~/.ssh/config",
 )
 @click.argument("profile", metavar="PROFILE", shell_complete=complete.profiles)
-@click.option("--config", "as_config", is_flag=True, help="Host blocks for ~/.ssh/config.")
-@click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
+@click.option("--config", "as_config", is_flag=True, help="Print Host blocks for ~/.ssh/config.")
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="Path of the profile.")
 @click.pass_obj
 def export_ssh(options: Options, profile: str, as_config: bool, file: Path | None) -> None:
-    """Print the command lines of ssh that do the same, or Host blocks.
+    """Print equivalent ssh command lines or Host blocks.
 
-    What ssh has no words for is said; what is printed never allows more than the profile does.
+    What ssh cannot express is reported; the output never allows more than the profile does.
     """
     ((_, loaded),) = load([profile], file or options.file, options.client)
     from tunnelctl.config.exchange.to_ssh import as_blocks, as_commands
@@ -131,7 +133,7 @@ def export_ssh(options: Options, profile: str, as_config: bool, file: Path | Non
 
 
 def _give(imported: Imported, source: str, name: str | None, *, force: bool) -> None:
-    """Show the profile, or write it; say what it does not have."""
+    """Print or write the profile; report what could not be converted."""
     from tunnelctl.config.profile.template import SCHEMA_LINE
 
     for note in imported.notes:
@@ -152,10 +154,10 @@ def _give(imported: Imported, source: str, name: str | None, *, force: bool) -> 
 
 
 def _check(text: str) -> None:
-    """That it is a profile, before anybody gets it.
+    """Validate the profile before it is printed or written.
 
     Raises:
-        Failure: config-invalid, in the words of a mistake in a profile.
+        Failure: config-invalid, with the mistakes in the profile.
     """
     from tunnelctl.config.profile.load import load_profile
 
@@ -184,7 +186,7 @@ def _permits(written: Sequence[str]) -> Sequence[str]:
 
 
 def _text(path: str) -> str:
-    """What is in a file; `-` is stdin."""
+    """The contents of a file; `-` is stdin."""
     try:
         raw = sys.stdin.buffer.read() if path == _STDIN else Path(path).read_bytes()
         return raw.decode("utf-8").replace("\r\n", "\n")

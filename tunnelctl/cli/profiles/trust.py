@@ -25,13 +25,15 @@ from tunnelctl.spec.host import Host, StrictHostKeyChecking
     epilog="Examples: tunnelctl trust bastion; tunnelctl trust dev/bastion --fingerprint SHA256:…"
 )
 @click.argument("target", metavar=f"[USER@]HOST[:PORT]|{PLACE}", shell_complete=complete.any_host)
-@click.option("--fingerprint", metavar="SHA256:…", help="Record the key if this is it.")
+@click.option(
+    "--fingerprint", metavar="SHA256:…", help="Record the key if its fingerprint is this."
+)
 @click.option(
     "--known-hosts",
     metavar="PATH",
-    help="The file to record it in, instead of ~/.ssh/known_hosts.",
+    help="File to record the key in; default: ~/.ssh/known_hosts.",
 )
-@click.option("--host-key-alias", metavar="NAME", help="The name to record it under.")
+@click.option("--host-key-alias", metavar="NAME", help="Name to record the key under.")
 @click.pass_obj
 def trust(
     options: Options,
@@ -40,13 +42,13 @@ def trust(
     known_hosts: str | None,
     host_key_alias: str | None,
 ) -> None:
-    """Show a server's host key, and record it.
+    """Show a server's host key and record it.
 
-    It is recorded when it has the given fingerprint, or after a yes at the terminal. Compare the
-    fingerprint with what the server's owner tells you: whoever is in between could show another.
+    The key is recorded if it has the given fingerprint, or after a yes at the terminal. Compare the
+    fingerprint with one from the server's administrator: a man in the middle would show another.
 
-    A host of a profile is reached as the profile says, through its jump hosts, whose keys come
-    first if they are not known, or through its proxy; any other host as ssh_config says.
+    A host of a profile is reached through its proxy or jump hosts, whose own keys come first if
+    they are unknown. Any other host is reached as ssh_config says.
     """
     from tunnelctl.ssh.chain import chain  # heavy: paramiko
 

@@ -92,30 +92,35 @@ def options(command: Command) -> Command:
     """The options of ssh(1), and the two that its forwards need here."""
     for option in reversed(
         (
-            _of_ssh("-L", "SPEC", "As ssh -L; PORT alone leads to that port of the server."),
+            _of_ssh("-L", "SPEC", "As ssh -L; PORT alone is short for PORT:localhost:PORT."),
             _of_ssh("-R", "SPEC", "As ssh -R."),
             _of_ssh("-D", "SPEC", "As ssh -D."),
             _of_ssh("-p", "PORT", "As ssh -p."),
             _of_ssh("-l", "USER", "As ssh -l."),
             _of_ssh("-i", "FILE", "As ssh -i."),
             _of_ssh("-J", "HOST", "As ssh -J."),
-            _of_ssh("-F", "FILE", "As ssh -F: another ssh_config."),
-            _of_ssh("-o", "LINE", "As ssh -o: what a line of ssh_config says."),
-            *(_of_ssh(f"-{letter}", None, "Taken as ssh takes it.") for letter in "NTqv"),
+            _of_ssh("-F", "FILE", "As ssh -F: file to read instead of ssh_config."),
+            _of_ssh("-o", "LINE", "As ssh -o: an option in the form of ssh_config."),
+            *(
+                _of_ssh(f"-{letter}", None, "Accepted for compatibility with ssh.")
+                for letter in "NTqv"
+            ),
             click.option(
                 "--permit",
                 multiple=True,
                 metavar="HOST:PORT",
-                help="What the server's SOCKS clients (-R PORT) may reach from here.",
+                help="Targets that SOCKS clients on the server (-R PORT) may reach.",
             ),
             click.option(
                 "--allow",
                 multiple=True,
                 metavar="CIDR",
-                help="Who may use listeners that others can reach.",
+                help="Clients allowed on listeners off loopback.",
             ),
-            click.option("--as", "name", metavar="NAME", help="What it is called while it is up."),
-            click.option("--replace", is_flag=True, help="Also in place of another of that name."),
+            click.option(
+                "--as", "name", metavar="NAME", help="Name of the profile while it is up."
+            ),
+            click.option("--replace", is_flag=True, help="Replace a running profile of that name."),
         )
     ):
         command = option(command)

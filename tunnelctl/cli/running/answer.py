@@ -27,15 +27,15 @@ _LOOK_EVERY = 1.0  # seconds; that a host could not take over from its fallback 
 @click.option(
     "--remember",
     is_flag=True,
-    help="Have the daemon keep a passphrase or password in its memory until it ends.",
+    help="Keep a passphrase or password in the daemon's memory until it exits.",
 )
 @click.pass_obj
 def answer(options: Options, place: str, remember: bool) -> None:
-    """Answer what a host in needs-input asks: a passphrase, a password, a code.
+    """Answer the questions of a host in needs-input: a passphrase, a password, a code.
 
-    The host tries again at once, and asks here; the command returns when it is up. SSH_ASKPASS and
-    SSH_ASKPASS_REQUIRE are honoured as by ssh. At the terminal a passphrase or password that is
-    ended with Tab is kept, too, and serves reconnects.
+    The host tries again at once and asks here; the command returns when the host is up. SSH_ASKPASS
+    and SSH_ASKPASS_REQUIRE work as with ssh. A passphrase or password ended with Tab instead of
+    Enter is kept for reconnects, too.
     """
     profile, slash, name = place.partition("/")
     if not (profile and slash and name):
@@ -61,7 +61,7 @@ def answer(options: Options, place: str, remember: bool) -> None:
 
 
 def _wants_nothing(host: Mapping[str, Any]) -> bool:
-    """Whether it is as it should be. While a fallback serves, the host itself may ask."""
+    """Whether the host asks nothing. While a fallback serves, the host itself may still ask."""
     asks = host["fallback"] is not None and (host["last_error"] or {}).get("code") in _ASKS
     return host["state"] in _WANTS_NOTHING and not asks
 

@@ -40,17 +40,19 @@ _FORCE = "tunnelctl down {name} --force takes that one down"
     type=Duration(),
     default="10s",
     show_default=True,
-    help="How long open connections have to end.",
+    help="Time to let open connections end before they are closed.",
 )
-@click.option("--force", is_flag=True, help="Also what is up from another file of that name.")
+@click.option(
+    "--force", is_flag=True, help="Also take down a profile of that name from another file."
+)
 @click.pass_obj
 def down(
     options: Options, profiles: tuple[str, ...], everything: bool, timeout: float, force: bool
 ) -> None:
-    """Close what profiles opened (`default` when none is named), after its connections ended.
+    """Take profiles down (default: `default`), after their connections have ended.
 
-    Whoever holds them: attached commands end, too. A daemon that a command started ends by itself
-    once nothing is wanted up.
+    Attached commands that hold the profiles end too. A daemon that was started by a command exits
+    once no profile is wanted up.
     """
     if everything and profiles:
         raise click.UsageError("name profiles or give --all, not both")
@@ -84,9 +86,9 @@ def down(
 @click.argument("places", nargs=-1, metavar="[PROFILE[/HOST]]...", shell_complete=complete.tunnels)
 @click.pass_obj
 def restart(options: Options, places: tuple[str, ...]) -> None:
-    """Connect the hosts of profiles anew, now; of all that are wanted up when none is named.
+    """Reconnect the hosts of profiles now (default: all profiles that are wanted up).
 
-    Local ports stay bound, clients that come meanwhile wait. Wildcards are taken.
+    Local ports stay bound; new clients wait. Wildcards are accepted.
     """
     wanted = _wanted(options.client)
     names = [profile["name"] for profile in wanted]

@@ -11,10 +11,10 @@ from tunnelctl.cli.terminal.progress import event_text
 
 
 @click.command(epilog="Examples: tunnelctl events; tunnelctl events --json | jq .state")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.pass_obj
 def events(options: Options, as_json: bool) -> None:
-    """Print what happens to profiles, hosts and forwards until interrupted."""
+    """Print events of profiles, hosts and forwards until interrupted."""
     with options.client.events() as stream:
         while True:
             event = stream.next()

@@ -1,7 +1,7 @@
-"""`expose`: a service of this machine, reachable on a server, in one line.
+"""`expose`: make a local service reachable on a server.
 
-Owns what is checked before and after: that the service answers here, and whether others can reach
-it there. Must never say of an address that it can be reached before that was seen.
+Owns the checks before and after: that the service answers locally, and whether others can reach it
+on the server. Must never report an address as reachable before it has been reached.
 """
 
 from __future__ import annotations
@@ -53,31 +53,35 @@ _FORWARD = "exposed"
     required=True,
     metavar="HOST",
     shell_complete=complete.ssh_hosts,
-    help="The server: any name ssh takes.",
+    help="The server: any name that ssh accepts.",
 )
 @click.option(
     "--remote-port",
     type=click.IntRange(0, 65535),
     default=0,
-    help="The port there; 0, the default: the server chooses.",
+    help="Port on the server; by default the server chooses one.",
 )
 @click.option(
     "--bind",
     default="*",
     metavar="ADDRESS",
     show_default=True,
-    help="Where it listens there; localhost: for the server itself alone.",
+    help="Address to listen on at the server; localhost is the server only.",
 )
-@click.option("--allow", multiple=True, metavar="CIDR", help="Who may use it; else everybody.")
+@click.option("--allow", multiple=True, metavar="CIDR", help="Allowed clients; default: all.")
+@click.option("--ttl", type=Duration(positive=True), help="Take it down after this time.")
+@click.option("--qr", is_flag=True, help="Also show the address as a QR code.")
 @click.option(
-    "--ttl", type=Duration(positive=True), help="The daemon takes it down after this time."
+    "-d", "--detach", is_flag=True, help="Return once ready; the daemon keeps the tunnel up."
 )
-@click.option("--qr", is_flag=True, help="Show the address as a QR code, too.")
-@click.option("-d", "--detach", is_flag=True, help="Return when ready; the daemon goes on.")
 @click.option(
-    "--wait-timeout", type=Duration(), default="30s", show_default=True, help="How long to wait."
+    "--wait-timeout",
+    type=Duration(),
+    default="30s",
+    show_default=True,
+    help="Time to wait until ready.",
 )
-@click.option("--as", "name", metavar="NAME", help="What ps calls it.")
+@click.option("--as", "name", metavar="NAME", help="Name of the profile in ps.")
 @click.pass_obj
 def expose(
     options: Options,
@@ -93,11 +97,10 @@ def expose(
     wait_timeout: float,
     name: str | None,
 ) -> int:
-    """Make a service of this machine reachable on a server, and print where.
+    """Make a local service reachable on a server, and print its address there.
 
-    TARGET is PORT, HOST:PORT or the path of a socket. Without -d it stays until Ctrl-C. What a
-    server other than OpenSSH prints in a session, such as the URL that it chose, follows the
-    address.
+    TARGET is PORT, HOST:PORT or the path of a socket. Without -d the command stays until Ctrl-C.
+    The address is followed by the text that some servers print in a session, such as a URL.
     """
     show_code = _code_shower() if qr else None
     service = _service(target)
@@ -138,7 +141,7 @@ def _service(text: str) -> Endpoint:
 
 
 def _check_it_answers(service: Endpoint) -> None:
-    """Raises Failure when nobody would answer those who come."""
+    """Raises Failure if the service refuses connections."""
     error = _refusal(service)
     if error is None:
         return
@@ -188,7 +191,7 @@ def _document(
 
 
 class _Exposed:
-    """The profile while this command looks at it, and what is told of it."""
+    """The profile while this command watches it, and the messages about it."""
 
     def __init__(
         self,
@@ -213,9 +216,9 @@ class _Exposed:
     def tell(
         self, service: Endpoint, asked: Endpoint, show_code: Callable[[str], None] | None
     ) -> None:
-        """Print where it can be reached: from here, as was tried, or what is in the way.
+        """Print the address that was reached from here, or the reason why none was.
 
-        `asked` is where the server was asked to listen; `show_code` shows a URL of it.
+        `asked` is the address requested from the server; `show_code` shows a URL as a QR code.
         """
         (forward,), host = self._profile["forwards"], self._host
         port = parse_endpoint(forward["listen"]).port
@@ -249,18 +252,18 @@ class _Exposed:
             show_code(f"http://{outside}/")
 
     def listen(self) -> None:
-        """Print what the server has to say about it, if it is one that says something."""
+        """Print the text that the server sent in the session, if any."""
         if self._host["said"] is not None:
             self.session.settle(_SAID_WITHIN)
 
     def _tells(self, event: Mapping[str, Any]) -> bool:
-        """Whether an event is that the server listens otherwise than it was asked to, and `tell`
-        says so, or has."""
+        """Whether an event reports that the server listens on another address than requested,
+        which `tell` reports."""
         is_caveat = event["kind"] == "forward" and event["state"] == "up" and bool(event["error"])
         return is_caveat and (self._told_at is None or event["at"] <= self._told_at)
 
     def _came_here(self, before: Mapping[str, Any]) -> bool:
-        """Whether a connection has come, or was turned away, since the forward was so."""
+        """Whether a connection was accepted or refused since the forward had this state."""
         deadline = clock.monotonic() + _COMES_WITHIN
         while clock.monotonic() < deadline:
             if _connections(self._profile["forwards"][0]) != _connections(before):
@@ -269,7 +272,7 @@ class _Exposed:
         return False
 
     def _explained(self, before: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What the daemon finds out when it asks the server where it listens, once it has."""
+        """The daemon's answer to where the server listens, once it is known."""
         if not self._software.bears_refusals:
             return None  # it is not asked
         deadline = clock.monotonic() + _EXPLAINED_WITHIN
@@ -284,7 +287,7 @@ class _Exposed:
         return None
 
     def _possible_cause(self) -> str:
-        """What may keep others out where nobody could find out."""
+        """Possible reasons why others cannot connect, where the daemon could not find out."""
         alone = "is there a firewall before the server"
         if self._software.widens:
             return f"{alone}, or does it listen on its loopback alone ({self._software.widens})?"
@@ -316,10 +319,10 @@ def _connections(forward: Mapping[str, Any]) -> int:
 
 
 def _code_shower() -> Callable[[str], None]:
-    """What shows an address as a QR code.
+    """A function that shows an address as a QR code.
 
     Raises:
-        Failure: USAGE, what it takes is not installed; nothing is exposed then.
+        Failure: USAGE, the package it needs is not installed; nothing is exposed then.
     """
     try:
         import segno

@@ -1,4 +1,4 @@
-"""`logs`: what the daemon has written down."""
+"""`logs`: print the daemon's log."""
 
 from __future__ import annotations
 
@@ -23,12 +23,17 @@ from tunnelctl.spec.patterns import Pattern
 
 @click.command(epilog="Examples: tunnelctl logs dev -f; tunnelctl logs --since 10m --json")
 @click.argument("places", nargs=-1, metavar="[PROFILE[/NAME]]...", shell_complete=complete.places)
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until interrupted.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines until interrupted.")
 @click.option(
-    "-n", "--lines", type=click.IntRange(0, 5000), default=100, show_default=True, help="How many."
+    "-n",
+    "--lines",
+    type=click.IntRange(0, 5000),
+    default=100,
+    show_default=True,
+    help="Number of lines.",
 )
-@click.option("--since", type=Duration(), help="Nothing older than this, e.g. 10m.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--since", type=Duration(), help="Only lines newer than this, e.g. 10m.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.pass_obj
 def logs(
     options: Options,
@@ -38,9 +43,10 @@ def logs(
     since: float | None,
     as_json: bool,
 ) -> None:
-    """Print the daemon's log: the last lines, of profiles, forwards and hosts or of everything.
+    """Print the last lines of the daemon's log, all or about profiles, forwards and hosts.
 
-    Older lines and those of earlier daemons are in the file that `tunnelctl paths` names.
+    Older lines, and those of earlier daemons, are in the log file; `tunnelctl paths` prints its
+    path.
     """
     client = options.client
     moment = None if since is None else rfc3339(wall() - timedelta(seconds=since))
@@ -63,8 +69,8 @@ def logs(
 
 
 def _check(client: Client, places: Sequence[str], *, come_later: bool) -> None:
-    """That every word means something: what lines are there of, though it has gone by now, or what
-    the daemon has. With `come_later` it can be a profile that is not up yet.
+    """Check that every word names something the daemon has or has log lines about. With
+    `come_later` it may be a profile that is not up yet.
 
     Raises:
         Failure: PROFILE_NOT_FOUND.
@@ -80,7 +86,7 @@ def _check(client: Client, places: Sequence[str], *, come_later: bool) -> None:
 
 
 def _text(line: Mapping[str, Any], as_json: bool) -> str:
-    """A line for people, in local time; its message names the profile and the host already."""
+    """A line for a terminal, in local time; the message already names profile and host."""
     if as_json:
         return json.dumps(line)
     moment = datetime.fromisoformat(line["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")

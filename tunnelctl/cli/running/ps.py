@@ -28,12 +28,19 @@ Json = dict[str, Any]
 @click.argument(
     "places", nargs=-1, metavar="[PROFILE | PROFILE/FORWARD]...", shell_complete=complete.places
 )
-@click.option("-a", "--all", "everything", is_flag=True, help="Stopped profiles too.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Include stopped profiles.")
 @click.option(
-    "-l", "--label", "labels", multiple=True, metavar="KEY[=VALUE]", help="Forwards that have it."
+    "-l",
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY[=VALUE]",
+    help="Only forwards with this label.",
 )
-@click.option("-w", "--watch", "live", is_flag=True, help="Go on showing it, until interrupted.")
-@click.option("--json", "as_json", is_flag=True, help="The status document instead of a table.")
+@click.option("-w", "--watch", "live", is_flag=True, help="Update the table until interrupted.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the status document instead of a table."
+)
 @click.pass_obj
 def ps(
     options: Options,
@@ -43,12 +50,12 @@ def ps(
     live: bool,
     as_json: bool,
 ) -> int:
-    """Show every forward and how it is, or those that are named; wildcards are taken.
+    """Show the status of every forward, or of those named; wildcards are accepted.
 
-    What has failed comes first, then what is not up.
+    Failed entries come first, then those that are not up.
 
-    The exit code is 0 when everything that is wanted is up, 1 when something is not, and 3 when
-    no daemon runs. With --watch it shows bytes a second instead of bytes.
+    The exit code is 0 when everything wanted is up, 1 when something is not, and 3 when no daemon
+    runs. With --watch the table shows bytes per second instead of bytes.
     """
     client = options.client
 
@@ -92,7 +99,7 @@ def ps(
 @click.argument("name", metavar="PROFILE/FORWARD", shell_complete=complete.forwards)
 @click.pass_obj
 def port(options: Options, name: str) -> None:
-    """Print the address that a forward listens on, as in 127.0.0.1:5432."""
+    """Print the address that a forward listens on, such as 127.0.0.1:5432."""
     profile_name, slash, forward_name = name.partition("/")
     if not slash:
         raise click.UsageError(f"{name!r} is not PROFILE/FORWARD")

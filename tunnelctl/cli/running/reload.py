@@ -16,14 +16,13 @@ from tunnelctl.errors import Code, Failure
 
 @click.command(epilog="Examples: tunnelctl reload --dry-run; tunnelctl reload dev")
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.running)
-@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would change, without changing anything.")
 @click.pass_obj
 def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:
-    """Read the files of profiles again and apply what differs; of all that are wanted up when
-    none is named.
+    """Reread profiles and apply the differences (default: all profiles that are wanted up).
 
-    Every file is checked first: with a mistake in one of them nothing changes. What stays as it
-    was keeps its open connections.
+    Every file is validated first: if one is invalid, nothing changes. Unchanged hosts and forwards
+    keep their open connections.
     """
     client = options.client
     if profiles:
@@ -47,7 +46,7 @@ def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:
 
 
 def _lines(profile: dict[str, Any]) -> Iterator[str]:
-    """One line a host or forward that changes, e.g. `dev: forward db replaced`."""
+    """One line for each host or forward that changes, e.g. `dev: forward db replaced`."""
     name = profile["name"]
     if profile["starts"]:
         yield f"{name}: started"

@@ -1,7 +1,7 @@
-"""`run`: a command that has its tunnels for as long as it runs, and no longer.
+"""`run`: run a command with its tunnels up, then take them down.
 
-Owns the environment that the command is given and the signals that reach it. The profiles are held
-by a lease: however this process ends, it holds them no longer.
+Owns the environment of the command and the signals passed to it. A lease holds the profiles: it
+ends with this process, however that ends.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _SI_KERNEL = 128  # sigaction(2) si_code: nobody's kill(2)
 
 
 class RunLine(SshLine):
-    """Behind the first word that is no option everything may be the command's."""
+    """After the first word that is not an option, every word may belong to the command."""
 
     leading = True
 
@@ -69,7 +69,11 @@ class RunLine(SshLine):
     "tunnelctl run -L 5432:db:5432 bastion -- psql -h 127.0.0.1",
 )
 @click.option(
-    "--wait-timeout", type=Duration(), default="30s", show_default=True, help="How long to wait."
+    "--wait-timeout",
+    type=Duration(),
+    default="30s",
+    show_default=True,
+    help="Time to wait until ready.",
 )
 @adhoc.options
 @click.argument(
@@ -90,11 +94,12 @@ def run(
     replace: bool,
     line: Words | None,
 ) -> int:
-    """Bring profiles up, run a command, take them down; the command's exit code.
+    """Bring profiles up, run a command, then take them down. Exits with the command's exit code.
 
-    The command finds each forward's address in TUNNELCTL_<FORWARD>_HOST, _PORT and _ADDRESS; of
-    several profiles also in TUNNELCTL_<PROFILE>_<FORWARD>_HOST and so on. What somebody else holds
-    stays up. With -L, -R and -D it takes what ssh takes, and needs no file.
+    The address of each forward is in the variables TUNNELCTL_<FORWARD>_HOST, _PORT and _ADDRESS;
+    with several profiles also in TUNNELCTL_<PROFILE>_<FORWARD>_HOST, _PORT and _ADDRESS. Profiles
+    that have another holder stay up. With -L, -R and -D the command takes the arguments of ssh and
+    needs no profile.
     """
     client = options.client
     if line is not None:
@@ -133,11 +138,10 @@ def _held(
 
 
 def _parted(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The profiles and the command.
+    """Split the words into profiles and the command.
 
-    Several profiles are followed by `--`. As that may also be part of the one profile's command
-    (`run dev kubectl exec pod -- ls`), the second word is a profile only if one is called so, or
-    no program is.
+    `--` ends a list of profiles. As it may also be part of the command (`run dev kubectl exec pod
+    -- ls`), the second word is a profile only if a profile has this name, or no program has.
     """
     if not words:
         raise click.UsageError("it is PROFILE... -- CMD..., and no profile is named")
@@ -171,8 +175,8 @@ def _command(words: Sequence[str]) -> tuple[str, ...]:
 def addresses(profiles: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The variables for the forwards that listen, from profiles of the status document.
 
-    Of several profiles each forward has a variable with the profile's name in it, and one without
-    where no other has that.
+    With several profiles each forward has variables with the profile's name, and those without it
+    where they are unique.
 
     Raises:
         Failure: two forwards would share a variable.
@@ -216,7 +220,7 @@ def _variables(prefix: str, endpoint: Endpoint) -> dict[str, str]:
 
 
 def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run it to its end and pass signals on; its exit code, as a shell has it."""
+    """Run the command, pass signals on, and return its exit code as a shell does."""
     waited_for = {*_PASSED_ON, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
     try:

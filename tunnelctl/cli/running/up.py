@@ -1,7 +1,7 @@
-"""`up`: profiles from their files to ready, and, attached, their life until Ctrl-C.
+"""`up`: bring profiles up and, when attached, hold them until Ctrl-C.
 
-Owns the order: every file is checked before the daemon hears of one. While it stays attached its
-event stream is the lease by which it holds its profiles: however it ends, it holds them no longer.
+Owns the order: every file is validated before any is sent to the daemon. While it stays attached,
+its event stream is the lease on its profiles: the lease ends with the process, however that ends.
 """
 
 from __future__ import annotations
@@ -41,11 +41,17 @@ DEFAULT_PROFILE = "default"
 @click.argument(
     "profiles", nargs=-1, metavar="[PROFILE]... | HOST", shell_complete=complete.profiles_or_host
 )
-@click.option("-d", "--detach", is_flag=True, help="Return when ready; the daemon goes on.")
 @click.option(
-    "--wait-timeout", type=Duration(), default="30s", show_default=True, help="How long to wait."
+    "-d", "--detach", is_flag=True, help="Return once ready; the daemon keeps the tunnels up."
 )
-@click.option("-f", "--file", type=click.Path(path_type=Path), help="The profile's file.")
+@click.option(
+    "--wait-timeout",
+    type=Duration(),
+    default="30s",
+    show_default=True,
+    help="Time to wait until ready.",
+)
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="Path of the profile.")
 @adhoc.options
 @click.pass_obj
 def up(
@@ -61,14 +67,15 @@ def up(
     replace: bool,
     line: Words | None,
 ) -> int:
-    """Bring profiles up (`default` when none is named) and wait until they are ready.
+    """Bring profiles up (default: `default`) and wait until they are ready.
 
-    Without -d it stays, prints what changes, and holds them until Ctrl-C or its end; the last one
-    that holds a profile takes it down. A profile that is not ready in time stays wanted: the daemon
-    goes on trying. A name that is up from another file is left alone.
+    Without -d the command stays in the foreground, prints state changes, and holds the profiles
+    until Ctrl-C. A profile goes down when its last holder exits. A profile that is not ready in
+    time stays wanted: the daemon keeps trying. A name that is already up from another file is not
+    changed.
 
-    With -L, -R and -D it takes what ssh takes, and needs no file: the arguments of a command line
-    of ssh may be pasted behind it. There -f is ssh's, and means -d.
+    With -L, -R and -D the command takes the arguments of ssh and needs no profile. In that form -f
+    has its meaning in ssh, and is the same as -d.
     """
     file = file or options.file
     client = options.client

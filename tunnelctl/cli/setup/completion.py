@@ -1,4 +1,4 @@
-"""`completion`: what a shell has to run so that its TAB key knows our words."""
+"""`completion`: print the shell completion script."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VARIABLE = "_TUNNELCTL_COMPLETE"  # click's, for a program of that name
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the script that completes commands, options, profiles and forwards in a shell."""
+    """Print the shell completion script: commands, options, profiles and forwards."""
     kind = get_completion_class(shell)
     assert kind is not None
     with contextlib.redirect_stderr(io.StringIO()):  # of this machine's bash, which need not run it

@@ -1,4 +1,4 @@
-"""`daemon`: be it, in the foreground or as the one that another command starts."""
+"""`daemon`: run the daemon in the foreground, or as a background process of a command."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _STOP = "stop"
 
 
 class _MetricsAddress(click.ParamType[Endpoint]):
-    """`9469`, `127.0.0.1:9469`, `[::1]:9469`, or another address that is given as such."""
+    """An address to listen on: `9469`, `127.0.0.1:9469`, `[::1]:9469`."""
 
     name = "address"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Endpoint:
-        """Read one. A name may be anywhere tomorrow: it is refused."""
+        """Parse an address. Names are refused: they may resolve differently later."""
         try:
             address = parse_endpoint(value)
             if address.is_unix or address.host != LOCALHOST:
@@ -50,14 +50,14 @@ class _MetricsAddress(click.ParamType[Endpoint]):
     type=click.Choice(["auto", "text", "json", "journald"]),
     default="auto",
     show_default=True,
-    help="Of the lines on stderr; auto: journald's where it reads them, else text.",
+    help="Format of the log on stderr; auto: journald if stderr is the journal, else text.",
 )
 @click.option(
     "--metrics",
     type=_MetricsAddress(),
-    help="Serve GET /metrics over TCP, and nothing else; a bare port is on 127.0.0.1.",
+    help="Serve only GET /metrics over TCP; a bare port is on 127.0.0.1.",
 )
-@click.option("--report-to", type=int, hidden=True, help="A pipe: be a background daemon.")
+@click.option("--report-to", type=int, hidden=True, help="A pipe: run as a background daemon.")
 @click.pass_obj
 def daemon(
     options: Options,
@@ -67,14 +67,14 @@ def daemon(
     metrics: Endpoint | None,
     report_to: int | None,
 ) -> None:
-    """Be the daemon in the foreground: bring profiles up, log to stderr, stay until told to end.
+    """Run the daemon in the foreground: bring profiles up and log to stderr until stopped.
 
-    What was wanted up when the last daemon ended is brought up too. SIGHUP reads the files again
-    and applies what differs, SIGUSR1 tries again at once, SIGTERM and Ctrl-C end it in order,
-    within ten seconds.
+    Profiles that were wanted up when the last daemon ended are brought up too. SIGHUP rereads the
+    profiles and applies the differences, SIGUSR1 retries at once, SIGTERM and Ctrl-C stop the
+    daemon cleanly within ten seconds.
 
-    `daemon stop` ends the one that runs, in order, and with it all that is up. What is wanted up
-    comes up again with the next one.
+    `daemon stop` stops the running daemon cleanly, with all its tunnels. The next daemon brings up
+    the profiles that were wanted.
     """
     if profiles == (_STOP,):
         _stop(options.client)
@@ -93,10 +93,10 @@ def daemon(
 
 
 def _stop(client: Client) -> None:
-    """End the daemon that runs.
+    """Stop the running daemon.
 
     Raises:
-        Failure: DAEMON_NOT_RUNNING, none does; NOT_UP, it goes on for longer than it should.
+        Failure: DAEMON_NOT_RUNNING; NOT_UP, it did not stop in time.
     """
     document = client.status()
     pid = document["daemon"]["pid"]

@@ -1,4 +1,4 @@
-"""`help` and `version`: what `--help` and `--version` print, for who types a word."""
+"""`help` and `version`: the output of `--help` and `--version` as commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunnelctl.cli.terminal import complete
 @click.argument("commands", nargs=-1, metavar="[COMMAND]...", shell_complete=complete.commands)
 @click.pass_context
 def help_(ctx: click.Context, commands: tuple[str, ...]) -> None:
-    """Print what a command does and takes, or which commands there are."""
+    """Print the help of a command, or the list of commands."""
     context = ctx.find_root()
     for name in commands:
         group = context.command
@@ -26,5 +26,5 @@ def help_(ctx: click.Context, commands: tuple[str, ...]) -> None:
 @click.command(epilog="Example: tunnelctl version")
 @click.pass_context
 def version(ctx: click.Context) -> None:
-    """Print the version, as --version does."""
+    """Print the version, like --version."""
     ctx.find_root().command.main(["--version"], prog_name="tunnelctl", standalone_mode=False)

@@ -1,7 +1,7 @@
 """`service`: the daemon as a service of systemd or launchd.
 
-Owns the files while they are as it wrote them. Must never overwrite or remove a file that somebody
-changed, unless told to, and never start or stop what was not asked for.
+Owns the unit files while they are unchanged. Must never overwrite or remove a changed file unless
+forced to, and never start or stop a service without being asked.
 """
 
 from __future__ import annotations
@@ -40,17 +40,19 @@ _UNITS = (f"{NAME}.socket", f"{NAME}.service")
 
 
 @click.group(
-    short_help="The daemon as a service of systemd or launchd",
+    short_help="Run the daemon under systemd or launchd",
     epilog="Examples: tunnelctl service install --dry-run; tunnelctl service status",
 )
 def service() -> None:
-    """Have systemd (launchd on macOS) start the daemon, watch it, and start it again."""
+    """Run the daemon under systemd (launchd on macOS), which starts and restarts it."""
 
 
 def _scope(command: Callable[..., Any]) -> Callable[..., Any]:
     flags = (
-        click.option("--user", "scope", flag_value="user", help="Yours, from login on."),
-        click.option("--system", "scope", flag_value="system", help="The machine's, from boot on."),
+        click.option("--user", "scope", flag_value="user", help="User service, started at login."),
+        click.option(
+            "--system", "scope", flag_value="system", help="System service, started at boot."
+        ),
     )
     for flag in flags:
         command = flag(command)
@@ -62,10 +64,12 @@ def _scope(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...", shell_complete=complete.profiles)
 @_scope
-@click.option("--run-as", metavar="ACCOUNT", help="With --system: who it runs as, else root.")
-@click.option("--dry-run", is_flag=True, help="Print what would be written, and write nothing.")
-@click.option("--now", is_flag=True, help="Enable and start it too.")
-@click.option("--force", is_flag=True, help="Overwrite a file that somebody changed.")
+@click.option(
+    "--run-as", metavar="ACCOUNT", help="With --system: account to run as; default: root."
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be written, without writing it.")
+@click.option("--now", is_flag=True, help="Also enable and start the service.")
+@click.option("--force", is_flag=True, help="Overwrite a file that was changed.")
 @click.pass_obj
 def install(
     options: Options,
@@ -76,9 +80,9 @@ def install(
     now: bool,
     force: bool,
 ) -> None:
-    """Write the unit files. PROFILEs come up with the service, besides what was up before.
+    """Write the unit files. The service brings up PROFILEs and the profiles that were up before.
 
-    Without --user or --system it is yours, or the machine's when you are root.
+    The default is --system for root and --user for other users.
     """
     place = _Place.of(scope, run_as, profiles)
     if dry_run:
@@ -104,9 +108,9 @@ def install(
 
 @service.command(epilog="Example: tunnelctl service uninstall --now")
 @_scope
-@click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
-@click.option("--now", is_flag=True, help="Stop and disable it first.")
-@click.option("--force", is_flag=True, help="Remove a file that somebody changed, too.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, without removing it.")
+@click.option("--now", is_flag=True, help="Stop and disable the service first.")
+@click.option("--force", is_flag=True, help="Also remove files that were changed.")
 def uninstall(scope: str | None, dry_run: bool, now: bool, force: bool) -> None:
     """Remove the unit files that `service install` wrote."""
     place = _Place.of(scope)
@@ -138,9 +142,10 @@ def uninstall(scope: str | None, dry_run: bool, now: bool, force: bool) -> None:
 @_scope
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def status(scope: str | None, as_json: bool) -> int:
-    """Say which files there are, and what the manager says of the service.
+    """Show the unit files and the state of the service.
 
-    The exit code is 0 when it is installed as `service install` writes it and active, else 1.
+    The exit code is 0 when the unit files are as `service install` writes them and the service is
+    active, else 1.
     """
     place = _Place.of(scope)
     states = {str(path): _state(path) for path in place.files}
@@ -156,7 +161,7 @@ def status(scope: str | None, as_json: bool) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a service is installed: whose it is, its files, and what its manager is told."""
+    """A service: its scope, its files, and the commands of its manager."""
 
     manager: UnitManager
     system: bool
@@ -185,14 +190,14 @@ class _Place:
 
     @property
     def changed(self) -> list[Path]:
-        """The files that are there, and not as they were written."""
+        """The files that exist and were changed."""
         return [path for path in self.files if _state(path) == "changed"]
 
     def refuse_changed(self, *, force: bool, doing: str) -> None:
-        """See that every file is ours to change.
+        """Check that no file was changed by another hand.
 
         Raises:
-            Failure: USAGE, one is not, and nobody said `force`.
+            Failure: USAGE, a file was changed, and `force` is not given.
         """
         for path in () if force else self.changed:
             raise Failure(
@@ -203,7 +208,7 @@ class _Place:
 
     @property
     def starting(self) -> list[list[str]]:
-        """Commands that enable and start it."""
+        """The commands that enable and start the service."""
         if self.manager is UnitManager.LAUNCHD:
             (path,) = self.files
             return [["launchctl", "bootstrap", self._domain, str(path)]]
@@ -211,20 +216,20 @@ class _Place:
 
     @property
     def stopping(self) -> list[list[str]]:
-        """Commands that stop and disable it."""
+        """The commands that stop and disable the service."""
         if self.manager is UnitManager.LAUNCHD:
             return [self.forgetting]
         return [[*self._systemctl, "disable", "--now", *_UNITS]]
 
     @property
     def forgetting(self) -> list[str]:
-        """The command after which the manager knows the files as they are."""
+        """The command that makes the manager reread its unit files."""
         if self.manager is UnitManager.LAUNCHD:
             return ["launchctl", "bootout", f"{self._domain}/{LABEL}"]
         return [*self._systemctl, "daemon-reload"]
 
     def ask(self) -> str:
-        """What the manager says of the service in one word; nothing when it cannot be asked."""
+        """The state of the service in one word; empty if the manager cannot be asked."""
         if self.manager is UnitManager.LAUNCHD:
             words = ["launchctl", "print", f"{self._domain}/{LABEL}"]
         else:
@@ -235,7 +240,7 @@ class _Place:
         return "" if done is None else done.stdout.strip()
 
     def hints(self, environ: Any) -> list[str]:
-        """What a person has to know besides."""
+        """Notes for the user."""
         if self.system or self.manager is UnitManager.LAUNCHD:
             return []
         hints = ["loginctl enable-linger keeps it running while you are not logged in"]
@@ -265,7 +270,7 @@ def _check_account(account: str, *, system: bool) -> None:
 
 
 def _refuse_running(options: Options) -> None:
-    """Two daemons cannot have one socket."""
+    """Refuse a second daemon on the same socket."""
     try:
         about = options.client.status()["daemon"]
     except Failure as failure:
@@ -296,7 +301,7 @@ def _text(path: Path) -> str | None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Write a file atomically."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text.encode(), mode=0o644)
@@ -309,10 +314,10 @@ def _denied(path: Path, error: OSError) -> Failure:
 
 
 def _order(words: list[str]) -> None:
-    """Have the manager do something.
+    """Run a command of the manager.
 
     Raises:
-        Failure: NOT_UP, it is not there or refused.
+        Failure: NOT_UP, the manager is not installed, or the command failed.
     """
     done = _run(words)
     if done is None or done.returncode != 0:
@@ -321,7 +326,7 @@ def _order(words: list[str]) -> None:
 
 
 def _run(words: list[str]) -> subprocess.CompletedProcess[str] | None:
-    """Run one of the manager's own programs; None when it is not here."""
+    """Run a program of the manager; None if it is not installed."""
     program = shutil.which(words[0])
     if program is None:
         return None

@@ -1,13 +1,13 @@
 """The table of keys: one row for each key of a profile.
 
-Owns which keys there are and everything that is said about each: what it holds (kinds.py), its
-description, which keyword of ssh_config(5) stands for it and how values go both ways, whether it
-goes with `embedded`, how it becomes a value of the spec, and why `export` leaves it out. The
-checks, the JSON Schema, the canonical form, what ssh_config says, the export and the reference page
-are loops over it; a new key is one row here, a field of the spec, and its use.
+Owns the keys and all metadata of each: the kind of its value (kinds.py), its description, the
+keyword of ssh_config(5) that corresponds to it and the conversion in both directions, whether it is
+allowed with `embedded`, how it is converted to the spec, and why `export` omits it. The checks, the
+JSON Schema, the canonical form, the values from ssh_config, the export and the reference page are
+loops over it. A new key takes one row here, a field of the spec, and its use.
 
-Every key is optional here, because `defaults` and `extends` fill in what a host leaves out; what
-must be there, and what contradicts what, is said in checks.py.
+Every key is optional here, because `defaults` and `extends` supply missing keys; required keys and
+conflicts between keys are checked in checks.py.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ _MOST_QUESTIONS = 1000
 
 
 class InSpec(Enum):
-    """How the value of a key becomes the field of the same name in the spec."""
+    """How the value of a key is converted to the field of the same name in the spec."""
 
     SAME = "as it is"
-    PATHS = "paths that start at the file that they are written in"
+    PATHS = "paths relative to the file that contains them"
     REFERENCE = "a reference to a secret"
-    OWN = "in a way of its own (convert.py)"
+    OWN = "converted in convert.py"
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is said about a key besides the kind of its value.
+    """The metadata of a key besides the kind of its value.
 
-    `no_files` is what the spec has for `none` in a list of paths. `omitted` says why `export` has
-    nothing for a key that is given. `embedded`: it goes with `embedded: true`.
+    `no_files` is the value in the spec for `none` in a list of paths. `omitted` is the reason why
+    `export` omits the key. `embedded`: the key is allowed with `embedded: true`.
     """
 
     text: str
@@ -66,32 +66,35 @@ class Key:
 
 
 class Map(BaseModel):
-    """A map of known keys. Nothing is converted but by the functions of values/."""
+    """A map of known keys. Values are converted only by the functions of values/."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class Secret(Map):
-    """Where a secret is kept; it never stands in a profile. Exactly one key."""
+    """A reference to a secret, which is never in the profile itself. Exactly one key."""
 
-    env: Annotated[kinds.Variable | None, Key("The environment variable that holds it.")] = None
+    env: Annotated[kinds.Variable | None, Key("Environment variable that contains the secret.")] = (
+        None
+    )
     file: Annotated[
-        kinds.FilePath | None, Key("The file that holds it; only you may be able to read it.")
+        kinds.FilePath | None, Key("File that contains the secret; must be readable only by you.")
     ] = None
     command: Annotated[
-        kinds.Argv | None, Key("The program that prints it, and its arguments; no shell.")
+        kinds.Argv | None,
+        Key("Program that prints the secret, with its arguments; run without a shell."),
     ] = None
     keyring: Annotated[
         kinds.Keyring | None, Key("SERVICE/USER, an entry of the system's keyring.")
     ] = None
     credential: Annotated[
-        kinds.Credential | None, Key("A credential that systemd gives to the daemon.")
+        kinds.Credential | None, Key("Name of a systemd credential of the daemon.")
     ] = None
 
     @model_validator(mode="before")
     @classmethod
     def _reference(cls, value: object) -> object:
-        """Refuses a secret that stands in the file itself, without repeating it."""
+        """Refuse a literal secret, without repeating it in the message."""
         if not isinstance(value, dict):
             raise ValueError(
                 "a secret does not stand in a profile; write where it is kept: {env: NAME}, "
@@ -110,7 +113,7 @@ class Secret(Map):
         return {**own, "minProperties": 1, "maxProperties": 1}
 
     def as_ref(self) -> SecretRef:
-        """The reference as the spec has it."""
+        """The reference as a value of the spec."""
         if self.command is not None:
             return SecretRef(SecretSource.COMMAND, self.command)
         if self.file is not None:
@@ -123,25 +126,25 @@ class Secret(Map):
 
 
 class ReconnectMap(Map):
-    """When a host is tried again."""
+    """Delays between connection attempts."""
 
     min: Annotated[
-        kinds.Duration | None, Key("Upper bound of the first wait; doubles after each failure.")
+        kinds.Duration | None, Key("Upper bound of the first delay; doubles after each failure.")
     ] = None
-    max: Annotated[kinds.Duration | None, Key("Upper bound of every wait.")] = None
+    max: Annotated[kinds.Duration | None, Key("Upper bound of every delay.")] = None
     stable_after: Annotated[
-        kinds.Duration | None, Key("How long a link must last before the waits start anew.")
+        kinds.Duration | None, Key("How long a link must stay up before the delays are reset.")
     ] = None
     give_up_after: Annotated[kinds.DurationOrNever, Key("How long to keep trying.")] = None
 
 
 class ProxyMap(Map):
-    """A proxy, and the login that it asks for."""
+    """A proxy and its credentials."""
 
     url: Annotated[kinds.ProxyUrl | None, Key("socks5://HOST:PORT or http://HOST:PORT.")] = None
-    user: Annotated[kinds.Text | None, Key("The user that the proxy asks for.")] = None
+    user: Annotated[kinds.Text | None, Key("User name for the proxy.")] = None
     password: Annotated[
-        Secret | None, Key("Where the password for the proxy is kept.", InSpec.REFERENCE)
+        Secret | None, Key("Reference to the password for the proxy.", InSpec.REFERENCE)
     ] = None
 
     @model_validator(mode="before")
@@ -165,44 +168,44 @@ class ProxyMap(Map):
 
 
 class HostMap(Map):
-    """One host, or `defaults`: the words of ssh_config(5)."""
+    """One host, or `defaults`: the keywords of ssh_config(5)."""
 
     hostname: Annotated[
         kinds.Address | None,
         Key(
-            "The name or address to connect to; default: the host's own name.",
+            "Name or address to connect to; default: the host's own name.",
             ssh=Keyword("HostName", ssh.first(names.host_name)),
         ),
     ] = None
     port: Annotated[
         Annotated[int, Between(1, 65535)] | None,
-        Key("The port of the SSH server.", ssh=Keyword("Port", ssh.first(int))),
+        Key("Port of the SSH server.", ssh=Keyword("Port", ssh.first(int))),
     ] = None
     address_family: Annotated[
         kinds.Family | None,
         Key(
-            "Which addresses of a name are tried.",
+            "Address family to use when connecting.",
             ssh=Keyword("AddressFamily", ssh.first(choices.address_family), ssh.one),
         ),
     ] = None
     bind_address: Annotated[
         kinds.HostName | None,
         Key(
-            "The address of this machine that connections leave from.",
+            "Local address to connect from.",
             ssh=Keyword("BindAddress", ssh.first(names.host_name), ssh.one),
         ),
     ] = None
     user: Annotated[
         kinds.UserName | None,
         Key(
-            "The user to log in as; default: you.",
+            "User to log in as; default: the local user.",
             ssh=Keyword("User", ssh.first(names.user_name)),
         ),
     ] = None
     identity_file: Annotated[
         kinds.Files | None,
         Key(
-            "Private keys; naming one keeps the agent's others back.",
+            "Private key files; implies `identities_only`.",
             InSpec.PATHS,
             no_files=(NONE,),
             ssh=Keyword("IdentityFile", ssh.files((NONE,)), ssh.line_each),
@@ -211,7 +214,7 @@ class HostMap(Map):
     certificate_file: Annotated[
         kinds.Files | None,
         Key(
-            "User certificates, beside those called KEY-cert.pub.",
+            "User certificate files, in addition to KEY-cert.pub.",
             InSpec.PATHS,
             ssh=Keyword("CertificateFile", ssh.files(()), ssh.line_each),
         ),
@@ -219,7 +222,7 @@ class HostMap(Map):
     identities_only: Annotated[
         kinds.Boolean | None,
         Key(
-            "Use the named keys alone, whatever the agent has.",
+            "Use only the configured keys, even if the agent offers more.",
             InSpec.OWN,
             ssh=Keyword(
                 "IdentitiesOnly", ssh.first(lambda value: value == "yes"), lambda _: ("yes",)
@@ -229,7 +232,7 @@ class HostMap(Map):
     identity_agent: Annotated[
         kinds.Agent,
         Key(
-            "The socket of the agent, none, or SSH_AUTH_SOCK.",
+            "Socket of the ssh-agent, none, or SSH_AUTH_SOCK.",
             InSpec.OWN,
             ssh=Keyword("IdentityAgent", lambda read, values: read.agent(values[0]), ssh.path),
         ),
@@ -237,62 +240,63 @@ class HostMap(Map):
     preferred_authentications: Annotated[
         kinds.Authentications | None,
         Key(
-            "How to log in, in this order; what is not named is not tried.",
+            "Authentication methods to try, in this order; others are not tried.",
             ssh=Keyword("PreferredAuthentications", None, ssh.comma_separated),
         ),
     ] = None
     password: Annotated[
         Secret | None,
         Key(
-            "Where the password is kept.",
+            "Reference to the password.",
             InSpec.REFERENCE,
-            omitted="ssh asks for it, at the terminal or by SSH_ASKPASS",
+            omitted="ssh asks for it, at the terminal or with SSH_ASKPASS",
         ),
     ] = None
     passphrase: Annotated[
         Secret | None,
         Key(
-            "Where the passphrase of the keys is kept.",
+            "Reference to the passphrase of the keys.",
             InSpec.REFERENCE,
-            omitted="ssh asks for it, at the terminal or by SSH_ASKPASS",
+            omitted="ssh asks for it, at the terminal or with SSH_ASKPASS",
         ),
     ] = None
     remember: Annotated[
         kinds.Boolean | None,
         Key(
-            "Keep an answered passphrase or password in memory for reconnects.",
-            omitted="ssh keeps nothing that was answered",
+            "Keep a typed passphrase or password in memory for reconnects.",
+            omitted="ssh keeps no answers",
         ),
     ] = None
     proxy_jump: Annotated[
         kinds.Hops | None,
         Key(
-            "Hops, the nearest first: hosts, aliases, or user@host:port; none.",
+            "Jump hosts, nearest first: hosts, ssh_config aliases, user@host:port, or none.",
             InSpec.OWN,
         ),
     ] = None
     proxy_command: Annotated[
         kinds.ProxyCommand | None,
         Key(
-            "A program whose input and output are the connection; %h %p %r %n stand for the host.",
+            "Program whose standard input and output are the connection; accepts the tokens "
+            "%h %p %r %n.",
             InSpec.OWN,
         ),
     ] = None
     proxy: Annotated[
         ProxyMap | None,
-        Key("A proxy, socks5://HOST:PORT or http://HOST:PORT.", InSpec.OWN),
+        Key("Proxy: socks5://HOST:PORT or http://HOST:PORT.", InSpec.OWN),
     ] = None
     host_key: Annotated[
         kinds.Pins | None,
         Key(
-            "Fingerprints, SHA256:…; when given, no other key is accepted.",
-            omitted="ssh knows no pins; the key has to be in known_hosts",
+            "Pinned fingerprints, SHA256:…; no other key is accepted.",
+            omitted="ssh has no pins; the key must be in known_hosts",
         ),
     ] = None
     user_known_hosts_file: Annotated[
         kinds.Files | None,
         Key(
-            "The files of known host keys.",
+            "User known_hosts files.",
             InSpec.PATHS,
             no_files=(os.devnull,),
             ssh=Keyword("UserKnownHostsFile", ssh.files((os.devnull,)), ssh.in_one_line),
@@ -301,7 +305,7 @@ class HostMap(Map):
     global_known_hosts_file: Annotated[
         kinds.Files | None,
         Key(
-            "More such files, instead of the system's.",
+            "Global known_hosts files, instead of the system's.",
             InSpec.PATHS,
             no_files=(os.devnull,),
             ssh=Keyword("GlobalKnownHostsFile", ssh.global_files((os.devnull,)), ssh.in_one_line),
@@ -310,7 +314,7 @@ class HostMap(Map):
     known_hosts_command: Annotated[
         kinds.KnownHostsCommand | None,
         Key(
-            "A program that prints known host keys; %H %I %t %f %K stand for what is asked.",
+            "Program that prints known host keys; accepts the tokens %H %I %t %f %K.",
             ssh=Keyword(
                 "KnownHostsCommand",
                 lambda read, values: read.known_hosts_command(values[0]),
@@ -321,7 +325,7 @@ class HostMap(Map):
     revoked_host_keys: Annotated[
         kinds.Files | None,
         Key(
-            "Files of keys that no host may show, or none.",
+            "Files of revoked host keys, or none.",
             InSpec.PATHS,
             ssh=Keyword("RevokedHostKeys", ssh.files(()), ssh.in_one_line),
         ),
@@ -329,7 +333,7 @@ class HostMap(Map):
     host_key_alias: Annotated[
         kinds.HostKeyAlias | None,
         Key(
-            "The name that the host key is known under.",
+            "Name to look up the host key by.",
             ssh=Keyword(
                 "HostKeyAlias",
                 ssh.first(lambda value: names.host_key_alias(value.lower())),
@@ -340,14 +344,15 @@ class HostMap(Map):
     strict_host_key_checking: Annotated[
         kinds.HostKeyChecking | None,
         Key(
-            "Whether an unknown host key is refused, or recorded; a changed one is always refused.",
+            "Refuse unknown host keys (yes) or record them (accept-new); changed keys are always "
+            "refused.",
             ssh=Keyword("StrictHostKeyChecking", ssh.first(ssh.strict), ssh.one, always=True),
         ),
     ] = None
     connect_timeout: Annotated[
         kinds.Duration | None,
         Key(
-            "How long connecting and logging in may take.",
+            "Time limit for connecting and logging in.",
             ssh=Keyword("ConnectTimeout", ssh.first(ssh.positive), ssh.seconds, always=True),
             embedded=True,
         ),
@@ -355,8 +360,8 @@ class HostMap(Map):
     server_alive_interval: Annotated[
         kinds.DurationOrZero | None,
         Key(
-            "How long the server may be silent before it is asked; 0 never asks, so that one that "
-            "is gone without a word is noticed only by what is sent to it.",
+            "Silence after which the server is sent a keepalive request; 0 sends none, and a dead "
+            "peer is then detected only by TCP when data is sent to it.",
             ssh=Keyword("ServerAliveInterval", ssh.first(float), ssh.seconds, always=True),
             embedded=True,
         ),
@@ -364,7 +369,7 @@ class HostMap(Map):
     server_alive_count_max: Annotated[
         Annotated[int, Between(1, _MOST_QUESTIONS)] | None,
         Key(
-            "How many questions it may leave unanswered.",
+            "Number of keepalive requests that may go unanswered.",
             ssh=Keyword(
                 "ServerAliveCountMax",
                 ssh.first(ssh.count(_MOST_QUESTIONS)),
@@ -385,7 +390,7 @@ class HostMap(Map):
     kex_algorithms: Annotated[
         Annotated[tuple[str, ...], Offered(Kind.KEX_ALGORITHMS)] | None,
         Key(
-            f"Key exchange methods, {kinds.IN_ORDER} {', '.join(Kind.KEX_ALGORITHMS.value)}",
+            f"Key exchange algorithms, {kinds.IN_ORDER} {', '.join(Kind.KEX_ALGORITHMS.value)}",
             ssh=Keyword("KexAlgorithms", ssh.algorithms(Kind.KEX_ALGORITHMS), ssh.comma_separated),
             embedded=True,
         ),
@@ -401,7 +406,7 @@ class HostMap(Map):
     host_key_algorithms: Annotated[
         Annotated[tuple[str, ...], Offered(Kind.HOST_KEY_ALGORITHMS)] | None,
         Key(
-            f"Signatures of host keys, {kinds.IN_ORDER} "
+            f"Host key signature algorithms, {kinds.IN_ORDER} "
             f"{', '.join(Kind.HOST_KEY_ALGORITHMS.value)}",
             ssh=Keyword(
                 "HostKeyAlgorithms",
@@ -414,7 +419,7 @@ class HostMap(Map):
     rekey_limit: Annotated[
         kinds.RekeyLimit,
         Key(
-            "Bytes after which new keys are made, such as 1G.",
+            "Amount of data after which the session is rekeyed, such as 1G.",
             InSpec.OWN,
             ssh=Keyword("RekeyLimit", ssh.first(ssh.rekey_limit), ssh.one),
             embedded=True,
@@ -423,55 +428,59 @@ class HostMap(Map):
     session_type: Annotated[
         kinds.Session | None,
         Key(
-            "Whether what the server prints in a session is shown; auto: unless it is OpenSSH.",
-            omitted="ssh -N opens no session, so what the server prints is not seen",
+            "Whether to open a session and show what the server prints; auto: unless the server is "
+            "OpenSSH.",
+            omitted="ssh -N opens no session, so it does not show what the server prints",
         ),
     ] = None
     compression: Annotated[
-        kinds.Off | None, Key("Must be false: nothing is compressed.", embedded=True)
+        kinds.Off | None, Key("Must be false: compression is not supported.", embedded=True)
     ] = None
     ssh_config: Annotated[
         kinds.SshConfig | None,
-        Key("Whether what is left open comes from ssh_config, or from which file.", InSpec.OWN),
+        Key(
+            "Whether to read missing keys from ssh_config, or the file to read them from.",
+            InSpec.OWN,
+        ),
     ] = None
     lazy: Annotated[
         kinds.Boolean | None,
         Key(
-            "Connect at the first client, and close when there is none.",
+            "Connect at the first client; disconnect after `idle_timeout` without clients.",
             omitted="ssh connects at once",
             embedded=True,
         ),
     ] = None
     idle_timeout: Annotated[
         kinds.Duration | None,
-        Key("How long a lazy host stays connected without a client.", embedded=True),
+        Key("Time that a lazy host stays connected without clients.", embedded=True),
     ] = None
     fallback: Annotated[
         kinds.Names | None,
         Key(
-            "Hosts to try next when this one cannot be reached.",
+            "Hosts to try next when this one is unreachable.",
             InSpec.OWN,
-            omitted="ssh tries one host",
+            omitted="ssh has no fallback hosts",
         ),
     ] = None
     reconnect: Annotated[
-        ReconnectMap | None, Key("When it is tried again.", InSpec.OWN, embedded=True)
+        ReconnectMap | None, Key("Delays between connection attempts.", InSpec.OWN, embedded=True)
     ] = None
     embedded: Annotated[
         kinds.Boolean | None,
-        Key("An SSH server of our own on 127.0.0.1 instead of a real one.", embedded=True),
+        Key("Use a built-in SSH server on 127.0.0.1 instead of a real one.", embedded=True),
     ] = None
 
 
 class HoldMap(Map):
-    """How long a client waits for a link that is down."""
+    """How long new clients wait while the host is down."""
 
-    hold: Annotated[kinds.DurationOrZero | None, Key("How long a new client waits.")] = None
+    hold: Annotated[kinds.DurationOrZero | None, Key("Time that new clients wait.")] = None
 
     @model_validator(mode="before")
     @classmethod
     def _refuse(cls, value: object) -> object:
-        """`refuse` is a hold of no time at all."""
+        """`refuse` is a hold of zero."""
         if value == "refuse":
             return {"hold": 0}
         if not isinstance(value, dict):
@@ -486,34 +495,38 @@ class HoldMap(Map):
 
 
 class ProbeMap(Map):
-    """How the target of a forward is asked whether it lives."""
+    """Health checks of a forward's target."""
 
-    # Which keys go with one type alone.
+    # The keys that belong to one type only.
     OF_TYPE: ClassVar[Mapping[str, ProbeType]] = {
         "path": ProbeType.HTTP,
         "status": ProbeType.HTTP,
         "command": ProbeType.COMMAND,
     }
 
-    type: Annotated[kinds.Probing | None, Key("How the target is asked.")] = None
-    interval: Annotated[kinds.Duration | None, Key("The time between two questions.")] = None
-    timeout: Annotated[kinds.Duration | None, Key("How long an answer may take.")] = None
+    type: Annotated[kinds.Probing | None, Key("Type of the health check.")] = None
+    interval: Annotated[kinds.Duration | None, Key("Time between two checks.")] = None
+    timeout: Annotated[kinds.Duration | None, Key("Time limit of a check.")] = None
     rise: Annotated[
-        Annotated[int, Between(1, 100)] | None, Key("How many answers make it healthy.")
+        Annotated[int, Between(1, 100)] | None,
+        Key("Number of successes after which the target is healthy."),
     ] = None
     fall: Annotated[
-        Annotated[int, Between(1, 100)] | None, Key("How many failures make it unhealthy.")
+        Annotated[int, Between(1, 100)] | None,
+        Key("Number of failures after which the target is unhealthy."),
     ] = None
-    path: Annotated[kinds.UrlPath | None, Key("The path that http asks for.")] = None
+    path: Annotated[kinds.UrlPath | None, Key("Path that an http check requests.")] = None
     status: Annotated[
-        Annotated[int, Between(100, 599)] | None, Key("The status that http expects.")
+        Annotated[int, Between(100, 599)] | None, Key("Status that an http check expects.")
     ] = None
-    command: Annotated[kinds.Argv | None, Key("The program that tells, by its exit code.")] = None
+    command: Annotated[
+        kinds.Argv | None, Key("Program whose exit code is the result, with its arguments.")
+    ] = None
 
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: object) -> object:
-        """The type alone, such as `none`."""
+        """The short form: the type alone, such as `none`."""
         return {"type": value} if isinstance(value, str) else value
 
     @classmethod
@@ -525,94 +538,95 @@ class ProbeMap(Map):
 
 
 class ForwardMap(Map):
-    """One forward: which side listens, and where it leads."""
+    """One forward: the listening side and the target."""
 
     SIDES: ClassVar = ("local", "remote", "dynamic", "remote_dynamic")
 
     local: Annotated[
         kinds.LocalListener | None,
-        Key("Listen here, and lead to what the server reaches.", InSpec.OWN),
+        Key("Listen here; connect to the target from the server.", InSpec.OWN),
     ] = None
     remote: Annotated[
         kinds.RemoteListener | None,
-        Key("Listen on the server, and lead to what this machine reaches.", InSpec.OWN),
+        Key("Listen on the server; connect to the target from here.", InSpec.OWN),
     ] = None
     dynamic: Annotated[
         kinds.LocalPort | None,
-        Key("Listen here for SOCKS clients, who name what the server reaches.", InSpec.OWN),
+        Key("Listen here as a SOCKS proxy; connect from the server.", InSpec.OWN),
     ] = None
     remote_dynamic: Annotated[
         kinds.RemotePort | None,
-        Key("Listen on the server for SOCKS clients; needs `permit`.", InSpec.OWN),
+        Key(
+            "Listen on the server as a SOCKS proxy; connect from here. Requires `permit`.",
+            InSpec.OWN,
+        ),
     ] = None
     to: Annotated[
         kinds.Target | None,
-        Key("Where it leads: HOST:PORT, a port, or the path of a unix socket.", InSpec.OWN),
+        Key("Target: HOST:PORT, a port, or the path of a unix socket.", InSpec.OWN),
     ] = None
     via: Annotated[
         kinds.Hop | None,
         Key(
-            "What carries it: a host of this file, what ssh NAME reaches, or user@host:port.",
+            "Host that carries it: a host of this file, an ssh_config alias, or user@host:port.",
             InSpec.OWN,
         ),
     ] = None
     probe: Annotated[
         ProbeMap | None,
         Key(
-            "How the target is asked whether it lives; tcp where a fixed one takes no harm.",
+            "Health check of the target; default: tcp, or none where a check could do harm.",
             InSpec.OWN,
         ),
     ] = None
     on_unhealthy: Annotated[
         kinds.WhenUnhealthy | None,
-        Key("What an unhealthy target leads to.", omitted="ssh asks no target"),
+        Key("Action when the target is unhealthy.", omitted="ssh does not check targets"),
     ] = None
     while_down: Annotated[
         HoldMap | None,
         Key(
-            "What becomes of a client that comes while the host is away.",
+            "What happens to new clients while the host is down.",
             InSpec.OWN,
-            omitted="ssh holds no client",
+            omitted="ssh does not hold clients",
         ),
     ] = None
     max_connections: Annotated[
         Annotated[int, Between(1, 65535)] | None,
-        Key("How many clients it has at once.", omitted="ssh has no limit"),
+        Key("Maximum number of open connections.", omitted="ssh has no limit"),
     ] = None
-    expose: Annotated[
-        kinds.Boolean | None, Key("Allow to listen where other machines can reach it.")
-    ] = None
+    expose: Annotated[kinds.Boolean | None, Key("Allow a listening address off loopback.")] = None
     allow: Annotated[
         kinds.Networks | None,
         Key(
-            "The addresses and networks that clients may come from.",
-            omitted="whoever reaches the listener may use it",
+            "Addresses and networks that clients may connect from.",
+            omitted="ssh accepts every client of the listener",
         ),
     ] = None
     permit: Annotated[
-        kinds.Permits | None, Key("What SOCKS clients of the server may reach here, HOST:PORT.")
+        kinds.Permits | None, Key("Targets that SOCKS clients on the server may reach, HOST:PORT.")
     ] = None
     unlink_remote: Annotated[
         kinds.Boolean | None,
         Key(
-            "Where a socket file on the server is in the way, and nobody answers on it, have a "
-            "shell there remove it.",
-            omitted="StreamLocalBindUnlink in sshd_config there does the same",
+            "Remove an existing socket file on the server, through a shell there, if no process "
+            "listens on it.",
+            omitted="StreamLocalBindUnlink in the server's sshd_config does the same",
         ),
     ] = None
     required: Annotated[
-        kinds.Boolean | None, Key("Whether the profile is up only when this forward is.")
+        kinds.Boolean | None, Key("Whether the profile needs this forward to be up.")
     ] = None
     labels: Annotated[
         kinds.Labels | None,
-        Key("Words of your own, for status and events.", InSpec.OWN, omitted="ssh has none"),
+        Key("User-defined labels, shown in status and events.", InSpec.OWN, omitted="ssh has none"),
     ] = None
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> Fragment:
-        """It listens on one side at most; a file that is extended may say which."""
+        """At most one listening side; a file under `extends` may have it."""
         own = handler.resolve_ref_schema(handler(schema))
         pairs = [[a, b] for at, a in enumerate(cls.SIDES) for b in cls.SIDES[at + 1 :]]
         own["not"] = {"anyOf": [{"required": pair} for pair in pairs]}
@@ -620,33 +634,29 @@ class ForwardMap(Map):
 
 
 class HooksMap(Map):
-    """What is run when the profile's state changes."""
+    """Programs to run when the profile's state changes."""
 
     on_up: Annotated[kinds.Argv | None, Key("Run when the profile is up.")] = None
-    on_down: Annotated[kinds.Argv | None, Key("Run when it was up and is not any more.")] = None
-    on_failed: Annotated[kinds.Argv | None, Key("Run when it has failed for good.")] = None
+    on_down: Annotated[kinds.Argv | None, Key("Run when the profile is no longer up.")] = None
+    on_failed: Annotated[kinds.Argv | None, Key("Run when the profile has failed permanently.")] = (
+        None
+    )
 
 
 class ProfileMap(Map):
-    """The whole file. `extends` was followed before (sources.py)."""
+    """The whole file. `extends` is already resolved (sources.py)."""
 
-    version: Annotated[kinds.Version | None, Key("The version of this format.")] = None
-    description: Annotated[kinds.Prose | None, Key("What the profile is for.")] = None
-    defaults: Annotated[HostMap | None, Key("What every host has that does not say otherwise.")] = (
-        None
-    )
+    version: Annotated[kinds.Version | None, Key("Version of the file format.")] = None
+    description: Annotated[kinds.Prose | None, Key("Description of the profile.")] = None
+    defaults: Annotated[HostMap | None, Key("Default keys for every host.")] = None
     hosts: Annotated[
         dict[kinds.HostName, HostMap] | None,
-        Key("The SSH servers by name, in the words of ssh_config."),
+        Key("SSH servers by name, with the keywords of ssh_config(5) in snake_case."),
     ] = None
-    forwards: Annotated[
-        dict[kinds.ForwardName, ForwardMap] | None, Key("What is forwarded, by name.")
-    ] = None
+    forwards: Annotated[dict[kinds.ForwardName, ForwardMap] | None, Key("Forwards by name.")] = None
     hooks: Annotated[
         HooksMap | None,
-        Key(
-            "Programs that are told of changes: words, not read by a shell; JSON on standard input."
-        ),
+        Key("Programs to run on state changes, as lists of arguments; JSON on standard input."),
     ] = None
 
 

@@ -1,7 +1,7 @@
-"""The kinds of value that a key of a profile takes: how each is checked, and what editors are told.
+"""The kinds of value of a key: the check of each, and its fragment of the JSON Schema.
 
-Owns the bounds of numbers, for the check and the schema at once. An editor reads a file before its
-variables are replaced, so a value that is not text may be a text with a `$` in it.
+Owns the bounds of numbers, for both the check and the schema. Editors read a file before variables
+are replaced, so the schema accepts a string with a `$` for every value.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _DURATION: Fragment = {
 }
 
 
-# How lists of algorithms are described, before the names that we offer.
-IN_ORDER = "in order, in ssh_config's syntax with + - ^; of"
+# The description of a list of algorithms, before the supported names.
+IN_ORDER = "in order, in ssh_config's syntax with + - ^. Supported:"
 
 
 def choice(values: Iterable[str]) -> Fragment:
-    """One of these words."""
+    """One of these values."""
     return {"anyOf": [{"enum": [str(value) for value in values]}, VARIABLE]}
 
 
@@ -78,7 +78,7 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """Algorithms in the syntax of ssh_config(5), of those that we offer."""
+    """Supported algorithms in the syntax of ssh_config(5)."""
 
     kind: algorithms.Kind
 
