@@ -112,6 +112,33 @@ async def test_a_second_eof_changes_nothing() -> None:
             assert await in_thread(client, await tunnel.local(9)) == (5, "fin")
 
 
+async def test_what_came_before_the_end_of_the_connection_is_read_first() -> None:
+    """More packets than a turn opens, and the connection is closed right behind them."""
+    pieces = 3000
+
+    def script(peer: Peer) -> None:
+        number = peer.opened()
+        peer.expect(Message.CHANNEL_DATA)
+        peer.send(
+            *[messages.channel_data(number, b"0123456789")] * pieces,
+            messages.channel_eof(number),
+            messages.channel_close(number),
+            messages.disconnect(11, "that is all"),
+        )
+
+    def client(port: int) -> tuple[int, str]:
+        with connect(port) as connection:
+            connection.sendall(b"hello")
+            received = receive(connection)
+            return received.size, received.end
+
+    with ScriptedServer(script) as server:
+        async with tunnel_to(server.host_with()) as tunnel:
+            port = await tunnel.local(9)
+            assert await in_thread(client, port) == (10 * pieces, "fin")
+            assert "that is all" in (await tunnel.link.closed).message
+
+
 async def test_channels_that_nobody_asked_for_are_refused() -> None:
     asked = threading.Event()
     served = threading.Event()

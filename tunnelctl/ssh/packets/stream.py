@@ -65,6 +65,10 @@ class PacketStream:
         self._corked = False
         self._readable = True
         self._hangup = False
+        # The socket has nothing more: why (None: the peer ended it in order). What came before it
+        # is opened first, for it may say why, or be the end of somebody's answer.
+        self._has_ended = False
+        self._error: OSError | None = None
         self._paused = False
         self._reads_soon = False
         self._gave_way = False  # whole packets may lie in the stash, for the next turn
@@ -196,8 +200,17 @@ class PacketStream:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:
-            self._fail_soon(error)
+            self._cannot_send(error)
             return 0
+
+    def _cannot_send(self, error: OSError) -> None:
+        """End once what the peer said before is read; at once where it waits for an answer."""
+        if self._paused:
+            self._fail_soon(error)
+        elif self._error is None:
+            self._error = error
+            self._readable = True
+            self._read_soon()
 
     def _give_back(self, area: SlotArea | None) -> None:
         if area is not None:
@@ -280,13 +293,16 @@ class PacketStream:
             fits = self._readable and kept < len(room) // 2
             end = kept + (self._fill(room[kept:] if kept else room) if fits else 0)
             opened = self._open_packets(room, end)
-        except (OSError, ProtocolError) as error:
+        except ProtocolError as error:
             self._fail(error)
             return
         if self._is_closed:
             return
         if opened < end:
             self._stash = bytes(room[opened:end])
+        if self._has_ended and not self._gave_way and not self._paused:
+            self._fail(self._error)
+            return
         if (self._readable or self._gave_way) and not self._paused:
             self._read_soon()
 
@@ -295,10 +311,16 @@ class PacketStream:
             count = self._sock.recv_into(room)
         except (BlockingIOError, InterruptedError):
             self._drained()
+            self._has_ended = self._error is not None
             return 0
+        except OSError as error:
+            self._error = self._error or error
+            count = 0
         if count == 0:
-            self._fail(None)
-        elif count < len(room) and not self._hangup:
+            self._has_ended = True
+            self._readable = False
+            return 0
+        if count < len(room) and not self._hangup:
             self._drained()
         self.bytes_received += count
         self.heard_at = clock.monotonic()
