@@ -147,7 +147,7 @@ def event_of(kind: str, epoch: int, failure: Failure, jitter: float, policy: Rec
         "idle": Idle(),
         "auth": Authenticating(epoch),
         "connected": Connected(epoch),
-        "lost": Lost(epoch, failure, jitter),
+        "lost": Lost(epoch, failure, jitter, at_once=jitter < 0.3 and failure is REFUSED),
         "unused": Unused(epoch, failure, needed=jitter < 0.5, jitter=jitter),
         "retry": RetryDue(epoch),
         "silent": Silent(epoch, WAITS),

@@ -53,6 +53,18 @@ def test_the_first_cause_is_kept_and_another_one_is_told_at_once() -> None:
     assert len(log.lines) == before
 
 
+def test_links_that_are_lost_and_made_anew_without_a_wait_are_summarised() -> None:
+    log = Log()
+    log.tell(HostState.UP)
+    for _ in range(30):
+        log.now += _MINUTE
+        log.tell(HostState.CONNECTING, "session-lost", "closed")
+        log.tell(HostState.UP)
+    assert log.lines[:3] == [(0, ""), (60, ""), (60, "")]
+    assert log.lines[3] == (120, "; went down 2 times since at 60")
+    assert len(log.lines) < 12
+
+
 def test_the_end_is_told_and_then_all_is_news() -> None:
     log = Log()
     log.fail(30)

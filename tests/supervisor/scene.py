@@ -113,11 +113,12 @@ class Scene:
         finally:
             writer.transport.abort()
 
-    async def until_told(self, name: str, state: str, times: int = 1) -> None:
+    async def until_told(
+        self, name: str, state: str, times: int = 1, *, seconds: float = 20.0
+    ) -> None:
         """Wait until events said so often that `name` (see `states`) is in `state`."""
-        await eventually_async(
-            lambda: self.states(name).count(state) >= times, f"{name or 'profile'} told {state}"
-        )
+        told = f"{name or 'profile'} told {state}"
+        await eventually_async(lambda: self.states(name).count(state) >= times, told, seconds)
 
     def states(self, name: str) -> list[str]:
         """What a host, forward or (as "") a profile went through."""

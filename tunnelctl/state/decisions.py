@@ -89,9 +89,9 @@ def begin(machine: Machine, event: Start | Restart, now: float) -> Step:
 
 
 def begin_unless_lazy(machine: Machine, event: Start | Restart, now: float) -> Step:
-    """`restart` finds out anew whether a server still ends links that carry nothing."""
-    rests = machine.lazy or (machine.is_on_demand and isinstance(event, Start))
-    return reopen(machine, event, now) if rests else begin(machine, event, now)
+    """A host that rests because its server ends unused links is connected to all the same: whoever
+    asks for it is to hear whether it still works."""
+    return reopen(machine, event, now) if machine.lazy else begin(machine, event, now)
 
 
 def reopen(machine: Machine, event: Start | Restart, now: float) -> Step:
@@ -271,8 +271,11 @@ def lost_link(machine: Machine, event: Lost, now: float) -> Step:
     if machine.homing is not None:  # the try under way is the next attempt
         at_home = enter(after, HostState.CONNECTING, now, epoch=machine.homing, candidate=0)
         return at_home, drop_link(machine)
-    ended, actions = end_round(after, event.jitter, now)
-    return ended, (*leave(machine), *actions)
+    if event.at_once and after.attempts == 1:
+        following, actions = begin_round(after, now)
+    else:
+        following, actions = end_round(after, event.jitter, now)
+    return following, (*leave(machine), *actions)
 
 
 def unused(machine: Machine, event: Unused, now: float) -> Step:

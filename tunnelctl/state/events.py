@@ -80,11 +80,16 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The attempt failed, or its link ended. `jitter` in [0, 1) spreads the next try."""
+    """The attempt failed, or its link ended. `jitter` in [0, 1) spreads the next try.
+
+    `at_once`: the server ended the link in order while nothing used it. That may be its habit and
+    no sign of trouble, so the first try after it needs no wait.
+    """
 
     epoch: int
     failure: Failure
     jitter: float
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

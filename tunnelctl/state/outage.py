@@ -45,9 +45,11 @@ class Outage:
         """What the log adds to a change of the host; None where it has nothing of it.
 
         `now` is in monotonic seconds, and `at` the same moment for people. `code` and `message` are
-        those of the failure, where the state comes with one.
+        those of the failure, where the state comes with one: also `connecting` does straight after
+        `up`, where a link was lost and is made anew without a wait.
         """
-        if state is HostState.BACKOFF:
+        is_lost = state is HostState.CONNECTING and self._up_since is not None and code != ""
+        if state is HostState.BACKOFF or is_lost:
             return self._failed(code, message, now, at)
         if state in _ON_THE_WAY:
             return "" if self._count == 0 else None

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.session import wants_session
 from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.state.histogram import Histogram
-from tunnelctl.state.unused import UnusedEnds, unused_failure
+from tunnelctl.state.unused import UnusedEnds, Verdict, unused_failure
 from tunnelctl.supervisor.speech import Speech, of_events
 from tunnelctl.supervisor.tasks import Tasks
 
@@ -26,6 +27,14 @@ _LEFT_TIMES = 3
 _LEAVES_PAUSE = 60.0
 # How soon a link that carries nothing any more is closed.
 _LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEnd:
+    """What came to light of a server when its link ended. `failure` is what to say of it."""
+
+    verdict: Verdict
+    failure: Failure
 
 
 class Links:
@@ -75,8 +84,32 @@ class Links:
             link.close()
             self._tasks.spawn(link.wait_thread(), "end of the link's thread")
 
-    def why_lost(self, link: Link, failure: Failure) -> Failure:
-        """Why a link ended, whose own word on it is `failure`."""
+    def end_of(self, link: Link, failure: Failure, *, lazy: bool, needed: bool) -> LinkEnd:
+        """Why a link ended, whose own word on it is `failure`; to be asked once of each.
+
+        A host that is `lazy` misses no link that ended in order, whatever its server's habit is;
+        `needed` is whether a forward needs one.
+        """
+        failure = self._why_lost(link, failure)
+        unused = link.left_unused
+        verdict = self._unused_ends.judge(unused, link.last_word)
+        if unused is None or not (verdict is Verdict.UNUSED or lazy):
+            return LinkEnd(verdict, failure)
+        return LinkEnd(Verdict.UNUSED, unused_failure(link.settings.title, unused, needed=needed))
+
+    def retire(self, epoch: int) -> None:
+        """Close a link once the last connection over it has ended."""
+        speech = self._speeches.pop(epoch, None)
+        if speech is not None:
+            speech.end()
+        self._tasks.spawn(self._drain(epoch), "end of the link's last connection")
+
+    def close_all(self) -> None:
+        """Close every link that is left."""
+        for epoch in tuple(self._links):
+            self.close(epoch)
+
+    def _why_lost(self, link: Link, failure: Failure) -> Failure:
         self._left_at_opens = self._left_at_opens + 1 if link.left_at_open else 0
         if self._left_at_opens < _LEFT_TIMES:
             return failure
@@ -90,28 +123,6 @@ class Links:
             retry_after=_LEAVES_PAUSE,
             spaced=True,
         )
-
-    def why_unused(self, link: Link, *, lazy: bool, needed: bool) -> Failure | None:
-        """What its server does, where it ended the link since nothing used it; to be asked of each
-        link that ended. A host that is `lazy` misses no link that ended in order; `needed` is
-        whether a forward needs one."""
-        unused = link.left_unused
-        is_one = self._unused_ends.is_one(unused, link.last_word)
-        if unused is None or not (is_one or lazy):
-            return None
-        return unused_failure(link.settings.title, unused, needed=needed)
-
-    def retire(self, epoch: int) -> None:
-        """Close a link once the last connection over it has ended."""
-        speech = self._speeches.pop(epoch, None)
-        if speech is not None:
-            speech.end()
-        self._tasks.spawn(self._drain(epoch), "end of the link's last connection")
-
-    def close_all(self) -> None:
-        """Close every link that is left."""
-        for epoch in tuple(self._links):
-            self.close(epoch)
 
     def _begin(self, epoch: int) -> None:
         link = self._links.get(epoch)

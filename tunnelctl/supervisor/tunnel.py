@@ -60,6 +60,7 @@ from tunnelctl.state.facts import Machine
 from tunnelctl.state.machine import next_state
 from tunnelctl.state.overall import Summary, Tally
 from tunnelctl.state.snapshot import FAILED_FOR_GOOD, ForwardStatus, HostState, HostStatus
+from tunnelctl.state.unused import Verdict
 from tunnelctl.supervisor import tunnel_status
 from tunnelctl.supervisor.forwards.forwarding import (
     Forwarding,
@@ -446,19 +447,18 @@ class Tunnel:
             self._attempts.pop(epoch, None)
 
     def _ended(self, epoch: int, link: Link, failure: Failure) -> None:
-        failure = self._links.why_lost(link, failure)
         needed = any(not isinstance(i, LocalForwarding) for i in self._forwardings.values())
-        unused = self._links.why_unused(link, lazy=self._machine.lazy, needed=needed)
-        if unused is None:
-            self._lost(epoch, failure)
+        end = self._links.end_of(link, failure, lazy=self._machine.lazy, needed=needed)
+        if end.verdict is Verdict.UNUSED:
+            self._handle(Unused(epoch, end.failure, needed, self._services.random.random()))
         else:
-            self._handle(Unused(epoch, unused, needed, self._services.random.random()))
+            self._lost(epoch, end.failure, at_once=end.verdict is Verdict.PERHAPS_UNUSED)
 
-    def _lost(self, epoch: int, failure: Failure) -> None:
+    def _lost(self, epoch: int, failure: Failure, *, at_once: bool = False) -> None:
         # A server may repeat to us what it was sent.
         redact = SECRETS.redact
         told = failure.but(subject=redact(failure.subject), detail=redact(failure.detail))
-        self._handle(Lost(epoch, told, self._services.random.random()))
+        self._handle(Lost(epoch, told, self._services.random.random(), at_once))
 
     def _remedied(self) -> None:
         self._handle(Remedied())

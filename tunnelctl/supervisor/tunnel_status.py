@@ -66,8 +66,11 @@ class Teller:
             return False
         if self._announced[:2] != before[:2]:
             self._since = clock.wall()
-        failure = _failure_told(machine)
+        was_lost = before[0] is HostState.UP and machine.state is HostState.CONNECTING
+        failure = machine.failure if was_lost else _failure_told(machine)
         message = _host_message(host, machine, links)
+        if was_lost and failure is not None:
+            message = f"{failure}; connecting anew {message}"
         code, why = ("", "") if failure is None else (str(failure.code), str(failure))
         at = clock.rfc3339(clock.wall())
         remark = self._outage.told(machine.state, code, why, clock.monotonic(), at)

@@ -201,9 +201,9 @@ class Link:
             self.close(sentences.link_lost(*peer, error.strerror or str(error)))
 
     def _left(self, failure: Failure) -> None:
-        """The peer ended the link, in order."""
+        """The peer ended the link in order, or what leads to it did."""
         connection = self.connection
         self.left_at_open = connection.is_at_open and not connection.has_carried
-        if not connection.channels and not self.left_at_open:
+        if not (connection.channels or self.left_at_open or self._way.has_failed):
             self.left_unused = clock.monotonic() - connection.unused_since
         self.close(failure)

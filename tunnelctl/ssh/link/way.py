@@ -16,6 +16,10 @@ class Way(Protocol):
     def explain(self, failure: Failure) -> Failure:
         """Why the link really ended: the way's own failure where that is the cause of `failure`."""
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the way itself is lost, so that the end of the stream is no word of the peer."""
+
     def close(self) -> None:
         """Begin to end it, at once. Idempotent."""
 
@@ -28,6 +32,10 @@ class _Direct:
 
     def explain(self, failure: Failure) -> Failure:
         return failure
+
+    @property
+    def has_failed(self) -> bool:
+        return False
 
     def close(self) -> None:
         """Nothing to close."""

@@ -172,6 +172,12 @@ class Lease:
             return self._bridge.too_slow(failure)
         return failure
 
+    @property
+    def has_failed(self) -> bool:
+        """See Way: the hop's own link ended."""
+        self._look()
+        return self._lost is not None
+
     def on_lost(self, lost: Callable[[Failure], None]) -> None:
         """Call `lost` when the hop ends: whatever leads through it has ended too."""
         self._link.closed.add_done_callback(lambda closed: lost(closed.result()))

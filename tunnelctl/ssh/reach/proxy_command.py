@@ -145,6 +145,11 @@ class ProxyCommand:
             return sentences.proxy_command_said(self._host, self.name, said, failure)
         return failure
 
+    @property
+    def has_failed(self) -> bool:
+        """See Way: the program ended with a failure."""
+        return self._status() != 0
+
     def close(self) -> None:
         """See Way: its input has ended; then SIGTERM and SIGKILL to its process group."""
         if self._timer is None and not self._child.has_ended:
