@@ -63,6 +63,7 @@ from tunnelctl.state.snapshot import FAILED_FOR_GOOD, ForwardStatus, HostState, 
 from tunnelctl.state.unused import Verdict
 from tunnelctl.supervisor import tunnel_status
 from tunnelctl.supervisor.forwards.forwarding import (
+    Carrier,
     Forwarding,
     LocalForwarding,
     RemoteForwarding,
@@ -146,6 +147,16 @@ class Tunnel:
             self._tasks,
             self._remedied,
         )
+        self._carrier = Carrier(
+            profile.name,
+            services.reactor,
+            self._tasks,
+            services.held,
+            lambda: self._machine.is_on_demand,
+            self._forward_changed,
+            self._connection_failed,
+            self._client_waits,
+        )
         self._listeners_wanted = False
         self._timer: asyncio.TimerHandle | None = None
         self._forwardings: dict[str, Forwarding] = {}  # in order of start
@@ -211,17 +222,7 @@ class Tunnel:
     def add(self, rule: Forward, listener: Listener | None = None, port: int = 0) -> None:
         """Carry one more forward, from now on; on this `listener`, if it has one already. Where the
         server is to choose the port it is asked for this `port` first."""
-        added = forwarding(
-            rule,
-            self._services.reactor,
-            self._tasks,
-            functools.partial(self._forward_changed, rule.name),
-            functools.partial(self._connection_failed, rule.name),
-            self._client_waits,
-            self._profile.name,
-            self._services.held,
-        )
-        added.on_demand = self._machine.is_on_demand
+        added = forwarding(rule, self._carrier)
         self._tell_why(added)
         if listener is not None and isinstance(added, LocalForwarding):
             added.adopt(listener)
@@ -303,7 +304,7 @@ class Tunnel:
     def forward_statuses(self) -> dict[str, ForwardStatus]:
         """Every forward as it is now, by name."""
         return {
-            name: tunnel_status.forward_status(item, self._machine)
+            name: self._teller.forward_status(item, self._machine)
             for name, item in self._forwardings.items()
         }
 
@@ -327,8 +328,6 @@ class Tunnel:
         self._announce_host()
         for action in actions:
             self._act(action)
-        for item in self._forwardings.values():
-            item.on_demand = self._machine.is_on_demand
         self._services.neighbours.changed(self.host, self._machine, self.hurry)
         self._login_watch.follow(self._machine)
         if self._machine.lazy and self._machine.state in _USES_LINK:
@@ -536,4 +535,5 @@ class Tunnel:
     def _connection_failed(self, name: str, failure: Failure) -> None:
         item = self._forwardings.get(name)
         if item is not None:
+            item.met(failure)
             self._teller.connection_failed(name, item, failure)

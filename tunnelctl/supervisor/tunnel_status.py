@@ -5,15 +5,15 @@ Owns what was told last, so that each change is told once. Must never change wha
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from weakref import WeakKeyDictionary
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.barring import Barring
 from tunnelctl.spec.forward import ProbeType
 from tunnelctl.spec.host import Host
-from tunnelctl.state.health import OF_TARGETS
 from tunnelctl.state.machine import Machine
 from tunnelctl.state.outage import Outage
 from tunnelctl.state.overall import CountedPart, forward_part, host_part
@@ -26,12 +26,23 @@ from tunnelctl.state.snapshot import (
     HostState,
     HostStatus,
 )
-from tunnelctl.state.throttle import LogThrottle
+from tunnelctl.state.throttle import LogThrottle, Throttle
 from tunnelctl.supervisor.forwards.forwarding import Forwarding
 from tunnelctl.supervisor.journal import Journal, error_status
 from tunnelctl.supervisor.links import Links
 
 _NOT_UP_BECAUSE = (HostState.BACKOFF, *FAILED_FOR_GOOD)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What was told of one forward last, and how much of its connections lately."""
+
+    state: ForwardState = ForwardState.PENDING
+    since: datetime = field(default_factory=clock.wall)
+    caveat: Failure | None = None
+    connections: Throttle = field(default_factory=Throttle)
+    in_log: LogThrottle = field(default_factory=LogThrottle)
 
 
 class Teller:
@@ -45,6 +56,7 @@ class Teller:
         self._outage = Outage()
         self._warned: set[str] = set()
         self._in_log = LogThrottle()  # of what the server prints
+        self._told: WeakKeyDictionary[Forwarding, _Told] = WeakKeyDictionary()
         self._logged: dict[tuple[EventKind, str], str] = {}  # the state of each forward
 
     @property
@@ -92,31 +104,35 @@ class Teller:
 
     def forward(self, item: Forwarding, machine: Machine) -> None:
         """Tell a forward whose state is another than the one told last."""
-        state = _forward_state(item, machine)
-        if state is not item.announced:
-            item.announced = state
-            item.since = clock.wall()
-        elif item.caveat is item.announced_caveat:
+        state, told = _forward_state(item, machine), self._told_of(item)
+        if state is not told.state:
+            told.state = state
+            told.since = clock.wall()
+        elif item.caveat is told.caveat:
             return
-        item.announced_caveat = item.caveat
-        self._tell_forward(item.rule.name, item, machine)
+        told.caveat = item.caveat
+        failure, message = None, ""
+        if state is ForwardState.FAILED:
+            failure = _forward_failure(item, machine)
+            message = str(failure)
+        elif state is ForwardState.UP:
+            failure = item.caveat
+            message = f"listens on {item.side.listening}" + (f"; {failure}" if failure else "")
+        self._of_forward(EventKind.FORWARD, item.rule.name, state, message, failure)
 
     def connection_failed(self, name: str, item: Forwarding, failure: Failure) -> None:
         """Tell that a connection could not be opened, unless that was told too often just now."""
-        item.last_error = failure
-        held_back = item.throttle.ask(clock.monotonic())
+        told = self._told_of(item)
+        held_back = told.connections.ask(clock.monotonic())
         if held_back is not None:
             more = f"; {held_back} more before it" if held_back else ""
             message = f"{failure}{more}"
-            remark = item.in_log.remark("such events", clock.monotonic())
+            remark = told.in_log.remark("such events", clock.monotonic())
             self._record(EventKind.CONNECTION, name, "failed", message, failure, remark)
 
     def health(self, item: Forwarding) -> None:
         """Tell that the health of a forward is another."""
         failure = item.probe_failure
-        error = item.last_error
-        if item.health is Health.HEALTHY and error is not None and error.code in OF_TARGETS:
-            item.last_error = None  # it answers again
         message = str(failure) if failure is not None else "its target answers"
         if item.left_alone is not None:
             message += f"; {_not_probed(item.left_alone)}"
@@ -156,15 +172,38 @@ class Teller:
             said=links.said(machine.epoch),
         )
 
-    def _tell_forward(self, name: str, item: Forwarding, machine: Machine) -> None:
-        failure, message = None, ""
-        if item.announced is ForwardState.FAILED:
-            failure = _forward_failure(item, machine)
-            message = str(failure)
-        elif item.announced is ForwardState.UP:
-            failure = item.caveat
-            message = f"listens on {item.side.listening}" + (f"; {failure}" if failure else "")
-        self._of_forward(EventKind.FORWARD, name, item.announced, message, failure)
+    def forward_status(self, item: Forwarding, machine: Machine) -> ForwardStatus:
+        """A forward of the host with that machine, as it is now."""
+        rule, counters, retry_at = item.rule, item.side.counters, item.tries.retry_at
+        return ForwardStatus(
+            name=rule.name,
+            type=rule.type,
+            listen=str(item.side.listening or rule.listen),
+            target=None if rule.target is None else str(rule.target),
+            via=rule.via,
+            state=_forward_state(item, machine),
+            bound=item.side.listening is not None,
+            since=clock.rfc3339(self._told_of(item).since),
+            health=item.health,
+            health_reason=_unknown_because(item, machine),
+            health_since=clock.rfc3339(item.health_since),
+            attempts=item.tries.count,
+            next_retry_at=None if retry_at is None else clock.rfc3339(retry_at),
+            connections_open=counters.open,
+            connections_total=counters.total,
+            connections_failed=counters.failed,
+            failures=tuple((str(code), count) for code, count in counters.failures.items()),
+            bytes_in=counters.bytes_in,
+            bytes_out=counters.bytes_out,
+            last_error=error_status(_forward_failure(item, machine)),
+            labels=rule.labels,
+        )
+
+    def _told_of(self, item: Forwarding) -> _Told:
+        told = self._told.get(item)
+        if told is None:
+            told = self._told[item] = _Told()
+        return told
 
     def _of_forward(
         self, kind: EventKind, name: str, state: str, message: str, failure: Failure | None
@@ -197,34 +236,6 @@ def part_of_host(machine: Machine) -> CountedPart:
 def part_of(item: Forwarding) -> CountedPart | None:
     """What a forward means to its profile; None where that can do without it."""
     return forward_part(item.state, item.retried) if item.rule.required else None
-
-
-def forward_status(item: Forwarding, machine: Machine) -> ForwardStatus:
-    """A forward of the host with that machine, as it is now."""
-    rule, counters = item.rule, item.side.counters
-    return ForwardStatus(
-        name=rule.name,
-        type=rule.type,
-        listen=str(item.side.listening or rule.listen),
-        target=None if rule.target is None else str(rule.target),
-        via=rule.via,
-        state=_forward_state(item, machine),
-        bound=item.side.listening is not None,
-        since=clock.rfc3339(item.since),
-        health=item.health,
-        health_reason=_unknown_because(item, machine),
-        health_since=clock.rfc3339(item.health_since),
-        attempts=item.failures,
-        next_retry_at=None if item.retry_at is None else clock.rfc3339(item.retry_at),
-        connections_open=counters.open,
-        connections_total=counters.total,
-        connections_failed=counters.failed,
-        failures=tuple((str(code), count) for code, count in counters.failures.items()),
-        bytes_in=counters.bytes_in,
-        bytes_out=counters.bytes_out,
-        last_error=error_status(_forward_failure(item, machine)),
-        labels=rule.labels,
-    )
 
 
 def _forward_state(item: Forwarding, machine: Machine) -> ForwardState:

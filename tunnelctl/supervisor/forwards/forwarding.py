@@ -10,7 +10,8 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
@@ -23,9 +24,9 @@ from tunnelctl.spec.barring import Barring
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.state import backoff
+from tunnelctl.state.health import OF_TARGETS
 from tunnelctl.state.snapshot import ForwardState, Health
-from tunnelctl.state.throttle import LogThrottle, Throttle
+from tunnelctl.supervisor.forwards.listener_tries import ListenerTries
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 
 _log = logging.getLogger("tunnelctl")
@@ -40,37 +41,56 @@ _REMOTE_RETRY = Reconnect(min=1.0, max=30.0)
 _ANSWER_SECONDS = 1.0
 
 
-class Forwarding(ABC):
-    """What both kinds share: the listener's failure and when it is tried again.
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """The tunnel that carries a forward, as the forward sees it.
 
-    `changed` is called after each change of `state`.
+    `changed(name)` is called after each change of what is shown of the forward, `on_failure(name,
+    failure)` for each client that could not be served, `on_waiting()` for each that came while
+    there was no link. `is_on_demand()`: whether clients make the link. `held` has the ports that
+    servers hold for the profiles.
+    """
+
+    profile: str
+    reactor: Reactor
+    tasks: Tasks
+    held: HeldPorts
+    is_on_demand: Callable[[], bool]
+    changed: Callable[[str], None]
+    on_failure: Callable[[str, Failure], None]
+    on_waiting: Callable[[], None]
+
+
+class Forwarding(ABC):
+    """What both kinds share: the listener's failure and when it is tried again, and how the target
+    is. Its fields are written here and in its subclasses, and read by whoever shows them.
     """
 
     retry_policy: Reconnect
 
-    def __init__(self, rule: Forward, tasks: Tasks, changed: Callable[[], None]) -> None:
+    def __init__(self, rule: Forward, carrier: Carrier) -> None:
         self.rule = rule
         # Of the listener or of a connection; forgotten when the listener is served by a new link.
         self.last_error: Failure | None = None
-        self.announced = ForwardState.PENDING
-        self.announced_caveat: Failure | None = None
-        self.throttle = Throttle()  # of what is told about single connections
-        self.in_log = LogThrottle()  # of what the log has of that
-        self.since: datetime = clock.wall()
-        self._tasks = tasks
-        self._changed = changed
-        self._failure: Failure | None = None  # why it does not listen
-        self.failures = 0  # to listen, in a row
-        self.retry_at: datetime | None = None  # when that is tried again
-        self.on_demand = False  # listens without a link, too
+        self.tries = ListenerTries(self.retry_policy, self._try)
         self.health = Health.UNKNOWN
-        self.health_since = self.since
+        self.health_since: datetime = clock.wall()
         self.probe_failure: Failure | None = None  # of the last probe; None when it was answered
         self.left_alone: Barring | None = None  # what its target is, where that is not probed
-        self._retry: asyncio.TimerHandle | None = None
+        self.is_stopped = False
+        self._carrier = carrier
         self._link: Link | None = None
         self._was_attached = False
-        self.is_stopped = False
+
+    @property
+    def owner(self) -> str:
+        """Its name among those of all profiles."""
+        return f"{self._carrier.profile}/{self.rule.name}"
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether it listens without a link, too, which a client makes."""
+        return self._carrier.is_on_demand()
 
     @property
     @abstractmethod
@@ -94,7 +114,18 @@ class Forwarding(ABC):
         """What the last probe says of the target; `failure` is None when it was answered."""
         if health is not self.health:
             self.health, self.health_since = health, clock.wall()
+            error = self.last_error
+            if health is Health.HEALTHY and error is not None and error.code in OF_TARGETS:
+                self.last_error = None  # it answers again
         self.probe_failure = failure
+
+    def leave_alone(self, target: Barring | None) -> None:
+        """The target is not probed, being one that bars who does; or it is probed (None)."""
+        self.left_alone = target
+
+    def met(self, failure: Failure) -> None:
+        """A client could not be served."""
+        self.last_error = failure
 
     def retune(self, rule: Forward) -> None:
         """A rule whose listener would be the same."""
@@ -119,7 +150,7 @@ class Forwarding(ABC):
 
     async def close(self, drain: float) -> None:
         """Stop listening; open connections have `drain` seconds to end, then are reset."""
-        self._cancel_retry()
+        self.tries.cancel()
         self.is_stopped = True
         try:
             await self.side.close(drain)
@@ -130,7 +161,8 @@ class Forwarding(ABC):
     @property
     def retried(self) -> bool:
         """Whether a listener that failed is tried again by itself."""
-        return self._failure is None or self._failure.retryable
+        failure = self.tries.failure
+        return failure is None or failure.retryable
 
     @property
     def state(self) -> ForwardState:
@@ -138,34 +170,27 @@ class Forwarding(ABC):
         one is `pending`."""
         if self.is_stopped:
             return ForwardState.STOPPED
-        if self._failure is not None:
+        if self.tries.failure is not None:
             return ForwardState.FAILED
         listens = self.side.listening is not None
         serves = listens and (self._was_attached or self.on_demand)
         return ForwardState.UP if serves else ForwardState.PENDING
 
+    def _changed(self) -> None:
+        self._carrier.changed(self.rule.name)
+
+    def _client_failed(self, failure: Failure) -> None:
+        self._carrier.on_failure(self.rule.name, failure)
+
     def _opened(self) -> None:
-        self._failure = self.last_error = None
-        self.failures = 0
+        self.last_error = None
+        self.tries.succeeded()
         self._changed()
 
     def _failed(self, failure: Failure) -> None:
-        self._failure = self.last_error = failure
-        if failure.retryable and not self.is_stopped:
-            wait = backoff.ceiling(self.retry_policy, self.failures)
-            self._retry = asyncio.get_running_loop().call_later(wait, self._due)
-            self.retry_at = clock.wall() + timedelta(seconds=wait)
-        self.failures += 1
+        self.last_error = failure
+        self.tries.failed(failure, is_wanted=not self.is_stopped)
         self._changed()
-
-    def _due(self) -> None:
-        self._cancel_retry()
-        self._try()
-
-    def _cancel_retry(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = self.retry_at = None
 
 
 class LocalForwarding(Forwarding):
@@ -174,19 +199,11 @@ class LocalForwarding(Forwarding):
 
     retry_policy = _LOCAL_RETRY
 
-    def __init__(
-        self,
-        rule: Forward,
-        reactor: Reactor,
-        tasks: Tasks,
-        changed: Callable[[], None],
-        on_failure: Callable[[Failure], None],
-        on_waiting: Callable[[], None],
-        owner: str,
-    ) -> None:
-        super().__init__(rule, tasks, changed)
-        self._local = LocalForward(rule, reactor, on_failure, on_waiting, owner)
-        self._owner = owner
+    def __init__(self, rule: Forward, carrier: Carrier) -> None:
+        super().__init__(rule, carrier)
+        self._local = LocalForward(
+            rule, carrier.reactor, self._client_failed, carrier.on_waiting, self.owner
+        )
         self._was_bound = False
         self._opening: asyncio.Task[None] | None = None
 
@@ -204,13 +221,13 @@ class LocalForwarding(Forwarding):
         is done where it is not the one that listens any more."""
         if self.is_stopped or self._local.listener is not lost:
             return
-        _log.warning("%s: %s was removed, listening anew", self._owner, self._local.listening)
+        _log.warning("%s: %s was removed, listening anew", self.owner, self._local.listening)
         self._local.withdraw()
         self._try()
 
     def open(self) -> None:
         if self._local.listening is None and not self.is_opening:
-            self._cancel_retry()
+            self.tries.cancel()
             self._try()
 
     @property
@@ -247,7 +264,8 @@ class LocalForwarding(Forwarding):
         if self._local.open_quickly():
             self._listens()
         else:
-            self._opening = self._tasks.spawn(self._open(), f"open forward {self.rule.name}")
+            name = f"open forward {self.rule.name}"
+            self._opening = self._carrier.tasks.spawn(self._open(), name)
 
     async def _open(self) -> None:
         try:
@@ -257,7 +275,7 @@ class LocalForwarding(Forwarding):
             self._failed(failure.but(retryable=True) if self._was_bound else failure)
             keeper = keeper_of(self.rule.listen)
             if keeper is not None:  # a forward of ours, which may be about to go elsewhere
-                keeper.when_closed(self._freed)
+                keeper.when_closed(self.tries.hasten)
         except Exception as error:
             self._failed(unexpected(error, f"opening {self.rule.listen}"))
         else:
@@ -269,29 +287,17 @@ class LocalForwarding(Forwarding):
             self._local.attach(self._link)
         self._opened()
 
-    def _freed(self) -> None:
-        """What was in the way is gone."""
-        if self._retry is not None:
-            self._due()
-
 
 class RemoteForwarding(Forwarding):
     """Asked for on each new link. A refusal keeps the link and is tried again on it."""
 
     retry_policy = _REMOTE_RETRY
 
-    def __init__(
-        self,
-        rule: Forward,
-        reactor: Reactor,
-        tasks: Tasks,
-        changed: Callable[[], None],
-        on_failure: Callable[[Failure], None],
-        owner: str,
-        held: HeldPorts,
-    ) -> None:
-        super().__init__(rule, tasks, changed)
-        self._remote = RemoteForward(rule, reactor, on_failure, owner, held)
+    def __init__(self, rule: Forward, carrier: Carrier) -> None:
+        super().__init__(rule, carrier)
+        self._remote = RemoteForward(
+            rule, carrier.reactor, self._client_failed, self.owner, carrier.held
+        )
         self._opening: asyncio.Task[None] | None = None
 
     @property
@@ -303,15 +309,16 @@ class RemoteForwarding(Forwarding):
         return self._remote.caveat
 
     def open(self) -> None:
-        if self._failure is not None and self._opening is not None and self._opening.done():
-            self._cancel_retry()
-            self._failure = None  # asked anew: what it was refused before says nothing now
+        has_failed = self.tries.failure is not None
+        if has_failed and self._opening is not None and self._opening.done():
+            self.tries.cancel()
+            self.tries.forget_failure()
             self._changed()
             self._try()
 
     def attach(self, link: Link) -> None:
         super().attach(link)
-        self.failures = 0
+        self.tries.begin_anew()
         self._try()
 
     def move(self, link: Link) -> None:
@@ -322,8 +329,8 @@ class RemoteForwarding(Forwarding):
     def detach(self) -> None:
         super().detach()
         self._remote.detach()
-        self._cancel_retry()
-        self._failure = None  # the next link's server may answer otherwise
+        self.tries.cancel()
+        self.tries.forget_failure()  # the next link's server may answer otherwise
         self._was_attached = False
         self._changed()
 
@@ -331,7 +338,7 @@ class RemoteForwarding(Forwarding):
         """Nobody can come: the listener went with the link."""
 
     async def close(self, drain: float) -> None:
-        self._cancel_retry()
+        self.tries.cancel()
         self.is_stopped = True
         if self._opening is not None:
             # A request that is under way is waited for: what comes next may want the same port.
@@ -343,7 +350,8 @@ class RemoteForwarding(Forwarding):
     def _try(self) -> None:
         if self._link is not None:
             work = self._ask(self._link)
-            self._opening = self._tasks.spawn(work, f"open remote forward {self.rule.name}")
+            name = f"open remote forward {self.rule.name}"
+            self._opening = self._carrier.tasks.spawn(work, name)
 
     async def _ask(self, link: Link) -> None:
         failure: Failure | None = None
@@ -368,22 +376,7 @@ class RemoteForwarding(Forwarding):
             self._failed(failure)
 
 
-def forwarding(
-    rule: Forward,
-    reactor: Reactor,
-    tasks: Tasks,
-    changed: Callable[[], None],
-    on_failure: Callable[[Failure], None],
-    on_waiting: Callable[[], None],
-    profile: str,
-    held: HeldPorts,
-) -> Forwarding:
-    """The forwarding for the side on which `rule`, of that profile, listens.
-
-    `on_failure` is told of each connection that could not be opened, `on_waiting` of each client
-    that came while there was no link. `held` has the ports that servers hold for the profiles.
-    """
-    owner = f"{profile}/{rule.name}"
-    if rule.side is Side.HERE:
-        return LocalForwarding(rule, reactor, tasks, changed, on_failure, on_waiting, owner)
-    return RemoteForwarding(rule, reactor, tasks, changed, on_failure, owner, held)
+def forwarding(rule: Forward, carrier: Carrier) -> Forwarding:
+    """The forwarding for the side on which `rule` listens."""
+    kind = LocalForwarding if rule.side is Side.HERE else RemoteForwarding
+    return kind(rule, carrier)

@@ -112,7 +112,7 @@ class _Prober:
         self._link: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._asking: asyncio.Task[None] | None = None
-        item.left_alone = self._left_alone
+        item.leave_alone(self._left_alone)
 
     def start(self, link: Link) -> None:
         """Ask over this link, from the beginning."""
@@ -139,7 +139,7 @@ class _Prober:
         if (self._probe, self._target) != (rule.probe, rule.target):
             self._probe, self._target = rule.probe, rule.target
             self._greeted_as = None
-            self._item.left_alone = self._left_alone
+            self._item.leave_alone(self._left_alone)
             self._remedy = Remedy()
             if self._link is not None:
                 self.start(self._link)
@@ -216,7 +216,7 @@ class _Prober:
             self._asking = None
             self._greeted_as = self._greeted_as or barring.by_greeting(greeting)
             if self._greeted_as is not None:
-                self._item.left_alone = self._left_alone
+                self._item.leave_alone(self._left_alone)
                 self._hear(_turned_away(rule, greeting))
             else:
                 self._judge(failure, self._probe)
