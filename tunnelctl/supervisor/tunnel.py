@@ -12,7 +12,6 @@ import asyncio
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from random import Random
 
 from tunnelctl import clock
@@ -23,39 +22,8 @@ from tunnelctl.home.redaction import SECRETS
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.connect import Stage
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.state.events import (
-    Abandon,
-    Action,
-    AskLink,
-    AttachForwards,
-    Authenticating,
-    CancelTimer,
-    Closed,
-    CloseLink,
-    Connect,
-    Connected,
-    DetachForwards,
-    Event,
-    Hurry,
-    Idle,
-    Lost,
-    MoveForwards,
-    OpenListeners,
-    Remedied,
-    Restart,
-    RetireLink,
-    RetryDue,
-    Retune,
-    Shutdown,
-    Silent,
-    Start,
-    StartTimer,
-    Stop,
-    Unused,
-    Wake,
-)
+from tunnelctl.state import events
 from tunnelctl.state.facts import Machine
 from tunnelctl.state.machine import next_state
 from tunnelctl.state.overall import Summary, Tally
@@ -69,16 +37,18 @@ from tunnelctl.supervisor.forwards.forwarding import (
     RemoteForwarding,
     forwarding,
 )
+from tunnelctl.supervisor.forwards.forwardings import Forwardings
 from tunnelctl.supervisor.forwards.probes import Probes, Tunnelled
 from tunnelctl.supervisor.idle import IdleWatch
 from tunnelctl.supervisor.journal import Journal
 from tunnelctl.supervisor.links import Links
+from tunnelctl.supervisor.logins.attempts import Attempts, Hearer
 from tunnelctl.supervisor.logins.credential_watch import LoginWatch
 from tunnelctl.supervisor.logins.dialler import Dialler, OfProfile
 from tunnelctl.supervisor.logins.handshakes import Handshakes
 from tunnelctl.supervisor.logins.neighbours import Neighbours
 from tunnelctl.supervisor.logins.question_desk import PatientAsking, Questions
-from tunnelctl.supervisor.tasks import AT_ONCE, Tasks, all_of, unexpected
+from tunnelctl.supervisor.tasks import Tasks
 from tunnelctl.supervisor.tunnel_status import Teller
 
 _HOST = ""  # among the names of forwards, which have one
@@ -125,10 +95,9 @@ class Tunnel:
         self.summary: Summary = self._tally.summary
         self._teller = Teller(profile.name, services.journal, self._machine.state)
         self._tasks = Tasks(f"{profile.name}/{host.name}")
-        self._attempts: dict[int, asyncio.Task[None]] = {}  # by epoch
-        self._queued: set[int] = set()  # epochs of attempts that wait for others
+        hearer = Hearer(self._handle, self._connected, self._lost, self._try_in_new_environment)
+        self._attempts = Attempts(profile, self._dialler, self._tasks, hearer)
         self._links = Links(self._tasks, functools.partial(self._teller.said, host.name))
-        self._idle = self._idle_watch()
         self._probes = Probes(
             Tunnelled(
                 profile.name,
@@ -140,13 +109,6 @@ class Tunnel:
                 self._unhealthy,
             )
         )
-        self._login_watch = LoginWatch(
-            lambda: self.host.candidates,
-            profile.environment,
-            services.handshakes.refusals,
-            self._tasks,
-            self._remedied,
-        )
         self._carrier = Carrier(
             profile.name,
             services.reactor,
@@ -157,9 +119,17 @@ class Tunnel:
             self._connection_failed,
             self._client_waits,
         )
+        self._forwardings = Forwardings(self._tasks, self._probes)
+        self._idle = self._idle_watch()
+        self._login_watch = LoginWatch(
+            lambda: self.host.candidates,
+            profile.environment,
+            services.handshakes.refusals,
+            self._tasks,
+            self._remedied,
+        )
         self._listeners_wanted = False
         self._timer: asyncio.TimerHandle | None = None
-        self._forwardings: dict[str, Forwarding] = {}  # in order of start
         self._drain = 0.0
         self._stopped = asyncio.Event()
 
@@ -169,23 +139,23 @@ class Tunnel:
         """Connect, and keep on; what failed for good is tried again, and a refused login now."""
         self._login_watch.lift()
         self._teller.asked()
-        self._handle(Start())
+        self._handle(events.Start())
 
     def restart(self) -> None:
         """Drop the link and try now. Local ports stay bound."""
         self._login_watch.lift()
         self._teller.asked()
-        self._handle(Restart())
+        self._handle(events.Restart())
 
     def hurry(self) -> None:
         """The world changed: a host that waits tries now, one that is up shows that it lives."""
-        self._handle(Hurry())
+        self._handle(events.Hurry())
 
     def retry_now(self) -> None:
         """A host that waits for its next try has it now; of any other nothing changes."""
         if self._machine.state is HostState.BACKOFF:
             self._login_watch.lift()
-            self._handle(Remedied() if self._machine.is_spaced else Hurry())
+            self._handle(events.Remedied() if self._machine.is_spaced else events.Hurry())
 
     def _try_in_new_environment(self) -> None:
         """An attempt failed in an environment that a command replaced while it was under way; it
@@ -211,7 +181,7 @@ class Tunnel:
         self._login_watch.forget()
         self._idle.stop()
         self._idle = self._idle_watch()
-        self._handle(Retune(host.reconnect, host.lazy, len(host.candidates)))
+        self._handle(events.Retune(host.reconnect, host.lazy, len(host.candidates)))
 
     def replace_host(self, host: Host) -> None:
         """Connect anew with other settings. Local ports stay bound, clients wait."""
@@ -224,42 +194,33 @@ class Tunnel:
         server is to choose the port it is asked for this `port` first."""
         added = forwarding(rule, self._carrier)
         self._tell_why(added)
-        if listener is not None and isinstance(added, LocalForwarding):
-            added.adopt(listener)
-        if isinstance(added, RemoteForwarding):
-            added.side.chosen_port = port
-        self._forwardings[rule.name] = added
+        added.take_over(listener, port)
+        self._forwardings.add(added)
         if self._listeners_wanted:
             added.open()
         if self._machine.state is HostState.UP:
             added.attach(self._links[self._machine.epoch])
-        elif not isinstance(added, LocalForwarding):
+        elif isinstance(added, RemoteForwarding):
             self._client_waits()  # a listener there needs the link
-        self._probes.add(added)
         self._forward_changed(rule.name)
 
     def release(self, name: str) -> Listener | None:
         """The listener of a forward that listens here, which stays bound when that is removed."""
-        item = self._forwardings[name]
-        return item.side.release() if isinstance(item, LocalForwarding) else None
+        return self._forwardings[name].release()
 
     def chosen_port(self, name: str) -> int:
         """The port that the server chose for a forward; 0 where it did not."""
-        item = self._forwardings[name]
-        return item.side.chosen_port if isinstance(item, RemoteForwarding) else 0
+        return self._forwardings[name].chosen_port
 
     async def remove(self, name: str) -> None:
         """Close a forward; its connections are reset, all others live on."""
-        self._probes.remove(name)
-        await self._forwardings[name].close(0)
-        del self._forwardings[name]
+        await self._forwardings.remove(name)
         self._tally.put(name, None)
         self._sum_up()
 
     def retune_forward(self, rule: Forward) -> None:
         """A forward whose listener would be the same."""
-        self._forwardings[rule.name].retune(rule)
-        self._probes.retune(rule.name)
+        self._forwardings.retune(rule)
         self._forward_changed(rule.name)
 
     async def reach(self, name: str, seconds: float) -> None:
@@ -270,12 +231,12 @@ class Tunnel:
         """Close everything; connections have `drain` seconds to end by themselves. Idempotent."""
         if not self._stopped.is_set():
             self._drain = drain
-            self._handle(Stop())
+            self._handle(events.Stop())
             await self._stopped.wait()
 
     async def hasten(self, drain: float) -> None:
         """While it stops: connections have no more than `drain` seconds left."""
-        await all_of(item.close(drain) for item in tuple(self._forwardings.values()))
+        await self._forwardings.hasten(drain)
 
     def abort(self) -> tuple[str, ...]:
         """Give up an orderly stop: cancel what runs; says what that was."""
@@ -298,31 +259,25 @@ class Tunnel:
 
     def status(self) -> HostStatus:
         """The host as it is now."""
-        queued = self._machine.epoch in self._queued
+        queued = self._attempts.is_queued(self._machine.epoch)
         return self._teller.host_status(self.host, self._machine, self._links, queued=queued)
 
     def forward_statuses(self) -> dict[str, ForwardStatus]:
         """Every forward as it is now, by name."""
-        return {
-            name: self._teller.forward_status(item, self._machine)
-            for name, item in self._forwardings.items()
-        }
+        items, machine = self._forwardings, self._machine
+        return {item.rule.name: self._teller.forward_status(item, machine) for item in items}
 
     async def settled(self) -> None:
         """Wait until it is known of each listener here whether it can be had, or a moment."""
-        items = self._forwardings.values()
-        opening = [item for item in items if isinstance(item, LocalForwarding) and item.is_opening]
-        await asyncio.gather(*(item.settled() for item in opening))
+        await self._forwardings.settled()
 
     def unix_listeners(self) -> Iterator[LocalForwarding]:
         """The forwards that clients find by a file, which anybody may remove."""
-        for item in self._forwardings.values():
-            if isinstance(item, LocalForwarding) and item.rule.listen.is_unix:
-                yield item
+        return self._forwardings.unix_listeners()
 
     # The machine, and what it asks for.
 
-    def _handle(self, event: Event) -> None:
+    def _handle(self, event: events.Event) -> None:
         """The one place where the host changes."""
         self._machine, actions = next_state(self._machine, event, clock.monotonic())
         self._announce_host()
@@ -336,47 +291,38 @@ class Tunnel:
             self._idle.stop()
         self._changed()
 
-    def _act(self, action: Action) -> None:
+    def _act(self, action: events.Action) -> None:
         match action:
-            case OpenListeners():
+            case events.OpenListeners():
                 self._listeners_wanted = True
-                self._for_each(lambda item: item.open(), self._is_wanted, "open")
-            case Connect(epoch, candidate):
-                work = self._connect(epoch, self.host.candidates[candidate])
-                self._attempts[epoch] = self._tasks.spawn(work, f"connect, try {epoch}")
-            case Abandon(epoch):
-                self._attempts.pop(epoch).cancel()
-            case AttachForwards(epoch):
-                link = self._links[epoch]
-                serves = functools.partial(self._serves, epoch)
-                self._for_each(lambda item: item.attach(link), serves, "attach")
+                self._forwardings.open(self._is_wanted)
+            case events.Connect(epoch, candidate):
+                self._attempts.begin(epoch, self.host, self.host.candidates[candidate])
+            case events.Abandon(epoch):
+                self._attempts.abandon(epoch)
+            case events.AttachForwards(epoch):
+                self._forwardings.attach(self._links[epoch], lambda: self._serves(epoch))
                 self._links.listen(epoch)
-                self._probes.attach(self._links[epoch])
-            case MoveForwards(epoch):
-                link = self._links[epoch]
-                serves = functools.partial(self._serves, epoch)
-                self._for_each(lambda item: item.move(link), serves, "move")
+            case events.MoveForwards(epoch):
+                self._forwardings.move(self._links[epoch], lambda: self._serves(epoch))
                 self._links.listen(epoch)
-                self._probes.attach(self._links[epoch])
-            case RetireLink(epoch):
+            case events.RetireLink(epoch):
                 self._links.retire(epoch)
-            case AskLink(epoch):
+            case events.AskLink(epoch):
                 self._links[epoch].liveness.ask_now()
                 self._probes.ask_now()
-            case DetachForwards():
-                self._probes.detach()
-                for item in self._forwardings.values():
-                    item.detach()
-            case CloseLink(epoch):
+            case events.DetachForwards():
+                self._forwardings.detach()
+            case events.CloseLink(epoch):
                 self._links.close(epoch)
-            case StartTimer(epoch, at):
+            case events.StartTimer(epoch, at):
                 wait = max(0.0, at - clock.monotonic())
                 loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(wait, self._handle, RetryDue(epoch))
-            case CancelTimer():
+                self._timer = loop.call_later(wait, self._handle, events.RetryDue(epoch))
+            case events.CancelTimer():
                 assert self._timer is not None
                 self._timer.cancel()
-            case Shutdown():
+            case events.Shutdown():
                 self._tasks.spawn(self._shut_down(), "stop")
 
     def _is_wanted(self) -> bool:
@@ -385,71 +331,17 @@ class Tunnel:
     def _serves(self, epoch: int) -> bool:
         return self._machine.state is HostState.UP and self._machine.epoch == epoch
 
-    def _for_each(
-        self, act: Callable[[Forwarding], None], still: Callable[[], bool], what: str
-    ) -> None:
-        """Do something with every forward that is there now: a few at once, as long as `still`
-        says so, for connections wait meanwhile."""
-        items = iter(tuple(self._forwardings.items()))
-
-        def some() -> bool:
-            few = tuple(islice(items, AT_ONCE))
-            for name, item in few:
-                if self._forwardings.get(name) is item:  # not removed meanwhile
-                    act(item)
-            return bool(few)
-
-        async def others() -> None:
-            while still():
-                if not some():
-                    return
-                await asyncio.sleep(0)
-
-        some()
-        if len(self._forwardings) > AT_ONCE:
-            self._tasks.spawn(others(), f"{what} forwards")
-
-    async def _connect(self, epoch: int, candidate: Host) -> None:
-        with SECRETS.login():
-            await self._attempt(epoch, candidate)
-
-    async def _attempt(self, epoch: int, candidate: Host) -> None:
-        def on_stage(stage: Stage) -> None:
-            if stage is Stage.QUEUED:
-                self._queued.add(epoch)
-            else:
-                self._queued.discard(epoch)
-            if stage is Stage.AUTHENTICATING:
-                self._handle(Authenticating(epoch))
-
-        def on_silence(failure: Failure) -> None:
-            self._handle(Silent(epoch, failure.at(place)))
-
-        place = f"{self._profile.name}/{candidate.name}"
-        began = clock.monotonic()
-        environment = self._profile.environment()
-        try:
-            link = await self._dialler.link(self.host, candidate, on_stage, on_silence)
-        except Failure as failure:
-            self._lost(epoch, failure.at(place))
-            if environment != self._profile.environment():
-                self._try_in_new_environment()
-        except Exception as error:
-            self._lost(epoch, unexpected(error, f"connecting to {candidate.name}"))
-        else:
-            self._links.add(epoch, link, clock.monotonic() - began)
-            self._handle(Connected(epoch))
-            self._services.neighbours.reached(candidate)
-            link.closed.add_done_callback(lambda ended: self._ended(epoch, link, ended.result()))
-        finally:
-            self._queued.discard(epoch)
-            self._attempts.pop(epoch, None)
+    def _connected(self, epoch: int, candidate: Host, link: Link, seconds: float) -> None:
+        self._links.add(epoch, link, seconds)
+        self._handle(events.Connected(epoch))
+        self._services.neighbours.reached(candidate)
+        link.closed.add_done_callback(lambda ended: self._ended(epoch, link, ended.result()))
 
     def _ended(self, epoch: int, link: Link, failure: Failure) -> None:
-        needed = any(not isinstance(i, LocalForwarding) for i in self._forwardings.values())
+        needed = self._forwardings.need_link
         end = self._links.end_of(link, failure, lazy=self._machine.lazy, needed=needed)
         if end.verdict is Verdict.UNUSED:
-            self._handle(Unused(epoch, end.failure, needed, self._services.random.random()))
+            self._handle(events.Unused(epoch, end.failure, needed, self._services.random.random()))
         else:
             self._lost(epoch, end.failure, at_once=end.verdict is Verdict.PERHAPS_UNUSED)
 
@@ -457,34 +349,32 @@ class Tunnel:
         # A server may repeat to us what it was sent.
         redact = SECRETS.redact
         told = failure.but(subject=redact(failure.subject), detail=redact(failure.detail))
-        self._handle(Lost(epoch, told, self._services.random.random(), at_once))
+        self._handle(events.Lost(epoch, told, self._services.random.random(), at_once))
 
     def _remedied(self) -> None:
-        self._handle(Remedied())
+        self._handle(events.Remedied())
 
     def _client_waits(self) -> None:
         """A client came, and there is no link for it."""
         if self._machine.is_on_demand:
-            self._handle(Wake())
+            self._handle(events.Wake())
 
     def _idle_watch(self) -> IdleWatch:
         return IdleWatch(
             self.host.idle_timeout,
-            lambda: (item.side.counters for item in self._forwardings.values()),
-            lambda: self._handle(Idle()),
+            self._forwardings.counters,
+            lambda: self._handle(events.Idle()),
         )
 
     async def _shut_down(self) -> None:
         """In reverse order of start; the forwards drain side by side, over the link."""
-        self._probes.detach()
         try:
-            items = tuple(reversed(self._forwardings.values()))
-            await all_of(item.close(self._drain) for item in items)
+            await self._forwardings.close(self._drain)
             self._links.close_all()
             await self._dialler.close()
             await self._tasks.settle()
         finally:
-            self._handle(Closed())
+            self._handle(events.Closed())
             self._stopped.set()
 
     # What is told.
@@ -506,7 +396,7 @@ class Tunnel:
 
     def _announce_host(self) -> None:
         if self._teller.host(self.host, self._machine, self._links):
-            for item in self._forwardings.values():
+            for item in self._forwardings:
                 self._tell_why(item)
 
     def _tell_why(self, item: Forwarding) -> None:
@@ -515,16 +405,17 @@ class Tunnel:
     def _changed(self) -> None:
         """The host is another, and each forward may be for that."""
         self._tally.put(_HOST, tunnel_status.part_of_host(self._machine))
-        for name, item in self._forwardings.items():
-            self._teller.forward(item, self._machine)
-            self._tally.put(name, tunnel_status.part_of(item))
+        for item in self._forwardings:
+            self._look_at(item)
         self._sum_up()
 
     def _forward_changed(self, name: str) -> None:
-        item = self._forwardings[name]
-        self._teller.forward(item, self._machine)
-        self._tally.put(name, tunnel_status.part_of(item))
+        self._look_at(self._forwardings[name])
         self._sum_up()
+
+    def _look_at(self, item: Forwarding) -> None:
+        self._teller.forward(item, self._machine)
+        self._tally.put(item.rule.name, tunnel_status.part_of(item))
 
     def _sum_up(self) -> None:
         now = self._tally.summary

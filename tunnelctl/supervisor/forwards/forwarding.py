@@ -110,6 +110,20 @@ class Forwarding(ABC):
     def open(self) -> None:
         """Open the listener if it could be open and is not, without waiting for the next try."""
 
+    @abstractmethod
+    def take_over(self, listener: Listener | None, port: int) -> None:
+        """Listen as the forward of this name did before: on its `listener`, if that stayed bound
+        here, or at the `port` that the server chose for it, 0 if it did not."""
+
+    def release(self) -> Listener | None:
+        """What listens here, and stays bound for the forward that comes after; None if nothing."""
+        return None
+
+    @property
+    def chosen_port(self) -> int:
+        """The port that the server chose; 0 where it did not."""
+        return 0
+
     def judge(self, health: Health, failure: Failure | None) -> None:
         """What the last probe says of the target; `failure` is None when it was answered."""
         if health is not self.health:
@@ -211,10 +225,13 @@ class LocalForwarding(Forwarding):
     def side(self) -> LocalForward:
         return self._local
 
-    def adopt(self, listener: Listener) -> None:
-        """Listen with what the forward of this name before gave up."""
-        self._local.adopt(listener)
-        self._was_bound = True
+    def take_over(self, listener: Listener | None, port: int) -> None:
+        if listener is not None:
+            self._local.adopt(listener)
+            self._was_bound = True
+
+    def release(self) -> Listener | None:
+        return self._local.release()
 
     def bind_anew(self, lost: Listener) -> None:
         """The file of this unix listener was removed or replaced: clients cannot find it. Nothing
@@ -307,6 +324,13 @@ class RemoteForwarding(Forwarding):
     @property
     def caveat(self) -> Failure | None:
         return self._remote.caveat
+
+    def take_over(self, listener: Listener | None, port: int) -> None:
+        self._remote.chosen_port = port
+
+    @property
+    def chosen_port(self) -> int:
+        return self._remote.chosen_port
 
     def open(self) -> None:
         has_failed = self.tries.failure is not None

@@ -1,0 +1,129 @@
+"""The forwards of one tunnel, all of them: in order of start, a few at once where there are many.
+
+Owns which there are, and the probes of their targets. Must never decide when they get a link or
+lose it: the tunnel says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from tunnelctl.forward.connections import Counters
+from tunnelctl.spec.forward import Forward
+from tunnelctl.ssh.link.link import Link
+from tunnelctl.supervisor.forwards.forwarding import Forwarding, LocalForwarding, RemoteForwarding
+from tunnelctl.supervisor.forwards.probes import Probes
+from tunnelctl.supervisor.tasks import AT_ONCE, Tasks, all_of
+
+# Whether what is done to each forward is still wanted, asked before each few.
+Still = Callable[[], bool]
+
+
+class Forwardings:
+    """See the module's text. A forward is known by its name."""
+
+    def __init__(self, tasks: Tasks, probes: Probes) -> None:
+        self._tasks = tasks
+        self._probes = probes
+        self._items: dict[str, Forwarding] = {}
+
+    def __iter__(self) -> Iterator[Forwarding]:
+        return iter(tuple(self._items.values()))
+
+    def __getitem__(self, name: str) -> Forwarding:
+        return self._items[name]
+
+    def get(self, name: str) -> Forwarding | None:
+        """The forward of this name; None where it was removed."""
+        return self._items.get(name)
+
+    @property
+    def need_link(self) -> bool:
+        """Whether one listens on the server, and so needs a link whether or not clients come."""
+        return any(isinstance(item, RemoteForwarding) for item in self._items.values())
+
+    def add(self, item: Forwarding) -> None:
+        """One more, the last in order."""
+        self._items[item.rule.name] = item
+        self._probes.add(item)
+
+    async def remove(self, name: str) -> None:
+        """Close a forward; its connections are reset, all others live on."""
+        self._probes.remove(name)
+        await self._items[name].close(0)
+        del self._items[name]
+
+    def retune(self, rule: Forward) -> None:
+        """A forward whose listener would be the same."""
+        self._items[rule.name].retune(rule)
+        self._probes.retune(rule.name)
+
+    def counters(self) -> Iterator[Counters]:
+        """What went through each."""
+        return (item.side.counters for item in self._items.values())
+
+    def unix_listeners(self) -> Iterator[LocalForwarding]:
+        """The forwards that clients find by a file, which anybody may remove."""
+        for item in self._items.values():
+            if isinstance(item, LocalForwarding) and item.rule.listen.is_unix:
+                yield item
+
+    async def settled(self) -> None:
+        """Wait until it is known of each listener here whether it can be had, or a moment."""
+        here = [item for item in self._items.values() if isinstance(item, LocalForwarding)]
+        await asyncio.gather(*(item.settled() for item in here if item.is_opening))
+
+    # What the tunnel does to all of them.
+
+    def open(self, still: Still) -> None:
+        """Open the listeners that could be open and are not."""
+        self._each(lambda item: item.open(), still, "open")
+
+    def attach(self, link: Link, still: Still) -> None:
+        """The link is up."""
+        self._each(lambda item: item.attach(link), still, "attach")
+        self._probes.attach(link)
+
+    def move(self, link: Link, still: Still) -> None:
+        """Another link serves new clients from now on."""
+        self._each(lambda item: item.move(link), still, "move")
+        self._probes.attach(link)
+
+    def detach(self) -> None:
+        """The link is gone."""
+        self._probes.detach()
+        for item in self._items.values():
+            item.detach()
+
+    async def close(self, drain: float) -> None:
+        """In reverse order of start, side by side; connections have `drain` seconds to end."""
+        self._probes.detach()
+        await all_of(item.close(drain) for item in reversed(tuple(self._items.values())))
+
+    async def hasten(self, drain: float) -> None:
+        """While they close: connections have no more than `drain` seconds left."""
+        await all_of(item.close(drain) for item in tuple(self._items.values()))
+
+    def _each(self, act: Callable[[Forwarding], None], still: Still, what: str) -> None:
+        """Do something with every forward that is there now: a few at once, as long as `still`
+        says so, for connections wait meanwhile."""
+        items = iter(tuple(self._items.items()))
+
+        def some() -> bool:
+            few = tuple(islice(items, AT_ONCE))
+            for name, item in few:
+                if self._items.get(name) is item:  # not removed meanwhile
+                    act(item)
+            return bool(few)
+
+        async def others() -> None:
+            while still():
+                if not some():
+                    return
+                await asyncio.sleep(0)
+
+        some()
+        if len(self._items) > AT_ONCE:
+            self._tasks.spawn(others(), f"{what} forwards")
