@@ -24,7 +24,7 @@ from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.profile import Profile
 from tunnelctl.sshd.server import EmbeddedServer
 from tunnelctl.state.snapshot import HostState, ProfileState
-from tunnelctl.supervisor.forwards.forwarding import LocalForwarding
+from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding
 
 
 async def test_a_forward_is_added_on_the_live_link() -> None:

@@ -21,7 +21,7 @@ from tunnelctl.state.hooks import hook_of
 from tunnelctl.state.overall import combined, profile_state
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
-from tunnelctl.supervisor.forwards.forwarding import LocalForwarding
+from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding
 from tunnelctl.supervisor.hooks import Call, Hooks
 from tunnelctl.supervisor.logins.current_hosts import Anew
 from tunnelctl.supervisor.logins.dialler import OfProfile
@@ -137,7 +137,7 @@ class RunningProfile:
         for rule in plan.forwards.retuned:
             self._tunnels[rule.via].retune_forward(rule)
         self.start()
-        await asyncio.gather(*(tunnel.settled() for tunnel in self._tunnels.values()))
+        await asyncio.gather(*(tunnel.forwards.settled() for tunnel in self._tunnels.values()))
 
     def hear(self, environment: Environment) -> None:
         """What runs goes on in the environment that it has; what is started from now on is in this
@@ -225,7 +225,7 @@ class RunningProfile:
     def unix_listeners(self) -> Iterator[LocalForwarding]:
         """The forwards that clients find by a file."""
         for tunnel in self._tunnels.values():
-            yield from tunnel.unix_listeners()
+            yield from tunnel.forwards.unix_listeners()
 
     def _add_tunnel(self, host: Host) -> Tunnel:
         name, services = self.profile.name, self._services
@@ -239,7 +239,7 @@ class RunningProfile:
         port, which the system may have chosen, stays theirs, and no client finds it closed."""
         released = {}
         for old, rule in self._in_their_place(plan):
-            listener = self._tunnels[old.via].release(rule.name)
+            listener = self._tunnels[old.via].forwards[rule.name].release()
             if listener is not None:
                 released[rule.name] = listener
         return released
@@ -247,7 +247,7 @@ class RunningProfile:
     def _chosen_ports(self, plan: Plan) -> dict[str, int]:
         """Likewise the ports that the servers chose, which they are asked for again."""
         return {
-            rule.name: self._tunnels[old.via].chosen_port(rule.name)
+            rule.name: self._tunnels[old.via].forwards[rule.name].chosen_port
             for old, rule in self._in_their_place(plan)
             if old.via == rule.via
         }

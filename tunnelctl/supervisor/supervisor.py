@@ -22,7 +22,7 @@ from tunnelctl.ssh.connect import connect
 from tunnelctl.state import backoff
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
-from tunnelctl.supervisor.forwards.forwarding import LocalForwarding
+from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding
 from tunnelctl.supervisor.forwards.socket_files import SocketFiles
 from tunnelctl.supervisor.hooks import Hooks
 from tunnelctl.supervisor.journal import Journal, Subscription

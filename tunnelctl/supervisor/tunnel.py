@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -30,15 +30,9 @@ from tunnelctl.state.overall import Summary, Tally
 from tunnelctl.state.snapshot import FAILED_FOR_GOOD, ForwardStatus, HostState, HostStatus
 from tunnelctl.state.unused import Verdict
 from tunnelctl.supervisor import tunnel_status
-from tunnelctl.supervisor.forwards.forwarding import (
-    Carrier,
-    Forwarding,
-    LocalForwarding,
-    RemoteForwarding,
-    forwarding,
-)
-from tunnelctl.supervisor.forwards.forwardings import Forwardings
+from tunnelctl.supervisor.forwards.forwarding import Carrier, Forwarding
 from tunnelctl.supervisor.forwards.probes import Probes, Tunnelled
+from tunnelctl.supervisor.forwards.tunnel_forwards import TunnelForwards, forwarding
 from tunnelctl.supervisor.idle import IdleWatch
 from tunnelctl.supervisor.journal import Journal
 from tunnelctl.supervisor.links import Links
@@ -74,7 +68,7 @@ class Services:
 
 class Tunnel:
     """Lives once: made, started, stopped. `on_change` is called after every change of `summary`,
-    which the state of the profile is worked out from."""
+    which the state of the profile is worked out from. `forwards` are added and removed here."""
 
     def __init__(
         self,
@@ -119,7 +113,7 @@ class Tunnel:
             self._connection_failed,
             self._client_waits,
         )
-        self._forwardings = Forwardings(self._tasks, self._probes)
+        self.forwards = TunnelForwards(self._tasks, self._probes)
         self._idle = self._idle_watch()
         self._login_watch = LoginWatch(
             lambda: self.host.candidates,
@@ -195,32 +189,24 @@ class Tunnel:
         added = forwarding(rule, self._carrier)
         self._tell_why(added)
         added.take_over(listener, port)
-        self._forwardings.add(added)
+        self.forwards.add(added)
         if self._listeners_wanted:
             added.open()
         if self._machine.state is HostState.UP:
             added.attach(self._links[self._machine.epoch])
-        elif isinstance(added, RemoteForwarding):
-            self._client_waits()  # a listener there needs the link
+        elif added.needs_link:
+            self._client_waits()
         self._forward_changed(rule.name)
-
-    def release(self, name: str) -> Listener | None:
-        """The listener of a forward that listens here, which stays bound when that is removed."""
-        return self._forwardings[name].release()
-
-    def chosen_port(self, name: str) -> int:
-        """The port that the server chose for a forward; 0 where it did not."""
-        return self._forwardings[name].chosen_port
 
     async def remove(self, name: str) -> None:
         """Close a forward; its connections are reset, all others live on."""
-        await self._forwardings.remove(name)
+        await self.forwards.remove(name)
         self._tally.put(name, None)
         self._sum_up()
 
     def retune_forward(self, rule: Forward) -> None:
         """A forward whose listener would be the same."""
-        self._forwardings.retune(rule)
+        self.forwards.retune(rule)
         self._forward_changed(rule.name)
 
     async def reach(self, name: str, seconds: float) -> None:
@@ -236,7 +222,7 @@ class Tunnel:
 
     async def hasten(self, drain: float) -> None:
         """While it stops: connections have no more than `drain` seconds left."""
-        await self._forwardings.hasten(drain)
+        await self.forwards.hasten(drain)
 
     def abort(self) -> tuple[str, ...]:
         """Give up an orderly stop: cancel what runs; says what that was."""
@@ -264,16 +250,8 @@ class Tunnel:
 
     def forward_statuses(self) -> dict[str, ForwardStatus]:
         """Every forward as it is now, by name."""
-        items, machine = self._forwardings, self._machine
+        items, machine = self.forwards, self._machine
         return {item.rule.name: self._teller.forward_status(item, machine) for item in items}
-
-    async def settled(self) -> None:
-        """Wait until it is known of each listener here whether it can be had, or a moment."""
-        await self._forwardings.settled()
-
-    def unix_listeners(self) -> Iterator[LocalForwarding]:
-        """The forwards that clients find by a file, which anybody may remove."""
-        return self._forwardings.unix_listeners()
 
     # The machine, and what it asks for.
 
@@ -295,16 +273,16 @@ class Tunnel:
         match action:
             case events.OpenListeners():
                 self._listeners_wanted = True
-                self._forwardings.open(self._is_wanted)
+                self.forwards.open(self._is_wanted)
             case events.Connect(epoch, candidate):
                 self._attempts.begin(epoch, self.host, self.host.candidates[candidate])
             case events.Abandon(epoch):
                 self._attempts.abandon(epoch)
             case events.AttachForwards(epoch):
-                self._forwardings.attach(self._links[epoch], lambda: self._serves(epoch))
+                self.forwards.attach(self._links[epoch], lambda: self._serves(epoch))
                 self._links.listen(epoch)
             case events.MoveForwards(epoch):
-                self._forwardings.move(self._links[epoch], lambda: self._serves(epoch))
+                self.forwards.move(self._links[epoch], lambda: self._serves(epoch))
                 self._links.listen(epoch)
             case events.RetireLink(epoch):
                 self._links.retire(epoch)
@@ -312,7 +290,7 @@ class Tunnel:
                 self._links[epoch].liveness.ask_now()
                 self._probes.ask_now()
             case events.DetachForwards():
-                self._forwardings.detach()
+                self.forwards.detach()
             case events.CloseLink(epoch):
                 self._links.close(epoch)
             case events.StartTimer(epoch, at):
@@ -338,7 +316,7 @@ class Tunnel:
         link.closed.add_done_callback(lambda ended: self._ended(epoch, link, ended.result()))
 
     def _ended(self, epoch: int, link: Link, failure: Failure) -> None:
-        needed = self._forwardings.need_link
+        needed = self.forwards.need_link
         end = self._links.end_of(link, failure, lazy=self._machine.lazy, needed=needed)
         if end.verdict is Verdict.UNUSED:
             self._handle(events.Unused(epoch, end.failure, needed, self._services.random.random()))
@@ -362,14 +340,14 @@ class Tunnel:
     def _idle_watch(self) -> IdleWatch:
         return IdleWatch(
             self.host.idle_timeout,
-            self._forwardings.counters,
+            self.forwards.counters,
             lambda: self._handle(events.Idle()),
         )
 
     async def _shut_down(self) -> None:
         """In reverse order of start; the forwards drain side by side, over the link."""
         try:
-            await self._forwardings.close(self._drain)
+            await self.forwards.close(self._drain)
             self._links.close_all()
             await self._dialler.close()
             await self._tasks.settle()
@@ -396,7 +374,7 @@ class Tunnel:
 
     def _announce_host(self) -> None:
         if self._teller.host(self.host, self._machine, self._links):
-            for item in self._forwardings:
+            for item in self.forwards:
                 self._tell_why(item)
 
     def _tell_why(self, item: Forwarding) -> None:
@@ -405,12 +383,12 @@ class Tunnel:
     def _changed(self) -> None:
         """The host is another, and each forward may be for that."""
         self._tally.put(_HOST, tunnel_status.part_of_host(self._machine))
-        for item in self._forwardings:
+        for item in self.forwards:
             self._look_at(item)
         self._sum_up()
 
     def _forward_changed(self, name: str) -> None:
-        self._look_at(self._forwardings[name])
+        self._look_at(self.forwards[name])
         self._sum_up()
 
     def _look_at(self, item: Forwarding) -> None:
@@ -424,7 +402,7 @@ class Tunnel:
             self._on_change()
 
     def _connection_failed(self, name: str, failure: Failure) -> None:
-        item = self._forwardings.get(name)
+        item = self.forwards.get(name)
         if item is not None:
             item.met(failure)
             self._teller.connection_failed(name, item, failure)

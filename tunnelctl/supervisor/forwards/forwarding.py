@@ -6,8 +6,6 @@ link's: it is asked for anew on each. Must never move a byte; `tunnelctl.forward
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +14,12 @@ from datetime import datetime
 from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.forward.held import HeldPorts
-from tunnelctl.forward.listener import Listener, keeper_of
+from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.local import LocalForward
 from tunnelctl.forward.remote import RemoteForward
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.barring import Barring
-from tunnelctl.spec.forward import Forward, Side
+from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.state.health import OF_TARGETS
@@ -29,16 +27,9 @@ from tunnelctl.state.snapshot import ForwardState, Health
 from tunnelctl.supervisor.forwards.listener_tries import ListenerTries
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 
-_log = logging.getLogger("tunnelctl")
-
-# A port in use here is freed by somebody here: soon, or not for hours.
-_LOCAL_RETRY = Reconnect(min=1.0, max=5.0)
-# A server may hold the port for the session before, until that one's ClientAlive gives it up.
-_REMOTE_RETRY = Reconnect(min=1.0, max=30.0)
-
 # How long a server may take to answer a request before a forward is closed all the same, in
 # seconds. Most answer within a round trip.
-_ANSWER_SECONDS = 1.0
+ANSWER_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +72,11 @@ class Forwarding(ABC):
         self._carrier = carrier
         self._link: Link | None = None
         self._was_attached = False
+
+    @property
+    @abstractmethod
+    def needs_link(self) -> bool:
+        """Whether it needs a link before any client comes: its listener is on the server."""
 
     @property
     def owner(self) -> str:
@@ -205,202 +201,3 @@ class Forwarding(ABC):
         self.last_error = failure
         self.tries.failed(failure, is_wanted=not self.is_stopped)
         self._changed()
-
-
-class LocalForwarding(Forwarding):
-    """Bound when the tunnel starts, so that a busy port is told at once; clients wait for the
-    link. Bound until the tunnel stops."""
-
-    retry_policy = _LOCAL_RETRY
-
-    def __init__(self, rule: Forward, carrier: Carrier) -> None:
-        super().__init__(rule, carrier)
-        self._local = LocalForward(
-            rule, carrier.reactor, self._client_failed, carrier.on_waiting, self.owner
-        )
-        self._was_bound = False
-        self._opening: asyncio.Task[None] | None = None
-
-    @property
-    def side(self) -> LocalForward:
-        return self._local
-
-    def take_over(self, listener: Listener | None, port: int) -> None:
-        if listener is not None:
-            self._local.adopt(listener)
-            self._was_bound = True
-
-    def release(self) -> Listener | None:
-        return self._local.release()
-
-    def bind_anew(self, lost: Listener) -> None:
-        """The file of this unix listener was removed or replaced: clients cannot find it. Nothing
-        is done where it is not the one that listens any more."""
-        if self.is_stopped or self._local.listener is not lost:
-            return
-        _log.warning("%s: %s was removed, listening anew", self.owner, self._local.listening)
-        self._local.withdraw()
-        self._try()
-
-    def open(self) -> None:
-        if self._local.listening is None and not self.is_opening:
-            self.tries.cancel()
-            self._try()
-
-    @property
-    def is_opening(self) -> bool:
-        """Whether it is not known yet whether it can listen."""
-        return self._opening is not None and not self._opening.done()
-
-    async def settled(self) -> None:
-        """Wait until that is known; not for ever, for a resolver or a disk may hang."""
-        if self._opening is not None:
-            await asyncio.wait([self._opening], timeout=_ANSWER_SECONDS)
-
-    async def close(self, drain: float) -> None:
-        self.is_stopped = True
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait([self._opening])
-        await super().close(drain)
-
-    def attach(self, link: Link) -> None:
-        super().attach(link)
-        if self._local.listening is not None:
-            self._local.attach(link)
-            self._opened()
-
-    def detach(self) -> None:
-        super().detach()
-        self._local.detach()
-
-    def away(self, why: Failure | None, *, hopeless: bool) -> None:
-        self._local.away(why, hopeless=hopeless)
-
-    def _try(self) -> None:
-        if self._local.open_quickly():
-            self._listens()
-        else:
-            name = f"open forward {self.rule.name}"
-            self._opening = self._carrier.tasks.spawn(self._open(), name)
-
-    async def _open(self) -> None:
-        try:
-            await self._local.open()
-        except Failure as failure:
-            # Where it has listened before, what is in the way may pass, as a folder that is gone.
-            self._failed(failure.but(retryable=True) if self._was_bound else failure)
-            keeper = keeper_of(self.rule.listen)
-            if keeper is not None:  # a forward of ours, which may be about to go elsewhere
-                keeper.when_closed(self.tries.hasten)
-        except Exception as error:
-            self._failed(unexpected(error, f"opening {self.rule.listen}"))
-        else:
-            self._listens()
-
-    def _listens(self) -> None:
-        self._was_bound = True
-        if self._link is not None:
-            self._local.attach(self._link)
-        self._opened()
-
-
-class RemoteForwarding(Forwarding):
-    """Asked for on each new link. A refusal keeps the link and is tried again on it."""
-
-    retry_policy = _REMOTE_RETRY
-
-    def __init__(self, rule: Forward, carrier: Carrier) -> None:
-        super().__init__(rule, carrier)
-        self._remote = RemoteForward(
-            rule, carrier.reactor, self._client_failed, self.owner, carrier.held
-        )
-        self._opening: asyncio.Task[None] | None = None
-
-    @property
-    def side(self) -> RemoteForward:
-        return self._remote
-
-    @property
-    def caveat(self) -> Failure | None:
-        return self._remote.caveat
-
-    def take_over(self, listener: Listener | None, port: int) -> None:
-        self._remote.chosen_port = port
-
-    @property
-    def chosen_port(self) -> int:
-        return self._remote.chosen_port
-
-    def open(self) -> None:
-        has_failed = self.tries.failure is not None
-        if has_failed and self._opening is not None and self._opening.done():
-            self.tries.cancel()
-            self.tries.forget_failure()
-            self._changed()
-            self._try()
-
-    def attach(self, link: Link) -> None:
-        super().attach(link)
-        self.tries.begin_anew()
-        self._try()
-
-    def move(self, link: Link) -> None:
-        self._remote.withdraw()
-        self.detach()
-        self.attach(link)
-
-    def detach(self) -> None:
-        super().detach()
-        self._remote.detach()
-        self.tries.cancel()
-        self.tries.forget_failure()  # the next link's server may answer otherwise
-        self._was_attached = False
-        self._changed()
-
-    def away(self, why: Failure | None, *, hopeless: bool) -> None:
-        """Nobody can come: the listener went with the link."""
-
-    async def close(self, drain: float) -> None:
-        self.tries.cancel()
-        self.is_stopped = True
-        if self._opening is not None:
-            # A request that is under way is waited for: what comes next may want the same port.
-            # One that is answered later still, if ever, is taken back by who asked (remote.py).
-            await asyncio.wait([self._opening], timeout=_ANSWER_SECONDS)
-            self._opening.cancel()
-        await super().close(drain)
-
-    def _try(self) -> None:
-        if self._link is not None:
-            work = self._ask(self._link)
-            name = f"open remote forward {self.rule.name}"
-            self._opening = self._carrier.tasks.spawn(work, name)
-
-    async def _ask(self, link: Link) -> None:
-        failure: Failure | None = None
-        try:
-            await self._remote.open(link, lambda why: self._silent(link, why))
-        except Failure as refused:
-            failure = refused
-        except Exception as error:
-            failure = unexpected(error, f"asking for {self.rule.listen}")
-        if self._link is not link:
-            return  # too late: the answer is about a link that is gone
-        if failure is not None:
-            self._failed(failure)
-            return
-        self._opened()
-        await self._remote.look(link)
-        self._changed()
-
-    def _silent(self, link: Link, failure: Failure) -> None:
-        """The server answers others and not this request; a late answer still counts."""
-        if self._link is link:
-            self._failed(failure)
-
-
-def forwarding(rule: Forward, carrier: Carrier) -> Forwarding:
-    """The forwarding for the side on which `rule` listens."""
-    kind = LocalForwarding if rule.side is Side.HERE else RemoteForwarding
-    return kind(rule, carrier)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from tunnelctl.errors import Failure
 from tunnelctl.forward.listener import Listener
 from tunnelctl.net.threads import in_thread
-from tunnelctl.supervisor.forwards.forwarding import LocalForwarding
+from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding
 
 _WITHIN = 1.0  # seconds; a file system that takes longer is asked, but not waited for
 

@@ -11,17 +11,19 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from tunnelctl.forward.connections import Counters
-from tunnelctl.spec.forward import Forward
+from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.supervisor.forwards.forwarding import Forwarding, LocalForwarding, RemoteForwarding
+from tunnelctl.supervisor.forwards.forwarding import Carrier, Forwarding
+from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding
 from tunnelctl.supervisor.forwards.probes import Probes
+from tunnelctl.supervisor.forwards.remote_forwarding import RemoteForwarding
 from tunnelctl.supervisor.tasks import AT_ONCE, Tasks, all_of
 
 # Whether what is done to each forward is still wanted, asked before each few.
 Still = Callable[[], bool]
 
 
-class Forwardings:
+class TunnelForwards:
     """See the module's text. A forward is known by its name."""
 
     def __init__(self, tasks: Tasks, probes: Probes) -> None:
@@ -41,8 +43,8 @@ class Forwardings:
 
     @property
     def need_link(self) -> bool:
-        """Whether one listens on the server, and so needs a link whether or not clients come."""
-        return any(isinstance(item, RemoteForwarding) for item in self._items.values())
+        """Whether one of them needs a link before any client comes."""
+        return any(item.needs_link for item in self._items.values())
 
     def add(self, item: Forwarding) -> None:
         """One more, the last in order."""
@@ -127,3 +129,9 @@ class Forwardings:
         some()
         if len(self._items) > AT_ONCE:
             self._tasks.spawn(others(), f"{what} forwards")
+
+
+def forwarding(rule: Forward, carrier: Carrier) -> Forwarding:
+    """The forwarding for the side on which `rule` listens."""
+    kind = LocalForwarding if rule.side is Side.HERE else RemoteForwarding
+    return kind(rule, carrier)

@@ -1,0 +1,116 @@
+"""A forward whose listener is on the server: asked for on each new link, and gone with it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tunnelctl.errors import Failure
+from tunnelctl.forward.listener import Listener
+from tunnelctl.forward.remote import RemoteForward
+from tunnelctl.spec.forward import Forward
+from tunnelctl.spec.host import Reconnect
+from tunnelctl.ssh.link.link import Link
+from tunnelctl.supervisor.forwards.forwarding import ANSWER_SECONDS, Carrier, Forwarding
+from tunnelctl.supervisor.tasks import unexpected
+
+# A server may hold the port for the session before, until that one's ClientAlive gives it up.
+_REMOTE_RETRY = Reconnect(min=1.0, max=30.0)
+
+
+class RemoteForwarding(Forwarding):
+    """Asked for on each new link. A refusal keeps the link and is tried again on it."""
+
+    retry_policy = _REMOTE_RETRY
+
+    def __init__(self, rule: Forward, carrier: Carrier) -> None:
+        super().__init__(rule, carrier)
+        self._remote = RemoteForward(
+            rule, carrier.reactor, self._client_failed, self.owner, carrier.held
+        )
+        self._opening: asyncio.Task[None] | None = None
+
+    @property
+    def needs_link(self) -> bool:
+        return True
+
+    @property
+    def side(self) -> RemoteForward:
+        return self._remote
+
+    @property
+    def caveat(self) -> Failure | None:
+        return self._remote.caveat
+
+    def take_over(self, listener: Listener | None, port: int) -> None:
+        self._remote.chosen_port = port
+
+    @property
+    def chosen_port(self) -> int:
+        return self._remote.chosen_port
+
+    def open(self) -> None:
+        has_failed = self.tries.failure is not None
+        if has_failed and self._opening is not None and self._opening.done():
+            self.tries.cancel()
+            self.tries.forget_failure()
+            self._changed()
+            self._try()
+
+    def attach(self, link: Link) -> None:
+        super().attach(link)
+        self.tries.begin_anew()
+        self._try()
+
+    def move(self, link: Link) -> None:
+        self._remote.withdraw()
+        self.detach()
+        self.attach(link)
+
+    def detach(self) -> None:
+        super().detach()
+        self._remote.detach()
+        self.tries.cancel()
+        self.tries.forget_failure()  # the next link's server may answer otherwise
+        self._was_attached = False
+        self._changed()
+
+    def away(self, why: Failure | None, *, hopeless: bool) -> None:
+        """Nobody can come: the listener went with the link."""
+
+    async def close(self, drain: float) -> None:
+        self.tries.cancel()
+        self.is_stopped = True
+        if self._opening is not None:
+            # A request that is under way is waited for: what comes next may want the same port.
+            # One that is answered later still, if ever, is taken back by who asked (remote.py).
+            await asyncio.wait([self._opening], timeout=ANSWER_SECONDS)
+            self._opening.cancel()
+        await super().close(drain)
+
+    def _try(self) -> None:
+        if self._link is not None:
+            work = self._ask(self._link)
+            name = f"open remote forward {self.rule.name}"
+            self._opening = self._carrier.tasks.spawn(work, name)
+
+    async def _ask(self, link: Link) -> None:
+        failure: Failure | None = None
+        try:
+            await self._remote.open(link, lambda why: self._silent(link, why))
+        except Failure as refused:
+            failure = refused
+        except Exception as error:
+            failure = unexpected(error, f"asking for {self.rule.listen}")
+        if self._link is not link:
+            return  # too late: the answer is about a link that is gone
+        if failure is not None:
+            self._failed(failure)
+            return
+        self._opened()
+        await self._remote.look(link)
+        self._changed()
+
+    def _silent(self, link: Link, failure: Failure) -> None:
+        """The server answers others and not this request; a late answer still counts."""
+        if self._link is link:
+            self._failed(failure)
