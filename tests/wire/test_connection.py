@@ -125,6 +125,19 @@ def test_standard_error_is_told_and_given_back_at_once() -> None:
     assert granted > WINDOW / 2
 
 
+@pytest.mark.parametrize("ends", [messages.channel_eof, messages.channel_close])
+def test_no_window_is_granted_to_a_peer_that_has_ended(ends: Callable[[int], bytes]) -> None:
+    here, there = End(), End()
+    channel = here.connection.open_channel("direct-tcpip", b"", ChannelHandler())
+    deliver(here, there)
+    for _ in range(WINDOW // PACKET_MAX):
+        receive(here, messages.channel_data(channel.local_id, bytes(PACKET_MAX)))
+    receive(here, ends(channel.local_id))
+    here.sent.clear()
+    channel.consumed(WINDOW)
+    assert here.sent == []
+
+
 def extended_data(recipient: int, data: bytes) -> bytes:
     """SSH_MSG_CHANNEL_EXTENDED_DATA of the only kind that RFC 4254 section 5.2 knows."""
     head = struct.pack(">BII", Message.CHANNEL_EXTENDED_DATA, recipient, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -93,15 +92,6 @@ def test_receiving_goes_by_the_drawing(steps: list[str], size: int) -> None:
         phases.append(half.phase)
     assert arrows(phases) <= RECEIVING
     assert half.window.open == WINDOW - came
-
-
-@pytest.mark.parametrize("end", [Receiving.end, Receiving.close, Receiving.lose])
-def test_no_window_is_granted_to_who_has_ended(end: Callable[[Receiving], object]) -> None:
-    half = receiving()
-    half.begin()
-    half.take(WINDOW)
-    end(half)
-    assert half.give_back(WINDOW, keeps_up=True) == 0
 
 
 def test_data_before_the_confirmation_is_refused() -> None:

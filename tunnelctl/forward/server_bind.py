@@ -73,7 +73,7 @@ async def narrower(forward: Forward, link: Link, port: int) -> Failure | None:
 def _outer_address(asked: str, peer: str) -> str | None:
     """The address of the server at which a listener on `asked` has to answer; `peer` is where we
     reached it, HOST:PORT."""
-    if asked not in (ANY_ADDRESS, *WILDCARDS):
+    if asked != ANY_ADDRESS and asked not in WILDCARDS:
         return None if Endpoint(asked).is_loopback else asked
     host = peer.rpartition(":")[0].strip("[]")
     try:

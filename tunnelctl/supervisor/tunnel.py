@@ -89,29 +89,34 @@ class Tunnel:
         self.summary: Summary = self._tally.summary
         self._teller = Teller(profile.name, services.journal, self._machine.state)
         self._tasks = Tasks(f"{profile.name}/{host.name}")
-        hearer = Hearer(self._handle, self._connected, self._lost, self._try_in_new_environment)
+        hearer = Hearer(
+            handle=self._handle,
+            connected=self._connected,
+            lost=self._lost,
+            outdated=self._try_in_new_environment,
+        )
         self._attempts = Attempts(profile, self._dialler, self._tasks, hearer)
         self._links = Links(self._tasks, functools.partial(self._teller.said, host.name))
         self._probes = Probes(
             Tunnelled(
-                profile.name,
-                services.random,
-                self._tasks,
-                profile.environment,
-                lambda: self.host.reconnect,
-                self._judged,
-                self._unhealthy,
+                profile=profile.name,
+                random=services.random,
+                tasks=self._tasks,
+                environment=profile.environment,
+                policy=lambda: self.host.reconnect,
+                judged=self._judged,
+                reconnect=self._unhealthy,
             )
         )
         self._carrier = Carrier(
-            profile.name,
-            services.reactor,
-            self._tasks,
-            services.held,
-            lambda: self._machine.is_on_demand,
-            self._forward_changed,
-            self._connection_failed,
-            self._client_waits,
+            profile=profile.name,
+            reactor=services.reactor,
+            tasks=self._tasks,
+            held=services.held,
+            is_on_demand=lambda: self._machine.is_on_demand,
+            changed=self._forward_changed,
+            on_failure=self._connection_failed,
+            on_waiting=self._client_waits,
         )
         self.forwards = TunnelForwards(self._tasks, self._probes)
         self._idle = self._idle_watch()

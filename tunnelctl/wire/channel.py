@@ -15,6 +15,7 @@ from tunnelctl.wire.halves import Phase, Receiving, Sending
 from tunnelctl.wire.messages import ProtocolError
 from tunnelctl.wire.window import RoundTrip
 
+_OPEN: Final = Phase.OPEN
 _CLOSED: Final = Phase.CLOSED
 
 
@@ -128,8 +129,9 @@ class Channel:
 
         `keeps_up` says that nothing is left that waits for the reader.
         """
-        grant = self.receiving.give_back(count, keeps_up=keeps_up)
-        if grant and self.sending.phase is not _CLOSED:
+        receiving = self.receiving
+        grant = receiving.window.give_back(count, keeps_up=keeps_up)
+        if grant and receiving.phase is _OPEN and self.sending.phase is not _CLOSED:
             self._send(messages.channel_window_adjust(self.remote_id, grant))
 
     # What the peer does. Called by the connection.
@@ -157,7 +159,10 @@ class Channel:
 
     def on_data(self, data: memoryview) -> None:
         """Bytes came; they must fit the window that we gave."""
-        self.receiving.take(len(data))
+        receiving = self.receiving
+        if receiving.phase is not _OPEN:  # as in `take`, without a call for every packet
+            raise receiving.unexpected()
+        receiving.window.take(len(data))
         # No bytes are no news, and cost no window: a handler must not be made to keep them.
         if data and self.sending.phase is not _CLOSED:
             self.handler.data(data)

@@ -1,11 +1,15 @@
 """The two directions of a channel, each in a named state (RFC 4254 sections 5.1 to 5.3).
 
-    what we send    OPENING ──> OPEN ──EOF──> ENDED ──CLOSE──> CLOSED
-    (`Sending`)        │          └───────────CLOSE──────────────^ ^
-                       └──────> ABANDONED ─────────────CLOSE───────┘
+    what we send (`Sending`)
 
-    what comes      OPENING ──> OPEN ──EOF──> ENDED ──CLOSE──> CLOSED
-    (`Receiving`)                 └───────────CLOSE──────────────^
+        OPENING ──confirmed──> OPEN ──EOF──> ENDED ──CLOSE──> CLOSED
+           │                    └───────────CLOSE───────────────^ ^
+           └──we leave──> ABANDONED ──confirmed: CLOSE────────────┘
+
+    what comes (`Receiving`)
+
+        OPENING ──confirmed──> OPEN ──EOF──> ENDED ──CLOSE──> CLOSED
+                                └───────────CLOSE───────────────^
 
 Both leave OPENING together, when the confirmation comes, or leaves. EOF is not required before
 CLOSE. A channel that we close before it is confirmed is ABANDONED: the peer's number of it is not
@@ -139,14 +143,13 @@ class Receiving:
             ProtocolError: the peer may not send them.
         """
         if self.phase is not _OPEN:
-            when = "before confirming it" if self.phase is _OPENING else "after its end"
-            raise ProtocolError(f"the peer sent data in a channel {when}")
+            raise self.unexpected()
         self.window.take(count)
 
-    def give_back(self, count: int, *, keeps_up: bool) -> int:
-        """`count` bytes were passed on; how many to grant the peer now. See `ReceiveWindow`."""
-        grant = self.window.give_back(count, keeps_up=keeps_up)
-        return grant if self.phase is _OPEN else 0
+    def unexpected(self) -> ProtocolError:
+        """What is wrong with bytes that come now, unless OPEN."""
+        when = "before confirming it" if self.phase is _OPENING else "after its end"
+        return ProtocolError(f"the peer sent data in a channel {when}")
 
     def end(self) -> bool:
         """The peer said EOF; whether that is news."""

@@ -2,13 +2,12 @@
 
 From the socket to the channel (`FromSocket`):
 
-    NEW ──> OPENING ──channel is open──> READING <──────────turn──────────┐
-     └──────────────accepted─────────────^  │  ^                          │
-                                            │  └──readable── IDLE         │
-           nothing left to read ─> IDLE <───┤                             │
-           more, or the link is full ───────┼──────────────────────> WAITING
-           the window is used up ─> STARVED ┼──window opens──────────────^
-           FIN ─> ENDED <───────────────────┘
+    NEW ──watched──> OPENING ──the channel is open──> READING
+
+    READING ──nothing is left──────────> IDLE ────the socket has more──> READING
+            ──more, or the link is full> WAITING ──its turn────────────> READING
+            ──the window is used up────> STARVED ──the window opens────> WAITING
+            ──FIN: EOF is said─────────> ENDED
 
 From the channel to the socket (`ToSocket`). Bytes that the socket does not take are kept; what
 EOF and CLOSE lead to comes after the last of them:
@@ -76,11 +75,6 @@ class FromSocket:
         self.has_fin = False  # FIN is there, behind what is yet to be read
         self.is_bulk = False  # the last read filled a whole slot: read many at once
         self.is_wide = False  # one did: its receive buffer was widened
-
-    @property
-    def is_opening(self) -> bool:
-        """Whether the channel is not there yet."""
-        return self.state is Reading.NEW or self.state is Reading.OPENING
 
     @property
     def has_ended(self) -> bool:

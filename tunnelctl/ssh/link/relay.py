@@ -14,6 +14,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
 from tunnelctl.net.buffers import SLOT_DATA, SLOTS
 from tunnelctl.net.endings import (
@@ -27,7 +28,7 @@ from tunnelctl.net.endings import (
 from tunnelctl.net.gathering import widen
 from tunnelctl.net.reactor import FAILED, GONE, HANGUP, READABLE, WRITABLE, Reactor
 from tunnelctl.net.unread import LastByte, can_tell
-from tunnelctl.ssh.link.flows import FromSocket, ToSocket, last_bytes
+from tunnelctl.ssh.link.flows import FromSocket, Reading, ToSocket, Writing, last_bytes
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.wire.channel import Channel, ChannelHandler
 from tunnelctl.wire.connection import IncomingOpen
@@ -37,6 +38,9 @@ from tunnelctl.wire.halves import Phase
 _VIEWS_A_SEND = 512
 # Where several streams wait for the link: small shares, or whoever has most to send takes most.
 _SLOTS_A_TURN = 2
+# Looked up once: they are asked for with every event of a socket.
+_OPENING: Final = Reading.OPENING
+_CLOSED: Final = Reading.CLOSED
 # Seconds between looks at a reader that does not have everything yet.
 _LOOK_FIRST, _LOOK_LAST = 0.02, 1.0
 
@@ -152,7 +156,7 @@ class Relay(ChannelHandler):
         for start in range(0, len(arrived), _VIEWS_A_SEND):
             views = arrived[start : start + _VIEWS_A_SEND]
             left = self._send(views) if not to_socket.pending else sum(map(len, views))
-            if to_socket.is_closed:
+            if to_socket.state is Writing.CLOSED:
                 return
             for view in last_bytes(views, left) if left else ():
                 self._keep(view)
@@ -185,20 +189,21 @@ class Relay(ChannelHandler):
 
     def ready(self, events: int) -> None:
         """See reactor.Handler."""
-        if self._to_socket.is_closed:
+        flow = self._from_socket
+        if flow.state is _CLOSED:
             return
         if events & FAILED:
             self._local_failed()
             return
-        if self._from_socket.is_opening:
+        if flow.state is _OPENING:
             self._waits(events)
             return
         if events & WRITABLE and self._to_socket.pending:
             self._flush()
         if events & READABLE:
             if events & HANGUP:
-                self._from_socket.has_fin = True
-            if self._from_socket.readable():
+                flow.has_fin = True
+            if flow.readable():
                 self._pump()
 
     def _waits(self, events: int) -> None:
@@ -226,7 +231,8 @@ class Relay(ChannelHandler):
             flow.wait()
             self._stream.park(self._resume)
             return
-        room = channel.sendable()
+        sending = channel.sending
+        room = sending.room()
         if not room:
             flow.starve()
             return
@@ -237,7 +243,7 @@ class Relay(ChannelHandler):
             self._go_on()
             return
         try:
-            count, asked = self._receive(room, channel.sending.packet_max)
+            count, asked = self._receive(room, sending.packet_max)
         except (BlockingIOError, InterruptedError):
             self._drained()
             return
@@ -249,7 +255,7 @@ class Relay(ChannelHandler):
             channel.send_eof()
             self._end_if_done()
             return
-        channel.sent(count)
+        sending.sent(count)
         self._traffic.from_socket(count)
         self._stream.send_slots(channel.remote_id, count)
         flow.is_bulk = count >= SLOT_DATA
