@@ -103,6 +103,15 @@ def test_reading_goes_by_the_drawing(history: list[tuple[str, str]]) -> None:
     assert steps <= READING
 
 
+def test_a_turn_that_comes_after_the_end_is_passed_over() -> None:
+    half = FromSocket()
+    half.open()
+    half.wait()
+    half.close()
+    assert not half.turn()
+    assert half.state is Reading.CLOSED
+
+
 WRITES = st.lists(
     st.tuples(st.just("data"), st.sampled_from([b"x", b"yz" * 40, b"a" * SLOT_DATA]))
     | st.tuples(st.just("take"), st.sampled_from([1, 100, SLOT_DATA, 10 * SLOT_DATA]))
@@ -156,6 +165,29 @@ def test_writing_goes_by_the_drawing_and_keeps_every_byte(
     assert ends <= 1
     # Nothing was kept twice or out of order.
     assert came.startswith(taken)
+
+
+def test_a_slow_reader_gets_everything_then_fin_then_the_end() -> None:
+    half = ToSocket()
+    half.keep(memoryview(b"last words"))
+    half.eof()
+    half.close()
+    assert not half.finish()
+    assert not half.is_last()
+    half.pending.popleft()
+    assert half.finish()
+    assert not half.finish()  # FIN is sent once
+    assert half.is_last()
+
+
+def test_a_channel_that_is_closed_long_after_eof_ends_then() -> None:
+    half = ToSocket()
+    half.eof()
+    assert half.finish()
+    assert not half.is_last()
+    half.close()
+    assert not half.finish()
+    assert half.is_last()
 
 
 def test_small_pieces_are_kept_in_large_ones() -> None:
