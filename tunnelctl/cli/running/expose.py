@@ -173,7 +173,7 @@ def _document(
 ) -> dict[str, Any]:
     from tunnelctl.config.profile.adhoc import document_of
     from tunnelctl.config.values.forward_specs import ForwardSpec
-    from tunnelctl.config.values.ways import parse_jump
+    from tunnelctl.config.values.reach import parse_jump
     from tunnelctl.spec.forward import Side
     from tunnelctl.spec.host import SessionType
 

@@ -23,7 +23,7 @@ from tunnelctl.config.exchange.ssh_words import WITH_ARGUMENT, Words, apart
 from tunnelctl.config.openssh.keywords import FORWARDING, RELEVANT
 from tunnelctl.config.openssh.lines import ConfigLine, quoted, statement
 from tunnelctl.config.values.forward_specs import dynamic_spec, halves, local_spec, remote_spec
-from tunnelctl.config.values.ways import Jump, parse_jump
+from tunnelctl.config.values.reach import Jump, parse_jump
 
 # Options that are keywords of ssh_config(5), too.
 _KEYWORDS = {

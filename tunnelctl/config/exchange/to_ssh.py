@@ -20,7 +20,7 @@ from tunnelctl.config.values.forward_specs import (
     remote_spec,
     spec_of,
 )
-from tunnelctl.config.values.ways import Jump
+from tunnelctl.config.values.reach import Jump
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Side
 from tunnelctl.spec.host import (

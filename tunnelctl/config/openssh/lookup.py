@@ -29,7 +29,7 @@ from tunnelctl.config.openssh.tokens import TOKEN, Tokens
 from tunnelctl.config.openssh.values import HostSettings, Keyword, configured, found
 from tunnelctl.config.openssh.written import as_written
 from tunnelctl.config.values.forward_specs import with_paths
-from tunnelctl.config.values.ways import NONE
+from tunnelctl.config.values.reach import NONE
 from tunnelctl.config.yaml.files import Unreadable, read_profile_file
 from tunnelctl.spec.environment import home
 

@@ -18,9 +18,9 @@ from tunnelctl.config.openssh.keywords import AUTHENTICATION_OF
 from tunnelctl.config.openssh.lines import SshConfigError, quoted, split
 from tunnelctl.config.openssh.reader import Asked, Options
 from tunnelctl.config.openssh.tokens import TOKEN, Tokens
-from tunnelctl.config.values import names, scalars, ways
+from tunnelctl.config.values import names, reach, scalars
 from tunnelctl.config.values.algorithms import Kind, offered
-from tunnelctl.config.values.ways import (
+from tunnelctl.config.values.reach import (
     KNOWN_HOSTS_TOKENS,
     NONE,
     Jump,
@@ -163,7 +163,7 @@ class Reading:
         if value.lower() == NONE:
             return ()
         program, *arguments = split(scalars.text(value))
-        return ways.known_hosts_command([program, *(TOKEN.sub(now, word) for word in arguments)])
+        return reach.known_hosts_command([program, *(TOKEN.sub(now, word) for word in arguments)])
 
     def agent(self, value: str) -> str | None:
         """The socket of IdentityAgent, `none`, or `$NAME`; None for the caller's own."""

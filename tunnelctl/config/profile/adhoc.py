@@ -17,7 +17,7 @@ from typing import Any
 from tunnelctl.config.profile.canonical import yaml_text
 from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.config.values.forward_specs import ForwardSpec
-from tunnelctl.config.values.ways import Jump
+from tunnelctl.config.values.reach import Jump
 from tunnelctl.home.whole_file import write_whole
 
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9._-]+")

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from tunnelctl.config.profile.keys import FORWARD_KEYS, HOST_KEYS, ForwardMap, ProbeMap
-from tunnelctl.config.values.ways import Jump
+from tunnelctl.config.values.reach import Jump
 from tunnelctl.config.yaml.yaml12 import resolve
 from tunnelctl.spec.forward import Forward, Probe, ProbeType, WhileDown
 from tunnelctl.spec.host import Host, Proxy, Reconnect, SecretRef, SecretSource

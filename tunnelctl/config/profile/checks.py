@@ -14,8 +14,8 @@ from tunnelctl.config.profile.document import Document
 from tunnelctl.config.profile.keys import HOST_KEYS, ProbeMap
 from tunnelctl.config.profile.listeners import Listeners
 from tunnelctl.config.profile.suggestions import is_meant
-from tunnelctl.config.values import endpoints, names, scalars, ways
-from tunnelctl.config.values.ways import NONE, WAYS, Jump
+from tunnelctl.config.values import endpoints, names, reach, scalars
+from tunnelctl.config.values.reach import NONE, WAYS, Jump
 from tunnelctl.config.yaml.mistakes import KeyPath, Mistakes, shown
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import ProbeType
@@ -193,7 +193,7 @@ def _check_logins(
 def _carrier(forward: dict[str, Any]) -> Jump | None:
     """What `via` says; None where the schema says what is wrong with it."""
     try:
-        return ways.parse_jump(forward.get("via"))
+        return reach.parse_jump(forward.get("via"))
     except ValueError:
         return None
 
@@ -215,7 +215,7 @@ def _check_jumps(document: Document, known: Names, mistakes: Mistakes) -> None:
     """That each hop can be one; `defaults` is looked at like a host."""
     for path, host in _hosts_and_defaults(document):
         try:
-            jumps = ways.jumps(host.get("proxy_jump", NONE))
+            jumps = reach.jumps(host.get("proxy_jump", NONE))
         except ValueError:
             continue  # the schema says why
         for index, jump in enumerate(jumps):
@@ -244,7 +244,7 @@ def _check_fallbacks(
     """That each one is a host of the file."""
     for path, host in _hosts_and_defaults(document):
         try:
-            names = ways.host_names(host.get("fallback", NONE))
+            names = reach.host_names(host.get("fallback", NONE))
         except ValueError:
             continue  # the schema says why
         for index, name in enumerate(names):

@@ -23,7 +23,7 @@ from tunnelctl.config.profile.keys import (
     Secret,
 )
 from tunnelctl.config.values import endpoints
-from tunnelctl.config.values.ways import NONE
+from tunnelctl.config.values.reach import NONE
 from tunnelctl.config.yaml.interpolate import Interpolator
 from tunnelctl.config.yaml.mistakes import KeyPath
 from tunnelctl.spec.endpoint import Endpoint

@@ -27,7 +27,7 @@ from tunnelctl.config.profile import kinds
 from tunnelctl.config.profile.kinds import Between, Fragment, Offered
 from tunnelctl.config.values import choices, names
 from tunnelctl.config.values.algorithms import Kind
-from tunnelctl.config.values.ways import NONE
+from tunnelctl.config.values.reach import NONE
 from tunnelctl.config.yaml.mistakes import KeyPath, shown
 from tunnelctl.spec.forward import ProbeType
 from tunnelctl.spec.host import SecretRef, SecretSource

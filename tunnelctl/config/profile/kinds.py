@@ -20,8 +20,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from tunnelctl.config.values import algorithms, choices, endpoints, names, scalars, ways
-from tunnelctl.config.values.ways import Jump, ProxyAddress
+from tunnelctl.config.values import algorithms, choices, endpoints, names, reach, scalars
+from tunnelctl.config.values.reach import Jump, ProxyAddress
 from tunnelctl.config.yaml.mistakes import shown
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import OnUnhealthy, ProbeType
@@ -34,7 +34,7 @@ VARIABLE: Fragment = {"type": "string", "pattern": r"\$"}
 TEXT: Fragment = {"type": "string", "minLength": 1}
 WORDS: Fragment = {"type": "array", "items": TEXT, "minItems": 1}
 _LIST: Fragment = {"anyOf": [TEXT, WORDS]}
-_PROGRAM: Fragment = {"anyOf": [{"const": ways.NONE}, WORDS]}
+_PROGRAM: Fragment = {"anyOf": [{"const": reach.NONE}, WORDS]}
 _ENDPOINT: Fragment = {"anyOf": [TEXT, {"type": "integer", "minimum": 0, "maximum": 65535}]}
 _BOOLEAN: Fragment = {"anyOf": [{"type": "boolean"}, VARIABLE]}
 _DURATION: Fragment = {
@@ -126,10 +126,10 @@ Address = Annotated[str, BeforeValidator(names.address), WithJsonSchema(TEXT)]
 UserName = Annotated[str, BeforeValidator(names.user_name), WithJsonSchema(TEXT)]
 HostKeyAlias = Annotated[str, BeforeValidator(names.host_key_alias), WithJsonSchema(TEXT)]
 ForwardName = Annotated[str, BeforeValidator(names.forward_name), WithJsonSchema(TEXT)]
-Names = Annotated[tuple[HostName, ...], BeforeValidator(ways.host_names), WithJsonSchema(_LIST)]
-Hop = Annotated[Jump, PlainValidator(ways.parse_jump), WithJsonSchema(TEXT)]
-Hops = Annotated[tuple[Hop, ...], BeforeValidator(ways.jumps), WithJsonSchema(_LIST)]
-ProxyUrl = Annotated[ProxyAddress, PlainValidator(ways.proxy_url), WithJsonSchema(TEXT)]
+Names = Annotated[tuple[HostName, ...], BeforeValidator(reach.host_names), WithJsonSchema(_LIST)]
+Hop = Annotated[Jump, PlainValidator(reach.parse_jump), WithJsonSchema(TEXT)]
+Hops = Annotated[tuple[Hop, ...], BeforeValidator(reach.jumps), WithJsonSchema(_LIST)]
+ProxyUrl = Annotated[ProxyAddress, PlainValidator(reach.proxy_url), WithJsonSchema(TEXT)]
 
 FilePath = Annotated[str, BeforeValidator(names.file_path), WithJsonSchema(TEXT)]
 # `none` among them stands for no file (Key.no_files).
@@ -142,10 +142,10 @@ SshConfig = Annotated[
 ]
 Argv = Annotated[tuple[str, ...], BeforeValidator(scalars.argv), WithJsonSchema(WORDS)]
 ProxyCommand = Annotated[
-    tuple[str, ...], BeforeValidator(ways.proxy_command), WithJsonSchema(_PROGRAM)
+    tuple[str, ...], BeforeValidator(reach.proxy_command), WithJsonSchema(_PROGRAM)
 ]
 KnownHostsCommand = Annotated[
-    tuple[str, ...], BeforeValidator(ways.known_hosts_command), WithJsonSchema(_PROGRAM)
+    tuple[str, ...], BeforeValidator(reach.known_hosts_command), WithJsonSchema(_PROGRAM)
 ]
 Variable = Annotated[str, BeforeValidator(names.variable), WithJsonSchema(TEXT)]
 Keyring = Annotated[str, BeforeValidator(names.keyring), WithJsonSchema(TEXT)]

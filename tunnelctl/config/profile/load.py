@@ -19,7 +19,7 @@ from tunnelctl.config.profile.find import NAME_RULE, is_profile_name
 from tunnelctl.config.profile.keys import SSH_KEYWORDS, HostMap, ProfileMap
 from tunnelctl.config.profile.routes import Carrier, PlaceInDocument, Routes, Written
 from tunnelctl.config.profile.sources import Sources
-from tunnelctl.config.values.ways import WAYS
+from tunnelctl.config.values.reach import WAYS
 from tunnelctl.config.yaml.interpolate import Interpolator
 from tunnelctl.config.yaml.mistakes import KeyPath, Mark, Mistake, Mistakes, ProfileInvalid, shown
 from tunnelctl.config.yaml.tree import Mapping as Tree

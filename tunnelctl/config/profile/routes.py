@@ -16,7 +16,7 @@ from tunnelctl.config.openssh.values import HostSettings
 from tunnelctl.config.profile.convert import Converter
 from tunnelctl.config.profile.document import Document
 from tunnelctl.config.profile.keys import HostMap
-from tunnelctl.config.values.ways import MAX_HOPS, WAYS, Jump
+from tunnelctl.config.values.reach import MAX_HOPS, WAYS, Jump
 from tunnelctl.config.yaml.mistakes import KeyPath, Mistakes
 from tunnelctl.spec.host import Host
 
