@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.leaks import nothing_left
 from tests.support.sshd import OpenSSHServer
-from tests.support.world import World
+from tests.support.world import World, private_world
 
 # A busy machine is no fault of an example's.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -87,11 +87,5 @@ def sshd(no_leaks: None, tmp_path: Path) -> Iterator[OpenSSHServer]:
 @pytest.fixture
 def world(no_leaks: None) -> Iterator[World]:
     """A private user; a daemon that outlives the test is ended, and must end when told to."""
-    # Not tmp_path: a unix socket's path may have 107 bytes.
-    directory = Path(tempfile.mkdtemp(prefix="tctl-"))
-    private = World(directory)
-    yield private
-    try:
-        private.close()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    with private_world() as private:
+        yield private

@@ -5,13 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.profiles import EMBEDDED
-from tests.support.world import World
+from tests.support.world import World, private_world
 from tunnelctl.client import Client
 from tunnelctl.home.paths import Paths
 
@@ -19,6 +20,10 @@ from tunnelctl.home.paths import Paths
 @pytest.fixture
 def embedded(world: World) -> World:
     """A world that knows the profiles `dev` and `other`, both on the embedded server."""
+    return _with_profiles(world)
+
+
+def _with_profiles(world: World) -> World:
     world.profile("dev", EMBEDDED)
     world.profile("other", EMBEDDED)
     return world
@@ -82,3 +87,12 @@ def api(embedded: World, paths: Paths) -> Api:
     """The API of a running daemon with `dev` up."""
     embedded.ok("up", "dev", "-d")
     return Api(paths.socket)
+
+
+@pytest.fixture(scope="module")
+def shared_api() -> Iterator[Api]:
+    """The same, for all tests of a module that leave the daemon as it is: its start is what takes
+    most of the time of such a test."""
+    with private_world() as world:
+        _with_profiles(world).ok("up", "dev", "-d")
+        yield Api(Paths.from_environ(world.environ, world.home).socket)

@@ -76,16 +76,16 @@ def test_a_line_of_a_gigabyte(api: Api, embedded: World) -> None:
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
-def test_bytes_that_are_no_request(api: Api, request_head: bytes) -> None:
-    with api.connect() as sock:
+def test_bytes_that_are_no_request(shared_api: Api, request_head: bytes) -> None:
+    with shared_api.connect() as sock:
         sock.sendall(request_head)
         answer = b""
         with contextlib.suppress(ConnectionError):
             while chunk := sock.recv(4096):
                 answer += chunk
     assert b"Traceback" not in answer
-    assert asked(api) < ANSWERS_WITHIN
-    (profile,) = api.ask("GET", "/v1/status").json["profiles"]
+    assert asked(shared_api) < ANSWERS_WITHIN
+    (profile,) = shared_api.ask("GET", "/v1/status").json["profiles"]
     assert profile["state"] == "up"
 
 

@@ -60,7 +60,7 @@ def test_a_profile_that_is_down_is_not_restarted(api: Api) -> None:
 
 def test_ps_prints_the_status_document_as_it_is(api: Api, embedded: World) -> None:
     before = api.ask("GET", "/v1/status").json
-    shown = embedded.status()
+    shown = json.loads(embedded.ok("ps", "-a", "--json"))
     after = api.ask("GET", "/v1/status").json
     for document in (before, shown, after):
         for host in document["profiles"][0]["hosts"]:
@@ -123,7 +123,7 @@ def test_events_are_server_sent(api: Api) -> None:
     assert (event["profile"], event["state"]) == ("dev", "stopping")
 
 
-def test_what_is_not_there_is_a_problem(api: Api) -> None:
+def test_what_is_not_there_is_a_problem(shared_api: Api) -> None:
     for method, target, status, code in (
         ("GET", "/v1/nothing", 404, "not-found"),
         ("DELETE", "/v1/status", 405, "method-not-allowed"),
@@ -134,10 +134,10 @@ def test_what_is_not_there_is_a_problem(api: Api) -> None:
         ("POST", "/v1/profiles/..%2f..%2fetc/up", 404, "profile-not-found"),
         ("GET", "/v1/events?lease=x", 400, "usage"),
     ):
-        problem(api.ask(method, target), status, code)
+        problem(shared_api.ask(method, target), status, code)
 
 
-def test_a_wrong_body_changes_nothing(api: Api) -> None:
+def test_a_wrong_body_changes_nothing(shared_api: Api) -> None:
     for body in (
         {"file": "relative.yaml"},
         {"file": 7},
@@ -148,21 +148,19 @@ def test_a_wrong_body_changes_nothing(api: Api) -> None:
         {"unknown": 1},
         ["no object"],
     ):
-        problem(api.ask("POST", "/v1/profiles/other/up", body), 400, "usage")
+        problem(shared_api.ask("POST", "/v1/profiles/other/up", body), 400, "usage")
     for raw in (b"{", b"\xff\xfe", b"[" * 50_000, b"NaN,"):
-        problem(api.ask("POST", "/v1/profiles/other/up", raw=raw), 400, "usage")
+        problem(shared_api.ask("POST", "/v1/profiles/other/up", raw=raw), 400, "usage")
     for timeout in (-1, "10", None, 1e9):
-        problem(api.ask("POST", "/v1/profiles/dev/down", {"timeout": timeout}), 400, "usage")
-    (profile,) = api.ask("GET", "/v1/status").json["profiles"]
+        problem(shared_api.ask("POST", "/v1/profiles/dev/down", {"timeout": timeout}), 400, "usage")
+    (profile,) = shared_api.ask("GET", "/v1/status").json["profiles"]
     assert (profile["name"], profile["state"]) == ("dev", "up")
 
 
-def test_a_body_that_is_too_large(api: Api) -> None:
-    problem(
-        api.ask("POST", "/v1/profiles/other/up", raw=b'"' + b"x" * (MOST_BYTES + 70_000) + b'"'),
-        413,
-        "request-entity-too-large",
-    )
+def test_a_body_that_is_too_large(shared_api: Api) -> None:
+    large = b'"' + b"x" * (MOST_BYTES + 70_000) + b'"'
+    answer = shared_api.ask("POST", "/v1/profiles/other/up", raw=large)
+    problem(answer, 413, "request-entity-too-large")
 
 
 def test_a_wrong_profile_says_everything_and_changes_nothing(api: Api, embedded: World) -> None:
@@ -181,35 +179,35 @@ def test_shutdown_ends_it_and_leaves_no_socket(api: Api, paths: Paths) -> None:
     assert not paths.socket.exists()
 
 
-def test_silent_clients_do_not_keep_others_out(api: Api) -> None:
+def test_silent_clients_do_not_keep_others_out(shared_api: Api) -> None:
     with contextlib.ExitStack() as stack:
         for number in range(200):
-            sock = stack.enter_context(api.connect())
+            sock = stack.enter_context(shared_api.connect())
             if number % 2:
                 sock.sendall(b"GET /v1/status HT")  # half a request
             if not number % 40:
                 began = time.monotonic()
-                assert api.ask("GET", "/healthz").status == 200
+                assert shared_api.ask("GET", "/healthz").status == 200
                 assert time.monotonic() - began < 4
 
 
-def test_a_silent_client_is_cut(api: Api) -> None:
-    with api.connect() as sock:
+def test_a_silent_client_is_cut(shared_api: Api) -> None:
+    with shared_api.connect() as sock:
         sock.sendall(b"POST /v1/profiles/dev/down HTTP/1.1\r\nHost: x\r\nContent-Le")
         assert _ended(sock)
-    with api.connect() as sock:
+    with shared_api.connect() as sock:
         sock.sendall(b"POST /v1/shutdown HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
         with contextlib.suppress(ConnectionError):
             assert b" 408 " in sock.recv(4096)
-    assert api.ask("GET", "/v1/status").json["profiles"][0]["state"] == "up"
+    assert shared_api.ask("GET", "/v1/status").json["profiles"][0]["state"] == "up"
 
 
-def test_an_endless_line_is_refused(api: Api) -> None:
-    with api.connect() as sock, contextlib.suppress(ConnectionError):
+def test_an_endless_line_is_refused(shared_api: Api) -> None:
+    with shared_api.connect() as sock, contextlib.suppress(ConnectionError):
         for _ in range(1000):
             sock.sendall(b"x" * 65536)
         assert _ended(sock)
-    assert api.ask("GET", "/healthz").status == 200
+    assert shared_api.ask("GET", "/healthz").status == 200
 
 
 def test_readers_that_never_read_do_not_stop_it(api: Api) -> None:

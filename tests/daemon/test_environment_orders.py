@@ -80,9 +80,9 @@ def test_the_environment_alone(noted: Path, paths: Paths) -> None:
 )
 @pytest.mark.parametrize("order", ["profiles/dev/up", "profiles/dev/environment", "reload"])
 def test_what_is_no_environment_is_refused_and_not_repeated(
-    api: Api, environment: Any, order: str
+    shared_api: Api, environment: Any, order: str
 ) -> None:
-    answer = api.ask("POST", f"/v1/{order}", {"environment": environment})
+    answer = shared_api.ask("POST", f"/v1/{order}", {"environment": environment})
     assert answer.status == 400
     assert answer.json["code"] == "usage"
     assert SECRET not in str(answer.body)

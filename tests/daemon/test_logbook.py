@@ -78,8 +78,8 @@ def test_followers_that_never_read_hold_up_nobody(api: Api) -> None:
     "query",
     ["lines=x", "lines=-1", "lines=99999999999", "since=now", "follow=2", "profile=..", "x=1"],
 )
-def test_a_wrong_query_is_refused(api: Api, query: str) -> None:
-    assert api.ask("GET", f"/v1/logs?{query}").json["code"] == "usage"
+def test_a_wrong_query_is_refused(shared_api: Api, query: str) -> None:
+    assert shared_api.ask("GET", f"/v1/logs?{query}").json["code"] == "usage"
 
 
 def test_without_a_daemon_the_file_is_named(world: World) -> None:

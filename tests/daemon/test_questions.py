@@ -78,8 +78,8 @@ def test_answers_that_are_refused(api: Api, asked: tuple[EventStream, dict[str, 
 
 
 @pytest.mark.parametrize("query", ["answer=", "answer=a/", "answer=/b", "answer=..", "answer=A%0A"])
-def test_nobody_answers_for_what_cannot_be(api: Api, query: str) -> None:
-    problem(api.ask("GET", f"/v1/events?{query}"), 400, "usage")
+def test_nobody_answers_for_what_cannot_be(shared_api: Api, query: str) -> None:
+    problem(shared_api.ask("GET", f"/v1/events?{query}"), 400, "usage")
 
 
 def test_who_only_watches_is_not_asked(waiting: World, client: Client, api: Api) -> None:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +202,20 @@ class World:
     @staticmethod
     def _command(arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-m", "tunnelctl", *arguments]
+
+
+@contextmanager
+def private_world() -> Iterator[World]:
+    """A world for the length of a block; a daemon that outlives it is ended, and must end when told
+    to."""
+    # In /tmp itself: a unix socket's path may have 107 bytes.
+    directory = Path(tempfile.mkdtemp(prefix="tctl-"))
+    private = World(directory)
+    yield private
+    try:
+        private.close()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def tunnel_text(host: str, **forwards: str) -> str:
