@@ -1,4 +1,4 @@
-"""docs/faults.md, row 27: a stuck loop starves the watchdog, and leaves its stacks behind."""
+"""docs/faults.md: a stuck loop starves the watchdog, and its stack traces are logged."""
 
 from __future__ import annotations
 

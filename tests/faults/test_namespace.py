@@ -1,4 +1,4 @@
-"""docs/faults.md, row 7, with a real link that is cut: needs root, else it is skipped and says so.
+"""docs/faults.md: a real network link goes down. Needs root, else it is skipped with the reason.
 
 The link is away for TUNNELCTL_LINK_DOWN seconds, 3 unless set; ten and more are as good.
 """

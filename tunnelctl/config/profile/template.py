@@ -1,4 +1,4 @@
-"""The profile that `tunnelctl init` writes: it works as it is, and says what to change."""
+"""The profile that `tunnelctl init` writes: it works unchanged, and its comments explain it."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ from tunnelctl.config.profile.schema import FILE_NAME
 SCHEMA_LINE = f"# yaml-language-server: $schema=./{FILE_NAME}\n"
 _TEMPLATE = """\
 #
-#   tunnelctl check {name}      says what is wrong in this file, with line and column
-#   tunnelctl up {name}         brings it up and stays; Ctrl-C takes it down again
-#   tunnelctl ps{pad}          shows each forward and how it is
+#   tunnelctl check {name}      reports mistakes in this file with line and column
+#   tunnelctl up {name}         brings it up; Ctrl-C takes it down
+#   tunnelctl ps{pad}          shows the status of each forward
 #
-# Every key is explained by `tunnelctl schema`, and by an editor that reads the first line.
+# `tunnelctl schema` describes every key; editors that read the first line show it.
 version: 1
-description: Made by tunnelctl init
+description: Created by tunnelctl init
 
-# What every host below has that does not say otherwise.
+# Defaults for every host.
 # defaults:
 #   server_alive_interval: 15s
 
-# The servers to connect to, in the words of ssh_config(5). What a host leaves open comes from
-# ~/.ssh/config, so a name that works with `ssh NAME` works here, and in `via` without an entry.
+# The servers to connect to, with the keywords of ssh_config(5). Missing keys come from
+# ~/.ssh/config: a name that works with `ssh NAME` works here, and in `via` without an entry.
 hosts:
 {host}
-# Each forward has one side that listens (local: here, remote: on the server), and leads `to` an
-# address that the other side connects to. Only loopback listens, unless `expose: true` is said.
+# Each forward listens on one side (local: here, remote: on the server); the other side connects to
+# the address in `to`. Listeners bind to loopback, unless the forward has `expose: true`.
 forwards:
-  # A client of 127.0.0.1:{port} on this machine reaches {target} as the server sees it.
+  # Clients of 127.0.0.1:{port} here reach {target}, as seen by the server.
   web:
     local: {port}
     to: "{target}"
     via: {via}
 
-  # A client of port {remote} on the server reaches 127.0.0.1:{port} on this machine.
+  # Clients of port {remote} on the server reach 127.0.0.1:{port} here.
   # back:
   #   remote: {remote}
   #   to: "127.0.0.1:{port}"
   #   via: {via}
 
-  # SOCKS: its clients say what the server connects them to.
+  # A SOCKS proxy here; the server resolves names and connects.
   # socks:
   #   dynamic: 1080
   #   via: {via}
 """
 _EMBEDDED = """\
   server:
-    embedded: true        # an SSH server in this process, to try it out; it knows `hello` alone
-    # For a real one, in the place of the line above:
+    embedded: true        # an SSH server in the daemon, for a first try; it knows only `hello`
+    # For a real server, replace the line above with:
     # hostname: server.example.com
     # user: alice
     # identity_file: ~/.ssh/id_ed25519
@@ -62,7 +62,7 @@ _PORT = 62890
 
 
 def new_profile(name: str, host: str | None = None) -> str:
-    """The text of a profile called `name`, on the server `host` or on one of our own."""
+    """The text of a profile called `name`, for the server `host` or the built-in one."""
     stanza = _EMBEDDED if host is None else _REAL.format(host=host)
     return SCHEMA_LINE + _TEMPLATE.format(
         name=name,
