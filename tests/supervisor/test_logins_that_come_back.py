@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -20,7 +22,11 @@ from tunnelctl import clock
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
 from tunnelctl.ssh.keys import agent as agent_module
 from tunnelctl.state.backoff import SPACING
+from tunnelctl.state.facts import Machine, Rest
 from tunnelctl.state.snapshot import ErrorStatus, HostState, HostStatus
+from tunnelctl.supervisor.logins.credential_watch import LoginWatch
+from tunnelctl.supervisor.logins.refusals import Refusals
+from tunnelctl.supervisor.tasks import Tasks
 
 SOON = (0.1,)
 # Whatever comes sooner was not the timer.
@@ -269,6 +275,26 @@ async def test_a_key_file_that_is_away_for_a_while(sshd: OpenSSHServer) -> None:
         assert (status.state, error.code) == (HostState.BACKOFF, "key-unreadable")
         away.rename(sshd.identity)
         await s.until_told("server", "up", 2)
+
+
+async def test_a_key_file_that_is_back_before_anybody_looked(tmp_path: Path) -> None:
+    """It was away when the login began, and is back at the first look after the failure."""
+    host = Host("server", "127.0.0.1", identity_file=(str(tmp_path / "key"),))
+    changed = asyncio.Event()
+    tasks = Tasks("test")
+    refusals = Refusals(Random(0), LATE)
+    watch = LoginWatch(lambda: (host,), here, refusals, tasks, changed.set)
+    began = Machine(state=HostState.AUTHENTICATING)
+    watch.follow(began)
+    await tasks.settle()
+    write_key(tmp_path / "key")
+    watch.follow(replace(began, state=HostState.BACKOFF, rests=(Rest(0, 600.0, asked=False),)))
+    try:
+        async with asyncio.timeout(20):
+            await changed.wait()
+    finally:
+        watch.forget()
+        await tasks.settle()
 
 
 async def test_another_key_in_the_same_file_was_never_taken(sshd: OpenSSHServer) -> None:

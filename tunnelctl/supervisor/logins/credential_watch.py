@@ -45,23 +45,31 @@ class LoginWatch:
         self._tasks = tasks
         self._on_change = on_change
         self._task: asyncio.Task[None] | None = None
+        self._first: asyncio.Task[None] | None = None  # the look as a login begins
         self._seen: Hashable = None  # nothing yet
 
     def follow(self, machine: Machine) -> None:
-        """The machine made a step: look as long as a key could end what it waits for."""
+        """The machine made a step: look as long as a key could end what it waits for.
+
+        Also once when a login begins: a key that was away then, and is back by the time of the
+        first look after the failure, is a change.
+        """
         may_wait = machine.state is HostState.BACKOFF or machine.on_fallback
         waits = (may_wait and machine.is_spaced) or machine.state is HostState.NEEDS_INPUT
         if waits and self._task is None:
             self._task = self._tasks.spawn(self._watch(), "watch keys and the agent")
         elif not waits:
             self._stop()
-            if not machine.is_spaced:
-                self._seen = None
+            if machine.state is HostState.AUTHENTICATING:
+                if self._seen is None and self._first is None:
+                    self._first = self._tasks.spawn(self._look_first(), "look at keys")
+            elif not machine.is_spaced:
+                self._forget_seen()
 
     def forget(self) -> None:
         """The hosts are others now."""
         self._stop()
-        self._seen = None
+        self._forget_seen()
 
     def lift(self) -> None:
         """The next login to the hosts may come at once."""
@@ -72,14 +80,27 @@ class LoginWatch:
             self._task.cancel()
             self._task = None
 
+    def _forget_seen(self) -> None:
+        if self._first is not None:
+            self._first.cancel()
+            self._first = None
+        self._seen = None
+
+    async def _look_first(self) -> None:
+        self._seen = await self._look()
+
+    async def _look(self) -> Hashable:
+        look = functools.partial(_look, everybody(self._hosts()), self._environment())
+        try:
+            return await in_thread(look, "look at keys")
+        except Failure:  # no thread is left for it
+            return self._seen
+
     async def _watch(self) -> None:
+        if self._first is not None:
+            await asyncio.wait([self._first])
         while True:
-            ways = everybody(self._hosts())
-            try:
-                look = functools.partial(_look, ways, self._environment())
-                now = await in_thread(look, "look at keys")
-            except Failure:  # no thread is left for it
-                now = self._seen
+            now = await self._look()
             before, self._seen = self._seen, now
             if before not in (None, now):
                 self.lift()
