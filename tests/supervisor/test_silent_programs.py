@@ -136,6 +136,25 @@ async def test_one_before_a_hop_holds_up_no_fallback_either(tmp_path: Path) -> N
         assert browser.started == 1
 
 
+async def test_status_says_what_is_waited_for_where_there_is_no_fallback(tmp_path: Path) -> None:
+    browser = Browser(tmp_path)
+    async with waiting_for(browser) as (s, host):
+        await s.supervisor.up(s.profile(local(), host=replace(host, fallback=())), here())
+
+        def told() -> str:
+            error = s.host_status().last_error
+            return "" if error is None else error.message
+
+        await eventually_async(told, "it says why it is not up")
+        assert s.host_status().state is HostState.CONNECTING
+        assert "no output for 2 s (limit 600 s)" in told()
+        assert any("no output" in e.message for e in s.events if e.name == "server")
+        browser.answer("go")
+        status = await s.until_host(HostState.UP)
+        assert status.last_error is None
+        assert browser.started == 1
+
+
 async def test_down_ends_the_program(tmp_path: Path) -> None:
     browser = Browser(tmp_path)
     async with waiting_for(browser) as (s, host):

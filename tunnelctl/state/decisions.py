@@ -248,7 +248,8 @@ def lost_attempt(machine: Machine, event: Lost, now: float) -> Step:
 
 def silent(machine: Machine, event: Silent, now: float) -> Step:
     """A program waits, maybe for a person: the other candidates' turn meanwhile. The host itself
-    goes on being tried beside them; of the fallbacks the last one does."""
+    goes on being tried beside them; of the fallbacks the last one does. Where nobody else can be
+    tried it is said what is waited for."""
     following = machine.first(machine.candidate + 1, now)
     if following is not None:
         noted = note_failure(machine, event.failure, machine.candidate, now)
@@ -257,7 +258,8 @@ def silent(machine: Machine, event: Silent, now: float) -> Step:
         after, connect = try_candidate(noted, following, now, homing=machine.homing)
         return after, (Abandon(machine.epoch), *connect)
     is_over = machine.homing is None and machine.candidate > 0 and 0 in machine.left
-    return try_home(machine) if is_over and machine.rested(0) <= now else (machine, ())
+    told = replace(machine, waits=event.failure)
+    return try_home(told) if is_over and machine.rested(0) <= now else (told, ())
 
 
 def lost_link(machine: Machine, event: Lost, now: float) -> Step:

@@ -44,6 +44,7 @@ class Machine:
     rests: tuple[Rest, ...] = ()  # at most one a candidate
     barred: frozenset[int] = frozenset()  # candidates that failed for good
     failure: Failure | None = None  # the last one; None when it is up
+    waits: Failure | None = None  # what the attempt under way has been waiting for, for long
     passed_over: Failure | None = None  # why a fallback is used: what the host itself said
     unused: Failure | None = None  # that the server ends links that carry nothing, where it does
     needed: bool = False  # then: whether a forward listens there, and needs a link all the same

@@ -39,7 +39,7 @@ def enter(
 ) -> Machine:
     """The machine in `state`, with no timer and no homing unless given; `changes` are fields."""
     changes |= {"retry_at": retry_at, "homing": homing}
-    return replace(machine, state=state, since=now, **changes)
+    return replace(machine, state=state, since=now, waits=None, **changes)
 
 
 def begin_round(machine: Machine, now: float) -> Step:

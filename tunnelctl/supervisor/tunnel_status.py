@@ -72,7 +72,8 @@ class Teller:
     def host(self, host: Host, machine: Machine, links: Links) -> bool:
         """Tell the state of the host if it, or who serves in its name, or why, is another than what
         was told last; whether it was."""
-        reason = machine.passed_over.code if machine.on_fallback and machine.passed_over else None
+        why_not_home = machine.passed_over if machine.on_fallback else machine.waits
+        reason = why_not_home.code if why_not_home else None
         before, self._announced = self._announced, (machine.state, machine.candidate, reason)
         if self._announced == before:
             return False
@@ -276,9 +277,9 @@ def _later(moment: datetime, same: float, later: float | None) -> str | None:
 
 
 def _why(machine: Machine) -> Failure | None:
-    """What is wrong with the host: it is not up, or a fallback serves in its name; or what its
-    server does to links that carry nothing."""
-    failure = machine.passed_over if machine.on_fallback else machine.failure
+    """What is wrong with the host: it is not up, or waits for a program, or a fallback serves in
+    its name; or what its server does to links that carry nothing."""
+    failure = machine.passed_over if machine.on_fallback else machine.waits or machine.failure
     return failure or machine.unused
 
 
@@ -286,6 +287,8 @@ def _failure_told(machine: Machine) -> Failure | None:
     """Why the host is not up, or another serves in its name."""
     if machine.state in _NOT_UP_BECAUSE:
         return machine.failure
+    if machine.waits is not None:
+        return machine.waits
     tells = machine.state in (HostState.CONNECTING, HostState.UP)
     return machine.passed_over if machine.candidate and tells else None
 
@@ -296,7 +299,7 @@ def _host_message(host: Host, machine: Machine, links: Links) -> str:
     match machine.state:
         case HostState.CONNECTING:
             where = "the embedded server" if serving.embedded else serving.address
-            return f"to {where}{instead}"
+            return str(machine.waits or f"to {where}{instead}")
         case HostState.UP:
             info = links[machine.epoch].info
             return f"{info.address}, {info.cipher}, {info.server}{instead}"
