@@ -103,7 +103,11 @@ def test_up_ps_port_down(world: World) -> None:
     assert world.run("port", "default/hello").returncode == 1
     assert "not up" in world.run("down", "default").stderr
     assert world.run("down", "unknown").returncode == 66
-    assert world.run("restart", "default").returncode == 66
+    for command in ("restart", "reload"):
+        done = world.run(command, "default")
+        assert done.returncode == 1
+        assert "profile default is not up (tunnelctl up default -d)" in done.stderr
+        assert world.run(command, "unknown").returncode == 66
 
 
 def test_a_second_up_changes_nothing(world: World) -> None:

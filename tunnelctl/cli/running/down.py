@@ -16,7 +16,7 @@ from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.duration import Duration
 from tunnelctl.cli.terminal.output import say
-from tunnelctl.client import Client, DaemonElsewhere
+from tunnelctl.client import DaemonElsewhere
 from tunnelctl.clock import monotonic
 from tunnelctl.config.profile.find import find_profile, list_profiles
 from tunnelctl.errors import Code, Failure
@@ -60,7 +60,7 @@ def down(
     deadline = monotonic() + _STARTS_WITHIN
     while True:
         try:
-            known = _wanted(options.client)
+            known = _wanted(options.client.status()["profiles"])
         except Failure as failure:
             elsewhere = failure if isinstance(failure, DaemonElsewhere) else None
             if failure.code is not Code.DAEMON_NOT_RUNNING:
@@ -90,9 +90,10 @@ def restart(options: Options, places: tuple[str, ...]) -> None:
 
     Local ports stay bound; new clients wait. Wildcards are accepted.
     """
-    wanted = _wanted(options.client)
+    known = options.client.status()["profiles"]
+    wanted = _wanted(known)
     names = [profile["name"] for profile in wanted]
-    chosen = selection.hosts(wanted, places or names)
+    chosen = selection.hosts(wanted, places or names, [profile["name"] for profile in known])
     if places:
         selection.demand_ours(wanted, chosen)
     for name, hosts in chosen.items():
@@ -102,8 +103,7 @@ def restart(options: Options, places: tuple[str, ...]) -> None:
         say("nothing is up, so there is nothing to connect anew")
 
 
-def _wanted(client: Client) -> list[Json]:
-    profiles = client.status()["profiles"]
+def _wanted(profiles: list[Json]) -> list[Json]:
     # One that is stopping can be told to hurry.
     return [p for p in profiles if p["wanted"] == "up" or p["state"] == "stopping"]
 

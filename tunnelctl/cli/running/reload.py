@@ -31,7 +31,7 @@ def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:
         profiles = tuple(selection.profiles(profiles, wanted))
         for name in profiles:
             if name not in wanted:
-                raise selection.not_up(name, wanted)
+                raise selection.not_up(name, wanted, [profile["name"] for profile in known])
         selection.demand_ours(known, profiles)
     try:
         done = client.reload(profiles, caller.to_send(), dry_run=dry_run)["profiles"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,17 +79,19 @@ def labelled(document: list[Json], labels: Sequence[str]) -> list[Json]:
     return kept
 
 
-def hosts(document: list[Json], words: Iterable[str]) -> dict[str, list[str]]:
+def hosts(
+    document: list[Json], words: Iterable[str], stopped: Collection[str] = ()
+) -> dict[str, list[str]]:
     """The profiles of a status document that `words` mean, and the hosts of each that they name:
-    none where a profile is meant as a whole.
+    none where a profile is meant as a whole. The daemon knows those that are `stopped`, too.
 
     Raises:
-        Failure: profile-not-found, a word means nothing.
+        Failure: profile-not-found, a word means nothing; not-up, it means one that is stopped.
     """
     chosen: dict[str, list[str]] = {}
     whole = set()
     for pattern in map(Pattern, words):
-        _check(pattern, {host["name"] for host in _meant_of(pattern, document, "hosts")})
+        _check(pattern, {host["name"] for host in _meant_of(pattern, document, "hosts", stopped)})
         for profile in document:
             name = profile["name"]
             if not pattern.takes(name):
@@ -125,16 +127,16 @@ def demand_ours(document: Iterable[Json], names: Iterable[str], hint: str = "") 
             )
 
 
-def not_up(profile: str, known: Iterable[str]) -> Failure:
-    """What to say of a profile that the daemon does not have: that it is down, or that there is
-    none of that name, and which `known` one or which file's could be meant."""
-    try:
-        find_profile(profile, environ=os.environ, cwd=Path.cwd(), others=known)
-    except Failure as failure:
-        return failure
-    return Failure(
-        Code.PROFILE_NOT_FOUND, f"profile {profile} is not up", f"tunnelctl up {profile} -d"
-    )
+def not_up(profile: str, known: Iterable[str], stopped: Collection[str] = ()) -> Failure:
+    """What to say of a profile that is not among those that are `known`, from where a misspelled
+    one may be meant: that it is not up, where there is such a file or it is one of those that are
+    `stopped`; else that there is none."""
+    if profile not in stopped:
+        try:
+            find_profile(profile, environ=os.environ, cwd=Path.cwd(), others={*known, *stopped})
+        except Failure as failure:
+            return failure
+    return Failure(Code.NOT_UP, f"profile {profile} is not up", f"tunnelctl up {profile} -d")
 
 
 def _meant(word: str, names: Sequence[str]) -> Sequence[str]:
@@ -146,13 +148,16 @@ def _meant(word: str, names: Sequence[str]) -> Sequence[str]:
     return found
 
 
-def _meant_of(pattern: Pattern, document: list[Json], kind: str) -> list[Json]:
+def _meant_of(
+    pattern: Pattern, document: list[Json], kind: str, stopped: Collection[str] = ()
+) -> list[Json]:
     """Every part of that kind of the profiles that a pattern means; there is such a profile."""
     named = [profile for profile in document if pattern.takes(profile["name"])]
     if not named:
         names = [profile["name"] for profile in document]
-        says = _nothing if has_wildcard(pattern.profile) else not_up
-        raise says(pattern.profile, names)
+        if has_wildcard(pattern.profile):
+            raise _nothing(pattern.profile, names)
+        raise not_up(pattern.profile, names, stopped)
     return [part for profile in named for part in profile[kind]]
 
 

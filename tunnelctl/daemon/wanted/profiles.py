@@ -299,8 +299,8 @@ class Profiles:
         """Read the files of wanted profiles again; apply what differs unless it is a dry run.
 
         Raises:
-            Failure: PROFILE_NOT_FOUND for a name that is not wanted; CONFIG_INVALID with the
-                mistakes of all files. Then nothing was changed.
+            Failure: PROFILE_NOT_FOUND or NOT_UP for a name that is not wanted; CONFIG_INVALID with
+                the mistakes of all files. Nothing was changed then.
         """
         if not order.names and not order.dry_run:
             await self._start_found()

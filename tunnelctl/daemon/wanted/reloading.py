@@ -59,17 +59,15 @@ class Reloading:
         """Read the files; apply what differs unless it is a dry run.
 
         Raises:
-            Failure: PROFILE_NOT_FOUND for a name that is not wanted; CONFIG_INVALID with the
-                mistakes of all files. Then nothing was changed.
+            Failure: PROFILE_NOT_FOUND for a name that was never wanted, NOT_UP for one that is not
+                any more; CONFIG_INVALID with the mistakes of all files. Nothing was changed then.
         """
         async with self._turn:
             for name in order.names:
                 if name not in self._book.orders:
-                    raise Failure(
-                        Code.PROFILE_NOT_FOUND,
-                        f"profile {name} is not up",
-                        f"tunnelctl up {name} -d",
-                    )
+                    known = self._supervisor.status_of(name) is not None
+                    code = Code.NOT_UP if known else Code.PROFILE_NOT_FOUND
+                    raise Failure(code, f"profile {name} is not up", f"tunnelctl up {name} -d")
             readings = await self._read_all(order)
             done = tuple(
                 Reloaded(name, self._supervisor.plan(reading.loaded.profile))
