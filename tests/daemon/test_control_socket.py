@@ -8,9 +8,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from tests.support.nobody import as_nobody, needs_root
 from tunnelctl.daemon.control_socket import ControlSocket, claim
 from tunnelctl.errors import Code, Failure
 from tunnelctl.home.paths import Paths
@@ -99,6 +101,31 @@ def test_a_directory_that_others_can_enter_is_refused(paths: Paths, bits: int) -
     assert refused.value.code is Code.PERMISSION_DENIED
     assert f"chmod 700 {paths.runtime_dir}" in refused.value.hint
     assert not paths.socket.exists()
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("named", "hint"),
+    [
+        ("", "export HOME=FOLDER, or export XDG_RUNTIME_DIR=FOLDER"),
+        ("/root", "env -u XDG_RUNTIME_DIR"),
+    ],
+)
+def test_what_helps_is_what_the_environment_lacks(named: str, hint: str) -> None:
+    """A user id without a home, as in a container; or another user's folder, as after su."""
+
+    def refused() -> object:
+        environ = {"XDG_RUNTIME_DIR": named} if named else {}
+        os.environ.clear()
+        os.environ.update(environ)
+        try:
+            return claim(Paths.from_environ(environ, Path("/")))
+        except Failure as failure:
+            return failure.code, failure.hint
+
+    code, said = cast("tuple[Code, str]", as_nobody(refused))
+    assert code is Code.PERMISSION_DENIED
+    assert hint in said
 
 
 def test_a_symbolic_link_in_the_place_of_the_directory_is_refused(

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.home.paths import ANOTHER_USERS, Paths
+from tunnelctl.home.paths import ANOTHER_USERS, NO_PLACE, Paths, is_place_named
 from tunnelctl.net import user_lock
 from tunnelctl.net.user_lock import answers
 
@@ -206,8 +206,11 @@ def _nearest(directory: Path) -> Path:
 
 
 def _way_out(directory: Path) -> str:
-    """What to do where it would have to be made in a folder of somebody else's."""
-    return "" if os.access(_nearest(directory), os.W_OK) else ANOTHER_USERS
+    """What to do where it would have to be made in a folder of somebody else's: one that the
+    environment names, or one that is taken because it names none."""
+    if os.access(_nearest(directory), os.W_OK):
+        return ""
+    return ANOTHER_USERS if is_place_named(os.environ) else NO_PLACE
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

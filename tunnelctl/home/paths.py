@@ -26,6 +26,11 @@ ANOTHER_USERS = (
     "sudo without -E, or su -; or env -u XDG_RUNTIME_DIR -u TUNNELCTL_SOCKET tunnelctl …: the "
     "daemon of a user is in a folder of that user's"
 )
+# And where it names none, and the home is none of theirs, as in a container without a user.
+NO_PLACE = (
+    "export HOME=FOLDER, or export XDG_RUNTIME_DIR=FOLDER, with a folder that this user may write "
+    "to, and try again"
+)
 _OF_A_PROJECT = ("configs", f".{APPLICATION}")
 _SYSTEM = Path("/run")
 _SESSIONS = Path("/run/user")  # pam_systemd(8): each user's runtime folder, by user id
@@ -70,6 +75,11 @@ class Paths:
             dump_file=state_dir / "daemon.stuck",
             config_dirs=config_dirs(environ, here),
         )
+
+
+def is_place_named(environ: Mapping[str, str]) -> bool:
+    """Whether the environment says where the control socket is, and not only where the home is."""
+    return bool(environ.get(SOCKET_VARIABLE) or environ.get("XDG_RUNTIME_DIR"))
 
 
 def xdg_dir(environ: Mapping[str, str], variable: str, default: str) -> Path:
