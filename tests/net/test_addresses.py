@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.nobody import NOBODY, as_nobody, needs_root
-from tunnelctl.net.addresses import PortHolder, port_holder
+from tunnelctl.net.addresses import STOP_IT, PortHolder, port_holder
 
 
 def holder_of(pid: int) -> str:
@@ -78,13 +80,47 @@ def test_nothing_is_known_of_a_port_that_nobody_holds() -> None:
 
 
 # A process that hides what it has open, as a daemon does (PR_SET_DUMPABLE), and holds a port.
-_HIDDEN = """\
-import ctypes, socket, sys
-ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+_OPEN = """\
+import socket, sys
 with socket.create_server(("127.0.0.1", 0)) as listener:
     print(listener.getsockname()[1], flush=True)
     sys.stdin.read()
 """
+_HIDDEN = f"import ctypes\nctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n{_OPEN}"
+
+
+@contextmanager
+def of_nobody(name: str, text: str) -> Iterator[tuple[int, int]]:
+    """A program of that name that an ordinary user runs, with the argument `daemon`: its id, and
+    the port that it holds."""
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    if python is None:
+        pytest.skip("no python that every user can run")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        program = Path(folder, name)
+        program.write_text(text)
+        with subprocess.Popen(
+            [python, str(program), "daemon"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+        ) as process:
+            assert process.stdout is not None
+            yield process.pid, int(process.stdout.readline())
+            process.communicate()
+
+
+@needs_root
+def test_an_ordinary_user_is_told_which_process_of_theirs_has_the_port() -> None:
+    with of_nobody("service", _OPEN) as (pid, port):
+        holder = as_nobody(lambda: port_holder("127.0.0.1", port))
+    assert str(holder).startswith(f"pid {pid} (python3")
+    assert isinstance(holder, PortHolder)
+    assert holder.hint == STOP_IT
 
 
 @needs_root
@@ -104,32 +140,14 @@ def test_a_port_of_another_users_names_the_user_and_stops_nobody() -> None:
 @needs_root
 @pytest.mark.parametrize("name", ["tunnelctl", "other"])
 def test_a_daemon_that_hides_from_its_own_user_is_known(name: str) -> None:
-    python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
-    if python is None:
-        pytest.skip("no python that every user can run")
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        program = Path(folder, name)
-        program.write_text(_HIDDEN)
-        with subprocess.Popen(
-            [python, str(program), "daemon"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            user=NOBODY,
-            group=NOBODY,
-            extra_groups=[],
-        ) as process:
-            assert process.stdout is not None
-            port = int(process.stdout.readline())
-            seen_by_user = as_nobody(lambda: port_holder("127.0.0.1", port))
-            seen_by_root = port_holder("127.0.0.1", port)
-            process.communicate()
+    with of_nobody(name, _HIDDEN) as (pid, port):
+        seen_by_user = as_nobody(lambda: port_holder("127.0.0.1", port))
+        seen_by_root = port_holder("127.0.0.1", port)
     if name == "other":
         assert seen_by_user is None
-        assert str(seen_by_root).startswith(f"pid {process.pid} ")
+        assert str(seen_by_root).startswith(f"pid {pid} ")
         return
     for holder in (seen_by_user, seen_by_root):
         assert isinstance(holder, PortHolder)
-        assert holder.name == f"another tunnelctl daemon, pid {process.pid}"
+        assert holder.name == f"another tunnelctl daemon, pid {pid}"
         assert "stop" not in holder.hint
