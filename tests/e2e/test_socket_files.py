@@ -97,6 +97,42 @@ def test_while_it_cannot_be_bound_it_is_not_up(
         assert _echoes(path)
 
 
+def test_a_folder_that_is_not_there_yet_is_said_and_waited_for(
+    world: World, sshd: OpenSSHServer, path: Path
+) -> None:
+    """As one of a session, or of a disk that is mounted late."""
+    path.parent.rmdir()
+    with EchoService() as echo:
+        world.tunnel(sshd, dock=f"local: {path}, to: {echo.port}")
+        done = world.run("up", "dev", "-d")
+        assert done.returncode == 73
+        assert f"there is no folder {path.parent} (mkdir -p {path.parent})" in done.stderr
+        forward = world.forward("dev", "dock")
+        assert (forward["state"], forward["last_error"]["code"]) == ("failed", "name-not-found")
+        doctor = world.run("doctor", "dev")
+        assert doctor.returncode == 73
+        assert f"mkdir -p {path.parent}" in doctor.stdout
+        path.parent.mkdir(mode=0o700)
+        eventually(path.exists, "it is bound", _WITHIN)
+        assert _echoes(path)
+
+
+def test_a_file_in_the_way_is_called_so_and_waited_for(
+    world: World, sshd: OpenSSHServer, path: Path
+) -> None:
+    path.write_text("mine")
+    with EchoService() as echo:
+        world.tunnel(sshd, dock=f"local: {path}, to: {echo.port}")
+        done = world.run("up", "dev", "-d")
+        assert done.returncode == 73
+        assert f"{path} is a file, and no socket" in done.stderr
+        assert "stop what uses it" not in done.stderr
+        assert path.read_text() == "mine"
+        path.unlink()
+        eventually(path.is_socket, "it is bound", _WITHIN)
+        assert _echoes(path)
+
+
 def test_what_another_put_there_is_left_alone(
     world: World, sshd: OpenSSHServer, path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -130,15 +131,47 @@ async def test_what_took_our_place_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "somebody else's"
 
 
-@pytest.mark.parametrize("name", ["no/such/directory/s", "a" * 120])
-async def test_a_path_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
+def _file(path: Path) -> None:
+    path.write_text("mine")
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def _nothing(path: Path) -> None:
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "put", "code", "retryable", "said"),
+    [
+        ("no/such/s", _nothing, Code.NAME_NOT_FOUND, True, "there is no folder {0}/no/such (mkdir"),
+        ("file/s", _nothing, Code.NAME_NOT_FOUND, True, "there is no folder {0}/file (mkdir -p"),
+        ("s", _file, Code.PORT_IN_USE, True, "{0}/s is a file, and no socket (move it away"),
+        ("s", _folder, Code.PORT_IN_USE, True, "{0}/s is a folder, and no socket (move it"),
+        ("s", _link, Code.PORT_IN_USE, True, "{0}/s is a link, and no socket (move it"),
+        ("a" * 120, _nothing, Code.PERMISSION_DENIED, False, "too long (a path has at most 107"),
+    ],
+)
+async def test_a_path_that_cannot_be_says_why_and_what_helps(
+    tmp_path: Path, name: str, put: Callable[[Path], None], code: Code, retryable: bool, said: str
+) -> None:
+    (tmp_path / "file").touch()
     path = tmp_path / name
+    put(path)
     async with tunnel_to(None) as tunnel:
         with pytest.raises(Failure) as caught:
             await listen_on(tunnel, path)
-        assert caught.value.code is Code.PERMISSION_DENIED
-        assert str(path) in caught.value.message
-        assert "107" in caught.value.hint
+    found = caught.value
+    assert (found.code, found.retryable, found.exit_code) == (code, retryable, 73)
+    assert said.format(tmp_path) in str(found)
+    assert str(path) in found.message
+    assert "stop" not in found.hint
 
 
 # Beyond the server

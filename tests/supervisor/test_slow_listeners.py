@@ -111,7 +111,7 @@ async def test_a_busy_port_of_a_machine_with_many_processes(
 ) -> None:
     """Who holds it is looked up in /proc, which takes a second where there are thousands."""
     held = Held(lambda *_: PortHolder("pid 7 (postgres)"), lambda *_: True)
-    monkeypatch.setattr("tunnelctl.forward.listener.port_holder", held)
+    monkeypatch.setattr("tunnelctl.forward.unavailable.port_holder", held)
     with socket.create_server((LOOPBACK, 0)) as taken:
         async with scene() as s:
             rule = local(port=taken.getsockname()[1])

@@ -8,11 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import errno
-import os
-import shlex
-import socket
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +15,11 @@ from typing import Any
 from tunnelctl.doctor import causes, firewall
 from tunnelctl.doctor.report import Part, Step, failed, ok, profile_in, warning
 from tunnelctl.errors import Code, Failure, Hint
-from tunnelctl.forward.listener import Listener, taken_by_own
+from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.requests import target_failure
 from tunnelctl.forward.target import connect_target
-from tunnelctl.net.addresses import collide, listened_on, path_holder, port_holder
+from tunnelctl.forward.unavailable import is_free_path, taken_by_own
+from tunnelctl.net.addresses import collide, listened_on, port_holder
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, WILDCARDS, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import Forward
@@ -77,35 +73,12 @@ async def listener(rule: Forward, reactor: Reactor, status: Mapping[str, Any] | 
 
 
 async def _listen(endpoint: Endpoint, reactor: Reactor) -> Endpoint:
-    if endpoint.is_unix and _check_socket_file(endpoint):
+    if endpoint.is_unix and not is_free_path(endpoint.path):
         return endpoint
     look = await Listener.open(reactor, endpoint, lambda client, _: client.close())
     look.close()
     await look.closed()
     return endpoint if endpoint.port == 0 else look.endpoint
-
-
-def _check_socket_file(endpoint: Endpoint) -> bool:
-    """Whether something lies at the path. It is left there: a socket that nobody listens on would
-    be replaced.
-
-    Raises:
-        Failure: it is in use, or no socket.
-    """
-    if not os.path.lexists(endpoint.path):
-        return False
-    hint = "stop what uses it, or choose another path in the profile"
-    if not stat.S_ISSOCK(os.lstat(endpoint.path).st_mode):
-        raise Failure(Code.PORT_IN_USE, f"{endpoint} is there and no socket", hint)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        if probe.connect_ex(endpoint.path) != errno.ECONNREFUSED:
-            holder = path_holder(endpoint.path)
-            who = f" by {holder}" if holder else ""
-            raise Failure(
-                Code.PORT_IN_USE, f"{endpoint} is in use{who}", holder.hint if holder else hint
-            )
-    return True
 
 
 async def target(rule: Forward) -> Step:
@@ -154,11 +127,8 @@ async def _hangs_up(service: Endpoint) -> bool:
 
 def _of_listen(endpoint: Endpoint, failure: Failure) -> Failure:
     """What to type where the address cannot be had."""
-    if failure.code is not Code.PERMISSION_DENIED:
+    if failure.code is not Code.PERMISSION_DENIED or endpoint.is_unix:
         return failure
-    if endpoint.is_unix:
-        folder = shlex.quote(os.path.dirname(endpoint.path))
-        return failure.and_hints(Hint("see whose it is", f"ls -ld {folder}"))
     if 0 < endpoint.port < _PRIVILEGED:
         what = "or let every user here listen there"
         sysctl = f"sudo sysctl net.ipv4.ip_unprivileged_port_start={endpoint.port}"

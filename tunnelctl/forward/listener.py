@@ -12,9 +12,10 @@ import socket
 from collections.abc import Callable
 from weakref import WeakSet
 
-from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.errors import Failure
 from tunnelctl.forward.listening import Listening, is_quick, listen
-from tunnelctl.net.addresses import STOP_IT, PortHolder, collide, path_holder, port_holder
+from tunnelctl.forward.unavailable import taken_by_own, why_not
+from tunnelctl.net.addresses import collide
 from tunnelctl.net.descriptors import descriptors
 from tunnelctl.net.reactor import READABLE, Reactor
 from tunnelctl.net.threads import in_thread
@@ -65,7 +66,8 @@ class Listener:
         """Listen on `endpoint`, see listening.py. Cancelling leaves nothing open.
 
         Raises:
-            Failure: port-in-use with whoever holds it, permission-denied, or name-not-found.
+            Failure: port-in-use with whoever holds it, permission-denied, or name-not-found, of a
+                host as of a folder.
         """
         try:
             listening = listen(endpoint) if is_quick(endpoint) else await _listen_apart(endpoint)
@@ -177,39 +179,11 @@ def is_own(host: str) -> bool:
     return True
 
 
-def taken_by_own(endpoint: Endpoint, owner: str) -> Failure:
-    """A forward of the daemon's, PROFILE/FORWARD, listens where another one should."""
-    profile = owner.partition("/")[0]
-    return Failure(
-        Code.PORT_IN_USE,
-        f"{endpoint} is in use by {owner}, a forward of the daemon's own",
-        f"tunnelctl down {profile}, or choose another in the profile",
-    )
-
-
 async def _failure(endpoint: Endpoint, error: OSError) -> Failure:
-    if error.errno == errno.EADDRINUSE:
-        if owner := owner_of(endpoint):  # without a look at /proc, which may show nothing
-            return taken_by_own(endpoint, owner)
-        # Where many processes run, looking through all of them takes long.
-        holder = await in_thread(lambda: _holder(endpoint), f"who holds {endpoint}")
-        return Failure(
-            Code.PORT_IN_USE,
-            f"{endpoint} is in use" + (f" by {holder}" if holder else ""),
-            holder.hint if holder else STOP_IT,
-        )
-    if endpoint.is_unix:
-        hint = "the directory must exist and be yours; a path has at most 107 bytes"
-        why = reason(error)  # a path that is too long has no error number
-        return Failure(Code.PERMISSION_DENIED, f"cannot listen on {endpoint}: {why}", hint)
-    hint = "ports below 1024 need root; choose a higher one" if 0 < endpoint.port < 1024 else ""
-    return Failure(Code.PERMISSION_DENIED, f"cannot listen on {endpoint}: {reason(error)}", hint)
-
-
-def _holder(endpoint: Endpoint) -> PortHolder | None:
-    if endpoint.is_unix:
-        return path_holder(endpoint.path)
-    return port_holder(endpoint.host, endpoint.port)
+    if error.errno == errno.EADDRINUSE and (owner := owner_of(endpoint)):
+        return taken_by_own(endpoint, owner)  # without a look at /proc, which may show nothing
+    # Where many processes run, looking through all of them takes long.
+    return await in_thread(lambda: why_not(endpoint, error), f"why not {endpoint}")
 
 
 class _Door:

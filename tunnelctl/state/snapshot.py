@@ -33,7 +33,8 @@ class HostState(StrEnum):
     STOPPED = "stopped"
 
 
-# Types of forwards whose clients come to the server.
+# Types of forwards whose clients come here, and to the server.
+LISTENS_HERE = frozenset({"local", "dynamic"})
 LISTENS_THERE = frozenset({"remote", "remote_dynamic"})
 # Only a person, or another file, changes these.
 FAILED_FOR_GOOD = frozenset({HostState.FAILED, HostState.NEEDS_INPUT})
@@ -285,10 +286,13 @@ def _error(error: ErrorStatus | None) -> dict[str, Any] | None:
 
 
 def error_of(part: Mapping[str, Any]) -> Failure:
-    """The `last_error` of a host or forward of the document, read again: its exit code included."""
+    """The `last_error` of a host or forward of the document, read again: its exit code included,
+    which the side that listens decides as well."""
     error = part["last_error"]
     code = Code(error["code"]) if error["code"] in set(Code) else Code.NOT_UP
     exit_code = None
     if code is Code.PORT_IN_USE and part.get("type") in LISTENS_THERE:
         exit_code = Code.FORWARD_DENIED.exit_code  # it is the server's port
+    if code is Code.NAME_NOT_FOUND and part.get("type") in LISTENS_HERE:
+        exit_code = Code.PORT_IN_USE.exit_code  # of the listener: its host's name, or its folder
     return Failure(code, error["message"], error["hint"], exit_code=exit_code)

@@ -16,7 +16,9 @@ from tunnelctl.state.holders import Held
 from tunnelctl.state.snapshot import LISTENS_THERE, SAYS, error_of
 
 # A listener that could not be had is tried again, but whoever asked for it wants to know now.
-_SAID_AT_ONCE = frozenset({Code.PORT_IN_USE, Code.PERMISSION_DENIED, Code.FORWARD_DENIED})
+_SAID_AT_ONCE = frozenset(
+    {Code.PORT_IN_USE, Code.PERMISSION_DENIED, Code.FORWARD_DENIED, Code.NAME_NOT_FOUND}
+)
 _HOPELESS = frozenset({"failed", "needs-input"})
 
 Json = Mapping[str, Any]
