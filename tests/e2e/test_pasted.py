@@ -181,7 +181,8 @@ def test_what_ssh_config_says_of_forwards_counts_for_those_of_the_line(
 def test_what_is_done_without_is_said(bastion: World) -> None:
     done = bastion.run(
         "up", "-d", "-C", "-M", "-oStrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-        "-o", "ControlPath=~/x", "-L", f"{free_port()}:127.0.0.1:9", "bastion",
+        "-o", "ControlPath=~/x", "-AYK", "-oForwardX11=yes", "-L", f"{free_port()}:127.0.0.1:9",
+        "bastion",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for said in (
@@ -190,14 +191,18 @@ def test_what_is_done_without_is_said(bastion: World) -> None:
         "StrictHostKeyChecking false: host keys are always checked",
         "UserKnownHostsFile /dev/null: host keys are always checked",
         "-o ControlPath=~/x: every profile has",
+        "-A: the agent is not forwarded; only a session",  # and -N asks for none, with ssh either
+        "-Y: X11 is not forwarded",
+        "-o ForwardX11=yes: X11 is not forwarded",
+        "-K: GSSAPI is not supported; the other ways",
     ):
         assert said in done.stderr
 
 
 @pytest.mark.parametrize(
     "option",
-    ["-A", "-X", "-Y", "-K", "-s", "-W db:22", "-w 0:0", "-B lo", "-I x.so", "-O exit",
-     "-o ForwardAgent=yes", "-o ForwardX11=yes", "-o RemoteCommand=ls", "-o Tunnel=yes",
+    ["-s", "-W db:22", "-w 0:0", "-B lo", "-I x.so", "-O exit",
+     "-o RemoteCommand=ls", "-o Tunnel=yes",
      "-o PermitLocalCommand=yes", "-o LocalCommand=ls", "-o PKCS11Provider=x.so",
      "-o NoSuchThing=yes"],
 )  # fmt: skip

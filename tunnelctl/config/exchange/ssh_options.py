@@ -12,6 +12,9 @@ _OWN_CONNECTION = "every profile has a connection of its own"
 _OWN_LOG = "what happens is in tunnelctl logs"
 _BEST_SIGNATURE = "each key signs with the best that it has and the server takes, never with SHA-1"
 _COMPRESSION = "nothing is compressed, so that no secret can be guessed from a packet's length"
+_NO_AGENT = "the agent is not forwarded; only a session on the server would have it"
+_NO_X11 = "X11 is not forwarded; only a session on the server would have it"
+_NO_GSSAPI = "GSSAPI is not supported; the other ways to log in are tried"
 # Done without, or more strictly: the tunnel does what it is there for.
 WISHES = {
     "C": _COMPRESSION,
@@ -21,24 +24,21 @@ WISHES = {
     "y": _OWN_LOG,
     "compression": _COMPRESSION,
     **dict.fromkeys(("controlmaster", "controlpath", "controlpersist"), _OWN_CONNECTION),
+    **dict.fromkeys(("A", "forwardagent"), _NO_AGENT),
+    **dict.fromkeys(("X", "Y", "forwardx11"), _NO_X11),
+    **dict.fromkeys(("K", "gssapiauthentication"), _NO_GSSAPI),
     **dict.fromkeys(("pubkeyacceptedalgorithms", "requiredrsasize"), _BEST_SIGNATURE),
 }
-_NO_AGENT, _NO_X11 = "the agent is not forwarded", "X11 is not forwarded"
 _NO_COMMAND = "no command is run on the server"
 _NO_DEVICE = "network devices are not forwarded"
 # What is said where there is no more to say.
 NO_COUNTERPART = "it has no counterpart here"
 # Something would be missing.
 REFUSED = {
-    "A": _NO_AGENT,
-    "forwardagent": _NO_AGENT,
     "B": "use -b ADDRESS",
     "I": "keys of a token come from an agent: ssh-add -s",
-    "K": "GSSAPI is not supported",
-    "gssapiauthentication": "GSSAPI is not supported",
     "O": "there is no master; see tunnelctl ps and tunnelctl down",
     "W": "standard input and output are not forwarded",
-    **dict.fromkeys(("X", "Y", "forwardx11"), _NO_X11),
     "s": "no subsystem is asked for",
     "remotecommand": _NO_COMMAND,
     **dict.fromkeys(("localcommand", "permitlocalcommand"), "hooks of a profile run commands here"),
