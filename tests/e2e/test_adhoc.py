@@ -76,6 +76,19 @@ def test_a_name_of_its_own_and_no_clash_with_a_file(bastion: World) -> None:
     assert bastion.forward("mine", "local-to-10")["state"] == "up"
 
 
+def test_its_name_is_enough_once_the_daemon_knows_it(bastion: World) -> None:
+    port = free_port()
+    bastion.ok("up", "-d", "-L", f"{port}:127.0.0.1:9", "bastion")
+    bastion.ok("up", "-d", "bastion")
+    assert bastion.forward("bastion", f"local-{port}")["state"] == "up"
+    assert bastion.run("run", "bastion", "--", "true").returncode == 0
+    bastion.ok("down", "bastion")
+    done = bastion.run("restart", "bastion")
+    assert (done.returncode, "tunnelctl up bastion -d" in done.stderr) == (1, True)
+    bastion.ok("up", "bastion", "-d")  # as it says
+    assert bastion.forward("bastion", f"local-{port}")["state"] == "up"
+
+
 def test_it_is_kept_where_nobody_else_can_write(bastion: World) -> None:
     bastion.ok("up", "-d", "-L", "0:127.0.0.1:9", "bastion")
     (file,) = Path(bastion.state).rglob("bastion.*.yaml")

@@ -78,10 +78,13 @@ class CheckedProfile:
 
 
 def plans_of(
-    names: Sequence[str | None], file: Path | None, called: str | None = None
+    names: Sequence[str | None],
+    file: Path | None,
+    called: str | None = None,
+    daemon: Client | None = None,
 ) -> tuple[CheckedProfile, ...]:
     """Check every profile before anything is changed. One alone may be `called` otherwise than its
-    file.
+    file. A name without a file here is one that the `daemon` has.
 
     Raises:
         click.UsageError: there are several to be called so, or it is no name.
@@ -96,7 +99,7 @@ def plans_of(
         file = find_profile(names[0] or "", file=file, environ=os.environ, cwd=Path.cwd())
         names = [called]
     plans = []
-    for path, loaded in load(names, file):
+    for path, loaded in load(names, file, daemon):
         environment = caller.to_send(loaded.variables)
         required = frozenset(rule.name for rule in loaded.profile.forwards if rule.required)
         plans.append(CheckedProfile(loaded.profile.name, str(path), environment, required))

@@ -113,7 +113,7 @@ def run(
     if permit or allow:
         raise click.UsageError("--permit and --allow go with -L, -R and -D")
     profiles, command = _parted(words)
-    plans = plans_of(names_of(profiles), options.file, name)
+    plans = plans_of(names_of(profiles), options.file, name, options.client)
     return _held(client, plans, command, wait_timeout, replace)
 
 

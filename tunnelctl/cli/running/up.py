@@ -7,6 +7,7 @@ its event stream is the lease on its profiles: the lease ends with the process, 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,8 @@ def up(
         return adhoc.Wish(unnamed, document, name, replace).hold(client, hold)
     if permit or allow:
         raise click.UsageError("--permit and --allow go with -L, -R and -D")
-    return hold(plans_of(names_of(profiles) or [None if file else DEFAULT_PROFILE], file, name))
+    names: Sequence[str | None] = names_of(profiles) or [None if file else DEFAULT_PROFILE]
+    return hold(plans_of(names, file, name, client))
 
 
 def _hold(
