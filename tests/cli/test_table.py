@@ -100,6 +100,11 @@ def test_many_rows_are_summed_up() -> None:
     assert summary([many()], NOW) == "300 forwards: 1 failed, 2 not up, 297 up"
 
 
+def test_what_waits_for_its_first_client_is_not_counted_as_not_up() -> None:
+    lazy = {"name": "dev", "hosts": [host(state="idle")], "forwards": [forward()]}
+    assert summary([lazy], NOW) == "1 forwards: 1 idle"
+
+
 def test_no_profile_is_a_header_alone() -> None:
     (header,) = table([], NOW, colour=True)
     assert header == "NAME  TYPE  LISTEN  TARGET  VIA  STATUS  CONNS  IN/OUT  AGE"

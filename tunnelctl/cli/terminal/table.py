@@ -68,6 +68,7 @@ class Condition(StrEnum):
 
     FAILED = "failed"
     NOT_UP = "not up"
+    IDLE = "idle"  # listens, and connects for its first client
     UP = "up"
     STOPPED = "stopped"
 
@@ -82,6 +83,8 @@ def condition(status: str) -> Condition:
         return Condition.FAILED
     if word in ("stopped", "stopping"):
         return Condition.STOPPED
+    if word == "idle":
+        return Condition.IDLE
     return Condition.UP if word == "up" and "unhealthy" not in status else Condition.NOT_UP
 
 
