@@ -86,6 +86,23 @@ def test_an_unknown_key_is_refused_with_the_command_that_accepts_it(host: Host, 
     )
 
 
+def test_a_file_that_cannot_be_read_is_named_where_the_key_may_be_in_it(
+    host: Host, key: Key, tmp_path: Path
+) -> None:
+    folder, loop = tmp_path / "folder", tmp_path / "a loop"
+    folder.mkdir()
+    loop.symlink_to(loop)
+    files = (str(tmp_path / "none"), str(folder), str(loop))
+    failure = refused(
+        dataclasses.replace(host, user_known_hosts_file=files), key, Code.HOST_KEY_UNKNOWN
+    )
+    assert f"{folder}, which may have it, cannot be read: Is a directory" in failure.message
+    assert f"{loop}, which may have it, cannot be read: Too many levels" in failure.message
+    assert f"ls -ld '{loop}'" in failure.hint
+    assert "tunnelctl trust" in failure.hint
+    assert str(tmp_path / "none") not in failure.message
+
+
 def test_the_command_is_the_short_one_where_nothing_is_special(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: Key
 ) -> None:

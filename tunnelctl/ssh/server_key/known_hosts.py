@@ -180,9 +180,7 @@ def read(host: Host, environment: Environment) -> Iterator[KnownKey]:
     Raises:
         Failure: timed-out, when one of them does not answer.
     """
-    users = host.user_known_hosts_file or USER_FILES
-    for name in (*users, *(host.global_known_hosts_file or GLOBAL_FILES)):
-        path = Path(environment.expand_user(name))
+    for path in _paths(host, environment):
         for kept, policy in _unwritten.get(str(path), ()):
             if policy in (StrictHostKeyChecking.YES, host.strict_host_key_checking):
                 yield kept
@@ -196,6 +194,25 @@ def read(host: Host, environment: Environment) -> Iterator[KnownKey]:
             _log.warning("%s cannot be read: %s", path, error.strerror or error)
             continue
         yield from parse(text, str(path))
+
+
+def unreadable(host: Host, environment: Environment) -> dict[Path, str]:
+    """Why each of the files that are there cannot be read: no key in it counts."""
+    found = {}
+    for path in _paths(host, environment):
+        try:
+            files.read(path, _FILE_MAX)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            found[path] = reason(error)
+    return found
+
+
+def _paths(host: Host, environment: Environment) -> Iterator[Path]:
+    users = host.user_known_hosts_file or USER_FILES
+    for name in (*users, *(host.global_known_hosts_file or GLOBAL_FILES)):
+        yield Path(environment.expand_user(name))
 
 
 def _parse_line(fields: Sequence[str], file: str, number: int) -> KnownKey:

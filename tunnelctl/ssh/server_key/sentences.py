@@ -90,6 +90,13 @@ def key_unknown(
     )
 
 
+def key_perhaps_in(failure: Failure, path: Path, why: str) -> Failure:
+    """The key is not known, and a known_hosts file could not be read."""
+    look = Hint("see why", f"ls -ld {shlex.quote(str(path))}")
+    detail = f"{failure.detail}; {path}, which may have it, cannot be read: {why}"
+    return failure.but(detail=detail, hints=(look, *failure.hints))
+
+
 def key_not_kept(failure: Failure) -> Failure:
     """An accepted key could not be recorded, as `failure` says."""
     return failure.but(detail=f"{failure.detail}; until tunnelctl ends no other key is accepted")

@@ -73,7 +73,7 @@ def verify(
     if named:
         raise _changed(host, shown, named)
     if host.strict_host_key_checking is not StrictHostKeyChecking.ACCEPT_NEW:
-        _ask_about(host, shown, _unknown(host, shown, about), ask)
+        _ask_about(host, shown, _unknown(host, shown, about, environment), ask)
     _keep(host, shown.key, environment, warn)
 
 
@@ -251,12 +251,18 @@ def _changed(host: Host, shown: _Shown, known: Sequence[KnownKey]) -> Failure:
     return sentences.key_changed(host, str(shown), shown.note, known_key, remove, trust)
 
 
-def _unknown(host: Host, shown: _Shown, about: Sequence[KnownKey]) -> Failure:
+def _unknown(
+    host: Host, shown: _Shown, about: Sequence[KnownKey], environment: Environment
+) -> Failure:
     note = shown.note
     if not shown.authority and any(key.marker == CERT_AUTHORITY for key in about):
         note = " and no certificate of the authority that is known for it"
     facts = (shown.fingerprint, *([Fact.OUT_OF_DATE] if shown.is_out_of_date else []))
-    return sentences.key_unknown(host, str(shown), note, trust_hint(host, shown.key), facts)
+    trust = trust_hint(host, shown.key)
+    failure = sentences.key_unknown(host, str(shown), note, trust, facts)
+    for path, why in known_hosts.unreadable(host, environment).items():
+        failure = sentences.key_perhaps_in(failure, path, why)
+    return failure
 
 
 def _ask_about(host: Host, shown: _Shown, failure: Failure, ask: Ask | None) -> None:
