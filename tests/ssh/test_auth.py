@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import os
 import socket
 import subprocess
 from pathlib import Path
@@ -183,9 +182,12 @@ def test_a_directory_is_no_key(sshd: OpenSSHServer, tmp_path: Path) -> None:
     unreadable(sshd, tmp_path)
 
 
-def test_a_pipe_is_no_key_and_is_not_waited_for(sshd: OpenSSHServer, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe", mode=0o600)
-    assert "not a regular file" in unreadable(sshd, tmp_path / "pipe").message
+@pytest.mark.parametrize("name", ["/dev/fd/63", "/dev/stdin", "/proc/self/fd/3"])
+def test_what_is_open_in_a_command_is_no_file_of_the_daemon(sshd: OpenSSHServer, name: str) -> None:
+    """As `-i <(vault read key)`, which ssh finds nothing at."""
+    failure = unreadable(sshd, Path(name))
+    assert "ssh(1) does not use it either" in failure.message
+    assert "ssh-add -" in failure.hint
 
 
 def test_a_key_on_hardware_needs_an_agent(sshd: OpenSSHServer, tmp_path: Path) -> None:

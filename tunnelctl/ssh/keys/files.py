@@ -11,6 +11,7 @@ import base64
 import binascii
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from tunnelctl.wire.messages import ProtocolError, Reader, string
 # ssh_config(5) RequiredRSASize is 1024 by default; less than 2048 is not accepted here.
 RSA_BITS_MIN = 2048
 _KEY_FILE_MAX = 1 << 20
+# Descriptors of the process that says so: `<(…)` of a shell is one of them.
+_IN_PROCESS = re.compile(r"/dev/(?:fd/|stdin$)|/proc/(?:thread-)?self/fd/")
 # How the type of a certificate ends (OpenSSH PROTOCOL.certkeys).
 CERTIFICATE_SUFFIX = "-cert-v01@openssh.com"
 
@@ -159,14 +162,19 @@ def read_public(path: Path) -> bytes:
 
 
 def _read(path: Path) -> files.Contents:
-    """The file, or its public half where only that is there (the private one in an agent)."""
+    """The file, or its public half where only that is there (the private one in an agent).
+
+    A pipe that somebody writes to is a file as well, as to ssh(1).
+    """
+    if _IN_PROCESS.match(str(path)):
+        raise sentences.key_in_a_process(path)
     try:
         try:
-            return files.read(path, _KEY_FILE_MAX, regular=True)
+            return files.read(path, _KEY_FILE_MAX)
         except FileNotFoundError:
             if not files.exists(path := _beside(named := path), regular=True):
                 path = named
-            return files.read(path, _KEY_FILE_MAX, regular=True)
+            return files.read(path, _KEY_FILE_MAX)
     except FileNotFoundError:
         raise sentences.no_such_key(path) from None
     except OSError as error:

@@ -67,6 +67,17 @@ def no_passphrase(path: Path) -> Failure:
     )
 
 
+def key_in_a_process(path: Path) -> Failure:
+    """The path leads to a descriptor of the command that named it, as `<(...)` of a shell."""
+    return Failure(
+        Code.KEY_UNREADABLE,
+        f"the key {path} cannot be read: only the command that named it has it open, and ssh(1) "
+        "does not use it either",
+        "name a file",
+        Hint("or give the key to the agent, by standard input", "ssh-add -"),
+    )
+
+
 def no_such_key(path: Path) -> Failure:
     """There is no file."""
     return Failure(
