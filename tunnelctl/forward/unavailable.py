@@ -12,7 +12,7 @@ import shlex
 import socket
 import stat
 
-from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.errors import Code, Failure, Hint, reason
 from tunnelctl.net.addresses import STOP_IT, path_holder, port_holder
 from tunnelctl.spec.endpoint import Endpoint
 
@@ -83,16 +83,16 @@ def _of_folder(path: str, error: OSError) -> Failure:
         return Failure(
             Code.NAME_NOT_FOUND,
             f"cannot listen on {path}: there is no folder {folder}",
-            f"mkdir -p {shlex.quote(folder)}",
+            Hint("", f"mkdir -p {shlex.quote(folder)}"),
             exit_code=_LOCAL_EXIT,
         )
     if error.errno == errno.EADDRINUSE:  # what was in the way has gone meanwhile
         return Failure(Code.PORT_IN_USE, f"{path} is in use", STOP_IT)
     if error.errno is None:  # Python's own, before the system is asked
         return _denied(Endpoint(path=path), error, "a path has at most 107 bytes")
-    hint = f"the folder must be one that you may write to: ls -ld {shlex.quote(folder)}"
+    hint = Hint("the folder must be one that you may write to", f"ls -ld {shlex.quote(folder)}")
     return _denied(Endpoint(path=path), error, hint)
 
 
-def _denied(endpoint: Endpoint, error: OSError, hint: str) -> Failure:
+def _denied(endpoint: Endpoint, error: OSError, hint: Hint | str) -> Failure:
     return Failure(Code.PERMISSION_DENIED, f"cannot listen on {endpoint}: {reason(error)}", hint)
