@@ -1,7 +1,7 @@
-"""All that can happen to a host, and all that its machine may ask for, as data.
+"""The events of a host and the actions of its state machine, as data.
 
-Owns no decision: `machine.py` decides, the supervisor acts. Every answer of an attempt carries
-the epoch it was asked in, so that a late one cannot harm a newer link.
+Owns no decision: `machine.py` decides, the supervisor acts. Every result of an attempt carries the
+epoch of its request, so that a late result cannot affect a newer link.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from tunnelctl.spec.host import Reconnect
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """`up`: begin; where the host failed for good, try again."""
+    """`up`: start; if the host has failed permanently, try again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """`restart`, or new connection settings: drop what there is and try now."""
+    """`restart`, or new connection settings: close the link and connect now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """`down`: close everything, for good."""
+    """`down`: close everything permanently."""
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Everything that `Shutdown` asked for is closed."""
+    """`Shutdown` is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retune:
-    """New settings that matter from the next decision on; the link is not touched.
+    """New settings, effective from the next decision on; the link is not affected.
 
-    `candidates` is how many hosts may serve: the host itself and its fallbacks.
+    `candidates` is the number of hosts to try: the host itself and its fallbacks.
     """
 
     reconnect: Reconnect
@@ -46,17 +46,17 @@ class Retune:
 
 @dataclass(frozen=True, slots=True)
 class Hurry:
-    """The world changed (network, resume from suspend): whoever waits tries now, who is up asks."""
+    """The network changed, or the system resumed: waiting hosts connect now, links are probed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remedied:
-    """A key, a certificate or the agent's list changed: whoever was refused a login tries now."""
+    """A key, a certificate or the agent's list changed: hosts with a refused login try now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """A client came to a host that rests, or a forward that needs its link."""
+    """A client connected to an idle host, or a forward needs its link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +66,24 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class Authenticating:
-    """The attempt reached authentication: the host key was good."""
+    """The attempt reached authentication: the host key was accepted."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The attempt gave a link."""
+    """The attempt established a link."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The attempt failed, or its link ended. `jitter` in [0, 1) spreads the next try.
+    """The attempt failed, or its link ended. `jitter` in [0, 1) randomizes the next delay.
 
-    `at_once`: the server ended the link in order while nothing used it. That may be its habit and
-    no sign of trouble, so the first try after it needs no wait.
+    `at_once`: the server closed the link cleanly while it was unused. That may be its policy and
+    not a failure, so the first attempt after it has no delay.
     """
 
     epoch: int
@@ -94,10 +94,10 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Unused:
-    """The server ended the link since nothing used it, which is no failure.
+    """The server closed the link because it was unused, which is not a failure.
 
-    `needed`: a forward listens there, and needs a link all the same. `why` is what status says of
-    the server; `jitter` as for `Lost`.
+    `needed`: a remote forward needs a link nevertheless. `why` is the reason shown in status;
+    `jitter` as in `Lost`.
     """
 
     epoch: int
@@ -108,8 +108,8 @@ class Unused:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """The attempt waits for a program, which has been silent for so long that another candidate is
-    to have its turn. It goes on, and this is told again while it lasts. `failure` says who."""
+    """The attempt waits for a program that has been silent for so long that the next candidate is
+    tried. The attempt continues, and the event repeats. `failure` names the program."""
 
     epoch: int
     failure: Failure
@@ -117,7 +117,7 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class RetryDue:
-    """The timer that was started for that epoch ran out."""
+    """The timer of this epoch expired."""
 
     epoch: int
 
@@ -143,14 +143,14 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class OpenListeners:
-    """Open the listeners that could be open now and are not."""
+    """Open the listeners that are not open yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Begin an attempt; answer with `Connected` or `Lost` of this epoch.
+    """Start an attempt; the result is `Connected` or `Lost` of this epoch.
 
-    `candidate` is whom to try: 0 for the host itself, n for its n-th fallback.
+    `candidate` is the host to try: 0 for the host itself, n for its n-th fallback.
     """
 
     epoch: int
@@ -166,15 +166,15 @@ class Abandon:
 
 @dataclass(frozen=True, slots=True)
 class AttachForwards:
-    """Give the link of this epoch to the forwards."""
+    """Attach the forwards to the link of this epoch."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class MoveForwards:
-    """The forwards serve new clients over the link of this epoch from now on, not the one before;
-    connections that are open stay where they are."""
+    """Move the forwards to the link of this epoch for new clients; open connections stay on the
+    previous link."""
 
     epoch: int
 
@@ -188,15 +188,14 @@ class RetireLink:
 
 @dataclass(frozen=True, slots=True)
 class AskLink:
-    """Ask the peer of this epoch's link for a sign of life now; answer with `Lost` if none comes
-    soon."""
+    """Probe the link of this epoch now; the result is `Lost` if the peer does not answer soon."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class DetachForwards:
-    """Take the link away from the forwards; local listeners stay bound."""
+    """Detach the forwards from the link; local listeners stay bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +207,7 @@ class CloseLink:
 
 @dataclass(frozen=True, slots=True)
 class StartTimer:
-    """Answer with `RetryDue` of this epoch at `at` (monotonic seconds)."""
+    """Send `RetryDue` of this epoch at `at` (monotonic seconds)."""
 
     epoch: int
     at: float
@@ -216,12 +215,12 @@ class StartTimer:
 
 @dataclass(frozen=True, slots=True)
 class CancelTimer:
-    """What was waited for is not wanted any more."""
+    """Cancel the timer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shutdown:
-    """Drain and close the forwards, then the link; answer with `Closed`."""
+    """Drain and close the forwards, then the link; the result is `Closed`."""
 
 
 Action = (
