@@ -17,8 +17,10 @@ from tests.supervisor.questioning import (
     question_in,
     threads,
 )
-from tests.supervisor.scene import client, echo_service, local, scene
+from tests.supervisor.scene import SOON, client, echo_service, local, scene
 from tests.support.here import here
+from tests.support.keys import write_key
+from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
 from tunnelctl.home.redaction import SECRETS
@@ -87,6 +89,28 @@ async def test_a_host_that_asks_is_tried_again_while_its_fallback_serves() -> No
             await eventually_async(lambda: s.host_status().fallback is None, "it is home")
             assert await one.echo(b"still") == b"still"
         assert (s.host_status().last_error, strict.attempts) == (None, 2)
+
+
+async def test_a_question_without_an_answer_holds_up_no_fallback(sshd: OpenSSHServer) -> None:
+    """The fallback serves after `connect_timeout`; the question stays open, and its answer has the
+    host itself serve."""
+    sshd.authorized_keys.write_text(write_key(sshd.identity, passphrase=RIGHT) + "\n")
+    async with scene() as s, echo_service() as echo:
+        host = sshd.host(
+            identity_agent="none", connect_timeout=2, reconnect=SOON, fallback=(s.host("spare"),)
+        )
+        subscription = s.supervisor.subscribe([DEV])
+        await s.up(s.profile(local(target=Endpoint(LOOPBACK, echo)), host=host))
+        question = await question_in(subscription)
+        status = s.host_status()
+        assert (status.fallback, status.returning) == ("spare", True)
+        assert status.last_error is not None
+        assert "waiting for an answer" in status.last_error.message
+        async with client(s.port("web")) as one:
+            assert await one.echo(b"by the fallback") == b"by the fallback"
+            s.supervisor.answer("dev", question.id, RIGHT)
+            await eventually_async(lambda: s.host_status().fallback is None, "it is home")
+            assert await one.echo(b"still") == b"still"
 
 
 async def test_whoever_listens_before_is_asked_in_the_first_attempt() -> None:

@@ -43,7 +43,7 @@ from tunnelctl.ssh.reach.dial import dial
 from tunnelctl.ssh.reach.jump import Hops, Lease
 from tunnelctl.ssh.reach.proxies import dial_through
 from tunnelctl.ssh.reach.proxy_command import ProxyCommand
-from tunnelctl.ssh.sentences import label
+from tunnelctl.ssh.sentences import label, login_waits
 from tunnelctl.ssh.silence import OnSilence, unheard
 from tunnelctl.ssh.turns import TakenTurn, Turn, at_once
 from tunnelctl.wire import messages
@@ -79,7 +79,8 @@ async def connect(
     who answers a host's questions (ssh/questions.py). `logins` knows what let us in before, and is
     told. At `moments` what has been silent too long is given up (reach/proxy_command.py). `warn`
     is told what is wrong with a host, or a hop, that was logged in to all the same.
-    `on_silence` hears of a `proxy_command`, on any hop, that is silent for `connect_timeout`; after
+    `on_silence` hears of a login, on any hop, that waits for a person or an agent for
+    `connect_timeout`, and of a `proxy_command` that is silent for that long; after
     `patience` seconds, ten minutes unless said otherwise, it is given up.
 
     Raises:
@@ -206,7 +207,11 @@ class _Caller:
         """An authenticated link to `host`."""
         on_stage(Stage.CONNECTING)
         async with self.reached(host, on_silence, is_hop=is_hop) as reached:
-            transport = await self._log_in(host, reached, on_stage)
+
+            def waits(failure: Failure) -> None:
+                on_silence(of_hop(host, failure) if is_hop else failure)
+
+            transport = await self._log_in(host, reached, on_stage, waits)
             # The socket's own address is the host's only where nothing is in between.
             settings = LinkSettings(
                 title=label(host),
@@ -316,9 +321,16 @@ class _Caller:
         return left
 
     async def _log_in(
-        self, host: Host, reached: _Reached, on_stage: Callable[[Stage], None]
+        self,
+        host: Host,
+        reached: _Reached,
+        on_stage: Callable[[Stage], None],
+        on_silence: OnSilence,
     ) -> SshTransport:
+        """The handshake, in a thread. `connect_timeout` does not count the time that a person or
+        an agent takes to answer, so a login that is longer than that waits for one of them."""
         loop = self.reactor.loop
+        began = clock.monotonic()
 
         def stage_from_thread(stage: Stage) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
@@ -341,11 +353,22 @@ class _Caller:
                 greeted=True,
             )
             work = _with_socket(sock, log_in, f"handshake with {host.name}")
+
+            timer: asyncio.TimerHandle
+
+            def tell() -> None:
+                nonlocal timer
+                timer = loop.call_later(host.connect_timeout, tell)
+                on_silence(login_waits(host, clock.monotonic() - began))
+
+            timer = loop.call_later(host.connect_timeout, tell)
             try:
                 return await asyncio.shield(work)
             except asyncio.CancelledError:
                 _abandon(sock, work)
                 raise
+            finally:
+                timer.cancel()
 
 
 def _with_socket(sock: socket.socket, work: Callable[[], T], name: str) -> asyncio.Future[T]:

@@ -425,6 +425,16 @@ def proxy_command_waits(host: Host, program: str, seconds: float, limit: float) 
     )
 
 
+def login_waits(host: Host, seconds: float) -> Failure:
+    """The login is not over, since a question to a person or an agent has no answer yet."""
+    return Failure(
+        Code.TIMED_OUT,
+        f"login: waiting for an answer for {seconds:.3g} s",
+        "a person, or an agent that asks one, has to answer",
+        subject=label(host),
+    )
+
+
 def proxy_command_failed(
     host: Host, program: str, how: str, said: str, failure: Failure
 ) -> Failure:

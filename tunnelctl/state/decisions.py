@@ -262,6 +262,13 @@ def silent(machine: Machine, event: Silent, now: float) -> Step:
     return try_home(told) if is_over and machine.rested(0) <= now else (told, ())
 
 
+def login_waits(machine: Machine, event: Silent, now: float) -> Step:
+    """As `silent`; but whoever is asked by a fallback is not interrupted for the next one."""
+    if machine.candidate == 0:
+        return silent(machine, event, now)
+    return replace(machine, waits=event.failure), ()
+
+
 def lost_link(machine: Machine, event: Lost, now: float) -> Step:
     lasted = now - machine.since >= machine.reconnect.stable_after
     after = replace(

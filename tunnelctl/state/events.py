@@ -108,8 +108,9 @@ class Unused:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """The attempt waits for a program that has been silent for so long that the next candidate is
-    tried. The attempt continues, and the event repeats. `failure` names the program."""
+    """The attempt waits for a program, or for an answer by a person, for so long that the next
+    candidate is tried. The attempt continues, and the event repeats. `failure` names what it waits
+    for."""
 
     epoch: int
     failure: Failure

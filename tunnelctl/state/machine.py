@@ -151,6 +151,7 @@ TABLE: Mapping[HostState, Mapping[type[Event], _Decision]] = {
         Idle: do.rest,
         Connected: do.up,
         Lost: do.lost_attempt,
+        Silent: do.login_waits,
     },
     # Without Connected: of this epoch it is about the link in use, which must not be closed.
     HostState.UP: {

@@ -300,6 +300,8 @@ def _host_message(host: Host, machine: Machine, links: Links) -> str:
         case HostState.CONNECTING:
             where = "the embedded server" if serving.embedded else serving.address
             return str(machine.waits or f"to {where}{instead}")
+        case HostState.AUTHENTICATING:
+            return str(machine.waits or "")
         case HostState.UP:
             info = links[machine.epoch].info
             return f"{info.address}, {info.cipher}, {info.server}{instead}"
