@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.config.conftest import Folder
 from tests.config.sshconfigs import WAYS, configure, needs_ssh
+from tests.support.silent_files import dead_disk
 from tunnelctl import clock
+from tunnelctl.config.exchange.from_ssh_config import import_ssh_config
+from tunnelctl.errors import Failure
+from tunnelctl.net import files
 
 
 @pytest.mark.parametrize("environ", WAYS)
@@ -137,3 +143,26 @@ def test_files_that_say_nothing_of_the_way_start_no_client(folder: Folder) -> No
     trap.chmod(0o755)
     assert folder.host("", {"PATH": f"{trap.parent}:/bin"}).port == 22
     assert not (folder.path / "started").exists()
+
+
+@pytest.mark.parametrize("environ", WAYS)
+@pytest.mark.parametrize("place", ["an include", "the file"])
+def test_what_lies_on_a_disk_that_is_away_is_named_and_not_waited_for(
+    folder: Folder,
+    environ: dict[str, str],
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(files, "_SECONDS", 0.3)
+    disk = tmp_path / "disk"
+    with dead_disk(disk):
+        if place == "the file":
+            (folder.home / ".ssh").symlink_to(disk)
+            named = str(folder.home / ".ssh" / "config")
+        else:
+            configure(folder, f"Include {disk}/conf.d/*\nHost b\n  Port 2222\n")
+            named = f"{disk}/conf.d/*"
+        with pytest.raises(Failure, match="disk that is away") as caught:
+            import_ssh_config(("b",), {**environ, "HOME": str(folder.home)})
+    assert named in caught.value.message

@@ -10,6 +10,7 @@ second thread for a file that does not answer.
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
 import threading
@@ -82,7 +83,7 @@ def read(path: str | Path, limit: int, *, regular: bool = False) -> Contents:
     """The file, of at most `limit` bytes; `regular`: nothing else than a regular file.
 
     Raises:
-        OSError: also `Silent`, `NotRegular` and `TooLarge`.
+        OSError: also `FileSilent`, `NotRegular` and `TooLarge`.
         ValueError: the path has a NUL byte.
     """
 
@@ -105,7 +106,7 @@ def status(path: str | Path) -> os.stat_result:
     """What stat(2) says.
 
     Raises:
-        OSError: also `Silent`.
+        OSError: also `FileSilent`.
         ValueError: the path has a NUL byte.
     """
     return ask(path, "status", lambda: os.stat(path))
@@ -118,6 +119,15 @@ def exists(path: str | Path, *, regular: bool = False) -> bool:
     except (OSError, ValueError):
         return False
     return stat.S_ISREG(mode) or not regular
+
+
+def matching(pattern: str) -> list[str]:
+    """The paths that a pattern of glob(7), as the module glob takes it, means; in order.
+
+    Raises:
+        OSError: also `FileSilent`.
+    """
+    return ask(pattern, "matching", lambda: sorted(glob.glob(pattern)))
 
 
 def ask(path: str | Path, what: str, look: Callable[[], T]) -> T:

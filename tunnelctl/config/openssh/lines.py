@@ -226,7 +226,10 @@ class _Reader:
                 path = expand_user(_TOKEN.sub(self._token, word), self._environ)
             except (KeyError, ValueError):  # no such variable or user: OpenSSH finds nothing
                 continue
-            yield from sorted(glob.glob(os.path.join(folder, _python_pattern(path))))
+            try:
+                yield from files.matching(os.path.join(folder, _python_pattern(path)))
+            except OSError as error:
+                raise _Unreadable(f"{word} cannot be looked for: {reason(error)}") from None
 
     def _token(self, token: re.Match[str]) -> str:
         """What a token of an Include stands for, as since OpenSSH 9.9."""

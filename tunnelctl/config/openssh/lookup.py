@@ -31,6 +31,7 @@ from tunnelctl.config.openssh.written import as_written
 from tunnelctl.config.values.forward_specs import with_paths
 from tunnelctl.config.values.reach import NONE
 from tunnelctl.config.yaml.files import Unreadable, read_profile_file
+from tunnelctl.net import files
 from tunnelctl.spec.environment import home
 
 _AT_ONCE = 8  # clients that run side by side
@@ -239,7 +240,13 @@ class _Source:
             (str(home(self._environ) / ".ssh" / "config"), True),
             (SYSTEM_FILE, False),
         ):
-            if os.path.exists(path):
+            try:
+                files.status(path)
+            except files.FileSilent:  # whoever reads it is told why it cannot be read
+                yield path, is_user
+            except OSError:
+                continue
+            else:
                 yield path, is_user
 
     def _check(self) -> None:
