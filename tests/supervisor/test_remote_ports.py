@@ -8,11 +8,13 @@ import os
 import signal
 import socket
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from tests.supervisor.scene import (
+    LATE,
     SOON,
     client,
     echo_service,
@@ -29,11 +31,13 @@ from tests.support.services import Service
 from tests.support.sshd import OpenSSHServer
 from tests.support.urls import UrlServer
 from tests.support.waiting import eventually_async
+from tunnelctl import clock
 from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Probe, ProbeType
 from tunnelctl.spec.host import SessionType
 from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
+from tunnelctl.supervisor.forwards.remote_forwarding import RemoteForwarding
 
 
 async def test_a_stranger_on_the_port_is_told_with_the_next_try(sshd: OpenSSHServer) -> None:
@@ -148,8 +152,12 @@ async def test_a_server_that_does_not_say_which_port_it_chose() -> None:
             assert (s.host_status().state, s.host_status().reconnects) == (HostState.UP, 0)
 
 
-async def test_our_own_ghost_holds_the_port_until_the_server_lets_go(sshd: OpenSSHServer) -> None:
-    """A session that hangs keeps its listener, whatever becomes of its client."""
+async def test_our_own_ghost_holds_the_port_until_the_server_lets_go(
+    sshd: OpenSSHServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that hangs keeps its listener, whatever becomes of its client. That passes, so it
+    is asked for again soon, however long a stranger would be left alone."""
+    monkeypatch.setattr(RemoteForwarding, "retry_policy", LATE)
     async with scene() as s, echo_service() as echo:
         port = free_port()
         rules = (remote("back", port, echo), local("out", target=Endpoint(LOOPBACK, echo)))
@@ -169,6 +177,8 @@ async def test_our_own_ghost_holds_the_port_until_the_server_lets_go(sshd: OpenS
             )
             assert "ClientAliveInterval" in status.last_error.hint
             assert status.next_retry_at is not None
+            wait = datetime.fromisoformat(status.next_retry_at) - clock.wall()
+            assert wait.total_seconds() <= 5
             # The other forwards are not kept waiting, and the link is not dropped for it.
             async with client(s.port("out")) as one:
                 assert await one.echo(b"hello") == b"hello"

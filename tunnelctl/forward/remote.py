@@ -70,6 +70,8 @@ class RemoteForward:
         self._asking = forward.listen  # what the server is asked for; see `chosen_port`
         # The port that the server chose last, where that is its to choose: clients know it.
         self.chosen_port = 0
+        # Whether it could not listen, as the server still does for an earlier session of ours.
+        self.is_held_by_us = False
         # What is not as it was asked for, though the server listens.
         self.caveat: Failure | None = None
 
@@ -98,6 +100,7 @@ class RemoteForward:
                 there; or why the link ended meanwhile.
         """
         self._asked = link
+        self.is_held_by_us = False
         if self.chosen_port:
             self._asking = self.forward.listen.with_port(self.chosen_port)
             try:
@@ -205,6 +208,7 @@ class RemoteForward:
         if owner:
             return listen_taken_by_own(self.forward, owner)
         held = self._held.keeper(link.info.address, self._asking)
+        self.is_held_by_us = held is not None
         if held is not None:
             return listen_held(self.forward, held.owner, link.info.software)
         return listen_taken(self.forward)

@@ -6,6 +6,7 @@ link's: it is asked for anew on each. Must never move a byte; `tunnelctl.forward
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -197,7 +198,7 @@ class Forwarding(ABC):
         self.tries.succeeded()
         self._changed()
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure, *, within: float = math.inf) -> None:
         self.last_error = failure
-        self.tries.failed(failure, is_wanted=not self.is_stopped)
+        self.tries.failed(failure, is_wanted=not self.is_stopped, within=within)
         self._changed()

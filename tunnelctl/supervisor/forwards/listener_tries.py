@@ -6,6 +6,7 @@ Owns the timer. Must never open anything; whoever has the listener does when it 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -41,12 +42,13 @@ class ListenerTries:
         """When it is tried again, if it waits for that."""
         return self._retry_at
 
-    def failed(self, failure: Failure, *, is_wanted: bool) -> None:
-        """It could not be opened; tried again if that may help, and it `is_wanted` still."""
+    def failed(self, failure: Failure, *, is_wanted: bool, within: float = math.inf) -> None:
+        """It could not be opened; tried again if that may help, and it `is_wanted` still: after at
+        most `within` seconds."""
         self.cancel()
         self._failure = failure
         if failure.retryable and is_wanted:
-            wait = backoff.ceiling(self._policy, self._count)
+            wait = min(within, backoff.ceiling(self._policy, self._count))
             self._timer = asyncio.get_running_loop().call_later(wait, self._due)
             self._retry_at = clock.wall() + timedelta(seconds=wait)
         self._count += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from tunnelctl.errors import Failure
 from tunnelctl.forward.listener import Listener
@@ -15,6 +16,11 @@ from tunnelctl.supervisor.tasks import unexpected
 
 # A server may hold the port for the session before, until that one's ClientAlive gives it up.
 _REMOTE_RETRY = Reconnect(min=1.0, max=30.0)
+
+
+# Most servers miss an earlier session of ours within a minute or two, and users wait for the port.
+_HELD_SECONDS = 5.0
+_HELD_TRIES = 30
 
 
 class RemoteForwarding(Forwarding):
@@ -104,7 +110,8 @@ class RemoteForwarding(Forwarding):
         if self._link is not link:
             return  # too late: the answer is about a link that is gone
         if failure is not None:
-            self._failed(failure)
+            is_free_soon = self._remote.is_held_by_us and self.tries.count < _HELD_TRIES
+            self._failed(failure, within=_HELD_SECONDS if is_free_soon else math.inf)
             return
         self._opened()
         await self._remote.look(link)
