@@ -158,6 +158,7 @@ def test_what_lies_on_a_disk_that_is_away_is_named_and_not_waited_for(
     disk = tmp_path / "disk"
     with dead_disk(disk):
         if place == "the file":
+            folder.home.mkdir(exist_ok=True)
             (folder.home / ".ssh").symlink_to(disk)
             named = str(folder.home / ".ssh" / "config")
         else:

@@ -176,7 +176,7 @@ def read(paths: Sequence[tuple[str, bool]], environ: Mapping[str, str]) -> tuple
     for path, is_user in paths:
         try:
             lines = tuple(reader.file(path, is_user, 0))
-        except _Unreadable as error:
+        except (_Unreadable, _Silent) as error:
             raise SshConfigError(str(error)) from None
         read_files.append(ConfigLine(path, 0, "include", "", (lines,)))
     return tuple(read_files)
@@ -184,6 +184,11 @@ def read(paths: Sequence[tuple[str, bool]], environ: Mapping[str, str]) -> tuple
 
 class _Unreadable(Exception):
     """Why a file cannot be read, in one sentence."""
+
+
+class _Silent(Exception):
+    """The same of what does not answer: OpenSSH's client would wait for it, whatever block it is
+    in, so nobody is asked."""
 
 
 class _Reader:
@@ -229,7 +234,8 @@ class _Reader:
             try:
                 yield from files.matching(os.path.join(folder, _python_pattern(path)))
             except OSError as error:
-                raise _Unreadable(f"{word} cannot be looked for: {reason(error)}") from None
+                why = line.error(f"{word} cannot be looked for: {reason(error)}")
+                raise _Silent(str(why)) from None
 
     def _token(self, token: re.Match[str]) -> str:
         """What a token of an Include stands for, as since OpenSSH 9.9."""
@@ -252,6 +258,7 @@ def _text(path: str, *, is_included: bool) -> str:
 
     Raises:
         _Unreadable: also for an included file that others may have written, as in OpenSSH.
+        _Silent: it does not answer.
     """
     try:
         try:
@@ -260,6 +267,8 @@ def _text(path: str, *, is_included: bool) -> str:
             found = files.Contents(b"", files.status(path))
     except files.TooLarge:
         raise _Unreadable(f"{path} is larger than {MAX_BYTES // 1024**2} MiB") from None
+    except files.FileSilent as error:
+        raise _Silent(f"{path} cannot be read: {reason(error)}") from None
     except OSError as error:
         if is_included and isinstance(error, FileNotFoundError):
             return ""
