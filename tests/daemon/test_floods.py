@@ -25,7 +25,7 @@ from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message
 from tunnelctl.wire.window import PACKET_MAX, WINDOW
 
-_ECHOES = 50
+_ECHOES = 20
 _AT_ONCE = 20_000  # messages that are sealed and sent in one go: much more than a turn's work
 
 

@@ -53,6 +53,10 @@ class World:
             "PYTHONWARNINGS": "error",
             "PYTHONPATH": os.pathsep.join(filter(None, [_LOOP_WATCH, kept.get("PYTHONPATH")])),
             "TUNNELCTL_LOOP_REPORT": str(self.loop_report),
+            # What the libraries look for when they are imported, and no test needs: the machine's
+            # authorities (ssl) and plugins in every installed package (pydantic).
+            "SSL_CERT_FILE": os.devnull,
+            "PYDANTIC_DISABLE_PLUGINS": "1",
         }
 
     def profile(self, name: str, text: str) -> Path:
