@@ -1,0 +1,177 @@
+"""Writes tests/docs/failures.txt: every failure that the `sentences` modules make, once, in words.
+
+    python -m tools.make_failures
+
+From the project's folder. So that one person can read the language as a whole, and see in a diff
+what a change makes of it. The arguments are made from the annotations: a new type, or text with a
+new name, needs a row in the tables below.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import tunnelctl
+from tunnelctl.errors import Code, Fact, Failure, Hint
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.forward import Forward, Side
+from tunnelctl.spec.host import Host, Proxy, ProxyKind, SecretRef, SecretSource
+
+PAGE = Path(__file__).resolve().parents[1] / "tests" / "docs" / "failures.txt"
+
+_HOST = Host(
+    "bastion",
+    "bastion.example.com",
+    bind_address="192.0.2.9",
+    known_hosts_command=("/usr/bin/known-keys", "%H"),
+    password=SecretRef(SecretSource.ENV, ("SECRET",)),
+)
+_ADDRESS = Endpoint("127.0.0.1", 5432)
+_KEY = "ssh-ed25519 SHA256:0123456789abcdef"
+# Of each parameter that is text, by its name.
+_TEXTS = {
+    "allowed_by": "GatewayPorts clientspecified in sshd_config there",
+    "address": "192.0.2.1",
+    "better": "another name",
+    "command": "ssh -v bob@bastion.example.com",
+    "doing": "authenticating",
+    "file": "/home/bob/.ssh/known_hosts",
+    "fingerprint": "SHA256:0123456789abcdef",
+    "hint": "sshd_config there decides (AllowTcpForwarding)",
+    "hop": "",
+    "how": "exited with status 1",
+    "install": "pip install 'tunnelctl[keyring]'",
+    "key": "proxy_command",
+    "kind": "cipher",
+    "known": f"{_KEY} in known_hosts:3",
+    "message": "the server refused the login",
+    "method": "password",
+    "name": "aes256-ctr",
+    "note": "",
+    "option": "Ciphers",
+    "ours": "aes128-gcm@openssh.com",
+    "owner": "other/db",
+    "path": "/home/bob/secret",
+    "place": "known_hosts:3",
+    "program": "sh",
+    "prompt": "Verification code",
+    "provider": "/usr/lib/opensc-pkcs11.so",
+    "request": "tcpip-forward",
+    "said": "go away",
+    "service": "tunnels",
+    "shown": _KEY,
+    "ssh": "ssh bob@bastion.example.com",
+    "subject": "bastion (bob@bastion.example.com:22)",
+    "theirs": "3des-cbc",
+    "there": "allow the cipher aes256-ctr on the server",
+    "title": "bastion (bastion.example.com:22)",
+    "tried": "; tried the password",
+    "user": "bob",
+    "variable": "TUNNELCTL_SOCKET",
+    "via": "bastion",
+    "what": "the server closed the connection",
+    "where": "192.0.2.7:22",
+    "why": "Permission denied",
+}
+_WHOLE: dict[str, int] = {"mode": 0o644, "bits": 1024, "least": 2048}
+
+
+def _samples() -> dict[Any, Any]:
+    """Of each other type."""
+    from tunnelctl.net.addresses import PortHolder
+    from tunnelctl.ssh.software import Software
+
+    failure = Failure(Code.TIMED_OUT, "no answer within 15 s", subject="bastion")
+    return {
+        Code: Code.UNREACHABLE,
+        Endpoint: _ADDRESS,
+        Failure: failure,
+        Failure | None: failure,
+        Forward: Forward("db", Side.HERE, _ADDRESS, Endpoint("db.internal", 5432), via="bastion"),
+        Hint: Hint("to do it", "tunnelctl ps"),
+        PortHolder | None: PortHolder("pid 911 (postgres)"),
+        Host: _HOST,
+        Path: Path("/home/bob/.ssh/id_ed25519"),
+        Proxy: Proxy(ProxyKind.SOCKS5, "proxy.example", 1080),
+        SecretRef: SecretRef(SecretSource.ENV, ("SECRET",)),
+        Software: Software("OpenSSH_9.2p1"),
+        Sequence[Fact]: (),
+        Sequence[Hint]: (Hint("check it"),),
+        Sequence[str | Fact]: (),
+        Sequence[str]: ("one", "two"),
+        bool: True,
+        float: 30.0,
+    }
+
+
+def modules() -> Iterator[ModuleType]:
+    """Every module `sentences`, by name."""
+    for found in sorted(
+        pkgutil.walk_packages(tunnelctl.__path__, "tunnelctl."), key=lambda f: f.name
+    ):
+        if found.name.endswith(".sentences"):
+            yield importlib.import_module(found.name)
+
+
+def functions(module: ModuleType) -> Iterator[Callable[..., Failure | Hint | str]]:
+    """Its public functions that make words, in the order of the file."""
+    for name, function in vars(module).items():
+        is_its_own = inspect.isfunction(function) and function.__module__ == module.__name__
+        if is_its_own and not name.startswith("_") and name not in ("label", "excerpt"):
+            yield function
+
+
+def made(function: Callable[..., Failure | Hint | str]) -> Failure | Hint | str:
+    """What it makes of the samples.
+
+    Raises:
+        KeyError: there is no sample for a parameter.
+    """
+    hints, samples = typing.get_type_hints(function), _samples()
+    arguments: dict[str, Any] = {}
+    for name in inspect.signature(function).parameters:
+        kind = hints[name]
+        if kind is str:
+            arguments[name] = _TEXTS[name]
+        elif kind is int:
+            arguments[name] = _WHOLE.get(name, 3)
+        elif name == "words":
+            arguments[name] = ["bastion", "--fingerprint", "SHA256:0123456789abcdef"]
+        elif kind == Hint | str:
+            arguments[name] = samples[Hint]
+        else:
+            arguments[name] = samples[kind]
+    return function(**arguments)
+
+
+def _lines(made_of_it: Failure | Hint | str) -> Iterator[str]:
+    if isinstance(made_of_it, Failure):
+        yield f"{made_of_it.code}: {made_of_it.message}"
+        yield from (f"    → {hint}" for hint in made_of_it.hints)
+    elif isinstance(made_of_it, Hint):
+        yield f"→ {made_of_it}"
+    else:
+        yield made_of_it
+
+
+def page() -> str:
+    """The file's text."""
+    lines = ["Made by `python -m tools.make_failures`; a test holds it to the code.", ""]
+    for module in modules():
+        lines += [module.__name__, ""]
+        for function in functions(module):
+            lines.append(f"  {function.__name__}")
+            lines += [f"    {line}" for line in _lines(made(function))]
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
