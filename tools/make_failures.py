@@ -40,12 +40,14 @@ _TEXTS = {
     "allowed_by": "GatewayPorts clientspecified in sshd_config there",
     "address": "192.0.2.1",
     "better": "another name",
+    "called": "the known_hosts file",
     "command": "ssh -v bob@bastion.example.com",
     "doing": "authenticating",
     "file": "/home/bob/.ssh/known_hosts",
     "fingerprint": "SHA256:0123456789abcdef",
     "hint": "sshd_config there decides (AllowTcpForwarding)",
     "hop": "",
+    "folder": "/home/bob/.local/state",
     "how": "exited with status 1",
     "install": "pip install 'tunnelctl[keyring]'",
     "key": "proxy_command",
@@ -79,6 +81,10 @@ _TEXTS = {
     "what": "the server closed the connection",
     "where": "192.0.2.7:22",
     "why": "Permission denied",
+}
+_PATHS = {
+    "new": Path("/home/bob/.ssh/id_ed25519.pem"),
+    "public": Path("/home/bob/.ssh/id_ed25519.pub"),
 }
 _WHOLE: dict[str, int] = {"mode": 0o644, "bits": 1024, "least": 2048}
 
@@ -144,6 +150,8 @@ def made(function: Callable[..., Failure | Hint | str]) -> Failure | Hint | str:
             arguments[name] = _WHOLE.get(name, 3)
         elif name == "words":
             arguments[name] = ["bastion", "--fingerprint", "SHA256:0123456789abcdef"]
+        elif name in _PATHS:
+            arguments[name] = _PATHS[name]
         elif kind == Hint | str:
             arguments[name] = samples[Hint]
         else:

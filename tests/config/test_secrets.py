@@ -56,7 +56,7 @@ def in_file(path: Path) -> SecretRef:
 def test_from_the_environment() -> None:
     ref = SecretRef(SecretSource.ENV, ("PW",))
     assert resolve_secret(ref, Environment({"PW": "hunter2"})) == "hunter2"
-    assert "{env: PW} is not to be had: the variable is not set" in refusal(ref)
+    assert "cannot get the secret {env: PW}: the variable is not set" in refusal(ref)
     assert "it is empty" in refusal(ref, {"PW": ""})
 
 
@@ -218,7 +218,7 @@ def test_from_the_keyring_of_whose_session_it_is(session: Callable[[str], dict[s
     for kept in ("hunter2", "another"):
         assert resolve_secret(in_keyring("mail/imap/me"), Environment(session(kept))) == kept
     said = refusal(in_keyring("mail/you and me"), session("hunter2"))
-    assert "{keyring: mail/you and me} is not to be had: the keyring of this login session" in said
+    assert "{keyring: mail/you and me}: the keyring of this login session" in said
     assert "keyring set mail 'you and me'" in said
 
 
@@ -231,9 +231,9 @@ def test_no_module_of_the_current_folder_is_asked(
 
 
 def test_a_keyring_that_refuses(session: Callable[[str], dict[str, str]]) -> None:
-    assert "the keyring refuses: KeyringLocked" in refusal(in_keyring("mail/me"), session(LOCKED))
+    assert "the keyring refused: KeyringLocked" in refusal(in_keyring("mail/me"), session(LOCKED))
     lost = {**session("hunter2"), "DBUS_SESSION_BUS_ADDRESS": "/nowhere"}
-    assert "the keyring refuses: FileNotFoundError" in refusal(in_keyring("mail/me"), lost)
+    assert "the keyring refused: FileNotFoundError" in refusal(in_keyring("mail/me"), lost)
 
 
 def test_a_keyring_that_waits_for_somebody(
@@ -241,7 +241,7 @@ def test_a_keyring_that_waits_for_somebody(
 ) -> None:
     monkeypatch.setattr(secrets, "_KEYRING_SECONDS", 0.1)
     said = refusal(in_keyring("mail/me"), session(ASKS))
-    assert "did not answer within 0.1 s (unlock it" in said
+    assert "no answer from the keyring within 0.1 s (unlock it" in said
 
 
 def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

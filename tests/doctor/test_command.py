@@ -212,7 +212,7 @@ def test_a_file_here_is_not_what_the_daemon_runs_under_its_name(
         done = world.run("doctor", "dev")
         assert f"the daemon has another of this name wanted up, from {other}" in done.stdout
         assert f"tunnelctl doctor -f {other}" in done.stdout
-        assert "dev/db, a forward of the daemon's own" in done.stdout
+        assert "the forward dev/db of this daemon" in done.stdout
         assert done.returncode == 73
         assert "the daemon has it up" in world.ok("doctor", "-f", str(other))
 

@@ -79,7 +79,7 @@ class Policy:
             assert remote.code is Code.FORWARD_DENIED, (self, remote)
         elif self.gateway == "yes":
             assert remote.result is Result.WARNING, (self, remote)
-            assert "listens on every address" in remote.message
+            assert "listens on all addresses" in remote.message
         else:
             assert remote.result is Result.OK, (self, remote)
 

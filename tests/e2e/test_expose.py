@@ -186,7 +186,7 @@ def test_what_the_server_makes_of_the_address_is_told_once_attached_too(
         process.send_signal(signal.SIGINT)
         _, after = process.communicate(timeout=30)
     assert process.returncode == 130  # that others cannot reach it is no failure of the command
-    why = "listens on its loopback alone" if option == "no" else "listens on every address"
+    why = "listens on its loopback address" if option == "no" else "listens on all addresses"
     assert sum(why in line for line in before) == 1
     # On the next link it is news again.
     assert after.count(why) == 1

@@ -35,7 +35,7 @@ def test_doctor_knows_the_listener_of_a_profile_that_is_not_up(
     assert f"the daemon listens on 127.0.0.1:{port} for it" in told
     assert not _is_stranger(told, world)
     told = world.run("doctor", "other").stdout
-    assert f"127.0.0.1:{port} is in use by dev/db, a forward of the daemon's own" in told
+    assert f"127.0.0.1:{port} is in use by the forward dev/db of this daemon" in told
     assert "tunnelctl down dev" in told
     assert not _is_stranger(told, world)
 
@@ -54,7 +54,7 @@ def test_up_and_ps_name_the_forward_that_has_the_port(
     assert done.returncode == 73
     error = world.forward("other", "mine")["last_error"]
     assert error["code"] == "port-in-use"
-    assert error["message"].endswith("is in use by dev/db, a forward of the daemon's own")
+    assert error["message"].endswith("is in use by the forward dev/db of this daemon")
     assert error["hint"] == "tunnelctl down dev, or choose another in the profile"
     assert not world.forward("other", "mine")["bound"]
     for told in (done.stderr, world.run("ps").stdout):
@@ -73,8 +73,9 @@ def test_a_port_there_that_another_forward_of_ours_has(world: World, sshd: OpenS
         world.ok("up", "-d", "dev")
         done = world.run("up", "-d", "other")
         assert done.returncode == 76
-        assert f"127.0.0.1:{port} on server is in use by dev/back" in done.stderr.replace(
-            "localhost", "127.0.0.1"
+        assert (
+            f"127.0.0.1:{port} on server is in use by the forward dev/back"
+            in done.stderr.replace("localhost", "127.0.0.1")
         )
         assert "tunnelctl down dev" in done.stderr
         assert not _is_stranger(done.stderr, world)

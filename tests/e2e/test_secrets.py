@@ -171,7 +171,7 @@ def test_a_keyring_of_the_session_that_asks(world: World, sshd: OpenSSHServer) -
     world.profile("dev", tunnel_text(text, socks="dynamic: 0"))
     first, second = sessions.variables(LOCKED), sessions.variables(FROM_FILE)
     done = world.run("up", "dev", "-d", environ=first)
-    assert "the keyring refuses: KeyringLocked" in done.stderr
+    assert "the keyring refused: KeyringLocked" in done.stderr
     assert "tunnelctl up, from the login session that has it" in done.stderr
     daemon = world.daemon_pid()
     done = world.run("up", "dev", "-d", environ=second)

@@ -121,7 +121,7 @@ async def refuses(tunnel: Tunnel, proxy: int, host: str, port: int, code: int = 
     if code == 2:
         failure = tunnel.failures[-1]
         assert failure.code is Code.FORWARD_DENIED
-        assert f":{port}, which it may not reach" in failure.message
+        assert f":{port} is not permitted" in failure.message
         assert "permit" in failure.hint
 
 

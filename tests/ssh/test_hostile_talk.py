@@ -270,7 +270,7 @@ async def test_a_window_that_opens_late_loses_nothing_of_a_socks_client(packet_m
     ("reply", "code", "said"),
     [
         # Some services grant "any port" and do not say which. They speak SSH, but must be told one.
-        (b"", Code.FORWARD_DENIED, "does not say which port"),
+        (b"", Code.FORWARD_DENIED, "does not report which port"),
         (b"\0\0", Code.SESSION_LOST, "hostile (127.0.0.1:"),
         (messages.u32(0), Code.SESSION_LOST, "hostile (127.0.0.1:"),
         (messages.u32(70_000), Code.SESSION_LOST, "hostile (127.0.0.1:"),

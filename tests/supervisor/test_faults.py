@@ -168,7 +168,7 @@ async def test_without_a_thread_to_log_in_with_it_is_tried_again(
             await s.until_told("server", "backoff", times=2)
             error = s.host_status().last_error
             assert error is not None
-            assert "no thread can be started" in error.message
+            assert "cannot start a thread" in error.message
         since = time.monotonic()
         await s.until(ProfileState.UP)
         assert time.monotonic() - since < _BACK

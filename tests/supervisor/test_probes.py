@@ -269,7 +269,7 @@ async def test_a_target_that_says_nothing_is_unreachable_after_the_timeout() -> 
             forward = await until_health(s, "web", Health.UNHEALTHY)
             assert forward.last_error is not None
             assert forward.last_error.code == Code.TARGET_UNREACHABLE
-            assert "did not answer within 0.2 s" in forward.last_error.message
+            assert "no answer within 0.2 s" in forward.last_error.message
             assert forward.last_error.hint
             await until_health(s, "other", Health.HEALTHY)
 

@@ -148,7 +148,7 @@ async def test_a_server_that_does_not_say_which_port_it_chose() -> None:
             status = await s.until_forward("back", ForwardState.FAILED)
             assert status.last_error is not None
             assert status.last_error.code == Code.FORWARD_DENIED
-            assert "does not say which port it chose" in status.last_error.message
+            assert "does not report which port it chose" in status.last_error.message
             assert (s.host_status().state, s.host_status().reconnects) == (HostState.UP, 0)
 
 

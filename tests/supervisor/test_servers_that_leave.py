@@ -120,7 +120,7 @@ async def test_whose_time_is_up_is_told_why_there_is_no_link() -> None:
         await in_thread(_come_and_go, s.port("db"))
         error = await eventually_async(lambda: s.forward("db").last_error, "it is told")
         assert error is not None
-        assert "forward db had no link for 0.2 s (" in error.message
+        assert "forward db: client refused: no link for 0.2 s (" in error.message
         assert "connection refused by" in error.message
         assert "check that an SSH server runs there" in error.hint
 

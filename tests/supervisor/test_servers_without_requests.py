@@ -100,8 +100,8 @@ async def test_local_forwards_go_on_where_remote_ones_are_not_answered(
             assert status.last_error is not None
             assert status.last_error.code == Code.FORWARD_DENIED
             kind = "streamlocal-forward@openssh.com" if listen.is_unix else "tcpip-forward"
-            silent = f"the server does not answer the request {kind}"
-            unknown = f"the server does not know the request {kind}"
+            silent = f"does not answer the request {kind}"
+            unknown = f"does not support the request {kind}"
             told = unknown if knows is knows_none else silent
             assert told in status.last_error.message
             assert "Deaf_1 may have no" in status.last_error.hint
@@ -178,7 +178,7 @@ async def test_tinyssh(tmp_path: Path) -> None:
             await s.supervisor.up(s.profile(remote("back", 4000, 9), host=host), here())
             status = await s.until_forward("back", ForwardState.FAILED)
             assert status.last_error is not None
-            assert "does not know the request tcpip-forward" in status.last_error.message
+            assert "does not support the request tcpip-forward" in status.last_error.message
             assert status.last_error.hint.startswith("tinyssh_")
             assert s.host_status().rtt_ms is not None
             assert s.states("server").count(HostState.UP) == 1

@@ -17,8 +17,9 @@ from tunnelctl.doctor.report import Part, Step, failed, ok, profile_in, warning
 from tunnelctl.errors import Code, Failure, Hint
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.requests import target_failure
+from tunnelctl.forward.sentences import port_in_use_by_forward
 from tunnelctl.forward.target import connect_target
-from tunnelctl.forward.unavailable import is_free_path, taken_by_own
+from tunnelctl.forward.unavailable import is_free_path
 from tunnelctl.net.addresses import collide, listened_on, port_holder
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, WILDCARDS, Endpoint, parse_endpoint
@@ -64,7 +65,7 @@ async def listener(rule: Forward, reactor: Reactor, status: Mapping[str, Any] | 
     except Failure as failure:
         # The daemon knows its own, whatever /proc shows to this user.
         if failure.code is Code.PORT_IN_USE and (owner := _owner(rule.listen, status)):
-            failure = taken_by_own(rule.listen, owner)
+            failure = port_in_use_by_forward(rule.listen, owner)
         return failed(Part.LISTENER, rule.name, _of_listen(rule.listen, failure))
     if not rule.listen.is_loopback and (found := await firewall.before(where.port)):
         what = f"{where} can be listened on, but this machine's firewall has: {found}"

@@ -14,7 +14,8 @@ from weakref import WeakSet
 
 from tunnelctl.errors import Failure
 from tunnelctl.forward.listening import Listening, is_quick, listen
-from tunnelctl.forward.unavailable import taken_by_own, why_not
+from tunnelctl.forward.sentences import port_in_use_by_forward
+from tunnelctl.forward.unavailable import why_not
 from tunnelctl.net.addresses import collide
 from tunnelctl.net.descriptors import descriptors
 from tunnelctl.net.reactor import READABLE, Reactor
@@ -181,7 +182,8 @@ def is_own(host: str) -> bool:
 
 async def _failure(endpoint: Endpoint, error: OSError) -> Failure:
     if error.errno == errno.EADDRINUSE and (owner := owner_of(endpoint)):
-        return taken_by_own(endpoint, owner)  # without a look at /proc, which may show nothing
+        # Without a look at /proc, which may show nothing.
+        return port_in_use_by_forward(endpoint, owner)
     # Where many processes run, looking through all of them takes long.
     return await in_thread(lambda: why_not(endpoint, error), f"why not {endpoint}")
 

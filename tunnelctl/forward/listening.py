@@ -15,7 +15,8 @@ import stat
 import sys
 from dataclasses import dataclass
 
-from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.errors import reason
+from tunnelctl.forward import sentences
 from tunnelctl.net.addresses import is_literal
 from tunnelctl.net.endings import reset_when_killed
 from tunnelctl.spec.endpoint import LOCALHOST, LOOPBACKS, WILDCARDS, Endpoint
@@ -111,13 +112,7 @@ def _look_up(endpoint: Endpoint) -> list[_Address]:
     try:
         found = socket.getaddrinfo(endpoint.host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise Failure(
-            Code.NAME_NOT_FOUND,
-            f"cannot listen on {endpoint}: {reason(error)}",
-            "listen on an address of this machine",
-            retryable=False,
-            exit_code=73,
-        ) from None
+        raise sentences.no_such_listen_address(endpoint, reason(error)) from None
     unique = dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found)
     return list(unique)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from tunnelctl.errors import Code, Failure, Hint
+from tunnelctl.errors import Code, Failure
+from tunnelctl.forward import sentences
 from tunnelctl.forward.connections import Connections, Counters
 from tunnelctl.forward.listener import Listener
-from tunnelctl.forward.requests import Origin, direct, open_failure, turned_away
+from tunnelctl.forward.requests import Origin, direct, open_failure
 from tunnelctl.forward.socks import SocksClient
 from tunnelctl.forward.waiting import Waiting
 from tunnelctl.net.endings import reset
@@ -143,11 +144,9 @@ class LocalForward:
         full = self.counters.open >= self.forward.max_connections
         self._connections.began()
         if not self.forward.admits(origin[0]):
-            self._turn_away(sock, Code.PERMISSION_DENIED)
-            self._fail(Code.PERMISSION_DENIED, f"does not allow {origin[0]}")
+            self._refuse(sock, sentences.client_not_allowed(self.forward, origin[0]))
         elif full:
-            self._turn_away(sock, Code.TARGET_REFUSED)
-            self._fail(Code.TARGET_REFUSED, f"has {self.forward.max_connections} connections open")
+            self._refuse(sock, sentences.too_many_connections(self.forward))
         elif self._link is not None and not self._link.connection.is_lost:
             self._serve(self._link, sock, origin)
         elif self.forward.while_down.hold > 0 and not self._hopeless:
@@ -213,13 +212,8 @@ class LocalForward:
         self._turn_away(sock, Code.SESSION_LOST)
 
     def _expired(self, sock: socket.socket) -> None:
-        self._turn_away(sock, Code.SESSION_LOST)
-        what = f"had no link for {self.forward.while_down.hold:g} s"
-        why = self._why_away
-        if why is None:
-            self._fail(Code.SESSION_LOST, what)
-        else:
-            self._fail(Code.SESSION_LOST, f"{what} ({why.message})", *why.hints)
+        self._refuse(sock, sentences.no_link_for_client(self.forward, self._why_away))
 
-    def _fail(self, code: Code, what: str, *hints: Hint) -> None:
-        self._on_failure(turned_away(self.forward, code, what).but(hints=hints))
+    def _refuse(self, sock: socket.socket, failure: Failure) -> None:
+        self._turn_away(sock, failure.code)
+        self._on_failure(failure)

@@ -15,7 +15,8 @@ import signal
 import socket
 from dataclasses import dataclass
 
-from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.errors import Failure, reason
+from tunnelctl.forward import sentences
 from tunnelctl.forward.requests import direct, open_failure, target_failure
 from tunnelctl.forward.target import connect_target
 from tunnelctl.net.processes.child import Child, ending
@@ -24,7 +25,6 @@ from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, ProbeType, Side
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.ssh.software import Software
 from tunnelctl.wire.channel import Channel, ChannelHandler
 
@@ -86,23 +86,15 @@ def _check(rule: Forward, answer: bytes) -> None:
     assert rule.target is not None
     found = _STATUS_LINE.match(answer)
     if found is None:
-        said = "answers, but not in HTTP" if answer else "closed the connection without an answer"
-        raise Failure(Code.TARGET_REFUSED, f"{rule.target} {said}", "is it the right port?")
+        raise sentences.probe_not_http(rule, answered=bool(answer))
     if int(found[1]) != rule.probe.status:
-        message = f"{rule.target} answered {int(found[1])} to GET {rule.probe.path}"
-        hint = f"forwards.{rule.name}.probe wants status {rule.probe.status}"
-        raise Failure(Code.TARGET_REFUSED, message, hint)
+        raise sentences.probe_wrong_status(rule, int(found[1]))
 
 
 def _silent(rule: Forward) -> Failure:
-    seconds = f"{rule.probe.timeout:g} s"
     if rule.probe.type is ProbeType.COMMAND:
-        message = f"the probe of {rule.name} took longer than {seconds} and was killed"
-    else:
-        where = f" through {rule.via}" if rule.side is Side.HERE else ""
-        message = f"{rule.target}{where} did not answer within {seconds}"
-    hint = f"is the service alive? forwards.{rule.name}.probe sets the timeout"
-    return Failure(Code.TARGET_UNREACHABLE, message, hint)
+        return sentences.probe_command_timed_out(rule)
+    return sentences.probe_timed_out(rule, rule.via if rule.side is Side.HERE else "")
 
 
 # Through the link.
@@ -228,9 +220,7 @@ async def _command(rule: Forward, place: ProbedForward) -> None:
     try:
         child = await Child.start(words, environment, name)
     except (OSError, ValueError) as error:
-        why = reason(error)
-        message = f"cannot start {excerpt(words[0])}, {name}: {why}"
-        raise Failure(Code.CONFIG_INVALID, message, "use a program that is installed") from None
+        raise sentences.probe_command_not_started(rule, words[0], reason(error)) from None
     try:
         status = await child.wait()
     except asyncio.CancelledError:
@@ -238,10 +228,8 @@ async def _command(rule: Forward, place: ProbedForward) -> None:
         await child.wait()
         raise
     if status:
-        said = excerpt(child.last_line())
-        message = f"{name} {ending(status)}" + (f": {said}" if said else "")
-        hint = f"run it by hand with TUNNELCTL_ADDRESS={place.address}"
-        raise Failure(Code.TARGET_UNREACHABLE, message, hint)
+        how, said = ending(status), child.last_line()
+        raise sentences.probe_command_failed(rule, how, said, place.address)
 
 
 def _variables(rule: Forward, place: ProbedForward) -> dict[str, str]:

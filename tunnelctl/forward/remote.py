@@ -12,23 +12,12 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 from tunnelctl.errors import Failure
+from tunnelctl.forward import sentences
 from tunnelctl.forward.connections import Counters
 from tunnelctl.forward.held import HeldPort, HeldPorts
 from tunnelctl.forward.remote_clients import RemoteClients
 from tunnelctl.forward.replies import ForwardReply, answer_of
-from tunnelctl.forward.requests import (
-    Origin,
-    listen_denied,
-    listen_held,
-    listen_kept,
-    listen_request,
-    listen_taken,
-    listen_taken_by_own,
-    listen_unanswered,
-    listen_unknown,
-    port_untold,
-    stray,
-)
+from tunnelctl.forward.requests import Origin, listen_request
 from tunnelctl.forward.server_bind import Ownership, is_taken, narrower, wider
 from tunnelctl.forward.unlinking import unlink
 from tunnelctl.net.addresses import collide
@@ -126,7 +115,7 @@ class RemoteForward:
         if answer.reply is None:
             raise self._refusal(link, answer)
         if not answer.reply and not listen.is_unix and listen.port == 0:
-            raise port_untold(self.forward)
+            raise sentences.remote_port_not_told(self.forward)
         await self._make_sure(link)
         if self._link is link and self._bound_at is not None and not self._bound_at.is_unix:
             self._held.granted(HeldPort(self._owner, link.info.address, self._bound_at))
@@ -136,12 +125,13 @@ class RemoteForward:
 
     def _refusal(self, link: Link, answer: ForwardReply) -> Failure:
         if answer.is_unknown:
-            return listen_unknown(self.forward, link.info.software)
+            request = listen_request(self.forward.listen).name
+            return sentences.remote_listen_unknown(self.forward, request, link.info.software)
         if is_taken(link, answer.said) and not self.forward.listen.is_unix:
             return self._taken(link)
         if answer.is_kept:
-            return listen_kept(self.forward)
-        return listen_denied(self.forward, link.info.software)
+            return sentences.remote_port_not_cancelled(self.forward)
+        return sentences.remote_listen_refused(self.forward, link.info.software)
 
     async def _request(
         self, link: Link, on_silence: Callable[[Failure], None] | None
@@ -167,7 +157,9 @@ class RemoteForward:
             return ForwardReply(granted, said, kept, reply.is_unknown)
 
         def silent() -> None:
-            failure = listen_unanswered(self.forward, link.info.software)
+            name = listen_request(self.forward.listen).name
+            server = link.info.software
+            failure = sentences.remote_listen_unanswered(self.forward, name, server)
             if on_silence is None:
                 raise failure
             on_silence(failure)
@@ -206,12 +198,12 @@ class RemoteForward:
         """Somebody else listens there, who may be one of us."""
         owner = next((other._owner for other in _open_remotes if other._keeps_out(self, link)), "")
         if owner:
-            return listen_taken_by_own(self.forward, owner)
+            return sentences.remote_port_in_use_by_forward(self.forward, owner)
         held = self._held.keeper(link.info.address, self._asking)
         self.is_held_by_us = held is not None
         if held is not None:
-            return listen_held(self.forward, held.owner, link.info.software)
-        return listen_taken(self.forward)
+            return sentences.remote_port_held(self.forward, held.owner, link.info.software)
+        return sentences.remote_port_in_use(self.forward)
 
     def _keeps_out(self, other: RemoteForward, link: Link) -> bool:
         """Whether `other` cannot listen on that link's server because of this one."""
@@ -307,7 +299,7 @@ class RemoteForward:
 
     def _stray(self) -> None:
         """Somebody was refused who may have come here, or to another forward of this link."""
-        self._on_failure(stray(self.forward))
+        self._on_failure(sentences.client_of_no_forward(self.forward))
 
     def _client(self, incoming: IncomingOpen) -> None:
         link = self._link

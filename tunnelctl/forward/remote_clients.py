@@ -13,9 +13,10 @@ import socket
 from collections.abc import Callable
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.forward import sentences
 from tunnelctl.forward.connections import Connections, Counters
 from tunnelctl.forward.listener import listens_here
-from tunnelctl.forward.requests import Origin, reason_of, target_failure, turned_away
+from tunnelctl.forward.requests import Origin, reason_of, target_failure
 from tunnelctl.forward.socks import WINDOW_MIN, RemoteSocksClient
 from tunnelctl.forward.target import TargetSide, resolve
 from tunnelctl.net.reactor import Reactor
@@ -23,7 +24,6 @@ from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.permit import permits
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure
 from tunnelctl.wire.socks import Reply, reply_for
@@ -56,17 +56,14 @@ class RemoteClients:
 
     def admit(self, link: Link, incoming: IncomingOpen, origin: Origin) -> None:
         """Serve a client that comes from `origin`, or turn it away."""
-        most = self._forward.max_connections
-        full = self.counters.open >= most
+        full = self.counters.open >= self._forward.max_connections
         self._connections.began()
         if not self._forward.admits(origin[0]):
-            what = f"does not allow {excerpt(origin[0])}"
-            self._turn_away(incoming, Code.PERMISSION_DENIED, what)
+            self._refuse(incoming, sentences.client_not_allowed(self._forward, origin[0]))
         elif full:
-            self._turn_away(incoming, Code.TARGET_REFUSED, f"has {most} connections open")
+            self._refuse(incoming, sentences.too_many_connections(self._forward))
         elif self._forward.target is None and incoming.window < WINDOW_MIN:
-            what = "was given no window for a SOCKS handshake"
-            self._turn_away(incoming, Code.TARGET_REFUSED, what)
+            self._refuse(incoming, sentences.no_window_for_socks(self._forward))
         elif self._forward.target is not None:
             target = self._forward.target
             self._target_side.serve(
@@ -75,10 +72,10 @@ class RemoteClients:
         else:
             self._ask(link, incoming)
 
-    def _turn_away(self, incoming: IncomingOpen, code: Code, what: str) -> None:
-        incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, f"this forward {what}")
-        self._connections.failed(code)
-        self._on_failure(turned_away(self._forward, code, what))
+    def _refuse(self, incoming: IncomingOpen, failure: Failure) -> None:
+        incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, failure.detail)
+        self._connections.failed(failure.code)
+        self._on_failure(failure)
 
     def _unreachable(self, target: Endpoint, error: OSError) -> Code:
         failure = target_failure(self._forward, target, error)
@@ -109,9 +106,7 @@ class RemoteClients:
             addresses = await self._permitted(wanted)
             if not addresses:
                 client.refuse(Reply.NOT_ALLOWED)
-                message = f"{self._forward.name} was asked for {wanted}, which it may not reach"
-                hint = "permit in the profile decides"
-                self._on_failure(Failure(Code.FORWARD_DENIED, message, hint))
+                self._on_failure(sentences.target_not_permitted(self._forward, wanted))
                 self._connections.failed(Code.FORWARD_DENIED)
                 return
             sock = await self._target_side.connect(addresses)

@@ -13,7 +13,8 @@ import ipaddress
 from collections.abc import Iterable
 from enum import Enum, auto
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
+from tunnelctl.forward import sentences
 from tunnelctl.forward.requests import Origin, direct
 from tunnelctl.spec.endpoint import ANY_ADDRESS, WILDCARDS, Endpoint
 from tunnelctl.spec.forward import Forward
@@ -42,12 +43,7 @@ def wider(forward: Forward, said: Iterable[str]) -> Failure | None:
     """What to tell of a listener that the server opened to the world on its own account."""
     if not any(text.startswith(_OVERRIDDEN) for text in said):
         return None
-    return Failure(
-        Code.FORWARD_DENIED,
-        f"remote forward {forward.name}: {forward.via} listens on every address, though "
-        f"{forward.listen.host} was asked for",
-        "GatewayPorts yes in sshd_config there overrules it; clientspecified would not",
-    )
+    return sentences.listens_on_all(forward)
 
 
 async def narrower(forward: Forward, link: Link, port: int) -> Failure | None:
@@ -62,12 +58,7 @@ async def narrower(forward: Forward, link: Link, port: int) -> Failure | None:
     address = _outer_address(forward.listen.host, link.info.address)
     if address is None or not await _refuses(link, Endpoint(address, port)):
         return None
-    return Failure(
-        Code.FORWARD_DENIED,
-        f"remote forward {forward.name}: {forward.via} listens on its loopback alone, though "
-        f"{forward.listen.host} was asked for",
-        f"{software.widens} would allow it" if software.widens else "",
-    )
+    return sentences.listens_on_loopback(forward, software.widens)
 
 
 def _outer_address(asked: str, peer: str) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.home import sentences
 from tunnelctl.spec.endpoint import SOCKET_PATH_BYTES
 from tunnelctl.spec.environment import home
 
@@ -138,12 +138,7 @@ def _socket(environ: Mapping[str, str], cwd: Path) -> Path:
         socket = _without_session(environ)
     length = len(os.fsencode(socket))
     if length > SOCKET_PATH_BYTES:
-        raise Failure(
-            Code.USAGE,
-            f"the path of the control socket is {length} bytes long, a unix socket's may have "
-            f"{SOCKET_PATH_BYTES}: {socket}",
-            f"set {SOCKET_VARIABLE} to a shorter path",
-        )
+        raise sentences.socket_path_too_long(socket, length, SOCKET_PATH_BYTES, SOCKET_VARIABLE)
     return socket
 
 

@@ -7,12 +7,12 @@ Blocking: to be called from a worker thread.
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 import sys
 from importlib.util import find_spec
 
-from tunnelctl.errors import Code, Failure, Hint, by_hand, printable, reason
+from tunnelctl.errors import printable, reason
+from tunnelctl.home import sentences
 from tunnelctl.home.extras import install_command
 from tunnelctl.home.redaction import SECRETS
 from tunnelctl.net import files
@@ -63,7 +63,7 @@ def resolve_secret(ref: SecretRef, environment: Environment) -> str:
     else:
         secret = _decode(ref, _from_keyring(ref, environment))
     if not secret:
-        raise _unavailable(ref, "it is empty")
+        raise sentences.secret_empty(ref)
     SECRETS.add(secret)
     return secret
 
@@ -71,15 +71,14 @@ def resolve_secret(ref: SecretRef, environment: Environment) -> str:
 def _from_variable(ref: SecretRef, environment: Environment) -> str:
     name = ref.value[0]
     if name not in environment:
-        raise _unavailable(ref, "the variable is not set", f"export {name}, then up again")
+        raise sentences.variable_not_set(ref, name)
     return environment[name]
 
 
 def _from_credential(ref: SecretRef, environment: Environment) -> bytes:
     folder = environment.get(CREDENTIALS_VARIABLE)
     if not folder:
-        hint = "start the daemon from a unit with LoadCredential="
-        raise _unavailable(ref, f"${CREDENTIALS_VARIABLE} is not set", hint)
+        raise sentences.no_credentials_directory(ref, CREDENTIALS_VARIABLE)
     return _from_file(ref, os.path.join(folder, ref.value[0]), private=False)
 
 
@@ -91,12 +90,12 @@ def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
     try:
         found = files.read(path, _MAX_BYTES, regular=True)
     except files.NotRegular:
-        raise _unavailable(ref, f"{path} is not a regular file") from None
+        raise sentences.not_a_regular_file(ref, path) from None
     except files.TooLarge:
-        raise _too_long(ref) from None
+        raise sentences.secret_too_long(ref, _MAX_BYTES) from None
     except (OSError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else "not a path"
-        raise _unavailable(ref, f"{path} cannot be opened: {why}") from None
+        raise sentences.secret_file_unreadable(ref, path, why) from None
     if private:
         _check_private(ref, path, found.status)
     return found.data
@@ -111,24 +110,20 @@ def _check_private(ref: SecretRef, path: str, status: os.stat_result) -> None:
     others = status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
     if status.st_uid == os.geteuid():
         if others:
-            raise _unavailable(
-                ref, f"other users can read {path}", f"chmod 600 {shlex.quote(path)}"
-            )
+            raise sentences.secret_file_readable_by_others(ref, path)
     elif status.st_uid != 0:
-        raise _unavailable(
-            ref, f"{path} belongs to another user", f"chown $USER {shlex.quote(path)}"
-        )
+        raise sentences.secret_file_of_another_user(ref, path)
     elif others & (stat.S_IWGRP | stat.S_IWOTH):
-        raise _unavailable(ref, f"other users can change {path}", "have root run chmod go-w on it")
+        raise sentences.secret_file_writable_by_others(ref, path)
 
 
 def _from_command(ref: SecretRef, environment: Environment) -> bytes:
     try:
         status, printed = output_of(ref.value, environment, _MAX_BYTES, _COMMAND_SECONDS)
     except CommandError as error:
-        raise _unavailable(ref, str(error), *by_hand("it")) from None
+        raise sentences.secret_command_failed(ref, str(error)) from None
     if status != 0:
-        raise _unavailable(ref, f"the command ended with {status}", *by_hand("it"))
+        raise sentences.secret_command_failed(ref, f"the command exited with {status}")
     return printed
 
 
@@ -137,40 +132,28 @@ def _from_keyring(ref: SecretRef, environment: Environment) -> bytes:
     variables such as DBUS_SESSION_BUS_ADDRESS, and its packages read those of their process."""
     service, _, user = ref.value[0].rpartition("/")
     if find_spec("keyring") is None:
-        why = "the package keyring is not installed"
-        raise _unavailable(ref, why, install_command("keyring"))
+        raise sentences.no_keyring_package(ref, install_command("keyring"))
     words = (sys.executable, "-I", "-c", _ASK_KEYRING, service, user, *filter(None, sys.path))
     try:
         status, printed = output_of(words, environment, _MAX_BYTES, _KEYRING_SECONDS)
     except TookTooLong:
-        why = f"the keyring did not answer within {_KEYRING_SECONDS:g} s"
-        raise _unavailable(ref, why, "unlock it, then up again") from None
+        raise sentences.keyring_silent(ref, _KEYRING_SECONDS) from None
     except CommandError as error:
-        raise _unavailable(ref, str(error)) from None
+        raise sentences.keyring_not_asked(ref, str(error)) from None
     if status == _NO_ENTRY:
-        hint = shlex.join(("keyring", "set", service, user))
-        raise _unavailable(ref, "the keyring of this login session has no such entry", hint)
+        raise sentences.no_keyring_entry(ref, service, user)
     if status != 0:
         # Backends raise what they like, and their words may come from anywhere.
         kind = printed.decode(errors="replace") if status == _REFUSES else f"exit {status}"
-        hint = "keyring diagnose says more; tunnelctl up, from the login session that has it"
-        raise _unavailable(ref, f"the keyring refuses: {printable(kind)}", hint)
+        raise sentences.keyring_refused(ref, printable(kind))
     return printed
 
 
 def _decode(ref: SecretRef, raw: bytes) -> str:
     if len(raw) > _MAX_BYTES:
-        raise _too_long(ref)
+        raise sentences.secret_too_long(ref, _MAX_BYTES)
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        raise _unavailable(ref, "it is not UTF-8 text") from None
+        raise sentences.secret_not_text(ref) from None
     return text.removesuffix("\n").removesuffix("\r")
-
-
-def _too_long(ref: SecretRef) -> Failure:
-    return _unavailable(ref, f"it is longer than {_MAX_BYTES} bytes")
-
-
-def _unavailable(ref: SecretRef, why: str, *hints: Hint | str) -> Failure:
-    return Failure(Code.SECRET_UNAVAILABLE, f"the secret {ref} is not to be had: {why}", *hints)

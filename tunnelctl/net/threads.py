@@ -16,7 +16,8 @@ from contextlib import AbstractContextManager, suppress
 from typing import TypeVar
 
 from tunnelctl import clock
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
+from tunnelctl.net import sentences
 
 T = TypeVar("T")
 
@@ -56,12 +57,7 @@ def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
     try:
         threading.Thread(target=run, name=name, daemon=True).start()
     except RuntimeError:
-        raise Failure(
-            Code.INTERNAL,
-            "no thread can be started: a limit is reached",
-            "ulimit -u and the service's TasksMax= limit them",
-            retryable=True,
-        ) from None
+        raise sentences.no_more_threads() from None
     return done
 
 

@@ -16,10 +16,10 @@ from typing import Any
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import LOOPBACK
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh import sentences
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.relay import Relay, Traffic
-from tunnelctl.ssh.sentences import excerpt
+from tunnelctl.ssh.reach import sentences
+from tunnelctl.ssh.sentences import excerpt, peer_silent
 from tunnelctl.ssh.silence import OnSilence, unheard
 from tunnelctl.ssh.software import Software
 from tunnelctl.wire import messages
@@ -167,7 +167,7 @@ class Lease:
         if failure.code not in (Code.PEER_SILENT, Code.TIMED_OUT):
             return failure
         if interval > 0 and link.liveness.silence > interval * _SILENT_INTERVALS:
-            return link.explain(sentences.peer_silent(*link.settings.peer, link.liveness.silence))
+            return link.explain(peer_silent(*link.settings.peer, link.liveness.silence))
         if self._bridge is not None and not self._bridge.is_open:
             return self._bridge.too_slow(failure)
         return failure

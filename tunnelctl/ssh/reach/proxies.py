@@ -19,9 +19,9 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import Host, Proxy, ProxyKind, ResolveSecret
-from tunnelctl.ssh import sentences
+from tunnelctl.ssh.reach import sentences
 from tunnelctl.ssh.reach.dial import dial
-from tunnelctl.ssh.sentences import excerpt
+from tunnelctl.ssh.sentences import excerpt, no_answer
 
 _VERSION = 5
 _CONNECT = 1
@@ -82,7 +82,7 @@ async def dial_through(
     except BaseException as error:
         sock.close()
         if isinstance(error, TimeoutError):
-            raise sentences.no_answer(host, f"talking to the proxy {proxy}") from None
+            raise no_answer(host, f"talking to the proxy {proxy}") from None
         if isinstance(error, _Refused):
             raise sentences.proxy_refused(host, proxy, error.code, error.why) from None
         if isinstance(error, OSError):

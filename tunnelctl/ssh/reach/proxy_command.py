@@ -16,8 +16,8 @@ from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.net.processes.child import Child, ending
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import USERS_SHELL, Host
-from tunnelctl.ssh import sentences
 from tunnelctl.ssh.disruptions import Disruptions
+from tunnelctl.ssh.reach import sentences
 from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.ssh.silence import OnSilence
 from tunnelctl.ssh.tokens import KNOWN_AS, USER, expand

@@ -1,0 +1,15 @@
+"""The failures of this machine's own resources, in words: one function for each."""
+
+from __future__ import annotations
+
+from tunnelctl.errors import Code, Failure
+
+
+def no_more_threads() -> Failure:
+    """A limit of the user or of the service is reached."""
+    return Failure(
+        Code.INTERNAL,
+        "cannot start a thread: a limit is reached",
+        "raise ulimit -u, or TasksMax= of the service",
+        retryable=True,
+    )
