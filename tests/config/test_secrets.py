@@ -131,7 +131,7 @@ def test_a_file_on_a_disk_that_is_away_is_named(
     path = tmp_path / "disk" / "secret"
     with dead_disk(tmp_path / "disk"):
         for _ in range(3):
-            assert f"{path} cannot be opened: it does not answer" in refusal(in_file(path))
+            assert f"cannot open {path}: it does not answer" in refusal(in_file(path))
         assert readers(path) == 1
 
 
@@ -174,7 +174,7 @@ def test_a_command_is_found_by_their_path(tmp_path: Path) -> None:
 
 def test_commands_that_give_no_secret() -> None:
     assert "cannot be started: No such file" in refusal(command("/no/such/command"))
-    assert "ended with 3" in refusal(python("print('hunt' + 'er2'); raise SystemExit(3)"))
+    assert "exited with 3" in refusal(python("print('hunt' + 'er2'); raise SystemExit(3)"))
     assert "it is empty" in refusal(command("true"))
     assert "longer than 4096 bytes" in refusal(command("yes"))
 

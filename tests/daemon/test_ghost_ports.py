@@ -35,7 +35,7 @@ def test_a_port_that_a_session_of_the_killed_daemon_holds_is_known_for_ours(
             assert done.returncode == 76, done.stderr
             held = f"localhost:{port} on server is still held by an earlier session of ours"
             assert f"{held} (dev/back), whose connection was lost" in done.stderr
-            assert "ClientAliveInterval in sshd_config there makes it sooner" in done.stderr
+            assert "ClientAliveInterval in sshd_config there frees it sooner" in done.stderr
             assert world.forward("dev", "back")["last_error"]["code"] == "port-in-use"
             other = world.forward("dev", "other")["last_error"]
             assert other["message"].endswith(f"localhost:{taken} on server is in use")

@@ -70,7 +70,7 @@ def test_a_silent_program_has_a_bound_that_is_told(monkeypatch: pytest.MonkeyPat
     assert "run the proxy_command of server by hand" in found.hint
     assert "tunnelctl restart dev/server" in found.hint
     assert "proxy_command sh: no output for 0.3" in told[0].message
-    assert told[0].message.endswith("s; it has 1 s in all")
+    assert told[0].message.endswith("s (limit 1 s)")
 
 
 def test_what_is_no_ssh_server_connects_and_has_no_version() -> None:

@@ -55,7 +55,7 @@ def test_up_and_ps_name_the_forward_that_has_the_port(
     error = world.forward("other", "mine")["last_error"]
     assert error["code"] == "port-in-use"
     assert error["message"].endswith("is in use by the forward dev/db of this daemon")
-    assert error["hint"] == "tunnelctl down dev, or choose another in the profile"
+    assert error["hint"] == "choose another in the profile, or: tunnelctl down dev"
     assert not world.forward("other", "mine")["bound"]
     for told in (done.stderr, world.run("ps").stdout):
         assert not _is_stranger(told, world)

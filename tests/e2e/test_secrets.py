@@ -172,7 +172,7 @@ def test_a_keyring_of_the_session_that_asks(world: World, sshd: OpenSSHServer) -
     first, second = sessions.variables(LOCKED), sessions.variables(FROM_FILE)
     done = world.run("up", "dev", "-d", environ=first)
     assert "the keyring refused: KeyringLocked" in done.stderr
-    assert "tunnelctl up, from the login session that has it" in done.stderr
+    assert "run tunnelctl up in the login session that has it" in done.stderr
     daemon = world.daemon_pid()
     done = world.run("up", "dev", "-d", environ=second)
     assert (done.returncode, world.daemon_pid()) == (0, daemon), done.stderr

@@ -181,7 +181,7 @@ async def test_why_the_server_did_not_reach_a_target(sshd: OpenSSHServer) -> Non
         closed = Endpoint(LOOPBACK, free_port())
         refused = await failure_of(tunnel, closed)
         assert refused.code is Code.TARGET_REFUSED
-        assert f"{closed} through server refused" in refused.message
+        assert f"{closed} through server: connection refused" in refused.message
         unknown = await failure_of(tunnel, Endpoint("no-such-host.invalid", 80))
         assert unknown.code is Code.TARGET_UNREACHABLE
         assert "no-such-host.invalid:80 through server" in unknown.message

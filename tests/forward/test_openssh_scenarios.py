@@ -183,7 +183,7 @@ async def what_is_allowed(host: Host, target: int, listen: int) -> tuple[bool, b
                 assert await in_thread(exchange, connection, b"hello") == b"hello"
         if refusal is not None:
             assert refusal.code is Code.FORWARD_DENIED
-            assert f"cannot listen on 127.0.0.1:{listen}" in refusal.message
+            assert f"refused to listen on 127.0.0.1:{listen}" in refusal.message
             assert "AllowTcpForwarding, PermitListen" in refusal.hint
         assert not tunnel.link.closed.done()
         return local, refusal is None

@@ -153,7 +153,7 @@ async def test_whoever_waits_at_a_terminal_is_told_and_has_a_shorter_time(
     assert caught.value.code is Code.TIMED_OUT
     assert caught.value.hint.startswith("run the proxy_command of far by hand")
     assert "proxy_command sh: no output for 0.3" in told[0].message
-    assert told[0].message.endswith("s; it has 1 s in all")
+    assert told[0].message.endswith("s (limit 1 s)")
     assert "check for a browser window" in told[0].hint
 
 

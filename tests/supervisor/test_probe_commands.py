@@ -77,7 +77,7 @@ async def test_how_it_failed_is_said() -> None:
         error = (await until_health(s, "web", Health.UNHEALTHY)).last_error
         assert error is not None
         assert error.code == Code.TARGET_UNREACHABLE
-        assert error.message == "the probe of web ended with exit status 3: the schema is\\ttoo old"
+        assert error.message == "probe of web: ended with exit status 3: the schema is\\ttoo old"
         assert f"TUNNELCTL_ADDRESS=127.0.0.1:{s.port('web')}" in error.hint
         error = (await until_health(s, "lost", Health.UNHEALTHY)).last_error
         assert error is not None

@@ -243,7 +243,7 @@ async def test_http_wants_its_path_and_status(side: str) -> None:
             await until_health(s, "good", Health.HEALTHY)
             forward = await until_health(s, "bad", Health.UNHEALTHY)
             assert forward.last_error is not None
-            assert "answered 500 to GET /down" in forward.last_error.message
+            assert "status 500 for GET /down" in forward.last_error.message
             assert forward.last_error.code == Code.TARGET_REFUSED
             assert f"Host: 127.0.0.1:{web.port}\r\n" in web.asked[0]
 
@@ -254,7 +254,7 @@ async def test_http_of_a_target_that_speaks_something_else() -> None:
             await s.up(
                 s.profile(to(ssh.port, "ssh", probe=http()), to(mute.port, "mute", probe=http()))
             )
-            for name, said in (("ssh", "not in HTTP"), ("mute", "without an answer")):
+            for name, said in (("ssh", "not HTTP"), ("mute", "without an answer")):
                 forward = await until_health(s, name, Health.UNHEALTHY)
                 assert forward.last_error is not None
                 assert said in forward.last_error.message

@@ -104,7 +104,7 @@ async def test_local_forwards_go_on_where_remote_ones_are_not_answered(
             unknown = f"does not support the request {kind}"
             told = unknown if knows is knows_none else silent
             assert told in status.last_error.message
-            assert "Deaf_1 may have no" in status.last_error.hint
+            assert "Deaf_1 may not support" in status.last_error.hint
             assert status.next_retry_at is None
             assert s.status().state is ProfileState.FAILED  # it is a required one
             await _works(s)
