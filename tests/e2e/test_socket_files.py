@@ -125,7 +125,7 @@ def test_a_file_in_the_way_is_called_so_and_waited_for(
         world.tunnel(sshd, dock=f"local: {path}, to: {echo.port}")
         done = world.run("up", "dev", "-d")
         assert done.returncode == 73
-        assert f"{path} is a file, and no socket" in done.stderr
+        assert f"{path} is a file, not a socket" in done.stderr
         assert "stop what uses it" not in done.stderr
         assert path.read_text() == "mine"
         path.unlink()

@@ -152,9 +152,9 @@ def _nothing(path: Path) -> None:
     [
         ("no/such/s", _nothing, Code.NAME_NOT_FOUND, True, "there is no folder {0}/no/such (mkdir"),
         ("file/s", _nothing, Code.NAME_NOT_FOUND, True, "there is no folder {0}/file (mkdir -p"),
-        ("s", _file, Code.PORT_IN_USE, True, "{0}/s is a file, and no socket (move it away"),
-        ("s", _folder, Code.PORT_IN_USE, True, "{0}/s is a folder, and no socket (move it"),
-        ("s", _link, Code.PORT_IN_USE, True, "{0}/s is a link, and no socket (move it"),
+        ("s", _file, Code.PORT_IN_USE, True, "{0}/s is a file, not a socket (move it away"),
+        ("s", _folder, Code.PORT_IN_USE, True, "{0}/s is a folder, not a socket (move it"),
+        ("s", _link, Code.PORT_IN_USE, True, "{0}/s is a link, not a socket (move it"),
         ("a" * 120, _nothing, Code.PERMISSION_DENIED, False, "too long (a path has at most 107"),
     ],
 )
