@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervisor.scene import SOON, Scene, client, echo_service, local, scene
+from tests.supervisor.scene import SOON, Scene, client, echo_service, local, remote, scene
 from tests.support.here import here
 from tests.support.hostile import Peer, ScriptedServer
 from tests.support.servers import running
@@ -23,7 +23,7 @@ from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import WhileDown
 from tunnelctl.spec.host import Host
-from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.snapshot import ForwardState, HostState
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message
 
@@ -171,3 +171,50 @@ async def test_a_server_that_refuses_and_goes_on_is_not() -> None:
                 await s.until_told("server", HostState.UP, times + 2)
             ends = [event.error.code for event in s.events if event.error and event.name != "db"]
             assert set(ends) == {Code.SESSION_LOST}
+
+
+class ChokesOnPortZero:
+    """Closes the connection when it is asked to choose a port, as long as it is `broken`."""
+
+    def __init__(self) -> None:
+        self.broken = True
+
+    def __call__(self, peer: Peer) -> None:
+        while True:
+            reader = peer.expect(Message.GLOBAL_REQUEST)
+            name, wants_reply = reader.text(), reader.boolean()
+            if name != "tcpip-forward":
+                if wants_reply:
+                    peer.send(bytes((Message.REQUEST_FAILURE,)))
+                continue
+            reader.text()
+            port = reader.u32()
+            if port == 0 and self.broken:
+                return
+            granted = messages.u32(4001) if port == 0 else b""
+            peer.send(bytes((Message.REQUEST_SUCCESS,)) + granted)
+
+
+async def test_a_forward_that_a_server_leaves_for_fails_and_not_its_host() -> None:
+    """Twisted Conch does so for port 0. The link lives on without that forward."""
+    script = ChokesOnPortZero()
+    with ScriptedServer(script) as server:
+        async with scene() as s:
+            host = server.host_with(name="server", reconnect=SOON)
+            rules = (remote("good", 4000, 9), remote("bad", 0, 9), remote("last", 4002, 9))
+            profile = s.profile(*rules, host=host)
+            await s.supervisor.up(profile, here())
+            status = await s.until_forward("bad", ForwardState.FAILED)
+            assert status.last_error is not None
+            assert status.last_error.code == Code.FORWARD_DENIED
+            assert "closes the connection when asked to listen on" in (status.last_error.message)
+            assert "choose a port number instead of 0" in status.last_error.hint
+            assert status.next_retry_at is None
+            for name in ("good", "last"):
+                await s.until_forward(name, ForwardState.UP)
+            assert s.host_status().state is HostState.UP
+            assert s.states("server").count(HostState.UP) == 3
+
+            script.broken = False
+            await s.supervisor.up(profile, here())
+            await s.until_forward("bad", ForwardState.UP)

@@ -8,9 +8,11 @@ before the server did, nor where somebody else does.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from weakref import WeakSet
 
+from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.forward import sentences
 from tunnelctl.forward.connections import Counters
@@ -28,6 +30,11 @@ from tunnelctl.ssh.link.link import GlobalReply, Link
 from tunnelctl.ssh.link.remote_opens import RemoteOpens, Route
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure, ProtocolError, Reader
+
+# A server that ended so many links in a row when it was asked for a forward would end the next one.
+_LEFT_TIMES = 2
+# A link that ends so soon though it was not asked for the forward shows that it has another reason.
+_LEAVES_ANYWAY = 5.0  # seconds
 
 
 class RemoteForward:
@@ -59,6 +66,10 @@ class RemoteForward:
         self._asking = forward.listen  # what the server is asked for; see `chosen_port`
         # The port that the server chose last, where that is its to choose: clients know it.
         self.chosen_port = 0
+        # How often in a row the server ended the link when it was asked for this, and when it was
+        # not asked any more for that.
+        self._left_times = 0
+        self._spared_at = -math.inf
         # Whether it could not listen, as the server still does for an earlier session of ours.
         self.is_held_by_us = False
         # What is not as it was asked for, though the server listens.
@@ -90,6 +101,9 @@ class RemoteForward:
         """
         self._asked = link
         self.is_held_by_us = False
+        if self._left_times >= _LEFT_TIMES:
+            self._spared_at = clock.monotonic()
+            raise sentences.remote_listen_disconnects(self.forward, link.info.software)
         if self.chosen_port:
             self._asking = self.forward.listen.with_port(self.chosen_port)
             try:
@@ -144,6 +158,10 @@ class RemoteForward:
         request = listen_request(self._asking)
 
         def replied(reply: GlobalReply) -> ForwardReply:
+            if reply.was_left:
+                self._left_times += 1
+            elif not link.connection.is_lost:
+                self._left_times = 0
             said, granted = link.take_said(), reply.data
             kept = granted is None and _routes(link).is_kept(*request.route)
             if kept and link.info.software.revives_listeners and not link.connection.is_lost:
@@ -244,9 +262,15 @@ class RemoteForward:
 
     def detach(self) -> None:
         """The link is gone, and the listener with it, once the server knows."""
+        if clock.monotonic() - self._spared_at < _LEAVES_ANYWAY:
+            self._left_times = 0
         if self._bound_at is not None and self._link is not None:
             self._held.lost(self._link.info.address, self._bound_at)
         self._bound_at = self._found_at = self._ownership = self._link = None
+
+    def ask_anew(self) -> None:
+        """Whatever the server did when it was asked before."""
+        self._left_times = 0
 
     def _bound(self, reply: bytes) -> Endpoint | None:
         """Where the server listens now: it has to say so where the port was its to choose, and

@@ -339,6 +339,21 @@ def remote_listen_unanswered(forward: Forward, request: str, server: Software) -
     )
 
 
+def remote_listen_disconnects(forward: Forward, server: Software) -> Failure:
+    """The server closed several links in a row when this forward was requested."""
+    listen = forward.listen
+    hint = f"the log of {excerpt(server.name)} there may show why"
+    if not listen.is_unix and listen.port == 0:
+        hint = f"choose a port number instead of 0; {hint}"
+    return Failure(
+        Code.FORWARD_DENIED,
+        f"{forward.via} closes the connection when asked to listen on {listen}",
+        hint,
+        subject=_remote(forward),
+        retryable=False,
+    )
+
+
 def _no_remote_forwards(forward: Forward, server: Software) -> str:
     if forward.listen.is_unix:
         return _no_unix_sockets(server)

@@ -185,6 +185,11 @@ class Connection:
         )
         return channel
 
+    @property
+    def oldest_request(self) -> Request | None:
+        """The global request that the peer has to answer next."""
+        return self._pending[0] if self._pending else None
+
     def lose(self) -> None:
         """The link is gone: every channel hears `closed`, every request a refusal."""
         if self.is_lost:

@@ -51,12 +51,14 @@ class GlobalReply:
     """What became of a global request. `data` is None for a refusal, also by a link that ended.
 
     `is_unknown`: it was refused because the peer knows no such request. `is_awaited`: somebody
-    still waits for it.
+    still waits for it. `was_left`: the peer ended the link in order when this was the next request
+    that it had to answer.
     """
 
     data: bytes | None
     is_unknown: bool = False
     is_awaited: bool = True
+    was_left: bool = False
 
 
 class Link:
@@ -81,6 +83,7 @@ class Link:
         # had one, or ended otherwise. `last_word` is what the peer said then.
         self.left_unused: float | None = None
         self.last_word = ""
+        self._left_at: Request | None = None  # what the peer ended it for, instead of an answer
         self.info = LinkInfo.of(transport, settings.address or peer_address(sock))
         self._way = way
         self._transport = transport
@@ -134,7 +137,8 @@ class Link:
         def on_reply(reply: bytes | None) -> None:
             is_unknown = request is not None and request.is_unknown
             try:
-                result = then(GlobalReply(reply, is_unknown, not answer.cancelled()))
+                was_left = request is not None and request is self._left_at
+                result = then(GlobalReply(reply, is_unknown, not answer.cancelled(), was_left))
             except BaseException:
                 answer.cancel()
                 raise
@@ -206,4 +210,6 @@ class Link:
         self.left_at_open = connection.is_at_open and not connection.has_carried
         if not (connection.channels or self.left_at_open or self._way.has_failed):
             self.left_unused = clock.monotonic() - connection.unused_since
+        if not self._way.has_failed:
+            self._left_at = connection.oldest_request
         self.close(failure)

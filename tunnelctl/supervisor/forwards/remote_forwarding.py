@@ -55,6 +55,7 @@ class RemoteForwarding(Forwarding):
         return self._remote.chosen_port
 
     def open(self) -> None:
+        self._remote.ask_anew()
         has_failed = self.tries.failure is not None
         if has_failed and self._opening is not None and self._opening.done():
             self.tries.cancel()
