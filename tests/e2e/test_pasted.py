@@ -138,6 +138,14 @@ def test_what_ssh_config_forwards_needs_no_option(
     assert f"forwards for bastion, too: tunnelctl up -N -F {file} bastion" in done.stderr
 
 
+def test_a_listener_whose_clients_may_reach_nothing_is_refused_for_that(bastion: World) -> None:
+    """ssh opens it, and refuses whatever its clients ask for."""
+    refused = bastion.run("up", "-d", "-R", "1080", "-o", "PermitRemoteOpen=none", "bastion")
+    assert refused.returncode == 2
+    assert "PermitRemoteOpen none refuses every target" in refused.stderr
+    assert "any address" not in refused.stderr
+
+
 def test_what_ssh_config_says_of_forwards_counts_for_those_of_the_line(
     bastion: World, service: ReplyAfterEndService
 ) -> None:

@@ -84,9 +84,16 @@ def add_forwards(
     """
     specs = list(_specs(options, imported))
     permits = list(permit)
+    written = options.get("permitremoteopen", ("",))[0]
     if any(spec.key == "remote_dynamic" for spec in specs):
-        permits += imported.permitted(options.get("permitremoteopen", ("",))[0])
+        permits += imported.permitted(written)
     for spec in specs:
+        if spec.key == "remote_dynamic" and not permits and written.lower() == "none":
+            imported.note(
+                f"{spec.option} {spec}: PermitRemoteOpen none refuses every target of its clients; "
+                "name the targets instead, there or with --permit HOST:PORT"
+            )
+            continue
         imported.forward(spec.below(os.getcwd()), host(), permit=permits, more=more)
 
 
