@@ -201,7 +201,7 @@ async def test_an_end_is_kept_by_the_daemon_and_by_the_next_one(tmp_path: Path) 
         await d.profiles.up("dev", UpOrder(tmp_path / "here/dev.yaml", Environment(), ttl=3600))
         await d.profiles.up("other", UpOrder(tmp_path / "here/other.yaml", Environment(), ttl=0.2))
         await d.until("other", ProfileState.STOPPED)
-        assert d.saved() == {"dev"}
+        await eventually_async(lambda: d.saved() == {"dev"}, "its end is kept")
     (saved,) = WantedFile(tmp_path / "wanted.json", Path("/x"), Troubles()).read()
     assert saved.until is not None
     file = WantedFile(tmp_path / "wanted.json", Path("/x"), Troubles())

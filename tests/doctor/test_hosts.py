@@ -69,7 +69,7 @@ def test_a_silent_program_has_a_bound_that_is_told(monkeypatch: pytest.MonkeyPat
     assert "proxy_command sh: no output for 1 s" in found.message
     assert "run the proxy_command of server by hand" in found.hint
     assert "tunnelctl restart dev/server" in found.hint
-    assert "proxy_command sh: no output for 0.3" in told[0].message
+    assert "proxy_command sh: no output for 0." in told[0].message
     assert told[0].message.endswith("s (limit 1 s)")
 
 

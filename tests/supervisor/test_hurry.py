@@ -70,14 +70,16 @@ async def test_a_program_that_waits_for_a_network_that_is_gone_is_started_anew(
 ) -> None:
     """`nc` into nothing says nothing for minutes; it does not see the network come back."""
     require("socat")
-    is_back = tmp_path / "is-back"
-    script = f"test -e {is_back} || {{ sleep 600; exit 1; }}; exec socat STDIO TCP:%h:%p"
+    is_back, waits = tmp_path / "is-back", tmp_path / "waits"
+    waiting = f"{{ touch {waits}; sleep 600; exit 1; }}"
+    script = f"test -e {is_back} || {waiting}; exec socat STDIO TCP:%h:%p"
     behind = {"proxy_command": ("sh", "-c", script), "connect_timeout": 0.5, "reconnect": LATE}
     hop = sshd.host(name="server", **behind)
     host = sshd.host(name="server", proxy_jump=(hop,), reconnect=LATE) if is_hop else hop
     async with scene(random=Patient()) as s:
         await s.supervisor.up(s.profile(local(), host=host), here())
-        first = await eventually_async(lambda: _programs(is_back), "it runs")
+        await eventually_async(waits.exists, "it waits")
+        first = _programs(is_back)
         is_back.touch()
 
         def has_another_one() -> bool:
