@@ -38,7 +38,7 @@ version = "1"
 CHECKS = ("ruff", "mypy", "lint-imports", "pytest")
 UNAVAILABLE = 69
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 class Clone:

@@ -57,7 +57,7 @@ def path(world: World) -> str:
     return os.pathsep.join(map(str, places))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_shows_in_a_console_works(
     page: Path, examples_world: Examples, path: str, request: pytest.FixtureRequest
@@ -161,7 +161,7 @@ def test_the_two_bootstrap_commands_are_what_the_readme_begins_with() -> None:
     assert "bootstrap.py test" in (ROOT / ".ci" / "run").read_text()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_the_picture_is_what_its_script_records(
     examples_world: Examples, path: str, tmp_path: Path
 ) -> None:
