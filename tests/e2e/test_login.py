@@ -109,10 +109,10 @@ def test_a_key_that_cannot_be_used_is_told_once_where_another_one_does(
     text = sshd.host_yaml(identity_file=keys, reconnect="{min: 100ms, max: 500ms}")
     world.profile("dev", tunnel_text(text, db=f"local: {free_port()}, to: {free_port()}"))
     done = world.run("up", "dev", "-d")
-    assert (done.returncode, done.stderr.count("the login went without it")) == (0, 1), done.stderr
+    assert (done.returncode, done.stderr.count("logged in without it")) == (0, 1), done.stderr
     for pid in sshd.sessions:
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: world.host("dev")["reconnects"] == 1, "it is up again")
-    told = [line for line in world.ok("logs", "dev").splitlines() if "went without it" in line]
+    told = [line for line in world.ok("logs", "dev").splitlines() if "logged in without it" in line]
     assert len(told) == 1
     assert "id_broken" in told[0]
