@@ -347,7 +347,7 @@ def test_trust_records_a_key_only_when_it_is_the_right_one(
     world.ok("trust", target, "--fingerprint", fingerprint)
     assert known.read_text().split()[:2] == [f"[127.0.0.1]:{sshd.port}", "ssh-ed25519"]
     before = known.read_text()
-    assert "known already" in world.run("trust", target).stderr
+    assert "is already known" in world.run("trust", target).stderr
     assert known.read_text() == before
 
 

@@ -22,7 +22,7 @@ COMMAND = "ssh -N -C -L 5432:db:5432 alice@bastion.example.com"
 def test_a_command_becomes_a_profile(world: World) -> None:
     done = world.run("import", "ssh-command", COMMAND)
     assert done.returncode == 0
-    assert done.stderr.startswith("tunnelctl: not carried over: -C: nothing is compressed")
+    assert done.stderr.startswith("tunnelctl: not converted: -C: nothing is compressed")
     assert done.stdout.startswith("# Not carried over:\n#   -C: nothing is compressed")
     assert list(world.configs.iterdir()) == []
 
@@ -61,7 +61,7 @@ def test_what_a_host_of_ssh_config_forwards_is_imported_and_comes_up(
 
     done = world.run("import", "ssh-config", "real", "-o", "real")
     assert done.returncode == 0
-    assert "socks-1: other machines can reach it, too" in done.stderr
+    assert "socks-1: also reachable from other machines" in done.stderr
     path = world.configs / "real.yaml"
     path.write_text(path.read_text().replace("0.0.0.0:1", "127.0.0.1:0"))
     assert "Forwarding" in world.ok("up", "real", "-d")

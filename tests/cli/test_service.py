@@ -92,7 +92,7 @@ def test_what_somebody_changed_is_left_alone(world: World, text: str | None) -> 
     assert (units(world) / "tunnelctl.socket").exists(), "not half of it is removed"
     assert world.run("service", "uninstall", "--user", "--dry-run").returncode == 2
     dry = world.run("service", "install", "--user", "--dry-run")
-    assert f"{unit} is not as tunnelctl wrote it" in dry.stderr
+    assert f"{unit} was changed: it would not" in dry.stderr
     assert f"{unit}: changed" in world.run("service", "status", "--user").stdout
     world.ok("service", "install", "--user", "--force")
     assert is_as_written(unit.read_text())
@@ -108,7 +108,7 @@ def test_what_systemctl_edit_made_is_left_alone(world: World) -> None:
     override.write_text("[Service]\nLoadCredential=password:/k/password\n")
     done = world.run("service", "uninstall", "--user")
     assert done.returncode == 0
-    assert f"{override.parent} stays" in done.stderr
+    assert f"{override.parent} is kept" in done.stderr
     assert [path.name for path in units(world).iterdir()] == ["tunnelctl.service.d"]
 
 

@@ -40,8 +40,8 @@ def test_daemon_stop(world: World) -> None:
     done = world.run("daemon", "stop")
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        f"tunnelctl: the daemon has ended (pid {pid})",
-        "tunnelctl: still wanted, and up again with the next one: dev",
+        f"tunnelctl: the daemon has stopped (pid {pid})",
+        "tunnelctl: still wanted, and brought up by the next daemon: dev",
     ]
     eventually(lambda: not world.processes(), "nothing of it is left")
     assert world.run("ps").returncode == 3

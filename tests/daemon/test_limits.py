@@ -163,7 +163,7 @@ def test_a_log_directory_that_was_removed_is_made_anew(
 ) -> None:
     shutil.rmtree(paths.state_dir)
     embedded.ok("restart", "dev")
-    assert "asked to restart dev" in paths.log_file.read_text()
+    assert "request: restart dev" in paths.log_file.read_text()
     assert api.ask("GET", "/v1/status").json["daemon"]["warnings"] == []
 
 

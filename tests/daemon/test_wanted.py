@@ -156,7 +156,7 @@ def test_a_daemon_of_another_version_is_named_and_what_it_had_is_up_again(keeper
     assert json.loads(keeper.ok("ps", "--json"))["daemon"]["version"] == "0.0.1"
     done = keeper.run("up", "dev", "-d")
     assert done.returncode == 0, done.stderr
-    assert "takes over" in done.stderr
+    assert "replacing it with" in done.stderr
     until_up(keeper, "dev", "other")
     assert keeper.run("ps").stderr == ""
 
@@ -353,7 +353,10 @@ def test_down_ends_what_is_wanted_though_no_daemon_runs(keeper: World) -> None:
     ended(keeper)
     assert keeper.run("down", "--all").returncode == 0
     done = keeper.run("down", "--all")
-    assert (done.returncode, done.stderr) == (0, "tunnelctl: no daemon runs, so nothing is up\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "tunnelctl: no daemon is running, so nothing is up\n",
+    )
     keeper.ok("up", "dev", "-d")
     until_up(keeper, "dev")
 

@@ -49,7 +49,7 @@ SCHEMA = {
 
 GOOD = """\
 ok  dev     profile         HOME/configs/dev.yaml is valid: 1 host, 2 forwards
-ok  dev     daemon          no daemon runs, so nothing is up
+ok  dev     daemon          no daemon is running, so nothing is up
 ok  server  keys            KEY (ssh-ed25519)
 ok  server  names           127.0.0.1
 ok  server  connection      127.0.0.1:SSH
@@ -57,7 +57,7 @@ ok  server  version         SSH-2.0-OpenSSH_VERSION
 ok  server  key-exchange    curve25519-sha256, aes128-gcm@openssh.com, strict key exchange
 ok  server  host-key        ssh-ed25519 SHA256:…
 ok  server  authentication  USER@127.0.0.1 by KEY (ssh-ed25519 SHA256:…)
-ok  db      listener        127.0.0.1:0 can be listened on
+ok  db      listener        127.0.0.1:0 is free
 ok  db      permission      server connects to 127.0.0.1:ECHO
 ok  db      target          127.0.0.1:ECHO answers
 ok  hook    permission      server listens on localhost:0
@@ -66,7 +66,7 @@ ok  hook    target          127.0.0.1:ECHO answers
 
 BAD = """\
 ok       dev     profile     HOME/configs/dev.yaml is valid: 1 host, 2 forwards
-ok       dev     daemon      no daemon runs, so nothing is up
+ok       dev     daemon      no daemon is running, so nothing is up
 ok       server  keys        KEY (ssh-ed25519)
 ok       server  names       127.0.0.1
 FAILED   server  connection  server (127.0.0.1:SSH): connection refused by 127.0.0.1:SSH
@@ -74,8 +74,8 @@ FAILED   server  connection  server (127.0.0.1:SSH): connection refused by 127.0
 skipped  server  version     connection failed; so too key-exchange, host-key, authentication
 FAILED   db      listener    127.0.0.1:ECHO is in use by pid PID (python)
                              - stop what uses it, or choose another in the profile
-skipped  db      permission  server is not reached; so too target
-skipped  hook    permission  server is not reached
+skipped  db      permission  server is not connected; so too target
+skipped  hook    permission  server is not connected
 ok       hook    target      127.0.0.1:ECHO answers
 """
 
@@ -172,8 +172,8 @@ def test_what_the_daemon_holds_is_no_fault(world: World, sshd: OpenSSHServer) ->
         world.ok("up", "dev", "-d")
         before = world.status()
         shown = world.ok("doctor", "dev")
-        assert "the daemon has it up" in shown
-        assert "server listens for the daemon's tunnel" in shown
+        assert "the profile is up" in shown
+        assert "server listens for the running tunnel" in shown
         after = world.status()
         assert [host["since"] for host in after["profiles"][0]["hosts"]] == [
             host["since"] for host in before["profiles"][0]["hosts"]
@@ -188,9 +188,9 @@ def test_what_no_file_here_says_is_what_the_daemon_runs(world: World, sshd: Open
         world.ok("up", "-d", "-L", f"{port}:127.0.0.1:{echo.port}", "bastion")
         world.ok("expose", "-d", str(echo.port), "--via", "bastion")
         shown = world.ok("doctor", "bastion", f"expose-{echo.port}")
-        assert shown.count("the daemon has it up") == 2
+        assert shown.count("the profile is up") == 2
         assert f"the daemon listens on localhost:{port} for it" in shown
-        assert "bastion listens for the daemon's tunnel" in shown
+        assert "bastion listens for the running tunnel" in shown
         # So do the others that read a profile by its name, and wildcards.
         assert world.ok("doctor", "bas*") == world.ok("doctor", "bastion")
         assert "is valid" in world.ok("check", "bastion")
@@ -210,11 +210,11 @@ def test_a_file_here_is_not_what_the_daemon_runs_under_its_name(
         world.ok("up", "-d", "-f", str(other))
         world.tunnel(sshd, db=f"local: {port}, to: {echo.port}")
         done = world.run("doctor", "dev")
-        assert f"the daemon has another of this name wanted up, from {other}" in done.stdout
+        assert f"the daemon has another profile of this name, from {other}" in done.stdout
         assert f"tunnelctl doctor -f {other}" in done.stdout
         assert "the forward dev/db of this daemon" in done.stdout
         assert done.returncode == 73
-        assert "the daemon has it up" in world.ok("doctor", "-f", str(other))
+        assert "the profile is up" in world.ok("doctor", "-f", str(other))
 
 
 def test_ctrl_c_ends_it_at_once(world: World) -> None:

@@ -241,6 +241,6 @@ def test_rules_before_a_listener_and_a_target_of_this_machine(world: World) -> N
     rule = "iptables -A INPUT -p tcp --dport {} -j {}"
     rules = (rule.format(8080, "DROP"), rule.format(8081, "REJECT"), rule.format(8082, "DROP"))
     shown = _doctor(world, *rules)
-    assert "192.0.2.1:8080 can be listened on, but this machine's firewall has: " in shown
+    assert "192.0.2.1:8080 is free, but this machine's firewall has:  " in shown
     said = [line for line in shown.splitlines() if "own firewall has: " in line]
     assert [re.findall("808[12]", line) for line in said] == [["8081"], ["8082"]]

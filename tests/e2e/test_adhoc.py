@@ -128,7 +128,7 @@ def test_others_can_reach_it_is_said(bastion: World) -> None:
     port = free_port()
     done = bastion.run("up", "-d", "-L", f"*:{port}:127.0.0.1:9", "bastion")
     assert done.returncode == 0, done.stderr
-    assert "other machines can reach this" in done.stderr
+    assert "also reachable from other machines" in done.stderr
 
 
 def test_a_state_folder_that_cannot_be_written(bastion: World, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_where_it_can_be_reached(bastion: World) -> None:
         assert done.returncode == 0, done.stderr
         host, _, port = done.stdout.strip().rpartition(":")
         assert host == "127.0.0.1"
-        assert "as was tried from here" in done.stderr
+        assert "(checked from here)" in done.stderr
         assert "█" in done.stderr or "▀" in done.stderr
         assert ask(int(port), b"it") == b"seen it"
         assert f"expose-{service.port}/exposed" in bastion.ok("ps")
@@ -107,7 +107,7 @@ def test_a_connection_that_somebody_else_takes(bastion: World) -> None:
         done = bastion.run("expose", *arguments)
         # Where there is no IPv6 it is refused.
         assert done.returncode in (0, 76)
-        assert "can be reached at" not in done.stderr
+        assert "is reachable at" not in done.stderr
         assert "did not come here" in done.stderr or "is in use" in done.stderr
 
 
@@ -138,7 +138,7 @@ def test_a_server_that_quietly_listens_on_its_loopback_alone(
         assert said.startswith("tunnelctl: remote forward exposed: bastion listens on its loopback")
         assert said.endswith("(GatewayPorts clientspecified in sshd_config there allows it)")
         assert "firewall" not in done.stderr
-        assert "can be reached at 127.0.0.2" not in done.stderr
+        assert "is reachable at 127.0.0.2" not in done.stderr
         address, _, port = done.stdout.strip().rpartition(":")
         assert address == "127.0.0.2"
         (forward,) = world.status()["profiles"][0]["forwards"]

@@ -190,7 +190,7 @@ def test_down_ends_every_hold(dev: World) -> None:
     with attached(dev, "dev") as first, attached(dev, "dev") as second:
         dev.ok("down", "dev")
         assert (first.process.wait(20), second.process.wait(20)) == (0, 0)
-        first.until("all was taken down")
+        first.until("all profiles were taken down")
     assert wanted(dev) == []
 
 
@@ -280,7 +280,7 @@ def test_each_has_its_own_time(exposed: World) -> None:
         exposed.ok(*words, "-d")
         done = exposed.run(*words, "--ttl", "1s")
         assert done.returncode == 0
-        assert "is not held by this command any more: its time is up" in done.stderr
+        assert "is no longer held by this command: its time is up" in done.stderr
         assert wanted(exposed) == [f"expose-{service.port}"]
 
 

@@ -36,7 +36,7 @@ def test_trust_takes_a_name_of_ssh_config(world: World, sshd: OpenSSHServer, way
     assert not known.exists()
     world.ok("trust", "work", "--fingerprint", fingerprint)
     assert known.read_text().split()[0] == "the-work"
-    assert "known already" in world.run("trust", "work").stderr
+    assert "is already known" in world.run("trust", "work").stderr
 
 
 def test_trust_never_records_by_itself(world: World, sshd: OpenSSHServer) -> None:
@@ -63,7 +63,7 @@ def test_a_host_that_an_authority_vouches_for(world: World, tmp_path: Path) -> N
         assert agreed["mac"] is None
         assert agreed["strict_kex"] in (True, False)
         world.ok("down", "dev")
-        assert "known already" in world.run("trust", "dev/server").stderr
+        assert "is already known" in world.run("trust", "dev/server").stderr
     finally:
         server.stop()
 

@@ -178,7 +178,7 @@ def test_what_ssh_config_says_of_forwards_counts_for_those_of_the_line(
     done = bastion.run("up", "-d", *line(socks, wide))
     assert done.returncode == 0, done.stderr
     assert "ssh_config forwards" not in done.stderr
-    assert "other machines can reach this, too" in done.stderr
+    assert "also reachable from other machines" in done.stderr
     socket.create_connection(("127.0.0.2", wide)).close()  # of loopback, but not what -L is given
     assert [permitted(socks, port) for port in (service.port, free_port())] == [True, False]
     done = bastion.run("up", "-d", "-N", "bastion")

@@ -191,7 +191,7 @@ def test_answer_from_another_shell(world: World, locked: OpenSSHServer) -> None:
         assert terminal.wait() == 0
         assert "dev/server is up" in terminal.shown
     assert world.host("dev")["state"] == "up"
-    assert "asks nothing" in world.run("answer", "dev/server").stderr
+    assert "has no question" in world.run("answer", "dev/server").stderr
 
 
 def test_answer_while_a_fallback_serves(
@@ -231,7 +231,7 @@ def test_what_somebody_else_answered_is_not_asked_any_more(
         first.expect(PROMPT)
         second.answer(PROMPT, PASSPHRASE)
         assert second.wait() == 0
-        first.expect("not asked any more")
+        first.expect("question was withdrawn")
         first.expect("Ready")
         assert first.echoes
 

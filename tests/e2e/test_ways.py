@@ -140,7 +140,7 @@ def test_the_keys_of_hops_come_first(
         )
         world.ok("trust", "dev/inner", "--fingerprint", fingerprint)
         assert server.host_keys[0] in server.known_hosts.read_text()
-    assert "known already" in world.run("trust", "dev/inner").stderr
+    assert "is already known" in world.run("trust", "dev/inner").stderr
     world.ok("up", "dev", "-d")
 
 

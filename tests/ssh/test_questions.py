@@ -1,4 +1,4 @@
-"""What a login asks a person: passphrases, passwords, codes and unknown host keys."""
+"""What a login asks: passphrases, passwords, codes and unknown host keys."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ async def test_a_mistake_changes_nothing(
     last = await anew.candidate(host, host, here())
     folder.config.write_text("Host prod\n  Port nonsense\n")
     assert await anew.candidate(host, host, here()) == last
-    assert "dev/prod is connected to as before" in caplog.text
+    assert "dev/prod uses its previous settings" in caplog.text
 
 
 def test_a_profile_that_leaves_nothing_open_asks_nothing(folder: Folder) -> None:

@@ -288,7 +288,7 @@ def test_commands_tell_why_a_host_rests(world: World) -> None:
         assert "idle" in shown.stdout
         assert "ends a link that has no open connection" in shown.stderr
         assert world.host("dev")["ends_unused"] is True
-        assert "the daemon has it up" in world.run("doctor", "dev").stdout
+        assert "the profile is up" in world.run("doctor", "dev").stdout
         with connect(int(world.ok("port", "dev/db").rpartition(":")[2])) as one:
             assert receive_exactly(one, 5) == b"hello"
     refused = world.run("up", "dev", "-d", "--wait-timeout", "3s")

@@ -29,5 +29,5 @@ def to_send(needed: Collection[str] = ()) -> Environment:
     sent, left_out = environment().fitting(needed)
     if left_out:
         what = f"this environment is larger than {MOST_BYTES // 1024} KiB"
-        say(f"{what}: what the daemon starts goes without {', '.join(left_out)}")
+        say(f"{what}: programs that the daemon starts do not get {', '.join(left_out)}")
     return sent

@@ -280,7 +280,7 @@ class _Daemon:
         if self._server.serving or self._profiles.any_wanted:
             self._note_activity()
             return
-        _log.info("nothing is wanted up and nobody asks: ending")
+        _log.info("no profile is wanted up and no client is connected: exiting")
         self._ask_to_stop()
 
 

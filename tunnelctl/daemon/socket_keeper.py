@@ -68,7 +68,7 @@ class SocketKeeper:
         if before is not None:
             await self._server.move(self._control.socket)
             before.close()
-        _log.warning("the control socket or its lock was removed; it is there again")
+        _log.warning("the control socket or its lock was removed; it is restored")
         self._found()
 
     def _found(self) -> None:

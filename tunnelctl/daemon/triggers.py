@@ -57,7 +57,7 @@ class Triggers:
         while True:
             await self._asked_to_reload.wait()
             self._asked_to_reload.clear()  # what is asked from here on is another reload
-            _log.info("SIGHUP: reading the profiles again")
+            _log.info("SIGHUP: rereading the profiles")
             await self._reload()
             self._supervisor.hurry("SIGHUP")
 
@@ -70,7 +70,7 @@ class Triggers:
         while True:
             await asyncio.sleep(_FILES_EVERY)
             if await self._profiles.files_changed():
-                _log.info("files have changed: reading them again")
+                _log.info("files have changed: rereading them")
                 await self._reload()
 
     async def _reload(self) -> None:

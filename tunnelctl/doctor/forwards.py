@@ -55,7 +55,7 @@ class Examination:
 
     @property
     def _not_reached(self) -> str:
-        return f"{self.rule.via} is not reached"
+        return f"{self.rule.via} is not connected"
 
     # Clients come here.
 
@@ -97,7 +97,7 @@ class Examination:
             ]
         if failure is not None and target.is_unix:
             untold = causes.of_untold_target(failure, self.host, link.info.software)
-            what = f"{self.rule.via} does not say whether it may connect to {target}"
+            what = f"{self.rule.via} does not report whether it may connect to {target}"
             return [
                 skipped(Part.PERMISSION, name, what),
                 failed(Part.TARGET, name, untold, seconds),
@@ -147,11 +147,11 @@ class Examination:
     async def _listens_there(self) -> Step:
         name, listen = self.rule.name, self.rule.listen
         if self._is_held:
-            return ok(Part.PERMISSION, name, f"{self.rule.via} listens for the daemon's tunnel")
+            return ok(Part.PERMISSION, name, f"{self.rule.via} listens for the running tunnel")
         if self.link is None:
             return skipped(Part.PERMISSION, name, self._not_reached)
         if listen.is_unix:
-            what = f"not asked for: the file {listen} would stay on {self.rule.via}"
+            what = f"not requested: the file {listen} would remain on {self.rule.via}"
             if self.link.info.software.is_openssh and not self.rule.unlink_remote:
                 what += ", as it does when a link ends: StreamLocalBindUnlink yes in sshd_config"
                 what += " there, or unlink_remote: true here, has the next link replace it"
@@ -179,7 +179,7 @@ class Examination:
 
     async def _target_here(self) -> Step:
         if self.rule.target is None:
-            return skipped(Part.TARGET, self.rule.name, "clients name it, as permit allows")
+            return skipped(Part.TARGET, self.rule.name, "clients choose it, within permit")
         step = await this_machine.target(self.rule)
         if step.failure is None and self.rule.probe.type is ProbeType.HTTP and self.link:
             try:

@@ -44,7 +44,7 @@ def _secrets(host: Host, place: str, resolve_secret: ResolveSecret) -> Iterator[
         except Failure as failure:
             yield failed(Part.SECRETS, host.name, failure.at(place))
         else:
-            yield ok(Part.SECRETS, host.name, f"{purpose} {reference} is there")
+            yield ok(Part.SECRETS, host.name, f"{purpose} {reference} is available")
 
 
 def _keys(host: Host, environment: Environment) -> Step:

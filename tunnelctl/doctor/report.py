@@ -130,21 +130,21 @@ def daemon_steps(profile: str, source: str, status: Mapping[str, Any] | None) ->
     """What the daemon says of the profile from the file `source`: `status` is its status document,
     None without one."""
     if status is None:
-        return [ok(Part.DAEMON, profile, "no daemon runs, so nothing is up")]
+        return [ok(Part.DAEMON, profile, "no daemon is running, so nothing is up")]
     other = profile_in(status, profile)
     found = profile_in(status, profile, source)
     if other is not None and found is None and other["wanted"] == "up":
-        what = f"the daemon has another of this name wanted up, from {other['source']}"
+        what = f"the daemon has another profile of this name, from {other['source']}"
         hint = f"tunnelctl doctor -f {shlex.quote(other['source'])} examines that one"
         return [warning(Part.DAEMON, profile, what, hint)]
     if found is None or found["wanted"] != "up":
-        return [ok(Part.DAEMON, profile, "the daemon runs; the profile is not wanted up")]
+        return [ok(Part.DAEMON, profile, "the daemon is running; the profile is not wanted up")]
     is_up = found["state"] == "up"
-    message = f"the daemon has it wanted up, and it is {found['state']}"
+    message = f"the profile is wanted up, and is {found['state']}"
     troubled = [part for part in _troubled(found) if not is_up or part.get("state") == _FAILED]
     steps = [_complaint(profile, message, part) for part in troubled]
     if is_up:
-        return [ok(Part.DAEMON, profile, "the daemon has it up"), *steps]
+        return [ok(Part.DAEMON, profile, "the profile is up"), *steps]
     return steps or [warning(Part.DAEMON, profile, message)]
 
 

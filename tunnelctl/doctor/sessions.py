@@ -43,11 +43,11 @@ async def steps(host: Host, link: Link) -> list[Step]:
         async with asyncio.timeout(_PATIENCE):
             why = await session.answer
     except TimeoutError:
-        what = f"{host.name} did not say within {_PATIENCE:g} s whether it gives a session"
+        what = f"{host.name} did not answer the session request within {_PATIENCE:g} s"
         return [skipped(Part.SESSION, host.name, what)]
     finally:
         session.close()
     if not why:
-        return [ok(Part.SESSION, host.name, f"{host.name} gives a session")]
-    what = f"{host.name} gives no session, so what it would print is not seen: {why}"
+        return [ok(Part.SESSION, host.name, f"{host.name} grants a session")]
+    what = f"{host.name} grants no session, so its output is not shown:  {why}"
     return [warning(Part.SESSION, host.name, what, causes.of_no_session(host, link.info.software))]

@@ -68,9 +68,9 @@ async def listener(rule: Forward, reactor: Reactor, status: Mapping[str, Any] | 
             failure = port_in_use_by_forward(rule.listen, owner)
         return failed(Part.LISTENER, rule.name, _of_listen(rule.listen, failure))
     if not rule.listen.is_loopback and (found := await firewall.before(where.port)):
-        what = f"{where} can be listened on, but this machine's firewall has: {found}"
+        what = f"{where} is free, but this machine's firewall has:  {found}"
         return warning(Part.LISTENER, rule.name, what, "let the port through, for who may come")
-    return ok(Part.LISTENER, rule.name, f"{where} can be listened on")
+    return ok(Part.LISTENER, rule.name, f"{where} is free")
 
 
 async def _listen(endpoint: Endpoint, reactor: Reactor) -> Endpoint:
@@ -99,7 +99,7 @@ async def target(rule: Forward) -> Step:
             failure = failure.but(hints=[await _of_refusal(rule, service)])
         return failed(Part.TARGET, rule.name, failure)
     if hangs_up:
-        what = f"{service} takes connections and ends them at once"
+        what = f"{service} accepts connections and closes them at once"
         hint = (
             "a container's published port does so while the service inside listens on the "
             "container's own loopback: have it listen on 0.0.0.0 there"

@@ -129,7 +129,7 @@ class NetworkWatch:
                 self._seen = self._look()
                 self._loop.add_reader(self._socket, self._told)
         except OSError as error:
-            _log.warning("changes of the network are not noticed: %s", error.strerror or error)
+            _log.warning("changes of the network cannot be detected: %s", error.strerror or error)
             self.close()
 
     def close(self) -> None:
@@ -166,7 +166,7 @@ class NetworkWatch:
         try:
             self._looking = in_thread(self._look, "look at the network")
         except Failure as failure:
-            _log.warning("cannot see the network: %s", failure)
+            _log.warning("cannot monitor the network: %s", failure)
             return
         self._looking.add_done_callback(self._looked)
 
@@ -176,7 +176,7 @@ class NetworkWatch:
             return
         error = looking.exception()
         if error is not None:
-            _log.warning("cannot see the network: %s", error)
+            _log.warning("cannot monitor the network: %s", error)
             return
         before, self._seen = self._seen, looking.result()
         if self._seen.differs(before, servers.addresses()):

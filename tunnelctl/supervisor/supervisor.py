@@ -161,7 +161,7 @@ class Supervisor:
 
     def hurry(self, reason: str) -> None:
         """The world changed (network, resume, a signal): who waits tries now, who is up asks."""
-        _log.info("%s: trying and asking now", reason)
+        _log.info("%s: reconnecting and probing links now", reason)
         for running in self._profiles.values():
             if running.wanted is Wanted.UP:
                 running.hurry()

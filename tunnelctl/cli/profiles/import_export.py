@@ -137,7 +137,7 @@ def _give(imported: Imported, source: str, name: str | None, *, force: bool) -> 
     from tunnelctl.config.profile.template import SCHEMA_LINE
 
     for note in imported.notes:
-        say(f"not carried over: {note}")
+        say(f"not converted: {note}")
     if not imported.forwards:
         raise Failure(Code.CONFIG_INVALID, f"import {source} found no forward that can be carried")
     text = imported.yaml(f"Made by tunnelctl import {source}")
@@ -146,7 +146,7 @@ def _give(imported: Imported, source: str, name: str | None, *, force: bool) -> 
         text = imported.yaml(f"Made by tunnelctl import {source}", ascii_only=True)
     for forward, keys in imported.forwards.items():
         if keys.get("expose"):
-            say(f"{forward}: other machines can reach it, too, as before")
+            say(f"{forward}: also reachable from other machines, as before")
     if name is None:
         click.echo(text, nl=False)
         return

@@ -64,7 +64,7 @@ def trust(
         if recorded and fingerprint is not None:
             return  # it is that of one key
     if not recorded:
-        say(f"this key of {target} is known already")
+        say(f"the key of {target} is already known")
 
 
 def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) -> bool:

@@ -232,7 +232,7 @@ def _check_access(asked: AdHoc, forwards: Mapping[str, dict[str, Any]]) -> None:
         if asked.allow:
             rule["allow"] = list(asked.allow)
         if listen := rule.get("local") or rule.get("dynamic"):
-            say(f"{name}: other machines can reach this, too, at {listen}")
+            say(f"{name}: also reachable from other machines, at {listen}")
 
 
 def _check_each(option: str, texts: Iterable[str], kind: str) -> None:

@@ -42,7 +42,7 @@ def answer(options: Options, place: str, remember: bool) -> None:
         raise click.UsageError(f"{place!r} is not {PLACE}")
     client = options.client
     if _wants_nothing(_host(client, profile, name)):
-        say(f"{place} asks nothing")
+        say(f"{place} has no question")
         return
     if not somebody_can_be_asked(os.environ):
         raise Failure(

@@ -98,9 +98,9 @@ def restart(options: Options, places: tuple[str, ...]) -> None:
         selection.demand_ours(wanted, chosen)
     for name, hosts in chosen.items():
         options.client.restart(name, caller.to_send(), hosts)
-        say(f"{name}: connecting {', '.join(hosts) or 'every host'} anew")
+        say(f"{name}: reconnecting {', '.join(hosts) or 'every host'}")
     if not (places or names):
-        say("nothing is up, so there is nothing to connect anew")
+        say("no profile is up: nothing to reconnect")
 
 
 def _wanted(profiles: list[Json]) -> list[Json]:
@@ -118,7 +118,7 @@ def _forget(paths: Paths, choice: _Choice) -> bool:
     except (OSError, ValueError):  # nothing of it would be brought up
         wanted = ()
     if not wanted:
-        say("no daemon runs, so nothing is up")
+        say("no daemon is running, so nothing is up")
         return True
     with in_place_of_a_daemon(paths) as is_ours:
         if not is_ours:
@@ -130,7 +130,7 @@ def _forget(paths: Paths, choice: _Choice) -> bool:
             kept = tuple(one for one in wanted if one.name not in names)
             store(paths.wanted_file, str(paths.socket), replace(last, profiles=kept))
     for name in names:
-        say(f"{name} is down: no daemon runs, and the next one does not bring it up again")
+        say(f"{name} is down: no daemon is running, and the next one will not bring it up")
     return True
 
 

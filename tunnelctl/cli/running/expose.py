@@ -225,7 +225,7 @@ class _Exposed:
         server = parse_endpoint(host["address"]).host if host["address"] else host["name"]
         if asked.is_loopback:
             click.echo(f"localhost:{port}")
-            say(f"{service} can be reached on {host['name']} itself, at localhost:{port}")
+            say(f"{service} is reachable on {host['name']} itself, at localhost:{port}")
             if forward["last_error"] is not None:  # elsewhere, too
                 say(told(forward["last_error"]))
             self._told_at = clock.rfc3339(clock.wall())
@@ -246,7 +246,7 @@ class _Exposed:
                 "something else listen there, or does it wait for a request first?"
             )
         else:
-            say(f"{service} can be reached at {outside}, as was tried from here")
+            say(f"{service} is reachable at {outside} (checked from here)")
         self._told_at = clock.rfc3339(clock.wall())
         if show_code is not None:
             show_code(f"http://{outside}/")

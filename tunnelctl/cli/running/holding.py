@@ -51,11 +51,11 @@ def ensure_daemon_of_ours(client: Client, plans: Iterable[CheckedProfile]) -> No
     about = client.ensure_daemon()
     if about["version"] != __version__:
         if not about.get("background"):
-            say("the daemon is a service of another version: restart the service")
+            say("the service runs another version of the daemon: restart the service")
         elif about.get("attached"):
-            say("the daemon is of another version, and stays while other commands are attached")
+            say("the daemon has another version; it keeps running for attached commands")
         else:
-            say(f"the daemon is version {about['version']}: {__version__} takes over from it")
+            say(f"the daemon is version {about['version']}: replacing it with {__version__}")
             client.replace_daemon()
     ours = {plan.name for plan in plans}
     for restored in client.restored:
@@ -223,7 +223,7 @@ class Holding:
             except Failure as failure:
                 raise Failure(Code.NOT_UP, f"{failure.message}; nothing is up any more") from None
             if all(profile["wanted"] == "down" for profile in profiles):
-                say("all was taken down")
+                say("all profiles were taken down")
                 return 0
             failures = [progress.failure_of(profile, ()) for profile in profiles]
             if all(failure is not None and not _may_pass(failure) for failure in failures):
@@ -249,7 +249,7 @@ class Holding:
         held = [profile for name, profile in self.profiles().items() if name in self._held]
         ends = [profile["name"] for profile in held if not progress.stays(profile)]
         if ends:
-            say(f"taking down {', '.join(ends)}; Ctrl-C again does not wait")
+            say(f"taking down {', '.join(ends)}; press Ctrl-C again to skip the wait")
         for profile in held:
             if progress.stays(profile):
                 say(f"{profile['name']} stays up: {progress.held_by_others(profile)}")
@@ -285,7 +285,7 @@ class Holding:
             self._lost.add(name)
             is_anothers = self._is_anothers(profile)
             why = f"it was replaced, by {profile['source']}" if is_anothers else "its time is up"
-            say(f"{name} is not held by this command any more: {why}")
+            say(f"{name} is no longer held by this command: {why}")
 
     def _is_anothers(self, profile: Json) -> bool:
         return not is_same_file(profile["source"], self._plans[profile["name"]].file)

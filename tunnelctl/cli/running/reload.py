@@ -37,12 +37,12 @@ def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:
         done = client.reload(profiles, caller.to_send(), dry_run=dry_run)["profiles"]
     except Failure as failure:
         if failure.code is Code.CONFIG_INVALID:
-            say("nothing is changed, for not every file can be used")
+            say("nothing was changed: at least one file is invalid")
         raise
     for line in (line for profile in done for line in _lines(profile)):
         click.echo(line)
     if not done:
-        say("nothing is up, so there is nothing to read again")
+        say("no profile is up: nothing to reload")
 
 
 def _lines(profile: dict[str, Any]) -> Iterator[str]:

@@ -102,7 +102,7 @@ def _stop(client: Client) -> None:
     pid = document["daemon"]["pid"]
     if not client.stop_daemon():
         raise Failure(Code.NOT_UP, f"the daemon has not ended yet (pid {pid})", "tunnelctl logs -f")
-    say(f"the daemon has ended (pid {pid})")
+    say(f"the daemon has stopped (pid {pid})")
     wanted = [profile["name"] for profile in document["profiles"] if profile["wanted"] == "up"]
     if wanted:
-        say(f"still wanted, and up again with the next one: {', '.join(wanted)}")
+        say(f"still wanted, and brought up by the next daemon: {', '.join(wanted)}")

@@ -89,7 +89,7 @@ def install(
         for path, text in place.files.items():
             click.echo(f"# {path}\n{text}")
         for path in place.changed:
-            say(f"{path} is not as tunnelctl wrote it: without --force it would be left alone")
+            say(f"{path} was changed: it would not be overwritten without --force")
         return
     place.refuse_changed(force=force, doing="overwritten")
     if now:
@@ -127,11 +127,11 @@ def uninstall(scope: str | None, dry_run: bool, now: bool, force: bool) -> None:
         path.unlink()
         click.echo(f"{path}: removed")
         if (drop_ins := Path(f"{path}.d")).is_dir():
-            say(f"{drop_ins} stays: what is in it is yours")
+            say(f"{drop_ins} is kept: it has your own settings")
     if not there:
         say("no service is installed")
     elif not now:
-        say(f"it was not stopped; {' '.join(place.forgetting)} has the manager forget it")
+        say(f"the service was not stopped; to unload it: {' '.join(place.forgetting)}")
     elif place.manager is UnitManager.SYSTEMD:
         _order(place.forgetting)
 

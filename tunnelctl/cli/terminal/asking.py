@@ -32,7 +32,7 @@ _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 _CHUNK = 4096
 _KEEP = b"\t"
 _OFFER = "end it with Tab, not Enter, and it is kept in the daemon's memory until the daemon ends"
-_KEPT = "kept in the daemon's memory until the daemon ends; it is written nowhere"
+_KEPT = "kept in the daemon's memory until it exits, and never written"
 HOST_KEY_AGAIN = "Please type 'yes', 'no' or the fingerprint: "
 
 
@@ -112,11 +112,11 @@ class Asker:
         return True
 
     def _answer(self, question: Event) -> None:
-        """Ask, and bring the answer; a question that is closed meanwhile is not asked any more."""
+        """Ask, and send the answer, unless the question was withdrawn meanwhile."""
         self._keeps = self._remember
         answer = self._ask(question)
         if question["id"] not in self._questions:
-            say(f"{_subject(question)}: this is not asked any more")
+            say(f"{_subject(question)}: the question was withdrawn")
             return
         del self._questions[question["id"]]
         if answer is not None and not question["echo"]:

@@ -197,7 +197,7 @@ class Api:
     async def _up(self, request: web.Request) -> web.Response:
         name = _profile_name(request)
         order = UpOrder.read(await _order(request))
-        _log.info("asked to bring up %s", name)
+        _log.info("request: bring up %s", name)
         await self._profiles.up(name, order)
         leased = self._leased(name, order.lease) or {"leased": False}
         return _answer({"profile": self._known(name).as_json(), **leased})
@@ -217,13 +217,13 @@ class Api:
     async def _down(self, request: web.Request) -> web.Response:
         name = _profile_name(request)
         drain = read_drain(await _body(request))
-        _log.info("asked to take down %s", name)
+        _log.info("request: take down %s", name)
         return _answer({"profile": (await self._profiles.down(name, drain)).as_json()})
 
     async def _restart(self, request: web.Request) -> web.Response:
         name = _profile_name(request)
         order = RestartOrder.read(await _order(request))
-        _log.info("asked to restart %s", "/".join((name, *order.hosts)))
+        _log.info("request: restart %s", "/".join((name, *order.hosts)))
         await self._profiles.restart(name, order)
         return _answer({"profile": self._known(name).as_json()})
 
@@ -242,13 +242,13 @@ class Api:
 
     async def _reload(self, request: web.Request) -> web.Response:
         order = ReloadOrder.read(await _order(request))
-        _log.info("asked to reload%s", " (dry run)" if order.dry_run else "")
+        _log.info("request: reload%s", " (dry run)" if order.dry_run else "")
         done = await self._profiles.reload(order)
         return _answer({"dry_run": order.dry_run, "profiles": [one.as_json() for one in done]})
 
     async def _shutdown(self, request: web.Request) -> web.Response:
         refuse_unknown(await _body(request), ())
-        _log.info("asked to shut down")
+        _log.info("request: shut down")
         # After the answer has left.
         asyncio.get_running_loop().call_soon(self._stop)
         return _answer({"status": "stopping"}, status=202)

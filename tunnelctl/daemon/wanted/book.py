@@ -134,7 +134,7 @@ class Book:
 
     def _ended(self, name: str, drain: float, *, is_last: bool) -> None:
         if is_last and name in self.orders:  # or else it was not wanted yet
-            _log.info("nobody holds %s any more: taking it down", name)
+            _log.info("%s has no holder left: taking it down", name)
             _, stopping = self.drop(name, drain)
             self._tasks.spawn(_finished(stopping), f"take down {name}")
         else:

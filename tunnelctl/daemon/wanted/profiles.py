@@ -94,7 +94,7 @@ class Profiles:
         for one in wanted:
             left = None if one.until is None else one.until - now
             if left is not None and left <= 0:
-                _log.info("%s is not brought up again: its time is up", one.name)
+                _log.info("%s is not restored: its ttl has expired", one.name)
                 continue
             file, variables = Path(one.file), frozenset(one.variables)
             order = Order(one.name, file, known[file], self._book.own, variables)

@@ -55,7 +55,7 @@ class LocalForwarding(Forwarding):
         is done where it is not the one that listens any more."""
         if self.is_stopped or self._local.listener is not lost:
             return
-        _log.warning("%s: %s was removed, listening anew", self.owner, self._local.listening)
+        _log.warning("%s: %s was removed; listening again", self.owner, self._local.listening)
         self._local.withdraw()
         self._try()
 

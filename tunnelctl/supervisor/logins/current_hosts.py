@@ -50,5 +50,5 @@ class Anew:
                 look = functools.partial(ask, known.name, environment)
                 return await in_thread(look, f"ssh_config of {name}")
             except Failure as failure:
-                _log.warning("%s is connected to as before: %s", name, failure)
+                _log.warning("%s uses its previous settings:  %s", name, failure)
                 return known

@@ -220,7 +220,7 @@ class Questions:
         opened = _Open(secrets.token_hex(8), place, question, reply, remember)
         self._open[opened.id] = opened
         opened.timer = loop.call_later(ANSWER_WITHIN, self._close, opened, None)
-        _log.info("%s/%s asks a person: %s", place.profile, place.host, question.prompt)
+        _log.info("%s/%s asks: %s", place.profile, place.host, question.prompt)
         self._tell(opened, "asked")
         return opened.id
 
