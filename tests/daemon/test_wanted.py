@@ -341,7 +341,7 @@ def test_down_ends_what_is_wanted_though_no_daemon_runs(keeper: World) -> None:
     ended(keeper)
     done = keeper.run("down", "dev")
     assert done.returncode == 0
-    assert "dev is down: no daemon runs, and the next one does not bring it up" in done.stderr
+    assert "dev is down: no daemon is running, and the next one will not bring it up" in done.stderr
     assert keeper.run("ps").returncode == 3, "none was started for that"
     done = keeper.run("down", "dve")
     assert done.returncode == 66

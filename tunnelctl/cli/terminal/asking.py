@@ -31,7 +31,7 @@ _ASKPASS = "ssh-askpass"  # where SSH_ASKPASS names none
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 _CHUNK = 4096
 _KEEP = b"\t"
-_OFFER = "end it with Tab, not Enter, and it is kept in the daemon's memory until the daemon ends"
+_OFFER = "end it with Tab, not Enter, and it is kept in the daemon's memory until it exits"
 _KEPT = "kept in the daemon's memory until it exits, and never written"
 HOST_KEY_AGAIN = "Please type 'yes', 'no' or the fingerprint: "
 
