@@ -118,7 +118,7 @@ def test_a_passphrase_that_is_ended_with_tab_serves_reconnects(
         terminal.expect("end it with Tab, not Enter, and it is kept in the daemon's memory")
         terminal.expect(PROMPT)
         terminal.type(PASSPHRASE + "\t")
-        terminal.expect("kept in the daemon's memory until it exits")
+        terminal.expect("kept in the daemon's memory until it exits, and never written")
         assert terminal.wait() == 0
         assert PASSPHRASE not in terminal.shown
     locked.kill_sessions()
