@@ -252,6 +252,11 @@ def test_a_client_says_nothing_to_another_users_socket(world: World, paths: Path
         with connection:
             assert peer_uid(connection) == 0
             assert connection.recv(1) == b""
+        for words in (["--all"], ["dev"]):
+            done = world.run("down", *words)
+            assert done.returncode == 3, "what it holds is still up"
+            assert "another user" in done.stderr
+            listener.accept()[0].close()
 
 
 def _post(target: str, body: object) -> bytes:

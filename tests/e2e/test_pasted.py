@@ -207,6 +207,28 @@ def test_what_is_done_without_is_said(bastion: World) -> None:
         assert said in done.stderr
 
 
+def test_a_key_that_is_not_there_leaves_the_others(bastion: World, sshd: OpenSSHServer) -> None:
+    """ssh(1) warns about such a -i, and tries the keys that it would try without it."""
+    line = ["-i", "~/nowhere", "-i", "nor/here", "bastion"]
+    ssh = subprocess.run(
+        ["ssh", "-F", bastion.home / ".ssh" / "config", *line, "true"],
+        env=bastion.environ,
+        cwd=bastion.home,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ssh.returncode == 0, ssh.stderr
+    assert ssh.stderr.count("not accessible") == 2
+    shutil.copy(sshd.identity, bastion.home / ".ssh" / "id_ed25519")
+    there = ["-p", str(sshd.port), "-o", "UserKnownHostsFile=hosts", f"{sshd.user}@127.0.0.1"]
+    done = bastion.run("up", "-d", "-L", f"{free_port()}:127.0.0.1:9", *line[:4], *there)
+    assert done.returncode == 0, done.stderr
+    for missing in ("~/nowhere", "nor/here"):
+        assert f"-i {missing}: no such file, so it is passed over" in done.stderr
+
+
 @pytest.mark.parametrize(
     "option",
     ["-s", "-W db:22", "-w 0:0", "-B lo", "-I x.so", "-O exit",

@@ -1,6 +1,6 @@
 """Speaks the control API over the unix socket, and starts the daemon when none answers."""
 
-from tunnelctl.client.client import Client, DaemonElsewhere
+from tunnelctl.client.client import Client, DaemonElsewhere, SocketUnusable
 from tunnelctl.client.exchange import API_VERSION, Document, EventStream, Exchange, Problem
 
 __all__ = [
@@ -11,4 +11,5 @@ __all__ = [
     "EventStream",
     "Exchange",
     "Problem",
+    "SocketUnusable",
 ]

@@ -55,6 +55,17 @@ class DaemonElsewhere(Failure):
         )
 
 
+class SocketUnusable(Failure):
+    """A daemon may run behind the control socket, and this user cannot ask it: `why`."""
+
+    def __init__(self, socket: Path, why: str) -> None:
+        super().__init__(
+            Code.DAEMON_NOT_RUNNING,
+            f"the control socket {socket} cannot be used: {why}",
+            ANOTHER_USERS,
+        )
+
+
 class Client:
     """One user's way to their daemon."""
 
@@ -265,9 +276,9 @@ class Client:
             raise _not_running(self.paths) from None
         except OSError as error:
             sock.close()
-            raise _unusable(self.paths, reason(error)) from None
+            raise SocketUnusable(self.paths.socket, reason(error)) from None
         sock.close()
-        raise _unusable(self.paths, "another user listens on it")
+        raise SocketUnusable(self.paths.socket, "another user listens on it")
 
     def _connect_by(self, sock: socket.socket, deadline: float) -> None:
         """Connect; with a time limit a unix socket whose backlog is full refuses (EAGAIN)."""
@@ -305,11 +316,3 @@ def _not_running(paths: Paths) -> Failure:
             Code.DAEMON_NOT_RUNNING, "the daemon is not running", "tunnelctl up PROFILE starts it"
         )
     return DaemonElsewhere(paths.socket, others, is_the_users=mine in others)
-
-
-def _unusable(paths: Paths, why: str) -> Failure:
-    return Failure(
-        Code.DAEMON_NOT_RUNNING,
-        f"the control socket {paths.socket} cannot be used: {why}",
-        ANOTHER_USERS,
-    )

@@ -155,6 +155,7 @@ def name_and_document(asked: AdHoc) -> tuple[str, dict[str, Any]]:
         command = parse(asked.line, os.getcwd())
         if not command.name:
             raise ValueError(f"{_ONE_HOST}, and none is named")
+        command.without_missing_keys(os.environ, os.getcwd())
         also = _configured(command)
         carry(imported, command, os.environ, also=also, permit=asked.permit)
     except ValueError as error:

@@ -16,7 +16,7 @@ from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.duration import Duration
 from tunnelctl.cli.terminal.output import say
-from tunnelctl.client import DaemonElsewhere
+from tunnelctl.client import DaemonElsewhere, SocketUnusable
 from tunnelctl.clock import monotonic
 from tunnelctl.config.profile.find import find_profile, list_profiles
 from tunnelctl.errors import Code, Failure
@@ -63,7 +63,7 @@ def down(
             known = _wanted(options.client.status()["profiles"])
         except Failure as failure:
             elsewhere = failure if isinstance(failure, DaemonElsewhere) else None
-            if failure.code is not Code.DAEMON_NOT_RUNNING:
+            if failure.code is not Code.DAEMON_NOT_RUNNING or isinstance(failure, SocketUnusable):
                 raise
             if elsewhere is not None and elsewhere.is_the_users:
                 raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tunnelctl.config.exchange.ssh_options import (
@@ -24,6 +24,7 @@ from tunnelctl.config.openssh.keywords import FORWARDING, RELEVANT
 from tunnelctl.config.openssh.lines import ConfigLine, quoted, statement
 from tunnelctl.config.values.forward_specs import dynamic_spec, halves, local_spec, remote_spec
 from tunnelctl.config.values.reach import Jump, parse_jump
+from tunnelctl.spec.environment import expand_user
 
 # Options that are keywords of ssh_config(5), too.
 _KEYWORDS = {
@@ -56,6 +57,7 @@ _NO_PATHS = ("", "none", "ssh_auth_sock")
 NO_FILE = ("none", os.devnull)
 _BARE_PORT = re.compile(r"[^:/\[\]\s]+")
 _AUTOSSH_MONITOR = "M"
+_KEY = "-i "  # as a line of ssh_config is named that -i has said
 
 
 @dataclass
@@ -89,6 +91,17 @@ class SshCommand:
         """The first value of a keyword, which counts, in lower case; empty where there is none."""
         values = (line.rest for line in self.lines if line.keyword == keyword)
         return next(values, "").strip().lower()
+
+    def without_missing_keys(self, environ: Mapping[str, str], folder: str) -> None:
+        """Pass over each -i whose file is not there, as ssh does: others are tried instead."""
+        kept = []
+        for line in self.lines:
+            path = line.file.removeprefix(_KEY) if line.file.startswith(_KEY) else ""
+            if path and not os.path.exists(os.path.join(folder, expand_user(path, environ))):
+                self.wishes.append(f"{line.file}: no such file, so it is passed over")
+            else:
+                kept.append(line)
+        self.lines = kept
 
     def say(self, keyword: str, value: str, where: str) -> None:
         """Add a line of ssh_config; `where` is how a message names it."""
