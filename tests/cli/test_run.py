@@ -81,6 +81,26 @@ def test_what_cannot_be_up_is_not_left_wanted(world: World) -> None:
     eventually(lambda: _wanted(world) == [], "it is not wanted any more", 10.0)
 
 
+@pytest.mark.parametrize("end", ["down", "daemon"])
+def test_tunnels_that_end_before_the_command_are_named(dev: World, end: str) -> None:
+    """The exit code is the command's all the same."""
+    with dev.start(
+        "run", "dev", "--", "sh", "-c", "echo ready; read x; exit 7", stdin=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        if end == "down":
+            assert dev.run("down", "dev").returncode == 0
+        else:
+            os.kill(dev.status()["daemon"]["pid"], signal.SIGKILL)
+        _, said = process.communicate("\n", timeout=30)
+    assert process.returncode == 7
+    assert {
+        "down": "dev was taken down by another command before this one ended",
+        "daemon": "the tunnels ended before the command: the daemon",
+    }[end] in said
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1])
 def test_signals_reach_the_command_and_end_it_alone(dev: World, number: signal.Signals) -> None:
     script = f"trap 'echo got; exit 7' {number.name.removeprefix('SIG')}; echo ready; read x"

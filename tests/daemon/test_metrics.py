@@ -156,7 +156,7 @@ def test_an_address_that_cannot_be_had_is_told(embedded: World) -> None:
 
 def documented() -> set[str]:
     """The metrics that docs/service.md lists."""
-    rows = table((ROOT / "docs" / "service.md").read_text(), "metric", "labels", "is")
+    rows = table((ROOT / "docs" / "service.md").read_text(), "metric", "labels", "value")
     return {name for name, _, _ in rows}
 
 

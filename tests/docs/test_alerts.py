@@ -47,7 +47,7 @@ def _rules() -> list[dict[str, Any]]:
 
 
 def test_every_rule_is_one_and_asks_for_a_metric_that_there_is() -> None:
-    documented = {name for name, _, _ in table(_service(), "metric", "labels", "is")}
+    documented = {name for name, _, _ in table(_service(), "metric", "labels", "value")}
     for rule in _rules():
         assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
         assert {"summary", "description"} == set(rule["annotations"])

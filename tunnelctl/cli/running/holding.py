@@ -245,6 +245,20 @@ class Holding:
         except KeyboardInterrupt:
             self._let_go(0.0)
 
+    def say_what_was_lost(self) -> None:
+        """Report each profile that another order took from this command, or that its daemon has
+        gone; then nothing is held any more."""
+        try:
+            profiles = self.profiles()
+        except Failure as failure:
+            say(f"the tunnels ended before the command: {failure}")
+            if failure.code is Code.DAEMON_NOT_RUNNING:
+                self._held = []
+            return
+        for name, profile in profiles.items():
+            if profile["wanted"] != "up" and name not in self._lost:
+                say(f"{name} was taken down by another command before this one ended")
+
     def _say_what_ends(self) -> None:
         held = [profile for name, profile in self.profiles().items() if name in self._held]
         ends = [profile["name"] for profile in held if not progress.stays(profile)]

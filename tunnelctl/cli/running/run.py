@@ -132,7 +132,9 @@ def _held(
             session.bring_up(wait_timeout, replace=replace)
             stream.close()  # from now on the terminal is the command's
             environ = {**os.environ, **addresses(tuple(session.profiles().values()))}
-            return _run(command, environ)
+            code = _run(command, environ)
+            session.say_what_was_lost()
+            return code
         finally:
             session.take_down()
 
