@@ -42,6 +42,7 @@ _TEXTS = {
     "better": "another name",
     "called": "the known_hosts file",
     "command": "ssh -v bob@bastion.example.com",
+    "daemon_version": "1.0.0",
     "doing": "authenticating",
     "file": "/home/bob/.ssh/known_hosts",
     "fingerprint": "SHA256:0123456789abcdef",
@@ -58,6 +59,7 @@ _TEXTS = {
     "name": "aes256-ctr",
     "note": "",
     "option": "Ciphers",
+    "our_version": "1.1.0",
     "ours": "aes128-gcm@openssh.com",
     "owner": "other/db",
     "path": "/home/bob/secret",
@@ -86,7 +88,7 @@ _PATHS = {
     "new": Path("/home/bob/.ssh/id_ed25519.pem"),
     "public": Path("/home/bob/.ssh/id_ed25519.pub"),
 }
-_WHOLE: dict[str, int] = {"mode": 0o644, "bits": 1024, "least": 2048}
+_WHOLE: dict[str, int] = {"mode": 0o644, "bits": 1024, "least": 2048, "status": 502}
 
 
 def _samples() -> dict[Any, Any]:

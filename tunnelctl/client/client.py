@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from tunnelctl import __version__, clock
+from tunnelctl.client import sentences
 from tunnelctl.client.exchange import (
     Document,
     EventStream,
@@ -312,7 +313,5 @@ def _not_running(paths: Paths) -> Failure:
     elsewhere = [mine] if mine not in (None, paths.socket) else beside(paths.user_lock)
     others = [socket for socket in elsewhere if socket not in (None, paths.socket)]
     if not others:
-        return Failure(
-            Code.DAEMON_NOT_RUNNING, "the daemon is not running", "tunnelctl up PROFILE starts it"
-        )
+        return sentences.daemon_not_running()
     return DaemonElsewhere(paths.socket, others, is_the_users=mine in others)

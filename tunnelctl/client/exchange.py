@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from tunnelctl import __version__, clock
+from tunnelctl.client import sentences
 from tunnelctl.errors import Code, Failure
 
 API_VERSION = 1  # of the answers that this client understands
@@ -98,7 +99,7 @@ class EventStream:
             except OSError:  # reset: the daemon was killed
                 chunk = b""
             if not chunk:
-                raise Failure(Code.DAEMON_NOT_RUNNING, "the daemon has stopped")
+                raise sentences.daemon_stopped()
             self._received += chunk
 
     def fileno(self) -> int:
@@ -157,7 +158,7 @@ def send(sock: socket.socket, method: str, target: str, body: bytes, deadline: f
         sock.settimeout(left_until(deadline))
         sock.sendall("\r\n".join([*lines, "", ""]).encode() + body)
     except OSError:
-        raise _went_away() from None
+        raise sentences.daemon_went_away() from None
 
 
 def read_head(sock: socket.socket, deadline: float) -> tuple[Head, bytes]:
@@ -170,7 +171,7 @@ def read_head(sock: socket.socket, deadline: float) -> tuple[Head, bytes]:
     while b"\r\n\r\n" not in received:
         chunk = _receive(sock, deadline)
         if not chunk:
-            raise _went_away()
+            raise sentences.daemon_went_away()
         received += chunk
     head, _, rest = received.partition(b"\r\n\r\n")
     return Head(head.decode("latin-1")), rest
@@ -189,11 +190,9 @@ def _receive(sock: socket.socket, deadline: float) -> bytes:
         sock.settimeout(left_until(deadline))
         return sock.recv(_CHUNK)
     except TimeoutError:
-        raise Failure(
-            Code.DAEMON_NOT_RUNNING, "the daemon does not answer", "its log may say why"
-        ) from None
+        raise sentences.daemon_silent() from None
     except OSError:
-        raise _went_away() from None
+        raise sentences.daemon_went_away() from None
 
 
 def document_of(head: Head, body: bytes) -> Document:
@@ -203,22 +202,17 @@ def document_of(head: Head, body: bytes) -> Document:
         Failure: `Problem` as the daemon reported it, or INTERNAL where it speaks another API.
     """
     if head.length is not None and len(body) != head.length:
-        raise _went_away()
+        raise sentences.daemon_went_away()
     try:
         document = json.loads(body)
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise Failure(Code.INTERNAL, f"the daemon answered {head.status} and no JSON object")
+        raise sentences.answer_not_an_object(head.status)
     if head.status >= 400:
         raise Problem(document)
     if document.get("api_version") != API_VERSION:
-        raise Failure(
-            Code.INTERNAL,
-            f"the daemon is version {head.version or 'unknown'} and speaks another API than "
-            f"this tunnelctl {__version__}",
-            "end it with the version that started it: tunnelctl down --all",
-        )
+        raise sentences.another_api(head.version, __version__)
     return document
 
 
@@ -232,7 +226,3 @@ def _event(block: bytes) -> Document | None:
 def left_until(deadline: float) -> float:
     """Seconds until the deadline; never zero, which would mean not to wait at all."""
     return max(deadline - clock.monotonic(), 0.001)
-
-
-def _went_away() -> Failure:
-    return Failure(Code.DAEMON_NOT_RUNNING, "the daemon went away before it answered")

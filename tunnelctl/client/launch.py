@@ -12,8 +12,8 @@ import select
 import sys
 
 from tunnelctl import clock
+from tunnelctl.client import sentences
 from tunnelctl.client.exchange import Document, Problem, left_until
-from tunnelctl.errors import Code, Failure
 from tunnelctl.home.paths import SOCKET_VARIABLE, Paths
 
 _START_WITHIN = 30.0  # seconds for a slow machine to import everything
@@ -59,9 +59,7 @@ def start_daemon(paths: Paths) -> list[Document]:
     try:
         raise Problem(json.loads(report))
     except ValueError:
-        raise Failure(
-            Code.DAEMON_NOT_RUNNING, "the daemon did not start", "tunnelctl daemon says why"
-        ) from None
+        raise sentences.daemon_did_not_start() from None
 
 
 def _read_report(fd: int) -> bytes:

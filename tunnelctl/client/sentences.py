@@ -1,0 +1,50 @@
+"""What goes wrong between a command and its daemon, in words: one function for each failure.
+
+Must import no more than `errors`: every command of the command line waits for this import.
+"""
+
+from __future__ import annotations
+
+from tunnelctl.errors import Code, Failure
+
+
+def daemon_not_running() -> Failure:
+    """Nobody listens on the control socket, and no other daemon of the user's is known."""
+    return Failure(
+        Code.DAEMON_NOT_RUNNING, "the daemon is not running", "tunnelctl up PROFILE starts it"
+    )
+
+
+def daemon_did_not_start() -> Failure:
+    """It ended, or its time was up, before it reported anything."""
+    return Failure(Code.DAEMON_NOT_RUNNING, "the daemon did not start", "tunnelctl daemon says why")
+
+
+def daemon_stopped() -> Failure:
+    """A stream of events ended."""
+    return Failure(Code.DAEMON_NOT_RUNNING, "the daemon has stopped")
+
+
+def daemon_went_away() -> Failure:
+    """The connection ended before a whole answer came."""
+    return Failure(Code.DAEMON_NOT_RUNNING, "the daemon went away before it answered")
+
+
+def daemon_silent() -> Failure:
+    """No answer came in time."""
+    return Failure(Code.DAEMON_NOT_RUNNING, "the daemon does not answer", "its log may say why")
+
+
+def answer_not_an_object(status: int) -> Failure:
+    """What came with this HTTP status is not what the control API answers."""
+    return Failure(Code.INTERNAL, f"the daemon answered {status} and no JSON object")
+
+
+def another_api(daemon_version: str, our_version: str) -> Failure:
+    """The daemon's answers are of another `api_version`; its own version may be empty."""
+    return Failure(
+        Code.INTERNAL,
+        f"the daemon is version {daemon_version or 'unknown'} and speaks another API than "
+        f"this tunnelctl {our_version}",
+        "end it with the version that started it: tunnelctl down --all",
+    )
