@@ -12,12 +12,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.session import wants_session
-from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.state.histogram import Histogram
 from tunnelctl.state.unused import UnusedEnds, Verdict, unused_failure
+from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.speech import Speech, of_events
 from tunnelctl.supervisor.tasks import Tasks
 
@@ -113,16 +113,7 @@ class Links:
         self._left_at_opens = self._left_at_opens + 1 if link.left_at_open else 0
         if self._left_at_opens < _LEFT_TIMES:
             return failure
-        name = excerpt(link.info.server)
-        return Failure(
-            Code.FORWARD_DENIED,
-            f"{failure.detail}; it does so whenever a connection is to be forwarded",
-            f"{name} there forwards nothing, as servers for files do: another server is needed",
-            subject=failure.subject,
-            hop=failure.hop,
-            retry_after=_LEAVES_PAUSE,
-            spaced=True,
-        )
+        return sentences.leaves_at_channels(failure, link.info.server, _LEAVES_PAUSE)
 
     def _begin(self, epoch: int) -> None:
         link = self._links.get(epoch)

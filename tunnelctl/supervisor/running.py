@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Collection, Iterator, Mapping
 
 from tunnelctl import clock
-from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.listener import Listener
 from tunnelctl.home.secrets import resolve_secret
 from tunnelctl.spec.environment import Environment
@@ -21,6 +20,7 @@ from tunnelctl.state.hooks import hook_of
 from tunnelctl.state.overall import combined, profile_state
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
+from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding
 from tunnelctl.supervisor.hooks import Call, Hooks
 from tunnelctl.supervisor.logins.current_hosts import Anew
@@ -158,9 +158,7 @@ class RunningProfile:
         """
         for host in hosts:
             if host not in self._tunnels:
-                there = ", ".join(self._tunnels)
-                what = f"profile {self.profile.name} has no tunnel to a host {host}"
-                raise Failure(Code.PROFILE_NOT_FOUND, what, f"it has {there}")
+                raise sentences.no_tunnel_to_host(self.profile.name, host, tuple(self._tunnels))
         self._was_up = False
         for host in hosts or tuple(self._tunnels):
             self._tunnels[host].restart()

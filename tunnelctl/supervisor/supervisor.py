@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Collection, Sequence
 from random import Random
 
 from tunnelctl import clock
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.profile import HostAnew, Profile
@@ -22,6 +22,7 @@ from tunnelctl.ssh.connect import connect
 from tunnelctl.state import backoff
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
+from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding
 from tunnelctl.supervisor.forwards.socket_files import SocketFiles
 from tunnelctl.supervisor.hooks import Hooks
@@ -122,11 +123,7 @@ class Supervisor:
 
     def _check_open(self, name: str) -> None:
         if self._closing is not None:
-            raise Failure(
-                Code.DAEMON_NOT_RUNNING,
-                f"profile {name} was not started: tunnelctl is shutting down",
-                f"tunnelctl up {name}",
-            )
+            raise sentences.shutting_down(name)
 
     def down(self, name: str, drain: float) -> Awaitable[None]:
         """Close a profile; connections have `drain` seconds to end by themselves. Idempotent.
@@ -150,7 +147,7 @@ class Supervisor:
         """
         running = self._known(name)
         if running.wanted is Wanted.DOWN:
-            raise Failure(Code.NOT_UP, f"profile {name} is down", f"tunnelctl up {name}")
+            raise sentences.profile_down(name)
         running.restart(hosts)
 
     def hear(self, name: str, environment: Environment) -> None:
@@ -269,7 +266,5 @@ class Supervisor:
     def _known(self, name: str) -> RunningProfile:
         running = self._profiles.get(name)
         if running is None:
-            raise Failure(
-                Code.PROFILE_NOT_FOUND, f"no profile {name} is up", f"tunnelctl up {name}"
-            )
+            raise sentences.profile_not_listed(name)
         return running

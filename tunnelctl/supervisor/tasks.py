@@ -11,7 +11,8 @@ import logging
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
+from tunnelctl.supervisor import sentences
 
 _T = TypeVar("_T")
 
@@ -81,9 +82,4 @@ def unexpected(error: Exception, doing: str) -> Failure:
     It may pass by itself, as far as anyone can tell, so it counts as retryable.
     """
     _log.error("unexpected error while %s", doing, exc_info=error)
-    return Failure(
-        Code.INTERNAL,
-        f"unexpected error while {doing}: {type(error).__name__}: {error}",
-        "tunnelctl logs shows the details; please report this",
-        retryable=True,
-    )
+    return sentences.unexpected_error(error, doing)

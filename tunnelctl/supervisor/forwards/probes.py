@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from tunnelctl import clock
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
 from tunnelctl.forward.probing import ProbedForward, ask
 from tunnelctl.spec import barring
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.state.health import LOOK, Remedy, Tally, believed, is_old, judged, next_wait, tried
 from tunnelctl.state.snapshot import ForwardState, Health
+from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.forwards.forwarding import Forwarding
 from tunnelctl.supervisor.forwards.witnesses import Witnesses
 from tunnelctl.supervisor.tasks import Tasks, unexpected
@@ -88,7 +88,7 @@ class Probes:
         """
         prober = self._probers[name]
         if self._link is None:
-            raise Failure(Code.NOT_UP, f"forward {name} has no link now")
+            raise sentences.no_link_for_forward(name)
         await prober.reach(self._link, seconds)
 
     def ask_now(self) -> None:
@@ -251,8 +251,7 @@ class _Prober:
         reconnects = self._item.rule.on_unhealthy is OnUnhealthy.RECONNECT
         if reconnects and now >= self._remedy.not_before:
             self._remedy = tried(self._remedy, self._tunnel.policy(), now)
-            message = f"forward {self._item.rule.name} is unhealthy: {failure.message}"
-            self._tunnel.reconnect(Failure(failure.code, message, failure.hint, retryable=True))
+            self._tunnel.reconnect(sentences.forward_unhealthy(self._item.rule, failure))
 
 
 def _turned_away(rule: Forward, greeting: bytes) -> Failure | None:
@@ -261,8 +260,4 @@ def _turned_away(rule: Forward, greeting: bytes) -> Failure | None:
     if refusal is None:
         return None
     said, is_barred = refusal
-    hint = "let that host in on the server"
-    if is_barred:
-        hint = "mysqladmin flush-hosts on the server lets that host in again"
-    message = f"{rule.target} turns clients away: {excerpt(said)}"
-    return Failure(Code.TARGET_REFUSED, message, hint)
+    return sentences.clients_turned_away(rule, said, is_barred=is_barred)

@@ -19,12 +19,13 @@ from types import TracebackType
 from typing import Any
 
 from tunnelctl import clock
-from tunnelctl.errors import PLACE, Code, Failure, Hint
+from tunnelctl.errors import Code, Failure
 from tunnelctl.home.redaction import SECRETS
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.chain import everybody
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind
 from tunnelctl.state.snapshot import EventKind, StatusEvent
+from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.journal import Subscription
 
 _log = logging.getLogger("tunnelctl")
@@ -195,9 +196,9 @@ class Questions:
         """
         opened = self._open.get(question)
         if opened is None or opened.place.profile != profile:
-            raise Failure(Code.NEEDS_INPUT, "this question is not open any more")
+            raise sentences.question_closed()
         if answer is not None and len(answer) > _LONGEST_ANSWER:
-            raise Failure(Code.USAGE, f"an answer has at most {_LONGEST_ANSWER} characters")
+            raise sentences.answer_too_long(_LONGEST_ANSWER)
         self._close(opened, answer, remember=remember)
 
     def asking(self, place: AnswerScope, memory: Memory) -> PatientAsking:
@@ -345,13 +346,7 @@ class _Login:
         """An answer let us in before, beside keys that were refused then too: it is what is missing
         now, whatever the server says of the keys."""
         prompt = question.prompt.strip().rstrip(":").replace("\n", " ")
-        return Failure(
-            Code.NEEDS_INPUT,
-            f"{refused.detail}; it needs the answer that let us in before: {prompt}",
-            Hint("", f"tunnelctl answer {PLACE}"),
-            subject=refused.subject,
-            hop=refused.hop,
-        )
+        return sentences.answer_missing(refused, prompt)
 
     def __call__(self, question: Question) -> str | None:
         """See Ask: from the login's thread."""
