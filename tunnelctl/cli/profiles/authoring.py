@@ -13,7 +13,8 @@ from tunnelctl.cli.main import Options
 from tunnelctl.cli.profiles.files import load
 from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.output import can_show, json_text, say
-from tunnelctl.config.profile.find import NAME_RULE, is_profile_name
+from tunnelctl.config.profile.find import is_profile_name
+from tunnelctl.config.sentences import NAME_RULE
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.home.paths import CONFIG_DIR_VARIABLE
 from tunnelctl.home.whole_file import write_whole

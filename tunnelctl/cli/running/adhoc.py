@@ -20,7 +20,8 @@ from tunnelctl.cli.running.holding import CheckedProfile, plans_of
 from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.clock import wall
-from tunnelctl.config.profile.find import NAME_RULE, file_called, is_profile_name
+from tunnelctl.config.profile.find import file_called, is_profile_name
+from tunnelctl.config.sentences import NAME_RULE
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.home.paths import Paths
 

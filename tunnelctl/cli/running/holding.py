@@ -25,12 +25,11 @@ from tunnelctl.cli.terminal.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client, EventStream
 from tunnelctl.config.profile.find import (
-    NAME_RULE,
     find_profile,
     is_profile_name,
     is_same_file,
-    name_taken,
 )
+from tunnelctl.config.sentences import NAME_RULE, name_taken
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import Environment
 

@@ -12,11 +12,11 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tunnelctl.config import sentences
 from tunnelctl.config.exchange.imported import Imported
 from tunnelctl.config.values import names, scalars
 from tunnelctl.config.values.forward_specs import ForwardSpec
 from tunnelctl.config.yaml.mistakes import shown
-from tunnelctl.errors import Code, Failure, printable
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import Side
 
@@ -50,7 +50,7 @@ def import_boring(text: str, environ: Mapping[str, str], *, permit: Sequence[str
         for tunnel in tunnels:
             _Tunnel(tunnel, environ, imported).add(permit)
     except ValueError as error:
-        raise Failure(Code.CONFIG_INVALID, printable(str(error))) from None
+        raise sentences.not_imported(str(error)) from None
     return imported
 
 

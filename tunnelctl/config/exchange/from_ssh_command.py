@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from tunnelctl.config import sentences
 from tunnelctl.config.exchange.from_ssh_config import add_forwards
 from tunnelctl.config.exchange.imported import Imported
 from tunnelctl.config.exchange.ssh_command import NO_FILE, SshCommand, parse
@@ -25,7 +26,6 @@ from tunnelctl.config.openssh.tokens import TOKEN
 from tunnelctl.config.openssh.values import HostSettings, found
 from tunnelctl.config.profile.keys import SSH_KEYWORDS
 from tunnelctl.config.values.forward_specs import with_paths
-from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import expand_user, home
 
 _ALWAYS_CHECKED = "host keys are always checked; see tunnelctl trust"
@@ -57,7 +57,7 @@ def import_ssh_command(
                     _import(imported, words, environ, permit)
             except (SshConfigError, ValueError) as error:
                 shown = _SECRET.sub(r"\1***", f" {line}").strip()
-                raise Failure(Code.USAGE, f"{shown}: {error}") from None
+                raise sentences.ssh_command_invalid(shown, str(error)) from None
     return imported
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from tunnelctl.config import sentences
 from tunnelctl.config.exchange.imported import Imported
 from tunnelctl.config.openssh.lines import SshConfigError
 from tunnelctl.config.openssh.lookup import Lookup, SshConfig
@@ -19,7 +20,6 @@ from tunnelctl.config.openssh.reader import Options
 from tunnelctl.config.profile.keys import SSH_KEYWORDS
 from tunnelctl.config.values.forward_specs import ForwardSpec, dynamic_spec, local_spec, remote_spec
 from tunnelctl.config.values.names import host_name
-from tunnelctl.errors import Code, Failure, printable
 from tunnelctl.spec.endpoint import ANY_ADDRESS, Endpoint
 from tunnelctl.spec.forward import Side
 
@@ -57,7 +57,7 @@ def import_ssh_config(
             if names and before == len(imported.forwards) + len(imported.notes):
                 imported.note(f"{name}: ssh_config forwards nothing for it")
     except (SshConfigError, ValueError) as error:
-        raise Failure(Code.CONFIG_INVALID, printable(str(error))) from None
+        raise sentences.not_imported(str(error)) from None
     return imported
 
 

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from tunnelctl.config import sentences
 from tunnelctl.config.openssh.values import word
 from tunnelctl.config.profile.keys import FORWARD_KEYS, HOST_KEYS
 from tunnelctl.config.values.forward_specs import (
@@ -21,7 +22,6 @@ from tunnelctl.config.values.forward_specs import (
     spec_of,
 )
 from tunnelctl.config.values.reach import Jump
-from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Side
 from tunnelctl.spec.host import (
     USERS_SHELL,
@@ -79,10 +79,7 @@ def as_blocks(profile: Profile) -> Exported:
 
 def _exported(profile: Profile, lines: list[str], notes: list[str]) -> Exported:
     if not lines:
-        reasons = f": {notes[0]}" if notes else ""
-        raise Failure(
-            Code.CONFIG_INVALID, f"profile {profile.name} has nothing that ssh could do{reasons}"
-        )
+        raise sentences.nothing_for_ssh(profile.name, notes)
     return Exported(tuple(lines), (*dict.fromkeys(notes), _OUTAGE))
 
 

@@ -1,6 +1,6 @@
 """Which file is meant by the name of a profile.
 
-Owns the search order and the rule for names. Never opens a profile.
+Owns the search order and what can be a name. Never opens a profile.
 """
 
 from __future__ import annotations
@@ -8,22 +8,16 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.config import sentences
+from tunnelctl.config.sentences import NAME_RULE
+from tunnelctl.errors import Failure, reason
 from tunnelctl.home.paths import config_dirs
 
 SUFFIXES = (".yaml", ".yml")
-NAME_RULE = (
-    "a name has at most 64 characters of a-z, 0-9, '.', '_' and '-', "
-    "and starts with a letter or digit"
-)
-_ELSEWHERE = "tunnelctl ls lists the profiles; -f FILE is for one elsewhere"
-FIRST_STEPS = (
-    "tunnelctl init writes a first one; tunnelctl up -L PORT:HOST:PORT SERVER does without"
-)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -59,14 +53,10 @@ def find_profile(
     if file is not None:
         path = cwd / file
         if not _exists(path):
-            raise Failure(Code.PROFILE_NOT_FOUND, f"there is no file {file}")
+            raise sentences.no_file(file)
         return path
     if not is_profile_name(name):
-        raise Failure(
-            Code.PROFILE_NOT_FOUND,
-            f"{name!r} cannot be the name of a profile: {NAME_RULE}",
-            "name a file with -f FILE",
-        )
+        raise sentences.not_a_profile_name(name)
     found = file_called(name, environ, cwd)
     if found is not None:
         return found
@@ -87,24 +77,12 @@ def file_called(name: str, environ: Mapping[str, str], cwd: Path) -> Path | None
 
 def none_found(environ: Mapping[str, str], cwd: Path) -> Failure:
     """What to say where there is no profile at all."""
-    looked = ", ".join(str(place) for place in config_dirs(environ, cwd))
-    return Failure(
-        Code.PROFILE_NOT_FOUND, f"there are no profiles; looked in {looked}", FIRST_STEPS
-    )
+    return sentences.no_profiles(config_dirs(environ, cwd))
 
 
 def is_same_file(one: str, other: str) -> bool:
     """Whether two paths lead to the same file, be it there or not."""
     return one == other or os.path.realpath(one) == os.path.realpath(other)
-
-
-def name_taken(name: str, file: str) -> Failure:
-    """Why a profile is not brought up: one of its name is up, from another file."""
-    return Failure(
-        Code.NAME_TAKEN,
-        f"{name} is up already, from {file}",
-        "--as OTHER brings this one up beside it, --replace in its place",
-    )
 
 
 def list_profiles(environ: Mapping[str, str], cwd: Path) -> tuple[FoundProfile, ...]:
@@ -168,14 +146,8 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _not_found(name: str, places: Iterable[Path], names: Collection[str]) -> Failure:
+def _not_found(name: str, places: Sequence[Path], names: Collection[str]) -> Failure:
     from difflib import get_close_matches  # only on the way out: it costs the others time
 
     near = get_close_matches(name, sorted(names), n=3)
-    looked = ", ".join(str(place) for place in places)
-    hint = _ELSEWHERE if names else FIRST_STEPS
-    if near:
-        hint = f"did you mean {' or '.join(near)}?"
-    return Failure(
-        Code.PROFILE_NOT_FOUND, f"there is no profile {name!r}; looked in {looked}", hint
-    )
+    return sentences.no_profile(name, places, near, is_first=not names)

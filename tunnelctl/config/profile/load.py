@@ -15,10 +15,11 @@ from tunnelctl.config.openssh.names import Aliases
 from tunnelctl.config.profile.checks import check_host, check_profile
 from tunnelctl.config.profile.convert import Converter
 from tunnelctl.config.profile.document import Document
-from tunnelctl.config.profile.find import NAME_RULE, is_profile_name
+from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.config.profile.keys import SSH_KEYWORDS, HostMap, ProfileMap
 from tunnelctl.config.profile.routes import Carrier, PlaceInDocument, Routes, Written
 from tunnelctl.config.profile.sources import Sources
+from tunnelctl.config.sentences import NAME_RULE
 from tunnelctl.config.values.reach import WAYS
 from tunnelctl.config.yaml.interpolate import Interpolator
 from tunnelctl.config.yaml.mistakes import KeyPath, Mark, Mistake, Mistakes, ProfileInvalid, shown

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tunnelctl.config import sentences
 from tunnelctl.config.openssh.lookup import SshConfig
 from tunnelctl.config.profile.convert import Converter
 from tunnelctl.config.profile.document import Document
@@ -17,7 +18,6 @@ from tunnelctl.config.values.reach import parse_jump
 from tunnelctl.config.yaml.interpolate import Interpolator
 from tunnelctl.config.yaml.mistakes import Mark, Mistakes
 from tunnelctl.config.yaml.tree import Mapping as Tree
-from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host
 
 
@@ -34,7 +34,7 @@ def host_named(
     try:
         jump = parse_jump(destination)
     except ValueError as error:
-        raise Failure(Code.CONFIG_INVALID, f"{destination}: {error}") from None
+        raise sentences.destination_invalid(destination, str(error)) from None
     mistakes = Mistakes()
     interpolator = Interpolator(environ)
     document = Document(Tree(Mark(jump.name)), mistakes)
@@ -44,5 +44,5 @@ def host_named(
     hosts = Routes((), below, carriers, Converter(interpolator), look_up).hosts()
     if mistakes:
         first = mistakes.first(jump.name)[0]
-        raise Failure(Code.CONFIG_INVALID, f"{jump.name}: {first.message}")
+        raise sentences.destination_invalid(jump.name, first.message)
     return hosts[0]

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Iterable
 from pathlib import Path
 
 from tunnelctl import clock
-from tunnelctl.config.profile.find import find_profile, name_taken
+from tunnelctl.config.profile.find import find_profile
+from tunnelctl.config.sentences import name_taken
 from tunnelctl.daemon.orders import ReloadOrder, RestartOrder, UpOrder
 from tunnelctl.daemon.wanted.book import Book
 from tunnelctl.daemon.wanted.holders import Holders, command
