@@ -42,7 +42,7 @@ forwards:
         "dev.yaml:10:41: forwards.db.via: no host named 'bastoin' in this file or in "
         "ssh_config (did you mean bastion?); if it is a host, add `bastoin: {}` under `hosts`",
         "dev.yaml:11:16: forwards.web.local: 0.0.0.0:5432 can be reached from other machines; "
-        "add expose: true if it shall be",
+        "add `expose: true` to allow this",
         "dev.yaml:11:16: forwards.web.local: the forward db listens on 127.0.0.1:5432 already",
     ]
 
@@ -94,7 +94,7 @@ def test_what_a_host_cannot_do_yet_is_refused(folder: Folder) -> None:
         ("strict_host_key_checking: off", "must be yes or accept-new, not 'off'"),
         ("strict_host_key_checking: ask", "must be yes or accept-new, not 'ask'"),
         ("strict_host_key_checking: false", "must be yes or accept-new, not false"),
-        ("connect_timeout: 0s", "must be longer than nothing"),
+        ("connect_timeout: 0s", "must be greater than zero"),
         ("connect_timeout: soon", "must be a duration such as 500ms, 15s, 5m or 1h30m"),
         ("connect_timeout: -1", "must be a duration such as 500ms, 15s, 5m or 1h30m"),
         ("connect_timeout: never", "must be a duration such as 500ms, 15s, 5m or 1h30m"),

@@ -185,7 +185,7 @@ def test_a_wrong_file_changes_nothing_and_is_shown(
         done = embedded.run(*arguments)
         assert done.returncode == 78
         assert "dev.yaml:3:10: hosts.demo.prot" in done.stderr
-        assert "nothing is changed" in done.stderr
+        assert "nothing was changed: at least one file is invalid" in done.stderr
         assert done.stdout == ""
     with client.events() as stream:
         os.kill(embedded.daemon_pid(), signal.SIGHUP)

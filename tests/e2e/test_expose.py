@@ -255,7 +255,7 @@ def test_usage(world: World, arguments: list[str], said: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--ttl", "0s"], "longer than nothing"),
+        (["--ttl", "0s"], "greater than zero"),
         (["--allow", "here"], "--allow is not a network: 'here'"),
     ],
 )

@@ -30,5 +30,5 @@ class Duration(click.ParamType[float]):
         except ValueError as error:
             self.fail(f"{text!r} {error}", param, ctx)
         if self._positive and not seconds:
-            self.fail(f"{text!r} must be longer than nothing", param, ctx)
+            self.fail(f"{text!r} must be greater than zero", param, ctx)
         return seconds

@@ -122,7 +122,7 @@ def _check_forward(document: Document, name: str, forward: dict[str, Any]) -> No
     for kind, endpoint in _listeners(forward):
         if not endpoint.is_loopback and not _is_true(forward.get("expose")):
             message = (
-                f"{endpoint} can be reached from other machines; add expose: true if it shall be"
+                f"{endpoint} can be reached from other machines; add `expose: true` to allow this"
             )
             document.say((*path, kind), message)
 

@@ -70,7 +70,7 @@ def duration(value: object) -> float:
     """Seconds, at least a millisecond; a bare number is seconds, as in ssh_config(5)."""
     seconds = hold(value)
     if seconds < 0.001:
-        raise ValueError("must be longer than nothing")
+        raise ValueError("must be greater than zero")
     return seconds
 
 
