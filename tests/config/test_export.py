@@ -145,6 +145,16 @@ def test_hops_are_named_or_said_in_full(tmp_path: Path) -> None:
             {},
             "bastion: password is left out: ssh asks for it",
         ),
+        (
+            {"address_family": AddressFamily.INET6},
+            {"listen": Endpoint("localhost", 80)},
+            "db: ssh listens only on [::1]:80: AddressFamily applies to listeners too",
+        ),
+        (
+            {"address_family": AddressFamily.INET6},
+            {},
+            "db: ssh will not listen on '127.0.0.1:5432': AddressFamily inet6 excludes",
+        ),
         ({"lazy": True}, {}, "bastion: lazy is left out"),
         ({"session_type": SessionType.AUTO}, {}, "bastion: session_type is left out"),
         ({}, {}, "ssh ends when its link does"),

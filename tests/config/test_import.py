@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from tests.config.conftest import Folder
 from tests.config.importing import of_command, profile_of
-from tests.config.sshconfigs import SSH, WAYS, configure
+from tests.config.sshconfigs import SSH, WAYS, configure, needs_ssh
 from tunnelctl.config.exchange.from_boring import import_boring
 from tunnelctl.config.exchange.from_ssh_command import import_ssh_command
 from tunnelctl.config.exchange.from_ssh_config import import_ssh_config
+from tunnelctl.config.exchange.ssh_command import parse
 from tunnelctl.errors import Failure
 from tunnelctl.spec.host import AddressFamily
 
@@ -44,11 +45,11 @@ def test_a_command_line_with_everything() -> None:
         ("gate", 2200, "carol")
     ]
     assert {(f.type, str(f.listen), str(f.target), f.expose) for f in profile.forwards} == {
-        ("local", "localhost:5432", "db:5432", False),
+        ("local", "127.0.0.1:5432", "db:5432", False),
         ("local", "/tmp/a.sock", "/run/b.sock", False),
         ("remote", "*:8080", "localhost:3000", True),
         ("remote_dynamic", "localhost:1081", "None", False),
-        ("dynamic", "localhost:1080", "None", False),
+        ("dynamic", "127.0.0.1:1080", "None", False),
     }
     assert not any(rule.required for rule in profile.forwards)
 
@@ -115,6 +116,74 @@ def test_g_lets_others_in_but_where_an_address_was_given() -> None:
     profile = profile_of(of_command("ssh -g -L 80:a:80 -L 127.0.0.1:81:a:81 -D 82 -R 83:a:83 b"))
     listens = {str(rule.listen): rule.expose for rule in profile.forwards}
     assert listens == {"*:80": True, "127.0.0.1:81": False, "*:82": True, "localhost:83": False}
+
+
+def test_g_is_about_a_port_that_is_a_service_name_too() -> None:
+    (rule,) = profile_of(of_command("ssh -g -L http:a:80 b")).forwards
+    assert str(rule.listen) == "*:80"
+
+
+@pytest.mark.parametrize(
+    ("words", "listens"),
+    [
+        ("-4 -L 80:a:80 -D 81 -L 82:/a.sock", ["127.0.0.1:80", "127.0.0.1:82", "127.0.0.1:81"]),
+        ("-6 -L 80:a:80 -D 81", ["[::1]:80", "[::1]:81"]),
+        ("-o AddressFamily=inet -L 80:a:80", ["127.0.0.1:80"]),
+        ("-o AddressFamily=inet6 -D 80", ["[::1]:80"]),
+        ("-o AddressFamily=any -D 80", ["localhost:80"]),
+        ("-4 -L localhost:80:a:80 -L '*:81:a:81'", ["127.0.0.1:80", "0.0.0.0:81"]),
+        ("-4 -g -L 80:a:80", ["0.0.0.0:80"]),
+        ("-6 -g -L 80:a:80 -D :81", ["[::]:80", "[::]:81"]),
+        ("-4 -L 127.0.0.2:80:a:80 -L name:81:a:81", ["127.0.0.2:80", "name:81"]),
+        ("-4 -R 80:a:80 -L /b.sock:a:80", ["/b.sock", "localhost:80"]),  # -R: the server listens
+    ],
+)
+def test_the_address_family_of_ssh_applies_to_listeners_too(words: str, listens: list[str]) -> None:
+    imported = of_command(f"ssh {words} b")
+    assert imported.notes == []
+    assert [str(rule.listen) for rule in profile_of(imported).forwards] == listens
+
+
+@pytest.mark.parametrize("words", ["-4 -L [::1]:80:a:80", "-6 -D 127.0.0.1:80"])
+def test_a_listener_of_the_other_family_is_not_carried_over(words: str) -> None:
+    imported = of_command(f"ssh {words} b")
+    assert imported.forwards == {}
+    assert "excludes this address" in imported.notes[0]
+
+
+@needs_ssh
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-4 -6",
+        "-6 -4",
+        "-o AddressFamily=inet6 -4",
+        "-4 -o AddressFamily=inet6",
+        "-o AddressFamily=inet -o AddressFamily=inet6",
+        "-o GatewayPorts=no -g",
+        "-g -o GatewayPorts=no",
+        "-b 10.0.0.1 -b 10.0.0.2",
+        "-o BindAddress=10.0.0.1 -b 10.0.0.2",
+        "-b 10.0.0.1 -o BindAddress=10.0.0.2",
+        "-c aes128-ctr -c aes256-ctr",
+        "-o Ciphers=aes128-ctr -c aes256-ctr",
+        "-m hmac-sha2-256 -m hmac-sha2-512",
+        "-o MACs=hmac-sha2-256 -m hmac-sha2-512",
+        "-l a -l b",
+        "-o User=a -l b",
+        "-p 1 -p 2",
+        "-o Port=1 -p 2",
+    ],
+)
+def test_of_two_options_the_one_counts_that_does_for_ssh(words: str) -> None:
+    command = parse([*words.split(), "b"], "/")
+    done = subprocess.run(
+        [SSH, "-F", "none", "-G", "-T", *words.split(), "b"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    printed = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+    first = {line.keyword: line.words()[0] for line in reversed(command.lines)}
+    assert first == {keyword: printed[keyword] for keyword in first}
 
 
 @pytest.mark.parametrize(
@@ -247,6 +316,35 @@ def test_ssh_config_is_read_as_ssh_reads_it(folder: Folder, environ: dict[str, s
     assert import_ssh_config(("plain",), environ).notes == [
         "plain: ssh_config forwards nothing for it"
     ]
+
+
+@pytest.mark.parametrize("environ", WAYS)
+def test_the_address_family_of_ssh_config_applies_to_listeners_too(
+    folder: Folder, environ: dict[str, str]
+) -> None:
+    configure(
+        folder,
+        "Host four\n  AddressFamily inet\n  LocalForward 6000 x:6000\n  DynamicForward 6001\n"
+        "  RemoteForward 6002 x:6002\n"
+        "Host six\n  AddressFamily inet6\n  GatewayPorts yes\n  LocalForward 6000 x:6000\n"
+        "Host family\n  AddressFamily inet\nHost open\n  GatewayPorts yes\n",
+    )
+    environ = {**environ, "HOME": str(folder.home)}
+    profile = profile_of(import_ssh_config(("four", "six"), environ))
+    assert {(f.via, f.type, str(f.listen)) for f in profile.forwards} == {
+        ("four", "local", "127.0.0.1:6000"),
+        ("four", "dynamic", "127.0.0.1:6001"),
+        ("four", "remote", "localhost:6002"),
+        ("six", "local", "[::]:6000"),
+    }
+    for words, listen in (
+        ("-L 80:a:80 family", "127.0.0.1:80"),
+        ("-6 -L 80:a:80 family", "[::1]:80"),
+        ("-L 80:a:80 open", "*:80"),
+    ):
+        imported = import_ssh_command((f"ssh {words}",), environ)
+        assert imported.notes == []
+        assert [rule["local"] for rule in imported.forwards.values()] == [listen]
 
 
 _WITH_BLANKS = [  # a line of ssh_config, and the two sides that ssh -G prints for it

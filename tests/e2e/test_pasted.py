@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.clients import ask, receive_exactly
-from tests.support.ports import free_port, is_listening
+from tests.support.ports import free_port, has_ipv6, is_listening
 from tests.support.services import EchoService, ReplyAfterEndService
 from tests.support.socks import ask4
 from tests.support.sshd import OpenSSHServer
@@ -186,6 +186,53 @@ def test_what_ssh_config_says_of_forwards_counts_for_those_of_the_line(
     assert "bastion: nothing is forwarded" in done.stderr
 
 
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize(
+    ("options", "address", "other"),
+    [
+        ("-4 -L {port}:{target}", "127.0.0.1", "::1"),
+        (
+            "-6 -L {port}:{target} -o 'ProxyCommand=socat - TCP4:127.0.0.1:%p'",
+            "::1",
+            "127.0.0.1",
+        ),
+        ("-o AddressFamily=inet -D {port}", "127.0.0.1", "::1"),
+        ("-g -4 -L {port}:{target}", "0.0.0.0", "::"),
+        ("-4 -L localhost:{port}:{target}", "127.0.0.1", "::1"),
+    ],
+)
+def test_a_listener_is_of_the_address_family_that_ssh_gives_it(
+    bastion: World, service: ReplyAfterEndService, options: str, address: str, other: str
+) -> None:
+    """The port is taken at the other address, which neither asks for."""
+    port = free_port()
+    filled = options.format(port=port, target=f"127.0.0.1:{service.port}")
+    words = [*shlex.split(filled), "-o", "ExitOnForwardFailure=yes", "bastion"]
+    with socket.create_server((other, port), family=_family(other)):
+        command = ["ssh", "-F", str(bastion.home / CONFIG), "-N", *words]
+        with subprocess.Popen(command, env=bastion.environ) as ssh:
+            try:
+                eventually(lambda: _is_taken(address, port) or ssh.poll() is not None, "it listens")
+                assert ssh.poll() is None
+            finally:
+                ssh.kill()
+        assert not _is_taken(address, port)
+        bastion.ok("up", "-d", *words)
+        assert _is_taken(address, port)
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _is_taken(address: str, port: int) -> bool:
+    try:
+        socket.create_server((address, port), family=_family(address)).close()
+    except OSError:
+        return True
+    return False
+
+
 def test_what_is_done_without_is_said(bastion: World) -> None:
     done = bastion.run(
         "up", "-d", "-C", "-M", "-oStrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
@@ -243,6 +290,15 @@ def test_what_cannot_be_done_is_refused_by_name(world: World, option: str) -> No
     assert done.stderr.startswith(f"tunnelctl: {named}: "), done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(world.state.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("option", ["-W db:22", "-O exit", "-s", "-o PKCS11Provider=x.so"])
+def test_so_it_is_where_nothing_is_forwarded(world: World, option: str) -> None:
+    done = world.run("up", "-d", *option.split(), "bastion")
+    assert done.returncode == 2
+    named = option.removeprefix("-o PKCS11Provider=")
+    assert done.stderr.startswith(f"tunnelctl: {named}: "), done.stderr
+    assert "nothing is forwarded" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,8 @@ def name_and_document(asked: AdHoc) -> tuple[str, dict[str, Any]]:
         raise click.UsageError(str(error)) from None
     if problems := [*command.unmet, *imported.notes]:
         raise click.UsageError("; ".join(problems))
+    if not imported.forwards:
+        raise click.UsageError(f"{command.name}: nothing is forwarded; say it with -L, -R or -D")
     _check_access(asked, imported.forwards)
     for wish in command.wishes:
         say(wish)
@@ -188,7 +190,7 @@ def _configured(command: SshCommand) -> Mapping[str, tuple[str, ...]]:
     changes the meaning of forwards, whoever asks for them.
 
     Raises:
-        ValueError: nothing is forwarded at all, or ssh_config cannot be used.
+        ValueError: ssh_config cannot be used.
     """
     from tunnelctl.config.exchange.from_ssh_command import configured_forwards
     from tunnelctl.config.openssh.keywords import FORWARDS
@@ -196,8 +198,6 @@ def _configured(command: SshCommand) -> Mapping[str, tuple[str, ...]]:
     configured = configured_forwards(command, os.environ)
     forwards = configured.keys() & FORWARDS
     if not command.forwards:
-        if not forwards:
-            raise ValueError(f"{command.name}: nothing is forwarded; say it with -L, -R or -D")
         return configured
     if forwards:
         file = () if command.config is None else ("-F", command.config)

@@ -142,12 +142,14 @@ def _import(
     if command.destination is None:
         raise ValueError("it names no host")
     before = len(imported.forwards) + len(imported.notes)
-    carry(imported, command, environ, keys=keys, permit=permit)
+    configured = configured_forwards(command, environ)
+    also = {key: value for key, value in configured.items() if key not in FORWARDS}
+    carry(imported, command, environ, keys=keys, also=also, permit=permit)
     for note in (*command.wishes, *command.unmet):
         imported.note(note)
     if command.remote:
         imported.note(f"{' '.join(command.remote)}: no command is run on the server")
-    if configured_forwards(command, environ):
+    if configured.keys() & FORWARDS:
         name = command.name
         imported.note(f"{name}: ssh_config forwards for it, too; see tunnelctl import ssh-config")
     if before == len(imported.forwards) + len(imported.notes):

@@ -18,10 +18,19 @@ from tunnelctl.config.openssh.lines import SshConfigError
 from tunnelctl.config.openssh.lookup import Lookup, SshConfig
 from tunnelctl.config.openssh.reader import Options
 from tunnelctl.config.profile.keys import SSH_KEYWORDS
-from tunnelctl.config.values.forward_specs import ForwardSpec, dynamic_spec, local_spec, remote_spec
+from tunnelctl.config.values.choices import address_family
+from tunnelctl.config.values.forward_specs import (
+    ForwardSpec,
+    dynamic_spec,
+    in_family,
+    local_spec,
+    names_no_address,
+    remote_spec,
+)
 from tunnelctl.config.values.names import host_name
 from tunnelctl.spec.endpoint import ANY_ADDRESS, Endpoint
 from tunnelctl.spec.forward import Side
+from tunnelctl.spec.host import AddressFamily
 
 _KINDS: dict[str, tuple[str, Callable[[str], ForwardSpec]]] = {
     "localforward": ("LocalForward", local_spec),
@@ -99,19 +108,17 @@ def add_forwards(
 
 def _specs(options: Options, imported: Imported) -> Iterator[ForwardSpec]:
     gateway = options.get("gatewayports", ("no",))[0].lower() in ("yes", "true")
+    family = address_family(options.get("addressfamily", (AddressFamily.ANY,))[0])
     for keyword, (written, read) in _KINDS.items():
         for text in options.get(keyword, ()):
             try:
                 spec = read(text)
+                if spec.side is Side.HERE:
+                    listen = spec.listen
+                    if gateway and names_no_address(text):
+                        listen = Endpoint(ANY_ADDRESS, listen.port)
+                    spec = replace(spec, listen=in_family(listen, family))
             except ValueError as error:
                 imported.note(f"{written} {error}")
                 continue
-            if gateway and spec.side is Side.HERE and _is_bare(text, spec):
-                spec = replace(spec, listen=Endpoint(ANY_ADDRESS, spec.listen.port))
             yield spec
-
-
-def _is_bare(text: str, spec: ForwardSpec) -> bool:
-    """Whether a spec begins with the port, so that GatewayPorts says on which address."""
-    first = text.partition(":")[0]
-    return first.isdigit() and int(first) == spec.listen.port

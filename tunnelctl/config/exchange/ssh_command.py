@@ -36,6 +36,8 @@ _KEYWORDS = {
     "m": "macs",
 }
 _FAMILIES = {"4": "inet", "6": "inet6"}
+# The last one on the line wins, over -o as well (OpenSSH ssh.c, main); of any other the first wins.
+_OVERRIDES = frozenset("46gbcm")
 _FORWARDS = {
     "L": ("localforward", local_spec),
     "R": ("remoteforward", remote_spec),
@@ -103,9 +105,11 @@ class SshCommand:
                 kept.append(line)
         self.lines = kept
 
-    def say(self, keyword: str, value: str, where: str) -> None:
-        """Add a line of ssh_config; `where` is how a message names it."""
-        self.lines.append(ConfigLine(where, 0, keyword, value))
+    def say(self, keyword: str, value: str, where: str, *, overrides: bool = False) -> None:
+        """Add a line of ssh_config; `where` is how a message names it. The first value counts, so
+        one that overrides goes before the others."""
+        line = ConfigLine(where, 0, keyword, value)
+        self.lines.insert(0 if overrides else len(self.lines), line)
 
 
 def parse(words: Sequence[str] | Words, folder: str, *, autossh: bool = False) -> SshCommand:
@@ -160,16 +164,17 @@ def _take(command: SshCommand, option: str, argument: str, folder: str) -> None:
         away = argument.lower() in NO_FILE
         command.config = argument if away else os.path.abspath(os.path.join(folder, argument))
     elif option == "g":
-        command.say("gatewayports", "yes", written)
+        command.say("gatewayports", "yes", written, overrides=option in _OVERRIDES)
     elif option == "J":
         command.say("proxyjump", argument, written)
     elif option in _FORWARDS:
         _forward(command, option, argument)
     elif option in _FAMILIES:
-        command.say("addressfamily", _FAMILIES[option], written)
+        command.say("addressfamily", _FAMILIES[option], written, overrides=option in _OVERRIDES)
     elif option in _KEYWORDS:
         keyword = _KEYWORDS[option]
-        command.say(keyword, quoted(_located(keyword, argument, folder)), written)
+        value = quoted(_located(keyword, argument, folder))
+        command.say(keyword, value, written, overrides=option in _OVERRIDES)
     elif option in WISHES:
         command.wishes.append(f"{written}: {WISHES[option]}")
     elif option not in ALREADY_SO:

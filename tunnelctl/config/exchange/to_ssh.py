@@ -17,6 +17,7 @@ from tunnelctl.config.values.forward_specs import (
     ForwardSpec,
     dynamic_spec,
     end_text,
+    in_family,
     local_spec,
     remote_spec,
     spec_of,
@@ -142,6 +143,7 @@ def _forward_settings(
     settings = [("ExitOnForwardFailure", "yes" if True in required else "no")]
     if len(required) > 1:
         notes.append(f"{host.name}: for ssh every forward is required, or none")
+    notes += [note for rule, spec in rules if (note := _narrowed(host, rule, spec))]
     permits = {rule.name: rule.permit for rule, spec in rules if spec.key == "remote_dynamic"}
     if permits:
         if len(set(permits.values())) > 1:
@@ -151,6 +153,19 @@ def _forward_settings(
         written = [word for line in lines if (word := _permitted(host, line, notes))]
         settings.append(("PermitRemoteOpen", " ".join(written) or "none"))
     return settings
+
+
+def _narrowed(host: Host, rule: Forward, spec: ForwardSpec) -> str | None:
+    """What a listener on this machine loses: AddressFamily of ssh applies to listeners too."""
+    if spec.side is Side.THERE:
+        return None
+    try:
+        listen = in_family(spec.listen, host.address_family)
+    except ValueError as error:
+        return f"{rule.name}: ssh will not listen on {error}"
+    if listen == spec.listen:
+        return None
+    return f"{rule.name}: ssh listens only on {listen}: AddressFamily applies to listeners too"
 
 
 def _permitted(host: Host, permit: Permit, notes: list[str]) -> str | None:

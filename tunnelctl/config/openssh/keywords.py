@@ -192,8 +192,9 @@ REST_OF_LINE = ("knownhostscommand", "localcommand", "remotecommand", "versionad
 FORWARDS = ("localforward", "remoteforward", "dynamicforward")
 ADD_UP = ("identityfile", "certificatefile", *FORWARDS)
 # What is forwarded, and what changes its meaning. A profile says that itself, so only an import and
-# a command line of ssh ask for it.
-FORWARDING = frozenset({*FORWARDS, "gatewayports", "permitremoteopen"})
+# a command line of ssh ask for it. AddressFamily counts for the connection as well.
+_OF_BOTH = frozenset({"addressfamily"})
+FORWARDING = frozenset({*FORWARDS, "gatewayports", "permitremoteopen"}) | _OF_BOTH
 _MEANT: dict[str, Convert] = {
     "hostname": _text,
     "user": _text,
@@ -235,7 +236,9 @@ _MEANT: dict[str, Convert] = {
     "permitremoteopen": lambda words: (" ".join(_several(words)),),
 }
 # What can change how a host is reached; files without any of it need not be asked at all.
-RELEVANT = frozenset({*_MEANT, *RAW, "knownhostscommand"}) - FORWARDING - {"ignoreunknown"}
+RELEVANT = (
+    frozenset({*_MEANT, *RAW, "knownhostscommand"}) - FORWARDING - {"ignoreunknown"} | _OF_BOTH
+)
 
 _FLAGS = (
     *("batchmode", "checkhostip", "clearallforwardings", "enableescapecommandline"),

@@ -6,6 +6,7 @@ parse_forward and parse_fwd_field). Must never open or look up anything.
 
 from __future__ import annotations
 
+import ipaddress
 import os.path
 import re
 from collections.abc import Callable
@@ -13,8 +14,9 @@ from dataclasses import dataclass, replace
 
 from tunnelctl.config.values import endpoints, names
 from tunnelctl.config.values.services import service_port
-from tunnelctl.spec.endpoint import ANY_ADDRESS, LOCALHOST, Endpoint
+from tunnelctl.spec.endpoint import ANY_ADDRESS, LOCALHOST, LOOPBACKS, WILDCARDS, Endpoint
 from tunnelctl.spec.forward import Forward, Side
+from tunnelctl.spec.host import AddressFamily
 
 # What stands in brackets is meant literally. Anything else ends at a colon, a path as well, and a
 # backslash takes its meaning away from what follows.
@@ -88,6 +90,39 @@ def dynamic_spec(text: str) -> ForwardSpec:
         ValueError: with a sentence that repeats the text.
     """
     return _parse(text, fields(text), Side.HERE, _DYNAMIC)
+
+
+def names_no_address(text: str) -> bool:
+    """Whether the listening side of a spec is a port alone, so that GatewayPorts says where.
+
+    Raises:
+        ValueError: it has too many fields.
+    """
+    listen = fields(halves(text)[0])
+    return len(listen) == 1 and "/" not in listen[0]
+
+
+def in_family(listen: Endpoint, family: AddressFamily) -> Endpoint:
+    """Where ssh listens on this machine with that AddressFamily (OpenSSH channels.c,
+    channel_setup_fwd_listener_tcpip). Another name than localhost stays as it is.
+
+    Raises:
+        ValueError: the address is of the other family.
+    """
+    if listen.is_unix or family is AddressFamily.ANY:
+        return listen
+    is_inet6 = family is AddressFamily.INET6
+    if listen.host == LOCALHOST:
+        return Endpoint(LOOPBACKS[is_inet6], listen.port)
+    if listen.host == ANY_ADDRESS:
+        return Endpoint(WILDCARDS[is_inet6], listen.port)
+    try:
+        version = ipaddress.ip_address(listen.host).version
+    except ValueError:
+        return listen
+    if version != (6 if is_inet6 else 4):
+        raise ValueError(f"{str(listen)!r}: AddressFamily {family} excludes this address")
+    return listen
 
 
 def spec_of(forward: Forward) -> ForwardSpec:
