@@ -11,8 +11,6 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-from tunnelctl.errors import Code, Failure
-
 # Seconds. Without a word, only an end well after the tolerance shows a habit: young links that are
 # lost one after another are lost.
 LEAST_SECONDS = 8.0
@@ -54,18 +52,6 @@ class UnusedEnds:
         self._times = self._times + 1 if _is_about(self._before, unused) else 1
         self._before = unused
         return Verdict.UNUSED if self._times >= _TIMES else Verdict.PERHAPS_UNUSED
-
-
-def unused_failure(title: str, unused: float, *, needed: bool) -> Failure:
-    """What status says of such a server; `needed`: a forward listens there, and needs the link."""
-    return Failure(
-        Code.SESSION_LOST,
-        f"{title} ends a link that has no open connection for {unused:.0f} s",
-        "as sshd's UnusedConnectionTimeout does: a listener there needs the link, so it is made "
-        "anew each time; session_type: default keeps a session open, where a shell is allowed"
-        if needed
-        else "as sshd's UnusedConnectionTimeout does; it is connected to when a client comes",
-    )
 
 
 def _is_about(before: float, now: float) -> bool:

@@ -16,7 +16,7 @@ from tunnelctl.errors import Failure
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.session import wants_session
 from tunnelctl.state.histogram import Histogram
-from tunnelctl.state.unused import UnusedEnds, Verdict, unused_failure
+from tunnelctl.state.unused import UnusedEnds, Verdict
 from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.speech import Speech, of_events
 from tunnelctl.supervisor.tasks import Tasks
@@ -95,7 +95,8 @@ class Links:
         verdict = self._unused_ends.judge(unused, link.last_word)
         if unused is None or not (verdict is Verdict.UNUSED or lazy):
             return LinkEnd(verdict, failure)
-        return LinkEnd(Verdict.UNUSED, unused_failure(link.settings.title, unused, needed=needed))
+        ends = sentences.ends_unused_links(link.settings.title, unused, needed=needed)
+        return LinkEnd(Verdict.UNUSED, ends)
 
     def retire(self, epoch: int) -> None:
         """Close a link once the last connection over it has ended."""

@@ -85,6 +85,19 @@ def leaves_at_channels(lost: Failure, server: str, retry_after: float) -> Failur
     )
 
 
+def ends_unused_links(title: str, unused: float, *, needed: bool) -> Failure:
+    """A server closes each link that has had no channel for `unused` seconds; `needed`: a forward
+    listens there, and needs the link."""
+    return Failure(
+        Code.SESSION_LOST,
+        f"{title} ends a link that has no open connection for {unused:.0f} s",
+        "as sshd's UnusedConnectionTimeout does: a listener there needs the link, so it is made "
+        "anew each time; session_type: default keeps a session open, where a shell is allowed"
+        if needed
+        else "as sshd's UnusedConnectionTimeout does; it is connected to when a client comes",
+    )
+
+
 # --- forwards ------------------------------------------------------------------------------
 
 
