@@ -17,7 +17,7 @@ from tunnelctl.doctor.report import Part, Step, failed, ok, profile_in, warning
 from tunnelctl.errors import Code, Failure, Hint
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.requests import target_failure
-from tunnelctl.forward.sentences import port_in_use_by_forward
+from tunnelctl.forward.sentences import port_in_use_by_forward, target_silent_here
 from tunnelctl.forward.target import connect_target
 from tunnelctl.forward.unavailable import is_free_path
 from tunnelctl.net.addresses import collide, listened_on, port_holder
@@ -90,8 +90,7 @@ async def target(rule: Forward) -> Step:
         async with asyncio.timeout(PATIENCE):
             hangs_up = await _hangs_up(service)
     except TimeoutError:
-        message = f"{service}, the target of {rule.name}, did not answer within {PATIENCE:g} s"
-        silent = Failure(Code.TARGET_UNREACHABLE, message)
+        silent = target_silent_here(rule, service, PATIENCE)
         return failed(Part.TARGET, rule.name, silent.and_hints(await _of_silence(service)))
     except OSError as error:
         failure = target_failure(rule, service, error)

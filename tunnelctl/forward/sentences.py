@@ -153,6 +153,14 @@ def target_unreachable_here(forward: Forward, target: Endpoint, why: str) -> Fai
     )
 
 
+def target_silent_here(forward: Forward, target: Endpoint, seconds: float) -> Failure:
+    """A target of this machine's side neither accepts nor refuses a connection."""
+    return Failure(
+        Code.TARGET_UNREACHABLE,
+        f"{target}, the target of {forward.name}, did not answer within {seconds:g} s",
+    )
+
+
 def target_not_permitted(forward: Forward, wanted: Endpoint) -> Failure:
     """A SOCKS client beyond the server asks for more than the profile permits."""
     return Failure(
