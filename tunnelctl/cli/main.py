@@ -20,9 +20,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from tunnelctl import __version__
+from tunnelctl.cli import sentences
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client
-from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.errors import Failure, reason
 from tunnelctl.home.paths import Paths
 
 # Name: module and function below tunnelctl.cli, and its line in `--help`.
@@ -171,16 +172,16 @@ def run(arguments: Sequence[str]) -> int:
         _print_no_more()
         return 1
     except (KeyboardInterrupt, click.Abort):
-        return _end(Failure(Code.INTERRUPTED, "interrupted"))
+        return _end(sentences.interrupted())
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else error.message, err=True)
         return error.exit_code
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else options.command
         message = " ".join(error.format_message().split()).rstrip(".")
-        return _end(Failure(Code.USAGE, message, f"{command} --help shows the usage"))
+        return _end(sentences.wrong_usage(message, command))
     except click.ClickException as error:
-        return _end(Failure(Code.USAGE, error.format_message()))
+        return _end(sentences.refused_by_click(error.format_message()))
     except Exception as error:
         if options.debug:
             import traceback
@@ -199,12 +200,8 @@ def _failure_of(error: Exception) -> Failure:
         return error
     if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
         _print_no_more()
-        return Failure(Code.INTERNAL, f"the output cannot be written: {reason(error)}")
-    return Failure(
-        Code.INTERNAL,
-        f"an error inside tunnelctl: {type(error).__name__}" + (f": {error}" if str(error) else ""),
-        "tunnelctl --debug COMMAND shows where",
-    )
+        return sentences.output_not_written(reason(error))
+    return sentences.error_inside(type(error).__name__, str(error))
 
 
 def _end(failure: Failure) -> int:

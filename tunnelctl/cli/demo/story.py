@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from tunnelctl import clock
+from tunnelctl.cli import sentences
 from tunnelctl.cli.demo.traffic import (
     TrafficService,
     Transfer,
@@ -23,7 +24,7 @@ from tunnelctl.cli.demo.traffic import (
 )
 from tunnelctl.cli.terminal import progress
 from tunnelctl.config.profile.find import find_profile
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.environment import Environment
@@ -95,7 +96,7 @@ class _Story:
         _line(f"server on {LOOPBACK}:{self._server.port}, host key {self._server.fingerprint}")
         began = clock.monotonic()
         await self._supervisor.up(self._profile(), Environment())
-        status = await self._until(_is_up, "the tunnel comes up")
+        status = await self._until(_is_up, sentences.tunnel_not_up)
         took = clock.monotonic() - began
         for line in progress.forwarding_lines(status.as_json()):
             _line(line)
@@ -120,14 +121,14 @@ class _Story:
             killed = clock.monotonic()
             await self._server.kill()
             if not await asyncio.to_thread(wait_for_reset, caught):
-                raise Failure(Code.INTERNAL, "a cut connection ended as if it were complete")
+                raise sentences.cut_taken_for_end()
             _line(f"a download under way was reset after {_ms(killed)}, not ended as if complete")
-        status = await self._until(_is_lost, "the loss is noticed")
+        status = await self._until(_is_lost, sentences.loss_not_noticed)
         error = status.hosts[0].last_error
         _line(f"noticed after {_ms(killed)}: {error.message if error else 'the session is lost'}")
         client = asyncio.create_task(asyncio.to_thread(get, port))
         try:
-            await self._until(_is_refused, "a try to reconnect is refused")
+            await self._until(_is_refused, sentences.no_try_refused)
             _line(f"a new client of {LOOPBACK}:{port} is let in and waits")
             await self._server.start()
             back = clock.monotonic()
@@ -136,9 +137,9 @@ class _Story:
         finally:
             client.cancel()
         _line(f"the client that waited was served {_ms(back)} later: {answer}")
-        await self._until(_is_up, "everything is up again")
+        await self._until(_is_up, sentences.tunnel_not_up_again)
         if self._port("hello") != port:
-            raise Failure(Code.INTERNAL, f"the local port {port} was lost")
+            raise sentences.local_port_lost(port)
         _line(f"all forwards are up again {_ms(back)} after the return, on the same local port")
 
     def _profile(self) -> Profile:
@@ -166,15 +167,21 @@ class _Story:
         listen = next(f.listen for f in self._status().forwards if f.name == forward)
         return int(listen.rpartition(":")[2])
 
-    async def _until(self, true: Callable[[ProfileStatus], bool], what: str) -> ProfileStatus:
-        """The first status of which it is true; looked at after every event."""
+    async def _until(
+        self, true: Callable[[ProfileStatus], bool], too_late: Callable[[float], Failure]
+    ) -> ProfileStatus:
+        """The first status of which it is true; looked at after every event.
+
+        Raises:
+            Failure: `too_late` made it of the seconds that were waited.
+        """
         subscription = self._supervisor.subscribe()
         try:
             async with asyncio.timeout(_STEP_WITHIN):
                 while not true(self._status()):
                     await anext(subscription)
         except TimeoutError:
-            raise Failure(Code.NOT_READY, f"{what}: not within {_STEP_WITHIN:g} s") from None
+            raise too_late(_STEP_WITHIN) from None
         finally:
             subscription.close()
         return self._status()

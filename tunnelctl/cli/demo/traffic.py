@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import repeat
 
 from tunnelctl import clock
-from tunnelctl.errors import Code, Failure
+from tunnelctl.cli import sentences
 
 _HEADER = struct.Struct(">Q")  # how many bytes the client wants
 _ENDLESS = 1 << 40
@@ -184,4 +184,4 @@ def _read_all(sock: socket.socket) -> bytes:
 
 def _compare(got: bytes, expected: bytes) -> None:
     if got != expected:
-        raise Failure(Code.INTERNAL, "the demo's bytes did not arrive as they were sent")
+        raise sentences.bytes_changed()

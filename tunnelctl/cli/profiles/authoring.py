@@ -9,13 +9,14 @@ from pathlib import Path
 
 import click
 
+from tunnelctl.cli import sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.profiles.files import load
 from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.output import can_show, json_text, say
 from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.config.sentences import NAME_RULE
-from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.errors import reason
 from tunnelctl.home.paths import CONFIG_DIR_VARIABLE
 from tunnelctl.home.whole_file import write_whole
 
@@ -98,13 +99,10 @@ def write_profile(name: str, text: str, *, force: bool) -> None:
         write_whole(path, text.encode(), mode=_MODE, is_new=not force)
         write_whole(folder / FILE_NAME, _schema_text().encode(), mode=_MODE)
     except FileExistsError:
-        raise Failure(
-            Code.USAGE, f"{path} is there already", "name another, or --force replaces it"
-        ) from None
+        raise sentences.profile_exists(path) from None
     except OSError as error:
-        raise Failure(
-            Code.PERMISSION_DENIED, f"{error.filename or path} cannot be written: {reason(error)}"
-        ) from None
+        file = str(error.filename or path)
+        raise sentences.profile_not_written(file, reason(error)) from None
     click.echo(path)
     say(f"next: tunnelctl up {name}")
 

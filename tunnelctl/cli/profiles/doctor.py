@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunnelctl.cli import caller
+from tunnelctl.cli import caller, sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.profiles.files import load, names_of
 from tunnelctl.cli.terminal import complete
@@ -114,7 +114,7 @@ def _report(
     try:
         ((_, loaded),) = load((name,), file, client)
     except ProfileInvalid as invalid:
-        mistakes = [Failure(Code.CONFIG_INVALID, str(mistake)) for mistake in invalid.mistakes]
+        mistakes = [sentences.profile_mistake(str(mistake)) for mistake in invalid.mistakes]
         return Report(shown, tuple(failed(Part.PROFILE, shown, mistake) for mistake in mistakes))
     except Failure as failure:
         return Report(shown, (failed(Part.PROFILE, shown, failure),))

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tunnelctl.cli import sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.profiles.authoring import write_profile
 from tunnelctl.cli.profiles.files import load
 from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.output import can_show, say
 from tunnelctl.config.yaml.mistakes import ProfileInvalid
-from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.errors import reason
 from tunnelctl.spec.environment import home
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _give(imported: Imported, source: str, name: str | None, *, force: bool) -> 
     for note in imported.notes:
         say(f"not converted: {note}")
     if not imported.forwards:
-        raise Failure(Code.CONFIG_INVALID, f"import {source} found no forward that can be carried")
+        raise sentences.nothing_to_import(source)
     text = imported.yaml(f"Made by tunnelctl import {source}")
     _check(text)
     if name is None and not can_show(sys.stdout, text):
@@ -168,10 +169,7 @@ def _check(text: str) -> None:
             load_profile(path, os.environ)
         except ProfileInvalid as invalid:
             first = invalid.mistakes[0]
-            raise Failure(
-                Code.CONFIG_INVALID,
-                f"what was read makes no profile: {first.path}: {first.message}",
-            ) from None
+            raise sentences.imported_profile_invalid(first.path, first.message) from None
 
 
 def _permits(written: Sequence[str]) -> Sequence[str]:
@@ -187,13 +185,14 @@ def _permits(written: Sequence[str]) -> Sequence[str]:
 
 def _text(path: str) -> str:
     """The contents of a file; `-` is stdin."""
+    source = "standard input" if path == _STDIN else path
     try:
         raw = sys.stdin.buffer.read() if path == _STDIN else Path(path).read_bytes()
         return raw.decode("utf-8").replace("\r\n", "\n")
-    except (OSError, UnicodeDecodeError) as error:
-        why = reason(error) if isinstance(error, OSError) else "it is not UTF-8"
-        source = "standard input" if path == _STDIN else path
-        raise Failure(Code.CONFIG_INVALID, f"{source} cannot be read: {why}") from None
+    except OSError as error:
+        raise sentences.import_unreadable(source, reason(error)) from None
+    except UnicodeDecodeError:
+        raise sentences.import_not_text(source) from None
 
 
 def _boring_file() -> Path:

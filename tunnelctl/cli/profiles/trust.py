@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import click
 
-from tunnelctl.cli import caller
+from tunnelctl.cli import caller, sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.profiles.files import load
 from tunnelctl.cli.terminal import complete
@@ -95,18 +95,11 @@ def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) ->
         return False
     click.echo(f"{host.address} {key_type} {shown}")
     if fingerprint is not None and fingerprint != shown:
-        raise Failure(
-            Code.HOST_KEY_UNKNOWN,
-            f"{host.address} shows the host key {shown}, not {fingerprint}; nothing was recorded",
-        )
+        raise sentences.key_not_expected(host.address, shown, fingerprint)
     if is_known:
         return False
     if not hostkeys.keeps_keys(host):
-        raise Failure(
-            Code.HOST_KEY_UNKNOWN,
-            f"{os.devnull} keeps no host key; nothing was recorded",
-            hostkeys.trust_hint(host, blob),
-        )
+        raise sentences.key_not_kept(os.devnull, hostkeys.trust_hint(host, blob))
     if fingerprint is None:
         _ask(shown, hostkeys.trust_hint(host, blob).at(target))
     say(f"recorded in {hostkeys.record(host, blob, environment)}")
@@ -133,7 +126,7 @@ def _ask(fingerprint: str, trust: Hint) -> None:
         Failure: NEEDS_INPUT, there is nobody to ask, or the answer is no.
     """
     if not sys.stdin.isatty():
-        raise Failure(Code.NEEDS_INPUT, "the key was not recorded: nobody can be asked", trust)
+        raise sentences.nobody_to_confirm_key(trust)
     prompt = "Is this the server's key? (yes/no/fingerprint) "
     while True:
         click.echo(prompt, nl=False, err=True)
@@ -142,7 +135,7 @@ def _ask(fingerprint: str, trust: Hint) -> None:
             break
         prompt = HOST_KEY_AGAIN
     if answer not in ("yes", fingerprint):
-        raise Failure(Code.NEEDS_INPUT, "the key was not recorded")
+        raise sentences.key_not_confirmed()
 
 
 def _host_in_profile(options: Options, target: str) -> Host:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tunnelctl.cli import sentences
 from tunnelctl.cli.running.holding import CheckedProfile, plans_of
 from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.output import say
@@ -273,11 +274,7 @@ class Wish:
             raise click.UsageError(f"{name!r} cannot be the name of a profile: {NAME_RULE}")
         other = _file_of_the_users(name) if self.given else None
         if other is not None:
-            raise Failure(
-                Code.USAGE,
-                f"there is a profile {name} already, {other}",
-                f"choose another name: --as {name}-2",
-            )
+            raise sentences.name_of_a_profile(name, other)
         return plans_of([name], _kept(name, self.document, sources.values()))
 
     def _free(self, sources: Mapping[str, str]) -> str:
@@ -312,11 +309,8 @@ def _kept(name: str, document: dict[str, Any], used: Iterable[str]) -> Path:
     try:
         path = write(folder, name, document)
     except OSError as error:
-        raise Failure(
-            Code.PERMISSION_DENIED,
-            f"{error.filename or folder} cannot be written: {reason(error)}",
-            "set HOME or XDG_STATE_HOME to a folder that can be written",
-        ) from None
+        file = str(error.filename or folder)
+        raise sentences.unnamed_profile_not_written(file, reason(error)) from None
     prune(folder, used, wall().timestamp())
     return path
 

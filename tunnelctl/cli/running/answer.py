@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from tunnelctl.cli import caller
+from tunnelctl.cli import caller, sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, progress, selection
 from tunnelctl.cli.terminal.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client
-from tunnelctl.errors import PLACE, Code, Failure
+from tunnelctl.errors import PLACE, Code
 
 _TRIES = frozenset({"connecting", "authenticating"})
 _WANTS_NOTHING = frozenset({"up", "idle"})
@@ -45,11 +45,7 @@ def answer(options: Options, place: str, remember: bool) -> None:
         say(f"{place} has no question")
         return
     if not somebody_can_be_asked(os.environ):
-        raise Failure(
-            Code.NEEDS_INPUT,
-            f"{place} cannot be answered: there is no terminal here",
-            f"run it at a terminal, or with SSH_ASKPASS_REQUIRE=force: tunnelctl answer {place}",
-        )
+        raise sentences.nobody_to_answer(place)
     client.hear(profile, caller.to_send())
     with client.events(answers=[place]) as stream:
         asker = Asker(client, stream, remember=remember)
@@ -83,7 +79,6 @@ def _host(client: Client, profile: str, name: str) -> Mapping[str, Any]:
             for host in found["hosts"]:
                 if host["name"] == name:
                     return dict(host)
-            known = ", ".join(host["name"] for host in found["hosts"])
-            message = f"profile {profile} has no host {name} of its own; it has {known}"
-            raise Failure(Code.PROFILE_NOT_FOUND, message)
+            known = [host["name"] for host in found["hosts"]]
+            raise sentences.no_such_host(profile, name, known)
     raise selection.not_up(profile, [found["name"] for found in document])

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from tunnelctl.cli import caller
+from tunnelctl.cli import caller, sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.duration import Duration
@@ -26,7 +26,6 @@ from tunnelctl.spec.patterns import has_wildcard
 Json = dict[str, Any]
 
 _STARTS_WITHIN, _LOOKS_EVERY = 15.0, 0.05  # seconds for a daemon that is about to run, or to end
-_FORCE = "tunnelctl down {name} --force takes that one down"
 
 
 @click.command(
@@ -157,7 +156,7 @@ class _Choice:
             return wanted
         names = _named(self.words, wanted)
         if not self.force:
-            selection.demand_ours(known, names, _FORCE)
+            selection.demand_ours(known, names, sentences.another_file_kept_up)
         return names
 
 

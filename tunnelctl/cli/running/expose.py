@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tunnelctl import clock
+from tunnelctl.cli import sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.running import adhoc
 from tunnelctl.cli.running.holding import (
@@ -29,7 +30,7 @@ from tunnelctl.cli.terminal.duration import Duration
 from tunnelctl.cli.terminal.output import say, told
 from tunnelctl.cli.terminal.server_lines import Said
 from tunnelctl.client import Client, EventStream
-from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.errors import reason
 from tunnelctl.home.extras import install_command
 from tunnelctl.spec.endpoint import ANY_ADDRESS, WILDCARDS, Endpoint, parse_endpoint
 
@@ -146,12 +147,9 @@ def _check_it_answers(service: Endpoint) -> None:
     if error is None:
         return
     other = Endpoint("::1" if service.host == "127.0.0.1" else "127.0.0.1", service.port)
-    hint = f"is it running? ss -ltn 'sport = :{service.port}' shows who listens"
-    if service.is_unix:
-        hint = "is it running?"
-    elif service.is_loopback and _refusal(other) is None:
-        hint = f"it listens on {other.host}: tunnelctl expose {other} ..."
-    raise Failure(Code.TARGET_REFUSED, f"nothing answers at {service} here: {error}", hint)
+    if not service.is_unix and service.is_loopback and _refusal(other) is None:
+        raise sentences.answers_elsewhere(service, error, other)
+    raise sentences.nothing_answers(service, error)
 
 
 def _refusal(endpoint: Endpoint) -> str | None:
@@ -327,5 +325,5 @@ def _code_shower() -> Callable[[str], None]:
     try:
         import segno
     except ImportError:
-        raise Failure(Code.USAGE, "--qr needs the package segno", install_command("qr")) from None
+        raise sentences.no_qr_package(install_command("qr")) from None
     return lambda address: segno.make(address).terminal(out=sys.stderr, compact=True)

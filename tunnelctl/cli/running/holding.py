@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from tunnelctl import __version__, clock
-from tunnelctl.cli import caller
+from tunnelctl.cli import caller, sentences
 from tunnelctl.cli.profiles.files import load
 from tunnelctl.cli.terminal import progress
 from tunnelctl.cli.terminal.asking import Asker, somebody_can_be_asked
@@ -220,7 +220,7 @@ class Holding:
                 self._show(self._next(), since=self._ready_at)
                 profiles = self.profiles().values()
             except Failure as failure:
-                raise Failure(Code.NOT_UP, f"{failure.message}; nothing is up any more") from None
+                raise sentences.daemon_lost(failure) from None
             if all(profile["wanted"] == "down" for profile in profiles):
                 say("all profiles were taken down")
                 return 0
@@ -285,7 +285,7 @@ class Holding:
         found = {profile["name"]: profile for profile in document["profiles"]}
         for name in self._plans:
             if name not in found:
-                raise Failure(Code.NOT_UP, f"{name} was removed from the daemon")
+                raise sentences.profile_removed(name)
             profile = found[name]
             if name in self._held and profile["wanted"] == "up" and not profile["leased"]:
                 self._say_lost(profile)

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from tunnelctl.cli import sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.duration import Duration
@@ -64,8 +65,7 @@ def logs(
     except Failure as failure:
         if failure.code is not Code.DAEMON_NOT_RUNNING:
             raise
-        where = f"its last log is {client.paths.log_file}"
-        raise Failure(failure.code, failure.message, where) from None
+        raise sentences.no_daemon_with_log(failure, client.paths.log_file) from None
 
 
 def _check(client: Client, places: Sequence[str], *, come_later: bool) -> None:

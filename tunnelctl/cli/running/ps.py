@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
+from tunnelctl.cli import sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.output import in_colour, say, shown_on, told, width_of
 from tunnelctl.cli.terminal.table import listen_addresses, summary, table
 from tunnelctl.clock import wall
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code
 
 _MANY = 20  # lines of a table, below which they are summed up
 _EXPLAINED = 10  # reasons that are told
@@ -109,15 +110,12 @@ def port(options: Options, name: str) -> None:
     selection.demand_ours(profiles.values(), [profile_name])
     forwards = {forward["name"]: forward for forward in profiles[profile_name]["forwards"]}
     if forward_name not in forwards:
-        raise Failure(
-            Code.PROFILE_NOT_FOUND,
-            f"profile {profile_name} has no forward {forward_name}; it has {', '.join(forwards)}",
-        )
+        raise sentences.no_such_forward(profile_name, forward_name, list(forwards))
     forward = forwards[forward_name]
     if forward["state"] != "up":
         error = forward["last_error"]
-        why = f": {error['message']}" if error else ""
-        raise Failure(Code.NOT_UP, f"{name} does not listen, it is {forward['state']}{why}")
+        why = error["message"] if error else ""
+        raise sentences.forward_not_listening(name, forward["state"], why)
     click.echo(str(listen_addresses(forward)[0]))
 
 

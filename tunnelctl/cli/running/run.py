@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tunnelctl.cli import sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.profiles.files import names_of
 from tunnelctl.cli.running import adhoc
@@ -38,7 +39,7 @@ from tunnelctl.cli.terminal.output import say
 from tunnelctl.cli.terminal.table import listen_addresses
 from tunnelctl.client import Client
 from tunnelctl.config.profile.find import find_profile
-from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.errors import Failure, reason
 from tunnelctl.spec.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -207,11 +208,7 @@ def _word(name: str) -> str:
 def _own(owners: dict[str, str], word: str, forward: str) -> None:
     other = owners.setdefault(word, forward)
     if other != forward:
-        raise Failure(
-            Code.CONFIG_INVALID,
-            f"forwards {other} and {forward} would both be TUNNELCTL_{word}_PORT",
-            "rename one of them",
-        )
+        raise sentences.same_variable(other, forward, word)
 
 
 def _variables(prefix: str, endpoint: Endpoint) -> dict[str, str]:

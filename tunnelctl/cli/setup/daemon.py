@@ -8,12 +8,11 @@ from typing import Any
 
 import click
 
-from tunnelctl.cli import caller
+from tunnelctl.cli import caller, sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client
-from tunnelctl.errors import Code, Failure
 from tunnelctl.home.paths import Paths
 from tunnelctl.spec.endpoint import LOCALHOST, Endpoint, parse_endpoint
 
@@ -101,7 +100,7 @@ def _stop(client: Client) -> None:
     document = client.status()
     pid = document["daemon"]["pid"]
     if not client.stop_daemon():
-        raise Failure(Code.NOT_UP, f"the daemon has not ended yet (pid {pid})", "tunnelctl logs -f")
+        raise sentences.daemon_not_ended(pid)
     say(f"the daemon has stopped (pid {pid})")
     wanted = [profile["name"] for profile in document["profiles"] if profile["wanted"] == "up"]
     if wanted:

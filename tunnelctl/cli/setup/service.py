@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 
+from tunnelctl.cli import sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.setup.units import (
     LABEL,
@@ -91,7 +92,7 @@ def install(
         for path in place.changed:
             say(f"{path} was changed: it would not be overwritten without --force")
         return
-    place.refuse_changed(force=force, doing="overwritten")
+    place.refuse_changed(force=force, failure=sentences.changed_unit_not_overwritten)
     if now:
         _refuse_running(options)
     for path, text in place.files.items():
@@ -115,7 +116,7 @@ def uninstall(scope: str | None, dry_run: bool, now: bool, force: bool) -> None:
     """Remove the unit files that `service install` wrote."""
     place = _Place.of(scope)
     there = [path for path in place.files if _text(path) is not None]
-    place.refuse_changed(force=force, doing="removed")
+    place.refuse_changed(force=force, failure=sentences.changed_unit_not_removed)
     if dry_run:
         for path in there:
             click.echo(f"{path}: would be removed")
@@ -193,18 +194,14 @@ class _Place:
         """The files that exist and were changed."""
         return [path for path in self.files if _state(path) == "changed"]
 
-    def refuse_changed(self, *, force: bool, doing: str) -> None:
+    def refuse_changed(self, *, force: bool, failure: Callable[[Path], Failure]) -> None:
         """Check that no file was changed by another hand.
 
         Raises:
-            Failure: USAGE, a file was changed, and `force` is not given.
+            Failure: `failure` made it of a file that was changed, and `force` is not given.
         """
         for path in () if force else self.changed:
-            raise Failure(
-                Code.USAGE,
-                f"{path} is not as tunnelctl wrote it, so it is not {doing}",
-                "--force does it nevertheless",
-            )
+            raise failure(path)
 
     @property
     def starting(self) -> list[list[str]]:
@@ -277,11 +274,7 @@ def _refuse_running(options: Options) -> None:
         if failure.code is Code.DAEMON_NOT_RUNNING:
             return
         raise
-    raise Failure(
-        Code.ALREADY_RUNNING,
-        f"a daemon runs already (process {about['pid']}), so the service would not start",
-        "tunnelctl down --all, and the same again",
-    )
+    raise sentences.daemon_in_the_way(about["pid"])
 
 
 def _state(path: Path) -> str:
@@ -310,7 +303,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _denied(path: Path, error: OSError) -> Failure:
-    return Failure(Code.PERMISSION_DENIED, f"{path}: {reason(error)}", "--user, or be root")
+    return sentences.unit_denied(path, reason(error))
 
 
 def _order(words: list[str]) -> None:
@@ -320,9 +313,11 @@ def _order(words: list[str]) -> None:
         Failure: NOT_UP, the manager is not installed, or the command failed.
     """
     done = _run(words)
-    if done is None or done.returncode != 0:
-        said = "it is not here" if done is None else done.stderr.strip().replace("\n", "; ")
-        raise Failure(Code.NOT_UP, f"{' '.join(words)} failed: {said}", "journalctl may say more")
+    if done is None:
+        raise sentences.no_service_manager(" ".join(words))
+    if done.returncode != 0:
+        said = done.stderr.strip().replace("\n", "; ")
+        raise sentences.service_manager_failed(" ".join(words), said)
 
 
 def _run(words: list[str]) -> subprocess.CompletedProcess[str] | None:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from tunnelctl.cli import sentences
 from tunnelctl.cli.terminal.table import listen_addresses, listen_text
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state.holders import Held
@@ -46,7 +47,7 @@ def as_failure(profile: str, part: Json) -> Failure:
     """The last error of a host or forward, with the name of its profile."""
     where = f"{profile}/{part['name']}"
     if part["last_error"] is None:
-        return Failure(Code.NOT_UP, f"{where} is {part['state']}")
+        return sentences.part_not_up(where, part["state"])
     failure = error_of(part)
     return failure.but(subject=where)
 
@@ -59,14 +60,8 @@ def not_ready(profile: Json, seconds: float, *, stays_wanted: bool) -> Failure:
         if part["state"] != "up" and part["last_error"]
     ]
     states = [f"{host['name']} is {host['state']}" for host in profile["hosts"]]
-    name = profile["name"]
-    return Failure(
-        Code.NOT_READY,
-        f"{name} is not ready after {seconds:g} s: {'; '.join(dict.fromkeys(troubles or states))}",
-        f"it goes on trying; tunnelctl ps shows it, tunnelctl down {name} ends it"
-        if stays_wanted
-        else "it is not wanted any longer; --wait-timeout waits longer",
-    )
+    failure = sentences.not_ready_but_wanted if stays_wanted else sentences.not_ready_and_given_up
+    return failure(profile["name"], seconds, list(dict.fromkeys(troubles or states)))
 
 
 def stays(profile: Json) -> bool:

@@ -7,14 +7,13 @@ there is such a profile or not: the command says what it lacks.
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunnelctl.cli import sentences
 from tunnelctl.config.profile.find import file_called, find_profile, is_same_file
-from tunnelctl.errors import Code, Failure
-from tunnelctl.home.paths import CONFIG_DIR_VARIABLE
+from tunnelctl.errors import Failure
 from tunnelctl.spec.patterns import Pattern, has_wildcard
 
 Json = dict[str, Any]
@@ -106,25 +105,22 @@ def hosts(
     return chosen
 
 
-def demand_ours(document: Iterable[Json], names: Iterable[str], hint: str = "") -> None:
+def demand_ours(
+    document: Iterable[Json],
+    names: Iterable[str],
+    failure: Callable[[str, str, Path], Failure] = sentences.up_from_another_file,
+) -> None:
     """That each of these profiles is up from the file that its name means here: an order must not
     reach that of another project. One of which there is no file here is meant by its name alone.
 
     Raises:
-        Failure: name-taken, with both files; `hint` says what else can be done, of `{name}`.
+        Failure: name-taken; `failure` makes it of the name and both files, the daemon's first.
     """
     sources = {profile["name"]: profile["source"] for profile in document}
     for name in names:
         here = file_called(name, os.environ, Path.cwd()) if name in sources else None
         if here is not None and not is_same_file(str(here), sources[name]):
-            folder = shlex.quote(os.path.dirname(sources[name]))
-            raise Failure(
-                Code.NAME_TAKEN,
-                f"{name} is up from {sources[name]}, and not from {here}",
-                (
-                    hint or f"{CONFIG_DIR_VARIABLE}={folder} before the command means that one"
-                ).format(name=name),
-            )
+            raise failure(name, sources[name], here)
 
 
 def not_up(profile: str, known: Iterable[str], stopped: Collection[str] = ()) -> Failure:
@@ -136,7 +132,7 @@ def not_up(profile: str, known: Iterable[str], stopped: Collection[str] = ()) ->
             find_profile(profile, environ=os.environ, cwd=Path.cwd(), others={*known, *stopped})
         except Failure as failure:
             return failure
-    return Failure(Code.NOT_UP, f"profile {profile} is not up", f"tunnelctl up {profile} -d")
+    return sentences.profile_not_up(profile)
 
 
 def _meant(word: str, names: Sequence[str]) -> Sequence[str]:
@@ -144,7 +140,7 @@ def _meant(word: str, names: Sequence[str]) -> Sequence[str]:
         return [word]
     found = [name for name in names if Pattern(word).takes(name)]
     if not found:
-        raise _nothing(word, names)
+        raise sentences.no_profile_matches(word, names)
     return found
 
 
@@ -156,7 +152,7 @@ def _meant_of(
     if not named:
         names = [profile["name"] for profile in document]
         if has_wildcard(pattern.profile):
-            raise _nothing(pattern.profile, names)
+            raise sentences.no_profile_matches(pattern.profile, names)
         raise not_up(pattern.profile, names, stopped)
     return [part for profile in named for part in profile[kind]]
 
@@ -164,20 +160,8 @@ def _meant_of(
 def _check(pattern: Pattern, names: Iterable[str]) -> None:
     """A pattern that is not whole means one of these."""
     if not pattern.is_whole and not any(pattern.takes(pattern.profile, name) for name in names):
-        known = ", ".join(sorted(names)) or "nothing"
-        raise Failure(
-            Code.PROFILE_NOT_FOUND, f"{pattern.word} means nothing that is there", f"there: {known}"
-        )
+        raise sentences.nothing_meant(pattern.word, sorted(names))
 
 
 def _names(forward: Json) -> tuple[str, str]:
     return (forward["name"], forward["via"])
-
-
-def _nothing(word: str, names: Iterable[str]) -> Failure:
-    known = ", ".join(names)
-    return Failure(
-        Code.PROFILE_NOT_FOUND,
-        f"no profile matches {word}",
-        f"there are {known}" if known else "there are none; tunnelctl ls lists the files",
-    )

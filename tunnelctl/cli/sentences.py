@@ -1,0 +1,378 @@
+"""The failures that commands meet themselves, in words.
+
+Owns the sentences: one function for each failure, named for what happened. Most of what a command
+reports was put into words below, or by the daemon, and passes through as it is. Must stay light:
+`--help` and `ps` import it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from tunnelctl.errors import Code, Failure, Hint
+from tunnelctl.home.paths import CONFIG_DIR_VARIABLE
+from tunnelctl.spec.endpoint import Endpoint
+
+# --- the command line itself ---------------------------------------------------------------
+
+
+def interrupted() -> Failure:
+    """Ctrl-C, before the command had anything to take down."""
+    return Failure(Code.INTERRUPTED, "interrupted")
+
+
+def wrong_usage(message: str, command: str) -> Failure:
+    """The words do not fit the command; `message` is click's, or ours in its place."""
+    return Failure(Code.USAGE, message, f"{command} --help shows the usage")
+
+
+def refused_by_click(message: str) -> Failure:
+    """An argument that is well formed cannot be used, as a file that cannot be opened."""
+    return Failure(Code.USAGE, message)
+
+
+def output_not_written(why: str) -> Failure:
+    """The file or disk behind our output is full."""
+    return Failure(Code.INTERNAL, f"the output cannot be written: {why}")
+
+
+def error_inside(kind: str, text: str) -> Failure:
+    """A fault of ours: the class of the exception, and its text if it has one."""
+    said = f": {text}" if text else ""
+    return Failure(
+        Code.INTERNAL,
+        f"an error inside tunnelctl: {kind}{said}",
+        "tunnelctl --debug COMMAND shows where",
+    )
+
+
+# --- profiles, and their parts, in the words of a command ----------------------------------
+
+
+def nothing_meant(word: str, known: Sequence[str]) -> Failure:
+    """`PROFILE/NAME` fits no part of any profile."""
+    there = ", ".join(known) or "nothing"
+    return Failure(Code.PROFILE_NOT_FOUND, f"{word} means nothing that is there", f"there: {there}")
+
+
+def no_profile_matches(word: str, known: Sequence[str]) -> Failure:
+    """A wildcard fits no profile."""
+    return Failure(
+        Code.PROFILE_NOT_FOUND,
+        f"no profile matches {word}",
+        f"there are {', '.join(known)}"
+        if known
+        else "there are none; tunnelctl ls lists the files",
+    )
+
+
+def no_such_host(profile: str, host: str, known: Sequence[str]) -> Failure:
+    """The profile is up, and has only those that are `known`."""
+    return Failure(
+        Code.PROFILE_NOT_FOUND,
+        f"profile {profile} has no host {host} of its own; it has {', '.join(known)}",
+    )
+
+
+def no_such_forward(profile: str, forward: str, known: Sequence[str]) -> Failure:
+    """The profile is up, and has only those that are `known`."""
+    return Failure(
+        Code.PROFILE_NOT_FOUND,
+        f"profile {profile} has no forward {forward}; it has {', '.join(known)}",
+    )
+
+
+def up_from_another_file(profile: str, source: str, here: Path) -> Failure:
+    """The name means the file `here`, but the daemon has the profile from `source`."""
+    folder = shlex.quote(os.path.dirname(source))
+    hint = f"{CONFIG_DIR_VARIABLE}={folder} before the command means that one"
+    return _another_file(profile, source, here, hint)
+
+
+def another_file_kept_up(profile: str, source: str, here: Path) -> Failure:
+    """The same for `down`, which can be told to take it down all the same."""
+    hint = f"tunnelctl down {profile} --force takes that one down"
+    return _another_file(profile, source, here, hint)
+
+
+def _another_file(profile: str, source: str, here: Path, hint: str) -> Failure:
+    return Failure(Code.NAME_TAKEN, f"{profile} is up from {source}, and not from {here}", hint)
+
+
+# --- what is not up, or not ready ----------------------------------------------------------
+
+
+def profile_not_up(profile: str) -> Failure:
+    """There is such a file, but nobody wants it up."""
+    return Failure(
+        Code.NOT_UP, f"profile {profile} is not up", Hint("", f"tunnelctl up {profile} -d")
+    )
+
+
+def part_not_up(part: str, state: str) -> Failure:
+    """A host or forward that no error keeps from being up."""
+    return Failure(Code.NOT_UP, f"{part} is {state}")
+
+
+def forward_not_listening(part: str, state: str, why: str) -> Failure:
+    """So it has no address; `why` is its last error, or empty."""
+    said = f": {why}" if why else ""
+    return Failure(Code.NOT_UP, f"{part} does not listen, it is {state}{said}")
+
+
+def not_ready_but_wanted(profile: str, seconds: float, troubles: Sequence[str]) -> Failure:
+    """The command ends after so long, and the daemon goes on."""
+    hint = f"it goes on trying; tunnelctl ps shows it, tunnelctl down {profile} ends it"
+    return _not_ready(profile, seconds, troubles, hint)
+
+
+def not_ready_and_given_up(profile: str, seconds: float, troubles: Sequence[str]) -> Failure:
+    """The command ends after so long, and nobody else wants the profile."""
+    hint = "it is not wanted any longer; --wait-timeout waits longer"
+    return _not_ready(profile, seconds, troubles, hint)
+
+
+def _not_ready(profile: str, seconds: float, troubles: Sequence[str], hint: str) -> Failure:
+    return Failure(
+        Code.NOT_READY, f"{profile} is not ready after {seconds:g} s: {'; '.join(troubles)}", hint
+    )
+
+
+def profile_removed(profile: str) -> Failure:
+    """While a command held it."""
+    return Failure(Code.NOT_UP, f"{profile} was removed from the daemon")
+
+
+def daemon_lost(failure: Failure) -> Failure:
+    """While a command held profiles; `failure` says how."""
+    return Failure(Code.NOT_UP, f"{failure.message}; nothing is up any more")
+
+
+def no_daemon_with_log(failure: Failure, log: Path) -> Failure:
+    """`failure` says why none can be asked; `log` has what the last one wrote."""
+    return Failure(failure.code, failure.message, f"its last log is {log}")
+
+
+# --- files of profiles ---------------------------------------------------------------------
+
+
+def profile_exists(source: Path) -> Failure:
+    """A new profile must not replace it."""
+    return Failure(Code.USAGE, f"{source} is there already", "name another, or --force replaces it")
+
+
+def profile_not_written(file: str, why: str) -> Failure:
+    """The profile, or its folder or schema."""
+    return Failure(Code.PERMISSION_DENIED, f"{file} cannot be written: {why}")
+
+
+def profile_mistake(mistake: str) -> Failure:
+    """One of those in a profile, with its place, as a step of `doctor`."""
+    return Failure(Code.CONFIG_INVALID, mistake)
+
+
+def nothing_to_import(settings: str) -> Failure:
+    """`settings` is the subcommand of `import`."""
+    return Failure(Code.CONFIG_INVALID, f"import {settings} found no forward that can be carried")
+
+
+def imported_profile_invalid(key: str, why: str) -> Failure:
+    """What the settings say is not valid in a profile, at this key."""
+    return Failure(Code.CONFIG_INVALID, f"what was read makes no profile: {key}: {why}")
+
+
+def import_unreadable(file: str, why: str) -> Failure:
+    """The file of the settings, or standard input."""
+    return Failure(Code.CONFIG_INVALID, f"{file} cannot be read: {why}")
+
+
+def import_not_text(file: str) -> Failure:
+    """It cannot be decoded."""
+    return import_unreadable(file, "it is not UTF-8")
+
+
+def name_of_a_profile(profile: str, source: Path) -> Failure:
+    """The name given to forwards without a profile is that of a file."""
+    return Failure(
+        Code.USAGE,
+        f"there is a profile {profile} already, {source}",
+        f"choose another name: --as {profile}-2",
+    )
+
+
+def unnamed_profile_not_written(file: str, why: str) -> Failure:
+    """The file made of an ssh command line has no place."""
+    return Failure(
+        Code.PERMISSION_DENIED,
+        f"{file} cannot be written: {why}",
+        "set HOME or XDG_STATE_HOME to a folder that can be written",
+    )
+
+
+# --- questions to a person -----------------------------------------------------------------
+
+
+def nobody_to_answer(part: str) -> Failure:
+    """A host has a question, and the command has no terminal."""
+    return Failure(
+        Code.NEEDS_INPUT,
+        f"{part} cannot be answered: there is no terminal here",
+        f"run it at a terminal, or with SSH_ASKPASS_REQUIRE=force: tunnelctl answer {part}",
+    )
+
+
+def nobody_to_confirm_key(trust: Hint) -> Failure:
+    """The command has no terminal; `trust` records the key without a question."""
+    return Failure(Code.NEEDS_INPUT, "the key was not recorded: nobody can be asked", trust)
+
+
+def key_not_confirmed() -> Failure:
+    """The answer was no."""
+    return Failure(Code.NEEDS_INPUT, "the key was not recorded")
+
+
+def key_not_expected(address: str, shown: str, fingerprint: str) -> Failure:
+    """The server's key is not the one whose fingerprint was given."""
+    return Failure(
+        Code.HOST_KEY_UNKNOWN,
+        f"{address} shows the host key {shown}, not {fingerprint}; nothing was recorded",
+    )
+
+
+def key_not_kept(file: str, trust: Hint) -> Failure:
+    """The known_hosts file of the host is the null device; `trust` is another way."""
+    return Failure(Code.HOST_KEY_UNKNOWN, f"{file} keeps no host key; nothing was recorded", trust)
+
+
+# --- expose and run ------------------------------------------------------------------------
+
+
+def nothing_answers(service: Endpoint, why: str) -> Failure:
+    """The local service that was to be exposed."""
+    hint = "is it running?"
+    if not service.is_unix:
+        hint += f" ss -ltn 'sport = :{service.port}' shows who listens"
+    return _no_service(service, why, hint)
+
+
+def answers_elsewhere(service: Endpoint, why: str, other: Endpoint) -> Failure:
+    """It does so at the other loopback address."""
+    hint = f"it listens on {other.host}: tunnelctl expose {other} ..."
+    return _no_service(service, why, hint)
+
+
+def _no_service(service: Endpoint, why: str, hint: str) -> Failure:
+    return Failure(Code.TARGET_REFUSED, f"nothing answers at {service} here: {why}", hint)
+
+
+def no_qr_package(install: str) -> Failure:
+    """An extra of ours is not installed."""
+    return Failure(Code.USAGE, "--qr needs the package segno", Hint("", install))
+
+
+def same_variable(part: str, other: str, word: str) -> Failure:
+    """The names of two forwards differ only in what a variable cannot have."""
+    return Failure(
+        Code.CONFIG_INVALID,
+        f"forwards {part} and {other} would both be TUNNELCTL_{word}_PORT",
+        "rename one of them",
+    )
+
+
+# --- the daemon and its service ------------------------------------------------------------
+
+
+def daemon_not_ended(pid: int) -> Failure:
+    """It was told to, and its time is over."""
+    return Failure(
+        Code.NOT_UP,
+        f"the daemon has not ended yet (pid {pid})",
+        Hint("", "tunnelctl logs -f"),
+    )
+
+
+def daemon_in_the_way(pid: int) -> Failure:
+    """The service cannot have the control socket."""
+    return Failure(
+        Code.ALREADY_RUNNING,
+        f"a daemon runs already (process {pid}), so the service would not start",
+        "tunnelctl down --all, and the same again",
+    )
+
+
+def changed_unit_not_overwritten(unit: Path) -> Failure:
+    """Somebody else edited a file of the service."""
+    return _changed_unit(unit, "overwritten")
+
+
+def changed_unit_not_removed(unit: Path) -> Failure:
+    """Somebody else edited a file of the service."""
+    return _changed_unit(unit, "removed")
+
+
+def _changed_unit(unit: Path, done: str) -> Failure:
+    return Failure(
+        Code.USAGE,
+        f"{unit} is not as tunnelctl wrote it, so it is not {done}",
+        "--force does it nevertheless",
+    )
+
+
+def unit_denied(unit: Path, why: str) -> Failure:
+    """A file of the service cannot be read or written."""
+    return Failure(Code.PERMISSION_DENIED, f"{unit}: {why}", "--user, or be root")
+
+
+def no_service_manager(order: str) -> Failure:
+    """The program of systemd or launchd is not installed."""
+    return service_manager_failed(order, "it is not here")
+
+
+def service_manager_failed(order: str, said: str) -> Failure:
+    """A command of systemd or launchd did not end with 0, and `said` why."""
+    return Failure(Code.NOT_UP, f"{order} failed: {said}", "journalctl may say more")
+
+
+# --- the demo, which holds itself to what it shows -----------------------------------------
+
+
+def bytes_changed() -> Failure:
+    """By their hash."""
+    return Failure(Code.INTERNAL, "the demo's bytes did not arrive as they were sent")
+
+
+def cut_taken_for_end() -> Failure:
+    """A client must see a lost link as a reset."""
+    return Failure(Code.INTERNAL, "a cut connection ended as if it were complete")
+
+
+def local_port_lost(port: int) -> Failure:
+    """A listener must outlive a link."""
+    return Failure(Code.INTERNAL, f"the local port {port} was lost")
+
+
+def tunnel_not_up(seconds: float) -> Failure:
+    """The demo has not begun."""
+    return _not_within(seconds, "the tunnel comes up")
+
+
+def loss_not_noticed(seconds: float) -> Failure:
+    """The server was killed."""
+    return _not_within(seconds, "the loss is noticed")
+
+
+def no_try_refused(seconds: float) -> Failure:
+    """Nothing listens on the server's port."""
+    return _not_within(seconds, "a try to reconnect is refused")
+
+
+def tunnel_not_up_again(seconds: float) -> Failure:
+    """The server is back."""
+    return _not_within(seconds, "everything is up again")
+
+
+def _not_within(seconds: float, step: str) -> Failure:
+    return Failure(Code.NOT_READY, f"{step}: not within {seconds:g} s")
