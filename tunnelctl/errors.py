@@ -82,6 +82,7 @@ class Fact(StrEnum):
     """What is known about a failure beyond its code, for whoever looks for its cause."""
 
     NO_NAME = "no-name"  # the server finds no address for the name of a target
+    ANSWER_WOULD_DO = "answer-would-do"  # a person's answer would let us in as well
     OUT_OF_DATE = "out-of-date"  # a certificate is not valid now, by the clock of this machine
 
 

@@ -153,6 +153,19 @@ def test_a_key_that_the_server_does_not_know(sshd: OpenSSHServer, tmp_path: Path
     assert "the profile names no user" in step(nameless, "authentication").hint
 
 
+def test_an_agent_that_is_not_there_and_a_server_that_takes_passwords(tmp_path: Path) -> None:
+    server = OpenSSHServer(tmp_path / "asks", config=["PasswordAuthentication yes"])
+    server.start()
+    gone = str(tmp_path / "gone")
+    try:
+        host = server.host(identity_file=(), identities_only=False, identity_agent=gone)
+        found = failure(walk(host), "authentication", "server", Code.AGENT_UNAVAILABLE)
+    finally:
+        server.stop()
+    assert f"no ssh-agent at {gone}" in found.message
+    assert "tunnelctl answer dev/server" in found.hint
+
+
 def test_more_keys_than_the_server_lets_be_tried(tmp_path: Path) -> None:
     server = OpenSSHServer(tmp_path / "strict", config=["MaxAuthTries 1"])
     server.start()

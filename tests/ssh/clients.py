@@ -14,6 +14,7 @@ from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, SecretRef, SecretSource
 from tunnelctl.ssh.login.handshake import Stage, handshake
+from tunnelctl.ssh.milestones import Warn, logged
 from tunnelctl.ssh.packets.transport import SshTransport
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind
 from tunnelctl.ssh.reach.dial import dial
@@ -50,11 +51,12 @@ def log_in(
     on_stage: Callable[[Stage], None] = ignore,
     seconds: float = SECONDS,
     ask: Ask | None = None,
+    warn: Warn = logged,
 ) -> SshTransport:
     """Connect and log in; the caller closes the transport."""
     deadline = clock.monotonic() + seconds
     sock = asyncio.run(dial(host, deadline))
-    return handshake(host, sock, here(), resolve_secret, on_stage, deadline, ask)
+    return handshake(host, sock, here(), resolve_secret, on_stage, deadline, ask, warn=warn)
 
 
 @contextmanager

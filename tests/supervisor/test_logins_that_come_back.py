@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from tests.ssh.questioner import Questioner, Round, Rules
+from tests.supervisor.questioning import DEV, question_in
 from tests.supervisor.scene import Scene, client, local, scene
 from tests.support.agent import PASSPHRASE, RunningAgent
 from tests.support.certificates import Authority
@@ -189,6 +190,46 @@ async def test_a_question_of_a_person_is_settled_by_the_agent_too(
         await s.supervisor.up(s.profile(local(), host=with_locked_file(sshd, agent)), here())
         await s.until_host(HostState.NEEDS_INPUT)
         agent.add(sshd.identity)
+        await s.until_host(HostState.UP)
+
+
+@pytest.fixture
+def takes_passwords(tmp_path: Path) -> Iterator[OpenSSHServer]:
+    """A server that takes passwords as well, as most do."""
+    server = OpenSSHServer(tmp_path / "takes_passwords", config=("PasswordAuthentication yes",))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("trouble", ["locked", "away"])
+async def test_an_agent_is_what_is_missing_where_nobody_tells_a_password(
+    takes_passwords: OpenSSHServer, agent: RunningAgent, trouble: str
+) -> None:
+    """Whoever comes to tell it is asked, and may leave it to the agent again."""
+    agent.add(takes_passwords.identity)
+    {"locked": agent.lock, "away": agent.stop}[trouble]()
+    async with scene(spacing=LATE) as s:
+        await s.supervisor.up(s.profile(local(), host=with_agent(takes_passwords, agent)), here())
+        status = await s.until_host(HostState.BACKOFF)
+        assert status.last_error is not None
+        assert status.last_error.code == "agent-unavailable"
+        assert str(agent.path) in status.last_error.message
+        assert "tunnelctl answer dev/server" in status.last_error.hint
+        subscription = s.supervisor.subscribe([DEV])
+        question = await question_in(subscription)
+        assert "password" in question.message
+        s.supervisor.answer("dev", question.id, None)
+        status = await s.until_host(HostState.NEEDS_INPUT)  # and is not asked again and again
+        assert status.last_error is not None
+        assert str(agent.path) in status.last_error.message
+        assert "password" in status.last_error.message
+        subscription.close()
+        if trouble == "away":
+            agent.start()
+            agent.add(takes_passwords.identity)
+        else:
+            agent.unlock()
         await s.until_host(HostState.UP)
 
 

@@ -56,11 +56,12 @@ def answer_too_long(limit: int) -> Failure:
     return Failure(Code.USAGE, f"an answer has at most {limit} characters")
 
 
-def answer_missing(refused: Failure, prompt: str) -> Failure:
-    """The login was `refused`, and nobody gave the answer to `prompt` that let it in before."""
+def answer_missing(refused: Failure, prompt: str, *, let_us_in: bool) -> Failure:
+    """The login was `refused`, and nobody answered `prompt`; `let_us_in`: an answer did before."""
+    answer = "the answer that let us in before" if let_us_in else "an answer"
     return Failure(
         Code.NEEDS_INPUT,
-        f"{refused.detail}; it needs the answer that let us in before: {prompt}",
+        f"{refused.detail}; it needs {answer}: {prompt}",
         Hint("", f"tunnelctl answer {PLACE}"),
         subject=refused.subject,
         hop=refused.hop,

@@ -116,31 +116,39 @@ class Tried:
     accepted: list[Credential] = field(default_factory=list)
     refused: list[Credential] = field(default_factory=list)
     away: set[str] = field(default_factory=set)  # key files that cannot be read
+    agent: str = ""  # its socket
     held: list[Credential] | None = None  # by the agent; None when it was not asked
     agent_error: str = ""  # it did not answer, or did not sign
     agent_is_empty: bool = False  # or locked, which looks the same
     is_unsigned: bool = False  # the server would have taken a key of the agent
     only_agent: bool = False  # a file names a key whose private part is in no file
 
-    def lacks_agent(self, failure: Failure, host: Host, *, takes_keys: bool) -> str:
+    def lacks_agent(
+        self, failure: Failure, host: Host, *, takes_keys: bool, needs_person: bool
+    ) -> str:
         """Why the agent is what the login failed for, in words; nothing where it is not.
 
-        `takes_keys`: the server would have taken a key yet.
+        `takes_keys`: the server would have taken a key yet. `needs_person`: no key would spare the
+        answer that is missing.
         """
         if failure.retryable or failure.code not in _OF_A_LOGIN or self.held is None:
             return ""
         if self.is_unsigned:
             return self.agent_error
         if any(c.source == AGENT and not c.is_among(self.held) for c in self.before):
-            return self.agent_error or "the ssh-agent has not the key that let us in before"
+            return self.agent_error or f"{self._agent} no longer has the key of the last login"
         # Where the agent may only offer named keys, those are in the files as well.
         could_help = self.only_agent or (
-            failure.code is Code.AUTH_FAILED and not host.identities_only
+            failure.code in (Code.AUTH_FAILED, Code.NEEDS_INPUT) and not host.identities_only
         )
-        if not takes_keys or not could_help or failure.code is Code.NEEDS_INPUT:
+        if not takes_keys or not could_help or needs_person:
             return ""
         is_empty = self.agent_is_empty and all(c is NOTHING for c in self.refused)
-        return self.agent_error or ("the ssh-agent has no keys" if is_empty else "")
+        return self.agent_error or (f"{self._agent} has no keys, or is locked" if is_empty else "")
+
+    @property
+    def _agent(self) -> str:
+        return f"{AGENT} at {self.agent}"
 
     def may_pass(self, failure: Failure) -> bool:
         """Whether the login failed with what let us in before: the server refuses it for now, or

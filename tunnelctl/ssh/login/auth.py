@@ -51,7 +51,8 @@ def authenticate(
     The key exchange is done and the host key verified. Secrets are resolved only when the server
     asks for what they open, and are not kept. `ask` (which holds the deadline up itself) reaches a
     person; without it nobody is asked. `logins` knows what let us in before, and is told.
-    `warn` hears of a key that could not be used where another way led in.
+    `warn` hears of a key that could not be used where another way led in, and of an agent in whose
+    place a person had to answer.
 
     Raises:
         Failure: auth-failed (with the keys that were tried), key-unreadable, agent-unavailable,
@@ -73,6 +74,8 @@ def authenticate(
         logins.took(host, tried.accepted)
         if attempt.unusable is not None:
             warn(host, sentences.went_without(attempt.unusable))
+        if missed := attempt.report.missed(tried.agent_error):
+            warn(host, missed)
         return attempt.report.let_in
     except Failure as raised:
         failure = attempt.report.judged(raised, tried)

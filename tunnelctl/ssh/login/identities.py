@@ -211,7 +211,7 @@ class Identities:
         path = agent_path(self._host, self._environment)
         if path is None:
             return None, {}
-        self._tried.held = []
+        self._tried.agent, self._tried.held = str(path), []
         try:
             agent = self._stack.enter_context(Agent(path))
             if self._session is not None:

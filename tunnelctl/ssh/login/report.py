@@ -8,11 +8,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from tunnelctl.errors import Code, Failure, Hint
+from tunnelctl.errors import Code, Fact, Failure, Hint
 from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import AUTHENTICATIONS, Host
 from tunnelctl.ssh.chain import chain
 from tunnelctl.ssh.failures import During, peer_failure
+from tunnelctl.ssh.keys.certificates import is_certified
 from tunnelctl.ssh.keys.credentials import Tried
 from tunnelctl.ssh.keys.files import Identity
 from tunnelctl.ssh.login import sentences
@@ -40,7 +41,8 @@ class LoginReport:
         self._auth = auth
         self._tried: list[str] = []
         self._accepted: list[str] = []
-        self._offered_files: list[str] = []
+        self._refused_files: list[str] = []
+        self._refused_certificates: list[Hint] = []
         self._unanswered: Question | None = None  # nobody was there
         self._answered = False  # a person told a password or a code
         self._refused_named = False  # a key or a password that the profile names
@@ -69,14 +71,16 @@ class LoginReport:
         self._keys += 1
         self._shown_keys.append(shown)
         self._tried.append(shown)
-        if not key.in_agent:
-            self._offered_files.append(key.name)
 
     def refused_key(self, key: Identity) -> None:
         """The server does not want the key that was offered last."""
         named = self._host.identity_file or self._host.certificate_file
         if named and not key.in_agent:
             self._refused_named = True
+        if is_certified(key.key_type):
+            self._refused_certificates.append(self._certificate(key))
+        elif not key.in_agent:
+            self._refused_files.append(key.name)
 
     def refused_password(self) -> None:
         """The server does not want the password that was tried last."""
@@ -97,6 +101,12 @@ class LoginReport:
         """Who the server let in, and by what it was moved to."""
         by = ", then ".join((*self._accepted, *self._tried[-1:])) or "nothing at all"
         return f"{self.who} by {by}"
+
+    def missed(self, agent_error: str) -> Failure | None:
+        """What to warn of after the login: the agent, where a person had to answer in its place."""
+        if not agent_error or not self._answered:
+            return None
+        return sentences.agent_not_needed(self._subject, agent_error)
 
     def cut_off(self, transport: ClientTransport) -> Failure:
         """The server ended the connection: because of us, or because of the network."""
@@ -119,7 +129,7 @@ class LoginReport:
             self._accepted,
             self._auth.methods,
             self._in_vain(notes),
-            self._hint(),
+            self._hints(),
         )
 
     def judged(self, failure: Failure, tried: Tried) -> Failure:
@@ -128,24 +138,39 @@ class LoginReport:
         Tries are spaced, since each of them may be a failed login to the server.
         """
         takes_keys = self._may("publickey") and "publickey" in self._auth.methods
-        if agent := tried.lacks_agent(failure, self._host, takes_keys=takes_keys):
-            return self._without_agent(agent, failure)
+        question = self._unanswered
+        needs_person = question is not None and self._only_answers(question)
+        if agent := tried.lacks_agent(
+            failure, self._host, takes_keys=takes_keys, needs_person=needs_person
+        ):
+            return self._without_agent(agent, failure, tried)
+        if failure.code is Code.NEEDS_INPUT and tried.agent_error:
+            failure = sentences.beside_agent(failure, tried.agent_error)
         if self._auth.password_expired or not tried.may_pass(failure):
             return failure
         code = Code.AUTH_FAILED if failure.code is Code.NEEDS_INPUT else failure.code
         return sentences.accepted_before(failure, code)
 
-    def _without_agent(self, agent: str, failure: Failure) -> Failure:
-        others = failure.hints if failure.code is Code.NEEDS_INPUT else ()
-        return sentences.agent_unavailable(self._subject, agent, self._tried, others)
+    def _without_agent(self, agent: str, failure: Failure, tried: Tried) -> Failure:
+        is_question = failure.code is Code.NEEDS_INPUT
+        others = [sentences.answer_instead()] if is_question else []
+        # What let us in before, or would have now, is not a person's to replace.
+        would_do = is_question and not tried.before and not tried.is_unsigned
+        return sentences.agent_unavailable(
+            self._subject, agent, self._tried, others, [Fact.ANSWER_WOULD_DO] if would_do else []
+        )
 
     def _is_for_a_person(self, question: Question, unusable: Failure | None) -> bool:
         """Whether an answer is what is missing: a server that refuses the key which was named for
         it, and only would take a password as well, refuses us; so does one that refuses the
         password which was named. A named key that cannot be used is what is missing, too."""
-        if question.kind is QuestionKind.PASSPHRASE or self._accepted or self._answered:
-            return True
-        return not self._refused_named and unusable is None
+        return self._only_answers(question) or (not self._refused_named and unusable is None)
+
+    def _only_answers(self, question: Question) -> bool:
+        """Whether no other key would spare a person this question: it opens one, is the next step
+        of a login, or somebody has begun to answer."""
+        is_passphrase = question.kind is QuestionKind.PASSPHRASE
+        return is_passphrase or bool(self._accepted) or self._answered
 
     @property
     def _subject(self) -> str:
@@ -157,25 +182,34 @@ class LoginReport:
         lacks_keys = not self._tried and not self._accepted and self._may("publickey")
         return sentences.tried_in_vain(self._tried, notes, lacks_keys=lacks_keys)
 
-    def _hint(self) -> Hint:
+    def _hints(self) -> list[Hint]:
         methods = [name for name in self._auth.methods if self._may(name)]
         left_out = [name for name in AUTHENTICATIONS if name in self._auth.methods]
         if left_out and not methods:
-            return sentences.allow_method(self._host, left_out[0])
+            return [sentences.allow_method(self._host, left_out[0])]
         if self._auth.password_expired:
-            return sentences.change_password(self._ssh("ssh"))
+            return [sentences.change_password(self._ssh("ssh"))]
         if self._refused_password:
-            return sentences.correct_password(self._host)
+            return [sentences.correct_password(self._host)]
         if "publickey" in methods:
             if provider := self._host.pkcs11_provider:
-                return sentences.load_pkcs11(provider)
-            if self._offered_files:
-                copy = f"ssh-copy-id -i {shlex.quote(self._offered_files[0])}"
-                return sentences.copy_key(self._ssh(copy))
-            return sentences.choose_key()
+                return [sentences.load_pkcs11(provider)]
+            return self._for_refused_keys() or [sentences.choose_key()]
         if {"password", "keyboard-interactive"} & {*methods} and self._host.password is None:
-            return sentences.add_password(self._host)
-        return sentences.compare_with_ssh(self._ssh("ssh -v"))
+            return [sentences.add_password(self._host)]
+        return [sentences.compare_with_ssh(self._ssh("ssh -v"))]
+
+    def _for_refused_keys(self) -> list[Hint]:
+        hints = self._refused_certificates[:1]
+        for name in self._refused_files[:1]:
+            hints.append(sentences.copy_key(self._ssh(f"ssh-copy-id -i {shlex.quote(name)}")))
+        return hints
+
+    def _certificate(self, key: Identity) -> Hint:
+        """What to look at where the server does not accept this one."""
+        file = shlex.quote(key.name)
+        shows = "ssh-add -L | ssh-keygen -L -f -" if key.in_agent else f"ssh-keygen -L -f {file}"
+        return sentences.certificate_refused(self._user, key.name, shows)
 
     def _may(self, method: str) -> bool:
         return method in self._host.preferred_authentications

@@ -9,9 +9,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from tunnelctl.errors import PLACE, Code, Failure, Hint, edit
+from tunnelctl.errors import PLACE, Code, Fact, Failure, Hint, edit
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.sentences import excerpt, label
+
+_MEND_AGENT = "start the agent, unlock it (ssh-add -X) or add the key to it (ssh-add)"
 
 
 def _and_tried(tried: Sequence[str]) -> str:
@@ -73,7 +75,7 @@ def login_refused(
     accepted: Sequence[str],
     methods: Sequence[str],
     tried: str,
-    hint: Hint | str,
+    hints: Sequence[Hint],
 ) -> Failure:
     """Nothing is left to try. `methods` are those with which the server would go on, `accepted` is
     what it took already."""
@@ -82,7 +84,7 @@ def login_refused(
     if accepted:
         how = f"it accepted {', '.join(accepted)} and requires {others or 'more'} too"
     detail = f"the server refused the login; {how}{tried}"
-    return Failure(Code.AUTH_FAILED, detail, hint, subject=subject)
+    return Failure(Code.AUTH_FAILED, detail, *hints, subject=subject)
 
 
 def tried_in_vain(tried: Sequence[str], notes: Sequence[str], *, lacks_keys: bool) -> str:
@@ -102,17 +104,38 @@ def accepted_before(failure: Failure, code: Code) -> Failure:
 
 
 def agent_unavailable(
-    subject: str, why: str, tried: Sequence[str], hints: Sequence[Hint]
+    subject: str, why: str, tried: Sequence[str], hints: Sequence[Hint], facts: Sequence[Fact]
 ) -> Failure:
-    """The agent is away, locked, or has not the key any more. `hints` are another way in."""
+    """The agent is away, locked, or no longer has the key. `hints` are another way in."""
     return Failure(
         Code.AGENT_UNAVAILABLE,
         f"{why}{_and_tried(tried)}",
-        Hint("tunnelctl tries again once the agent has the key; to list its keys", "ssh-add -l"),
+        Hint(f"{_MEND_AGENT}, and tunnelctl tries again; to list its keys", "ssh-add -l"),
         *hints,
         subject=subject,
+        facts=facts,
         spaced=True,
     )
+
+
+def answer_instead() -> Hint:
+    """The agent is no help, and a person could answer the server or open a key."""
+    return Hint("or answer the question that is asked without it", f"tunnelctl answer {PLACE}")
+
+
+def agent_not_needed(subject: str, why: str) -> Failure:
+    """The agent could not be used, and a person's answer let us in."""
+    return Failure(
+        Code.AGENT_UNAVAILABLE,
+        f"{why}; logged in without it",
+        Hint(f"{_MEND_AGENT}; to list its keys", "ssh-add -l"),
+        subject=subject,
+    )
+
+
+def beside_agent(failure: Failure, why: str) -> Failure:
+    """What a person has to answer, where an agent that could not be used might have spared it."""
+    return failure.but(detail=f"{failure.detail}; {why}")
 
 
 # --- what to do about a login that was refused ---------------------------------------------
@@ -144,6 +167,17 @@ def load_pkcs11(provider: str) -> Hint:
 def copy_key(command: str) -> Hint:
     """The server does not know the key."""
     return Hint("install the key on the server", command)
+
+
+def certificate_refused(user: str, certificate: str, shows: str) -> Hint:
+    """The server does not accept a certificate; it does not tell why. `shows` prints what is in
+    it."""
+    return Hint(
+        f"the server does not accept the certificate {certificate}: its authority must be in "
+        f"TrustedUserCAKeys there, {user} among its principals, and it must be valid now; "
+        "to see these",
+        shows,
+    )
 
 
 def choose_key() -> Hint:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from tunnelctl import clock
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Fact, Failure
 from tunnelctl.home.redaction import SECRETS
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.chain import everybody
@@ -312,6 +312,7 @@ class _Login:
         self._outdated: QuestionKind | None = None  # what was remembered of this kind is wrong
         self._unanswered: Question | None = None  # one that would let us in
         self._question: str | None = None
+        self._was_heard = False  # by somebody who might have answered
         self._is_over = False
 
     def __enter__(self) -> Ask:
@@ -325,7 +326,8 @@ class _Login:
     ) -> None:
         """
         Raises:
-            Failure: needs-input instead of auth-failed, see `_missing`; or with more words.
+            Failure: needs-input instead of what the login says, see `_missing`; or with more
+                words.
         """
         self._is_over = True
         self._desk.withdraw(self._question)
@@ -335,18 +337,25 @@ class _Login:
             for key in self._used:
                 if not error.retryable or key[1] in _LETS_IN:
                     self._memory.drop(key)
-            if self._unanswered is not None and self._memory.was_let_in(self._host):
-                raise self._missing(error, self._unanswered) from None
+        if isinstance(error, Failure) and self._unanswered is not None and self._is_missing(error):
+            raise self._missing(error, self._unanswered) from None
         if isinstance(error, Failure) and error.code is Code.NEEDS_INPUT and self._outdated:
             said = f"{error.detail}; the {self._outdated} that was remembered is wrong now"
             raise error.but(detail=said) from None
 
-    @staticmethod
-    def _missing(refused: Failure, question: Question) -> Failure:
+    def _is_missing(self, error: Failure) -> bool:
+        """Whether the answer is what is missing, though the login says that something else is."""
+        answer_would_do = Fact.ANSWER_WOULD_DO in error.facts
+        if self._memory.was_let_in(self._host):
+            return error.code in _WRONG or answer_would_do
+        return self._was_heard and answer_would_do
+
+    def _missing(self, refused: Failure, question: Question) -> Failure:
         """An answer let us in before, beside keys that were refused then too: it is what is missing
-        now, whatever the server says of the keys."""
+        now, whatever the server says of the keys. Or somebody is there who did not answer."""
         prompt = question.prompt.strip().rstrip(":").replace("\n", " ")
-        return sentences.answer_missing(refused, prompt)
+        let_us_in = self._memory.was_let_in(self._host)
+        return sentences.answer_missing(refused, prompt, let_us_in=let_us_in)
 
     def __call__(self, question: Question) -> str | None:
         """See Ask: from the login's thread."""
@@ -384,4 +393,5 @@ class _Login:
         remember = self._host.remember if question.kind in _REMEMBERED else None
         self._question = self._desk.ask(self._place, question, reply, remember=remember)
         if self._question is not None:
+            self._was_heard = True
             self._on_wait()
