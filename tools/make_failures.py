@@ -40,12 +40,15 @@ _TEXTS = {
     "address": "192.0.2.1",
     "allowed_by": "GatewayPorts clientspecified in sshd_config there",
     "better": "another name",
+    "bound_to": "/run/other.sock",
     "called": "the known_hosts file",
     "certificate": "/home/bob/.ssh/id_ed25519-cert.pub",
     "command": "ssh -v bob@bastion.example.com",
+    "count": "2",
     "daemon_version": "1.0.0",
     "destination": "bob@bastion.example.com:2222",
     "doing": "authenticating",
+    "exception": "MemoryError",
     "file": "/home/bob/.ssh/known_hosts",
     "fingerprint": "SHA256:0123456789abcdef",
     "folder": "/home/bob/.local/state",
@@ -101,14 +104,26 @@ _TEXTS = {
     "word": "D_B",
 }
 _PATHS = {
+    "above": Path("/run/user/1000"),
+    "directory": Path("/run/user/1000/tunnelctl"),
+    "elsewhere": Path("/home/bob/.local/state/tunnelctl/control.sock"),
     "here": Path("/home/bob/configs/dev.yaml"),
+    "lock": Path("/run/user/1000/tunnelctl/control.sock.lock"),
     "log": Path("/home/bob/.local/state/tunnelctl/daemon.log"),
     "new": Path("/home/bob/.ssh/id_ed25519.pem"),
+    "place": Path("/run/user/1000/tunnelctl/control.sock.lock"),
     "public": Path("/home/bob/.ssh/id_ed25519.pub"),
+    "socket": Path("/run/user/1000/tunnelctl/control.sock"),
     "source": Path("/srv/other/configs/dev.yaml"),
     "unit": Path("/home/bob/.config/systemd/user/tunnelctl.service"),
 }
-_WHOLE: dict[str, int] = {"mode": 0o644, "bits": 1024, "least": 2048, "status": 502}
+_WHOLE: dict[str, int] = {
+    "mode": 0o644,
+    "bits": 1024,
+    "least": 2048,
+    "owner_id": 1000,
+    "status": 502,
+}
 
 
 def _samples() -> dict[Any, Any]:

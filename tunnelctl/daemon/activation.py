@@ -11,7 +11,8 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.daemon import sentences
+from tunnelctl.errors import reason
 
 _FIRST = 3  # SD_LISTEN_FDS_START
 
@@ -26,25 +27,17 @@ def passed_socket(environ: Mapping[str, str], path: Path) -> socket.socket | Non
     if environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdigit() or count == "0":
         return None
     if count != "1":
-        raise _unusable(f"{count} sockets", path)
+        raise sentences.several_passed(count, path)
     try:
         sock = socket.socket(fileno=_FIRST)
     except OSError as error:
-        raise _unusable(f"no socket ({error.strerror})", path) from None
+        raise sentences.passed_no_socket(reason(error), path) from None
     listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM or not listens:
         sock.detach()
-        raise _unusable("no unix socket that listens", path)
+        raise sentences.passed_no_listener(path)
     if (name := sock.getsockname()) != str(path):
         sock.detach()
-        raise _unusable(f"one that listens on {name}", path)
+        raise sentences.passed_another_path(str(name), path)
     sock.set_inheritable(False)
     return sock
-
-
-def _unusable(what: str, path: Path) -> Failure:
-    return Failure(
-        Code.USAGE,
-        f"the service manager passed {what}; wanted is one that listens on {path}",
-        "ListenStream= of its socket unit, or TUNNELCTL_SOCKET in the service, says another path",
-    )

@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shlex
 import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunnelctl.errors import Code, Failure
-from tunnelctl.home.paths import ANOTHER_USERS, NO_PLACE, Paths, is_place_named
+from tunnelctl.daemon import sentences
+from tunnelctl.errors import Failure, reason
+from tunnelctl.home.paths import Paths, is_place_named
 from tunnelctl.net import user_lock
 from tunnelctl.net.user_lock import answers
 
@@ -78,9 +78,7 @@ class ControlSocket:
         if not self._holds_lock:
             lock = _lock(self._paths.lock)
             if lock is None:
-                raise Failure(
-                    Code.ALREADY_RUNNING, f"another daemon has taken {self._paths.socket} over"
-                )
+                raise sentences.taken_over(self._paths.socket)
             os.close(self._lock)
             self._lock = lock
         if self._is_listening:
@@ -175,17 +173,13 @@ def check_directory(directory: Path) -> None:
         _make(directory)
         found = os.lstat(directory)
     except OSError as error:
-        raise _refused(directory, error.strerror or str(error), _way_out(directory)) from None
+        raise _unmade(directory, reason(error)) from None
     if not stat.S_ISDIR(found.st_mode):
-        raise _refused(directory, "it is a symbolic link or no directory")
+        raise sentences.not_a_folder(directory)
     if found.st_uid != os.geteuid():
-        raise _refused(directory, f"it belongs to the user id {found.st_uid}", ANOTHER_USERS)
+        raise sentences.folder_of_another_user(directory, found.st_uid)
     if stat.S_IMODE(found.st_mode) & 0o077:
-        raise _refused(
-            directory,
-            "other users can enter it",
-            f"if it is yours alone: chmod 700 {shlex.quote(str(directory))}",
-        )
+        raise sentences.folder_open_to_others(directory)
 
 
 def _make(directory: Path) -> None:
@@ -195,8 +189,7 @@ def _make(directory: Path) -> None:
         return
     owner = os.stat(_nearest(directory)).st_uid
     if os.geteuid() == 0 and owner != 0:
-        why = f"{_nearest(directory)} belongs to the user id {owner}, and this is root"
-        raise _refused(directory, why, ANOTHER_USERS)
+        raise sentences.root_in_anothers_folder(directory, _nearest(directory), owner)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
@@ -205,12 +198,14 @@ def _nearest(directory: Path) -> Path:
     return next(parent for parent in directory.parents if parent.is_dir())
 
 
-def _way_out(directory: Path) -> str:
-    """What to do where it would have to be made in a folder of somebody else's: one that the
-    environment names, or one that is taken because it names none."""
+def _unmade(directory: Path, why: str) -> Failure:
+    """The directory could not be made. What to do depends on whose folder it would be in, and on
+    whether the environment names the place."""
     if os.access(_nearest(directory), os.W_OK):
-        return ""
-    return ANOTHER_USERS if is_place_named(os.environ) else NO_PLACE
+        return sentences.place_unusable(directory, why)
+    if is_place_named(os.environ):
+        return sentences.place_in_anothers_folder(directory, why)
+    return sentences.no_place(directory, why)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -222,7 +217,7 @@ def _lock(path: Path) -> int | None:
     try:
         lock = os.open(path, flags, 0o600)
     except OSError as error:
-        raise _refused(path, error.strerror or str(error)) from None
+        raise sentences.place_unusable(path, reason(error)) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -230,7 +225,7 @@ def _lock(path: Path) -> int | None:
         return None
     except OSError as error:
         os.close(lock)
-        raise _refused(path, error.strerror or str(error)) from None
+        raise sentences.place_unusable(path, reason(error)) from None
     return lock
 
 
@@ -241,9 +236,9 @@ def _remove_stale(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise _refused(path, "it is there and is no socket")
+        raise sentences.not_a_socket(path)
     if answers(path):
-        raise _refused(path, "another program listens on it")
+        raise sentences.socket_in_use(path)
     os.unlink(path)
 
 
@@ -257,11 +252,5 @@ def _bind(path: Path) -> socket.socket:
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        raise _refused(path, error.strerror or str(error)) from None
+        raise sentences.place_unusable(path, reason(error)) from None
     return sock
-
-
-def _refused(path: Path, why: str, hint: str = "") -> Failure:
-    return Failure(
-        Code.PERMISSION_DENIED, f"{path} cannot be used for the control socket: {why}", hint
-    )

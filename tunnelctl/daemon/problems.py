@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from tunnelctl.config.yaml.mistakes import ProfileInvalid
+from tunnelctl.daemon import sentences
 from tunnelctl.errors import Code, Failure
 from tunnelctl.home.extras import install_command
 
@@ -41,11 +42,7 @@ def as_problem(error: Exception) -> web.Response:
     if isinstance(error, web.HTTPException):
         return _from_http(error)
     if not isinstance(error, Failure):
-        error = Failure(
-            Code.INTERNAL,
-            f"an error inside the daemon: {type(error).__name__}",
-            "the daemon's log has the details (tunnelctl paths shows where it is)",
-        )
+        error = sentences.unexpected_error(type(error).__name__)
     problem: dict[str, Any] = {"detail": error.message, "code": str(error.code), "hint": error.hint}
     if isinstance(error, ProfileInvalid):
         problem["mistakes"] = [str(mistake) for mistake in error.mistakes]

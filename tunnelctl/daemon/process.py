@@ -16,7 +16,6 @@ import logging
 import os
 import resource
 import select
-import shlex
 import signal
 import socket
 import sys
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import IO
 
 from tunnelctl import __version__, clock
+from tunnelctl.daemon import sentences
 from tunnelctl.daemon.activation import passed_socket
 from tunnelctl.daemon.api import metrics
 from tunnelctl.daemon.api.routes import Api
@@ -40,7 +40,7 @@ from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.daemon.wanted.profiles import Profiles
 from tunnelctl.daemon.wanted.saving import WantedFile
 from tunnelctl.errors import Code, Failure
-from tunnelctl.home.paths import SOCKET_VARIABLE, Paths
+from tunnelctl.home.paths import Paths
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.selector import new_event_loop
 from tunnelctl.net.threads import share_the_interpreter
@@ -147,22 +147,12 @@ def _claim(paths: Paths, passed: socket.socket | None) -> ControlSocket:
         if control is not None:
             return control
         if answers(paths.socket):
-            raise Failure(
-                Code.ALREADY_RUNNING,
-                f"a daemon answers on {paths.socket} already",
-                "tunnelctl ps shows what it does",
-            )
+            raise sentences.already_running(paths.socket)
         other = holder(paths.user_lock)
         if other is not None and other != paths.socket and answers(other):
-            raise Failure(
-                Code.ALREADY_RUNNING,
-                f"your daemon runs already, on {other}; this command looked on {paths.socket}",
-                f"{SOCKET_VARIABLE}={shlex.quote(str(other))} tunnelctl … reaches it",
-            )
+            raise sentences.running_elsewhere(other, paths.socket)
         if clock.monotonic() > deadline:
-            raise Failure(
-                Code.ALREADY_RUNNING, f"another daemon holds {paths.lock} and does not answer"
-            )
+            raise sentences.lock_held(paths.lock)
         select.select([], [], [], _CLAIM_STEP)
 
 

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from tunnelctl import __version__
+from tunnelctl.daemon import sentences
 from tunnelctl.daemon.api.server import ControlServer
 from tunnelctl.daemon.problems import not_installed
 from tunnelctl.daemon.troubles import Troubles
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, reason
 from tunnelctl.net.addresses import port_holder
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import LOCALHOST, Endpoint
@@ -87,17 +88,9 @@ def _listening(address: Endpoint) -> socket.socket:
     except OSError as error:
         sock.close()
         if error.errno != errno.EADDRINUSE:
-            why = error.strerror or str(error)
-            raise Failure(
-                Code.PERMISSION_DENIED, f"metrics cannot be served on {address}: {why}"
-            ) from None
+            raise sentences.metrics_not_served(address, reason(error)) from None
         holder = port_holder(host, address.port)
-        by = f" by {holder}" if holder else ""
-        raise Failure(
-            Code.PORT_IN_USE,
-            f"metrics cannot be served on {address}: it is in use{by}",
-            "choose another port for --metrics",
-        ) from None
+        raise sentences.metrics_port_in_use(address, holder) from None
     return sock
 
 

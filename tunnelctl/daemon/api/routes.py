@@ -19,6 +19,7 @@ from aiohttp import web
 from tunnelctl import __version__
 from tunnelctl.clock import rfc3339, wall
 from tunnelctl.config.profile.find import is_profile_name
+from tunnelctl.daemon import sentences
 from tunnelctl.daemon.api.answers import AnswerOrder, read_places
 from tunnelctl.daemon.orders import (
     ReleaseOrder,
@@ -34,7 +35,7 @@ from tunnelctl.daemon.problems import BadRequest, as_problem
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.daemon.wanted.holders import command
 from tunnelctl.daemon.wanted.profiles import Profiles
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
 from tunnelctl.net.descriptors import WARNING, descriptors
 from tunnelctl.spec.environment import MOST_BYTES
 from tunnelctl.state.snapshot import API_VERSION, ProfileStatus
@@ -105,7 +106,7 @@ class Api:
     def _known(self, name: str) -> ProfileStatus:
         status = self._profiles.status_of(name)
         if status is None:
-            raise Failure(Code.PROFILE_NOT_FOUND, f"the daemon knows no profile {name!r}")
+            raise sentences.profile_unknown(name)
         return status
 
     # --- questions ---------------------------------------------------------------------------
@@ -320,5 +321,5 @@ def _answer(document: dict[str, Any], status: int = 200) -> web.Response:
 def _profile_name(request: web.Request) -> str:
     name = request.match_info["name"]
     if not is_profile_name(name):
-        raise Failure(Code.PROFILE_NOT_FOUND, f"{name!r} cannot be the name of a profile")
+        raise sentences.not_a_profile_name(name)
     return name

@@ -14,6 +14,7 @@ from pathlib import Path
 from tunnelctl import clock
 from tunnelctl.config.profile.find import find_profile
 from tunnelctl.config.sentences import name_taken
+from tunnelctl.daemon import sentences
 from tunnelctl.daemon.orders import ReloadOrder, RestartOrder, UpOrder
 from tunnelctl.daemon.wanted.book import Book
 from tunnelctl.daemon.wanted.holders import Holders, command
@@ -181,7 +182,7 @@ class Profiles:
         if order.lease is not None:
             holder = command(order.lease)
             if not self.holders.is_open(order.lease):
-                raise Failure(Code.NOT_UP, f"{name} was not brought up: its lease has ended")
+                raise sentences.lease_ended(name)
         under_way = self.holders.begin_order(name, order.lease)
         await self._tasks.whole(self._up(name, order, holder, under_way), f"up {name}")
 
@@ -208,9 +209,7 @@ class Profiles:
         None: an order that came later was read sooner."""
         name, before = wanted.name, self._book.orders.get(wanted.name)
         if under_way not in self.holders.of(name):
-            raise Failure(
-                Code.NOT_UP, f"profile {name} was taken down meanwhile", f"tunnelctl up {name}"
-            )
+            raise sentences.taken_down_meanwhile(name)
         is_another = before is not None and before.identity != wanted.identity
         if before is not None and is_another and not asked.replace:
             raise name_taken(name, str(before.file))
@@ -288,7 +287,7 @@ class Profiles:
             return await self.down(name, drain)
         status = self.status_of(name)
         if status is None:  # an `up` is under way, and the first
-            raise Failure(Code.PROFILE_NOT_FOUND, f"no profile {name} is up")
+            raise sentences.profile_not_up(name)
         return status
 
     def end_lease(self, lease: str) -> None:

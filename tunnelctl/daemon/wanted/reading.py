@@ -15,7 +15,8 @@ from pathlib import Path
 from tunnelctl.config.profile.find import find_profile
 from tunnelctl.config.profile.load import Loaded, load_profile
 from tunnelctl.config.yaml.mistakes import ProfileInvalid
-from tunnelctl.errors import Code, Failure
+from tunnelctl.daemon import sentences
+from tunnelctl.errors import Failure
 from tunnelctl.net.threads import collections_put_off, in_thread
 from tunnelctl.spec.environment import Environment
 
@@ -110,14 +111,9 @@ def demand_variables(order: Order) -> None:
     Raises:
         Failure: SECRET_UNAVAILABLE, naming the variables that this daemon was not given.
     """
-    lacking = [f"${name}" for name in sorted(order.variables) if name not in order.environment]
+    lacking = [name for name in sorted(order.variables) if name not in order.environment]
     if lacking:
-        raise Failure(
-            Code.SECRET_UNAVAILABLE,
-            f"profile {order.name} was brought up with {', '.join(lacking)}, which this daemon "
-            "was not given",
-            f"tunnelctl up {order.name} -d, from a shell that has it",
-        )
+        raise sentences.variables_not_given(order.name, lacking)
 
 
 def in_one_line(name: str, failure: Failure) -> Failure:
@@ -125,8 +121,7 @@ def in_one_line(name: str, failure: Failure) -> Failure:
     if not isinstance(failure, ProfileInvalid):
         return failure
     first, more = failure.mistakes[0], len(failure.mistakes) - 1 + failure.more
-    text = f"its file cannot be used: {first}" + (f" and {more} more" if more else "")
-    return Failure(failure.code, text, f"tunnelctl check {name} says more, then tunnelctl reload")
+    return sentences.profile_file_invalid(name, str(first), more)
 
 
 def _read(

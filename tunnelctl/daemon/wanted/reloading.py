@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tunnelctl.config.yaml.mistakes import Mistake, ProfileInvalid
+from tunnelctl.daemon import sentences
 from tunnelctl.daemon.orders import ReloadOrder
 from tunnelctl.daemon.wanted.book import Book
 from tunnelctl.daemon.wanted.reading import (
@@ -20,7 +21,7 @@ from tunnelctl.daemon.wanted.reading import (
     read_again,
     take_stamps,
 )
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
 from tunnelctl.state.plan import Plan
 from tunnelctl.supervisor.supervisor import Supervisor
 
@@ -65,9 +66,8 @@ class Reloading:
         async with self._turn:
             for name in order.names:
                 if name not in self._book.orders:
-                    known = self._supervisor.status_of(name) is not None
-                    code = Code.NOT_UP if known else Code.PROFILE_NOT_FOUND
-                    raise Failure(code, f"profile {name} is not up", f"tunnelctl up {name} -d")
+                    was_up = self._supervisor.status_of(name) is not None
+                    raise sentences.cannot_reload(name, was_up=was_up)
             readings = await self._read_all(order)
             done = tuple(
                 Reloaded(name, self._supervisor.plan(reading.loaded.profile))

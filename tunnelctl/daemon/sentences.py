@@ -1,0 +1,223 @@
+"""The daemon's own failures, in words: its place on this machine, profiles, metrics.
+
+Owns the sentences: one function for each failure, named for what happened. Decides nothing: who
+calls knows which one it is.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from tunnelctl.errors import Code, Failure
+from tunnelctl.home.paths import ANOTHER_USERS, NO_PLACE, SOCKET_VARIABLE
+from tunnelctl.net.addresses import PortHolder
+from tunnelctl.spec.endpoint import Endpoint
+
+
+def unexpected_error(exception: str) -> Failure:
+    """An exception of this type that nobody foresaw."""
+    return Failure(
+        Code.INTERNAL,
+        f"an error inside the daemon: {exception}",
+        "the daemon's log has the details (tunnelctl paths shows where it is)",
+    )
+
+
+# --- the only daemon of its user -----------------------------------------------------------
+
+
+def already_running(socket: Path) -> Failure:
+    """Another daemon answers where this one should."""
+    return Failure(
+        Code.ALREADY_RUNNING,
+        f"a daemon answers on {socket} already",
+        "tunnelctl ps shows what it does",
+    )
+
+
+def running_elsewhere(elsewhere: Path, socket: Path) -> Failure:
+    """The user's daemon answers there, and this environment says `socket`."""
+    return Failure(
+        Code.ALREADY_RUNNING,
+        f"your daemon runs already, on {elsewhere}; this command looked on {socket}",
+        f"{SOCKET_VARIABLE}={shlex.quote(str(elsewhere))} tunnelctl … reaches it",
+    )
+
+
+def lock_held(lock: Path) -> Failure:
+    """By a daemon that neither answers nor ended in the time it has."""
+    return Failure(Code.ALREADY_RUNNING, f"another daemon holds {lock} and does not answer")
+
+
+def taken_over(socket: Path) -> Failure:
+    """The lock was removed, and another daemon holds the new one."""
+    return Failure(Code.ALREADY_RUNNING, f"another daemon has taken {socket} over")
+
+
+# --- the control socket --------------------------------------------------------------------
+
+
+def _no_control_socket(path: Path, why: str, hint: str = "") -> Failure:
+    return Failure(
+        Code.PERMISSION_DENIED, f"{path} cannot be used for the control socket: {why}", hint
+    )
+
+
+def place_unusable(place: Path, why: str) -> Failure:
+    """The system refuses the folder, the lock or the socket, in its words."""
+    return _no_control_socket(place, why)
+
+
+def place_in_anothers_folder(directory: Path, why: str) -> Failure:
+    """The environment names a place in which this user may not write."""
+    return _no_control_socket(directory, why, ANOTHER_USERS)
+
+
+def no_place(directory: Path, why: str) -> Failure:
+    """The environment names none, and this user may not write in the one that is taken then."""
+    return _no_control_socket(directory, why, NO_PLACE)
+
+
+def root_in_anothers_folder(directory: Path, above: Path, owner_id: int) -> Failure:
+    """Root makes nothing in `above`, a folder of the user with this id."""
+    return _no_control_socket(
+        directory, f"{above} belongs to the user id {owner_id}, and this is root", ANOTHER_USERS
+    )
+
+
+def not_a_folder(directory: Path) -> Failure:
+    """Something else is there."""
+    return _no_control_socket(directory, "it is a symbolic link or no directory")
+
+
+def folder_of_another_user(directory: Path, owner_id: int) -> Failure:
+    """It is there, and of the user with this id."""
+    return _no_control_socket(directory, f"it belongs to the user id {owner_id}", ANOTHER_USERS)
+
+
+def folder_open_to_others(directory: Path) -> Failure:
+    """Its mode lets others do something in it."""
+    return _no_control_socket(
+        directory,
+        "other users can enter it",
+        f"if it is yours alone: chmod 700 {shlex.quote(str(directory))}",
+    )
+
+
+def not_a_socket(socket: Path) -> Failure:
+    """Something else has the name of the control socket."""
+    return _no_control_socket(socket, "it is there and is no socket")
+
+
+def socket_in_use(socket: Path) -> Failure:
+    """By a program that holds no lock of ours."""
+    return _no_control_socket(socket, "another program listens on it")
+
+
+# --- a socket that the service manager passed ----------------------------------------------
+
+
+def _not_ours(passed: str, socket: Path) -> Failure:
+    return Failure(
+        Code.USAGE,
+        f"the service manager passed {passed}; wanted is one that listens on {socket}",
+        "ListenStream= of its socket unit, or TUNNELCTL_SOCKET in the service, says another path",
+    )
+
+
+def several_passed(count: str, socket: Path) -> Failure:
+    """More than the control socket; the number is as LISTEN_FDS has it."""
+    return _not_ours(f"{count} sockets", socket)
+
+
+def passed_no_socket(why: str, socket: Path) -> Failure:
+    """The descriptor is something else, in the system's words."""
+    return _not_ours(f"no socket ({why})", socket)
+
+
+def passed_no_listener(socket: Path) -> Failure:
+    """A socket of another kind, or one that does not listen."""
+    return _not_ours("no unix socket that listens", socket)
+
+
+def passed_another_path(bound_to: str, socket: Path) -> Failure:
+    """It is bound to another name than the one that clients look for."""
+    return _not_ours(f"one that listens on {bound_to}", socket)
+
+
+# --- profiles ------------------------------------------------------------------------------
+
+
+def not_a_profile_name(word: str) -> Failure:
+    """No file could have that name."""
+    return Failure(Code.PROFILE_NOT_FOUND, f"{word!r} cannot be the name of a profile")
+
+
+def profile_unknown(profile: str) -> Failure:
+    """Nobody asked for it since this daemon began."""
+    return Failure(Code.PROFILE_NOT_FOUND, f"the daemon knows no profile {profile!r}")
+
+
+def profile_not_up(profile: str) -> Failure:
+    """No command holds it."""
+    return Failure(Code.PROFILE_NOT_FOUND, f"no profile {profile} is up")
+
+
+def cannot_reload(profile: str, *, was_up: bool) -> Failure:
+    """It is not wanted; whether it was."""
+    return Failure(
+        Code.NOT_UP if was_up else Code.PROFILE_NOT_FOUND,
+        f"profile {profile} is not up",
+        f"tunnelctl up {profile} -d",
+    )
+
+
+def lease_ended(profile: str) -> Failure:
+    """The command that asked for it is gone."""
+    return Failure(Code.NOT_UP, f"{profile} was not brought up: its lease has ended")
+
+
+def taken_down_meanwhile(profile: str) -> Failure:
+    """A `down` came while its file was read."""
+    return Failure(
+        Code.NOT_UP, f"profile {profile} was taken down meanwhile", f"tunnelctl up {profile}"
+    )
+
+
+def variables_not_given(profile: str, variables: Sequence[str]) -> Failure:
+    """The environment of its `up` had them, and the one of this daemon has not."""
+    return Failure(
+        Code.SECRET_UNAVAILABLE,
+        f"profile {profile} was brought up with {', '.join(f'${name}' for name in variables)}, "
+        "which this daemon was not given",
+        f"tunnelctl up {profile} -d, from a shell that has it",
+    )
+
+
+def profile_file_invalid(profile: str, mistake: str, more: int) -> Failure:
+    """Its file has this mistake and so many more, and something else runs or nothing does."""
+    return Failure(
+        Code.CONFIG_INVALID,
+        f"its file cannot be used: {mistake}" + (f" and {more} more" if more else ""),
+        f"tunnelctl check {profile} says more, then tunnelctl reload",
+    )
+
+
+# --- metrics -------------------------------------------------------------------------------
+
+
+def metrics_not_served(address: Endpoint, why: str) -> Failure:
+    """The system refuses to listen there, in its words."""
+    return Failure(Code.PERMISSION_DENIED, f"metrics cannot be served on {address}: {why}")
+
+
+def metrics_port_in_use(address: Endpoint, holder: PortHolder | None) -> Failure:
+    """Another program listens there; `holder` is who, as far as it is known."""
+    by = f" by {holder}" if holder else ""
+    return Failure(
+        Code.PORT_IN_USE,
+        f"metrics cannot be served on {address}: it is in use{by}",
+        "choose another port for --metrics",
+    )
