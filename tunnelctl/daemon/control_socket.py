@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tunnelctl.daemon import sentences
 from tunnelctl.errors import Failure, reason
-from tunnelctl.home.paths import Paths, is_place_named
+from tunnelctl.home.paths import Paths
 from tunnelctl.net import user_lock
 from tunnelctl.net.user_lock import answers
 
@@ -74,7 +74,7 @@ class ControlSocket:
             Failure: PERMISSION_DENIED, it cannot be made; ALREADY_RUNNING, another daemon has taken
                 the place.
         """
-        check_directory(self._paths.runtime_dir)
+        check_directory(self._paths)
         if not self._holds_lock:
             lock = _lock(self._paths.lock)
             if lock is None:
@@ -111,7 +111,7 @@ def claim(paths: Paths, passed: socket.socket | None = None) -> ControlSocket | 
     Raises:
         Failure: PERMISSION_DENIED, the directory or the socket is not safely ours.
     """
-    check_directory(paths.runtime_dir)
+    check_directory(paths)
     try:
         # First: a daemon that makes the other lock anew must not meet us holding it.
         users_lock = user_lock.take(paths.user_lock, paths.socket)
@@ -143,7 +143,7 @@ def in_place_of_a_daemon(paths: Paths) -> Iterator[bool]:
     Raises:
         Failure: PERMISSION_DENIED, the directory is not safely ours.
     """
-    check_directory(paths.runtime_dir)
+    check_directory(paths)
     try:
         users_lock = user_lock.take(paths.user_lock, paths.socket)
     except user_lock.LockHeld:
@@ -163,17 +163,18 @@ def _close(lock: int | None) -> None:
         os.close(lock)
 
 
-def check_directory(directory: Path) -> None:
-    """Make the directory, or see that it is ours alone.
+def check_directory(paths: Paths) -> None:
+    """Make the directory of the control socket, or see that it is ours alone.
 
     Raises:
         Failure: PERMISSION_DENIED, with what is wrong with it.
     """
+    directory = paths.runtime_dir
     try:
         _make(directory)
         found = os.lstat(directory)
     except OSError as error:
-        raise _unmade(directory, reason(error)) from None
+        raise _unmade(paths, reason(error)) from None
     if not stat.S_ISDIR(found.st_mode):
         raise sentences.not_a_folder(directory)
     if found.st_uid != os.geteuid():
@@ -198,12 +199,13 @@ def _nearest(directory: Path) -> Path:
     return next(parent for parent in directory.parents if parent.is_dir())
 
 
-def _unmade(directory: Path, why: str) -> Failure:
+def _unmade(paths: Paths, why: str) -> Failure:
     """The directory could not be made. What to do depends on whose folder it would be in, and on
     whether the environment names the place."""
+    directory = paths.runtime_dir
     if os.access(_nearest(directory), os.W_OK):
         return sentences.place_unusable(directory, why)
-    if is_place_named(os.environ):
+    if paths.is_placed:
         return sentences.place_in_anothers_folder(directory, why)
     return sentences.no_place(directory, why)
 

@@ -44,6 +44,7 @@ class Paths:
     socket: Path
     lock: Path
     is_named: bool  # TUNNELCTL_SOCKET says so: a daemon beside the one that a user has
+    is_placed: bool  # the environment names the socket's folder, not only the home
     user_lock: Path  # held too, wherever the socket is; see net/user_lock.py
     state_dir: Path
     wanted_file: Path  # what the next daemon on this socket brings up; one for each socket
@@ -68,6 +69,7 @@ class Paths:
             socket=socket,
             lock=socket.with_name(socket.name + ".lock"),
             is_named=is_named,
+            is_placed=is_named or bool(environ.get("XDG_RUNTIME_DIR")),
             user_lock=state_dir / f"daemon{which}@{os.uname().nodename}.lock",
             state_dir=state_dir,
             wanted_file=state_dir / f"wanted-{_short(socket)}.json",
@@ -75,11 +77,6 @@ class Paths:
             dump_file=state_dir / "daemon.stuck",
             config_dirs=config_dirs(environ, here),
         )
-
-
-def is_place_named(environ: Mapping[str, str]) -> bool:
-    """Whether the environment says where the control socket is, and not only where the home is."""
-    return bool(environ.get(SOCKET_VARIABLE) or environ.get("XDG_RUNTIME_DIR"))
 
 
 def xdg_dir(environ: Mapping[str, str], variable: str, default: str) -> Path:
