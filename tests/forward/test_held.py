@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunnelctl import clock
-from tunnelctl.forward.held import HeldPort, HeldPorts
+from tunnelctl.forward.remote.held_ports import HeldPort, HeldPorts
 from tunnelctl.spec.endpoint import Endpoint
 
 SERVER = "10.0.0.7:22"

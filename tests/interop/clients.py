@@ -21,7 +21,7 @@ from tests.support.ports import free_port
 from tests.support.servers.base import Server
 from tests.support.tunnel import Tunnel, rule, tunnel_to
 from tests.support.waiting import eventually_async
-from tunnelctl.forward.remote import RemoteForward
+from tunnelctl.forward.remote.remote_forward import RemoteForward
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Side
 

@@ -17,7 +17,7 @@ from tests.support.servers import running
 from tests.support.servers.tinyssh import TinysshServer
 from tests.support.waiting import DEADLINE, eventually_async
 from tunnelctl.errors import Code
-from tunnelctl.forward import replies
+from tunnelctl.forward.remote import replies
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host

@@ -11,7 +11,7 @@ from typing import Any
 from tests.support.here import here
 from tunnelctl.errors import Failure
 from tunnelctl.forward.local import LocalForward
-from tunnelctl.forward.remote import RemoteForward
+from tunnelctl.forward.remote.remote_forward import RemoteForward
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward, Side

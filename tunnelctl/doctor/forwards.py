@@ -15,7 +15,7 @@ from tunnelctl.doctor import causes, this_machine
 from tunnelctl.doctor.report import Part, Step, caveat, failed, ok, skipped
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.probing import ProbedForward, ask
-from tunnelctl.forward.remote import RemoteForward
+from tunnelctl.forward.remote.remote_forward import RemoteForward
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, LOOPBACKS, Endpoint
 from tunnelctl.spec.environment import Environment

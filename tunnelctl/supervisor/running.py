@@ -26,8 +26,9 @@ from tunnelctl.supervisor.hooks import Call, Hooks
 from tunnelctl.supervisor.logins.current_hosts import Anew
 from tunnelctl.supervisor.logins.dialler import OfProfile
 from tunnelctl.supervisor.logins.question_desk import AnswerScope, Memory
+from tunnelctl.supervisor.services import Services
 from tunnelctl.supervisor.tasks import AT_ONCE, all_of
-from tunnelctl.supervisor.tunnel import Services, Tunnel
+from tunnelctl.supervisor.tunnel import Tunnel
 
 
 class RunningProfile:

@@ -31,8 +31,8 @@ from tunnelctl.supervisor.logins.handshakes import ConnectFunction, Handshakes
 from tunnelctl.supervisor.logins.question_desk import AnswerScope, Questions
 from tunnelctl.supervisor.logins.refusals import Refusals
 from tunnelctl.supervisor.running import RunningProfile
+from tunnelctl.supervisor.services import Services
 from tunnelctl.supervisor.tasks import Tasks
-from tunnelctl.supervisor.tunnel import Services
 
 _log = logging.getLogger("tunnelctl")
 

@@ -11,15 +11,11 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from random import Random
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
-from tunnelctl.forward.held import HeldPorts
 from tunnelctl.forward.listener import Listener
 from tunnelctl.home.redaction import SECRETS
-from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.link.link import Link
@@ -34,14 +30,12 @@ from tunnelctl.supervisor.forwards.forwarding import Carrier, Forwarding
 from tunnelctl.supervisor.forwards.probes import Probes, Tunnelled
 from tunnelctl.supervisor.forwards.tunnel_forwards import TunnelForwards, forwarding
 from tunnelctl.supervisor.idle import IdleWatch
-from tunnelctl.supervisor.journal import Journal
 from tunnelctl.supervisor.links import Links
 from tunnelctl.supervisor.logins.attempts import Attempts, Hearer
 from tunnelctl.supervisor.logins.credential_watch import LoginWatch
 from tunnelctl.supervisor.logins.dialler import Dialler, OfProfile
-from tunnelctl.supervisor.logins.handshakes import Handshakes
-from tunnelctl.supervisor.logins.neighbours import Neighbours
-from tunnelctl.supervisor.logins.question_desk import PatientAsking, Questions
+from tunnelctl.supervisor.logins.question_desk import PatientAsking
+from tunnelctl.supervisor.services import Services
 from tunnelctl.supervisor.tasks import Tasks
 from tunnelctl.supervisor.tunnel_status import Teller
 
@@ -51,19 +45,6 @@ _FOR_A_PERSON = (Code.NEEDS_INPUT, Code.HOST_KEY_UNKNOWN)
 _USES_LINK = frozenset(
     {HostState.CONNECTING, HostState.AUTHENTICATING, HostState.UP, HostState.BACKOFF}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What all tunnels of a supervisor share. `random` spreads their retries."""
-
-    reactor: Reactor
-    journal: Journal
-    handshakes: Handshakes
-    random: Random
-    questions: Questions
-    neighbours: Neighbours = field(default_factory=Neighbours)
-    held: HeldPorts = field(default_factory=HeldPorts)
 
 
 class Tunnel:
@@ -97,27 +78,8 @@ class Tunnel:
         )
         self._attempts = Attempts(profile, self._dialler, self._tasks, hearer)
         self._links = Links(self._tasks, functools.partial(self._teller.said, host.name))
-        self._probes = Probes(
-            Tunnelled(
-                profile=profile.name,
-                random=services.random,
-                tasks=self._tasks,
-                environment=profile.environment,
-                policy=lambda: self.host.reconnect,
-                judged=self._judged,
-                reconnect=self._unhealthy,
-            )
-        )
-        self._carrier = Carrier(
-            profile=profile.name,
-            reactor=services.reactor,
-            tasks=self._tasks,
-            held=services.held,
-            is_on_demand=lambda: self._machine.is_on_demand,
-            changed=self._forward_changed,
-            on_failure=self._connection_failed,
-            on_waiting=self._client_waits,
-        )
+        self._probes = self._make_probes(services)
+        self._carrier = self._make_carrier(services)
         self.forwards = TunnelForwards(self._tasks, self._probes)
         self._idle = self._idle_watch()
         self._login_watch = LoginWatch(
@@ -131,6 +93,31 @@ class Tunnel:
         self._timer: asyncio.TimerHandle | None = None
         self._drain = 0.0
         self._stopped = asyncio.Event()
+
+    def _make_probes(self, services: Services) -> Probes:
+        return Probes(
+            Tunnelled(
+                profile=self._profile.name,
+                random=services.random,
+                tasks=self._tasks,
+                environment=self._profile.environment,
+                policy=lambda: self.host.reconnect,
+                judged=self._judged,
+                reconnect=self._unhealthy,
+            )
+        )
+
+    def _make_carrier(self, services: Services) -> Carrier:
+        return Carrier(
+            profile=self._profile.name,
+            reactor=services.reactor,
+            tasks=self._tasks,
+            held=services.held,
+            is_on_demand=lambda: self._machine.is_on_demand,
+            changed=self._forward_changed,
+            on_failure=self._connection_failed,
+            on_waiting=self._client_waits,
+        )
 
     # What the profile asks for.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tunnelctl.config.profile.find import is_profile_name
-from tunnelctl.forward.held import HeldPort
+from tunnelctl.forward.remote.held_ports import HeldPort
 from tunnelctl.home.whole_file import write_whole
 from tunnelctl.spec.endpoint import parse_endpoint
 

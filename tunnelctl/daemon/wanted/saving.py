@@ -15,7 +15,7 @@ from pathlib import Path
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.daemon.wanted.saved import Kept, WantedProfile, load, store
 from tunnelctl.errors import Failure
-from tunnelctl.forward.held import HeldPort
+from tunnelctl.forward.remote.held_ports import HeldPort
 from tunnelctl.net.threads import in_thread
 from tunnelctl.supervisor.tasks import Tasks
 

@@ -14,10 +14,10 @@ from datetime import datetime
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
-from tunnelctl.forward.held import HeldPorts
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.local import LocalForward
-from tunnelctl.forward.remote import RemoteForward
+from tunnelctl.forward.remote.held_ports import HeldPorts
+from tunnelctl.forward.remote.remote_forward import RemoteForward
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.barring import Barring
 from tunnelctl.spec.forward import Forward

@@ -7,7 +7,7 @@ import math
 
 from tunnelctl.errors import Failure
 from tunnelctl.forward.listener import Listener
-from tunnelctl.forward.remote import RemoteForward
+from tunnelctl.forward.remote.remote_forward import RemoteForward
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link.link import Link
@@ -89,7 +89,7 @@ class RemoteForwarding(Forwarding):
         self.is_stopped = True
         if self._opening is not None:
             # A request that is under way is waited for: what comes next may want the same port.
-            # One that is answered later still, if ever, is taken back by who asked (remote.py).
+            # One that is answered later still, if ever, is taken back by remote_forward.py.
             await asyncio.wait([self._opening], timeout=ANSWER_SECONDS)
             self._opening.cancel()
         await super().close(drain)

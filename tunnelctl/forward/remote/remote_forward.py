@@ -1,7 +1,7 @@
 """Forwards whose clients come there: `remote` and `remote_dynamic` (ssh -R).
 
 Owns what was asked of the server: the listener, which lives and dies with its link, and where it
-really is. What becomes of its clients is `remote_clients.py`'s. Must never say that it listens
+really is. What becomes of its clients is `clients.py`'s. Must never say that it listens
 before the server did, nor where somebody else does.
 """
 
@@ -16,12 +16,12 @@ from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.forward import sentences
 from tunnelctl.forward.connections import Counters
-from tunnelctl.forward.held import HeldPort, HeldPorts
-from tunnelctl.forward.remote_clients import RemoteClients
-from tunnelctl.forward.replies import ForwardReply, answer_of
+from tunnelctl.forward.remote.clients import RemoteClients
+from tunnelctl.forward.remote.held_ports import HeldPort, HeldPorts
+from tunnelctl.forward.remote.replies import ForwardReply, answer_of
+from tunnelctl.forward.remote.server_bind import Ownership, is_taken, narrower, wider
+from tunnelctl.forward.remote.unlinking import unlink
 from tunnelctl.forward.requests import Origin, listen_request
-from tunnelctl.forward.server_bind import Ownership, is_taken, narrower, wider
-from tunnelctl.forward.unlinking import unlink
 from tunnelctl.net.addresses import collide
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
