@@ -53,7 +53,7 @@ async def test_a_listener_that_serves_nobody_is_not_taken_for_a_forward(tmp_path
                 with pytest.raises(Failure) as denied:
                     await tunnel.remote(echo.port, port=port)
                 assert denied.value.code is Code.FORWARD_DENIED
-                assert "for a forward that was closed" in denied.value.message
+                assert "of a forward that was closed" in denied.value.message
                 assert "tunnelctl restart" in denied.value.hint
     finally:
         server.stop()
