@@ -211,16 +211,15 @@ class Holding:
 
     def stay(self) -> int:
         """Show what changes until every profile was taken down by somebody, or failed for good."""
-        profiles = self.profiles().values()
+        with _daemon_lost():
+            profiles = self.profiles().values()
         promised = progress.promise(profiles)
         click.echo(f"Ready; {promised}", err=True)
         while True:
-            try:
+            with _daemon_lost():
                 self._changed()
                 self._show(self._next(), since=self._ready_at)
                 profiles = self.profiles().values()
-            except Failure as failure:
-                raise sentences.daemon_lost(failure) from None
             if all(profile["wanted"] == "down" for profile in profiles):
                 say("all profiles were taken down")
                 return 0
@@ -325,6 +324,15 @@ class Holding:
                 continue
             if is_said or event["error"] or (since and event["at"] >= since):
                 click.echo(progress.event_text(event), err=True)
+
+
+@contextmanager
+def _daemon_lost() -> Iterator[None]:
+    """What the daemon no longer answers means that it has stopped, and nothing is up."""
+    try:
+        yield
+    except Failure as failure:
+        raise sentences.daemon_lost(failure) from None
 
 
 def _may_pass(failure: Failure) -> bool:
