@@ -22,7 +22,8 @@ import tunnelctl
 from tunnelctl.errors import Code, Fact, Failure, Hint
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, Side
-from tunnelctl.spec.host import Host, Proxy, ProxyKind, SecretRef, SecretSource
+from tunnelctl.spec.host import Host, Proxy, ProxyKind
+from tunnelctl.spec.secret import SecretRef, SecretSource
 
 PAGE = Path(__file__).resolve().parents[1] / "tests" / "docs" / "failures.txt"
 

@@ -17,8 +17,9 @@ from tunnelctl.config.exchange.to_ssh import as_blocks, as_commands
 from tunnelctl.errors import Failure
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Side
-from tunnelctl.spec.host import AddressFamily, Host, SecretRef, SecretSource, SessionType
+from tunnelctl.spec.host import AddressFamily, Host, SessionType
 from tunnelctl.spec.permit import parse_permit
+from tunnelctl.spec.secret import SecretRef, SecretSource
 
 
 def asked(*words: str) -> dict[str, list[str]]:

@@ -10,16 +10,9 @@ import pytest
 from tests.config.conftest import Folder
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side, WhileDown
-from tunnelctl.spec.host import (
-    AddressFamily,
-    Host,
-    Reconnect,
-    SecretRef,
-    SecretSource,
-    SessionType,
-    StrictHostKeyChecking,
-)
+from tunnelctl.spec.host import AddressFamily, Host, Reconnect, SessionType, StrictHostKeyChecking
 from tunnelctl.spec.permit import parse_permit
+from tunnelctl.spec.secret import SecretRef, SecretSource
 
 PIN = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
 

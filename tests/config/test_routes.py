@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.config.conftest import Folder
-from tunnelctl.spec.host import Host, Proxy, ProxyKind, SecretRef, SecretSource
+from tunnelctl.spec.host import Host, Proxy, ProxyKind
+from tunnelctl.spec.secret import SecretRef, SecretSource
 
 
 def chain(host: Host) -> list[str]:

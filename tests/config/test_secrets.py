@@ -22,7 +22,7 @@ from tunnelctl.home.redaction import SECRETS
 from tunnelctl.home.secrets import resolve_secret
 from tunnelctl.net import files
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import SecretRef, SecretSource
+from tunnelctl.spec.secret import SecretRef, SecretSource
 
 
 def refusal(ref: SecretRef, environ: dict[str, str] | None = None) -> str:
@@ -99,7 +99,7 @@ def test_a_file_that_root_gave_to_a_user(secret_file: Path, mode: int, said: str
     program = (
         "import os, sys\n"
         "from tunnelctl.home.secrets import resolve_secret\n"
-        "from tunnelctl.spec.host import SecretRef, SecretSource\n"
+        "from tunnelctl.spec.secret import SecretRef, SecretSource\n"
         "os.chdir(sys.argv[1]); os.setgid(4711); os.setuid(4711)\n"
         "ref = SecretRef(SecretSource.FILE, ('secret',))\n"
         "try: print(resolve_secret(ref, {}))\n"

@@ -21,8 +21,9 @@ from tunnelctl.doctor import hosts
 from tunnelctl.doctor.report import Result
 from tunnelctl.doctor.walk import examine
 from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.host import Host, SecretRef, SecretSource, SessionType, StrictHostKeyChecking
+from tunnelctl.spec.host import Host, SessionType, StrictHostKeyChecking
 from tunnelctl.spec.profile import Profile
+from tunnelctl.spec.secret import SecretRef, SecretSource
 
 MILESTONES = ["names", "connection", "version", "key-exchange", "host-key", "authentication"]
 

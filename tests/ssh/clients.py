@@ -12,7 +12,8 @@ import pytest
 from tests.support.here import here
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.host import Host, SecretRef, SecretSource
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.secret import SecretRef, SecretSource
 from tunnelctl.ssh.login.handshake import Stage, handshake
 from tunnelctl.ssh.milestones import Warn, logged
 from tunnelctl.ssh.packets.transport import SshTransport

@@ -15,7 +15,8 @@ from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.secret import SecretRef
 from tunnelctl.ssh.connect import Stage, connect
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.reach.jump import Hops

@@ -23,7 +23,8 @@ from tests.support.tunnel import tunnel_to
 from tests.support.waiting import eventually_async
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.secret import SecretRef
 from tunnelctl.ssh.connect import connect, fetch_host_key
 from tunnelctl.ssh.keys.certificates import fingerprint
 from tunnelctl.ssh.link.link import Link

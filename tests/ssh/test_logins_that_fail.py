@@ -25,7 +25,8 @@ from tests.support.leaks import TRIES, holdings
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.secret import SecretRef
 from tunnelctl.ssh.keys import agent as agent_module
 from tunnelctl.ssh.questions import Ask
 

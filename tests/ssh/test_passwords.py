@@ -6,7 +6,7 @@ from tests.ssh.clients import REFERENCE, SECRET, assert_hidden, fails, logged_in
 from tests.ssh.questioner import Questioner, Rules
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
-from tunnelctl.spec.host import SecretRef
+from tunnelctl.spec.secret import SecretRef
 
 
 def test_a_password_is_sent_and_forgotten() -> None:

@@ -17,8 +17,9 @@ from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host, SecretRef, SecretSource
+from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
+from tunnelctl.spec.secret import SecretRef, SecretSource
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.turns import Turn
 from tunnelctl.supervisor.logins.handshakes import Handshakes

@@ -20,7 +20,8 @@ from tests.support.keys import write_key
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
 from tunnelctl import clock
-from tunnelctl.spec.host import Host, SecretRef, SecretSource
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.secret import SecretRef, SecretSource
 from tunnelctl.ssh.keys import agent as agent_module
 from tunnelctl.state.backoff import SPACING
 from tunnelctl.state.facts import Machine, Rest

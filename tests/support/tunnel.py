@@ -15,7 +15,8 @@ from tunnelctl.forward.remote.remote_forward import RemoteForward
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward, Side
-from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.secret import SecretRef
 from tunnelctl.ssh.connect import connect
 from tunnelctl.ssh.link.link import Link
 

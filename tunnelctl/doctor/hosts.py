@@ -22,7 +22,8 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host, SecretRef, StrictHostKeyChecking
+from tunnelctl.spec.host import Host, StrictHostKeyChecking
+from tunnelctl.spec.secret import SecretRef
 from tunnelctl.ssh.chain import chain
 from tunnelctl.ssh.connect import connect, fetch_host_key
 from tunnelctl.ssh.keys.certificates import fingerprint

@@ -14,7 +14,8 @@ from tunnelctl.doctor.report import Part, Step, failed, ok, warning
 from tunnelctl.errors import Failure, Hint
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host, ResolveSecret
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.secret import ResolveSecret
 from tunnelctl.ssh.keys.agent import Agent, AgentError, agent_path
 from tunnelctl.ssh.keys.files import KeyFile
 from tunnelctl.ssh.login.identities import DEFAULT_KEYS, NO_KEY, Identities

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from tunnelctl.spec.host import Host, SecretSource
+from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
+from tunnelctl.spec.secret import SecretSource
 
 
 def install_command(extra: str) -> str:

@@ -18,7 +18,7 @@ from tunnelctl.home.redaction import SECRETS
 from tunnelctl.net import files
 from tunnelctl.net.processes.command import CommandError, TookTooLong, output_of
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import SecretRef, SecretSource
+from tunnelctl.spec.secret import SecretRef, SecretSource
 
 _MAX_BYTES = 4096
 _COMMAND_SECONDS = 10.0

@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 from tunnelctl.errors import Code, Failure, Hint, by_hand
-from tunnelctl.spec.host import SecretRef
+from tunnelctl.spec.secret import SecretRef
 
 
 def _no_secret(ref: SecretRef, why: str, *hints: Hint | str) -> Failure:

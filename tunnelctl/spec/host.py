@@ -6,11 +6,11 @@ Durations are seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from tunnelctl.spec.endpoint import bracketed
+from tunnelctl.spec.secret import SecretRef
 
 
 class StrictHostKeyChecking(StrEnum):
@@ -43,31 +43,6 @@ class SessionType(StrEnum):
     NONE = "none"
     DEFAULT = "default"
     AUTO = "auto"
-
-
-class SecretSource(StrEnum):
-    """Where a secret is kept (docs/profile.md)."""
-
-    ENV = "env"
-    FILE = "file"
-    COMMAND = "command"
-    KEYRING = "keyring"
-    CREDENTIAL = "credential"
-
-
-@dataclass(frozen=True, slots=True)
-class SecretRef:
-    """A reference to a secret; `value` is a name, a path, or the words of a command."""
-
-    source: SecretSource
-    value: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{{{self.source}: {' '.join(self.value)}}}"
-
-
-# What gets a secret, from where it is kept; blocking, raises Failure.
-ResolveSecret = Callable[[SecretRef], str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from tunnelctl.errors import Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host, SecretRef, SessionType
+from tunnelctl.spec.host import Host, SessionType
+from tunnelctl.spec.secret import SecretRef
 from tunnelctl.ssh.chain import chain, nearest_hop, of_hop
 from tunnelctl.ssh.disruptions import Disruptions
 from tunnelctl.ssh.keys.credentials import Logins

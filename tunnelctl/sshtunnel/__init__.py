@@ -34,8 +34,9 @@ from sshtunnel import (
 from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, parse_endpoint
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host, SecretRef, SecretSource
+from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
+from tunnelctl.spec.secret import SecretRef, SecretSource
 from tunnelctl.ssh.keys.foreign import (
     certificate_text,
     is_agent_key,

@@ -13,8 +13,9 @@ from tunnelctl.forward.listener import Listener
 from tunnelctl.home.secrets import resolve_secret
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward
-from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import HostAnew, Profile
+from tunnelctl.spec.secret import SecretRef
 from tunnelctl.ssh.chain import everybody
 from tunnelctl.state.hooks import hook_of
 from tunnelctl.state.overall import combined, profile_state

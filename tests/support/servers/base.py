@@ -24,7 +24,8 @@ from tests.support.family import Family
 from tests.support.keys import KeyKind, write_key
 from tests.support.ports import free_port, is_listening
 from tests.support.waiting import eventually
-from tunnelctl.spec.host import Host, SecretRef, SecretSource
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.secret import SecretRef, SecretSource
 
 USER = "root"
 PASSWORD = "let-me-in"

@@ -227,7 +227,7 @@ def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
             command,
             env=environ,
             # The mask is inherited; there is no other thread that could hold a lock here.
-            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),  # noqa: PLW1509
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),  # noqa: PLW1509 - see above
         )
     except OSError as error:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

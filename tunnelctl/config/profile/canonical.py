@@ -20,9 +20,10 @@ from tunnelctl.config.profile.keys import FORWARD_KEYS, HOST_KEYS, ForwardMap, P
 from tunnelctl.config.values.reach import Jump
 from tunnelctl.config.yaml.yaml12 import resolve
 from tunnelctl.spec.forward import Forward, Probe, ProbeType, WhileDown
-from tunnelctl.spec.host import Host, Proxy, Reconnect, SecretRef, SecretSource
+from tunnelctl.spec.host import Host, Proxy, Reconnect
 from tunnelctl.spec.permit import Permit
 from tunnelctl.spec.profile import Profile
+from tunnelctl.spec.secret import SecretRef, SecretSource
 
 
 def as_document(profile: Profile) -> dict[str, Any]:

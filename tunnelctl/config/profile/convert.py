@@ -28,8 +28,9 @@ from tunnelctl.config.yaml.interpolate import Interpolator
 from tunnelctl.config.yaml.mistakes import KeyPath
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, Probe, ProbeType, Side, WhileDown
-from tunnelctl.spec.host import Host, Proxy, Reconnect, SecretRef, SecretSource
+from tunnelctl.spec.host import Host, Proxy, Reconnect
 from tunnelctl.spec.profile import Hooks
+from tunnelctl.spec.secret import SecretRef, SecretSource
 
 
 class Converter:

@@ -30,7 +30,7 @@ from tunnelctl.config.values.algorithms import Kind
 from tunnelctl.config.values.reach import NONE
 from tunnelctl.config.yaml.mistakes import KeyPath, shown
 from tunnelctl.spec.forward import ProbeType
-from tunnelctl.spec.host import SecretRef, SecretSource
+from tunnelctl.spec.secret import SecretRef, SecretSource
 
 _MOST_QUESTIONS = 1000
 

@@ -18,7 +18,8 @@ from paramiko.ssh_exception import SSHException
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host, ResolveSecret
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.secret import ResolveSecret
 from tunnelctl.ssh.failures import During, peer_failure
 from tunnelctl.ssh.keys.agent import AgentError
 from tunnelctl.ssh.keys.certificates import fingerprint

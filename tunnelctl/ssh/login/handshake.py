@@ -18,7 +18,8 @@ from tunnelctl.errors import Failure
 from tunnelctl.net import files
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.secret import SecretRef
 from tunnelctl.ssh import sentences
 from tunnelctl.ssh.failures import During, peer_failure
 from tunnelctl.ssh.keys.certificates import fingerprint, is_certified, key_type_of, plain_key

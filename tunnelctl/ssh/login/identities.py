@@ -16,7 +16,8 @@ from tunnelctl.errors import Failure
 from tunnelctl.net import files
 from tunnelctl.spec.algorithms import USER_KEY_ALGORITHMS
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host, SecretSource
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.secret import SecretSource
 from tunnelctl.ssh.keys.agent import Agent, AgentError, AgentKey, ProvenHost, agent_path
 from tunnelctl.ssh.keys.certificates import USER, Certificate, is_certified, plain_key
 from tunnelctl.ssh.keys.credentials import AGENT, Credential, Tried

@@ -18,7 +18,8 @@ from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import bracketed
-from tunnelctl.spec.host import Host, Proxy, ProxyKind, ResolveSecret
+from tunnelctl.spec.host import Host, Proxy, ProxyKind
+from tunnelctl.spec.secret import ResolveSecret
 from tunnelctl.ssh.reach import sentences
 from tunnelctl.ssh.reach.dial import dial
 from tunnelctl.ssh.sentences import excerpt, no_answer

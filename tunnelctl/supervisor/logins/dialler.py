@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from tunnelctl.errors import Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.host import Host, SecretRef
+from tunnelctl.spec.host import Host
+from tunnelctl.spec.secret import SecretRef
 from tunnelctl.ssh.connect import Stage
 from tunnelctl.ssh.keys.credentials import Logins
 from tunnelctl.ssh.link.link import Link

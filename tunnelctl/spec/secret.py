@@ -1,0 +1,35 @@
+"""Where a secret is kept: a reference, never the secret itself.
+
+Apart from `host.py`, because every command imports the failures of secrets, and few need a host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class SecretSource(StrEnum):
+    """Where a secret is kept (docs/profile.md)."""
+
+    ENV = "env"
+    FILE = "file"
+    COMMAND = "command"
+    KEYRING = "keyring"
+    CREDENTIAL = "credential"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """A reference to a secret; `value` is a name, a path, or the words of a command."""
+
+    source: SecretSource
+    value: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{{{self.source}: {' '.join(self.value)}}}"
+
+
+# What gets a secret, from where it is kept; blocking, raises Failure.
+ResolveSecret = Callable[[SecretRef], str]
