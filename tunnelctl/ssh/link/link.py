@@ -200,12 +200,14 @@ class Link:
         if isinstance(error, ProtocolError):
             self.close(sentences.protocol_broken(*peer, str(error)))
         elif error is None:
-            self._left(sentences.peer_closed(*peer))
+            self._way.when_known(lambda: self._left(sentences.peer_closed(*peer)))
         else:
             self.close(sentences.link_lost(*peer, error.strerror or str(error)))
 
     def _left(self, failure: Failure) -> None:
         """The peer ended the link in order, or what leads to it did."""
+        if self.closed.done():
+            return
         connection = self.connection
         self.left_at_open = connection.is_at_open and not connection.has_carried
         if not (connection.channels or self.left_at_open or self._way.has_failed):

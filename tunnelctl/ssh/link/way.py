@@ -5,6 +5,7 @@ A link never asks what carries it; it only tells its way when it ends, and asks 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from tunnelctl.errors import Failure
@@ -19,6 +20,9 @@ class Way(Protocol):
     @property
     def has_failed(self) -> bool:
         """Whether the way itself is lost, so that the end of the stream is no word of the peer."""
+
+    def when_known(self, then: Callable[[], None]) -> None:
+        """The stream has ended. Call `then` once `has_failed` tells why: now, or in a moment."""
 
     def close(self) -> None:
         """Begin to end it, at once. Idempotent."""
@@ -36,6 +40,9 @@ class _Direct:
     @property
     def has_failed(self) -> bool:
         return False
+
+    def when_known(self, then: Callable[[], None]) -> None:
+        then()
 
     def close(self) -> None:
         """Nothing to close."""

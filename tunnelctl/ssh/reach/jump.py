@@ -178,6 +178,10 @@ class Lease:
         self._look()
         return self._lost is not None
 
+    def when_known(self, then: Callable[[], None]) -> None:
+        """See Way: the hop's link knows at once."""
+        then()
+
     def on_lost(self, lost: Callable[[Failure], None]) -> None:
         """Call `lost` when the hop ends: whatever leads through it has ended too."""
         self._link.closed.add_done_callback(lambda closed: lost(closed.result()))

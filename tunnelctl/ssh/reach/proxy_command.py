@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Callable
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure, reason
@@ -22,7 +23,7 @@ from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.ssh.silence import OnSilence
 from tunnelctl.ssh.tokens import KNOWN_AS, USER, expand
 
-# How long the program has to end by itself once its input has ended, and after SIGTERM, in seconds.
+# Seconds that the program has to end by itself once its input or output ended, and after SIGTERM.
 _EOF_SECONDS = 0.25
 _TERM_SECONDS = 2.0
 # Until the program says its first byte, in seconds. It may have somebody log in with a browser,
@@ -149,6 +150,21 @@ class ProxyCommand:
     def has_failed(self) -> bool:
         """See Way: the program ended with a failure."""
         return self._status() != 0
+
+    def when_known(self, then: Callable[[], None]) -> None:
+        """See Way: the program closes its output a moment before it has ended."""
+        if self._child.status() is not None:
+            then()
+            return
+        loop = asyncio.get_running_loop()
+        ended = loop.create_task(self._child.wait())
+        timer = loop.call_later(_EOF_SECONDS, ended.cancel)
+
+        def known(_: asyncio.Task[int]) -> None:
+            timer.cancel()
+            then()
+
+        ended.add_done_callback(known)
 
     def close(self) -> None:
         """See Way: its input has ended; then SIGTERM and SIGKILL to its process group."""
