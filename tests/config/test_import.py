@@ -319,6 +319,28 @@ def test_ssh_config_is_read_as_ssh_reads_it(folder: Folder, environ: dict[str, s
 
 
 @pytest.mark.parametrize("environ", WAYS)
+def test_what_ssh_config_clears_or_permits_in_so_many_words(
+    folder: Folder, environ: dict[str, str]
+) -> None:
+    """ClearAllForwardings; and PermitRemoteOpen any, the default, where somebody wrote it."""
+    configure(
+        folder,
+        "Host cleared\n  LocalForward 5432 db:5432\n  ClearAllForwardings yes\n"
+        "Host any\n  RemoteForward 1081\n  PermitRemoteOpen any\n"
+        "Host default\n  RemoteForward 1082\n",
+    )
+    environ = {**environ, "HOME": str(folder.home)}
+    imported = import_ssh_config(("cleared", "any", "default"), environ)
+    assert imported.notes == [
+        "cleared: ssh_config forwards nothing for it",
+        "-R 1082 through default: its clients would reach any address from here; "
+        "say what they may with --permit HOST:PORT",
+    ]
+    assert {f.via for f in profile_of(imported).forwards} == {"any"}
+    assert "::/0:*" in imported.forwards["socks-1081"]["permit"]
+
+
+@pytest.mark.parametrize("environ", WAYS)
 def test_the_address_family_of_ssh_config_applies_to_listeners_too(
     folder: Folder, environ: dict[str, str]
 ) -> None:

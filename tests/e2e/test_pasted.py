@@ -146,6 +146,73 @@ def test_a_listener_whose_clients_may_reach_nothing_is_refused_for_that(bastion:
     assert "any address" not in refused.stderr
 
 
+@pytest.mark.parametrize("where", ["the line", "ssh_config"])
+def test_cleared_forwards_leave_the_login(
+    bastion: World, service: ReplyAfterEndService, where: str
+) -> None:
+    """ClearAllForwardings: ssh logs in, forwards nothing, and its session stays."""
+    file = bastion.home / CONFIG
+    here, there, configured = free_port(), free_port(), free_port()
+    target = f"127.0.0.1:{service.port}"
+    with file.open("a") as config:
+        config.write(f"Host bastion\n  LocalForward {configured} {target}\n")
+        if where == "ssh_config":
+            config.write("  ClearAllForwardings yes\n")
+    line = ["-L", f"{here}:{target}", "-R", f"{there}:{target}", "bastion"]
+    if where == "the line":
+        line = ["-o", "ClearAllForwardings=yes", *line]
+
+    def listening() -> list[int]:
+        return [port for port in (here, there, configured) if is_listening(port)]
+
+    heard = ["ssh", "-F", str(file), *line, f"echo in; cat >{bastion.home}/end"]
+    with subprocess.Popen(
+        heard, env=bastion.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as ssh:
+        assert ssh.stdout is not None
+        assert ssh.stdout.readline() == "in\n"
+        assert listening() == []
+        ssh.kill()
+    done = bastion.run("up", "-d", *line)
+    assert done.returncode == 0, done.stderr
+    assert "ClearAllForwardings yes: nothing is forwarded" in done.stderr
+    (profile,) = bastion.status()["profiles"]
+    assert (profile["state"], profile["forwards"]) == ("up", [])
+    assert [host["state"] for host in profile["hosts"]] == ["up"]
+    assert listening() == []
+    assert bastion.run("run", *line, "--", "sh", "-c", "exit 42").returncode == 42
+
+
+def test_any_target_that_was_asked_for_in_so_many_words_is_permitted(
+    bastion: World, service: ReplyAfterEndService
+) -> None:
+    """Which is what ssh permits where nothing is said; tunnelctl refuses that."""
+    file = str(bastion.home / CONFIG)
+
+    def line(port: int) -> list[str]:
+        return ["-R", str(port), "-o", "PermitRemoteOpen=any", "bastion"]
+
+    def permits(socks: int, host: str) -> bool:
+        asked = ask4(socks, host, service.port)
+        asked.connection.close()
+        return asked.code == 90
+
+    names = ["127.0.0.1", "localhost"]
+    with subprocess.Popen(["ssh", "-F", file, "-N", *line(socks := free_port())]) as ssh:
+        try:
+            eventually(lambda: is_listening(socks), "ssh forwards")
+            assert [permits(socks, name) for name in names] == [True, True]
+        finally:
+            ssh.kill()
+    done = bastion.run("up", "-d", *line(socks := free_port()))
+    assert done.returncode == 0, done.stderr
+    assert "PermitRemoteOpen any: SOCKS clients on bastion can reach all" in done.stderr
+    assert [permits(socks, name) for name in names] == [True, True]
+    refused = bastion.run("up", "-d", "-R", str(free_port()), "bastion")
+    assert refused.returncode == 2
+    assert "say what they may with --permit" in refused.stderr
+
+
 def test_what_ssh_config_says_of_forwards_counts_for_those_of_the_line(
     bastion: World, service: ReplyAfterEndService
 ) -> None:
@@ -315,7 +382,6 @@ def test_so_it_is_where_nothing_is_forwarded(world: World, option: str) -> None:
         ("-L 1:a:1 --no-such bastion", "there is no option --no-such"),
         ("-L 1:a:1 bastion sleep 10", "sleep 10: no command is run on the server"),
         ("-L 1:a:1 -L 1:b:1 bastion", "-L 1:b:1: local-1 listens there already"),
-        ("-L 1:a:1 -o ClearAllForwardings=yes bastion", "takes every forward of the command away"),
         ("-L 1:a:1 -F nowhere bastion", "nowhere"),
     ],
 )

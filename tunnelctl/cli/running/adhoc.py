@@ -164,7 +164,7 @@ def name_and_document(asked: AdHoc) -> tuple[str, dict[str, Any]]:
         raise click.UsageError(str(error)) from None
     if problems := [*command.unmet, *imported.notes]:
         raise click.UsageError("; ".join(problems))
-    if not imported.forwards:
+    if not imported.hosts:
         raise click.UsageError(f"{command.name}: nothing is forwarded; say it with -L, -R or -D")
     _check_access(asked, imported.forwards)
     for wish in command.wishes:
@@ -194,13 +194,14 @@ def _configured(command: SshCommand) -> Mapping[str, tuple[str, ...]]:
         ValueError: ssh_config cannot be used.
     """
     from tunnelctl.config.exchange.from_ssh_command import configured_forwards
+    from tunnelctl.config.exchange.from_ssh_config import are_cleared
     from tunnelctl.config.openssh.keywords import FORWARDS
 
     configured = configured_forwards(command, os.environ)
     forwards = configured.keys() & FORWARDS
     if not command.forwards:
         return configured
-    if forwards:
+    if forwards and not are_cleared(configured):
         file = () if command.config is None else ("-F", command.config)
         alone = shlex.join(["tunnelctl", "up", "-N", *file, command.name])
         say(f"ssh_config forwards for {command.name}, too: {alone}")

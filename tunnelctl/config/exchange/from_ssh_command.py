@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import Any
 
 from tunnelctl.config import sentences
-from tunnelctl.config.exchange.from_ssh_config import add_forwards
-from tunnelctl.config.exchange.imported import Imported
+from tunnelctl.config.exchange.from_ssh_config import add_forwards, are_cleared
+from tunnelctl.config.exchange.imported import ANY_TARGET, Imported
 from tunnelctl.config.exchange.ssh_command import NO_FILE, SshCommand, parse
 from tunnelctl.config.exchange.ssh_options import is_already_so
 from tunnelctl.config.openssh.keywords import FORWARDING, FORWARDS, RELEVANT
@@ -94,9 +94,15 @@ def carry(
     if command.config is not None:
         away = command.config.lower() in NO_FILE
         written["ssh_config"] = False if away else command.config
-    if command.value("clearallforwardings") in ("yes", "true"):
-        command.unmet.append("ClearAllForwardings takes every forward of the command away")
+    if are_cleared(forwarding):
+        imported.host(asked.name, written)
+        command.wishes.append("ClearAllForwardings yes: nothing is forwarded")
         return
+    if forwarding.get("permitremoteopen") == (ANY_TARGET,):
+        command.wishes.append(
+            f"PermitRemoteOpen any: SOCKS clients on {asked.name} can reach all that this machine "
+            "reaches, and its loopback"
+        )
     optional = command.value("exitonforwardfailure") in ("no", "false")
     add_forwards(
         imported,

@@ -79,6 +79,11 @@ def _usable(names: Iterable[str], imported: Imported) -> Iterator[str]:
             imported.note(f"Host {error}")
 
 
+def are_cleared(options: Options) -> bool:
+    """Whether ClearAllForwardings takes every forward away, of files and command line alike."""
+    return options.get("clearallforwardings", ("no",))[0].lower() in ("yes", "true")
+
+
 def add_forwards(
     imported: Imported,
     options: Options,
@@ -91,6 +96,8 @@ def add_forwards(
 
     `permit` is for SOCKS listeners on the server; `more` are keys that each forward gets.
     """
+    if are_cleared(options):
+        return
     specs = list(_specs(options, imported))
     permits = list(permit)
     written = options.get("permitremoteopen", ("",))[0]

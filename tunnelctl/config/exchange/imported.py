@@ -17,7 +17,13 @@ from tunnelctl.config.values.forward_specs import ForwardSpec
 from tunnelctl.errors import printable
 from tunnelctl.spec.forward import Side
 
-_NOTHING_SAID = ("any", "none")
+ANY_TARGET = "any"  # of PermitRemoteOpen
+# The same as `permit`, where a network of all addresses leaves out this machine and its link.
+_ANY_PERMIT = (
+    *("0.0.0.0/0:*", "::/0:*", "localhost:*", "127.0.0.0/8:*", "::1:*"),
+    *("169.254.0.0/16:*", "fe80::/10:*"),
+)
+_NO_TARGET = "none"
 
 
 @dataclass
@@ -83,9 +89,11 @@ class Imported:
 
     def permitted(self, written: str) -> list[str]:
         """PermitRemoteOpen of ssh_config(5) as `permit`; what it has no words for is a note."""
+        if written.lower() == ANY_TARGET:
+            return list(_ANY_PERMIT)
         permits = []
         for word in written.split():
-            if word.lower() in _NOTHING_SAID:
+            if word.lower() == _NO_TARGET:
                 continue
             try:
                 read_permit(word)

@@ -43,7 +43,7 @@ _FORWARDS = {
     "R": ("remoteforward", remote_spec),
     "D": ("dynamicforward", dynamic_spec),
 }
-_DECIDES = ("exitonforwardfailure", "clearallforwardings")
+_DECIDES = ("exitonforwardfailure",)
 # A path of the command line begins where it is typed, one of a file at the home.
 _PATHS = frozenset(
     {

@@ -194,7 +194,9 @@ ADD_UP = ("identityfile", "certificatefile", *FORWARDS)
 # What is forwarded, and what changes its meaning. A profile says that itself, so only an import and
 # a command line of ssh ask for it. AddressFamily counts for the connection as well.
 _OF_BOTH = frozenset({"addressfamily"})
-FORWARDING = frozenset({*FORWARDS, "gatewayports", "permitremoteopen"}) | _OF_BOTH
+FORWARDING = (
+    frozenset({*FORWARDS, "clearallforwardings", "gatewayports", "permitremoteopen"}) | _OF_BOTH
+)
 _MEANT: dict[str, Convert] = {
     "hostname": _text,
     "user": _text,
@@ -232,6 +234,7 @@ _MEANT: dict[str, Convert] = {
     "localforward": partial(_forward, 2, 2),
     "remoteforward": partial(_forward, 1, 2),
     "dynamicforward": partial(_forward, 1, 1),
+    "clearallforwardings": _flag,
     "gatewayports": _flag,
     "permitremoteopen": lambda words: (" ".join(_several(words)),),
 }
@@ -241,7 +244,7 @@ RELEVANT = (
 )
 
 _FLAGS = (
-    *("batchmode", "checkhostip", "clearallforwardings", "enableescapecommandline"),
+    *("batchmode", "checkhostip", "enableescapecommandline"),
     *("enablesshkeysign", "exitonforwardfailure", "forkafterauthentication", "forwardx11"),
     *("forwardx11trusted", "gssapiauthentication", "gssapidelegatecredentials"),
     *("hashknownhosts", "hostbasedauthentication", "nohostauthenticationforlocalhost"),

@@ -22,7 +22,8 @@ from tunnelctl.config.values.forward_specs import fields, path_text
 _LISTS = ("userknownhostsfile", "globalknownhostsfile", "revokedhostkeys")
 _REPLACED = ("userknownhostsfile", "revokedhostkeys", "identityagent")
 _ALGORITHMS = ("ciphers", "kexalgorithms", "macs", "hostkeyalgorithms")
-_OFF = ("0",)
+# OpenSSH's defaults that mean more here where they were written.
+_WRITTEN_DEFAULTS = {"serveraliveinterval": ("0",), "permitremoteopen": ("any",)}
 # One side of a forward that is no path, as the client prints it; and the target that is none.
 _ADDRESS = re.compile(r"\[[^\]]*\]:\d+|\d+")
 _SOCKS = "[socks]:0"
@@ -44,8 +45,9 @@ def as_written(
     for keyword in _ALGORITHMS:
         if keyword in options:
             options[keyword] = files.list(keyword, options[keyword][0], baseline[keyword][0])
-    if "serveraliveinterval" not in options and files.say_off("serveraliveinterval"):
-        options["serveraliveinterval"] = _OFF
+    for keyword, default in _WRITTEN_DEFAULTS.items():
+        if keyword not in options and files.say(keyword, default):
+            options[keyword] = default
     others = {keyword: value for keyword, value in options.items() if keyword not in FORWARDS}
     return others | _forwards(printed, files, lambda word: TOKEN.sub(ssh.value, word))
 
@@ -135,10 +137,10 @@ class _Files:
         found = self._said(keyword, explains)
         return None if found is None else sides(found)
 
-    def say_off(self, keyword: str) -> bool:
-        """Whether 0 was written, which the client prints where nothing is said as well."""
+    def say(self, keyword: str, default: tuple[str, ...]) -> bool:
+        """Whether that was written, which the client prints where nothing is said as well."""
         known = any(line.keyword == keyword for line in every_line(self._lines))
-        return known and self._own().get(keyword) == _OFF
+        return known and self._own().get(keyword) == default
 
     def _said(
         self, keyword: str, explains: Callable[[tuple[str, ...]], bool]
