@@ -16,6 +16,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.state.events import (
     Authenticating,
+    ClientWaits,
     Connected,
     Event,
     Lost,
@@ -55,7 +56,8 @@ _FAILURES = """
 
 The codes and their attributes are in `tunnelctl/errors.py`. A temporary failure (network, DNS, a
 server that restarts) is retried indefinitely, with full jitter between 0 and `reconnect.min`,
-doubled after each attempt, up to `reconnect.max`; `give_up_after` limits the time. A permanent
+doubled after each attempt, up to `reconnect.max`; `give_up_after` limits the time. While a client
+waits at a local port, the next attempt starts at most 1.5 s after the last one ended. A permanent
 failure is not retried before a user acts (`up`, `restart`, an answer, a changed profile). A server
 that refuses connections for a while (sshd_config(5) PerSourcePenalties, MaxStartups) is not
 contacted during that time, even if the network changes. A login that failed with credentials the
@@ -127,6 +129,8 @@ def _every_event(machine: Machine) -> Iterator[Event]:
                 for e in epochs
                 for failure in (_PASSES, _REFUSED_NOW, _LASTS, _ASKS)
             )
+        elif kind is ClientWaits:
+            yield ClientWaits(0.5)
         elif kind is Silent:
             yield from (Silent(e, _PASSES) for e in epochs)
         elif kind is Unused:

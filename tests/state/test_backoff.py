@@ -34,6 +34,25 @@ def test_a_wait_is_never_longer_than_the_cap(
     assert 0 <= backoff.delay(policy, attempt, jitter) <= policy.max
 
 
+def test_a_client_that_waits_sees_a_try_every_second_or_so() -> None:
+    policy = Reconnect(min=1, max=60)
+    assert [backoff.awaited_delay(policy, 0, jitter) for jitter in (0.0, 0.5)] == [0, 0.5]
+    assert [backoff.awaited_delay(policy, 1, jitter) for jitter in (0.0, 0.5)] == [1, 1.25]
+    assert backoff.awaited_delay(policy, 50, 0.5) == 1.25
+    quick = Reconnect(min=0.1, max=0.4)
+    assert backoff.awaited_delay(quick, 50, 0.5) == backoff.delay(quick, 50, 0.5)
+
+
+@given(POLICIES, st.integers(0, 10**9), JITTERS)
+def test_a_client_never_waits_longer_than_the_cap_nor_for_more_than_a_try_a_second(
+    policy: Reconnect, attempt: int, jitter: float
+) -> None:
+    wait = backoff.awaited_delay(policy, attempt, jitter)
+    longest = min(backoff.AWAITED_MAX, backoff.ceiling(policy, attempt))
+    assert 0 <= wait <= longest
+    assert wait >= backoff.AWAITED_MIN or longest <= backoff.AWAITED_MIN
+
+
 @given(POLICIES, st.integers(0, 2000))
 def test_the_wait_never_shrinks_with_more_failures(policy: Reconnect, attempt: int) -> None:
     assert backoff.ceiling(policy, attempt) <= backoff.ceiling(policy, attempt + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from tests.state.told import ASKS, PENALTY, REFUSED, REFUSED_NOW, WAITS, WRONG_KEY
 from tunnelctl.errors import Failure
 from tunnelctl.spec.host import Reconnect
-from tunnelctl.state import events
+from tunnelctl.state import backoff, events
 from tunnelctl.state.events import (
     Abandon,
     AskLink,
     AttachForwards,
     Authenticating,
     CancelTimer,
+    ClientWaits,
     Closed,
     CloseLink,
     Connect,
@@ -111,7 +112,7 @@ EPOCHS_BACK = st.sampled_from([0, 0, 0, 1, 2])
 # A stop is for good, so it is rare; what makes a link come and go is not.
 KINDS = st.sampled_from(
     ["start", "restart", "auth", "connected", "lost", "retry"] * 4
-    + ["hurry", "remedied", "wake", "idle", "unused", "silent", "silent"] * 2
+    + ["hurry", "remedied", "wake", "idle", "unused", "silent", "silent", "waits"] * 2
     + ["retune", "closed", "stop"]
 )
 STEPS = st.lists(
@@ -147,10 +148,17 @@ def event_of(kind: str, epoch: int, failure: Failure, jitter: float, policy: Rec
         "idle": Idle(),
         "auth": Authenticating(epoch),
         "connected": Connected(epoch),
-        "lost": Lost(epoch, failure, jitter, at_once=jitter < 0.3 and failure is REFUSED),
+        "lost": Lost(
+            epoch,
+            failure,
+            jitter,
+            at_once=jitter < 0.3 and failure is REFUSED,
+            awaited=0.2 < jitter < 0.6,
+        ),
         "unused": Unused(epoch, failure, needed=jitter < 0.5, jitter=jitter),
         "retry": RetryDue(epoch),
         "silent": Silent(epoch, WAITS),
+        "waits": ClientWaits(jitter),
     }
     return makers[kind]
 
@@ -158,6 +166,31 @@ def event_of(kind: str, epoch: int, failure: Failure, jitter: float, policy: Rec
 def asks_again(machine: Machine, event: Event) -> bool:
     """Whether a host that needs input is tried since a key changed, with all forgotten."""
     return machine.state is HostState.NEEDS_INPUT and isinstance(event, Remedied)
+
+
+def is_awaited(event: Event) -> bool:
+    """Whether a client waits for the next try."""
+    return isinstance(event, ClientWaits) or (isinstance(event, Lost) and event.awaited)
+
+
+def check_clients_wait(before: Machine, event: Event, after: Machine, now: float) -> None:
+    """A client that waits sees the next try soon, and puts none off."""
+    if after.state is HostState.BACKOFF and is_awaited(event) and after != before:
+        assert after.retry_at is not None
+        soon = max(after.since + backoff.AWAITED_MAX, after.earliest(now))
+        assert after.retry_at <= soon or after.is_spaced
+    if isinstance(event, ClientWaits) and before.retry_at is not None:
+        assert after.retry_at is not None
+        assert after == replace(before, retry_at=after.retry_at)
+        assert after.retry_at <= before.retry_at
+
+
+def check_left_alone(before: Machine, event: Event, tried: int, now: float) -> None:
+    """Who asks to be left alone, or refused a login, is; a user's word is above it. A refusal is
+    forgotten when what was refused is another, and nobody waits beyond `give_up_after`."""
+    rests = before.forgiven() if isinstance(event, Remedied) else before
+    is_last = before.reconnect.give_up_after is not None and isinstance(event, RetryDue)
+    assert rests.rested(tried) <= now or is_last
 
 
 def can_happen(world: World, event: Event) -> bool:
@@ -236,6 +269,7 @@ def test_random_histories(
         if isinstance(event, Restart) and not stop_seen and before.state is not HostState.IDLE:
             assert connected
             assert state.state is HostState.CONNECTING
+        check_clients_wait(before, event, state, now)
         # Only a lazy host rests, or one whose server ends links that nothing needs.
         if state.state is HostState.IDLE and before.state is not HostState.IDLE:
             assert (before.lazy and event == Idle()) or isinstance(event, Unused)
@@ -243,13 +277,9 @@ def test_random_histories(
         if isinstance(event, Unused) and before != state:
             assert state.attempts == 0
             assert state.state is (HostState.BACKOFF if event.needed else HostState.IDLE)
-        # Who asks to be left alone, or refused a login, is; a user's word is above it. A refusal is
-        # forgotten when what was refused is another, and nobody waits beyond `give_up_after`.
         tried = [a.candidate for a in actions if isinstance(a, Connect)]
         if tried and not isinstance(event, Start | Restart) and not asks_again(before, event):
-            rests = before.forgiven() if isinstance(event, Remedied) else before
-            is_last = before.reconnect.give_up_after is not None and isinstance(event, RetryDue)
-            assert rests.rested(tried[0]) <= now or is_last
+            check_left_alone(before, event, tried[0], now)
         assert len(set(world.connects)) == len(world.connects)
 
     if not stop_seen:

@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from tests.state.told import ASKS, REFUSED, REFUSED_NOW, WRONG_KEY, after, lost, one_of_each
+from tests.state.told import (
+    ASKS,
+    PENALTY,
+    REFUSED,
+    REFUSED_NOW,
+    WRONG_KEY,
+    after,
+    lost,
+    one_of_each,
+)
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.state import decisions as do
@@ -17,6 +26,7 @@ from tunnelctl.state.events import (
     AttachForwards,
     Authenticating,
     CancelTimer,
+    ClientWaits,
     Closed,
     CloseLink,
     Connect,
@@ -24,6 +34,7 @@ from tunnelctl.state.events import (
     DetachForwards,
     Event,
     Hurry,
+    Lost,
     OpenListeners,
     Restart,
     RetryDue,
@@ -240,6 +251,52 @@ def test_a_new_policy_does_not_touch_a_link() -> None:
     state, actions = next_state(UP, Retune(Reconnect(max=5)), 100)
     assert state == replace(UP, reconnect=Reconnect(max=5))
     assert actions == ()
+
+
+# A client that waits.
+
+LONG_DOWN = replace(BACKOFF, attempts=9, retry_at=51.0)  # since 1
+
+
+@pytest.mark.parametrize(
+    ("now", "at"), [(1.2, 2.25), (30.0, 30.0)], ids=["right after a try", "long after it"]
+)
+def test_a_client_that_comes_has_the_host_tried_soon(now: float, at: float) -> None:
+    state, actions = next_state(LONG_DOWN, ClientWaits(0.5), now)
+    assert state == replace(LONG_DOWN, retry_at=at)
+    assert actions == (CancelTimer(), StartTimer(1, at))
+
+
+def test_a_client_does_not_put_off_a_try_that_comes_sooner() -> None:
+    sooner = replace(LONG_DOWN, retry_at=1.5)
+    assert next_state(sooner, ClientWaits(0.5), 1.2) == (sooner, ())
+
+
+@pytest.mark.parametrize(("awaited", "wait"), [(True, 1.25), (False, 30.0)])
+def test_the_wait_is_short_only_while_a_client_waits(awaited: bool, wait: float) -> None:
+    trying, _ = next_state(LONG_DOWN, RetryDue(1), 51.0)
+    state, _ = next_state(trying, Lost(2, REFUSED, 0.5, awaited=awaited), 52.0)
+    assert (state.attempts, state.retry_at) == (10, 52.0 + wait)
+
+
+def test_links_that_did_not_last_do_not_make_a_client_wait() -> None:
+    short = replace(UP, attempts=6, since=50.0)
+    state, _ = next_state(short, Lost(1, REFUSED, 0.0), 51.0)
+    state, _ = next_state(replace(state, retry_at=99.0), ClientWaits(0.9), 51.1)
+    assert state.retry_at == pytest.approx(52.45)
+
+
+@pytest.mark.parametrize(
+    ("failure", "rest"), [(PENALTY, 60.0), (REFUSED_NOW, 15.0)], ids=["bars", "refused a login"]
+)
+def test_a_client_waits_for_a_server_that_is_to_be_left_alone(
+    failure: Failure, rest: float
+) -> None:
+    state = after(Start(), Lost(1, failure, 0.5, awaited=True))
+    assert state.retry_at == 1 + rest
+    assert next_state(state, ClientWaits(0.0), 5.0) == (state, ())
+    longer = replace(state, retry_at=500.0)
+    assert next_state(longer, ClientWaits(0.0), 5.0)[0].retry_at == 1 + rest
 
 
 # Hurry.

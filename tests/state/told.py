@@ -6,6 +6,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.state.events import (
     Authenticating,
+    ClientWaits,
     Closed,
     Connected,
     Event,
@@ -52,4 +53,4 @@ def one_of_each(epoch: int) -> tuple[Event, ...]:
     orders = (Start(), Restart(), Stop(), Closed(), Retune(Reconnect()), Hurry(), Remedied())
     answers = (Authenticating(epoch), Connected(epoch), lost(epoch), RetryDue(epoch))
     unused, silent = Unused(epoch, REFUSED, needed=True, jitter=0.5), Silent(epoch, WAITS)
-    return (*orders, Wake(), Idle(), *answers, unused, silent)
+    return (*orders, Wake(), ClientWaits(0.5), Idle(), *answers, unused, silent)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import itertools
 import socket
+from datetime import datetime
 from random import Random
 
 import pytest
@@ -27,6 +30,7 @@ from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
+from tunnelctl.spec.forward import WhileDown
 from tunnelctl.spec.host import Host, Reconnect
 from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
 
@@ -120,6 +124,49 @@ async def test_giving_up_where_the_profile_says_so() -> None:
         await s.server.start()
         await s.supervisor.restart("dev")
         await s.until(ProfileState.UP)
+
+
+def _seconds(earlier: str, later: str) -> float:
+    """Between two times of RFC 3339."""
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
+
+
+async def test_a_client_that_waits_has_the_server_tried_about_once_a_second(
+    sshd: OpenSSHServer,
+) -> None:
+    """However long the wait would be: here ten minutes."""
+    async with scene(random=Patient()) as s, echo_service() as echo:
+        host = sshd.host(name="server", reconnect=LATE)
+        await s.up(s.profile(local("echo", target=Endpoint(LOOPBACK, echo)), host=host))
+        sshd.kill()
+        await s.until_told("server", "backoff")
+        async with client(s.port("echo")) as early:
+            await s.until_told("server", "backoff", times=4)
+            sshd.start()
+            assert await early.echo(b"waited") == b"waited"
+        told = [event for event in s.events if event.name == "server"]
+        pauses = [
+            _seconds(before.at, after.at)
+            for before, after in itertools.pairwise(told)
+            if (before.state, after.state) == ("backoff", "connecting")
+        ]
+        assert len(pauses) >= 4
+        assert min(pauses) > 0.95  # wall-clock time, which may be stepped a little
+
+
+async def test_nobody_hurries_for_a_client_that_was_turned_away() -> None:
+    async with scene(random=Patient()) as s:
+        refuse = WhileDown(hold=0)
+        rule = dataclasses.replace(local(), while_down=refuse)
+        await s.up(s.profile(rule, host=s.host(reconnect=LATE)))
+        await s.server.kill()
+        await s.until_host(HostState.BACKOFF)
+        with pytest.raises(ConnectionResetError):
+            await hello(s.port("web"))
+        host = s.host_status()
+        assert host.since is not None
+        assert host.next_retry_at is not None
+        assert _seconds(host.since, host.next_retry_at) > 500
 
 
 async def test_openssh_killed_and_back(sshd: OpenSSHServer) -> None:

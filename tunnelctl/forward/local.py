@@ -61,6 +61,11 @@ class LocalForward:
         return self._connections.counters
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether a client waits for a link."""
+        return bool(self._waiting)
+
+    @property
     def listening(self) -> Endpoint | None:
         """Where it listens, with the real port; None while it does not."""
         return self._listener.endpoint if self._listener else None

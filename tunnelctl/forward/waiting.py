@@ -30,6 +30,10 @@ class Waiting:
         self._clients: dict[int, _Client] = {}  # by descriptor, those that came first in front
         self._timer: asyncio.TimerHandle | None = None
 
+    def __bool__(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._clients)
+
     def add(self, sock: socket.socket, origin: Origin, seconds: float) -> None:
         """Let a client wait for so long at most."""
         client = _Client(sock, origin, clock.monotonic() + seconds, self._leaves)

@@ -1,5 +1,6 @@
 """How long to wait before the next try, as data: full jitter, doubled each time, with a cap.
 
+While a client waits at a port that is held for it, the wait is short however many tries failed.
 After a refused login it is another: few tries, far apart, for servers bar who fails often.
 
 Must never draw randomness or read a clock: the caller hands both in.
@@ -17,6 +18,9 @@ from tunnelctl.spec.host import Reconnect
 # bars from 15 s on.
 SPACING = (5.0, 15.0, 60.0, 300.0)
 _SPREAD = 0.1
+# While a client waits: seconds between the end of one try and the next one. At most one a second.
+AWAITED_MIN = 1.0
+AWAITED_MAX = 1.5
 
 
 def ceiling(reconnect: Reconnect, attempt: int) -> float:
@@ -39,6 +43,15 @@ def delay(reconnect: Reconnect, attempt: int, jitter: float) -> float:
     server in one moment then come back spread over the whole wait, not in waves.
     """
     return ceiling(reconnect, attempt) * jitter
+
+
+def awaited_delay(reconnect: Reconnect, attempt: int, jitter: float) -> float:
+    """As `delay`, while a client waits: between `AWAITED_MIN` and `AWAITED_MAX`, or less where the
+    policy itself waits no longer than that."""
+    longest = min(AWAITED_MAX, ceiling(reconnect, attempt))
+    if longest <= AWAITED_MIN:
+        return longest * jitter
+    return AWAITED_MIN + (longest - AWAITED_MIN) * jitter
 
 
 def spacing(refusals: int, jitter: float, steps: Sequence[float] = SPACING) -> float:

@@ -16,6 +16,7 @@ from tunnelctl.state.events import (
     AttachForwards,
     Authenticating,
     CancelTimer,
+    ClientWaits,
     Closed,
     CloseLink,
     Connected,
@@ -161,6 +162,16 @@ def hurry_retry(machine: Machine, event: Hurry | Remedied, now: float) -> Step:
     return after, (CancelTimer(), *actions)
 
 
+def hasten(machine: Machine, event: ClientWaits, now: float) -> Step:
+    """However long the wait has become: somebody waits with us."""
+    failed = max(machine.attempts - 1, 0)
+    wait = backoff.awaited_delay(machine.reconnect, failed, event.jitter)
+    at = max(machine.since + wait, machine.earliest(now))
+    if machine.retry_at is None or machine.retry_at <= at:
+        return machine, ()
+    return wait_until(machine, at)
+
+
 def hurry_round(machine: Machine, event: Hurry, now: float) -> Step:
     """What is under way may fail for how the world was when it began."""
     return replace(machine, hurried=True), ()
@@ -243,7 +254,7 @@ def lost_attempt(machine: Machine, event: Lost, now: float) -> Step:
         return try_candidate(after, following, now, homing=machine.homing)
     if machine.homing is not None:  # the host itself is still tried
         return enter(after, HostState.CONNECTING, now, epoch=machine.homing, candidate=0), ()
-    return end_round(replace(after, attempts=machine.attempts + 1), event.jitter, now)
+    return end_round(replace(after, attempts=machine.attempts + 1), event, now)
 
 
 def silent(machine: Machine, event: Silent, now: float) -> Step:
@@ -283,7 +294,7 @@ def lost_link(machine: Machine, event: Lost, now: float) -> Step:
     if event.at_once and after.attempts == 1:
         following, actions = begin_round(after, now)
     else:
-        following, actions = end_round(after, event.jitter, now)
+        following, actions = end_round(after, event, now)
     return following, (*leave(machine), *actions)
 
 

@@ -60,6 +60,14 @@ class Wake:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientWaits:
+    """A client waits at a local port that is held during the outage: the next try comes soon.
+    `jitter` as in `Lost`."""
+
+    jitter: float
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """A lazy host had no client for `idle_timeout`."""
 
@@ -84,12 +92,14 @@ class Lost:
 
     `at_once`: the server closed the link cleanly while it was unused. That may be its policy and
     not a failure, so the first attempt after it has no delay.
+    `awaited`: a client waits at a local port, as in `ClientWaits`.
     """
 
     epoch: int
     failure: Failure
     jitter: float
     at_once: bool = False
+    awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +142,7 @@ Event = (
     | Hurry
     | Remedied
     | Wake
+    | ClientWaits
     | Idle
     | Authenticating
     | Connected

@@ -65,6 +65,9 @@ What the decisions keep to
   the host itself that waits for a silent program goes on beside the fallbacks in the same way.
 - A lazy host without clients is idle: its listeners are bound, and a client wakes it. So is a host
   whose server ends links that carry nothing, unless a forward listens there.
+- While a client waits at a local port, the next try comes 1 to 1.5 s after the last one ended,
+  however many failed; sooner where the policy says so, and never before a server's own time or
+  that of a refused login.
 - Hurry shortens a wait, except one that a server asked for and one after a refused login. The
   latter belongs to one candidate; Remedied or an order of the user ends it. A round that Hurry
   finds under way is followed by no wait.
@@ -81,6 +84,7 @@ from typing import Any, get_args
 from tunnelctl.state import decisions as do
 from tunnelctl.state.events import (
     Authenticating,
+    ClientWaits,
     Closed,
     Connected,
     Event,
@@ -173,6 +177,7 @@ TABLE: Mapping[HostState, Mapping[type[Event], _Decision]] = {
         Retune: do.retune_wait,
         Hurry: do.hurry_retry,
         Remedied: do.remedy,
+        ClientWaits: do.hasten,
         Idle: do.rest,
         Connected: do.refuse,
         RetryDue: do.retry,

@@ -1,8 +1,8 @@
 """How a host gets from one state to another: the parts that the decisions share.
 
 Owns what belongs to a change of state whatever the reason: the round of candidates, the wait after
-it, and the attempts, links and timers that end with the state that is left. Must never look at an
-event: `decisions.py` does. All times are monotonic seconds.
+it, and the attempts, links and timers that end with the state that is left. Must never choose by
+the kind of an event: `decisions.py` does. All times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tunnelctl.state.events import (
     CloseLink,
     Connect,
     DetachForwards,
+    Lost,
     StartTimer,
 )
 from tunnelctl.state.facts import Machine, Rest
@@ -90,7 +91,7 @@ def note_failure(machine: Machine, failure: Failure, candidate: int, now: float)
     )
 
 
-def end_round(machine: Machine, jitter: float, now: float) -> Step:
+def end_round(machine: Machine, event: Lost, now: float) -> Step:
     """Nobody can be had now: wait, or stop for good."""
     assert machine.failure is not None
     left = machine.left
@@ -100,7 +101,8 @@ def end_round(machine: Machine, jitter: float, now: float) -> Step:
         needs_input = failure.code is Code.NEEDS_INPUT
         ended = HostState.NEEDS_INPUT if needs_input else HostState.FAILED
         return enter(machine, ended, now, failure=failure), ()
-    wait = backoff.delay(machine.reconnect, machine.attempts - 1, jitter)
+    delay = backoff.awaited_delay if event.awaited else backoff.delay
+    wait = delay(machine.reconnect, machine.attempts - 1, event.jitter)
     due = now if machine.hurried else now + wait
     spaced = {rest.candidate for rest in machine.rests if not rest.asked}
     # How long a login that was refused is left alone is said with the refusal.

@@ -319,14 +319,18 @@ class Tunnel:
         # A server may repeat to us what it was sent.
         redact = SECRETS.redact
         told = failure.but(subject=redact(failure.subject), detail=redact(failure.detail))
-        self._handle(events.Lost(epoch, told, self._services.random.random(), at_once))
+        jitter, awaited = self._services.random.random(), self.forwards.are_awaited
+        self._handle(events.Lost(epoch, told, jitter, at_once, awaited))
 
     def _remedied(self) -> None:
         self._handle(events.Remedied())
 
     def _client_waits(self) -> None:
         """A client came, and there is no link for it."""
-        if self._machine.is_on_demand:
+        if self._machine.state is HostState.BACKOFF:
+            if self.forwards.are_awaited:
+                self._handle(events.ClientWaits(self._services.random.random()))
+        elif self._machine.is_on_demand:
             self._handle(events.Wake())
 
     def _idle_watch(self) -> IdleWatch:

@@ -80,6 +80,11 @@ class Forwarding(ABC):
         """Whether it needs a link before any client comes: its listener is on the server."""
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether a client waits here for a link."""
+        return False
+
+    @property
     def owner(self) -> str:
         """Its name among those of all profiles."""
         return f"{self._carrier.profile}/{self.rule.name}"

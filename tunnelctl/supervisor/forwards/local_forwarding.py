@@ -39,6 +39,10 @@ class LocalForwarding(Forwarding):
         return False
 
     @property
+    def is_awaited(self) -> bool:
+        return self._local.is_awaited
+
+    @property
     def side(self) -> LocalForward:
         return self._local
 

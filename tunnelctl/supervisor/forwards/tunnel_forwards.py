@@ -46,6 +46,11 @@ class TunnelForwards:
         """Whether one of them needs a link before any client comes."""
         return any(item.needs_link for item in self._items.values())
 
+    @property
+    def are_awaited(self) -> bool:
+        """Whether a client waits at one of them for a link."""
+        return any(item.is_awaited for item in self._items.values())
+
     def add(self, item: Forwarding) -> None:
         """One more, the last in order."""
         self._items[item.rule.name] = item
