@@ -64,18 +64,18 @@ _BY_HAND = """
 
 These are in no package of Debian or PyPI, so no test runs them.
 
-**ssh2 1.17.0 for node** (npm), on 2026-11-28: all cases of the table pass but one. A refused target
+**ssh2 1.17.0 for node** (npm), on 2026-11-29: all cases of the table pass but one. A refused target
 is reported as `target-unreachable`: the server sends no reason, and `ssh` has no more to say.
 
-**OpenSSH's regression tests** (`regress/` of OpenSSH 10.5, against sshd 9.2p1), on 2026-11-28. A
+**OpenSSH's regression tests** (`regress/` of OpenSSH 10.5, against its own sshd), on 2026-11-29. A
 script stood in for `ssh`: what forwards went to `tunnelctl up -d` or `run` with the same options,
 `-O exit` to `down`, `-W` to `run -L` with socat, and logins through a forward to the real `ssh`.
 
+- forwarding.sh: passes.
 - forward-control.sh: passes, all 82 checks.
-- dynamic-forward.sh: passes. `PermitRemoteOpen any` is no permission here, so `--permit` was added
-  to `-R PORT`. With `none` tunnelctl does not listen, where `ssh` listens and refuses all clients.
-- forwarding.sh: passes, but for the two checks of `ClearAllForwardings=yes`. tunnelctl refuses a
-  command line that forwards nothing, where `ssh` logs in. The ports are closed in both.
+- dynamic-forward.sh: passes. `-R PORT` needs a permission here, so `-o PermitRemoteOpen=any`, the
+  default of `ssh`, was added where the script has no such line. With `PermitRemoteOpen none`
+  tunnelctl does not listen, where `ssh` listens and refuses all clients.
 """
 
 _OTHERS = """

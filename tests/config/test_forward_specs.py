@@ -71,6 +71,7 @@ def test_remote(text: str, listen: Endpoint, target: Endpoint | None) -> None:
         ("1080", Endpoint("localhost", 1080)),
         ("[::1]:1080", Endpoint("::1", 1080)),
         (":1080", Endpoint("*", 1080)),
+        ("/run/socks", Endpoint(path="/run/socks")),
     ],
 )
 def test_dynamic(text: str, listen: Endpoint) -> None:
@@ -93,14 +94,13 @@ _WRONG = [
     (local_spec, "[::1]x:5432:db:22"),
     (local_spec, "::1:5432:db:22"),
     (dynamic_spec, "1080:db:22"),
-    (dynamic_spec, "/run/socks"),
+    (remote_spec, "/run/socks"),
     (remote_spec, "x"),
 ]
 
 
-# ssh takes these, and fails only when it uses them: a SOCKS client cannot name a socket to a server
-# that it does not speak to, and no name is empty or has a
-# blank.
+# ssh takes these, and fails only when it uses them: what comes over a socket of the server is no
+# SOCKS client to it, and no name is empty or has a blank.
 _LET_BY = ("/run/socks", "5432::22", "5432:a b:22", "a b:5432:db:22")
 
 

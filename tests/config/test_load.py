@@ -262,6 +262,8 @@ def test_unix_sockets_here_are_relative_to_the_file_and_there_are_the_servers(
     here = folder.forward("local: ./docker.sock, to: /var/run/docker.sock")
     assert here.listen == Endpoint(path=str(folder.path / "docker.sock"))
     assert here.target == Endpoint(path="/var/run/docker.sock")
+    socks = folder.forward("dynamic: ./socks.sock")
+    assert socks.listen == Endpoint(path=str(folder.path / "socks.sock"))
     there = folder.forward("remote: /run/user/1000/web.sock, to: ./web.sock")
     assert there.listen == Endpoint(path="/run/user/1000/web.sock")
     assert there.target == Endpoint(path=str(folder.path / "web.sock"))

@@ -176,7 +176,7 @@ def test_a_host_that_is_wrong_says_why(folder: Folder, keys: str, said: str) -> 
         ("local: nosuchservice, to: 1", "is neither a port number nor a service name"),
         ("local: true, to: 1", "must be PORT, HOST:PORT, [IPv6]:PORT or a path, not true"),
         ("dynamic: 1080, to: 80", "forwards.f.to: does not go with dynamic: its SOCKS clients"),
-        ("dynamic: ./a.sock", "forwards.f.dynamic: SOCKS clients come over TCP"),
+        ("remote_dynamic: /a, permit: a:1", "SOCKS clients on the server come over TCP"),
         ("remote_dynamic: 1080", "forwards.f: needs `permit`, what the far side may reach here"),
         ('local: 1, to: 2, permit: ["10.0.0.0/8:443"]', "forwards.f.permit: goes with remote_"),
         ('remote_dynamic: 1, permit: ["*:80"]', "forwards.f.permit[0]: '*' allows too much"),

@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.clients import ask, receive_exactly
 from tests.support.ports import free_port, has_ipv6, is_listening
 from tests.support.services import EchoService, ReplyAfterEndService
-from tests.support.socks import ask4
+from tests.support.socks import ask4, request4
 from tests.support.sshd import OpenSSHServer
 from tests.support.unix_sockets import connected
 from tests.support.waiting import eventually
@@ -105,6 +106,33 @@ def test_a_socket_of_either_side_may_stand_in_a_folder_with_a_blank(
         with connected(Endpoint(path=str(folder / "here.sock"))) as client:
             client.sendall(b"it")
             assert receive_exactly(client, 2) == b"it"
+
+
+def test_socks_clients_may_come_over_a_unix_socket(bastion: World) -> None:
+    """ssh(1) does not say so, but ssh listens there."""
+    file = str(bastion.home / CONFIG)
+
+    def answer(path: Path) -> bytes:
+        with connected(Endpoint(path=str(path))) as client:
+            client.sendall(request4("127.0.0.1", echo.port))
+            granted = receive_exactly(client, 8)
+            client.sendall(b"it")
+            return granted[1:2] + receive_exactly(client, 2)
+
+    with EchoService() as echo:
+        by_ssh, by_us = bastion.home / "ssh.sock", bastion.home / "our.sock"
+        with subprocess.Popen(["ssh", "-F", file, "-N", "-D", str(by_ssh), "bastion"]) as ssh:
+            try:
+                eventually(by_ssh.exists, "ssh listens")
+                assert answer(by_ssh) == b"Zit"
+            finally:
+                ssh.kill()
+        bastion.ok("up", "-d", "-D", "./our.sock", "bastion")
+        assert answer(by_us) == b"Zit"
+        with (bastion.home / CONFIG).open("a") as config:
+            config.write(f"Host bastion\n  DynamicForward {bastion.home}/other.sock\n")
+        bastion.ok("up", "-d", "-N", "bastion")
+        assert answer(bastion.home / "other.sock") == b"Zit"
 
 
 def test_f_returns_as_it_does_with_ssh(bastion: World, service: ReplyAfterEndService) -> None:

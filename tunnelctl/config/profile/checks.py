@@ -26,7 +26,7 @@ _FIXED_TARGET = ("local", "remote")
 _LISTENER: dict[str, Callable[[object], Endpoint]] = {
     "local": endpoints.local_listener,
     "remote": endpoints.remote_listener,
-    "dynamic": endpoints.local_port,
+    "dynamic": endpoints.local_listener,
     "remote_dynamic": endpoints.remote_port,
 }
 

@@ -95,7 +95,8 @@ class Converter:
         assert listen is not None
         target = model.to
         if here is not None:
-            listen = self._socket(("forwards", name, "local"), here, document)
+            key = "local" if model.local is not None else "dynamic"
+            listen = self._socket(("forwards", name, key), here, document)
         elif target is not None:
             target = self._socket(("forwards", name, "to"), target, document)
         assert model.via is not None

@@ -551,7 +551,7 @@ class ForwardMap(Map):
         Key("Listen on the server; connect to the target from here.", InSpec.OWN),
     ] = None
     dynamic: Annotated[
-        kinds.LocalPort | None,
+        kinds.LocalListener | None,
         Key("Listen here as a SOCKS proxy; connect from the server.", InSpec.OWN),
     ] = None
     remote_dynamic: Annotated[

@@ -178,7 +178,6 @@ LocalListener = Annotated[
 RemoteListener = Annotated[
     Endpoint, BeforeValidator(endpoints.remote_listener), WithJsonSchema(_ENDPOINT)
 ]
-LocalPort = Annotated[Endpoint, BeforeValidator(endpoints.local_port), WithJsonSchema(_ENDPOINT)]
 RemotePort = Annotated[Endpoint, BeforeValidator(endpoints.remote_port), WithJsonSchema(_ENDPOINT)]
 Target = Annotated[Endpoint, BeforeValidator(endpoints.target), WithJsonSchema(_ENDPOINT)]
 Probing = Annotated[

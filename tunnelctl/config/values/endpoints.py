@@ -53,19 +53,11 @@ def fits(endpoint: Endpoint) -> Endpoint:
     return endpoint
 
 
-def local_port(value: object) -> Endpoint:
-    """Where this machine listens for SOCKS clients: TCP alone."""
-    return _no_path(local_listener(value))
-
-
 def remote_port(value: object) -> Endpoint:
-    """Where the server listens for SOCKS clients: TCP alone."""
-    return _no_path(remote_listener(value))
-
-
-def _no_path(endpoint: Endpoint) -> Endpoint:
+    """Where the server listens for SOCKS clients: TCP alone, as with ssh."""
+    endpoint = remote_listener(value)
     if endpoint.is_unix:
-        raise ValueError("SOCKS clients come over TCP; write PORT or HOST:PORT")
+        raise ValueError("SOCKS clients on the server come over TCP; write PORT or HOST:PORT")
     return endpoint
 
 

@@ -84,12 +84,12 @@ def remote_spec(text: str) -> ForwardSpec:
 
 
 def dynamic_spec(text: str) -> ForwardSpec:
-    """-D: `[bind:]port`.
+    """-D: `[bind:]port`, or a path, which ssh takes though ssh(1) does not say so.
 
     Raises:
         ValueError: with a sentence that repeats the text.
     """
-    return _parse(text, fields(text), Side.HERE, _DYNAMIC)
+    return _parse(text, fields(text), Side.HERE, _DYNAMIC | _DYNAMIC_PATH)
 
 
 def names_no_address(text: str) -> bool:
@@ -215,6 +215,7 @@ _DYNAMIC: dict[_Shape, _Reading] = {
     ("n",): lambda f: (_bare(f[0]), None),
     ("n", "n"): lambda f: (_listener(f[0], f[1]), None),
 }
+_DYNAMIC_PATH: dict[_Shape, _Reading] = {("p",): lambda f: (Endpoint(path=f[0]), None)}
 _LOCAL: dict[_Shape, _Reading] = {
     ("p", "p"): lambda f: (Endpoint(path=f[0]), Endpoint(path=f[1])),
     ("n", "p"): lambda f: (_bare(f[0]), Endpoint(path=f[1])),
