@@ -1,8 +1,8 @@
 """`python -m benchmarks.scale`: many hosts in one daemon, from nothing to up, and after an outage.
 
-Every host is one link to one sshd beside us, which is killed and comes back. Prints what it took,
-and draws when each host tried: a herd would be a spike. Must never count a host as back before the
-daemon's own events say so.
+Every host is one link to one sshd beside us, with OpenSSH's own MaxStartups, which is killed and
+comes back. Prints what it took, and draws when each host tried: a herd would be a spike. Must never
+count a host as back before the daemon's own events say so.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import socket
 import statistics
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -38,7 +39,11 @@ _COLUMNS = 60
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What it took, in seconds, and when hosts tried, in seconds since the server was killed."""
+    """What it took, in seconds, and when hosts tried, in seconds since the server was killed.
+
+    `clients` waited at held ports, each for another host. `refused`: how often sshd dropped a
+    connection because of MaxStartups, from the beginning on.
+    """
 
     hosts: int
     forwards: int
@@ -46,6 +51,8 @@ class Scale:
     ps: float
     away: float
     back: float  # after the server was back
+    clients: int
+    refused: int
     tries: tuple[float, ...]
 
     @property
@@ -93,8 +100,9 @@ class _Watcher:
         self._process.communicate()
 
 
-def measure(hosts: int, forwards: int, away: float) -> Scale:
-    """Bring `hosts` up with `forwards` in all, and have their server go away for `away` seconds."""
+def measure(hosts: int, forwards: int, away: float, clients: int = 0) -> Scale:
+    """Bring `hosts` up with `forwards` in all, and have their server go away for `away` seconds.
+    So many `clients` wait meanwhile, at the ports of as many hosts."""
     with _scene() as (world, server, echo):
         names = [f"host{number}" for number in range(hosts)]
         world.profile(_PROFILE, _profile(server, names, forwards, echo.port))
@@ -103,9 +111,13 @@ def measure(hosts: int, forwards: int, away: float) -> Scale:
         up = time.monotonic() - began
         ps = statistics.median(_timed(world, "ps") for _ in range(_PS_TIMES))
         watcher = _Watcher(world)
-        try:
+        with ExitStack() as waiting:
+            waiting.callback(watcher.close)
+            ports = _listening(world, clients)
             began_at = time.time()
             server.kill()  # which takes a while: session by session
+            for port in ports:
+                waiting.enter_context(socket.create_connection(("127.0.0.1", port)))
             threading.Event().wait(away)
             back_at = time.time()
             server.start()
@@ -119,8 +131,6 @@ def measure(hosts: int, forwards: int, away: float) -> Scale:
             tries = watcher.since(began_at, "host", "connecting")
             states = {profile["name"]: profile["state"] for profile in world.status()["profiles"]}
             assert states[_PROFILE] == "up", f"the profile is {states[_PROFILE]}"
-        finally:
-            watcher.close()
         return Scale(
             hosts,
             forwards,
@@ -128,6 +138,8 @@ def measure(hosts: int, forwards: int, away: float) -> Scale:
             ps,
             back_at - killed_at,
             max(at for at, _ in ups) - back_at,
+            len(ports),
+            server.log.count("past MaxStartups"),
             tuple(at - killed_at for at, _ in tries),
         )
 
@@ -138,7 +150,7 @@ def _scene() -> Iterator[tuple[World, OpenSSHServer, EchoService]]:
     home = Path(tempfile.mkdtemp(prefix="tctl-"))
     world = World(home)
     del world.environ["PYTHONWARNINGS"]  # a user's daemon does not look for warnings
-    server = OpenSSHServer(home / "sshd")
+    server = OpenSSHServer(home / "sshd", config=["MaxStartups 10:30:100"])
     server.start()
     try:
         with EchoService() as echo:
@@ -157,9 +169,17 @@ def _profile(server: OpenSSHServer, names: Sequence[str], forwards: int, target:
     for number in range(forwards):
         kind = "remote" if number // len(names) % 5 == 4 else "local"
         via = names[number % len(names)]
-        rules.append(f'  f{number}: {{{kind}: 0, to: "127.0.0.1:{target}", via: {via}}}')
+        held = ", while_down: {hold: 10m}" if kind == "local" else ""
+        rules.append(f'  f{number}: {{{kind}: 0, to: "127.0.0.1:{target}", via: {via}{held}}}')
     hosts = [f"  {name}: {server.host_yaml(ssh_config='false')}" for name in names]
     return "\n".join(["version: 1", "hosts:", *hosts, "forwards:", *rules, ""])
+
+
+def _listening(world: World, count: int) -> list[int]:
+    """Local ports of the first forwards: each of another host, while there are as many hosts."""
+    profiles = {profile["name"]: profile for profile in world.status()["profiles"]}
+    forwards = profiles[_PROFILE]["forwards"][:count]
+    return [int(each["listen"].rpartition(":")[2]) for each in forwards if each["type"] == "local"]
 
 
 def _timed(world: World, *command: str) -> float:
@@ -183,6 +203,8 @@ def text(scale: Scale) -> str:
         f"up from nothing     {scale.up:6.1f} s",
         f"ps                  {scale.ps * 1000:6.0f} ms",
         f"back after          {scale.back:6.1f} s (the server was away for {scale.away:.1f} s)",
+        f"clients that waited {scale.clients:6d}",
+        f"past MaxStartups    {scale.refused:6d} connections were dropped",
         f"tries in a second   {scale.busiest:6d} at most, {len(scale.tries)} in all",
         "",
         "tries in each second since the server was killed:",
@@ -229,10 +251,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--hosts", type=int, default=200)
     parser.add_argument("--forwards", type=int, default=1000)
     parser.add_argument("--away", type=float, default=20.0, help="seconds without the server")
+    parser.add_argument("--clients", type=int, default=0, help="clients that wait meanwhile")
     parser.add_argument("--svg", type=Path, help="draw the tries over time here")
     options = parser.parse_args(arguments)
     try:
-        scale = measure(options.hosts, options.forwards, options.away)
+        scale = measure(options.hosts, options.forwards, options.away, options.clients)
     except subprocess.SubprocessError as error:
         parser.exit(1, f"benchmarks.scale: {error}\n")
     print(text(scale), end="")

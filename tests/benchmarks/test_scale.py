@@ -11,10 +11,12 @@ _WITHIN = 30.0
 
 
 def test_a_few_hosts_come_up_and_come_back_and_are_drawn() -> None:
-    measured = scale.measure(hosts=5, forwards=12, away=0.5)
+    measured = scale.measure(hosts=5, forwards=12, away=0.5, clients=3)
     assert 0 < measured.up < _WITHIN
     assert 0 < measured.ps < measured.up + _WITHIN
     assert 0 < measured.back < _WITHIN
+    assert measured.clients == 3
+    assert measured.refused == 0
     # Each tried at least once, none before its server was gone, all over more than a moment.
     assert len(measured.tries) >= 5
     assert all(at >= 0 for at in measured.tries)
