@@ -20,6 +20,7 @@ from tunnelctl.state.events import (
     Connected,
     Event,
     Lost,
+    Replaced,
     RetryDue,
     Retune,
     Silent,
@@ -119,7 +120,7 @@ def _machines() -> Iterator[Machine]:
 def _every_event(machine: Machine) -> Iterator[Event]:
     epoch = machine.epoch
     epochs = (epoch,) if machine.homing is None else (epoch, machine.homing)
-    with_epoch = (Authenticating, Connected, Lost, RetryDue)
+    with_epoch = (Authenticating, Connected, Lost, Replaced, RetryDue)
     for kind in EVENTS:
         if kind is Retune:
             yield Retune(machine.reconnect, machine.lazy, machine.candidates)

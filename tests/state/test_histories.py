@@ -28,7 +28,9 @@ from tunnelctl.state.events import (
     Idle,
     Lost,
     MoveForwards,
+    PromoteLink,
     Remedied,
+    Replaced,
     Restart,
     RetireLink,
     RetryDue,
@@ -88,6 +90,10 @@ class World:
             case MoveForwards(epoch):
                 assert epoch in self.links
                 assert self.attached
+            case PromoteLink(epoch):
+                assert epoch not in self.connects
+                self.links.add(epoch)
+                self.connects.append(epoch)
             case RetireLink(epoch):
                 self.links.remove(epoch)
             case AskLink(epoch):
@@ -112,7 +118,7 @@ EPOCHS_BACK = st.sampled_from([0, 0, 0, 1, 2])
 # A stop is for good, so it is rare; what makes a link come and go is not.
 KINDS = st.sampled_from(
     ["start", "restart", "auth", "connected", "lost", "retry"] * 4
-    + ["hurry", "remedied", "wake", "idle", "unused", "silent", "silent", "waits"] * 2
+    + ["hurry", "remedied", "wake", "idle", "unused", "replaced", "silent", "silent", "waits"] * 2
     + ["retune", "closed", "stop"]
 )
 STEPS = st.lists(
@@ -156,6 +162,7 @@ def event_of(kind: str, epoch: int, failure: Failure, jitter: float, policy: Rec
             awaited=0.2 < jitter < 0.6,
         ),
         "unused": Unused(epoch, failure, needed=jitter < 0.5, jitter=jitter),
+        "replaced": Replaced(epoch),
         "retry": RetryDue(epoch),
         "silent": Silent(epoch, WAITS),
         "waits": ClientWaits(jitter),
@@ -200,7 +207,7 @@ def can_happen(world: World, event: Event) -> bool:
             return epoch in world.connects and epoch not in world.links
         case Lost(epoch) | Authenticating(epoch):
             return epoch in world.connects
-        case Unused(epoch):
+        case Unused(epoch) | Replaced(epoch):
             return epoch in world.links
         case Silent(epoch):
             return epoch in world.attempts
@@ -234,9 +241,10 @@ def test_random_histories(
             world.act(action)
         connected = any(isinstance(a, Connect) for a in actions)
 
-        # Never up without a Connected of the current epoch, and the link it brought.
+        # Never up without a Connected of the current epoch, and the link it brought, or a link
+        # that takes the place of the one that ended.
         if state.state is HostState.UP and before.epoch != state.epoch:
-            assert event == Connected(state.epoch)
+            assert event in (Connected(state.epoch), Replaced(before.epoch))
         if state.state is HostState.UP and before.state is not HostState.UP:
             assert event == Connected(state.epoch)
         assert (state.state is HostState.UP) <= (state.epoch in world.links)

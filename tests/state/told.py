@@ -14,6 +14,7 @@ from tunnelctl.state.events import (
     Idle,
     Lost,
     Remedied,
+    Replaced,
     Restart,
     RetryDue,
     Retune,
@@ -53,4 +54,4 @@ def one_of_each(epoch: int) -> tuple[Event, ...]:
     orders = (Start(), Restart(), Stop(), Closed(), Retune(Reconnect()), Hurry(), Remedied())
     answers = (Authenticating(epoch), Connected(epoch), lost(epoch), RetryDue(epoch))
     unused, silent = Unused(epoch, REFUSED, needed=True, jitter=0.5), Silent(epoch, WAITS)
-    return (*orders, Wake(), ClientWaits(0.5), Idle(), *answers, unused, silent)
+    return (*orders, Wake(), ClientWaits(0.5), Idle(), *answers, unused, silent, Replaced(epoch))

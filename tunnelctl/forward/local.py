@@ -30,7 +30,9 @@ class LocalForward:
     """The server dials the target, which is fixed, or named by the client over SOCKS.
 
     `on_failure` hears of every client that could not be served, `on_waiting` of every one that
-    came while there was no link. `owner` is its name among those of all profiles.
+    came while there was no link. `owner` is its name among those of all profiles. `choose` gets the
+    attached link and returns the link for the next connection: that one, or another to the same
+    server.
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class LocalForward:
         on_failure: OnFailure,
         on_waiting: Callable[[], None] = lambda: None,
         owner: str = "",
+        choose: Callable[[Link], Link] = lambda attached: attached,
     ) -> None:
         self.forward = forward
+        self._choose = choose
         self._owner = owner
         self._reactor = reactor
         self._on_failure = on_failure
@@ -163,17 +167,18 @@ class LocalForward:
 
     def _serve(self, link: Link, sock: socket.socket, origin: Origin) -> None:
         if self.forward.target is None:
-            self._ask(link, sock, origin)
+            self._ask(sock, origin)
         else:
-            self._open(link, sock, origin, self.forward.target, None)
+            self._open(self._choose(link), sock, origin, self.forward.target, None)
 
-    def _ask(self, link: Link, sock: socket.socket, origin: Origin) -> None:
+    def _ask(self, sock: socket.socket, origin: Origin) -> None:
         """Let a SOCKS client name its target."""
 
         def on_request(server: SocksServer) -> None:
             self._handshakes.discard(handshake)
             assert server.request is not None
-            self._open(link, sock, origin, server.request, server)
+            assert self._link is not None  # `detach` ends the handshakes
+            self._open(self._choose(self._link), sock, origin, server.request, server)
 
         def on_end() -> None:
             self._handshakes.discard(handshake)

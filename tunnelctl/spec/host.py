@@ -125,6 +125,7 @@ class Host:
     session_type: SessionType = SessionType.NONE  # whether the server's text is listened to
     lazy: bool = False  # connect at the first client, close after `idle_timeout` without one
     idle_timeout: float = 300.0
+    links: int = 1  # the most links at once; all but the first are made while all are busy
     fallback: tuple[Host, ...] = ()  # tried in turn while this one cannot be reached
     embedded: bool = False  # an in-process SSH server on 127.0.0.1 instead of a real host
     runs_commands: bool = False  # a forward of it may have to (`unlink_remote`); no key of its own

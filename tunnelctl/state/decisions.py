@@ -26,7 +26,9 @@ from tunnelctl.state.events import (
     Lost,
     MoveForwards,
     OpenListeners,
+    PromoteLink,
     Remedied,
+    Replaced,
     Restart,
     RetireLink,
     RetryDue,
@@ -296,6 +298,16 @@ def lost_link(machine: Machine, event: Lost, now: float) -> Step:
     else:
         following, actions = end_round(after, event, now)
     return following, (*leave(machine), *actions)
+
+
+def promote(machine: Machine, event: Replaced, now: float) -> Step:
+    """Another link to the server takes over the forwards: the host stays up."""
+    epoch = machine.newest + 1
+    after = replace(machine, epoch=epoch, newest=epoch, reconnects=machine.reconnects + 1)
+    moved = (CloseLink(machine.epoch), PromoteLink(epoch), MoveForwards(epoch))
+    if machine.retry_at is None:
+        return after, moved
+    return after, (*moved, CancelTimer(), StartTimer(epoch, machine.retry_at))
 
 
 def unused(machine: Machine, event: Unused, now: float) -> Step:

@@ -103,6 +103,13 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """The link ended, and another link to the same server can take its place."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unused:
     """The server closed the link because it was unused, which is not a failure.
 
@@ -147,6 +154,7 @@ Event = (
     | Authenticating
     | Connected
     | Lost
+    | Replaced
     | Unused
     | RetryDue
     | Silent
@@ -179,6 +187,13 @@ class Abandon:
 @dataclass(frozen=True, slots=True)
 class AttachForwards:
     """Attach the forwards to the link of this epoch."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteLink:
+    """Make one of the extra links the link of this epoch."""
 
     epoch: int
 
@@ -240,6 +255,7 @@ Action = (
     | Connect
     | Abandon
     | AttachForwards
+    | PromoteLink
     | MoveForwards
     | RetireLink
     | AskLink

@@ -63,6 +63,8 @@ What the decisions keep to
   wait. While a fallback serves, the host itself is tried every `reconnect.max` (homing). Its link,
   once there is one, gets the new clients; connections that are open stay where they are. A try of
   the host itself that waits for a silent program goes on beside the fallbacks in the same way.
+- With `links`, a host whose link ends stays up where another link to it lives: that one takes the
+  forwards over, with a new epoch.
 - A lazy host without clients is idle: its listeners are bound, and a client wakes it. So is a host
   whose server ends links that carry nothing, unless a forward listens there.
 - While a client waits at a local port, the next try comes 1 to 1.5 s after the last one ended,
@@ -92,6 +94,7 @@ from tunnelctl.state.events import (
     Idle,
     Lost,
     Remedied,
+    Replaced,
     Restart,
     RetryDue,
     Retune,
@@ -167,6 +170,7 @@ TABLE: Mapping[HostState, Mapping[type[Event], _Decision]] = {
         Remedied: do.remedy_up,
         Idle: do.rest,
         Lost: do.lost_link,
+        Replaced: do.promote,
         Unused: do.unused,
         RetryDue: do.go_home,
     },

@@ -85,7 +85,7 @@ def diff(old: Profile, new: Profile) -> Plan:
 def _host_retunes(old: Host, new: Host) -> bool:
     """Only what says when to try again, or to rest, differs, or where the agents of this session
     are: it does not matter to this link."""
-    timed = replace(old, reconnect=new.reconnect, idle_timeout=new.idle_timeout)
+    timed = replace(old, reconnect=new.reconnect, idle_timeout=new.idle_timeout, links=new.links)
     return _without_agents(timed) == _without_agents(new)
 
 

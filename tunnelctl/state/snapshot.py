@@ -89,6 +89,25 @@ class ErrorStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """One link to a host: its round trip time in milliseconds, and its open channels."""
+
+    address: str
+    cipher: str
+    rtt_ms: float | None
+    channels: int
+
+    def as_json(self) -> dict[str, Any]:
+        """One element of `links`."""
+        return {
+            "address": self.address,
+            "cipher": self.cipher,
+            "rtt_ms": self.rtt_ms,
+            "channels": self.channels,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class HostStatus:
     """One host. `since` and `next_retry_at` are RFC 3339.
 
@@ -97,7 +116,7 @@ class HostStatus:
     be connected to, and waits until others have been. `ends_unused`: its server ends links that
     carry nothing, as `last_error` says where nothing else is wrong. `said` has the last lines of
     the server's session; None where there is no session. `connects` is how long it took to make
-    each link.
+    each link. `links` are the links that are up, the one of the other fields first.
     """
 
     name: str
@@ -121,6 +140,7 @@ class HostStatus:
     last_error: ErrorStatus | None = None
     said: tuple[str, ...] | None = None
     connects: Histogram = NONE_YET
+    links: tuple[LinkStatus, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """One element of `hosts`."""
@@ -144,6 +164,7 @@ class HostStatus:
             "queued": self.queued,
             "ends_unused": self.ends_unused,
             "said": None if self.said is None else list(self.said),
+            "links": [link.as_json() for link in self.links],
             "last_error": _error(self.last_error),
         }
 

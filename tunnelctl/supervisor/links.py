@@ -1,7 +1,8 @@
 """The links of one tunnel, by the epoch of the attempt that made them.
 
 Owns them from login to the end of their threads. One is in use; another lives beside it only for
-moments, or while connections of a fallback's last hour still run. Knows how long each took to make,
+moments, or while connections of a fallback's last hour still run. Those beyond, which `links: N`
+allows, are in `extra_links.py`. Knows how long each took to make,
 and what each server says.
 Must never decide which is used.
 """
@@ -122,7 +123,20 @@ class Links:
             self._speeches[epoch] = Speech(link, self._tell, self._throttle)
 
     async def _drain(self, epoch: int) -> None:
-        link = self._links[epoch]
-        while link.connection.channels and not link.closed.done():
-            await asyncio.wait([link.closed], timeout=_LOOK_SECONDS)
+        await unused(self._links[epoch])
         self.close(epoch)
+
+
+async def unused(link: Link) -> None:
+    """Wait until a link carries nothing any more, or has ended."""
+    while link.connection.channels and not link.closed.done():
+        await asyncio.wait([link.closed], timeout=_LOOK_SECONDS)
+
+
+async def drained(link: Link) -> None:
+    """Close a link that is in no list once its last connection has ended."""
+    try:
+        await unused(link)
+    finally:
+        link.close()
+    await link.wait_thread()

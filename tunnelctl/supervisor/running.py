@@ -229,8 +229,10 @@ class RunningProfile:
 
     def _add_tunnel(self, host: Host) -> Tunnel:
         name, services = self.profile.name, self._services
-        asking = services.questions.asking(AnswerScope(name, host.name), self._memory)
-        tunnel = Tunnel(self._shared, host, services, asking, self._changed)
+        scope = AnswerScope(name, host.name)
+        asking = services.questions.asking(scope, self._memory)
+        recalling = services.questions.recalling(scope, self._memory)
+        tunnel = Tunnel(self._shared, host, services, asking, recalling, self._changed)
         self._tunnels[host.name] = tunnel
         return tunnel
 

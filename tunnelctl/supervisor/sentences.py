@@ -99,6 +99,16 @@ def ends_unused_links(title: str, unused: float, *, needed: bool) -> Failure:
     )
 
 
+def no_extra_link(why: Failure) -> Failure:
+    """One of several links to a host could not be made, and the host is up."""
+    return why.but(detail=f"cannot make another link: {why.detail}")
+
+
+def extra_link_lost(why: Failure) -> Failure:
+    """One of several links to a host was lost, and the host is up."""
+    return why.but(detail=f"lost one of several links: {why.detail}")
+
+
 # --- forwards ------------------------------------------------------------------------------
 
 

@@ -25,7 +25,8 @@ from tunnelctl.state.machine import next_state
 from tunnelctl.state.overall import Summary, Tally
 from tunnelctl.state.snapshot import FAILED_FOR_GOOD, ForwardStatus, HostState, HostStatus
 from tunnelctl.state.unused import Verdict
-from tunnelctl.supervisor import tunnel_status
+from tunnelctl.supervisor import sentences, tunnel_status
+from tunnelctl.supervisor.extra_links import ExtraLinks
 from tunnelctl.supervisor.forwards.forwarding import Carrier, Forwarding
 from tunnelctl.supervisor.forwards.probes import Probes, Tunnelled
 from tunnelctl.supervisor.forwards.tunnel_forwards import TunnelForwards, forwarding
@@ -57,12 +58,15 @@ class Tunnel:
         host: Host,
         services: Services,
         asking: PatientAsking,
+        recalling: PatientAsking,
         on_change: Callable[[], None],
     ) -> None:
         self.host = host
         self._profile = profile
         self._services = services
-        self._dialler = Dialler(profile, services.handshakes, services.reactor, asking, self._warn)
+        self._dialler = Dialler(
+            profile, services.handshakes, services.reactor, asking, recalling, self._warn
+        )
         self._on_change = on_change
         self._machine = Machine(host.reconnect, host.lazy, len(host.candidates))
         self._tally = Tally()
@@ -78,6 +82,9 @@ class Tunnel:
         )
         self._attempts = Attempts(profile, self._dialler, self._tasks, hearer)
         self._links = Links(self._tasks, functools.partial(self._teller.said, host.name))
+        self._extra_links = ExtraLinks(
+            profile.name, lambda: self.host, self._dialler, self._tasks, services.random, self._warn
+        )
         self._probes = self._make_probes(services)
         self._carrier = self._make_carrier(services)
         self.forwards = TunnelForwards(self._tasks, self._probes)
@@ -117,6 +124,7 @@ class Tunnel:
             changed=self._forward_changed,
             on_failure=self._connection_failed,
             on_waiting=self._client_waits,
+            choose=self._extra_links.choose,
         )
 
     # What the profile asks for.
@@ -167,6 +175,7 @@ class Tunnel:
         self._login_watch.forget()
         self._idle.stop()
         self._idle = self._idle_watch()
+        self._extra_links.retune()
         self._handle(events.Retune(host.reconnect, host.lazy, len(host.candidates)))
 
     def replace_host(self, host: Host) -> None:
@@ -220,6 +229,7 @@ class Tunnel:
         """Give up an orderly stop: cancel what runs; says what that was."""
         names = self._tasks.names
         self._tasks.cancel()
+        self._extra_links.close()
         self._links.close_all()
         return names
 
@@ -238,7 +248,8 @@ class Tunnel:
     def status(self) -> HostStatus:
         """The host as it is now."""
         queued = self._attempts.is_queued(self._machine.epoch)
-        return self._teller.host_status(self.host, self._machine, self._links, queued=queued)
+        links = self._links, self._extra_links
+        return self._teller.host_status(self.host, self._machine, *links, queued=queued)
 
     def forward_statuses(self) -> dict[str, ForwardStatus]:
         """Every forward as it is now, by name."""
@@ -272,17 +283,22 @@ class Tunnel:
                 self._attempts.abandon(epoch)
             case events.AttachForwards(epoch):
                 self.forwards.attach(self._links[epoch], lambda: self._serves(epoch))
-                self._links.listen(epoch)
+                self._serve(epoch)
+            case events.PromoteLink(epoch):
+                link, seconds = self._extra_links.promote()
+                self._adopt(epoch, link, seconds)
             case events.MoveForwards(epoch):
                 self.forwards.move(self._links[epoch], lambda: self._serves(epoch))
-                self._links.listen(epoch)
+                self._serve(epoch)
             case events.RetireLink(epoch):
                 self._links.retire(epoch)
             case events.AskLink(epoch):
                 self._links[epoch].liveness.ask_now()
+                self._extra_links.ask_now()
                 self._probes.ask_now()
             case events.DetachForwards():
                 self.forwards.detach()
+                self._extra_links.close()
             case events.CloseLink(epoch):
                 self._links.close(epoch)
             case events.StartTimer(epoch, at):
@@ -301,14 +317,27 @@ class Tunnel:
     def _serves(self, epoch: int) -> bool:
         return self._machine.state is HostState.UP and self._machine.epoch == epoch
 
+    def _serve(self, epoch: int) -> None:
+        """The link of this epoch serves from now on."""
+        self._extra_links.serve(self._links[epoch], self._machine.candidate)
+        self._links.listen(epoch)
+
     def _connected(self, epoch: int, candidate: Host, link: Link, seconds: float) -> None:
         self._links.add(epoch, link, seconds)
         self._handle(events.Connected(epoch))
         self._services.neighbours.reached(candidate)
         link.closed.add_done_callback(lambda ended: self._ended(epoch, link, ended.result()))
 
+    def _adopt(self, epoch: int, link: Link, seconds: float) -> None:
+        self._links.add(epoch, link, seconds)
+        link.closed.add_done_callback(lambda ended: self._ended(epoch, link, ended.result()))
+
     def _ended(self, epoch: int, link: Link, failure: Failure) -> None:
         needed = self.forwards.need_link
+        if self._serves(epoch) and any(self._extra_links):
+            self._warn(sentences.extra_link_lost(failure))
+            self._handle(events.Replaced(epoch))
+            return
         end = self._links.end_of(link, failure, lazy=self._machine.lazy, needed=needed)
         if end.verdict is Verdict.UNUSED:
             self._handle(events.Unused(epoch, end.failure, needed, self._services.random.random()))
@@ -316,11 +345,8 @@ class Tunnel:
             self._lost(epoch, end.failure, at_once=end.verdict is Verdict.PERHAPS_UNUSED)
 
     def _lost(self, epoch: int, failure: Failure, *, at_once: bool = False) -> None:
-        # A server may repeat to us what it was sent.
-        redact = SECRETS.redact
-        told = failure.but(subject=redact(failure.subject), detail=redact(failure.detail))
         jitter, awaited = self._services.random.random(), self.forwards.are_awaited
-        self._handle(events.Lost(epoch, told, jitter, at_once, awaited))
+        self._handle(events.Lost(epoch, _redacted(failure), jitter, at_once, awaited))
 
     def _remedied(self) -> None:
         self._handle(events.Remedied())
@@ -343,7 +369,9 @@ class Tunnel:
     async def _shut_down(self) -> None:
         """In reverse order of start; the forwards drain side by side, over the link."""
         try:
+            self._extra_links.halt()
             await self.forwards.close(self._drain)
+            self._extra_links.close()
             self._links.close_all()
             await self._dialler.close()
             await self._tasks.settle()
@@ -366,7 +394,7 @@ class Tunnel:
             self._lost(self._machine.epoch, failure)
 
     def _warn(self, warning: Failure) -> None:
-        self._teller.warn(self.host.name, self._machine, warning)
+        self._teller.warn(self.host.name, self._machine, _redacted(warning))
 
     def _announce_host(self) -> None:
         if self._teller.host(self.host, self._machine, self._links):
@@ -402,3 +430,9 @@ class Tunnel:
         if item is not None:
             item.met(failure)
             self._teller.connection_failed(name, item, failure)
+
+
+def _redacted(failure: Failure) -> Failure:
+    """A server may repeat to us what it was sent."""
+    redact = SECRETS.redact
+    return failure.but(subject=redact(failure.subject), detail=redact(failure.detail))

@@ -5,6 +5,7 @@ Owns what was told last, so that each change is told once. Must never change wha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from weakref import WeakKeyDictionary
@@ -14,6 +15,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.barring import Barring
 from tunnelctl.spec.forward import ProbeType
 from tunnelctl.spec.host import Host
+from tunnelctl.ssh.link.link import Link
 from tunnelctl.state.machine import Machine
 from tunnelctl.state.outage import Outage
 from tunnelctl.state.overall import CountedPart, forward_part, host_part
@@ -25,6 +27,7 @@ from tunnelctl.state.snapshot import (
     Health,
     HostState,
     HostStatus,
+    LinkStatus,
 )
 from tunnelctl.state.throttle import LogThrottle, Throttle
 from tunnelctl.supervisor.forwards.forwarding import Forwarding
@@ -140,9 +143,10 @@ class Teller:
         self._of_forward(EventKind.HEALTH, item.rule.name, item.health, message, failure)
 
     def host_status(
-        self, host: Host, machine: Machine, links: Links, *, queued: bool
+        self, host: Host, machine: Machine, links: Links, extra: Iterable[Link], *, queued: bool
     ) -> HostStatus:
-        """The host as it is now; `queued`: its attempt waits for others to be over."""
+        """The host as it is now, with the `extra` links to it; `queued`: its attempt waits for
+        others to be over."""
         link = links.get(machine.epoch)
         status = HostStatus(
             name=host.name,
@@ -163,7 +167,7 @@ class Teller:
         return replace(
             status,
             address=link.info.address,
-            rtt_ms=None if link.liveness.rtt is None else round(link.liveness.rtt * 1000, 3),
+            rtt_ms=_round_trip(link),
             cipher=link.info.cipher,
             mac=link.info.mac,
             kex=link.info.kex,
@@ -171,6 +175,7 @@ class Teller:
             strict_kex=link.info.strict_kex,
             server=link.info.server,
             said=links.said(machine.epoch),
+            links=tuple(map(_link_status, (link, *extra))),
         )
 
     def forward_status(self, item: Forwarding, machine: Machine) -> ForwardStatus:
@@ -227,6 +232,16 @@ class Teller:
         remark: str | None = "",
     ) -> None:
         self._journal.record(kind, self._profile, name, state, message, failure, remark)
+
+
+def _round_trip(link: Link) -> float | None:
+    """In milliseconds; None until one was measured."""
+    return None if link.liveness.rtt is None else round(link.liveness.rtt * 1000, 3)
+
+
+def _link_status(link: Link) -> LinkStatus:
+    channels = len(link.connection.channels)
+    return LinkStatus(link.info.address, link.info.cipher, _round_trip(link), channels)
 
 
 def part_of_host(machine: Machine) -> CountedPart:

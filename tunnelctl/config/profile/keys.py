@@ -455,6 +455,14 @@ class HostMap(Map):
         kinds.Duration | None,
         Key("Time that a lazy host stays connected without clients.", embedded=True),
     ] = None
+    links: Annotated[
+        Annotated[int, Between(1, 16)] | None,
+        Key(
+            "Maximum number of links to this host. Another one is made while all are busy.",
+            omitted="ssh uses one connection",
+            embedded=True,
+        ),
+    ] = None
     fallback: Annotated[
         kinds.Names | None,
         Key(

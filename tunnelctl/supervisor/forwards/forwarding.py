@@ -40,7 +40,7 @@ class Carrier:
     `changed(name)` is called after each change of what is shown of the forward, `on_failure(name,
     failure)` for each client that could not be served, `on_waiting()` for each that came while
     there was no link. `is_on_demand()`: whether clients make the link. `held` has the ports that
-    servers hold for the profiles.
+    servers hold for the profiles. `choose(link)` is the link for the next connection here.
     """
 
     profile: str
@@ -51,6 +51,7 @@ class Carrier:
     changed: Callable[[str], None]
     on_failure: Callable[[str, Failure], None]
     on_waiting: Callable[[], None]
+    choose: Callable[[Link], Link]
 
 
 class Forwarding(ABC):

@@ -29,7 +29,12 @@ class LocalForwarding(Forwarding):
     def __init__(self, rule: Forward, carrier: Carrier) -> None:
         super().__init__(rule, carrier)
         self._local = LocalForward(
-            rule, carrier.reactor, self._client_failed, carrier.on_waiting, self.owner
+            rule,
+            carrier.reactor,
+            self._client_failed,
+            carrier.on_waiting,
+            self.owner,
+            carrier.choose,
         )
         self._was_bound = False
         self._opening: asyncio.Task[None] | None = None

@@ -17,7 +17,7 @@ from tunnelctl.spec.secret import SecretRef
 from tunnelctl.ssh.connect import Stage
 from tunnelctl.ssh.keys.credentials import Logins
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.ssh.silence import OnSilence
+from tunnelctl.ssh.silence import OnSilence, unheard
 from tunnelctl.sshd.server import EmbeddedServer
 from tunnelctl.supervisor.logins.current_hosts import Anew
 from tunnelctl.supervisor.logins.handshakes import Handshakes
@@ -36,7 +36,8 @@ class OfProfile:
 
 
 class Dialler:
-    """Of one tunnel. `warn` hears, on the loop, what is wrong with logins that went on."""
+    """Of one tunnel. `asking` answers a login, `recalling` one that interrupts nobody. `warn`
+    hears, on the loop, what is wrong with logins that went on."""
 
     def __init__(
         self,
@@ -44,12 +45,14 @@ class Dialler:
         handshakes: Handshakes,
         reactor: Reactor,
         asking: PatientAsking,
+        recalling: PatientAsking,
         warn: Callable[[Failure], None],
     ) -> None:
         self._profile = profile
         self._handshakes = handshakes
         self._reactor = reactor
         self._asking = asking
+        self._recalling = recalling
         self._warn = warn
         self._server: EmbeddedServer | None = None
 
@@ -58,9 +61,12 @@ class Dialler:
         host: Host,
         candidate: Host,
         on_stage: Callable[[Stage], None],
-        on_silence: OnSilence,
+        on_silence: OnSilence = unheard,
+        *,
+        attended: bool = True,
     ) -> Link:
-        """Connect to `candidate`, which is `host` itself or a fallback of it.
+        """Connect to `candidate`, which is `host` itself or a fallback of it. Where it is not
+        `attended` nobody is asked anything: what is remembered is used.
 
         Raises:
             Failure: as `Handshakes.connect`.
@@ -75,7 +81,7 @@ class Dialler:
             environment,
             self._profile.resolve_secret,
             on_stage,
-            self._asking,
+            self._asking if attended else self._recalling,
             self._profile.logins,
             self._warned,
             on_silence,

@@ -209,6 +209,11 @@ class Questions:
 
         return login
 
+    @staticmethod
+    def recalling(place: AnswerScope, memory: Memory) -> PatientAsking:
+        """As `asking`, for a login that interrupts nobody: what is remembered is all it gets."""
+        return Questions(lambda _: None).asking(place, memory)
+
     def ask(
         self, place: AnswerScope, question: Question, reply: Reply, *, remember: bool | None = None
     ) -> str | None:
