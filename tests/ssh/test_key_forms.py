@@ -13,6 +13,7 @@ import pytest
 from tests.ssh.clients import fails, logged_in
 from tests.support.certificates import Authority, ssh_keygen
 from tests.support.keys import KeyKind, write_key
+from tests.support.programs import require
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
 from tunnelctl.ssh.keys import forms
@@ -330,6 +331,7 @@ def test_a_cipher_that_we_have_not_is_named_with_the_command_that_changes_it(
 def test_a_key_of_putty_is_named_with_the_command_that_converts_it(
     tmp_path: Path, sshd: OpenSSHServer
 ) -> None:
+    require("puttygen")
     key = tmp_path / "key.ppk"
     run("puttygen", sshd.identity, "-O", "private", "-o", key)
     failure = refused(key)
