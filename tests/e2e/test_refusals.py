@@ -66,6 +66,27 @@ def test_the_command_in_the_hint_works_for_a_host_key_alias_too(
     world.ok("up", "dev", "-d")
 
 
+def test_the_command_in_the_hint_writes_to_a_file_with_a_blank_in_its_name(
+    world: World, sshd: OpenSSHServer
+) -> None:
+    """Of ssh_config, where `ssh -G` prints no quotes."""
+    world.alias("prod", sshd)
+    folder = world.home / "my hosts"
+    folder.mkdir()
+    config = world.home / ".ssh" / "config"
+    said = config.read_text().replace(str(sshd.known_hosts), f'"{folder}/known"')
+    config.write_text(said)
+    world.profile("dev", "hosts: {prod: {}}\nforwards: {db: {local: 0, to: 9, via: prod}}\n")
+    before = set(world.home.iterdir())
+    command = re.search(r"tunnelctl (trust [^)]+)", world.run("up", "dev", "-d").stderr)
+    assert command is not None
+    world.ok(*shlex.split(command[1]))
+    assert sshd.host_keys[0] in (folder / "known").read_text()
+    assert [path.name for path in folder.iterdir()] == ["known"]
+    assert set(world.home.iterdir()) == before
+    world.ok("up", "dev", "-d")
+
+
 def test_trust_records_nothing_that_has_another_fingerprint(
     world: World, sshd: OpenSSHServer
 ) -> None:

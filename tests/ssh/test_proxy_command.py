@@ -100,6 +100,8 @@ async def test_how_it_failed_is_told_in_its_own_words() -> None:
         r"far (far.example:22): proxy_command sh ended with exit status 3: "
         r"\x1b[31mno way\x07 to far.example:22"
     )
+    # By hand it may work, in that shell's environment.
+    assert failure.hints[1].command.startswith("tunnelctl restart")
     assert failure.retryable
 
 
