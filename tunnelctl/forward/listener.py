@@ -22,7 +22,7 @@ from tunnelctl.net.reactor import READABLE, Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import WILDCARDS, Endpoint
 
-# Clients taken in a row before others get their turn.
+# Clients taken in a row before others get their turn, where many come.
 _ACCEPTS_A_TURN = 64
 _PAUSE_SECONDS = 0.5
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -189,7 +189,12 @@ async def _failure(endpoint: Endpoint, error: OSError) -> Failure:
 
 
 class _Door:
-    """One listening socket."""
+    """One listening socket.
+
+    A client that comes alone is taken without asking for another one: that question costs as much
+    as the answer that it finds none. Who waits behind it is told in the next turn, and then all are
+    taken.
+    """
 
     def __init__(self, reactor: Reactor, sock: socket.socket, on_client: OnClient) -> None:
         self._reactor = reactor
@@ -198,9 +203,14 @@ class _Door:
         self._is_closed = False
         self._is_paused = False
         self._is_held = False
+        self._turn = -1  # of the reactor, in which a client came last
         name = sock.getsockname()
         self.host, self.port = ("", 0) if isinstance(name, str) else (str(name[0]), int(name[1]))
-        reactor.register(sock.fileno(), self)
+        reactor.register_listener(sock.fileno(), self)
+
+    @property
+    def _takes_clients(self) -> bool:
+        return not (self._is_closed or self._is_paused or self._is_held)
 
     def hold(self) -> None:
         self._is_held = True
@@ -209,45 +219,49 @@ class _Door:
     def serve(self, on_client: OnClient) -> None:
         self._on_client = on_client
         self._is_held = False
-        self._reactor.register(self._sock.fileno(), self)
+        if not self._is_paused:
+            self._reactor.register_listener(self._sock.fileno(), self)
 
     def close(self) -> None:
         if not self._is_closed:
             self._is_closed = True
-            if not self._is_held:
-                self._reactor.unregister(self._sock.fileno())
+            self._reactor.unregister(self._sock.fileno())
             self._sock.close()
 
     def ready(self, events: int) -> None:
         if events & READABLE:
-            self._accept()
+            turn = self._reactor.turns
+            many_come, self._turn = turn == self._turn + 1, turn
+            self._accept(_ACCEPTS_A_TURN if many_come else 1)
 
-    def _accept(self) -> None:
-        for _ in range(_ACCEPTS_A_TURN):
-            if self._is_closed or self._is_paused or self._is_held:
+    def _accept(self, count: int) -> None:
+        """Take so many clients at most."""
+        for _ in range(count):
+            if not self._takes_clients:
                 return
             try:
                 client, address = self._sock.accept()
             except (BlockingIOError, InterruptedError):
-                self._reactor.expect_readable(self._sock.fileno())
-                return
+                break
             except ConnectionAbortedError:
                 continue  # the client left before it was let in
             except OSError as error:
+                self._pause()
                 if error.errno not in _EXHAUSTED:
                     raise
                 descriptors.note_none()
-                self._pause()
                 return
             if descriptors.note(client.fileno()):
                 self._pause()  # after this one
             client.setblocking(False)
             self._on_client(client, (address[0], address[1]) if address else ("", 0))
-        self._reactor.soon(self._accept)
+        if self._takes_clients:
+            self._reactor.expect_readable(self._sock.fileno())
 
     def _pause(self) -> None:
         """Clients wait in the backlog; what has ended meanwhile makes room for them."""
         self._is_paused = True
+        self._reactor.unregister(self._sock.fileno())
         self._reactor.loop.call_later(_PAUSE_SECONDS, self._resume)
 
     def _resume(self) -> None:
@@ -256,5 +270,5 @@ class _Door:
             return
         if descriptors.look(self._sock.fileno()):
             self._pause()
-        else:
-            self._accept()
+        elif not self._is_held:
+            self._reactor.register_listener(self._sock.fileno(), self)

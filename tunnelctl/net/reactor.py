@@ -8,6 +8,7 @@ Must never block, and never let one handler's error stop the others.
 
 Edge-triggered means: a handler is told once, and must go on until the socket gives no more, or
 remember that it stopped. After "no more" it calls `expect_readable`/`expect_writable`.
+Sockets that listen are level-triggered: their owner is told in every turn in which clients wait.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Reactor:
         self._flushes: list[Callable[[], None]] = []
         self._scheduled: asyncio.Handle | None = None
         self._in_turn = False
+        self.turns = 0  # how many there were
         self._fresh: set[int] = set()  # registered in this turn
         self._poll: _SharedEpoll | _Epoll | _LoopPoll
         shared = shared_selector(loop)
@@ -80,6 +82,12 @@ class Reactor:
         if self._in_turn:
             self._fresh.add(fd)
         self._poll.register(fd)
+
+    def register_listener(self, fd: int, handler: Handler) -> None:
+        """Tell `handler` whenever clients wait at `fd`, from now on; it need not take them all.
+        After each time it calls `expect_readable`."""
+        self._handlers[fd] = handler
+        self._poll.register_listener(fd)
 
     def unregister(self, fd: int) -> None:
         """Tell nobody any more. Before the socket is closed, for its number is used again."""
@@ -112,6 +120,7 @@ class Reactor:
         """See selector.EdgeWork."""
         strangers = []
         handlers = self._handlers
+        self.turns += 1
         self._in_turn = True
         for fd, mask in found:
             # A socket closed earlier in this turn has no handler. One that was opened meanwhile
@@ -193,6 +202,9 @@ class _SharedEpoll:
     def register(self, fd: int) -> None:
         self._selector.register_edges(fd)
 
+    def register_listener(self, fd: int) -> None:
+        self._selector.register_listener(fd)
+
     def unregister(self, fd: int) -> None:
         self._selector.unregister_edges(fd)
 
@@ -219,6 +231,9 @@ class _Epoll:
 
     def register(self, fd: int) -> None:
         self._epoll.register(fd, EDGES)
+
+    def register_listener(self, fd: int) -> None:
+        self._epoll.register(fd, select.EPOLLIN)
 
     def unregister(self, fd: int) -> None:
         self._epoll.unregister(fd)
@@ -247,6 +262,9 @@ class _LoopPoll:
     def register(self, fd: int) -> None:
         self.expect_readable(fd)
         self.expect_writable(fd)
+
+    def register_listener(self, fd: int) -> None:
+        self.expect_readable(fd)
 
     def unregister(self, fd: int) -> None:
         self._loop.remove_reader(fd)

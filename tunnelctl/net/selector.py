@@ -52,6 +52,10 @@ class EdgeSelector(selectors.BaseSelector):
         """Report everything of this socket to `work`, once an edge."""
         self._epoll.register(fd, EDGES)
 
+    def register_listener(self, fd: int) -> None:
+        """Report to `work` that clients wait at this socket, as long as they do."""
+        self._epoll.register(fd, select.EPOLLIN)
+
     def unregister_edges(self, fd: int) -> None:
         """Report it no more."""
         self._epoll.unregister(fd)
