@@ -54,7 +54,7 @@ def test_what_a_host_of_ssh_config_forwards_is_imported_and_comes_up(
     world.alias("real", sshd)
     with (world.home / ".ssh" / "config").open("a") as config:
         config.write("  DynamicForward 0.0.0.0:1\n")
-    (world.home / "other").write_text("Host x\n  DynamicForward /no/port\n")
+    (world.home / "other").write_text("Host x\n  RemoteForward 1081\n")
     refused = world.run("import", "ssh-config", "-F", "other")
     assert refused.returncode == 78
     assert refused.stderr.count("\n") == 2
