@@ -236,6 +236,8 @@ def test_any_target_that_was_asked_for_in_so_many_words_is_permitted(
     assert done.returncode == 0, done.stderr
     assert "PermitRemoteOpen any: SOCKS clients on bastion can reach all" in done.stderr
     assert [permits(socks, name) for name in names] == [True, True]
+    other = ["-L", f"{free_port()}:127.0.0.1:9", *line(0)[2:]]
+    assert "PermitRemoteOpen" not in bastion.run("up", "-d", *other).stderr
     refused = bastion.run("up", "-d", "-R", str(free_port()), "bastion")
     assert refused.returncode == 2
     assert "say what they may with --permit" in refused.stderr

@@ -98,11 +98,6 @@ def carry(
         imported.host(asked.name, written)
         command.wishes.append("ClearAllForwardings yes: nothing is forwarded")
         return
-    if forwarding.get("permitremoteopen") == (ANY_TARGET,):
-        command.wishes.append(
-            f"PermitRemoteOpen any: SOCKS clients on {asked.name} can reach all that this machine "
-            "reaches, and its loopback"
-        )
     optional = command.value("exitonforwardfailure") in ("no", "false")
     add_forwards(
         imported,
@@ -111,6 +106,12 @@ def carry(
         permit=permit,
         more={"required": False} if optional else None,
     )
+    permits_any = forwarding.get("permitremoteopen") == (ANY_TARGET,)
+    if permits_any and any("remote_dynamic" in rule for rule in imported.forwards.values()):
+        command.wishes.append(
+            f"PermitRemoteOpen any: SOCKS clients on {asked.name} can reach all that this machine "
+            "reaches, and its loopback"
+        )
 
 
 def configured_forwards(command: SshCommand, environ: Mapping[str, str]) -> Options:
