@@ -64,8 +64,8 @@ def watched(stage: Stage) -> Moments:
 
         def refused() -> bool:
             event = stream.next(_WITHIN)
-            error = event and event.get("error")
-            return bool(error and error["code"] == "config-invalid")
+            error = event and event.error
+            return bool(error and error.code == "config-invalid")
 
         try:
             scene.write_profile(more=True)

@@ -151,12 +151,11 @@ class Scene:
 
     def pid(self) -> int:
         """The daemon's process id, by its own word."""
-        pid: int = self.client.status()["daemon"]["pid"]
-        return pid
+        return self.client.status().daemon.pid
 
     def status(self, profile: str) -> dict[str, Any]:
         """A profile, as status shows it now; nothing of one that it does not know."""
-        found = (p for p in self.client.status()["profiles"] if p["name"] == profile)
+        found = (p for p in self.client.status().as_json()["profiles"] if p["name"] == profile)
         return next(found, {})
 
     def forward(self, name: str) -> dict[str, Any]:

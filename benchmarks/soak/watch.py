@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from benchmarks.soak.ledger import Ledger
 from benchmarks.soak.scene import PROFILE, Scene
 from tunnelctl.errors import Failure
+from tunnelctl.state.snapshot import ProfileState
 
 _STEP = 0.2  # seconds between two questions
 _GIVEN_UP_AFTER = 15.0
@@ -94,10 +95,10 @@ class Watch:
         now = time.monotonic()
         if not (excused or self._excused):
             self.took.append(now - asked)
-        profile = next(p for p in status["profiles"] if p["name"] == PROFILE)
-        self.pid = status["daemon"]["pid"]
-        self.reconnects = profile["hosts"][0]["reconnects"]
-        self._judge(profile["state"] == "up", now)
+        profile = next(p for p in status.profiles if p.name == PROFILE)
+        self.pid = status.daemon.pid
+        self.reconnects = profile.hosts[0].reconnects
+        self._judge(profile.state is ProfileState.UP, now)
 
     def _judge(self, up: bool, now: float) -> None:
         if not up:

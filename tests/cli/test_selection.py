@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tunnelctl.cli.terminal import selection
 from tunnelctl.errors import Code, Failure
+from tunnelctl.state.snapshot import (
+    ForwardState,
+    ForwardStatus,
+    HostState,
+    HostStatus,
+    ProfileState,
+    ProfileStatus,
+    Wanted,
+)
 
 KNOWN = ("dev", "dev-two", "other")
 
 
-def profile(name: str, **forwards: str) -> dict[str, Any]:
-    rules = [{"name": forward, "via": via} for forward, via in forwards.items()]
-    hosts = [{"name": host} for host in dict.fromkeys(forwards.values())]
-    return {"name": name, "forwards": rules, "hosts": hosts}
+def profile(name: str, **forwards: str) -> ProfileStatus:
+    rules = (
+        ForwardStatus(forward, "local", "", None, via, ForwardState.UP)
+        for forward, via in forwards.items()
+    )
+    hosts = (HostStatus(host, HostState.UP) for host in dict.fromkeys(forwards.values()))
+    one = ProfileStatus(name, f"{name}.yaml", Wanted.UP, ProfileState.UP)
+    return replace(one, hosts=tuple(hosts), forwards=tuple(rules))
+
+
+def with_labels(one: ProfileStatus, *labels: dict[str, str]) -> ProfileStatus:
+    rules = zip(one.forwards, labels, strict=True)
+    return replace(
+        one, forwards=tuple(replace(rule, labels=tuple(given.items())) for rule, given in rules)
+    )
 
 
 DOCUMENT = [profile("dev", db="bastion", web="edge"), profile("dev-two", db="edge"), profile("x")]
@@ -60,8 +80,7 @@ def test_parts(words: tuple[str, ...], meant: list[str]) -> None:
     found = [
         name
         for kept in selection.forwards(DOCUMENT, words)
-        for name in [f"{kept['name']}/{rule['name']}" for rule in kept["forwards"]]
-        or [kept["name"]]
+        for name in [f"{kept.name}/{rule.name}" for rule in kept.forwards] or [kept.name]
     ]
     assert found == meant
 
@@ -119,14 +138,12 @@ def test_a_profile_that_nobody_has_is_told_from_one_that_is_down(
 )
 def test_labels(labels: tuple[str, ...], meant: list[str]) -> None:
     dev, other = profile("dev", db="bastion", web="edge"), profile("other", x="edge", y="edge")
-    dev["forwards"][0]["labels"] = {"team": "web", "tier": "data"}
-    dev["forwards"][1]["labels"] = {"team": "ops"}
-    other["forwards"][0]["labels"] = {"team": "web"}
-    other["forwards"][1]["labels"] = {}
+    dev = with_labels(dev, {"team": "web", "tier": "data"}, {"team": "ops"})
+    other = with_labels(other, {"team": "web"}, {})
     chosen = selection.labelled([dev, other], labels)
     if not labels:
-        assert [one["name"] for one in chosen] == meant
+        assert [one.name for one in chosen] == meant
         return
-    assert [f"{p['name']}/{f['name']}" for p in chosen for f in p["forwards"]] == meant
+    assert [f"{p.name}/{f.name}" for p in chosen for f in p.forwards] == meant
     for one in chosen:
-        assert {host["name"] for host in one["hosts"]} == {f["via"] for f in one["forwards"]}
+        assert {host.name for host in one.hosts} == {f.via for f in one.forwards}

@@ -20,6 +20,13 @@ from tests.support.tmux import Tmux
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.cli.running.watch import Rates, Screen
+from tunnelctl.state.snapshot import (
+    ForwardState,
+    ForwardStatus,
+    ProfileState,
+    ProfileStatus,
+    Wanted,
+)
 
 # The shell stays to show what the command left behind.
 _SHELL = ("sh", "-c", 'trap : INT; "$@"; echo "code=$?"; exec sleep 600', "sh")
@@ -183,8 +190,11 @@ def test_a_frame_is_one_write_of_what_has_changed() -> None:
         assert paper.frame() == "\x1b[2J\x1b[1;1Hhead"
 
 
-def _profiles(come: int, gone: int) -> list[dict[str, object]]:
-    return [{"name": "dev", "forwards": [{"name": "db", "bytes_in": come, "bytes_out": gone}]}]
+def _profiles(come: int, gone: int) -> list[ProfileStatus]:
+    rule = ForwardStatus(
+        "db", "local", "", None, "", ForwardState.UP, bytes_in=come, bytes_out=gone
+    )
+    return [ProfileStatus("dev", "", Wanted.UP, ProfileState.UP, forwards=(rule,))]
 
 
 def test_a_rate_is_the_mean_of_the_last_seconds() -> None:

@@ -63,8 +63,7 @@ def test_clients_come_before_the_daemon_and_after_it(
             process = start(embedded, sock.fileno(), NOTIFY_SOCKET=str(manager_path))
             try:
                 # Nobody waited: who connects before it accepts is served once it does.
-                document = client.status(within=60)
-                assert document["daemon"]["pid"] == process.pid
+                assert client.status(within=60).daemon.pid == process.pid
                 while "READY=1" not in heard:
                     heard += ear.recv(4096).decode().splitlines()
                 embedded.ok("up", "dev", "-d")

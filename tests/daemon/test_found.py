@@ -94,7 +94,7 @@ def test_who_is_connected_stays_so(embedded: World, paths: Paths, client: Client
         embedded.ok("restart", "dev")
         event = stream.next(_WITHIN)
         assert event is not None
-        assert event["profile"] == "dev"
+        assert event.profile == "dev"
 
 
 def _make_impossible(paths: Paths) -> None:

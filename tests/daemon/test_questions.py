@@ -38,8 +38,8 @@ def asked(waiting: World, client: Client) -> Iterator[tuple[EventStream, dict[st
 def question(stream: EventStream, state: str = "asked") -> dict[str, Any]:
     """The next event about a question."""
     while (event := stream.next(20)) is not None:
-        if event["kind"] == "question" and event["state"] == state:
-            return event
+        if event.kind == "question" and event.state == state:
+            return event.as_json()
     raise AssertionError("no question came")
 
 
@@ -88,8 +88,8 @@ def test_who_only_watches_is_not_asked(waiting: World, client: Client, api: Api)
         api.ask("POST", "/v1/profiles/locked/answers", {"id": event["id"], "answer": PASSPHRASE})
         kinds = set()
         while (seen := watching.next(20)) is not None:
-            kinds.add(seen["kind"])
-            if (seen["kind"], seen["name"], seen["state"]) == ("host", "server", "up"):
+            kinds.add(seen.kind)
+            if (seen.kind, seen.name, seen.state) == ("host", "server", "up"):
                 break
         assert "question" not in kinds
         assert PASSPHRASE not in json.dumps(event)

@@ -169,8 +169,8 @@ def told(stream: EventStream) -> dict[str, Any]:
     while True:
         event = stream.next(20)
         assert event is not None, "nothing is told"
-        if (event["kind"], event["profile"]) == ("profile", "dev"):
-            return event
+        if (event.kind, event.profile) == ("profile", "dev"):
+            return event.as_json()
 
 
 def test_a_wrong_file_changes_nothing_and_is_shown(

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,18 @@ from tunnelctl.doctor.report import Report, Result
 from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, Probe, ProbeType
+from tunnelctl.state.snapshot import (
+    DaemonStatus,
+    ErrorStatus,
+    ForwardState,
+    ForwardStatus,
+    HostState,
+    HostStatus,
+    ProfileState,
+    ProfileStatus,
+    Status,
+    Wanted,
+)
 
 
 @contextlib.contextmanager
@@ -120,41 +133,36 @@ def test_a_port_that_our_own_daemon_holds_is_fine(sshd: OpenSSHServer) -> None:
     assert "running tunnel" in step(report, "permission", "remote").message
 
 
-def held(port: int) -> dict[str, Any]:
-    """A daemon's word that both forwards are up."""
-    up = {"state": "up", "bound": True, "listen": f"127.0.0.1:{port}", "last_error": None}
-    profile = {
-        "name": "dev",
-        "source": "dev.yaml",
-        "wanted": "up",
-        "state": "up",
-        "last_error": None,
-        "hosts": [],
-        "forwards": [
-            {"name": "local", "type": "local", **up},
-            {"name": "remote", "type": "remote", **up},
-        ],
-    }
-    return {"profiles": [profile]}
+def held(port: int, *hosts: HostStatus, **changes: Any) -> Status:
+    """A daemon's word that both forwards are up; `changes` are those of the profile and `remote`
+    the changes of that forward."""
+    listen, target = f"127.0.0.1:{port}", f"127.0.0.1:{port}"
+    up = ForwardStatus("local", "local", listen, target, "server", ForwardState.UP, bound=True)
+    there = replace(replace(up, name="remote", type="remote"), **changes.pop("remote", {}))
+    profile = ProfileStatus("dev", "dev.yaml", Wanted.UP, ProfileState.UP, hosts=hosts)
+    profile = replace(profile, forwards=(up, there), **changes)
+    return Status(DaemonStatus(1, "", ""), (profile,))
 
 
 def test_what_the_daemon_complains_of_is_told(sshd: OpenSSHServer) -> None:
-    status = held(1)
-    error = {"code": "auth-failed", "message": "server: refused", "hint": "ssh-copy-id"}
-    status["profiles"][0] |= {"state": "degraded", "hosts": [{"last_error": error}]}
+    error = ErrorStatus("auth-failed", "server: refused", "ssh-copy-id")
+    host = HostStatus("server", HostState.BACKOFF, last_error=error)
+    status = held(1, host, state=ProfileState.DEGRADED)
     found = step(walk(sshd.host(), status=status), "daemon", "dev")
     assert found.result is Result.WARNING
     assert "degraded: server: refused" in found.message
     assert "SSH_AUTH_SOCK included: tunnelctl restart dev" in found.hint
 
 
-@pytest.mark.parametrize("state", ["failed", "up"])  # up: the forward is not required
-def test_a_forward_that_the_daemon_gave_up_is_a_failure(sshd: OpenSSHServer, state: str) -> None:
-    status = held(1)
-    there = status["profiles"][0]["forwards"][1]
-    error = {"code": "port-in-use", "message": "remote: /s is in use", "hint": "rm /s"}
-    status["profiles"][0]["state"] = state
-    there |= {"state": "failed", "bound": False, "last_error": error}
+@pytest.mark.parametrize(
+    "state", [ProfileState.FAILED, ProfileState.UP]
+)  # up: the forward is not required
+def test_a_forward_that_the_daemon_gave_up_is_a_failure(
+    sshd: OpenSSHServer, state: ProfileState
+) -> None:
+    error = ErrorStatus("port-in-use", "remote: /s is in use", "rm /s")
+    there = {"state": ForwardState.FAILED, "bound": False, "last_error": error}
+    status = held(1, state=state, remote=there)
     report = walk(sshd.host(), remote(sshd.port, listen=Endpoint(path="/s")), status=status)
     (found,) = [each for each in report.steps if each.result is Result.FAILED]
     assert (found.step, found.code, found.hint) == ("daemon", Code.PORT_IN_USE, "rm /s")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -18,12 +18,13 @@ from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.silence import OnSilence, unheard
+from tunnelctl.state.snapshot import Status
 
 
 def walk(
     host: Host,
     *forwards: Forward,
-    status: Mapping[str, Any] | None = None,
+    status: Status | None = None,
     on_silence: OnSilence = unheard,
     **environ: str,
 ) -> Report:

@@ -76,7 +76,7 @@ class Tunnel:
 
     @property
     def _host(self) -> dict[str, Any]:
-        host: dict[str, Any] = self.client.status()["profiles"][0]["hosts"][0]
+        host: dict[str, Any] = self.client.status().as_json()["profiles"][0]["hosts"][0]
         return host
 
     def is_noticed(self, within: float) -> None:

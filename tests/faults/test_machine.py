@@ -63,14 +63,14 @@ def test_a_disk_that_is_full(tunnel: Tunnel, sshd: OpenSSHServer, small_disk: Pa
                 sshd.kill_sessions()
                 tunnel.is_noticed(NOTICED)
                 tunnel.is_back(BACK)
-            warnings = tunnel.client.status()["daemon"]["warnings"]
+            warnings = tunnel.client.status().daemon.warnings
             assert len(warnings) == len({w.partition(" cannot be")[0] for w in warnings})
             assert any("No space left" in warning for warning in warnings)
         assert paths.wanted_file.read_bytes() == wanted, "the old one is whole"
         filler.unlink()
         tunnel.world.ok("restart", "dev")
         tunnel.world.ok("down", "other")
-        eventually(lambda: not tunnel.client.status()["daemon"]["warnings"], "it is over")
+        eventually(lambda: not tunnel.client.status().daemon.warnings, "it is over")
 
 
 @needs_socat

@@ -16,8 +16,9 @@ from tunnelctl.ssh.connect import connect
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.questions import Ask, Asking, Question, QuestionKind
 from tunnelctl.ssh.turns import Turn
+from tunnelctl.state.status_events import QuestionEvent
 from tunnelctl.supervisor.journal import Subscription
-from tunnelctl.supervisor.logins.question_desk import AnswerScope, QuestionEvent
+from tunnelctl.supervisor.logins.question_desk import AnswerScope
 
 PASSPHRASE = Question(QuestionKind.PASSPHRASE, "server", "Enter passphrase for key 'k': ", False)
 CODE = Question(QuestionKind.CODE, "server", "Code: ", True)

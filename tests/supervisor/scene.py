@@ -27,8 +27,8 @@ from tunnelctl.state.snapshot import (
     HostStatus,
     ProfileState,
     ProfileStatus,
-    StatusEvent,
 )
+from tunnelctl.state.status_events import StatusEvent
 from tunnelctl.supervisor.supervisor import Supervisor
 
 SOON = Reconnect(min=0.05, max=0.2)

@@ -23,7 +23,7 @@ from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
 from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
-from tunnelctl.supervisor.logins.question_desk import QuestionEvent
+from tunnelctl.state.status_events import QuestionEvent
 
 MUCH = bytes(64 * 1024)
 

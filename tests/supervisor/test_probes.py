@@ -21,14 +21,8 @@ from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import OnUnhealthy, Probe, ProbeType
 from tunnelctl.spec.host import Reconnect
-from tunnelctl.state.snapshot import (
-    EventKind,
-    ForwardState,
-    ForwardStatus,
-    Health,
-    HostState,
-    ProfileState,
-)
+from tunnelctl.state.snapshot import ForwardState, ForwardStatus, Health, HostState, ProfileState
+from tunnelctl.state.status_events import EventKind
 
 OFTEN = 0.03  # seconds
 TCP = Probe(ProbeType.TCP, interval=OFTEN, timeout=10)
@@ -83,8 +77,8 @@ async def test_a_target_that_accepts_is_healthy_and_nobody_is_counted() -> None:
             forward = s.forward("web")
             assert (forward.connections_total, forward.connections_open) == (0, 0)
             assert (forward.bytes_in, forward.bytes_out) == (0, 0)
-            host = {"state": "up", "last_error": None}
-            assert status_text(forward.as_json(), host, datetime.now(UTC)) == "up (healthy)"
+            host = s.host_status()
+            assert status_text(forward, host, datetime.now(UTC)) == "up (healthy)"
             # A connection that only looked is closed.
             await s.supervisor.down("dev", 0)
             await eventually_async(lambda: service.open == 0, "no probe is left open")

@@ -149,7 +149,7 @@ class World:
         Raises:
             Failure: DAEMON_NOT_RUNNING.
         """
-        return Client(Paths.from_environ(self.environ, self.home)).status(within=60)
+        return Client(Paths.from_environ(self.environ, self.home)).status(within=60).as_json()
 
     def host(self, profile: str, name: str = "server") -> dict[str, Any]:
         """One host of the status document."""

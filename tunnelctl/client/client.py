@@ -9,7 +9,7 @@ import json
 import select
 import shlex
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -17,8 +17,9 @@ from tunnelctl import __version__, clock
 from tunnelctl.client import sentences
 from tunnelctl.client.exchange import (
     Document,
-    EventStream,
     Exchange,
+    Stream,
+    T,
     document_of,
     left_until,
     read_head,
@@ -31,9 +32,14 @@ from tunnelctl.home.paths import ANOTHER_USERS, SOCKET_VARIABLE, Paths
 from tunnelctl.net.peers import is_ours
 from tunnelctl.net.user_lock import beside, holder
 from tunnelctl.spec.environment import Environment
+from tunnelctl.state import status_events
+from tunnelctl.state.snapshot import Status, from_json
+from tunnelctl.state.status_events import StatusEvent
 
 _ANSWER_WITHIN = 15.0  # seconds for what the daemon does at once
 _FULL_STEP = 0.01  # seconds between two tries where the daemon has many callers
+EventStream = Stream[StatusEvent]
+
 _STOP_WITHIN = 15.0  # seconds; a daemon promises ten
 
 
@@ -82,12 +88,20 @@ class Client:
         *,
         lease: str | None = None,
         within: float = _ANSWER_WITHIN,
-    ) -> Document:
-        """The status document (docs/api.md), of these profiles or of all, if it comes within so
-        many seconds. With a `lease`, `leased` of a profile tells whether that holds it."""
+    ) -> Status:
+        """The status, of these profiles or of all, if it comes within so many seconds. With a
+        `lease`, `leased` of a profile tells whether that holds it.
+
+        Raises:
+            Failure: also where a daemon of another version sent what this version cannot read.
+        """
         fields = [("lease", lease)] if lease else []
         target = _with_query("/v1/status", [*fields, *(("profile", name) for name in names)])
-        return self._begin("GET", target, None, within).answer()
+        document = self._begin("GET", target, None, within).answer()
+        try:
+            return from_json(document)
+        except ValueError:
+            raise sentences.another_api(self.daemon_version, __version__) from None
 
     def up(
         self,
@@ -178,22 +192,22 @@ class Client:
         fields = [("lease", lease)] if lease else []
         fields += [("answer", place) for place in answers]
         fields += [("orders", "1")] if orders else []
-        return self._stream(
-            _with_query("/v1/events", [*fields, *(("profile", name) for name in profiles)])
-        )
+        fields += [("profile", name) for name in profiles]
+        return self._stream(_with_query("/v1/events", fields), status_events.from_json)
 
     def hold(self, lease: str) -> EventStream:
         """A lease that is open as long as this stream, in which no event comes."""
-        return self._stream(_with_query("/v1/events", [("lease", lease), ("silent", "1")]))
+        fields = [("lease", lease), ("silent", "1")]
+        return self._stream(_with_query("/v1/events", fields), status_events.from_json)
 
     def logs(self, words: Sequence[str], lines: int, since: str | None) -> Document:
         """The last `lines` of the daemon's log, of what `words` mean (`dev*`, `dev/db`) or of all;
         `since` is RFC 3339."""
         return self._request("GET", _logs(words, lines, since, follow=False))
 
-    def follow_logs(self, words: Sequence[str], lines: int, since: str | None) -> EventStream:
+    def follow_logs(self, words: Sequence[str], lines: int, since: str | None) -> Stream[Document]:
         """The same lines, and each that is written from then on."""
-        return self._stream(_logs(words, lines, since, follow=True))
+        return self._stream(_logs(words, lines, since, follow=True), lambda line: line)
 
     def ensure_daemon(self) -> Document:
         """Start the daemon when none answers. What it says of itself: `version`, `background`
@@ -236,7 +250,7 @@ class Client:
         self.restored = start_daemon(self.paths)
         self.ensure_daemon()
 
-    def _stream(self, target: str) -> EventStream:
+    def _stream(self, target: str, read: Callable[[Document], T]) -> Stream[T]:
         deadline = clock.monotonic() + _ANSWER_WITHIN
         sock = self._connect(deadline)
         try:
@@ -247,7 +261,7 @@ class Client:
         except BaseException:
             sock.close()
             raise
-        return EventStream(sock, received)
+        return Stream(sock, received, read)
 
     def _request(self, method: str, target: str, body: Document | None = None) -> Document:
         return self._begin(method, target, body, _ANSWER_WITHIN).answer()

@@ -12,7 +12,7 @@ import select
 import socket
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 
 from tunnelctl import __version__, clock
 from tunnelctl.client import sentences
@@ -21,6 +21,7 @@ from tunnelctl.errors import Code, Failure
 API_VERSION = 1  # of the answers that this client understands
 
 Document = dict[str, Any]
+T = TypeVar("T")
 
 _CHUNK = 65536
 _SERVER = "tunnelctl/"
@@ -69,14 +70,16 @@ class Exchange:
         self._sock.close()
 
 
-class EventStream:
-    """Status events as they happen; ends when the daemon does. Close it, or use it with `with`."""
+class Stream(Generic[T]):
+    """What the daemon sends as it happens, each item read by `read`. Ends when the daemon does;
+    close it, or use it with `with`."""
 
-    def __init__(self, sock: socket.socket, received: bytes) -> None:
+    def __init__(self, sock: socket.socket, received: bytes, read: Callable[[Document], T]) -> None:
         self._sock = sock
+        self._read = read
         self._received = received
 
-    def next(self, timeout: float | None = None) -> Document | None:
+    def next(self, timeout: float | None = None) -> T | None:
         """The next event, or None when none came within `timeout` seconds (None: wait on).
 
         Raises:
@@ -89,7 +92,7 @@ class EventStream:
                 self._received = rest
                 event = _event(block)
                 if event is not None:
-                    return event
+                    return self._read(event)
                 continue
             left = None if deadline is None else max(0.0, deadline - clock.monotonic())
             if not select.select([self._sock], [], [], left)[0]:
@@ -110,7 +113,7 @@ class EventStream:
         """Let go of the stream, and of what it holds up."""
         self._sock.close()
 
-    def __enter__(self) -> EventStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -7,8 +7,6 @@ is given back at once. Must never let a client in, and never leave anything on t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 from tunnelctl import clock
 from tunnelctl.doctor import causes, this_machine
@@ -23,6 +21,7 @@ from tunnelctl.spec.forward import Forward, Probe, ProbeType, Side
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.state.snapshot import Status
 
 _EITHER = "localhost"
 _ACCEPTS = Probe(ProbeType.TCP, timeout=this_machine.PATIENCE)
@@ -41,7 +40,7 @@ class Examination:
     link: Link | None
     reactor: Reactor
     environment: Environment
-    status: Mapping[str, Any] | None
+    status: Status | None
 
     async def steps(self) -> list[Step]:
         """Listener, permission and target."""

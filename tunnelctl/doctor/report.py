@@ -6,17 +6,26 @@ Owns the exit code that follows from the steps, and their shape as JSON. Must ne
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from tunnelctl.config.profile.find import is_same_file
 from tunnelctl.errors import Code, Failure, Hint
-from tunnelctl.state.snapshot import error_of
+from tunnelctl.state.snapshot import (
+    ErrorStatus,
+    ForwardStatus,
+    HostStatus,
+    ProfileState,
+    ProfileStatus,
+    Status,
+    Wanted,
+    error_of,
+)
 
 REPORT_VERSION = 1
-_FAILED = "failed"  # a state of hosts and forwards alike
+_FAILED = "failed"  # a state of profiles, hosts and forwards alike
+_Part = ProfileStatus | HostStatus | ForwardStatus
 
 
 class Result(StrEnum):
@@ -126,67 +135,64 @@ class Report:
         }
 
 
-def daemon_steps(profile: str, source: str, status: Mapping[str, Any] | None) -> list[Step]:
+def daemon_steps(profile: str, source: str, status: Status | None) -> list[Step]:
     """What the daemon says of the profile from the file `source`: `status` is its status document,
     None without one."""
     if status is None:
         return [ok(Part.DAEMON, profile, "no daemon is running, so nothing is up")]
     other = profile_in(status, profile)
     found = profile_in(status, profile, source)
-    if other is not None and found is None and other["wanted"] == "up":
-        what = f"the daemon has another profile of this name, from {other['source']}"
-        hint = f"tunnelctl doctor -f {shlex.quote(other['source'])} examines that one"
+    if other is not None and found is None and other.wanted is Wanted.UP:
+        what = f"the daemon has another profile of this name, from {other.source}"
+        hint = f"tunnelctl doctor -f {shlex.quote(other.source)} examines that one"
         return [warning(Part.DAEMON, profile, what, hint)]
-    if found is None or found["wanted"] != "up":
+    if found is None or found.wanted is not Wanted.UP:
         return [ok(Part.DAEMON, profile, "the daemon is running; the profile is not wanted up")]
-    is_up = found["state"] == "up"
-    message = f"the profile is wanted up, and is {found['state']}"
-    troubled = [part for part in _troubled(found) if not is_up or part.get("state") == _FAILED]
+    is_up = found.state is ProfileState.UP
+    message = f"the profile is wanted up, and is {found.state}"
+    troubled = [part for part in _troubled(found) if not is_up or part.state == _FAILED]
     steps = [_complaint(profile, message, part) for part in troubled]
     if is_up:
         return [ok(Part.DAEMON, profile, "the profile is up"), *steps]
     return steps or [warning(Part.DAEMON, profile, message)]
 
 
-def profile_in(
-    status: Mapping[str, Any] | None, name: str, source: str | None = None
-) -> Mapping[str, Any] | None:
+def profile_in(status: Status | None, name: str, source: str | None = None) -> ProfileStatus | None:
     """A profile of a status document, from the file `source` where one is given; None when it has
     none such."""
-    profiles: Iterable[Mapping[str, Any]] = () if status is None else status["profiles"]
-    for profile in profiles:
-        if profile["name"] == name:
-            is_meant = source is None or is_same_file(profile["source"], source)
+    for profile in () if status is None else status.profiles:
+        if profile.name == name:
+            is_meant = source is None or is_same_file(profile.source, source)
             return profile if is_meant else None
     return None
 
 
-def _troubled(profile: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _troubled(profile: ProfileStatus) -> list[_Part]:
     """The parts with an error, each error once: forwards repeat their host's."""
-    parts = (profile, *profile["hosts"], *profile["forwards"])
-    found: dict[str, Mapping[str, Any]] = {}
-    for part in parts:
-        if part.get("last_error"):
-            found.setdefault(part["last_error"]["message"], part)
+    found: dict[str, _Part] = {}
+    for part in (profile, *profile.parts):
+        if part.last_error is not None:
+            found.setdefault(part.last_error.message, part)
     return list(found.values())
 
 
-def _complaint(profile: str, message: str, part: Mapping[str, Any]) -> Step:
+def _complaint(profile: str, message: str, part: _Part) -> Step:
     """What the daemon says of a part. Where it gave up, `doctor` need not see why by itself: what
     would leave something on the server is not asked for. What is tried again may have passed."""
-    error = part["last_error"]
+    error = part.last_error
+    assert error is not None
     hints = _daemon_hints(profile, error)
-    told = f"{message}: {error['message']}"
-    if part.get("state") != _FAILED:
+    told = f"{message}: {error.message}"
+    if part.state != _FAILED:
         return warning(Part.DAEMON, profile, told, *hints)
     failure = error_of(part).but(detail=told, hints=hints)
     return failed(Part.DAEMON, profile, failure)
 
 
-def _daemon_hints(profile: str, error: Mapping[str, Any]) -> list[Hint | str]:
+def _daemon_hints(profile: str, error: ErrorStatus) -> list[Hint | str]:
     """The daemon's, and what the daemon cannot know: that it differs from this terminal."""
-    hints: list[Hint | str] = [str(error["hint"])]
-    if error["code"] in (Code.AUTH_FAILED, Code.AGENT_UNAVAILABLE):
+    hints: list[Hint | str] = [error.hint]
+    if error.code in (Code.AUTH_FAILED, Code.AGENT_UNAVAILABLE):
         agent = (
             "if the login works here, the profile has the environment of another session; to pass "
             "this terminal's on, SSH_AUTH_SOCK included"

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tunnelctl.doctor import causes, firewall
 from tunnelctl.doctor.report import Part, Step, failed, ok, profile_in, warning
@@ -25,40 +23,39 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, WILDCARDS, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.profile import Profile
+from tunnelctl.state.snapshot import LISTENS_HERE, Status
 
 # How long a target may take to accept, in seconds, and how soon it must not have hung up.
 PATIENCE = 5.0
 _HANGS_UP_WITHIN = 0.25
 _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 _PRIVILEGED = 1024  # ports below are root's, as ip(7) has it
-_LISTENS_HERE = ("local", "dynamic")
 
 
-def held_by_daemon(rule: Forward, profile: Profile, status: Mapping[str, Any] | None) -> bool:
+def held_by_daemon(rule: Forward, profile: Profile, status: Status | None) -> bool:
     """Whether the daemon has this very forward listening where the profile says."""
     found = profile_in(status, profile.name, profile.source)
     return found is not None and any(
-        forward["name"] == rule.name
-        and forward["bound"]
-        and (forward["listen"] == str(rule.listen) or rule.listen.port == 0)
-        for forward in found["forwards"]
+        forward.name == rule.name
+        and forward.bound
+        and (forward.listen == str(rule.listen) or rule.listen.port == 0)
+        for forward in found.forwards
     )
 
 
-def _owner(endpoint: Endpoint, status: Mapping[str, Any] | None) -> str | None:
+def _owner(endpoint: Endpoint, status: Status | None) -> str | None:
     """Which forward of the daemon, PROFILE/FORWARD, listens here where another one should."""
-    profiles = () if status is None else status["profiles"]
-    for profile in profiles:
-        for forward in profile["forwards"]:
-            if forward["type"] in _LISTENS_HERE and forward["bound"]:
-                taken = parse_endpoint(forward["listen"])
+    for profile in () if status is None else status.profiles:
+        for forward in profile.forwards:
+            if forward.type in LISTENS_HERE and forward.bound:
+                taken = parse_endpoint(forward.listen)
                 same_port = taken.port == endpoint.port and collide(taken.host, endpoint.host)
                 if taken == endpoint or (same_port and not endpoint.is_unix):
-                    return f"{profile['name']}/{forward['name']}"
+                    return f"{profile.name}/{forward.name}"
     return None
 
 
-async def listener(rule: Forward, reactor: Reactor, status: Mapping[str, Any] | None) -> Step:
+async def listener(rule: Forward, reactor: Reactor, status: Status | None) -> Step:
     """Whether the forward can listen here: it does for a moment, where nobody does."""
     try:
         where = await _listen(rule.listen, reactor)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping
-from typing import Any
 
 from tunnelctl.doctor import keys, sessions
 from tunnelctl.doctor.forwards import Examination
@@ -23,12 +21,13 @@ from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.chain import chain
 from tunnelctl.ssh.silence import OnSilence, unheard
+from tunnelctl.state.snapshot import Status
 
 
 def examine(
     profile: Profile,
     environment: Environment,
-    status: Mapping[str, Any] | None,
+    status: Status | None,
     on_silence: OnSilence = unheard,
 ) -> Report:
     """Walk the profile. Blocking: each host takes its `connect_timeout` at most, and a silent
@@ -44,7 +43,7 @@ def examine(
 async def _examine(
     profile: Profile,
     environment: Environment,
-    status: Mapping[str, Any] | None,
+    status: Status | None,
     on_silence: OnSilence,
 ) -> Report:
     secrets = functools.partial(resolve_secret, environment=environment)

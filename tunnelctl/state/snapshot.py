@@ -5,18 +5,16 @@ Must never guess: each field is what its owner said last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state.histogram import NONE_YET, Histogram
 from tunnelctl.state.holders import NOBODY, Held
 
 API_VERSION = 1
-# How the message of an event begins that is a line of a server's session.
-SAYS = "the server says: "
 
 
 class HostState(StrEnum):
@@ -87,6 +85,15 @@ class ErrorStatus:
         """The object under `last_error`."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
 
+    @classmethod
+    def from_json(cls, error: Mapping[str, Any] | None) -> Self | None:
+        """What `as_json` made, or None."""
+        return None if error is None else cls(error["code"], error["message"], error["hint"])
+
+    def __str__(self) -> str:
+        """The message, and the hint in brackets."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
 
 @dataclass(frozen=True, slots=True)
 class LinkStatus:
@@ -105,6 +112,11 @@ class LinkStatus:
             "rtt_ms": self.rtt_ms,
             "channels": self.channels,
         }
+
+    @classmethod
+    def from_json(cls, link: Mapping[str, Any]) -> Self:
+        """What `as_json` made."""
+        return cls(link["address"], link["cipher"], link["rtt_ms"], link["channels"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +177,36 @@ class HostStatus:
             "ends_unused": self.ends_unused,
             "said": None if self.said is None else list(self.said),
             "links": [link.as_json() for link in self.links],
-            "last_error": _error(self.last_error),
+            "last_error": error_json(self.last_error),
         }
+
+    @classmethod
+    def from_json(cls, host: Mapping[str, Any]) -> Self:
+        """What `as_json` made; a daemon of an earlier version may leave out what is optional."""
+        said = host.get("said")
+        return cls(
+            name=host["name"],
+            state=HostState(host["state"]),
+            address=host["address"],
+            since=host["since"],
+            attempts=host["attempts"],
+            reconnects=host["reconnects"],
+            next_retry_at=host["next_retry_at"],
+            rtt_ms=host["rtt_ms"],
+            cipher=host["cipher"],
+            mac=host.get("mac"),
+            kex=host["kex"],
+            host_key=host.get("host_key"),
+            strict_kex=host.get("strict_kex"),
+            server=host["server"],
+            fallback=host.get("fallback"),
+            returning=host.get("returning", False),
+            queued=host.get("queued", False),
+            ends_unused=host.get("ends_unused", False),
+            said=None if said is None else tuple(said),
+            links=tuple(map(LinkStatus.from_json, host.get("links", ()))),
+            last_error=ErrorStatus.from_json(host["last_error"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +266,35 @@ class ForwardStatus:
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
             "labels": dict(self.labels),
-            "last_error": _error(self.last_error),
+            "last_error": error_json(self.last_error),
         }
+
+    @classmethod
+    def from_json(cls, forward: Mapping[str, Any]) -> Self:
+        """As `HostStatus.from_json`."""
+        connections = forward["connections"]
+        return cls(
+            name=forward["name"],
+            type=forward["type"],
+            listen=forward["listen"],
+            target=forward["target"],
+            via=forward["via"],
+            state=ForwardState(forward["state"]),
+            bound=forward.get("bound", False),
+            since=forward.get("since"),
+            health=Health(forward["health"]),
+            health_reason=forward.get("health_reason"),
+            health_since=forward.get("health_since"),
+            attempts=forward.get("attempts", 0),
+            next_retry_at=forward.get("next_retry_at"),
+            connections_open=connections["open"],
+            connections_total=connections["total"],
+            connections_failed=connections["failed"],
+            bytes_in=forward["bytes_in"],
+            bytes_out=forward["bytes_out"],
+            labels=tuple(forward.get("labels", {}).items()),
+            last_error=ErrorStatus.from_json(forward["last_error"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +303,8 @@ class ProfileStatus:
     what is wanted (RFC 3339).
 
     `last_error` is why its file is not what runs: it could not be loaded, or not loaded again.
-    `holders` are those for whom it is up.
+    `holders` are those for whom it is up. `leased`: whether the lease that the reader asked with
+    holds it; None where it named none.
     """
 
     name: str
@@ -249,9 +317,11 @@ class ProfileStatus:
     forwards: tuple[ForwardStatus, ...] = ()
     last_error: ErrorStatus | None = None
     holders: Held = NOBODY
+    leased: bool | None = None
 
     def as_json(self) -> dict[str, Any]:
         """One element of `profiles`."""
+        leased = {} if self.leased is None else {"leased": self.leased}
         return {
             "name": self.name,
             "source": self.source,
@@ -260,60 +330,108 @@ class ProfileStatus:
             "holders": self.holders.as_json(),
             "state": str(self.state),
             "since": self.since,
-            "last_error": _error(self.last_error),
+            "last_error": error_json(self.last_error),
             "hosts": [host.as_json() for host in self.hosts],
             "forwards": [forward.as_json() for forward in self.forwards],
+            **leased,
         }
 
+    @classmethod
+    def from_json(cls, profile: Mapping[str, Any]) -> Self:
+        """As `HostStatus.from_json`."""
+        return cls(
+            name=profile["name"],
+            source=profile["source"],
+            wanted=Wanted(profile["wanted"]),
+            state=ProfileState(profile["state"]),
+            since=profile.get("since"),
+            wanted_since=profile.get("wanted_since"),
+            hosts=tuple(map(HostStatus.from_json, profile["hosts"])),
+            forwards=tuple(map(ForwardStatus.from_json, profile["forwards"])),
+            last_error=ErrorStatus.from_json(profile.get("last_error")),
+            holders=Held.from_json(profile["holders"]) if "holders" in profile else NOBODY,
+            leased=profile.get("leased"),
+        )
 
-class EventKind(StrEnum):
-    """What a line of `events` is about."""
-
-    PROFILE = "profile"
-    HOST = "host"
-    FORWARD = "forward"
-    HEALTH = "health"
-    CONNECTION = "connection"
-    QUESTION = "question"  # for whoever answers
+    @property
+    def parts(self) -> tuple[HostStatus | ForwardStatus, ...]:
+        """Its hosts, then its forwards."""
+        return (*self.hosts, *self.forwards)
 
 
 @dataclass(frozen=True, slots=True)
-class StatusEvent:
-    """One change, as `events`, `logs` and the attached `up` show it. `at` is RFC 3339."""
+class DaemonStatus:
+    """The process that answers. `warnings` are what it lacks itself, one line each."""
 
-    at: str
-    kind: EventKind
-    profile: str
-    name: str  # of the host or forward; empty for the profile itself
-    state: str
-    message: str
-    error: ErrorStatus | None = None
+    pid: int
+    version: str
+    started_at: str
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The data of one server-sent event."""
+        """`daemon` of the status document."""
         return {
-            "at": self.at,
-            "kind": str(self.kind),
-            "profile": self.profile,
-            "name": self.name,
-            "state": self.state,
-            "message": self.message,
-            "error": _error(self.error),
+            "pid": self.pid,
+            "version": self.version,
+            "started_at": self.started_at,
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_json(cls, daemon: Mapping[str, Any]) -> Self:
+        """As `HostStatus.from_json`."""
+        warnings = tuple(daemon.get("warnings", ()))
+        return cls(daemon["pid"], daemon["version"], daemon["started_at"], warnings)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The whole document."""
+
+    daemon: DaemonStatus
+    profiles: tuple[ProfileStatus, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that `GET /v1/status` answers with."""
+        return {
+            "api_version": API_VERSION,
+            "daemon": self.daemon.as_json(),
+            "profiles": [profile.as_json() for profile in self.profiles],
         }
 
 
-def _error(error: ErrorStatus | None) -> dict[str, Any] | None:
+def sources(profiles: Iterable[ProfileStatus]) -> dict[str, str]:
+    """The file of each profile, by its name."""
+    return {profile.name: profile.source for profile in profiles}
+
+
+def from_json(document: Mapping[str, Any]) -> Status:
+    """The document that `Status.as_json` made.
+
+    Raises:
+        ValueError: a daemon of another version sent something that this version does not know.
+    """
+    try:
+        daemon = DaemonStatus.from_json(document["daemon"])
+        return Status(daemon, tuple(map(ProfileStatus.from_json, document["profiles"])))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a status document of tunnelctl: {error!r}") from None
+
+
+def error_json(error: ErrorStatus | None) -> dict[str, Any] | None:
     return None if error is None else error.as_json()
 
 
-def error_of(part: Mapping[str, Any]) -> Failure:
-    """The `last_error` of a host or forward of the document, read again: its exit code included,
-    which the side that listens decides as well."""
-    error = part["last_error"]
-    code = Code(error["code"]) if error["code"] in set(Code) else Code.NOT_UP
+def error_of(part: ProfileStatus | HostStatus | ForwardStatus) -> Failure:
+    """The `last_error` of a part that has one, with the exit code that follows from the side that
+    listens."""
+    error = part.last_error
+    assert error is not None
+    code = Code(error.code) if error.code in set(Code) else Code.NOT_UP
     exit_code = None
-    if code is Code.PORT_IN_USE and part.get("type") in LISTENS_THERE:
-        exit_code = Code.FORWARD_DENIED.exit_code  # it is the server's port
-    if code is Code.NAME_NOT_FOUND and part.get("type") in LISTENS_HERE:
-        exit_code = Code.PORT_IN_USE.exit_code  # of the listener: its host's name, or its folder
-    return Failure(code, error["message"], error["hint"], exit_code=exit_code)
+    if isinstance(part, ForwardStatus):
+        if code is Code.PORT_IN_USE and part.type in LISTENS_THERE:
+            exit_code = Code.FORWARD_DENIED.exit_code  # it is the server's port
+        if code is Code.NAME_NOT_FOUND and part.type in LISTENS_HERE:
+            exit_code = Code.PORT_IN_USE.exit_code  # of the listener: its host's name, or folder
+    return Failure(code, error.message, error.hint, exit_code=exit_code)

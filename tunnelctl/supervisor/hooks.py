@@ -22,7 +22,8 @@ from tunnelctl.net.processes.child import Child, ending
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state.hooks import Hook
-from tunnelctl.state.snapshot import API_VERSION, ProfileStatus, StatusEvent
+from tunnelctl.state.snapshot import API_VERSION, ProfileStatus
+from tunnelctl.state.status_events import StatusEvent
 from tunnelctl.supervisor.tasks import Tasks
 
 _log = logging.getLogger("tunnelctl")

@@ -13,7 +13,8 @@ from typing import Self
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
-from tunnelctl.state.snapshot import ErrorStatus, EventKind, HostState, StatusEvent
+from tunnelctl.state.snapshot import ErrorStatus, HostState
+from tunnelctl.state.status_events import EventKind, StatusEvent
 
 _log = logging.getLogger("tunnelctl")
 # The hosts of a large profile lose their server in one moment, each with all its forwards.

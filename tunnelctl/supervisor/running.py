@@ -20,7 +20,8 @@ from tunnelctl.ssh.chain import everybody
 from tunnelctl.state.hooks import hook_of
 from tunnelctl.state.overall import combined, profile_state
 from tunnelctl.state.plan import Plan, diff
-from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
+from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
+from tunnelctl.state.status_events import EventKind
 from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding
 from tunnelctl.supervisor.hooks import Call, Hooks

@@ -21,7 +21,8 @@ from tunnelctl.spec.profile import HostAnew, Profile
 from tunnelctl.ssh.connect import connect
 from tunnelctl.state import backoff
 from tunnelctl.state.plan import Plan, diff
-from tunnelctl.state.snapshot import EventKind, ProfileState, ProfileStatus, Wanted
+from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
+from tunnelctl.state.status_events import EventKind
 from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding
 from tunnelctl.supervisor.forwards.socket_files import SocketFiles

@@ -21,7 +21,6 @@ from tunnelctl.state.outage import Outage
 from tunnelctl.state.overall import CountedPart, forward_part, host_part
 from tunnelctl.state.snapshot import (
     FAILED_FOR_GOOD,
-    EventKind,
     ForwardState,
     ForwardStatus,
     Health,
@@ -29,6 +28,7 @@ from tunnelctl.state.snapshot import (
     HostStatus,
     LinkStatus,
 )
+from tunnelctl.state.status_events import EventKind
 from tunnelctl.state.throttle import LogThrottle, Throttle
 from tunnelctl.supervisor.forwards.forwarding import Forwarding
 from tunnelctl.supervisor.journal import Journal, error_status

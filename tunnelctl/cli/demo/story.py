@@ -98,7 +98,7 @@ class _Story:
         await self._supervisor.up(self._profile(), Environment())
         status = await self._until(_is_up, sentences.tunnel_not_up)
         took = clock.monotonic() - began
-        for line in progress.forwarding_lines(status.as_json()):
+        for line in progress.forwarding_lines(status):
             _line(line)
         host = status.hosts[0]
         _line(f"up after {took * 1000:.0f} ms: {host.kex}, {host.cipher}")

@@ -22,6 +22,7 @@ from tunnelctl.cli.terminal.output import in_colour, say
 from tunnelctl.config.yaml.mistakes import ProfileInvalid
 from tunnelctl.doctor.report import Part, Report, Result, Step, failed
 from tunnelctl.errors import Code, Failure, printable
+from tunnelctl.state.snapshot import Status
 
 if TYPE_CHECKING:
     from tunnelctl.client import Client
@@ -106,9 +107,7 @@ def _rows(steps: Sequence[Step]) -> Iterator[tuple[Step, tuple[str, str, str]]]:
             yield step, (step.subject, step.step, f"{step.message}; so too {rest}")
 
 
-def _report(
-    client: Client, name: str | None, file: Path | None, status: dict[str, Any] | None
-) -> Report:
+def _report(client: Client, name: str | None, file: Path | None, status: Status | None) -> Report:
     """The findings for a profile; for one that cannot be read, every mistake."""
     shown = name or str(file)
     try:
@@ -123,7 +122,7 @@ def _report(
     return examine(loaded.profile, caller.environment(), status, lambda why: say(str(why)))
 
 
-def _status(client: Client) -> dict[str, Any] | None:
+def _status(client: Client) -> Status | None:
     """The status document; None without a daemon that answers."""
     try:
         return client.status()

@@ -25,6 +25,7 @@ from tunnelctl.config.profile.find import file_called, is_profile_name
 from tunnelctl.config.sentences import NAME_RULE
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.home.paths import Paths
+from tunnelctl.state.snapshot import Wanted, sources
 
 if TYPE_CHECKING:
     from tunnelctl.client import Client
@@ -269,16 +270,16 @@ class Wish:
             click.UsageError: what was given is no name.
             Failure: a file of the user's has that name, or ours cannot be written.
         """
-        sources = _sources(client)
-        name = self.given or self._free(sources)
+        used = _sources(client)
+        name = self.given or self._free(used)
         if not is_profile_name(name):
             raise click.UsageError(f"{name!r} cannot be the name of a profile: {NAME_RULE}")
         other = _file_of_the_users(name) if self.given else None
         if other is not None:
             raise sentences.name_of_a_profile(name, other)
-        return plans_of([name], _kept(name, self.document, sources.values()))
+        return plans_of([name], _kept(name, self.document, used.values()))
 
-    def _free(self, sources: Mapping[str, str]) -> str:
+    def _free(self, used: Mapping[str, str]) -> str:
         """The name, or that with a number where something else of that name is up, or a file of the
         user's has it: to ask for more must not take down what is there."""
         from tunnelctl.config.profile.adhoc import file_for
@@ -286,7 +287,7 @@ class Wish:
         for number in itertools.count(1):
             candidate = self.unnamed if number == 1 else f"{self.unnamed}-{number}"
             ours = str(file_for(_folder(), candidate, self.document))
-            is_free = self.replace or sources.get(candidate, ours) == ours
+            is_free = self.replace or used.get(candidate, ours) == ours
             if is_free and _file_of_the_users(candidate) is None:
                 break
         return candidate
@@ -319,12 +320,12 @@ def _kept(name: str, document: dict[str, Any], used: Iterable[str]) -> Path:
 def _sources(client: Client) -> dict[str, str]:
     """The file of every profile that is wanted up, by its name; none where no daemon runs."""
     try:
-        profiles = client.status()["profiles"]
+        profiles = client.status().profiles
     except Failure as failure:
         if failure.code is not Code.DAEMON_NOT_RUNNING:
             raise
         return {}
-    return {one["name"]: one["source"] for one in profiles if one["wanted"] == "up"}
+    return sources(one for one in profiles if one.wanted is Wanted.UP)
 
 
 def _folder() -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 import click
 
@@ -15,9 +13,10 @@ from tunnelctl.cli.terminal.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client
 from tunnelctl.errors import PLACE, Code
+from tunnelctl.state.snapshot import HostState, HostStatus, sources
 
-_TRIES = frozenset({"connecting", "authenticating"})
-_WANTS_NOTHING = frozenset({"up", "idle"})
+_TRIES = frozenset({HostState.CONNECTING, HostState.AUTHENTICATING})
+_WANTS_NOTHING = frozenset({HostState.UP, HostState.IDLE})
 _ASKS = frozenset({Code.NEEDS_INPUT, Code.HOST_KEY_UNKNOWN})
 _LOOK_EVERY = 1.0  # seconds; that a host could not take over from its fallback is no event
 
@@ -51,34 +50,36 @@ def answer(options: Options, place: str, remember: bool) -> None:
         asker = Asker(client, stream, remember=remember)
         while _is_trying(host := _host(client, profile, name)):
             asker.next(_LOOK_EVERY)
-    if host["fallback"] is not None or host["state"] not in _WANTS_NOTHING:
+    if host.fallback is not None or host.state not in _WANTS_NOTHING:
         raise progress.as_failure(profile, host)
-    say(f"{place} is {host['state']}")
+    say(f"{place} is {host.state}")
 
 
-def _wants_nothing(host: Mapping[str, Any]) -> bool:
+def _wants_nothing(host: HostStatus) -> bool:
     """Whether the host asks nothing. While a fallback serves, the host itself may still ask."""
-    asks = host["fallback"] is not None and (host["last_error"] or {}).get("code") in _ASKS
-    return host["state"] in _WANTS_NOTHING and not asks
+    asks = (
+        host.fallback is not None and host.last_error is not None and host.last_error.code in _ASKS
+    )
+    return host.state in _WANTS_NOTHING and not asks
 
 
-def _is_trying(host: Mapping[str, Any]) -> bool:
-    return host["state"] in _TRIES or host.get("returning", False)
+def _is_trying(host: HostStatus) -> bool:
+    return host.state in _TRIES or host.returning
 
 
-def _host(client: Client, profile: str, name: str) -> Mapping[str, Any]:
+def _host(client: Client, profile: str, name: str) -> HostStatus:
     """The host as status shows it.
 
     Raises:
         Failure: PROFILE_NOT_FOUND; NAME_TAKEN, it is up from another file.
     """
-    document = client.status()["profiles"]
+    document = client.status().profiles
     for found in document:
-        if found["name"] == profile:
-            selection.demand_ours([found], [profile])
-            for host in found["hosts"]:
-                if host["name"] == name:
-                    return dict(host)
-            known = [host["name"] for host in found["hosts"]]
+        if found.name == profile:
+            selection.demand_ours(sources([found]), [profile])
+            for host in found.hosts:
+                if host.name == name:
+                    return host
+            known = [host.name for host in found.hosts]
             raise sentences.no_such_host(profile, name, known)
-    raise selection.not_up(profile, [found["name"] for found in document])
+    raise selection.not_up(profile, [found.name for found in document])

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -22,8 +21,7 @@ from tunnelctl.config.profile.find import find_profile, list_profiles
 from tunnelctl.errors import Code, Failure
 from tunnelctl.home.paths import Paths
 from tunnelctl.spec.patterns import has_wildcard
-
-Json = dict[str, Any]
+from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted, sources
 
 _STARTS_WITHIN, _LOOKS_EVERY = 15.0, 0.05  # seconds for a daemon that is about to run, or to end
 
@@ -59,7 +57,7 @@ def down(
     deadline = monotonic() + _STARTS_WITHIN
     while True:
         try:
-            known = _wanted(options.client.status()["profiles"])
+            known = sources(_wanted(options.client.status().profiles))
         except Failure as failure:
             elsewhere = failure if isinstance(failure, DaemonElsewhere) else None
             if failure.code is not Code.DAEMON_NOT_RUNNING or isinstance(failure, SocketUnusable):
@@ -89,12 +87,12 @@ def restart(options: Options, places: tuple[str, ...]) -> None:
 
     Local ports stay bound; new clients wait. Wildcards are accepted.
     """
-    known = options.client.status()["profiles"]
+    known = options.client.status().profiles
     wanted = _wanted(known)
-    names = [profile["name"] for profile in wanted]
-    chosen = selection.hosts(wanted, places or names, [profile["name"] for profile in known])
+    names = [profile.name for profile in wanted]
+    chosen = selection.hosts(wanted, places or names, [profile.name for profile in known])
     if places:
-        selection.demand_ours(wanted, chosen)
+        selection.demand_ours(sources(wanted), chosen)
     for name, hosts in chosen.items():
         options.client.restart(name, caller.to_send(), hosts)
         say(f"{name}: reconnecting {', '.join(hosts) or 'every host'}")
@@ -102,9 +100,9 @@ def restart(options: Options, places: tuple[str, ...]) -> None:
         say("no profile is up: nothing to reconnect")
 
 
-def _wanted(profiles: list[Json]) -> list[Json]:
+def _wanted(profiles: Iterable[ProfileStatus]) -> list[ProfileStatus]:
     # One that is stopping can be told to hurry.
-    return [p for p in profiles if p["wanted"] == "up" or p["state"] == "stopping"]
+    return [p for p in profiles if p.wanted is Wanted.UP or p.state is ProfileState.STOPPING]
 
 
 def _forget(paths: Paths, choice: _Choice) -> bool:
@@ -124,7 +122,7 @@ def _forget(paths: Paths, choice: _Choice) -> bool:
             return False
         last = load(paths.wanted_file)
         wanted = last.profiles
-        names = choice.of([{"name": one.name, "source": one.file} for one in wanted])
+        names = choice.of({one.name: one.file for one in wanted})
         if names:
             kept = tuple(one for one in wanted if one.name not in names)
             store(paths.wanted_file, str(paths.socket), replace(last, profiles=kept))
@@ -141,15 +139,15 @@ class _Choice:
     everything: bool
     force: bool
 
-    def of(self, known: Sequence[Json]) -> list[str]:
-        """The names among those that are `known`: each has `name` and `source`.
+    def of(self, known: Mapping[str, str]) -> list[str]:
+        """The names among those that are `known`, with the file of each.
 
         Raises:
             click.UsageError: nothing is named, and there is no `default`.
             Failure: PROFILE_NOT_FOUND, a name that means nothing; NAME_TAKEN, one that is not from
                 the file that the name means here.
         """
-        wanted = [profile["name"] for profile in known]
+        wanted = list(known)
         if self.everything:
             if not wanted:
                 say("nothing is up")

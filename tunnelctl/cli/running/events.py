@@ -19,4 +19,4 @@ def events(options: Options, as_json: bool) -> None:
         while True:
             event = stream.next()
             if event is not None:
-                click.echo(json.dumps(event) if as_json else event_text(event))
+                click.echo(json.dumps(event.as_json()) if as_json else event_text(event))

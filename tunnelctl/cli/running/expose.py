@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,12 +27,14 @@ from tunnelctl.cli.running.holding import (
 )
 from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.duration import Duration
-from tunnelctl.cli.terminal.output import say, told
+from tunnelctl.cli.terminal.output import say
 from tunnelctl.cli.terminal.server_lines import Said
 from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import reason
 from tunnelctl.home.extras import install_command
 from tunnelctl.spec.endpoint import ANY_ADDRESS, WILDCARDS, Endpoint, parse_endpoint
+from tunnelctl.state.snapshot import ErrorStatus, ForwardStatus, HostStatus, ProfileStatus
+from tunnelctl.state.status_events import EventKind, StatusEvent
 
 if TYPE_CHECKING:
     from tunnelctl.ssh.software import Software
@@ -218,24 +220,24 @@ class _Exposed:
 
         `asked` is the address requested from the server; `show_code` shows a URL as a QR code.
         """
-        (forward,), host = self._profile["forwards"], self._host
-        port = parse_endpoint(forward["listen"]).port
-        server = parse_endpoint(host["address"]).host if host["address"] else host["name"]
+        (forward,), host = self._profile.forwards, self._host
+        port = parse_endpoint(forward.listen).port
+        server = parse_endpoint(host.address).host if host.address else host.name
         if asked.is_loopback:
             click.echo(f"localhost:{port}")
-            say(f"{service} is reachable on {host['name']} itself, at localhost:{port}")
-            if forward["last_error"] is not None:  # elsewhere, too
-                say(told(forward["last_error"]))
+            say(f"{service} is reachable on {host.name} itself, at localhost:{port}")
+            if forward.last_error is not None:  # elsewhere, too
+                say(str(forward.last_error))
             self._told_at = clock.rfc3339(clock.wall())
             return
         outside = Endpoint(server if asked.host in (ANY_ADDRESS, *WILDCARDS) else asked.host, port)
         click.echo(str(outside))
-        error = forward["last_error"]
+        error = forward.last_error
         why = None if error is not None else _refusal(outside)
         if why is not None:
             error = self._explained(forward)
         if error is not None:
-            say(told(error))
+            say(str(error))
         elif why is not None:
             say(f"{outside} does not answer from here: {why}; {self._possible_cause()}")
         elif not self._came_here(forward):
@@ -251,34 +253,33 @@ class _Exposed:
 
     def listen(self) -> None:
         """Print the text that the server sent in the session, if any."""
-        if self._host["said"] is not None:
+        if self._host.said is not None:
             self.session.settle(_SAID_WITHIN)
 
-    def _tells(self, event: Mapping[str, Any]) -> bool:
+    def _tells(self, event: StatusEvent) -> bool:
         """Whether an event reports that the server listens on another address than requested,
         which `tell` reports."""
-        is_caveat = event["kind"] == "forward" and event["state"] == "up" and bool(event["error"])
-        return is_caveat and (self._told_at is None or event["at"] <= self._told_at)
+        is_caveat = event.kind is EventKind.FORWARD and event.state == "up" and bool(event.error)
+        return is_caveat and (self._told_at is None or event.at <= self._told_at)
 
-    def _came_here(self, before: Mapping[str, Any]) -> bool:
+    def _came_here(self, before: ForwardStatus) -> bool:
         """Whether a connection was accepted or refused since the forward had this state."""
         deadline = clock.monotonic() + _COMES_WITHIN
         while clock.monotonic() < deadline:
-            if _connections(self._profile["forwards"][0]) != _connections(before):
+            if _connections(self._profile.forwards[0]) != _connections(before):
                 return True
             self.session.settle(_LOOKS_EVERY)
         return False
 
-    def _explained(self, before: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _explained(self, before: ForwardStatus) -> ErrorStatus | None:
         """The daemon's answer to where the server listens, once it is known."""
         if not self._software.bears_refusals:
             return None  # it is not asked
         deadline = clock.monotonic() + _EXPLAINED_WITHIN
         while clock.monotonic() < deadline:
-            forward = self._profile["forwards"][0]
-            if forward["last_error"] is not None:
-                error: dict[str, Any] = forward["last_error"]
-                return error
+            forward = self._profile.forwards[0]
+            if forward.last_error is not None:
+                return forward.last_error
             if _connections(forward) != _connections(before):
                 return None  # the server could connect: it is in the way from here alone
             self.session.settle(_LOOKS_EVERY)
@@ -295,25 +296,22 @@ class _Exposed:
     def _software(self) -> Software:
         from tunnelctl.ssh.software import Software
 
-        return Software(self._host["server"] or "")
+        return Software(self._host.server or "")
 
     def _show_what_is_said(self) -> None:
         self._said.show(self._host)
 
     @property
-    def _profile(self) -> dict[str, Any]:
-        profile: dict[str, Any] = self.session.profiles()[self._name]
-        return profile
+    def _profile(self) -> ProfileStatus:
+        return self.session.profiles()[self._name]
 
     @property
-    def _host(self) -> dict[str, Any]:
-        host: dict[str, Any] = self._profile["hosts"][0]
-        return host
+    def _host(self) -> HostStatus:
+        return self._profile.hosts[0]
 
 
-def _connections(forward: Mapping[str, Any]) -> int:
-    seen = forward["connections"]
-    return int(seen["total"] + seen["failed"])
+def _connections(forward: ForwardStatus) -> int:
+    return forward.connections_total + forward.connections_failed
 
 
 def _code_shower() -> Callable[[str], None]:

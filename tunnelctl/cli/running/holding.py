@@ -10,10 +10,9 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import click
 
@@ -32,9 +31,8 @@ from tunnelctl.config.profile.find import (
 from tunnelctl.config.sentences import NAME_RULE, name_taken
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import Environment
-
-Json = dict[str, Any]
-Event = dict[str, Any]
+from tunnelctl.state.snapshot import ProfileStatus, Wanted
+from tunnelctl.state.status_events import StatusEvent
 
 DRAIN = 10.0  # seconds for connections to end at the first Ctrl-C; the second ends them
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -130,7 +128,7 @@ class Holding:
         *,
         for_command: bool = False,
         on_change: Callable[[], None] | None = None,
-        tells: Callable[[Event], bool] = lambda _: False,
+        tells: Callable[[StatusEvent], bool] = lambda _: False,
     ) -> None:
         self._client = client
         self._stream = Asker(client, stream)
@@ -173,18 +171,18 @@ class Holding:
 
     def _check_names(self) -> None:
         """Before anything is ordered: the daemon looks at one order at a time."""
-        for profile in self._client.status(list(self._plans))["profiles"]:
-            if profile["wanted"] == "up" and self._is_anothers(profile):
-                raise name_taken(profile["name"], profile["source"])
+        for profile in self._client.status(list(self._plans)).profiles:
+            if profile.wanted is Wanted.UP and self._is_anothers(profile):
+                raise name_taken(profile.name, profile.source)
 
     def _wait(self, seconds: float) -> None:
         deadline = clock.monotonic() + seconds  # and the time that a person takes
-        events: list[Event] = []
+        events: list[StatusEvent] = []
         while True:
             profiles = self.profiles()
             self._ready_at = clock.rfc3339(clock.wall())
             for profile in profiles.values():
-                failure = progress.failure_of(profile, self._plans[profile["name"]].required)
+                failure = progress.failure_of(profile, self._plans[profile.name].required)
                 if failure is not None:
                     raise failure
             self._show(events)  # only now: what ends the wait is told once, as its result
@@ -220,7 +218,7 @@ class Holding:
                 self._changed()
                 self._show(self._next(), since=self._ready_at)
                 profiles = self.profiles().values()
-            if all(profile["wanted"] == "down" for profile in profiles):
+            if all(profile.wanted is Wanted.DOWN for profile in profiles):
                 say("all profiles were taken down")
                 return 0
             failures = [progress.failure_of(profile, ()) for profile in profiles]
@@ -254,17 +252,17 @@ class Holding:
                 self._held = []
             return
         for name, profile in profiles.items():
-            if profile["wanted"] != "up" and name not in self._lost:
+            if profile.wanted is not Wanted.UP and name not in self._lost:
                 say(f"{name} was taken down by another command before this one ended")
 
     def _say_what_ends(self) -> None:
         held = [profile for name, profile in self.profiles().items() if name in self._held]
-        ends = [profile["name"] for profile in held if not progress.stays(profile)]
+        ends = [profile.name for profile in held if not progress.stays(profile)]
         if ends:
             say(f"taking down {', '.join(ends)}; press Ctrl-C again to skip the wait")
         for profile in held:
             if progress.stays(profile):
-                say(f"{profile['name']} stays up: {progress.held_by_others(profile)}")
+                say(f"{profile.name} stays up: {progress.held_by_others(profile)}")
 
     def _let_go(self, drain: float) -> None:
         assert self._lease is not None or not self._held
@@ -277,32 +275,32 @@ class Holding:
                     raise
         self._held = []
 
-    def profiles(self) -> dict[str, Any]:
+    def profiles(self) -> dict[str, ProfileStatus]:
         """The status of our profiles, by name. Of one that we hold no longer, though others do,
         nothing is wanted."""
-        document = self._client.status(list(self._plans), lease=self._lease)
-        found = {profile["name"]: profile for profile in document["profiles"]}
+        status = self._client.status(list(self._plans), lease=self._lease)
+        found = {profile.name: profile for profile in status.profiles}
         for name in self._plans:
             if name not in found:
                 raise sentences.profile_removed(name)
             profile = found[name]
-            if name in self._held and profile["wanted"] == "up" and not profile["leased"]:
+            if name in self._held and profile.wanted is Wanted.UP and not profile.leased:
                 self._say_lost(profile)
-                found[name] = {**profile, "wanted": "down"}
+                found[name] = replace(profile, wanted=Wanted.DOWN)
         return {name: found[name] for name in self._plans}
 
-    def _say_lost(self, profile: Json) -> None:
-        name = profile["name"]
+    def _say_lost(self, profile: ProfileStatus) -> None:
+        name = profile.name
         if name not in self._lost:
             self._lost.add(name)
             is_anothers = self._is_anothers(profile)
-            why = f"it was replaced, by {profile['source']}" if is_anothers else "its time is up"
+            why = f"it was replaced, by {profile.source}" if is_anothers else "its time is up"
             say(f"{name} is no longer held by this command: {why}")
 
-    def _is_anothers(self, profile: Json) -> bool:
-        return not is_same_file(profile["source"], self._plans[profile["name"]].file)
+    def _is_anothers(self, profile: ProfileStatus) -> bool:
+        return not is_same_file(profile.source, self._plans[profile.name].file)
 
-    def _next(self, timeout: float | None = None) -> list[Event]:
+    def _next(self, timeout: float | None = None) -> list[StatusEvent]:
         """The events that have come, at least one unless `timeout` seconds went by: the status is
         asked for once after all of them."""
         event = self._stream.next(timeout)
@@ -316,13 +314,13 @@ class Holding:
         if self._on_change is not None:
             self._on_change()
 
-    def _show(self, events: Iterable[Event], *, since: str = "") -> None:
+    def _show(self, events: Iterable[StatusEvent], *, since: str = "") -> None:
         """Print of events what went wrong, what servers say, and everything later than `since`."""
         for event in events:
             is_said = progress.is_said(event)
             if self._tells(event) or (is_said and self._on_change is not None):
                 continue
-            if is_said or event["error"] or (since and event["at"] >= since):
+            if is_said or event.error or (since and event.at >= since):
                 click.echo(progress.event_text(event), err=True)
 
 

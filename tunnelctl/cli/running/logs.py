@@ -78,9 +78,9 @@ def _check(client: Client, places: Sequence[str], *, come_later: bool) -> None:
     for place in places:
         if client.logs([place], 1, None)["lines"]:
             continue
-        document = client.status()["profiles"]
+        document = client.status().profiles
         files = {found.name for found in list_profiles(os.environ, Path.cwd())}
-        later = files - {profile["name"] for profile in document}
+        later = files - {profile.name for profile in document}
         if not (come_later and Pattern(place).profile in later):
             selection.forwards(document, [place])
 

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import click
 
 from tunnelctl.cli import sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, selection
-from tunnelctl.cli.terminal.output import in_colour, say, shown_on, told, width_of
+from tunnelctl.cli.terminal.output import in_colour, say, shown_on, width_of
 from tunnelctl.cli.terminal.table import listen_addresses, summary, table
 from tunnelctl.clock import wall
 from tunnelctl.errors import Code
+from tunnelctl.state.snapshot import (
+    ForwardState,
+    ForwardStatus,
+    Health,
+    HostState,
+    HostStatus,
+    ProfileState,
+    ProfileStatus,
+    Status,
+    Wanted,
+    sources,
+)
 
 _MANY = 20  # lines of a table, below which they are summed up
 _EXPLAINED = 10  # reasons that are told
-
-Json = dict[str, Any]
 
 
 @click.command(
@@ -60,10 +70,10 @@ def ps(
     """
     client = options.client
 
-    def look() -> tuple[Json, list[str]]:
+    def look() -> tuple[Status, list[str]]:
         document = client.status()
-        profiles = selection.labelled(selection.forwards(document["profiles"], places), labels)
-        wanted = [profile for profile in profiles if profile["wanted"] == "up"]
+        profiles = selection.labelled(selection.forwards(document.profiles, places), labels)
+        wanted = [profile for profile in profiles if profile.wanted is Wanted.UP]
         # A reason of what has failed is not the one that is left out.
         causes = sorted(_explanations(wanted), key=lambda one: not one[0])
         explanations = [text for _, text in causes]
@@ -71,29 +81,31 @@ def ps(
             left = len(explanations) - _EXPLAINED
             more = f"{left} more like these; tunnelctl ps PROFILE tells those of a profile"
             explanations[_EXPLAINED:] = [more]
-        remarks = [*explanations, *document["daemon"].get("warnings", ())]
+        remarks = [*explanations, *document.daemon.warnings]
         if not (everything or places):
-            profiles = [profile for profile in profiles if profile["state"] != "stopped"]
-        return {**document, "profiles": profiles}, remarks
+            profiles = [
+                profile for profile in profiles if profile.state is not ProfileState.STOPPED
+            ]
+        return replace(document, profiles=tuple(profiles)), remarks
 
     if live:
         from tunnelctl.cli.running.watch import watch  # ps alone is quicker without
 
-        watch(client, look, as_text=json.dumps if as_json else None)
+        watch(client, look, as_text=(lambda now: json.dumps(now.as_json())) if as_json else None)
     document, remarks = look()
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps(document.as_json(), indent=2))
     else:
         colour = in_colour(sys.stdout)
-        rows = table(document["profiles"], wall(), colour=colour, width=width_of(sys.stdout))
+        rows = table(document.profiles, wall(), colour=colour, width=width_of(sys.stdout))
         for line in rows:
             click.echo(shown_on(sys.stdout, line), color=colour)
         if len(rows) > _MANY:
-            say(summary(document["profiles"], wall()))
+            say(summary(document.profiles, wall()))
         for remark in remarks:
             say(remark)
-    wanted = [profile for profile in document["profiles"] if profile["wanted"] == "up"]
-    return 0 if all(profile["state"] == "up" for profile in wanted) else 1
+    wanted = [profile for profile in document.profiles if profile.wanted is Wanted.UP]
+    return 0 if all(profile.state is ProfileState.UP for profile in wanted) else 1
 
 
 @click.command(epilog="Example: tunnelctl port dev/db")
@@ -104,45 +116,45 @@ def port(options: Options, name: str) -> None:
     profile_name, slash, forward_name = name.partition("/")
     if not slash:
         raise click.UsageError(f"{name!r} is not PROFILE/FORWARD")
-    profiles = {profile["name"]: profile for profile in options.client.status()["profiles"]}
+    profiles = {profile.name: profile for profile in options.client.status().profiles}
     if profile_name not in profiles:
         raise selection.not_up(profile_name, profiles)
-    selection.demand_ours(profiles.values(), [profile_name])
-    forwards = {forward["name"]: forward for forward in profiles[profile_name]["forwards"]}
+    selection.demand_ours(sources(profiles.values()), [profile_name])
+    forwards = {forward.name: forward for forward in profiles[profile_name].forwards}
     if forward_name not in forwards:
         raise sentences.no_such_forward(profile_name, forward_name, list(forwards))
     forward = forwards[forward_name]
-    if forward["state"] != "up":
-        error = forward["last_error"]
-        why = error["message"] if error else ""
-        raise sentences.forward_not_listening(name, forward["state"], why)
+    if forward.state is not ForwardState.UP:
+        why = forward.last_error.message if forward.last_error else ""
+        raise sentences.forward_not_listening(name, forward.state, why)
     click.echo(str(listen_addresses(forward)[0]))
 
 
-def _explanations(profiles: list[Json]) -> Iterator[tuple[bool, str]]:
+def _explanations(profiles: Iterable[ProfileStatus]) -> Iterator[tuple[bool, str]]:
     """Why something is not up, or is otherwise than its file says; and whether it has failed."""
     said = set()
     for profile in profiles:
-        trouble = profile.get("last_error")
-        if trouble:
-            said.add(trouble["message"])
-            yield True, f"{profile['name']}: {told(trouble)}"
-        for part in (*profile["hosts"], *profile["forwards"]):
-            error = part["last_error"]
-            if error and _is_in_trouble(part) and error["message"] not in said:
-                said.add(error["message"])
-                instead = f"{part['fallback']} serves: " if part.get("fallback") else ""
-                is_hopeless = part["state"] in ("failed", "needs-input")
-                yield is_hopeless, f"{profile['name']}/{part['name']}: {instead}{told(error)}"
+        if profile.last_error:
+            said.add(profile.last_error.message)
+            yield True, f"{profile.name}: {profile.last_error}"
+        for part in profile.parts:
+            error = part.last_error
+            if error and _is_in_trouble(part) and error.message not in said:
+                said.add(error.message)
+                fallback = part.fallback if isinstance(part, HostStatus) else None
+                instead = f"{fallback} serves: " if fallback else ""
+                is_hopeless = part.state in ("failed", "needs-input")
+                yield is_hopeless, f"{profile.name}/{part.name}: {instead}{error}"
 
 
-def _is_in_trouble(part: Json) -> bool:
+def _is_in_trouble(part: HostStatus | ForwardStatus) -> bool:
     """Whether a host or forward is not as it was asked for; single clients that failed are no
     sign of that, unless the server forbids them all."""
-    if part["state"] not in ("up", "idle") or part.get("fallback"):
+    if isinstance(part, HostStatus):
+        is_up = part.state in (HostState.UP, HostState.IDLE)
+        # One that rests is no trouble, but nobody asked for that.
+        return not is_up or part.fallback is not None or part.ends_unused
+    if part.state is not ForwardState.UP or part.health is Health.UNHEALTHY:
         return True
-    if part.get("ends_unused"):  # no trouble, but nobody asked for a host that rests
-        return True
-    of_all = "type" in part and "dynamic" not in part["type"]
-    forbidden = of_all and part["last_error"]["code"] == Code.FORWARD_DENIED
-    return bool(forbidden or part.get("health") == "unhealthy")
+    forbidden = part.last_error is not None and part.last_error.code == Code.FORWARD_DENIED
+    return forbidden and "dynamic" not in part.type

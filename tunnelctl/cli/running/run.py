@@ -16,7 +16,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -41,6 +41,7 @@ from tunnelctl.client import Client
 from tunnelctl.config.profile.find import find_profile
 from tunnelctl.errors import Failure, reason
 from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.state.snapshot import ForwardState, ProfileStatus
 
 if TYPE_CHECKING:
     from tunnelctl.config.exchange.ssh_words import Words
@@ -175,7 +176,7 @@ def _command(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def addresses(profiles: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def addresses(profiles: Sequence[ProfileStatus]) -> dict[str, str]:
     """The variables for the forwards that listen, from profiles of the status document.
 
     With several profiles each forward has variables with the profile's name, and those without it
@@ -184,18 +185,18 @@ def addresses(profiles: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     Raises:
         Failure: two forwards would share a variable.
     """
-    short = Counter(_word(rule["name"]) for profile in profiles for rule in profile["forwards"])
+    short = Counter(_word(rule.name) for profile in profiles for rule in profile.forwards)
     owners: dict[str, str] = {}
     variables: dict[str, str] = {}
     for profile in profiles:
-        for rule in profile["forwards"]:
-            word = _word(rule["name"])
-            words = [word] if len(profiles) == 1 else [f"{_word(profile['name'])}_{word}"]
+        for rule in profile.forwards:
+            word = _word(rule.name)
+            words = [word] if len(profiles) == 1 else [f"{_word(profile.name)}_{word}"]
             if len(profiles) > 1 and short[word] == 1:
                 words.append(word)
             for each in words:
-                _own(owners, each, f"{profile['name']}/{rule['name']}")
-                if rule["state"] == "up":
+                _own(owners, each, f"{profile.name}/{rule.name}")
+                if rule.state is ForwardState.UP:
                     prefix = f"TUNNELCTL_{each}"
                     variables.update(_variables(prefix, listen_addresses(rule)[0]))
     return variables

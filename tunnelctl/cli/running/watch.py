@@ -14,7 +14,7 @@ import termios
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -24,6 +24,7 @@ from tunnelctl.cli.terminal.output import in_colour, shown_on
 from tunnelctl.cli.terminal.table import table
 from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import printable
+from tunnelctl.state.snapshot import ProfileStatus, Status
 
 _EVERY = 1.0  # seconds between two frames where nothing happens
 _EVERY_PIPED = 5.0
@@ -35,11 +36,10 @@ _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _CLEAR = "\x1b[2J"
 
-Json = dict[str, Any]
-Look = Callable[[], tuple[Json, list[str]]]
+Look = Callable[[], tuple[Status, list[str]]]
 
 
-def watch(client: Client, look: Look, *, as_text: Callable[[Json], str] | None) -> NoReturn:
+def watch(client: Client, look: Look, *, as_text: Callable[[Status], str] | None) -> NoReturn:
     """Show what `look` finds, its profiles and the lines below the table, until interrupted.
 
     `as_text` makes a line of the document, for programs, instead of a table.
@@ -68,12 +68,12 @@ class Rates:
     def __init__(self) -> None:
         self._samples: deque[tuple[float, dict[tuple[str, str], tuple[int, int]]]] = deque()
 
-    def add(self, profiles: Sequence[Json], now: float) -> None:
+    def add(self, profiles: Sequence[ProfileStatus], now: float) -> None:
         """What has gone through at the moment `now`, in monotonic seconds."""
         counts = {
-            (profile["name"], forward["name"]): (forward["bytes_in"], forward["bytes_out"])
+            (profile.name, forward.name): (forward.bytes_in, forward.bytes_out)
             for profile in profiles
-            for forward in profile["forwards"]
+            for forward in profile.forwards
         }
         self._samples.append((now, counts))
         while len(self._samples) > 2 and now - self._samples[1][0] >= _RATE_OVER:
@@ -102,9 +102,9 @@ class Frames:
     def lines(self, width: int | None) -> list[str]:
         """The table as it is now, and below it what is wrong."""
         document, remarks = self._look()
-        self._rates.add(document["profiles"], clock.monotonic())
+        self._rates.add(document.profiles, clock.monotonic())
         rows = table(
-            document["profiles"],
+            document.profiles,
             clock.wall(),
             colour=in_colour(sys.stdout),
             width=width,

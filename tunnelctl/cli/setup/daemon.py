@@ -15,6 +15,7 @@ from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client
 from tunnelctl.home.paths import Paths
 from tunnelctl.spec.endpoint import LOCALHOST, Endpoint, parse_endpoint
+from tunnelctl.state.snapshot import Wanted
 
 _STOP = "stop"
 
@@ -97,11 +98,11 @@ def _stop(client: Client) -> None:
     Raises:
         Failure: DAEMON_NOT_RUNNING; NOT_UP, it did not stop in time.
     """
-    document = client.status()
-    pid = document["daemon"]["pid"]
+    status = client.status()
+    pid = status.daemon.pid
     if not client.stop_daemon():
         raise sentences.daemon_not_ended(pid)
     say(f"the daemon has stopped (pid {pid})")
-    wanted = [profile["name"] for profile in document["profiles"] if profile["wanted"] == "up"]
+    wanted = [profile.name for profile in status.profiles if profile.wanted is Wanted.UP]
     if wanted:
         say(f"still wanted, and brought up by the next daemon: {', '.join(wanted)}")

@@ -269,12 +269,12 @@ def _check_account(account: str, *, system: bool) -> None:
 def _refuse_running(options: Options) -> None:
     """Refuse a second daemon on the same socket."""
     try:
-        about = options.client.status()["daemon"]
+        running = options.client.status().daemon
     except Failure as failure:
         if failure.code is Code.DAEMON_NOT_RUNNING:
             return
         raise
-    raise sentences.daemon_in_the_way(about["pid"])
+    raise sentences.daemon_in_the_way(running.pid)
 
 
 def _state(path: Path) -> str:

@@ -16,15 +16,13 @@ import termios
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from tunnelctl import clock
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import Code, Failure, printable, reason
 from tunnelctl.home.redaction import SECRETS
-
-Event = dict[str, Any]
+from tunnelctl.state.status_events import QuestionEvent, StatusEvent
 
 _TERMINAL = "/dev/tty"
 _ASKPASS = "ssh-askpass"  # where SSH_ASKPASS names none
@@ -73,10 +71,10 @@ class Asker:
         self._client = client
         self._stream = stream
         self._environ = environ
-        self._events: deque[Event] = deque()
-        self._questions: dict[str, Event] = {}  # open, in order, by id
+        self._events: deque[StatusEvent] = deque()
+        self._questions: dict[str, QuestionEvent] = {}  # open, in order, by id
 
-    def next(self, timeout: float | None = None) -> Event | None:
+    def next(self, timeout: float | None = None) -> StatusEvent | None:
         """The next event that is no question, or None when none came within `timeout` seconds;
         the time that a person takes is not counted.
 
@@ -103,27 +101,27 @@ class Asker:
         event = self._stream.next(timeout)
         if event is None:
             return False
-        if event["kind"] != "question":
+        if not isinstance(event, QuestionEvent):
             self._events.append(event)
-        elif event["state"] == "asked":
-            self._questions[event["id"]] = event
+        elif event.state == "asked":
+            self._questions[event.id] = event
         else:
-            self._questions.pop(event["id"], None)
+            self._questions.pop(event.id, None)
         return True
 
-    def _answer(self, question: Event) -> None:
+    def _answer(self, question: QuestionEvent) -> None:
         """Ask, and send the answer, unless the question was withdrawn meanwhile."""
         self._keeps = self._remember
         answer = self._ask(question)
-        if question["id"] not in self._questions:
+        if question.id not in self._questions:
             say(f"{_subject(question)}: the question was withdrawn")
             return
-        del self._questions[question["id"]]
-        if answer is not None and not question["echo"]:
+        del self._questions[question.id]
+        if answer is not None and not question.echo:
             SECRETS.add(answer)
         try:
             keeps = self._keeps and answer is not None and _may_keep(question)
-            self._client.answer(question["profile"], question["id"], answer, remember=keeps)
+            self._client.answer(question.profile, question.id, answer, remember=keeps)
             if keeps:
                 say(f"{_subject(question)}: {_KEPT}")
         except Failure as failure:
@@ -131,9 +129,9 @@ class Asker:
                 raise
             say(f"{_subject(question)}: {failure.message}")
 
-    def _ask(self, question: Event) -> str | None:
-        prompt = f"{_subject(question)}: {_shown(question['message'])}"
-        is_host_key = question["about"] == "host-key"
+    def _ask(self, question: QuestionEvent) -> str | None:
+        prompt = f"{_subject(question)}: {_shown(question.message)}"
+        is_host_key = question.about == "host-key"
         while True:
             program = askpass_program(self._environ, has_terminal=_has_terminal())
             if program is not None:
@@ -147,26 +145,26 @@ class Asker:
                 return decided
             prompt = HOST_KEY_AGAIN
 
-    def _ask_terminal(self, prompt: str, question: Event) -> str | None:
+    def _ask_terminal(self, prompt: str, question: QuestionEvent) -> str | None:
         """What is typed at the terminal; None at its end (Ctrl-D) and where there is none."""
         with _terminal() as terminal:
             if terminal is None:
                 return None
             offers = _may_keep(question) and not self._remember
-            with _echo(terminal, on=question["echo"], ended_by=_KEEP if offers else b""):
+            with _echo(terminal, on=question.echo, ended_by=_KEEP if offers else b""):
                 note = f"{_subject(question)}: {_OFFER}\n" if offers else ""
                 os.write(terminal, (note + prompt).encode())
                 ends = (b"\n", _KEEP) if offers else (b"\n",)
                 line = self._read_line(terminal, question, ends)
                 if offers and line is not None and line.endswith(_KEEP.decode()):
                     self._keeps, line = True, line.removesuffix(_KEEP.decode())
-                if line is None and question["echo"]:
+                if line is None and question.echo:
                     os.write(terminal, b"\n")
         return line
 
-    def _ask_program(self, program: str, prompt: str, question: Event) -> str | None:
+    def _ask_program(self, program: str, prompt: str, question: QuestionEvent) -> str | None:
         """What the program prints (ssh(1), SSH_ASKPASS); None when it says no."""
-        hint = {"SSH_ASKPASS_PROMPT": "confirm"} if question["about"] == "host-key" else {}
+        hint = {"SSH_ASKPASS_PROMPT": "confirm"} if question.about == "host-key" else {}
         try:
             process = subprocess.Popen(  # noqa: S603 - the user's own program, without a shell
                 [program, prompt],
@@ -184,19 +182,19 @@ class Asker:
             except BaseException:
                 process.terminate()
                 raise
-            if question["id"] not in self._questions:
+            if question.id not in self._questions:
                 process.terminate()
             return line if process.wait() == 0 else None
 
     def _read_line(
-        self, source: int, question: Event, ends: tuple[bytes, ...] = (b"\n",)
+        self, source: int, question: QuestionEvent, ends: tuple[bytes, ...] = (b"\n",)
     ) -> str | None:
         """A line without its line break; None when there is none, or the question was closed."""
         typed = b""
         while not typed.endswith(ends):
             while self._take(0):  # what was received already, select does not see
                 pass
-            if question["id"] not in self._questions:
+            if question.id not in self._questions:
                 return None
             ready, _, _ = select.select([source, self._stream.fileno()], [], [])
             if source in ready:
@@ -210,11 +208,11 @@ class Asker:
         return typed.decode(errors="replace").rstrip("\r\n") if typed else None
 
 
-def _subject(question: Event) -> str:
+def _subject(question: QuestionEvent) -> str:
     """`dev/bastion`, and who asks on the way there."""
-    subject = f"{question['profile']}/{question['name']}"
-    asks = question["host"]
-    return printable(subject if asks == question["name"] else f"{subject} (at {asks})")
+    subject = f"{question.profile}/{question.name}"
+    asks = question.host
+    return printable(subject if asks == question.name else f"{subject} (at {asks})")
 
 
 def _shown(prompt: str) -> str:
@@ -222,9 +220,9 @@ def _shown(prompt: str) -> str:
     return "\n".join(map(printable, prompt.split("\n")))
 
 
-def _may_keep(question: Event) -> bool:
+def _may_keep(question: QuestionEvent) -> bool:
     """Whether the answer is one for later logins too, and is not kept anyhow."""
-    return question["remember"] is False
+    return question.remember is False
 
 
 def decision(answer: str) -> str | None:

@@ -20,6 +20,7 @@ from tunnelctl.config.openssh.names import names_for
 from tunnelctl.config.profile.find import find_profile, list_profiles
 from tunnelctl.errors import Failure
 from tunnelctl.home.paths import Paths
+from tunnelctl.state.snapshot import ProfileStatus
 
 # In the `meta` of a context: whether a line of ssh is typed.
 SSH_LINE = "tunnelctl.ssh-line"
@@ -104,7 +105,9 @@ def _parts(incomplete: str, kind: str) -> list[str]:
             return [f"{name}/" for name in found]
         (profile,) = found
     if profile in known:
-        names = [part["name"] for part in known[profile][kind]]
+        found_in = known[profile]
+        parts = found_in.forwards if kind == "forwards" else found_in.hosts
+        names = [part.name for part in parts]
     else:
         names = list(_keys(profile, kind))
     return [f"{profile}/{name}" for name in _beginning(rest, names)]
@@ -117,13 +120,13 @@ def _files() -> set[str]:
         return set()
 
 
-def _known() -> dict[str, Any]:
+def _known() -> dict[str, ProfileStatus]:
     """The profiles of the status document, by name; none without a daemon."""
     try:
         document = Client(Paths.from_environ(os.environ)).status(within=_WITHIN)
     except (Failure, OSError):
         return {}
-    return {profile["name"]: profile for profile in document["profiles"]}
+    return {profile.name: profile for profile in document.profiles}
 
 
 def _keys(profile: str, block: str) -> Iterator[str]:

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping
 from typing import TextIO
 
 import click
@@ -22,11 +21,6 @@ _SIGNS = {"…": "...", "→": "->"}
 def say(text: str) -> None:
     """One line of talk on stderr, with our name before it."""
     click.echo(f"tunnelctl: {printable(SECRETS.redact(text))}", err=True)
-
-
-def told(error: Mapping[str, str]) -> str:
-    """An error of the status document as one sentence, with what to do where that is known."""
-    return f"{error['message']} ({error['hint']})" if error["hint"] else error["message"]
 
 
 def in_colour(stream: TextIO) -> bool:

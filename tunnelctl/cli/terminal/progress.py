@@ -6,116 +6,121 @@ somebody acts, which is said at once with that part's own exit code.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
-from typing import Any
 
 from tunnelctl.cli import sentences
 from tunnelctl.cli.terminal.table import listen_addresses, listen_text
 from tunnelctl.errors import Code, Failure
-from tunnelctl.state.holders import Held
-from tunnelctl.state.snapshot import LISTENS_THERE, SAYS, error_of
+from tunnelctl.state.snapshot import (
+    FAILED_FOR_GOOD,
+    LISTENS_THERE,
+    ForwardState,
+    ForwardStatus,
+    HostStatus,
+    ProfileState,
+    ProfileStatus,
+    Wanted,
+    error_of,
+)
+from tunnelctl.state.status_events import SAYS, EventKind, StatusEvent
 
 # A listener that could not be had is tried again, but whoever asked for it wants to know now.
 _SAID_AT_ONCE = frozenset(
     {Code.PORT_IN_USE, Code.PERMISSION_DENIED, Code.FORWARD_DENIED, Code.NAME_NOT_FOUND}
 )
-_HOPELESS = frozenset({"failed", "needs-input"})
-
-Json = Mapping[str, Any]
 
 
-def is_ready(profile: Json) -> bool:
+def is_ready(profile: ProfileStatus) -> bool:
     """Whether every host is up and every required forward listens."""
-    return bool(profile["state"] == "up")
+    return profile.state is ProfileState.UP
 
 
-def failure_of(profile: Json, required: Collection[str]) -> Failure | None:
+def failure_of(profile: ProfileStatus, required: Collection[str]) -> Failure | None:
     """Why the profile will not be ready soon, if it is so; `required` names its forwards."""
-    for host in profile["hosts"]:
-        if host["state"] in _HOPELESS:
-            return as_failure(profile["name"], host)
-    for forward in profile["forwards"]:
-        error = forward["last_error"]
-        failed = forward["state"] == "failed" and forward["name"] in required
-        if failed and error and error["code"] in _SAID_AT_ONCE:
-            return as_failure(profile["name"], forward)
+    for host in profile.hosts:
+        if host.state in FAILED_FOR_GOOD:
+            return as_failure(profile.name, host)
+    for forward in profile.forwards:
+        error = forward.last_error
+        failed = forward.state is ForwardState.FAILED and forward.name in required
+        if failed and error and error.code in _SAID_AT_ONCE:
+            return as_failure(profile.name, forward)
     return None
 
 
-def as_failure(profile: str, part: Json) -> Failure:
+def as_failure(profile: str, part: HostStatus | ForwardStatus) -> Failure:
     """The last error of a host or forward, with the name of its profile."""
-    where = f"{profile}/{part['name']}"
-    if part["last_error"] is None:
-        return sentences.part_not_up(where, part["state"])
-    failure = error_of(part)
-    return failure.but(subject=where)
+    where = f"{profile}/{part.name}"
+    if part.last_error is None:
+        return sentences.part_not_up(where, part.state)
+    return error_of(part).but(subject=where)
 
 
-def not_ready(profile: Json, seconds: float, *, stays_wanted: bool) -> Failure:
+def not_ready(profile: ProfileStatus, seconds: float, *, stays_wanted: bool) -> Failure:
     """What to say of a profile that took too long, with the last error of each part."""
     troubles = [
-        f"{part['name']}: {part['last_error']['message']}"
-        for part in (*profile["hosts"], *profile["forwards"])
-        if part["state"] != "up" and part["last_error"]
+        f"{part.name}: {part.last_error.message}"
+        for part in profile.parts
+        if part.state != "up" and part.last_error
     ]
-    states = [f"{host['name']} is {host['state']}" for host in profile["hosts"]]
+    states = [f"{host.name} is {host.state}" for host in profile.hosts]
     failure = sentences.not_ready_but_wanted if stays_wanted else sentences.not_ready_and_given_up
-    return failure(profile["name"], seconds, list(dict.fromkeys(troubles or states)))
+    return failure(profile.name, seconds, list(dict.fromkeys(troubles or states)))
 
 
-def stays(profile: Json) -> bool:
+def stays(profile: ProfileStatus) -> bool:
     """Whether a profile that is held by one attached command stays up when that command ends."""
-    return bool(Held.from_json(profile["holders"]).after_a_command())
+    return bool(profile.holders.after_a_command())
 
 
-def held_by_others(profile: Json) -> str:
+def held_by_others(profile: ProfileStatus) -> str:
     """Why it stays."""
-    left = Held.from_json(profile["holders"]).after_a_command()
+    left = profile.holders.after_a_command()
     if left.detached or left.service:
-        return f"held until tunnelctl down {profile['name']}"
+        return f"held until tunnelctl down {profile.name}"
     others = "another command" if left.commands == 1 else f"{left.commands} other commands"
     return f"held by {others}"
 
 
-def promise(profiles: Iterable[Json]) -> str:
+def promise(profiles: Iterable[ProfileStatus]) -> str:
     """What Ctrl-C will do to the profiles of an attached command, as one line."""
-    wanted = [profile for profile in profiles if profile["wanted"] == "up"]
-    left = [f"{one['name']} up ({held_by_others(one)})" for one in wanted if stays(one)]
+    wanted = [profile for profile in profiles if profile.wanted is Wanted.UP]
+    left = [f"{one.name} up ({held_by_others(one)})" for one in wanted if stays(one)]
     if not left:
         return "Ctrl-C ends it."
-    ends = [profile["name"] for profile in wanted if not stays(profile)]
+    ends = [profile.name for profile in wanted if not stays(profile)]
     before = f"ends {', '.join(ends)} and " if ends else ""
     return f"Ctrl-C {before}leaves {', '.join(left)}."
 
 
-def forwarding_lines(profile: Json) -> Iterator[str]:
+def forwarding_lines(profile: ProfileStatus) -> Iterator[str]:
     """A line for each address that listens, e.g. `Forwarding from 127.0.0.1:5432 -> db:5432`."""
-    for forward in profile["forwards"]:
-        if forward["state"] == "up":
-            target = forward["target"] or "SOCKS"
+    for forward in profile.forwards:
+        if forward.state is ForwardState.UP:
+            target = forward.target or "SOCKS"
             for listen in _listens(forward):
                 yield (
                     f"Forwarding from {listen} -> {target} "
-                    f"({profile['name']}/{forward['name']}, via {forward['via']})"
+                    f"({profile.name}/{forward.name}, via {forward.via})"
                 )
 
 
-def _listens(forward: Json) -> Iterator[str]:
-    if forward["type"] in LISTENS_THERE:
+def _listens(forward: ForwardStatus) -> Iterator[str]:
+    if forward.type in LISTENS_THERE:
         yield listen_text(forward)
     else:
         yield from map(str, listen_addresses(forward))
 
 
-def is_said(event: Json) -> bool:
+def is_said(event: StatusEvent) -> bool:
     """Whether an event is a line that a server printed in its session."""
-    return event["kind"] == "host" and bool(event["message"].startswith(SAYS))
+    return event.kind is EventKind.HOST and event.message.startswith(SAYS)
 
 
-def event_text(event: Json) -> str:
+def event_text(event: StatusEvent) -> str:
     """An event as one line for people, in local time."""
-    moment = datetime.fromisoformat(event["at"]).astimezone().strftime("%H:%M:%S")
-    subject = f"{event['profile']}/{event['name']}" if event["name"] else event["profile"]
-    message = f": {event['message']}" if event["message"] else ""
-    return f"{moment}  {event['kind']} {subject} {event['state']}{message}"
+    moment = datetime.fromisoformat(event.at).astimezone().strftime("%H:%M:%S")
+    subject = f"{event.profile}/{event.name}" if event.name else event.profile
+    message = f": {event.message}" if event.message else ""
+    return f"{moment}  {event.kind} {subject} {event.state}{message}"

@@ -7,16 +7,15 @@ there is such a profile or not: the command says what it lacks.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tunnelctl.cli import sentences
 from tunnelctl.config.profile.find import file_called, find_profile, is_same_file
 from tunnelctl.errors import Failure
 from tunnelctl.spec.patterns import Pattern, has_wildcard
-
-Json = dict[str, Any]
+from tunnelctl.state.snapshot import ForwardStatus, ProfileStatus
 
 
 def profiles(words: Iterable[str], known: Iterable[str]) -> list[str]:
@@ -29,7 +28,7 @@ def profiles(words: Iterable[str], known: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(name for word in words for name in _meant(word, names)))
 
 
-def forwards(document: list[Json], words: Iterable[str]) -> list[Json]:
+def forwards(document: Sequence[ProfileStatus], words: Iterable[str]) -> Sequence[ProfileStatus]:
     """Of the profiles of a status document what `words` mean; all of it where there are none. A
     forward goes by its name and by that of its host.
 
@@ -38,48 +37,53 @@ def forwards(document: list[Json], words: Iterable[str]) -> list[Json]:
     """
     patterns = [Pattern(word) for word in words]
     for pattern in patterns:
-        names = {name for rule in _meant_of(pattern, document, "forwards") for name in _names(rule)}
+        names = {
+            name
+            for one in _named(pattern, document)
+            for rule in one.forwards
+            for name in _names(rule)
+        }
         _check(pattern, names)
     if not patterns:
         return document
     kept = []
     for profile in document:
-        meant = [pattern for pattern in patterns if pattern.takes(profile["name"])]
+        meant = [pattern for pattern in patterns if pattern.takes(profile.name)]
         rules = [
             rule
-            for rule in profile["forwards"]
-            if any(pattern.takes(profile["name"], *_names(rule)) for pattern in meant)
+            for rule in profile.forwards
+            if any(pattern.takes(profile.name, *_names(rule)) for pattern in meant)
         ]
         if rules or any(pattern.is_whole for pattern in meant):
-            kept.append({**profile, "forwards": rules})
+            kept.append(replace(profile, forwards=tuple(rules)))
     return kept
 
 
-def labelled(document: list[Json], labels: Sequence[str]) -> list[Json]:
+def labelled(document: Sequence[ProfileStatus], labels: Sequence[str]) -> Sequence[ProfileStatus]:
     """Of the profiles of a status document the forwards that have every label, each `KEY` or
     `KEY=VALUE`; all of it where none is asked for."""
     if not labels:
         return document
     wanted = [label.partition("=") for label in labels]
 
-    def has_all(forward: Json) -> bool:
-        given = forward.get("labels", {})  # of an older daemon: none
+    def has_all(forward: ForwardStatus) -> bool:
+        given = dict(forward.labels)
         return all(
             key in given and (not equals or given[key] == value) for key, equals, value in wanted
         )
 
     kept = []
     for profile in document:
-        rules = list(filter(has_all, profile["forwards"]))
-        vias = {rule["via"] for rule in rules}
+        rules = list(filter(has_all, profile.forwards))
+        vias = {rule.via for rule in rules}
         if rules:
-            carriers = [host for host in profile["hosts"] if host["name"] in vias]
-            kept.append({**profile, "hosts": carriers, "forwards": rules})
+            carriers = tuple(host for host in profile.hosts if host.name in vias)
+            kept.append(replace(profile, hosts=carriers, forwards=tuple(rules)))
     return kept
 
 
 def hosts(
-    document: list[Json], words: Iterable[str], stopped: Collection[str] = ()
+    document: Iterable[ProfileStatus], words: Iterable[str], stopped: Collection[str] = ()
 ) -> dict[str, list[str]]:
     """The profiles of a status document that `words` mean, and the hosts of each that they name:
     none where a profile is meant as a whole. The daemon knows those that are `stopped`, too.
@@ -90,23 +94,24 @@ def hosts(
     chosen: dict[str, list[str]] = {}
     whole = set()
     for pattern in map(Pattern, words):
-        _check(pattern, {host["name"] for host in _meant_of(pattern, document, "hosts", stopped)})
+        named = _named(pattern, document, stopped)
+        _check(pattern, {host.name for profile in named for host in profile.hosts})
         for profile in document:
-            name = profile["name"]
+            name = profile.name
             if not pattern.takes(name):
                 continue
             if pattern.is_whole:
                 whole.add(name)
                 chosen[name] = []
             elif name not in whole:
-                found = [h["name"] for h in profile["hosts"] if pattern.takes(name, h["name"])]
+                found = [h.name for h in profile.hosts if pattern.takes(name, h.name)]
                 if found:
                     chosen[name] = list(dict.fromkeys([*chosen.get(name, []), *found]))
     return chosen
 
 
 def demand_ours(
-    document: Iterable[Json],
+    sources: Mapping[str, str],
     names: Iterable[str],
     failure: Callable[[str, str, Path], Failure] = sentences.up_from_another_file,
 ) -> None:
@@ -116,7 +121,6 @@ def demand_ours(
     Raises:
         Failure: name-taken; `failure` makes it of the name and both files, the daemon's first.
     """
-    sources = {profile["name"]: profile["source"] for profile in document}
     for name in names:
         here = file_called(name, os.environ, Path.cwd()) if name in sources else None
         if here is not None and not is_same_file(str(here), sources[name]):
@@ -144,17 +148,17 @@ def _meant(word: str, names: Sequence[str]) -> Sequence[str]:
     return found
 
 
-def _meant_of(
-    pattern: Pattern, document: list[Json], kind: str, stopped: Collection[str] = ()
-) -> list[Json]:
-    """Every part of that kind of the profiles that a pattern means; there is such a profile."""
-    named = [profile for profile in document if pattern.takes(profile["name"])]
+def _named(
+    pattern: Pattern, document: Iterable[ProfileStatus], stopped: Collection[str] = ()
+) -> list[ProfileStatus]:
+    """The profiles that a pattern means; there is such a profile."""
+    named = [profile for profile in document if pattern.takes(profile.name)]
     if not named:
-        names = [profile["name"] for profile in document]
+        names = [profile.name for profile in document]
         if has_wildcard(pattern.profile):
             raise sentences.no_profile_matches(pattern.profile, names)
         raise not_up(pattern.profile, names, stopped)
-    return [part for profile in named for part in profile[kind]]
+    return named
 
 
 def _check(pattern: Pattern, names: Iterable[str]) -> None:
@@ -163,5 +167,5 @@ def _check(pattern: Pattern, names: Iterable[str]) -> None:
         raise sentences.nothing_meant(pattern.word, sorted(names))
 
 
-def _names(forward: Json) -> tuple[str, str]:
-    return (forward["name"], forward["via"])
+def _names(forward: ForwardStatus) -> tuple[str, str]:
+    return (forward.name, forward.via)

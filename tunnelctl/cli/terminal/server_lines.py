@@ -6,10 +6,11 @@ Works on what status keeps. Events would do for what comes, but not for what cam
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import click
+
+from tunnelctl.state.snapshot import HostStatus
 
 _REMEMBERED = 1000
 
@@ -20,9 +21,9 @@ class Said:
     def __init__(self) -> None:
         self._printed: deque[str] = deque(maxlen=_REMEMBERED)
 
-    def show(self, host: Mapping[str, Any]) -> None:
+    def show(self, host: HostStatus) -> None:
         """Print what is new in the status of the host."""
-        lines: Sequence[str] = host["said"] or ()
+        lines: Sequence[str] = host.said or ()
         for line in lines[_overlap(list(self._printed), lines) :]:
             self._printed.append(line)
             click.echo(line)

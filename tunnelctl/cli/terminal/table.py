@@ -9,12 +9,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import click
 
 from tunnelctl.cli.terminal.output import bytes_text, seconds_text
 from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
+from tunnelctl.state.snapshot import (
+    FAILED_FOR_GOOD,
+    ForwardState,
+    ForwardStatus,
+    Health,
+    HostState,
+    HostStatus,
+    ProfileStatus,
+)
 
 _HEADER = ("NAME", "TYPE", "LISTEN", "TARGET", "VIA", "STATUS", "CONNS", "IN/OUT", "AGE")
 _NAME, _TYPE, _LISTEN, _TARGET, _VIA, _STATUS, _CONNS, _MOVED, _AGE = range(len(_HEADER))
@@ -28,13 +36,12 @@ _CUT = "…"
 _COLOURS = {"up": "green", "failed": "red", "needs": "red", "stopped": "bright_black"}
 _OTHER_COLOUR = "yellow"
 
-Json = Mapping[str, Any]
 # Bytes a second that come back from the target and go to it, by profile and forward.
 Rates = Callable[[str, str], tuple[float, float]]
 
 
 def table(
-    profiles: Iterable[Json],
+    profiles: Iterable[ProfileStatus],
     now: datetime,
     *,
     colour: bool,
@@ -51,10 +58,10 @@ def table(
         rows = [(*_HEADER[:_MOVED], f"{_HEADER[_MOVED]}/s", *_HEADER[_MOVED + 1 :])]
     found: list[Sequence[str]] = []
     for profile in profiles:
-        hosts = {host["name"]: host for host in profile["hosts"]}
+        hosts = {host.name: host for host in profile.hosts}
         found += [
-            _row(profile["name"], forward, hosts[forward["via"]], now, rates)
-            for forward in profile["forwards"]
+            _row(profile.name, forward, hosts[forward.via], now, rates)
+            for forward in profile.forwards
         ] or [_empty_row(profile)]
     rows += sorted(found, key=lambda row: _ORDER.index(condition(row[_STATUS])))
     widths = {column: max(len(row[column]) for row in rows) for column in range(len(_HEADER))}
@@ -88,7 +95,7 @@ def condition(status: str) -> Condition:
     return Condition.UP if word == "up" and "unhealthy" not in status else Condition.NOT_UP
 
 
-def summary(profiles: Iterable[Json], now: datetime) -> str:
+def summary(profiles: Iterable[ProfileStatus], now: datetime) -> str:
     """How many rows there are and how they are: `312 forwards: 3 failed, 5 not up, 304 up`."""
     conditions = [condition(status) for status in _statuses(profiles, now)]
     counts = Counter(conditions)
@@ -96,79 +103,79 @@ def summary(profiles: Iterable[Json], now: datetime) -> str:
     return f"{len(conditions)} forwards: {', '.join(parts)}"
 
 
-def _statuses(profiles: Iterable[Json], now: datetime) -> Iterator[str]:
+def _statuses(profiles: Iterable[ProfileStatus], now: datetime) -> Iterator[str]:
     for profile in profiles:
-        hosts = {host["name"]: host for host in profile["hosts"]}
-        for forward in profile["forwards"]:
-            yield status_text(forward, hosts[forward["via"]], now)
-        if not profile["forwards"]:
-            yield str(profile["state"])
+        hosts = {host.name: host for host in profile.hosts}
+        for forward in profile.forwards:
+            yield status_text(forward, hosts[forward.via], now)
+        if not profile.forwards:
+            yield profile.state
 
 
-def status_text(forward: Json, host: Json, now: datetime) -> str:
+def status_text(forward: ForwardStatus, host: HostStatus, now: datetime) -> str:
     """What a forward is doing, in a few words: `up (healthy)`, `retry in 7s (#4)`."""
-    state, error = forward["state"], forward["last_error"]
-    if state == "stopped" or host["state"] in {"stopping", "stopped"}:
-        return "stopped" if state == "stopped" else "stopping"
-    if state == "failed":
-        return f"failed: {error['code']}" if error else "failed"
-    if host["state"] == "backoff":
-        return f"retry in {_until(host['next_retry_at'], now)} (#{host['attempts']})"
-    if host["state"] in {"failed", "needs-input"}:
-        cause = host["last_error"]
-        return f"{host['state']}: {cause['code']}" if cause else str(host["state"])
-    if host.get("queued"):
-        return f"{host['state']} (queued)"
-    if host["state"] != "up":
-        return str(host["state"])
-    if state == "up" and forward["health"] != "unknown":
-        return f"up ({forward['health']})"
-    return str(state)
+    state, error = forward.state, forward.last_error
+    if state is ForwardState.STOPPED or host.state in (HostState.STOPPING, HostState.STOPPED):
+        return "stopped" if state is ForwardState.STOPPED else "stopping"
+    if state is ForwardState.FAILED:
+        return f"failed: {error.code}" if error else "failed"
+    if host.state is HostState.BACKOFF:
+        return f"retry in {_until(host.next_retry_at, now)} (#{host.attempts})"
+    if host.state in FAILED_FOR_GOOD:
+        cause = host.last_error
+        return f"{host.state}: {cause.code}" if cause else host.state
+    if host.queued:
+        return f"{host.state} (queued)"
+    if host.state is not HostState.UP:
+        return host.state
+    if state is ForwardState.UP and forward.health is not Health.UNKNOWN:
+        return f"up ({forward.health})"
+    return state
 
 
-def listen_text(forward: Json) -> str:
+def listen_text(forward: ForwardStatus) -> str:
     """The listening address; of a remote one the server's name and the port, as it is met there."""
-    listen = str(forward["listen"])
-    if not forward["type"].startswith("remote"):
+    listen = forward.listen
+    if not forward.type.startswith("remote"):
         return listen
-    return f"{forward['via']}:{listen if '/' in listen else listen.rpartition(':')[2]}"
+    return f"{forward.via}:{listen if '/' in listen else listen.rpartition(':')[2]}"
 
 
-def listen_addresses(forward: Json) -> tuple[Endpoint, ...]:
+def listen_addresses(forward: ForwardStatus) -> tuple[Endpoint, ...]:
     """Where a client may connect to, the first for who takes one alone (Endpoint.addresses).
 
     What a server made of `localhost` is not known, so that stays one.
     """
-    listen = parse_endpoint(forward["listen"])
-    return (listen,) if forward["type"].startswith("remote") else listen.addresses
+    listen = parse_endpoint(forward.listen)
+    return (listen,) if forward.type.startswith("remote") else listen.addresses
 
 
 def _row(
-    profile: str, forward: Json, host: Json, now: datetime, rates: Rates | None
+    profile: str, forward: ForwardStatus, host: HostStatus, now: datetime, rates: Rates | None
 ) -> tuple[str, ...]:
-    moved = (forward["bytes_in"], forward["bytes_out"])
+    moved = (forward.bytes_in, forward.bytes_out)
     if rates is not None:
-        come, gone = rates(profile, forward["name"])
+        come, gone = rates(profile, forward.name)
         moved = (round(come), round(gone))
-    since = forward.get("since")
+    since = forward.since
     return (
-        f"{profile}/{forward['name']}",
-        forward["type"],
+        f"{profile}/{forward.name}",
+        forward.type,
         listen_text(forward),
-        forward["target"] or "-",
-        forward["via"],
+        forward.target or "-",
+        forward.via,
         status_text(forward, host, now),
-        str(forward["connections"]["open"]),
+        str(forward.connections_open),
         "/".join(map(bytes_text, moved)) if any(moved) else "-",
         seconds_text(_seconds(since, now)) if since else "-",
     )
 
 
-def _empty_row(profile: Json) -> tuple[str, ...]:
+def _empty_row(profile: ProfileStatus) -> tuple[str, ...]:
     """For a profile without forwards, as one that could not be loaded."""
-    error = profile.get("last_error")
-    state = f"{profile['state']}: {error['code']}" if error else str(profile["state"])
-    return tuple({0: profile["name"], _STATUS: state}.get(at, "-") for at in range(len(_HEADER)))
+    error = profile.last_error
+    state = f"{profile.state}: {error.code}" if error else str(profile.state)
+    return tuple({0: profile.name, _STATUS: state}.get(at, "-") for at in range(len(_HEADER)))
 
 
 def _fit(widths: dict[int, int], most: int) -> None:

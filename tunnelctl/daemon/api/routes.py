@@ -12,6 +12,7 @@ import logging
 import os
 import resource
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -38,7 +39,7 @@ from tunnelctl.daemon.wanted.profiles import Profiles
 from tunnelctl.errors import Failure
 from tunnelctl.net.descriptors import WARNING, descriptors
 from tunnelctl.spec.environment import MOST_BYTES
-from tunnelctl.state.snapshot import API_VERSION, ProfileStatus
+from tunnelctl.state.snapshot import API_VERSION, DaemonStatus, ProfileStatus, Status
 from tunnelctl.supervisor.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)
@@ -130,31 +131,16 @@ class Api:
         await self._supervisor.look()
         names = _named_profiles(request)
         known = map(self._profiles.status_of, names) if names else self._profiles.status()
-        return _answer(
-            {
-                "daemon": {
-                    "pid": os.getpid(),
-                    "version": __version__,
-                    "started_at": self._started_at,
-                    "warnings": self._warnings(),
-                },
-                "profiles": [
-                    {**profile.as_json(), **self._leased(profile.name, lease)}
-                    for profile in known
-                    if profile is not None
-                ],
-            }
-        )
+        warnings = (*self._troubles.texts, *([WARNING] if descriptors.are_scarce else []))
+        daemon = DaemonStatus(os.getpid(), __version__, self._started_at, warnings)
+        profiles = (self._leased(profile, lease) for profile in known if profile is not None)
+        return _answer(Status(daemon, tuple(profiles)).as_json())
 
-    def _leased(self, name: str, lease: str | None) -> dict[str, bool]:
-        """Whether a lease holds a profile, where one was named."""
+    def _leased(self, profile: ProfileStatus, lease: str | None) -> ProfileStatus:
+        """With whether a lease holds it, where one was named."""
         if lease is None:
-            return {}
-        return {"leased": command(lease) in self._profiles.holders.of(name)}
-
-    def _warnings(self) -> list[str]:
-        """What the daemon itself lacks, one line each."""
-        return [*self._troubles.texts, *([WARNING] if descriptors.are_scarce else [])]
+            return profile
+        return replace(profile, leased=command(lease) in self._profiles.holders.of(profile.name))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events, of all profiles or of those that `?profile=NAME` names, or none with
@@ -200,8 +186,9 @@ class Api:
         order = UpOrder.read(await _order(request))
         _log.info("request: bring up %s", name)
         await self._profiles.up(name, order)
-        leased = self._leased(name, order.lease) or {"leased": False}
-        return _answer({"profile": self._known(name).as_json(), **leased})
+        held = self._leased(self._known(name), order.lease)
+        leased = bool(held.leased)
+        return _answer({"profile": replace(held, leased=None).as_json(), "leased": leased})
 
     async def _keep(self, request: web.Request) -> web.Response:
         name = _profile_name(request)

@@ -16,7 +16,6 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Fact, Failure
@@ -24,7 +23,7 @@ from tunnelctl.home.redaction import SECRETS
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.chain import everybody
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind
-from tunnelctl.state.snapshot import EventKind, StatusEvent
+from tunnelctl.state.status_events import EventKind, QuestionEvent
 from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.journal import Subscription
 
@@ -57,32 +56,6 @@ class AnswerScope:
     def includes(self, other: AnswerScope) -> bool:
         """Whether `other` is it or one of its hosts."""
         return self.profile == other.profile and self.host in ("", other.host)
-
-
-@dataclass(frozen=True, slots=True)
-class QuestionEvent(StatusEvent):
-    """`state` is `asked`, then `closed`: answered, or not wanted any more. `message` is the prompt.
-
-    `host` is who asks: the host `name` itself, or a hop or fallback of it.
-    """
-
-    id: str = ""
-    host: str = ""
-    about: str = ""  # a QuestionKind
-    echo: bool = False
-    remember: bool | None = None  # it is kept in memory; False: if the answer says so; None: never
-
-    def as_json(self) -> dict[str, Any]:
-        """The data of one server-sent event."""
-        more = {
-            "id": self.id,
-            "host": self.host,
-            "about": self.about,
-            "echo": self.echo,
-            "remember": self.remember,
-        }
-        # Without arguments `super` does not work in a class with slots.
-        return {**super(QuestionEvent, self).as_json(), **more}
 
 
 class KeptAnswer:

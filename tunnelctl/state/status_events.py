@@ -1,0 +1,107 @@
+"""The events of status as frozen values: what changed, and what a login asks.
+
+Must never guess: each field is what its owner said last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from tunnelctl.state.snapshot import ErrorStatus, error_json
+
+# How the message of an event begins that is a line of a server's session.
+SAYS = "the server says: "
+
+
+class EventKind(StrEnum):
+    """What a line of `events` is about."""
+
+    PROFILE = "profile"
+    HOST = "host"
+    FORWARD = "forward"
+    HEALTH = "health"
+    CONNECTION = "connection"
+    QUESTION = "question"  # for whoever answers
+
+
+@dataclass(frozen=True, slots=True)
+class StatusEvent:
+    """One change, as `events`, `logs` and the attached `up` show it. `at` is RFC 3339."""
+
+    at: str
+    kind: EventKind
+    profile: str
+    name: str  # of the host or forward; empty for the profile itself
+    state: str
+    message: str
+    error: ErrorStatus | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The data of one server-sent event."""
+        return {
+            "at": self.at,
+            "kind": str(self.kind),
+            "profile": self.profile,
+            "name": self.name,
+            "state": self.state,
+            "message": self.message,
+            "error": error_json(self.error),
+        }
+
+    @classmethod
+    def from_json(cls, event: Mapping[str, Any]) -> Self:
+        """What `as_json` made."""
+        return cls(**_fields(event))
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionEvent(StatusEvent):
+    """`state` is `asked`, then `closed`: answered, or not wanted any more. `message` is the prompt.
+
+    `host` is who asks: the host `name` itself, or a hop or fallback of it.
+    """
+
+    id: str = ""
+    host: str = ""
+    about: str = ""  # a QuestionKind
+    echo: bool = False
+    remember: bool | None = None  # it is kept in memory; False: if the answer says so; None: never
+
+    def as_json(self) -> dict[str, Any]:
+        """The data of one server-sent event."""
+        more = {
+            "id": self.id,
+            "host": self.host,
+            "about": self.about,
+            "echo": self.echo,
+            "remember": self.remember,
+        }
+        # Without arguments `super` does not work in a class with slots.
+        return {**super(QuestionEvent, self).as_json(), **more}
+
+    @classmethod
+    def from_json(cls, event: Mapping[str, Any]) -> Self:
+        """What `as_json` made."""
+        more = {key: event[key] for key in ("id", "host", "about", "echo", "remember")}
+        return cls(**_fields(event), **more)
+
+
+def from_json(event: Mapping[str, Any]) -> StatusEvent:
+    """The data of one server-sent event."""
+    is_question = event["kind"] == EventKind.QUESTION
+    return (QuestionEvent if is_question else StatusEvent).from_json(event)
+
+
+def _fields(event: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "at": event["at"],
+        "kind": EventKind(event["kind"]),
+        "profile": event["profile"],
+        "name": event["name"],
+        "state": event["state"],
+        "message": event["message"],
+        "error": ErrorStatus.from_json(event["error"]),
+    }
