@@ -1,9 +1,9 @@
-"""How long to wait before the next try, as data: full jitter, doubled each time, with a cap.
+"""How long to wait before the next attempt: full jitter, doubled each time, with an upper bound.
 
-While a client waits at a port that is held for it, the wait is short however many tries failed.
-After a refused login it is another: few tries, far apart, for servers bar who fails often.
+While a client waits at a held port, the delay is short, whatever the number of failures. After a
+refused login there are few attempts, far apart, because servers ban clients that fail often.
 
-Must never draw randomness or read a clock: the caller hands both in.
+Must never draw random numbers or read a clock: the caller passes both.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from collections.abc import Sequence
 
 from tunnelctl.spec.host import Reconnect
 
-# After each refused login in a row, in seconds; the last one for all that follow. fail2ban bars for
-# 5 failures in 10 minutes (jail.conf); PerSourcePenalties of sshd_config(5) adds 5 s for each, and
-# bars from 15 s on.
+# Seconds after each refused login in a row; the last value applies to all further ones. fail2ban
+# bans after 5 failures in 10 minutes (jail.conf); PerSourcePenalties of sshd_config(5) adds 5 s for
+# each failure, and refuses connections from 15 s on.
 SPACING = (5.0, 15.0, 60.0, 300.0)
 _SPREAD = 0.1
-# While a client waits: seconds between the end of one try and the next one. At most one a second.
+# Seconds between the end of one attempt and the next while a client waits. At most one a second.
 AWAITED_MIN = 1.0
 AWAITED_MAX = 1.5
 
 
 def ceiling(reconnect: Reconnect, attempt: int) -> float:
-    """The longest wait in seconds after failure number `attempt` (0: the first).
+    """Upper bound in seconds of the delay after failure number `attempt` (0: the first).
 
     `reconnect.min` doubled `attempt` times, at most `reconnect.max`.
     """
     if reconnect.min >= reconnect.max or reconnect.min <= 0:
         return reconnect.max
-    # Doublings that reach the cap are not worked out: a host may fail for weeks, and 2**attempt
-    # leaves the range of a float after a thousand tries.
+    # The doublings are capped before the power is computed: a host may fail for weeks, and
+    # 2**attempt exceeds the range of a float after a thousand attempts.
     doublings_to_cap = math.ceil(math.log2(reconnect.max) - math.log2(reconnect.min))
     return min(reconnect.max, math.ldexp(reconnect.min, min(attempt, doublings_to_cap)))
 
@@ -39,15 +39,15 @@ def ceiling(reconnect: Reconnect, attempt: int) -> float:
 def delay(reconnect: Reconnect, attempt: int, jitter: float) -> float:
     """Seconds to wait after failure number `attempt` (0: the first).
 
-    Full jitter: `jitter`, drawn evenly from [0, 1), times the ceiling. Clients that lost one
-    server in one moment then come back spread over the whole wait, not in waves.
+    Full jitter: `jitter`, uniform in [0, 1), times the upper bound. Clients that lost a server at
+    the same time then come back at different times.
     """
     return ceiling(reconnect, attempt) * jitter
 
 
 def awaited_delay(reconnect: Reconnect, attempt: int, jitter: float) -> float:
-    """As `delay`, while a client waits: between `AWAITED_MIN` and `AWAITED_MAX`, or less where the
-    policy itself waits no longer than that."""
+    """As `delay`, while a client waits: between `AWAITED_MIN` and `AWAITED_MAX`, or less if the
+    policy has shorter delays."""
     longest = min(AWAITED_MAX, ceiling(reconnect, attempt))
     if longest <= AWAITED_MIN:
         return longest * jitter
@@ -55,9 +55,9 @@ def awaited_delay(reconnect: Reconnect, attempt: int, jitter: float) -> float:
 
 
 def spacing(refusals: int, jitter: float, steps: Sequence[float] = SPACING) -> float:
-    """Seconds to leave a server alone after refused login number `refusals` (1: the first).
+    """Seconds until the next login after refused login number `refusals` (1: the first).
 
-    `jitter` in [0, 1) makes it up to a tenth longer, so that machines which a server refuses in one
-    moment do not come back in one.
+    `jitter` in [0, 1) adds up to a tenth, so that machines that were refused at the same time do
+    not come back at the same time.
     """
     return steps[min(refusals, len(steps)) - 1] * (1 + _SPREAD * jitter)

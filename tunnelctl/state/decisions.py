@@ -1,7 +1,7 @@
-"""What each event leads to, for one host: the decisions that the table in `machine.py` picks from.
+"""The decisions for one host: which machine and actions follow from an event in a state.
 
-Every one takes the machine, the event and the time, and returns the machine after it and the
-actions to carry out, in order. `machine.py` says what they all keep to. Must never be called by
+Each takes the machine, the event and the time, and returns the next machine and the actions to
+carry out in order. The rules that all of them keep are in `machine.py`. Must never be called by
 anything but the table and `next_state`.
 """
 
@@ -72,11 +72,11 @@ def refuse_if_link(machine: Machine, event: Event) -> Step:
     return machine, (CloseLink(event.epoch),) if isinstance(event, Connected) else ()
 
 
-# What the user asks for.
+# Orders of the user.
 
 
 def begin(machine: Machine, event: Start | Restart, now: float) -> Step:
-    """A try asked for by the user: at once, with everything forgotten that came before."""
+    """The user asked for an attempt: connect at once, and forget earlier failures."""
     forgotten = replace(
         machine,
         attempts=0,
@@ -92,25 +92,27 @@ def begin(machine: Machine, event: Start | Restart, now: float) -> Step:
 
 
 def begin_unless_lazy(machine: Machine, event: Start | Restart, now: float) -> Step:
-    """A host that rests because its server ends unused links is connected to all the same: whoever
-    asks for it is to hear whether it still works."""
+    """Also connects a host that is idle because its server ends unused links: the user expects to
+    see whether it still works."""
     return reopen(machine, event, now) if machine.lazy else begin(machine, event, now)
 
 
 def reopen(machine: Machine, event: Start | Restart, now: float) -> Step:
-    """It is started already; listeners that failed need not wait for their next try, and a
-    candidate that failed for good has its turn again."""
+    """The host is started already. Failed listeners are tried again now, and candidates that failed
+    permanently may be tried again."""
     return replace(machine, barred=frozenset()), (OpenListeners(),)
 
 
 def reopen_waiting(machine: Machine, event: Start, now: float) -> Step:
-    """As `reopen`; what waits after a refused login is tried at once: it may be mended."""
+    """As `reopen`; a host that waits after a refused login connects now, because the cause may have
+    been removed."""
     return begin(machine, event, now) if machine.is_spaced else reopen(machine, event, now)
 
 
 def reopen_up(machine: Machine, event: Start, now: float) -> Step:
-    """As `reopen`; where a fallback serves and the host itself, which failed for good, is not to be
-    tried again, it is now: whoever says `up` may have mended it, or be there to answer."""
+    """As `reopen`. If a fallback serves and no attempt of the host itself is planned, because it
+    failed permanently, it is tried now: the cause may have been removed, or a person can answer
+    now."""
     after, opened = reopen(machine, event, now)
     is_planned = machine.homing is not None or machine.retry_at is not None
     if not machine.on_fallback or is_planned:
@@ -120,7 +122,7 @@ def reopen_up(machine: Machine, event: Start, now: float) -> Step:
 
 
 def stop(machine: Machine, event: Stop, now: float) -> Step:
-    # A link that is up stays so for now: Shutdown drains the connections that it carries.
+    # A link that is up stays up for now: Shutdown drains its connections.
     left = let_go(machine) if machine.state is HostState.UP else leave(machine)
     return enter(machine, HostState.STOPPING, now), (*left, Shutdown())
 
@@ -143,8 +145,8 @@ def retune(machine: Machine, event: Retune, now: float) -> Step:
 
 
 def retune_wait(machine: Machine, event: Retune, now: float) -> Step:
-    """A wait that began under the old policy ends when the new one would end it at the latest, but
-    nobody is disturbed who is left alone."""
+    """A delay that began under the old policy ends no later than the new policy allows, but never
+    before the time that a server requested."""
     after, _ = retune(machine, event, now)
     if machine.retry_at is None:
         return after, ()
@@ -153,7 +155,7 @@ def retune_wait(machine: Machine, event: Retune, now: float) -> Step:
     return wait_until(after, min(machine.retry_at, latest))
 
 
-# What the world does.
+# Changes in the surroundings.
 
 
 def hurry_retry(machine: Machine, event: Hurry | Remedied, now: float) -> Step:
@@ -165,7 +167,7 @@ def hurry_retry(machine: Machine, event: Hurry | Remedied, now: float) -> Step:
 
 
 def hasten(machine: Machine, event: ClientWaits, now: float) -> Step:
-    """However long the wait has become: somebody waits with us."""
+    """A client waits, so the delay is cut to the short one."""
     failed = max(machine.attempts - 1, 0)
     wait = backoff.awaited_delay(machine.reconnect, failed, event.jitter)
     at = max(machine.since + wait, machine.earliest(now))
@@ -175,7 +177,7 @@ def hasten(machine: Machine, event: ClientWaits, now: float) -> Step:
 
 
 def hurry_round(machine: Machine, event: Hurry, now: float) -> Step:
-    """What is under way may fail for how the world was when it began."""
+    """The attempt under way began before the change, and may fail because of that."""
     return replace(machine, hurried=True), ()
 
 
@@ -185,14 +187,14 @@ def hurry_up(machine: Machine, event: Hurry, now: float) -> Step:
 
 
 def remedy(machine: Machine, event: Remedied, now: float) -> Step:
-    """The wait after a refused login is over."""
+    """The delay after a refused login ends now."""
     if not machine.is_spaced:
         return machine, ()
     return hurry_retry(machine.forgiven(), event, now)
 
 
 def remedy_up(machine: Machine, event: Remedied, now: float) -> Step:
-    """A fallback serves, as the host itself refused a login."""
+    """A fallback serves because the host itself refused a login."""
     return try_home_now(machine.forgiven(), now) if machine.is_spaced else (machine, ())
 
 
@@ -216,7 +218,7 @@ def rest(machine: Machine, event: Idle, now: float) -> Step:
     return go_idle(machine, now), leave(machine)
 
 
-# What became of an attempt and its link.
+# Results of an attempt or a link.
 
 
 def retry(machine: Machine, event: RetryDue, now: float) -> Step:
@@ -249,20 +251,20 @@ def up(machine: Machine, event: Connected, now: float) -> Step:
 
 
 def lost_attempt(machine: Machine, event: Lost, now: float) -> Step:
-    """One candidate failed: the next one's turn; after the last one, a wait."""
+    """One candidate failed: try the next one; after the last one, wait."""
     after = note_failure(machine, event.failure, machine.candidate, now)
     following = after.first(machine.candidate + 1, now)
     if following is not None:
         return try_candidate(after, following, now, homing=machine.homing)
-    if machine.homing is not None:  # the host itself is still tried
+    if machine.homing is not None:  # the host itself is still being tried
         return enter(after, HostState.CONNECTING, now, epoch=machine.homing, candidate=0), ()
     return end_round(replace(after, attempts=machine.attempts + 1), event, now)
 
 
 def silent(machine: Machine, event: Silent, now: float) -> Step:
-    """A program waits, maybe for a person: the other candidates' turn meanwhile. The host itself
-    goes on being tried beside them; of the fallbacks the last one does. Where nobody else can be
-    tried it is said what is waited for."""
+    """The attempt waits for a program, possibly for a person, so the next candidate is tried
+    meanwhile. The attempt of the host itself continues; among fallbacks, only the last one
+    continues. If no other candidate can be tried, status shows what the host waits for."""
     following = machine.first(machine.candidate + 1, now)
     if following is not None:
         noted = note_failure(machine, event.failure, machine.candidate, now)
@@ -276,7 +278,7 @@ def silent(machine: Machine, event: Silent, now: float) -> Step:
 
 
 def login_waits(machine: Machine, event: Silent, now: float) -> Step:
-    """As `silent`; but whoever is asked by a fallback is not interrupted for the next one."""
+    """As `silent`, but a question that a fallback asks is not interrupted by the next candidate."""
     if machine.candidate == 0:
         return silent(machine, event, now)
     return replace(machine, waits=event.failure), ()
@@ -290,7 +292,7 @@ def lost_link(machine: Machine, event: Lost, now: float) -> Step:
         trouble_since=now if lasted else machine.trouble_since,
         unused=None,
     )
-    if machine.homing is not None:  # the try under way is the next attempt
+    if machine.homing is not None:  # the attempt under way is the next attempt
         at_home = enter(after, HostState.CONNECTING, now, epoch=machine.homing, candidate=0)
         return at_home, drop_link(machine)
     if event.at_once and after.attempts == 1:
@@ -311,8 +313,8 @@ def promote(machine: Machine, event: Replaced, now: float) -> Step:
 
 
 def unused(machine: Machine, event: Unused, now: float) -> Step:
-    """As after `rest`; where a link is needed all the same it is made anew, with no count of tries:
-    each of them got through."""
+    """As after `rest`. If a link is needed nevertheless, it is made again without counting
+    attempts, because each of them succeeded."""
     told = replace(machine, attempts=0, trouble_since=now, unused=event.why, needed=event.needed)
     left = leave(machine)
     if not event.needed:
@@ -323,12 +325,12 @@ def unused(machine: Machine, event: Unused, now: float) -> Step:
 
 
 def go_home(machine: Machine, event: RetryDue | Hurry, now: float) -> Step:
-    """A fallback serves: see whether the host itself is back."""
+    """A fallback serves: try whether the host itself is back."""
     return (machine, ()) if machine.retry_at is None else try_home(machine)
 
 
 def homing(machine: Machine, event: Event, now: float) -> Step:
-    """An answer of the try of the host itself, while a fallback serves, or is tried."""
+    """A result of the attempt of the host itself, while a fallback is tried or serves."""
     is_up = machine.state is HostState.UP
     if isinstance(event, Connected) and not is_up:
         home = replace(machine, epoch=event.epoch, candidate=0, homing=None)

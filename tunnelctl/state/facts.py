@@ -1,4 +1,4 @@
-"""What is known of a host: all that the next decision about it depends on.
+"""The state of one host: everything that the next decision depends on.
 
 Must never decide anything: `decisions.py` does.
 """
@@ -15,7 +15,8 @@ from tunnelctl.state.snapshot import FAILED_FOR_GOOD, HostState
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A candidate is left alone until then: its server `asked` for it, or refused a login."""
+    """A candidate is not tried until `until`, because its server `asked` for that or refused a
+    login."""
 
     candidate: int
     until: float
@@ -24,7 +25,7 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """All that the next decision depends on."""
+    """Everything that the next decision depends on."""
 
     reconnect: Reconnect = field(default_factory=Reconnect)
     lazy: bool = False
@@ -32,26 +33,26 @@ class Machine:
     state: HostState = HostState.IDLE
     since: float = 0.0  # when the state was entered
     epoch: int = 0  # of the attempt under way, or of the link
-    newest: int = 0  # the epoch given out last
-    candidate: int = 0  # who is tried, or serves
-    homing: int | None = None  # epoch of a try of the host itself beside a fallback
-    attempts: int = 0  # rounds in a row that failed or did not last
+    newest: int = 0  # the last epoch that was assigned
+    candidate: int = 0  # the candidate that is tried, or serves
+    homing: int | None = None  # epoch of the attempt of the host itself beside a fallback
+    attempts: int = 0  # rounds in a row that failed, or whose link was short-lived
     trouble_since: float = 0.0  # when those rounds began
     was_up: bool = False
-    reconnects: int = 0  # times it came up again
-    retry_at: float | None = None  # when the timer is due, if one runs
-    hurried: bool = False  # the world changed during this round: it need not wait for the next
-    rests: tuple[Rest, ...] = ()  # at most one a candidate
-    barred: frozenset[int] = frozenset()  # candidates that failed for good
+    reconnects: int = 0  # number of times that it came up again
+    retry_at: float | None = None  # when the timer expires, if one runs
+    hurried: bool = False  # the surroundings changed during this round: no delay after it
+    rests: tuple[Rest, ...] = ()  # at most one for each candidate
+    barred: frozenset[int] = frozenset()  # candidates that failed permanently
     failure: Failure | None = None  # the last one; None when it is up
-    waits: Failure | None = None  # what the attempt under way has been waiting for, for long
-    passed_over: Failure | None = None  # why a fallback is used: what the host itself said
-    unused: Failure | None = None  # that the server ends links that carry nothing, where it does
-    needed: bool = False  # then: whether a forward listens there, and needs a link all the same
+    waits: Failure | None = None  # what the attempt under way waits for, if that takes long
+    passed_over: Failure | None = None  # the failure of the host itself, while a fallback is used
+    unused: Failure | None = None  # the server ends unused links, where it does
+    needed: bool = False  # if so: whether a remote forward needs a link nevertheless
 
     @property
     def is_on_demand(self) -> bool:
-        """Whether it may rest, listening, until a client needs its link."""
+        """Whether it may be idle, with bound listeners, until a client needs its link."""
         return self.lazy or (self.unused is not None and not self.needed)
 
     @property
@@ -61,13 +62,13 @@ class Machine:
 
     @property
     def is_spaced(self) -> bool:
-        """Whether a candidate is left alone since it refused a login."""
+        """Whether a candidate is not tried for now because it refused a login."""
         return any(not rest.asked for rest in self.rests)
 
     @property
     def hopeless(self) -> Failure | None:
-        """Why no link will come by itself that serves a client, so that none need wait for one: the
-        host failed for good, or rests since its server leaves whoever asks for a connection."""
+        """Why no link that serves clients will come up by itself, so that clients need not wait:
+        the host failed permanently, or it waits because its server disconnects at each channel."""
         has_ended = self.state in FAILED_FOR_GOOD
         denied = self.failure is not None and self.failure.code is Code.FORWARD_DENIED
         rests = self.state is HostState.BACKOFF and self.is_spaced
@@ -75,16 +76,16 @@ class Machine:
 
     @property
     def left(self) -> tuple[int, ...]:
-        """The candidates that have not failed for good."""
+        """The candidates that have not failed permanently."""
         return tuple(c for c in range(self.candidates) if c not in self.barred)
 
     def first(self, candidate: int, now: float) -> int | None:
-        """The first candidate from this one on that may be tried now; None if there is none."""
+        """The first candidate from this one on that may be tried now, or None."""
         may_be = (c for c in self.left if c >= candidate and self.rested(c) <= now)
         return next(may_be, None)
 
     def rested(self, candidate: int) -> float:
-        """Until when the candidate is left alone; a moment long past if it is not."""
+        """When the candidate may be tried again; minus infinity if at any time."""
         ends = (rest.until for rest in self.rests if rest.candidate == candidate)
         return next(ends, -math.inf)
 
@@ -93,9 +94,9 @@ class Machine:
         return max(now, min(map(self.rested, self.left)))
 
     def rests_of_others(self, candidate: int) -> tuple[Rest, ...]:
-        """All rests but that of this candidate."""
+        """All rests except that of this candidate."""
         return tuple(rest for rest in self.rests if rest.candidate != candidate)
 
     def forgiven(self) -> Machine:
-        """Who refused a login may be tried again; who asked to be left alone is left alone."""
+        """Without the rests after refused logins; those that servers asked for stay."""
         return replace(self, rests=tuple(rest for rest in self.rests if rest.asked))

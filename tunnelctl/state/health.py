@@ -1,7 +1,7 @@
-"""From single answers of a target to its health, and when to ask it again: pure.
+"""The health of a target from its probes, and the time of the next probe. Pure.
 
-Owns rise and fall: one lost answer is no illness, and one lucky one no recovery. Must never ask
-by itself, read a clock or draw a random number.
+Owns `rise` and `fall`: a single result does not change the health unless they are 1. Must never
+probe, read a clock or draw a random number.
 """
 
 from __future__ import annotations
@@ -14,40 +14,40 @@ from tunnelctl.spec.host import Reconnect
 from tunnelctl.state import backoff
 from tunnelctl.state.snapshot import Health
 
-# What a client that fails tells of its target.
+# Failures of clients that say something about the target.
 OF_TARGETS = (Code.TARGET_REFUSED, Code.TARGET_UNREACHABLE)
-# A target that nobody told us to watch is left to its first clients for a while, and is asked this
-# rarely once it is well. In seconds.
+# Seconds between probes of a healthy target that the profile does not configure; its first clients
+# come first.
 _UNASKED_FIRST = 3.0
 _RARELY = 60.0
-# After a link came up its forwards are asked within this time, not all in one moment.
+# After a link comes up, its forwards are probed within this time, not all at once.
 _FIRST = 0.1
-# Part of an interval by which a question may come earlier, so that many targets are not asked at
-# the same moment for ever.
+# The part of an interval by which a probe may come earlier, so that many targets are not probed at
+# the same time.
 _SPREAD = 0.1
-# What a reconnect that did not help is worth: the next one waits for at least the longest backoff
-# of the host, and for this many times that in the end. It cuts everybody else on the link, too.
+# After a reconnect that did not help, the next one waits for at least the longest delay of the
+# host, and for up to this many times that. A reconnect also cuts everybody else on the link.
 _MOST_PATIENT = 16
-# How often the clients of a target that is not asked are looked at, in seconds: it costs nobody
-# anything.
+# Seconds between looks at the clients of a target that is not probed; a look costs nothing.
 LOOK = 3.0
-# What a client told of a target that is not asked says nothing of it after so many seconds.
+# After so many seconds the result of a client says nothing any more about a target that is not
+# probed.
 _OLD = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a target has answered over one link."""
+    """The results of a target over one link."""
 
     health: Health = Health.UNKNOWN
     answered: bool = False  # the last time
-    in_a_row: int = 0  # how often it did the same as the last time
+    in_a_row: int = 0  # how often the same result came in a row
 
 
 def judged(tally: Tally, probe: Probe, *, answered: bool) -> Tally:
-    """The tally with one more question, which was answered as it should be, or not.
+    """The tally with one more probe, which succeeded or not.
 
-    `probe.rise` good answers in a row make the target healthy, `probe.fall` bad ones unhealthy.
+    `probe.rise` successes in a row make the target healthy, `probe.fall` failures unhealthy.
     """
     in_a_row = tally.in_a_row + 1 if answered is tally.answered else 1
     health = tally.health
@@ -57,7 +57,7 @@ def judged(tally: Tally, probe: Probe, *, answered: bool) -> Tally:
 
 
 def next_wait(tally: Tally, probe: Probe, jitter: float) -> float:
-    """Seconds until the target is asked again. `jitter` is drawn evenly from [0, 1)."""
+    """Seconds until the next probe. `jitter` is uniform in [0, 1)."""
     if tally.in_a_row == 0:
         return _UNASKED_FIRST if probe.unasked else min(_FIRST, probe.interval) * jitter
     calm = tally.health is Health.HEALTHY and tally.answered
@@ -66,26 +66,26 @@ def next_wait(tally: Tally, probe: Probe, jitter: float) -> float:
 
 
 def believed(probe: Probe) -> Probe:
-    """The probe of a target that is not asked: there one client that got through, or did not, is
-    enough, for the next may come tomorrow."""
+    """The probe of a target that is only watched through its clients: one result is enough, because
+    the next client may come tomorrow."""
     return replace(probe, rise=1, fall=1)
 
 
 def is_old(seconds: float) -> bool:
-    """Whether what a client told so long ago says nothing any more of a target."""
+    """Whether the result of a client is too old to say anything about the target."""
     return seconds >= _OLD
 
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """How often the host was connected anew for a target that is still not healthy."""
+    """How often the host was reconnected for a target that is still not healthy."""
 
     tries: int = 0
     not_before: float = 0.0  # monotonic seconds
 
 
 def tried(remedy: Remedy, policy: Reconnect, now: float) -> Remedy:
-    """The remedy after one more reconnect at `now`, of a host with that `policy`."""
+    """The remedy after one more reconnect at `now`, for a host with that `policy`."""
     patience = Reconnect(min=policy.max, max=_MOST_PATIENT * policy.max)
     wait = backoff.ceiling(patience, remedy.tries)
     return replace(remedy, tries=remedy.tries + 1, not_before=now + wait)

@@ -1,7 +1,7 @@
-"""Who holds a profile up, and what the end of one of them means.
+"""Who holds a profile up, and what follows when a holder ends.
 
-Pure. A profile is wanted while somebody holds it. `after_a_command` is the one rule of what happens
-when an attached command ends: the daemon acts by it, and what `up` says of Ctrl-C is read from it.
+Pure. A profile is wanted while it has a holder. `after_a_command` is the single rule for the end of
+an attached command: the daemon acts by it, and `up` reads from it what Ctrl-C will do.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, Self
 
 
 class HolderKind(StrEnum):
-    """What can hold a profile, and until when."""
+    """The kinds of holders, and when each ends."""
 
-    DETACHED = "detached"  # `up -d`, and an `up` that did not get ready: until `down`, or its time
+    DETACHED = "detached"  # `up -d`, or an `up` that was not ready: until `down`, or its ttl
     SERVICE = "service"  # the daemon's own command line: until `down`
     COMMAND = "command"  # an attached `up`, `run` or `expose`: until it ends
     ORDER = "order"  # an `up` that is being carried out: until it is done
@@ -23,8 +23,8 @@ class HolderKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """One of them. `lease` is that of a command, or of the one that an order comes from; orders are
-    told apart by their `number`."""
+    """One holder. `lease` is that of a command, or of the command that an order comes from;
+    `number` tells orders apart."""
 
     kind: HolderKind
     lease: str = ""
@@ -37,9 +37,9 @@ SERVICE = Holder(HolderKind.SERVICE)
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The holders of one profile as status shows them; false where there is none.
+    """The holders of one profile as status shows them; false if there is none.
 
-    An order that is being carried out counts as a command: it is about to be one, or more.
+    An order that is being carried out counts as a command, because it is about to become a holder.
     """
 
     detached: bool = False
@@ -48,7 +48,7 @@ class Held:
 
     @classmethod
     def of(cls, holders: Iterable[Holder]) -> Self:
-        """Count them."""
+        """Count the holders."""
         kinds = [holder.kind for holder in holders]
         of_a_command = (HolderKind.COMMAND, HolderKind.ORDER)
         return cls(
@@ -59,7 +59,7 @@ class Held:
 
     @classmethod
     def from_json(cls, holders: Mapping[str, Any]) -> Self:
-        """What `as_json` made."""
+        """The value that `as_json` wrote."""
         return cls(holders["detached"], holders["service"], holders["commands"])
 
     def as_json(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Held:
         return self.detached or self.service or self.commands > 0
 
     def after_a_command(self) -> Held:
-        """What is left when one of the commands ends; where nothing is, the profile goes down."""
+        """The holders after one of the commands ended; if none is left, the profile goes down."""
         return replace(self, commands=max(0, self.commands - 1))
 
     def __str__(self) -> str:

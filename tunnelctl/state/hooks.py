@@ -1,4 +1,4 @@
-"""Which hook a change of a profile's state calls for. Pure."""
+"""Which hook runs at a change of a profile's state. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Hook(StrEnum):
 
 
 def hook_of(before: ProfileState | None, now: ProfileState) -> Hook | None:
-    """The hook of a change from one state to another; each time up is followed by one down, unless
-    it fails for good."""
+    """The hook for a change between two states. Every `up` is followed by a `down`, unless the
+    profile fails permanently."""
     if now is before:
         return None
     if now is ProfileState.UP:

@@ -47,10 +47,10 @@ be taken for one about a newer link. `next_state` chooses by the epoch:
   link, that link is closed.
 - The current epoch, or an order: the table decides.
 
-An event that a state's row does not list is ignored: the machine stays as it is, and nothing is
-done. That is no error. Events come from tasks that may be cancelled while their answer is on its
-way, so such pairs happen every day, and a daemon must not end because of one. A row therefore
-lists Connected where nobody asked for the link: it has to be closed.
+An event that is not in the row of a state is ignored: the machine does not change, and there is no
+action. This is not an error: events come from tasks that may be cancelled while their result is on
+its way, so such pairs are normal, and a daemon must not end because of one. A row therefore lists
+Connected where no link was requested: that link has to be closed.
 
 What the decisions keep to
 ==========================
@@ -124,7 +124,7 @@ def next_state(machine: Machine, event: Event, now: float) -> Step:
 
 EVENTS: tuple[type[Event], ...] = get_args(Event)
 
-# A decision takes the event that it is listed under; the type of a table cannot say so.
+# A decision takes the event that it is listed under; the type of a table cannot express that.
 _Decision = Callable[[Machine, Any, float], Step]
 
 TABLE: Mapping[HostState, Mapping[type[Event], _Decision]] = {
@@ -160,7 +160,7 @@ TABLE: Mapping[HostState, Mapping[type[Event], _Decision]] = {
         Lost: do.lost_attempt,
         Silent: do.login_waits,
     },
-    # Without Connected: of this epoch it is about the link in use, which must not be closed.
+    # Without Connected: with this epoch it is about the link in use, which must not be closed.
     HostState.UP: {
         Start: do.reopen_up,
         Restart: do.begin,

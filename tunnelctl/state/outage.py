@@ -1,52 +1,52 @@
-"""What the log has of a host that fails again and again: the first time, then ever more rarely.
+"""What is logged about a host that fails repeatedly: the first failure, then less and less often.
 
-A host that is down is tried every minute for as long as it takes, one that flaps is lost every
-minute, and a log of limited size would have nothing but that by morning. Must never lose the first
-cause, nor one of another kind, nor an outage that lasts.
+A host that is down is tried every minute, and an unstable one is lost every minute; both would fill
+a log of limited size overnight. Must never leave out the first cause, a cause of another kind, or
+an outage that lasts.
 """
 
 from __future__ import annotations
 
 from tunnelctl.state.snapshot import HostState
 
-_AFTER = (60.0, 300.0, 900.0)  # seconds from the first failure to the next ones that are told
+_AFTER = (60.0, 300.0, 900.0)  # seconds from the first failure to the next ones that are logged
 _THEN_EVERY = 3600.0
-_LASTS = 60.0  # seconds after which an outage is told in any case
-_STABLE = 300.0  # seconds for which a host is up before its next failure is news
+_LASTS = 60.0  # seconds after which an outage is logged again in any case
+_STABLE = 300.0  # seconds that a host must be up before its next failure is logged as new
 
 _ON_THE_WAY = (HostState.CONNECTING, HostState.AUTHENTICATING)
 
 
 class Outage:
-    """The failures of a host until it has been up for long. It begins anew with `forget`."""
+    """The failures of a host until it has been up for long enough. `forget` starts over."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Somebody asked for the host: what comes now is news."""
-        self._count = 0  # failed tries since the host was up
+        """The user asked for the host: the next failure is logged."""
+        self._count = 0  # failed attempts since the host was last up
         self._lost = 0  # how often it went down
         self._began = self._down_since = 0.0
         self._since = self._down_at = ""
         self._first = ""
-        self._told: set[str] = set()  # the kinds of failure
-        self._next = 0  # of _AFTER, and on
+        self._told: set[str] = set()  # the codes of the failures
+        self._next = 0  # index in _AFTER
         self._up_since: float | None = None
-        self._left_out = 0  # times that it went down, since one was told
+        self._left_out = 0  # number of times that it went down since the last one that was logged
         self._is_told = True
 
     @property
     def is_quiet(self) -> bool:
-        """Whether the log has nothing of how the host went down last, nor of its coming back."""
+        """Whether the log leaves out the last loss of the host, and its return."""
         return not self._is_told
 
     def told(self, state: HostState, code: str, message: str, now: float, at: str) -> str | None:
-        """What the log adds to a change of the host; None where it has nothing of it.
+        """What the log adds to a change of the host; None to leave the change out.
 
-        `now` is in monotonic seconds, and `at` the same moment for people. `code` and `message` are
-        those of the failure, where the state comes with one: also `connecting` does straight after
-        `up`, where a link was lost and is made anew without a wait.
+        `now` is in monotonic seconds, and `at` is the same moment for people. `code` and `message`
+        are those of the failure, if the state has one: also `connecting` directly after `up`, when
+        a link was lost and there is no delay.
         """
         is_lost = state is HostState.CONNECTING and self._up_since is not None and code != ""
         if state is HostState.BACKOFF or is_lost:
@@ -93,7 +93,7 @@ class Outage:
         self._left_out += not self._is_told
 
     def _due(self) -> float:
-        """Seconds from the first failure to the next one that is told in any case."""
+        """Seconds from the first failure to the next one that is logged in any case."""
         later = self._next - len(_AFTER)
         return _AFTER[self._next] if later < 0 else (later + 1) * _THEN_EVERY
 

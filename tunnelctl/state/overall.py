@@ -1,6 +1,6 @@
-"""The state of a profile, worked out from its parts: never set, never guessed.
+"""The state of a profile, computed from its parts.
 
-Must never be kept by anyone as a truth of its own: it is computed when it is asked for.
+Must never be stored as a value of its own: it is computed when it is needed.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ _AT_REST = frozenset({HostState.IDLE, HostState.CONNECTING, HostState.AUTHENTICA
 
 @dataclass(frozen=True, slots=True)
 class CountedPart:
-    """What a host or a required forward means to its profile."""
+    """What a host or a required forward contributes to the state of its profile."""
 
     up: bool
-    troubled: bool  # it failed since it was up last, and is tried again
-    hopeless: bool  # it failed, and cannot come up before somebody acts
+    troubled: bool  # it failed since it was last up, and is tried again
+    hopeless: bool  # it failed, and cannot come up until somebody acts
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What several parts mean together: kept by who owns them, so that one change of one part does
-    not ask a thousand others again."""
+    """Several parts together. The owner of the parts keeps it, so that a change of one part does
+    not visit a thousand others."""
 
     all_up: bool = True
     some_up: bool = False
@@ -34,7 +34,7 @@ class Summary:
 
 
 def summary(parts: Iterable[CountedPart]) -> Summary:
-    """Of these parts."""
+    """The summary of these parts."""
     found = tuple(parts)
     return Summary(
         all(part.up for part in found),
@@ -45,15 +45,15 @@ def summary(parts: Iterable[CountedPart]) -> Summary:
 
 
 class Tally:
-    """Parts by name, and the summary of all of them: a part that changes costs the same however
-    many others there are."""
+    """Parts by name, and the summary of all of them: the cost of a change does not depend on the
+    number of parts."""
 
     def __init__(self) -> None:
         self._parts: dict[str, CountedPart] = {}
         self._up = self._troubled = self._hopeless = 0
 
     def put(self, name: str, part: CountedPart | None) -> None:
-        """The part of that name is this one from now on; None: there is none."""
+        """Set the part of that name; None removes it."""
         before = self._parts.pop(name, None)
         if before is not None:
             self._count(before, -1)
@@ -78,7 +78,7 @@ class Tally:
 
 
 def combined(summaries: Iterable[Summary]) -> Summary:
-    """The summary of all parts that these are summaries of."""
+    """The summary of all parts that these summaries cover."""
     found = tuple(summaries)
     return Summary(
         all(each.all_up for each in found),
@@ -89,8 +89,8 @@ def combined(summaries: Iterable[Summary]) -> Summary:
 
 
 def host_part(state: HostState, attempts: int, *, lazy: bool = False) -> CountedPart:
-    """A host as a part; `attempts` are its failed tries in a row. A lazy one that rests, or comes
-    for its first client, is as good as up: its listeners are bound, and nobody wanted more of it.
+    """The part for a host; `attempts` are its failed attempts in a row. A lazy host that is idle,
+    or connects for its first client, counts as up: its listeners are bound.
     """
     up = state is HostState.UP or (lazy and attempts == 0 and state in _AT_REST)
     return CountedPart(
@@ -101,7 +101,7 @@ def host_part(state: HostState, attempts: int, *, lazy: bool = False) -> Counted
 
 
 def forward_part(state: ForwardState, retried: bool) -> CountedPart:
-    """A required forward as a part; `retried` tells whether a failed one is tried again."""
+    """The part for a required forward; `retried`: whether a failed one is tried again."""
     failed = state is ForwardState.FAILED
     return CountedPart(
         up=state is ForwardState.UP, troubled=failed, hopeless=failed and not retried

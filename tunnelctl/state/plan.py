@@ -1,6 +1,6 @@
-"""What has to change when a running profile is asked for anew: a set difference of frozen values.
+"""What has to change between two versions of a running profile: a set difference of frozen values.
 
-What is equal is in no list and is not touched: its connections live on. Must never act.
+What is equal is in no list and is not touched, so its connections continue. Must never act.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ T = TypeVar("T", bound=Host | Forward)
 
 @dataclass(frozen=True, slots=True)
 class Changes(Generic[T]):
-    """What differs between two sets of hosts, or of forwards, told apart by name.
+    """The differences between two sets of hosts, or of forwards, matched by name.
 
-    `replaced` differ in what runs: a host connects anew, a forward is closed and opened.
-    `retuned` differ only in what can change under open connections.
-    `order` is every name of the new set, in the order of the file.
+    `replaced`: what runs differs, so a host reconnects, and a forward is closed and opened.
+    `retuned`: only settings differ that can change under open connections. `order` has every name
+    of the new set, in the order of the file.
     """
 
     added: tuple[T, ...]
@@ -46,7 +46,7 @@ class Changes(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The way from one profile to another of the same name."""
+    """The changes from one profile to another of the same name."""
 
     source: str
     description: str
@@ -72,7 +72,7 @@ class Plan:
 
 
 def diff(old: Profile, new: Profile) -> Plan:
-    """What leads from `old` to `new`, two profiles of one name."""
+    """The changes from `old` to `new`, two profiles of one name."""
     return Plan(
         source=new.source,
         description=new.description,
@@ -83,14 +83,14 @@ def diff(old: Profile, new: Profile) -> Plan:
 
 
 def _host_retunes(old: Host, new: Host) -> bool:
-    """Only what says when to try again, or to rest, differs, or where the agents of this session
-    are: it does not matter to this link."""
+    """Whether only settings differ that do not affect the link: delays, idle time, number of links,
+    and the sockets of the session's agents."""
     timed = replace(old, reconnect=new.reconnect, idle_timeout=new.idle_timeout, links=new.links)
     return _without_agents(timed) == _without_agents(new)
 
 
 def _without_agents(host: Host) -> Host:
-    """The host and all on the way to it, or in its place, as if none named its agent's socket."""
+    """The host, with its hops and fallbacks, without the paths of agent sockets."""
     return replace(
         host,
         identity_agent=None if host.identity_agent != "none" else "none",
@@ -100,7 +100,7 @@ def _without_agents(host: Host) -> Host:
 
 
 def _forward_retunes(old: Forward, new: Forward) -> bool:
-    """Only what the status is worked out from differs; the listener would be the same."""
+    """Whether only settings differ that affect the status; the listener stays the same."""
     watched = replace(old, probe=new.probe, on_unhealthy=new.on_unhealthy)
     return replace(watched, required=new.required, labels=new.labels) == new
 

@@ -1,6 +1,6 @@
-"""The status document (docs/api.md) as frozen values: the one thing that every face reads.
+"""The status document (docs/api.md) as frozen values, which every face reads.
 
-Must never guess: each field is what its owner said last.
+Must never guess: each field is the last value that its owner reported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ API_VERSION = 1
 
 
 class HostState(StrEnum):
-    """What the link to one host is doing."""
+    """The state of the link to one host."""
 
     IDLE = "idle"
     CONNECTING = "connecting"
@@ -31,15 +31,15 @@ class HostState(StrEnum):
     STOPPED = "stopped"
 
 
-# Types of forwards whose clients come here, and to the server.
+# Types of forwards that listen on this machine, and on the server.
 LISTENS_HERE = frozenset({"local", "dynamic"})
 LISTENS_THERE = frozenset({"remote", "remote_dynamic"})
-# Only a person, or another file, changes these.
+# States that only a person, or a changed file, ends.
 FAILED_FOR_GOOD = frozenset({HostState.FAILED, HostState.NEEDS_INPUT})
 
 
 class ForwardState(StrEnum):
-    """Whether a forward's listener listens."""
+    """Whether the listener of a forward listens."""
 
     PENDING = "pending"
     UP = "up"
@@ -48,7 +48,7 @@ class ForwardState(StrEnum):
 
 
 class Health(StrEnum):
-    """What the target answered when it was asked last."""
+    """The result of the last probes of the target."""
 
     UNKNOWN = "unknown"
     HEALTHY = "healthy"
@@ -67,7 +67,7 @@ class ProfileState(StrEnum):
 
 
 class Wanted(StrEnum):
-    """What the user asked for, whatever became of it."""
+    """What the user asked for."""
 
     UP = "up"
     DOWN = "down"
@@ -87,7 +87,7 @@ class ErrorStatus:
 
     @classmethod
     def from_json(cls, error: Mapping[str, Any] | None) -> Self | None:
-        """What `as_json` made, or None."""
+        """The value that `as_json` wrote, or None."""
         return None if error is None else cls(error["code"], error["message"], error["hint"])
 
     def __str__(self) -> str:
@@ -115,7 +115,7 @@ class LinkStatus:
 
     @classmethod
     def from_json(cls, link: Mapping[str, Any]) -> Self:
-        """What `as_json` made."""
+        """The value that `as_json` wrote."""
         return cls(link["address"], link["cipher"], link["rtt_ms"], link["channels"])
 
 
@@ -123,12 +123,12 @@ class LinkStatus:
 class HostStatus:
     """One host. `since` and `next_retry_at` are RFC 3339.
 
-    While a fallback serves, `fallback` names it, `last_error` says why the host itself does not,
-    and `next_retry_at` when that is tried again; `returning`: it is just now. `queued`: it is to
-    be connected to, and waits until others have been. `ends_unused`: its server ends links that
-    carry nothing, as `last_error` says where nothing else is wrong. `said` has the last lines of
-    the server's session; None where there is no session. `connects` is how long it took to make
-    each link. `links` are the links that are up, the one of the other fields first.
+    While a fallback serves, `fallback` is its name, `last_error` is why the host itself does not
+    serve, and `next_retry_at` is when it is tried again; `returning`: it is being tried now.
+    `queued`: it waits until other hosts have connected. `ends_unused`: its server ends unused
+    links; `last_error` says so if nothing else is wrong. `said` has the last lines of the server's
+    session, or is None without a session. `connects` is how long each link took to make. `links`
+    are the links that are up; the first is the one that the other fields describe.
     """
 
     name: str
@@ -182,7 +182,8 @@ class HostStatus:
 
     @classmethod
     def from_json(cls, host: Mapping[str, Any]) -> Self:
-        """What `as_json` made; a daemon of an earlier version may leave out what is optional."""
+        """The value that `as_json` wrote. Fields that an earlier version does not have get their
+        defaults."""
         said = host.get("said")
         return cls(
             name=host["name"],
@@ -211,13 +212,12 @@ class HostStatus:
 
 @dataclass(frozen=True, slots=True)
 class ForwardStatus:
-    """One forward. `bytes_out` went to the target; `bytes_in` came back from it. `since` is that of
-    its state, `health_since` that of its health (RFC 3339); `health_reason` is why that is unknown,
-    None where it is known. `bound`: it listens, also while its
-    host is away.
+    """One forward. `bytes_out` went to the target, `bytes_in` came back. `since` is when its state
+    began, `health_since` when its health did (RFC 3339); `health_reason` is why the health is
+    unknown, or None. `bound`: it listens, also while its host is down.
 
-    `attempts` is how often in a row its listener could not be had, and `next_retry_at` (RFC 3339)
-    when that is tried again. `failures` are the failed connections by their code.
+    `attempts` counts failed attempts to listen in a row, and `next_retry_at` (RFC 3339) is when the
+    next one is due. `failures` counts failed connections by code.
     """
 
     name: str
@@ -299,12 +299,12 @@ class ForwardStatus:
 
 @dataclass(frozen=True, slots=True)
 class ProfileStatus:
-    """One profile with its hosts and forwards. `since` is that of its state, `wanted_since` that of
-    what is wanted (RFC 3339).
+    """One profile with its hosts and forwards. `since` is when its state began, `wanted_since` when
+    the user last asked for a change (RFC 3339).
 
-    `last_error` is why its file is not what runs: it could not be loaded, or not loaded again.
-    `holders` are those for whom it is up. `leased`: whether the lease that the reader asked with
-    holds it; None where it named none.
+    `last_error` is why its file is not what runs: the file could not be loaded or reloaded.
+    `holders` hold the profile up. `leased`: whether the lease in the request holds it; None if the
+    request has none.
     """
 
     name: str
@@ -361,7 +361,7 @@ class ProfileStatus:
 
 @dataclass(frozen=True, slots=True)
 class DaemonStatus:
-    """The process that answers. `warnings` are what it lacks itself, one line each."""
+    """The process that answers. `warnings` are problems of the daemon itself, one line each."""
 
     pid: int
     version: str
@@ -406,7 +406,7 @@ def sources(profiles: Iterable[ProfileStatus]) -> dict[str, str]:
 
 
 def from_json(document: Mapping[str, Any]) -> Status:
-    """The document that `Status.as_json` made.
+    """The document that `Status.as_json` wrote.
 
     Raises:
         ValueError: a daemon of another version sent something that this version does not know.
@@ -423,8 +423,7 @@ def error_json(error: ErrorStatus | None) -> dict[str, Any] | None:
 
 
 def error_of(part: ProfileStatus | HostStatus | ForwardStatus) -> Failure:
-    """The `last_error` of a part that has one, with the exit code that follows from the side that
-    listens."""
+    """The `last_error` of a part as a Failure, with the exit code for the side that listens."""
     error = part.last_error
     assert error is not None
     code = Code(error.code) if error.code in set(Code) else Code.NOT_UP

@@ -1,6 +1,6 @@
-"""The events of status as frozen values: what changed, and what a login asks.
+"""The events of status as frozen values: changes, and questions of logins.
 
-Must never guess: each field is what its owner said last.
+Must never guess: each field is the last value that its owner reported.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any, Self
 
 from tunnelctl.state.snapshot import ErrorStatus, error_json
 
-# How the message of an event begins that is a line of a server's session.
+# The start of an event's message that is a line of a server's session.
 SAYS = "the server says: "
 
 
 class EventKind(StrEnum):
-    """What a line of `events` is about."""
+    """What an event is about."""
 
     PROFILE = "profile"
     HOST = "host"
     FORWARD = "forward"
     HEALTH = "health"
     CONNECTION = "connection"
-    QUESTION = "question"  # for whoever answers
+    QUESTION = "question"  # only for those who answer questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +53,23 @@ class StatusEvent:
 
     @classmethod
     def from_json(cls, event: Mapping[str, Any]) -> Self:
-        """What `as_json` made."""
+        """The value that `as_json` wrote."""
         return cls(**_fields(event))
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionEvent(StatusEvent):
-    """`state` is `asked`, then `closed`: answered, or not wanted any more. `message` is the prompt.
+    """`state` is `asked`, then `closed`: it was answered, or is not needed any more. `message` is
+    the prompt.
 
-    `host` is who asks: the host `name` itself, or a hop or fallback of it.
+    `host` asks: the host `name` itself, or a hop or fallback of it.
     """
 
     id: str = ""
     host: str = ""
     about: str = ""  # a QuestionKind
     echo: bool = False
-    remember: bool | None = None  # it is kept in memory; False: if the answer says so; None: never
+    remember: bool | None = None  # the answer is kept; False: if the person says so; None: never
 
     def as_json(self) -> dict[str, Any]:
         """The data of one server-sent event."""
@@ -84,7 +85,7 @@ class QuestionEvent(StatusEvent):
 
     @classmethod
     def from_json(cls, event: Mapping[str, Any]) -> Self:
-        """What `as_json` made."""
+        """The value that `as_json` wrote."""
         more = {key: event[key] for key in ("id", "host", "about", "echo", "remember")}
         return cls(**_fields(event), **more)
 

@@ -1,13 +1,13 @@
-"""How often the same thing is told: a target that refuses thousands of clients is one story.
+"""How often the same event is reported: a target that refuses thousands of clients is one event.
 
-Must never drop silently: what was held back is counted and told with the next one.
+Must never drop silently: suppressed events are counted and reported with the next one.
 """
 
 from __future__ import annotations
 
 
 class Throttle:
-    """Lets so many through at once, then one whenever `seconds` have passed."""
+    """Allows the first few at once, then one every `seconds`."""
 
     def __init__(self, at_once: int = 5, seconds: float = 1.0) -> None:
         self._at_once = float(at_once)
@@ -17,7 +17,7 @@ class Throttle:
         self._held_back = 0
 
     def ask(self, now: float) -> int | None:
-        """None to hold this one back; else how many were held back since the last one."""
+        """None to suppress this one; else the number that were suppressed since the last one."""
         if self._at is not None:
             refilled = self._tokens + (now - self._at) / self._seconds
             self._tokens = min(self._at_once, refilled)
@@ -31,8 +31,8 @@ class Throttle:
 
 
 class LogThrottle:
-    """What the log has of a story that events tell as long as it goes on: its first lines, then one
-    a minute. A log of limited size would have nothing else by morning."""
+    """What is logged of a repeated event: the first lines, then one a minute. Otherwise it would
+    fill a log of limited size overnight."""
 
     AT_ONCE = 100
     SECONDS = 60.0
@@ -41,7 +41,8 @@ class LogThrottle:
         self._throttle = Throttle(self.AT_ONCE, self.SECONDS)
 
     def remark(self, what: str, now: float) -> str | None:
-        """What the log adds, `what` being many of what is told; None where it has enough of it."""
+        """The remark that the log adds, where `what` names many such events; None to leave this one
+        out."""
         held_back = self._throttle.ask(now)
         if held_back is None:
             return None

@@ -1,8 +1,8 @@
-"""How a host gets from one state to another: the parts that the decisions share.
+"""Changes of state that several decisions share.
 
-Owns what belongs to a change of state whatever the reason: the round of candidates, the wait after
-it, and the attempts, links and timers that end with the state that is left. Must never choose by
-the kind of an event: `decisions.py` does. All times are monotonic seconds.
+Owns the steps that belong to a change of state whatever its cause: the round of candidates, the
+delay after it, and the attempts, links and timers that end with a state. Must never choose by the
+kind of an event: `decisions.py` does. All times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tunnelctl.state.events import (
 from tunnelctl.state.facts import Machine, Rest
 from tunnelctl.state.snapshot import HostState
 
-# The machine afterwards, and the actions to carry out in order.
+# The next machine, and the actions to carry out in order.
 Step = tuple[Machine, tuple[Action, ...]]
 
 
@@ -44,11 +44,11 @@ def enter(
 
 
 def begin_round(machine: Machine, now: float) -> Step:
-    """Begin a round with the first candidate that may be tried. When time is up (`give_up_after`)
+    """Begin a round with the first candidate that may be tried. When `give_up_after` has expired,
     that may be one that rests."""
     candidate = machine.first(0, now)
     if candidate is None:
-        candidate = machine.left[0]  # a machine that barred all has failed
+        candidate = machine.left[0]  # a machine without candidates left has failed
     return try_candidate(replace(machine, hurried=False), candidate, now)
 
 
@@ -69,7 +69,7 @@ def try_home(machine: Machine) -> Step:
 
 
 def try_home_now(machine: Machine, now: float) -> Step:
-    """A fallback serves, and the host itself is to be tried again later: now, if it may be."""
+    """A fallback serves, and the host itself is due to be tried later: try it now, if allowed."""
     if machine.retry_at is None or now < machine.rested(0):
         return machine, ()
     after, actions = try_home(machine)
@@ -80,7 +80,7 @@ def note_failure(machine: Machine, failure: Failure, candidate: int, now: float)
     """The machine that knows how this candidate failed."""
     rests = machine.rests_of_others(candidate)
     if failure.retry_after > 0:
-        # A server that asks to be left alone punishes whoever comes back sooner.
+        # A server that asks for a pause penalizes clients that come back sooner.
         rests += (Rest(candidate, now + failure.retry_after, asked=not failure.spaced),)
     return replace(
         machine,
@@ -92,11 +92,11 @@ def note_failure(machine: Machine, failure: Failure, candidate: int, now: float)
 
 
 def end_round(machine: Machine, event: Lost, now: float) -> Step:
-    """Nobody can be had now: wait, or stop for good."""
+    """No candidate can be connected now: wait, or fail permanently."""
     assert machine.failure is not None
     left = machine.left
     if not left or _gives_up(machine, now):
-        # What the host itself said weighs more than what its last fallback did.
+        # The failure of the host itself says more than that of its last fallback.
         failure = machine.passed_over or machine.failure
         needs_input = failure.code is Code.NEEDS_INPUT
         ended = HostState.NEEDS_INPUT if needs_input else HostState.FAILED
@@ -105,32 +105,32 @@ def end_round(machine: Machine, event: Lost, now: float) -> Step:
     wait = delay(machine.reconnect, machine.attempts - 1, event.jitter)
     due = now if machine.hurried else now + wait
     spaced = {rest.candidate for rest in machine.rests if not rest.asked}
-    # How long a login that was refused is left alone is said with the refusal.
+    # The delay after a refused login comes with the refusal.
     waits = (machine.rested(c) if c in spaced else max(due, machine.rested(c)) for c in left)
     at = _not_after_giving_up(machine, max(now, min(waits)))
     return enter(machine, HostState.BACKOFF, now, retry_at=at), (StartTimer(machine.epoch, at),)
 
 
 def wait_until(machine: Machine, at: float) -> Step:
-    """Another end for the wait under way."""
+    """Move the end of the current delay."""
     at = _not_after_giving_up(machine, at)
     return replace(machine, retry_at=at), (CancelTimer(), StartTimer(machine.epoch, at))
 
 
 def let_go(machine: Machine) -> tuple[Action, ...]:
-    """End what may be under way beside the state itself."""
+    """End the timer and the attempt that run beside the state."""
     timer = () if machine.retry_at is None else (CancelTimer(),)
     homing = () if machine.homing is None else (Abandon(machine.homing),)
     return (*timer, *homing)
 
 
 def go_idle(machine: Machine, now: float) -> Machine:
-    """The next link will be for a client, and takes the place of none that was lost."""
+    """The next link is for a client, and does not replace a lost one."""
     return enter(machine, HostState.IDLE, now, attempts=0, was_up=False)
 
 
 def leave(machine: Machine) -> tuple[Action, ...]:
-    """What has to go when the machine leaves its state for another."""
+    """End what belongs to the state that the machine leaves."""
     match machine.state:
         case HostState.CONNECTING | HostState.AUTHENTICATING:
             return (*let_go(machine), Abandon(machine.epoch))
@@ -151,6 +151,6 @@ def _gives_up(machine: Machine, now: float) -> bool:
 
 
 def _not_after_giving_up(machine: Machine, at: float) -> float:
-    """The last try comes when time is up, not after a wait that reaches beyond it."""
+    """The last attempt comes when `give_up_after` expires, not after a longer delay."""
     limit = machine.reconnect.give_up_after
     return at if limit is None else min(at, machine.trouble_since + limit)

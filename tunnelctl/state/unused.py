@@ -1,9 +1,10 @@
-"""Whether a server ends links that no channel is open on, as sshd_config(5) UnusedConnectionTimeout
-and ChannelTimeout, `dropbear -I` and the idle timeouts of other servers do.
+"""Whether a server ends links without channels, as UnusedConnectionTimeout and ChannelTimeout of
+sshd_config(5), `dropbear -I` and the idle timeouts of other servers do.
 
-OpenSSH and Dropbear close the connection without a word, as they do when a session is killed. So
-the habit is known by the words of a server that has some, or by several links in a row that end
-after the same time. Pure; must never take a link for unused that carried a channel when it ended.
+OpenSSH and Dropbear close such a connection without a message, as they do when a session is killed.
+The policy is therefore recognized by the message of servers that send one, or by several links in a
+row that end after the same time. Pure. Must never count a link as unused that had a channel when it
+ended.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-# Seconds. Without a word, only an end well after the tolerance shows a habit: young links that are
-# lost one after another are lost.
+# Seconds. Without a message, only an end well above the tolerance is evidence: young links that end
+# one after another are simply lost.
 LEAST_SECONDS = 8.0
-# Two links that were lost at the same age are a coincidence that a bad network brings about.
+# On a bad network, two links may be lost at the same age by coincidence.
 _TIMES = 3
-# Timers of servers count in whole seconds; a server that is busy is late by a little.
+# Servers count their timeouts in whole seconds, and a busy server is a little late.
 _TOLERANCE_SECONDS = 1.0
 _TOLERANCE_SHARE = 0.01
 _WORDS = re.compile(r"\b(idle|inactiv|unused)|no (open )?channels?\b", re.IGNORECASE)
@@ -25,23 +26,23 @@ _WORDS = re.compile(r"\b(idle|inactiv|unused)|no (open )?channels?\b", re.IGNORE
 class Verdict(Enum):
     """Why a link ended."""
 
-    UNUSED = auto()  # its server ends those that nothing uses
-    PERHAPS_UNUSED = auto()  # it may be that, which only more such ends can show
+    UNUSED = auto()  # the server ends unused links
+    PERHAPS_UNUSED = auto()  # possibly; only more such ends can show it
     OTHER = auto()
 
 
 class UnusedEnds:
-    """What is known of one host's server. All times are seconds without a channel."""
+    """What is known about one host's server. All times are seconds without a channel."""
 
     def __init__(self) -> None:
         self._before = 0.0
-        self._times = 0  # that a link ended after about that time, in a row
+        self._times = 0  # number of links in a row that ended after about that time
 
     def judge(self, unused: float | None, said: str) -> Verdict:
-        """Why a link ended; to be asked once of each link that ended.
+        """Why a link ended; call it once for each link that ended.
 
-        `unused` is how long it had no channel when the server ended it in order, None where it had
-        one, or was lost in another way. `said` is the server's word on it, or empty.
+        `unused` is how long the link had no channel when the server closed it cleanly; None if it
+        had one, or ended in another way. `said` is the message of the server, or empty.
         """
         if unused is None:
             return Verdict.OTHER
