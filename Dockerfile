@@ -29,18 +29,23 @@ COPY docker/sshd/entrypoint.sh /usr/local/bin/entrypoint.sh
 USER tunnel
 ENTRYPOINT ["/usr/local/bin/entrypoint.sh"]
 
-# What is installed is the lock's (requirements/); the tools of the build stay behind.
+# What is installed is the lock's (requirements/); the tools of the build stay behind. The slim image
+# has the headers of its own Python; with a C compiler beside them the data path is compiled.
 FROM base AS build
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/tunnelctl && python3 -m venv /opt/build
 WORKDIR /src
 COPY requirements requirements
 RUN /opt/tunnelctl/bin/pip install --no-cache-dir --require-hashes -r requirements/run.txt \
-    && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt
-COPY pyproject.toml README.md ./
+    && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/compile.txt
+COPY pyproject.toml README.md hatch_build.py ./
 COPY man man
 COPY tunnelctl tunnelctl
 RUN /opt/build/bin/hatchling build -t wheel -d /wheels \
-    && /opt/tunnelctl/bin/pip install --no-cache-dir --no-deps /wheels/*.whl
+    && /opt/tunnelctl/bin/pip install --no-cache-dir --no-deps /wheels/*.whl \
+    && /opt/tunnelctl/bin/tunnelctl --version | grep -F '(compiled)'
 
 FROM base AS tunnelctl
 COPY --from=build /opt/tunnelctl /opt/tunnelctl

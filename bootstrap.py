@@ -42,8 +42,10 @@ VENV = ROOT / ".venv"
 DISCARDED = ROOT / ".venv.old"
 STAMP = VENV / "bootstrap.json"
 
+# The data path's tests, against the wheel that has it compiled.
+COMPILED = ("python", "-m", "tools.compiled")
 # Run in this order by `bootstrap.py test`, which is all that `make check` and CI call. The last
-# one takes the arguments of the command line.
+# one takes the arguments of the command line; where there are any, only what they select is run.
 # Four workers for two processors: tests wait for servers, timers and processes as long as they
 # compute. One that has nothing left takes from the others: tests last a millisecond to two minutes.
 CHECKS = (
@@ -51,6 +53,7 @@ CHECKS = (
     ("ruff", "format", "--check", "."),
     ("mypy",),
     ("lint-imports",),
+    COMPILED,
     ("pytest", "-n", "4", "--dist", "worksteal"),
 )
 
@@ -157,6 +160,8 @@ def run_checks(pytest_arguments: list[str]) -> int:
     os.chdir(ROOT)
     *before, (last, *usual) = CHECKS
     for program, *arguments in before:
+        if (program, *arguments) == COMPILED and pytest_arguments:
+            continue
         say(f"==> {' '.join([program, *arguments])}\n")
         status = subprocess.run([str(VENV / "bin" / program), *arguments], check=False).returncode
         if status != 0:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import tunnelctl
 from tests.support.leaks import nothing_left
 from tests.support.sshd import OpenSSHServer
 from tests.support.world import World, private_world
@@ -32,6 +33,8 @@ _OF_A_SESSION = re.compile(
 def pytest_configure(config: pytest.Config) -> None:
     """No test sees the keys, the ssh_config, the agent or the profiles of the user who runs it, nor
     the signals that are ignored where it runs: in the background of a script, or under nohup."""
+    if os.environ.get("TUNNELCTL_EXPECT_COMPILED"):  # tools/compiled.py
+        assert tunnelctl.is_compiled(), f"not the compiled package: {tunnelctl.__file__}"
     home = tempfile.mkdtemp(prefix="tctl-home-")
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     for name in list(os.environ):

@@ -3,7 +3,7 @@
     python3 tools/lock.py              keep the versions that still fit pyproject.toml
     python3 tools/lock.py --upgrade    take the newest ones that fit
 
-Owns which files there are and what goes into each. All three come from one resolution, for every
+Owns which files there are and what goes into each. All come from one resolution, for every
 Python that pyproject.toml allows and every system. uv resolves: it makes one lock for many Pythons,
 which pip-compile cannot, in a format that the oldest pip we support installs.
 """
@@ -31,7 +31,8 @@ HEADER = """\
 PURPOSES = {
     "test": "What `bootstrap.py test` installs: tunnelctl's dependencies, its extras, the checks.",
     "run": "What tunnelctl needs to run: bootstrap.py and the Dockerfile install it.",
-    "build": "What builds tunnelctl's own package.",
+    "build": "What builds tunnelctl's own package, in pure Python.",
+    "compile": "What builds it with the data path compiled: the Dockerfile installs it.",
 }
 
 
@@ -40,19 +41,23 @@ def main(arguments: list[str]) -> int:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     floor = re.search(r"[0-9.]+", project["project"]["requires-python"])
     assert floor is not None
-    build = "\n".join(project["build-system"]["requires"])
+    build = project["build-system"]["requires"]
+    hooks = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]
+    compiling = [*build, *hooks["custom"]["compiler"]]
     extras = [word for extra in EXTRAS for word in ("--extra", extra)]
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = f"{folder}/bin/python"
         subprocess.run([python, "-m", "pip", "install", "--quiet", UV], check=True)
-        given = Path(folder) / "build.in"
-        given.write_text(build, encoding="utf-8")
+        given = {name: Path(folder) / f"{name}.in" for name in ("build", "compile")}
+        given["build"].write_text("\n".join(build), encoding="utf-8")
+        given["compile"].write_text("\n".join(compiling), encoding="utf-8")
         same = ("--constraint", str(FOLDER / "test.txt"))
         sources = {
-            "test": ("pyproject.toml", str(given), *extras, *arguments),
+            "test": ("pyproject.toml", str(given["compile"]), *extras, *arguments),
             "run": ("pyproject.toml", *same),
-            "build": (str(given), *same),
+            "build": (str(given["build"]), *same),
+            "compile": (str(given["compile"]), *same),
         }
         for name, words in sources.items():
             file = FOLDER / f"{name}.txt"

@@ -59,6 +59,11 @@ class Clone:
         for lock in self.locks.values():
             lock.write_text("# nothing\n")
         self.locks["test"].write_text(f"tools==1 --hash=sha256:{digest}\n")
+        # Stands for the project's own; pytest is not asked for anything.
+        compiled = folder / "tools" / "compiled.py"
+        compiled.parent.mkdir()
+        compiled.with_name("__init__.py").touch()
+        compiled.write_text("print('compiled')")
         shutil.copy(ROOT / "bootstrap.py", folder)
         shutil.copy(Path(__file__).with_name("toy_backend.py"), folder)
         self.pyproject.write_text(PYPROJECT)
@@ -200,6 +205,9 @@ def test_test_runs_every_check_and_hands_pytest_its_arguments(fresh: Clone, tmp_
         f"pytest|{here}|-n|4|--dist|worksteal|-k|a b",
     ]
     assert result.returncode == 5
+
+    whole = fresh.run("test")
+    assert [line.split("|")[0] for line in whole.stdout.splitlines()[-2:]] == ["compiled", "pytest"]
 
     failed = fresh.run("test", EXIT_OF_mypy="3")
     assert failed.returncode == 3

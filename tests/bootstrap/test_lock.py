@@ -14,10 +14,13 @@ from tools.lock import EXTRAS, FOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+COMPILER = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["compiler"]
 EVERYTHING = {
     "run": PROJECT["project"]["dependencies"],
     "build": PROJECT["build-system"]["requires"],
+    "compile": [*PROJECT["build-system"]["requires"], *COMPILER],
     "test": [
+        *COMPILER,
         *PROJECT["project"]["dependencies"],
         *(line for extra in EXTRAS for line in PROJECT["project"]["optional-dependencies"][extra]),
     ],
@@ -51,7 +54,12 @@ def test_the_lock_holds_all_that_is_asked_for(name: str) -> None:
             assert asked.specifier.contains(pin.version), f"{entry}: run tools/lock.py"
 
 
-@pytest.mark.parametrize("name", ["run", "build"])
+def test_only_the_compiled_wheel_needs_a_compiler() -> None:
+    assert "mypy" in locked("compile")
+    assert not {"mypy", "setuptools"} & {*locked("run"), *locked("build")}
+
+
+@pytest.mark.parametrize("name", ["run", "build", "compile"])
 def test_the_checks_run_with_what_users_install(name: str) -> None:
     checked = locked("test")
     for package, entries in locked(name).items():

@@ -7,6 +7,7 @@ import pytest
 from tests.cli.test_streams import EMBEDDED
 from tests.support.waiting import eventually
 from tests.support.world import World
+from tunnelctl import __version__, is_compiled
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,11 @@ from tests.support.world import World
 )
 def test_help_and_version_as_words(world: World, words: str, same: str) -> None:
     assert world.ok(*words.split()) == world.ok(*same.split())
+
+
+def test_the_version_says_whether_the_data_path_is_compiled(world: World) -> None:
+    kind = "compiled" if is_compiled() else "pure Python"
+    assert world.ok("--version") == f"tunnelctl {__version__} ({kind})\n"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.support.processes import is_running
 from tests.support.services import connect
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl import __version__
+from tunnelctl import __version__, is_compiled
 from tunnelctl.daemon.api.routes import _STREAMS
 from tunnelctl.home.paths import Paths
 from tunnelctl.net.peers import peer_uid
@@ -40,6 +40,7 @@ def test_questions(api: Api) -> None:
     assert api.ask("GET", "/healthz").json["status"] == "ok"
     version = api.ask("GET", "/v1/version")
     assert version.json["version"] == __version__
+    assert version.json["compiled"] is is_compiled()
     assert version.headers["Server"] == f"tunnelctl/{__version__}"
     status = api.ask("GET", "/v1/status").json
     assert status["api_version"] == 1

@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from tunnelctl import __version__
+from tunnelctl import __version__, is_compiled
 from tunnelctl.cli import sentences
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client
@@ -138,7 +138,12 @@ class Commands(click.Group):
     "75 not ready in time, 76 server refused a forward, 77 authentication or host key refused, "
     "78 profile invalid, 130 interrupted.",
 )
-@click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
+@click.version_option(
+    f"{__version__} ({'compiled' if is_compiled() else 'pure Python'})",
+    "-V",
+    "--version",
+    message="%(prog)s %(version)s",
+)
 @click.option("--debug", is_flag=True, help="Print a traceback when an error occurs.")
 @click.option(
     "-f",

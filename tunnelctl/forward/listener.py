@@ -10,7 +10,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable
-from weakref import WeakSet
+from typing import Final
 
 from tunnelctl.errors import Failure
 from tunnelctl.forward.listening import Listening, is_quick, listen
@@ -145,7 +145,8 @@ def _close_unwanted(work: asyncio.Future[Listening]) -> None:
         work.result().close()
 
 
-_open_listeners: WeakSet[Listener] = WeakSet()
+# Until they are closed. A compiled class has no weak references.
+_open_listeners: Final[set[Listener]] = set()
 
 
 def listens_here(address: Endpoint) -> bool:

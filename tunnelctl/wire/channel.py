@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, final
 
+from tunnelctl.native import mypyc_attr
 from tunnelctl.wire import messages
 from tunnelctl.wire.halves import Phase, Receiving, Sending
 from tunnelctl.wire.messages import ProtocolError
@@ -19,6 +20,7 @@ _OPEN: Final = Phase.OPEN
 _CLOSED: Final = Phase.CLOSED
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ChannelHandler:
     """What happens to a channel, as events. Each does nothing unless a subclass handles it.
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tunnelctl import __version__
+from tunnelctl import __version__, is_compiled
 from tunnelctl.clock import rfc3339, wall
 from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.daemon import sentences
@@ -119,6 +119,7 @@ class Api:
         return _answer(
             {
                 "version": __version__,
+                "compiled": is_compiled(),
                 "pid": os.getpid(),
                 "background": self._is_background,
                 "attached": self._profiles.holders.attached,

@@ -17,7 +17,6 @@ class Direction(Flag):
 
     OUTBOUND = auto()
     INBOUND = auto()
-    BOTH = OUTBOUND | INBOUND
 
 
 @dataclass(slots=True)

@@ -235,7 +235,7 @@ class SshPacketizer(Packetizer):
 
     def _has_new_keys(self, direction: Direction) -> None:
         self._renewed |= direction
-        if self._renewed == Direction.BOTH:
+        if self._renewed == Direction.OUTBOUND | Direction.INBOUND:
             self._renewed = Direction(0)
             self._rekey_wanted = False
 
