@@ -1,4 +1,4 @@
-"""The profiles that are wanted, as tunnels: machines are told what happens, and their acts done.
+"""The running profiles: each host's state machine gets events, and its actions are carried out.
 
 Must never move a byte of a forward.
 """

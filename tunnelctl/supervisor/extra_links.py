@@ -1,10 +1,10 @@
-"""The links to one host beside the one that its machine knows: `links: N`.
+"""The links to one host in addition to the one that its state machine knows, for `links: N`.
 
-sshd and our ciphers use one core a link, so several links carry what one cannot. A connection stays
+sshd and our ciphers use one core for each link, so several links can carry more. A connection stays
 on the link that it was opened on. Another link is made while all are busy, and closed once it
-carried nothing for `idle_timeout`.
-Owns these links, how busy each link is, and when another is tried. Must never ask a person, and
-never change the host: a link that cannot be made, or is lost, is reported, and the others go on.
+carried nothing for `idle_timeout`. Owns these links, the load of each link, and the time of the
+next attempt. Must never ask a person, and never change the host: a link that cannot be made, or is
+lost, is reported, and the others continue.
 """
 
 from __future__ import annotations
@@ -26,42 +26,44 @@ from tunnelctl.supervisor.links import drained
 from tunnelctl.supervisor.logins.dialler import Dialler
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 
-# Seconds between two looks at what each link carried.
+# Seconds between two measurements of the links.
 _LOOK_SECONDS = 0.5
-# Bytes in one look that make a link busy: more than people cause who type or browse.
+# Bytes between two measurements that make a link busy: more than typing or browsing causes.
 _BUSY = 1024 * 1024
-# Links whose bytes differ by less are alike; then the number of their channels counts.
+# Links whose traffic differs by fewer bytes count as equal; the number of channels decides then.
 _ALIKE = 64 * 1024
 
 
 @dataclass(eq=False, slots=True)
 class _Load:
-    """What one link carried: `seen` in all at the last look, `moved` between the last two."""
+    """The traffic of one link: `seen` in total at the last measurement, `moved` since the one
+    before."""
 
     link: Link
-    seconds: float = 0.0  # that it took to make the link
+    seconds: float = 0.0  # the time that it took to make the link
     seen: int = 0
     moved: int = 0
 
     def look(self) -> None:
-        """Measure anew. The stream counts from zero after each key exchange."""
+        """Measure. The stream counts from zero after each key exchange."""
         total = self.link.stream.bytes_sent + self.link.stream.bytes_received
         self.moved = total - self.seen if total >= self.seen else total
         self.seen = total
 
     def expect_one_more(self) -> None:
-        """A connection was given to it. Until the next look it counts like those that it has."""
+        """A connection is about to be opened over it; until the next measurement it counts as
+        average."""
         self.moved += max(_ALIKE, self.moved // max(1, len(self.link.connection.channels)))
 
     @property
     def rank(self) -> tuple[int, int]:
-        """The least of these serves the next connection."""
+        """The link with the lowest rank serves the next connection."""
         return self.moved // _ALIKE, len(self.link.connection.channels)
 
 
 class ExtraLinks:
-    """Of one tunnel. `host` gives its host, `warn` gets what goes wrong with an extra link;
-    `place` names its profile."""
+    """For one tunnel. `host` returns its host, `warn` gets failures of extra links; `place` is the
+    name of its profile."""
 
     def __init__(
         self,
@@ -90,7 +92,7 @@ class ExtraLinks:
         return (load.link for load in self._extra if not load.link.closed.done())
 
     def serve(self, first: Link, candidate: int) -> None:
-        """`first` serves from now on; extra links are made to the same candidate of the host."""
+        """`first` serves from now on; extra links connect to the same candidate of the host."""
         if candidate != self._candidate:
             self.halt()
             self.retire()
@@ -99,7 +101,7 @@ class ExtraLinks:
         self.retune()
 
     def retune(self) -> None:
-        """The host may allow another number of links."""
+        """Apply the host's settings, which may have changed."""
         if self._host().links == 1:
             self.halt()
             self.retire()
@@ -107,7 +109,7 @@ class ExtraLinks:
             self._wait()
 
     def choose(self, first: Link) -> Link:
-        """The link for the next connection: `first`, or one that carries less."""
+        """The link for the next connection: `first`, or one with less traffic."""
         if not self._extra or self._first is None:
             return first
         load = _least(self._loads())
@@ -117,19 +119,20 @@ class ExtraLinks:
         return load.link
 
     def promote(self) -> tuple[Link, float]:
-        """Give up an extra link, to serve instead of the first; and how long it took to make."""
+        """Hand over an extra link that replaces the first, and the seconds that it took to make
+        it."""
         load = _least(self._extra)
         assert load is not None
         self._extra.remove(load)
         return load.link, load.seconds
 
     def ask_now(self) -> None:
-        """Have every extra link show that it lives."""
+        """Probe every extra link."""
         for link in self:
             link.liveness.ask_now()
 
     def halt(self) -> None:
-        """Make no more links. Idempotent."""
+        """Make no further links. Idempotent."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -138,13 +141,14 @@ class ExtraLinks:
             self._dialling = None
 
     def retire(self) -> None:
-        """New connections use the first link alone; the extra ones end with what they carry."""
+        """New connections use the first link only; each extra link ends with its last
+        connection."""
         retired, self._extra = self._extra, []
         for load in retired:
             self._tasks.spawn(drained(load.link), "end of an extra link")
 
     def close(self) -> None:
-        """Close the extra links, resetting what they carry. Idempotent."""
+        """Close the extra links and reset their connections. Idempotent."""
         self.halt()
         self._first = None
         closed, self._extra = self._extra, []
@@ -198,8 +202,8 @@ class ExtraLinks:
         self._dialling = None
 
     def _failed(self, failure: Failure) -> None:
-        """The next try waits as the host's own would; what cannot pass by itself is not repeated
-        before the host has another link."""
+        """Wait as the host itself would; a permanent failure is not repeated until the host has
+        another link."""
         wait = backoff.delay(self._host().reconnect, self._failures, self._random.random())
         self._failures += 1
         wait = max(wait, failure.retry_after) if failure.retryable else math.inf
@@ -214,6 +218,6 @@ class ExtraLinks:
 
 
 def _least(loads: Iterable[_Load]) -> _Load | None:
-    """The one that carries least, of those that live."""
+    """The one with the least traffic among those that are not closed."""
     living = (load for load in loads if not load.link.closed.done())
     return min(living, key=lambda load: load.rank, default=None)

@@ -1,7 +1,7 @@
-"""Runs what profiles want to be run when their state changes.
+"""Runs the hooks of profiles when their state changes.
 
-Owns the queue of each profile: its hooks run one after another, each for a few seconds at most.
-Must never hold up a tunnel, run a shell, or leave a process behind; what a hook says is logged.
+Owns one queue for each profile: its hooks run one after another, each for a limited time. Must
+never delay a tunnel, run a shell, or leave a process behind; the output of hooks is logged.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _log = logging.getLogger("tunnelctl")
 
 _WITHIN = 10.0  # seconds for one hook
 _TERMINATE_WITHIN = 1.0  # seconds from SIGTERM to SIGKILL
-_WAITING_MAX = 8  # for one profile, which flaps when there are more
-_AT_ONCE = 8  # of all profiles: when a server goes away, many may have one to run
+_WAITING_MAX = 8  # for one profile; only an unstable one has more
+_AT_ONCE = 8  # over all profiles: if a server goes down, many hooks may be due
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One hook that is to be run, and why."""
+    """One hook to run, and the reason."""
 
     hook: Hook
     words: Sequence[str]
@@ -46,11 +46,11 @@ class Call:
 
     @property
     def name(self) -> str:
-        """As the log has it."""
+        """The name in the log."""
         return f"hook {self.hook} of {self.profile.name}"
 
     def as_json(self) -> dict[str, Any]:
-        """What the program reads on its standard input."""
+        """The standard input of the program."""
         return {
             "api_version": API_VERSION,
             "hook": str(self.hook),
@@ -60,15 +60,15 @@ class Call:
 
 
 class Hooks:
-    """Those of every profile of a supervisor."""
+    """The hooks of all profiles of a supervisor."""
 
     def __init__(self) -> None:
         self._tasks = Tasks("hooks")
-        self._waiting: dict[str, deque[Call]] = {}  # of profiles whose hooks run
+        self._waiting: dict[str, deque[Call]] = {}  # by profile, while its hooks run
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     def call(self, call: Call) -> None:
-        """Run a hook after those of its profile that were called before."""
+        """Run a hook after the earlier ones of its profile."""
         profile = call.profile.name
         if profile in self._waiting:
             waiting = self._waiting[profile]
@@ -80,7 +80,7 @@ class Hooks:
             self._tasks.spawn(self._run_all(profile), profile)
 
     async def close(self, seconds: float) -> None:
-        """Let what runs end within so many seconds, then end it."""
+        """Give running hooks so many seconds to end, then end them."""
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._tasks.settle()
@@ -125,7 +125,7 @@ async def _run(call: Call) -> None:
 
 
 def _document(call: Call) -> IO[bytes]:
-    """What the program reads from its standard input."""
+    """The standard input of the program."""
     document = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     document.write(json.dumps(call.as_json()).encode())
     document.seek(0)

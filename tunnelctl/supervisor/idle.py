@@ -1,6 +1,6 @@
-"""Seeing that nobody uses a lazy host any more.
+"""Detects that a lazy host has no clients any more.
 
-Owns one timer. Must never close anything: it says so once, and the machine decides.
+Owns one timer. Must never close anything: it reports once, and the state machine decides.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable
 from tunnelctl import clock
 from tunnelctl.forward.connections import Counters
 
-# Looks in one `idle_timeout`: how exactly it is kept.
+# Looks in one `idle_timeout`, which is how precisely it is kept.
 _LOOKS = 10
 
 
 class IdleWatch:
-    """While it runs, calls `on_idle` once no connection was open for `seconds` in a row.
+    """While it runs, calls `on_idle` once no connection was open for `seconds`.
 
-    `counters` gives those of every forward of the host.
+    `counters` returns those of every forward of the host.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class IdleWatch:
         self._used_at = 0.0
 
     def start(self) -> None:
-        """Begin to watch; does nothing when it watches already."""
+        """Begin to watch; no effect if it watches already."""
         if self._timer is None:
             self._used_at = clock.monotonic()
             self._wait()
 
     def stop(self) -> None:
-        """Watch no more. Idempotent."""
+        """Stop watching. Idempotent."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,6 +1,6 @@
-"""What happened: each change becomes one event for the subscribers and one log record.
+"""Each change becomes one event for the subscribers and one log record.
 
-Must never wait for a slow subscriber, nor let it hold more than a bounded number of events.
+Must never wait for a slow subscriber, nor keep more than a bounded number of events for it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from tunnelctl.state.snapshot import ErrorStatus, HostState
 from tunnelctl.state.status_events import EventKind, StatusEvent
 
 _log = logging.getLogger("tunnelctl")
-# The hosts of a large profile lose their server in one moment, each with all its forwards.
+# The hosts of a large profile may lose their server at the same time, each with all its forwards.
 EVENTS_HELD = 10_000
 
 
 class Subscription:
-    """An asynchronous iterator of events from now on; ends after `close`.
+    """An asynchronous iterator over events from now on; ends after `close`.
 
-    A reader that falls behind loses the oldest events; `lost` says how many.
+    A reader that falls behind loses the oldest events; `lost` counts them.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -36,7 +36,7 @@ class Subscription:
         self._closed = False
 
     def close(self) -> None:
-        """No event is added any more; what is held can still be read. Idempotent."""
+        """Add no further events; those that are kept can still be read. Idempotent."""
         self._closed = True
         self._journal.forget(self)
         if self.on_close is not None:
@@ -44,7 +44,7 @@ class Subscription:
         self._woken.set()
 
     def put(self, event: StatusEvent) -> None:
-        """For the journal: hold an event until it is read."""
+        """For the journal: keep an event until it is read."""
         if len(self._held) == EVENTS_HELD:
             self._held.popleft()
             self.lost += 1
@@ -64,7 +64,7 @@ class Subscription:
 
 
 class Journal:
-    """Where every change is told, once."""
+    """The place where every change is reported, once."""
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
@@ -76,7 +76,7 @@ class Journal:
         return subscription
 
     def forget(self, subscription: Subscription) -> None:
-        """The subscription is not served any more."""
+        """Remove the subscription."""
         self._subscriptions.discard(subscription)
 
     def close(self) -> None:
@@ -94,10 +94,9 @@ class Journal:
         failure: Failure | None = None,
         remark: str | None = "",
     ) -> StatusEvent:
-        """Tell that the thing of that kind and name is now in `state`, and why; what was told.
+        """Report that the part of that kind and name is now in `state`, and why. Returns the event.
 
-        The log adds the `remark`; None: it has enough of the same, and the subscribers alone hear
-        of it.
+        The log adds the `remark`; with None, only subscribers get the event.
         """
         at = clock.rfc3339(clock.wall())
         error = error_status(failure)

@@ -1,10 +1,9 @@
-"""The links of one tunnel, by the epoch of the attempt that made them.
+"""The links of one tunnel by the epoch of the attempt that made them.
 
-Owns them from login to the end of their threads. One is in use; another lives beside it only for
-moments, or while connections of a fallback's last hour still run. Those beyond, which `links: N`
-allows, are in `extra_links.py`. Knows how long each took to make,
-and what each server says.
-Must never decide which is used.
+Owns them from login to the end of their threads. One is in use; another exists beside it only
+briefly, or while connections over a fallback end. The additional ones of `links: N` are in
+`extra_links.py`. Knows how long each took to make, and what each server prints. Must never decide
+which link is used.
 """
 
 from __future__ import annotations
@@ -22,24 +21,25 @@ from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.speech import Speech, of_events
 from tunnelctl.supervisor.tasks import Tasks
 
-# A server that left so often in a row when it was asked for a channel will do it again. It could be
-# asked again with each client, so that is spaced: seconds.
+# After so many links in a row that a server ended when a channel was opened, it is assumed to do so
+# always. Seconds until it is tried again, because each client would cause a login.
 _LEFT_TIMES = 3
 _LEAVES_PAUSE = 60.0
-# How soon a link that carries nothing any more is closed.
+# Seconds between looks at a link that is to be closed once it carries nothing.
 _LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class LinkEnd:
-    """What came to light of a server when its link ended. `failure` is what to say of it."""
+    """What the end of a link shows about its server. `failure` is the failure to report."""
 
     verdict: Verdict
     failure: Failure
 
 
 class Links:
-    """Of one tunnel, whose `tasks` wait for the ends; `tell` gets what their servers say."""
+    """For one tunnel. `tasks` wait for the ends of links; `tell` gets the lines of their
+    servers."""
 
     def __init__(self, tasks: Tasks, tell: Callable[[str], None]) -> None:
         self._tasks = tasks
@@ -52,7 +52,7 @@ class Links:
         self._unused_ends = UnusedEnds()
 
     def add(self, epoch: int, link: Link, took: float) -> None:
-        """A link that was made in this epoch, in so many seconds."""
+        """Add the link of this epoch, and the seconds that it took to make it."""
         self._links[epoch] = link
         self.took = self.took.with_one(took)
 
@@ -60,14 +60,14 @@ class Links:
         return self._links[epoch]
 
     def get(self, epoch: int) -> Link | None:
-        """The link of this epoch; None when there is none (any more)."""
+        """The link of this epoch, or None."""
         return self._links.get(epoch)
 
     def listen(self, epoch: int) -> None:
-        """Open the session of a link that wants one, once what is asked for now was sent.
+        """Open the session of a link that needs one, after the requests of this turn were sent.
 
-        As OpenSSH's client does it: a server that finds no forward when the session begins may end
-        it with nothing but a usage text.
+        OpenSSH's client uses this order: a server that finds no forward when the session begins may
+        print a usage text and end it.
         """
         if wants_session(self._links[epoch]):
             asyncio.get_running_loop().call_soon(self._begin, epoch)
@@ -78,7 +78,7 @@ class Links:
         return None if speech is None else speech.lines
 
     def close(self, epoch: int) -> None:
-        """Close a link, resetting what it carries. Idempotent."""
+        """Close a link and reset its connections. Idempotent."""
         link = self._links.pop(epoch, None)
         self._speeches.pop(epoch, None)
         if link is not None:
@@ -86,10 +86,10 @@ class Links:
             self._tasks.spawn(link.wait_thread(), "end of the link's thread")
 
     def end_of(self, link: Link, failure: Failure, *, lazy: bool, needed: bool) -> LinkEnd:
-        """Why a link ended, whose own word on it is `failure`; to be asked once of each.
+        """Why a link ended; `failure` is its own report. Call it once for each link.
 
-        A host that is `lazy` misses no link that ended in order, whatever its server's habit is;
-        `needed` is whether a forward needs one.
+        For a `lazy` host a cleanly ended link is no loss, whatever the policy of the server;
+        `needed` is whether a forward needs a link.
         """
         failure = self._why_lost(link, failure)
         unused = link.left_unused
@@ -100,14 +100,14 @@ class Links:
         return LinkEnd(Verdict.UNUSED, ends)
 
     def retire(self, epoch: int) -> None:
-        """Close a link once the last connection over it has ended."""
+        """Close a link once its last connection has ended."""
         speech = self._speeches.pop(epoch, None)
         if speech is not None:
             speech.end()
         self._tasks.spawn(self._drain(epoch), "end of the link's last connection")
 
     def close_all(self) -> None:
-        """Close every link that is left."""
+        """Close all remaining links."""
         for epoch in tuple(self._links):
             self.close(epoch)
 
@@ -128,13 +128,13 @@ class Links:
 
 
 async def unused(link: Link) -> None:
-    """Wait until a link carries nothing any more, or has ended."""
+    """Wait until a link has no channels, or has ended."""
     while link.connection.channels and not link.closed.done():
         await asyncio.wait([link.closed], timeout=_LOOK_SECONDS)
 
 
 async def drained(link: Link) -> None:
-    """Close a link that is in no list once its last connection has ended."""
+    """Close a link that no list contains once its last connection has ended."""
     try:
         await unused(link)
     finally:

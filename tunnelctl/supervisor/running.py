@@ -1,6 +1,6 @@
-"""One profile as it runs: its tunnels, and the way from one version of it to the next.
+"""One running profile: its tunnels, and the changes from one version of it to the next.
 
-Owns the tunnels. Must never touch what a new version leaves as it was.
+Owns the tunnels. Must never touch what a new version does not change.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from tunnelctl.supervisor.tunnel import Tunnel
 
 
 class RunningProfile:
-    """Lives from one `up` to the next `down`; after that it is kept for what it shows.
+    """Lives from `up` to the next `down`; after that it is kept for status.
 
-    `environment` is that of whoever asked for it last: programs that start from then on run in it.
+    `environment` is that of the last caller: programs that start from then on run in it.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class RunningProfile:
             self._add_tunnel(host)
 
     async def fill(self) -> None:
-        """Give the tunnels their forwards; to be called before the start, and before anybody sees
-        the profile."""
+        """Give the tunnels their forwards; called before the start, and before anyone sees the
+        profile."""
         for number, rule in enumerate(self.profile.forwards, 1):
             self._tunnels[rule.via].add(rule)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
 
     def start(self) -> None:
-        """Start every tunnel, and try again what failed for good."""
+        """Start every tunnel, and retry what failed permanently."""
         self._changed()
         for tunnel in self._tunnels.values():
             tunnel.start()
@@ -82,10 +82,10 @@ class RunningProfile:
     async def apply(
         self, profile: Profile, environment: Environment, anew: HostAnew | None = None
     ) -> None:
-        """Make this `profile`, of the same name, the one that runs.
+        """Apply this `profile`, a new version of the same name.
 
-        What goes is closed before what comes is opened, for it may want the same port. The state of
-        the whole is announced after all of it: one change is one story, for hooks as well.
+        Removed parts are closed before new ones are opened, because they may want the same port.
+        The state of the profile is announced once, after all changes, also for hooks.
         """
         self._is_changing = True
         try:
@@ -107,10 +107,10 @@ class RunningProfile:
         listeners, ports = self._released(plan), self._chosen_ports(plan)
         try:
             await self._carry_out(plan, profile, listeners, ports)
-            if is_new:  # not before: a try with what was asked for last would fail once more
+            if is_new:  # not earlier: an attempt with the old settings would fail again
                 self._retry()
         finally:
-            for listener in listeners.values():  # nobody came to have it
+            for listener in listeners.values():  # no client came for it
                 listener.close()
 
     async def _carry_out(
@@ -136,15 +136,15 @@ class RunningProfile:
         for rule in (*plan.forwards.added, *plan.forwards.replaced):
             listener, port = listeners.pop(rule.name, None), ports.get(rule.name, 0)
             self._tunnels[rule.via].add(rule, listener, port)
-            await asyncio.sleep(0)  # others want their turn: there may be thousands
+            await asyncio.sleep(0)  # let others run: there may be thousands
         for rule in plan.forwards.retuned:
             self._tunnels[rule.via].retune_forward(rule)
         self.start()
         await asyncio.gather(*(tunnel.forwards.settled() for tunnel in self._tunnels.values()))
 
     def hear(self, environment: Environment) -> None:
-        """What runs goes on in the environment that it has; what is started from now on is in this
-        one. It may name another agent: hosts that wait need wait no longer."""
+        """What runs keeps its environment; what starts from now on uses this one. It may name
+        another agent, so waiting hosts connect now."""
         if environment != self.environment:
             self.environment = environment
             self._retry()
@@ -154,7 +154,7 @@ class RunningProfile:
             tunnel.retry_now()
 
     def restart(self, hosts: Collection[str] = ()) -> None:
-        """Hosts, all where none is named, drop their links and connect anew, now.
+        """Close the links of these hosts, or of all, and reconnect now.
 
         Raises:
             Failure: profile-not-found, there is no tunnel to one of them.
@@ -168,12 +168,12 @@ class RunningProfile:
         self._changed()
 
     async def reach(self, name: str, seconds: float) -> None:
-        """Ask once whether the target of a forward answers. Raises Failure when it does not."""
+        """Probe the target of a forward once. Raises Failure if it cannot be reached."""
         (rule,) = (rule for rule in self.profile.forwards if rule.name == name)
         await self._tunnels[rule.via].reach(name, seconds)
 
     async def stop(self, drain: float) -> None:
-        """Close everything; connections have `drain` seconds to end by themselves. Idempotent."""
+        """Close everything; connections have `drain` seconds to end. Idempotent."""
         if self.wanted is not Wanted.DOWN:
             self.wanted, self._wanted_since = Wanted.DOWN, clock.wall()
         self._memory.retain(())
@@ -183,13 +183,14 @@ class RunningProfile:
         self.environment = Environment()
 
     def answerable(self, place: AnswerScope) -> None:
-        """Somebody answers for these hosts from now on: who waits for that tries again."""
+        """Somebody answers for these hosts from now on: those that wait for an answer try again."""
         for name, tunnel in self._tunnels.items():
             if place.includes(AnswerScope(place.profile, name)):
                 tunnel.answerable()
 
     def hurry(self) -> None:
-        """The world changed: hosts that wait try now, those that are up show that they live."""
+        """The network changed, or the system resumed: waiting hosts connect now, links are
+        probed."""
         for tunnel in self._tunnels.values():
             tunnel.hurry()
 
@@ -198,7 +199,7 @@ class RunningProfile:
         await asyncio.gather(*(tunnel.hasten(drain) for tunnel in self._tunnels.values()))
 
     def abort(self) -> tuple[str, ...]:
-        """Give up an orderly stop; says what was stuck."""
+        """Abandon a clean stop; returns what was stuck."""
         return tuple(name for tunnel in self._tunnels.values() for name in tunnel.abort())
 
     def status(self) -> ProfileStatus:
@@ -224,7 +225,7 @@ class RunningProfile:
         )
 
     def unix_listeners(self) -> Iterator[LocalForwarding]:
-        """The forwards that clients find by a file."""
+        """The forwards that listen on unix sockets."""
         for tunnel in self._tunnels.values():
             yield from tunnel.forwards.unix_listeners()
 
@@ -238,8 +239,8 @@ class RunningProfile:
         return tunnel
 
     def _released(self, plan: Plan) -> dict[str, Listener]:
-        """The listeners of forwards that lead elsewhere and listen where they did, by name: their
-        port, which the system may have chosen, stays theirs, and no client finds it closed."""
+        """The listeners, by name, of forwards that change and keep their address: they keep their
+        port, which the system may have chosen, and stay open for clients."""
         released = {}
         for old, rule in self._in_their_place(plan):
             listener = self._tunnels[old.via].forwards[rule.name].release()
@@ -248,7 +249,7 @@ class RunningProfile:
         return released
 
     def _chosen_ports(self, plan: Plan) -> dict[str, int]:
-        """Likewise the ports that the servers chose, which they are asked for again."""
+        """The ports that servers chose for such forwards, to be requested again."""
         return {
             rule.name: self._tunnels[old.via].forwards[rule.name].chosen_port
             for old, rule in self._in_their_place(plan)
@@ -256,7 +257,7 @@ class RunningProfile:
         }
 
     def _in_their_place(self, plan: Plan) -> Iterator[tuple[Forward, Forward]]:
-        """The forwards that lead elsewhere and listen where they did: as they are, and will be."""
+        """The forwards that change and keep their address, old and new."""
         before = {rule.name: rule for rule in self.profile.forwards}
         for rule in plan.forwards.replaced:
             old = before[rule.name]
@@ -280,12 +281,12 @@ class RunningProfile:
         )
 
     def _is_quiet(self, state: ProfileState) -> bool:
-        """Whether the log has enough of this change: a host of it comes and goes."""
+        """Whether the log leaves out this change, because a host is unstable."""
         passes = state in (ProfileState.UP, ProfileState.DEGRADED, ProfileState.STARTING)
         return passes and any(tunnel.is_quiet for tunnel in self._tunnels.values())
 
     def _changed(self) -> None:
-        """Something of it changed: announce the profile if that made its own state another."""
+        """A part changed: announce the profile if its own state changed."""
         if self._is_changing:
             return
         state = self._state()

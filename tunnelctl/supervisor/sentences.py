@@ -1,7 +1,7 @@
-"""The failures of profiles that run, in words.
+"""The messages of the failures of running profiles.
 
-Owns the sentences: one function for each failure, named for what happened. Decides nothing: who
-calls knows which one it is. Must never let text of a peer reach a terminal unescaped.
+Owns the sentences: one function for each failure, named after what happened. Decides nothing. Must
+never pass text of a peer to a terminal without escaping it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tunnelctl.ssh.sentences import excerpt
 
 
 def shutting_down(profile: str) -> Failure:
-    """The daemon ends, and starts nothing any more."""
+    """The daemon is ending, and starts nothing."""
     return Failure(
         Code.DAEMON_NOT_RUNNING,
         f"profile {profile} was not started: tunnelctl is shutting down",
@@ -25,17 +25,17 @@ def shutting_down(profile: str) -> Failure:
 
 
 def profile_down(profile: str) -> Failure:
-    """It is listed, as stopped."""
+    """The profile is listed as stopped."""
     return Failure(Code.NOT_UP, f"profile {profile} is down", f"tunnelctl up {profile}")
 
 
 def profile_not_listed(profile: str) -> Failure:
-    """It was never started."""
+    """The profile was never started."""
     return Failure(Code.PROFILE_NOT_FOUND, f"no profile {profile} is up", f"tunnelctl up {profile}")
 
 
 def no_tunnel_to_host(profile: str, host: str, hosts: Sequence[str]) -> Failure:
-    """`hosts` are those that the profile has tunnels to."""
+    """`hosts` are the hosts of the profile."""
     return Failure(
         Code.PROFILE_NOT_FOUND,
         f"profile {profile} has no tunnel to a host {host}",
@@ -47,17 +47,18 @@ def no_tunnel_to_host(profile: str, host: str, hosts: Sequence[str]) -> Failure:
 
 
 def question_closed() -> Failure:
-    """It was answered, or its login does not wait for it any more."""
+    """It was answered, or its login has ended."""
     return Failure(Code.NEEDS_INPUT, "this question is not open any more")
 
 
 def answer_too_long(limit: int) -> Failure:
-    """It has more than `limit` characters."""
+    """It is longer than `limit` characters."""
     return Failure(Code.USAGE, f"an answer has at most {limit} characters")
 
 
 def answer_missing(refused: Failure, prompt: str, *, let_us_in: bool) -> Failure:
-    """The login was `refused`, and nobody answered `prompt`; `let_us_in`: an answer did before."""
+    """The login was `refused`, and nobody answered `prompt`; `let_us_in`: an answer was accepted
+    before."""
     answer = "the answer that let us in before" if let_us_in else "an answer"
     return Failure(
         Code.NEEDS_INPUT,
@@ -72,8 +73,8 @@ def answer_missing(refused: Failure, prompt: str, *, let_us_in: bool) -> Failure
 
 
 def leaves_at_channels(lost: Failure, server: str, retry_after: float) -> Failure:
-    """A link was `lost` again as soon as a channel was asked for; `server` is the software
-    there, which is asked again in `retry_after` seconds."""
+    """A link was `lost` again when a channel was opened; `server` is the software there. It is
+    tried again after `retry_after` seconds."""
     return Failure(
         Code.FORWARD_DENIED,
         f"{lost.detail}; it does so whenever a connection is to be forwarded",
@@ -87,8 +88,8 @@ def leaves_at_channels(lost: Failure, server: str, retry_after: float) -> Failur
 
 
 def ends_unused_links(title: str, unused: float, *, needed: bool) -> Failure:
-    """A server closes each link that has had no channel for `unused` seconds; `needed`: a forward
-    listens there, and needs the link."""
+    """A server closes links without channels after `unused` seconds; `needed`: a forward listens
+    there and needs the link."""
     return Failure(
         Code.SESSION_LOST,
         f"{title} ends a link that has no open connection for {unused:.0f} s",
@@ -100,12 +101,12 @@ def ends_unused_links(title: str, unused: float, *, needed: bool) -> Failure:
 
 
 def no_extra_link(why: Failure) -> Failure:
-    """One of several links to a host could not be made, and the host is up."""
+    """An additional link to a host could not be made; the host is up."""
     return why.but(detail=f"cannot make another link: {why.detail}")
 
 
 def extra_link_lost(why: Failure) -> Failure:
-    """One of several links to a host was lost, and the host is up."""
+    """An additional link to a host was lost; the host is up."""
     return why.but(detail=f"lost one of several links: {why.detail}")
 
 
@@ -113,12 +114,12 @@ def extra_link_lost(why: Failure) -> Failure:
 
 
 def no_link_for_forward(forward: str) -> Failure:
-    """Its target cannot be asked now."""
+    """Its target cannot be probed now."""
     return Failure(Code.NOT_UP, f"forward {forward} has no link now")
 
 
 def forward_unhealthy(forward: Forward, why: Failure) -> Failure:
-    """Its probe failed with `why` for so long that the link is made anew."""
+    """Its probe failed with `why` until a reconnect was due."""
     return Failure(
         why.code,
         f"forward {forward.name} is unhealthy: {why.message}",
@@ -128,8 +129,8 @@ def forward_unhealthy(forward: Forward, why: Failure) -> Failure:
 
 
 def clients_turned_away(forward: Forward, said: str, *, is_barred: bool) -> Failure:
-    """The target is a MySQL that greets with an error, in its words; `is_barred`: the host that
-    the connections come from made too many mistakes."""
+    """The target is a MySQL server that sent an error as its greeting; `is_barred`: it blocks the
+    host that the connections come from, because of too many connection errors."""
     return Failure(
         Code.TARGET_REFUSED,
         f"{forward.target} turns clients away: {excerpt(said)}",
@@ -143,7 +144,7 @@ def clients_turned_away(forward: Forward, said: str, *, is_barred: bool) -> Fail
 
 
 def unexpected_error(error: Exception, doing: str) -> Failure:
-    """An error that no table knows: a defect of ours."""
+    """An unexpected exception: a bug."""
     return Failure(
         Code.INTERNAL,
         f"unexpected error while {doing}: {type(error).__name__}: {error}",

@@ -1,4 +1,4 @@
-"""What all tunnels of a supervisor share."""
+"""The services that all tunnels of a supervisor share."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the server of one link says in its session: told as events, and kept for status.
+"""What the server of one link prints in its session: reported as events, and kept for status.
 
-Owns the last lines, as few as are kept. Must never let a talkative server fill the log.
+Owns the last lines. Must never let the output of a server fill the log.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from tunnelctl.state.status_events import SAYS
 from tunnelctl.state.throttle import Throttle
 
 LINES_KEPT = 100
-# A greeting, the addresses and a QR code at once; then a line for each of some clients.
+# A greeting, addresses and a QR code at once; then a line for each of some clients.
 _AT_ONCE = 100
 _SECONDS_A_LINE = 1.0
 
 
 def of_events() -> Throttle:
-    """How many of one host's lines become events, whatever links they come over."""
+    """The limit on events for the lines of one host, over all its links."""
     return Throttle(_AT_ONCE, _SECONDS_A_LINE)
 
 
 class Speech:
-    """Begins at once; `tell` gets the message of each event, as many as `throttle` lets through."""
+    """Begins at once; `tell` gets the message of each event that `throttle` allows."""
 
     def __init__(self, link: Link, tell: Callable[[str], None], throttle: Throttle) -> None:
         self._tell = tell
@@ -37,15 +37,15 @@ class Speech:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The last of them, the oldest first."""
+        """The last lines, the oldest first."""
         return tuple(self._kept)
 
     def end(self) -> None:
-        """Listen no more."""
+        """Stop reading."""
         self._session.close()
 
     def _line(self, text: str) -> None:
-        text = SECRETS.redact(text)  # a server may repeat what it was sent
+        text = SECRETS.redact(text)  # a server may repeat a secret that it was sent
         self._kept.append(text)
         held_back = self._throttle.ask(clock.monotonic())
         if held_back is not None:

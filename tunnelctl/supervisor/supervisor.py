@@ -1,8 +1,8 @@
-"""All profiles that this user wants, and the one door to them: up, down, restart, status, events.
+"""All profiles of this user, and the single interface to them: up, down, restart, status, events.
 
-Owns the running profiles, each with a queue of orders: one is carried out after another, in the
-order of the calls, so that the last one is what counts. All of it runs on one event loop. Must
-never start or stop what was not asked for.
+Owns the running profiles, each with a queue of orders that are carried out in the order of the
+calls, so that the last one counts. Runs on one event loop. Must never start or stop what nobody
+asked for.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _log = logging.getLogger("tunnelctl")
 
 class Supervisor:
     """`connect` makes the links; `random` spreads the retries; `spacing` are the seconds between
-    refused logins. All are for tests to replace."""
+    refused logins. Tests replace them."""
 
     def __init__(
         self,
@@ -55,10 +55,10 @@ class Supervisor:
         self._questions = Questions(self._answerable)
         handshakes = Handshakes(reactor, connect, Refusals(random, spacing))
         self._services = Services(reactor, self._journal, handshakes, random, self._questions)
-        self.held = self._services.held  # the ports that servers hold for us, or for our ghosts
+        self.held = self._services.held  # the ports that servers hold for us, or for lost sessions
         self._hooks = Hooks()
         self._profiles: dict[str, RunningProfile] = {}  # in order of start
-        # The queues: a lock lets in whoever came first.
+        # The queues: a lock is fair.
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._commands = Tasks("supervisor")
         self._socket_files = SocketFiles(self._unix_listeners)
@@ -67,13 +67,13 @@ class Supervisor:
     def up(
         self, profile: Profile, environment: Environment, anew: HostAnew | None = None
     ) -> Awaitable[None]:
-        """Make `profile` run as it is written; of one that runs, only the difference is touched.
+        """Make `profile` run; if it runs already, only the differences are applied.
 
-        The order has its place in the profile's queue with this call. What is returned ends when it
-        is applied, which is not when it is up. What failed for good is tried
-        again. Forwards that are gone or differ close at once. `environment` is what programs run
-        in, and secrets and agents are looked up in, from now on. `anew` has a host as ssh_config
-        has it when it is tried again; None: as it is in `profile`.
+        This call puts the order into the profile's queue. The returned future ends when the order
+        is applied, which is before the profile is up. What failed permanently is tried again.
+        Forwards that are gone or changed are closed at once. `environment` is used from now on for
+        programs, secrets and agents. `anew` returns a host as ssh_config describes it at the next
+        attempt; None: as in `profile`.
 
         Raises:
             Failure: daemon-not-running when the supervisor is closing.
@@ -83,7 +83,8 @@ class Supervisor:
     def change(
         self, profile: Profile, environment: Environment, anew: HostAnew | None = None
     ) -> Awaitable[None]:
-        """As `up`, of a profile that is still wanted: one that was taken down meanwhile stays so.
+        """As `up`, for a profile that is still wanted; one that was taken down meanwhile stays
+        down.
 
         Raises:
             Failure: daemon-not-running when the supervisor is closing.
@@ -93,7 +94,7 @@ class Supervisor:
         )
 
     def plan(self, profile: Profile) -> Plan | None:
-        """What `up` would change; None when no profile of that name is wanted."""
+        """The changes that `up` would make; None if no profile of that name is wanted."""
         running = self._profiles.get(profile.name)
         if running is None or running.wanted is Wanted.DOWN:
             return None
@@ -127,11 +128,10 @@ class Supervisor:
             raise sentences.shutting_down(name)
 
     def down(self, name: str, drain: float) -> Awaitable[None]:
-        """Close a profile; connections have `drain` seconds to end by themselves. Idempotent.
+        """Close a profile; connections have `drain` seconds to end. Idempotent.
 
-        The order has its place in the profile's queue with this call. The profile stays listed, as
-        stopped. One that is stopping already has no more than `drain` seconds left from now: the
-        second of two commands is the impatient one.
+        This call puts the order into the profile's queue. The profile stays listed as stopped. If
+        it is stopping already, it has no more than `drain` seconds left from now.
 
         Raises:
             Failure: profile-not-found.
@@ -139,8 +139,8 @@ class Supervisor:
         return self._commands.whole(self._stop(name, drain), f"down {name}")
 
     async def restart(self, name: str, hosts: Collection[str] = ()) -> None:
-        """Drop every link of a profile, or those to `hosts`, and connect anew, now; local ports
-        stay bound.
+        """Close every link of a profile, or those to `hosts`, and reconnect now; local ports stay
+        bound.
 
         Raises:
             Failure: profile-not-found, also for a host that it has not, or not-up when it is not
@@ -152,13 +152,15 @@ class Supervisor:
         running.restart(hosts)
 
     def hear(self, name: str, environment: Environment) -> None:
-        """What is started for a profile from now on is in this environment; see RunningProfile."""
+        """Use this environment for what is started for a profile from now on; see
+        RunningProfile."""
         running = self._profiles.get(name)
         if running is not None and running.wanted is Wanted.UP:
             running.hear(environment)
 
     def hurry(self, reason: str) -> None:
-        """The world changed (network, resume, a signal): who waits tries now, who is up asks."""
+        """The network changed, the system resumed, or a signal came: waiting hosts connect now,
+        links are probed."""
         _log.info("%s: reconnecting and probing links now", reason)
         for running in self._profiles.values():
             if running.wanted is Wanted.UP:
@@ -166,7 +168,7 @@ class Supervisor:
         self._services.handshakes.hurry()
 
     async def reach(self, name: str, forward: str, seconds: float) -> None:
-        """Ask the target of one forward once, through its link, whether it can be connected to.
+        """Probe the target of one forward once, over its link.
 
         Raises:
             Failure: why it cannot within `seconds`, profile-not-found, or not-up without a link.
@@ -174,10 +176,10 @@ class Supervisor:
         await self._known(name).reach(forward, seconds)
 
     async def look(self) -> None:
-        """See that clients find every unix socket; what was removed is bound anew.
+        """Check that clients can find every unix socket; those that were removed are bound again.
 
-        Before `status`, which says `up` of what it was found to be. Waits for a file system that
-        hangs no longer than a caller does.
+        Called before `status`, so that `up` is true. A file system that hangs delays it no longer
+        than a caller waits.
         """
         await self._socket_files.look()
 
@@ -186,12 +188,12 @@ class Supervisor:
         return tuple(running.status() for running in self._profiles.values())
 
     def status_of(self, name: str) -> ProfileStatus | None:
-        """One profile; None when it was never up."""
+        """One profile; None if it was never up."""
         running = self._profiles.get(name)
         return None if running is None else running.status()
 
     def remark(self, name: str, state: ProfileState, message: str, failure: Failure | None) -> None:
-        """Tell of a profile, known here or not, what changes nothing of how it runs."""
+        """Report something about a profile that does not affect how it runs."""
         self._journal.record(EventKind.PROFILE, name, "", state, message, failure)
 
     def subscribe(
@@ -199,8 +201,8 @@ class Supervisor:
     ) -> Subscription:
         """Every change from now on; ends when the subscription or the supervisor closes.
 
-        Whoever `answers` for hosts gets their questions too, those that are open first; those of
-        them that need input are tried again now, or, if it `orders` them up next, with that.
+        A subscriber that `answers` for hosts also gets their questions, open ones first. Hosts that
+        need input are tried again now, or by the order if the subscriber `orders` them up next.
         """
         subscription = self._journal.subscribe()
         if answers:
@@ -210,7 +212,8 @@ class Supervisor:
     def answer(
         self, profile: str, question: str, answer: str | None, *, remember: bool = False
     ) -> None:
-        """Answer a question by its id; None: nobody will. `remember`: kept until the end of this.
+        """Answer a question by its id; None refuses. `remember`: keep the answer while this
+        supervisor lives.
 
         Raises:
             Failure: needs-input when it is not open, usage for what is no answer.
@@ -218,10 +221,10 @@ class Supervisor:
         self._questions.answer(profile, question, answer, remember=remember)
 
     async def close(self, deadline: float) -> None:
-        """Close every profile, the last one started first, within `deadline` seconds.
+        """Close every profile, the last started first, within `deadline` seconds.
 
-        Connections are reset; `down` first lets them drain. What is stuck at the deadline is
-        named in the log and dropped. Idempotent: a second call waits for the first.
+        Connections are reset; call `down` first to let them drain. What is stuck at the deadline is
+        logged and abandoned. Idempotent: a second call waits for the first.
         """
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(
@@ -259,7 +262,7 @@ class Supervisor:
     async def _stop(self, name: str, drain: float) -> None:
         running = self._profiles.get(name)
         if running is not None and running.wanted is Wanted.DOWN:
-            # Beside the queue: to wait for it here would let an `up` that came later go first.
+            # Not in the queue: waiting for it here would let a later `up` go first.
             self._commands.spawn(running.hasten(drain), f"hasten {name}")
         async with self._turns[name]:
             await self._known(name).stop(drain)

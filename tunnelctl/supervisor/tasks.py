@@ -1,7 +1,7 @@
-"""Tasks with names and an owner: none is forgotten, and none fails in silence.
+"""Tasks with names and an owner: none is lost, and none fails silently.
 
-Owns the set of an owner's running tasks. Must never swallow an error: what a task raises is
-logged under the task's name.
+Owns the running tasks of an owner. Must never swallow an error: an exception of a task is logged
+under the name of the task.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _T = TypeVar("_T")
 
 _log = logging.getLogger("tunnelctl")
 
-AT_ONCE = 16  # of many alike, what is begun in one turn of the loop: connections wait meanwhile
+AT_ONCE = 16  # many alike are begun so many at a time, because connections wait meanwhile
 
 
 class Tasks:
-    """The running tasks of one owner, whose name begins each task's name."""
+    """The running tasks of one owner, whose name is a prefix of each task's name."""
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
@@ -36,10 +36,11 @@ class Tasks:
         return task
 
     def whole(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Future[_T]:
-        """Do all of it, even when the caller does not wait for the end: no half of a change.
+        """Run `work` to its end, even if the caller is cancelled, so that no change is half
+        applied.
 
-        It begins with this call, and not when the caller begins to wait: what is called first
-        comes first. What it raises is the caller's alone, and not logged.
+        It begins with this call, not when the caller awaits it, so calls keep their order. Its
+        exceptions go to the caller only, and are not logged.
         """
         task = asyncio.get_running_loop().create_task(work, name=f"{self._owner}: {name}")
         self._running.add(task)
@@ -48,16 +49,16 @@ class Tasks:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What runs now."""
+        """The names of the running tasks."""
         return tuple(sorted(task.get_name() for task in self._running))
 
     def cancel(self) -> None:
-        """Ask every task to end; `settle` waits for it."""
+        """Cancel every task; `settle` waits for the end."""
         for task in self._running:
             task.cancel()
 
     async def settle(self) -> None:
-        """Wait until every other task ended. May be called by one of them."""
+        """Wait until every other task has ended. May be called by one of them."""
         while others := self._running - {asyncio.current_task()}:
             await asyncio.wait(others)
 
@@ -68,7 +69,8 @@ class Tasks:
 
 
 async def all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Do them side by side, a few begun in each turn of the loop; there may be thousands."""
+    """Run them concurrently; a few are begun in each turn of the loop, because there may be
+    thousands."""
     async with asyncio.TaskGroup() as group:
         for number, work in enumerate(works, 1):
             group.create_task(work)
@@ -77,9 +79,9 @@ async def all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 
 def unexpected(error: Exception, doing: str) -> Failure:
-    """A failure for an error that no table knows: a defect of ours, logged with its traceback.
+    """The Failure for an unexpected exception: a bug, logged with its traceback.
 
-    It may pass by itself, as far as anyone can tell, so it counts as retryable.
+    The cause is unknown and may pass, so it counts as retryable.
     """
     _log.error("unexpected error while %s", doing, exc_info=error)
     return sentences.unexpected_error(error, doing)

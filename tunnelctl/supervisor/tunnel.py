@@ -1,9 +1,9 @@
-"""One host of a running profile: its machine, its link, and the forwards that the link carries.
+"""One host of a running profile: its state machine, its link, and the forwards over that link.
 
-Does what the machine says and tells it what came of it; decides nothing by itself. Owns the link,
-the local listeners (which outlive it) and, for `embedded: true`, the server; what it shows and
-tells is worked out in `tunnel_status`. Must never change state without telling it, and leaves
-nothing open once it has stopped.
+Carries out the actions of the machine and sends the results back as events; decides nothing. Owns
+the link, the local listeners (which outlive it) and, for `embedded: true`, the server. Status and
+events are made in `tunnel_status`. Must never change state without reporting it, and leaves nothing
+open once it has stopped.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from tunnelctl.supervisor.services import Services
 from tunnelctl.supervisor.tasks import Tasks
 from tunnelctl.supervisor.tunnel_status import Teller
 
-_HOST = ""  # among the names of forwards, which have one
-# What a person could say yes to.
+_HOST = ""  # the key of the host among the names of forwards; no forward has it
+# Failures that a person can resolve by an answer.
 _FOR_A_PERSON = (Code.NEEDS_INPUT, Code.HOST_KEY_UNKNOWN)
 _USES_LINK = frozenset(
     {HostState.CONNECTING, HostState.AUTHENTICATING, HostState.UP, HostState.BACKOFF}
@@ -50,7 +50,7 @@ _USES_LINK = frozenset(
 
 class Tunnel:
     """Lives once: made, started, stopped. `on_change` is called after every change of `summary`,
-    which the state of the profile is worked out from. `forwards` are added and removed here."""
+    from which the state of the profile is computed. `forwards` are added and removed here."""
 
     def __init__(
         self,
@@ -127,49 +127,51 @@ class Tunnel:
             choose=self._extra_links.choose,
         )
 
-    # What the profile asks for.
+    # Orders of the profile.
 
     def start(self) -> None:
-        """Connect, and keep on; what failed for good is tried again, and a refused login now."""
+        """Connect. What failed permanently, and a refused login, is tried again now."""
         self._login_watch.lift()
         self._teller.asked()
         self._handle(events.Start())
 
     def restart(self) -> None:
-        """Drop the link and try now. Local ports stay bound."""
+        """Close the link and connect now. Local ports stay bound."""
         self._login_watch.lift()
         self._teller.asked()
         self._handle(events.Restart())
 
     def hurry(self) -> None:
-        """The world changed: a host that waits tries now, one that is up shows that it lives."""
+        """The network changed, or the system resumed: a waiting host connects now, a link is
+        probed."""
         self._handle(events.Hurry())
 
     def retry_now(self) -> None:
-        """A host that waits for its next try has it now; of any other nothing changes."""
+        """End the delay of a host in backoff; no effect in any other state."""
         if self._machine.state is HostState.BACKOFF:
             self._login_watch.lift()
             self._handle(events.Remedied() if self._machine.is_spaced else events.Hurry())
 
     def _try_in_new_environment(self) -> None:
-        """An attempt failed in an environment that a command replaced while it was under way; it
-        may have named another agent."""
+        """An attempt failed in an environment that a command replaced meanwhile; the new one may
+        name another agent."""
         if self._machine.state in FAILED_FOR_GOOD:
             self.start()
         else:
             self.retry_now()
 
     def answerable(self) -> None:
-        """Somebody would answer now: try again what failed for want of that, or may have."""
+        """Somebody can answer now: try again what failed, or may have failed, because nobody
+        could."""
         machine = self._machine
-        # What a fallback stands in for is not forgotten while it serves, or is tried.
+        # The failure that a fallback stands in for is kept while the fallback is tried or serves.
         failure = machine.failure if machine.state in FAILED_FOR_GOOD else machine.passed_over
         waits = machine.state is HostState.BACKOFF and machine.is_spaced
         if waits or (failure and failure.code in _FOR_A_PERSON):
             self.start()
 
     def retune(self, host: Host) -> None:
-        """A host that differs only in what can change under its link."""
+        """Apply settings that can change under the link."""
         self._services.neighbours.forget(self.host, self.hurry)
         self.host = host
         self._login_watch.forget()
@@ -179,14 +181,14 @@ class Tunnel:
         self._handle(events.Retune(host.reconnect, host.lazy, len(host.candidates)))
 
     def replace_host(self, host: Host) -> None:
-        """Connect anew with other settings. Local ports stay bound, clients wait."""
+        """Connect again with other settings. Local ports stay bound, clients wait."""
         self._tasks.spawn(self._dialler.close(), "close the embedded server")
         self.retune(host)
         self.restart()
 
     def add(self, rule: Forward, listener: Listener | None = None, port: int = 0) -> None:
-        """Carry one more forward, from now on; on this `listener`, if it has one already. Where the
-        server is to choose the port it is asked for this `port` first."""
+        """Add a forward. `listener` is the one that it takes over, if any. If the server is to
+        choose the port, `port` is requested first."""
         added = forwarding(rule, self._carrier)
         self._tell_why(added)
         added.take_over(listener, port)
@@ -200,22 +202,22 @@ class Tunnel:
         self._forward_changed(rule.name)
 
     async def remove(self, name: str) -> None:
-        """Close a forward; its connections are reset, all others live on."""
+        """Close a forward and reset its connections; the others are not affected."""
         await self.forwards.remove(name)
         self._tally.put(name, None)
         self._sum_up()
 
     def retune_forward(self, rule: Forward) -> None:
-        """A forward whose listener would be the same."""
+        """Apply a rule with the same listener."""
         self.forwards.retune(rule)
         self._forward_changed(rule.name)
 
     async def reach(self, name: str, seconds: float) -> None:
-        """Ask once whether the target of a forward answers. Raises Failure when it does not."""
+        """Probe the target of a forward once. Raises Failure if it does not answer."""
         await self._probes.reach(name, seconds)
 
     async def stop(self, drain: float) -> None:
-        """Close everything; connections have `drain` seconds to end by themselves. Idempotent."""
+        """Close everything; connections have `drain` seconds to end. Idempotent."""
         if not self._stopped.is_set():
             self._drain = drain
             self._handle(events.Stop())
@@ -226,23 +228,23 @@ class Tunnel:
         await self.forwards.hasten(drain)
 
     def abort(self) -> tuple[str, ...]:
-        """Give up an orderly stop: cancel what runs; says what that was."""
+        """Abandon a clean stop: cancel all tasks; returns their names."""
         names = self._tasks.names
         self._tasks.cancel()
         self._extra_links.close()
         self._links.close_all()
         return names
 
-    # What status shows.
+    # Status.
 
     @property
     def is_stopped(self) -> bool:
-        """Whether everything is closed, for good."""
+        """Whether everything is closed permanently."""
         return self._machine.state is HostState.STOPPED
 
     @property
     def is_quiet(self) -> bool:
-        """Whether the log has enough of how the host comes and goes (state/outage.py)."""
+        """Whether the log leaves out the changes of the host, because it is unstable."""
         return self._teller.is_quiet
 
     def status(self) -> HostStatus:
@@ -256,10 +258,10 @@ class Tunnel:
         items, machine = self.forwards, self._machine
         return {item.rule.name: self._teller.forward_status(item, machine) for item in items}
 
-    # The machine, and what it asks for.
+    # The state machine and its actions.
 
     def _handle(self, event: events.Event) -> None:
-        """The one place where the host changes."""
+        """The only place where the state of the host changes."""
         self._machine, actions = next_state(self._machine, event, clock.monotonic())
         self._announce_host()
         for action in actions:
@@ -367,7 +369,7 @@ class Tunnel:
         )
 
     async def _shut_down(self) -> None:
-        """In reverse order of start; the forwards drain side by side, over the link."""
+        """Close in reverse order of start; the forwards drain concurrently, over the link."""
         try:
             self._extra_links.halt()
             await self.forwards.close(self._drain)
@@ -382,14 +384,14 @@ class Tunnel:
     # What is told.
 
     def _judged(self, item: Forwarding, is_news: bool) -> None:
-        """The target of a forward was asked."""
+        """The target of a forward was probed."""
         if is_news:
             self._teller.health(item)
         self._forward_changed(item.rule.name)
 
     def _unhealthy(self, failure: Failure) -> None:
-        """A target is to be reached over another link: the one that is up counts as lost, and so
-        backoff decides when."""
+        """A target needs another link: the one that is up counts as lost, so that backoff
+        applies."""
         if self._machine.state is HostState.UP:
             self._lost(self._machine.epoch, failure)
 
@@ -405,7 +407,7 @@ class Tunnel:
         item.away(self._machine.failure, hopeless=self._machine.hopeless is not None)
 
     def _changed(self) -> None:
-        """The host is another, and each forward may be for that."""
+        """The host changed, which may change each forward."""
         self._tally.put(_HOST, tunnel_status.part_of_host(self._machine))
         for item in self.forwards:
             self._look_at(item)
@@ -433,6 +435,6 @@ class Tunnel:
 
 
 def _redacted(failure: Failure) -> Failure:
-    """A server may repeat to us what it was sent."""
+    """A server may repeat secrets that it was sent."""
     redact = SECRETS.redact
     return failure.but(subject=redact(failure.subject), detail=redact(failure.detail))

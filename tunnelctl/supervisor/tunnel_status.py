@@ -1,6 +1,6 @@
-"""What a tunnel shows and tells: its part of the status document, its events and log records.
+"""The status of a tunnel, its events and its log records.
 
-Owns what was told last, so that each change is told once. Must never change what it looks at.
+Owns what was last reported, so that each change is reported once. Must never change the tunnel.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NOT_UP_BECAUSE = (HostState.BACKOFF, *FAILED_FOR_GOOD)
 
 @dataclass(slots=True)
 class _Told:
-    """What was told of one forward last, and how much of its connections lately."""
+    """What was last reported of one forward, and the limit on events about its connections."""
 
     state: ForwardState = ForwardState.PENDING
     since: datetime = field(default_factory=clock.wall)
@@ -49,7 +49,7 @@ class _Told:
 
 
 class Teller:
-    """For one host of `profile`, which begins in `state`."""
+    """For one host of `profile`; `state` is its first state."""
 
     def __init__(self, profile: str, journal: Journal, state: HostState) -> None:
         self._profile = profile
@@ -58,23 +58,23 @@ class Teller:
         self._since = clock.wall()
         self._outage = Outage()
         self._warned: set[str] = set()
-        self._in_log = LogThrottle()  # of what the server prints
+        self._in_log = LogThrottle()  # for the lines of the server
         self._told: WeakKeyDictionary[Forwarding, _Told] = WeakKeyDictionary()
         self._logged: dict[tuple[EventKind, str], str] = {}  # the state of each forward
 
     @property
     def is_quiet(self) -> bool:
-        """Whether the log has enough of how the host comes and goes."""
+        """Whether the log leaves out the changes of the host, because it is unstable."""
         return self._outage.is_quiet
 
     def asked(self) -> None:
-        """Somebody asked for the host: the log has what comes of it."""
+        """The user asked for the host: the log reports the result."""
         self._outage.forget()
         self._warned.clear()
 
     def host(self, host: Host, machine: Machine, links: Links) -> bool:
-        """Tell the state of the host if it, or who serves in its name, or why, is another than what
-        was told last; whether it was."""
+        """Report the state of the host if the state, the serving candidate or the reason changed
+        since the last report. Returns whether it did."""
         why_not_home = machine.passed_over if machine.on_fallback else machine.waits
         reason = why_not_home.code if why_not_home else None
         before, self._announced = self._announced, (machine.state, machine.candidate, reason)
@@ -94,20 +94,20 @@ class Teller:
         return True
 
     def warn(self, name: str, machine: Machine, warning: Failure) -> None:
-        """Tell once what is wrong with a login to that host, or to a hop before it, that went on
-        all the same."""
+        """Report once a problem of a login to the host, or to a hop, that did not stop the
+        login."""
         text = str(warning)
         if text not in self._warned:
             self._warned.add(text)
             self._record(EventKind.HOST, name, machine.state, text, warning)
 
     def said(self, name: str, message: str) -> None:
-        """Tell what the server of that host, which is up, prints in its session."""
+        """Report a line that the server printed in its session."""
         remark = self._in_log.remark("lines", clock.monotonic())
         self._record(EventKind.HOST, name, HostState.UP, message, None, remark)
 
     def forward(self, item: Forwarding, machine: Machine) -> None:
-        """Tell a forward whose state is another than the one told last."""
+        """Report a forward if its state changed since the last report."""
         state, told = _forward_state(item, machine), self._told_of(item)
         if state is not told.state:
             told.state = state
@@ -125,7 +125,8 @@ class Teller:
         self._of_forward(EventKind.FORWARD, item.rule.name, state, message, failure)
 
     def connection_failed(self, name: str, item: Forwarding, failure: Failure) -> None:
-        """Tell that a connection could not be opened, unless that was told too often just now."""
+        """Report that a connection could not be opened, unless the limit on such events is
+        reached."""
         told = self._told_of(item)
         held_back = told.connections.ask(clock.monotonic())
         if held_back is not None:
@@ -135,7 +136,7 @@ class Teller:
             self._record(EventKind.CONNECTION, name, "failed", message, failure, remark)
 
     def health(self, item: Forwarding) -> None:
-        """Tell that the health of a forward is another."""
+        """Report that the health of a forward changed."""
         failure = item.probe_failure
         message = str(failure) if failure is not None else "its target answers"
         if item.left_alone is not None:
@@ -146,7 +147,7 @@ class Teller:
         self, host: Host, machine: Machine, links: Links, extra: Iterable[Link], *, queued: bool
     ) -> HostStatus:
         """The host as it is now, with the `extra` links to it; `queued`: its attempt waits for
-        others to be over."""
+        others."""
         link = links.get(machine.epoch)
         status = HostStatus(
             name=host.name,
@@ -179,7 +180,7 @@ class Teller:
         )
 
     def forward_status(self, item: Forwarding, machine: Machine) -> ForwardStatus:
-        """A forward of the host with that machine, as it is now."""
+        """A forward as it is now; `machine` is that of its host."""
         rule, counters, retry_at = item.rule, item.side.counters, item.tries.retry_at
         return ForwardStatus(
             name=rule.name,
@@ -214,8 +215,8 @@ class Teller:
     def _of_forward(
         self, kind: EventKind, name: str, state: str, message: str, failure: Failure | None
     ) -> None:
-        """Tell what comes of a host's coming and going. Where that is not logged, what goes wrong
-        still is, once."""
+        """Report what follows from a change of the host. If such changes are not logged, failures
+        still are, once."""
         is_new = failure is not None and self._logged.get((kind, name)) != state
         is_logged = is_new or not self.is_quiet
         if is_logged:
@@ -245,30 +246,31 @@ def _link_status(link: Link) -> LinkStatus:
 
 
 def part_of_host(machine: Machine) -> CountedPart:
-    """What the host means to its profile."""
+    """What the host contributes to the state of its profile."""
     return host_part(machine.state, machine.attempts, lazy=machine.is_on_demand)
 
 
 def part_of(item: Forwarding) -> CountedPart | None:
-    """What a forward means to its profile; None where that can do without it."""
+    """What a forward contributes to the state of its profile; None if it is not required."""
     return forward_part(item.state, item.retried) if item.rule.required else None
 
 
 def _forward_state(item: Forwarding, machine: Machine) -> ForwardState:
-    """A listener whose host will not come back by itself is not up, though it is bound."""
+    """A bound listener is not up if its host failed permanently."""
     hopeless = machine.state in FAILED_FOR_GOOD
     return item.state if item.is_stopped or not hopeless else ForwardState.FAILED
 
 
 def _forward_failure(item: Forwarding, machine: Machine) -> Failure | None:
     unanswered = item.probe_failure if item.state is ForwardState.UP else None
-    # Why it does not listen is its own; what its clients met comes of what is wrong with the host.
+    # Why it does not listen is its own failure; failed connections follow from the failure of the
+    # host.
     own = item.last_error if item.state is ForwardState.FAILED else None
     return own or machine.hopeless or unanswered or item.last_error or item.caveat
 
 
 def _unknown_because(item: Forwarding, machine: Machine) -> str | None:
-    """Why nobody knows how the target is; None where somebody does."""
+    """Why the health is unknown; None if it is known."""
     if item.health is not Health.UNKNOWN:
         return None
     if item.rule.target is None and item.rule.probe.type is ProbeType.NONE:
@@ -287,19 +289,19 @@ def _not_probed(target: Barring) -> str:
 
 
 def _later(moment: datetime, same: float, later: float | None) -> str | None:
-    """The time of day at `later`, where `moment` was at `same` on the monotonic clock."""
+    """The time of day at `later`, given that `moment` was at `same` on the monotonic clock."""
     return None if later is None else clock.rfc3339(moment + timedelta(seconds=later - same))
 
 
 def _why(machine: Machine) -> Failure | None:
-    """What is wrong with the host: it is not up, or waits for a program, or a fallback serves in
-    its name; or what its server does to links that carry nothing."""
+    """The reason why the host is not up, waits for a program, or is replaced by a fallback; or that
+    its server ends unused links."""
     failure = machine.passed_over if machine.on_fallback else machine.waits or machine.failure
     return failure or machine.unused
 
 
 def _failure_told(machine: Machine) -> Failure | None:
-    """Why the host is not up, or another serves in its name."""
+    """Why the host is not up, or a fallback serves."""
     if machine.state in _NOT_UP_BECAUSE:
         return machine.failure
     if machine.waits is not None:

@@ -1,1 +1,1 @@
-"""The forwards of a tunnel: when each is opened, closed and probed, and what its clients show."""
+"""The forwards of a tunnel: when each is opened, closed and probed."""

@@ -1,7 +1,8 @@
-"""One forward of a running tunnel: when its listener is opened, tried again and closed.
+"""One forward of a running tunnel: when its listener is opened, retried and closed.
 
-A local listener is the tunnel's: it is bound once and outlives every link. A remote one is the
-link's: it is asked for anew on each. Must never move a byte; `tunnelctl.forward` does.
+A local listener belongs to the tunnel: it is bound once and outlives every link. A remote one
+belongs to the link: it is requested again on each. Must never move a byte; `tunnelctl.forward`
+does.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from tunnelctl.state.snapshot import ForwardState, Health
 from tunnelctl.supervisor.forwards.listener_tries import ListenerTries
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 
-# How long a server may take to answer a request before a forward is closed all the same, in
-# seconds. Most answer within a round trip.
+# Seconds that a server may take to answer a request before a forward is closed anyway. Most answer
+# within a round trip.
 ANSWER_SECONDS = 1.0
 
 
@@ -37,10 +38,10 @@ ANSWER_SECONDS = 1.0
 class Carrier:
     """The tunnel that carries a forward, as the forward sees it.
 
-    `changed(name)` is called after each change of what is shown of the forward, `on_failure(name,
-    failure)` for each client that could not be served, `on_waiting()` for each that came while
-    there was no link. `is_on_demand()`: whether clients make the link. `held` has the ports that
-    servers hold for the profiles. `choose(link)` is the link for the next connection here.
+    `changed(name)` is called after each change of the forward's status, `on_failure(name, failure)`
+    for each client that could not be served, `on_waiting()` for each client that came while there
+    was no link. `is_on_demand()`: whether clients cause the link. `held` has the ports that servers
+    hold for the profiles. `choose(link)` returns the link for the next connection.
     """
 
     profile: str
@@ -55,21 +56,21 @@ class Carrier:
 
 
 class Forwarding(ABC):
-    """What both kinds share: the listener's failure and when it is tried again, and how the target
-    is. Its fields are written here and in its subclasses, and read by whoever shows them.
+    """The common part of both kinds: the failure of the listener, its next attempt, and the health
+    of the target. Its fields are written here and in subclasses, and read by the status.
     """
 
     retry_policy: Reconnect
 
     def __init__(self, rule: Forward, carrier: Carrier) -> None:
         self.rule = rule
-        # Of the listener or of a connection; forgotten when the listener is served by a new link.
+        # Of the listener or of a connection; cleared when a new link serves the listener.
         self.last_error: Failure | None = None
         self.tries = ListenerTries(self.retry_policy, self._try)
         self.health = Health.UNKNOWN
         self.health_since: datetime = clock.wall()
-        self.probe_failure: Failure | None = None  # of the last probe; None when it was answered
-        self.left_alone: Barring | None = None  # what its target is, where that is not probed
+        self.probe_failure: Failure | None = None  # of the last probe; None if it succeeded
+        self.left_alone: Barring | None = None  # the kind of target that is not probed, or None
         self.is_stopped = False
         self._carrier = carrier
         self._link: Link | None = None
@@ -78,7 +79,7 @@ class Forwarding(ABC):
     @property
     @abstractmethod
     def needs_link(self) -> bool:
-        """Whether it needs a link before any client comes: its listener is on the server."""
+        """Whether it needs a link before any client comes, because it listens on the server."""
 
     @property
     def is_awaited(self) -> bool:
@@ -87,22 +88,22 @@ class Forwarding(ABC):
 
     @property
     def owner(self) -> str:
-        """Its name among those of all profiles."""
+        """Its name: profile and forward."""
         return f"{self._carrier.profile}/{self.rule.name}"
 
     @property
     def on_demand(self) -> bool:
-        """Whether it listens without a link, too, which a client makes."""
+        """Whether it listens without a link, and a client causes the link."""
         return self._carrier.is_on_demand()
 
     @property
     @abstractmethod
     def side(self) -> LocalForward | RemoteForward:
-        """The forward itself, for its counters and address."""
+        """The forward itself, with its counters and address."""
 
     @property
     def caveat(self) -> Failure | None:
-        """What is not as it was asked for, though it listens."""
+        """How the listener differs from what was requested, or None."""
         return None
 
     @abstractmethod
@@ -111,24 +112,25 @@ class Forwarding(ABC):
 
     @abstractmethod
     def open(self) -> None:
-        """Open the listener if it could be open and is not, without waiting for the next try."""
+        """Open the listener if it should be open and is not, without waiting for the next
+        attempt."""
 
     @abstractmethod
     def take_over(self, listener: Listener | None, port: int) -> None:
-        """Listen as the forward of this name did before: on its `listener`, if that stayed bound
-        here, or at the `port` that the server chose for it, 0 if it did not."""
+        """Take the place of the previous forward of this name: its `listener` if it is on this
+        machine and still bound, or the `port` that the server chose for it (0: none)."""
 
     def release(self) -> Listener | None:
-        """What listens here, and stays bound for the forward that comes after; None if nothing."""
+        """The listener, which stays bound for the forward that replaces this one; or None."""
         return None
 
     @property
     def chosen_port(self) -> int:
-        """The port that the server chose; 0 where it did not."""
+        """The port that the server chose; 0 if it did not."""
         return 0
 
     def judge(self, health: Health, failure: Failure | None) -> None:
-        """What the last probe says of the target; `failure` is None when it was answered."""
+        """Apply the result of the last probe; `failure` is None if it succeeded."""
         if health is not self.health:
             self.health, self.health_since = health, clock.wall()
             error = self.last_error
@@ -137,7 +139,8 @@ class Forwarding(ABC):
         self.probe_failure = failure
 
     def leave_alone(self, target: Barring | None) -> None:
-        """The target is not probed, being one that bars who does; or it is probed (None)."""
+        """Set the kind of target that must not be probed, because it bars clients that only
+        connect; None: it is probed."""
         self.left_alone = target
 
     def met(self, failure: Failure) -> None:
@@ -145,7 +148,7 @@ class Forwarding(ABC):
         self.last_error = failure
 
     def retune(self, rule: Forward) -> None:
-        """A rule whose listener would be the same."""
+        """Apply a rule with the same listener."""
         self.rule = rule
 
     def attach(self, link: Link) -> None:
@@ -154,7 +157,8 @@ class Forwarding(ABC):
         self._was_attached = True
 
     def move(self, link: Link) -> None:
-        """Another link serves new clients from now on; connections over the one before live on."""
+        """Another link serves new clients from now on; open connections stay on the previous
+        one."""
         self.attach(link)
 
     def detach(self) -> None:
@@ -163,28 +167,28 @@ class Forwarding(ABC):
 
     @abstractmethod
     def away(self, why: Failure | None, *, hopeless: bool) -> None:
-        """Why the host has no link, and whether none that serves will come by itself."""
+        """Set why the host has no link; `hopeless`: no link will come up by itself."""
 
     async def close(self, drain: float) -> None:
-        """Stop listening; open connections have `drain` seconds to end, then are reset."""
+        """Stop listening; open connections have `drain` seconds to end, then they are reset."""
         self.tries.cancel()
         self.is_stopped = True
         try:
             await self.side.close(drain)
-        except Exception as error:  # it must not keep the others from closing
+        except Exception as error:  # a failure must not keep the others from closing
             unexpected(error, f"closing forward {self.rule.name}")
         self._changed()
 
     @property
     def retried(self) -> bool:
-        """Whether a listener that failed is tried again by itself."""
+        """Whether a failed listener is retried."""
         failure = self.tries.failure
         return failure is None or failure.retryable
 
     @property
     def state(self) -> ForwardState:
-        """`up` once it listens and was given a link (or makes one on demand); a listener without
-        one is `pending`."""
+        """`up` once it listens and has had a link (or makes one on demand); `pending` if it listens
+        without one."""
         if self.is_stopped:
             return ForwardState.STOPPED
         if self.tries.failure is not None:

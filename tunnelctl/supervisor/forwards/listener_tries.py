@@ -1,6 +1,6 @@
-"""A listener that could not be opened: why, how often in a row, and when that is tried again.
+"""The attempts to open a listener: the last failure, their number, and the next one.
 
-Owns the timer. Must never open anything; whoever has the listener does when it is called back.
+Owns the timer. Must never open anything; the owner of the listener does when it is called back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tunnelctl.state import backoff
 
 
 class ListenerTries:
-    """Of one forward. `again()` is called when it is to be tried again, after waits by `policy`."""
+    """For one forward. `again()` is called for the next attempt, after delays by `policy`."""
 
     def __init__(self, policy: Reconnect, again: Callable[[], None]) -> None:
         self._policy = policy
@@ -29,22 +29,22 @@ class ListenerTries:
 
     @property
     def failure(self) -> Failure | None:
-        """Why it does not listen; None while nothing says so."""
+        """Why it does not listen, or None."""
         return self._failure
 
     @property
     def count(self) -> int:
-        """How many tries in a row failed."""
+        """The number of failed attempts in a row."""
         return self._count
 
     @property
     def retry_at(self) -> datetime | None:
-        """When it is tried again, if it waits for that."""
+        """When it is tried again, or None."""
         return self._retry_at
 
     def failed(self, failure: Failure, *, is_wanted: bool, within: float = math.inf) -> None:
-        """It could not be opened; tried again if that may help, and it `is_wanted` still: after at
-        most `within` seconds."""
+        """It could not be opened; it is tried again within `within` seconds if the failure may pass
+        and it `is_wanted`."""
         self.cancel()
         self._failure = failure
         if failure.retryable and is_wanted:
@@ -58,21 +58,21 @@ class ListenerTries:
         self._failure, self._count = None, 0
 
     def forget_failure(self) -> None:
-        """What it failed for says nothing of the next try."""
+        """The cause of the last failure does not apply to the next attempt."""
         self._failure = None
 
     def begin_anew(self) -> None:
-        """The next wait is the first of a row."""
+        """The next delay is the first of a row."""
         self._count = 0
 
     def cancel(self) -> None:
-        """Wait for no further try."""
+        """Cancel the next attempt."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = self._retry_at = None
 
     def hasten(self) -> None:
-        """What was in the way is gone: if it waits for the next try, that is now."""
+        """The obstacle is gone: if it waits for the next attempt, try now."""
         if self._timer is not None:
             self._due()
 

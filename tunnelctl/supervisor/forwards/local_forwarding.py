@@ -1,4 +1,4 @@
-"""A forward whose listener is here: bound once, for as long as its tunnel lives."""
+"""A forward that listens on this machine: bound once, for the lifetime of its tunnel."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tunnelctl.supervisor.tasks import unexpected
 
 _log = logging.getLogger("tunnelctl")
 
-# A port in use here is freed by somebody here: soon, or not for hours.
+# A port in use is freed soon, or not for hours.
 _LOCAL_RETRY = Reconnect(min=1.0, max=5.0)
 
 
 class LocalForwarding(Forwarding):
-    """Bound when the tunnel starts, so that a busy port is told at once; clients wait for the
+    """Bound when the tunnel starts, so that a port in use is reported at once; clients wait for the
     link. Bound until the tunnel stops."""
 
     retry_policy = _LOCAL_RETRY
@@ -60,8 +60,8 @@ class LocalForwarding(Forwarding):
         return self._local.release()
 
     def bind_anew(self, lost: Listener) -> None:
-        """The file of this unix listener was removed or replaced: clients cannot find it. Nothing
-        is done where it is not the one that listens any more."""
+        """The file of this unix socket was removed or replaced, so clients cannot find it: bind it
+        again. No effect if `lost` is not the current listener."""
         if self.is_stopped or self._local.listener is not lost:
             return
         _log.warning("%s: %s was removed; listening again", self.owner, self._local.listening)
@@ -75,11 +75,11 @@ class LocalForwarding(Forwarding):
 
     @property
     def is_opening(self) -> bool:
-        """Whether it is not known yet whether it can listen."""
+        """Whether the result of opening the listener is still open."""
         return self._opening is not None and not self._opening.done()
 
     async def settled(self) -> None:
-        """Wait until that is known; not for ever, for a resolver or a disk may hang."""
+        """Wait for that result, but not forever: a resolver or a disk may hang."""
         if self._opening is not None:
             await asyncio.wait([self._opening], timeout=ANSWER_SECONDS)
 
@@ -114,10 +114,10 @@ class LocalForwarding(Forwarding):
         try:
             await self._local.open()
         except Failure as failure:
-            # Where it has listened before, what is in the way may pass, as a folder that is gone.
+            # If it listened before, the obstacle may pass, such as a missing folder.
             self._failed(failure.but(retryable=True) if self._was_bound else failure)
             keeper = keeper_of(self.rule.listen)
-            if keeper is not None:  # a forward of ours, which may be about to go elsewhere
+            if keeper is not None:  # a forward of ours, which may be about to move
                 keeper.when_closed(self.tries.hasten)
         except Exception as error:
             self._failed(unexpected(error, f"opening {self.rule.listen}"))

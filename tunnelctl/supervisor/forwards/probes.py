@@ -1,9 +1,9 @@
-"""The probes of one tunnel: who is asked when, and what comes of the answers.
+"""The probes of one tunnel: when each target is probed, and what follows from the results.
 
-Owns the health of the tunnel's forwards, which is unknown while there is no link. Asks only over a
-link that is up, so it wakes nobody, and sends not one byte for `probe: none`, nor to a service that
-would bar us for it (`tunnelctl.spec.barring`), unless the profile asks for that. Must never touch
-the link: it says when one should be made anew, and the machine decides.
+Owns the health of the tunnel's forwards, which is unknown without a link. Probes only over a link
+that is up, so it wakes no host, and sends nothing for `probe: none`, nor to a service that would
+bar the server for it (`tunnelctl.spec.barring`), unless the profile asks for it. Must never touch
+the link: it asks for a reconnect, and the state machine decides.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from tunnelctl.supervisor.tasks import Tasks, unexpected
 
 @dataclass(frozen=True, slots=True)
 class Tunnelled:
-    """What the probes of a tunnel know of it and do to it.
+    """The tunnel as its probes see it.
 
-    `judged` is called after every answer, with whether it changed the health of the forward;
+    `judged` is called after every result, with whether the health of the forward changed;
     `reconnect` asks for another link because of an unhealthy target.
     """
 
@@ -47,7 +47,7 @@ class Tunnelled:
 
 
 class Probes:
-    """Of one tunnel."""
+    """For one tunnel."""
 
     def __init__(self, tunnel: Tunnelled) -> None:
         self._tunnel = tunnel
@@ -55,17 +55,17 @@ class Probes:
         self._link: Link | None = None
 
     def add(self, item: Forwarding) -> None:
-        """Ask the target of one more forward."""
+        """Begin to probe the target of a forward."""
         prober = self._probers[item.rule.name] = _Prober(item, self._tunnel)
         if self._link is not None:
             prober.start(self._link)
 
     def remove(self, name: str) -> None:
-        """Ask this one's no more."""
+        """Stop probing the target of this forward."""
         self._probers.pop(name).stop()
 
     def retune(self, name: str) -> None:
-        """The rule of this one is another: perhaps its probe, too."""
+        """Apply a changed rule, possibly with another probe."""
         self._probers[name].retune()
 
     def attach(self, link: Link) -> None:
@@ -75,13 +75,13 @@ class Probes:
             prober.start(link)
 
     def detach(self) -> None:
-        """There is no link, or soon none."""
+        """The link is gone, or is about to be."""
         self._link = None
         for prober in self._probers.values():
             prober.stop()
 
     async def reach(self, name: str, seconds: float) -> None:
-        """Ask once whether the target of a forward can be connected to, probed or not.
+        """Probe the target of a forward once, whatever its `probe` says.
 
         Raises:
             Failure: why it cannot, or not-up without a link.
@@ -92,13 +92,13 @@ class Probes:
         await prober.reach(self._link, seconds)
 
     def ask_now(self) -> None:
-        """Ask everybody soon, whenever their turn would be."""
+        """Probe every target soon."""
         for prober in self._probers.values():
             prober.hasten()
 
 
 class _Prober:
-    """Asks the target of one forward, again and again, from `start` to `stop`."""
+    """Probes the target of one forward repeatedly, from `start` to `stop`."""
 
     def __init__(self, item: Forwarding, tunnel: Tunnelled) -> None:
         self._item = item
@@ -107,22 +107,22 @@ class _Prober:
         self._tally = Tally()
         self._remedy = Remedy()
         self._witnesses = Witnesses(item)
-        self._told_at = 0.0  # when clients told last how the target is, in monotonic seconds
-        self._greeted_as: barring.Barring | None = None  # by what it said once, over any link
+        self._told_at = 0.0  # monotonic seconds of the last result from clients
+        self._greeted_as: barring.Barring | None = None  # by a greeting, over any link
         self._link: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._asking: asyncio.Task[None] | None = None
         item.leave_alone(self._left_alone)
 
     def start(self, link: Link) -> None:
-        """Ask over this link, from the beginning."""
+        """Probe over this link, from the beginning."""
         self.stop()
         self._link = link
         self._witnesses.forget()
         self._wait()
 
     def stop(self) -> None:
-        """Ask no more; what was answered before says nothing of what is now. Idempotent."""
+        """Stop probing; earlier results do not apply any more. Idempotent."""
         self._link = None
         if self._timer is not None:
             self._timer.cancel()
@@ -134,7 +134,7 @@ class _Prober:
         self._show(None)
 
     def retune(self) -> None:
-        """Another question begins anew; another reaction to its answers changes nothing of them."""
+        """Another probe begins from the start; another `on_unhealthy` keeps the results."""
         rule = self._item.rule
         if (self._probe, self._target) != (rule.probe, rule.target):
             self._probe, self._target = rule.probe, rule.target
@@ -145,14 +145,14 @@ class _Prober:
                 self.start(self._link)
 
     def hasten(self) -> None:
-        """Ask soon, if nobody asks just now."""
+        """Probe soon, unless a probe is running."""
         if self._timer is not None:
             self._timer.cancel()
             self._arm(next_wait(Tally(), self._probe, self._tunnel.random.random()))
 
     @property
     def _left_alone(self) -> barring.Barring | None:
-        """The service that is not asked, being one that bars who does."""
+        """The kind of service that is not probed, because it bars clients that only connect."""
         if not self._probe.unasked:
             return None
         return self._greeted_as or barring.by_port(self._target)
@@ -179,7 +179,7 @@ class _Prober:
             self._wait()
 
     def _listen_to_clients(self) -> None:
-        """Nobody got through to a target that is not asked: somebody failed, or nobody came."""
+        """No client reached a target that is not probed: one failed, or none came."""
         failure = self._witnesses.failure()
         if failure is not None:
             self._hear(failure)
@@ -190,13 +190,13 @@ class _Prober:
         self._wait()
 
     def _hear(self, failure: Failure | None) -> None:
-        """How the target is, by its clients; one that is not asked is judged by a single one."""
+        """The health of a target by its clients; if it is not probed, a single client decides."""
         self._told_at = clock.monotonic()
         self._judge(failure, believed(self._probe) if self._left_alone else self._probe)
 
     def _may_ask(self) -> bool:
-        """Whether the forward listens. A command connects as clients do, and so would keep a lazy
-        host from its rest: there it runs beside other clients alone."""
+        """Whether to probe now: the forward listens. A command connects as clients do and would
+        keep a lazy host awake, so there it runs only while other clients are connected."""
         item = self._item
         comes_as_client = self._probe.type is ProbeType.COMMAND and item.rule.side is Side.HERE
         rests = item.on_demand and comes_as_client and not item.side.counters.open
@@ -222,7 +222,7 @@ class _Prober:
                 self._judge(failure, self._probe)
 
     async def reach(self, link: Link, seconds: float) -> None:
-        """Ask once, whatever the profile wants to be asked; the health stays what it was."""
+        """Probe once, whatever the profile says; the health does not change."""
         rule = replace(self._item.rule, probe=Probe(ProbeType.TCP, timeout=seconds))
         await ask(rule, link, self._place(rule))
 
@@ -246,7 +246,7 @@ class _Prober:
         self._item.judge(self._tally.health, failure)
 
     def _act(self, failure: Failure) -> None:
-        """An unhealthy target that another link is to help."""
+        """Ask for another link because of an unhealthy target."""
         now = clock.monotonic()
         reconnects = self._item.rule.on_unhealthy is OnUnhealthy.RECONNECT
         if reconnects and now >= self._remedy.not_before:
@@ -255,7 +255,7 @@ class _Prober:
 
 
 def _turned_away(rule: Forward, greeting: bytes) -> Failure | None:
-    """A MySQL that answers with an error, as its clients would hear it; None for any other."""
+    """The failure of a MySQL server that sends an error as its greeting; None for any other."""
     refusal = barring.refusal(greeting)
     if refusal is None:
         return None

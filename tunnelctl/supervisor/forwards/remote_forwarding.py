@@ -1,4 +1,4 @@
-"""A forward whose listener is on the server: asked for on each new link, and gone with it."""
+"""A forward that listens on the server: requested on each new link, and gone with it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tunnelctl.ssh.link.link import Link
 from tunnelctl.supervisor.forwards.forwarding import ANSWER_SECONDS, Carrier, Forwarding
 from tunnelctl.supervisor.tasks import unexpected
 
-# A server may hold the port for the session before, until that one's ClientAlive gives it up.
+# A server may hold the port for the previous session until its ClientAlive check ends that.
 _REMOTE_RETRY = Reconnect(min=1.0, max=30.0)
 
 
-# Most servers miss an earlier session of ours within a minute or two, and users wait for the port.
+# Most servers notice a lost session within a minute or two, and users wait for the port.
 _HELD_SECONDS = 5.0
 _HELD_TRIES = 30
 
 
 class RemoteForwarding(Forwarding):
-    """Asked for on each new link. A refusal keeps the link and is tried again on it."""
+    """Requested on each new link. A refusal does not affect the link, and is retried on it."""
 
     retry_policy = _REMOTE_RETRY
 
@@ -77,19 +77,19 @@ class RemoteForwarding(Forwarding):
         super().detach()
         self._remote.detach()
         self.tries.cancel()
-        self.tries.forget_failure()  # the next link's server may answer otherwise
+        self.tries.forget_failure()  # the server of the next link may answer differently
         self._was_attached = False
         self._changed()
 
     def away(self, why: Failure | None, *, hopeless: bool) -> None:
-        """Nobody can come: the listener went with the link."""
+        """No client can come: the listener went with the link."""
 
     async def close(self, drain: float) -> None:
         self.tries.cancel()
         self.is_stopped = True
         if self._opening is not None:
-            # A request that is under way is waited for: what comes next may want the same port.
-            # One that is answered later still, if ever, is taken back by remote_forward.py.
+            # Wait for a request under way: the next forward may want the same port. If it is
+            # answered later, remote_forward.py cancels it.
             await asyncio.wait([self._opening], timeout=ANSWER_SECONDS)
             self._opening.cancel()
         await super().close(drain)
@@ -119,6 +119,6 @@ class RemoteForwarding(Forwarding):
         self._changed()
 
     def _silent(self, link: Link, failure: Failure) -> None:
-        """The server answers others and not this request; a late answer still counts."""
+        """The server answers other requests and not this one; a late answer still counts."""
         if self._link is link:
             self._failed(failure)

@@ -1,7 +1,7 @@
-"""The forwards of one tunnel, all of them: in order of start, a few at once where there are many.
+"""All forwards of one tunnel, in order of start; many are handled a few at a time.
 
-Owns which there are, and the probes of their targets. Must never decide when they get a link or
-lose it: the tunnel says so.
+Owns which forwards there are, and the probes of their targets. Must never decide when they get or
+lose a link: the tunnel does.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tunnelctl.supervisor.forwards.probes import Probes
 from tunnelctl.supervisor.forwards.remote_forwarding import RemoteForwarding
 from tunnelctl.supervisor.tasks import AT_ONCE, Tasks, all_of
 
-# Whether what is done to each forward is still wanted, asked before each few.
+# Whether an action on all forwards is still wanted; asked before each few.
 Still = Callable[[], bool]
 
 
 class TunnelForwards:
-    """See the module's text. A forward is known by its name."""
+    """The forwards, by name."""
 
     def __init__(self, tasks: Tasks, probes: Probes) -> None:
         self._tasks = tasks
@@ -38,7 +38,7 @@ class TunnelForwards:
         return self._items[name]
 
     def get(self, name: str) -> Forwarding | None:
-        """The forward of this name; None where it was removed."""
+        """The forward of this name, or None."""
         return self._items.get(name)
 
     @property
@@ -52,40 +52,40 @@ class TunnelForwards:
         return any(item.is_awaited for item in self._items.values())
 
     def add(self, item: Forwarding) -> None:
-        """One more, the last in order."""
+        """Add a forward, the last in order."""
         self._items[item.rule.name] = item
         self._probes.add(item)
 
     async def remove(self, name: str) -> None:
-        """Close a forward; its connections are reset, all others live on."""
+        """Close a forward and reset its connections; the others are not affected."""
         self._probes.remove(name)
         await self._items[name].close(0)
         del self._items[name]
 
     def retune(self, rule: Forward) -> None:
-        """A forward whose listener would be the same."""
+        """Apply a rule with the same listener."""
         self._items[rule.name].retune(rule)
         self._probes.retune(rule.name)
 
     def counters(self) -> Iterator[Counters]:
-        """What went through each."""
+        """The counters of each."""
         return (item.side.counters for item in self._items.values())
 
     def unix_listeners(self) -> Iterator[LocalForwarding]:
-        """The forwards that clients find by a file, which anybody may remove."""
+        """The forwards that listen on unix sockets, whose files may be removed."""
         for item in self._items.values():
             if isinstance(item, LocalForwarding) and item.rule.listen.is_unix:
                 yield item
 
     async def settled(self) -> None:
-        """Wait until it is known of each listener here whether it can be had, or a moment."""
+        """Wait until the result of opening each local listener is known, or for a limited time."""
         here = [item for item in self._items.values() if isinstance(item, LocalForwarding)]
         await asyncio.gather(*(item.settled() for item in here if item.is_opening))
 
-    # What the tunnel does to all of them.
+    # Actions on all of them.
 
     def open(self, still: Still) -> None:
-        """Open the listeners that could be open and are not."""
+        """Open the listeners that should be open and are not."""
         self._each(lambda item: item.open(), still, "open")
 
     def attach(self, link: Link, still: Still) -> None:
@@ -105,7 +105,8 @@ class TunnelForwards:
             item.detach()
 
     async def close(self, drain: float) -> None:
-        """In reverse order of start, side by side; connections have `drain` seconds to end."""
+        """Close in reverse order of start, concurrently; connections have `drain` seconds to
+        end."""
         self._probes.detach()
         await all_of(item.close(drain) for item in reversed(tuple(self._items.values())))
 
@@ -114,8 +115,8 @@ class TunnelForwards:
         await all_of(item.close(drain) for item in tuple(self._items.values()))
 
     def _each(self, act: Callable[[Forwarding], None], still: Still, what: str) -> None:
-        """Do something with every forward that is there now: a few at once, as long as `still`
-        says so, for connections wait meanwhile."""
+        """Do something with every current forward, a few at a time as long as `still` allows,
+        because connections wait meanwhile."""
         items = iter(tuple(self._items.items()))
 
         def some() -> bool:

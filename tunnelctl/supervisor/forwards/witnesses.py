@@ -1,6 +1,6 @@
-"""What the clients of a forward tell about its target: who got through, and who did not.
+"""The health of a target by the clients of a forward: who reached it, and who did not.
 
-Owns what was looked at last, so that each client tells once. Must never ask the target.
+Owns what was last looked at, so that each client counts once. Must never probe the target.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ class Witnesses:
         self.forget()
 
     def forget(self) -> None:
-        """What was seen until now says nothing of the target: there is another link."""
+        """Forget what was seen: there is another link."""
         counters = self._item.side.counters
         self._came, self._went = counters.bytes_in, counters.bytes_out
         self._failed = self._failures()
 
     def got_through(self) -> bool:
-        """Whether clients exchanged bytes with the target since that was seen last, in both
-        directions: a server that turns everybody away says so first, and nobody answers."""
+        """Whether clients exchanged bytes with the target in both directions since the last look: a
+        server that turns everybody away speaks first, and nobody answers."""
         counters = self._item.side.counters
         came, went = counters.bytes_in, counters.bytes_out
         if came <= self._came or went <= self._went:
@@ -34,7 +34,7 @@ class Witnesses:
         return True
 
     def failure(self) -> Failure | None:
-        """Why the last client did not reach the target, if one has tried since the last call."""
+        """Why the last client did not reach the target, if one failed since the last call."""
         before, self._failed = self._failed, self._failures()
         error = self._item.last_error
         is_news = self._failed > before and error is not None and error.code in OF_TARGETS

@@ -1,3 +1,3 @@
-"""From a host to a login: when an attempt may begin, who answers its questions, and what makes a
-refused one worth another try.
+"""Logins: when an attempt may begin, who answers its questions, and when a refused one is tried
+again.
 """

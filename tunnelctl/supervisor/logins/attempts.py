@@ -1,6 +1,6 @@
-"""The attempts of one tunnel to get a link, by epoch: begun, abandoned, and told how they ended.
+"""The attempts of one tunnel to make a link, by epoch: begun, abandoned, and their results.
 
-Owns the tasks and which of them wait for others. Must never decide what follows: the machine does.
+Owns the tasks, and which of them are queued. Must never decide what follows: the machine does.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from tunnelctl.supervisor.tasks import Tasks, unexpected
 
 @dataclass(frozen=True, slots=True)
 class Hearer:
-    """What becomes of an attempt, as its tunnel hears it.
+    """The tunnel as its attempts see it.
 
-    `connected(epoch, candidate, link, seconds)` and `lost(epoch, failure)` are its two ends. Then
-    `outdated()`, where it failed in an environment that a command replaced while it was under way.
+    `connected(epoch, candidate, link, seconds)` and `lost(epoch, failure)` are the two results.
+    `outdated()` follows if the attempt failed in an environment that a command replaced meanwhile.
     """
 
     handle: Callable[[events.Event], None]
@@ -35,7 +35,7 @@ class Hearer:
 
 
 class Attempts:
-    """See the module's text."""
+    """The attempts of one tunnel."""
 
     def __init__(self, profile: OfProfile, dialler: Dialler, tasks: Tasks, hearer: Hearer) -> None:
         self._profile = profile
@@ -46,16 +46,16 @@ class Attempts:
         self._queued: set[int] = set()
 
     def begin(self, epoch: int, host: Host, candidate: Host) -> None:
-        """Try to reach `candidate`, which is `host` itself or serves in its name."""
+        """Try to connect to `candidate`, which is `host` itself or a fallback."""
         work = self._secretly(epoch, host, candidate)
         self._running[epoch] = self._tasks.spawn(work, f"connect, try {epoch}")
 
     def abandon(self, epoch: int) -> None:
-        """Nobody waits for it any more."""
+        """Cancel the attempt."""
         self._running.pop(epoch).cancel()
 
     def is_queued(self, epoch: int) -> bool:
-        """Whether it waits for other handshakes to be over."""
+        """Whether it waits for other handshakes to end."""
         return epoch in self._queued
 
     async def _secretly(self, epoch: int, host: Host, candidate: Host) -> None:

@@ -1,7 +1,8 @@
-"""Whether what a refused login lacked is there now: a key, a certificate, the agent or its keys.
+"""Detects that the cause of a refused login is gone: a key, certificate, agent or its keys changed.
 
-Owns a look every other second while a host waits, in a thread: files may be on a disk that hangs,
-and an agent may wait for a person. Must never look while nobody waits, and neither sign nor ask.
+Owns a check every other second while a host waits, in a thread, because files may be on a disk that
+hangs, and an agent may wait for a person. Must never check while no host waits, and neither sign
+nor ask.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _EVERY = 1.5  # seconds
 
 
 class LoginWatch:
-    """For one tunnel, whose `hosts` may serve: calls `on_change` when a login could end otherwise.
+    """For one tunnel, whose `hosts` may serve: calls `on_change` when a login may succeed now.
 
-    What was seen last is kept from one wait to the next: what changes while a login is tried, which
-    may have come too late for it, is seen after it.
+    The last result is kept between two waits: a change during a login, possibly too late for that
+    login, is noticed after it.
     """
 
     def __init__(
@@ -45,14 +46,14 @@ class LoginWatch:
         self._tasks = tasks
         self._on_change = on_change
         self._task: asyncio.Task[None] | None = None
-        self._first: asyncio.Task[None] | None = None  # the look as a login begins
+        self._first: asyncio.Task[None] | None = None  # the result when the login began
         self._seen: Hashable = None  # nothing yet
 
     def follow(self, machine: Machine) -> None:
-        """The machine made a step: look as long as a key could end what it waits for.
+        """The machine has a new state: check while a change of credentials could end its wait.
 
-        Also once when a login begins: a key that was away then, and is back by the time of the
-        first look after the failure, is a change.
+        Also check once when a login begins: a key that was missing then and is back at the first
+        check after the failure is a change.
         """
         may_wait = machine.state is HostState.BACKOFF or machine.on_fallback
         waits = (may_wait and machine.is_spaced) or machine.state is HostState.NEEDS_INPUT
@@ -67,12 +68,12 @@ class LoginWatch:
                 self._forget_seen()
 
     def forget(self) -> None:
-        """The hosts are others now."""
+        """The hosts have changed."""
         self._stop()
         self._forget_seen()
 
     def lift(self) -> None:
-        """The next login to the hosts may come at once."""
+        """The next login to the hosts may begin at once."""
         self._refusals.lift(self._hosts(), self._environment())
 
     def _stop(self) -> None:
@@ -93,7 +94,7 @@ class LoginWatch:
         look = functools.partial(_look, everybody(self._hosts()), self._environment())
         try:
             return await in_thread(look, "look at keys")
-        except Failure:  # no thread is left for it
+        except Failure:  # no thread is free
             return self._seen
 
     async def _watch(self) -> None:
@@ -104,7 +105,7 @@ class LoginWatch:
             before, self._seen = self._seen, now
             if before not in (None, now):
                 self.lift()
-                self._on_change()  # which stops us, unless the wait goes on
+                self._on_change()  # which stops the watch, unless the wait continues
             await asyncio.sleep(_EVERY)
 
 

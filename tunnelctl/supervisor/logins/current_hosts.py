@@ -1,7 +1,7 @@
-"""The hosts of a profile as ssh_config has them at each attempt.
+"""The hosts of a profile as ssh_config describes them at each attempt.
 
-`ssh` asks at each start, so a `Match exec` that makes a certificate makes it anew. Must never ask
-more often than every few seconds, nor let a mistake in ssh_config end what worked before it.
+`ssh` reads it at each start, so that a `Match exec` can renew a certificate. Must never read it
+more often than every few seconds, nor let a mistake in ssh_config end what worked before.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ _AT_ONCE = 4
 
 
 class Anew:
-    """Of one profile, just read. `ask` is None where ssh_config says nothing of its hosts."""
+    """For one profile that was just read. `ask` is None if ssh_config has no effect on its
+    hosts."""
 
     def __init__(self, profile: str, ask: HostAnew | None) -> None:
         self._profile = profile
         self._ask = ask
-        self._known: dict[str, tuple[float, Host]] = {}  # by name: when it was asked, and what of
+        self._known: dict[str, tuple[float, Host]] = {}  # by name: when it was read, and the result
         self._began = clock.monotonic()
         self._turns = asyncio.Semaphore(_AT_ONCE)
 

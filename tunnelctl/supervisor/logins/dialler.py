@@ -1,6 +1,6 @@
-"""From a host of a tunnel to its link: as ssh_config has it now, in the profile's environment.
+"""Makes a link to a host of a tunnel: as ssh_config describes it now, in the profile's environment.
 
-Owns the server of `embedded: true`, which starts at the first need. Must never try twice.
+Owns the server of `embedded: true`, which starts when it is first needed. Must never try twice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tunnelctl.supervisor.logins.question_desk import PatientAsking
 
 @dataclass(frozen=True, slots=True)
 class OfProfile:
-    """What the tunnels of one profile share. `environment` gives the one that was sent last."""
+    """What the tunnels of one profile share. `environment` returns the one that was sent last."""
 
     name: str
     environment: Callable[[], Environment]
@@ -36,8 +36,8 @@ class OfProfile:
 
 
 class Dialler:
-    """Of one tunnel. `asking` answers a login, `recalling` one that interrupts nobody. `warn`
-    hears, on the loop, what is wrong with logins that went on."""
+    """For one tunnel. `asking` answers the questions of a login; `recalling` answers from memory
+    only. `warn` gets, on the loop, problems that did not stop a login."""
 
     def __init__(
         self,
@@ -65,8 +65,8 @@ class Dialler:
         *,
         attended: bool = True,
     ) -> Link:
-        """Connect to `candidate`, which is `host` itself or a fallback of it. Where it is not
-        `attended` nobody is asked anything: what is remembered is used.
+        """Connect to `candidate`, which is `host` itself or a fallback of it. Unless it is
+        `attended`, nobody is asked, and only remembered answers are used.
 
         Raises:
             Failure: as `Handshakes.connect`.
@@ -88,13 +88,13 @@ class Dialler:
         )
 
     def _warned(self, host: Host, warning: Failure) -> None:
-        """A `Warn`, which is called from threads."""
+        """A `Warn`, called from threads."""
         where = warning.at(f"{self._profile.name}/{host.name}")
         with suppress(RuntimeError):  # the loop is closed
             self._reactor.loop.call_soon_threadsafe(self._warn, where)
 
     async def close(self) -> None:
-        """End the embedded server, if there is one; the next need starts another."""
+        """End the embedded server, if there is one; it is started again when needed."""
         server, self._server = self._server, None
         if server is not None:
             await server.close()

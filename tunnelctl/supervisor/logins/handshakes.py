@@ -1,12 +1,12 @@
-"""How many connection attempts and handshakes may be under way at once, over all profiles.
+"""Limits the connection attempts and handshakes under way at once, over all profiles.
 
 A server drops unauthenticated connections at random above a limit (sshd_config(5) MaxStartups,
-default 10:30:100), so few are made to one address at a time. Over all addresses what works is
-limited, not what waits for a server: a place is held for a moment, and then the next in line has
-one, however slow the server is. So hosts that are silent hold up nobody else.
-Owns the jump links that the profiles share: a hop's handshake waits for its turn like any other,
-and nobody who has a turn waits for a hop or for a person. A login that was refused lately waits
-until it may come again. Must never hold a link: the caller owns what `connect` returns.
+default 10:30:100), so only a few are made to one address at a time. Over all addresses the work is
+limited, not the waiting for a server: a place is held for a limited time, and then passed on,
+however slow the server is, so silent hosts delay nobody else. Owns the jump links that the profiles
+share: the handshake of a hop is queued like any other, and a handshake that has a turn never waits
+for a hop or a person. A login that was refused lately waits until it is allowed again. Must never
+keep a link: the caller owns what `connect` returns.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from tunnelctl.supervisor.logins.question_desk import PatientAsking
 from tunnelctl.supervisor.logins.refusals import Refusals
 
 AT_WORK = 16
-# An attempt has a descriptor, and while a name is looked up a thread that nobody can end: more
-# than these wait for one of them to be over.
+# An attempt has a file descriptor, and a thread during name resolution that cannot be cancelled;
+# further attempts wait for one of these to end.
 ATTEMPTS = 256
-# Seconds that a place among those at work is held at most. A handshake with a server that answers
-# takes less, and one that takes longer mostly waits for its server.
+# Seconds that a place is held at most. A handshake with a server that answers takes less, and a
+# longer one mostly waits for its server.
 MOMENT = 1.0
 
-# As `tunnelctl.ssh.connect.connect`, which has keyword arguments that Callable cannot name.
+# As `tunnelctl.ssh.connect.connect`, whose keyword arguments Callable cannot express.
 ConnectFunction = Callable[..., Awaitable[Link]]
-# An address means another server behind other hops.
+# Behind other hops, an address is another server.
 _Place = tuple[tuple[Host, ...], str]
 
 
 class Handshakes:
-    """The queues before each handshake, one for a supervisor; first come, first served."""
+    """The queues for handshakes of one supervisor; first come, first served."""
 
     def __init__(
         self,
@@ -80,11 +80,11 @@ class Handshakes:
         warn: Warn = logged,
         on_silence: OnSilence = unheard,
     ) -> Link:
-        """Connect to `host`, each handshake when it is its turn. The wait is no part of its
-        `connect_timeout`; while `host` itself waits to be dialled its stage is QUEUED.
+        """Connect to `host`, each handshake in its turn. The wait does not count for its
+        `connect_timeout`; while `host` itself waits to be dialled, its stage is QUEUED.
 
-        A handshake that waits for a person, or for a program that has not spoken yet, gives its
-        turn to others, for good: what was answered is used at once, since codes do not last.
+        A handshake that waits for a person, or for a program without output so far, gives up its
+        turn permanently: an answer is used at once, because codes expire.
 
         Raises:
             Failure: as `tunnelctl.ssh.connect.connect`.
@@ -130,7 +130,7 @@ class Handshakes:
         )
 
     def hurry(self) -> None:
-        """The world changed: handshakes do not wait for what was begun in the old one."""
+        """The network changed: handshakes do not wait for those that began before the change."""
         self._moments.come()
 
     def _here(self, host: Host) -> asyncio.Semaphore:
@@ -139,24 +139,24 @@ class Handshakes:
 
 
 class _Turn:
-    """What one attempt holds of the queues. A `TakenTurn`."""
+    """The places that one attempt holds in the queues. A `TakenTurn`."""
 
     def __init__(self, at_work: asyncio.Semaphore, moment: float) -> None:
         self._held: list[asyncio.Semaphore] = []
         self._at_work = at_work
         self._moment = moment
-        self._until: asyncio.TimerHandle | None = None  # a place among those at work is held
+        self._until: asyncio.TimerHandle | None = None  # ends the place among those at work
         self._is_over = False
 
     async def wait(self, *queues: asyncio.Semaphore) -> None:
-        """Stand in one queue after the other."""
+        """Wait in one queue after the other."""
         for queue in queues:
             await queue.acquire()
             self._held.append(queue)
 
     async def work(self) -> None:
-        """See TakenTurn. Who gave back has waited for a person, and goes on at once: codes do not
-        last."""
+        """See TakenTurn. An attempt that gave up its turn has waited for a person and continues at
+        once, because codes expire."""
         if self._is_over:
             return
         self._leave_work()

@@ -1,8 +1,8 @@
-"""Hosts that wait for the same server: one that gets through has the next ones try.
+"""Hosts that wait for the same server: one that connects makes the next ones try.
 
-After an outage each waits for a time of its own, and the unlucky ones for a whole `reconnect.max`
-though the server is back. The word spreads from host to host, so that nobody comes in a herd.
-Must never wake one that reached the server and was turned away: it is not the way that failed.
+After an outage each host waits for a delay of its own, some of them for a whole `reconnect.max`
+although the server is back. Each success wakes a few others, so they do not come all at once. Must
+never wake a host that reached the server and was refused: its problem is another.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from tunnelctl.state.snapshot import HostState
 _NOT_REACHED = frozenset(
     {Code.NAME_NOT_FOUND, Code.CONNECTION_REFUSED, Code.UNREACHABLE, Code.TIMED_OUT}
 )
-# How many each one wakes, of those that would wait longest.
+# The number of hosts that each success wakes, those with the longest delay first.
 _WAKES = 2
 
 Wake = Callable[[], None]
-# An address means another server behind other hops.
+# Behind other hops, an address is another server.
 _Place = tuple[tuple[Host, ...], str]
 
 
 class Neighbours:
-    """Of all tunnels of a supervisor, each known by how it is woken."""
+    """For all tunnels of a supervisor; each is identified by its wake-up function."""
 
     def __init__(self) -> None:
         self._waiting: defaultdict[_Place, dict[Wake, float]] = defaultdict(dict)
 
     def changed(self, host: Host, machine: Machine, wake: Wake) -> None:
-        """The machine of `host` made a step."""
+        """The machine of `host` has a new state."""
         place = (host.proxy_jump, host.address)
         failure = machine.failure
         if (
@@ -46,7 +46,7 @@ class Neighbours:
             self.forget(host, wake)
 
     def forget(self, host: Host, wake: Wake) -> None:
-        """It does not wait (there) any more."""
+        """It does not wait for this server any more."""
         place = (host.proxy_jump, host.address)
         if place in self._waiting:
             self._waiting[place].pop(wake, None)

@@ -1,9 +1,8 @@
-"""The desk where logins leave their questions, and whoever listens for them brings the answers.
+"""The desk where logins leave their questions, and subscribers bring the answers.
 
-Owns the open questions, who answers for which hosts, the answers that a host may remember, and
-which hosts somebody's answer let in.
-Must never tell an answer to anybody but the login that asked, and never keep a question open that
-nobody hears or that its login does not wait for any more.
+Owns the open questions, who answers for which hosts, the remembered answers, and the hosts that an
+answer logged in to. Must never pass an answer to anything but the login that asked, and never keep
+a question open that nobody hears or whose login has ended.
 """
 
 from __future__ import annotations
@@ -29,26 +28,26 @@ from tunnelctl.supervisor.journal import Subscription
 
 _log = logging.getLogger("tunnelctl")
 
-# How long a person may take, in seconds; sshd gives a login no longer (LoginGraceTime).
+# Seconds that a person may take; sshd allows no more for a login (LoginGraceTime).
 ANSWER_WITHIN = 120.0
 _LONGEST_ANSWER = 4096  # characters
 _REMEMBERED = (QuestionKind.PASSPHRASE, QuestionKind.PASSWORD)
-# What a server or a key says to a wrong answer.
+# The results of a wrong answer at a server or a key.
 _WRONG = (Code.AUTH_FAILED, Code.KEY_UNREADABLE)
 
-# What lets in, and is no key's.
+# The kinds of answers that log in by themselves, without a key.
 _LETS_IN = (QuestionKind.PASSWORD, QuestionKind.CODE)
 
-# Takes an answer, or None, and whether a person wants it kept.
+# Gets an answer or None, and whether the person wants it kept.
 Reply = Callable[[str | None, bool], None]
 _Key = tuple[Host, QuestionKind, str]
-# As `tunnelctl.ssh.questions.Asking`; the second is called once a person is waited for.
+# As `tunnelctl.ssh.questions.Asking`; the second argument is called when a person is waited for.
 PatientAsking = Callable[[Host, Callable[[], None]], AbstractContextManager[Ask | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerScope:
-    """A host of a profile, as status names it; an empty `host` stands for all of them."""
+    """A host of a profile, as status names it; an empty `host` means all of them."""
 
     profile: str
     host: str = ""
@@ -59,16 +58,16 @@ class AnswerScope:
 
 
 class KeptAnswer:
-    """Answers that a person wants kept until the daemon ends, whatever becomes of the profile.
+    """Answers that a person wants kept until the daemon ends, whatever happens to the profile.
 
-    A passphrase opens a file here, for whichever host; a password is that of one user there.
+    A passphrase belongs to a file, for all hosts; a password belongs to one user at one host.
     """
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, QuestionKind, str], str] = {}
 
     def get(self, key: _Key) -> str | None:
-        """What was answered before."""
+        """The kept answer, or None."""
         return self._answers.get(self._lasting(key))
 
     def keep(self, key: _Key, answer: str) -> None:
@@ -76,7 +75,7 @@ class KeptAnswer:
         self._answers[self._lasting(key)] = answer
 
     def drop(self, key: _Key) -> None:
-        """It was wrong."""
+        """Forget it: it was wrong."""
         self._answers.pop(self._lasting(key), None)
 
     @staticmethod
@@ -87,10 +86,10 @@ class KeptAnswer:
 
 
 class Memory:
-    """Answers that serve later logins of a profile: of hosts that say `remember: true`, and those
-    that are `kept`. Never a code.
+    """Answers for later logins of a profile: those to hosts with `remember: true`, and those that
+    are `kept`. Never a code.
 
-    Also to which hosts an answer was the way in, whether it is remembered or not.
+    Also the hosts that an answer logged in to, whether it is remembered or not.
     """
 
     def __init__(self, kept: KeptAnswer | None = None) -> None:
@@ -99,11 +98,12 @@ class Memory:
         self._answered: set[Host] = set()
 
     def get(self, key: _Key) -> str | None:
-        """What was answered before."""
+        """The remembered answer, or None."""
         return self._answers.get(key, self._kept.get(key))
 
     def keep(self, key: _Key, answer: str, *, asked: bool) -> None:
-        """Remember, where it may be; `asked`: until the daemon ends, as a person wants it."""
+        """Remember an answer, if allowed; `asked`: the person wants it kept until the daemon
+        ends."""
         host, kind, _ = key
         if kind not in _REMEMBERED:
             return
@@ -113,29 +113,29 @@ class Memory:
             self._kept.keep(key, answer)
 
     def drop(self, key: _Key) -> None:
-        """It was wrong."""
+        """Forget it: it was wrong."""
         self._answers.pop(key, None)
         self._kept.drop(key)
 
     def retain(self, hosts: Iterable[Host]) -> None:
-        """Forget what was answered to any other host than these, their hops and fallbacks."""
+        """Forget the answers to all hosts but these, their hops and fallbacks."""
         known = everybody(hosts)
         self._answers = {key: text for key, text in self._answers.items() if key[0] in known}
         self._answered &= known
 
     def let_in(self, host: Host) -> None:
-        """Somebody's answer let us in there."""
+        """An answer logged in to this host."""
         self._answered.add(host)
 
     def was_let_in(self, host: Host) -> bool:
-        """Whether `let_in` was said of it."""
+        """Whether `let_in` was called for this host."""
         return host in self._answered
 
 
 class Questions:
     """One desk for all profiles. Everything but an `Ask` is for the loop's thread.
 
-    `on_listener` is called with a place for which somebody answers from now on.
+    `on_listener` is called with a scope when somebody answers for it from now on.
     """
 
     def __init__(self, on_listener: Callable[[AnswerScope], None]) -> None:
@@ -147,9 +147,10 @@ class Questions:
     def listen(
         self, subscription: Subscription, places: Iterable[AnswerScope], *, orders: bool
     ) -> None:
-        """Whoever reads this subscription answers for these places: it gets their questions.
+        """The reader of this subscription answers for these scopes: it gets their questions.
 
-        One that `orders` them up next brings an environment with that, and has them tried in it.
+        A reader that `orders` them up next sends an environment with that order, and they are tried
+        in it.
         """
         self._listeners[subscription] = tuple(places)
         subscription.on_close = self._left
@@ -162,7 +163,7 @@ class Questions:
     def answer(
         self, profile: str, question: str, answer: str | None, *, remember: bool = False
     ) -> None:
-        """Bring an answer; None: there will be none. `remember`: to keep until the daemon ends.
+        """Take an answer; None refuses. `remember`: keep it until the daemon ends.
 
         Raises:
             Failure: needs-input, when this question is not open; usage, for one that is no answer.
@@ -175,7 +176,7 @@ class Questions:
         self._close(opened, answer, remember=remember)
 
     def asking(self, place: AnswerScope, memory: Memory) -> PatientAsking:
-        """Who answers the logins on the way to `place`."""
+        """The answers for logins on the way to `place`."""
 
         def login(host: Host, on_wait: Callable[[], None]) -> AbstractContextManager[Ask | None]:
             return _Login(self, place, host, memory, on_wait)
@@ -184,14 +185,14 @@ class Questions:
 
     @staticmethod
     def recalling(place: AnswerScope, memory: Memory) -> PatientAsking:
-        """As `asking`, for a login that interrupts nobody: what is remembered is all it gets."""
+        """As `asking`, for a login that asks nobody: only remembered answers are used."""
         return Questions(lambda _: None).asking(place, memory)
 
     def ask(
         self, place: AnswerScope, question: Question, reply: Reply, *, remember: bool | None = None
     ) -> str | None:
-        """Leave a question; `reply` is called with the answer, or with None, and whether it is to
-        be kept. Its id; None where nobody hears it. For `remember` see QuestionEvent."""
+        """Leave a question. `reply` is called with the answer or None, and whether to keep it.
+        Returns its id, or None if nobody hears it. For `remember` see QuestionEvent."""
         loop = asyncio.get_running_loop()
         if not self._is_heard(place):
             reply(None, False)
@@ -204,7 +205,7 @@ class Questions:
         return opened.id
 
     def withdraw(self, question: str | None) -> None:
-        """Its login does not wait any more. Idempotent."""
+        """The login has ended. Idempotent."""
         opened = None if question is None else self._open.get(question)
         if opened is not None:
             self._close(opened, None)
@@ -236,7 +237,7 @@ class Questions:
 
 
 class _Open:
-    """A question that waits for its answer."""
+    """An open question."""
 
     def __init__(
         self, id: str, place: AnswerScope, question: Question, reply: Reply, remember: bool | None
@@ -249,7 +250,7 @@ class _Open:
         self.timer: asyncio.TimerHandle | None = None
 
     def event(self, state: str) -> QuestionEvent:
-        """What its listeners are told."""
+        """The event for its listeners."""
         return QuestionEvent(
             at=clock.rfc3339(clock.wall()),
             kind=EventKind.QUESTION,
@@ -266,7 +267,7 @@ class _Open:
 
 
 class _Login:
-    """The questions of one login to one host, by way of the loop. It is an `Ask`.
+    """The questions of one login to one host, passed on over the loop. It is an `Ask`.
 
     `on_wait` is called, on the loop, when a person is waited for.
     """
@@ -285,12 +286,12 @@ class _Login:
         self._memory = memory
         self._on_wait = on_wait
         self._loop = asyncio.get_running_loop()
-        self._used: set[_Key] = set()  # what was answered from memory, or will be
+        self._used: set[_Key] = set()  # questions whose answers this login uses
         self._recalled: set[_Key] = set()  # those from memory
-        self._outdated: QuestionKind | None = None  # what was remembered of this kind is wrong
-        self._unanswered: Question | None = None  # one that would let us in
+        self._outdated: QuestionKind | None = None  # of a remembered answer that is wrong now
+        self._unanswered: Question | None = None  # a question whose answer would log in
         self._question: str | None = None
-        self._was_heard = False  # by somebody who might have answered
+        self._was_heard = False  # somebody who could answer heard it
         self._is_over = False
 
     def __enter__(self) -> Ask:
@@ -322,23 +323,24 @@ class _Login:
             raise error.but(detail=said) from None
 
     def _is_missing(self, error: Failure) -> bool:
-        """Whether the answer is what is missing, though the login says that something else is."""
+        """Whether a missing answer is the cause, although the login reports another one."""
         answer_would_do = Fact.ANSWER_WOULD_DO in error.facts
         if self._memory.was_let_in(self._host):
             return error.code in _WRONG or answer_would_do
         return self._was_heard and answer_would_do
 
     def _missing(self, refused: Failure, question: Question) -> Failure:
-        """An answer let us in before, beside keys that were refused then too: it is what is missing
-        now, whatever the server says of the keys. Or somebody is there who did not answer."""
+        """An answer logged in before, beside keys that were refused then too, so the answer is what
+        is missing now, whatever the server says about the keys. Or somebody heard the question and
+        did not answer."""
         prompt = question.prompt.strip().rstrip(":").replace("\n", " ")
         let_us_in = self._memory.was_let_in(self._host)
         return sentences.answer_missing(refused, prompt, let_us_in=let_us_in)
 
     def __call__(self, question: Question) -> str | None:
-        """See Ask: from the login's thread."""
+        """See Ask. Called from the login's thread."""
         answer: Future[str | None] = Future()
-        with suppress(RuntimeError):  # the loop is closed: nobody is there
+        with suppress(RuntimeError):  # the loop is closed: nobody can answer
             self._loop.call_soon_threadsafe(self._ask, question, answer)
             return answer.result()
         return None

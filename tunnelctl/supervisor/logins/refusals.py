@@ -1,8 +1,8 @@
 """Logins that a server refused lately, over all profiles: when each may be tried again.
 
-A server counts failed logins by the address that they come from, so hosts that log in to it with
-the same credentials share one wait, and after it one of them tries before the others do. Must never
-hold back a login with other credentials, nor one that the user asks for.
+A server counts failed logins by client address, so hosts that log in to it with the same
+credentials share one delay, and after it one of them tries before the others. Must never delay a
+login with other credentials, nor one that the user asks for.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from tunnelctl.ssh.chain import everybody
 from tunnelctl.ssh.keys.agent import agent_path
 from tunnelctl.state import backoff
 
-# Timers are a little early at times.
+# Timers may fire a little early.
 _TOLERANCE = 0.05  # seconds
 
-# Where a login goes, and what it has to show. An address means another server behind other hops.
+# The server of a login, and its credentials. Behind other hops, an address is another server.
 _Login = tuple[tuple[Host, ...], str, str | None, Hashable]
 
 
 class Refusals:
-    """Of one supervisor, on its loop. `steps` are the waits, in seconds (state/backoff.py)."""
+    """For one supervisor, on its loop. `steps` are the delays in seconds (state/backoff.py)."""
 
     def __init__(
         self, random: Random | None = None, steps: Sequence[float] = backoff.SPACING
@@ -37,12 +37,12 @@ class Refusals:
         self._refused: dict[_Login, _Refused] = {}
 
     def queue(self, host: Host, environment: Environment) -> tuple[asyncio.Semaphore, ...]:
-        """What to wait for before a login to `host`: where the last one was refused, the others."""
+        """The queues before a login to `host`: if the last one was refused, the others wait."""
         refused = self._refused.get(_login(host, environment))
         return () if refused is None else (refused.turn,)
 
     def check(self, host: Host, environment: Environment) -> None:
-        """To be called once it is one's turn.
+        """Call it when it is the login's turn.
 
         Raises:
             Failure: why not to log in yet, and when.
@@ -54,7 +54,7 @@ class Refusals:
                 raise refused.failure.but(retry_after=left)
 
     def noted(self, host: Host, environment: Environment, failure: Failure) -> Failure:
-        """How the login failed; where it was refused for now, with the time to wait."""
+        """The failure of a login; if it was refused for now, with the time to wait."""
         if not failure.spaced:
             return failure
         refused = self._refused.setdefault(_login(host, environment), _Refused(failure))
@@ -65,11 +65,11 @@ class Refusals:
         return failure.but(retry_after=wait)
 
     def passed(self, host: Host, environment: Environment) -> None:
-        """The server let us in."""
+        """The login succeeded."""
         self._refused.pop(_login(host, environment), None)
 
     def lift(self, hosts: Iterable[Host], environment: Environment) -> None:
-        """The next login to any of these, and to the hops on the way, may come at once."""
+        """The next login to any of these, and to their hops, may begin at once."""
         for one in everybody(hosts):
             refused = self._refused.get(_login(one, environment))
             if refused is not None:
