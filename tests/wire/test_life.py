@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.wire.ends import Clock, End, Manner, Side
 from tunnelctl.wire.halves import Phase
 from tunnelctl.wire.messages import U32_MAX
-from tunnelctl.wire.window import PACKET_MAX, WINDOW, WINDOW_LIMIT
+from tunnelctl.wire.window import BUDGET, PACKET_MAX, WINDOW, WINDOW_LIMIT
 
 # One byte, around a packet, a good part of a window, more than one.
 SIZES = st.sampled_from([1, 100, PACKET_MAX - 1, PACKET_MAX, PACKET_MAX + 1, 700_000, 3_000_000])
@@ -208,6 +208,7 @@ class Life(RuleBasedStateMachine):
         for end in self.ends:
             end.connection.lose()
             assert not end.connection.channels
+            assert end.budget.left == BUDGET
         for side in self.all:
             assert side.channel.sending.has_left
             assert side.channel.sendable() == 0
@@ -258,6 +259,7 @@ class Life(RuleBasedStateMachine):
         self._settle_all()
         for end, asked, replies in zip(self.ends, self.asked, self.replies, strict=True):
             assert not end.connection.channels
+            assert end.budget.left == BUDGET
             assert replies == asked
 
     def _settle_all(self) -> None:

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelctl.wire.messages import ProtocolError
-from tunnelctl.wire.window import PACKET_MAX, WINDOW, WINDOW_LIMIT, ReceiveWindow, RoundTrip
+from tunnelctl.wire.window import (
+    OPENSSH_WINDOW_LIMIT,
+    PACKET_MAX,
+    WINDOW,
+    WINDOW_LIMIT,
+    ReceiveWindow,
+    RoundTrip,
+    WindowBudget,
+)
 
 ROUND_TRIP = 0.1  # seconds
 
@@ -37,6 +45,41 @@ def test_a_long_fat_link_is_not_held_to_the_first_window() -> None:
     window = ReceiveWindow(RoundTrip(clock, ROUND_TRIP))
     transfer(window, clock, 5, bytes_a_second=1e9)
     assert window.size == WINDOW_LIMIT
+
+
+def test_a_peer_that_bears_less_gets_less() -> None:
+    clock = Clock()
+    window = ReceiveWindow(RoundTrip(clock, ROUND_TRIP, OPENSSH_WINDOW_LIMIT))
+    transfer(window, clock, 5, bytes_a_second=1e9)
+    assert window.size == OPENSSH_WINDOW_LIMIT
+
+
+def test_windows_grow_together_by_no_more_than_their_budget() -> None:
+    clock, budget = Clock(), WindowBudget(WINDOW_LIMIT)
+    windows = [ReceiveWindow(RoundTrip(clock, ROUND_TRIP, budget=budget)) for _ in range(3)]
+    for window in windows:
+        transfer(window, clock, 5, bytes_a_second=1e9)
+    assert budget.left == 0
+    assert sum(window.size - WINDOW for window in windows) == WINDOW_LIMIT
+    # What one of them has no use for any more is there for the next one.
+    windows[0].close()
+    windows[0].close()
+    transfer(windows[2], clock, 5, bytes_a_second=1e9)
+    assert windows[2].size == WINDOW_LIMIT
+    for window in windows:
+        window.close()
+    assert budget.left == WINDOW_LIMIT
+
+
+def test_a_reader_that_falls_behind_leaves_the_budget_to_others() -> None:
+    clock, budget = Clock(), WindowBudget()
+    window = ReceiveWindow(RoundTrip(clock, ROUND_TRIP, budget=budget))
+    transfer(window, clock, 5, bytes_a_second=1e9)
+    before = budget.left
+    for _ in range(WINDOW_LIMIT // PACKET_MAX):
+        window.take(PACKET_MAX)
+        window.give_back(PACKET_MAX, keeps_up=False)
+    assert budget.left == before + WINDOW_LIMIT - WINDOW
 
 
 def test_a_slow_sender_does_not_widen_the_window() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import mmap
 
+from tunnelctl.wire.window import WindowBudget
+
 # One slot holds one packet of 32 KiB of channel data as AES-GCM and chacha20-poly1305 seal it:
 # 4 bytes length, 1 padding length, 9 header of CHANNEL_DATA, the data, 6 padding, 16 tag.
 SLOT_DATA = 32 * 1024
@@ -42,12 +44,13 @@ class SlotArea:
 
 
 class Buffers:
-    """The shared areas of one loop."""
+    """The shared areas of one loop, and the budget of the windows of its links."""
 
     def __init__(self) -> None:
         self.receive = area(RECEIVE_SIZE)
         self.opened = area(RECEIVE_SIZE)
         self.plain = SlotArea()
+        self.window_budget = WindowBudget()
         self._sealed: list[SlotArea] = []
 
     def borrow_sealed(self) -> SlotArea:

@@ -132,8 +132,10 @@ class Channel:
         `keeps_up` says that nothing is left that waits for the reader.
         """
         receiving = self.receiving
+        if receiving.phase is not _OPEN or self.sending.phase is _CLOSED:
+            return
         grant = receiving.window.give_back(count, keeps_up=keeps_up)
-        if grant and receiving.phase is _OPEN and self.sending.phase is not _CLOSED:
+        if grant:
             self._send(messages.channel_window_adjust(self.remote_id, grant))
 
     # What the peer does. Called by the connection.

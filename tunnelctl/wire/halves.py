@@ -166,8 +166,9 @@ class Receiving:
         """
         if self.phase is _CLOSED:
             raise ProtocolError("a channel was closed twice")
-        self.phase = _CLOSED
+        self.lose()
 
     def lose(self) -> None:
         """The channel is gone."""
         self.phase = _CLOSED
+        self.window.close()

@@ -2,13 +2,15 @@
 
 Owns the size of the window. It grows while the reader keeps up and the peer is held back by the
 window alone, so that a link with a long round trip is not held to 2 MiB for each of them; it
-shrinks again when the reader falls behind, so that memory is bounded by what is taken.
+shrinks again when the reader falls behind, so that memory is bounded by what is taken. All windows
+that share a budget never grow by more than it has, so that many slow readers cannot fill the
+memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tunnelctl.wire.messages import ProtocolError
 
@@ -16,8 +18,14 @@ from tunnelctl.wire.messages import ProtocolError
 # CHAN_TCP_PACKET_DEFAULT): 64 packets of 32 KiB.
 PACKET_MAX = 32 * 1024
 WINDOW = 64 * PACKET_MAX
-# Enough for 160 MB/s over a round trip of 100 ms.
-WINDOW_LIMIT = 8 * WINDOW
+# 640 MB/s over a round trip of 100 ms.
+WINDOW_LIMIT = 32 * WINDOW
+# OpenSSH's server reads ahead as far as the window lets it, into a buffer of 16 MiB at most
+# (channels.c, CHAN_INPUT_MAX). It moves what lies there once half of the buffer was sent
+# (sshbuf.c, sshbuf_maybe_pack), or when the end is reached: the more lies there, the more often.
+OPENSSH_WINDOW_LIMIT = 4 * WINDOW
+# By which all windows of a process may grow together.
+BUDGET = 256 * 1024 * 1024
 # Below this the first window carries 400 MB/s, and a wider one only fills buffers: OpenSSH's
 # server halves its speed when it may run 16 MiB ahead of a reader next door.
 _FAR_SECONDS = 0.005
@@ -27,14 +35,35 @@ _STEPS = 8
 
 
 @dataclass(slots=True)
-class RoundTrip:
-    """The time to the peer and back, shared by all channels of a connection.
+class WindowBudget:
+    """The bytes by which windows may still grow."""
 
-    `clock` gives seconds that never jump; `seconds` is None until it was measured.
+    left: int = BUDGET
+
+    def take(self, count: int) -> int:
+        """Grow by `count`, or by as much as is left."""
+        granted = min(count, self.left)
+        self.left -= granted
+        return granted
+
+    def give_back(self, count: int) -> None:
+        """A window is smaller again by so much."""
+        self.left += count
+
+
+@dataclass(slots=True)
+class RoundTrip:
+    """The time to the peer and back, and how far windows grow for it; shared by all channels of a
+    connection.
+
+    `clock` gives seconds that never jump; `seconds` is None until it was measured. No window is
+    wider than `limit` bytes.
     """
 
     clock: Callable[[], float]
     seconds: float | None = None
+    limit: int = WINDOW_LIMIT
+    budget: WindowBudget = field(default_factory=WindowBudget)
 
 
 class ReceiveWindow:
@@ -74,7 +103,7 @@ class ReceiveWindow:
             grant += self._growth(grant)
         else:
             shrink = min(grant, self.size - WINDOW)
-            self.size -= shrink
+            self._shrink(shrink)
             grant -= shrink
         self.open += grant
         return grant
@@ -82,8 +111,8 @@ class ReceiveWindow:
     def _growth(self, count: int) -> int:
         """Once a round trip: another window's worth, if this one was used up in it."""
         self._round_bytes += count
-        round_trip = self._round_trip.seconds
-        if round_trip is None or round_trip < _FAR_SECONDS or self.size >= WINDOW_LIMIT:
+        round_trip, limit = self._round_trip.seconds, self._round_trip.limit
+        if round_trip is None or round_trip < _FAR_SECONDS or self.size >= limit:
             return 0
         now = self._round_trip.clock()
         if now - self._round_start < round_trip:
@@ -93,6 +122,15 @@ class ReceiveWindow:
         self._round_start, self._round_bytes = now, 0
         if not limited:
             return 0
-        growth = min(self.size, WINDOW_LIMIT - self.size)
+        growth = self._round_trip.budget.take(min(self.size, limit - self.size))
         self.size += growth
         return growth
+
+    def _shrink(self, count: int) -> None:
+        self.size -= count
+        self._round_trip.budget.give_back(count)
+
+    def close(self) -> None:
+        """The peer sends no more: others may grow. Idempotent."""
+        self._shrink(self.size - WINDOW)
+        self.open = min(self.open, WINDOW)

@@ -36,7 +36,7 @@ from tunnelctl.wire.messages import (
     ProtocolError,
     Reader,
 )
-from tunnelctl.wire.window import RoundTrip
+from tunnelctl.wire.window import OPENSSH_WINDOW_LIMIT, WINDOW_LIMIT, RoundTrip
 
 # The parked thread waits for nothing but being told to go.
 _THREAD_SECONDS = 5.0
@@ -97,7 +97,9 @@ class Link:
         self._rekeying = Rekeying(loop, transport, settings, make_stream, self.close)
         self.stream = self._rekeying.stream
         self.acceptor = make_acceptor(self)
-        round_trip = RoundTrip(clock.monotonic)
+        limit = OPENSSH_WINDOW_LIMIT if self.info.software.is_openssh else WINDOW_LIMIT
+        budget = reactor.buffers.window_budget
+        round_trip = RoundTrip(clock.monotonic, limit=limit, budget=budget)
         send = self.stream.send
         self.connection = Connection(send, self.acceptor, round_trip, ask=send)
         self.liveness = Liveness(
