@@ -14,7 +14,7 @@ from enum import Enum, auto
 from tunnelctl.wire.channel import Channel, ChannelHandler
 from tunnelctl.wire.connection import Connection, IncomingOpen
 from tunnelctl.wire.messages import Message, OpenFailure, Reader
-from tunnelctl.wire.window import PACKET_MAX, RoundTrip, WindowBudget
+from tunnelctl.wire.window import OPENSSH_WINDOW_LIMIT, PACKET_MAX, RoundTrip, WindowBudget
 
 _POOL = random.Random(9).randbytes(1 << 20)
 _OF_A_CHANNEL = {
@@ -139,6 +139,10 @@ class Side(ChannelHandler):
             self.send(100)
 
 
+# How far a window grows: what one of these sends at once takes time.
+WIDEST = OPENSSH_WINDOW_LIMIT
+
+
 class Clock:
     """Seconds that pass when the machine says so."""
 
@@ -156,7 +160,7 @@ class End:
         self.line: deque[bytes] = deque()
         self.asked: deque[IncomingOpen] = deque()
         self.budget = WindowBudget()
-        self.connection = Connection(self.send, self, RoundTrip(clock, 0.1, budget=self.budget))
+        self.connection = Connection(self.send, self, RoundTrip(clock, 0.1, WIDEST, self.budget))
         self._ended: dict[int, Message] = {}  # by the other's number: EOF or CLOSE was sent
         self._allowed: dict[int, int] = {}  # by the other's number: what its window takes
         self._asked_window = 0  # of the open that is being accepted

@@ -9,10 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.wire.ends import Clock, End, Manner, Side
+from tests.wire.ends import WIDEST, Clock, End, Manner, Side
 from tunnelctl.wire.halves import Phase
 from tunnelctl.wire.messages import U32_MAX
-from tunnelctl.wire.window import BUDGET, PACKET_MAX, WINDOW, WINDOW_LIMIT
+from tunnelctl.wire.window import BUDGET, PACKET_MAX, WINDOW
 
 # One byte, around a packet, a good part of a window, more than one.
 SIZES = st.sampled_from([1, 100, PACKET_MAX - 1, PACKET_MAX, PACKET_MAX + 1, 700_000, 3_000_000])
@@ -225,7 +225,7 @@ class Life(RuleBasedStateMachine):
             assert side.channel.sending.window >= 0
             window = side.channel.receiving.window
             assert 0 <= window.open <= window.size
-            assert WINDOW <= window.size <= WINDOW_LIMIT
+            assert WINDOW <= window.size <= WIDEST
             if not side.channel.sending.has_left:
                 assert window.open + side.held <= window.size
 
