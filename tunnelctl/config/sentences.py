@@ -1,7 +1,8 @@
-"""The failures of what a profile is found by, made from and written as, in words.
+"""The messages of failures to find, read, import or export a profile.
 
-Owns the sentences: one function for each failure, named for what happened, and the rule for names.
-What is wrong in a profile's text is a mistake with its line, see `tunnelctl.config.yaml.mistakes`.
+Owns the sentences: one function for each failure, named after what happened, and the rule for
+names. A mistake in the text of a profile is reported with its line, see
+`tunnelctl.config.yaml.mistakes`.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ _FIRST_STEPS = (
 
 
 def no_file(file: Path) -> Failure:
-    """Of a profile that was named by its file."""
+    """For a profile that was named by its file."""
     return Failure(Code.PROFILE_NOT_FOUND, f"there is no file {file}")
 
 
 def not_a_profile_name(name: str) -> Failure:
-    """No profile can be called so."""
+    """This is no valid name of a profile."""
     return Failure(
         Code.PROFILE_NOT_FOUND,
         f"{name!r} cannot be the name of a profile: {NAME_RULE}",
@@ -39,7 +40,7 @@ def not_a_profile_name(name: str) -> Failure:
 
 
 def no_profiles(places: Sequence[Path]) -> Failure:
-    """There is none in any of `places`."""
+    """There is no profile in any of `places`."""
     return Failure(
         Code.PROFILE_NOT_FOUND, f"there are no profiles; looked in {_listed(places)}", _FIRST_STEPS
     )
@@ -48,7 +49,8 @@ def no_profiles(places: Sequence[Path]) -> Failure:
 def no_profile(
     name: str, places: Sequence[Path], near: Sequence[str], *, is_first: bool
 ) -> Failure:
-    """None of `places` has it; `near` are names like it. `is_first`: there is no other either."""
+    """None of `places` has the profile; `near` are similar names. `is_first`: there is no other
+    profile either."""
     hint = _FIRST_STEPS if is_first else _ELSEWHERE
     if near:
         hint = f"did you mean {' or '.join(near)}?"
@@ -62,7 +64,7 @@ def _listed(places: Sequence[Path]) -> str:
 
 
 def name_taken(name: str, file: str) -> Failure:
-    """Why a profile is not brought up: one of its name is up, from another file."""
+    """A profile of this name is up from another file."""
     return Failure(
         Code.NAME_TAKEN,
         f"{name} is up already, from {file}",
@@ -74,21 +76,21 @@ def name_taken(name: str, file: str) -> Failure:
 
 
 def destination_invalid(destination: str, why: str) -> Failure:
-    """`[user@]NAME[:PORT]` cannot be one, or ssh_config cannot be honoured for it."""
+    """`[user@]NAME[:PORT]` is no valid host, or ssh_config cannot be applied to it."""
     return Failure(Code.CONFIG_INVALID, f"{destination}: {why}")
 
 
 def not_imported(why: str) -> Failure:
-    """A file of another program is not one, or means what no profile can."""
+    """A file of another program is invalid, or cannot be expressed as a profile."""
     return Failure(Code.CONFIG_INVALID, printable(why))
 
 
 def ssh_command_invalid(command: str, why: str) -> Failure:
-    """ssh would refuse the command line, or it is none; `command` has no secrets in it."""
+    """ssh would refuse the command line, or it is none; `command` contains no secrets."""
     return Failure(Code.USAGE, f"{command}: {why}")
 
 
 def nothing_for_ssh(profile: str, notes: Sequence[str]) -> Failure:
-    """ssh has no words for anything in the profile; `notes` are the reasons, if any."""
+    """ssh can express nothing in the profile; `notes` are the reasons, if any."""
     why = f": {notes[0]}" if notes else ""
     return Failure(Code.CONFIG_INVALID, f"profile {profile} has nothing that ssh could do{why}")

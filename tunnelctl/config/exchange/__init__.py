@@ -1,4 +1,4 @@
-"""To and from the files and command lines of other programs.
+"""From and to the files and command lines of other programs.
 
-Must never lose anything silently: what cannot be carried over is noted.
+Must never lose anything silently: what cannot be converted is noted.
 """

@@ -1,7 +1,7 @@
-"""The tunnels of boring (github.com/alebeck/boring), as a profile.
+"""Converts the tunnels of boring (github.com/alebeck/boring) to a profile.
 
-Owns what its TOML means: addresses with lists and ranges of ports, modes, groups, and hosts that
-ssh_config knows or that are told in the file.
+Owns the meaning of its TOML: addresses with lists and ranges of ports, modes, groups, and hosts
+from ssh_config or from the file.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def import_boring(text: str, environ: Mapping[str, str], *, permit: Sequence[str
 
 
 class _Tunnel:
-    """One [[tunnels]] of the file, with the forwards in it."""
+    """One [[tunnels]] of the file, with its forwards."""
 
     def __init__(
         self, table: dict[str, Any], environ: Mapping[str, str], imported: Imported
@@ -68,7 +68,7 @@ class _Tunnel:
         self._table = table
 
     def add(self, permit: Sequence[str]) -> None:
-        """Add it whole.
+        """Add all of it.
 
         Raises:
             ValueError: with a sentence that names the tunnel.
@@ -121,7 +121,7 @@ class _Tunnel:
             )
 
     def _pairs(self, table: dict[str, Any], mode: str) -> list[tuple[str, str]]:
-        """What listens with what it leads to, one port each."""
+        """Each listening address with its target, one port each."""
         local = self._text(table, "local") if mode != "socks-remote" else None
         remote = self._text(table, "remote") if mode != "socks" else None
         if mode != "socks-remote" and not local:
@@ -154,7 +154,7 @@ class _Tunnel:
 
 
 def _spec(mode: str, local: str, remote: str) -> ForwardSpec:
-    # boring listens by Go's net.Listen, which takes one address of `localhost`: that of IPv4.
+    # boring listens with Go's net.Listen, which uses one address of `localhost`: the IPv4 one.
     here, there = _endpoint(local, LOOPBACK), _endpoint(remote, "localhost")
     if mode == "local" and here and there:
         return ForwardSpec(Side.HERE, here, there)
@@ -166,7 +166,7 @@ def _spec(mode: str, local: str, remote: str) -> ForwardSpec:
 
 
 def _endpoint(text: str, default_host: str) -> Endpoint | None:
-    """An address; what is no port and has no colon is the path of a socket."""
+    """An address; without a port and a colon it is the path of a socket."""
     if not text:
         return None
     if ":" not in text and not text.isdigit() and "/" not in text:
@@ -177,7 +177,7 @@ def _endpoint(text: str, default_host: str) -> Endpoint | None:
 
 
 def _addresses(text: str) -> list[str]:
-    """`host:1,5-7` as one address a port; what has no list is itself."""
+    """`host:1,5-7` as one address for each port; without a list it is returned as it is."""
     found = _PORTS.fullmatch(text)
     if found is None:
         return [text]

@@ -1,7 +1,7 @@
-"""A command line of ssh(1) or autossh(1), as a profile.
+"""Converts a command line of ssh(1) or autossh(1) to a profile.
 
-Owns what its lines of ssh_config come to as hosts and forwards, and how a text is made such a line:
-what a shell would do to it, and the programs before ssh that only run it. Never runs anything.
+Owns the conversion of its ssh_config lines to hosts and forwards, and of a text to such a command
+line: shell syntax, and programs before ssh that only run it. Must never run anything.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from tunnelctl.spec.environment import expand_user, home
 _ALWAYS_CHECKED = "host keys are always checked; see tunnelctl trust"
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _HOME = re.compile(r"(\$HOME|\$\{HOME\})(?=/)")
-# Programs that only run the one behind them, and say nothing of the tunnel.
+# Programs that only run the one after them, and have no effect on the tunnel.
 _ONLY_RUN = ("command", "env", "exec", "nohup", "setsid", "time")
-# What a message may not repeat: the value of a variable, and the password of sshpass(1).
+# Text that a message must not quote: values of variables, and the password of sshpass(1).
 _SECRET = re.compile(r"""(^\s*\w+=|\ssshpass\s(?:.*\s)??-p\s*)('[^']*'|"[^"]*"|\S+)""")
 
 
@@ -43,7 +43,7 @@ def import_ssh_command(
     *,
     permit: Sequence[str] = (),
 ) -> Imported:
-    """The forwards of command lines as a shell takes them; one text may hold several lines.
+    """The forwards of command lines in shell syntax; one text may have several lines.
 
     Raises:
         Failure: usage; one is no command line of ssh, or says what ssh would refuse.
@@ -70,11 +70,11 @@ def carry(
     also: Mapping[str, tuple[str, ...]] | None = None,
     permit: Sequence[str] = (),
 ) -> None:
-    """Add the forwards of a command line and those of `also`, with its host, which gets `keys`
-    besides.
+    """Add the forwards of a command line and those of `also`, with its host, which also gets
+    `keys`.
 
-    What cannot be carried over is added to the command's `wishes` and `unmet`; a forward that the
-    profile could not have is a note.
+    What cannot be converted is added to the command's `wishes` and `unmet`; a forward that no
+    profile can have becomes a note.
 
     Raises:
         SshConfigError, ValueError: ssh would refuse what it says.
@@ -115,7 +115,7 @@ def carry(
 
 
 def configured_forwards(command: SshCommand, environ: Mapping[str, str]) -> Options:
-    """What ssh_config forwards for the host of a command line, which ssh would do, too.
+    """The forwards of ssh_config for the host of a command line, which ssh would open too.
 
     Raises:
         SshConfigError: ssh_config cannot be used.
@@ -127,7 +127,7 @@ def configured_forwards(command: SshCommand, environ: Mapping[str, str]) -> Opti
 
 
 def _written_out(command: SshCommand, texts: Sequence[str]) -> Iterator[str]:
-    """Those that say what they mean. Tokens in a path would need all that is known of the host."""
+    """Those without tokens in a path, which would need everything known about the host."""
     for text in texts:
         try:
             yield with_paths(text, _without_tokens)
@@ -166,7 +166,7 @@ def _import(
 def _reaching(
     command: SshCommand, asked: Asked, options: Options, environ: Mapping[str, str]
 ) -> Options:
-    """What says how the host is reached, without what a profile has no words for."""
+    """The options for the way to the host, without those that a profile cannot express."""
     kept: Options = {}
     for keyword, values in options.items():
         if keyword not in RELEVANT:
@@ -193,7 +193,7 @@ def _reaching(
 
 
 def _host_keys(settings: HostSettings, user_home: str) -> dict[str, Any]:
-    """The keys of a host of the file."""
+    """The keys of a host in the file."""
     keys: dict[str, Any] = {}
     for name, value in settings.fields.items():
         if name in ("connect_timeout", "server_alive_interval"):
@@ -206,7 +206,7 @@ def _host_keys(settings: HostSettings, user_home: str) -> dict[str, Any]:
             keys[name] = str(value)
         else:
             keys[name] = _below_home(value, user_home) if name == "identity_agent" else value
-    if "identity_file" in keys:  # which alone would imply it, unlike -i of ssh
+    if "identity_file" in keys:  # which alone would imply identities_only, unlike -i of ssh
         keys.setdefault("identities_only", False)
     if settings.jumps:
         keys["proxy_jump"] = [str(jump) for jump in settings.jumps]
@@ -224,17 +224,17 @@ def _below_home(path: str, user_home: str) -> str:
 
 
 def _by_shell(word: str, environ: Mapping[str, str]) -> str:
-    """A path below a home, as a shell gives it to ssh: `~/x`, `~bob/x`, `$HOME/x`."""
+    """A path in a home directory, as a shell passes it to ssh: `~/x`, `~bob/x`, `$HOME/x`."""
     if word.startswith("$"):
         return _HOME.sub(str(home(environ)), word, count=1)
     try:
         return expand_user(word, environ) if "/" in word else word
-    except ValueError:  # a shell leaves it as it is, too
+    except ValueError:  # a shell leaves it unchanged too
         return word
 
 
 def _command(imported: Imported, words: list[str], keys: dict[str, Any]) -> SshCommand:
-    """The command line of ssh in `words`; `keys` takes what the programs before it say."""
+    """The command line of ssh in `words`; `keys` gets the settings of programs before it."""
     rest = list(words)
     if rest[-1] == "&":
         rest.pop()
@@ -245,14 +245,14 @@ def _command(imported: Imported, words: list[str], keys: dict[str, Any]) -> SshC
 
 
 def _program(imported: Imported, rest: list[str], keys: dict[str, Any]) -> str:
-    """The program that is meant, behind variables and programs that only run it; `rest` is what
-    follows."""
+    """The program after variables and programs that only run it; `rest` is what follows."""
     while rest:
         word = rest.pop(0)
         name = os.path.basename(word)
         if _ASSIGNMENT.match(word):
             variable = word.partition("=")[0]
-            if not variable.startswith("AUTOSSH_"):  # how often it tries, which is no question here
+            # The number of retries, which has no meaning here.
+            if not variable.startswith("AUTOSSH_"):
                 imported.note(f"{variable}=: a profile sets no variables")
         elif name == "sudo":
             imported.note("sudo: the daemon runs as you; root has one of its own")

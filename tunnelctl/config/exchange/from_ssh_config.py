@@ -1,7 +1,8 @@
-"""What `ssh NAME` forwards by ssh_config, as a profile.
+"""Converts what `ssh NAME` forwards by ssh_config to a profile.
 
-Owns the reading of LocalForward, RemoteForward and DynamicForward with what changes their meaning.
-The hosts of such a profile are names of ssh_config, which goes on to say how they are reached.
+Owns the reading of LocalForward, RemoteForward and DynamicForward with the keywords that change
+their meaning. The hosts of such a profile are names in ssh_config, which still describes the way to
+them.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def import_ssh_config(
     file: str | None = None,
     permit: Sequence[str] = (),
 ) -> Imported:
-    """The forwards of these names, or of every name that is written out in ssh_config.
+    """The forwards of these names, or of every name in ssh_config without a wildcard.
 
     `file` is the path of another ssh_config; `permit` is for SOCKS listeners on a server.
 
@@ -71,7 +72,7 @@ def import_ssh_config(
 
 
 def _usable(names: Iterable[str], imported: Imported) -> Iterator[str]:
-    """What nobody asked for by name, and cannot be one of a host, is no reason to stop."""
+    """A name that was not asked for, and that no host can have, is skipped."""
     for name in names:
         try:
             yield host_name(name)
@@ -80,7 +81,7 @@ def _usable(names: Iterable[str], imported: Imported) -> Iterator[str]:
 
 
 def are_cleared(options: Options) -> bool:
-    """Whether ClearAllForwardings takes every forward away, of files and command line alike."""
+    """Whether ClearAllForwardings removes every forward, from files and the command line."""
     return options.get("clearallforwardings", ("no",))[0].lower() in ("yes", "true")
 
 
@@ -92,9 +93,9 @@ def add_forwards(
     permit: Sequence[str] = (),
     more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add what `options` forward, through the host that `host` adds once there is something.
+    """Add what `options` forward, through the host that `host` adds if there is a forward.
 
-    `permit` is for SOCKS listeners on the server; `more` are keys that each forward gets.
+    `permit` is for SOCKS listeners on the server; `more` are keys for each forward.
     """
     if are_cleared(options):
         return

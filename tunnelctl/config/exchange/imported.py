@@ -1,6 +1,6 @@
-"""What an import brings: a profile in the making, and what could not be carried over.
+"""The result of an import: a profile, and notes about what could not be converted.
 
-Owns that nothing is lost silently: whatever a source says is in the profile or in the notes.
+Owns that nothing is lost silently: everything in a source is in the profile or in the notes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tunnelctl.errors import printable
 from tunnelctl.spec.forward import Side
 
 ANY_TARGET = "any"  # of PermitRemoteOpen
-# The same as `permit`, where a network of all addresses leaves out this machine and its link.
+# The same as `permit`, where a network of all addresses excludes this machine and its link.
 _ANY_PERMIT = (
     *("0.0.0.0/0:*", "::/0:*", "localhost:*", "127.0.0.0/8:*", "::1:*"),
     *("169.254.0.0/16:*", "fe80::/10:*"),
@@ -37,15 +37,14 @@ class Imported:
     _listeners: Listeners = field(default_factory=Listeners)
 
     def note(self, text: str) -> None:
-        """Something that the profile does not have, and why; said once."""
+        """Note something that the profile does not have, and why; once."""
         if text not in self.notes:
             self.notes.append(printable(text))
 
     def host(self, name: str, keys: dict[str, Any]) -> str:
-        """Have a host with these keys; the name that it got.
+        """Add a host with these keys; returns the name that it got.
 
-        One name with other settings than before gets another name, and then says by itself where
-        it is.
+        A name that exists with other settings gets a number, and then states its hostname itself.
         """
         if self.hosts.setdefault(name, keys) == keys:
             return name
@@ -71,7 +70,7 @@ class Imported:
         permit: Sequence[str] = (),
         more: Mapping[str, Any] | None = None,
     ) -> None:
-        """Have a forward through the host `via`, unless the profile could not have it."""
+        """Add a forward through the host `via`, unless no profile can have it."""
         written = f"{spec.option} {spec}"
         if spec.key == "remote_dynamic" and not permit:
             self.note(
@@ -88,7 +87,7 @@ class Imported:
         self.forwards[name] = {**forward_map(spec, via, permit), **(more or {})}
 
     def permitted(self, written: str) -> list[str]:
-        """PermitRemoteOpen of ssh_config(5) as `permit`; what it has no words for is a note."""
+        """PermitRemoteOpen of ssh_config(5) as `permit`; what `permit` cannot express is noted."""
         if written.lower() == ANY_TARGET:
             return list(_ANY_PERMIT)
         permits = []
@@ -104,8 +103,8 @@ class Imported:
         return permits
 
     def yaml(self, description: str, *, ascii_only: bool = False) -> str:
-        """The profile's file; what is not in it stands above it as comments. `ascii_only`: its
-        values are, the comments need not be."""
+        """The profile's file; the notes are comments above it. `ascii_only`: for the values;
+        comments may have other characters."""
         document: dict[str, Any] = {"version": 1, "description": printable(description)}
         if self.defaults:
             document["defaults"] = self.defaults

@@ -1,8 +1,8 @@
-"""The command line of ssh(1): which options there are, and what each means for a tunnel.
+"""The command line of ssh(1): its options, and the meaning of each for a tunnel.
 
-Owns the grammar (OpenSSH ssh.c, main) for whoever is given such a line: `up`, `run` and the import.
-What an option says of the host becomes a line of ssh_config(5), so that one reader judges both.
-What a tunnel has no use for is accepted; what cannot be done is named. Never runs anything.
+Owns the grammar (OpenSSH ssh.c, main) for `up`, `run` and the import. An option about the host
+becomes a line of ssh_config(5), so that one reader judges both. Options without effect on a tunnel
+are accepted; those that cannot be honoured are named. Must never run anything.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tunnelctl.config.values.forward_specs import dynamic_spec, halves, local_sp
 from tunnelctl.config.values.reach import Jump, parse_jump
 from tunnelctl.spec.environment import expand_user
 
-# Options that are keywords of ssh_config(5), too.
+# Options that are also keywords of ssh_config(5).
 _KEYWORDS = {
     "b": "bindaddress",
     "i": "identityfile",
@@ -36,7 +36,7 @@ _KEYWORDS = {
     "m": "macs",
 }
 _FAMILIES = {"4": "inet", "6": "inet6"}
-# The last one on the line wins, over -o as well (OpenSSH ssh.c, main); of any other the first wins.
+# The last one on the line wins, also over -o (OpenSSH ssh.c, main); for all others the first wins.
 _OVERRIDES = frozenset("46gbcm")
 _FORWARDS = {
     "L": ("localforward", local_spec),
@@ -44,7 +44,7 @@ _FORWARDS = {
     "D": ("dynamicforward", dynamic_spec),
 }
 _DECIDES = ("exitonforwardfailure",)
-# A path of the command line begins where it is typed, one of a file at the home.
+# A relative path on the command line begins at the current folder, one in a file at the home.
 _PATHS = frozenset(
     {
         "certificatefile",
@@ -59,16 +59,16 @@ _NO_PATHS = ("", "none", "ssh_auth_sock")
 NO_FILE = ("none", os.devnull)
 _BARE_PORT = re.compile(r"[^:/\[\]\s]+")
 _AUTOSSH_MONITOR = "M"
-_KEY = "-i "  # as a line of ssh_config is named that -i has said
+_KEY = "-i "  # the name in ssh_config for the setting of -i
 
 
 @dataclass
 class SshCommand:
-    """What one command line says.
+    """One command line.
 
-    `lines` say how the host is reached and what is forwarded, as ssh_config has it; `config` is the
-    file of -F. `remote` are the words behind the host. One sentence each: `wishes` are done without
-    or more strictly, `unmet` cannot be done.
+    `lines` are its settings and forwards as lines of ssh_config; `config` is the file of -F.
+    `remote` are the words after the host. `wishes` are options that are ignored or applied more
+    strictly, `unmet` those that cannot be honoured; one sentence each.
     """
 
     lines: list[ConfigLine] = field(default_factory=list)
@@ -80,22 +80,22 @@ class SshCommand:
 
     @property
     def name(self) -> str:
-        """The host that is named; empty where none is."""
+        """The destination, or an empty text."""
         return self.destination or ""
 
     @property
     def forwards(self) -> bool:
-        """Whether it says what is forwarded."""
+        """Whether it has forwards."""
         keywords = {keyword for keyword, _ in _FORWARDS.values()}
         return any(line.keyword in keywords for line in self.lines)
 
     def value(self, keyword: str) -> str:
-        """The first value of a keyword, which counts, in lower case; empty where there is none."""
+        """The first value of a keyword, which counts, in lower case; or an empty text."""
         values = (line.rest for line in self.lines if line.keyword == keyword)
         return next(values, "").strip().lower()
 
     def without_missing_keys(self, environ: Mapping[str, str], folder: str) -> None:
-        """Pass over each -i whose file is not there, as ssh does: others are tried instead."""
+        """Skip each -i whose file does not exist, as ssh does."""
         kept = []
         for line in self.lines:
             path = line.file.removeprefix(_KEY) if line.file.startswith(_KEY) else ""
@@ -106,14 +106,14 @@ class SshCommand:
         self.lines = kept
 
     def say(self, keyword: str, value: str, where: str, *, overrides: bool = False) -> None:
-        """Add a line of ssh_config; `where` is how a message names it. The first value counts, so
-        one that overrides goes before the others."""
+        """Add a line of ssh_config; `where` is its name in messages. The first value counts, so
+        overriding lines go first."""
         line = ConfigLine(where, 0, keyword, value)
         self.lines.insert(0 if overrides else len(self.lines), line)
 
 
 def parse(words: Sequence[str] | Words, folder: str, *, autossh: bool = False) -> SshCommand:
-    """What the words after `ssh` (or autossh) say; relative paths begin at `folder`.
+    """Parse the words after `ssh` (or autossh); relative paths begin at `folder`.
 
     Raises:
         ValueError: ssh would refuse it, with a sentence.
@@ -210,7 +210,8 @@ def _configure(command: SshCommand, text: str, folder: str) -> None:
 
 
 def _located(keyword: str, path: str, folder: str) -> str:
-    """A path as the reader of ssh_config takes it, if the keyword has one: from here, not home."""
+    """A path as the reader of ssh_config expects it: relative to the current folder, not to the
+    home."""
     if keyword not in _PATHS or path.lower() in _NO_PATHS or path[0] in "/~$%":
         return path
     return os.path.join(folder.replace("%", "%%"), path)

@@ -1,7 +1,7 @@
-"""Options of ssh(1), and keywords of ssh_config(5), that a tunnel has no words for: what of each?
+"""Options of ssh(1), and keywords of ssh_config(5), that a profile cannot express.
 
-Owns three answers: it is so anyway, it is done without (and said), or it cannot be done (and
-refused, where somebody is there to leave it out).
+Owns the three cases: always so, ignored (and reported), or impossible (and refused, if somebody can
+leave it out).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _COMPRESSION = "nothing is compressed, so that no secret can be guessed from a p
 _NO_AGENT = "the agent is not forwarded; only a session on the server would have it"
 _NO_X11 = "X11 is not forwarded; only a session on the server would have it"
 _NO_GSSAPI = "GSSAPI is not supported; the other ways to log in are tried"
-# Done without, or more strictly: the tunnel does what it is there for.
+# Ignored, or applied more strictly: the tunnel works without it.
 WISHES = {
     "C": _COMPRESSION,
     "M": _OWN_CONNECTION,
@@ -31,9 +31,9 @@ WISHES = {
 }
 _NO_COMMAND = "no command is run on the server"
 _NO_DEVICE = "network devices are not forwarded"
-# What is said where there is no more to say.
+# The text for those without a text of their own.
 NO_COUNTERPART = "it has no counterpart here"
-# Something would be missing.
+# Without it something would be missing.
 REFUSED = {
     "B": "use -b ADDRESS",
     "I": "keys of a token come from an agent: ssh-add -s",
@@ -44,7 +44,7 @@ REFUSED = {
     **dict.fromkeys(("localcommand", "permitlocalcommand"), "hooks of a profile run commands here"),
     **dict.fromkeys(("w", "tunnel", "tunneldevice"), _NO_DEVICE),
 }
-# Values that say what is so without being said; `*` is every value.
+# Values that describe what is always so; `*` is every value.
 _NO = ("no", "false", "none", "off")
 _YES = ("yes", "true")
 _HARMLESS: dict[str, tuple[str, ...]] = {
@@ -111,6 +111,6 @@ _HARMLESS: dict[str, tuple[str, ...]] = {
 
 
 def is_already_so(keyword: str, value: str) -> bool:
-    """Whether a keyword in lower case says, with this value, what is so for every tunnel."""
+    """Whether a keyword in lower case has a value that describes what is so for every tunnel."""
     values = _HARMLESS.get(keyword, ())
     return "*" in values or value.strip().lower() in values

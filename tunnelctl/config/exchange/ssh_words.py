@@ -1,8 +1,8 @@
-"""The words of a command line of ssh(1), told apart: options, the host, and the command behind it.
+"""The words of a command line of ssh(1): options, the host, and the command after it.
 
 Owns which letters are options and which take an argument (OpenSSH ssh.c, main), and how such a line
-is told from names of profiles. Says nothing about what an option means; ssh_command.py does. Stays
-quick to import, as `up --help` comes by here.
+is told from names of profiles. The meaning of options is in ssh_command.py. Must stay quick to
+import, because `up --help` needs it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FORWARDS = frozenset("LRD")
 
 @dataclass
 class Words:
-    """The words of a command line, apart. `own` are options that are not ssh's, as typed."""
+    """The words of a command line by kind. `own` are options that are not ssh's, as typed."""
 
     options: list[tuple[str, str]] = field(default_factory=list)  # letter and argument
     host: str | None = None
@@ -26,7 +26,7 @@ class Words:
 
     @property
     def in_background(self) -> bool:
-        """-f: ssh goes on without its terminal, once it is logged in and forwards."""
+        """-f: ssh continues in the background after login."""
         return any(option == "f" for option, _ in self.options)
 
 
@@ -35,8 +35,8 @@ def apart(
     own: Mapping[str, bool] | None = None,
     with_argument: frozenset[str] = WITH_ARGUMENT,
 ) -> Words:
-    """Options, host and command. `own` has the caller's options: whether each takes a value. Where
-    ssh has such a letter, too, it is ssh's.
+    """Options, host and command. `own` has the caller's options: whether each takes a value. A
+    letter that ssh has too is ssh's.
 
     Options may follow the host, up to the command (ssh.c, `again:`).
 
@@ -96,10 +96,10 @@ def _take_letters(
 
 
 def is_ssh_line(words: Sequence[str], own: Mapping[str, bool], *, leading: bool = False) -> bool:
-    """Whether words that may name profiles are those of ssh: one is an option of ssh's alone.
+    """Whether words that may be names of profiles are those of ssh: one is an option of ssh's only.
 
-    Neither -q nor -v makes the difference, and -f only together with others: before a word it is
-    the option that names a profile's file. `leading`: only what comes before the first other word.
+    Neither -q nor -v decides, and -f only together with others: before a word it is the option for
+    a profile's file. `leading`: only words before the first other word count.
     """
     rest = list(words)
     while rest:
@@ -120,7 +120,7 @@ def is_ssh_line(words: Sequence[str], own: Mapping[str, bool], *, leading: bool 
 
 
 def _has_ssh_option(letters: str) -> bool:
-    """Of the letters behind a dash. `-fprod.yaml` is a file, `-fN` and `-fTL` are ssh's."""
+    """The letters after a dash. `-fprod.yaml` is a file; `-fN` and `-fTL` are ssh's."""
     known, options = WITH_ARGUMENT | _WITHOUT_ARGUMENT, _before_argument(letters)
     if letters.startswith("f"):
         is_whole = options == letters and ("T" in options or options[-1] in _FORWARDS)
@@ -129,7 +129,7 @@ def _has_ssh_option(letters: str) -> bool:
 
 
 def _before_argument(letters: str) -> str:
-    """The letters that are options: all up to one that takes the rest for its argument."""
+    """The letters that are options: all up to one that takes the rest as its argument."""
     for at, letter in enumerate(letters):
         if letter in WITH_ARGUMENT:
             return letters[: at + 1]

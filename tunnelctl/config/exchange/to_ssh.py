@@ -1,7 +1,7 @@
-"""A profile in the words of OpenSSH: command lines, or Host blocks of an ssh_config.
+"""Converts a profile to OpenSSH: command lines, or Host blocks of an ssh_config.
 
-Owns which options say the same, and what ssh has no words for, which is noted. What is written
-never allows more than the profile does.
+Owns the matching options, and the notes about what ssh cannot express. Must never write a line that
+allows more than the profile does.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ _OUTAGE = (
 )
 _PORT = 22
 
-# A keyword of ssh_config(5) and its value, as a line of a file has it.
+# A keyword of ssh_config(5) and its value, as one line of a file.
 Setting = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Lines to be used, and what they do not have, one sentence each."""
+    """Lines to use, and notes about what they lack, one sentence each."""
 
     lines: tuple[str, ...]
     notes: tuple[str, ...]
 
 
 def as_commands(profile: Profile) -> Exported:
-    """One `ssh -N …` a host that carries a forward, as a shell takes it.
+    """One `ssh -N …` for each host that carries a forward, in shell syntax.
 
     Raises:
         Failure: config-invalid; there is nothing that ssh could do.
@@ -66,7 +66,7 @@ def as_commands(profile: Profile) -> Exported:
 
 
 def as_blocks(profile: Profile) -> Exported:
-    """A Host block for each host, the hops on the way to it included.
+    """A Host block for each host, including its hops.
 
     Raises:
         Failure: config-invalid; there is nothing that ssh could do.
@@ -87,7 +87,7 @@ def _exported(profile: Profile, lines: list[str], notes: list[str]) -> Exported:
 def _carriers(
     profile: Profile, notes: list[str]
 ) -> Iterator[tuple[Host, list[tuple[Forward, ForwardSpec]]]]:
-    """The hosts that carry something that ssh can do, and what that is."""
+    """The hosts with forwards that ssh can express, and these forwards."""
     for host in profile.hosts:
         rules = profile.forwards_via(host.name)
         if host.embedded:
@@ -120,7 +120,7 @@ def _spec(rule: Forward, notes: list[str]) -> ForwardSpec | None:
 
 
 def _settings(host: Host, notes: list[str]) -> list[Setting]:
-    """Everything of a host but its name, user, port and the way to it."""
+    """All settings of a host except name, user, port and the way to it."""
     default = Host(host.name, host.hostname)
     settings: list[Setting] = []
     for name, key in HOST_KEYS.items():
@@ -138,7 +138,7 @@ def _settings(host: Host, notes: list[str]) -> list[Setting]:
 def _forward_settings(
     host: Host, rules: list[tuple[Forward, ForwardSpec]], notes: list[str]
 ) -> list[Setting]:
-    """What concerns all forwards of a host."""
+    """Settings for all forwards of a host."""
     required = {rule.required for rule, _ in rules}
     settings = [("ExitOnForwardFailure", "yes" if True in required else "no")]
     if len(required) > 1:
@@ -156,7 +156,7 @@ def _forward_settings(
 
 
 def _narrowed(host: Host, rule: Forward, spec: ForwardSpec) -> str | None:
-    """What a listener on this machine loses: AddressFamily of ssh applies to listeners too."""
+    """The addresses that a local listener loses: AddressFamily of ssh applies to listeners too."""
     if spec.side is Side.THERE:
         return None
     try:
@@ -203,7 +203,7 @@ def _reaching(host: Host, notes: list[str]) -> list[str]:
 
 
 def _way(host: Host, notes: list[str]) -> list[str]:
-    """-J where the hops need no options of their own, else what it does, said in full."""
+    """-J if the hops need no options of their own, else the equivalent ProxyCommand."""
     hops = host.proxy_jump
     if hops and all(_is_plain(hop) for hop in hops):
         names = [str(Jump(h.hostname, h.user, None if h.port == _PORT else h.port)) for h in hops]
@@ -232,7 +232,7 @@ def _proxy_command(host: Host, notes: list[str]) -> str:
     """The value of ProxyCommand, or nothing."""
     if host.proxy_command:
         words = host.proxy_command
-        # ssh runs every line by this shell, and puts the `exec` before it.
+        # ssh runs every line with this shell, and puts `exec` before it.
         is_line = len(words) == 3 and words[:2] == (USERS_SHELL, "-c")
         return words[2].removeprefix("exec ") if is_line else shlex.join(words)
     if host.proxy is None:
@@ -251,13 +251,13 @@ class _Blocks:
         self._blocks: dict[str, list[str]] = {}
 
     def add(self, host: Host, rules: list[tuple[Forward, ForwardSpec]], notes: list[str]) -> None:
-        """A block for a host that carries forwards."""
+        """Add a block for a host that carries forwards."""
         settings = [*self._reaching(host, notes), *_forward_settings(host, rules, notes)]
         settings += [(_KEYWORD[s.option], _forward_text(s, " ")) for _, s in rules]
         self._name(host.name, settings)
 
     def lines(self) -> Iterator[str]:
-        """All blocks, as a file has them."""
+        """All blocks, in the form of a file."""
         for name, lines in self._blocks.items():
             yield f"Host {name}"
             yield from (f"    {line}" for line in lines)
@@ -277,7 +277,7 @@ class _Blocks:
         return settings + _settings(host, notes)
 
     def _name(self, name: str, settings: list[Setting]) -> str:
-        """Have a block of that name, or with a number where another has the name."""
+        """Add a block of that name, with a number if another block has it."""
         lines = [f"{keyword} {value}" for keyword, value in settings]
         unique, number = name, 2
         while self._blocks.setdefault(unique, lines) != lines:
@@ -286,7 +286,7 @@ class _Blocks:
 
 
 def _forward_text(spec: ForwardSpec, between: str) -> str:
-    """A forward with its address: which one a bare port means is for GatewayPorts to say."""
+    """A forward with an explicit address: that of a bare port depends on GatewayPorts."""
     ends = (spec.listen,) if spec.target is None else (spec.listen, spec.target)
     texts = [end_text(end).replace("%", "%%") if end.is_unix else str(end) for end in ends]
     return between.join(word(t) if between == " " else t for t in texts)

@@ -1,5 +1,5 @@
-"""One value of a profile at a time: durations, endpoints, algorithms, forward specs.
+"""The values of a profile: durations, endpoints, algorithms, forward specs.
 
-Each function takes what YAML gives and returns the checked value, or raises ValueError. Must never
+Each function takes a value from YAML and returns the checked one, or raises ValueError. Must never
 read a file.
 """

@@ -1,8 +1,8 @@
-"""Lists of algorithms in the syntax of ssh_config(5), worked out against what we offer at all.
+"""Lists of algorithms in the syntax of ssh_config(5), applied to what is supported.
 
-`a,b` replaces the allow-list, `+a` adds to it, `-a*` takes away, `^a` puts first. The allow-lists
-are spec/algorithms.py's; nothing written in a profile can widen them. Owns the reasons why a name
-is refused.
+`a,b` replaces the default list, `+a` appends, `-a*` removes, `^a` puts first. The supported
+algorithms are in spec/algorithms.py; no profile can extend them. Owns the reasons why a name is not
+supported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITH
 
 
 class Kind(Enum):
-    """What is negotiated; the value is what we offer, in our order."""
+    """What is negotiated; the value is the supported list, in order."""
 
     CIPHERS = CIPHERS
     KEX_ALGORITHMS = KEX_ALGORITHMS
@@ -25,7 +25,7 @@ class Kind(Enum):
     HOST_KEY_ALGORITHMS = HOST_KEY_ALGORITHMS
 
 
-# Parts of names, and why the algorithms that have them in their name are not offered.
+# Parts of names, and why algorithms with them are not supported.
 _ABSENT = (
     ("-cbc", "CBC mode is off: it lets a stream be guessed and changed"),
     ("3des", "3DES is off: its blocks are too small"),
@@ -51,7 +51,7 @@ _ABSENT = (
 
 
 def resolve_list(kind: Kind, written: str) -> tuple[str, ...]:
-    """What is offered, in order, for a list that a person wrote.
+    """The algorithms to offer, in order, for a list in a profile.
 
     Raises:
         ValueError: for a name that we do not offer, saying why, and for a list that leaves nothing.
@@ -87,7 +87,7 @@ def _without(allowed: tuple[str, ...], patterns: Sequence[str]) -> tuple[str, ..
 
 
 def _matches(name: str, pattern: str) -> bool:
-    """ssh_config(5) PATTERNS: `*` and `?`; a bracket is a bracket."""
+    """ssh_config(5) PATTERNS: `*` and `?`; a bracket has no special meaning."""
     return fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
@@ -103,14 +103,14 @@ def _checked(kind: Kind, name: str) -> str:
 
 
 def why_absent(name: str) -> str | None:
-    """Why an algorithm that others have is not offered here; None for a name nobody has."""
+    """Why a known algorithm is not supported; None for an unknown name."""
     return next((reason for part, reason in _ABSENT if part in name), None)
 
 
 def offered(kind: Kind, written: str) -> tuple[str, ...]:
-    """What a list of somebody else's, such as ssh_config's, leaves of what we offer.
+    """The supported algorithms in a list from elsewhere, such as ssh_config.
 
-    Names that we do not know are passed over; a pattern stands for all that it matches.
+    Unknown names are ignored; a pattern stands for all names that it matches.
 
     Raises:
         ValueError: it leaves nothing.

@@ -1,4 +1,4 @@
-"""Keys that take one word, or several, of a fixed set.
+"""Keys with one value, or several, from a fixed set.
 
 Each function takes a plain value and returns the checked one, or raises ValueError with a sentence
 for a user.
@@ -24,7 +24,7 @@ def strict_host_key_checking(value: object) -> StrictHostKeyChecking:
 
 
 def address_family(value: object) -> AddressFamily:
-    """Which addresses of a name are tried."""
+    """Which addresses of a name are used."""
     for choice in AddressFamily:
         if value == str(choice):
             return choice
@@ -32,7 +32,7 @@ def address_family(value: object) -> AddressFamily:
 
 
 def preferred_authentications(value: object) -> tuple[str, ...]:
-    """How to log in, in this order; a list, or ssh_config(5)'s text with commas."""
+    """The authentication methods, in order; a list, or ssh_config(5)'s text with commas."""
     names = tuple(dict.fromkeys(name.strip() for name in algorithms(value).split(",")))
     for name in names:
         if name not in AUTHENTICATIONS:
@@ -41,7 +41,7 @@ def preferred_authentications(value: object) -> tuple[str, ...]:
 
 
 def session_type(value: object) -> SessionType:
-    """Whether there is a session, whose text is shown."""
+    """Whether a session is opened and its text shown."""
     for choice in SessionType:
         if value == str(choice):
             return choice
@@ -52,14 +52,14 @@ def session_type(value: object) -> SessionType:
 
 
 def algorithms(value: object) -> str:
-    """ssh_config(5)'s text with commas; a list of names is the same."""
+    """ssh_config(5)'s text with commas; a list of names is equivalent."""
     if isinstance(value, list):
         return ",".join(text(word) for word in one_or_list(value))
     return text(value)
 
 
 def probe_type(value: object) -> ProbeType:
-    """How a target is asked."""
+    """How a target is probed."""
     for choice in ProbeType:
         if value == str(choice):
             return choice
@@ -67,7 +67,7 @@ def probe_type(value: object) -> ProbeType:
 
 
 def on_unhealthy(value: object) -> OnUnhealthy:
-    """What an unhealthy target leads to."""
+    """The reaction to an unhealthy target."""
     for choice in OnUnhealthy:
         if value == str(choice):
             return choice

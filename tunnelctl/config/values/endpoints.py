@@ -1,4 +1,4 @@
-"""Addresses that a forward listens on or leads to, and who may use them.
+"""Addresses that a forward listens on or connects to, and the networks that may use them.
 
 Each function takes a plain value and returns the checked one, or raises ValueError with a sentence
 for a user.
@@ -24,17 +24,17 @@ from tunnelctl.spec.permit import Permit, parse_permit
 
 
 def local_listener(value: object) -> Endpoint:
-    """Where this machine listens; a bare port is on 127.0.0.1."""
+    """A listening address on this machine; a bare port is on 127.0.0.1."""
     return _endpoint(value, LOOPBACK)
 
 
 def remote_listener(value: object) -> Endpoint:
-    """Where the server listens; a bare port is on `localhost`, its loopback (RFC 4254, 7.1)."""
+    """A listening address on the server; a bare port is on `localhost` (RFC 4254, 7.1)."""
     return on_server(_endpoint(value, "localhost"))
 
 
 def on_server(endpoint: Endpoint) -> Endpoint:
-    """An endpoint of the server's machine, whose paths no shell expands there."""
+    """An endpoint on the server, where no shell expands paths."""
     if endpoint.is_unix and endpoint.path.startswith("~"):
         raise ValueError(
             f"{endpoint.path} is a path on the server, which takes ~ for the name of a folder; "
@@ -44,7 +44,7 @@ def on_server(endpoint: Endpoint) -> Endpoint:
 
 
 def fits(endpoint: Endpoint) -> Endpoint:
-    """An endpoint that is no unix socket, or one whose absolute path a system can bind."""
+    """An endpoint that is not a unix socket, or one with an absolute path that can be bound."""
     length = len(os.fsencode(endpoint.path))
     if length > SOCKET_PATH_BYTES:
         raise ValueError(
@@ -54,7 +54,7 @@ def fits(endpoint: Endpoint) -> Endpoint:
 
 
 def remote_port(value: object) -> Endpoint:
-    """Where the server listens for SOCKS clients: TCP alone, as with ssh."""
+    """A listening address for SOCKS clients on the server: TCP only, as with ssh."""
     endpoint = remote_listener(value)
     if endpoint.is_unix:
         raise ValueError("SOCKS clients on the server come over TCP; write PORT or HOST:PORT")
@@ -71,12 +71,12 @@ def network(value: object) -> IPv4Network | IPv6Network:
 
 
 def permit(value: object) -> Permit:
-    """One target that a reverse SOCKS client may ask for."""
+    """A target that a reverse SOCKS client may request."""
     return parse_permit(text(value))
 
 
 def target(value: object) -> Endpoint:
-    """Where a forward leads; a bare port is on the loopback of the far end."""
+    """The target of a forward; a bare port is on the loopback of the far end."""
     endpoint = _endpoint(value, LOOPBACK)
     if endpoint.is_unix:
         return endpoint
@@ -94,7 +94,7 @@ def _endpoint(value: object, default_host: str) -> Endpoint:
     endpoint = parse_endpoint(value, default_host, service_port)
     if endpoint.is_unix:
         text(endpoint.path)
-        # What a path that begins elsewhere comes to is known later, with its file.
+        # A path that begins with another character is resolved later, relative to its file.
         return fits(endpoint) if endpoint.path.startswith("/") else endpoint
     if endpoint.host.isdigit():
         raise ValueError(f"{shown(value)} has two ports; write HOST:PORT")

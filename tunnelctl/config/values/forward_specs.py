@@ -1,7 +1,7 @@
-"""ssh(1)'s own grammar of -L, -R and -D, to and from what a profile has for the same.
+"""The grammar of -L, -R and -D of ssh(1), to and from the keys of a profile.
 
-Owns where the fields of such a spec begin and end, and what each means (OpenSSH readconf.c,
-parse_forward and parse_fwd_field). Must never open or look up anything.
+Owns the fields of such a spec, and their meaning (OpenSSH readconf.c, parse_forward and
+parse_fwd_field). Must never open or look up anything.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tunnelctl.spec.endpoint import ANY_ADDRESS, LOCALHOST, LOOPBACKS, WILDCARDS
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import AddressFamily
 
-# What stands in brackets is meant literally. Anything else ends at a colon, a path as well, and a
-# backslash takes its meaning away from what follows.
+# Text in brackets is literal. Anything else ends at a colon, also a path, and a backslash escapes
+# the next character.
 _FIELD = re.compile(r"\[(?P<literal>[^\]]*)\](?=:|\Z)|(?P<plain>(?!\[)(?:\\.|[^:\\])*)", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _MOST_FIELDS = 4
@@ -27,7 +27,7 @@ _MOST_FIELDS = 4
 
 @dataclass(frozen=True, slots=True)
 class ForwardSpec:
-    """One -L, -R or -D. `target` is None where the client names it."""
+    """One -L, -R or -D. `target` is None if the client names it."""
 
     side: Side
     listen: Endpoint
@@ -42,18 +42,20 @@ class ForwardSpec:
 
     @property
     def key(self) -> str:
-        """The key of a forward in a profile that has the listening side."""
+        """The key of the listening side in a profile."""
         if self.target is None:
             return "dynamic" if self.side is Side.HERE else "remote_dynamic"
         return "local" if self.side is Side.HERE else "remote"
 
     @property
     def exposed(self) -> bool:
-        """Whether others than this machine, or than the server, could reach the listener."""
+        """Whether other machines than this one, or than the server, could connect to the
+        listener."""
         return not self.listen.is_loopback
 
     def below(self, folder: str) -> ForwardSpec:
-        """The same, where a relative path of a socket of this machine starts at `folder`."""
+        """The same, with relative paths of unix sockets on this machine resolved against
+        `folder`."""
         if self.side is Side.HERE:
             return replace(self, listen=_below(folder, self.listen))
         return replace(self, target=self.target and _below(folder, self.target))
@@ -93,7 +95,8 @@ def dynamic_spec(text: str) -> ForwardSpec:
 
 
 def names_no_address(text: str) -> bool:
-    """Whether the listening side of a spec is a port alone, so that GatewayPorts says where.
+    """Whether the listening side of a spec is only a port, so that GatewayPorts selects the
+    address.
 
     Raises:
         ValueError: it has too many fields.
@@ -103,8 +106,8 @@ def names_no_address(text: str) -> bool:
 
 
 def in_family(listen: Endpoint, family: AddressFamily) -> Endpoint:
-    """Where ssh listens on this machine with that AddressFamily (OpenSSH channels.c,
-    channel_setup_fwd_listener_tcpip). Another name than localhost stays as it is.
+    """The addresses that ssh listens on with that AddressFamily (OpenSSH channels.c,
+    channel_setup_fwd_listener_tcpip). A name other than localhost is kept.
 
     Raises:
         ValueError: the address is of the other family.
@@ -126,7 +129,7 @@ def in_family(listen: Endpoint, family: AddressFamily) -> Endpoint:
 
 
 def spec_of(forward: Forward) -> ForwardSpec:
-    """The forward of a profile in ssh's words."""
+    """A forward of a profile in the syntax of ssh."""
     return ForwardSpec(forward.side, forward.listen, forward.target)
 
 
@@ -142,8 +145,8 @@ def path_text(path: str) -> str:
 
 
 def halves(text: str) -> tuple[str, ...]:
-    """The listening side and the target, each with all of its fields; only the former of -D and a
-    SOCKS listener. ssh_config(5) has them as two words, and ssh joins those by a colon.
+    """The listening side and the target, each with its fields; only the former for -D and a SOCKS
+    listener. ssh_config(5) separates them by a blank, ssh(1) by a colon.
 
     Raises:
         ValueError: it has too many fields.
@@ -157,7 +160,7 @@ def halves(text: str) -> tuple[str, ...]:
 
 
 def with_paths(text: str, replace: Callable[[str], str]) -> str:
-    """A spec whose paths went through `replace`.
+    """A spec with its paths changed by `replace`.
 
     Raises:
         ValueError: as `replace` does, or it has too many fields.
@@ -172,7 +175,7 @@ def _below(folder: str, endpoint: Endpoint) -> Endpoint:
     return Endpoint(path=os.path.normpath(os.path.join(folder, endpoint.path)))
 
 
-_Shape = tuple[str, ...]  # p: a path, n: anything that is none
+_Shape = tuple[str, ...]  # p: a path, n: a field that is none
 _Reading = Callable[[list[str]], tuple[Endpoint, Endpoint | None]]
 
 
@@ -250,7 +253,7 @@ def _wrong_form(text: str) -> str:
 
 
 def fields(text: str) -> list[str]:
-    """What each field means.
+    """The meaning of each field.
 
     Raises:
         ValueError: there are too many, or brackets are not closed.

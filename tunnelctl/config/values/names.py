@@ -1,4 +1,4 @@
-"""What a host, a user, a forward, a file or a secret may be called.
+"""Names of hosts, users, forwards, files and secrets.
 
 Each function takes a plain value and returns the checked one, or raises ValueError with a sentence
 for a user.
@@ -12,14 +12,14 @@ from ipaddress import ip_address
 from tunnelctl.config.values.scalars import NOT_YET, text, typed
 from tunnelctl.config.yaml.mistakes import shown
 
-# Letters that mean nothing to a shell, so that a name stays a name wherever it is put.
+# Characters without a meaning in a shell, so that a name is safe wherever it is used.
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NOT_IN_A_USER = re.compile(r"""^-|['`";&<>|(){}]|\s-|\\$""")
 _MAX_USER_BYTES = 255
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PIN = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
-# [SCHEME://][USER@]HOST[:PORT][/], as ssh(1) takes it for a destination.
+# [SCHEME://][USER@]HOST[:PORT][/], a destination of ssh(1).
 _BESIDE = re.compile(
     r"(?P<scheme>[a-z]+://)?(?:(?P<user>[^@/]+)@)?"
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:/\[\]]+)(?::(?P<port>[0-9]+))?/?"
@@ -36,7 +36,7 @@ def host_name(value: object) -> str:
 
 
 def address(value: object) -> str:
-    """A name or address that stands alone: a port or a user beside it has a key of its own."""
+    """A name or address without a port or a user, which have keys of their own."""
     name = text(value)
     found = _BESIDE.fullmatch(name)
     if found is not None and not _is_address(name):
@@ -57,7 +57,7 @@ def _is_address(text: str) -> bool:
 
 
 def host_key_alias(value: object) -> str:
-    """What known_hosts calls a host; `[name]:port` too, but nothing that is a pattern there."""
+    """The name of a host in known_hosts, also `[name]:port`, but no pattern."""
     name = text(value)
     if _NOT_IN_AN_ALIAS.search(name) or name.startswith(("|", "#")):
         raise ValueError(f"{shown(name)} cannot be the name of one host in known_hosts")
@@ -65,10 +65,11 @@ def host_key_alias(value: object) -> str:
 
 
 def user_name(value: object) -> str:
-    """A login name, which a server gets as it is written.
+    """A login name, which is sent to the server unchanged.
 
-    What ssh(1) takes before the `@` (OpenSSH's readconf.c, ssh_valid_ruser): nothing that could be
-    an option, or part a shell's words. What more a shell could obey, ssh/tokens.py keeps from one.
+    The same characters as ssh(1) accepts before the `@` (OpenSSH's readconf.c, ssh_valid_ruser):
+    nothing that could be an option, or split a shell word. ssh/tokens.py handles other characters
+    that a shell interprets.
     """
     name = text(value)
     if _NOT_IN_A_USER.search(name) or len(name.encode()) > _MAX_USER_BYTES:
@@ -88,7 +89,7 @@ def forward_name(value: object) -> str:
 
 
 def file_path(value: object) -> str:
-    """A path; ssh_config(5)'s `none` is refused rather than taken for a file of that name."""
+    """A path; ssh_config(5)'s `none` is refused, not taken as a file of that name."""
     path = text(value)
     if path.lower() == "none":
         raise ValueError(f"none is {NOT_YET}; a file of that name is written ./none")
@@ -112,7 +113,7 @@ def pin(value: object) -> str:
 
 
 def url_path(value: object) -> str:
-    """The path of a request, as it stands in one (RFC 9112, 3.2.1)."""
+    """The path of an HTTP request target (RFC 9112, 3.2.1)."""
     path = text(value)
     if not path.startswith("/") or " " in path or not path.isascii():
         raise ValueError(f"must be the path of a URL such as /healthz, not {shown(path)}")
@@ -128,7 +129,7 @@ def variable(value: object) -> str:
 
 
 def keyring(value: object) -> str:
-    """An entry of the system's keyring, SERVICE/USER; the service itself may have slashes."""
+    """An entry of the system's keyring, SERVICE/USER; the service may contain slashes."""
     entry = text(value)
     service, _, user = entry.rpartition("/")
     if not service or not user:
@@ -145,6 +146,6 @@ def credential(value: object) -> str:
 
 
 def ssh_config(value: object) -> bool | str:
-    """Whether ssh_config is read for what is left open, or the path of the file that is."""
+    """Whether ssh_config is read for missing keys, or the path of the file to read."""
     value = typed(value)
     return value if isinstance(value, bool) else file_path(value)

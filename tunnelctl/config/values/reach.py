@@ -1,7 +1,7 @@
-"""The keys that say by what way a host is reached, one value at a time.
+"""The keys for the way to a host, one value at a time.
 
-Each function takes a plain value and returns the checked one, or raises ValueError
-with a sentence in the words of a user. Looks nothing up; routes.py does.
+Each function takes a plain value and returns the checked one, or raises ValueError with a sentence
+for a user. Looks nothing up; routes.py does.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from tunnelctl.config.yaml.mistakes import shown
 from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import ProxyKind
 
-# The keys that exclude each other; `none` in one of them is the straight way.
+# The keys that exclude each other; `none` in one of them means a direct connection.
 WAYS = ("proxy_jump", "proxy_command", "proxy")
 NONE = "none"
-MAX_HOPS = 16  # to one host, and hosts that stand in for it
+MAX_HOPS = 16  # hops on the way to one host, and its fallbacks
 
 _SCHEME = "ssh://"
-# ssh_config(5) TOKENS that a proxy command can have.
+# ssh_config(5) TOKENS that are allowed in a proxy command.
 _TOKEN = re.compile(r"%(.?)")
 _COMMAND_TOKENS = frozenset("hkprn%")
 KNOWN_HOSTS_TOKENS = frozenset("hpnkHItfK%")
@@ -31,7 +31,7 @@ _PROXY_URL = re.compile(r"(?P<scheme>[a-z0-9+.-]+)://(?P<rest>[^/]+)/?", re.IGNO
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """A hop as it was written: `[user@]name[:port]`."""
+    """A hop as written: `[user@]name[:port]`."""
 
     name: str
     user: str | None = None
@@ -46,7 +46,7 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class ProxyAddress:
-    """A proxy without what it may ask for: its kind, host and port."""
+    """A proxy without its credentials: kind, host and port."""
 
     kind: ProxyKind
     hostname: str
@@ -56,8 +56,8 @@ class ProxyAddress:
 def parse_jump(value: object) -> Jump:
     """`name`, `user@name`, `user@name:port`, `user@[v6]:port`, also as an ssh:// URI.
 
-    The user is what stands before the last `@`, as it is; in a URI it is percent-encoded and may
-    have parameters behind a `;` (OpenSSH's misc.c, parse_user_host_port and parse_uri).
+    The user is everything before the last `@`; in a URI it is percent-encoded and may be followed
+    by parameters after a `;` (OpenSSH's misc.c, parse_user_host_port and parse_uri).
     """
     written = scalars.text(value)
     is_uri = written.startswith(_SCHEME)
@@ -76,7 +76,7 @@ def parse_jump(value: object) -> Jump:
 
 
 def jumps(value: object) -> Sequence[object]:
-    """The hops, the nearest first; ssh_config(5)'s text with commas too. `none`: no hop."""
+    """The hops, the nearest first; also ssh_config(5)'s text with commas. `none`: no hop."""
     if isinstance(value, str):
         value = [] if value.lower() == NONE else [word.strip() for word in value.split(",")]
         return _few(value, "hops")
@@ -95,7 +95,7 @@ def _few(found: Sequence[object], what: str) -> Sequence[object]:
 
 
 def proxy_command(value: object) -> tuple[str, ...]:
-    """The words of a command, or () for `none`; `%h %p %r %n %k %%` stand for the host in them."""
+    """The words of a command, or () for `none`; `%h %p %r %n %k %%` are replaced in them."""
     if value == NONE:
         return ()
     if isinstance(value, str):
@@ -110,7 +110,8 @@ def proxy_command(value: object) -> tuple[str, ...]:
 
 
 def known_hosts_command(value: object) -> tuple[str, ...]:
-    """The words of a command, or () for `none`; the tokens of ssh_config(5) stand in them."""
+    """The words of a command, or () for `none`; the tokens of ssh_config(5) are replaced in
+    them."""
     if value == NONE:
         return ()
     command = scalars.argv(value)
@@ -125,7 +126,7 @@ def known_hosts_command(value: object) -> tuple[str, ...]:
 
 
 def check_tokens(word: str) -> None:
-    """That every token in a word of a proxy command is one that is replaced."""
+    """Check that every token in a word of a proxy command can be replaced."""
     for token in _TOKEN.findall(word):
         if token not in _COMMAND_TOKENS:
             raise ValueError(
@@ -135,7 +136,7 @@ def check_tokens(word: str) -> None:
 
 
 def proxy_url(value: object) -> ProxyAddress:
-    """`socks5://HOST:PORT` or `http://HOST:PORT`. Never repeats what could be a password."""
+    """`socks5://HOST:PORT` or `http://HOST:PORT`. Messages never quote a possible password."""
     found = _PROXY_URL.fullmatch(scalars.text(value))
     if found is None or found["scheme"].lower() not in list(ProxyKind):
         scheme = f"{shown(found['scheme'])} is no kind of proxy; " if found else ""

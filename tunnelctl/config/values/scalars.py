@@ -1,4 +1,4 @@
-"""One plain value at a time: text, numbers, durations, sizes, lists of words.
+"""Single plain values: text, numbers, durations, sizes, lists of words.
 
 Each function takes a plain value and returns the checked one, or raises ValueError with a sentence
 for a user.
@@ -18,7 +18,7 @@ NOT_YET = "not supported yet"
 
 
 def text(value: object) -> str:
-    """A string that is not empty, on one line."""
+    """A non-empty string on one line."""
     if not isinstance(value, str):
         if isinstance(value, (bool, int, float)):
             raise ValueError(f"must be text; write it in quotes, {shown(value)} is not a string")
@@ -31,14 +31,14 @@ def text(value: object) -> str:
 
 
 def prose(value: object) -> str:
-    """A string that people read; it may have several lines."""
+    """A string for people; it may have several lines."""
     if isinstance(value, str):
         return " ".join(text(line) for line in value.splitlines() if line)
     return text(value)
 
 
 def typed(value: object) -> object:
-    """A text made of variables takes the type that is wanted, as in docker compose."""
+    """The value of a text with variables in the required type, as in docker compose."""
     return resolve(value) if isinstance(value, Substituted) else value
 
 
@@ -59,7 +59,7 @@ def port(value: object) -> int:
 
 
 def boolean(value: object) -> bool:
-    """`true` or `false`; YAML 1.2 has no other words for it."""
+    """`true` or `false`; YAML 1.2 has no other forms."""
     value = typed(value)
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false, not {shown(value)}")
@@ -75,7 +75,7 @@ def duration(value: object) -> float:
 
 
 def hold(value: object) -> float:
-    """Seconds, or 0 for no time at all."""
+    """Seconds, or 0."""
     value = typed(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = f"{value}s"
@@ -90,7 +90,8 @@ def duration_or_never(value: object) -> float | None:
 
 
 def rekey_limit(value: object) -> int | None:
-    """Bytes until new keys, at least 16 as in OpenSSH; None for `default`, the cipher's own."""
+    """Bytes before a rekey, at least 16 as in OpenSSH; None for `default`, the cipher's own
+    limit."""
     value = typed(value)
     if value == "default":
         return None
@@ -107,7 +108,7 @@ def rekey_limit(value: object) -> int | None:
 
 
 def one_or_list(value: object) -> Sequence[object]:
-    """A list, or one value that stands for a list of one."""
+    """A list, or a single value that stands for a list of one."""
     if isinstance(value, list):
         if not value:
             raise ValueError("is an empty list")
@@ -116,7 +117,7 @@ def one_or_list(value: object) -> Sequence[object]:
 
 
 def no_compression(value: object) -> bool:
-    """`false`: nothing is compressed, so that no secret can be guessed from a packet's length."""
+    """`false`: compression would let packet lengths reveal secrets."""
     if boolean(value):
         raise ValueError(
             "must be false: compression is not offered, since the length of a compressed packet "
@@ -126,7 +127,7 @@ def no_compression(value: object) -> bool:
 
 
 def argv(value: object) -> tuple[str, ...]:
-    """The words of a command; no shell reads them."""
+    """The words of a command, which no shell reads."""
     if not isinstance(value, list) or not value:
         raise ValueError('must be a list of words, [program, "argument"]; no shell reads it')
     return tuple(text(word) for word in value)

@@ -1,10 +1,10 @@
-"""Services by name, where a port may be: owns the numbers that a small machine does not know."""
+"""Services by name, in place of a port: owns the numbers that a small machine may lack."""
 
 from __future__ import annotations
 
 import socket
 
-# IANA's numbers for what tunnels are made to; small machines and images have no /etc/services.
+# IANA's numbers of services that tunnels often lead to; small images have no /etc/services.
 _SERVICES = {
     "ssh": 22,
     "http": 80,
@@ -19,7 +19,7 @@ _SERVICES = {
 
 
 def service_port(name: str) -> int:
-    """The TCP port of a service, as OpenSSH takes it for a number.
+    """The TCP port of a service, as OpenSSH accepts it for a number.
 
     Raises:
         OSError: there is no such service.

@@ -1,6 +1,6 @@
-"""Reading the file of a profile: only one that nobody else could have written.
+"""Reads the file of a profile, if nobody else could have written it.
 
-Owns the checks of FILE itself (owner, rights, kind, size); knows nothing of what is in it.
+Owns the checks of the file itself (owner, mode, kind, size); knows nothing of its content.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_BYTES = 1024 * 1024
 
 
 class Unreadable(Exception):
-    """The file cannot be used; `reasons` says why, each as a sentence without a full stop."""
+    """The file cannot be used; `reasons` says why, each a sentence without a full stop."""
 
     def __init__(self, *reasons: str) -> None:
         super().__init__(*reasons)
@@ -42,7 +42,7 @@ def read_profile_file(path: Path) -> bytes:
 
 
 def _read_checked(path: Path) -> bytes:
-    # Not blocking, so that a pipe by that name cannot hold us.
+    # Not blocking, so that a pipe of that name cannot block us.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _check(os.fstat(descriptor), path)
@@ -74,8 +74,8 @@ def _check(status: os.stat_result, path: Path) -> None:
 
 
 def _others_may_write(status: os.stat_result) -> bool:
-    """A group that holds its owner alone is not others: many systems give each user one, and
-    with it a umask of 002, so that every fresh checkout is writable for it."""
+    """A group whose only member is the owner is harmless: many systems have a group for each user,
+    and a umask of 002, so that every fresh checkout is writable for it."""
     if status.st_mode & stat.S_IWOTH:
         return True
     return bool(status.st_mode & stat.S_IWGRP) and not _is_private_group(status)

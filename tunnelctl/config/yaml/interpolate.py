@@ -1,8 +1,8 @@
-"""Variables in values: `${VAR:-default}` and its kin, as docker compose has them.
+"""Variables in values: `${VAR:-default}` and the other forms of docker compose.
 
-One deviation: an unset `${VAR}` without a default is a mistake, not a warning and nothing.
-Owns the syntax and the record of which variables were asked for. Never looks at a key, and never
-reads the result as YAML again.
+One difference: an unset `${VAR}` without a default is a mistake, not a warning. Owns the syntax and
+the record of the variables that were used. Must never look at a key, or read the result as YAML
+again.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from collections.abc import Mapping
 from tunnelctl.spec.environment import expand_user
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-# After a dollar sign: another one, a bare name, or an opening brace. Anything else is text.
+# After a dollar sign: another dollar sign, a name, or an opening brace. Anything else is text.
 _AFTER_DOLLAR = re.compile(rf"\$(?:(?P<dollar>\$)|(?P<name>{_NAME})|(?P<brace>\{{))")
 _BRACED = re.compile(
     rf"(?P<name>{_NAME})(?:(?P<colon>:?)(?P<operator>[-?+])(?P<word>.*))?", re.DOTALL
 )
 _BRACE = re.compile(r"\$\{|\}")
 _MAX_NESTING = 16
-_SHOWN = 60  # characters of a text that a message repeats
-# The text that all variables of a profile together may bring; a profile itself is at most 1 MiB.
+_SHOWN = 60  # characters of a text that a message quotes
+# The total text that all variables of a profile may expand to; a profile itself is at most 1 MiB.
 _MAX_CHARACTERS = 1024 * 1024
 
 
 class InterpolationError(ValueError):
-    """The text names a variable wrongly, or one that is needed and not set."""
+    """The text has an invalid variable, or requires one that is not set."""
 
 
 class Interpolator:
-    """Replaces variables by what `environ` says; `asked` has the name of each one looked up."""
+    """Replaces variables by their values in `environ`; `asked` has each name that was looked up."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.asked: set[str] = set()
@@ -46,7 +46,7 @@ class Interpolator:
         return self._substitute(text, 0)
 
     def expand_user(self, path: str) -> str:
-        """`path` with its `~` expanded; `$HOME` then counts as asked for.
+        """`path` with its `~` expanded; `$HOME` then counts as used.
 
         Raises:
             ValueError: there is no user of that name.
@@ -84,7 +84,7 @@ class Interpolator:
             )
         name, operator, word = found["name"], found["operator"], found["word"] or ""
         value = self._look_up(name)
-        # With the colon, an empty value counts as none (POSIX shell, parameter expansion).
+        # With the colon, an empty value counts as unset (POSIX shell, parameter expansion).
         given = value is not None and (value != "" or not found["colon"])
         if operator == "-" and not given:
             return self._substitute(word, nesting + 1)
@@ -124,7 +124,7 @@ def _missing(name: str, message: str) -> str:
 
 
 def _closing_brace(text: str, start: int) -> int:
-    """Where the brace that was opened right before `start` is closed."""
+    """The index of the brace that closes the one right before `start`."""
     depth = 1
     for brace in _BRACE.finditer(text, start):
         depth += 1 if brace[0] == "${" else -1

@@ -1,7 +1,6 @@
-"""What is wrong in a profile, and where: every mistake, in the order of the file.
+"""The mistakes in a profile, in the order of the file.
 
-Owns how a mistake is written, and how much is said of a file that is wrong all over. Knows nothing
-of YAML or of the schema.
+Owns the form of a mistake, and the limit on their number. Knows nothing of YAML or of the schema.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from itertools import islice
 
 from tunnelctl.errors import Code, Failure, printable
 
-_SHOWN = 60  # characters of a value that a message repeats
-REPORTED = 100  # mistakes that are said; of the others, how many there are
+_SHOWN = 60  # characters of a value that a message quotes
+REPORTED = 100  # mistakes that are reported; the others are counted
 _LONGEST = 500  # characters of a message, and of the path before it
-# Words that are compared for suggestions, in one load of a profile; each takes some microseconds.
+# The number of words compared for suggestions while a profile is loaded; each takes microseconds.
 _COMPARED = 10_000
 
-# Keys and indices from the top of the file down to a value.
+# Keys and indices from the top of the file to a value.
 KeyPath = tuple[str | int, ...]
 
 
@@ -34,7 +33,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing that is wrong. `path` is written `hosts.bastion.port`, and empty for the file."""
+    """One mistake. `path` is written `hosts.bastion.port`, and is empty for the file itself."""
 
     file: str
     line: int
@@ -48,9 +47,9 @@ class Mistake:
 
 
 class ProfileInvalid(Failure):
-    """A profile, or several, that cannot be used.
+    """One or more profiles that cannot be used.
 
-    `mistakes` has what is wrong, at most the first 100; `more` is how many others there are.
+    `mistakes` has at most the first 100; `more` counts the others.
     """
 
     def __init__(self, name: str, mistakes: Iterable[Mistake], more: int = 0) -> None:
@@ -69,7 +68,7 @@ class ProfileInvalid(Failure):
 
 
 class Mistakes:
-    """Collects mistakes; the same one at the same place counts once."""
+    """Collects mistakes; a repeated one at the same place counts once."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[Mark, KeyPath, str], None] = {}
@@ -82,12 +81,12 @@ class Mistakes:
         return len(self._found)
 
     def add(self, mark: Mark, path: KeyPath, message: str) -> None:
-        """Note one; `message` is a sentence without a full stop."""
+        """Add a mistake; `message` is a sentence without a full stop."""
         self._found.setdefault((mark, path, _cut(message)))
 
     def suggestion(self, word: str, known: Iterable[str]) -> str:
-        """` (did you mean port?)` where one of `known` is near, else nothing."""
-        from difflib import get_close_matches  # only where something is wrong
+        """` (did you mean port?)` if one of `known` is similar, else an empty text."""
+        from difflib import get_close_matches  # imported only for an invalid file
 
         left = _COMPARED - self._compared
         if left <= 0 or len(word) > _SHOWN:
@@ -98,7 +97,7 @@ class Mistakes:
         return f" (did you mean {near[0]}?)" if near else ""
 
     def first(self, file: str) -> tuple[Mistake, ...]:
-        """The first 100 by place, those of `file` before those of other files."""
+        """The first 100 by place; those of `file` come before those of other files."""
 
         def place(found: tuple[Mark, KeyPath, str]) -> tuple[bool, str, int, int]:
             mark = found[0]
@@ -122,12 +121,12 @@ def path_text(path: KeyPath) -> str:
 
 
 def _cut(text: str) -> str:
-    """A text that repeats what a file says may be as long as the file."""
+    """Cut a text that quotes the file, because a value may be as long as the file."""
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
 def shown(value: object) -> str:
-    """A value as a message repeats it: quoted, on one line, not too long."""
+    """A value as a message quotes it: on one line and shortened."""
     if isinstance(value, dict):
         return "a map of keys"
     if isinstance(value, list):

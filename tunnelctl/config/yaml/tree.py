@@ -1,7 +1,7 @@
-"""A parsed profile as a tree that remembers where each part was written.
+"""A parsed profile as a tree that knows where each part was written.
 
-Owns the nodes, how one tree is laid over another (`extends`, `defaults`) and how a tree becomes
-plain values. Knows nothing of the syntax or of what the keys mean.
+Owns the nodes, how one tree is merged over another (`extends`, `defaults`) and how a tree becomes
+plain values. Knows neither the syntax nor the meaning of keys.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from tunnelctl.config.yaml.mistakes import KeyPath, Mark
 
 
 class Substituted(str):
-    """A scalar whose text came from variables: its type is the one that its key asks for."""
+    """A scalar with variables in its text: it takes the type that its key requires."""
 
     __slots__ = ()
 
 
-# Maps that are one value, which is replaced as a whole: where a secret is kept.
+# Maps that are a single value and are replaced as a whole: references to secrets.
 _WHOLE = frozenset({"password", "passphrase"})
 
 # What a scalar can be; a Substituted one is a str.
@@ -27,10 +27,10 @@ Value = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A single value. `absent` is set where there is nothing: `key:` or `key: null`.
+    """A single value. `absent` is set if there is none: `key:` or `key: null`.
 
-    `optional` says that being absent means what it says: the key is taken away. `broken` says
-    that a mistake was noted already, so nothing more is to be said about the value.
+    `optional`: an absent value is meant, and removes the key. `broken`: a mistake was reported
+    already, so no other is reported about the value.
     """
 
     mark: Mark
@@ -54,7 +54,7 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What stands under one key; `key` is where the key was written."""
+    """The value of one key; `key` is where the key was written."""
 
     key: Mark
     node: Node
@@ -62,13 +62,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Keys and what stands under them, in the order of the file."""
+    """Keys and their values, in the order of the file."""
 
     mark: Mark
     entries: dict[str, Entry] = field(default_factory=dict)
 
     def child(self, key: str) -> Node | None:
-        """What stands under `key`, if anything does."""
+        """The value of `key`, or None."""
         entry = self.entries.get(key)
         return None if entry is None else entry.node
 
@@ -86,9 +86,9 @@ class Position:
 
 
 def overlay(below: Node, above: Node) -> Node:
-    """`above` laid over `below`: maps merge deeply, anything else replaces.
+    """`above` merged over `below`: maps merge deeply, anything else replaces.
 
-    A null stays in the result, so that it can take away what `defaults` says as well.
+    A null stays in the result, so that it can also remove what `defaults` sets.
     """
     if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
         return above
@@ -103,14 +103,14 @@ def overlay(below: Node, above: Node) -> Node:
 
 
 def size(node: Node) -> int:
-    """How many values it has: itself, and those below it."""
+    """The number of values: this one, and those below it."""
     if isinstance(node, Mapping):
         return 1 + sum(size(entry.node) for entry in node.entries.values())
     return 1 + sum(map(size, node.items)) if isinstance(node, Sequence) else 1
 
 
 def plain(node: Node) -> object:
-    """The tree as dicts, lists and scalars; a key with nothing under it is left out."""
+    """The tree as dicts, lists and scalars; keys without a value are left out."""
     if isinstance(node, Mapping):
         return {
             key: plain(entry.node)
@@ -141,9 +141,9 @@ def _collect(node: Node, path: KeyPath, key: Mark, found: dict[KeyPath, Position
 
 
 def settle(node: Node, forgotten: Callable[[KeyPath, Mark], bool], path: KeyPath = ()) -> Node:
-    """The tree with every key that has no value, where it needs one, marked as broken.
+    """The tree, with every key that requires a value and has none marked as broken.
 
-    `forgotten` is asked with the path and the place of each such key.
+    `forgotten` is called with the path and the place of each such key.
     """
     if isinstance(node, Sequence):
         items = (settle(item, forgotten, (*path, at)) for at, item in enumerate(node.items))

@@ -1,9 +1,10 @@
-"""YAML 1.2 core schema over PyYAML's parser, with the place of everything that is written.
+"""YAML 1.2 core schema on PyYAML's parser, with the place of everything in the file.
 
-PyYAML reads YAML 1.1, where `5432:22` is a number to the base 60, `no` is false and the last of
-two equal keys wins. So only its events are used here: they carry text, style and marks, cost the
-same for hostile input, and the tree is built without recursion. Owns what a profile may not use:
-anchors, aliases, tags, keys that are not strings, a second document. Never evaluates a tag.
+PyYAML reads YAML 1.1, where `5432:22` is a number to the base 60, `no` is false and the last of two
+equal keys wins. So only its events are used: they have text, style and marks, hostile input costs
+no more than other input, and the tree is built without recursion. Owns the list of what a profile
+may not use: anchors, aliases, tags, keys that are not strings, a second document. Must never
+evaluate a tag.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from tunnelctl.config.yaml.mistakes import KeyPath, Mark, Mistakes
 from tunnelctl.config.yaml.tree import Entry, Mapping, Node, Scalar, Sequence, Substituted, Value
 
 MAX_DEPTH = 32
-# Keys and values, lists and maps included: what 1 MiB can hold is more than a second's work.
+# Keys and values, including lists and maps: 1 MiB can contain more than a second's work.
 MAX_VALUES = 50_000
-# What the parser may have read ahead, and twice that: its own limit is 1,024 (see `too_deep`).
+# The parser may read ahead; twice its own limit of 1,024 (see `too_deep`).
 _AHEAD = 2048
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
-_NUMBER_LENGTH = 100  # characters; longer digits stay text, and are refused as such
+_NUMBER_LENGTH = 100  # characters; longer numbers stay text, and are refused later
 
-# The C parser is ten times as fast; a wheel for a new Python may come without it.
+# The C parser is ten times as fast; a wheel for a new Python may lack it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # YAML 1.2.2 section 10.3.2, tag resolution of the core schema.
@@ -43,18 +44,18 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-# Replaces variables in the text of a value; None where a mistake was noted.
+# Replaces variables in the text of a value; returns None if a mistake was reported.
 Substitute = Callable[[str, Mark, KeyPath], str | None]
 
 
 class _Stop(Exception):
-    """Nothing after this place can be read."""
+    """Nothing after this place can be parsed."""
 
 
 def decode(raw: bytes, file: str, mistakes: Mistakes) -> str | None:
     """The text of a profile, which is UTF-8; None after a mistake.
 
-    A byte order mark may begin it (YAML 1.2.2 section 5.2), as editors on Windows write it.
+    It may begin with a byte order mark (YAML 1.2.2 section 5.2), as editors on Windows write it.
     """
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         mistakes.add(Mark(file), (), "this is UTF-16; save the file as UTF-8")
@@ -76,9 +77,9 @@ def decode(raw: bytes, file: str, mistakes: Mistakes) -> str | None:
 
 
 def parse(text: str, file: str, mistakes: Mistakes, substitute: Substitute) -> Node | None:
-    """The tree of the one document in `text`; None where it could not be read to its end.
+    """The tree of the single document in `text`, or None if it could not be parsed to its end.
 
-    Every mistake that can be read past is noted and its value marked as broken.
+    Parsing continues after a mistake where possible, and the value is marked as broken.
     """
     builder = _Builder(file, mistakes, substitute)
     try:
@@ -94,7 +95,7 @@ def parse(text: str, file: str, mistakes: Mistakes, substitute: Substitute) -> N
             mistakes.add(place, (), _syntax_message(error, line, place))
         return None
     except (yaml.YAMLError, ValueError, OverflowError):
-        # The pure-Python scanner lets an impossible "\U…" escape out as ValueError.
+        # The pure-Python scanner raises ValueError for an impossible "\U…" escape.
         mistakes.add(builder.place, (), "after this place is something that is not YAML")
         return None
     if builder.root is None:
@@ -103,7 +104,7 @@ def parse(text: str, file: str, mistakes: Mistakes, substitute: Substitute) -> N
 
 
 def resolve(text: str) -> Value:
-    """What a plain scalar is in the YAML 1.2 core schema: `010` is ten, `no` is a string."""
+    """The value of a plain scalar in the YAML 1.2 core schema: `010` is ten, `no` is a string."""
     if text in _NULL:
         return None
     if text in _BOOL:
@@ -125,7 +126,7 @@ def resolve(text: str) -> Value:
 
 @dataclass(slots=True)
 class _Frame:
-    """A list or map that is being read."""
+    """A list or map that is being parsed."""
 
     mark: Mark
     path: KeyPath
@@ -133,7 +134,7 @@ class _Frame:
     items: list[Node] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
     expects_key: bool = True
-    key: str | None = None  # None where the key was a mistake: its value is read and dropped
+    key: str | None = None  # None if the key was a mistake: its value is parsed and dropped
     key_mark: Mark | None = None
 
     def child_path(self) -> KeyPath:
@@ -143,7 +144,7 @@ class _Frame:
 
 
 class _Builder:
-    """Takes the parser's events one by one and builds the tree."""
+    """Takes the events of the parser one by one and builds the tree."""
 
     def __init__(self, file: str, mistakes: Mistakes, substitute: Substitute) -> None:
         self.root: Node | None = None
@@ -175,11 +176,11 @@ class _Builder:
             self._document(event, mark)
 
     def too_deep(self, line: str, place: Mark) -> bool:
-        """Whether the parser stopped at `place` of `line` behind more nesting than we allow.
+        """Whether the parser stopped at `place` of `line` because of more nesting than is allowed.
 
         To see whether a bracket begins a key, the parser reads up to 1,024 characters of its line
-        ahead (YAML 1.2.2 section 7.4.3), and the one in C has a limit of its own on what it finds
-        there. Our limit is met first, so that place is reported.
+        ahead (YAML 1.2.2 section 7.4.3), and the C parser has its own limit for that. Our limit
+        comes first, so that place is reported.
         """
         seen = self.place.column if self.place.line == place.line else 0
         read = line[seen : min(place.column, seen + _AHEAD)]
@@ -208,7 +209,7 @@ class _Builder:
             self._mistakes.add(mark, (), "tags (%TAG) are not allowed")
 
     def _scalar(self, event: yaml.ScalarEvent, mark: Mark) -> None:
-        is_plain = not event.style  # the C parser gives "", the other one None
+        is_plain = not event.style  # the C parser returns "", the other one None
         refused = self._refuse_properties(event, mark)
         if self._expects_key():
             self._key(event.value, is_plain, mark)
@@ -228,7 +229,7 @@ class _Builder:
         replaced = self._substitute(text, mark, path)
         if replaced is None:
             return Scalar(mark, None, broken=True)
-        # Written plain, nothing is no value; everything else becomes what its key asks for.
+        # An empty plain scalar is no value; any other takes the type that its key requires.
         is_absent = is_plain and resolve(replaced) is None
         return Scalar(mark, None if is_absent else Substituted(replaced), optional=True)
 
@@ -291,7 +292,7 @@ class _Builder:
         frame.expects_key, frame.key = True, None
 
     def _refuse_properties(self, event: yaml.NodeEvent, mark: Mark) -> bool:
-        """Note a tag or an anchor; True where the value cannot be known because of it."""
+        """Report a tag or an anchor; True if the value is unknown because of it."""
         if event.anchor is not None:
             self._say(mark, f"anchors (&{event.anchor}) are not allowed; write the value again")
         tag = getattr(event, "tag", None)
@@ -316,7 +317,7 @@ def _end_of(text: str, file: str) -> Mark:
 
 
 def _line(text: str, place: Mark) -> str:
-    """The whole line that `place` is on."""
+    """The whole line of `place`."""
     lines = text.splitlines()
     return lines[place.line - 1] if place.line <= len(lines) else ""
 
