@@ -1,8 +1,8 @@
-"""Asking OpenSSH's client what its configuration says of a name: `ssh -G`.
+"""Asks OpenSSH's client for its configuration of a name: `ssh -G`.
 
-Owns whether there is such a client, the command line, and what a run of it may take. The names on
-it were checked by the caller, no shell is involved, and nothing is connected to; a `Match exec` of
-the user's own file is run by the client, as in every `ssh NAME`.
+Owns whether there is such a client, its command line, and the time it may take. The caller has
+checked the names on it, no shell is involved, and nothing is connected to; the client runs a `Match
+exec` of the user's own file, as with every `ssh NAME`.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from tunnelctl.net.processes.programs import folder
 from tunnelctl.spec.environment import Environment, home
 
 _SECONDS = 10.0
-# It has none of these; what is printed of it is OpenSSH's own.
+# It has none of these; a usage text is OpenSSH's own.
 _BASELINE = "baseline"
 _NO_FILE = "/dev/null"
 _KEYWORDS = {"hostname": "HostName", "port": "Port", "proxyjump": "ProxyJump"}
-# Said before any file speaks. Debian's client has another ServerAliveInterval with BatchMode, which
-# asks nobody here anyway; a ControlPath is not used, and shows what %C stands for.
+# Set before any file. Debian's client has another ServerAliveInterval with BatchMode, which has no
+# other effect here; a ControlPath is not used, and shows the value of %C.
 _ALWAYS = ("-o", "BatchMode=no", "-o", "ControlPath=%C")
 
 
 def find_client(environ: Mapping[str, str]) -> str | None:
-    """The path of OpenSSH's client, where there is one that can be asked.
+    """The path of OpenSSH's client, or None if there is none that can be asked.
 
-    A program of that name may be another one, such as Dropbear's or PuTTY's, and OpenSSH's knows
-    no user without a name.
+    A program of that name may be another one, such as Dropbear's or PuTTY's, and OpenSSH's refuses
+    a user id without a name.
 
     Raises:
         SshConfigError: the program does not say what it is.
@@ -58,13 +58,14 @@ def _has_name() -> bool:
 
 @cache
 def _is_openssh(program: str, _inode: int, _changed: int) -> bool:
-    """Whether `program -V` says so, on either output. Asked once, while the file stays the same."""
+    """Whether `program -V` says OpenSSH, on either output. Run once, while the file is
+    unchanged."""
     done = _output("ssh -V", [program, "-V"], Environment())
     return b"OpenSSH" in done.stdout + done.stderr
 
 
 class OpenSSHClient:
-    """The client at `program`, reading `arguments` of `config_arguments`."""
+    """The client at `program`; `arguments` are those of `config_arguments`."""
 
     def __init__(self, program: str, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
         self._program = program
@@ -72,7 +73,7 @@ class OpenSSHClient:
         self._environment = Environment(environ)
 
     def options(self, asked: Asked) -> Options:
-        """All that `ssh -G` prints of a name.
+        """Everything that `ssh -G` prints for a name.
 
         Raises:
             SshConfigError: with what the client says is wrong.
@@ -83,7 +84,7 @@ class OpenSSHClient:
         return self._run((*self._arguments, *given), asked.name)
 
     def baseline(self) -> Options:
-        """What it prints where nothing is configured."""
+        """What it prints without any configuration."""
         return self._run(("-F", _NO_FILE), _BASELINE)
 
     def _run(self, arguments: Sequence[str], name: str) -> Options:
@@ -98,7 +99,7 @@ class OpenSSHClient:
 def _output(
     what: str, command: Sequence[str], environment: Environment
 ) -> subprocess.CompletedProcess[bytes]:
-    """What the client prints, given nothing to read; `what` it is called in messages.
+    """The output of the client without input; `what` is its name in messages.
 
     Raises:
         SshConfigError: it cannot be run, or does not end in time.
@@ -107,7 +108,7 @@ def _output(
         return subprocess.run(  # noqa: S603 - checked names, and no shell
             command,
             env=environment.to_bytes(),
-            cwd=folder(environment),  # where a Match exec of a relative path is found
+            cwd=folder(environment),  # where a Match exec with a relative path is found
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_SECONDS,
@@ -120,9 +121,9 @@ def _output(
 
 
 def _given(key: str, value: str) -> list[str]:
-    """The options that say a value before any file does.
+    """The options that set a value before any file does.
 
-    A user's name goes by -l: since OpenSSH 10.1 the tokens of a User are replaced.
+    The user name is passed with -l: since OpenSSH 10.1 the tokens in a User are replaced.
     """
     if key == "user":
         return ["-l", value]
@@ -133,7 +134,8 @@ def _given(key: str, value: str) -> list[str]:
 
 
 def _parsed(output: str) -> Options:
-    """Keyword and value of each line, as printed; those that are printed once a value add up."""
+    """Keyword and value of each line; keywords that are printed once for each value have
+    several."""
     options: Options = {}
     for line in output.split("\n"):
         keyword, _, value = line.partition(" ")
@@ -146,10 +148,10 @@ def _parsed(output: str) -> Options:
 def config_arguments(
     files: Sequence[tuple[str, bool]], environ: Mapping[str, str], *, is_default: bool
 ) -> Iterator[tuple[str, ...]]:
-    """What makes the client read `files`: nothing where they are those that it reads anyhow.
+    """The options that make the client read `files`; none if it reads these by default.
 
-    `is_default`: the files are a user's and the system's. The client finds the former by the
-    password database alone; where $HOME differs, a file that includes both is read.
+    `is_default`: the files are the user's and the system's. The client finds the former through the
+    password database only; if $HOME differs, a file that includes both is passed.
     """
     if not is_default:
         yield ("-F", files[0][0])
@@ -163,7 +165,7 @@ def config_arguments(
 
 
 def home_of_record() -> str:
-    """The home of the password database, the only one that OpenSSH's client knows; "" for none."""
+    """The home in the password database, the only one that OpenSSH's client uses; "" for none."""
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
@@ -171,6 +173,6 @@ def home_of_record() -> str:
 
 
 def _quoted(path: str) -> str:
-    """A path that neither glob(7) nor the quotes of ssh_config(5) change."""
+    """A path that is changed neither by glob(7) nor by the quotes of ssh_config(5)."""
     literal = "".join(f"\\{char}" if char in "*?[\\" else char for char in path)
     return quoted(literal)

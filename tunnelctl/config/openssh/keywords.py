@@ -1,8 +1,8 @@
 """The keywords of ssh_config(5), as OpenSSH 10.5 and its packagers know them, and their values.
 
-Owns what a value may be, and how `ssh -G` prints it (readconf.c, process_config_line_depth). Each
-converter takes the words of a line, and raises ValueError, KeyError or IndexError for what is none
-of its values. Algorithms are not judged: which there are depends on the version.
+Owns the valid values, and how `ssh -G` prints them (readconf.c, process_config_line_depth). Each
+converter takes the words of a line, and raises ValueError, KeyError or IndexError for an invalid
+value. Algorithms are not checked, because they depend on the version.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _service(word: str) -> int:
 
 
 def _seconds(word: str) -> str:
-    """convtime of OpenSSH's misc.c; a part of a second is dropped."""
+    """convtime of OpenSSH's misc.c; fractions of a second are dropped."""
     if _SPAN.fullmatch(word) is None:
         raise ValueError(word)
     if "." in word:
@@ -81,7 +81,7 @@ def _number(word: str) -> str:
 
 
 def _time(words: list[str]) -> tuple[str, ...]:
-    """`none` is as if nothing stood there: OpenSSH lets a later value win."""
+    """`none` counts as not set: OpenSSH lets a later value win."""
     return () if words == ["none"] else _one(_seconds)(words)
 
 
@@ -105,7 +105,8 @@ def _rekey(words: list[str]) -> tuple[str, ...]:
 
 
 def check_hops(text: str) -> None:
-    """That the value of ProxyJump is `none` or hops, `[user@]host[:port]` or ssh://, by commas.
+    """Check that the value of ProxyJump is `none` or hops, `[user@]host[:port]` or ssh://, with
+    commas.
 
     Raises:
         ValueError: it is not.
@@ -122,7 +123,7 @@ def check_hops(text: str) -> None:
 
 
 def _several(words: list[str]) -> tuple[str, ...]:
-    """Words; `none` stands alone."""
+    """Words, or `none`."""
     if not all(words) or (len(words) > 1 and "none" in map(lowercase, words)):
         raise ValueError(words)
     return tuple(words)
@@ -136,28 +137,28 @@ def _agent(word: str) -> str:
 
 
 def _algorithms(word: str) -> str:
-    """Names by commas; which there are depends on the version, that they are ASCII does not."""
+    """Names with commas; the known names depend on the version, but all are ASCII."""
     if not word.startswith("-") and _NAMES.fullmatch(word) is None:
         raise ValueError(word)
     return word
 
 
 def _upto(limit: int, words: list[str]) -> tuple[str, ...]:
-    """Not judged here, as nothing but an import asks for it."""
+    """Not checked here, because only an import uses it."""
     if not 1 <= len(words) <= limit or not words[0]:
         raise ValueError(words)
     return (" ".join(words),)
 
 
 def _forward(least: int, most: int, words: list[str]) -> tuple[str, ...]:
-    """As -L, -R and -D have it: ssh joins the words by a colon, too (readconf.c, LocalForward)."""
+    """As -L, -R and -D: ssh joins the words by a colon too (readconf.c, LocalForward)."""
     if not least <= len(words) <= most or not all(words):
         raise ValueError(words)
     return (":".join(words),)
 
 
 def _any(_words: list[str]) -> tuple[str, ...]:
-    """What OpenSSH passes over, whatever it says."""
+    """Ignored by OpenSSH, whatever its value."""
     return ()
 
 
@@ -180,19 +181,19 @@ _PUBKEY = {
 _flag = _choice(_YES_NO)
 _text = _one(str)
 
-# One way to log in each, that can be turned off; and what it is called there.
+# Authentication methods that can be turned off, with their names.
 AUTHENTICATION_OF = {
     "pubkeyauthentication": "publickey",
     "kbdinteractiveauthentication": "keyboard-interactive",
     "passwordauthentication": "password",
 }
-# Taken as the rest of the line; the first of them wins over the other.
+# Taken as the rest of the line; the first one wins over the other.
 RAW = ("proxycommand", "proxyjump")
 REST_OF_LINE = ("knownhostscommand", "localcommand", "remotecommand", "versionaddendum")
 FORWARDS = ("localforward", "remoteforward", "dynamicforward")
 ADD_UP = ("identityfile", "certificatefile", *FORWARDS)
-# What is forwarded, and what changes its meaning. A profile says that itself, so only an import and
-# a command line of ssh ask for it. AddressFamily counts for the connection as well.
+# Forwards, and what changes their meaning. A profile has its own forwards, so only an import and a
+# command line of ssh use these. AddressFamily also applies to the connection.
 _OF_BOTH = frozenset({"addressfamily"})
 FORWARDING = (
     frozenset({*FORWARDS, "clearallforwardings", "gatewayports", "permitremoteopen"}) | _OF_BOTH
@@ -238,7 +239,7 @@ _MEANT: dict[str, Convert] = {
     "gatewayports": _flag,
     "permitremoteopen": lambda words: (" ".join(_several(words)),),
 }
-# What can change how a host is reached; files without any of it need not be asked at all.
+# Keywords that can change the way to a host; files without any of them need not be read.
 RELEVANT = (
     frozenset({*_MEANT, *RAW, "knownhostscommand"}) - FORWARDING - {"ignoreunknown"} | _OF_BOTH
 )
@@ -263,12 +264,12 @@ _NUMBERS = (
 )
 _LISTS = ("canonicaldomains", "channeltimeout", "logverbose", "sendenv", "setenv")
 _PASSED_OVER = (
-    # OpenSSH knows that they once meant something, or that this build does without.
+    # Keywords that OpenSSH knows as obsolete, or as unsupported in this build.
     *("protocol", "cipher", "fallbacktorsh", "globalknownhostsfile2", "rhostsauthentication"),
     *("userknownhostsfile2", "useroaming", "usersh", "useprivilegedport", "afstokenpassing"),
     *("kerberosauthentication", "kerberostgtpassing", "rsaauthentication"),
     *("rhostsrsaauthentication", "compressionlevel"),
-    # Debian, Ubuntu, Fedora and what is made of them know these as well.
+    # Additional keywords of Debian, Ubuntu, Fedora and their derivatives.
     *("gssapikeyexchange", "gssapitrustdns", "gssapiclientidentity", "gssapiserveridentity"),
     *("gssapirenewalforcesrekey", "gssapikexalgorithms", "protocolkeepalives", "setuptimeout"),
     *("useblacklistedkeys", "rsaminsize"),
@@ -293,5 +294,5 @@ KEYWORDS: dict[str, Convert] = {
     "verifyhostkeydns": _only("yes", "true", "no", "false", "ask"),
     "warnweakcrypto": _only("yes", "true", "no", "false", "no-pq-kex"),
 }
-# Every keyword that there is: a file with another one is refused, as by OpenSSH.
+# Every known keyword: a file with another one is refused, as by OpenSSH.
 KNOWN = frozenset({*KEYWORDS, *RAW, *REST_OF_LINE, "host", "match", "include"})

@@ -1,8 +1,8 @@
-"""ssh_config(5) as lines: keyword and arguments of each, and the files that Include brings.
+"""ssh_config(5) as lines: the keyword and arguments of each, and the included files.
 
-Owns the syntax of a file (OpenSSH's readconf.c, and strdelim and argv_split in misc.c). Says
-nothing about what a keyword means. Must never give up because of one bad line: a line carries what
-is wrong with it (`fault`), as only who asks for a name knows whether it matters.
+Owns the syntax of a file (OpenSSH's readconf.c, and strdelim and argv_split in misc.c), not the
+meaning of keywords. Must never give up because of one bad line: a line carries its `fault`, because
+only the lookup of a name shows whether it matters.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class SshConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ConfigLine:
-    """One statement. `files` are those that an Include brought, line by line.
+    """One line. `files` are the lines of the files of an Include.
 
-    What stands in no file has `number` 0, and for `file` a word for where it was said. `fault` is
+    A line that is in no file has `number` 0, and a description of its origin as `file`. `fault` is
     what is wrong with it whatever its keyword means, or "".
     """
 
@@ -73,21 +73,21 @@ class ConfigLine:
             raise self.error(str(error)) from None
 
     def error(self, why: str) -> SshConfigError:
-        """What is wrong here."""
+        """The fault, with file and line."""
         line = f" line {self.number}" if self.number else ""
         return SshConfigError(f"{self.file}{line}: {why}")
 
 
 def lowercase(text: str) -> str:
-    """ASCII alone, as OpenSSH does it: no other letter becomes one of a keyword's."""
+    """ASCII only, as in OpenSSH."""
     return text.translate(_UPPER_TO_LOWER)
 
 
 def statement(text: str, file: str, number: int = 0) -> ConfigLine | None:
     """One line of a file.
 
-    None where it is empty or a comment, and where OpenSSH passes over it: a quote around the
-    keyword that is not closed.
+    None if it is empty or a comment, or where OpenSSH ignores it: an unclosed quote around the
+    keyword.
     """
     text = text.partition("\0")[0]
     text = text[:1] + text[1:].rstrip(_BLANKS + "\f")
@@ -119,7 +119,7 @@ def _delimited(text: str) -> tuple[str | None, str]:
 
 
 def quoted(word: str) -> str:
-    """A word as `split` takes it, in quotes."""
+    """A word in quotes, as `split` takes it."""
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -164,9 +164,10 @@ def _word(text: str, at: int) -> tuple[str, int]:
 
 
 def read(paths: Sequence[tuple[str, bool]], environ: Mapping[str, str]) -> tuple[ConfigLine, ...]:
-    """Every statement of the files `paths`: path, and whether it is a user's, not the system's.
+    """Every line of the files `paths`: path, and whether it is a user's, not the system's.
 
-    Each file is one line without a keyword that includes it, as all files start afresh.
+    Each file is one line without a keyword that includes it, because every file starts outside of
+    any block.
 
     Raises:
         SshConfigError: one of `paths` itself cannot be read.
@@ -187,8 +188,8 @@ class _Unreadable(Exception):
 
 
 class _Silent(Exception):
-    """The same of what does not answer: OpenSSH's client would wait for it, whatever block it is
-    in, so nobody is asked."""
+    """The same for a file that does not answer: OpenSSH's client would wait for it in whatever
+    block it is, so the client is not run."""
 
 
 class _Reader:
@@ -238,7 +239,7 @@ class _Reader:
                 raise _Silent(str(why)) from None
 
     def _token(self, token: re.Match[str]) -> str:
-        """What a token of an Include stands for, as since OpenSSH 9.9."""
+        """The value of a token in an Include, as since OpenSSH 9.9."""
         if token[2] is not None:
             return self._environ[token[2]]
         if token[1] not in ("%", "d"):
@@ -247,14 +248,14 @@ class _Reader:
 
 
 def _python_pattern(path: str) -> str:
-    """A pattern of glob(7) as the module glob takes it, which knows no `\\`."""
+    """A pattern of glob(7) for the module glob, which does not know `\\`."""
     return _ESCAPE.sub(lambda found: glob.escape(found[1]), path)
 
 
 def _text(path: str, *, is_included: bool) -> str:
-    """What a file holds.
+    """The text of a file.
 
-    Nothing where OpenSSH finds no line: in a folder, and behind a link to nothing.
+    Empty where OpenSSH finds no line: for a folder, and a link to nothing.
 
     Raises:
         _Unreadable: also for an included file that others may have written, as in OpenSSH.
@@ -280,7 +281,7 @@ def _text(path: str, *, is_included: bool) -> str:
 
 
 def every_line(lines: Sequence[ConfigLine]) -> Iterator[ConfigLine]:
-    """All statements, those of included files too, whatever block they are in."""
+    """All lines, including those of included files, whatever block they are in."""
     for line in lines:
         yield line
         for included in line.files:

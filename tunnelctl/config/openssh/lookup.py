@@ -1,7 +1,7 @@
-"""What a profile leaves open, as ssh_config has it: what works with `ssh NAME` works here.
+"""Looks up in ssh_config what a profile leaves open, so that what works with `ssh NAME` works here.
 
-OpenSSH's own client answers where it is installed, else reader.py. Owns which files count, who
-is asked, and that nobody is asked twice or for nothing. Changes nothing on this machine.
+OpenSSH's own client answers if it is installed, else reader.py. Owns which files are read, which of
+the two answers, and that no lookup is repeated or needless. Changes nothing on this machine.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from tunnelctl.config.yaml.files import Unreadable, read_profile_file
 from tunnelctl.net import files
 from tunnelctl.spec.environment import home
 
-_AT_ONCE = 8  # clients that run side by side
+_AT_ONCE = 8  # clients that run concurrently
 _NOTHING = HostSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A name, what a profile says of it already, and which ssh_config is to answer.
+    """A name, the settings of the profile for it, and the ssh_config to read.
 
     `source` is True for the user's and the system's, False for none, or the path of a file.
-    `has_way`: by what way it is reached is not asked.
+    `has_way`: the profile gives the way to it.
     """
 
     name: str
@@ -55,9 +55,9 @@ class Lookup:
 
 
 class SshConfig:
-    """The answers for one load of a profile. `asked` takes the variables that they depend on.
+    """The answers for one load of a profile. `asked` gets the variables that they depend on.
 
-    `keywords` has for fields of a host the keyword that stands for each.
+    `keywords` has the keyword for each field of a host.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class SshConfig:
         self._answers: dict[Lookup, HostSettings | SshConfigError] = {}
 
     def prepare(self, questions: Iterable[Lookup]) -> None:
-        """Find the answers of many names side by side."""
+        """Look up many names concurrently."""
         wanted = [question for question in questions if question not in self._answers]
         for source in {question.source for question in wanted}:
             mine = [question for question in wanted if question.source == source]
@@ -78,7 +78,7 @@ class SshConfig:
             self._answers.update(zip(mine, map(self._read, mine, options), strict=True))
 
     def found(self, question: Lookup) -> HostSettings:
-        """What is known of a name.
+        """The settings of a name.
 
         Raises:
             SshConfigError: one sentence that names the file and line, or what to do.
@@ -91,11 +91,11 @@ class SshConfig:
 
     @property
     def says_something(self) -> bool:
-        """Whether what was asked of it may have another answer when it is asked anew."""
+        """Whether another lookup may have another result."""
         return any(source.says_something for source in self._sources.values())
 
     def forwarding(self, question: Lookup) -> Options:
-        """What is forwarded by `ssh NAME`, as ssh_config has it; nothing of it is in `found`.
+        """The forwards of `ssh NAME` by ssh_config; they are not in `found`.
 
         Raises:
             SshConfigError: one sentence that names the file and line, or what to do.
@@ -143,7 +143,7 @@ class SshConfig:
 
 
 def _matters(line: ConfigLine, about: frozenset[str]) -> bool:
-    """Whether a line could say something `about` a name, or is one that refuses its file."""
+    """Whether a line could set something `about` a name, or is one that OpenSSH refuses."""
     return line.keyword in about or line.keyword not in KNOWN or bool(line.fault)
 
 
@@ -173,7 +173,7 @@ class _Source:
     def options(
         self, asked: list[Asked], about: frozenset[str] = RELEVANT
     ) -> list[Options | SshConfigError]:
-        """What is configured for each name, if there is anything `about` that at all."""
+        """The settings of each name, if anything `about` it is set at all."""
         if self._error is not None:
             return [self._error] * len(asked)
         if not self._says_something(about):
@@ -188,7 +188,7 @@ class _Source:
 
     @property
     def says_something(self) -> bool:
-        """Whether a line could count for a host."""
+        """Whether a line could apply to a host."""
         return self._says_something(RELEVANT)
 
     def _says_something(self, about: frozenset[str]) -> bool:
@@ -242,7 +242,7 @@ class _Source:
         ):
             try:
                 files.status(path)
-            except files.FileSilent:  # whoever reads it is told why it cannot be read
+            except files.FileSilent:  # the reader reports why it cannot be read
                 yield path, is_user
             except OSError:
                 continue
@@ -260,7 +260,7 @@ class _Source:
 
 
 def local_user() -> str:
-    """Who asks, by the password database."""
+    """The user, by the password database."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:  # a user id without an entry, as in many containers

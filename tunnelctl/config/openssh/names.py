@@ -1,7 +1,7 @@
-"""The names of hosts that ssh_config and known_hosts speak of.
+"""The names of hosts in ssh_config and known_hosts.
 
-Owns what is offered where a host may be named. Quick to import and to ask: runs no program, and
-knows nothing of what is said of a name.
+Owns the completion of host names. Quick to import and to run: runs no program, and does not read
+settings.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _PATTERN = frozenset("*?!")
 
 
 class Aliases:
-    """The names that Host lines (and Match host) speak of."""
+    """The names in Host lines (and Match host)."""
 
     def __init__(self, lines: Iterable[ConfigLine]) -> None:
         self._patterns = list(_patterns(lines))
 
     @cached_property
     def names(self) -> Mapping[str, None]:
-        """Those that are written out, in the order of the file."""
+        """Those without a wildcard, in the order of the file."""
         return dict.fromkeys(p for line in self._patterns for p in line if not set(p) & _PATTERN)
 
     def has_pattern_for(self, name: str) -> bool:
-        """Whether a line that has more in it than `*` is about `name`."""
+        """Whether a line with a pattern other than `*` applies to `name`."""
         return any(
             host_matches(name, patterns) and any(set(p) - set("*?") for p in patterns)
             for patterns in self._patterns
@@ -39,8 +39,8 @@ class Aliases:
 
 
 def names_for(environ: Mapping[str, str]) -> Iterator[str]:
-    """The hosts that a user may mean: aliases first, then what was connected to before. A file that
-    cannot be read has none."""
+    """The hosts that a user may mean: aliases first, then earlier destinations. A file that cannot
+    be read has none."""
     folder = home(environ) / ".ssh"
     for path, is_user in ((str(folder / "config"), True), (SYSTEM_FILE, False)):
         try:
@@ -71,7 +71,7 @@ def _patterns(lines: Iterable[ConfigLine]) -> Iterator[list[str]]:
         try:
             words = line.words() if line.keyword in ("host", "match") else []
         except SshConfigError:
-            continue  # said where it matters
+            continue  # reported where it matters
         if line.keyword == "host":
             yield words
         for criterion, value in pairwise(words):

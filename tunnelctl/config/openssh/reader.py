@@ -1,10 +1,10 @@
-"""Our own reading of ssh_config(5), for machines without OpenSSH's client.
+"""Our own reader of ssh_config(5), for machines without OpenSSH's client.
 
 Owns which block applies to a name, and which value of a keyword wins (OpenSSH's readconf.c is the
-reference; syntax and values are lines.py's and keywords.py's). Gives what `ssh -G` would
-print, for the keywords that can mean something here, and refuses what ssh refuses: a file that has
-a line which is not understood, in whatever block. Must never run a program: what only a program or
-a look-up could decide is refused in one sentence.
+reference; syntax and values are in lines.py and keywords.py). Returns what `ssh -G` would print,
+for the keywords that have a meaning here, and refuses what ssh refuses: a file with an unknown
+line, in whatever block. Must never run a program: what only a program or a lookup could decide is
+refused in one sentence.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tunnelctl.config.openssh.keywords import ADD_UP, KEYWORDS, KNOWN, RAW, REST
 from tunnelctl.config.openssh.lines import ConfigLine, SshConfigError, lowercase
 from tunnelctl.errors import printable
 
-# What one name comes to: by keyword in lower case, as `ssh -G` prints it.
+# The result for one name: by keyword in lower case, as `ssh -G` prints it.
 Options = dict[str, tuple[str, ...]]
 
 _WITHOUT_ARGUMENT = ("all", "canonical", "final")
@@ -29,7 +29,7 @@ _MAY_BE_EMPTY = ("tagged", "command")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The name that is looked up, what a profile says of it, and who asks."""
+    """The name to look up, the settings of the profile for it, and the user."""
 
     name: str
     local_user: str
@@ -42,14 +42,14 @@ def matches(text: str, pattern: str) -> bool:
 
 
 def host_matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a Host line is about `name`: one of its patterns is, and none with a `!`."""
+    """Whether a Host line applies to `name`: one of its patterns matches, and none with a `!`."""
     if any(p.startswith("!") and matches(name, p[1:]) for p in patterns):
         return False
     return any(not p.startswith("!") and matches(name, p) for p in patterns)
 
 
 def options_for(asked: Asked, lines: Sequence[ConfigLine]) -> Options:
-    """What the files say of a name; the first value of a keyword wins, as in OpenSSH.
+    """The settings of a name in the files; the first value of a keyword wins, as in OpenSSH.
 
     Raises:
         SshConfigError: a line that OpenSSH refuses, or where only a program could tell what
@@ -68,7 +68,7 @@ def options_for(asked: Asked, lines: Sequence[ConfigLine]) -> Options:
 
 
 class _Pass:
-    """One reading of all files. The second one (`Match final`) knows the real host name."""
+    """One pass over all files. The second one (`Match final`) knows the real host name."""
 
     def __init__(
         self, asked: Asked, host: str, options: Options, *, is_final: bool = False
@@ -81,7 +81,7 @@ class _Pass:
         for keyword, value in asked.given.items():
             escaped = value.replace("%", "%%") if keyword == "hostname" else value
             options.setdefault(keyword, (escaped,))
-        # Kept apart from what a first pass found: they add up.
+        # Kept apart from the first pass, because they add up.
         self._lists: dict[str, list[str]] = {
             keyword: list(options.pop(keyword, ())) for keyword in ADD_UP
         }
@@ -92,13 +92,13 @@ class _Pass:
                 self._file(file, is_active=True, is_reachable=True)
 
     def result(self) -> Options:
-        """What was found, and the host name in any case."""
+        """The result, with the host name in any case."""
         found: Options = {**self.options, "hostname": (lowercase(self._hostname()),)}
         found.update({keyword: tuple(v) for keyword, v in self._lists.items() if v})
         return found
 
     def _hostname(self) -> str:
-        """HostName with its tokens, which are judged once it is used."""
+        """HostName with its tokens, which are checked when it is used."""
         if "hostname" not in self.options:
             return self._asked.name
         values = {"h": self._asked.name, "%": "%"}
@@ -127,14 +127,14 @@ class _Pass:
                 self._set(line, words, is_active=is_active and is_reachable)
 
     def _refuse_unknown(self, line: ConfigLine) -> None:
-        """Unless IgnoreUnknown, which counts from where it stands, has a pattern for it."""
+        """Unless a pattern of IgnoreUnknown matches it, which applies from its line on."""
         ignored = self.options.get("ignoreunknown", ("",))[0]
         if not host_matches(line.keyword, lowercase(ignored).split(",")):
             word = printable(line.keyword)
             raise line.error(f"'{word}' is no keyword of ssh_config, and ssh refuses the file too")
 
     def _match(self, line: ConfigLine, words: Sequence[str], is_reachable: bool) -> bool:
-        """Whether a Match line applies; what is undecided does not matter where others say no."""
+        """Whether a Match line applies; an undecided criterion does not matter if others fail."""
         applies, undecided = True, ""
         for criterion, value, is_negated in _criteria(line, words):
             if criterion in _UNDECIDED:
@@ -162,7 +162,7 @@ class _Pass:
         return host_matches(user, patterns.split(","))
 
     def _set(self, line: ConfigLine, words: list[str], *, is_active: bool) -> None:
-        """Check the value of a line, and take it where its block applies."""
+        """Check the value of a line, and use it if its block applies."""
         if line.keyword in RAW:
             if line.keyword == "proxyjump":
                 _check_hops(line)
@@ -192,8 +192,8 @@ class _Pass:
             self.options.setdefault(line.keyword, values)
 
     def _has_no_way(self, keyword: str) -> bool:
-        """Whether a ProxyJump or ProxyCommand counts: the first does, a ProxyJump of none leaves
-        the other open."""
+        """Whether a ProxyJump or ProxyCommand counts: the first one does; a ProxyJump of none
+        leaves the other open."""
         jump = self.options.get("proxyjump")
         if keyword == "proxyjump":
             return jump is None and "proxycommand" not in self.options
@@ -207,7 +207,7 @@ def _needs_a_look_up(keyword: str, value: Sequence[str]) -> bool:
 
 
 def _rest(line: ConfigLine) -> str:
-    """What stands behind a keyword that takes the whole line; a hop ends at a `#`, too."""
+    """The value of a keyword that takes the whole line; a hop also ends at a `#`."""
     rest = line.rest.lstrip(" \t\r\n=")
     if line.keyword == "proxyjump":
         is_none = lowercase(rest) == "none"

@@ -1,7 +1,7 @@
-"""ssh_config(5) TOKENS, environment variables and `~` in the paths that ssh_config names.
+"""ssh_config(5) TOKENS, environment variables and `~` in paths of ssh_config.
 
-Owns what each stands for (OpenSSH's ssh.c and percent_dollar_expand in misc.c). Reads nothing but
-the names of this machine and its users.
+Owns the value of each (OpenSSH's ssh.c and percent_dollar_expand in misc.c). Reads only the names
+of this machine and its users.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
 
 
 class Tokens:
-    """What the tokens stand for, for one name and what is configured for it.
+    """The values of the tokens for one name and its settings.
 
-    `home` is what `~` and `%d` stand for. `variables` has the names of those that were replaced.
+    `home` is the value of `~` and `%d`. `variables` has the names of those that were replaced.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Tokens:
         self._home = home
 
     def path(self, written: str) -> str:
-        """A path as OpenSSH makes it: first `~`, then tokens and variables.
+        """A path as OpenSSH expands it: first `~`, then tokens and variables.
 
         Raises:
             ValueError: an unknown token or user, or a variable that is not set.
@@ -42,7 +42,7 @@ class Tokens:
         return TOKEN.sub(self.value, self.tilde(written))
 
     def tilde(self, written: str) -> str:
-        """`~` and `~NAME`, and nothing else.
+        """`~` and `~NAME` only.
 
         Raises:
             ValueError: there is no user of that name.
@@ -50,7 +50,7 @@ class Tokens:
         return expand_user(written, {"HOME": self._home})
 
     def value(self, token: re.Match[str]) -> str:
-        """What stands for a match of TOKEN.
+        """The value of a match of TOKEN.
 
         Raises:
             ValueError: as `path` does.
@@ -72,7 +72,7 @@ class Tokens:
         port = self._options.get("port", ("22",))[0]
         login = self._options.get("user", (user,))[0]
         jump = self._jump()
-        # What the client says is worth more: before OpenSSH 9.6 the jump host was no part of it.
+        # The client's value takes precedence: before OpenSSH 9.6 the jump host was not part of it.
         made = hashlib.sha1(
             f"{local}{host}{port}{login}{jump}".encode(errors="surrogateescape"),
             usedforsecurity=False,
@@ -94,7 +94,7 @@ class Tokens:
         }
 
     def _jump(self) -> str:
-        """The host of the last hop, which is the one before the name itself."""
+        """The host of the last hop before the name itself."""
         hops = self._options.get("proxyjump", ("none",))[0]
         last = hops.rpartition(",")[2].removeprefix("ssh://").rpartition("@")[2]
         if last.lower() == "none":

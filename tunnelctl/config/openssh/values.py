@@ -1,8 +1,7 @@
-"""From what ssh_config says of a name to values of the spec.
+"""From settings of ssh_config to values of the spec.
 
-Owns which of its keywords count here, and their tokens. What OpenSSH would do less strictly is
-done strictly: StrictHostKeyChecking no, off and ask all become `yes`. Compression is a wish that
-is not granted.
+Owns which of its keywords have an effect here, and their tokens. What OpenSSH does less strictly is
+done strictly: StrictHostKeyChecking no, off and ask all become `yes`. Compression is ignored.
 """
 
 from __future__ import annotations
@@ -31,18 +30,18 @@ from tunnelctl.config.values.reach import (
 from tunnelctl.spec.environment import home
 from tunnelctl.spec.host import AUTHENTICATIONS, USERS_SHELL, StrictHostKeyChecking
 
-# The value of the spec for those of a keyword.
+# The value of the spec for the values of a keyword.
 Read = Callable[["Reading", tuple[str, ...]], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Keyword:
-    """A keyword of ssh_config(5), and the two ways between its values and the spec's.
+    """A keyword of ssh_config(5), and the conversions between its values and the spec's.
 
-    `read` makes the spec's value of the keyword's, as `ssh -G` prints them (None: see `Reading`);
-    what gives None or () is as if it was not there. `write` makes the values of the lines of an
-    ssh_config, one a line (None: it is written in another way). `always`: it is written also where
-    it is the default, which is another one in OpenSSH.
+    `read` converts the keyword's values, as `ssh -G` prints them (None: see `Reading`); a result of
+    None or () counts as not set. `write` makes the values of the lines of an ssh_config, one for
+    each line (None: it is written in another way). `always`: it is written even if it is our
+    default, because OpenSSH has another.
     """
 
     name: str
@@ -53,7 +52,7 @@ class Keyword:
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """What is known of a name: fields of a Host, and the way to it."""
+    """The settings of a name: fields of a Host, and the way to it."""
 
     fields: Mapping[str, Any] = field(default_factory=dict)
     jumps: tuple[Jump, ...] = ()
@@ -61,7 +60,7 @@ class HostSettings:
 
 
 def configured(name: str, printed: Options, baseline: Options) -> Options:
-    """What of the output of `ssh -G` is not OpenSSH's own default."""
+    """The lines of `ssh -G` that differ from OpenSSH's own defaults."""
     options = {key: value for key, value in printed.items() if value != baseline.get(key)}
     if options.get("hostname", ("",))[0].lower() == name.lower():
         del options["hostname"]
@@ -71,9 +70,9 @@ def configured(name: str, printed: Options, baseline: Options) -> Options:
 def found(
     asked: Asked, options: Options, environ: Mapping[str, str], keywords: Mapping[str, Keyword]
 ) -> tuple[HostSettings, set[str]]:
-    """The values in `options`, which holds what is configured and nothing else.
+    """The values in `options`, which has only settings from files.
 
-    `keywords` has for fields of a Host the keyword that stands for each.
+    `keywords` has the keyword for each field of a Host.
 
     Also the names of the environment variables that they depend on.
 
@@ -89,7 +88,7 @@ def found(
 
 
 class Reading:
-    """What is configured for one name."""
+    """The settings of one name."""
 
     def __init__(self, asked: Asked, options: Options, environ: Mapping[str, str]) -> None:
         self._asked = asked
@@ -100,8 +99,8 @@ class Reading:
         self.variables = self._tokens.variables
 
     def fields(self, keywords: Mapping[str, Keyword]) -> dict[str, Any]:
-        """Those of a Host that are configured. Keys are looked for in all files that are named; a
-        new one is recorded in the first."""
+        """The known_hosts files that are set. Keys are looked up in all of them; a new one is
+        recorded in the first."""
         fields = {
             name: keyword.read(self, self._options[keyword.name.lower()])
             for name, keyword in keywords.items()
@@ -109,7 +108,7 @@ class Reading:
         }
         self._check_source()
         fields["preferred_authentications"] = self._authentications()
-        # An agent holds what such a library would; no key of a profile names one.
+        # An agent has the keys of such a library; a profile has no key for it.
         fields["pkcs11_provider"] = unless_none(self._options.get("pkcs11provider", (NONE,))[0])
         return {name: value for name, value in fields.items() if value not in (None, ())}
 
@@ -119,7 +118,7 @@ class Reading:
         return tuple(parse_jump(word) for word in jumps(written))
 
     def command(self) -> tuple[str, ...]:
-        """ProxyCommand is a line for a shell, which the program then takes the place of."""
+        """ProxyCommand is a line for a shell, which the program then replaces."""
         written = self._options.get("proxycommand", (NONE,))[0]
         if written.lower() == NONE or "proxyjump" in self._asked.given:
             return ()
@@ -129,14 +128,14 @@ class Reading:
         return (USERS_SHELL, "-c", f"exec {written}")
 
     def _check_source(self) -> None:
-        """A connection that leaves from elsewhere might not be the one that was wanted."""
+        """A connection from another address might not be the intended one."""
         has_way = "proxyjump" in self._asked.given or self.jumps() or self.command()
         says_how = "bindaddress" in self._options
         if "bindinterface" in self._options and not has_way and not says_how:
             raise ValueError("BindInterface is not supported; use BindAddress in ssh_config")
 
     def _authentications(self) -> tuple[str, ...] | None:
-        """Those of PreferredAuthentications that exist here and are not turned off."""
+        """The supported ones of PreferredAuthentications that are not turned off."""
         written = self._options.get("preferredauthentications")
         wanted = AUTHENTICATIONS if written is None else tuple(written[0].split(","))
         off = {
@@ -153,7 +152,7 @@ class Reading:
         return None if left == AUTHENTICATIONS else left
 
     def known_hosts_command(self, value: str) -> tuple[str, ...]:
-        """Its words; the tokens that a profile has as well are replaced when it is run."""
+        """The words of the command; tokens that a profile also has are replaced when it is run."""
 
         def now(token: re.Match[str]) -> str:
             if token[1] is not None and token[1] in KNOWN_HOSTS_TOKENS:
@@ -193,12 +192,12 @@ def unless_none(value: str) -> str | None:
 
 
 def first(convert: Callable[[str], Any]) -> Read:
-    """How a keyword is read that has one value and no token."""
+    """Reads a keyword with one value and no token."""
     return lambda _, values: convert(values[0])
 
 
 def files(no_files: tuple[str, ...]) -> Read:
-    """How a list of files is read; `no_files` stands for `none`."""
+    """Reads a list of files; `no_files` stands for `none`."""
 
     def read(reading: Reading, values: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(reading.path(path) for path in values if path.lower() != NONE) or no_files
@@ -207,7 +206,7 @@ def files(no_files: tuple[str, ...]) -> Read:
 
 
 def global_files(no_files: tuple[str, ...]) -> Read:
-    """How the system's files are read, in whose names OpenSSH replaces no tokens."""
+    """Reads the system's files, in whose names OpenSSH replaces no tokens."""
 
     def read(reading: Reading, values: tuple[str, ...]) -> tuple[str, ...]:
         named = (reading.below_home(path) for path in values if path.lower() != NONE)
@@ -217,7 +216,7 @@ def global_files(no_files: tuple[str, ...]) -> Read:
 
 
 def algorithms(kind: Kind) -> Read:
-    """How a list of algorithms is read: what it leaves of ours, None for all of them."""
+    """Reads a list of algorithms: the supported ones in it, or None for all of them."""
 
     def read(_: Reading, values: tuple[str, ...]) -> tuple[str, ...] | None:
         left = offered(kind, values[0])
@@ -227,13 +226,13 @@ def algorithms(kind: Kind) -> Read:
 
 
 def strict(value: str) -> StrictHostKeyChecking:
-    """Whether unknown keys are recorded; what is laxer is as strict as `yes` here."""
+    """Whether unknown keys are recorded; laxer values count as `yes` here."""
     accepts = value == StrictHostKeyChecking.ACCEPT_NEW
     return StrictHostKeyChecking.ACCEPT_NEW if accepts else StrictHostKeyChecking.YES
 
 
 def positive(value: str) -> float | None:
-    """Seconds; 0 and `none` are for waiting without end, which no connection does here."""
+    """Seconds; 0 and `none` mean to wait forever, which no connection does here."""
     return float(value) if value != NONE and float(value) > 0 else None
 
 
@@ -243,7 +242,7 @@ def count(most: int) -> Callable[[str], int | None]:
 
 
 def rekey_limit(value: str) -> int | None:
-    """The size alone, in bytes; new keys after a time are not made."""
+    """The size only, in bytes; rekeying after a time is not supported."""
     size = int(value.split()[0])
     return size if size >= scalars.LEAST_REKEY_LIMIT else None
 
@@ -252,17 +251,17 @@ def rekey_limit(value: str) -> int | None:
 
 
 def one(value: object) -> Sequence[str]:
-    """One line, of a value that needs no quotes."""
+    """One line for a value that needs no quotes."""
     return (str(value),)
 
 
 def seconds(duration: float) -> Sequence[str]:
-    """ssh counts whole seconds, and 0 is for none at all."""
+    """ssh counts whole seconds, and 0 means none."""
     return (str(max(1, math.ceil(duration))) if duration else "0",)
 
 
 def path(value: str) -> Sequence[str]:
-    """A path whose per cent signs are none of a token."""
+    """A path with its per cent signs escaped."""
     return (word(value.replace("%", "%%")),)
 
 

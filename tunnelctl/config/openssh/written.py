@@ -1,9 +1,10 @@
-"""What was written where `ssh -G` prints less than that: the line that its answer comes from.
+"""The line of a file that an answer of `ssh -G` comes from, where the answer has less than the
+line.
 
 The client joins the words of a list by blanks, as it does the two sides of a forward, replaces
-tokens in some paths and works out lists of algorithms against those that it knows itself. Owns how
-the answer is matched with the lines of the files. Which block applies is the client's to say: no
-line is taken that does not explain what it printed.
+tokens in some paths, and expands lists of algorithms to those that it knows. Owns the matching of
+the answer with lines of the files. The client decides which block applies: a line is used only if
+it explains the answer.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from tunnelctl.config.openssh.reader import Asked, Options, matches, options_for
 from tunnelctl.config.openssh.tokens import TOKEN, Tokens
 from tunnelctl.config.values.forward_specs import fields, path_text
 
-# Printed with all words on one line; and of these with tokens and `~` replaced.
+# Printed with all words on one line; and of these, with tokens and `~` replaced.
 _LISTS = ("userknownhostsfile", "globalknownhostsfile", "revokedhostkeys")
 _REPLACED = ("userknownhostsfile", "revokedhostkeys", "identityagent")
 _ALGORITHMS = ("ciphers", "kexalgorithms", "macs", "hostkeyalgorithms")
-# OpenSSH's defaults that mean more here where they were written.
+# OpenSSH's defaults that have another meaning here if they were written.
 _WRITTEN_DEFAULTS = {"serveraliveinterval": ("0",), "permitremoteopen": ("any",)}
-# One side of a forward that is no path, as the client prints it; and the target that is none.
+# One side of a forward that is no path, as the client prints it; and the target that means none.
 _ADDRESS = re.compile(r"\[[^\]]*\]:\d+|\d+")
 _SOCKS = "[socks]:0"
 
@@ -32,9 +33,9 @@ _SOCKS = "[socks]:0"
 def as_written(
     asked: Asked, printed: Options, baseline: Options, lines: Sequence[ConfigLine], ssh: Tokens
 ) -> Options:
-    """`printed`, which is configured, as the files have it: words, tokens and operators.
+    """`printed`, with words, tokens and operators as in the files.
 
-    `ssh` replaces tokens as the client did, which knows the home of the password database alone.
+    `ssh` replaces tokens as the client did, which uses the home of the password database only.
     """
     files = _Files(asked, lines)
     options = dict(printed)
@@ -59,7 +60,7 @@ def _forwards(options: Options, files: _Files, replace: Callable[[str], str]) ->
         for keyword in FORWARDS
     }
     for listen, *target in sides["localforward"]:
-        # One that leads to a socket of the server is printed as a DynamicForward besides.
+        # One that leads to a socket on the server is also printed as a DynamicForward.
         if target and "/" in target[0] and [listen] in sides["dynamicforward"]:
             sides["dynamicforward"].remove([listen])
     return {
@@ -70,8 +71,8 @@ def _forwards(options: Options, files: _Files, replace: Callable[[str], str]) ->
 
 
 def _sides(keyword: str, printed: str, files: _Files, replace: Callable[[str], str]) -> list[str]:
-    """The listening side and the target of a printed line. A path may have blanks; where both
-    sides are paths, the line that explains it tells where the first one ends."""
+    """The listening side and the target of a printed line. A path may have blanks; if both sides
+    are paths, the line that explains it shows where the first one ends."""
     if keyword == "dynamicforward":
         return [printed]
     listen, _, target = printed.rpartition(" ")
@@ -90,14 +91,14 @@ def _field(side: str) -> str:
 
 
 class _Files:
-    """What all lines of the files say, whatever block they are in."""
+    """The values of all lines of the files, whatever block they are in."""
 
     def __init__(self, asked: Asked, lines: Sequence[ConfigLine]) -> None:
         self._asked = asked
         self._lines = lines
 
     def words(self, keyword: str, printed: str, replace: Callable[[str], str]) -> tuple[str, ...]:
-        """The words of the line that comes to what is printed; else those that blanks part.
+        """The words of the line that explains the answer; else the answer split at blanks.
 
         Older clients print some as they are written.
         """
@@ -105,7 +106,7 @@ class _Files:
         def explains(words: tuple[str, ...]) -> bool:
             try:
                 return printed in (" ".join(words), " ".join(map(replace, words)))
-            except ValueError:  # a token that stands for nothing, in a block that does not apply
+            except ValueError:  # a token without a value, in a block that does not apply
                 return False
 
         found = self._said(keyword, explains)
@@ -115,7 +116,7 @@ class _Files:
         return tuple(word.replace("%", "%%") if keyword in _REPLACED else word for word in done)
 
     def list(self, keyword: str, printed: str, default: str) -> tuple[str, ...]:
-        """The list with its operator: what an older client does not know it cannot print."""
+        """The list with its operator: an older client prints only the algorithms that it knows."""
         names, defaults = printed.split(","), default.split(",")
         found = self._said(keyword, lambda words: _explains(words[0], names, defaults))
         return (printed,) if found is None else found
@@ -123,7 +124,7 @@ class _Files:
     def forward(
         self, keyword: str, printed: str, replace: Callable[[str], str]
     ) -> tuple[str, ...] | None:
-        """The two paths of the line that comes to a printed forward; None for no line."""
+        """The two paths of the line that explains a printed forward, or None."""
 
         def sides(words: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(map(replace, fields(":".join(words))))
@@ -138,14 +139,14 @@ class _Files:
         return None if found is None else sides(found)
 
     def say(self, keyword: str, default: tuple[str, ...]) -> bool:
-        """Whether that was written, which the client prints where nothing is said as well."""
+        """Whether this value was written, since the client also prints it as a default."""
         known = any(line.keyword == keyword for line in every_line(self._lines))
         return known and self._own().get(keyword) == default
 
     def _said(
         self, keyword: str, explains: Callable[[tuple[str, ...]], bool]
     ) -> tuple[str, ...] | None:
-        """The words that explain what was printed. Of several our own reader takes one."""
+        """The words that explain the answer. If several do, our own reader decides."""
         found = []
         for line in every_line(self._lines):
             if line.keyword == keyword and not line.fault:
@@ -158,7 +159,7 @@ class _Files:
         return found[0] if found else None
 
     def _own(self) -> Options:
-        """What our own reader says; nothing where it cannot tell."""
+        """The answer of our own reader, or nothing if it cannot tell."""
         try:
             return options_for(self._asked, self._lines)
         except SshConfigError:
@@ -166,7 +167,7 @@ class _Files:
 
 
 def _explains(written: str, printed: list[str], default: list[str]) -> bool:
-    """Whether kex_assemble_names (OpenSSH's kex-names.c) makes `printed` of `written`."""
+    """Whether kex_assemble_names (OpenSSH's kex-names.c) makes `printed` from `written`."""
     operator, patterns = written[:1], written[1:].split(",")
 
     def others(names: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A profile: which keys there are, and the way from its files to the frozen values of the spec.
+"""A profile: its keys, and the way from its files to the frozen values of the spec.
 
 Must never connect to anything.
 """

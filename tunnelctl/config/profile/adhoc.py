@@ -1,7 +1,7 @@
-"""Profiles that nobody wrote: what a command line asks for, as a file like any other.
+"""Profiles for command lines: `up -L … HOST` becomes a file like any other.
 
-Being a file, it is checked, shown and brought up again after a restart as every profile is. Owns
-what its forwards are called and where it lies. Must never be taken for a profile of the user's.
+Because it is a file, it is checked, shown and brought up again after a restart like every profile.
+Owns the names of its forwards, and its path. Must never be taken for a profile of the user's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tunnelctl.home.whole_file import write_whole
 
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9._-]+")
 _LONGEST_NAME = 64
-_DIGITS = 10  # of what tells two files of one name apart
+_DIGITS = 10  # length of the digest that tells two files of one name apart
 _KEPT = 30 * 86400.0  # seconds
 
 
@@ -36,8 +36,8 @@ def document_of(
 ) -> dict[str, Any]:
     """A profile with these forwards through one host.
 
-    `permit` goes to those whose targets the far side names, `allow` to those that others than this
-    machine can reach.
+    `permit` is for those whose clients name the target, `allow` for those that other machines can
+    connect to.
     """
     document: dict[str, Any] = {"version": 1, "description": description}
     given = {"user": host.user, "port": host.port}
@@ -55,15 +55,15 @@ def name_for(host: str) -> str:
 
 
 def file_for(folder: Path, name: str, document: Mapping[str, Any]) -> Path:
-    """Where a profile is kept as `name`. Others of that name have other files: a name belongs to
-    the file that it came from, so none is taken for this one, and nobody overwrites it."""
+    """The path of a profile called `name`. The path depends on the content, because a name belongs
+    to a file: a profile never takes the place of another of that name."""
     what = {key: value for key, value in document.items() if key != "description"}
     digest = hashlib.sha256(yaml_text(what).encode()).hexdigest()
     return folder / f"{name}.{digest[:_DIGITS]}.yaml"
 
 
 def write(folder: Path, name: str, document: Mapping[str, Any]) -> Path:
-    """Keep it as `name`, whole or not at all, where nobody else can change it; its path.
+    """Write it as `name`, whole or not at all, where nobody else can change it; returns its path.
 
     Raises:
         OSError: it cannot be written.
@@ -76,10 +76,11 @@ def write(folder: Path, name: str, document: Mapping[str, Any]) -> Path:
 
 
 def prune(folder: Path, used: Iterable[str], now: float) -> None:
-    """Remove what was not written for a month (`now`: seconds since 1970), and is not in `used`."""
+    """Remove files that were not written for a month (`now`: seconds since 1970) and are not in
+    `used`."""
     in_use = set(used)
     for path in folder.glob("*.yaml"):
-        with suppress(OSError):  # another command does the same
+        with suppress(OSError):  # another command removes them too
             if str(path) not in in_use and path.stat().st_mtime < now - _KEPT:
                 path.unlink()
 
@@ -92,7 +93,7 @@ def forward_map(
     if spec.target is not None:
         rule["to"] = str(spec.target)
     rule["via"] = via
-    if spec.exposed:  # the address was typed, so it was meant
+    if spec.exposed:  # the address was typed, so it is intended
         rule["expose"] = True
         if allow:
             rule["allow"] = list(allow)
@@ -102,7 +103,7 @@ def forward_map(
 
 
 def forward_name(spec: ForwardSpec) -> str:
-    """What it is called where nobody said."""
+    """The name if none was given."""
     word = "socks" if spec.target is None else spec.key
     listen = spec.listen
     if listen.is_unix:
@@ -117,7 +118,7 @@ def forward_name(spec: ForwardSpec) -> str:
 
 
 def unused(name: str, taken: Iterable[str]) -> str:
-    """The name, or one with a number where that is taken."""
+    """The name, with a number if it is taken."""
     names, number = set(taken), 2
     unique = name
     while unique in names:

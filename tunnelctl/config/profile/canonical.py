@@ -1,8 +1,7 @@
-"""A profile as one file with everything said: what `tunnelctl config` prints.
+"""A profile with all defaults as one file: what `tunnelctl config` prints.
 
-Owns the way back from the spec to the words of a profile. Loading what is written here gives an
-equal profile, wherever that is done: nothing is left to ssh_config or to variables. A secret stays
-a reference to where it is kept.
+Owns the way back from the spec to the keys of a profile. Loading the file gives an equal profile on
+any machine: it does not depend on ssh_config or variables. A secret stays a reference.
 """
 
 from __future__ import annotations
@@ -50,20 +49,20 @@ def as_yaml(profile: Profile, *, ascii_only: bool = False) -> str:
 
 
 def yaml_text(document: dict[str, Any], *, ascii_only: bool = False) -> str:
-    """A file whose values are these and stand for themselves: it has no variables."""
+    """A file with these values, without variables."""
     escaped = _escaped(document)
     is_any = not ascii_only
     return yaml.dump(escaped, Dumper=_Dumper, sort_keys=False, allow_unicode=is_any, width=100)
 
 
 class _Names:
-    """What each host is called; hops and fallbacks become hosts of the file, too."""
+    """The names of the hosts; hops and fallbacks become hosts of the file, too."""
 
     def __init__(self, hosts: Sequence[Host]) -> None:
         self._hosts = {host.name: host for host in hosts}
 
     def of_hop(self, hop: Host, *, is_first: bool) -> str:
-        """A hop as it is written; of a later one its own way does not matter."""
+        """A hop in the form of the file; the way to a later hop does not matter."""
         part = _alone if is_first else _bare
         known = self._hosts.get(hop.name, hop)
         if hop.user and part(replace(known, user=hop.user, port=hop.port)) == part(hop):
@@ -73,15 +72,15 @@ class _Names:
         return str(Jump(self._name(hop, part)))
 
     def of_fallback(self, host: Host) -> str:
-        """The name of a host that stands in for another."""
+        """The name of a fallback host."""
         return self._name(host, _alone)
 
     def beside(self, known: Collection[str]) -> dict[str, Host]:
-        """The hosts whose names are not among the known ones."""
+        """The hosts whose names are not known yet."""
         return {name: host for name, host in self._hosts.items() if name not in known}
 
     def _name(self, host: Host, part: Callable[[Host], Host]) -> str:
-        """Its own, or one with a number where another host has that."""
+        """Its own name, with a number if another host has it."""
         for number in count(1):
             name = host.name if number == 1 else f"{host.name}-{number}"
             known = self._hosts.setdefault(name, replace(host, name=name))
@@ -91,19 +90,19 @@ class _Names:
 
 
 def _alone(host: Host) -> Host:
-    """Without what stands in for it."""
+    """The host without its fallbacks."""
     return replace(host, fallback=())
 
 
 def _bare(host: Host) -> Host:
-    """Without the way to it either."""
+    """The host without the way to it either."""
     return replace(host, fallback=(), proxy_jump=(), proxy_command=(), proxy=None)
 
 
 def host_map(host: Host, names: _Names | None = None) -> dict[str, Any]:
     """The keys of one host, without those that have no value."""
     names = names or _Names((host,))
-    # What is not the plain value of the field.
+    # Keys that differ from the field of the same name.
     special: dict[str, Any] = {
         "proxy_jump": [names.of_hop(h, is_first=at == 0) for at, h in enumerate(host.proxy_jump)],
         "fallback": [names.of_fallback(other) for other in host.fallback],
@@ -138,7 +137,7 @@ def forward_map(rule: Forward) -> dict[str, Any]:
 
 
 def written(value: object) -> Any:
-    """A value of the spec as a profile has it."""
+    """A value of the spec in the form of a profile."""
     write = _WRITTEN.get(type(value))
     if write is not None:
         return write(value)
@@ -203,7 +202,7 @@ def _permit(permit: Permit) -> str:
 
 
 _WRITTEN: dict[type, Callable[[Any], Any]] = {
-    float: _duration,  # every one of the spec is a duration
+    float: _duration,  # every float of the spec is a duration
     Permit: _permit,
     Probe: _probe,
     Proxy: _proxy,
@@ -216,7 +215,7 @@ _WRITTEN: dict[type, Callable[[Any], Any]] = {
 
 
 def _escaped(value: Any) -> Any:
-    """With every dollar sign doubled, so that it stands for itself."""
+    """With every dollar sign doubled, so that it is no variable."""
     if isinstance(value, str):
         return value.replace("$", "$$")
     if isinstance(value, list):
@@ -227,7 +226,7 @@ def _escaped(value: Any) -> Any:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes no anchors, and quotes what YAML 1.2 would take for something else than text."""
+    """Writes no anchors, and quotes strings that YAML 1.2 would read as another type."""
 
     def ignore_aliases(self, data: Any) -> bool:
         """No value is shared."""

@@ -1,7 +1,7 @@
-"""What no single value of a profile can tell: what must be there, and what contradicts what.
+"""Checks that involve several values: missing keys, and contradictions.
 
-Works on plain values that may be wrong in themselves, so that these mistakes come in the same list
-as all the others; a value that was refused already is not spoken of again.
+Works on plain values that may be invalid themselves, so that all mistakes are reported in one list;
+a value with a reported mistake is not reported again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LISTENER: dict[str, Callable[[object], Endpoint]] = {
 
 
 class Names(Protocol):
-    """The names that ssh_config speaks of; `names` are those that are written out in it."""
+    """The names in ssh_config; `names` are those without a wildcard."""
 
     @property
     def names(self) -> Collection[str]: ...
@@ -41,7 +41,7 @@ class Names(Protocol):
 
 
 def check_profile(document: Document, known: Names, mistakes: Mistakes) -> None:
-    """Every such mistake of the whole profile; `known` are the names of ssh_config."""
+    """Every such mistake of the profile; `known` are the names in ssh_config."""
     hosts = _maps(document, "hosts")
     _check_it_does_something(document)
     for name, host in hosts.items():
@@ -63,7 +63,7 @@ def check_profile(document: Document, known: Names, mistakes: Mistakes) -> None:
 
 
 def _check_it_does_something(document: Document) -> None:
-    """Hosts alone are kept connected; forwards alone go through hosts that ssh_config knows."""
+    """A profile needs hosts or forwards; forwards may use hosts of ssh_config."""
     given = document.data if isinstance(document.data, dict) else {}
     if any(_present(document, key) for key in ("forwards", "hosts")):
         return
@@ -73,7 +73,7 @@ def _check_it_does_something(document: Document) -> None:
 
 
 def check_host(document: Document) -> None:
-    """What contradicts itself in one host, with its `defaults`."""
+    """Contradictions in one host, including its `defaults`."""
     data = document.data
     if not isinstance(data, dict):
         return
@@ -85,7 +85,7 @@ def check_host(document: Document) -> None:
 
 
 def _check_reconnect(document: Document, data: dict[str, Any]) -> None:
-    """That its waits go from shorter to longer."""
+    """Check that its delays are in ascending order."""
     reconnect = data.get("reconnect")
     if not isinstance(reconnect, dict):
         return
@@ -128,7 +128,8 @@ def _check_forward(document: Document, name: str, forward: dict[str, Any]) -> No
 
 
 def _check_target(document: Document, path: tuple[str, str], target: object) -> None:
-    """That a socket of the server has a path there; what else is wrong is said elsewhere."""
+    """Check that a unix socket on the server has a path there; other mistakes are reported
+    elsewhere."""
     try:
         endpoint = endpoints.target(target)
     except ValueError:
@@ -176,7 +177,7 @@ def _check_via(
 def _check_logins(
     document: Document, hosts: dict[str, dict[str, Any]], forwards: dict[str, dict[str, Any]]
 ) -> None:
-    """That `via: user@host:port` says all of one host: a name stands for one login."""
+    """Check that all `via: user@host:port` of one host are equal: a name stands for one login."""
     first: dict[str, Jump] = {}
     for name, forward in forwards.items():
         via = _carrier(forward)
@@ -191,7 +192,7 @@ def _check_logins(
 
 
 def _carrier(forward: dict[str, Any]) -> Jump | None:
-    """What `via` says; None where the schema says what is wrong with it."""
+    """The hop of `via`; None if the schema reports a mistake."""
     try:
         return reach.parse_jump(forward.get("via"))
     except ValueError:
@@ -201,7 +202,7 @@ def _carrier(forward: dict[str, Any]) -> Jump | None:
 def _check_lazy(
     document: Document, name: str, forward: dict[str, Any], hosts: dict[str, dict[str, Any]]
 ) -> None:
-    """A listener there lives on the link, which a lazy host makes only for a listener here."""
+    """A listener on the server needs the link, which a lazy host makes only for local listeners."""
     via = _carrier(forward)
     if via is None:
         return
@@ -212,12 +213,12 @@ def _check_lazy(
 
 
 def _check_jumps(document: Document, known: Names, mistakes: Mistakes) -> None:
-    """That each hop can be one; `defaults` is looked at like a host."""
+    """Check that each hop is a valid host; `defaults` is checked like a host."""
     for path, host in _hosts_and_defaults(document):
         try:
             jumps = reach.jumps(host.get("proxy_jump", NONE))
         except ValueError:
-            continue  # the schema says why
+            continue  # the schema reports it
         for index, jump in enumerate(jumps):
             _check_name(document, (*path, "proxy_jump", index), jump, known, mistakes)
 
@@ -225,11 +226,11 @@ def _check_jumps(document: Document, known: Names, mistakes: Mistakes) -> None:
 def _check_name(
     document: Document, path: KeyPath, name: object, known: Names, mistakes: Mistakes
 ) -> None:
-    """Any name of a host will do, as for `ssh NAME`; but one that looks mistyped is not one."""
+    """Any host name is valid, as for `ssh NAME`; but one that looks mistyped is a mistake."""
     try:
         host = names.host_name(name)
     except ValueError:
-        return  # the schema says why, or it is user@host:port
+        return  # the schema reports it, or it is user@host:port
     if host in _map(document, "hosts") or "." in host or ":" in host or host in known.names:
         return
     near = mistakes.suggestion(host, chain(_map(document, "hosts"), known.names))
@@ -241,12 +242,12 @@ def _check_name(
 def _check_fallbacks(
     document: Document, hosts: dict[str, dict[str, Any]], mistakes: Mistakes
 ) -> None:
-    """That each one is a host of the file."""
+    """Check that each fallback is a host of the file."""
     for path, host in _hosts_and_defaults(document):
         try:
             names = reach.host_names(host.get("fallback", NONE))
         except ValueError:
-            continue  # the schema says why
+            continue  # the schema reports it
         for index, name in enumerate(names):
             if isinstance(name, str) and name and name not in hosts:
                 near = mistakes.suggestion(name, hosts)
@@ -255,7 +256,7 @@ def _check_fallbacks(
 
 
 def _check_probe(document: Document, name: str, forward: dict[str, Any]) -> None:
-    """That the keys of a probe go with its type, and its type with the forward."""
+    """Check that the keys of a probe match its type, and its type the forward."""
     written = forward.get("probe")
     path = ("forwards", name, "probe")
     probe = written if isinstance(written, dict) else {"type": written}
@@ -272,7 +273,7 @@ def _check_probe(document: Document, name: str, forward: dict[str, Any]) -> None
 
 
 def _check_listeners(document: Document, forwards: dict[str, dict[str, Any]]) -> None:
-    """That no two forwards ask for the same address on the same machine."""
+    """Check that no two forwards listen on the same address of the same machine."""
     listeners = Listeners()
     for name, forward in forwards.items():
         for kind, endpoint in _listeners(forward):
@@ -291,7 +292,7 @@ def _listeners(forward: dict[str, Any]) -> Iterator[tuple[str, Endpoint]]:
             try:
                 yield kind, read(forward[kind])
             except ValueError:
-                continue  # the schema says why
+                continue  # the schema reports it
 
 
 def _hosts_and_defaults(document: Document) -> Iterator[tuple[KeyPath, dict[str, Any]]]:

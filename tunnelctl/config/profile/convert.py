@@ -1,6 +1,6 @@
-"""From checked maps to the frozen values of the spec: paths made absolute, defaults filled in.
+"""From checked maps to the frozen values of the spec: absolute paths, defaults.
 
-Owns what a relative path is relative to: the file that it was written in.
+Owns the base of a relative path: the file that contains it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tunnelctl.spec.secret import SecretRef, SecretSource
 
 
 class Converter:
-    """Makes hosts and forwards; `secret_variables` has the names that `{env: NAME}` refers to."""
+    """Makes hosts and forwards; `secret_variables` gets the names in `{env: NAME}`."""
 
     def __init__(self, interpolator: Interpolator) -> None:
         self.secret_variables: set[str] = set()
@@ -43,9 +43,9 @@ class Converter:
     def host(
         self, name: str, model: HostMap, document: Document, open_fields: Mapping[str, Any]
     ) -> Host:
-        """One host without the way to it; `document` tells where its paths were written.
+        """One host without the way to it; `document` knows the files of its paths.
 
-        `open_fields` are values of the spec for what the profile leaves open.
+        `open_fields` are values of the spec for missing keys.
         """
         fields = {"hostname": name, **open_fields, **_given(model, _kept(HOST_KEYS, InSpec.SAME))}
         if model.reconnect is not None:
@@ -65,7 +65,7 @@ class Converter:
         agent = model.identity_agent
         if agent is not None and agent != NONE and not agent.startswith("$"):
             agent = self._path((*document.path, "identity_agent"), agent, document)
-        # These can be given as what the spec writes as None.
+        # Keys whose value in the spec may be None.
         stated = {"identity_agent": agent, "rekey_limit": model.rekey_limit}
         fields.update({key: stated[key] for key in stated if key in model.model_fields_set})
         names_key = any(file.lower() != NONE for file in model.identity_file or ())
@@ -74,13 +74,13 @@ class Converter:
         return Host(name=name, **fields)
 
     def ssh_config(self, model: HostMap, document: Document) -> bool | str:
-        """Which ssh_config a host is looked up in: True for the usual ones, or a path."""
+        """The ssh_config that a host is looked up in: True for the usual files, or a path."""
         if not isinstance(model.ssh_config, str):
             return model.ssh_config is not False
         return self._path((*document.path, "ssh_config"), model.ssh_config, document)
 
     def proxy(self, model: ProxyMap | None, document: Document) -> Proxy | None:
-        """The proxy of the host that `document` has, if any."""
+        """The proxy of the host in `document`, or None."""
         if model is None or model.url is None:
             return None
         address = model.url
@@ -88,8 +88,8 @@ class Converter:
         return Proxy(address.kind, address.hostname, address.port, model.user, password)
 
     def forward(self, name: str, model: ForwardMap, document: Document) -> Forward:
-        """One forward, of a map that passed every check; `document`, the whole profile, tells
-        where its paths were written. Those of a server are the server's own."""
+        """One forward, from a map that passed every check; `document`, the whole profile, knows the
+        files of its paths. Paths on a server are not changed."""
         here = model.local or model.dynamic
         listen = here or model.remote or model.remote_dynamic
         assert listen is not None
@@ -115,7 +115,7 @@ class Converter:
         )
 
     def hooks(self, model: HooksMap | None, document: Document) -> Hooks:
-        """What is run at changes of state. A program with a slash is a path, as any other is."""
+        """The programs for changes of state. A program with a slash is a path."""
 
         def program(name: str, words: tuple[str, ...]) -> tuple[str, ...]:
             first, *rest = words
@@ -159,7 +159,7 @@ class Converter:
 
 
 def _probe(model: ProbeMap | None, *, fixed: bool) -> Probe:
-    """A target that is fixed is asked, unless the profile says otherwise."""
+    """A fixed target is probed, unless the profile says otherwise."""
     default = ProbeType.TCP if fixed else ProbeType.NONE
     if model is None:
         return Probe(default, unasked=True)
@@ -167,11 +167,11 @@ def _probe(model: ProbeMap | None, *, fixed: bool) -> Probe:
 
 
 def _kept(keys: Mapping[str, Key], how: InSpec) -> tuple[str, ...]:
-    """The keys that become fields of the spec in this way."""
+    """The keys that are converted to the spec in this way."""
     return tuple(name for name, key in keys.items() if key.in_spec is how)
 
 
 def _given(model: object, names: tuple[str, ...]) -> dict[str, Any]:
-    """The values that the profile gave, by name."""
+    """The values in the profile, by name."""
     values = {name: getattr(model, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}

@@ -1,6 +1,6 @@
-"""A tree together with its plain values and the place of each, and the schema held against it.
+"""A tree with its plain values and the place of each, and its validation by the schema.
 
-Owns the translation of pydantic's findings into sentences of ours. Never raises for a mistake.
+Owns the translation of pydantic's errors to our sentences. Never raises for a mistake.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Document:
-    """The part of a profile at `path`, below `key`, ready to be checked."""
+    """The part of a profile at `path`, below `key`, ready for checks."""
 
     def __init__(
         self, tree: Node, mistakes: Mistakes, path: KeyPath = (), key: Mark | None = None
@@ -31,24 +31,24 @@ class Document:
         self._mistakes = mistakes
 
     def noting(self, mistakes: Mistakes) -> Document:
-        """The same, with what is found from now on noted there."""
+        """The same, with mistakes reported there from now on."""
         other = copy(self)
         other._mistakes = mistakes
         return other
 
     def file_of(self, path: KeyPath) -> str:
-        """The file that the value at `path` was written in."""
+        """The file that contains the value at `path`."""
         return self._places[self._known(path)].value.file
 
     def say(self, path: KeyPath, message: str, *, at_key: bool = False) -> None:
-        """Note a mistake at the value (or its key) that is nearest to `path`."""
+        """Report a mistake at the value (or its key) that is nearest to `path`."""
         known = self._known(path)
         place = self._places[known]
         if not place.broken:
             self._mistakes.add(place.key if at_key else place.value, known, message)
 
     def validate(self, model: type[Model]) -> Model | None:
-        """The values as `model` has them, or None after noting every mistake."""
+        """The values as `model`, or None after reporting every mistake."""
         try:
             return model.model_validate(self.data)
         except ValidationError as error:
@@ -73,7 +73,7 @@ class Document:
         self.say(path, f"unknown key{suggestion(path, self._mistakes)}", at_key=True)
 
     def _known(self, path: KeyPath) -> KeyPath:
-        """The longest beginning of `path` that was written somewhere."""
+        """The longest prefix of `path` that has a place in a file."""
         while path not in self._places and len(path) > len(self.path):
             path = path[:-1]
         return path

@@ -1,6 +1,6 @@
-"""Which file is meant by the name of a profile.
+"""Finds the file of a profile by its name.
 
-Owns the search order and what can be a name. Never opens a profile.
+Owns the search order and the valid names. Never opens a profile.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class FoundProfile:
 
 
 def is_profile_name(name: str) -> bool:
-    """Whether a profile can be called so: it is a file's name and a word of commands."""
+    """Whether this is a valid name of a profile: it is part of a file name and of commands."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -43,9 +43,9 @@ def find_profile(
     cwd: Path,
     others: Iterable[str] = (),
 ) -> Path:
-    """The file of the profile `name`: `file` when given, else the first hit of the search order.
+    """The file of the profile `name`: `file` if given, else the first hit of the search order.
 
-    `others` are names of profiles that have no file there, and could be what was meant.
+    `others` are names of profiles without a file there, which may be meant.
 
     Raises:
         Failure: PROFILE_NOT_FOUND, with the places looked at and names that are near.
@@ -66,7 +66,7 @@ def find_profile(
 
 
 def file_called(name: str, environ: Mapping[str, str], cwd: Path) -> Path | None:
-    """The first hit of the search order for a name; None where there is none."""
+    """The first hit of the search order for a name, or None."""
     for place in config_dirs(environ, cwd):
         for suffix in SUFFIXES:
             path = place / (name + suffix)
@@ -76,17 +76,17 @@ def file_called(name: str, environ: Mapping[str, str], cwd: Path) -> Path | None
 
 
 def none_found(environ: Mapping[str, str], cwd: Path) -> Failure:
-    """What to say where there is no profile at all."""
+    """The failure if there is no profile at all."""
     return sentences.no_profiles(config_dirs(environ, cwd))
 
 
 def is_same_file(one: str, other: str) -> bool:
-    """Whether two paths lead to the same file, be it there or not."""
+    """Whether two paths are the same file, whether it exists or not."""
     return one == other or os.path.realpath(one) == os.path.realpath(other)
 
 
 def list_profiles(environ: Mapping[str, str], cwd: Path) -> tuple[FoundProfile, ...]:
-    """Every profile that can be found, by name; one that another hides comes after it."""
+    """Every profile that can be found, by name; hidden ones come after the one that hides them."""
     used: dict[str, Path] = {}
     profiles: list[FoundProfile] = []
     for place in config_dirs(environ, cwd):
@@ -97,7 +97,7 @@ def list_profiles(environ: Mapping[str, str], cwd: Path) -> tuple[FoundProfile, 
 
 
 def left_out(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[Path, str]]:
-    """What looks like a profile where they are looked for and is none, each with the reason."""
+    """Files that look like profiles in the search order and are none, each with the reason."""
     for place in config_dirs(environ, cwd):
         try:
             names = sorted(os.listdir(place))
@@ -122,7 +122,7 @@ def _why_not(path: Path) -> str:
 def _files(place: Path) -> list[Path]:
     try:
         names = os.listdir(place)
-    except OSError:  # most places of the search order do not exist; of others see left_out
+    except OSError:  # most places of the search order do not exist; the others are in left_out
         return []
     paths = (place / name for name in names)
     kept = [p for p in paths if p.suffix in SUFFIXES and is_profile_name(p.stem) and _is_file(p)]
@@ -141,13 +141,13 @@ def _exists(path: Path) -> bool:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except (OSError, ValueError):  # there but not to be looked at: reading it says why
+    except (OSError, ValueError):  # exists but cannot be examined: reading it reports why
         return True
     return True
 
 
 def _not_found(name: str, places: Sequence[Path], names: Collection[str]) -> Failure:
-    from difflib import get_close_matches  # only on the way out: it costs the others time
+    from difflib import get_close_matches  # only for a failure: it takes time
 
     near = get_close_matches(name, sorted(names), n=3)
     return sentences.no_profile(name, places, near, is_first=not names)

@@ -132,7 +132,7 @@ Hops = Annotated[tuple[Hop, ...], BeforeValidator(reach.jumps), WithJsonSchema(_
 ProxyUrl = Annotated[ProxyAddress, PlainValidator(reach.proxy_url), WithJsonSchema(TEXT)]
 
 FilePath = Annotated[str, BeforeValidator(names.file_path), WithJsonSchema(TEXT)]
-# `none` among them stands for no file (Key.no_files).
+# `none` among them means no file (Key.no_files).
 Files = Annotated[tuple[Text, ...], BeforeValidator(scalars.one_or_list), WithJsonSchema(_LIST)]
 Agent = Annotated[str | None, BeforeValidator(names.identity_agent), WithJsonSchema(TEXT)]
 SshConfig = Annotated[

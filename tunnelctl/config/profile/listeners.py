@@ -1,6 +1,6 @@
-"""Which listeners of a profile could not be on one machine at once.
+"""Which listeners of a profile exclude each other on one machine.
 
-Owns what `*`, `localhost` and an address take of a port. Looks nothing up: a name is itself.
+Owns the addresses that `*`, `localhost` and an address occupy. Resolves no names.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from tunnelctl.spec.endpoint import ANY_ADDRESS, LOCALHOST, LOOPBACKS, WILDCARDS
 
 
 class Listeners:
-    """The listeners that were claimed so far."""
+    """The listeners so far."""
 
     def __init__(self) -> None:
         self._taken: dict[tuple[object, int, str], tuple[str, Endpoint]] = {}
@@ -19,9 +19,9 @@ class Listeners:
     def claim(
         self, machine: str | None, endpoint: Endpoint, name: str
     ) -> tuple[str, Endpoint] | None:
-        """Have `endpoint` for `name` on a machine (None: this one), if it is all free.
+        """Claim `endpoint` for `name` on a machine (None: this one), if it is free.
 
-        Returns who has some of it already, and where that one listens.
+        Returns the name and address of a listener that overlaps, or None.
         """
         if endpoint.port == 0 and not endpoint.is_unix:
             return None
@@ -34,9 +34,9 @@ class Listeners:
 
 
 def _claims(endpoint: Endpoint) -> tuple[list[str], list[str]]:
-    """What must not be taken yet for a listener on `endpoint`, and what it takes.
+    """The claims that exclude a listener on `endpoint`, and the claims that it makes.
 
-    A claim is an address, `all 4` for the wildcard of IPv4, or `any 4` for whatever of IPv4.
+    A claim is an address, `all 4` for the IPv4 wildcard, or `any 4` for any IPv4 address.
     """
     if endpoint.is_unix:
         return [endpoint.path], [endpoint.path]
@@ -53,7 +53,7 @@ def _claims(endpoint: Endpoint) -> tuple[list[str], list[str]]:
 
 
 def _addresses(host: str) -> tuple[str, ...]:
-    """The addresses that listening on `host` takes."""
+    """The addresses of a listener on `host`."""
     if host == ANY_ADDRESS:
         return WILDCARDS
     if host.lower() == LOCALHOST:

@@ -1,7 +1,7 @@
-"""From a file to a Profile, or to every mistake in it at once.
+"""From a file to a Profile, or to all its mistakes at once.
 
-Owns the order of the steps: read and lay over, schema, checks, defaults, spec. Changes nothing on
-this machine.
+Owns the order of the steps: read and merge, schema, checks, defaults, spec. Changes nothing on this
+machine.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ __all__ = ["Loaded", "Mistake", "ProfileInvalid", "load_profile"]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A profile, the environment variables that it refers to, by name, and the files it is made of.
+    """A profile, the environment variables that it uses, by name, and its files.
 
-    Loading the same files with only these variables gives an equal profile. `anew` is None where
-    ssh_config says nothing of it.
+    Loading the same files with only these variables gives an equal profile. `anew` is None if
+    ssh_config does not affect it.
     """
 
     profile: Profile
@@ -51,7 +51,7 @@ class Loaded:
 
 
 def load_profile(path: Path, environ: Mapping[str, str], *, name: str | None = None) -> Loaded:
-    """Read the profile in `path`; it is called `name`, or after the file.
+    """Read the profile in `path`; its name is `name`, or that of the file.
 
     Raises:
         ProfileInvalid: with every mistake in the file and in those that it extends.
@@ -146,7 +146,7 @@ class _Loader:
         return anew
 
     def _is_too_large(self, tree: Tree) -> bool:
-        """Whether there is more than can be checked in a second; said where it is."""
+        """Whether it is too large to be checked in a second, which is then reported."""
         before = len(self._mistakes)
         for key, limit in (("hosts", MAX_HOSTS), ("forwards", MAX_FORWARDS)):
             entry = tree.entries.get(key)
@@ -163,12 +163,12 @@ class _Loader:
         return len(self._mistakes) > before
 
     def _aliases(self, defaults: Document) -> Aliases:
-        """The names of the ssh_config that a name without an entry is looked up in."""
+        """The names in the ssh_config that a name without an entry is looked up in."""
         model = defaults.validate(HostMap) or HostMap()
         return self._ssh_config.aliases(self._converter.ssh_config(model, defaults))
 
     def _settled(self, tree: Tree) -> Tree:
-        """A null takes a key away; where there is nothing to take away, a value was forgotten."""
+        """A null removes a key; if there is nothing to remove, a value is missing."""
         defaults = tree.child("defaults")
 
         def forgotten(path: KeyPath, key: Mark) -> bool:
@@ -189,7 +189,7 @@ class _Loader:
 
 
 def _hosts_with_defaults(tree: Tree, mistakes: Mistakes) -> Iterator[tuple[str, Document]]:
-    """Each host laid over `defaults`; by whatever way it says it is reached, they say no other."""
+    """Each host merged over `defaults`; a way to the host replaces the one of `defaults`."""
     below, hosts = _defaults(tree), tree.child("hosts")
     wayless = Tree(below.mark, {k: e for k, e in below.entries.items() if k not in WAYS})
     if not isinstance(hosts, Tree):

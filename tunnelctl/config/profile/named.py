@@ -1,7 +1,7 @@
-"""A host that no profile has: what was typed at the command line, as `ssh` would take it.
+"""A host that is in no profile: `[user@]NAME[:PORT]` on the command line, as `ssh` takes it.
 
-Owns the way from `[user@]NAME[:PORT]` to a host, with what ssh_config knows of NAME. Changes
-nothing on this machine.
+Owns the way from there to a host, with the settings of NAME in ssh_config. Changes nothing on this
+machine.
 """
 
 from __future__ import annotations

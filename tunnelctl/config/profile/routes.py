@@ -1,8 +1,8 @@
-"""The hosts of a profile as a whole: by which hops each is reached, and what stands in for it.
+"""The hosts of a profile: their hops and fallbacks.
 
-Owns how names lead to hosts, what a loop is, and that what the profile leaves open is looked up in
-ssh_config. As in OpenSSH, the first hop of a list is reached by its own way and each other hop
-from the one before it, whatever its own way would be.
+Owns how names lead to hosts, the detection of loops, and the lookup of missing keys in ssh_config.
+As in OpenSSH, the first hop of a list is reached by its own way and each other hop from the one
+before it, whatever its own way would be.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ _NOTHING = HostSettings()
 
 @dataclass(frozen=True, slots=True)
 class PlaceInDocument:
-    """Where something is written."""
+    """A place in the file."""
 
     document: Document
     path: KeyPath
 
     def say(self, message: str, *, at_key: bool = False) -> None:
-        """Note a mistake here."""
+        """Report a mistake here."""
         self.document.say(self.path, message, at_key=at_key)
 
     def noting(self, mistakes: Mistakes) -> PlaceInDocument:
-        """The same, with mistakes noted there."""
+        """The same, with mistakes reported there."""
         return replace(self, document=self.document.noting(mistakes))
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A host as the file has it, with its `defaults`.
+    """A host as in the file, with its `defaults`.
 
-    `source` is the ssh_config that it is looked up in. `named_at` is where its name stands, for
-    one that has no entry of its own.
+    `source` is the ssh_config that it is looked up in. `named_at` is the place of its name, for one
+    without an entry of its own.
     """
 
     name: str
@@ -54,40 +54,40 @@ class Written:
     named_at: PlaceInDocument | None = None
 
     def place(self, key: str) -> PlaceInDocument:
-        """Where a key of it is written, or else what is nearest."""
+        """The place of a key of it, or the nearest place."""
         return self.named_at or PlaceInDocument(self.document, (*self.document.path, key))
 
     def noting(self, mistakes: Mistakes) -> Written:
-        """The same, with mistakes noted there."""
+        """The same, with mistakes reported there."""
         named_at = None if self.named_at is None else self.named_at.noting(mistakes)
         return replace(self, document=self.document.noting(mistakes), named_at=named_at)
 
     @property
     def question(self) -> Lookup:
-        """What is to be looked up of it."""
+        """The lookup for it."""
         model = self.model
         source = False if model.embedded else self.source
         return Lookup(self.name, source, model.hostname, model.user, model.port, self.has_way)
 
     @property
     def has_way(self) -> bool:
-        """Whether the profile says by what way it is reached."""
+        """Whether the profile gives the way to it."""
         return bool(self.model.embedded) or any(key in self.model.model_fields_set for key in WAYS)
 
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """A host that carries a forward, as its `via` says, and where that stands."""
+    """A host that carries a forward: its `via`, and the place of that."""
 
     jump: Jump
     place: PlaceInDocument
 
 
 class Routes:
-    """Makes hosts of what is written; a name that has no entry of its own is as `NAME: {}`.
+    """Makes hosts from the file; a name without an entry of its own counts as `NAME: {}`.
 
-    Of `carriers` that have the same name the first is used; checks.py has seen that they are the
-    same host. Mistakes are noted where they are written.
+    Of `carriers` with the same name the first is used; checks.py has checked that they are equal.
+    Mistakes are reported at their place.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Routes:
         self._failed: set[str] = set()
 
     def anew(self, ssh_config: SshConfig, mistakes: Mistakes) -> Routes:
-        """The same, with the answers of this ssh_config, and mistakes noted there."""
+        """The same, with the answers of this ssh_config, and mistakes reported there."""
         return Routes(
             (host.noting(mistakes) for host in self._written.values()),
             self._below.noting(mistakes),
@@ -124,9 +124,9 @@ class Routes:
         return self._host(wanted)
 
     def hosts(self) -> tuple[Host, ...]:
-        """Every host that needs a link of its own, in the order of the file.
+        """Every host that needs its own link, in the order of the file.
 
-        That is one that carries a forward, or that no other leads through or falls back to.
+        That is a host that carries a forward, or that is no hop or fallback of another.
         """
         wanted = [*self._written.values(), *map(self._carrier, self._carriers)]
         wanted = list({host.name: host for host in wanted}.values())
@@ -145,7 +145,8 @@ class Routes:
         return self._of(carrier.jump, carrier.place, self._below)
 
     def _look_up(self, hosts: list[Written]) -> None:
-        """Everything that will be asked, side by side: the hosts, then hops that came of it."""
+        """Look up everything that is needed, concurrently: the hosts, then the hops found by
+        that."""
         seen: set[Lookup] = set()
         while hosts:
             questions = [host.question for host in hosts]
@@ -155,9 +156,9 @@ class Routes:
             hosts = [hop for hop in hops if hop.question not in seen]
 
     def _of(self, jump: Jump, named_at: PlaceInDocument, near: Written) -> Written:
-        """What is known of a name, with the user and port that were written beside it.
+        """The settings of a name, with the user and port written beside it.
 
-        One that the file does not have is looked up where `near`, which names it, was.
+        A name that the file does not have is looked up where `near`, which names it, was.
         """
         found = self._written.get(jump.name)
         if found is None:
@@ -167,7 +168,7 @@ class Routes:
         return replace(found, model=found.model.model_copy(update=given)) if given else found
 
     def _found(self, written: Written) -> HostSettings:
-        """What ssh_config has for it; that it cannot be used is said once."""
+        """Its settings in ssh_config; a failure is reported once."""
         try:
             return self._ssh_config.found(written.question)
         except SshConfigError as error:
@@ -190,11 +191,11 @@ class Routes:
         return replace(host, fallback=others)
 
     def _reached(self, written: Written) -> Host:
-        """The host with the way to it, and without what stands in for it."""
+        """The host with the way to it, without its fallbacks."""
         return self._end(written, self._hops(written, (written.name,)))
 
     def _end(self, written: Written, hops: tuple[Host, ...]) -> Host:
-        """The host at the end of `hops`; one that is reached through some has no other way."""
+        """The host at the end of `hops`; with hops it has no other way."""
         host = self._straight(written)
         if hops or host.embedded:
             return replace(host, proxy_jump=hops)
@@ -209,7 +210,7 @@ class Routes:
         return self._converter.host(written.name, written.model, written.document, fields)
 
     def _hops(self, written: Written, trail: tuple[str, ...]) -> tuple[Host, ...]:
-        """The hops to a host, the nearest to us first; `trail` has the names that led here."""
+        """The hops to a host, the nearest first; `trail` has the names that led here."""
         hops: list[Host] = []
         place = written.place("proxy_jump")
         if len(trail) > MAX_HOPS:
@@ -235,7 +236,7 @@ class Routes:
         return tuple(hops)
 
     def _stand_ins(self, written: Written) -> Iterator[Written]:
-        """The hosts of `fallback`, each followed by its own."""
+        """The hosts of `fallback`, each followed by its own fallbacks."""
         seen: set[str] = set()
 
         def follow(host: Written, trail: tuple[str, ...]) -> Iterator[Written]:

@@ -88,7 +88,7 @@ def _inlined(value: Any, maps: dict[str, Fragment], named: dict[str, str]) -> An
 
 
 def _add_defaults(fragment: Fragment, values: dict[str, Any]) -> None:
-    """What holds where a key is left out, for editors to show."""
+    """The values of missing keys, for editors to show."""
     for key, value in values.items():
         if key not in _NO_DEFAULT and value:
             fragment["properties"][key]["default"] = value

@@ -1,6 +1,6 @@
-"""The files that make up a profile: the one that was named, laid over what it extends.
+"""The files of a profile: the named one, merged over those that it extends.
 
-Owns `extends` and what a null means. Knows nothing of hosts and forwards.
+Owns `extends` and the meaning of null. Knows nothing of hosts and forwards.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ EXTENDS = "extends"
 
 
 class Sources:
-    """Reads a file and those it extends. `complete` is false once one of them is not usable."""
+    """Reads a file and those it extends. `complete` is false if one of them cannot be used."""
 
     def __init__(self, interpolator: Interpolator, mistakes: Mistakes) -> None:
         self.complete = True
-        self.layered: set[str] = set()  # the files that extend another
+        self.layered: set[str] = set()  # the chain of files that extend each other
         self._interpolator = interpolator
         self._mistakes = mistakes
         self._trees: dict[str, Mapping | None] = {}
@@ -35,7 +35,7 @@ class Sources:
         return frozenset(self._trees)
 
     def read(self, file: str) -> Mapping | None:
-        """The whole tree of the profile in `file`, or None after noting why there is none."""
+        """The whole tree of the profile in `file`, or None after reporting why there is none."""
         tree = self._read(file, Mark(file), (), ())
         if tree is None:
             return None

@@ -1,7 +1,7 @@
-"""What a key was meant to be that a profile does not have.
+"""Suggestions for unknown keys of a profile.
 
-Owns the words that other programs have for our keys: ssh_config(5), docker compose, boring and
-their like. A key that belongs elsewhere in a profile is told where. Suggests; decides nothing.
+Owns the names of our keys in other programs: ssh_config(5), docker compose, boring and others. For
+a key in the wrong place, the right place is suggested. Must never decide anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PLACES = {
     "to a host, under `hosts`": frozenset(HostMap.model_fields),
     "to a forward, under `forwards`": frozenset(ForwardMap.model_fields),
 }
-# Our key, and what others call it; without `_` and `-`, in lower case.
+# Our key, and its names elsewhere; without `_` and `-`, in lower case.
 _PROFILE = {
     "forwards": "tunnels tunnel forwardings forwarding services ports rules mappings portforwards",
     "hosts": "host server servers machines connections gateways bastions jumphosts ssh sshhosts",
@@ -65,7 +65,7 @@ _ELSEWHERE["passphrase"] = _ELSEWHERE["password"]
 
 
 def suggestion(path: KeyPath, mistakes: Mistakes) -> str:
-    """What to say after `unknown key` of the one at `path`; it may be nothing."""
+    """The suggestion after `unknown key` for the key at `path`, or an empty text."""
     key, above = str(path[-1]), path[:-1]
     ours = _ours(key, above)
     if ours is not None:
@@ -77,7 +77,7 @@ def suggestion(path: KeyPath, mistakes: Mistakes) -> str:
 
 
 def is_meant(key: str, path: KeyPath, given: Iterable[str]) -> bool:
-    """Whether one of the `given` keys of the map at `path` is another program's word for `key`."""
+    """Whether one of the `given` keys of the map at `path` is another program's name for `key`."""
     known = known_keys(path)
     return any(word not in known and _ours(word, path) == key for word in given)
 
@@ -91,7 +91,7 @@ def _ours(key: str, path: KeyPath) -> str | None:
 
 @cache
 def _dictionary(place: str = "", *, is_entry: bool = False) -> Mapping[str, str]:
-    """Our keys by how others write them, in an entry of `place` or in that map itself."""
+    """Our keys by their names elsewhere, in an entry of `place` or in that map itself."""
     known = known_keys((place, "") if is_entry else (place,) if place else ())
     words = _FORWARD if is_entry and place == "forwards" else _HOST
     if not is_entry and place != "defaults":
