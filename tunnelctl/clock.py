@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Final
 
 # Seconds on a clock that never jumps; it says nothing of the time of day. The function itself, not
 # one around it: every read of a link is timed.
-monotonic = time.monotonic
+monotonic: Final = time.monotonic
 
 
 def boottime() -> float:

@@ -23,10 +23,10 @@ from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import WILDCARDS, Endpoint
 
 # Clients taken in a row before others get their turn, where many come.
-_ACCEPTS_A_TURN = 64
-_PAUSE_SECONDS = 0.5
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_REMOVED_WITHIN = 2.0  # seconds that who closes waits for a disk
+_ACCEPTS_A_TURN: Final = 64
+_PAUSE_SECONDS: Final = 0.5
+_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_REMOVED_WITHIN: Final = 2.0  # seconds that who closes waits for a disk
 
 # The client's socket, and its address for the server's log.
 OnClient = Callable[[socket.socket, tuple[str, int]], None]

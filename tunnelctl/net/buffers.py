@@ -8,19 +8,20 @@ no view may be kept past the callback that took it, except that of a `SlotArea` 
 from __future__ import annotations
 
 import mmap
+from typing import Final
 
 from tunnelctl.wire.window import WindowBudget
 
 # One slot holds one packet of 32 KiB of channel data as AES-GCM and chacha20-poly1305 seal it:
 # 4 bytes length, 1 padding length, 9 header of CHANNEL_DATA, the data, 6 padding, 16 tag.
-SLOT_DATA = 32 * 1024
-SLOT_HEAD = 14
-SLOT_PADDING = 6
-SLOT_TAG = 16
-SLOT_STRIDE = SLOT_HEAD + SLOT_DATA + SLOT_PADDING + SLOT_TAG
-SLOTS = 16  # 8 are slower, 32 bring nothing (benchmarks)
+SLOT_DATA: Final = 32 * 1024
+SLOT_HEAD: Final = 14
+SLOT_PADDING: Final = 6
+SLOT_TAG: Final = 16
+SLOT_STRIDE: Final = SLOT_HEAD + SLOT_DATA + SLOT_PADDING + SLOT_TAG
+SLOTS: Final = 16  # 8 are slower, 32 bring nothing (benchmarks)
 
-RECEIVE_SIZE = 1024 * 1024
+RECEIVE_SIZE: Final = 1024 * 1024
 
 
 def area(size: int) -> memoryview:

@@ -10,15 +10,18 @@ import logging
 import os
 import resource
 import sys
+from typing import Final
 
 from tunnelctl import clock
 
-_log = logging.getLogger(__name__)
+_log: Final = logging.getLogger(__name__)
 
-_KEPT = 32  # for links, the control socket, the log, look-ups
-_QUIET = 60.0  # seconds without want, after which it is told anew
-_LIMIT_HOLDS = 1.0  # seconds that the limit is taken for what it was; prlimit(1) may change it
-WARNING = (
+_KEPT: Final = 32  # for links, the control socket, the log, look-ups
+_QUIET: Final = 60.0  # seconds without want, after which it is told anew
+_LIMIT_HOLDS: Final = (
+    1.0  # seconds that the limit is taken for what it was; prlimit(1) may change it
+)
+WARNING: Final = (
     "open files are used up: new clients of forwards wait (ulimit -n and the service's "
     "LimitNOFILE= limit them)"
 )

@@ -11,14 +11,15 @@ import fcntl
 import socket
 import struct
 import termios
+from typing import Final
 
-_LINGER_RESET = struct.pack("ii", 1, 0)
-_LINGER_OFF = struct.pack("ii", 0, 0)
+_LINGER_RESET: Final = struct.pack("ii", 1, 0)
+_LINGER_OFF: Final = struct.pack("ii", 0, 0)
 # What a client that is sent away may have said unasked.
-_LEAVE_READS = 32
-_LEAVE_SIZE = 32 * 1024
+_LEAVE_READS: Final = 32
+_LEAVE_SIZE: Final = 32 * 1024
 # Seconds between questions to the kernel of a client that may be gone.
-_PROBE_SECONDS = 10
+_PROBE_SECONDS: Final = 10
 
 
 def reset_when_killed(sock: socket.socket) -> None:

@@ -13,15 +13,18 @@ import asyncio
 import socket
 import sys
 from collections.abc import Callable
+from typing import Final
 
-GATHERED = 256 * 1024  # bytes a wake-up; half of it saves half as much, twice as much saves no time
-TICK = 0.002  # seconds
+GATHERED: Final = (
+    256 * 1024
+)  # bytes a wake-up; half of it saves half as much, twice as much saves no time
+TICK: Final = 0.002  # seconds
 # Much is when so many bytes came within so many seconds, 200 MB/s: then GATHERED come well within a
 # tick, and what a tick or two cost at the end is little beside what went before.
 _ENOUGH = 8 * 1024 * 1024
 _WITHIN = 0.04
-_ROOM = 1024 * 1024
-_IS_SUPPORTED = sys.platform == "linux"
+_ROOM: Final = 1024 * 1024
+_IS_SUPPORTED: Final = sys.platform == "linux"
 
 
 def widen(sock: socket.socket) -> None:

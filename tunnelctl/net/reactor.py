@@ -16,28 +16,28 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from tunnelctl import clock
 from tunnelctl.net.buffers import Buffers
 from tunnelctl.net.selector import EDGES, EdgeSelector, Found, shared_selector
 
 # As epoll has them.
-READABLE = 0x001
-WRITABLE = 0x004
-FAILED = 0x008
-_BOTH_HANGUP = 0x010
-_READ_HANGUP = 0x2000
+READABLE: Final = 0x001
+WRITABLE: Final = 0x004
+FAILED: Final = 0x008
+_BOTH_HANGUP: Final = 0x010
+_READ_HANGUP: Final = 0x2000
 # The peer sent FIN (it may have been preceded by data): a short read does not mean drained.
-HANGUP = _READ_HANGUP | _BOTH_HANGUP
+HANGUP: Final = _READ_HANGUP | _BOTH_HANGUP
 # Nobody is there any more, as far as we have not ended it ourselves: the peer sent a reset, or, of
 # a unix socket, closed it. A FIN alone may come from one that waits for its answer.
-GONE = FAILED | _BOTH_HANGUP
+GONE: Final = FAILED | _BOTH_HANGUP
 
-_EVENTS_A_TURN = 512
+_EVENTS_A_TURN: Final = 512
 # Work that gave way goes on for so long in one turn, over all of it; then asyncio and whatever
 # became ready meanwhile come first.
-_SECONDS_A_TURN = 0.01
+_SECONDS_A_TURN: Final = 0.01
 
 
 class Handler(Protocol):

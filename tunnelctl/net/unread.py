@@ -13,10 +13,11 @@ import fcntl
 import socket
 import sys
 import termios
+from typing import Final
 
 # With a piece of so many bytes unread a client may go on from a send buffer of 18 KiB on (unix(7),
 # SO_SNDBUF; af_unix.c, unix_writable: a quarter of it at most is taken). The default is 208 KiB.
-_PIECE_MAX = 2048
+_PIECE_MAX: Final = 2048
 
 
 def can_tell(sock: socket.socket) -> bool:

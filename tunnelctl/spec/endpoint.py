@@ -9,17 +9,20 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK: Final = "127.0.0.1"
 # sun_path of unix(7) holds 108 bytes with the NUL at the end.
-SOCKET_PATH_BYTES = 107
+SOCKET_PATH_BYTES: Final = 107
 # What a listener without an address means in ssh(1): both loopbacks, as far as they are there.
-LOCALHOST = "localhost"
-ANY_ADDRESS = "*"  # ssh_config(5): all addresses of the machine
-WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - bound only where a profile says so
-LOOPBACKS = (LOOPBACK, "::1")
-_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>.*)")
-_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443, "ssh": 22}
+LOCALHOST: Final = "localhost"
+ANY_ADDRESS: Final = "*"  # ssh_config(5): all addresses of the machine
+WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - bound only where a profile says so
+LOOPBACKS: Final = (LOOPBACK, "::1")
+_URL: Final = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>.*)"
+)
+_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443, "ssh": 22}
 # Turns a service name into a port, as getservbyname(3); raises OSError for an unknown one.
 ServicePort = Callable[[str], int]
 

@@ -12,7 +12,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from tunnelctl.wire import messages
 from tunnelctl.wire.channel import Channel, ChannelHandler
@@ -25,13 +25,13 @@ OnReply = Callable[[bytes | None], None]
 Ask = Callable[[bytes, Callable[[int], None]], None]
 
 # A kind of channel that nobody has: it is asked for to be refused.
-_NO_KIND = "alive@tunnelctl"
+_NO_KIND: Final = "alive@tunnelctl"
 
-_TWO = struct.Struct(">II")
-_FOUR = struct.Struct(">IIII")
-_DATA = struct.Struct(">BII")
-_DATA_SIZE = _DATA.size
-_CHANNEL_DATA = int(Message.CHANNEL_DATA)
+_TWO: Final = struct.Struct(">II")
+_FOUR: Final = struct.Struct(">IIII")
+_DATA: Final = struct.Struct(">BII")
+_DATA_SIZE: Final = _DATA.size
+_CHANNEL_DATA: Final = int(Message.CHANNEL_DATA)
 
 
 class IncomingOpen:
@@ -370,7 +370,7 @@ class Connection:
         raise ProtocolError("the peer answered a channel request that was not made")
 
 
-_HANDLERS: dict[int, Callable[[Connection, Reader], None]] = {
+_HANDLERS: Final[dict[int, Callable[[Connection, Reader], None]]] = {
     Message.GLOBAL_REQUEST: Connection._on_global_request,
     Message.REQUEST_SUCCESS: Connection._on_request_success,
     Message.REQUEST_FAILURE: Connection._on_request_failure,

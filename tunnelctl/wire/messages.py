@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
+from typing import Final
 
 
 class ProtocolError(Exception):
@@ -45,8 +46,8 @@ class Message(IntEnum):
 
 # Everything up to here belongs to key exchange and may be sent while keys are exchanged
 # (RFC 4253 section 7.1); everything from CONNECTION_FIRST on is the connection protocol.
-TRANSPORT_LAST = 49
-CONNECTION_FIRST = 80
+TRANSPORT_LAST: Final = 49
+CONNECTION_FIRST: Final = 80
 
 
 class OpenFailure(IntEnum):
@@ -58,14 +59,14 @@ class OpenFailure(IntEnum):
     RESOURCE_SHORTAGE = 4
 
 
-U32_MAX = 0xFFFF_FFFF
+U32_MAX: Final = 0xFFFF_FFFF
 
-_U32 = struct.Struct(">I")
-_TWO_U32 = struct.Struct(">II")
-_OPEN = struct.Struct(">III")
-_TYPE_ID = struct.Struct(">BI")
-_TYPE_ID_ID = struct.Struct(">BII")
-_CONFIRMATION = struct.Struct(">BIIII")
+_U32: Final = struct.Struct(">I")
+_TWO_U32: Final = struct.Struct(">II")
+_OPEN: Final = struct.Struct(">III")
+_TYPE_ID: Final = struct.Struct(">BI")
+_TYPE_ID_ID: Final = struct.Struct(">BII")
+_CONFIRMATION: Final = struct.Struct(">BIIII")
 
 
 class Reader:

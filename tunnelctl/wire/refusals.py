@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from typing import Final
 
 from tunnelctl.wire.messages import OpenFailure
 
@@ -27,14 +28,14 @@ class Refusal(Enum):
     UNTOLD = "no cause that is known here"
 
 
-_BY_REASON: dict[int, Refusal] = {
+_BY_REASON: Final[dict[int, Refusal]] = {
     OpenFailure.ADMINISTRATIVELY_PROHIBITED: Refusal.PROHIBITED,
     OpenFailure.UNKNOWN_CHANNEL_TYPE: Refusal.UNKNOWN_TYPE,
     OpenFailure.RESOURCE_SHORTAGE: Refusal.SHORTAGE,
 }
 # In lower case. OpenSSH, Dropbear and ProFTPD send strerror(3) and gai_strerror(3), of glibc, musl
 # or a BSD; Go, Erlang, Node and Java what their libraries say.
-_WORDS = {
+_WORDS: Final = {
     "connection refused": Refusal.REFUSED,
     "econnrefused": Refusal.REFUSED,
     "actively refused": Refusal.REFUSED,  # Windows
@@ -64,16 +65,16 @@ _WORDS = {
 }
 # Python's asyncio puts words of its own in the place of the system's: "[Errno 111] Connect call
 # failed". The numbers of Linux, of macOS and the BSDs, and of Windows.
-_NUMBERS = {
+_NUMBERS: Final = {
     **dict.fromkeys(("111", "61", "10061"), Refusal.REFUSED),
     **dict.fromkeys(("110", "60", "10060"), Refusal.TIMED_OUT),
     **dict.fromkeys(("113", "65", "10065"), Refusal.HOST_UNREACHABLE),
     **dict.fromkeys(("101", "51", "10051"), Refusal.NETWORK_UNREACHABLE),
 }
-_ANY_WORDS = re.compile("|".join(map(re.escape, sorted(_WORDS, key=len, reverse=True))))
-_ANY_NUMBER = re.compile(r"\[(?:errno|winerror) (\d+)\]")
+_ANY_WORDS: Final = re.compile("|".join(map(re.escape, sorted(_WORDS, key=len, reverse=True))))
+_ANY_NUMBER: Final = re.compile(r"\[(?:errno|winerror) (\d+)\]")
 # What Erlang's server says before every cause.
-_ERLANG = "Forwarded connection refused: "
+_ERLANG: Final = "Forwarded connection refused: "
 
 
 def refusal(reason: int, description: str) -> Refusal:

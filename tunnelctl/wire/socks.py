@@ -10,13 +10,14 @@ from __future__ import annotations
 import ipaddress
 import struct
 from enum import IntEnum
+from typing import Final
 
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.wire.messages import OpenFailure
 from tunnelctl.wire.refusals import Refusal, refusal
 
-_USER_MAX = 255
-_NAME_MAX = 255
+_USER_MAX: Final = 255
+_NAME_MAX: Final = 255
 
 
 class Reply(IntEnum):
@@ -32,7 +33,7 @@ class Reply(IntEnum):
     ADDRESS_NOT_SUPPORTED = 8
 
 
-_REPLIES = {
+_REPLIES: Final = {
     Refusal.PROHIBITED: Reply.NOT_ALLOWED,
     Refusal.UNKNOWN_TYPE: Reply.COMMAND_NOT_SUPPORTED,
     Refusal.REFUSED: Reply.CONNECTION_REFUSED,

@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
@@ -39,9 +39,9 @@ from tunnelctl.wire.messages import (
 from tunnelctl.wire.window import OPENSSH_WINDOW_LIMIT, WINDOW_LIMIT, RoundTrip
 
 # The parked thread waits for nothing but being told to go.
-_THREAD_SECONDS = 5.0
-_SAID_KEPT = 8
-_DISCONNECT_BY_APPLICATION = 11
+_THREAD_SECONDS: Final = 5.0
+_SAID_KEPT: Final = 8
+_DISCONNECT_BY_APPLICATION: Final = 11
 
 _T = TypeVar("_T")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import Final
 
 from tunnelctl.errors import Failure
 from tunnelctl.ssh import sentences
@@ -21,9 +22,9 @@ from tunnelctl.ssh.packets.transport import SshTransport
 from tunnelctl.wire.messages import Message
 
 # RFC 5647 and OpenSSH (packet.c, ssh_set_newkeys): 2^32 blocks of 16 bytes under one key.
-_BYTES_MAX = 1 << 36
+_BYTES_MAX: Final = 1 << 36
 # Packets must not come near the 2^32 after which sequence numbers repeat (RFC 4344 section 3.1).
-_PACKETS_MAX = 1 << 31
+_PACKETS_MAX: Final = 1 << 31
 _SECONDS_MAX = 60.0
 
 

@@ -35,14 +35,15 @@ from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.halves import Phase
 
 # Fewer than IOV_MAX, which sendmsg(2) takes at most.
-_VIEWS_A_SEND = 512
+_VIEWS_A_SEND: Final = 512
 # Where several streams wait for the link: small shares, or whoever has most to send takes most.
-_SLOTS_A_TURN = 2
+_SLOTS_A_TURN: Final = 2
 # Looked up once: they are asked for with every event of a socket.
 _OPENING: Final = Reading.OPENING
 _CLOSED: Final = Reading.CLOSED
 # Seconds between looks at a reader that does not have everything yet.
-_LOOK_FIRST, _LOOK_LAST = 0.02, 1.0
+_LOOK_FIRST: Final = 0.02
+_LOOK_LAST: Final = 1.0
 
 
 class Traffic:

@@ -11,6 +11,8 @@ counts packets starts anew with new keys alone.
 
 from __future__ import annotations
 
+from typing import Final
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms
 from cryptography.hazmat.primitives.poly1305 import Poly1305
@@ -26,13 +28,13 @@ from tunnelctl.ssh.packets.ciphers import (
 )
 from tunnelctl.wire.messages import ProtocolError
 
-CHACHA = "chacha20-poly1305@openssh.com"
-_BLOCK = 8  # what a packet fills up without its length field (OpenSSH cipher.c)
-_KEY = 32
+CHACHA: Final = "chacha20-poly1305@openssh.com"
+_BLOCK: Final = 8  # what a packet fills up without its length field (OpenSSH cipher.c)
+_KEY: Final = 32
 # A block of the keystream. All of it is taken for the key of the tag, which is half of it, so that
 # the next byte is encrypted with block 1.
-_KEYSTREAM_BLOCK = bytes(64)
-_FIRST_BLOCK = bytes(8)  # the block's number, little-endian, stands before the nonce
+_KEYSTREAM_BLOCK: Final = bytes(64)
+_FIRST_BLOCK: Final = bytes(8)  # the block's number, little-endian, stands before the nonce
 
 
 class ChaChaKeys:

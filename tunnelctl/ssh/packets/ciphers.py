@@ -14,7 +14,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import CipherContext
@@ -33,19 +33,21 @@ from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message, ProtocolError
 
 # RFC 4253 section 6.1 asks for 35000 at least; OpenSSH takes 256 KiB (PACKET_MAX_SIZE).
-PACKET_LENGTH_MAX = 256 * 1024
-_LENGTH = struct.Struct(">I")
-_SLOT_HEAD = struct.Struct(">IBBII")
+PACKET_LENGTH_MAX: Final = 256 * 1024
+_LENGTH: Final = struct.Struct(">I")
+_SLOT_HEAD: Final = struct.Struct(">IBBII")
 # In half the time that assigning to a slice takes.
-_put_length = struct.Struct("4s").pack_into
-_put_head = struct.Struct(f"{SLOT_HEAD}s").pack_into
-_put_padding = struct.Struct(f"{SLOT_PADDING}s").pack_into
-_DATA_HEADER = 9  # type, recipient channel and data length of SSH_MSG_CHANNEL_DATA
-_GCM_BLOCK = 16
-_COUNTER_MASK = (1 << 64) - 1
-SEQUENCE_MASK = 0xFFFF_FFFF  # packets are counted modulo 2^32 (RFC 4253 section 6.4)
-_CHANNEL_DATA = int(Message.CHANNEL_DATA)
-_NOISE = 512  # bytes of padding that the kernel is asked for at a time; every link keeps some
+_put_length: Final = struct.Struct("4s").pack_into
+_put_head: Final = struct.Struct(f"{SLOT_HEAD}s").pack_into
+_put_padding: Final = struct.Struct(f"{SLOT_PADDING}s").pack_into
+_DATA_HEADER: Final = 9  # type, recipient channel and data length of SSH_MSG_CHANNEL_DATA
+_GCM_BLOCK: Final = 16
+_COUNTER_MASK: Final = (1 << 64) - 1
+SEQUENCE_MASK: Final = 0xFFFF_FFFF  # packets are counted modulo 2^32 (RFC 4253 section 6.4)
+_CHANNEL_DATA: Final = int(Message.CHANNEL_DATA)
+_NOISE: Final = (
+    512  # bytes of padding that the kernel is asked for at a time; every link keeps some
+)
 
 
 Views = Sequence[memoryview]

@@ -12,6 +12,7 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from tunnelctl import clock
 from tunnelctl.net.buffers import SLOT_DATA, SlotArea
@@ -22,16 +23,16 @@ from tunnelctl.ssh.packets.handover import Direction, PacketState
 from tunnelctl.wire.messages import ProtocolError
 
 # Corked bytes that are sent before the turn ends, so that many streams cannot heap them up.
-_CORK_MAX = 256 * 1024
+_CORK_MAX: Final = 256 * 1024
 # A peer that asks and never reads the answers is left, before they fill the memory: bytes that the
 # socket does not take, and messages that wait for new keys. Channel data waits in its own socket.
 _BACKLOG_MAX = 8 * 1024 * 1024
-_HELD_MAX = 32 * 1024
+_HELD_MAX: Final = 32 * 1024
 # What is opened in one turn: a peer may pack tens of thousands of messages into what is received at
 # once, and each takes longer than its bytes. Bulk data comes in fewer, and in less time.
-_PACKETS_A_TURN = 512
-_SECONDS_A_TURN = 0.005
-_PACKETS_A_GLANCE = 32  # at the clock
+_PACKETS_A_TURN: Final = 512
+_SECONDS_A_TURN: Final = 0.005
+_PACKETS_A_GLANCE: Final = 32  # at the clock
 
 
 class PacketStream:

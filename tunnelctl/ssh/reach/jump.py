@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import LOOPBACK
@@ -27,13 +27,13 @@ from tunnelctl.wire.refusals import Refusal, in_words, refusal
 
 # A hop that is alive answers the question that it is asked after an interval of silence; one that
 # has been silent for so many intervals has not.
-_SILENT_INTERVALS = 1.75
+_SILENT_INTERVALS: Final = 1.75
 
 # Makes the link to a hop.
 Make = Callable[[OnSilence], Coroutine[Any, Any, Link]]
 
 # What a hop says of a host that it cannot connect to; any other cause is unreachable.
-_CODES = {
+_CODES: Final = {
     Refusal.REFUSED: Code.CONNECTION_REFUSED,
     Refusal.TIMED_OUT: Code.TIMED_OUT,
     Refusal.NO_NAME: Code.NAME_NOT_FOUND,
