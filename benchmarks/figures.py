@@ -13,6 +13,7 @@ from benchmarks.scene import ROUND_TRIP
 
 SSH, SSH_GCM, AUTOSSH = "ssh", "ssh gcm", "autossh"
 SSHTUNNEL, ASYNCSSH, TUNNELCTL, DIRECT = "sshtunnel", "asyncssh", "tunnelctl", "direct"
+COMPILED = "tunnelctl compiled"
 
 _SSH_WINDOW = 2 * 1024 * 1024  # bytes of a channel (channels.h, CHAN_TCP_WINDOW_DEFAULT)
 

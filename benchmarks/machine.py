@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 
 from benchmarks.peers.base import Peer
@@ -25,6 +26,7 @@ def machine() -> dict[str, str]:
         "machine": f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "load before": f"{one:.2f} (1 min), {five:.2f} (5 min)",
+        "interpreter": _interpreter(),
         "commit": _commit(),
     }
 
@@ -34,6 +36,18 @@ def versions(peers: list[Peer]) -> dict[str, str]:
     found = {peer.name: peer.version() for peer in peers if peer.missing() is None}
     packages = {name: importlib.metadata.version(name) for name in ("paramiko", "cryptography")}
     return {**found, "Python": platform.python_version(), **packages}
+
+
+def _interpreter() -> str:
+    """Which Python this is, and whether it was optimized with a profile of itself (PGO)."""
+    # In the options of `configure`, as Debian and the images of Docker have it, or in the flags.
+    names = ("CONFIG_ARGS", "PY_CFLAGS", "PY_CORE_CFLAGS")
+    words = " ".join(str(sysconfig.get_config_var(name)) for name in names)
+    built = "--enable-optimizations" in words or "-fprofile-use" in words
+    return (
+        f"{platform.python_implementation()} {platform.python_version()}, "
+        f"built {'with' if built else 'without'} PGO"
+    )
 
 
 def _processor() -> str:

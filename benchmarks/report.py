@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchmarks.figures import SSH, SSH_GCM, Figure
+from benchmarks.figures import COMPILED, SSH, SSH_GCM, TUNNELCTL, Figure
 from benchmarks.results import Results, Verdict
 
 _ABSENT = "-"
@@ -51,12 +51,14 @@ def _medians(results: Results) -> str:
 
 
 def _ratios(results: Results) -> str:
+    ours = [peer for peer in (TUNNELCTL, COMPILED) if peer in results.peers]
+    pairs = [(of, peer) for of in ours for peer in (SSH, SSH_GCM)]
     rows = [
-        [figure.title, *(_ratio(results.ratio(figure.key, peer)) for peer in (SSH, SSH_GCM))]
+        [figure.title, *(_ratio(results.ratio(figure.key, peer, of=of)) for of, peer in pairs)]
         for figure in _measured(results)
-        if results.ratio(figure.key, SSH) is not None
+        if any(results.ratio(figure.key, SSH, of=of) is not None for of, _ in pairs)
     ]
-    return _table(["", f"over {SSH}", f"over {SSH_GCM}"], rows)
+    return _table(["", *(f"{of} over {peer}" for of, peer in pairs)], rows)
 
 
 def _aims(results: Results) -> str:

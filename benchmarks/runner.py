@@ -17,7 +17,7 @@ from benchmarks.measures import NAMES, PHASES, Measure, Phase
 from benchmarks.peers.base import Direct, Peer, PeerError
 from benchmarks.peers.openssh import Autossh, Ssh
 from benchmarks.peers.python import PythonPeer
-from benchmarks.peers.tunnelctl import Tunnelctl
+from benchmarks.peers.tunnelctl import CompiledTunnelctl, Tunnelctl
 from benchmarks.results import Results
 from benchmarks.scene import Scene
 
@@ -29,6 +29,7 @@ def all_peers() -> list[Peer]:
     """In the order of the report's columns."""
     return [
         Tunnelctl(),
+        CompiledTunnelctl(),
         Ssh(SSH),
         Ssh(SSH_GCM, "aes128-gcm@openssh.com"),
         Autossh(AUTOSSH),

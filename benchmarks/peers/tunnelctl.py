@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import importlib.metadata
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.figures import COMPILED, TUNNELCTL
 from benchmarks.peers.base import READY_WITHIN, Peer, PeerError, Site, last_words
+from hatch_build import why_pure
 from tests.support.world import World
+from tools.compiled import build, install
 
 _PROFILE = "bench"
 
 
 class Tunnelctl(Peer):
-    """The daemon of a private user."""
+    """The daemon of a private user, from the source as it is here."""
 
-    def __init__(self) -> None:
-        super().__init__("tunnelctl")
+    def __init__(self, name: str = TUNNELCTL) -> None:
+        super().__init__(name)
         self._world: World | None = None
         self._pid = 0
 
@@ -49,7 +55,7 @@ class Tunnelctl(Peer):
 
     def _launch(self, site: Site) -> None:
         # Not the site's directory: a unix socket's path may have 107 bytes.
-        self._world = world = World(Path(tempfile.mkdtemp(prefix="tctl-")))
+        self._world = world = World(Path(tempfile.mkdtemp(prefix="tctl-")), self._python())
         del world.environ["PYTHONWARNINGS"]  # a user's daemon does not look for warnings
         world.profile(_PROFILE, self._profile(site))
         up = ("up", _PROFILE, "-d", "--wait-timeout", f"{READY_WITHIN:.0f}s")
@@ -58,6 +64,10 @@ class Tunnelctl(Peer):
             said = " ".join(done.stderr.split())
             raise PeerError(f"tunnelctl up: exit {done.returncode}: {said}")
         self._pid = world.daemon_pid()
+
+    def _python(self) -> str:
+        """The Python that has the package."""
+        return sys.executable
 
     def _profile(self, site: Site) -> str:
         hosts, forwards = [], []
@@ -73,3 +83,25 @@ class Tunnelctl(Peer):
                 for here, there in rules
             ]
         return "\n".join(["version: 1", "hosts:", *hosts, "forwards:", *forwards, ""])
+
+
+class CompiledTunnelctl(Tunnelctl):
+    """The same from the wheel in which the data path is compiled."""
+
+    def __init__(self) -> None:
+        super().__init__(COMPILED)
+
+    def missing(self) -> str | None:
+        """See Peer."""
+        return why_pure()
+
+    def _python(self) -> str:
+        return _compiled_python()
+
+
+@functools.cache
+def _compiled_python() -> str:
+    """Build the wheel and install it, once a run: that takes a minute."""
+    folder = Path(tempfile.mkdtemp(prefix="tctl-compiled-"))
+    atexit.register(shutil.rmtree, folder)
+    return str(install(build(folder / "wheel"), folder / "venv"))

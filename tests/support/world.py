@@ -30,9 +30,11 @@ _ENDS_WITHIN = 15.0  # seconds; the daemon promises ten
 
 
 class World:
-    """Runs `tunnelctl` as a user whose home is `directory` (short: a unix socket's path is)."""
+    """Runs `tunnelctl` as a user whose home is `directory` (short: a unix socket's path is).
+    `python` is that of the environment that has it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, python: str = sys.executable) -> None:
+        self._python = python
         self.home = directory
         self.configs = directory / "configs"
         self.state = directory / "state"
@@ -203,9 +205,8 @@ class World:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
-    @staticmethod
-    def _command(arguments: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-m", "tunnelctl", *arguments]
+    def _command(self, arguments: tuple[str, ...]) -> list[str]:
+        return [self._python, "-m", "tunnelctl", *arguments]
 
 
 @contextmanager
