@@ -11,27 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from tunnelctl.wire.messages import ProtocolError
 
 # What OpenSSH advertises for TCP channels (channels.h: CHAN_TCP_WINDOW_DEFAULT and
 # CHAN_TCP_PACKET_DEFAULT): 64 packets of 32 KiB.
-PACKET_MAX = 32 * 1024
-WINDOW = 64 * PACKET_MAX
+PACKET_MAX: Final = 32 * 1024
+WINDOW: Final = 64 * PACKET_MAX
 # 640 MB/s over a round trip of 100 ms.
-WINDOW_LIMIT = 32 * WINDOW
+WINDOW_LIMIT: Final = 32 * WINDOW
 # OpenSSH's server reads ahead as far as the window lets it, into a buffer of 16 MiB at most
 # (channels.c, CHAN_INPUT_MAX). It moves what lies there once half of the buffer was sent
 # (sshbuf.c, sshbuf_maybe_pack), or when the end is reached: the more lies there, the more often.
-OPENSSH_WINDOW_LIMIT = 4 * WINDOW
+OPENSSH_WINDOW_LIMIT: Final = 4 * WINDOW
 # By which all windows of a process may grow together.
-BUDGET = 256 * 1024 * 1024
+BUDGET: Final = 256 * 1024 * 1024
 # Below this the first window carries 400 MB/s, and a wider one only fills buffers: OpenSSH's
 # server halves its speed when it may run 16 MiB ahead of a reader next door.
-_FAR_SECONDS = 0.005
+_FAR_SECONDS: Final = 0.005
 # Given back an eighth of the window at a time: the peer keeps sending meanwhile, and every message
 # to it costs as much as receiving several packets.
-_STEPS = 8
+_STEPS: Final = 8
 
 
 @dataclass(slots=True)
