@@ -1,1 +1,1 @@
-"""Forwards: who listens, who is dialled, and the connections in between."""
+"""Forwards: listeners, targets, and the connections between them."""

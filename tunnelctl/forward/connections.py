@@ -1,6 +1,6 @@
-"""The connections that one forward carries: counted, and ended together.
+"""The connections of one forward: counted, and ended together.
 
-Owns the relays of a forward. Must never lose one: what was started is counted until it ended.
+Owns the relays of a forward. Must never lose one: every connection is counted until it has ended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tunnelctl.ssh.link.relay import Relay, Traffic
 
 @dataclass(slots=True)
 class Counters:
-    """`bytes_out` went to the target, `bytes_in` came back from it."""
+    """`bytes_out` went to the target, `bytes_in` came back."""
 
     open: int = 0
     total: int = 0
@@ -29,12 +29,12 @@ class Counters:
 
     @property
     def failed(self) -> int:
-        """How many clients never reached their target, for whatever reason."""
+        """The number of clients that did not reach their target."""
         return self.failures.total()
 
 
 class _TowardTarget(Traffic):
-    """The socket is a client's: what comes from it goes to the target."""
+    """The socket is a client's: its bytes go to the target."""
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
@@ -60,7 +60,7 @@ class _FromTarget(Traffic):
 
 
 class Connections:
-    """See the module's text. `listening_here` says on which side the clients are."""
+    """The connections of one forward. `listening_here`: the clients are on this machine."""
 
     def __init__(self, reactor: Reactor, *, listening_here: bool) -> None:
         self.counters = Counters()
@@ -75,7 +75,7 @@ class Connections:
         sock: socket.socket,
         on_refused: Callable[[int, str], bytes] | None = None,
     ) -> Relay:
-        """A relay for a connection that `began` counted."""
+        """A relay for a connection that was counted by `began`."""
         relay = Relay(self._reactor, link, sock, self._traffic, self._ended, on_refused)
         self._relays.add(relay)
         return relay
@@ -86,12 +86,12 @@ class Connections:
         self.counters.total += 1
 
     def failed(self, code: Code) -> None:
-        """A client was sent away, or left, before its relay began."""
+        """A client was turned away, or left, before its relay began."""
         self.counters.failures[code] += 1
         self._left()
 
     def refused(self, code: Code) -> None:
-        """The far side refused a client whose relay exists; it is about to end."""
+        """The far side refused a client that has a relay, which is about to end."""
         self.counters.failures[code] += 1
 
     def _ended(self, relay: Relay) -> None:
@@ -104,9 +104,9 @@ class Connections:
             self._none_left.set()
 
     async def close(self, drain: float) -> None:
-        """Let connections end by themselves for `drain` seconds, then reset them.
+        """Let connections end for `drain` seconds, then reset them.
 
-        A second call while the first still waits may be shorter.
+        A second call while the first waits may set a shorter time.
         """
         if self.counters.open and drain > 0:
             self._none_left = self._none_left or asyncio.Event()

@@ -1,6 +1,6 @@
-"""Listeners on this machine: the clients of sockets that listening.py has bound.
+"""Listeners on this machine: accept clients on the sockets that listening.py has bound.
 
-Owns the sockets that listen, and the pause when the process is out of file descriptors. Must never
+Owns the listening sockets, and the pause when the process is out of file descriptors. Must never
 block the loop, and never spin when accepting fails.
 """
 
@@ -22,19 +22,18 @@ from tunnelctl.net.reactor import READABLE, Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import WILDCARDS, Endpoint
 
-# Clients taken in a row before others get their turn, where many come.
+# Clients that are accepted in a row before other work gets its turn.
 _ACCEPTS_A_TURN: Final = 64
 _PAUSE_SECONDS: Final = 0.5
 _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_REMOVED_WITHIN: Final = 2.0  # seconds that who closes waits for a disk
+_REMOVED_WITHIN: Final = 2.0  # seconds that a close waits for a disk
 
 # The client's socket, and its address for the server's log.
 OnClient = Callable[[socket.socket, tuple[str, int]], None]
 
 
 class Listener:
-    """All sockets of one endpoint. `owner` is whose it is, PROFILE/FORWARD, for whoever finds it in
-    the way."""
+    """All sockets of one endpoint. `owner` is PROFILE/FORWARD, for messages about a port in use."""
 
     def __init__(
         self, reactor: Reactor, listening: Listening, on_client: OnClient, owner: str = ""
@@ -52,7 +51,7 @@ class Listener:
     def open_quickly(
         cls, reactor: Reactor, endpoint: Endpoint, on_client: OnClient, owner: str = ""
     ) -> Listener | None:
-        """Listen at once; None where that could block, or cannot be: `open` says why."""
+        """Listen at once. None if that could block or fails; `open` then gives the reason."""
         if not is_quick(endpoint):
             return None
         try:
@@ -78,11 +77,11 @@ class Listener:
 
     @property
     def doors(self) -> tuple[_Door, ...]:
-        """The sockets, by address."""
+        """The addresses of the sockets."""
         return tuple(self._doors)
 
     def keeps_out(self, endpoint: Endpoint) -> bool:
-        """Whether nobody else can listen there meanwhile."""
+        """Whether nobody else can listen there at the same time."""
         if endpoint.is_unix or self.endpoint.is_unix:
             return endpoint == self.endpoint
         same_port = endpoint.port == self.endpoint.port
@@ -90,22 +89,23 @@ class Listener:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether clients can find it: a unix socket's file may be removed or replaced by anybody.
-        Blocking, for the file may be on a disk that hangs; called from any thread."""
+        """Whether clients can find it: the file of a unix socket may be removed or replaced.
+        Blocking, because the file may be on a disk that hangs; may be called from any thread."""
         return self._listening.is_in_place
 
     def hold(self) -> None:
-        """Let clients wait in the queue of the system until `serve`."""
+        """Leave clients in the backlog until `serve`."""
         for door in self._doors:
             door.hold()
 
     def serve(self, on_client: OnClient) -> None:
-        """Let somebody else have the clients from now on."""
+        """Pass clients to another function from now on."""
         for door in self._doors:
             door.serve(on_client)
 
     def close(self) -> None:
-        """Stop listening. A unix socket's file goes too, if it is ours; `closed` waits for that."""
+        """Stop listening. The file of a unix socket is removed too, if it is ours; `closed` waits
+        for that."""
         _open_listeners.discard(self)
         for door in self._doors:
             door.close()
@@ -117,12 +117,12 @@ class Listener:
             self._removal.add_done_callback(lambda _: self._free())
 
     async def closed(self) -> None:
-        """Wait until the file is gone as well; not for ever, since its disk may hang."""
+        """Wait until the file is removed, but not forever, because its disk may hang."""
         if self._removal is not None:
             await asyncio.wait([self._removal], timeout=_REMOVED_WITHIN)
 
     def when_closed(self, call: Callable[[], None]) -> None:
-        """Call this once what it listens on is free again."""
+        """Call this once when the address is free again."""
         self._when_closed.append(call)
 
     def _free(self) -> None:
@@ -150,7 +150,7 @@ _open_listeners: Final[set[Listener]] = set()
 
 
 def listens_here(address: Endpoint) -> bool:
-    """Whether this process listens on that address, by itself or as part of a wildcard."""
+    """Whether this process listens on that address, itself or as part of a wildcard."""
     return any(
         door.port == address.port
         and (door.host == address.host or (door.host in WILDCARDS and is_own(address.host)))
@@ -160,18 +160,18 @@ def listens_here(address: Endpoint) -> bool:
 
 
 def owner_of(endpoint: Endpoint) -> str | None:
-    """Whose listener of this process keeps others from that endpoint; None when it has none."""
+    """The owner of the listener in this process that occupies that endpoint, or None."""
     keeper = keeper_of(endpoint)
     return None if keeper is None else keeper.owner
 
 
 def keeper_of(endpoint: Endpoint) -> Listener | None:
-    """The listener of this process that keeps others from that endpoint."""
+    """The listener in this process that occupies that endpoint, or None."""
     return next((one for one in _open_listeners if one.keeps_out(endpoint)), None)
 
 
 def is_own(host: str) -> bool:
-    """Whether an address is one of this machine: no other can be bound."""
+    """Whether an address belongs to this machine; others cannot be bound."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
@@ -183,18 +183,17 @@ def is_own(host: str) -> bool:
 
 async def _failure(endpoint: Endpoint, error: OSError) -> Failure:
     if error.errno == errno.EADDRINUSE and (owner := owner_of(endpoint)):
-        # Without a look at /proc, which may show nothing.
+        # Without reading /proc, which may show nothing.
         return port_in_use_by_forward(endpoint, owner)
-    # Where many processes run, looking through all of them takes long.
+    # Where many processes run, searching all of them takes long.
     return await in_thread(lambda: why_not(endpoint, error), f"why not {endpoint}")
 
 
 class _Door:
     """One listening socket.
 
-    A client that comes alone is taken without asking for another one: that question costs as much
-    as the answer that it finds none. Who waits behind it is told in the next turn, and then all are
-    taken.
+    A client that comes alone is accepted without a second accept, which would cost as much only to
+    find none. If more clients wait, the next turn reports it, and then all are accepted.
     """
 
     def __init__(self, reactor: Reactor, sock: socket.socket, on_client: OnClient) -> None:
@@ -204,7 +203,7 @@ class _Door:
         self._is_closed = False
         self._is_paused = False
         self._is_held = False
-        self._turn = -1  # of the reactor, in which a client came last
+        self._turn = -1  # the turn of the reactor in which a client last came
         name = sock.getsockname()
         self.host, self.port = ("", 0) if isinstance(name, str) else (str(name[0]), int(name[1]))
         reactor.register_listener(sock.fileno(), self)
@@ -236,7 +235,7 @@ class _Door:
             self._accept(_ACCEPTS_A_TURN if many_come else 1)
 
     def _accept(self, count: int) -> None:
-        """Take so many clients at most."""
+        """Accept up to so many clients."""
         for _ in range(count):
             if not self._takes_clients:
                 return
@@ -245,7 +244,7 @@ class _Door:
             except (BlockingIOError, InterruptedError):
                 break
             except ConnectionAbortedError:
-                continue  # the client left before it was let in
+                continue  # the client left before it was accepted
             except OSError as error:
                 self._pause()
                 if error.errno not in _EXHAUSTED:
@@ -260,7 +259,7 @@ class _Door:
             self._reactor.expect_readable(self._sock.fileno())
 
     def _pause(self) -> None:
-        """Clients wait in the backlog; what has ended meanwhile makes room for them."""
+        """Clients wait in the backlog; connections that end meanwhile free descriptors for them."""
         self._is_paused = True
         self._reactor.unregister(self._sock.fileno())
         self._reactor.loop.call_later(_PAUSE_SECONDS, self._resume)

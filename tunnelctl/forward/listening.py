@@ -1,8 +1,8 @@
-"""Sockets that listen on this machine, TCP and unix: how they are bound.
+"""Binds listening sockets on this machine, TCP and unix.
 
-Owns the choice of addresses and of the file of a unix socket. Blocks where a name is looked up, or
-a path may lie on a disk that hangs: `is_quick` tells. Must never bind an address that was not asked
-for, and never take the path of a living socket.
+Owns the choice of addresses and the file of a unix socket. Blocks where a name is resolved, or a
+path may be on a disk that hangs; see `is_quick`. Must never bind an address that was not requested,
+and never take the path of a live socket.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from tunnelctl.net.addresses import is_literal
 from tunnelctl.net.endings import reset_when_killed
 from tunnelctl.spec.endpoint import LOCALHOST, LOOPBACKS, WILDCARDS, Endpoint
 
-# As many as wait while the loop is busy; the kernel caps it at net.core.somaxconn.
+# As many as may come while the loop is busy; the kernel caps it at net.core.somaxconn.
 _BACKLOG = 1024
-_CHOICES = 8  # of a port that is free at every address
+_CHOICES = 8  # to find a port that is free on every address
 _NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 _Address = tuple[socket.AddressFamily, str]
@@ -31,21 +31,21 @@ _Address = tuple[socket.AddressFamily, str]
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Bound sockets: where, with the real port, and the device and inode of a unix socket."""
+    """Bound sockets: the endpoint with its real port, and the device and inode of a unix socket."""
 
     endpoint: Endpoint
     sockets: tuple[socket.socket, ...]
     file: tuple[int, int] | None = None
 
     def close(self) -> None:
-        """Stop listening; a unix socket's file goes too. Blocks as `listen` does."""
+        """Stop listening; the file of a unix socket is removed too. Blocks as `listen` does."""
         for sock in self.sockets:
             sock.close()
         self.remove_file()
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the file of a unix socket is there, and the one that was made for it."""
+        """Whether the file of a unix socket exists, and is the one that was created for it."""
         if self.file is None:
             return True
         try:
@@ -55,19 +55,19 @@ class Listening:
         return (status.st_dev, status.st_ino) == self.file
 
     def remove_file(self) -> None:
-        """Take a unix socket's file away, unless another has taken its place."""
+        """Remove the file of a unix socket, unless another has replaced it."""
         if self.file is not None and self.is_in_place:
             with contextlib.suppress(OSError):
                 os.unlink(self.endpoint.path)
 
 
 def is_quick(endpoint: Endpoint) -> bool:
-    """Whether nothing of it can block: no name is looked up, and no disk is touched."""
+    """Whether it cannot block: no name is resolved, and no disk is accessed."""
     return not endpoint.is_unix and _literal(endpoint) is not None
 
 
 def listen(endpoint: Endpoint) -> Listening:
-    """Bind and listen: at every address of a name, `localhost` is both loopbacks, `*` all.
+    """Bind and listen: on every address of a name; `localhost` is both loopbacks, `*` all.
 
     Raises:
         OSError: it cannot be bound.
@@ -87,18 +87,18 @@ def listen(endpoint: Endpoint) -> Listening:
             sockets = _bind_all(addresses, endpoint.port)
             break
         except OSError as error:
-            # The system chose a port that is free at the first address alone: once more.
+            # The chosen port was free on the first address only: try again.
             if error.errno != errno.EADDRINUSE or left == 1:
                 raise
     host, port = sockets[0].getsockname()[:2]
     bound = endpoint.with_port(port)
     if endpoint.host == LOCALHOST and len(sockets) < len(addresses):
-        bound = Endpoint(host, port)  # the one loopback that there is
+        bound = Endpoint(host, port)  # the only loopback of this machine
     return Listening(bound, sockets)
 
 
 def _literal(endpoint: Endpoint) -> list[_Address] | None:
-    """The addresses of what needs no looking up; None for a name."""
+    """The addresses of an endpoint that needs no name resolution; None for a name."""
     if endpoint.host == LOCALHOST:
         return list(zip((socket.AF_INET, socket.AF_INET6), LOOPBACKS, strict=True))
     if endpoint.host == "*":
@@ -118,7 +118,7 @@ def _look_up(endpoint: Endpoint) -> list[_Address]:
 
 
 def _bind_all(addresses: list[_Address], port: int) -> tuple[socket.socket, ...]:
-    """Sockets at all of the addresses, on one port; less those of a family that is missing here.
+    """Sockets on all the addresses, on one port; families that this machine lacks are skipped.
 
     Raises:
         OSError: not one of them can be bound, or one whose family is there cannot.
@@ -128,7 +128,8 @@ def _bind_all(addresses: list[_Address], port: int) -> tuple[socket.socket, ...]
     for family, address in addresses:
         try:
             made.append(_bind(family, address, port))
-            port = made[0].getsockname()[1]  # port 0 was chosen once; the other family follows
+            # Port 0 is chosen once, and the other family uses the same port.
+            port = made[0].getsockname()[1]
         except OSError as error:
             if len(addresses) > 1 and error.errno in _NO_SUCH_FAMILY:
                 missing = error
@@ -160,7 +161,7 @@ def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socke
 
 
 def _bind_unix(path: str) -> socket.socket:
-    """Listen on a path that only this user can open; what a dead process left is replaced."""
+    """Listen on a path that only this user can open; the socket of an ended process is replaced."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         try:
@@ -179,7 +180,7 @@ def _bind_unix(path: str) -> socket.socket:
 
 
 def _bind_private(sock: socket.socket, path: str) -> None:
-    """Nobody else may get in, not even before a chmod(2)."""
+    """Restrict the file from its creation, not only after a chmod(2)."""
     if sys.platform == "linux":
         # The file gets the mode of the socket (unix_bind in net/unix/af_unix.c), less the umask.
         os.fchmod(sock.fileno(), 0o600)
@@ -193,11 +194,11 @@ def _bind_private(sock: socket.socket, path: str) -> None:
 
 
 def _is_stale(path: str) -> bool:
-    """A socket file that nobody listens on. Anything else that lies there is not ours to take."""
+    """Remove a socket file that nobody listens on. Any other file there is not removed."""
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # a living one with a full backlog would make us wait
+        probe.setblocking(False)  # a live one with a full backlog would block
         try:
             probe.connect(path)
         except ConnectionRefusedError:

@@ -1,7 +1,7 @@
-"""Forwards whose clients come here: `local` and `dynamic` (ssh -L and -D).
+"""Forwards with clients on this machine: `local` and `dynamic` (ssh -L and -D).
 
-Owns a forward's listener, its clients that wait for a link, and its connections. The listener
-outlives the links that serve it. Must never say that it listens before it does.
+Owns the listener of a forward, its waiting clients, and its connections. The listener outlives the
+links that serve it. Must never report that it listens before it does.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ OnFailure = Callable[[Failure], None]
 
 
 class LocalForward:
-    """The server dials the target, which is fixed, or named by the client over SOCKS.
+    """The server connects to the target, which is fixed, or named by the client over SOCKS.
 
-    `on_failure` hears of every client that could not be served, `on_waiting` of every one that
-    came while there was no link. `owner` is its name among those of all profiles. `choose` gets the
-    attached link and returns the link for the next connection: that one, or another to the same
-    server.
+    `on_failure` is called for every client that could not be served, `on_waiting` for every client
+    that comes while there is no link. `owner` is PROFILE/FORWARD. `choose` gets the attached link
+    and returns the link for the next connection: that one, or another to the same server.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class LocalForward:
         self._on_waiting = on_waiting
         self._connections = Connections(reactor, listening_here=True)
         self._listener: Listener | None = None
-        self._left: Listener | None = None  # whose file may not be gone yet
+        self._left: Listener | None = None  # whose file may not be removed yet
         self._link: Link | None = None
         self._waiting = Waiting(reactor, self._expired, self._gone)
         self._handshakes: set[SocksClient] = set()
@@ -61,7 +60,7 @@ class LocalForward:
 
     @property
     def counters(self) -> Counters:
-        """What went through so far."""
+        """What was transferred so far."""
         return self._connections.counters
 
     @property
@@ -71,11 +70,11 @@ class LocalForward:
 
     @property
     def listening(self) -> Endpoint | None:
-        """Where it listens, with the real port; None while it does not."""
+        """The address with the real port; None while it does not listen."""
         return self._listener.endpoint if self._listener else None
 
     def open_quickly(self) -> bool:
-        """Listen at once, where nothing can block; whether it does. See `open`."""
+        """Listen at once, if nothing can block; returns whether it does. See `open`."""
         self._listener = Listener.open_quickly(
             self._reactor, self.forward.listen, self._client, self._owner
         )
@@ -95,42 +94,42 @@ class LocalForward:
 
     @property
     def listener(self) -> Listener | None:
-        """What it listens with; None while it does not."""
+        """The listener; None while it does not listen."""
         return self._listener
 
     def release(self) -> Listener | None:
-        """Give the listener up, which stays bound; its clients wait for who adopts it."""
+        """Give up the listener, which stays bound; its clients wait for the next owner."""
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.hold()
         return listener
 
     def adopt(self, listener: Listener) -> None:
-        """Listen with what another forward gave up; see `open` for what becomes of clients."""
+        """Take over the listener of another forward; for clients see `open`."""
         self._listener = listener
         listener.serve(self._client)
 
     def withdraw(self) -> None:
-        """Stop listening alone: connections, and clients that wait, stay."""
+        """Only stop listening: connections and waiting clients stay."""
         if self._listener is not None:
             self._listener.close()
             self._left, self._listener = self._listener, None
 
     def attach(self, link: Link) -> None:
-        """Serve clients over this link from now on, those that waited first."""
+        """Serve clients over this link from now on, waiting ones first."""
         self._link = link
         for sock, origin in self._waiting.take():
             self._serve(link, sock, origin)
 
     def away(self, why: Failure | None, *, hopeless: bool) -> None:
-        """Why there is no link. `hopeless`: none that serves will come by itself, so clients are
-        reset at once, not held."""
+        """Set why there is no link. `hopeless`: no link that serves will come up by itself, so
+        clients are reset at once."""
         self._why_away, self._hopeless = why, hopeless
         if hopeless:
             self._turn_all_away()
 
     def detach(self) -> None:
-        """The link is gone. Its connections were reset with it; new clients wait."""
+        """The link is gone. Its connections were reset; new clients wait."""
         self._link = None
         self._abort_handshakes()
 
@@ -172,7 +171,7 @@ class LocalForward:
             self._open(self._choose(link), sock, origin, self.forward.target, None)
 
     def _ask(self, sock: socket.socket, origin: Origin) -> None:
-        """Let a SOCKS client name its target."""
+        """Read the target from a SOCKS client."""
 
         def on_request(server: SocksServer) -> None:
             self._handshakes.discard(handshake)
@@ -218,7 +217,7 @@ class LocalForward:
             self._turn_away(sock, Code.SESSION_LOST)
 
     def _gone(self, sock: socket.socket) -> None:
-        """A client did not wait for the link."""
+        """A client left while it waited for the link."""
         self._turn_away(sock, Code.SESSION_LOST)
 
     def _expired(self, sock: socket.socket) -> None:

@@ -1,9 +1,9 @@
-"""One question to the target of a forward: does it answer?
+"""A single probe of the target of a forward.
 
-The target of a forward whose clients come here is asked through the link, in a channel of its own:
-not through the listener, and no counter sees it. The target of a forward whose clients come there
-is dialled, as for them. Owns what is asked and what counts as an answer. Must never outlive the
-time that it is given, nor leave a channel, a socket or a process behind.
+For a local forward, the target is probed over the link, in a channel of its own: not through the
+listener, and not counted. For a remote forward the target is connected to, as for its clients. Owns
+what is sent and what counts as success. Must never outlive its timeout, nor leave a channel, a
+socket or a process behind.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from tunnelctl.wire.channel import Channel, ChannelHandler
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
 _LONGEST_LINE = 4096  # bytes
-# How long what a target says first is waited for, in seconds. A MySQL that looks up our name before
-# it greets takes longer once; it knows the name then.
+# Seconds to wait for a greeting of the target. A MySQL server that resolves our name before it
+# greets takes longer once, and then knows the name.
 _GREETING = 1.0
-_NOBODY = (LOOPBACK, 0)  # where a question comes from, for the server's log
+_NOBODY = (LOOPBACK, 0)  # the originator in the server's log
 
 
 @dataclass(frozen=True, slots=True)
 class ProbedForward:
-    """What a command is told of the forward that it asks: where to connect to. It runs in
+    """The forward as a probe command sees it: the address to connect to. It runs in
     `environment`."""
 
     profile: str
@@ -47,10 +47,10 @@ class ProbedForward:
 
 
 async def ask(rule: Forward, link: Link, place: ProbedForward) -> bytes:
-    """Return when the target answers as `rule.probe` wants.
+    """Return when the target answers as `rule.probe` requires.
 
-    Where nobody asked for the probe, with what the target says first, if it says that soon (see
-    `tunnelctl.spec.barring`); else with nothing.
+    For the default probe, returns the greeting of the target if it comes soon (see
+    `tunnelctl.spec.barring`); else nothing.
 
     Raises:
         Failure: it does not, within the probe's timeout: target-refused, target-unreachable,
@@ -72,7 +72,7 @@ async def ask(rule: Forward, link: Link, place: ProbedForward) -> bytes:
 
 
 def _request(rule: Forward) -> bytes:
-    """What is said to the target; nothing where it is enough that it accepts."""
+    """The bytes to send; none if accepting the connection is enough."""
     if rule.probe.type is not ProbeType.HTTP:
         return b""
     assert rule.target is not None
@@ -82,7 +82,7 @@ def _request(rule: Forward) -> bytes:
 
 
 def _check(rule: Forward, answer: bytes) -> None:
-    """Whether the first line of an HTTP answer is the one that is wanted."""
+    """Whether the first line of an HTTP answer has the expected status."""
     assert rule.target is not None
     found = _STATUS_LINE.match(answer)
     if found is None:
@@ -97,7 +97,7 @@ def _silent(rule: Forward) -> Failure:
     return sentences.probe_timed_out(rule, rule.via if rule.side is Side.HERE else "")
 
 
-# Through the link.
+# Over the link.
 
 
 async def _through(rule: Forward, link: Link, limit: asyncio.Timeout) -> bytes:
@@ -121,13 +121,13 @@ async def _through(rule: Forward, link: Link, limit: asyncio.Timeout) -> bytes:
 
 
 class _Question(ChannelHandler):
-    """The handler of a channel that says one thing and waits for one line, or for nothing."""
+    """The handler of a channel that sends something and waits for one line, or for nothing."""
 
     def __init__(self, rule: Forward, target: Endpoint, server: Software, request: bytes) -> None:
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.channel: Channel | None = None
         self.heard = b""
-        self.greeted = asyncio.Event()  # it said enough, or will say no more
+        self.greeted = asyncio.Event()  # it sent enough, or will send no more
         self._rule = rule
         self._target = target
         self._server = server
@@ -197,7 +197,7 @@ async def _dialled(rule: Forward, limit: asyncio.Timeout) -> bytes:
 
 
 async def _greeting(sock: socket.socket) -> bytes:
-    """What a target says first; a reset after it accepted is its own affair."""
+    """The greeting of a target; a reset after it accepted does not matter."""
     loop = asyncio.get_running_loop()
     heard = b""
     with contextlib.suppress(OSError):  # TimeoutError is one

@@ -1,7 +1,7 @@
-"""How each kind of endpoint is asked for on the wire: TCP and unix sockets, here and there.
+"""The requests for each kind of endpoint: TCP and unix sockets, here and on the server.
 
 Owns the names of the requests and channel types of RFC 4254 section 7 and of OpenSSH's PROTOCOL
-section 2.4 (streamlocal), and what a refusal means to a person. Must never send by itself.
+section 2.4 (streamlocal), and the failure for a refusal. Must never send anything.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tunnelctl.ssh.software import Software
 from tunnelctl.wire import messages
 from tunnelctl.wire.refusals import Refusal, in_words, refusal
 
-# Where a client comes from, for the server's log; a unix socket has no such address.
+# The originator of a client, for the server's log; a unix socket has no such address.
 Origin = tuple[str, int]
 
 
 def direct(target: Endpoint, origin: Origin) -> tuple[str, bytes]:
-    """The channel type and data that ask the server to dial `target`."""
+    """The channel type and data that ask the server to connect to `target`."""
     if target.is_unix:
         # The reserved string and number are OpenSSH's (PROTOCOL section 2.4).
         data = messages.string(target.path) + messages.string("") + messages.u32(0)
@@ -34,7 +34,7 @@ def direct(target: Endpoint, origin: Origin) -> tuple[str, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class ListenRequest:
-    """What asks the server to listen: `route` is what its opens will name."""
+    """The request for a listener on the server; `route` is what its channel opens will name."""
 
     name: str
     cancel: str
@@ -42,7 +42,7 @@ class ListenRequest:
 
     @property
     def data(self) -> bytes:
-        """Of the request and of its cancellation."""
+        """The names of the request and of its cancellation."""
         address, port = self.route
         if self.name.startswith("streamlocal"):
             return messages.string(address)
@@ -50,7 +50,7 @@ class ListenRequest:
 
 
 def listen_request(listen: Endpoint) -> ListenRequest:
-    """Ask for `listen`; with the port that the server chose once it is known."""
+    """The request for `listen`; after the server chose the port, with that port."""
     if listen.is_unix:
         name = "streamlocal-forward@openssh.com"
         return ListenRequest(name, f"cancel-{name}", (listen.path, 0))
@@ -62,7 +62,7 @@ def listen_request(listen: Endpoint) -> ListenRequest:
 def open_failure(
     forward: Forward, target: Endpoint, server: Software, reason: int, description: str
 ) -> Failure:
-    """A refused open as a failure (RFC 4254 section 5.1)."""
+    """The failure for a refused channel open (RFC 4254 section 5.1)."""
     cause = refusal(reason, description)
     said = excerpt(in_words(reason, description))
     via = forward.via
@@ -80,15 +80,15 @@ def open_failure(
 
 
 def target_failure(forward: Forward, target: Endpoint, error: OSError) -> Failure:
-    """A target on this side that could not be dialled, as a failure."""
+    """The failure for a target on this side that could not be connected to."""
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
         return sentences.target_refused_here(forward, target)
     return sentences.target_unreachable_here(forward, target, reason_of(error))
 
 
 def reason_of(error: OSError) -> str:
-    """Why dialling failed, in the words of the system: asyncio puts its own in the place of
-    `strerror`, and peers know a refusal by those of OpenSSH's server."""
+    """The system's text for an error: asyncio puts its own into `strerror`, and peers recognize a
+    refusal by the text of OpenSSH's server."""
     if isinstance(error, TimeoutError):
         return "Connection timed out"
     if isinstance(error, socket.gaierror) or error.errno is None:

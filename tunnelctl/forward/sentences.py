@@ -1,7 +1,7 @@
-"""The failures of listeners, of targets and of clients, in words.
+"""The messages of failures of listeners, targets and clients.
 
-Owns the sentences: one function for each failure, named for what happened. Decides nothing: who
-calls knows which one it is. Must never let text of a peer reach a terminal unescaped.
+Owns the sentences: one function for each failure, named after what happened. Decides nothing. Must
+never pass text of a peer to a terminal without escaping it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _IS_IT_RUNNING = "check that the service is running and listens on that address"
 
 
 def port_in_use(endpoint: Endpoint, holder: PortHolder | None) -> Failure:
-    """Another program listens where a forward should; `holder` is who, as far as it is known."""
+    """Another program uses the port; `holder` names it, if known."""
     return Failure(
         Code.PORT_IN_USE,
         f"{endpoint} is in use" + (f" by {holder}" if holder else ""),
@@ -32,7 +32,7 @@ def port_in_use(endpoint: Endpoint, holder: PortHolder | None) -> Failure:
 
 
 def port_in_use_by_forward(endpoint: Endpoint, owner: str) -> Failure:
-    """A forward of the daemon's, PROFILE/FORWARD, listens where another one should."""
+    """Another forward of the daemon, PROFILE/FORWARD, uses the address."""
     return Failure(
         Code.PORT_IN_USE,
         f"{endpoint} is in use by the forward {owner} of this daemon",
@@ -49,7 +49,7 @@ def cannot_listen(endpoint: Endpoint, why: str) -> Failure:
 
 
 def path_not_a_socket(path: str, what: str) -> Failure:
-    """Something else lies where the socket's file should be: `what`."""
+    """The path of the socket is taken by something else: `what`."""
     return Failure(
         Code.PORT_IN_USE,
         f"{path} is {what}, not a socket",
@@ -68,7 +68,7 @@ def no_folder_for_socket(path: str, folder: str) -> Failure:
 
 
 def socket_path_invalid(endpoint: Endpoint, why: str) -> Failure:
-    """The path cannot be that of a unix socket (unix(7))."""
+    """The path is invalid for a unix socket (unix(7))."""
     return Failure(
         Code.PERMISSION_DENIED,
         f"cannot listen on {endpoint}: {why}",
@@ -107,7 +107,7 @@ def target_forbidden(via: str, target: Endpoint, said: str, hint: str) -> Failur
 
 
 def forwards_unknown(via: str, target: Endpoint, said: str, server: Software) -> Failure:
-    """The server does not know what it is asked for."""
+    """The server does not know the channel type."""
     hint = f"{excerpt(server.name)} does not support forwards"
     if target.is_unix:
         hint += " to unix sockets; use a service on a port"
@@ -115,7 +115,7 @@ def forwards_unknown(via: str, target: Endpoint, said: str, server: Software) ->
 
 
 def target_refused_there(via: str, target: Endpoint) -> Failure:
-    """Nobody listens there, as the server says."""
+    """Nothing listens there, as the server reports."""
     return Failure(
         Code.TARGET_REFUSED, f"{target} through {via}: connection refused", _IS_IT_RUNNING
     )
@@ -127,7 +127,7 @@ def target_unreachable_there(
     """The server cannot connect to it, for another reason."""
     hint = ""
     if target.is_unix:
-        # sshd does not say whether it was forbidden or nobody listens (serverloop.c).
+        # sshd does not say whether it was forbidden or nothing listens (serverloop.c).
         allows = "that sshd_config there allows it (AllowStreamLocalForwarding)"
         if not server.is_openssh:
             allows = "that the server allows connections to it"
@@ -138,7 +138,7 @@ def target_unreachable_there(
 
 
 def target_refused_here(forward: Forward, target: Endpoint) -> Failure:
-    """Nobody listens at a target of this machine's side."""
+    """Nothing listens at a target on this side."""
     return Failure(
         Code.TARGET_REFUSED,
         f"{target} (target of {forward.name}): connection refused",
@@ -147,14 +147,14 @@ def target_refused_here(forward: Forward, target: Endpoint) -> Failure:
 
 
 def target_unreachable_here(forward: Forward, target: Endpoint, why: str) -> Failure:
-    """A target of this machine's side cannot be connected to."""
+    """A target on this side cannot be connected to."""
     return Failure(
         Code.TARGET_UNREACHABLE, f"cannot reach {target} (target of {forward.name}): {why}"
     )
 
 
 def target_silent_here(forward: Forward, target: Endpoint, seconds: float) -> Failure:
-    """A target of this machine's side neither accepts nor refuses a connection."""
+    """A target on this side neither accepts nor refuses a connection."""
     return Failure(
         Code.TARGET_UNREACHABLE,
         f"{target}, the target of {forward.name}, did not answer within {seconds:g} s",
@@ -162,7 +162,7 @@ def target_silent_here(forward: Forward, target: Endpoint, seconds: float) -> Fa
 
 
 def target_not_permitted(forward: Forward, wanted: Endpoint) -> Failure:
-    """A SOCKS client beyond the server asks for more than the profile permits."""
+    """A SOCKS client on the server asks for a target that `permit` does not allow."""
     return Failure(
         Code.FORWARD_DENIED,
         f"connection to {wanted} is not permitted",
@@ -179,23 +179,23 @@ def _client_refused(forward: Forward, code: Code, why: str, *hints: Hint) -> Fai
 
 
 def client_not_allowed(forward: Forward, address: str) -> Failure:
-    """`allow` of the profile leaves it out."""
+    """`allow` does not include the client."""
     return _client_refused(forward, Code.PERMISSION_DENIED, f"{excerpt(address)} is not allowed")
 
 
 def too_many_connections(forward: Forward) -> Failure:
-    """There are `max_connections`."""
+    """The limit of `max_connections` is reached."""
     limit = f"limit of {forward.max_connections} connections reached"
     return _client_refused(forward, Code.TARGET_REFUSED, limit)
 
 
 def no_window_for_socks(forward: Forward) -> Failure:
-    """The server opened a channel on which we may not even answer."""
+    """The server opened a channel with a window too small for an answer."""
     return _client_refused(forward, Code.TARGET_REFUSED, "no window for a SOCKS handshake")
 
 
 def no_link_for_client(forward: Forward, away: Failure | None) -> Failure:
-    """It waited for `while_down.hold`; `away` is why there is no link."""
+    """The client waited for `while_down.hold`; `away` is why there is no link."""
     why = f"no link for {forward.while_down.hold:g} s"
     if away is None:
         return _client_refused(forward, Code.SESSION_LOST, why)
@@ -215,7 +215,7 @@ def _taken_there(forward: Forward, how: str, *hints: Hint | str) -> Failure:
         f"{forward.listen} on {forward.via} is {how}",
         *hints,
         subject=_remote(forward),
-        exit_code=Code.FORWARD_DENIED.exit_code,  # the server's, not this machine's
+        exit_code=Code.FORWARD_DENIED.exit_code,  # a failure of the server, not of this machine
     )
 
 
@@ -224,7 +224,7 @@ def _who_listens_there(forward: Forward) -> str:
 
 
 def remote_port_in_use(forward: Forward) -> Failure:
-    """The server could not listen: somebody else does."""
+    """The server could not listen, because something else does."""
     return _taken_there(
         forward,
         "in use",
@@ -234,7 +234,7 @@ def remote_port_in_use(forward: Forward) -> Failure:
 
 
 def remote_port_in_use_by_forward(forward: Forward, owner: str) -> Failure:
-    """The server could not listen, as it does for `owner`, another forward of ours."""
+    """The server could not listen, because it does for `owner`, another forward of ours."""
     return _taken_there(
         forward,
         f"in use by the forward {owner} of this daemon",
@@ -243,8 +243,8 @@ def remote_port_in_use_by_forward(forward: Forward, owner: str) -> Failure:
 
 
 def remote_port_held(forward: Forward, owner: str, server: Software) -> Failure:
-    """The server could not listen, as it still does for a session of ours, that of the forward
-    `owner`, whose link was lost, be it of this daemon or of one that was killed."""
+    """The server could not listen, because it still does for the forward `owner` of an earlier
+    session, whose link was lost, of this daemon or of one that was killed."""
     sooner = f" ({server.misses_clients} frees it sooner)" if server.misses_clients else ""
     return _taken_there(
         forward,
@@ -258,7 +258,7 @@ def remote_port_held(forward: Forward, owner: str, server: Software) -> Failure:
 
 
 def remote_port_not_told(forward: Forward) -> Failure:
-    """The server was to choose a port, and does not say which it is (RFC 4254 section 7.1)."""
+    """The server was to choose a port, and does not tell which (RFC 4254 section 7.1)."""
     return Failure(
         Code.FORWARD_DENIED,
         f"{forward.via} does not report which port it chose",
@@ -268,7 +268,8 @@ def remote_port_not_told(forward: Forward) -> Failure:
 
 
 def client_of_no_forward(forward: Forward) -> Failure:
-    """A client beyond the server was refused: the server does not say which forward it is for."""
+    """A client on the server was refused, because the server does not tell which forward it is
+    for."""
     return Failure(
         Code.FORWARD_DENIED,
         f"client refused: {forward.via} does not report which of its forwards it is for",
@@ -300,7 +301,7 @@ def remote_listen_refused(forward: Forward, server: Software) -> Failure:
 
 
 def _why_refused(listen: Endpoint, server: Software, *, unlinks: bool) -> tuple[str, ...]:
-    """A refusal has no words (RFC 4254 section 4): what may be behind it."""
+    """A refusal has no reason (RFC 4254 section 4): the possible ones."""
     if listen.is_unix:
         if server.is_openssh and unlinks:
             return (
@@ -326,7 +327,7 @@ def _why_refused(listen: Endpoint, server: Software, *, unlinks: bool) -> tuple[
 
 
 def remote_listen_unknown(forward: Forward, request: str, server: Software) -> Failure:
-    """The server does not know the request. No new try on this link would be another."""
+    """The server does not know the request. Another try on this link would have the same result."""
     return Failure(
         Code.FORWARD_DENIED,
         f"{forward.via} does not support the request {request}",
@@ -337,7 +338,7 @@ def remote_listen_unknown(forward: Forward, request: str, server: Software) -> F
 
 
 def remote_listen_unanswered(forward: Forward, request: str, server: Software) -> Failure:
-    """The server answers others, and not this request. It stays asked."""
+    """The server answers other requests, but not this one, which stays open."""
     return Failure(
         Code.FORWARD_DENIED,
         f"{forward.via} does not answer the request {request}",
@@ -373,7 +374,7 @@ def _no_unix_sockets(server: Software) -> str:
 
 
 def listens_on_all(forward: Forward) -> Failure:
-    """The server opened a listener to the world on its own account."""
+    """The server opened a listener to other machines without being asked."""
     return Failure(
         Code.FORWARD_DENIED,
         f"{forward.via} listens on all addresses, not on {forward.listen.host} alone",
@@ -383,7 +384,8 @@ def listens_on_all(forward: Forward) -> Failure:
 
 
 def listens_on_loopback(forward: Forward, allowed_by: str) -> Failure:
-    """A listener should be reachable from elsewhere and is not; `allowed_by` is what would."""
+    """A listener should be reachable from other machines and is not; `allowed_by` would allow
+    it."""
     return Failure(
         Code.FORWARD_DENIED,
         f"{forward.via} listens on its loopback address, not on {forward.listen.host}",
@@ -396,7 +398,7 @@ def listens_on_loopback(forward: Forward, allowed_by: str) -> Failure:
 
 
 def probe_not_http(forward: Forward, *, answered: bool) -> Failure:
-    """The answer to an HTTP probe is none."""
+    """The answer to an HTTP probe is not HTTP."""
     what = "the answer is not HTTP" if answered else "connection closed without an answer"
     return Failure(
         Code.TARGET_REFUSED, what, "check that this is the right port", subject=str(forward.target)
@@ -404,7 +406,7 @@ def probe_not_http(forward: Forward, *, answered: bool) -> Failure:
 
 
 def probe_wrong_status(forward: Forward, status: int) -> Failure:
-    """Another status than the profile expects."""
+    """The status differs from the expected one."""
     return Failure(
         Code.TARGET_REFUSED,
         f"status {status} for GET {forward.probe.path}",
@@ -414,7 +416,7 @@ def probe_wrong_status(forward: Forward, status: int) -> Failure:
 
 
 def probe_timed_out(forward: Forward, via: str) -> Failure:
-    """The target did not answer; `via` is who asks it, empty for this machine."""
+    """The target did not answer; `via` is the host that connects to it, empty for this machine."""
     through = f" through {via}" if via else ""
     return Failure(
         Code.TARGET_UNREACHABLE,
@@ -443,7 +445,7 @@ def probe_command_timed_out(forward: Forward) -> Failure:
 
 
 def probe_command_not_started(forward: Forward, program: str, why: str) -> Failure:
-    """The program is none that runs here."""
+    """The program cannot be run."""
     return Failure(
         Code.CONFIG_INVALID,
         f"cannot start {excerpt(program)}: {why}",
@@ -453,7 +455,7 @@ def probe_command_not_started(forward: Forward, program: str, why: str) -> Failu
 
 
 def probe_command_failed(forward: Forward, how: str, said: str, address: Endpoint) -> Failure:
-    """The program ended otherwise than with 0: `how`, and its last line."""
+    """The program did not exit with 0: `how` it ended, and its last line."""
     return Failure(
         Code.TARGET_UNREACHABLE,
         how + (f": {excerpt(said)}" if said else ""),

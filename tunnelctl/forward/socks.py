@@ -1,8 +1,8 @@
-"""SOCKS clients, here and there: the handshake before the relay takes over.
+"""SOCKS clients, on this machine and on the server: the handshake before the relay.
 
-Owns a client from its first byte to its request. `SocksClient` speaks over a local socket,
-`RemoteSocksClient` over a channel that the server opened. A client has 10 seconds for its
-handshake. Must never dial: who asked for the handshake does.
+Owns a client from its first byte to its request. `SocksClient` uses a local socket,
+`RemoteSocksClient` a channel that the server opened. A client has 10 seconds for its handshake.
+Must never connect to a target: the caller does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.socks import Reply, SocksError, SocksServer
 
 HANDSHAKE_SECONDS = 10.0
-# Our side of a handshake fits in so many bytes of a window.
+# Our side of a handshake fits into a window of so many bytes.
 WINDOW_MIN = 64
 _RECEIVE = 512
 
@@ -45,7 +45,7 @@ class SocksClient:
         reactor.register(sock.fileno(), self)
 
     def abort(self) -> None:
-        """Reset the client, whatever it has said so far."""
+        """Reset the client."""
         if self._finish():
             reset(self._sock)
             self._on_end()
@@ -100,8 +100,8 @@ class SocksClient:
 
 
 class RemoteSocksClient(ChannelHandler):
-    """A client beyond the server, over its channel. `on_request(self)` follows, and then
-    exactly one of `grant` and `refuse`; or `on_end()`, and the channel is closed."""
+    """A client on the server, over its channel. `on_request(self)` follows, and then exactly one of
+    `grant` and `refuse`; or `on_end()`, and the channel is closed."""
 
     def __init__(
         self,
@@ -114,21 +114,21 @@ class RemoteSocksClient(ChannelHandler):
         self.is_gone = False
         self._on_request = on_request
         self._on_end = on_end
-        self._early = bytearray()  # bounded by the window: it is not given back yet
+        self._early = bytearray()  # bounded by the window, which is not extended yet
         self._timer = loop.call_later(HANDSHAKE_SECONDS, self._expire)
         self.channel: Channel = incoming.accept(self)
 
     def grant(self) -> bytes:
-        """Tell the client that it is connected; what it sent already."""
+        """Tell the client that it is connected; returns the bytes that it sent already."""
         self.channel.send_data(self.server.reply(Reply.GRANTED))
         return self.server.rest + self._early
 
     def refuse(self, reply: Reply) -> None:
-        """Tell the client that it is not, and end."""
+        """Refuse the client, and end."""
         self._leave(self.server.reply(reply))
 
     def abort(self) -> None:
-        """End without a word."""
+        """End without an answer."""
         if not self.is_gone:
             self.is_gone = True
             self._timer.cancel()

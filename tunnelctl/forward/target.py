@@ -1,7 +1,7 @@
-"""Connections to a target on this side: of a remote forward, or of the embedded server.
+"""Connections to targets on this side, for a remote forward or the embedded server.
 
-Owns the dialling; the relay owns the socket after it. Must never block on a name, and never leave a
-socket behind when it fails.
+Owns the connecting; the relay owns the socket afterwards. Must never block on name resolution, and
+never leave a socket behind when it fails.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ async def resolve(target: Endpoint) -> list[Endpoint]:
         if is_literal(target.host):
             return [target]
         return await in_thread(functools.partial(_look_up, target), f"resolve {target.host}")
-    except UnicodeError:  # a label of no byte, or of more than 63
+    except UnicodeError:  # a label that is empty, or longer than 63 bytes
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known") from None
     except Failure as failure:
         raise OSError(errno.EAGAIN, failure.message) from None
@@ -62,7 +62,7 @@ async def connect_target(loop: asyncio.AbstractEventLoop, target: Endpoint) -> s
 async def connect_first(
     loop: asyncio.AbstractEventLoop, addresses: Iterable[Endpoint]
 ) -> socket.socket:
-    """As connect_target, of the first of these addresses that answers.
+    """As connect_target, to the first of these addresses that answers.
 
     Raises:
         OSError: of the last one.
@@ -97,8 +97,8 @@ async def _connect(
 class TargetSide:
     """Channels that the peer opens, each connected to a target on this side.
 
-    The target is dialled first and the channel confirmed after, so that the far client sees a
-    refusal as one (OpenSSH does the same, channels.c).
+    The target is connected first and the channel confirmed afterwards, so that the far client sees
+    a refusal (as in OpenSSH, channels.c).
     """
 
     def __init__(self, reactor: Reactor, connections: Connections) -> None:
@@ -113,14 +113,14 @@ class TargetSide:
         target: Endpoint,
         on_unreachable: Callable[[OSError], Code],
     ) -> None:
-        """Dial `target` for a client that `connections` has counted, and relay.
+        """Connect to `target` for a client that `connections` has counted, and relay.
 
-        `on_unreachable` says what the error of a target that cannot be dialled counts as.
+        `on_unreachable` returns the code for the error of a target that cannot be connected to.
         """
         self.spawn(self._serve(link, incoming, target, on_unreachable), f"dial target {target}")
 
     def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
-        """Run the dialling of one client; `close` cancels it."""
+        """Run the connecting for one client; `close` cancels it."""
         task = self._reactor.loop.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -130,7 +130,7 @@ class TargetSide:
         return await connect_first(self._reactor.loop, addresses)
 
     async def close(self, drain: float) -> None:
-        """Dial no more, let connections end for `drain` seconds, then reset them."""
+        """Stop connecting, let connections end for `drain` seconds, then reset them."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

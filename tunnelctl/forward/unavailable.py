@@ -1,7 +1,7 @@
-"""Why nobody can listen at an address of this machine, as a failure with what to do.
+"""Why an address of this machine cannot be bound, and what to do about it.
 
-Owns who or what is in the way there. Blocks: it looks through /proc and at paths, whose disk may
-hang. Must never tell anybody to stop a process of our own.
+Owns the search for the program or file in the way. Blocks: it searches /proc, and paths whose disk
+may hang. Must never suggest to stop a process of our own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tunnelctl.spec.endpoint import Endpoint
 
 
 def why_not(endpoint: Endpoint, error: OSError) -> Failure:
-    """What `error` means, with which bind(2) failed there."""
+    """The failure for `error` of a bind(2) there."""
     if endpoint.is_unix:
         return _in_the_way(endpoint.path) or _of_folder(endpoint.path, error)
     if error.errno == errno.EADDRINUSE:
@@ -27,8 +27,8 @@ def why_not(endpoint: Endpoint, error: OSError) -> Failure:
 
 
 def is_free_path(path: str) -> bool:
-    """Whether nothing lies at a path; False for a socket that nobody listens on, which a listener
-    would replace.
+    """Whether a path is free; False for a socket that nobody listens on, which a listener would
+    replace.
 
     Raises:
         Failure: port-in-use; something else lies there, which stays.
@@ -40,7 +40,7 @@ def is_free_path(path: str) -> bool:
 
 
 def _in_the_way(path: str) -> Failure | None:
-    """What a listener may not replace; None where it may, or where nothing is seen."""
+    """What occupies a path and must not be replaced; None if it may be, or cannot be seen."""
     try:
         mode = os.lstat(path).st_mode
     except OSError:
@@ -49,19 +49,19 @@ def _in_the_way(path: str) -> Failure | None:
         what = "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "a file"
         return sentences.path_not_a_socket(path, what)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # one with a full backlog would make us wait
+        probe.setblocking(False)  # one with a full backlog would block
         if probe.connect_ex(path) in (errno.ECONNREFUSED, errno.ENOENT):
             return None
     return sentences.port_in_use(Endpoint(path=path), path_holder(path))
 
 
 def _of_folder(path: str, error: OSError) -> Failure:
-    """Nothing is in the way, so it is where the socket's file would be."""
+    """Nothing is in the way, so the folder of the socket's file is the problem."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return sentences.no_folder_for_socket(path, os.path.dirname(path))
     endpoint = Endpoint(path=path)
-    if error.errno == errno.EADDRINUSE:  # what was in the way has gone meanwhile
+    if error.errno == errno.EADDRINUSE:  # the obstacle is gone meanwhile
         return sentences.port_in_use(endpoint, None)
-    if error.errno is None:  # Python's own, before the system is asked
+    if error.errno is None:  # Python's own error, before the system call
         return sentences.socket_path_invalid(endpoint, reason(error))
     return sentences.cannot_listen_in_folder(endpoint, os.path.dirname(path), reason(error))

@@ -1,7 +1,7 @@
-"""Clients that came while there was no link, in the order in which they came.
+"""Clients that came while there was no link, in order.
 
-Owns their sockets until somebody takes them, their time is up, or they have gone. Must never read
-from one: what it has said is for its target.
+Owns their sockets until somebody takes them, their time expires, or they leave. Must never read
+from one: its bytes are for its target.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ OnLeft = Callable[[socket.socket], None]
 
 
 class Waiting:
-    """Of one forward. `on_expired` and `on_gone` get the socket of a client that leaves, to be
-    closed: its time was up, or nobody is there any more."""
+    """For one forward. `on_expired` and `on_gone` get the socket of a client whose time expired, or
+    that left, to close it."""
 
     def __init__(self, reactor: Reactor, on_expired: OnLeft, on_gone: OnLeft) -> None:
         self._reactor = reactor
         self._on_expired = on_expired
         self._on_gone = on_gone
-        self._clients: dict[int, _Client] = {}  # by descriptor, those that came first in front
+        self._clients: dict[int, _Client] = {}  # by descriptor, in the order in which they came
         self._timer: asyncio.TimerHandle | None = None
 
     def __bool__(self) -> bool:
-        """Whether anybody waits."""
+        """Whether a client waits."""
         return bool(self._clients)
 
     def add(self, sock: socket.socket, origin: Origin, seconds: float) -> None:
-        """Let a client wait for so long at most."""
+        """Let a client wait for up to `seconds`."""
         client = _Client(sock, origin, clock.monotonic() + seconds, self._leaves)
         self._clients[sock.fileno()] = client
         self._reactor.register(sock.fileno(), client)
         self._arm()
 
     def take(self) -> Iterator[tuple[socket.socket, Origin]]:
-        """All that wait now, in order; they wait no more, and are the caller's."""
+        """All waiting clients, in order; they belong to the caller then."""
         for client in tuple(self._clients.values()):
             if self._clients.get(client.sock.fileno()) is client:
                 self._remove(client)
@@ -79,7 +79,7 @@ class Waiting:
 
 @dataclass(eq=False, slots=True)
 class _Client:
-    """A Handler for the socket of one that waits."""
+    """A Handler for the socket of a waiting client."""
 
     sock: socket.socket
     origin: Origin
@@ -87,7 +87,8 @@ class _Client:
     leaves: Callable[[_Client], None]
 
     def ready(self, events: int) -> None:
-        """See reactor.Handler. One that has said all it has to say still waits for its answer."""
+        """See reactor.Handler. A client that has shut down its sending side still waits for its
+        answer."""
         if events & GONE:
             self.leaves(self)
         elif events & HANGUP:

@@ -1,8 +1,8 @@
-"""One channel: what is said in it, and what its handler hears (RFC 4254 section 5).
+"""One channel: its messages, and the events for its handler (RFC 4254 section 5).
 
-Owns the order of a channel's messages; how far each direction has come is in `halves.py`. Must
-never let a message out that the rules forbid: no data after EOF, nothing at all after CLOSE, never
-more than the peer's window.
+Owns the order of a channel's messages; the states of the two directions are in `halves.py`. Must
+never send a message that the rules forbid: no data after EOF, nothing after CLOSE, never more than
+the peer's window.
 """
 
 from __future__ import annotations
@@ -22,24 +22,26 @@ _CLOSED: Final = Phase.CLOSED
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class ChannelHandler:
-    """What happens to a channel, as events. Each does nothing unless a subclass handles it.
+    """The events of a channel. Each does nothing unless a subclass overrides it.
 
-    After `open_failed` or `closed`, and once the handler itself has closed the channel, nothing
-    more comes.
+    After `open_failed` or `closed`, and after the handler itself has closed the channel, there are
+    no further events.
     """
 
     def opened(self) -> None:
-        """The peer confirmed the open: data may be sent. Not for a channel that was accepted."""
+        """The peer confirmed the open: data may be sent. Not called for a channel that was
+        accepted."""
 
     def open_failed(self, reason: int, description: str) -> None:
-        """The peer refused the open; the channel is gone. Not for a channel that was accepted."""
+        """The peer refused the open; the channel is gone. Not called for a channel that was
+        accepted."""
 
     def data(self, data: memoryview) -> None:
-        """Bytes came; the view lives until this returns. Give them back with `Channel.consumed`
+        """Bytes came; the view is valid until this returns. Credit them with `Channel.consumed`
         when they were passed on: until then they count against the peer's window."""
 
     def stderr(self, data: bytes) -> None:
-        """Standard error of a session came. It is given back without being asked for."""
+        """Standard error of a session came. It is credited automatically."""
 
     def eof(self) -> None:
         """The peer sends no more; the other direction stays open."""
@@ -53,7 +55,7 @@ class ChannelHandler:
 
 @final
 class Channel:
-    """One channel, after it was asked for or accepted, with its two directions."""
+    """One channel, requested or accepted, with its two directions."""
 
     __slots__ = (
         "_forget",
@@ -76,7 +78,7 @@ class Channel:
     ) -> None:
         self.local_id = local_id
         self.remote_id = -1
-        self.packet = -1  # the number of the packet that asked for it
+        self.packet = -1  # the sequence number of the packet that requested it
         self.handler = handler
         self.sending = Sending()
         self.receiving = Receiving(round_trip)
@@ -86,20 +88,19 @@ class Channel:
     # What we do.
 
     def asked_for(self, packet: int) -> None:
-        """The peer was asked to open it, in the packet of this number."""
+        """The open was sent in the packet of this number."""
         self.packet = packet
 
     def sendable(self) -> int:
-        """How many bytes the window lets us send now; 0 before it is open, and after EOF or
-        CLOSE."""
+        """How many bytes the window allows now; 0 before it is open, and after EOF or CLOSE."""
         return self.sending.room()
 
     def sent(self, count: int) -> None:
-        """Take `count` bytes off the window: they are on their way."""
+        """Take `count` bytes off the window, because they are on their way."""
         self.sending.sent(count)
 
     def send_data(self, data: bytes | memoryview) -> int:
-        """Send as much of `data` as the window takes; how many bytes that was."""
+        """Send as much of `data` as the window allows; returns the number of bytes."""
         sending, done = self.sending, 0
         while done < len(data) and (room := min(sending.room(), sending.packet_max)):
             piece = data[done : done + room]
@@ -109,27 +110,27 @@ class Channel:
         return done
 
     def send_eof(self) -> None:
-        """Say that we send no more. Says it once, and never after CLOSE."""
+        """Send EOF, once, and never after CLOSE."""
         if self.sending.end():
             self._send(messages.channel_eof(self.remote_id))
 
     def close(self) -> None:
-        """Say CLOSE, once. The number is free again when the peer has said it too.
+        """Send CLOSE, once. The number is free again when the peer has sent it too.
 
-        An open that is not confirmed yet is closed as soon as the confirmation comes.
+        An unconfirmed open is closed as soon as the confirmation comes.
         """
         if self.sending.close():
             self._send(messages.channel_close(self.remote_id))
 
     def request(self, name: str, data: bytes = b"") -> None:
-        """Ask something of the far end of a session, which gives no reply; nothing after CLOSE."""
+        """Send a channel request without reply to a session; nothing after CLOSE."""
         if not (self.receiving.is_opening or self.sending.has_left):
             self._send(messages.channel_request(self.remote_id, name, data))
 
     def consumed(self, count: int, *, keeps_up: bool = True) -> None:
-        """Give `count` bytes back to the peer's window: they were passed on, not only queued.
+        """Credit `count` bytes to the peer's window, because they were passed on, not only queued.
 
-        `keeps_up` says that nothing is left that waits for the reader.
+        `keeps_up`: nothing is left that waits for the reader.
         """
         receiving = self.receiving
         if receiving.phase is not _OPEN or self.sending.phase is _CLOSED:
@@ -138,10 +139,10 @@ class Channel:
         if grant:
             self._send(messages.channel_window_adjust(self.remote_id, grant))
 
-    # What the peer does. Called by the connection.
+    # Messages of the peer. Called by the connection.
 
     def on_confirmed(self, remote_id: int, window: int, packet_max: int) -> None:
-        """The peer gave its number, window and packet size."""
+        """The peer confirmed with its number, window and packet size."""
         if not self.receiving.is_opening:
             raise ProtocolError("a channel was confirmed twice")
         if self.begin(remote_id, window, packet_max):
@@ -150,7 +151,7 @@ class Channel:
             self._send(messages.channel_close(remote_id))
 
     def begin(self, remote_id: int, window: int, packet_max: int) -> bool:
-        """Both sides know of the channel: bytes may flow. Whether it is still wanted."""
+        """Both sides know the channel, so data may flow. Returns whether it is still wanted."""
         is_wanted = self.sending.begin(window, packet_max)
         self.receiving.begin()
         self.remote_id = remote_id
@@ -162,24 +163,24 @@ class Channel:
             self.handler.open_failed(reason, description)
 
     def on_data(self, data: memoryview) -> None:
-        """Bytes came; they must fit the window that we gave."""
+        """Bytes came; they must fit into the window that we gave."""
         receiving = self.receiving
         if receiving.phase is not _OPEN:  # as in `take`, without a call for every packet
             raise receiving.unexpected()
         receiving.window.take(len(data))
-        # No bytes are no news, and cost no window: a handler must not be made to keep them.
+        # Empty data is no event, and costs no window: a handler must not have to keep it.
         if data and self.sending.phase is not _CLOSED:
             self.handler.data(data)
 
     def on_extended_data(self, data: bytes) -> None:
-        """Standard error came; it is credited at once, whatever becomes of it."""
+        """Standard error came; it is credited at once."""
         self.receiving.take(len(data))
         if data and self.sending.phase is not _CLOSED:
             self.handler.stderr(data)
         self.consumed(len(data))
 
     def on_window_adjust(self, count: int) -> None:
-        """The peer takes `count` more bytes."""
+        """The peer accepts `count` more bytes."""
         self.sending.widen(count)
         if self.sending.phase is not _CLOSED:
             self.handler.window_opened()
@@ -190,7 +191,7 @@ class Channel:
             self.handler.eof()
 
     def on_close(self) -> None:
-        """The peer closed: answer with CLOSE if we have not, and let go of the number."""
+        """The peer closed: answer with CLOSE unless it was sent, and free the number."""
         self.receiving.close()
         is_news = self.sending.close()
         if is_news:
@@ -205,7 +206,7 @@ class Channel:
             self.handler.closed()
 
     def _lose(self) -> bool:
-        """Whether the handler has not left, and is to hear of it."""
+        """Whether the handler has not closed the channel, and gets events."""
         is_news = not self.sending.has_left
         self.sending.lose()
         self.receiving.lose()

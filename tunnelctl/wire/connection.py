@@ -1,9 +1,9 @@
-"""The connection protocol of one SSH link: channels by number, requests answered in order.
+"""The connection protocol of one SSH link: channels by number, and requests answered in order.
 
-Owns the channel table and the queue of global requests that wait for a reply (RFC 4254
-section 4: replies come in the order of the requests). The same code serves both ends; what an
-end accepts is its `Acceptor`'s to say. Must never pass bytes to a channel that is not theirs: a
-message for a number that is not open ends the connection.
+Owns the channel table and the queue of global requests that wait for a reply (RFC 4254 section 4:
+replies come in the order of the requests). Both ends use the same code; the `Acceptor` decides what
+an end accepts. Must never pass bytes to the wrong channel: a message for a number that is not open
+ends the connection.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tunnelctl.wire.channel import Channel, ChannelHandler
 from tunnelctl.wire.messages import U32_MAX, Message, OpenFailure, ProtocolError, Reader
 from tunnelctl.wire.window import PACKET_MAX, WINDOW, RoundTrip
 
-# Called with the data of the reply, or None when the peer refused.
+# Called with the data of the reply, or None for a refusal.
 OnReply = Callable[[bytes | None], None]
-# Sends a message that asks for something; the number of its packet is told once it has one.
+# Sends a message that asks for something; calls back with the sequence number of its packet.
 Ask = Callable[[bytes, Callable[[int], None]], None]
 
-# A kind of channel that nobody has: it is asked for to be refused.
+# A channel type that does not exist: it is requested in order to be refused.
 _NO_KIND: Final = "alive@tunnelctl"
 
 _TWO: Final = struct.Struct(">II")
@@ -35,7 +35,7 @@ _CHANNEL_DATA: Final = int(Message.CHANNEL_DATA)
 
 
 class IncomingOpen:
-    """A channel that the peer asks for. Exactly one of `accept` and `reject` must follow."""
+    """A channel that the peer requests. Exactly one of `accept` and `reject` must follow."""
 
     def __init__(
         self, connection: Connection, kind: str, remote: tuple[int, int, int], data: Reader
@@ -48,7 +48,7 @@ class IncomingOpen:
 
     @property
     def window(self) -> int:
-        """How many bytes the peer takes at first."""
+        """The initial window of the peer, in bytes."""
         return self._remote[1]
 
     @property
@@ -57,12 +57,12 @@ class IncomingOpen:
         return self._answered or self._connection.is_lost
 
     def accept(self, handler: ChannelHandler) -> Channel:
-        """Confirm the open; bytes may flow at once, and `handler.opened` is not called."""
+        """Confirm the open; data may flow at once, and `handler.opened` is not called."""
         self._answered = True
         return self._connection.confirm(self._remote, handler)
 
     def reject(self, reason: OpenFailure, description: str) -> None:
-        """Refuse the open, with a sentence for the peer's log."""
+        """Refuse the open, with a description for the peer's log."""
         if not self.answered:
             self._answered = True
             self._connection.send(
@@ -71,39 +71,39 @@ class IncomingOpen:
 
 
 class Acceptor(Protocol):
-    """What this end lets the other one do."""
+    """What this end allows the other to do."""
 
     def channel_open(self, incoming: IncomingOpen) -> None:
-        """The peer asks for a channel: accept or reject it, now or later."""
+        """The peer requests a channel: accept or reject it, now or later."""
 
     def global_request(self, name: str, data: Reader) -> bytes | None:
-        """The peer asks for something: the data of the reply, or None to refuse."""
+        """The peer sent a global request: return the data of the reply, or None to refuse."""
 
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """A global request. `is_unknown`: the peer has refused it, as it knows no such message."""
+    """A global request. `is_unknown`: the peer refused it as an unknown message."""
 
     name: str
     on_reply: OnReply
-    packet: int = -1  # its number, once it has one
+    packet: int = -1  # its sequence number, once it has one
     is_unknown: bool = False
 
     def sent(self, packet: int) -> None:
-        """It left in the packet of this number."""
+        """It was sent in the packet of this number."""
         self.packet = packet
 
 
 @dataclass(eq=False, slots=True)
 class _Sign:
-    """A sign of life that is waited for: the answer to a channel of no kind."""
+    """A sign of life that is awaited: the answer to a channel of an unknown type."""
 
     number: int
     on_answer: Callable[[], None]
 
 
 class Connection:
-    """Both directions of RFC 4254 over something that sends whole messages."""
+    """Both directions of RFC 4254, over a function that sends whole messages."""
 
     def __init__(
         self,
@@ -120,16 +120,16 @@ class Connection:
         self._refused_last = False  # whether the peer's last message refused an open of ours
         self._acceptor = acceptor
         self._round_trip = round_trip
-        self.unused_since = round_trip.clock()  # when it last had no channel any more
+        self.unused_since = round_trip.clock()  # when it last became without channels
         self._pending: deque[Request] = deque()
         self._sign: _Sign | None = None
         self._next_id = 0
 
-    # What we ask for.
+    # Our requests.
 
     def open_channel(self, kind: str, data: bytes, handler: ChannelHandler) -> Channel:
-        """Ask for a channel; the handler hears `opened` or `open_failed`, and `closed` at once when
-        the connection is lost."""
+        """Request a channel; the handler gets `opened` or `open_failed`, or `closed` at once if the
+        connection is lost."""
         channel = self._new_channel(handler)
         if self.is_lost:
             self._forget(channel)
@@ -140,8 +140,8 @@ class Connection:
         return channel
 
     def request(self, name: str, data: bytes, on_reply: OnReply) -> Request:
-        """Send a global request that wants a reply (RFC 4254 section 4); a lost connection has
-        refused it."""
+        """Send a global request that wants a reply (RFC 4254 section 4); a lost connection refuses
+        it."""
         request = Request(name, on_reply)
         if self.is_lost:
             on_reply(None)
@@ -151,15 +151,15 @@ class Connection:
         return request
 
     def ask_for_sign(self, on_answer: Callable[[], None]) -> None:
-        """Have the peer answer something, whatever that is; at most two answers are waited for.
+        """Make the peer answer something, whatever that is; at most two answers are awaited.
 
-        Replies to global requests come in order, and some servers give none at all: so where one is
-        waited for already, a channel is asked for that nobody has.
+        Replies to global requests come in order, and some servers give none at all; if one is
+        awaited already, a channel of an unknown type is requested instead.
         """
         if self.is_lost:
             return
         if not self._pending:
-            # OpenSSH refuses the request by that name, which is a sign of life.
+            # OpenSSH refuses the request of that name, which is a sign of life.
             self.request("keepalive@openssh.com", b"", lambda _reply: on_answer())
         elif self._sign is None:
             self._sign = _Sign(self._take_number(), on_answer)
@@ -172,11 +172,11 @@ class Connection:
 
     @property
     def is_at_open(self) -> bool:
-        """Whether the last thing between us was an open of ours: just refused, or not answered."""
+        """Whether the last exchange was an open of ours, refused just now or not answered."""
         return self._refused_last or bool(self._unconfirmed())
 
     def confirm(self, remote: tuple[int, int, int], handler: ChannelHandler) -> Channel:
-        """Accept a channel that the peer asked for with its number, window and packet size."""
+        """Accept a channel that the peer requested with its number, window and packet size."""
         self.has_carried = True
         channel = self._new_channel(handler)
         channel.begin(*remote)
@@ -187,11 +187,11 @@ class Connection:
 
     @property
     def oldest_request(self) -> Request | None:
-        """The global request that the peer has to answer next."""
+        """The global request that the peer has to answer next, or None."""
         return self._pending[0] if self._pending else None
 
     def lose(self) -> None:
-        """The link is gone: every channel hears `closed`, every request a refusal."""
+        """The link is gone: every channel gets `closed`, every request a refusal."""
         if self.is_lost:
             return
         self.is_lost = True
@@ -203,8 +203,8 @@ class Connection:
             request.on_reply(None)
 
     def _new_channel(self, handler: ChannelHandler) -> Channel:
-        # Numbers go up and are not reused at once, so that a late message of an old channel
-        # can only meet a number that is not open.
+        # Numbers increase and are not reused at once, so that a late message for an old channel can
+        # only meet a number that is not open.
         number = self._take_number()
         channel = Channel(number, handler, self.send, self._forget, self._round_trip)
         self.channels[number] = channel
@@ -229,10 +229,10 @@ class Connection:
         if not self.channels:
             self.unused_since = self._round_trip.clock()
 
-    # What the peer sends.
+    # Messages of the peer.
 
     def receive(self, message: memoryview) -> bool:
-        """Handle one message of the connection protocol; whether its type is known.
+        """Handle one message of the connection protocol; returns whether its type is known.
 
         Raises:
             ProtocolError: the peer broke the protocol; the connection must end.
@@ -258,7 +258,7 @@ class Connection:
             raise ProtocolError("a data message is not as long as it says")
         channel = self.channels.get(recipient)
         if channel is None:
-            channel = self._channel(recipient)  # says what is wrong
+            channel = self._channel(recipient)  # names the violation
         channel.on_data(data)
 
     def _channel(self, number: int) -> Channel:
@@ -268,7 +268,7 @@ class Connection:
         return channel
 
     def _unconfirmed(self) -> list[Channel]:
-        """The channels that we asked for, and that the peer has not answered."""
+        """The channels that we requested, and that the peer has not answered."""
         return [one for one in self.channels.values() if one.receiving.is_opening]
 
     def _open(self, number: int) -> Channel:
@@ -288,10 +288,10 @@ class Connection:
             self.send(bytes((Message.REQUEST_SUCCESS,)) + reply)
 
     def unimplemented(self, packet: int) -> None:
-        """The peer does not know the message that left in the packet of this number (RFC 4253
-        section 11.4). What it asked for is refused.
+        """The peer does not know the message in the packet of this number (RFC 4253 section 11.4).
+        The request in it counts as refused.
 
-        TinySSH says the number of the packet after it; but whoever answers does so in order.
+        TinySSH gives the number of the next packet; but it answers in order.
         """
         asked: list[Request | Channel] = [*self._pending]
         asked += self._unconfirmed()
@@ -350,7 +350,7 @@ class Connection:
 
     def _on_extended_data(self, reader: Reader) -> None:
         channel = self._open(reader.u32())
-        reader.u32()  # the kind of data, of which RFC 4254 knows only stderr
+        reader.u32()  # the data type, of which RFC 4254 defines only stderr
         channel.on_extended_data(reader.string())
 
     def _on_eof(self, reader: Reader) -> None:
@@ -360,7 +360,7 @@ class Connection:
         self._open(reader.u32()).on_close()
 
     def _on_channel_request(self, reader: Reader) -> None:
-        # OpenSSH's servers may ask for signs of life this way; any answer is one.
+        # OpenSSH's servers may ask for signs of life this way; any answer counts.
         channel = self._open(reader.u32())
         reader.text()
         if reader.boolean() and not channel.sending.has_left:

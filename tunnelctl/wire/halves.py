@@ -11,13 +11,13 @@
         OPENING ──confirmed──> OPEN ──EOF──> ENDED ──CLOSE──> CLOSED
                                 └───────────CLOSE───────────────^
 
-Both leave OPENING together, when the confirmation comes, or leaves. EOF is not required before
+Both leave OPENING together, when the confirmation or refusal comes. EOF is not required before
 CLOSE. A channel that we close before it is confirmed is ABANDONED: the peer's number of it is not
-known yet, so that CLOSE has to wait for the confirmation. A lost connection, or a refusal, takes
-both to CLOSED from anywhere, and nothing is said.
+known yet, so CLOSE has to wait for the confirmation. A lost connection, or a refusal, leads from
+any state to CLOSED, and nothing is sent.
 
-Owns the window of each direction. Must never let more into a direction than its state and its
-window allow; what is told to whom is for `channel.py` to say.
+Owns the window of each direction. Must never allow more in a direction than its state and its
+window do; `channel.py` decides which messages and events follow.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from tunnelctl.wire.window import PACKET_MAX, ReceiveWindow, RoundTrip
 
 
 class Phase(Enum):
-    """How far a direction has come."""
+    """The states of a direction."""
 
     OPENING = auto()  # the channel is not confirmed
-    ABANDONED = auto()  # nor will we use it when it is
+    ABANDONED = auto()  # not confirmed, and not wanted any more
     OPEN = auto()
     ENDED = auto()  # EOF was said
-    CLOSED = auto()  # CLOSE was said, or there is nobody to say it to
+    CLOSED = auto()  # CLOSE was sent, or nobody is there to send it to
 
 
-# Looked up once: these are asked for with every packet.
+# Looked up once, because they are needed for every packet.
 _OPENING: Final = Phase.OPENING
 _ABANDONED: Final = Phase.ABANDONED
 _OPEN: Final = Phase.OPEN
@@ -49,7 +49,7 @@ _CLOSED: Final = Phase.CLOSED
 
 @final
 class Sending:
-    """What we send: the peer's window, in bytes, and the largest packet that it takes."""
+    """What we send: the peer's window in bytes, and the largest packet that it accepts."""
 
     __slots__ = ("packet_max", "phase", "window")
 
@@ -59,7 +59,7 @@ class Sending:
         self.packet_max = 0
 
     def begin(self, window: int, packet_max: int) -> bool:
-        """Both sides know of the channel; whether it is still wanted. If not, CLOSE is due.
+        """Both sides know the channel; returns whether it is still wanted. If not, CLOSE is due.
 
         Raises:
             ProtocolError: no data fits in a packet.
@@ -67,7 +67,7 @@ class Sending:
         if packet_max == 0:
             raise ProtocolError("the peer accepts no data in a channel (maximum packet size 0)")
         self.window = window
-        # A packet that we may send is bounded by our own slots too.
+        # Our own slots also limit the size of a packet.
         self.packet_max = min(packet_max, PACKET_MAX)
         is_wanted = self.phase is _OPENING
         self.phase = _OPEN if is_wanted else _CLOSED
@@ -75,7 +75,8 @@ class Sending:
 
     @property
     def has_left(self) -> bool:
-        """Whether we closed the channel, or it is gone: its handler hears nothing more."""
+        """Whether we closed the channel, or it is gone, so that its handler gets no further
+        events."""
         return self.phase is _CLOSED or self.phase is _ABANDONED
 
     def room(self) -> int:
@@ -87,7 +88,7 @@ class Sending:
         self.window -= count
 
     def widen(self, count: int) -> None:
-        """The peer takes `count` more bytes.
+        """The peer accepts `count` more bytes.
 
         Raises:
             ProtocolError: that makes more than a window can be (RFC 4254 section 5.2).
@@ -97,14 +98,14 @@ class Sending:
         self.window += count
 
     def end(self) -> bool:
-        """We send no more; whether EOF is to be said for it."""
+        """We send no more; returns whether EOF is to be sent."""
         if self.phase is not _OPEN:
             return False
         self.phase = _ENDED
         return True
 
     def close(self) -> bool:
-        """We leave; whether CLOSE is to be said for it, now."""
+        """We close; returns whether CLOSE is to be sent now."""
         if self.phase is _OPENING:
             self.phase = _ABANDONED
         elif self.phase is _OPEN or self.phase is _ENDED:
@@ -113,13 +114,13 @@ class Sending:
         return False
 
     def lose(self) -> None:
-        """The channel is gone, with nobody to say CLOSE to."""
+        """The channel is gone, and no CLOSE is to be sent."""
         self.phase = _CLOSED
 
 
 @final
 class Receiving:
-    """What the peer sends, and the window that it has for it."""
+    """What the peer sends, and our window for it."""
 
     __slots__ = ("phase", "window")
 
@@ -133,7 +134,7 @@ class Receiving:
         return self.phase is _OPENING
 
     def begin(self) -> None:
-        """Both sides know of the channel."""
+        """Both sides know the channel."""
         self.phase = _OPEN
 
     def take(self, count: int) -> None:
@@ -147,19 +148,19 @@ class Receiving:
         self.window.take(count)
 
     def unexpected(self) -> ProtocolError:
-        """What is wrong with bytes that come now, unless OPEN."""
+        """The violation in bytes that come now, unless OPEN."""
         when = "before confirming it" if self.phase is _OPENING else "after its end"
         return ProtocolError(f"the peer sent data in a channel {when}")
 
     def end(self) -> bool:
-        """The peer said EOF; whether that is news."""
+        """The peer sent EOF; returns whether it is the first."""
         if self.phase is not _OPEN:
             return False
         self.phase = _ENDED
         return True
 
     def close(self) -> None:
-        """The peer said CLOSE.
+        """The peer sent CLOSE.
 
         Raises:
             ProtocolError: it did before.

@@ -1,4 +1,4 @@
-"""The messages of the SSH connection protocol (RFC 4254), read and written.
+"""The messages of the SSH connection protocol (RFC 4254), parsed and built.
 
 Owns message numbers, reason codes and the field encodings of RFC 4251 section 5. Must never
 trust a length: a field that runs past the end of its message is a `ProtocolError`.
@@ -44,8 +44,8 @@ class Message(IntEnum):
     CHANNEL_FAILURE = 100
 
 
-# Everything up to here belongs to key exchange and may be sent while keys are exchanged
-# (RFC 4253 section 7.1); everything from CONNECTION_FIRST on is the connection protocol.
+# Messages up to here belong to key exchange and may be sent during it (RFC 4253 section 7.1); those
+# from CONNECTION_FIRST on are the connection protocol.
 TRANSPORT_LAST: Final = 49
 CONNECTION_FIRST: Final = 80
 
@@ -70,7 +70,8 @@ _CONFIRMATION: Final = struct.Struct(">BIIII")
 
 
 class Reader:
-    """Takes the fields of one message in order. The message is copied: it outlives the buffer."""
+    """Parses the fields of one message in order. The message is copied, so it outlives the
+    buffer."""
 
     def __init__(self, message: bytes | memoryview, offset: int = 0) -> None:
         self._data = bytes(message)
@@ -93,7 +94,7 @@ class Reader:
         return self.numbers(_U32)[0]
 
     def numbers(self, layout: struct.Struct) -> tuple[int, ...]:
-        """Several numbers, as `layout` has them."""
+        """Several numbers with this `layout`."""
         try:
             taken = layout.unpack_from(self._data, self._at)
         except struct.error:
@@ -102,15 +103,15 @@ class Reader:
         return taken
 
     def string(self) -> bytes:
-        """A string of bytes with its length before it."""
+        """A byte string after its length."""
         return self._take(self.u32())
 
     def text(self) -> str:
-        """A string as text; bytes that are not UTF-8 are replaced, for it is only shown."""
+        """A string as text; bytes that are not UTF-8 are replaced, because it is only displayed."""
         return self.string().decode("utf-8", "replace")
 
     def rest(self) -> bytes:
-        """Whatever is left."""
+        """The remaining bytes."""
         return self._take(len(self._data) - self._at)
 
 
@@ -120,7 +121,7 @@ def u32(number: int) -> bytes:
 
 
 def string(value: bytes | str) -> bytes:
-    """A string with its length before it."""
+    """A string after its length."""
     raw = value.encode() if isinstance(value, str) else value
     return _U32.pack(len(raw)) + raw
 
@@ -174,12 +175,12 @@ def channel_close(recipient: int) -> bytes:
 
 
 def channel_request(recipient: int, name: str, data: bytes = b"") -> bytes:
-    """SSH_MSG_CHANNEL_REQUEST (RFC 4254 section 5.4) that wants no reply."""
+    """SSH_MSG_CHANNEL_REQUEST (RFC 4254 section 5.4) without a reply."""
     return _TYPE_ID.pack(Message.CHANNEL_REQUEST, recipient) + string(name) + b"\0" + data
 
 
 def channel_failure(recipient: int) -> bytes:
-    """SSH_MSG_CHANNEL_FAILURE, the answer to a request that we do not know."""
+    """SSH_MSG_CHANNEL_FAILURE, the answer to an unknown request."""
     return _TYPE_ID.pack(Message.CHANNEL_FAILURE, recipient)
 
 

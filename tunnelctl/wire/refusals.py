@@ -1,7 +1,7 @@
-"""What a refused channel means, whichever server refused it (RFC 4254 section 5.1).
+"""The meaning of a refused channel, for any server (RFC 4254 section 5.1).
 
-The reason code says only that connecting failed; the cause is in the description, in the words of
-the server's system or library. Owns the one table of these words. Must never take the name of a
+The reason code only says that connecting failed; the cause is in the description, in the words of
+the server's system or library. Owns the only table of these words. Must never take the name of a
 target for a cause.
 """
 
@@ -15,7 +15,7 @@ from tunnelctl.wire.messages import OpenFailure
 
 
 class Refusal(Enum):
-    """Why there is no channel; the value is that in words."""
+    """Why there is no channel; the value is a phrase for it."""
 
     PROHIBITED = "administratively prohibited"
     UNKNOWN_TYPE = "unknown channel type"
@@ -33,8 +33,8 @@ _BY_REASON: Final[dict[int, Refusal]] = {
     OpenFailure.UNKNOWN_CHANNEL_TYPE: Refusal.UNKNOWN_TYPE,
     OpenFailure.RESOURCE_SHORTAGE: Refusal.SHORTAGE,
 }
-# In lower case. OpenSSH, Dropbear and ProFTPD send strerror(3) and gai_strerror(3), of glibc, musl
-# or a BSD; Go, Erlang, Node and Java what their libraries say.
+# In lower case. OpenSSH, Dropbear and ProFTPD send strerror(3) and gai_strerror(3) of glibc, musl
+# or a BSD; Go, Erlang, Node and Java the texts of their libraries.
 _WORDS: Final = {
     "connection refused": Refusal.REFUSED,
     "econnrefused": Refusal.REFUSED,
@@ -63,8 +63,8 @@ _WORDS: Final = {
     "unreachable network": Refusal.NETWORK_UNREACHABLE,  # Windows
     "enetunreach": Refusal.NETWORK_UNREACHABLE,
 }
-# Python's asyncio puts words of its own in the place of the system's: "[Errno 111] Connect call
-# failed". The numbers of Linux, of macOS and the BSDs, and of Windows.
+# Python's asyncio replaces the system's text by its own: "[Errno 111] Connect call failed". The
+# numbers of Linux, of macOS and the BSDs, and of Windows.
 _NUMBERS: Final = {
     **dict.fromkeys(("111", "61", "10061"), Refusal.REFUSED),
     **dict.fromkeys(("110", "60", "10060"), Refusal.TIMED_OUT),
@@ -73,7 +73,7 @@ _NUMBERS: Final = {
 }
 _ANY_WORDS: Final = re.compile("|".join(map(re.escape, sorted(_WORDS, key=len, reverse=True))))
 _ANY_NUMBER: Final = re.compile(r"\[(?:errno|winerror) (\d+)\]")
-# What Erlang's server says before every cause.
+# The prefix of Erlang's server before every cause.
 _ERLANG: Final = "Forwarded connection refused: "
 
 
@@ -85,20 +85,20 @@ def refusal(reason: int, description: str) -> Refusal:
 
 
 def cause(text: str) -> Refusal:
-    """The cause that `text` ends with: what stands before it may be the name of a target."""
+    """The cause at the end of `text`; the name of a target may be before it."""
     said = _cut(text).lower()
     if words := _ANY_WORDS.findall(said):
         return _WORDS[words[-1]]
     causes = {_NUMBERS.get(number) for number in _ANY_NUMBER.findall(said)} - {None}
-    # Of several addresses a refusal is the answer that came from farthest away.
+    # Of several addresses, a refusal is the answer from farthest away.
     if Refusal.REFUSED in causes:
         return Refusal.REFUSED
     return next(iter(causes), None) or Refusal.UNTOLD
 
 
 def in_words(reason: int, description: str) -> str:
-    """What to tell people of a refusal: the server's description, with its meaning where that is
-    a number or an error's name."""
+    """The refusal for people: the server's description, with its meaning if that is a number or the
+    name of an error."""
     said = _cut(description)
     if not said:
         return "the server does not say why"

@@ -1,8 +1,8 @@
-"""The server's side of a SOCKS handshake: versions 4, 4a and 5, CONNECT without authentication.
+"""The server side of a SOCKS handshake: versions 4, 4a and 5, CONNECT without authentication.
 
-Owns the bytes up to the request and the reply to it (RFC 1928; SOCKS 4 and 4a as OpenSSH's
-channels.c reads them). A name is left as it is: whoever dials resolves it. Must never keep more
-bytes than the longest handshake has, nor answer what is not SOCKS.
+Owns the bytes up to the request, and the reply to it (RFC 1928; SOCKS 4 and 4a as OpenSSH's
+channels.c reads them). Names are not resolved here. Must never keep more bytes than the longest
+handshake has, nor answer anything but SOCKS.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _REPLIES: Final = {
 
 
 class SocksError(Exception):
-    """The handshake cannot go on. `reply` is what the client is told before the end."""
+    """The handshake cannot continue. `reply` is sent to the client before the end."""
 
     def __init__(self, message: str, reply: bytes = b"") -> None:
         super().__init__(message)
@@ -54,18 +54,18 @@ class _TooShort(Exception):
 
 
 class SocksServer:
-    """One handshake. Give what came to `receive`, send what it returns, until `request` is set;
-    then answer with `reply`."""
+    """One handshake. Pass the client's bytes to `receive` and send what it returns, until `request`
+    is set; then answer with `reply`."""
 
     def __init__(self) -> None:
         self.request: Endpoint | None = None
-        self.rest = b""  # what came behind the request
+        self.rest = b""  # bytes after the request
         self._buffer = b""
         self._version = 0
         self._greeted = False
 
     def receive(self, data: bytes) -> bytes:
-        """Bytes of the client; what to send to it now, which may be nothing.
+        """Take bytes of the client; returns what to send to it now, possibly nothing.
 
         Raises:
             SocksError: not SOCKS, or something that is not offered.
@@ -108,7 +108,7 @@ class SocksServer:
         return self._buffer[:end]
 
     def _greet(self) -> bytes:
-        """The client's methods; we want 0, no authentication (RFC 1928 section 3)."""
+        """The client's methods; only 0, no authentication, is supported (RFC 1928 section 3)."""
         end = 2 + self._peek(1)
         methods = self._upto(end)[2:]
         self._buffer = self._buffer[end:]
@@ -143,7 +143,7 @@ class SocksServer:
         _, command, port, address = struct.unpack(">BBHI", self._upto(8))
         end = self._string_end(8, _USER_MAX)
         host = str(ipaddress.IPv4Address(address))
-        if 0 < address < 256:  # SOCKS 4a: 0.0.0.x says that a name follows
+        if 0 < address < 256:  # SOCKS 4a: 0.0.0.x means that a name follows
             start, end = end, self._string_end(end, _NAME_MAX)
             host = _name(self._buffer[start : end - 1], self.reply(Reply.GENERAL_FAILURE))
         if command != 1:
@@ -152,7 +152,7 @@ class SocksServer:
         self._finish(host, port, end)
 
     def _string_end(self, start: int, longest: int) -> int:
-        """Behind the NUL that ends a string."""
+        """The index after the NUL that ends a string."""
         nul = self._buffer.find(0, start)
         if nul < 0:
             if len(self._buffer) - start > longest:
@@ -170,14 +170,14 @@ class SocksServer:
 
 
 def _name(raw: bytes, refusal: bytes) -> str:
-    """A host name as text; only what a name or address can contain."""
+    """A host name as text, with only the characters of a name or address."""
     if not raw or any(byte <= 0x20 or byte >= 0x7F for byte in raw):
         raise SocksError("a host name that is none", refusal)
     return raw.decode("ascii")
 
 
 def reply_for(reason: int, description: str) -> Reply:
-    """A refused channel as a reply code (RFC 1928 section 6)."""
+    """The reply code for a refused channel (RFC 1928 section 6)."""
     untold = (
         Reply.HOST_UNREACHABLE if reason == OpenFailure.CONNECT_FAILED else Reply.GENERAL_FAILURE
     )

@@ -1,10 +1,9 @@
-"""The receive window of a channel: what the peer may send before we give it more.
+"""The receive window of a channel: how much the peer may send before it gets more.
 
-Owns the size of the window. It grows while the reader keeps up and the peer is held back by the
-window alone, so that a link with a long round trip is not held to 2 MiB for each of them; it
-shrinks again when the reader falls behind, so that memory is bounded by what is taken. All windows
-that share a budget never grow by more than it has, so that many slow readers cannot fill the
-memory.
+Owns the size of the window. It grows while the reader keeps up and only the window limits the peer,
+so that a link with a long round trip is not limited to 2 MiB for each; it shrinks when the reader
+falls behind, so that memory is bounded by what is consumed. All windows of a budget never grow by
+more than it has, so that many slow readers cannot fill the memory.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ PACKET_MAX: Final = 32 * 1024
 WINDOW: Final = 64 * PACKET_MAX
 # 640 MB/s over a round trip of 100 ms.
 WINDOW_LIMIT: Final = 32 * WINDOW
-# OpenSSH's server reads ahead as far as the window lets it, into a buffer of 16 MiB at most
-# (channels.c, CHAN_INPUT_MAX). It moves what lies there once half of the buffer was sent
-# (sshbuf.c, sshbuf_maybe_pack), or when the end is reached: the more lies there, the more often.
+# OpenSSH's server reads ahead as far as the window allows, into a buffer of at most 16 MiB
+# (channels.c, CHAN_INPUT_MAX). It moves the content once half of the buffer was sent (sshbuf.c,
+# sshbuf_maybe_pack), or when the end is reached: the fuller the buffer, the more often.
 OPENSSH_WINDOW_LIMIT: Final = 4 * WINDOW
-# By which all windows of a process may grow together.
+# The total by which all windows of a process may grow.
 BUDGET: Final = 256 * 1024 * 1024
-# Below this the first window carries 400 MB/s, and a wider one only fills buffers: OpenSSH's
-# server halves its speed when it may run 16 MiB ahead of a reader next door.
+# Below this, the first window carries 400 MB/s, and a wider one only fills buffers: OpenSSH's
+# server halves its speed if it may run 16 MiB ahead of a reader nearby.
 _FAR_SECONDS: Final = 0.005
-# Given back an eighth of the window at a time: the peer keeps sending meanwhile, and every message
-# to it costs as much as receiving several packets.
+# Credit is sent for an eighth of the window at a time: the peer keeps sending meanwhile, and every
+# message costs as much as receiving several packets.
 _STEPS: Final = 8
 
 
@@ -42,23 +41,22 @@ class WindowBudget:
     left: int = BUDGET
 
     def take(self, count: int) -> int:
-        """Grow by `count`, or by as much as is left."""
+        """Take `count` from the budget, or what is left of it."""
         granted = min(count, self.left)
         self.left -= granted
         return granted
 
     def give_back(self, count: int) -> None:
-        """A window is smaller again by so much."""
+        """Return `count` to the budget."""
         self.left += count
 
 
 @dataclass(slots=True)
 class RoundTrip:
-    """The time to the peer and back, and how far windows grow for it; shared by all channels of a
-    connection.
+    """The round trip time, and the limit of windows for it; shared by all channels of a connection.
 
-    `clock` gives seconds that never jump; `seconds` is None until it was measured. No window is
-    wider than `limit` bytes.
+    `clock` returns monotonic seconds; `seconds` is None until it was measured. No window is wider
+    than `limit` bytes.
     """
 
     clock: Callable[[], float]
@@ -68,13 +66,13 @@ class RoundTrip:
 
 
 class ReceiveWindow:
-    """See the module's text."""
+    """The window of one channel."""
 
     __slots__ = ("_round_bytes", "_round_start", "_round_trip", "_unreturned", "open", "size")
 
     def __init__(self, round_trip: RoundTrip) -> None:
         self.size = WINDOW
-        self.open = WINDOW  # what the peer may still send
+        self.open = WINDOW  # bytes that the peer may still send
         self._unreturned = 0
         self._round_trip = round_trip
         self._round_start = 0.0
@@ -92,9 +90,9 @@ class ReceiveWindow:
             raise ProtocolError("the peer sent more data than the window of a channel")
 
     def give_back(self, count: int, *, keeps_up: bool) -> int:
-        """`count` bytes were passed on; what to grant the peer now, which may be nothing yet.
+        """`count` bytes were passed on; returns the credit for the peer now, possibly 0.
 
-        `keeps_up` says that nothing waits for the reader.
+        `keeps_up`: nothing waits for the reader.
         """
         self._unreturned += count
         if self._unreturned * _STEPS < self.size:
@@ -110,7 +108,7 @@ class ReceiveWindow:
         return grant
 
     def _growth(self, count: int) -> int:
-        """Once a round trip: another window's worth, if this one was used up in it."""
+        """Once in a round trip: widen the window if it was used up."""
         self._round_bytes += count
         round_trip, limit = self._round_trip.seconds, self._round_trip.limit
         if round_trip is None or round_trip < _FAR_SECONDS or self.size >= limit:
@@ -118,7 +116,7 @@ class ReceiveWindow:
         now = self._round_trip.clock()
         if now - self._round_start < round_trip:
             return 0
-        # A round much longer than the round trip says that something else was slow.
+        # A measurement much longer than the round trip time means that something else was slow.
         limited = self._round_bytes * 2 >= self.size and now - self._round_start < 2 * round_trip
         self._round_start, self._round_bytes = now, 0
         if not limited:
@@ -132,6 +130,6 @@ class ReceiveWindow:
         self._round_trip.budget.give_back(count)
 
     def close(self) -> None:
-        """The peer sends no more: others may grow. Idempotent."""
+        """The peer sends no more, so others may grow. Idempotent."""
         self._shrink(self.size - WINDOW)
         self.open = min(self.open, WINDOW)

@@ -1,1 +1,1 @@
-"""Remote forwards: the listener asked of a server, its clients, and ports that servers hold."""
+"""Remote forwards: the listener on a server, its clients, and ports that servers hold."""

@@ -1,8 +1,8 @@
-"""The clients of a remote forward, which come over its link: let in, asked for their target where
-they name it, and connected.
+"""The clients of a remote forward, which come over its link: admitted, asked for a SOCKS target,
+and connected.
 
-Owns the connections that come of them. Must never dial what the profile did not name: a fixed
-target, or one that `permit` allows after its name was resolved once.
+Owns their connections. Must never connect to a target that the profile does not name: a fixed one,
+or one that `permit` allows after its name was resolved once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tunnelctl.wire.socks import Reply, reply_for
 
 
 class RemoteClients:
-    """Of one forward. `on_failure` hears of every client that could not be served."""
+    """For one forward. `on_failure` is called for every client that could not be served."""
 
     def __init__(
         self, forward: Forward, reactor: Reactor, on_failure: Callable[[Failure], None]
@@ -44,7 +44,7 @@ class RemoteClients:
 
     @property
     def counters(self) -> Counters:
-        """What went through so far."""
+        """What was transferred so far."""
         return self._connections.counters
 
     async def close(self, drain: float) -> None:
@@ -55,7 +55,7 @@ class RemoteClients:
         await self._target_side.close(drain)
 
     def admit(self, link: Link, incoming: IncomingOpen, origin: Origin) -> None:
-        """Serve a client that comes from `origin`, or turn it away."""
+        """Serve a client from `origin`, or turn it away."""
         full = self.counters.open >= self._forward.max_connections
         self._connections.began()
         if not self._forward.admits(origin[0]):
@@ -83,7 +83,7 @@ class RemoteClients:
         return failure.code
 
     def _ask(self, link: Link, incoming: IncomingOpen) -> None:
-        """Let a SOCKS client beyond the server name its target."""
+        """Read the target from a SOCKS client on the server."""
 
         def on_request(client: RemoteSocksClient) -> None:
             self._handshakes.discard(client)
@@ -99,7 +99,7 @@ class RemoteClients:
         self._connections.failed(Code.HANDSHAKE_FAILED)
 
     async def _dial(self, link: Link, client: RemoteSocksClient) -> None:
-        """Connect a client to what it asked for, if `permit` allows it."""
+        """Connect a client to the target that it asked for, if `permit` allows it."""
         wanted = client.server.request
         assert wanted is not None
         try:
@@ -129,7 +129,7 @@ class RemoteClients:
             self._connections.relay(link, sock).adopt(client.channel, early)
 
     async def _permitted(self, wanted: Endpoint) -> list[Endpoint]:
-        """The addresses to dial: the name is resolved once, and those very ones are dialled."""
+        """The addresses to connect to: the name is resolved once, and only these are used."""
 
         def is_permitted(address: Endpoint) -> bool:
             parsed = ipaddress.ip_address(address.host.partition("%")[0])
@@ -141,7 +141,7 @@ class RemoteClients:
 
 
 def _plain(address: Endpoint) -> Endpoint:
-    """An IPv4 address that is written as an IPv6 one, as itself: rules are written for that."""
+    """An IPv4 address in IPv6 notation as IPv4, because rules are written for that."""
     parsed = ipaddress.ip_address(address.host.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
         return Endpoint(str(parsed.ipv4_mapped), address.port)

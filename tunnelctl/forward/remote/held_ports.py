@@ -1,9 +1,8 @@
-"""The ports that servers gave us and may hold still: those of links that were lost, and of daemons
-that were killed.
+"""Ports that servers may still hold for us: those of lost links, and of killed daemons.
 
-A server lets go of a port when it misses the session that asked for it, which may take hours. Until
-then a new session cannot have it, and who asks is told whose it is. Owns what is remembered of
-that, and for how long. Must never take a stranger's port for ours without such a memory.
+A server frees a port when it notices the loss of its session, which may take hours. Until then a
+new session cannot have it, and messages name the forward that has it. Owns the memory of these
+ports, and its duration. Must never take another program's port for ours without such a memory.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ from tunnelctl import clock
 from tunnelctl.net.addresses import collide
 from tunnelctl.spec.endpoint import Endpoint
 
-# A server that asks nothing itself (ClientAliveInterval 0) has its kernel notice: tcp(7), after
-# tcp_keepalive_time, and then nine probes, 75 s apart.
+# With ClientAliveInterval 0, the server relies on its kernel: tcp(7), tcp_keepalive_time and then
+# nine probes, 75 s apart.
 _MISSED_WITHIN = 7200.0 + 9 * 75.0
 
 
 @dataclass(frozen=True, slots=True)
 class HeldPort:
-    """A port that the forward `owner`, PROFILE/FORWARD, was given at `server`, HOST:PORT.
+    """A port that the forward `owner`, PROFILE/FORWARD, got at `server`, HOST:PORT.
 
-    `lost` is when its link was, in seconds since 1970; None as long as that lives.
+    `lost` is when its link was lost, in seconds since 1970; None while the link lives.
     """
 
     owner: str
@@ -34,8 +33,8 @@ class HeldPort:
 
 
 class HeldPorts:
-    """Those of all forwards of a daemon, and what is left of the daemons before it. `on_change` is
-    called after each change."""
+    """The ports of all forwards of a daemon, and those that remain of earlier daemons. `on_change`
+    is called after each change."""
 
     def __init__(self) -> None:
         self.on_change: Callable[[], object] = lambda: None
@@ -45,7 +44,7 @@ class HeldPorts:
         return iter(tuple(self._ports.values()))
 
     def restore(self, ports: Iterable[HeldPort]) -> None:
-        """What the daemon before had. A link that it did not lose was lost with it."""
+        """Add those of the last daemon. A link that it did not lose was lost with it."""
         now = clock.wall().timestamp()
         for port in ports:
             lost = replace(port, lost=now if port.lost is None else port.lost)
@@ -59,19 +58,19 @@ class HeldPorts:
         self.on_change()
 
     def lost(self, server: str, listen: Endpoint) -> None:
-        """The link has ended, and the server may not know it."""
+        """The link has ended, and the server may not know it yet."""
         port = self._ports.get((server, listen))
         if port is not None and port.lost is None:
             self._ports[server, listen] = replace(port, lost=clock.wall().timestamp())
             self.on_change()
 
     def released(self, server: str, listen: Endpoint) -> None:
-        """The server was asked to listen no more."""
+        """The server was asked to stop listening."""
         if self._ports.pop((server, listen), None) is not None:
             self.on_change()
 
     def keeper(self, server: str, listen: Endpoint) -> HeldPort | None:
-        """Which of those whose link was lost may keep `listen` from us."""
+        """The port of a lost link that may occupy `listen`, or None."""
         self._forget_old()
         for port in self._ports.values():
             is_there = port.server == server and port.listen.port == listen.port

@@ -1,8 +1,8 @@
-"""Forwards whose clients come there: `remote` and `remote_dynamic` (ssh -R).
+"""Forwards with clients on the server: `remote` and `remote_dynamic` (ssh -R).
 
-Owns what was asked of the server: the listener, which lives and dies with its link, and where it
-really is. What becomes of its clients is `clients.py`'s. Must never say that it listens
-before the server did, nor where somebody else does.
+Owns the request for the listener, which lives as long as its link, and its real address. Its
+clients are in `clients.py`. Must never report that it listens before the server does, nor where
+something else does.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ from tunnelctl.ssh.link.remote_opens import RemoteOpens, Route
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure, ProtocolError, Reader
 
-# A server that ended so many links in a row when it was asked for a forward would end the next one.
+# After so many links in a row that the server ended at the request, it is assumed to end the next
+# one too.
 _LEFT_TIMES = 2
-# A link that ends so soon though it was not asked for the forward shows that it has another reason.
+# If a link ends that soon without the request, the request is not the cause.
 _LEAVES_ANYWAY = 5.0  # seconds
 
 
 class RemoteForward:
-    """The server listens, we dial the target.
+    """The server listens, we connect to the target.
 
-    `on_failure` hears of every client that could not be served. `owner` is its name among those of
-    all profiles, and `held` has the ports that servers hold for those.
+    `on_failure` is called for every client that could not be served. `owner` is PROFILE/FORWARD,
+    and `held` has the ports that servers hold for the profiles.
     """
 
     def __init__(
@@ -60,39 +61,41 @@ class RemoteForward:
         self._clients = RemoteClients(forward, reactor, on_failure)
         self._link: Link | None = None
         self._bound_at: Endpoint | None = None
-        self._found_at: Endpoint | None = None  # where it listens instead, by its own rules
-        self._ownership: Ownership | None = None  # while it is found out
+        # The address that the server uses instead, by its own rules.
+        self._found_at: Endpoint | None = None
+        self._ownership: Ownership | None = None  # while that is being found out
         self._asked: Link | None = None
-        self._asking = forward.listen  # what the server is asked for; see `chosen_port`
-        # The port that the server chose last, where that is its to choose: clients know it.
+        self._asking = forward.listen  # the request to the server; see `chosen_port`
+        # The port that the server chose last: clients know it, so it is requested again.
         self.chosen_port = 0
-        # How often in a row the server ended the link when it was asked for this, and when it was
-        # not asked any more for that.
+        # The number of links in a row that the server ended at the request, and of those without
+        # the request.
         self._left_times = 0
         self._spared_at = -math.inf
-        # Whether it could not listen, as the server still does for an earlier session of ours.
+        # Whether it could not listen because the server still does for an earlier session of ours.
         self.is_held_by_us = False
-        # What is not as it was asked for, though the server listens.
+        # How the listener differs from the request, or None.
         self.caveat: Failure | None = None
 
     @property
     def counters(self) -> Counters:
-        """What went through so far."""
+        """What was transferred so far."""
         return self._clients.counters
 
     @property
     def listening(self) -> Endpoint | None:
-        """Where the server listens for us, and nobody else does: as it was asked to, unless it
-        was found out that it is elsewhere."""
+        """The address at which the server listens for us, and nothing else does: the requested one,
+        unless another was found out."""
         if self._bound_at is None or self._ownership is not None:
             return None
         return self._bound_at if self._found_at is None else self._found_at
 
     async def open(self, link: Link, on_silence: Callable[[Failure], None] | None = None) -> None:
-        """Ask the server to listen; `listening` says where, with the port it chose. That is the one
-        that it chose before, where it can be had again.
+        """Ask the server to listen; `listening` is then the address with its port. A port that was
+        chosen before is requested again.
 
-        Where it answers others and not this, `on_silence` is told, and its answer is waited for.
+        If the server answers other requests and not this one, `on_silence` is called, and the
+        answer is still awaited.
 
         Raises:
             Failure: forward-denied when the server refuses, does not say which port it chose, or
@@ -119,7 +122,7 @@ class RemoteForward:
             self.chosen_port = self._bound_at.port
 
     async def _open(self, link: Link, on_silence: Callable[[Failure], None] | None) -> None:
-        """Ask for the port that is to be had. Raises Failure."""
+        """Ask for the port that can be had. Raises Failure."""
         listen = self._asking
         answer = await self._request(link, on_silence)
         may_unlink = listen.is_unix and self.forward.unlink_remote
@@ -150,7 +153,7 @@ class RemoteForward:
     async def _request(
         self, link: Link, on_silence: Callable[[Failure], None] | None
     ) -> ForwardReply:
-        """What the server says.
+        """The answer of the server.
 
         Raises:
             Failure: why the link ended meanwhile, or that there is no answer; see `open`.
@@ -166,7 +169,7 @@ class RemoteForward:
             kept = granted is None and _routes(link).is_kept(*request.route)
             if kept and link.info.software.revives_listeners and not link.connection.is_lost:
                 granted = b""
-            # The route is laid now: the next message may be the first client.
+            # Register the route now: the next message may be the first client.
             bound = None if granted is None else self._bound(granted)
             if bound is not None and reply.is_awaited and self._asked is link:
                 self._listen(link, bound)
@@ -186,7 +189,7 @@ class RemoteForward:
         return await answer_of(link, asked, silent)
 
     async def _make_sure(self, link: Link) -> None:
-        """That clients of the port get to us.
+        """Check that clients of the port reach us.
 
         Raises:
             Failure: port-in-use.
@@ -196,12 +199,12 @@ class RemoteForward:
             return
         try:
             anothers = await ownership.is_anothers()
-        except asyncio.CancelledError:  # it is to be closed
+        except asyncio.CancelledError:  # it is about to be closed
             for incoming, _ in ownership.clients():
                 incoming.reject(OpenFailure.CONNECT_FAILED, "this forward is gone")
             raise
         clients = ownership.clients()
-        if self._ownership is not ownership or link.closed.done():  # moved, or lost, meanwhile
+        if self._ownership is not ownership or link.closed.done():  # moved or lost meanwhile
             for incoming, _ in clients:
                 incoming.reject(OpenFailure.CONNECT_FAILED, "this forward is gone")
             return
@@ -213,7 +216,7 @@ class RemoteForward:
             self._clients.admit(link, incoming, origin)
 
     def _taken(self, link: Link) -> Failure:
-        """Somebody else listens there, who may be one of us."""
+        """Something else listens there, possibly another forward of ours."""
         owner = next((other._owner for other in _open_remotes if other._keeps_out(self, link)), "")
         if owner:
             return sentences.remote_port_in_use_by_forward(self.forward, owner)
@@ -224,7 +227,7 @@ class RemoteForward:
         return sentences.remote_port_in_use(self.forward)
 
     def _keeps_out(self, other: RemoteForward, link: Link) -> bool:
-        """Whether `other` cannot listen on that link's server because of this one."""
+        """Whether `other` cannot listen on the server of that link because of this one."""
         bound, mine = self._bound_at, self._link
         return (
             other is not self
@@ -236,7 +239,7 @@ class RemoteForward:
         )
 
     async def look(self, link: Link) -> None:
-        """Find out whether the server listens as widely as it was asked to; see `caveat`."""
+        """Find out whether the server listens as widely as requested; see `caveat`."""
         listening = self.listening
         if self.caveat is not None or listening is None or listening.is_unix:
             return
@@ -246,7 +249,7 @@ class RemoteForward:
             self._found_at = Endpoint("localhost", listening.port)
 
     def withdraw(self) -> None:
-        """Ask the server to listen no more; connections that are open live on."""
+        """Ask the server to stop listening; open connections continue."""
         bound, link = self._bound_at, self._link
         self._bound_at = self._found_at = self._ownership = None
         if bound is not None and link is not None and not link.closed.done():
@@ -256,12 +259,12 @@ class RemoteForward:
             self._held.lost(link.info.address, bound)
 
     async def close(self, drain: float) -> None:
-        """Ask the server to listen no more, let connections end, then reset them."""
+        """Ask the server to stop listening, let connections end, then reset them."""
         self.withdraw()
         await self._clients.close(drain)
 
     def detach(self) -> None:
-        """The link is gone, and the listener with it, once the server knows."""
+        """The link is gone, and the listener too once the server notices."""
         if clock.monotonic() - self._spared_at < _LEAVES_ANYWAY:
             self._left_times = 0
         if self._bound_at is not None and self._link is not None:
@@ -269,12 +272,12 @@ class RemoteForward:
         self._bound_at = self._found_at = self._ownership = self._link = None
 
     def ask_anew(self) -> None:
-        """Whatever the server did when it was asked before."""
+        """Forget how the server reacted to earlier requests."""
         self._left_times = 0
 
     def _bound(self, reply: bytes) -> Endpoint | None:
-        """Where the server listens now: it has to say so where the port was its to choose, and
-        None if it does not."""
+        """The address at which the server listens now; None if the port was its choice and it does
+        not tell."""
         listen = self._asking
         if listen.is_unix or listen.port != 0:
             return listen
@@ -297,7 +300,7 @@ class RemoteForward:
         return Route(*listen_request(bound).route, is_chosen, self._client, self._stray)
 
     def _cancel(self, link: Link, bound: Endpoint) -> None:
-        """Ask the server to listen no more. It may refuse, and listen on."""
+        """Ask the server to stop listening. It may refuse, and continue."""
         routes, route = _routes(link), self._route(bound)
         routes.remove(route)
         request, asked = listen_request(bound), listen_request(self._asking)
@@ -309,8 +312,8 @@ class RemoteForward:
                 routes.closed(route)
 
         def answered(reply: GlobalReply) -> None:
-            # Twisted Conch knows it by the port that it was asked for. Dropbear 2020 crashes when
-            # it is asked to cancel what it does not know.
+            # Twisted Conch knows the listener by the requested port. Dropbear 2020 crashes at the
+            # cancellation of an unknown one.
             is_chosen = route.is_chosen and routes.is_only_chosen(route)
             if reply.data is None and is_chosen and not link.info.software.is_dropbear:
                 link.ask(asked.cancel, asked.data, closed)
@@ -322,7 +325,7 @@ class RemoteForward:
     # Clients.
 
     def _stray(self) -> None:
-        """Somebody was refused who may have come here, or to another forward of this link."""
+        """A client was refused that may be for this forward, or another of this link."""
         self._on_failure(sentences.client_of_no_forward(self.forward))
 
     def _client(self, incoming: IncomingOpen) -> None:
@@ -333,7 +336,7 @@ class RemoteForward:
             self._clients.admit(link, incoming, origin)
 
 
-# Those that are, or were, listened for; what holds a port is known without asking anybody.
+# Forwards that listen or listened; the holder of a port is found without asking the server.
 _open_remotes: WeakSet[RemoteForward] = WeakSet()
 
 
@@ -343,7 +346,7 @@ def _routes(link: Link) -> RemoteOpens:
 
 
 def _origin(incoming: IncomingOpen) -> Origin:
-    """Where the far client came from (RFC 4254 section 7.2); nothing for a unix socket."""
+    """The originator of the far client (RFC 4254 section 7.2); empty for a unix socket."""
     if incoming.kind != "forwarded-tcpip":
         return ("", 0)
     return (incoming.data.text(), incoming.data.u32())

@@ -1,8 +1,8 @@
-"""What a server says to a request for a listener there, and for how long that is waited for.
+"""The reply of a server to a request for a listener, and the time to wait for it.
 
-Replies come in the order of the requests (RFC 4254 section 4), and need no asking of anybody else.
-A server that gives none may be gone, or may be one that answers no such request. Must never take
-the one for the other: what it says to something else decides.
+Replies come in the order of the requests (RFC 4254 section 4), without involving anybody else. A
+server that does not reply may be gone, or may not answer such requests; its answer to another
+request tells which.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from tunnelctl import clock
 from tunnelctl.ssh.link.link import Link
 
-# Seconds after which the server is asked for any sign of life, and after which it is judged by
-# whether one came.
+# Seconds after which the server is asked for a sign of life, and after which it is judged by that.
 _ASK_AFTER = 5.0
 _JUDGE_AFTER = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardReply:
-    """`reply` is None for a refusal, and what the server `said` before it. `is_kept`: it holds the
-    listener of an earlier forward still; `is_unknown`: it knows no such request."""
+    """`reply` is None for a refusal, with the messages that the server `said` before it. `is_kept`:
+    it still holds the listener of an earlier forward; `is_unknown`: it does not know the
+    request."""
 
     reply: bytes | None
     said: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class ForwardReply:
 async def answer_of(
     link: Link, replied: asyncio.Future[ForwardReply], on_silence: Callable[[], None]
 ) -> ForwardReply:
-    """The server's answer, however late. `on_silence` is called once, when the server answers
+    """The server's reply, however late. `on_silence` is called once, when the server answers
     something else and not this.
 
     Raises:
@@ -55,7 +55,7 @@ async def answer_of(
             raise link.closed.result()
         return replied.result()
     except BaseException:
-        replied.cancel()  # what is granted now is taken back
+        replied.cancel()  # a late grant is cancelled
         raise
 
 

@@ -1,9 +1,9 @@
-"""Where a server really listens for a remote forward, which it need not say.
+"""Where a server really listens for a remote forward, which it need not report.
 
-sshd_config(5) GatewayPorts overrules what a client asks for, and RFC 4254 has no word for that.
-OpenSSH tells some of it in DEBUG messages before its reply (serverloop.c and channels.c); the rest
-can be tried through the link. Must never fail a forward for listening otherwise than it was asked
-to, unless that is where somebody else listens.
+sshd_config(5) GatewayPorts overrides the request, and RFC 4254 has no message for that. OpenSSH
+reports a part in DEBUG messages before its reply (serverloop.c and channels.c); the rest can be
+tested over the link. Must never fail a forward because of another address, unless something else
+listens there.
 """
 
 from __future__ import annotations
@@ -25,32 +25,34 @@ from tunnelctl.wire.messages import OpenFailure
 from tunnelctl.wire.refusals import Refusal, refusal
 
 _TRY_SECONDS = 5.0
-# sshd takes the clients of a port one by one: ours may stand behind others.
+# sshd accepts the clients of a port one by one, so ours may wait behind others.
 _TURN_SECONDS = 1.0
-# What OpenSSH says where its configuration forbids a listener: another refusal is a failed bind.
+# The message of OpenSSH if its configuration forbids a listener; any other refusal is a failed
+# bind.
 _FORBIDDEN = ("Server has disabled", "port forwarding refused")
 _OVERRIDDEN = "Forwarding listen address"
 
 
 def is_taken(link: Link, said: Iterable[str]) -> bool:
-    """Whether a refusal means that the port cannot be had, not that it is forbidden; `said` is what
-    the server told before it."""
+    """Whether a refusal means that the port is in use, not that it is forbidden; `said` are the
+    server's messages before it."""
     tells = link.info.software.is_openssh or link.info.software.is_tunnelctl
     return tells and not any(text.startswith(_FORBIDDEN) for text in said)
 
 
 def wider(forward: Forward, said: Iterable[str]) -> Failure | None:
-    """What to tell of a listener that the server opened to the world on its own account."""
+    """The caveat for a listener that the server opened to other machines without being asked."""
     if not any(text.startswith(_OVERRIDDEN) for text in said):
         return None
     return sentences.listens_on_all(forward)
 
 
 async def narrower(forward: Forward, link: Link, port: int) -> Failure | None:
-    """What to tell of a listener that should be reachable from elsewhere and is not.
+    """The caveat for a listener that should be reachable from other machines and is not.
 
-    Has the server connect to its own address: a listener on its loopback alone refuses that. One
-    that is reachable takes the connection, which ends at once. None also when it cannot be told.
+    The server is asked to connect to its own address, which a listener on its loopback only
+    refuses. A reachable one accepts the connection, which is closed at once. None also if it cannot
+    be tested.
     """
     software = link.info.software
     if not software.bears_refusals:
@@ -62,38 +64,40 @@ async def narrower(forward: Forward, link: Link, port: int) -> Failure | None:
 
 
 def _outer_address(asked: str, peer: str) -> str | None:
-    """The address of the server at which a listener on `asked` has to answer; `peer` is where we
+    """The address of the server at which a listener on `asked` must answer; `peer` is where we
     reached it, HOST:PORT."""
     if asked != ANY_ADDRESS and asked not in WILDCARDS:
         return None if Endpoint(asked).is_loopback else asked
     host = peer.rpartition(":")[0].strip("[]")
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:  # a name behind a jump host or proxy, which it may know as its loopback
+    # A name behind a jump host or proxy, which the server may resolve to its loopback.
+    except ValueError:
         return None
     same_family = asked == "*" or ipaddress.ip_address(asked).version == address.version
-    # These two are where a listener that was narrowed answers. The rest of 127.0.0.0/8 is not.
+    # A narrowed listener answers on these two, but not on the rest of 127.0.0.0/8.
     return host if same_family and str(address) not in ("127.0.0.1", "::1") else None
 
 
 def _inner_address(asked: str) -> str | None:
-    """The loopback address of the server at which a listener on `asked` has to answer, also where
-    GatewayPorts made it another one."""
+    """The loopback address of the server at which a listener on `asked` must answer, also where
+    GatewayPorts changed it."""
     if asked in ("localhost", "127.0.0.1", "*", "0.0.0.0"):  # noqa: S104 - only compared with
         return "127.0.0.1"
     return "::1" if asked in ("::1", "::") else None
 
 
-# A channel that the server wants to open, and where its client comes from.
+# A channel that the server wants to open, and the originator of its client.
 Client = tuple[IncomingOpen, Origin]
 
 
 class Ownership:
-    """Whether it is our listener that answers at the server's loopback, on a port it gave us.
+    """Whether our listener is the one at the server's loopback, on a port that it gave us.
 
-    sshd binds what is free of 127.0.0.1 and ::1, and says yes when one of them was (channels.c,
-    channel_setup_fwd_listener_tcpip): clients of the other one get to a stranger. So the server is
-    to connect there, which has to come back to us. Nothing is sent, and the target hears nothing.
+    sshd binds whichever of 127.0.0.1 and ::1 is free, and reports success if one of them was
+    (channels.c, channel_setup_fwd_listener_tcpip), so clients of the other one reach another
+    program. The server is therefore asked to connect there, which must come back to us. Nothing is
+    sent, and the target is not involved.
     """
 
     def __init__(self, link: Link, listen: Endpoint) -> None:
@@ -106,7 +110,7 @@ class Ownership:
         self._place = Endpoint(address, listen.port) if address and tells else None
 
     def holds(self, incoming: IncomingOpen, origin: Origin) -> bool:
-        """Whether a client may be our own, and so waits until `is_anothers` is known."""
+        """Whether a client may be our own test, and so waits until `is_anothers` is known."""
         if self._place is None or origin[0] != self._place.host:
             return False
         self._came.append((incoming, origin))
@@ -114,7 +118,7 @@ class Ownership:
         return True
 
     async def is_anothers(self) -> bool:
-        """Whether a stranger answers there; also False where that cannot be told."""
+        """Whether another program answers there; also False if that cannot be tested."""
         if self._place is None:
             return False
         answer = _Answer(self._link)
@@ -134,7 +138,7 @@ class Ownership:
             channel.close()
 
     def clients(self) -> list[Client]:
-        """Those who were held and are to be served. One alone is our own, which is not."""
+        """The clients that were held and are to be served, without our own test."""
         if not self._is_made or len(self._came) != 1:
             return self._came  # if ours is among them, it ends by itself
         self._came[0][0].reject(OpenFailure.CONNECT_FAILED, "it only asked who listens there")
@@ -145,16 +149,16 @@ class Ownership:
             async with asyncio.timeout(_TURN_SECONDS):
                 await self._one_came.wait()
         except TimeoutError:
-            return self._link.closed.done()  # then it cannot be told
+            return self._link.closed.done()  # then it cannot be told apart
         return True
 
     async def _round_trip(self) -> None:
-        """Until the server has sent what it had to send when the connection was made."""
+        """Wait until the server has sent what it sends when the connection is made."""
         await self._link.ask("keepalive@openssh.com", b"", lambda _reply: None)
 
 
 async def _refuses(link: Link, target: Endpoint) -> bool:
-    """Whether nobody listens on an address, as the server sees it."""
+    """Whether nothing listens on an address, as the server sees it."""
     answer = _Answer(link)
     channel = link.connection.open_channel(*direct(target, ("127.0.0.1", 0)), answer)
     try:
@@ -173,7 +177,7 @@ class _Outcome(Enum):
 
 
 class _Answer(ChannelHandler):
-    """A channel of which only the opening matters: what the target says is not for us."""
+    """A channel of which only the opening matters; data from the target is ignored."""
 
     def __init__(self, link: Link) -> None:
         self.outcome: asyncio.Future[_Outcome] = link.reactor.loop.create_future()

@@ -1,9 +1,9 @@
 """Removes the file of a unix socket on the server that is in the way of a forward.
 
-sshd leaves it there when a link ends, and binds no second time (sshd_config(5),
-StreamLocalBindUnlink). Runs one command by the shell of the account there, where the profile asks
-for it. Must never remove a socket that somebody answers on, as far as the server lets us find out,
-nor anything else than a socket.
+sshd leaves it there when a link ends, and cannot bind it again (sshd_config(5),
+StreamLocalBindUnlink). If the profile asks for it, one command is run by the shell of the account
+there. Must never remove a socket that something answers on, as far as the server lets us test it,
+nor anything but a socket.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WITHIN = 5.0  # seconds for each of the two channels
 
 
 async def unlink(link: Link, path: str) -> bool:
-    """Whether the command was run; what it could do shows when the server is asked again."""
+    """Run the command; returns whether it was run. Its effect shows at the next request."""
     try:
         async with asyncio.timeout(_WITHIN):
             if await _is_answered(link, path):
@@ -57,7 +57,7 @@ async def _run(link: Link, command: str) -> bool:
 
 
 class _Channel(ChannelHandler):
-    """Whether it was opened, and that it ended. What it says is too little to fill the window."""
+    """The opening and the end of the channel. Its output is too little to fill the window."""
 
     def __init__(self, link: Link) -> None:
         self.outcome: asyncio.Future[bool] = link.reactor.loop.create_future()
