@@ -1,12 +1,12 @@
-# One file for every image of docker-compose.yml; `docker build .` alone gives tunnelctl itself.
-# No image runs as root, and none holds a key.
+# One file for every image of docker-compose.yml; `docker build .` builds the image of tunnelctl.
+# No image runs as root or contains a key.
 
 FROM python:3.13-slim AS base
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin tunnel \
     && install -d -o tunnel -g tunnel -m 0700 /keys
 ENV PYTHONUNBUFFERED=1
 
-# A service that answers HTTP and knows nothing of SSH.
+# A web service without SSH.
 FROM base AS web
 COPY docker/web /srv/web
 USER tunnel
@@ -29,8 +29,8 @@ COPY docker/sshd/entrypoint.sh /usr/local/bin/entrypoint.sh
 USER tunnel
 ENTRYPOINT ["/usr/local/bin/entrypoint.sh"]
 
-# What is installed is the lock's (requirements/); the tools of the build stay behind. The slim image
-# has the headers of its own Python; with a C compiler beside them the data path is compiled.
+# Installs the pinned packages (requirements/); the build tools stay in this stage. The slim image has
+# the headers of its own Python; with a C compiler the data path is compiled too.
 FROM base AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \

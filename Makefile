@@ -1,23 +1,23 @@
-# `make check` is what CI runs: bootstrap.py owns the list of checks and prepares what they need.
+# CI runs `make check`; bootstrap.py owns the list of checks and installs their dependencies.
 .POSIX:
 .PHONY: bench check clean fuzz soak
 
 check:
 	python3 bootstrap.py test $(PYTEST)
 
-# Beside OpenSSH and others, about a quarter of an hour: BENCH='--quick' and more, see --help.
+# Compares with OpenSSH and others, in about 15 minutes: BENCH='--quick' and more, see --help.
 bench:
 	python3 bootstrap.py --version >/dev/null
 	.venv/bin/python -m pip install --quiet -e '.[test,bench]'
 	.venv/bin/python -m benchmarks $(BENCH)
 
-# Every target a minute under libFuzzer: FUZZ='socks --seconds 600', see fuzz/README.md.
+# One minute for every target under libFuzzer: FUZZ='socks --seconds 600', see fuzz/README.md.
 fuzz:
 	python3 bootstrap.py --version >/dev/null
 	.venv/bin/python -m pip install --quiet -e '.[test,fuzz]'
 	.venv/bin/python -m fuzz $(FUZZ)
 
-# Faults at random beside traffic, for two minutes: SOAK='--seconds 3600 --json FILE', see --help.
+# Two minutes of traffic with random faults: SOAK='--seconds 3600 --json FILE', see --help.
 soak:
 	python3 bootstrap.py --version >/dev/null
 	.venv/bin/python -m pip install --quiet -e '.[test]'

@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""From a fresh clone to a running tunnelctl, with nothing but a Python.
+"""From a fresh clone to a running tunnelctl; needs only Python.
 
     python3 bootstrap.py up dev             prepare .venv, then run `tunnelctl up dev`
     python3 bootstrap.py test [PYTEST ARG]  prepare .venv, then run every check (see CHECKS)
-    python3 bootstrap.py test --newest …    the same with the newest versions of what it stands on
+    python3 bootstrap.py test --newest …    the same with the newest versions of its dependencies
 
-What it installs is locked, with hashes, in requirements/ (tools/lock.py writes that).
+The packages that it installs are pinned, with hashes, in requirements/ (written by tools/lock.py).
 
 Owns `.venv` beside this file, and the list of checks that `make check` and CI run. Uses the
-standard library alone, since nothing else is installed yet; its syntax stays within Python 3.8,
-so that an old Python can say what is missing instead of showing a SyntaxError. It must never
-remove a `.venv` that it did not make, and never hide the exit code or the signals of the program
-that it ends in: it becomes that program (execv), or as process 1 of a container, its init.
+standard library only, because nothing else is installed yet; its syntax is that of Python 3.8, so
+that an old Python prints what is missing instead of a SyntaxError. Must never remove a `.venv` that
+it did not make, and never hide the exit code or the signals of the program that it runs: it becomes
+that program (execv), or its init if it is process 1 of a container.
 
-Its own exit codes: 69 something needed is not here (the message says how to get it),
-130 interrupted.
+Its own exit codes: 69 something required is missing (the message says how to install it), 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from typing import Any, Callable, Iterator, NamedTuple
 NEEDED_PYTHON = (3, 11)
 UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits(3)
 INTERRUPTED = 130
-OUTPUT_LINES_SHOWN = 30  # of a command that failed; the reason is at its end
+OUTPUT_LINES_SHOWN = 30  # of a failed command; the reason is at the end
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 DISCARDED = ROOT / ".venv.old"
 STAMP = VENV / "bootstrap.json"
 
-# The data path's tests, against the wheel that has it compiled.
+# The tests of the data path, against a wheel in which it is compiled.
 COMPILED = ("python", "-m", "tools.compiled")
-# Run in this order by `bootstrap.py test`, which is all that `make check` and CI call. The last
-# one takes the arguments of the command line; where there are any, only what they select is run.
-# Four workers for two processors: tests wait for servers, timers and processes as long as they
-# compute. One that has nothing left takes from the others: tests last a millisecond to two minutes.
+# Run in this order by `bootstrap.py test`, which is all that `make check` and CI call. The last one
+# gets the arguments of the command line; if there are any, COMPILED is left out. Four workers on
+# two processors, because tests wait for servers, timers and processes as long as they compute. An
+# idle worker takes tests from the others, because a test lasts from a millisecond to two minutes.
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
@@ -59,7 +59,7 @@ CHECKS = (
 
 
 class PackageManager(NamedTuple):
-    """How one kind of system gets what is missing, in the names of its own packages."""
+    """The package manager of a system, and the names of the packages there."""
 
     install: str
     python: str
@@ -83,11 +83,11 @@ PACKAGE_MANAGERS = {
 
 
 class CannotPrepareError(Exception):
-    """Something needed is not here; the text says what, and how to get it."""
+    """Something required is missing; the text says what, and how to install it."""
 
 
 def main(arguments: list[str]) -> int:
-    """Prepare what the arguments need and become that program; returns only where that failed."""
+    """Prepare what the arguments require and become that program; returns only if that failed."""
     try:
         require_python()
         testing = arguments[:1] == ["test"]
@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> int:
         print(f"bootstrap.py: cannot prepare {VENV}: {error}", file=sys.stderr)
         return UNAVAILABLE
     except KeyboardInterrupt:
-        print("bootstrap.py: interrupted; the same command begins anew", file=sys.stderr)
+        print("bootstrap.py: interrupted; run it again to start over", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -116,16 +116,16 @@ def become(program: str, arguments: list[str]) -> int:
 
 
 def serve_as_init(command: list[str]) -> int:
-    """Run the command as a child, as process 1 of a container; its exit code.
+    """As process 1 of a container, run the command as a child; returns its exit code.
 
-    Process 1 inherits every orphan there, which no other program expects: they would stay zombies,
-    or look like the program's own children. Signals that process 1 gets are the command's, and
-    so is the terminal, which sends it Ctrl-C directly.
+    Process 1 inherits every orphan, which other programs do not expect: orphans would stay zombies,
+    or look like children of the program. Signals to process 1 are passed to the command. The
+    command has the terminal, which sends it Ctrl-C directly.
     """
     terminal = os.isatty(0)
     passed_on = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
     awaited = {*passed_on, signal.SIGCHLD}
-    # Blocked, they wait for sigwait: a handler would miss what comes just before wait(2) begins.
+    # Blocked, so that they wait for sigwait; a handler would miss a signal just before wait(2).
     usual = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     child = os.fork()
     if child == 0:
@@ -148,7 +148,7 @@ def serve_as_init(command: list[str]) -> int:
 
 
 def reap(child: int) -> int | None:
-    """Collect all that have ended, until it is `child`: its wait status."""
+    """Collect ended processes until `child` is one of them; returns its wait status, else None."""
     while True:
         ended, status = os.waitpid(-1, os.WNOHANG)
         if ended in (0, child):
@@ -156,7 +156,7 @@ def reap(child: int) -> int | None:
 
 
 def run_checks(pytest_arguments: list[str]) -> int:
-    """Run CHECKS in the project's folder; the first that fails ends it with its exit code."""
+    """Run CHECKS in the project's folder; stops at the first failure, with its exit code."""
     os.chdir(ROOT)
     *before, (last, *usual) = CHECKS
     for program, *arguments in before:
@@ -165,7 +165,7 @@ def run_checks(pytest_arguments: list[str]) -> int:
         say(f"==> {' '.join([program, *arguments])}\n")
         status = subprocess.run([str(VENV / "bin" / program), *arguments], check=False).returncode
         if status != 0:
-            return status if status > 0 else 128 - status  # a signal, as shells write it
+            return status if status > 0 else 128 - status  # a signal, as shells report it
     arguments = [*usual, *pytest_arguments]
     say(f"==> {' '.join([last, *arguments])}\n")
     return become(last, arguments)
@@ -175,11 +175,11 @@ def run_checks(pytest_arguments: list[str]) -> int:
 
 
 def prepare(testing: bool, newest: bool) -> None:
-    """See to it that `.venv` and the system have what is needed, `testing` or not.
+    """Make sure that `.venv` and the system have what is needed, for tests if `testing`.
 
-    The second time this is a glance at the stamp. The lock is this file itself: it leaves nothing
-    behind and the kernel frees it. The children hold it too, so that a pip that outlives a
-    killed bootstrap.py is waited for.
+    If the stamp is current, nothing else is done. The lock is on this file: no lock file is left,
+    and the kernel releases it. Child processes hold it too, so that a pip that outlives a killed
+    bootstrap.py is waited for.
     """
     if is_ready(testing, newest):
         return
@@ -199,7 +199,7 @@ def prepare(testing: bool, newest: bool) -> None:
 
 
 def is_ready(testing: bool, newest: bool) -> bool:
-    """Whether the stamp says that `.venv` is complete as pyproject.toml and the lock stand now."""
+    """Whether `.venv` is complete for the current pyproject.toml and lock files, by its stamp."""
     stamp = read_stamp()
     complete = belongs_here(stamp) and stamp.get("dependencies") == dependencies_hash(newest)
     if testing:
@@ -208,7 +208,8 @@ def is_ready(testing: bool, newest: bool) -> bool:
 
 
 def belongs_here(stamp: dict[str, Any]) -> bool:
-    """Whether `.venv` was completed by this Python in this folder: its scripts hold both."""
+    """Whether `.venv` was completed by this Python in this folder: its scripts contain both
+    paths."""
     return (
         stamp.get("python") == python_name()
         and stamp.get("folder") == str(ROOT)
@@ -217,12 +218,11 @@ def belongs_here(stamp: dict[str, Any]) -> bool:
 
 
 def fill_venv(extras: set[str], lock: int, newest: bool) -> None:
-    """Make `.venv` where it is missing or unfit, and install the package into it.
+    """Make `.venv` if it is missing or unusable, and install the package into it.
 
-    Its dependencies are those of the lock, each with its hash, or the `newest` ones that
-    pyproject.toml allows.
-    The stamp is there from the first moment and complete at the last one, so an environment that
-    was left half-made is known as ours and is made anew.
+    Its dependencies are the pinned ones, with hashes, or the `newest` that pyproject.toml allows.
+    The stamp is written first and completed last, so that an environment that was left incomplete
+    is recognized as ours and made again.
     """
     stamp = read_stamp()
     ours = stamp.get("ours", not VENV.exists() or not any(VENV.iterdir()))
@@ -244,7 +244,7 @@ def fill_venv(extras: set[str], lock: int, newest: bool) -> None:
     else:
         locked = [word for path in lock_files(extras) for word in ("-r", str(path))]
         run_quietly([*pip, "--require-hashes", *locked], lock)
-        # A folder has no hash; what builds it is in the lock as well.
+        # A folder has no hash; its build requirements are pinned too.
         run_quietly([*pip, "--no-deps", "--no-build-isolation", "-e", "."], lock)
     write_stamp(
         {
@@ -258,10 +258,10 @@ def fill_venv(extras: set[str], lock: int, newest: bool) -> None:
 
 
 def make_venv(lock: int) -> None:
-    """Put a new environment in the place of ours.
+    """Replace our environment by a new one.
 
-    The old one is renamed first: removing takes a while, and what is left of an environment
-    without its stamp would look like someone else's.
+    The old one is renamed first, because removal takes a while, and an environment that is partly
+    removed, without its stamp, would look like somebody else's.
     """
     if DISCARDED.exists():
         shutil.rmtree(DISCARDED)
@@ -270,13 +270,13 @@ def make_venv(lock: int) -> None:
         shutil.rmtree(DISCARDED)
     VENV.mkdir()
     write_stamp({"ours": True})
-    # The base interpreter: the one that runs this may have lived in the old environment.
+    # The base interpreter, because the current one may be in the old environment.
     base = getattr(sys, "_base_executable", None) or sys.executable
     run_quietly([base, "-m", "venv", str(VENV)], lock)
 
 
 def has_pip() -> bool:
-    """Whether a `.venv` that we did not make has pip, for the kind of Python that runs this."""
+    """Whether a `.venv` that we did not make has pip for this kind of Python."""
     probe = "import pip, sys; print(sys.implementation.cache_tag)"
     command = [str(VENV / "bin" / "python"), "-c", probe]
     try:
@@ -289,7 +289,7 @@ def has_pip() -> bool:
 
 
 def read_stamp() -> dict[str, Any]:
-    """The stamp of `.venv`; empty where there is none."""
+    """The stamp of `.venv`; empty if there is none."""
     try:
         stamp = json.loads(STAMP.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -298,25 +298,25 @@ def read_stamp() -> dict[str, Any]:
 
 
 def write_stamp(stamp: dict[str, Any]) -> None:
-    """Replace the stamp in one step: it is never seen half-written."""
+    """Replace the stamp atomically."""
     fresh = STAMP.with_suffix(".new")
     fresh.write_text(json.dumps(stamp), encoding="utf-8")
     fresh.replace(STAMP)
 
 
 def python_name() -> str:
-    """What an environment is bound to: implementation, minor version, kind of machine."""
+    """Implementation, minor version and machine type: an environment works only with these."""
     return f"{sys.implementation.cache_tag}-{os.uname().machine}"
 
 
 def lock_files(extras: set[str]) -> list[Path]:
-    """The lock of what runs and builds tunnelctl, and of the checks where they are wanted."""
+    """The lock files for running and building tunnelctl, and for each of `extras`."""
     names = ["run", "build", *sorted(extras)]
     return [ROOT / "requirements" / f"{name}.txt" for name in names]
 
 
 def dependencies_hash(newest: bool) -> str:
-    """Changes with the dependencies; the newest are looked for anew each day."""
+    """Changes when the dependencies change, and for `newest` every day."""
     files = [ROOT / "pyproject.toml", *lock_files({"test"})]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     return f"{digest} {time.strftime('%Y-%m-%d')}" if newest else digest
@@ -326,7 +326,7 @@ def dependencies_hash(newest: bool) -> str:
 
 
 def require_python() -> None:
-    """Refuse a Python that tunnelctl does not run on, and name one here that would do."""
+    """Refuse a Python that is too old, and name a newer one that is installed."""
     if sys.version_info[:2] >= NEEDED_PYTHON:
         return
     major, minor = NEEDED_PYTHON
@@ -341,13 +341,13 @@ def require_python() -> None:
 
 
 def can_make_venv() -> bool:
-    """Whether `python3 -m venv` works here; asked of a new process, which sees what is new."""
+    """Whether `python3 -m venv` works. A new process is asked, because it sees new packages."""
     command = [sys.executable, "-c", "import venv, ensurepip; ensurepip.version()"]
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 def install_venv_module() -> None:
-    """Debian keeps half of venv in a package of its own."""
+    """Debian has half of venv in another package."""
     install("a Python that can make virtual environments", lambda manager: manager.python)
     if not can_make_venv():
         raise CannotPrepareError(
@@ -357,18 +357,18 @@ def install_venv_module() -> None:
 
 
 def has_openssh() -> bool:
-    """Whether the tests find a real OpenSSH to talk to."""
+    """Whether a real OpenSSH is installed, which the tests need."""
     path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin"
     return all(shutil.which(name, path=path) for name in ("sshd", "ssh", "ssh-keygen"))
 
 
 def install_openssh() -> None:
-    """The tests start their own servers; the packages bring the programs."""
+    """Install the programs only; the tests start their own servers."""
     install("OpenSSH's server and client for the tests", lambda manager: manager.openssh)
 
 
 def install(what: str, choose: Callable[[PackageManager], str]) -> None:
-    """Install system packages as root on Debian; anywhere else name the command for it."""
+    """Install system packages as root on Debian; elsewhere raise with the command for it."""
     name = next((name for name in PACKAGE_MANAGERS if shutil.which(name)), None)
     if name is None:
         raise CannotPrepareError(f"needs {what}: install it and run this again")
@@ -380,14 +380,15 @@ def install(what: str, choose: Callable[[PackageManager], str]) -> None:
         sudo = "" if is_root or name == "brew" else "sudo "
         raise CannotPrepareError(f"needs {what}; install it with\n  {sudo}{command}")
     with progress(f"installing {packages}"):
-        run_quietly(["apt-get", "update"])  # a bare machine has no lists, an old image stale ones
+        # A minimal system has no package lists, an old image outdated ones.
+        run_quietly(["apt-get", "update"])
         run_quietly(["env", "DEBIAN_FRONTEND=noninteractive", *command.split()])
 
 
 def run_quietly(command: list[str], *inherited: int) -> None:
-    """Run a command in the project's folder; what it said is shown only when it fails.
+    """Run a command in the project's folder; its output is shown only if it fails.
 
-    `inherited` are open files that it keeps open.
+    `inherited` are descriptors that stay open in it.
     """
     done = subprocess.run(
         command,
@@ -408,7 +409,7 @@ def run_quietly(command: list[str], *inherited: int) -> None:
 
 @contextmanager
 def progress(what: str) -> Iterator[None]:
-    """One line on stderr: what is done, how it ended and how long it took."""
+    """One line on stderr: the task, its result and its duration."""
     say(f"{what} ... ")
     began = time.monotonic()
     try:
@@ -420,7 +421,7 @@ def progress(what: str) -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Talk goes to stderr; stdout belongs to the program that this becomes."""
+    """Write to stderr; stdout belongs to the program that this becomes."""
     sys.stderr.write(text)
     sys.stderr.flush()
 

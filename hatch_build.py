@@ -1,9 +1,9 @@
-"""The build hook of the wheel: the data path compiled by mypyc, from the same source.
+"""The build hook of the wheel: it compiles the data path with mypyc, from the same source.
 
-Owns which modules are compiled, and when. They are compiled where a C compiler and Python's headers
-are; elsewhere, and with TUNNELCTL_PURE=1, the wheel is pure Python. Must never leave a compiled
-file in the source tree, where Python would prefer it to the source that is edited, and
-never compile for an editable installation.
+Owns the list of compiled modules and the conditions. They are compiled if a C compiler and the
+headers of Python are installed; otherwise, and with TUNNELCTL_PURE=1, the wheel is pure Python.
+Must never leave a compiled file in the source tree, because Python prefers it to the edited source,
+and never compile for an editable installation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# What a packet or a connection passes through. Everything else waits for people and networks.
+# The modules that every packet or connection passes through. All others wait for people and
+# networks.
 COMPILED = (
     "tunnelctl/clock.py",
     "tunnelctl/spec/endpoint.py",
@@ -45,8 +46,8 @@ COMPILED = (
     "tunnelctl/forward/requests.py",
     "tunnelctl/forward/waiting.py",
 )
-# Only what is compiled is read, and no package of this environment: the same code comes out
-# wherever it is built. The types are checked by the checks of the project.
+# Only the compiled modules are read, and no package of this environment, so that the code is the
+# same on every machine. The project's checks check the types.
 MYPY_OPTIONS = ("--config-file=", "--no-site-packages", "--ignore-missing-imports")
 GROUP = "tunnelctl"  # the shared library is GROUP__mypyc
 C_OPTIONS = ("-g0",)
@@ -58,11 +59,11 @@ class DataPath(BuildHookInterface[Any]):
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
-        """What is needed beside the backend, which is nothing for pure Python."""
+        """Build requirements in addition to the backend; none for pure Python."""
         return [] if why_pure() else list(self.config["compiler"])
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile before the files are gathered."""
+        """Compile before the files are collected."""
         if self.target_name != "wheel" or version == "editable":
             return
         reason = why_pure()
@@ -84,7 +85,7 @@ class DataPath(BuildHookInterface[Any]):
 
 
 def why_pure() -> str | None:
-    """Why nothing is compiled here; None where it is."""
+    """Why nothing is compiled; None if it is."""
     if os.environ.get("TUNNELCTL_PURE", "") not in ("", "0"):
         return "since TUNNELCTL_PURE is set"
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
@@ -99,17 +100,18 @@ def why_pure() -> str | None:
 
 
 def modules(root: Path) -> list[str]:
-    """The paths of what is compiled, below `root`."""
+    """The paths of the compiled modules, relative to `root`."""
     found = [path for pattern in COMPILED for path in sorted(root.glob(pattern))]
     return [str(path.relative_to(root)) for path in found if path.name != "__init__.py"]
 
 
 def compile_modules(root: Path, folder: Path) -> dict[str, Path]:
-    """Compile into `folder`; the files by the names that they have in the wheel."""
+    """Compile into `folder`; returns the files by their names in the wheel."""
     from mypyc.build import mypycify
     from setuptools import Distribution
 
-    # mypyc names source files in its code as it was given them: relative, for one wheel everywhere.
+    # mypyc writes source paths into its code as they were passed: relative ones give the same wheel
+    # everywhere.
     os.chdir(root)
     generated, library = folder / "generated", folder / "library"
     extensions = mypycify(

@@ -1,13 +1,13 @@
 """Run the tests of the data path against the wheel in which it is compiled.
 
     python -m tools.compiled               the tests of FOLDERS
-    python -m tools.compiled PYTEST ARG    what pytest is asked for instead
+    python -m tools.compiled PYTEST ARG    other tests
 
-Owns how it is made sure that the compiled modules are what is tested: the wheel is built and
-installed into an environment of its own, which has the packages of the one that runs this, and the
-tests are copied to a folder where no source of tunnelctl stands beside them. tests/conftest.py ends
-a run that finds another one (TUNNELCTL_EXPECT_COMPILED). Where nothing can be compiled it says why
-in one line, and that is no failure.
+Makes sure that the compiled modules are tested: the wheel is built and installed into a new
+environment, which also has the packages of the current one, and the tests are copied to a folder
+without the source of tunnelctl. tests/conftest.py fails a run that finds another tunnelctl
+(TUNNELCTL_EXPECT_COMPILED). If nothing can be compiled, it prints the reason in one line and exits
+with 0.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PYTEST = ("-m", "pytest", "-n", "4", "--dist", "worksteal")
 
 
 def main(arguments: list[str]) -> int:
-    """Build, install and test; pytest's exit code."""
+    """Build, install and test; returns pytest's exit code."""
     reason = why_pure()
     if reason is not None:
         print(f"the compiled data path is not tested, {reason}", flush=True)
@@ -39,14 +39,14 @@ def main(arguments: list[str]) -> int:
         tests = copy(Path(made) / "tree")
         asked = arguments or [f"tests/{folder}" for folder in FOLDERS]
         environ = {**os.environ, "TUNNELCTL_EXPECT_COMPILED": "1"}
-        # What shells left of the environment that runs this would be found first.
+        # Its folders would be searched before the wheel.
         environ.pop("PYTHONPATH", None)
         command = [str(python), *PYTEST, *asked]
         return subprocess.run(command, cwd=tests, env=environ, check=False).returncode
 
 
 def build(folder: Path) -> Path:
-    """Build the wheel with the tools of this environment, as the lock has them."""
+    """Build the wheel with the build tools of this environment, which are pinned."""
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--wheel-dir", str(folder), str(ROOT)], check=True)
     (wheel,) = folder.iterdir()
@@ -54,13 +54,13 @@ def build(folder: Path) -> Path:
 
 
 def install(wheel: Path, folder: Path) -> Path:
-    """Install it into an environment of its own; the Python of that."""
+    """Install it into a new environment; returns the Python of that."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     python = folder / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
     subprocess.run([*pip, str(wheel)], check=True)
-    # A folder that is added so has no say of its own: the .pth file in it that leads to the
-    # source, by which an editable installation works, is not read.
+    # Python does not read .pth files in a folder that is added this way, so an editable
+    # installation of tunnelctl there, which works by such a file, is not found.
     ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     packages = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
     line = sysconfig.get_path("purelib") + "\n"

@@ -1,11 +1,11 @@
-"""Write requirements/*.txt anew: every package that is installed, pinned, with its hashes.
+"""Writes requirements/*.txt: every package that is installed, pinned, with its hashes.
 
     python3 tools/lock.py              keep the versions that still fit pyproject.toml
     python3 tools/lock.py --upgrade    take the newest ones that fit
 
-Owns which files there are and what goes into each. All come from one resolution, for every
-Python that pyproject.toml allows and every system. uv resolves: it makes one lock for many Pythons,
-which pip-compile cannot, in a format that the oldest pip we support installs.
+Owns the list of these files and the content of each. All come from one resolution, for every Python
+that pyproject.toml allows and every system. It is made by uv, because pip-compile cannot make one
+lock for several Pythons; the oldest pip that we support installs from it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 UV = "uv==0.13.9"
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "requirements"
-# `test` has every extra that a user can install; `build` is what makes the package itself.
+# `test` has every extra that a user can install; `build` has the build requirements of the package.
 EXTRAS = ("keyring", "metrics", "qr", "test")
 
 HEADER = """\
@@ -29,15 +29,15 @@ HEADER = """\
 # Made by tools/lock.py, with hashes; change pyproject.toml and run it again.
 """
 PURPOSES = {
-    "test": "What `bootstrap.py test` installs: tunnelctl's dependencies, its extras, the checks.",
-    "run": "What tunnelctl needs to run: bootstrap.py and the Dockerfile install it.",
-    "build": "What builds tunnelctl's own package, in pure Python.",
-    "compile": "What builds it with the data path compiled: the Dockerfile installs it.",
+    "test": "Installed by `bootstrap.py test`: tunnelctl's dependencies, its extras, the checks.",
+    "run": "The dependencies of tunnelctl, installed by bootstrap.py and the Dockerfile.",
+    "build": "The build requirements of the package in pure Python.",
+    "compile": "The build requirements with a compiled data path, installed by the Dockerfile.",
 }
 
 
 def main(arguments: list[str]) -> int:
-    """Write the files; the exit code."""
+    """Write the files; returns the exit code."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     floor = re.search(r"[0-9.]+", project["project"]["requires-python"])
     assert floor is not None

@@ -1,4 +1,4 @@
-"""Generates docs/algorithms.md from the allow-lists and the reasons why others are missing.
+"""Generates docs/algorithms.md from the allow-lists and the reasons for missing algorithms.
 
     python -m tools.make_algorithms
 
@@ -48,7 +48,7 @@ _TITLES = {
     Kind.HOST_KEY_ALGORITHMS: "host key",
 }
 _ETM = "-etm@openssh.com"
-# What OpenSSH up to 10.5, Dropbear and libssh have besides.
+# Also in OpenSSH up to 10.5, Dropbear and libssh.
 _OTHERS = {
     Kind.CIPHERS: ("aes256-cbc", "aes192-cbc", "aes128-cbc", "3des-cbc", "arcfour"),
     Kind.KEX_ALGORITHMS: (

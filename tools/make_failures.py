@@ -1,9 +1,9 @@
-"""Writes tests/docs/failures.txt: every failure that the `sentences` modules make, once, in words.
+"""Generates tests/docs/failures.txt: every failure that the `sentences` modules make, once.
 
     python -m tools.make_failures
 
-From the project's folder. So that one person can read the language as a whole, and see in a diff
-what a change makes of it. The arguments are made from the annotations: a new type, or text with a
+Run in the project's folder. With this file one person can read all sentences, and a diff shows
+every change. The arguments are samples chosen by annotation: a new type, or a text parameter with a
 new name, needs a row in the tables below.
 """
 
@@ -36,7 +36,7 @@ _HOST = Host(
 )
 _ADDRESS = Endpoint("127.0.0.1", 5432)
 _KEY = "ssh-ed25519 SHA256:0123456789abcdef"
-# Of each parameter that is text, by its name.
+# Samples for text parameters, by name.
 _TEXTS = {
     "address": "192.0.2.1",
     "allowed_by": "GatewayPorts clientspecified in sshd_config there",
@@ -128,7 +128,7 @@ _WHOLE: dict[str, int] = {
 
 
 def _samples() -> dict[Any, Any]:
-    """Of each other type."""
+    """Samples for all other types."""
     from tunnelctl.net.addresses import PortHolder
     from tunnelctl.ssh.software import Software
 
@@ -158,7 +158,7 @@ def _samples() -> dict[Any, Any]:
 
 
 def modules() -> Iterator[ModuleType]:
-    """Every module `sentences`, by name."""
+    """Every module called `sentences`, by name."""
     for found in sorted(
         pkgutil.walk_packages(tunnelctl.__path__, "tunnelctl."), key=lambda f: f.name
     ):
@@ -167,7 +167,7 @@ def modules() -> Iterator[ModuleType]:
 
 
 def functions(module: ModuleType) -> Iterator[Callable[..., Failure | Hint | str]]:
-    """Its public functions that make words, in the order of the file."""
+    """Its public functions that return sentences, in the order of the file."""
     for name, function in vars(module).items():
         is_its_own = inspect.isfunction(function) and function.__module__ == module.__name__
         if is_its_own and not name.startswith("_") and name not in ("label", "excerpt"):
@@ -175,7 +175,7 @@ def functions(module: ModuleType) -> Iterator[Callable[..., Failure | Hint | str
 
 
 def made(function: Callable[..., Failure | Hint | str]) -> Failure | Hint | str:
-    """What it makes of the samples.
+    """The result for the samples.
 
     Raises:
         KeyError: there is no sample for a parameter.
@@ -210,7 +210,7 @@ def _lines(made_of_it: Failure | Hint | str) -> Iterator[str]:
 
 
 def page() -> str:
-    """The file's text."""
+    """The content of the file."""
     lines = ["Made by `python -m tools.make_failures`; a test holds it to the code.", ""]
     for module in modules():
         lines += [module.__name__, ""]

@@ -1,10 +1,10 @@
-"""Writes man/*.1 from the tree of commands: what `--help` says of each, for man(1).
+"""Generates man/*.1 from the tree of commands: the text of `--help`, for man(1).
 
-One page for the whole, and one for each command with those below it: `man tunnelctl-up`.
+One page for tunnelctl, and one for each command with its subcommands: `man tunnelctl-up`.
 
     python -m tools.make_man
 
-From the project's folder. Must never say of a command what its help does not.
+Run in the project's folder. Must never contain text about a command that its help lacks.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Never a colour, or always.
 
 
 def pages() -> dict[str, str]:
-    """Every page by the name of its file, in the macros of man(7)."""
+    """Every page by its file name, in the macros of man(7)."""
     context = _context(tunnelctl, _NAME, None)
     return {
         f"{_NAME}.1": _whole(context),
@@ -73,7 +73,7 @@ def _whole(context: click.Context) -> str:
 
 
 def _one(context: click.Context) -> str:
-    """The page of a command, with a section for each command below it."""
+    """The page of a command, with a section for each subcommand."""
     command = context.command
     below = list(_below(context))
     summary = command.get_short_help_str(1000).replace("`", "")
@@ -109,7 +109,7 @@ def _page_name(context: click.Context) -> str:
 
 
 def _listed(context: click.Context) -> Iterator[str]:
-    """A command in the list of all, with the page that has more."""
+    """A command in the list of all, with the page that describes it."""
     yield ".TP"
     yield f".BR {_plain(_page_name(context))} (1)"
     yield _escaped(context.command.get_short_help_str(1000))
@@ -121,7 +121,7 @@ def _context(command: click.Command, name: str, parent: click.Context | None) ->
 
 
 def _below(context: click.Context) -> Iterator[click.Context]:
-    """Every command right below one."""
+    """Every direct subcommand."""
     group = context.command
     if not isinstance(group, click.Group):
         return
@@ -146,7 +146,7 @@ def _section(context: click.Context) -> Iterator[str]:
 
 
 def _examples(epilog: str) -> Iterator[str]:
-    """Each on a line of its own: `Examples: ONE; OTHER`."""
+    """Each example on a line of its own: `Examples: ONE; OTHER`."""
     text = " ".join(epilog.split())
     for line in re.sub(r"^Examples?: ", "", text).split("; "):
         yield ".PP"
@@ -154,7 +154,7 @@ def _examples(epilog: str) -> Iterator[str]:
 
 
 def _is_section(context: click.Context) -> bool:
-    """Whether it stands on the page of another command."""
+    """Whether it is described on the page of another command."""
     return context.parent is not None and context.parent.parent is not None
 
 
@@ -189,7 +189,7 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _marked(text: str) -> str:
-    """What stands in backticks in bold letters."""
+    """Text in backticks becomes bold."""
     parts = text.split("`")
     whole = "".join(
         f"\\fB{_plain(part)}\\fP" if at % 2 else _plain(part) for at, part in enumerate(parts)
@@ -198,7 +198,7 @@ def _marked(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that is no request, whatever it begins with (groff_man(7))."""
+    """Text that groff does not take for a request, whatever its first character (groff_man(7))."""
     return f"\\&{_plain(text)}"
 
 

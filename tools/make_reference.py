@@ -58,7 +58,7 @@ def _section(name: str, fragment: dict[str, Any]) -> str:
 
 
 def _keys(above: str, fragment: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every key of a map, and those of the maps in it, with a dot."""
+    """Every key of a map, and those of maps inside it, joined by a dot."""
     for key, value in fragment.get("properties", {}).items():
         yield above + key, value
         defaults = value.get("default")
@@ -69,7 +69,7 @@ def _keys(above: str, fragment: dict[str, Any]) -> Iterator[tuple[str, dict[str,
 
 
 def _flat(fragment: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The choices that a value has, without those inside of others; null and variables are none."""
+    """The alternatives of a value, without nested ones, null and variables."""
     for choice in fragment.get("anyOf", [fragment]):
         if choice is not fragment and "anyOf" in choice:
             yield from _flat(choice)
@@ -78,7 +78,7 @@ def _flat(fragment: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _value(fragment: dict[str, Any]) -> str:
-    """The kinds of value that a key takes, in words."""
+    """The kinds of value that a key accepts, in words."""
     kinds = list(dict.fromkeys(filter(None, map(_kind, _flat(fragment)))))
     if "duration" in kinds:
         kinds.remove("number")

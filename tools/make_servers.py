@@ -1,11 +1,11 @@
-"""Draws docs/servers.md: which SSH servers tunnelctl was run against, and what works with each.
+"""Generates docs/servers.md: the SSH servers that tunnelctl was tested with, and the results.
 
-    python -m tools.make_servers            run the tests, keep what they say in servers.json, draw
+    python -m tools.make_servers            run the tests, store the results in servers.json, draw
     python -m tools.make_servers --draw     draw from servers.json alone
 
-From the project's folder. A server that is not installed keeps what an earlier run said. Must
-never draw what no test has shown: the page has the outcomes of servers.json, and the reasons of
-tests/interop/expected.py for them.
+Run in the project's folder. A server that is not installed keeps its earlier results. Must never
+show a result that no test gave: the page has the outcomes in servers.json, and the reasons for them
+in tests/interop/expected.py.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ mount namespace.
 
 @dataclass(frozen=True)
 class Column:
-    """A server in the versions in which all cases have the same results."""
+    """A server, in the versions that have the same results in all cases."""
 
     server: type[Server]
     version: str
@@ -108,12 +108,12 @@ class Column:
         return expected(self.server.name, self.version, case)
 
     def shown(self, case: str) -> str:
-        """The word in the table: cases that need forwards are not run without them."""
+        """The word in the table. Cases that need forwards are not run if the server has none."""
         return self.cell(case).kind if case in cases_for(self.server) else Kind.NOT_OFFERED
 
 
 def page(runs: list[dict[str, Any]]) -> str:
-    """The whole page, from the runs of servers.json."""
+    """The whole page, from the results in servers.json."""
     sources = {server.name: server.source for server in SERVERS}
     text = _INTRODUCTION
     for run in runs:
@@ -127,7 +127,8 @@ def page(runs: list[dict[str, Any]]) -> str:
 
 
 def _columns(server: type[Server], runs: list[dict[str, Any]]) -> list[Column]:
-    """One for each group of versions with the same results; titled without a version if all are."""
+    """One for each group of versions with the same results; without a version in the title if there
+    is only one group."""
     groups: dict[tuple[Cell, ...], list[str]] = {}
     for run in runs:
         if run["server"] == server.name:
@@ -148,7 +149,7 @@ def _row(words: Iterable[str]) -> str:
 
 
 def _note(column: Column) -> str:
-    """What is not `yes`, one line for each reason."""
+    """Every result other than `yes`, one line for each reason."""
     reasons: dict[Cell, list[str]] = {}
     for case, row in CASES.items():
         cell = column.cell(case)
@@ -164,7 +165,7 @@ def _note(column: Column) -> str:
 
 
 def run(words: list[str]) -> int:
-    """Run the tests and keep what they say; pytest's exit code."""
+    """Run the tests and store the results; returns pytest's exit code."""
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results"
         results.touch()
@@ -178,7 +179,7 @@ def run(words: list[str]) -> int:
 
 
 def merged(runs: list[dict[str, Any]], lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """`runs` with the newest result of each server and version in its place."""
+    """`runs`, with the newest result of each server and version."""
     today = datetime.now(UTC).date().isoformat()
     found = {(run["server"], run["version"]): run for run in runs}
     for line in lines:
@@ -195,7 +196,7 @@ def merged(runs: list[dict[str, Any]], lines: list[dict[str, Any]]) -> list[dict
 
 
 def read() -> list[dict[str, Any]]:
-    """The runs that are kept."""
+    """The stored results."""
     runs: list[dict[str, Any]] = json.loads(RUNS.read_text()) if RUNS.exists() else []
     return runs
 

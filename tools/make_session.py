@@ -2,10 +2,10 @@
 
     python -m tools.make_session [--configs DIR] [--output FILE]
 
-From the project's folder. The ports that configs/dev.yaml names must be free.
+Run in the project's folder. The ports in configs/dev.yaml must be free.
 
-Owns the steps of the session, and how a terminal looks as SVG. Runs in a private world, so that
-it must never touch the user's daemon, files or keys; must never draw what no command printed.
+Owns the steps of the session, and the look of a terminal as SVG. It runs in a private home, because
+it must never touch the user's daemon, files or keys. Must never draw text that no command printed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STEPS = (
 )
 _STEP_WITHIN = 120  # seconds
 
-# The look of a terminal: pixels, and colours by the numbers of SGR (ECMA-48, 8.3.117).
+# The look of a terminal: pixels, and colours by their SGR numbers (ECMA-48, 8.3.117).
 _COLUMNS = 110
 _FONT, _ADVANCE, _LINE, _MARGIN = 13, 7.8, 18, 16
 _PROMPT = "\x1b[94m$\x1b[0m "
@@ -49,7 +49,7 @@ _SGR = re.compile(r"\x1b\[(\d*)m")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Characters of one colour, and the column where they begin."""
+    """Characters of one colour, and their first column."""
 
     column: int
     text: str
@@ -57,7 +57,7 @@ class Span:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the steps and write the picture; 1 when a step failed, which is then shown."""
+    """Run the steps and write the picture; if a step fails, show it and return 1."""
     parser = argparse.ArgumentParser(description="Record the session that README.md shows.")
     parser.add_argument("--configs", type=Path, default=ROOT / "configs")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "session.svg")
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def record(configs: Path) -> Iterator[str]:
-    """Each step behind its prompt, then the lines that it printed, with their colours.
+    """Each step with a prompt, then the lines that it printed, with their colours.
 
     Raises:
         CalledProcessError: a step did not end with exit code 0.
@@ -114,7 +114,7 @@ def _run(step: str, world: World) -> list[str]:
 
 
 def draw(lines: Sequence[str], caption: str) -> str:
-    """The lines as they would look in a terminal of 110 columns, as an SVG document."""
+    """The lines in a terminal of 110 columns, as an SVG document."""
     rows = [row for line in lines for row in _rows(line)]
     width = round(_COLUMNS * _ADVANCE + 2 * _MARGIN)
     height = (len(rows) + 2) * _LINE + 2 * _MARGIN
@@ -151,7 +151,7 @@ def _rows(line: str) -> list[list[Span]]:
 
 
 def _text(span: Span, row: int) -> str:
-    # The length is given, so that columns stand below each other in any font.
+    # An explicit length aligns the columns in any font.
     x, y = _MARGIN + span.column * _ADVANCE, _MARGIN + (row + 1) * _LINE
     return (
         f'<text xml:space="preserve" x="{x:.1f}" y="{y}" fill="{span.colour}" '

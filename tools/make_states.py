@@ -85,7 +85,7 @@ def page() -> str:
 
 
 def _transitions() -> dict[tuple[HostState, type[Event]], set[HostState]]:
-    """Where each pair leads, the state itself if it stays, over all machines."""
+    """The next states of each pair over all machines; the state itself if nothing changes."""
     found: defaultdict[tuple[HostState, type[Event]], set[HostState]] = defaultdict(set)
     for machine in _machines():
         for event in _every_event(machine):
@@ -95,7 +95,7 @@ def _transitions() -> dict[tuple[HostState, type[Event]], set[HostState]]:
 
 
 def _machines() -> Iterator[Machine]:
-    """Every state as it can be met, found by taking every event from the beginning."""
+    """Every machine that can be reached from the initial one by any sequence of events."""
     for lazy in (False, True):
         for candidates in (1, 2):
             waiting = [Machine(Reconnect(), lazy, candidates)]
@@ -149,7 +149,7 @@ def _diagram() -> str:
     for state in TABLE:
         for event in EVENTS:
             if event is Stop:
-                continue  # from anywhere, which is said once
+                continue  # from every state, so it is shown once
             for after in HostState:
                 if after in transitions[state, event] and after is not state:
                     arrows[state, after].append(event.__name__)

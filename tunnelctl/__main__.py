@@ -1,6 +1,6 @@
 """`python -m tunnelctl`, and the `tunnelctl` command.
 
-Must import next to nothing outside of `main`: a Ctrl-C meanwhile ends in a traceback of Python's.
+Must import next to nothing outside of `main`: Ctrl-C during an import prints a traceback.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def main() -> int:
-    """Run the command line; the exit code (docs/getting-started.md has them)."""
+    """Run the command line; returns the exit code (listed in docs/getting-started.md)."""
     _open_streams()
     sys.unraisablehook = _interrupt_again
     if os.getpid() == 1:
@@ -32,7 +32,8 @@ def main() -> int:
 
         take_any_text(sys.stdout)
         return run(sys.argv[1:])
-    except KeyboardInterrupt:  # before there was anything to interrupt, or for the second time
+    # Nothing was running yet that could be interrupted, or it is the second Ctrl-C.
+    except KeyboardInterrupt:
         sys.stderr.write("tunnelctl: interrupted\n")
         return _INTERRUPTED
     finally:
@@ -40,16 +41,16 @@ def main() -> int:
 
 
 def _be_over() -> None:
-    """From here on there is nothing that Ctrl-C could interrupt but Python's own end, which would
-    tell of it with a traceback."""
+    """Ignore Ctrl-C from here on: it could only interrupt Python's own shutdown, which would print
+    a traceback."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
-    """Python tells of an exception in a callback of its own, as for a weak reference, and goes on.
-    A Ctrl-C that came just then comes again, after the callback."""
+    """Python reports an exception in one of its callbacks, such as a weak reference's, and
+    continues. A Ctrl-C at that time is raised again after the callback."""
     if unraisable.exc_type is KeyboardInterrupt:
         import signal
 
@@ -64,8 +65,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _open_streams() -> None:
-    """Let a standard stream that came closed (`>&-`) be /dev/null: else the first socket would get
-    its number, and what is printed would go there."""
+    """Open /dev/null in place of a standard stream that is closed (`>&-`). Otherwise the first
+    socket would get its descriptor, and output would be written there."""
     for number, (name, mode) in enumerate(_STREAMS):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDWR)

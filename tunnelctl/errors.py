@@ -1,8 +1,8 @@
-"""Failures as data: a stable code, whom it concerns, one sentence, and what to do about it.
+"""Failures as data: a stable code, the host or forward concerned, one sentence, and hints.
 
-Owns the table of codes: whether each may pass by itself (`retryable`) and its exit code; and how a
-failure is written in one line. Foreign exceptions are turned into a `Failure` at the floor that
-meets them, never above. The sentences are in the `sentences` module of each floor.
+Owns the table of codes, with each code's exit code and whether it is temporary (`retryable`), and
+the format of a failure in one line. Foreign exceptions become a `Failure` in the floor that meets
+them, never above. The sentences are in the `sentences` module of each floor.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-# Stands in the command of a hint for the host concerned, until somebody knows its profile.
+# Placeholder for the host in the command of a hint, until its profile is known.
 PLACE = "PROFILE/HOST"
 
 
 def printable(text: str) -> str:
-    """The text with everything that a terminal could obey written as an escape."""
+    """The text with every unprintable character as an escape, so that no terminal interprets it."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, in the words of the system or of whoever raised it. Never empty: an OSError
-    need not have a number, nor any exception a text."""
+    """The error in the words of the system or of the library that raised it. Never empty: an
+    OSError may have no number, and an exception no text."""
     text = error.strerror if isinstance(error, OSError) else None
     return text or str(error) or type(error).__name__
 
 
 class Code(StrEnum):
-    """Every code that status, events, the control API and the command line can show.
+    """Every code in status, events, the control API and the command line.
 
-    `retryable`: it may pass by itself (network, DNS, a server that restarts). `exit_code` is what a
-    command ends with; docs/getting-started.md has what each means.
+    `retryable`: the cause is temporary (network, DNS, a server that restarts). `exit_code` is that
+    of a command that fails so; docs/getting-started.md lists them.
     """
 
     retryable: bool
@@ -44,7 +44,7 @@ class Code(StrEnum):
         code.exit_code = exit_code
         return code
 
-    # Shown in the status document too.
+    # Also in the status document.
     NAME_NOT_FOUND = "name-not-found", True, 69
     CONNECTION_REFUSED = "connection-refused", True, 69
     UNREACHABLE = "unreachable", True, 69
@@ -67,7 +67,7 @@ class Code(StrEnum):
     CONFIG_INVALID = "config-invalid", False, 78
     AGENT_UNAVAILABLE = "agent-unavailable", True, 77
     NAME_TAKEN = "name-taken", False, 2
-    # Met only by callers of the command line and the control API.
+    # Only for callers of the command line and the control API.
     PROFILE_NOT_FOUND = "profile-not-found", False, 66
     DAEMON_NOT_RUNNING = "daemon-not-running", False, 3
     ALREADY_RUNNING = "already-running", False, 1
@@ -79,19 +79,19 @@ class Code(StrEnum):
 
 
 class Fact(StrEnum):
-    """What is known about a failure beyond its code, for whoever looks for its cause."""
+    """Known about a failure in addition to its code, for finding its cause."""
 
-    NO_NAME = "no-name"  # the server finds no address for the name of a target
-    ANSWER_WOULD_DO = "answer-would-do"  # a person's answer would let us in as well
-    OUT_OF_DATE = "out-of-date"  # a certificate is not valid now, by the clock of this machine
+    NO_NAME = "no-name"  # the server cannot resolve the name of a target
+    ANSWER_WOULD_DO = "answer-would-do"  # an answer of a person would allow the login too
+    OUT_OF_DATE = "out-of-date"  # a certificate is not valid at this machine's time
 
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What to do about a failure: a phrase, and the command that does it where there is one.
+    """A remedy for a failure: a phrase, and the command for it if there is one.
 
-    `PLACE` stands in the command for the host concerned until `Failure.at` fills it in.
-    `edits_profile`: the profile has to be changed, so it helps nobody who has none.
+    `PLACE` in the command stands for the host until `Failure.at` replaces it. `edits_profile`: the
+    remedy is a change of the profile, so it is useless without one.
     """
 
     text: str
@@ -102,23 +102,22 @@ class Hint:
         return ": ".join(filter(None, (self.text, self.command)))
 
     def at(self, place: str) -> Hint:
-        """The same, with `place` for the host in its command."""
+        """The same, with `place` as the host in its command."""
         return replace(self, command=self.command.replace(PLACE, place))
 
 
 class Failure(Exception):
-    """What went wrong, as one value that status, logs, events and exit codes all read.
+    """One failure, as status, logs, events and exit codes all read it.
 
-    `subject` is the host, forward or address concerned, empty where `detail` names it; `hop` names
-    the jump host that is to blame, if one is. `detail` is one sentence without a full stop. Each of
-    `hints` is one thing to do; a string is a hint without a command, an empty one is none.
-    `facts` are what is known beyond the code: a `Fact`, or the fingerprint of a host key.
-    `retryable` and `exit_code` follow from the code unless given. `retry_after` is the least
-    time to wait before the next try, in seconds, where the peer asks to be left alone.
-    `spaced`: a login came to nothing, so the next tries are spaced, lest the server bars us; then
-    `retry_after` is the whole wait.
+    `subject` is the host, forward or address concerned, empty if `detail` names it; `hop` is the
+    jump host that caused it, if any. `detail` is one sentence without a full stop. Each of `hints`
+    is one remedy; a string is a hint without a command, an empty one is ignored. `facts` are known
+    in addition to the code: a `Fact`, or the fingerprint of a host key. `retryable` and `exit_code`
+    follow from the code unless given. `retry_after` is the shortest delay before the next attempt,
+    in seconds, if the peer asks for one. `spaced`: a login failed, so further attempts are spaced
+    to avoid a ban; `retry_after` is then the whole delay.
 
-    Nobody reads `message` and `hint` back: they are for people.
+    `message` and `hint` are for people only: no code parses them.
     """
 
     def __init__(
@@ -148,13 +147,13 @@ class Failure(Exception):
 
     @property
     def message(self) -> str:
-        """`hop SUBJECT: detail`, for people."""
+        """`hop SUBJECT: detail`, for display."""
         subject = f"hop {self.subject or self.hop}" if self.hop else self.subject
         return f"{subject}: {self.detail}" if subject else self.detail
 
     @property
     def hint(self) -> str:
-        """All hints in one line; empty where there is none."""
+        """All hints in one line; empty if there are none."""
         return "; ".join(map(str, self.hints))
 
     def __str__(self) -> str:
@@ -175,7 +174,7 @@ class Failure(Exception):
         retry_after: float | None = None,
         spaced: bool | None = None,
     ) -> Failure:
-        """The same failure, but for what is given."""
+        """The same failure, with the given fields replaced."""
         return Failure(
             self.code if code is None else code,
             self.detail if detail is None else detail,
@@ -190,16 +189,16 @@ class Failure(Exception):
         )
 
     def and_hints(self, *hints: Hint | str) -> Failure:
-        """The same, with more to do."""
+        """The same, with more hints."""
         return self.but(hints=(*self.hints, *hints))
 
     def at(self, place: str) -> Failure:
-        """The same, with `place` (`dev/bastion`) in the commands of its hints: a host does not
-        know whose it is."""
+        """The same, with `place` (`dev/bastion`) in the commands of its hints. A host does not know
+        its profile."""
         return self.but(hints=[hint.at(place) for hint in self.hints])
 
     def as_dict(self) -> dict[str, str]:
-        """The shape of `last_error` in the status document."""
+        """`last_error` as in the status document."""
         return {"code": str(self.code), "message": self.message, "hint": self.hint}
 
 
@@ -209,8 +208,8 @@ def edit(text: str) -> Hint:
 
 
 def by_hand(program: str) -> tuple[Hint, Hint]:
-    """The hints for a program of the user's that failed: what runs by hand has the environment of
-    that shell, which need not be the one that the profile has."""
+    """The hints for a user's program that failed. By hand it runs in the environment of the shell,
+    which may differ from the profile's."""
     return (
         Hint(f"run {program} by hand to see why"),
         Hint("if it works there, pass that shell's environment on", f"tunnelctl restart {PLACE}"),

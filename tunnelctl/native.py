@@ -1,7 +1,7 @@
-"""Words for mypyc, which compiles the data path (hatch_build.py). They do nothing in pure Python.
+"""Decorators for mypyc, which compiles the data path (hatch_build.py). No effect in pure Python.
 
-mypyc knows them by the names that `mypy_extensions` gives them, and reads them without running
-them, so that nobody who runs tunnelctl needs that package.
+mypyc knows them by their names in `mypy_extensions` and does not run them, so that package is not
+needed to run tunnelctl.
 """
 
 from __future__ import annotations
@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 else:
 
     def mypyc_attr(**_):
-        """Take the class as it is."""
+        """Return the class unchanged."""
         return lambda cls: cls

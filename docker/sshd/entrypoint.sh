@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the keys at the first start, tells the client what it needs to know, and becomes sshd.
+# Makes the keys at the first start, gives the client its key and known_hosts, and becomes sshd.
 set -eu
 umask 077
 server=/var/lib/sshd

@@ -1,7 +1,7 @@
-"""Proves the forward of docker-compose.yml from a container that can reach the daemon alone.
+"""Proves the forward of docker-compose.yml from a container that can reach only the daemon.
 
-Prints what it proved and exits 0; the first thing that is not so ends it with exit code 1.
-Standard library only: its image holds nothing else.
+Prints what it proved and exits with 0; at the first failure it exits with 1. Uses the standard
+library only: its image has nothing else.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ TIMEOUT = 10.0  # seconds
 
 
 def unreachable(address: tuple[str, int]) -> str:
-    """Why no connection to the address can be made from here.
+    """The reason why this container cannot connect to the address.
 
     Raises:
-        AssertionError: one can be made, so that the forward would prove nothing.
+        AssertionError: it can connect, so the forward would prove nothing.
     """
     try:
         socket.create_connection(address, TIMEOUT).close()
@@ -31,7 +31,7 @@ def unreachable(address: tuple[str, int]) -> str:
 
 
 def page(address: tuple[str, int]) -> str:
-    """The page that answers at the address.
+    """The page at the address.
 
     Raises:
         AssertionError: the answer is not 200.
@@ -49,9 +49,9 @@ def page(address: tuple[str, int]) -> str:
 
 
 def main() -> int:
-    """Run the proof; the exit code."""
+    """Run the proof; returns the exit code."""
     try:
-        with ThreadPoolExecutor() as pool:  # a name that nobody knows may take its time
+        with ThreadPoolExecutor() as pool:  # resolving an unknown name may take a while
             for (host, port), reason in zip(HIDDEN, pool.map(unreachable, HIDDEN), strict=True):
                 print(f"ok: {host}:{port} cannot be reached from here: {reason}")
         text = page(DAEMON)
