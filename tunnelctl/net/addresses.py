@@ -1,8 +1,8 @@
-"""Who listens where on this machine.
+"""Which process listens on an address of this machine.
 
-Reads /proc (proc(5), proc_net(5)): on another system the answer is that nothing is known; of
-another user's process only whose it is. A tunnelctl daemon hides what it has open even from its
-own user, and is known by its command line.
+Reads /proc (proc(5), proc_net(5)); on other systems nothing is known, and of another user's process
+only the user. A tunnelctl daemon hides its descriptors even from its own user, and is recognized by
+its command line.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _PROC = Path("/proc")
 _LISTEN = "0A"  # TCP_LISTEN in include/net/tcp_states.h of Linux
 _MAPPED_PREFIX = ipaddress.ip_network("::ffff:0:0/96")
 
-STOP_IT = "stop what uses it, or choose another in the profile"  # where it is no daemon of ours
+STOP_IT = "stop what uses it, or choose another in the profile"  # unless it is a daemon of ours
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
 class PortHolder:
-    """Who has a port, as a message names them, and what to do about it: never to stop our own."""
+    """The holder of a port for a message, and what to do about it: never to stop our own."""
 
     name: str
     hint: str = STOP_IT
@@ -39,7 +39,7 @@ class PortHolder:
 
 
 def is_literal(host: str) -> bool:
-    """Whether it is an address, which nobody needs to look up."""
+    """Whether it is an address, which needs no name resolution."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -48,7 +48,7 @@ def is_literal(host: str) -> bool:
 
 
 def port_holder(host: str, port: int) -> PortHolder | None:
-    """Who keeps `host:port` from being bound, e.g. `pid 911 (postgres)`; None when unknown.
+    """What occupies `host:port`, e.g. `pid 911 (postgres)`; None if unknown.
 
     `host` is an address, `localhost`, or `*` for all addresses; another name matches any address.
     """
@@ -71,10 +71,10 @@ def port_holder(host: str, port: int) -> PortHolder | None:
 
 
 def path_holder(path: str) -> PortHolder | None:
-    """Who listens on a unix socket; None when nobody does, or it is unknown. It sees a client that
+    """What listens on a unix socket; None if nothing does, or it is unknown. It sees a client that
     leaves at once."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # one with a full backlog would make us wait
+        probe.setblocking(False)  # one with a full backlog would block
         try:
             probe.connect(path)
             pid = peer_pid(probe)
@@ -86,19 +86,19 @@ def path_holder(path: str) -> PortHolder | None:
 
 
 def collide(one: str, other: str) -> bool:
-    """Whether a port cannot be bound at both hosts, which are written as for `port_holder`."""
+    """Whether a port cannot be bound on both hosts, which are written as for `port_holder`."""
     first, second = _addresses_of(one), _addresses_of(other)
     return not first or not second or bool(set(first) & set(second))
 
 
 def listened_on(port: int) -> tuple[str, ...]:
-    """The addresses of this machine at which somebody listens on `port`, e.g. `::1`."""
+    """The addresses of this machine at which something listens on `port`, e.g. `::1`."""
     found = (str(address) for address, bound, *_ in _listeners() if bound == port)
     return tuple(dict.fromkeys(found))
 
 
 def _addresses_of(host: str) -> tuple[_Address, ...]:
-    """The addresses meant; none means any."""
+    """The addresses; none means any."""
     if host.lower() == "localhost":
         return (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
     try:
@@ -147,7 +147,7 @@ def _pids() -> list[int]:
 
 
 def _process_with(links: set[str]) -> int | None:
-    """The process that holds one of these descriptors; the oldest, which is the one to name."""
+    """The process that holds one of these descriptors; of several, the oldest."""
     for pid in _pids():
         folder = _PROC / str(pid)
         for name in _names(folder / "fd"):
@@ -186,7 +186,7 @@ def _daemon(pids: list[int]) -> PortHolder:
 
 
 def _hides(pid: int, uid: int) -> bool:
-    """Whether it is a daemon of that user, which shows nobody what it has open."""
+    """Whether it is a daemon of that user, which hides its descriptors."""
     if not _is_daemon(pid):
         return False
     try:
@@ -197,7 +197,7 @@ def _hides(pid: int, uid: int) -> bool:
 
 
 def _is_daemon(pid: int) -> bool:
-    """By the words it was started with (proc(5), cmdline), which are shown of any process."""
+    """By its command line (proc(5), cmdline), which every process shows."""
     try:
         words = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
     except OSError:

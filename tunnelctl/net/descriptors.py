@@ -1,7 +1,7 @@
-"""Which file descriptors forwards may not use up: some are kept for everything else.
+"""Reserves some file descriptors that forwards must not use up.
 
-Owns the rule and its one warning. A process without a descriptor can neither reconnect, nor answer
-its user, nor write its log, so clients of forwards have to wait before that.
+Owns the rule and its warning. A process without descriptors can neither reconnect, nor answer its
+user, nor write its log, so clients of forwards wait before that.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from tunnelctl import clock
 
 _log: Final = logging.getLogger(__name__)
 
-_KEPT: Final = 32  # for links, the control socket, the log, look-ups
-_QUIET: Final = 60.0  # seconds without want, after which it is told anew
-_LIMIT_HOLDS: Final = (
-    1.0  # seconds that the limit is taken for what it was; prlimit(1) may change it
-)
+_KEPT: Final = 32  # for links, the control socket, the log, name resolution
+_QUIET: Final = 60.0  # seconds without a shortage before it is reported again
+_LIMIT_HOLDS: Final = 1.0  # seconds that the limit is cached; prlimit(1) may change it
 WARNING: Final = (
     "open files are used up: new clients of forwards wait (ulimit -n and the service's "
     "LimitNOFILE= limit them)"
@@ -28,7 +26,7 @@ WARNING: Final = (
 
 
 class Descriptors:
-    """One for a process, as its limit is."""
+    """One for a process, because the limit is its own."""
 
     def __init__(self) -> None:
         self.are_scarce = False
@@ -37,9 +35,9 @@ class Descriptors:
         self._looked_at = -_LIMIT_HOLDS
 
     def note(self, descriptor: int) -> bool:
-        """Whether they are scarce, as the number of one that was just opened tells.
+        """Whether descriptors are scarce, by the number of one that was just opened.
 
-        The kernel gives the lowest number that is free (open(2)).
+        The kernel returns the lowest free number (open(2)).
         """
         now = clock.monotonic()
         if now - self._looked_at >= _LIMIT_HOLDS:
@@ -53,7 +51,7 @@ class Descriptors:
         self._set(True)
 
     def look(self, descriptor: int) -> bool:
-        """Whether they are scarce now; `descriptor` is any open one."""
+        """Whether descriptors are scarce now; `descriptor` is any open one."""
         try:
             lowest = os.dup(descriptor)
         except OSError:
@@ -72,7 +70,7 @@ class Descriptors:
 
 
 def _scarce_from() -> int:
-    """From which number on descriptors are kept."""
+    """The lowest number of the reserved descriptors."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit - min(_KEPT, limit // 2)
 

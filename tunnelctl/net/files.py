@@ -1,10 +1,10 @@
-"""Files that somebody named, read without waiting for ever. Blocking: for a worker thread.
+"""Reads files that the user named, without waiting forever. Blocking: for a worker thread.
 
-A named pipe, a device, or a file on a network disk that is away may never answer, and nothing ends
-a thread that waits for one. So one thread asks, shared by everybody who wants to know the same of
-the same file, and each of them waits for a limited time: until the deadline of what it is for
-(`until`), and a few seconds at most. Owns both limits, of time and of size. Must never start a
-second thread for a file that does not answer.
+A named pipe, a device, or a file on a network disk that is away may never answer, and a thread that
+waits for one cannot be ended. So one thread reads it, shared by all callers with the same request
+for the same file, and each of them waits for a limited time: until its deadline (`until`), and a
+few seconds at most. Owns both limits, of time and of size. Must never start a second thread for a
+file that does not answer.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from tunnelctl import clock
 
 T = TypeVar("T")
 
-# How long one file may take; an automounter that mounts at the first look takes some of it.
+# Seconds for one file; an automounter that mounts at the first access needs some of it.
 _SECONDS = 5.0
-# And one that did not answer before, and has not since.
+# Seconds for one that did not answer before.
 _SILENT_SECONDS = 0.1
 _BLOCK = 64 * 1024
 
@@ -48,14 +48,14 @@ class FileSilent(OSError):
 
 
 class NotRegular(OSError):
-    """It is a pipe, a device, a folder."""
+    """It is a pipe, a device or a folder."""
 
     def __init__(self) -> None:
         super().__init__(errno.EINVAL, "it is not a regular file")
 
 
 class TooLarge(OSError):
-    """It has more bytes than one of its kind may have, or no end."""
+    """It is larger than a file of its kind may be, or has no end."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(errno.EFBIG, f"it is larger than {limit:,} bytes")
@@ -63,7 +63,7 @@ class TooLarge(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """All of a file, and what fstat(2) said when it was opened."""
+    """The content of a file, and the result of fstat(2) when it was opened."""
 
     data: bytes
     status: os.stat_result
@@ -71,7 +71,8 @@ class Contents:
 
 @contextmanager
 def until(deadline: Moment) -> Iterator[None]:
-    """In this thread, wait for files until then at most; asked anew at each, for it may move."""
+    """In this thread, wait for files until then at most; called again for each, because it may
+    move."""
     token = _deadline.set(deadline)
     try:
         yield
@@ -88,7 +89,7 @@ def read(path: str | Path, limit: int, *, regular: bool = False) -> Contents:
     """
 
     def look() -> Contents:
-        # Not waiting for the writer of a pipe that is refused.
+        # Does not wait for the writer of a pipe, which is refused.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (os.O_NONBLOCK if regular else 0)
         descriptor = os.open(path, flags)
         try:
@@ -103,7 +104,7 @@ def read(path: str | Path, limit: int, *, regular: bool = False) -> Contents:
 
 
 def status(path: str | Path) -> os.stat_result:
-    """What stat(2) says.
+    """The result of stat(2).
 
     Raises:
         OSError: also `FileSilent`.
@@ -113,7 +114,7 @@ def status(path: str | Path) -> os.stat_result:
 
 
 def exists(path: str | Path, *, regular: bool = False) -> bool:
-    """Whether there is a file of that name that answers; `regular`: a regular one."""
+    """Whether a file of that name exists and answers; `regular`: a regular one."""
     try:
         mode = status(path).st_mode
     except (OSError, ValueError):
@@ -122,7 +123,7 @@ def exists(path: str | Path, *, regular: bool = False) -> bool:
 
 
 def matching(pattern: str) -> list[str]:
-    """The paths that a pattern of glob(7), as the module glob takes it, means; in order.
+    """The paths that match a pattern of glob(7), in the syntax of the module glob; in order.
 
     Raises:
         OSError: also `FileSilent`.
@@ -131,8 +132,8 @@ def matching(pattern: str) -> list[str]:
 
 
 def ask(path: str | Path, what: str, look: Callable[[], T]) -> T:
-    """The result of `look`, which asks of the file `path` what `what` names: whoever asks the same
-    meanwhile gets the same.
+    """The result of `look`, which reads `what` of the file `path`; concurrent callers share one
+    result.
 
     Raises:
         Silent: it takes too long, and goes on in its thread.
@@ -153,7 +154,7 @@ def ask(path: str | Path, what: str, look: Callable[[], T]) -> T:
 
 
 class _Asked(threading.Thread):
-    """One question to the kernel, which may never answer."""
+    """One request to the kernel, which may never answer."""
 
     def __init__(self, key: tuple[str, str], look: Callable[[], Any]) -> None:
         super().__init__(name=f"file {key[0]}", daemon=True)
@@ -170,12 +171,12 @@ class _Asked(threading.Thread):
             self._found = self._look()
         except BaseException as error:
             self._error = error
-        with _lock:  # from now on it is asked anew
+        with _lock:  # from now on it is read again
             _under_way.pop(self._key, None)
         self._over.set()
 
     def result(self) -> Any:
-        """What it answers, if it does in time."""
+        """The result, if it comes in time."""
         deadline = _deadline.get(_never)()
         most = _SILENT_SECONDS if self._is_silent else _SECONDS
         seconds = most if deadline is None else min(most, max(0.0, deadline - clock.monotonic()))

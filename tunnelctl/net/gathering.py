@@ -1,10 +1,10 @@
-"""SO_RCVLOWAT of a TCP socket (socket(7)), where Linux has it: how many bytes wake its reader.
+"""SO_RCVLOWAT of a TCP socket (socket(7)) on Linux: how many bytes wake its reader.
 
-Owns two uses of it. While bytes come faster than looking at each packet is worth, the kernel wakes
-us only once a good part of a read lies there: a quarter less CPU for a download. And it is the one
-way to have a larger receive buffer without ending the kernel's own choice of its size.
-Must never hold bytes back for longer than two ticks: what has come less than that is read then,
-and the socket is as usual again. The end of a stream and a reset are told at once in any case.
+Owns two uses of it. While bytes come so fast that looking at each packet is a waste, the kernel
+wakes us only once a good part of a read is there: a quarter less CPU for a download. And it is the
+only way to a larger receive buffer that keeps the kernel's automatic tuning. Must never delay bytes
+for longer than two ticks: then the rest is read, and the socket is reset to normal. The end of a
+stream and a reset are always reported at once.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Final
 
 GATHERED: Final = (
     256 * 1024
-)  # bytes a wake-up; half of it saves half as much, twice as much saves no time
+)  # bytes for a wake-up; half of it saves half as much, twice as much saves no time
 TICK: Final = 0.002  # seconds
-# Much is when so many bytes came within so many seconds, 200 MB/s: then GATHERED come well within a
-# tick, and what a tick or two cost at the end is little beside what went before.
+# Fast means so many bytes within so many seconds, 200 MB/s: then GATHERED come well within a tick,
+# and a tick or two at the end matter little compared to what went before.
 _ENOUGH = 8 * 1024 * 1024
 _WITHIN = 0.04
 _ROOM: Final = 1024 * 1024
@@ -28,13 +28,13 @@ _IS_SUPPORTED: Final = sys.platform == "linux"
 
 
 def widen(sock: socket.socket) -> None:
-    """Have room for 1 MiB, or for more where the kernel thinks so.
+    """Make room for 1 MiB, or more if the kernel decides so.
 
-    Of many uploads at once, one whose first bytes came in small pieces would stay with the 128 KiB
-    of the start, and get less than half of what the others get.
+    Among many uploads at once, one whose first bytes came in small pieces would otherwise stay with
+    the initial 128 KiB, and get less than half of what the others get.
     """
     if _IS_SUPPORTED:
-        _wake_at(sock, _ROOM // 2)  # the kernel has room for twice as much
+        _wake_at(sock, _ROOM // 2)  # the kernel reserves twice as much
         _wake_at(sock, 1)
 
 
@@ -43,9 +43,9 @@ def _wake_at(sock: socket.socket, count: int) -> None:
 
 
 class Gathering:
-    """For one socket; used from the loop's thread alone.
+    """For one socket; used from the loop's thread only.
 
-    `overdue()` is called when bytes may lie there of which no edge will tell.
+    `overdue()` is called when bytes may have come without an edge.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Gathering:
         self._timer: asyncio.TimerHandle | None = None
 
     def received(self, count: int, now: float) -> None:
-        """Note one read: so many bytes, at a time of `clock.monotonic`."""
+        """Note one read of so many bytes, at a time of `clock.monotonic`."""
         self._came += count
         if self._came < self._next_mark:
             return
@@ -72,7 +72,7 @@ class Gathering:
         self._marked_at = now
 
     def close(self) -> None:
-        """Nothing is told any more. Before the socket is closed."""
+        """Stop. Before the socket is closed."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,8 +1,8 @@
-"""Moments at which to try again at once: the network has changed, or this machine was asleep.
+"""Reasons to reconnect at once: the network changed, or this machine was suspended.
 
-Owns a netlink socket (netlink(7), rtnetlink(7)) and a timer. Must never call for what is no change
-to us: an address whose lifetime is renewed, a link that came and went within a second, a route to
-where we have no server. Never blocks the loop: a router has many routes.
+Owns a netlink socket (netlink(7), rtnetlink(7)) and a timer. Must never report what does not
+matter: an address whose lifetime is renewed, a link that was down for less than a second, a route
+to where we have no server. Must never block the loop: a router has many routes.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _log = logging.getLogger(__name__)
 
 OnMoment = Callable[[str], None]
 
-_SETTLED_AFTER = 1.0  # seconds from the first message to a look: changes come in bursts
+_SETTLED_AFTER = 1.0  # seconds from the first message to a look, because changes come in bursts
 _LOOK_EVERY = 2.0  # seconds between two looks at the clocks
-_ASLEEP = 1.0  # seconds that the clocks may differ by without a suspend
-_STALLED = 5.0  # seconds without a look: this process was stopped, or the machine with it
+_ASLEEP = 1.0  # seconds that the clocks may differ without a suspend
+_STALLED = 5.0  # seconds without a look that mean that this process, or the machine, was stopped
 
 # linux/rtnetlink.h, linux/netlink.h, linux/if_addr.h, linux/if.h
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # links; IPv4 and IPv6 addresses and routes
@@ -47,22 +47,22 @@ _LOWER_UP = 0x10000
 _TENTATIVE = 0x40
 _UNIVERSE = 0
 _LOCAL_TABLE = 255
-_RTM_F_CLONED = 0x200  # an exception that was learnt on the way, such as a path's MTU
+_RTM_F_CLONED = 0x200  # an exception that was learned, such as a path's MTU
 _LOCAL_KINDS = frozenset({2, 3, 4, 5})  # RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST, RTN_MULTICAST
 _IFA_ADDRESS, _RTA_DST = 1, 1
 # RTA_OIF, RTA_GATEWAY, RTA_PRIORITY (the metric), RTA_PREFSRC, RTA_MULTIPATH, RTA_TABLE, RTA_VIA,
-# RTA_PREF, RTA_NH_ID: by what way a packet leaves. How long the route lives is not among them.
+# RTA_PREF, RTA_NH_ID: the way of a packet. The lifetime of the route is not among them.
 _RTA_WAY = frozenset({4, 5, 6, 7, 9, 15, 18, 20, 30})
 _DUMP_BYTES = 1 << 16
 _DUMP_WITHIN = 2.0  # seconds; the kernel answers at once
-_MOST_ROUTES = 20_000  # of a router's hundreds of thousands, those that it tells first
+_MOST_ROUTES = 20_000  # of a router's hundreds of thousands, the first ones
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkRoute:
-    """A route other than those of this machine's own addresses: where it leads, and how.
+    """A route other than those to this machine's own addresses.
 
-    `way` has its kind, metric, link and gateways, as the kernel writes them.
+    `way` has its kind, metric, link and gateways, as the kernel encodes them.
     """
 
     family: int
@@ -73,17 +73,18 @@ class NetworkRoute:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The addresses that can be used, on links that are up, and every route."""
+    """The usable addresses, on links that are up, and every route."""
 
     addresses: frozenset[tuple[int | bytes, ...]] = frozenset()
     routes: frozenset[NetworkRoute] = frozenset()
 
     def differs(self, other: Network, to: Iterable[str]) -> bool:
-        """Whether it is another network than `other` for whoever connects to these addresses."""
+        """Whether it differs from `other` for connections to these addresses."""
         if self.addresses != other.addresses:
             return True
         changed = self.routes ^ other.routes
-        if any(route.length == 0 for route in changed):  # any packet may take a default route
+        # A packet may take a default route anywhere.
+        if any(route.length == 0 for route in changed):
             return True
         packed = [ipaddress.ip_address(address.partition("%")[0]).packed for address in to]
         shapes = {(len(route.destination), route.length) for route in changed}
@@ -97,15 +98,15 @@ class Network:
 
 
 def _network(address: bytes, length: int) -> bytes:
-    """The network with so many bits that an address is in, as routes have it."""
+    """The network with so many bits that contains an address, in the form of a route."""
     beyond = 8 * len(address) - length
     return (int.from_bytes(address, "big") >> beyond << beyond).to_bytes(len(address), "big")
 
 
 class NetworkWatch:
-    """Calls `on_change` with a reason when the network became another one, until `close`.
+    """Calls `on_change` with a reason when the network changed, until `close`.
 
-    `look` and `settled_after` (seconds) are for tests. Where there is no netlink it does nothing.
+    `look` and `settled_after` (seconds) are for tests. Without netlink it does nothing.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class NetworkWatch:
             self.close()
 
     def close(self) -> None:
-        """Watch no longer. Idempotent."""
+        """Stop watching. Idempotent."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -145,7 +146,8 @@ class NetworkWatch:
             self._socket = None
 
     def _told(self) -> None:
-        """Something changed; what, is looked up once it is quiet, so lost messages do no harm."""
+        """Something changed; the details are looked up once it is quiet, so lost messages do no
+        harm."""
         assert self._socket is not None
         while True:
             try:
@@ -153,14 +155,14 @@ class NetworkWatch:
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno != errno.ENOBUFS:  # it came faster than we read
+                if error.errno != errno.ENOBUFS:  # messages came faster than we read
                     raise
         if self._timer is None:
             self._timer = self._loop.call_later(self._settled_after, self._settled)
 
     def _settled(self) -> None:
         self._timer = None
-        if self._looking is not None:  # and the kernel takes its time
+        if self._looking is not None:  # the kernel takes its time
             self._timer = self._loop.call_later(self._settled_after, self._settled)
             return
         try:
@@ -206,7 +208,7 @@ class ResumeWatch:
         self._timer = self._loop.call_later(look_every, self._look)
 
     def close(self) -> None:
-        """Watch no longer. Idempotent."""
+        """Stop watching. Idempotent."""
         self._timer.cancel()
 
     def _look(self) -> None:
@@ -244,7 +246,8 @@ def read_network() -> Network:
 
 def _address(body: bytes, up: set[int]) -> Iterator[tuple[int | bytes, ...]]:
     family, length, flags, scope, index = _ADDRESS.unpack_from(body)
-    # One that is still being checked for duplicates counts once it can be used (RFC 4862, 5.4).
+    # An address that is still being checked for duplicates counts once it is usable (RFC 4862,
+    # 5.4).
     if index in up and scope == _UNIVERSE and not flags & _TENTATIVE:
         address = dict(_attributes(body, _ADDRESS)).get(_IFA_ADDRESS, b"")
         yield (family, length, index, address)
@@ -260,7 +263,7 @@ def _route(body: bytes) -> Iterator[NetworkRoute]:
 
 
 def _attributes(body: bytes, head: struct.Struct) -> Iterator[tuple[int, bytes]]:
-    """The kind and the value of each attribute behind the header."""
+    """The type and the value of each attribute after the header."""
     at = head.size
     while at + _ATTRIBUTE.size <= len(body):
         length, kind = _ATTRIBUTE.unpack_from(body, at)
@@ -271,7 +274,7 @@ def _attributes(body: bytes, head: struct.Struct) -> Iterator[tuple[int, bytes]]
 
 
 def _dump(sock: socket.socket, request: int) -> Iterator[bytes]:
-    """The body of every message that answers a request for all links, addresses or routes."""
+    """The body of every message in the answer to a request for all links, addresses or routes."""
     family = struct.pack("=Bxxx", socket.AF_UNSPEC)
     sock.send(_HEADER.pack(_HEADER.size + len(family), request, _REQUEST_DUMP, request, 0) + family)
     while True:
@@ -287,7 +290,7 @@ def _dump(sock: socket.socket, request: int) -> Iterator[bytes]:
 
 
 def _aligned(length: int) -> int:
-    """Messages and attributes begin at multiples of four."""
+    """Messages and attributes begin at multiples of four bytes."""
     return (length + 3) & ~3
 
 

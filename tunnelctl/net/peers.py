@@ -1,4 +1,4 @@
-"""Who is at the other end of a unix socket, as the kernel knows it."""
+"""The process at the other end of a unix socket, as the kernel knows it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 
 
 def peer_uid(sock: socket.socket) -> int | None:
-    """The user id of the process that connected, or bound the socket; None when unknown.
+    """The user id of the process that connected, or bound the socket; None if unknown.
 
     Linux: SO_PEERCRED (unix(7)), a `struct ucred` of pid, uid, gid.
     macOS: LOCAL_PEERCRED at level 0, a `struct xucred` that starts with version and uid.
@@ -25,7 +25,7 @@ def peer_uid(sock: socket.socket) -> int | None:
 
 
 def peer_pid(sock: socket.socket) -> int | None:
-    """The process that listens at the other end; None when unknown, as in another namespace."""
+    """The process that listens at the other end; None if unknown, as in another namespace."""
     if sys.platform != "linux":
         return None
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -33,5 +33,5 @@ def peer_pid(sock: socket.socket) -> int | None:
 
 
 def is_ours(sock: socket.socket) -> bool:
-    """Whether the other end runs as this user or as root; an unknown one does not."""
+    """Whether the other end runs as this user or as root; false if unknown."""
     return peer_uid(sock) in {0, os.geteuid()}

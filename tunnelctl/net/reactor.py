@@ -1,14 +1,14 @@
-"""Readiness of sockets for the data path: edge-triggered epoll, under the asyncio loop.
+"""Readiness of sockets for the data path: edge-triggered epoll, below the asyncio loop.
 
-On a loop of `selector.new_event_loop` both share one epoll; on any other loop an epoll of our own
-is nested in it. Owns the order of work in a turn: what became ready, then what asked to go on, then
-the flush of everything that was written meanwhile, so that the small messages of one turn leave
-in one send. Where there is no epoll, the same handlers sit on `loop.add_reader`/`add_writer`.
-Must never block, and never let one handler's error stop the others.
+On a loop of `selector.new_event_loop` both share one epoll; on any other loop, an epoll of our own
+is nested in it. Owns the order of work in a turn: sockets that became ready, then work that gave
+way, then the flush of everything that was written meanwhile, so that the small messages of one turn
+leave in one send. Without epoll, the same handlers use `loop.add_reader`/`add_writer`. Must never
+block, and never let the error of one handler stop the others.
 
-Edge-triggered means: a handler is told once, and must go on until the socket gives no more, or
-remember that it stopped. After "no more" it calls `expect_readable`/`expect_writable`.
-Sockets that listen are level-triggered: their owner is told in every turn in which clients wait.
+Edge-triggered means: a handler is called once, and must go on until the socket has no more, or
+remember that it stopped. After that it calls `expect_readable`/`expect_writable`. Listening sockets
+are level-triggered: their owner is called in every turn in which clients wait.
 """
 
 from __future__ import annotations
@@ -22,33 +22,32 @@ from tunnelctl import clock
 from tunnelctl.net.buffers import Buffers
 from tunnelctl.net.selector import EDGES, EdgeSelector, Found, shared_selector
 
-# As epoll has them.
+# The values of epoll.
 READABLE: Final = 0x001
 WRITABLE: Final = 0x004
 FAILED: Final = 0x008
 _BOTH_HANGUP: Final = 0x010
 _READ_HANGUP: Final = 0x2000
-# The peer sent FIN (it may have been preceded by data): a short read does not mean drained.
+# The peer sent FIN (possibly after data): a short read does not mean that all was read.
 HANGUP: Final = _READ_HANGUP | _BOTH_HANGUP
-# Nobody is there any more, as far as we have not ended it ourselves: the peer sent a reset, or, of
-# a unix socket, closed it. A FIN alone may come from one that waits for its answer.
+# The other end is gone, unless we ended it ourselves: the peer sent a reset, or closed a unix
+# socket. A peer that only sent FIN may wait for its answer.
 GONE: Final = FAILED | _BOTH_HANGUP
 
 _EVENTS_A_TURN: Final = 512
-# Work that gave way goes on for so long in one turn, over all of it; then asyncio and whatever
-# became ready meanwhile come first.
+# Seconds in one turn for work that gave way; then asyncio and sockets that became ready come first.
 _SECONDS_A_TURN: Final = 0.01
 
 
 class Handler(Protocol):
-    """An owner of a socket."""
+    """The owner of a socket."""
 
     def ready(self, events: int) -> None:
         """The socket became READABLE, WRITABLE, saw HANGUP or FAILED."""
 
 
 class Reactor:
-    """One for a loop; used from that loop's thread alone."""
+    """One for a loop; used from that loop's thread only."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, use_epoll: bool | None = None) -> None:
         self.loop = loop
@@ -59,7 +58,7 @@ class Reactor:
         self._flushes: list[Callable[[], None]] = []
         self._scheduled: asyncio.Handle | None = None
         self._in_turn = False
-        self.turns = 0  # how many there were
+        self.turns = 0  # their number
         self._fresh: set[int] = set()  # registered in this turn
         self._poll: _SharedEpoll | _Epoll | _LoopPoll
         shared = shared_selector(loop)
@@ -70,32 +69,32 @@ class Reactor:
         else:
             self._poll = _LoopPoll(loop, self._one)
         self._is_shared = isinstance(self._poll, _SharedEpoll)
-        # Whether bytes that are left unread wake nobody.
+        # Whether unread bytes wake nobody.
         self.is_edge_triggered = not isinstance(self._poll, _LoopPoll)
-        # The socket of that number gave, or took, no more: tell again when it does.
+        # For the socket of that number, which has no more: call the handler when it does again.
         self.expect_readable: Callable[[int], None] = self._poll.expect_readable
         self.expect_writable: Callable[[int], None] = self._poll.expect_writable
 
     def register(self, fd: int, handler: Handler) -> None:
-        """Tell `handler` of what happens to `fd`, from now on."""
+        """Call `handler` for the events of `fd` from now on."""
         self._handlers[fd] = handler
         if self._in_turn:
             self._fresh.add(fd)
         self._poll.register(fd)
 
     def register_listener(self, fd: int, handler: Handler) -> None:
-        """Tell `handler` whenever clients wait at `fd`, from now on; it need not take them all.
-        After each time it calls `expect_readable`."""
+        """Call `handler` whenever clients wait at `fd`, from now on; it need not accept them all.
+        After each call it calls `expect_readable`."""
         self._handlers[fd] = handler
         self._poll.register_listener(fd)
 
     def unregister(self, fd: int) -> None:
-        """Tell nobody any more. Before the socket is closed, for its number is used again."""
+        """Call no handler any more. Before the socket is closed, because its number is reused."""
         if self._handlers.pop(fd, None) is not None:
             self._poll.unregister(fd)
 
     def soon(self, callback: Callable[[], None]) -> None:
-        """Go on with `callback` in the next turn: for work that gave way to others."""
+        """Call `callback` in the next turn: for work that gave way to others."""
         self._again.append(callback)
         if not self._in_turn:
             self._schedule()
@@ -107,7 +106,7 @@ class Reactor:
             self._schedule()
 
     def close(self) -> None:
-        """Let go of the epoll. Registered sockets stay their owners' to close."""
+        """Close the epoll. Registered sockets still belong to their owners."""
         self._unschedule()
         self._again.clear()
         self._flushes.clear()
@@ -123,8 +122,9 @@ class Reactor:
         self.turns += 1
         self._in_turn = True
         for fd, mask in found:
-            # A socket closed earlier in this turn has no handler. One that was opened meanwhile
-            # under the same number is not what this was found of: its own edge comes next turn.
+            # A socket that was closed earlier in this turn has no handler. One that was opened
+            # meanwhile with the same number is not the one of this event: its own edge comes in the
+            # next turn.
             if fd in self._fresh:
                 continue
             handler = handlers.get(fd)
@@ -146,7 +146,8 @@ class Reactor:
         return strangers
 
     def _go_on(self) -> None:
-        """Run what gave way, in order, until the time is up; what is left is first next turn."""
+        """Run work that gave way, in order, until the time is up; the rest is first in the next
+        turn."""
         again, self._again = self._again, []
         end = clock.monotonic() + _SECONDS_A_TURN
         for done, callback in enumerate(again, 1):
@@ -163,7 +164,7 @@ class Reactor:
                 self._report(error, callback)
 
     def _one(self, fd: int, events: int) -> None:
-        """What _LoopPoll reports: a turn with one event."""
+        """An event of _LoopPoll: a turn with one event."""
         self._unschedule()
         self.turn([(fd, events)])
         if self._again:
@@ -176,7 +177,7 @@ class Reactor:
             self._schedule()
 
     def _schedule(self) -> None:
-        """Have a turn soon. A shared selector asks by itself."""
+        """Have a turn soon. A shared selector does so by itself."""
         self.is_busy = True
         if not self._is_shared and self._scheduled is None:
             self._scheduled = self.loop.call_soon(self._turn)
@@ -222,7 +223,7 @@ class _SharedEpoll:
 
 
 class _Epoll:
-    """Edge-triggered, each socket registered once for everything."""
+    """Edge-triggered; each socket is registered once for all events."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, turn: Callable[[], None]) -> None:
         self._loop = loop
@@ -253,7 +254,7 @@ class _Epoll:
 
 
 class _LoopPoll:
-    """The same promise on a level-triggered loop: listen for what was asked for, once."""
+    """The same on a level-triggered loop: watch once for what was asked for."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, one: Callable[[int, int], None]) -> None:
         self._loop = loop
@@ -278,7 +279,7 @@ class _LoopPoll:
 
     def _readable(self, fd: int) -> None:
         self._loop.remove_reader(fd)
-        # Without read-hangup events nothing says that a FIN waits behind a short read.
+        # Without read-hangup events, nothing shows that a FIN follows a short read.
         self._one(fd, READABLE | _READ_HANGUP)
 
     def _writable(self, fd: int) -> None:

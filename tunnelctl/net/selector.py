@@ -1,9 +1,9 @@
-"""A selector for asyncio that serves the data path too: one epoll, one system call a wake-up.
+"""A selector for asyncio and the data path: one epoll, one system call for each wake-up.
 
 Owns the epoll. Sockets that asyncio registers are level-triggered, as it expects; those of the
-reactor are edge-triggered and are handed over before `select` returns. While only these have work,
-`select` does not return at all: a turn of asyncio's costs as much as passing a packet on. Must
-never let the one kind see events of the other, and never let the reactor keep asyncio waiting.
+reactor are edge-triggered and are handled before `select` returns. While only these have work,
+`select` does not return: a turn of asyncio costs as much as passing a packet on. Must never mix the
+events of the two kinds, and never let the reactor delay asyncio for long.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Ts = TypeVarTuple("Ts")
 class EdgeWork(Protocol):
     """The reactor, as the selector sees it."""
 
-    is_busy: bool  # whether there is work that waits for no event
+    is_busy: bool  # whether there is work that needs no event
 
     def turn(self, found: Found) -> Found:
-        """Do a turn's work, with what became ready; what of it is not edge-triggered."""
+        """Do the work of a turn; `ready` has the events, level-triggered ones included."""
 
 
 class EdgeSelector(selectors.BaseSelector):
-    """See the module's text."""
+    """The selector."""
 
     def __init__(self) -> None:
         self.work: EdgeWork | None = None
@@ -49,7 +49,7 @@ class EdgeSelector(selectors.BaseSelector):
         self._keys: dict[int, selectors.SelectorKey] = {}
 
     def register_edges(self, fd: int) -> None:
-        """Report everything of this socket to `work`, once an edge."""
+        """Report all events of this socket to `work`, edge-triggered."""
         self._epoll.register(fd, EDGES)
 
     def register_listener(self, fd: int) -> None:
@@ -57,7 +57,7 @@ class EdgeSelector(selectors.BaseSelector):
         self._epoll.register(fd, select.EPOLLIN)
 
     def unregister_edges(self, fd: int) -> None:
-        """Report it no more."""
+        """Stop reporting."""
         self._epoll.unregister(fd)
 
     def register(
@@ -76,7 +76,7 @@ class EdgeSelector(selectors.BaseSelector):
         """See selectors.BaseSelector."""
         fd = fileobj if isinstance(fileobj, int) else self._fd_of(fileobj)
         key = self._keys.pop(fd)
-        with contextlib.suppress(OSError):  # closed before, which epoll takes for the same
+        with contextlib.suppress(OSError):  # closed before; epoll has removed it already
             self._epoll.unregister(fd)
         return key
 
@@ -110,7 +110,7 @@ class EdgeSelector(selectors.BaseSelector):
 
     def _ready(self, levels: Found) -> list[tuple[selectors.SelectorKey, int]]:
         found = ((self._keys.get(fd), mask) for fd, mask in levels)
-        # Without a key: an edge of a socket that was closed earlier in the turn.
+        # No key: an edge of a socket that was closed earlier in the turn.
         return [(key, _events(mask) & key.events) for key, mask in found if key is not None]
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ class EdgeSelector(selectors.BaseSelector):
         return self._keys[fileobj if isinstance(fileobj, int) else self._fd_of(fileobj)]
 
     def _fd_of(self, fileobj: FileDescriptorLike) -> int:
-        """The descriptor under which an object was registered; it may be closed by now."""
+        """The descriptor of a registered object, which may be closed by now."""
         for fd, key in self._keys.items():
             if key.fileobj is fileobj:
                 return fd
@@ -144,7 +144,7 @@ def _mask(events: int) -> int:
 
 
 def _events(mask: int) -> int:
-    """As selectors.EpollSelector has it: errors and hang-ups wake readers and writers."""
+    """As in selectors.EpollSelector: errors and hang-ups wake readers and writers."""
     events = 0
     if mask & ~select.EPOLLIN:
         events |= selectors.EVENT_WRITE
@@ -154,7 +154,7 @@ def _events(mask: int) -> int:
 
 
 class EdgeLoop(asyncio.SelectorEventLoop):
-    """asyncio's loop; tells its selector that something is to be run or timed."""
+    """asyncio's loop, which tells its selector when something is scheduled."""
 
     def __init__(self, selector: EdgeSelector) -> None:
         self.edges = selector
@@ -183,7 +183,7 @@ class EdgeLoop(asyncio.SelectorEventLoop):
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A loop whose selector the reactor can share; the usual one where there is no epoll."""
+    """A loop whose selector the reactor can share; the usual one without epoll."""
     return EdgeLoop(EdgeSelector()) if hasattr(select, "epoll") else asyncio.new_event_loop()
 
 

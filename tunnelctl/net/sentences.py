@@ -1,4 +1,4 @@
-"""The failures of this machine's own resources, in words: one function for each."""
+"""The messages of failures of this machine's own resources: one function for each."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The addresses that this process connects to: which routes matter to it.
+"""The addresses that this process connects to, to judge which routes matter.
 
-Owns the memory of the last of them, whichever connection asked. Opens no socket.
+Owns the list of the last ones, of all connections. Opens no socket.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _addresses: dict[str, None] = {}
 
 
 def note(address: str) -> None:
-    """Somebody connects to this address, an IPv4 or IPv6 one as text."""
+    """Note a connection to this address, an IPv4 or IPv6 one as text."""
     _addresses.pop(address, None)
     _addresses[address] = None
     if len(_addresses) > _KEPT:
@@ -20,5 +20,5 @@ def note(address: str) -> None:
 
 
 def addresses() -> tuple[str, ...]:
-    """Those that were noted last."""
+    """The last addresses that were noted."""
     return tuple(_addresses)

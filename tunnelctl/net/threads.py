@@ -1,8 +1,8 @@
-"""Work that blocks or takes long, in a thread of its own, awaited from the loop.
+"""Blocking or long work in a thread of its own, awaited from the loop.
 
-Not the loop's executor: its few workers could all be held by resolvers that hang or by servers that
-do not answer, and the others would wait behind them. The threads are daemons, so that none of them
-holds up the end of the process. How many there are at once is for the callers to limit.
+Not the loop's executor: its few workers could all be occupied by resolvers that hang or servers
+that do not answer, and all other work would wait. The threads are daemons, so that none of them
+delays the end of the process. Callers limit their number.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _LOOK_AGAIN = 0.05  # seconds
 
 
 def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
-    """Start `work` in a thread called `name`; its result or exception, on the running loop.
+    """Start `work` in a thread called `name`; its result or exception comes on the running loop.
 
-    Cancelling the future does not end the work: what it returns is dropped.
+    Cancelling the future does not end the work: its result is dropped.
 
     Raises:
         Failure: internal, at once: no thread can be started (pthread_create(3) EAGAIN).
@@ -52,7 +52,7 @@ def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
             error = raised
         with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
             loop.call_soon_threadsafe(deliver, result, error)
-        error = None  # its traceback leads to this frame: no cycle is left for the collector
+        error = None  # its traceback refers to this frame; this breaks the cycle
 
     try:
         threading.Thread(target=run, name=name, daemon=True).start()
@@ -62,7 +62,7 @@ def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
 
 
 class _PutOff:
-    """How many ask for no garbage collections now."""
+    """The number of callers that need garbage collection off now."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -84,23 +84,23 @@ _put_off = _PutOff()
 
 
 def collections_put_off() -> AbstractContextManager[None]:
-    """While a thread makes many objects that stay: each collection would look at all of them, and
-    the loop waits meanwhile, since a collection gives the interpreter's lock to nobody."""
+    """While a thread makes many objects that stay: each collection would visit all of them, and
+    would hold the interpreter's lock, so that the loop waits."""
     return _put_off
 
 
 def share_the_interpreter() -> None:
-    """Have threads with much to compute give the interpreter's lock to the loop within 1 ms, not 5:
-    a turn of the loop asks for it after each system call."""
+    """Have threads that compute release the interpreter's lock to the loop within 1 ms, not 5: the
+    loop needs it after each system call."""
     sys.setswitchinterval(0.001)
 
 
 async def ended(thread: threading.Thread, seconds: float) -> None:
-    """Wait until another thread has ended, at most so long."""
+    """Wait until another thread has ended, with a time limit."""
     with suppress(Failure):
         await in_thread(lambda: thread.join(seconds), f"end of {thread.name}")
         return
-    # No thread is left to wait in.
+    # No thread is free to wait in.
     deadline = clock.monotonic() + seconds
     while thread.is_alive() and clock.monotonic() < deadline:  # noqa: ASYNC110 - a thread sets no event
         await asyncio.sleep(_LOOK_AGAIN)

@@ -1,10 +1,10 @@
-"""How the other end of a unix socket can be told that a stream was cut: it knows no reset.
+"""Shows the other end of a unix socket that a stream was cut, because such a socket has no reset.
 
-Linux has one sign: where a socket is closed while bytes lie in its queue that nobody read, the
-other end gets ECONNRESET once it has read what came before (af_unix.c, unix_release_sock). So the
-last byte of what a client said is passed on, and stays in the queue until more comes or the
-connection ends in order (`endings.close_in_order` reads it). Must never keep a client from sending:
-its kernel counts the whole piece that the byte was part of, so of long pieces nothing is kept.
+Linux has one sign: if a socket is closed with unread bytes in its queue, the other end gets
+ECONNRESET once it has read what came before (af_unix.c, unix_release_sock). So the last byte of a
+client is passed on, and stays in the queue until more comes or the connection ends cleanly
+(`endings.close_in_order` reads it). Must never keep a client from sending: its kernel counts the
+whole piece that contains the byte, so nothing is kept of long pieces.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import sys
 import termios
 from typing import Final
 
-# With a piece of so many bytes unread a client may go on from a send buffer of 18 KiB on (unix(7),
-# SO_SNDBUF; af_unix.c, unix_writable: a quarter of it at most is taken). The default is 208 KiB.
+# With an unread piece of so many bytes, a client can still send if its send buffer is 18 KiB or
+# more (unix(7), SO_SNDBUF; af_unix.c, unix_writable: at most a quarter of it may be used). The
+# default is 208 KiB.
 _PIECE_MAX: Final = 2048
 
 
@@ -33,7 +34,8 @@ class LastByte:
         self._is_kept = False  # the first byte in the queue was passed on already
 
     def receive(self, room: memoryview, *, has_ended: bool) -> int:
-        """Read into `room`; how many bytes, 0 at the end. `has_ended`: the other end sent FIN.
+        """Read into `room`; returns the number of bytes, 0 at the end. `has_ended`: the other end
+        sent FIN.
 
         Raises:
             BlockingIOError: nothing came since the last time.
@@ -55,5 +57,5 @@ class LastByte:
         return count + self._sock.recv_into(room[count:came], 1, socket.MSG_PEEK)
 
     def _waiting(self) -> int:
-        """How many bytes lie in the queue (SIOCINQ, unix(7))."""
+        """The number of bytes in the queue (SIOCINQ, unix(7))."""
         return int.from_bytes(fcntl.ioctl(self._sock, termios.FIONREAD, bytes(4)), sys.byteorder)

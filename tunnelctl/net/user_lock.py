@@ -1,9 +1,9 @@
-"""One daemon a user: the lock that says so, wherever its socket is, and says where that is.
+"""One daemon for each user: a lock, wherever its socket is, that also names the socket.
 
 The lock beside a socket goes with the folder of a login session, and is not seen by a command that
 looks for its daemon elsewhere (cron, su, sudo). This one is in the user's state folder. Its name
-holds that of the machine, for a home may be on several at once. Must never keep a daemon from
-starting where there is no place for it.
+contains that of the machine, because a home may be on several machines. Must never keep a daemon
+from starting if the lock cannot be created.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _MOST = 4096  # bytes of a path
-_HELD = {errno.EAGAIN, errno.EACCES}  # flock(2) on a file system that emulates it says EACCES
+_HELD = {errno.EAGAIN, errno.EACCES}  # EACCES of flock(2) on a file system that emulates it
 
 
 class LockHeld(Exception):
@@ -25,8 +25,8 @@ class LockHeld(Exception):
 
 
 def take(path: Path, control: Path) -> int | None:
-    """Hold the lock, and say that the daemon is at `control`. Returns the descriptor that holds it;
-    None where there is no place for it, or the file system has no locks.
+    """Take the lock, and record that the daemon is at `control`. Returns the descriptor that holds
+    it; None if it cannot be created, or the file system has no locks.
 
     Raises:
         Held: another daemon has it; `holder` says where that one is.
@@ -38,7 +38,7 @@ def take(path: Path, control: Path) -> int | None:
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with suppress(OSError):  # a full disk: it is held all the same
+        with suppress(OSError):  # a full disk: the lock is held anyway
             os.ftruncate(lock, 0)
             os.write(lock, os.fsencode(control))
     except OSError as error:
@@ -50,7 +50,7 @@ def take(path: Path, control: Path) -> int | None:
 
 
 def holder(path: Path) -> Path | None:
-    """The socket of the daemon that holds the lock; None when none does."""
+    """The socket of the daemon that holds the lock, or None."""
     try:
         lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -66,13 +66,13 @@ def holder(path: Path) -> Path | None:
 
 
 def beside(path: Path) -> list[Path]:
-    """The sockets of this user's other daemons on this machine, those that were started with a
-    socket of their own included; `path` is the lock of the one that is looked for."""
+    """The sockets of this user's other daemons on this machine, including those that were started
+    with a socket of their own; `path` is the lock of the daemon that is looked for."""
     found = []
     for lock in sorted(path.parent.glob(f"daemon*@{path.name.partition('@')[2]}")):
         with suppress(OSError), lock.open("rb") as file:
             said = file.read(_MOST)
-            # Not by the lock: to try it could keep a daemon from starting.
+            # Not by the lock: trying it could keep a daemon from starting.
             if lock != path and said.startswith(b"/") and answers(Path(os.fsdecode(said))):
                 found.append(Path(os.fsdecode(said)))
     return found
@@ -86,6 +86,6 @@ def answers(path: Path) -> bool:
             probe.connect(str(path))
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             return False
-        except OSError:  # a full backlog, or no right to connect: somebody is there
+        except OSError:  # a full backlog, or no permission to connect: something listens
             return True
         return True

@@ -1,1 +1,1 @@
-"""Programs that we start: whose environment they have, what they start in turn, how they end."""
+"""Programs that we start: their environment, their own children, and their end."""

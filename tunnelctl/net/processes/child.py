@@ -1,8 +1,8 @@
 """A program that we start, with everything that it starts in turn: one process group.
 
-Owns the process from start to reaping and the end of what it says on standard error. Must never
-block the loop, never run a shell, never leave a process or a zombie behind, and never signal a
-process that is not its own: it is reaped on the loop, so its number is its own until then.
+Owns the process from start to reaping, and the end of its standard error. Must never block the
+loop, never run a shell, never leave a process or a zombie behind, and never signal a process that
+is not its own: it is reaped on the loop, so its process id is valid until then.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tunnelctl.net.processes import programs
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 
-# The end of what it said on standard error, in bytes.
+# The kept end of its standard error, in bytes.
 _SAID_MAX = 4096
 
 
 class Child:
-    """A program that runs, or has run. `name` is what its thread is called."""
+    """A program that runs, or has run. `name` is that of its thread."""
 
     def __init__(self, process: subprocess.Popen[bytes], name: str) -> None:
         self._process = process
@@ -51,9 +51,9 @@ class Child:
         stdin: int | None = None,
     ) -> Child:
         """Start the program `words[0]` (see programs.py). `stdio` becomes its standard input and
-        output; without one they are /dev/null. Or it reads `stdin`, a descriptor, and its standard
-        output is heard together with its standard error. No other descriptor of ours reaches it
-        but the pipe of its standard error.
+        output; without it they are /dev/null. Or it reads `stdin`, a descriptor, and its standard
+        output is kept together with its standard error. It inherits no other descriptor than the
+        pipe of its standard error.
 
         Raises:
             OSError, ValueError: it cannot be started.
@@ -70,7 +70,7 @@ class Child:
             return cls(await asyncio.shield(work), name)
         except asyncio.CancelledError:
             with contextlib.suppress(OSError, ValueError):
-                child = cls(await work, name)  # to start a program takes no time
+                child = cls(await work, name)  # starting a program is quick
                 child.signal(signal.SIGKILL)
                 await child.wait()
             raise
@@ -96,23 +96,23 @@ class Child:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to it and to what it started."""
         if not self._ended.done():
-            # Not reaped yet, so the number is still that of its group.
+            # Not reaped yet, so the process id is still that of its group.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
 
     @property
     def said(self) -> str:
-        """The end of what it said on standard error, as it is: escape it before it is shown."""
+        """The end of its standard error, unchanged: escape it before it is shown."""
         self._listen()
         return self._said.decode(errors="replace")
 
     def last_line(self) -> str:
-        """What it said last, as `said`."""
+        """The last line of it, as `said`."""
         lines = [line.strip() for line in self.said.splitlines()]
         return next(filter(None, reversed(lines)), "")
 
     def _listen(self) -> None:
-        """Keep the end of what it says on standard error."""
+        """Keep the end of its standard error."""
         if self._stderr.closed:
             return
         try:
@@ -123,7 +123,7 @@ class Child:
         self._loop.remove_reader(self._stderr)
 
     def _wait(self) -> None:
-        """In a thread of its own: see the process end, and leave it to the loop to reap it."""
+        """In a thread of its own: wait for the end of the process, and let the loop reap it."""
         os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
             self._loop.call_soon_threadsafe(self._reap)
@@ -138,7 +138,7 @@ class Child:
 
 
 def ending(status: int) -> str:
-    """How a program ended, as a sentence goes on."""
+    """How a program ended, as part of a sentence."""
     if status >= 0:
         return f"ended with exit status {status}"
     return f"was ended by {signal.Signals(-status).name}"

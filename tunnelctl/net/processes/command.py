@@ -1,7 +1,7 @@
-"""A program that is run to its end for what it prints. Blocking: for a worker thread.
+"""Runs a program to its end for its output. Blocking: for a worker thread.
 
-Owns how long it may take, how much it may print, and the end of all that it started. Must never run
-a shell, give a program a terminal, or repeat what it printed in an error.
+Owns the limits of its time and its output, and the end of everything that it started. Must never
+run a shell, give a program a terminal, or quote its output in an error.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tunnelctl.spec.environment import Environment
 
 
 class CommandError(Exception):
-    """The program could not be run to its end; the text is why, without what it printed."""
+    """The program could not be run to its end; the text is the reason, without its output."""
 
 
 class TookTooLong(CommandError):
-    """It did not end in the time that it was given."""
+    """It did not end in time."""
 
 
 def output_of(
@@ -38,7 +38,7 @@ def output_of(
 ) -> tuple[int, bytes]:
     """The exit status of the program `words[0]` (below 0: the signal) and its standard output.
 
-    It has a session of its own, `stdin` (a descriptor), and nobody for its standard error; it may
+    It has a session of its own and `stdin` (a descriptor); its standard error is dropped. It may
     take `seconds` and print `most` bytes.
 
     Raises:
@@ -79,8 +79,8 @@ def _read_until(stdout: IO[bytes], deadline: float, most: int) -> bytes:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a program that did not end by itself, and whatever it started in its session."""
-    if process.returncode is None:  # not reaped yet, so the id is still its own
+    """End a program that did not end by itself, and everything that it started in its session."""
+    if process.returncode is None:  # not reaped yet, so the process id is still its own
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

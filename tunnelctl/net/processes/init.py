@@ -1,7 +1,7 @@
-"""Process 1 of a container: it inherits every orphan there, and has to collect them.
+"""Process 1 of a container: it inherits every orphan there, and has to reap them.
 
-Owns that one duty, in a process of its own: no program of ours expects children that it did not
-start, and what would collect them all could take the exit status of one that somebody waits for.
+Owns that duty, in a process of its own: no program of ours expects children that it did not start,
+and reaping all of them could take the exit status of one that is waited for.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
-# What somebody may send to process 1 is meant for the command.
+# A signal sent to process 1 is meant for the command.
 _PASSED_ON = frozenset(
     {
         signal.SIGINT,
@@ -24,14 +24,14 @@ _FROM_SIGNAL = 128  # and its number, as shells have it
 
 
 def serve_as_init() -> int | None:
-    """Go on in a child, while this process collects orphans and passes signals on.
+    """Continue in a child, while this process reaps orphans and passes signals on.
 
-    To be called before there is any thread. Returns None in the child; in process 1 the exit code
-    of the child, once that has ended.
+    Call it before there is any thread. Returns None in the child; in process 1 the exit code of the
+    child, once it has ended.
     """
     terminal = os.isatty(0)
     awaited = {*_PASSED_ON, signal.SIGCHLD}
-    # Blocked, they wait for sigwait: a handler would miss what comes just before it.
+    # Blocked, they wait for sigwait: a handler would miss those that come just before it.
     usual = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     child = os.fork()
     if child == 0:
@@ -59,7 +59,7 @@ def _take_the_terminal(terminal: bool) -> None:
 
 
 def _collect(child: int) -> int | None:
-    """All that have ended, until it is `child`: its wait status."""
+    """Reap all that have ended, until it is `child`; returns its wait status."""
     while True:
         ended, status = os.waitpid(-1, os.WNOHANG)
         if ended in (0, child):

@@ -1,7 +1,7 @@
-"""The one place where a program is started: whose environment it has, and what of ours it has not.
+"""The only place where a program is started: its environment, and what it does not inherit.
 
 Owns the call. Blocking: returns once the program runs. Must never run a shell by itself, give a
-program a terminal, or pass a descriptor on that it was not given.
+program a terminal, or pass on a descriptor that it was not given.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ _ELSEWHERE = "/"
 def start(
     words: Sequence[str], environment: Environment, *, stdin: int, stdout: int, stderr: int
 ) -> subprocess.Popen[bytes]:
-    """Start the program `words[0]`, found by the environment's own $PATH, in a session of its own.
+    """Start the program `words[0]`, found through $PATH of the environment, in a session of its
+    own.
 
-    It stands where the environment says ($PWD), as if it was started from there. The descriptors
-    may be subprocess.PIPE, STDOUT and DEVNULL as well.
+    Its current folder is that of the environment ($PWD), as if it was started from there. The
+    descriptors may also be subprocess.PIPE, STDOUT and DEVNULL.
 
     Raises:
         OSError, ValueError: it cannot be started.
@@ -39,6 +40,6 @@ def start(
 
 
 def folder(environment: Environment) -> str:
-    """Where ssh would start it; a folder that is gone since then keeps nobody from work."""
+    """The folder in which ssh would start it; one that does not exist any more is ignored."""
     named = environment.get("PWD", "")
     return named if named.startswith("/") and os.access(named, os.X_OK) else _ELSEWHERE
