@@ -149,7 +149,7 @@ def _scene() -> Iterator[tuple[World, OpenSSHServer, EchoService]]:
     # Not a deep directory: a unix socket's path may have 107 bytes.
     home = Path(tempfile.mkdtemp(prefix="tctl-"))
     world = World(home)
-    del world.environ["PYTHONWARNINGS"]  # a user's daemon does not look for warnings
+    world.unwatch()
     server = OpenSSHServer(home / "sshd", config=["MaxStartups 10:30:100"])
     server.start()
     try:

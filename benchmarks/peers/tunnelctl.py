@@ -56,7 +56,7 @@ class Tunnelctl(Peer):
     def _launch(self, site: Site) -> None:
         # Not the site's directory: a unix socket's path may have 107 bytes.
         self._world = world = World(Path(tempfile.mkdtemp(prefix="tctl-")), self._python())
-        del world.environ["PYTHONWARNINGS"]  # a user's daemon does not look for warnings
+        world.unwatch()
         world.profile(_PROFILE, self._profile(site))
         up = ("up", _PROFILE, "-d", "--wait-timeout", f"{READY_WITHIN:.0f}s")
         done = world.run(*up, seconds=2 * READY_WITHIN)

@@ -62,6 +62,12 @@ def test_what_it_does_not(world: World, work: str) -> None:
     assert not world.loop_report.exists()
 
 
+def test_a_daemon_that_is_measured_is_not_watched(world: World) -> None:
+    world.unwatch()
+    run(world, "time.sleep(0.001)")
+    assert not world.loop_report.exists()
+
+
 def run(world: World, work: str) -> None:
     """Do it on the loop of a process that is called as the daemon is."""
     source = Path(world.home, "work.py")

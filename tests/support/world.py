@@ -61,6 +61,12 @@ class World:
             "PYDANTIC_DISABLE_PLUGINS": "1",
         }
 
+    def unwatch(self) -> None:
+        """Run the daemon as a user does, to be measured: without the watch over its loop, which
+        takes time in every turn, and without looking for warnings."""
+        for name in ("PYTHONWARNINGS", "TUNNELCTL_LOOP_REPORT"):
+            del self.environ[name]
+
     def profile(self, name: str, text: str) -> Path:
         """Write a profile where the command finds it."""
         path = self.configs / f"{name}.yaml"
