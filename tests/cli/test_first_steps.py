@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.cli.test_streams import EMBEDDED
+from tests.cli.test_streams import NOT_ASCII
 from tests.support.world import World
 from tunnelctl.config.profile.load import load_profile
 from tunnelctl.errors import reason
@@ -38,9 +38,9 @@ def test_what_is_told_first_works(world: World) -> None:
 
 @pytest.mark.parametrize("command", ["ls", "check"])
 def test_a_file_that_cannot_be_a_profile_is_said(world: World, command: str) -> None:
-    world.profile("dev", EMBEDDED)
-    world.profile("My_Profile", EMBEDDED)
-    world.profile("tests.YAML", EMBEDDED).rename(world.configs / "tests.YAML")
+    world.profile("dev", NOT_ASCII)
+    world.profile("My_Profile", NOT_ASCII)
+    world.profile("tests.YAML", NOT_ASCII).rename(world.configs / "tests.YAML")
     (world.configs / "folder.yaml").mkdir()
     (world.configs / "gone.yml").symlink_to("nowhere")
     (world.configs / ".draft.yaml").touch()

@@ -14,7 +14,7 @@ import pytest
 from tests.support.waiting import eventually
 from tests.support.world import World
 
-EMBEDDED = """\
+WITH_A_SOCKET = """\
 version: 1
 hosts:
   demo: {embedded: true}
@@ -35,7 +35,7 @@ FETCH = (
 
 @pytest.fixture
 def dev(world: World) -> World:
-    world.profile("dev", EMBEDDED)
+    world.profile("dev", WITH_A_SOCKET)
     return world
 
 

@@ -10,7 +10,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
 
-EMBEDDED = """\
+TWO_HOSTS = """\
 version: 1
 hosts: {a: {embedded: true}, b: {embedded: true}}
 forwards:
@@ -23,7 +23,7 @@ forwards:
 def three(world: World) -> World:
     """A world with the profiles dev, dev-two and other, all of them up."""
     for name in ("dev", "dev-two", "other"):
-        world.profile(name, EMBEDDED)
+        world.profile(name, TWO_HOSTS)
     world.ok("up", "-d", "dev*", "other")
     return world
 
@@ -81,7 +81,7 @@ def test_restart_of_a_host(world: World, sshd: OpenSSHServer) -> None:
 
 
 def test_reload_check_doctor(three: World) -> None:
-    three.profile("dev", EMBEDDED.replace("via: b}", "via: b, required: false}"))
+    three.profile("dev", TWO_HOSTS.replace("via: b}", "via: b, required: false}"))
     said = three.ok("reload", "--dry-run", "dev*").splitlines()
     assert [line.partition(":")[0] for line in said] == ["dev", "dev-two"]
     assert three.run("reload", "no*").returncode == 66

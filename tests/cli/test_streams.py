@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.world import World
 
-EMBEDDED = """\
+NOT_ASCII = """\
 version: 1
 description: Größe
 hosts:
@@ -38,7 +38,7 @@ def in_shell(world: World, line: str, **environ: str) -> subprocess.CompletedPro
 
 @pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_stream_that_is_closed_is_as_one_that_nobody_reads(world: World, closed: str) -> None:
-    world.profile("dev", EMBEDDED)
+    world.profile("dev", NOT_ASCII)
     for command in ("up dev -d", "ps", "schema", "--help", "down dev"):
         done = in_shell(world, f"t {command} {closed}")
         assert done.returncode == 0, command
@@ -49,7 +49,7 @@ def test_a_stream_that_is_closed_is_as_one_that_nobody_reads(world: World, close
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize("command", ["schema", "--help", "ls"])
 def test_an_output_that_takes_no_more_is_said(world: World, command: str) -> None:
-    world.profile("dev", EMBEDDED)
+    world.profile("dev", NOT_ASCII)
     done = in_shell(world, f"t {command} >/dev/full")
     assert done.returncode == 1
     assert done.stderr == "tunnelctl: the output cannot be written: No space left on device\n"
@@ -57,7 +57,7 @@ def test_an_output_that_takes_no_more_is_said(world: World, command: str) -> Non
 
 @pytest.mark.parametrize("command", ["schema", "ls", "--help", "logs", "config dev", "ps --json"])
 def test_a_reader_that_has_gone_is_no_error_to_speak_of(world: World, command: str) -> None:
-    world.profile("dev", EMBEDDED)
+    world.profile("dev", NOT_ASCII)
     world.ok("up", "dev", "-d")
     assert in_shell(world, f"t {command} | head -n 0").stderr == ""
 
@@ -118,7 +118,7 @@ sys.exit(main())
 
 @pytest.mark.parametrize("locale", ["C", "POSIX", "xx_YY"])
 def test_a_locale_of_ascii_only(world: World, locale: str) -> None:
-    world.profile("dev", EMBEDDED)
+    world.profile("dev", NOT_ASCII)
     for command in ("up dev -d", "ps", "config dev", "check", "schema", "logs"):
         done = in_shell(
             world, f"t {command}",
@@ -134,7 +134,7 @@ def test_a_locale_of_ascii_only(world: World, locale: str) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-UNUSUAL = EMBEDDED.replace("Größe", "Größe … → 日本 \U0001f600")
+UNUSUAL = NOT_ASCII.replace("Größe", "Größe … → 日本 \U0001f600")
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252"])
@@ -158,7 +158,7 @@ def test_a_path_that_is_no_text(world: World, encoding: str) -> None:
     """A file's name is bytes: what is printed of it names that file."""
     folder = os.fsencode(world.home) + b"/caf\xe9"
     os.mkdir(folder)
-    Path(os.fsdecode(folder), "dev.yaml").write_text(EMBEDDED)
+    Path(os.fsdecode(folder), "dev.yaml").write_text(NOT_ASCII)
     command = [sys.executable, "-m", "tunnelctl", "ls"]
     environ = {**os.environb, **{os.fsencode(n): os.fsencode(v) for n, v in world.environ.items()}}
     environ |= {b"TUNNELCTL_CONFIG_DIR": folder, b"PYTHONIOENCODING": encoding.encode()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.test_streams import EMBEDDED
+from tests.cli.test_streams import NOT_ASCII
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl import __version__, is_compiled
@@ -39,7 +39,7 @@ def test_help_for_what_there_is_not(world: World, words: str, said: str) -> None
 
 
 def test_daemon_stop(world: World) -> None:
-    world.profile("dev", EMBEDDED)
+    world.profile("dev", NOT_ASCII)
     assert world.run("daemon", "stop").returncode == 3
     world.ok("up", "dev", "-d")
     pid = world.daemon_pid()
@@ -54,8 +54,8 @@ def test_daemon_stop(world: World) -> None:
 
 
 def test_ps_by_label(world: World) -> None:
-    world.profile("dev", EMBEDDED.replace("via: demo", "via: demo, labels: {team: web}"))
-    world.profile("other", EMBEDDED)
+    world.profile("dev", NOT_ASCII.replace("via: demo", "via: demo, labels: {team: web}"))
+    world.profile("other", NOT_ASCII)
     world.ok("up", "dev", "other", "-d")
     assert world.forward("dev", "hello")["labels"] == {"team": "web"}
     _, row = world.ok("ps", "--label", "team=web").splitlines()

@@ -191,4 +191,4 @@ def gist(picture: Path) -> list[str]:
         lines[text.attrib["y"]] += text.text or ""
     *terminal, _caption = lines.values()
     plain = (re.sub(r" +", " ", line.replace(" (healthy)", "")) for line in terminal)
-    return [re.sub(r"(?<=noticed after ).*|SHA256:\S+|\d+(\.\d+)?", "#", line) for line in plain]
+    return [re.sub(r"(?<=detected after ).*|SHA256:\S+|\d+(\.\d+)?", "#", line) for line in plain]

@@ -22,11 +22,10 @@ from tunnelctl.ssh.login.auth import user_of
 
 
 @pytest.fixture(autouse=True)
-def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither the keys nor the agent of whoever runs the tests."""
+def home(monkeypatch: pytest.MonkeyPatch, own_world: None, tmp_path: Path) -> None:
+    """A home with a folder for keys, beside the files of the test."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home" / ".ssh").mkdir(parents=True, mode=0o700)
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
 
 
 def authorize(sshd: OpenSSHServer, *lines: str) -> None:

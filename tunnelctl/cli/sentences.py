@@ -336,17 +336,17 @@ def service_manager_failed(order: str, said: str) -> Failure:
     return Failure(Code.NOT_UP, f"{order} failed: {said}", "journalctl may say more")
 
 
-# --- the demo, which holds itself to what it shows -----------------------------------------
+# --- the demo, which verifies what it shows -------------------------------------------------
 
 
 def bytes_changed() -> Failure:
     """By their hash."""
-    return Failure(Code.INTERNAL, "the demo's bytes did not arrive as they were sent")
+    return Failure(Code.INTERNAL, "the demo received other data than it sent")
 
 
 def cut_taken_for_end() -> Failure:
     """A client must see a lost link as a reset."""
-    return Failure(Code.INTERNAL, "a cut connection ended as if it were complete")
+    return Failure(Code.INTERNAL, "an interrupted connection looked complete")
 
 
 def local_port_lost(port: int) -> Failure:
@@ -356,23 +356,23 @@ def local_port_lost(port: int) -> Failure:
 
 def tunnel_not_up(seconds: float) -> Failure:
     """The demo has not begun."""
-    return _not_within(seconds, "the tunnel comes up")
+    return _not_within(seconds, "the tunnel was not up")
 
 
 def loss_not_noticed(seconds: float) -> Failure:
     """The server was killed."""
-    return _not_within(seconds, "the loss is noticed")
+    return _not_within(seconds, "the lost connection was not detected")
 
 
 def no_try_refused(seconds: float) -> Failure:
     """Nothing listens on the server's port."""
-    return _not_within(seconds, "a try to reconnect is refused")
+    return _not_within(seconds, "no attempt to reconnect was refused")
 
 
 def tunnel_not_up_again(seconds: float) -> Failure:
     """The server is back."""
-    return _not_within(seconds, "everything is up again")
+    return _not_within(seconds, "the forwards were not up again")
 
 
 def _not_within(seconds: float, step: str) -> Failure:
-    return Failure(Code.NOT_READY, f"{step}: not within {seconds:g} s")
+    return Failure(Code.NOT_READY, f"{step} within {seconds:g} s")

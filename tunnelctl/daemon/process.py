@@ -201,7 +201,7 @@ class _Daemon:
         place: SocketKeeper | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ask_to_stop)
-        moments = Triggers(supervisor, self._profiles, watch_files=self._watch_files)
+        triggers = Triggers(supervisor, self._profiles, watch_files=self._watch_files)
 
         async def status() -> tuple[ProfileStatus, ...]:
             await supervisor.look()
@@ -223,7 +223,7 @@ class _Daemon:
                 await place.close()
             await self._server.refuse()
             self._control.close()
-            await moments.close()
+            await triggers.close()
             await supervisor.close(_CLOSE_WITHIN)
             await self._profiles.close(_SAVE_WITHIN)
             await self._server.stop()

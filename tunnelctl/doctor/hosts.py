@@ -23,7 +23,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
-from tunnelctl.spec.secret import SecretRef
+from tunnelctl.spec.secret import ResolveSecret
 from tunnelctl.ssh.chain import chain
 from tunnelctl.ssh.connect import connect, fetch_host_key
 from tunnelctl.ssh.keys.certificates import fingerprint
@@ -84,7 +84,7 @@ class Ways:
     profile: str
     reactor: Reactor
     environment: Environment
-    resolve_secret: Callable[[SecretRef], str]
+    resolve_secret: ResolveSecret
     on_silence: OnSilence
     trail: Trail = field(default_factory=Trail)
     hops: Hops = field(default_factory=Hops)

@@ -51,15 +51,12 @@ async def _examine(
     ways = Ways(profile.name, reactor, environment, secrets, on_silence)
     try:
         on_the_way = _every_host(profile)
-        held, _ = await asyncio.gather(
-            asyncio.gather(
-                *(
-                    keys.steps(host, f"{profile.name}/{host.name}", environment, secrets)
-                    for host in on_the_way.values()
-                )
-            ),
-            asyncio.gather(*map(ways.walk, profile.hosts)),
-        )
+        each = [
+            keys.steps(host, f"{profile.name}/{host.name}", environment, secrets)
+            for host in on_the_way.values()
+        ]
+        walks = map(ways.walk, profile.hosts)
+        held, _ = await asyncio.gather(asyncio.gather(*each), asyncio.gather(*walks))
         forwards = await asyncio.gather(
             *(
                 Examination(

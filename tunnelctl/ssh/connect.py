@@ -23,7 +23,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SessionType
-from tunnelctl.spec.secret import SecretRef
+from tunnelctl.spec.secret import ResolveSecret
 from tunnelctl.ssh.chain import chain, nearest_hop, of_hop
 from tunnelctl.ssh.disruptions import Disruptions
 from tunnelctl.ssh.keys.credentials import Logins
@@ -59,7 +59,7 @@ async def connect(
     reactor: Reactor,
     *,
     environment: Environment,
-    resolve_secret: Callable[[SecretRef], str],
+    resolve_secret: ResolveSecret,
     on_stage: Callable[[Stage], None],
     asking: Asking = nobody,
     hops: Hops | None = None,
@@ -106,7 +106,7 @@ async def connect(
 async def fetch_host_key(
     host: Host,
     environment: Environment,
-    resolve_secret: Callable[[SecretRef], str],
+    resolve_secret: ResolveSecret,
     on_silence: OnSilence = unheard,
 ) -> tuple[str, bytes]:
     """The key that `host` shows now, as type and blob; nothing is authenticated there or recorded.
@@ -187,7 +187,7 @@ class _Caller:
 
     reactor: Reactor
     environment: Environment
-    resolve_secret: Callable[[SecretRef], str]
+    resolve_secret: ResolveSecret
     asking: Asking
     hops: Hops
     turn: Turn

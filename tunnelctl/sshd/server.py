@@ -7,10 +7,8 @@ key is ever used again. Must never listen off loopback, nor accept any other key
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import dataclasses
-import hashlib
 import io
 import logging
 import socket
@@ -28,6 +26,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.connect import parked
+from tunnelctl.ssh.keys.certificates import fingerprint
 from tunnelctl.ssh.keys.throw_away import ThrowAwayFile
 from tunnelctl.ssh.link.info import LinkSettings
 from tunnelctl.ssh.link.link import Link
@@ -88,8 +87,7 @@ class EmbeddedServer:
     @property
     def fingerprint(self) -> str:
         """Of the host key, as `ssh-keygen -l` prints it."""
-        digest = hashlib.sha256(_paramiko_key(self._host_key).asbytes()).digest()
-        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+        return fingerprint(_paramiko_key(self._host_key).asbytes())
 
     async def kill(self) -> None:
         """Stop listening and reset every connection, without a word."""

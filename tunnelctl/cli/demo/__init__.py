@@ -1,1 +1,1 @@
-"""`demo`: the whole story in one command, with a server, a service and a client of its own."""
+"""`demo`: a tunnel, a server, a service and a client in one process, to show a reconnect."""

@@ -1,4 +1,4 @@
-"""The story that `demo` tells: the product's own parts, and an SSH server to break."""
+"""The steps of `demo`: the product's own supervisor, and an SSH server to kill."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tunnelctl.state.snapshot import HostState, ProfileState, ProfileStatus
 from tunnelctl.supervisor.supervisor import Supervisor
 
 _NAME = "demo"
-_STEP_WITHIN = 30.0  # seconds for each step of the story
+_STEP_WITHIN = 30.0  # seconds for each step
 _CLOSE_WITHIN = 5.0
 
 
@@ -46,17 +46,17 @@ async def tell(count: int) -> None:
     Raises:
         Failure: a step did not do what the product promises.
     """
-    # What goes wrong on purpose is told here, not in a log.
+    # The demo prints the errors that it causes, so the log is discarded.
     logging.getLogger().addHandler(logging.NullHandler())
     async with _stage() as story:
         await story.come_up()
         await story.move_bytes(count)
         await story.break_and_mend()
-    click.echo(f"Everything it opened is closed. Next: {_next()}")
+    click.echo(f"The demo closed everything that it opened. Next: {_next()}")
 
 
 def _next() -> str:
-    """What brings up something of the user's own from here."""
+    """The commands that bring up a profile of the user in this folder."""
     try:
         find_profile("default", environ=os.environ, cwd=Path.cwd())
     except Failure:
@@ -66,7 +66,7 @@ def _next() -> str:
 
 @asynccontextmanager
 async def _stage() -> AsyncIterator[_Story]:
-    """Everything the story needs, closed in the reverse order of its start."""
+    """The parts of the demo, closed in the reverse order of their start."""
     async with AsyncExitStack() as stack:
         reactor = Reactor(asyncio.get_running_loop())
         stack.callback(reactor.close)
@@ -81,7 +81,7 @@ async def _stage() -> AsyncIterator[_Story]:
 
 
 class _Story:
-    """The steps, each of which prints what it did and what it measured."""
+    """The steps. Each prints what it did and measured."""
 
     def __init__(
         self, supervisor: Supervisor, server: EmbeddedServer, traffic: TrafficService
@@ -91,9 +91,9 @@ class _Story:
         self._traffic = traffic
 
     async def come_up(self) -> None:
-        """From nothing to forwards that listen."""
-        _title("An SSH server in this process, and two forwards through it")
-        _line(f"server on {LOOPBACK}:{self._server.port}, host key {self._server.fingerprint}")
+        """Start the server, and bring three forwards up."""
+        _title("Starting an SSH server in this process, with forwards through it")
+        _line(f"SSH server on {LOOPBACK}:{self._server.port}, host key {self._server.fingerprint}")
         began = clock.monotonic()
         await self._supervisor.up(self._profile(), Environment())
         status = await self._until(_is_up, sentences.tunnel_not_up)
@@ -106,41 +106,41 @@ class _Story:
         _line(f"GET http://{LOOPBACK}:{self._port('hello')}/ through the tunnel: {answer}")
 
     async def move_bytes(self, count: int) -> None:
-        """Both forwards, both directions, compared by SHA-256."""
-        _title("Bytes through both, each way (client, tunnel, server and service in this process)")
+        """Send and receive through a local and a remote forward; compare by SHA-256."""
+        _title("Transferring data in both directions, with client and server in this process")
         for name, meaning in (("local", "local forward"), ("back", "remote forward")):
             for direction, move in (("sent", send), ("received", receive)):
                 transfer: Transfer = await asyncio.to_thread(move, self._port(name), count)
-                _line(f"{meaning}, {direction}: {transfer}, SHA-256 equal")
+                _line(f"{meaning}, {direction}: {transfer}, SHA-256 matches")
 
     async def break_and_mend(self) -> None:
-        """The server dies with a connection open, a client comes, the server returns."""
-        _title("The server is killed")
+        """Kill the server during a download, connect a client, restart the server."""
+        _title("Killing the server")
         port = self._port("hello")
         with await asyncio.to_thread(begin_to_receive, self._port("local")) as caught:
             killed = clock.monotonic()
             await self._server.kill()
             if not await asyncio.to_thread(wait_for_reset, caught):
                 raise sentences.cut_taken_for_end()
-            _line(f"a download under way was reset after {_ms(killed)}, not ended as if complete")
+            _line(f"an active download was reset after {_ms(killed)}, so it does not look complete")
         status = await self._until(_is_lost, sentences.loss_not_noticed)
         error = status.hosts[0].last_error
-        _line(f"noticed after {_ms(killed)}: {error.message if error else 'the session is lost'}")
+        _line(f"detected after {_ms(killed)}: {error.message if error else 'the session is lost'}")
         client = asyncio.create_task(asyncio.to_thread(get, port))
         try:
             await self._until(_is_refused, sentences.no_try_refused)
-            _line(f"a new client of {LOOPBACK}:{port} is let in and waits")
+            _line(f"a new client of {LOOPBACK}:{port} is accepted and waits")
             await self._server.start()
             back = clock.monotonic()
-            _line(f"the server is back on port {self._server.port} after {_ms(killed)}")
+            _line(f"the server was restarted on port {self._server.port} after {_ms(killed)}")
             answer = await client
         finally:
             client.cancel()
-        _line(f"the client that waited was served {_ms(back)} later: {answer}")
+        _line(f"the waiting client was served {_ms(back)} later: {answer}")
         await self._until(_is_up, sentences.tunnel_not_up_again)
         if self._port("hello") != port:
             raise sentences.local_port_lost(port)
-        _line(f"all forwards are up again {_ms(back)} after the return, on the same local port")
+        _line(f"all forwards were up again {_ms(back)} after the restart, on the same local port")
 
     def _profile(self) -> Profile:
         def rule(name: str, side: Side, target: Endpoint) -> Forward:
@@ -170,10 +170,10 @@ class _Story:
     async def _until(
         self, true: Callable[[ProfileStatus], bool], too_late: Callable[[float], Failure]
     ) -> ProfileStatus:
-        """The first status of which it is true; looked at after every event.
+        """The first status for which `true` returns true; checked after every event.
 
         Raises:
-            Failure: `too_late` made it of the seconds that were waited.
+            Failure: the one that `too_late` makes from the limit in seconds.
         """
         subscription = self._supervisor.subscribe()
         try:
@@ -196,7 +196,7 @@ def _is_lost(status: ProfileStatus) -> bool:
 
 
 def _is_refused(status: ProfileStatus) -> bool:
-    """At least one try to come back has failed."""
+    """At least one attempt to reconnect has failed."""
     return status.hosts[0].attempts > 1
 
 

@@ -1,7 +1,7 @@
 """Traffic for `demo`: a service that counts and sends bytes, and a client that measures.
 
-Blocking sockets in threads of their own, so that what is measured is the tunnel. Must never
-report a figure for bytes that did not arrive whole: every stream ends in a SHA-256.
+Blocking sockets in their own threads, so that they do not slow down the tunnel. Must never report
+a figure for incomplete data: every transfer is verified by SHA-256.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PATIENCE = 30.0  # seconds for one read or write
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Bytes that went one way, and the seconds that it took."""
+    """Bytes sent in one direction, and the duration in seconds."""
 
     count: int
     seconds: float
@@ -37,8 +37,8 @@ class Transfer:
 
 
 class TrafficService:
-    """Listens on 127.0.0.1. Reads a client's bytes to their end, answers with their SHA-256 and
-    as many bytes as were asked for."""
+    """Listens on 127.0.0.1. Reads a client's data to its end; answers with its SHA-256 and the
+    requested number of bytes."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -48,7 +48,7 @@ class TrafficService:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop; connections that are open are ended."""
+        """Stop, and close open connections."""
         self._listener.shutdown(socket.SHUT_RDWR)
         for client in tuple(self._clients):
             client.shutdown(socket.SHUT_RDWR)
@@ -67,7 +67,7 @@ class TrafficService:
                     client.settimeout(_PATIENCE)
                     _serve(client)
                 except OSError:
-                    pass  # the tunnel was cut, as the story wants it
+                    pass  # the demo killed the server
                 finally:
                     self._clients.discard(client)
 
@@ -76,7 +76,7 @@ def send(port: int, count: int) -> Transfer:
     """Send `count` bytes to the service behind a local port.
 
     Raises:
-        Failure: they did not arrive as they were sent.
+        Failure: the received data differs from the sent data.
     """
     expected = hashlib.sha256()
     began = clock.monotonic()
@@ -95,7 +95,7 @@ def receive(port: int, count: int) -> Transfer:
     """Have the service behind a local port send `count` bytes.
 
     Raises:
-        Failure: they did not arrive as they were sent.
+        Failure: the received data differs from the sent data.
     """
     received, got = hashlib.sha256(), 0
     began = clock.monotonic()
@@ -115,7 +115,7 @@ def receive(port: int, count: int) -> Transfer:
 
 
 def begin_to_receive(port: int) -> socket.socket:
-    """A connection on which the service sends without an end in sight; its first bytes are here."""
+    """A connection over which the service sends without end; its first bytes have arrived."""
     sock = socket.create_connection(("127.0.0.1", port), _PATIENCE)
     try:
         sock.sendall(_HEADER.pack(_ENDLESS))
@@ -128,10 +128,10 @@ def begin_to_receive(port: int) -> socket.socket:
 
 
 def get(port: int) -> str:
-    """The body that an HTTP service behind a local port answers with.
+    """The body of the response of an HTTP service behind a local port.
 
     Raises:
-        OSError: the connection was reset or nobody answered.
+        OSError: the connection was reset or not answered.
     """
     with socket.create_connection(("127.0.0.1", port), _PATIENCE) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -139,7 +139,7 @@ def get(port: int) -> str:
 
 
 def wait_for_reset(sock: socket.socket) -> bool:
-    """Whether a connection ends by a reset, not by what would look like a complete answer."""
+    """Whether a connection ends with a reset, not with a normal end of file."""
     sock.settimeout(_PATIENCE)
     try:
         while sock.recv(_RECEIVE):

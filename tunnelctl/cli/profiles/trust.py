@@ -17,6 +17,7 @@ from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.asking import HOST_KEY_AGAIN, decision
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.errors import PLACE, Code, Failure, Hint
+from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
 
@@ -161,7 +162,7 @@ def _host_at(target: str, known_hosts: str | None, host_key_alias: str | None) -
 
     user, at, address = target.rpartition("@")
     if address.count(":") > 1 and not address.startswith("["):
-        address = f"[{address}]"  # an IPv6 address as it is usually written
+        address = bracketed(address)  # an IPv6 address as it is usually written
     try:
         host = host_named(f"{user}{at}{address}", caller.environment())
     except Failure as failure:

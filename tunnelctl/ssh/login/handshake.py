@@ -19,7 +19,7 @@ from tunnelctl.net import files
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
-from tunnelctl.spec.secret import SecretRef
+from tunnelctl.spec.secret import ResolveSecret
 from tunnelctl.ssh import sentences
 from tunnelctl.ssh.failures import During, peer_failure
 from tunnelctl.ssh.keys.certificates import fingerprint, is_certified, key_type_of, plain_key
@@ -51,7 +51,7 @@ def handshake(
     host: Host,
     sock: socket.socket,
     environment: Environment,
-    resolve_secret: Callable[[SecretRef], str],
+    resolve_secret: ResolveSecret,
     on_stage: Callable[[Stage], None],
     deadline: float,
     ask: Ask | None = None,

@@ -13,7 +13,7 @@ from tunnelctl.errors import Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
-from tunnelctl.spec.secret import SecretRef
+from tunnelctl.spec.secret import ResolveSecret
 from tunnelctl.ssh.connect import Stage
 from tunnelctl.ssh.keys.credentials import Logins
 from tunnelctl.ssh.link.link import Link
@@ -30,7 +30,7 @@ class OfProfile:
 
     name: str
     environment: Callable[[], Environment]
-    resolve_secret: Callable[[SecretRef], str]
+    resolve_secret: ResolveSecret
     anew: Callable[[], Anew]
     logins: Logins = field(default_factory=Logins)
 

@@ -20,7 +20,7 @@ from tunnelctl.errors import Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
-from tunnelctl.spec.secret import SecretRef
+from tunnelctl.spec.secret import ResolveSecret
 from tunnelctl.ssh.connect import Stage
 from tunnelctl.ssh.disruptions import Disruptions
 from tunnelctl.ssh.keys.credentials import Logins
@@ -73,7 +73,7 @@ class Handshakes:
         self,
         host: Host,
         environment: Environment,
-        resolve_secret: Callable[[SecretRef], str],
+        resolve_secret: ResolveSecret,
         on_stage: Callable[[Stage], None],
         asking: PatientAsking,
         logins: Logins | None = None,
