@@ -98,6 +98,32 @@ PROFILES = st.builds(
 DAEMONS = st.builds(DaemonStatus, NUMBERS, TEXT, TEXT, st.lists(TEXT, max_size=2).map(tuple))
 STATUSES = st.builds(Status, DAEMONS, st.lists(PROFILES, max_size=2).map(tuple))
 
+CHANGES = st.builds(
+    StatusEvent,
+    at=TEXT,
+    kind=st.sampled_from([kind for kind in EventKind if kind is not EventKind.QUESTION]),
+    profile=TEXT,
+    name=TEXT,
+    state=TEXT,
+    message=TEXT,
+    error=ERRORS,
+)
+QUESTIONS = st.builds(
+    QuestionEvent,
+    at=TEXT,
+    kind=st.just(EventKind.QUESTION),
+    profile=TEXT,
+    name=TEXT,
+    state=TEXT,
+    message=TEXT,
+    id=TEXT,
+    host=TEXT,
+    about=TEXT,
+    echo=st.booleans(),
+    remember=st.none() | st.booleans(),
+)
+EVENTS = CHANGES | QUESTIONS
+
 
 @given(STATUSES)
 def test_what_is_written_is_read_again(status: Status) -> None:
@@ -154,16 +180,23 @@ def test_a_state_that_is_not_known_is_refused() -> None:
         from_json(document)
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
-        StatusEvent("now", EventKind.HOST, "dev", "bastion", "up", "said"),
-        StatusEvent("now", EventKind.PROFILE, "dev", "", "up", "", ErrorStatus("a", "b", "c")),
-        QuestionEvent(
-            "now", EventKind.QUESTION, "dev", "bastion", "asked", "Code: ",
-            id="1", host="edge", about="code", echo=True, remember=False,
-        ),
-    ],
-)  # fmt: skip
+@given(EVENTS)
 def test_an_event_is_read_again(event: StatusEvent) -> None:
-    assert status_events.from_json(json.loads(json.dumps(event.as_json()))) == event
+    text = json.dumps(event.as_json())
+    read = status_events.from_json(json.loads(text))
+    assert read == event
+    assert read is not None
+    assert json.dumps(read.as_json()) == text
+
+
+def test_an_event_of_another_version() -> None:
+    question = QuestionEvent("now", EventKind.QUESTION, "dev", "bastion", "asked", "Code: ", id="1")
+    document = question.as_json()
+    assert status_events.from_json({**document, "more": {}}) == question
+    del document["error"], document["remember"], document["echo"]
+    assert status_events.from_json(document) == question
+    assert status_events.from_json({**document, "kind": "more"}) is None
+    for needed in ("kind", "profile", "id"):
+        lacking = {key: value for key, value in document.items() if key != needed}
+        with pytest.raises(ValueError, match=f"not an event.*{needed}"):
+            status_events.from_json(lacking)

@@ -10,7 +10,9 @@ import select
 import shlex
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, urlencode
 
 from tunnelctl import __version__, clock
@@ -32,14 +34,15 @@ from tunnelctl.home.paths import ANOTHER_USERS, SOCKET_VARIABLE, Paths
 from tunnelctl.net.peers import is_ours
 from tunnelctl.net.user_lock import beside, holder
 from tunnelctl.spec.environment import Environment
-from tunnelctl.state import status_events
-from tunnelctl.state.snapshot import Status, from_json
-from tunnelctl.state.status_events import StatusEvent
+
+if TYPE_CHECKING:  # `--help` and `paths` are quicker without
+    from tunnelctl.state.snapshot import Status
+    from tunnelctl.state.status_events import StatusEvent
+
+EventStream: TypeAlias = "Stream[StatusEvent]"
 
 _ANSWER_WITHIN = 15.0  # seconds for what the daemon does at once
 _FULL_STEP = 0.01  # seconds between two tries where the daemon has many callers
-EventStream = Stream[StatusEvent]
-
 _STOP_WITHIN = 15.0  # seconds; a daemon promises ten
 
 
@@ -98,10 +101,9 @@ class Client:
         fields = [("lease", lease)] if lease else []
         target = _with_query("/v1/status", [*fields, *(("profile", name) for name in names)])
         document = self._begin("GET", target, None, within).answer()
-        try:
-            return from_json(document)
-        except ValueError:
-            raise sentences.another_api(self.daemon_version, __version__) from None
+        from tunnelctl.state import snapshot
+
+        return self._read(snapshot.from_json, document)
 
     def up(
         self,
@@ -193,12 +195,12 @@ class Client:
         fields += [("answer", place) for place in answers]
         fields += [("orders", "1")] if orders else []
         fields += [("profile", name) for name in profiles]
-        return self._stream(_with_query("/v1/events", fields), status_events.from_json)
+        return self._events(fields)
 
     def hold(self, lease: str) -> EventStream:
         """A lease that is open as long as this stream, in which no event comes."""
         fields = [("lease", lease), ("silent", "1")]
-        return self._stream(_with_query("/v1/events", fields), status_events.from_json)
+        return self._events(fields)
 
     def logs(self, words: Sequence[str], lines: int, since: str | None) -> Document:
         """The last `lines` of the daemon's log, of what `words` mean (`dev*`, `dev/db`) or of all;
@@ -250,7 +252,19 @@ class Client:
         self.restored = start_daemon(self.paths)
         self.ensure_daemon()
 
-    def _stream(self, target: str, read: Callable[[Document], T]) -> Stream[T]:
+    def _events(self, fields: Sequence[tuple[str, str]]) -> EventStream:
+        from tunnelctl.state import status_events
+
+        read = partial(self._read, status_events.from_json)
+        return self._stream(_with_query("/v1/events", fields), read)
+
+    def _read(self, from_json: Callable[[Document], T], document: Document) -> T:
+        try:
+            return from_json(document)
+        except ValueError:
+            raise sentences.another_api(self.daemon_version, __version__) from None
+
+    def _stream(self, target: str, read: Callable[[Document], T | None]) -> Stream[T]:
         deadline = clock.monotonic() + _ANSWER_WITHIN
         sock = self._connect(deadline)
         try:
@@ -258,6 +272,7 @@ class Client:
             head, received = read_head(sock, deadline)
             if head.status != 200:
                 document_of(head, received + read_rest(sock, deadline))
+            self._note_version(head.version)
         except BaseException:
             sock.close()
             raise

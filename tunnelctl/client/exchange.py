@@ -71,10 +71,12 @@ class Exchange:
 
 
 class Stream(Generic[T]):
-    """What the daemon sends as it happens, each item read by `read`. Ends when the daemon does;
-    close it, or use it with `with`."""
+    """What the daemon sends as it happens, each item read by `read`, which returns None for an item
+    to skip. Ends when the daemon does; close it, or use it with `with`."""
 
-    def __init__(self, sock: socket.socket, received: bytes, read: Callable[[Document], T]) -> None:
+    def __init__(
+        self, sock: socket.socket, received: bytes, read: Callable[[Document], T | None]
+    ) -> None:
         self._sock = sock
         self._read = read
         self._received = received
@@ -83,16 +85,17 @@ class Stream(Generic[T]):
         """The next event, or None when none came within `timeout` seconds (None: wait on).
 
         Raises:
-            Failure: DAEMON_NOT_RUNNING, the stream ended.
+            Failure: DAEMON_NOT_RUNNING, the stream ended; INTERNAL, the daemon speaks another API.
         """
         deadline = None if timeout is None else clock.monotonic() + timeout
         while True:
             block, found, rest = self._received.partition(b"\n\n")
             if found:
                 self._received = rest
-                event = _event(block)
-                if event is not None:
-                    return self._read(event)
+                document = _event(block)
+                item = None if document is None else self._read(document)
+                if item is not None:
+                    return item
                 continue
             left = None if deadline is None else max(0.0, deadline - clock.monotonic())
             if not select.select([self._sock], [], [], left)[0]:

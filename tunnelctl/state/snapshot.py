@@ -5,7 +5,7 @@ Must never guess: each field is the last value that its owner reported.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
@@ -398,11 +398,6 @@ class Status:
             "daemon": self.daemon.as_json(),
             "profiles": [profile.as_json() for profile in self.profiles],
         }
-
-
-def sources(profiles: Iterable[ProfileStatus]) -> dict[str, str]:
-    """The file of each profile, by its name."""
-    return {profile.name: profile.source for profile in profiles}
 
 
 def from_json(document: Mapping[str, Any]) -> Status:

@@ -85,15 +85,26 @@ class QuestionEvent(StatusEvent):
 
     @classmethod
     def from_json(cls, event: Mapping[str, Any]) -> Self:
-        """The value that `as_json` wrote."""
-        more = {key: event[key] for key in ("id", "host", "about", "echo", "remember")}
-        return cls(**_fields(event), **more)
+        """The value that `as_json` wrote. An earlier daemon may omit what has a default."""
+        more = {key: event[key] for key in ("host", "about", "echo", "remember") if key in event}
+        return cls(**_fields(event), id=event["id"], **more)
 
 
-def from_json(event: Mapping[str, Any]) -> StatusEvent:
-    """The data of one server-sent event."""
-    is_question = event["kind"] == EventKind.QUESTION
-    return (QuestionEvent if is_question else StatusEvent).from_json(event)
+def from_json(event: Mapping[str, Any]) -> StatusEvent | None:
+    """The data of one server-sent event; None for a kind that this version does not know, so that
+    an attached command outlives what a later daemon adds.
+
+    Raises:
+        ValueError: a daemon of another version left out something that this version needs.
+    """
+    kind = event.get("kind")
+    if isinstance(kind, str) and kind not in set(EventKind):
+        return None
+    try:
+        is_question = kind == EventKind.QUESTION
+        return (QuestionEvent if is_question else StatusEvent).from_json(event)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not an event of tunnelctl: {error!r}") from None
 
 
 def _fields(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,5 +115,5 @@ def _fields(event: Mapping[str, Any]) -> dict[str, Any]:
         "name": event["name"],
         "state": event["state"],
         "message": event["message"],
-        "error": ErrorStatus.from_json(event["error"]),
+        "error": ErrorStatus.from_json(event.get("error")),
     }

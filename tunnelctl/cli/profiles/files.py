@@ -26,7 +26,6 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.home.paths import Paths
 from tunnelctl.spec.barring import by_port
 from tunnelctl.spec.patterns import has_wildcard
-from tunnelctl.state.snapshot import sources
 
 if TYPE_CHECKING:
     from tunnelctl.client import Client
@@ -159,7 +158,7 @@ def _file_of(name: str, file: Path | None, daemon: Client | None) -> Path:
 def _sources(daemon: Client | None) -> dict[str, str]:
     """The file of each profile that the daemon has, by its name; none where it does not run."""
     try:
-        return {} if daemon is None else sources(daemon.status().profiles)
+        return {} if daemon is None else selection.sources(daemon.status().profiles)
     except Failure as failure:
         if failure.code is not Code.DAEMON_NOT_RUNNING:
             raise

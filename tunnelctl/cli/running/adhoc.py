@@ -18,14 +18,14 @@ import click
 
 from tunnelctl.cli import sentences
 from tunnelctl.cli.running.holding import CheckedProfile, plans_of
-from tunnelctl.cli.terminal import complete
+from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.clock import wall
 from tunnelctl.config.profile.find import file_called, is_profile_name
 from tunnelctl.config.sentences import NAME_RULE
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.home.paths import Paths
-from tunnelctl.state.snapshot import Wanted, sources
+from tunnelctl.state.snapshot import Wanted
 
 if TYPE_CHECKING:
     from tunnelctl.client import Client
@@ -325,7 +325,7 @@ def _sources(client: Client) -> dict[str, str]:
         if failure.code is not Code.DAEMON_NOT_RUNNING:
             raise
         return {}
-    return sources(one for one in profiles if one.wanted is Wanted.UP)
+    return selection.sources(one for one in profiles if one.wanted is Wanted.UP)
 
 
 def _folder() -> Path:

@@ -13,7 +13,7 @@ from tunnelctl.cli.terminal.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client
 from tunnelctl.errors import PLACE, Code
-from tunnelctl.state.snapshot import HostState, HostStatus, sources
+from tunnelctl.state.snapshot import HostState, HostStatus
 
 _TRIES = frozenset({HostState.CONNECTING, HostState.AUTHENTICATING})
 _WANTS_NOTHING = frozenset({HostState.UP, HostState.IDLE})
@@ -76,7 +76,7 @@ def _host(client: Client, profile: str, name: str) -> HostStatus:
     document = client.status().profiles
     for found in document:
         if found.name == profile:
-            selection.demand_ours(sources([found]), [profile])
+            selection.demand_ours(selection.sources([found]), [profile])
             for host in found.hosts:
                 if host.name == name:
                     return host

@@ -21,7 +21,7 @@ from tunnelctl.config.profile.find import find_profile, list_profiles
 from tunnelctl.errors import Code, Failure
 from tunnelctl.home.paths import Paths
 from tunnelctl.spec.patterns import has_wildcard
-from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted, sources
+from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
 
 _STARTS_WITHIN, _LOOKS_EVERY = 15.0, 0.05  # seconds for a daemon that is about to run, or to end
 
@@ -57,7 +57,7 @@ def down(
     deadline = monotonic() + _STARTS_WITHIN
     while True:
         try:
-            known = sources(_wanted(options.client.status().profiles))
+            known = selection.sources(_wanted(options.client.status().profiles))
         except Failure as failure:
             elsewhere = failure if isinstance(failure, DaemonElsewhere) else None
             if failure.code is not Code.DAEMON_NOT_RUNNING or isinstance(failure, SocketUnusable):
@@ -92,7 +92,7 @@ def restart(options: Options, places: tuple[str, ...]) -> None:
     names = [profile.name for profile in wanted]
     chosen = selection.hosts(wanted, places or names, [profile.name for profile in known])
     if places:
-        selection.demand_ours(sources(wanted), chosen)
+        selection.demand_ours(selection.sources(wanted), chosen)
     for name, hosts in chosen.items():
         options.client.restart(name, caller.to_send(), hosts)
         say(f"{name}: reconnecting {', '.join(hosts) or 'every host'}")

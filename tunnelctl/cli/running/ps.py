@@ -26,7 +26,6 @@ from tunnelctl.state.snapshot import (
     ProfileStatus,
     Status,
     Wanted,
-    sources,
 )
 
 _MANY = 20  # lines of a table, below which they are summed up
@@ -119,7 +118,7 @@ def port(options: Options, name: str) -> None:
     profiles = {profile.name: profile for profile in options.client.status().profiles}
     if profile_name not in profiles:
         raise selection.not_up(profile_name, profiles)
-    selection.demand_ours(sources(profiles.values()), [profile_name])
+    selection.demand_ours(selection.sources(profiles.values()), [profile_name])
     forwards = {forward.name: forward for forward in profiles[profile_name].forwards}
     if forward_name not in forwards:
         raise sentences.no_such_forward(profile_name, forward_name, list(forwards))

@@ -12,7 +12,7 @@ from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.errors import Code, Failure
-from tunnelctl.state.snapshot import Wanted, sources
+from tunnelctl.state.snapshot import Wanted
 
 
 @click.command(epilog="Examples: tunnelctl reload --dry-run; tunnelctl reload dev")
@@ -33,7 +33,7 @@ def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:
         for name in profiles:
             if name not in wanted:
                 raise selection.not_up(name, wanted, [profile.name for profile in known])
-        selection.demand_ours(sources(known), profiles)
+        selection.demand_ours(selection.sources(known), profiles)
     try:
         done = client.reload(profiles, caller.to_send(), dry_run=dry_run)["profiles"]
     except Failure as failure:

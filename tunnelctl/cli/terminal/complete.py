@@ -11,16 +11,17 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tunnelctl.client import Client
-from tunnelctl.config.openssh.names import names_for
 from tunnelctl.config.profile.find import find_profile, list_profiles
 from tunnelctl.errors import Failure
 from tunnelctl.home.paths import Paths
-from tunnelctl.state.snapshot import ProfileStatus
+
+if TYPE_CHECKING:  # completion is quicker without
+    from tunnelctl.state.snapshot import ProfileStatus
 
 # In the `meta` of a context: whether a line of ssh is typed.
 SSH_LINE = "tunnelctl.ssh-line"
@@ -64,6 +65,8 @@ def tunnels(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 def ssh_hosts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """What `ssh` would be given: `[USER@]HOST`."""
     user, at, host = incomplete.rpartition("@")
+    from tunnelctl.config.openssh.names import names_for  # the other commands are quicker without
+
     return [f"{user}{at}{name}" for name in _beginning(host, set(names_for(os.environ)))]
 
 

@@ -10,12 +10,15 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tunnelctl.cli import sentences
 from tunnelctl.config.profile.find import file_called, find_profile, is_same_file
 from tunnelctl.errors import Failure
 from tunnelctl.spec.patterns import Pattern, has_wildcard
-from tunnelctl.state.snapshot import ForwardStatus, ProfileStatus
+
+if TYPE_CHECKING:  # `ls` and `paths` are quicker without
+    from tunnelctl.state.snapshot import ForwardStatus, ProfileStatus
 
 
 def profiles(words: Iterable[str], known: Iterable[str]) -> list[str]:
@@ -125,6 +128,11 @@ def demand_ours(
         here = file_called(name, os.environ, Path.cwd()) if name in sources else None
         if here is not None and not is_same_file(str(here), sources[name]):
             raise failure(name, sources[name], here)
+
+
+def sources(profiles: Iterable[ProfileStatus]) -> dict[str, str]:
+    """The file of each profile, by its name: what `demand_ours` compares."""
+    return {profile.name: profile.source for profile in profiles}
 
 
 def not_up(profile: str, known: Iterable[str], stopped: Collection[str] = ()) -> Failure:
