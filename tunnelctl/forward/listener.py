@@ -18,7 +18,7 @@ from tunnelctl.forward.sentences import port_in_use_by_forward
 from tunnelctl.forward.unavailable import why_not
 from tunnelctl.net.addresses import collide
 from tunnelctl.net.descriptors import descriptors
-from tunnelctl.net.reactor import READABLE, Reactor
+from tunnelctl.net.reactor import READABLE, Handler, Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import WILDCARDS, Endpoint
 
@@ -189,7 +189,7 @@ async def _failure(endpoint: Endpoint, error: OSError) -> Failure:
     return await in_thread(lambda: why_not(endpoint, error), f"why not {endpoint}")
 
 
-class _Door:
+class _Door(Handler):
     """One listening socket.
 
     A client that comes alone is accepted without a second accept, which would cost as much only to

@@ -29,7 +29,7 @@ def direct(target: Endpoint, origin: Origin) -> tuple[str, bytes]:
         # The reserved string and number are OpenSSH's (PROTOCOL section 2.4).
         data = messages.string(target.path) + messages.string("") + messages.u32(0)
         return "direct-streamlocal@openssh.com", data
-    return "direct-tcpip", messages.tcpip_open(target.host, target.port, *origin)
+    return "direct-tcpip", messages.tcpip_open(target.host, target.port, origin[0], origin[1])
 
 
 @dataclass(frozen=True, slots=True)

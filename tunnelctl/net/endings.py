@@ -85,8 +85,11 @@ def send_fin(sock: socket.socket) -> None:
 def close_in_order(sock: socket.socket) -> None:
     """Close after FIN; the kernel still delivers what came before it, unless bytes came that nobody
     read. Those of a unix socket are read, because its other end would see them as an error."""
-    with contextlib.suppress(OSError):
+    # Every connection comes here, and a context manager costs as much as all the rest.
+    try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
         if sock.family == socket.AF_UNIX:
             _discard(sock)
+    except OSError:
+        pass
     sock.close()

@@ -40,7 +40,7 @@ _SECONDS_A_TURN: Final = 0.01
 
 
 class Handler(Protocol):
-    """The owner of a socket."""
+    """The owner of a socket. A compiled one inherits from this, which makes its call one in C."""
 
     def ready(self, events: int) -> None:
         """The socket became READABLE, WRITABLE, saw HANGUP or FAILED."""
@@ -71,9 +71,6 @@ class Reactor:
         self._is_shared = isinstance(self._poll, _SharedEpoll)
         # Whether unread bytes wake nobody.
         self.is_edge_triggered = not isinstance(self._poll, _LoopPoll)
-        # For the socket of that number, which has no more: call the handler when it does again.
-        self.expect_readable: Callable[[int], None] = self._poll.expect_readable
-        self.expect_writable: Callable[[int], None] = self._poll.expect_writable
 
     def register(self, fd: int, handler: Handler) -> None:
         """Call `handler` for the events of `fd` from now on."""
@@ -92,6 +89,16 @@ class Reactor:
         """Call no handler any more. Before the socket is closed, because its number is reused."""
         if self._handlers.pop(fd, None) is not None:
             self._poll.unregister(fd)
+
+    def expect_readable(self, fd: int) -> None:
+        """The socket of that number has no more: call its handler when it does again."""
+        if not self.is_edge_triggered:  # else an edge comes by itself
+            self._poll.expect_readable(fd)
+
+    def expect_writable(self, fd: int) -> None:
+        """The socket of that number takes no more: call its handler when it does again."""
+        if not self.is_edge_triggered:
+            self._poll.expect_writable(fd)
 
     def soon(self, callback: Callable[[], None]) -> None:
         """Call `callback` in the next turn: for work that gave way to others."""

@@ -26,7 +26,7 @@ from tunnelctl.net.endings import (
     take_leave,
 )
 from tunnelctl.net.gathering import widen
-from tunnelctl.net.reactor import FAILED, GONE, HANGUP, READABLE, WRITABLE, Reactor
+from tunnelctl.net.reactor import FAILED, GONE, HANGUP, READABLE, WRITABLE, Handler, Reactor
 from tunnelctl.net.unread import LastByte, can_tell
 from tunnelctl.ssh.link.flows import FromSocket, Reading, ToSocket, Writing, last_bytes
 from tunnelctl.ssh.link.link import Link
@@ -56,7 +56,7 @@ class Traffic:
         """Bytes went from the channel into the socket."""
 
 
-class Relay(ChannelHandler):
+class Relay(ChannelHandler, Handler):
     """Handles the events of the channel, and those of the socket (`reactor.Handler`).
 
     `on_end(relay)` is called once, when both are done with. `on_refused(reason, description)`

@@ -222,16 +222,16 @@ class GcmSealer(SlotSealer):
     def __init__(self, cipher: AESGCM, first_nonce: bytes) -> None:
         super().__init__()
         self._cipher = cipher
-        self._nonces = _nonces(first_nonce)
+        self._next_nonce = _nonces(first_nonce).__next__
 
     def _sealed(self, length: bytes, plain: bytes | memoryview, sequence: int) -> bytes:
-        return length + self._cipher.encrypt(next(self._nonces), plain, length)
+        return length + self._cipher.encrypt(self._next_nonce(), plain, length)
 
     def _seal_into(self, length: bytes, plains: Views, packets: Views, sequence: int) -> None:
-        cipher, nonces = self._cipher, self._nonces
+        cipher, next_nonce = self._cipher, self._next_nonce
         for plain, packet in zip(plains, packets, strict=True):
             _put_length(packet, 0, length)
-            cipher.encrypt_into(next(nonces), plain, length, packet[4:])
+            cipher.encrypt_into(next_nonce(), plain, length, packet[4:])
 
 
 class GcmOpener(Opener):
@@ -239,7 +239,7 @@ class GcmOpener(Opener):
 
     def __init__(self, cipher: AESGCM, first_nonce: bytes) -> None:
         self._cipher = cipher
-        self._nonces = _nonces(first_nonce)
+        self._next_nonce = _nonces(first_nonce).__next__
 
     def size(self, buffer: memoryview, start: int, end: int, sequence: int) -> int:
         if end - start < 4:
@@ -253,7 +253,7 @@ class GcmOpener(Opener):
         plain = room[body : end - SLOT_TAG]
         try:
             self._cipher.decrypt_into(
-                next(self._nonces), buffer[body:end], buffer[start:body], plain
+                self._next_nonce(), buffer[body:end], buffer[start:body], plain
             )
         except InvalidTag:
             raise ProtocolError("a packet was changed on its way (its tag is wrong)") from None

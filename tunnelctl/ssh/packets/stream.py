@@ -17,7 +17,7 @@ from typing import Final
 from tunnelctl import clock
 from tunnelctl.net.buffers import SLOT_DATA, SlotArea
 from tunnelctl.net.gathering import Gathering
-from tunnelctl.net.reactor import FAILED, HANGUP, READABLE, WRITABLE, Reactor
+from tunnelctl.net.reactor import FAILED, HANGUP, READABLE, WRITABLE, Handler, Reactor
 from tunnelctl.ssh.packets.ciphers import SEQUENCE_MASK, Opener, Sealer
 from tunnelctl.ssh.packets.handover import Direction, PacketState
 from tunnelctl.wire.messages import ProtocolError
@@ -35,7 +35,7 @@ _SECONDS_A_TURN: Final = 0.005
 _PACKETS_A_GLANCE: Final = 32  # at the clock
 
 
-class PacketStream:
+class PacketStream(Handler):
     """See the module's text. `receive(payload, sequence)` gets a view that lives until it returns,
     or until `after_read` calls back;
     `lost(error)` is called once when the socket or the peer fails, or when the peer ends (None).
