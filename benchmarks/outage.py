@@ -145,13 +145,13 @@ def _echo(port: int) -> str:
     try:
         with socket.create_connection(("127.0.0.1", port), _SERVED_WITHIN) as client:
             client.sendall(b"?")
-            return "answered" if client.recv(1) else "let in, then ended"
+            return "answered" if client.recv(1) else "accepted, then closed"
     except ConnectionRefusedError:
         return "refused"
     except TimeoutError:
         return "waits"
     except OSError:
-        return "let in, then reset"
+        return "accepted, then reset"
 
 
 @contextmanager
