@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -82,14 +86,31 @@ def daemon(
     if report_to is not None and os.fork():
         # The command that started us waits for this process only, not for the daemon.
         os._exit(0)
-    # Heavy: only for the daemon itself.
-    from tunnelctl.daemon.log.destinations import LogFormat
-    from tunnelctl.daemon.process import Detached, Settings, run
+    with _quick_imports():  # heavy: only for the daemon itself
+        from tunnelctl.daemon.log.destinations import LogFormat
+        from tunnelctl.daemon.process import Detached, Settings, run
 
     background = None if report_to is None else Detached(report_to)
     paths = Paths.from_environ(os.environ)
     form = LogFormat(log_format)
     run(Settings(paths, profiles, background, watch, metrics, form), caller.environment())
+
+
+@contextmanager
+def _quick_imports() -> Iterator[None]:
+    """Import the daemon's modules with less work.
+
+    Their objects live as long as the process, so collecting garbage among them is wasted, also in
+    later collections. `invoke` is imported by paramiko.config, which reads ssh_config: unused here.
+    """
+    gc.disable()
+    sys.modules["invoke"] = None  # type: ignore[assignment]  # an import of it fails (sys.modules)
+    try:
+        yield
+    finally:
+        del sys.modules["invoke"]
+        gc.freeze()
+        gc.enable()
 
 
 def _stop(client: Client) -> None:
