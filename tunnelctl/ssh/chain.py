@@ -1,7 +1,7 @@
-"""The hosts on the way to a host: who comes before whom, and whose failure it is.
+"""The hosts on the way to a host: their order, and which of them a failure belongs to.
 
-A hop is a host that knows its own way (`proxy_jump` holds the hops before it), so equal chains are
-equal hosts. Must never blame one hop for what another has done.
+A hop is a host with its own way (`proxy_jump` has the hops before it), so equal chains are equal
+hosts. Must never blame one hop for a failure of another.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from tunnelctl.ssh.sentences import label
 
 
 def nearest_hop(host: Host) -> Host:
-    """The hop that connects to `host`, with its own way to it: the other hops of `proxy_jump`.
+    """The hop that connects to `host`, with its own way: the other hops of `proxy_jump`.
 
-    The first hop of a chain keeps the way that is its own; of the others the chain is the way.
+    The first hop of a chain keeps its own way; for the others the chain is the way.
     """
     *before, hop = host.proxy_jump
     if not before:
@@ -31,14 +31,14 @@ def chain(host: Host) -> tuple[Host, ...]:
 
 
 def everybody(hosts: Iterable[Host]) -> frozenset[Host]:
-    """Every host that is logged in to for these: themselves, their fallbacks, and all hops."""
+    """Every host that these log in to: themselves, their fallbacks, and all hops."""
     return frozenset(one for host in hosts for way in host.candidates for one in chain(way))
 
 
 def of_hop(hop: Host, failure: Failure) -> Failure:
-    """The same failure, named as that of a hop: `hop gateway (10.0.0.7:22): …`.
+    """The same failure, reported for a hop: `hop gateway (10.0.0.7:22): …`.
 
-    One that names a hop already is another hop's, which comes before it.
+    A failure that names a hop already belongs to an earlier hop.
     """
     if failure.hop:
         return failure

@@ -1,7 +1,7 @@
 """From a host of a profile to an authenticated link on the event loop.
 
-Owns the order: the way there (jump hosts, a program, a proxy, or straight), the handshake in a
-thread of its own, the take-over. Must never leave a socket, a thread, a process or a hop behind
+Owns the order: the way there (jump hosts, a program, a proxy, or direct), the handshake in a thread
+of its own, the handover to the loop. Must never leave a socket, a thread, a process or a hop behind
 when a step fails or the caller cancels, and never hold a turn while it waits for a hop, which needs
 one too.
 """
@@ -71,18 +71,17 @@ async def connect(
     on_silence: OnSilence = unheard,
     patience: float | None = None,
 ) -> Link:
-    """Connect to `host` within its `connect_timeout` seconds, after its jump hosts within theirs; a
-    `proxy_command` has longer for its first byte (ssh/reach/proxy_command.py).
+    """Connect to `host` within its `connect_timeout` seconds, and to its jump hosts within theirs;
+    a `proxy_command` has longer for its first byte (ssh/reach/proxy_command.py).
 
-    `environment` is that of whoever asked for it: programs run in it, and it names the agent.
-    `hops` has the jump links that are shared; without it the link has its own. Each attempt waits
-    for its `turn` first, and each handshake for its place, which no deadline counts. `asking` says
-    who answers a host's questions (ssh/questions.py). `logins` knows what let us in before, and is
-    told. At `moments` what has been silent too long is given up (reach/proxy_command.py). `warn`
-    is told what is wrong with a host, or a hop, that was logged in to all the same.
-    `on_silence` hears of a login, on any hop, that waits for a person or an agent for
-    `connect_timeout`, and of a `proxy_command` that is silent for that long; after
-    `patience` seconds, ten minutes unless said otherwise, it is given up.
+    `environment` is the caller's: programs run in it, and it names the agent. `hops` has the shared
+    jump links; without it the link has its own. Each attempt waits for its `turn` first, and each
+    handshake for its place, which no deadline counts. `asking` answers a host's questions
+    (ssh/questions.py). `logins` remembers what logged in before. At `moments`, what has been silent
+    for too long is abandoned (reach/proxy_command.py). `warn` gets problems of a host, or a hop,
+    that did not stop the login. `on_silence` is called for a login, on any hop, that waits for a
+    person or an agent for `connect_timeout`, and for a `proxy_command` that is silent for that
+    long; after `patience` seconds, ten minutes by default, that is abandoned.
 
     Raises:
         Failure: with the step, and the hop, that failed; nothing is left open.
@@ -109,11 +108,12 @@ async def fetch_host_key(
     resolve_secret: ResolveSecret,
     on_silence: OnSilence = unheard,
 ) -> tuple[str, bytes]:
-    """The key that `host` shows now, as type and blob; nothing is authenticated there or recorded.
+    """The host key of `host`, as type and blob; nobody is authenticated there, and nothing
+    recorded.
 
-    It is the one that `connect` would be shown, and it comes by the same way: jump hosts are
-    logged in to, and their own keys must be known. Somebody waits for it: a `proxy_command` that is
-    silent, of which `on_silence` hears, is given up after AT_A_TERMINAL (reach/proxy_command.py).
+    It is the key that `connect` would see, by the same way: jump hosts are logged in to, and their
+    own keys must be known. Because somebody waits, a silent `proxy_command`, for which `on_silence`
+    is called, is abandoned after AT_A_TERMINAL (reach/proxy_command.py).
 
     Raises:
         Failure: the host cannot be reached or talked to.
@@ -141,7 +141,7 @@ async def fetch_host_key(
                 name = f"host key of {host.name}"
                 blob = await asyncio.shield(_with_socket(reached.sock, look, name))
             finally:
-                _shut_down(reached.sock)  # if nobody waits any more `look` notices, and closes it
+                _shut_down(reached.sock)  # if nobody waits any more, `look` notices and closes it
         reached.way.close()
         await reached.way.wait_closed()
     finally:
@@ -174,7 +174,7 @@ async def parked(loop: asyncio.AbstractEventLoop, transport: SshTransport) -> No
 
 @dataclass(frozen=True, slots=True)
 class _Reached:
-    """A connection over which both sides have begun to speak; the server's words are to be read."""
+    """A connection on which both sides have begun to speak; the server's bytes are to be read."""
 
     sock: socket.socket
     way: Way
@@ -183,7 +183,7 @@ class _Reached:
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
-    """What a connection and all hops below it have in common."""
+    """What a connection shares with all its hops."""
 
     reactor: Reactor
     environment: Environment
@@ -195,7 +195,7 @@ class _Caller:
     logins: Logins
     moments: Disruptions
     warn: Warn
-    patience: float  # seconds, with a program that says nothing
+    patience: float  # seconds for a program without output
 
     async def link(
         self,
@@ -213,7 +213,7 @@ class _Caller:
                 on_silence(of_hop(host, failure) if is_hop else failure)
 
             transport = await self._log_in(host, reached, on_stage, waits)
-            # The socket's own address is the host's only where nothing is in between.
+            # The socket's own address is the host's only on a direct connection.
             settings = LinkSettings(
                 title=label(host),
                 hop=host.name if is_hop else "",
@@ -232,7 +232,7 @@ class _Caller:
             reached.way.on_lost(link.close)
         needs_session = wants_session(link) or (host.runs_commands and not is_hop)
         if link.info.software.is_openssh and not needs_session:
-            # We open none; let the server hold us to it (OpenSSH PROTOCOL 2.2).
+            # We open no session; let the server hold us to it (OpenSSH PROTOCOL 2.2).
             link.stream.send(messages.global_request("no-more-sessions@openssh.com", False))
         return link
 
@@ -243,8 +243,8 @@ class _Caller:
     async def reached(
         self, host: Host, on_silence: OnSilence, *, is_hop: bool = False
     ) -> AsyncIterator[_Reached]:
-        """A connection to `host`, and its turn. If the body fails the way is closed, the socket
-        is the body's to close."""
+        """A connection to `host`, and its turn. If the body fails, the way is closed; the body
+        closes the socket."""
         lease: Lease | None = None
         if host.proxy_jump:
             hop = nearest_hop(host)
@@ -256,7 +256,7 @@ class _Caller:
         try:
             async with self.turn(host) as place:
                 if host.proxy_command:
-                    await place.work()  # a program costs more than a dial
+                    await place.work()  # a program costs more than a TCP connection
                 deadline = clock.monotonic() + host.connect_timeout
                 sock, way = await self._open(host, lease, deadline)
 
@@ -301,10 +301,10 @@ class _Caller:
         deadline: float,
         on_silence: OnSilence,
     ) -> float:
-        """Wait for the server's first byte, then for a place to work; how many seconds are left
-        then.
+        """Wait for the server's first byte, then for a place to work; returns the seconds that are
+        left.
 
-        The wait for the place is not counted. A program may have to ask a person before it says a
+        The wait for the place is not counted. A program may have to ask a person before its first
         byte. The socket is closed if this fails.
         """
         try:
@@ -328,8 +328,8 @@ class _Caller:
         on_stage: Callable[[Stage], None],
         on_silence: OnSilence,
     ) -> SshTransport:
-        """The handshake, in a thread. `connect_timeout` does not count the time that a person or
-        an agent takes to answer, so a login that is longer than that waits for one of them."""
+        """The handshake, in a thread. `connect_timeout` does not count the time that a person or an
+        agent takes, so a login that is longer than that waits for one of them."""
         loop = self.reactor.loop
         began = clock.monotonic()
 
@@ -373,7 +373,8 @@ class _Caller:
 
 
 def _with_socket(sock: socket.socket, work: Callable[[], T], name: str) -> asyncio.Future[T]:
-    """`in_thread` for work that owns the socket from its start: without a thread nobody does."""
+    """`in_thread` for work that owns the socket from its start; if no thread starts, it is
+    closed."""
     try:
         return in_thread(work, name)
     except Failure:

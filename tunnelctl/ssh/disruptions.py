@@ -1,6 +1,6 @@
-"""Moments at which to stop waiting for what was begun before: the network changed, a resume.
+"""Moments at which waits that began earlier are abandoned: a network change, a resume.
 
-Owns who is to be told. Must never decide what has waited too long.
+Owns the list of callbacks. Must never decide what has waited too long.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 class Disruptions:
-    """Of a supervisor. Used from the loop's thread alone."""
+    """For a supervisor. Used from the loop's thread only."""
 
     def __init__(self) -> None:
         self._told: dict[object, Callable[[], None]] = {}
@@ -26,6 +26,6 @@ class Disruptions:
             del self._told[mine]
 
     def come(self) -> None:
-        """This is such a moment."""
+        """Such a moment has come."""
         for call in tuple(self._told.values()):
             call()

@@ -1,10 +1,10 @@
-"""Foreign exceptions into `Failure`: the one table of this floor.
+"""Translates exceptions to `Failure`: the only table of this floor.
 
-Owns what a socket error, a resolver error, a paramiko exception or a broken stream means, by the
-stage in which it came. The words are in sentences.py.
+Owns the meaning of a socket error, a resolver error, a paramiko exception or a broken stream, by
+the stage in which it came. The messages are in sentences.py.
 
-paramiko reports a lost network during authentication as `AuthenticationException`, so a class
-name is not trusted there: whether the peer answered decides, never the class.
+paramiko reports a lost network during authentication as `AuthenticationException`, so the class is
+not trusted there: whether the peer answered decides.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class DeadlinePassed(SSHException):
 
 
 class During(StrEnum):
-    """What was being done, in the words of a message."""
+    """What was being done, as messages say it."""
 
     KEY_EXCHANGE = "exchanging keys"
     AUTHENTICATION = "authenticating"
@@ -44,19 +44,19 @@ _BY_ERRNO: dict[int, Code] = {
     errno.ENETDOWN: Code.UNREACHABLE,
     errno.EADDRNOTAVAIL: Code.UNREACHABLE,
     errno.EAFNOSUPPORT: Code.UNREACHABLE,
-    # Taken and thrown out before connect(2) had returned.
+    # Accepted and closed before connect(2) had returned.
     errno.ECONNRESET: Code.HANDSHAKE_FAILED,
     errno.ECONNABORTED: Code.HANDSHAKE_FAILED,
-    # What a firewall on this machine says (connect(2)).
+    # The error of a firewall on this machine (connect(2)).
     errno.EACCES: Code.UNREACHABLE,
     errno.EPERM: Code.UNREACHABLE,
 }
-# Several addresses failed in several ways: the answer that came from farthest away is the one to
-# show. A refusal is an answer of the host itself; "no route" may only mean that we have no IPv6.
+# Several addresses failed in several ways: the answer from farthest away is reported. A refusal is
+# an answer of the host itself; "no route" may only mean that we have no IPv6.
 _TELLING = (Code.HANDSHAKE_FAILED, Code.CONNECTION_REFUSED, Code.TIMED_OUT, Code.UNREACHABLE)
 
-# What sshd says before it closes on somebody whom it does not want now (sshd.c, srclimit.c), in
-# lower case, and what it means.
+# The lines that sshd sends before it closes the connection of a client that it refuses now (sshd.c,
+# srclimit.c), in lower case, with their meaning.
 _TURNED_AWAY = (
     ("not allowed at this time", sentences.penalised),
     ("exceeded maxstartups", sentences.too_many_logins),
@@ -64,7 +64,7 @@ _TURNED_AWAY = (
 
 
 def resolve_failure(host: Host, error: Exception) -> Failure:
-    """What getaddrinfo(3) said of the host name."""
+    """The failure of getaddrinfo(3) for the host name."""
     if isinstance(error, UnicodeError):
         return sentences.invalid_host_name(host)
     if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
@@ -75,7 +75,7 @@ def resolve_failure(host: Host, error: Exception) -> Failure:
 def dial_failure(host: Host, errors: Sequence[tuple[str, OSError]]) -> Failure:
     """Why no address of the host could be connected to.
 
-    `errors` has for each address tried, as `address:port`, what connect(2) said.
+    `errors` has the error of connect(2) for each address tried, as `address:port`.
     """
     codes = {_BY_ERRNO.get(error.errno or 0, Code.UNREACHABLE) for _, error in errors}
     code = next((c for c in _TELLING if c in codes), Code.UNREACHABLE)
@@ -90,17 +90,17 @@ def dial_failure(host: Host, errors: Sequence[tuple[str, OSError]]) -> Failure:
     number = telling[0][1].errno
     if number == errno.EADDRNOTAVAIL and host.bind_address is not None:
         return sentences.no_such_bind_address(host)
-    # asyncio puts a text of its own where the system's would be.
+    # asyncio replaces the system's text by its own.
     return sentences.unreachable(host, where, os.strerror(number) if number else str(telling[0][1]))
 
 
 def peer_failure(
     host: Host, error: BaseException | None, during: During, said: str = ""
 ) -> Failure:
-    """Why a connected server is no longer there, or cannot be talked to.
+    """Why a connected server is gone, or cannot be talked to.
 
-    `error` is what ended the Transport's thread (None: it ended in good order), `said` is what
-    the server told us in words: a DISCONNECT, or the first line when no version line came.
+    `error` is what ended the Transport's thread (None: a clean end), `said` is the message of the
+    server: a DISCONNECT, or the first line if there was no version line.
     """
     if isinstance(error, DeadlinePassed | TimeoutError):
         return sentences.no_answer(host, during)

@@ -1,6 +1,6 @@
-"""What a login may have to ask a person, and how the wait for one is left out of its deadline.
+"""Questions of a login to a person, whose time does not count for the deadline of the login.
 
-Owns the words of a question, not who answers it. Must never keep an answer.
+Owns the text of a question, not who answers it. Must never keep an answer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tunnelctl.spec.host import Host
 
 
 class QuestionKind(StrEnum):
-    """What is asked for."""
+    """The kinds of questions."""
 
     PASSPHRASE = "passphrase"  # noqa: S105 - a kind, not a passphrase
     PASSWORD = "password"  # noqa: S105 - a kind, not a password
@@ -27,7 +27,8 @@ class QuestionKind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Question:
     """One question about `host` (its name in the profile). `prompt` may be shown as it is: control
-    characters are escaped. `echo`: the answer is no secret and may be seen while it is typed."""
+    characters are escaped. `echo`: the answer is not secret and may be visible while it is
+    typed."""
 
     kind: QuestionKind
     host: str
@@ -35,9 +36,9 @@ class Question:
     echo: bool
 
 
-# Blocks until a person has answered. None: nobody is there to ask.
+# Blocks until a person has answered. None: nobody can be asked.
 Ask = Callable[[Question], str | None]
-# Who answers during one login to a host; once it is left, what is still asked is answered None.
+# The answers for one login to a host; after the end of it, open questions are answered None.
 # Entered and left on the loop. An `Ask` is called from the login's thread.
 Asking = Callable[[Host], AbstractContextManager[Ask | None]]
 
@@ -55,9 +56,9 @@ class HasDeadline(Protocol):
 
 @contextmanager
 def paused(timed: HasDeadline) -> Iterator[None]:
-    """The deadline of `timed` stands still: afterwards it is later by the time that went by.
+    """The deadline of `timed` is suspended: afterwards it is later by the time that passed.
 
-    Whoever waits for the peer then reads the deadline anew.
+    A wait for the peer reads the deadline again afterwards.
     """
     deadline, timed.deadline = timed.deadline, None
     began = clock.monotonic()
@@ -69,7 +70,7 @@ def paused(timed: HasDeadline) -> Iterator[None]:
 
 
 def pausing(ask: Ask, timed: HasDeadline) -> Ask:
-    """`ask`, while which the deadline of `timed` stands still."""
+    """`ask`, with the deadline of `timed` suspended meanwhile."""
 
     def asked(question: Question) -> str | None:
         with paused(timed):

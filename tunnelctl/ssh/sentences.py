@@ -1,8 +1,8 @@
-"""The failures of the way to a host, from its name to an open link, in words.
+"""The messages of failures on the way to a host, from its name to an open link.
 
-Owns the sentences: one function for each failure, named for what happened; and how messages name a
-host and quote a peer. Decides nothing: who calls knows which one it is. Must never quote a secret,
-and never let text of a peer reach a terminal unescaped.
+Owns the sentences: one function for each failure, named after what happened; and how messages name
+a host and quote a peer. Decides nothing. Must never quote a secret, and never pass text of a peer
+to a terminal without escaping it.
 
 Those of proxies and jump hosts, of keys, of host keys and of logins are in the rooms of that name.
 """
@@ -16,14 +16,14 @@ from pathlib import Path
 from tunnelctl.errors import Code, Failure, Hint, edit, printable
 from tunnelctl.spec.host import AddressFamily, Host
 
-# The longest piece of a server's text that is quoted in one message, in characters.
+# The maximum number of characters of a server's text in one message.
 _QUOTED = 200
-# sshd's PerSourcePenalties (sshd_config(5)) add up while we knock: seconds to leave it alone.
+# sshd's PerSourcePenalties (sshd_config(5)) grow with each connection: seconds to wait.
 _PENALTY_PAUSE = 60.0
 
 
 def label(host: Host) -> str:
-    """How messages name a host: `bastion (bastion.example.com:22)`."""
+    """The name of a host in messages: `bastion (bastion.example.com:22)`."""
     return host.address if host.name == host.hostname else f"{host.name} ({host.address})"
 
 
@@ -65,7 +65,7 @@ def name_service_silent(host: Host) -> Failure:
 
 
 def no_address(host: Host) -> Failure:
-    """The name has no address, or none of the family that is asked for."""
+    """The name has no address, or none of the requested family."""
     kind, also = "address", ""
     if host.address_family is not AddressFamily.ANY:
         kind, also = f"{host.address_family} address", "address_family, "
@@ -78,7 +78,7 @@ def no_address(host: Host) -> Failure:
 
 
 def no_such_bind_address(host: Host) -> Failure:
-    """Connections cannot leave from where the profile or ssh_config wants them to."""
+    """Connections cannot be made from the address in the profile or ssh_config."""
     return Failure(
         Code.UNREACHABLE,
         f"bind_address {host.bind_address} is not an address of this machine",
@@ -111,7 +111,7 @@ def connection_refused(host: Host, where: str) -> Failure:
 
 
 def connection_reset(host: Host, where: str) -> Failure:
-    """Taken and thrown out before connect(2) had returned."""
+    """Accepted and closed before connect(2) had returned."""
     return Failure(
         Code.HANDSHAKE_FAILED,
         f"connection reset by {where}",
@@ -125,7 +125,7 @@ def _check_server(host: Host) -> str:
 
 
 def unreachable(host: Host, where: str, why: str) -> Failure:
-    """The system knows no way to the addresses `where`."""
+    """The system has no route to the addresses `where`."""
     return Failure(
         Code.UNREACHABLE,
         f"cannot reach {where}: {why}",
@@ -135,7 +135,7 @@ def unreachable(host: Host, where: str, why: str) -> Failure:
 
 
 def file_silent(host: Host, called: str, path: Path, why: str) -> Failure:
-    """A file that decides whether the server is who it claims to be does not answer."""
+    """A file that is needed to verify the server does not answer."""
     return Failure(
         Code.TIMED_OUT,
         f"cannot read {called} {path}: {why}",
@@ -145,7 +145,7 @@ def file_silent(host: Host, called: str, path: Path, why: str) -> Failure:
 
 
 def invalid_key(host: Host, key: str, why: str, better: str) -> Failure:
-    """A `key` of a host that cannot be used as it is written."""
+    """A `key` of a host has an unusable value."""
     return Failure(
         Code.CONFIG_INVALID,
         f"{key}: {why}",
@@ -158,7 +158,7 @@ def invalid_key(host: Host, key: str, why: str, better: str) -> Failure:
 
 
 def not_an_ssh_server(host: Host, why: str) -> Failure:
-    """What is there does not speak the protocol, or an old version of it."""
+    """It is no SSH server, or one with an old version of the protocol."""
     return Failure(
         Code.INCOMPATIBLE_PEER,
         excerpt(why),
@@ -194,18 +194,18 @@ def allow_on_server(kind: str, name: str) -> str:
 
 
 def allow_here_or(there: str, host: Host, key: str, name: str) -> Hint:
-    """The profile or ssh_config leaves out what the server offers."""
+    """The profile or ssh_config excludes what the server offers."""
     text = f"add {key}: +{name} to hosts.{host.name} in the profile, or {there}"
     return Hint(text, edits_profile=True)
 
 
 def allow_there_only(there: str) -> Hint:
-    """We have nothing that the server offers."""
+    """We support nothing that the server offers."""
     return Hint(f"{there} (tunnelctl supports nothing that it offers, see docs/algorithms.md)")
 
 
 def host_key_too_short(host: Host, bits: int, least: int) -> Failure:
-    """An RSA host key of fewer bits than are safe."""
+    """An RSA host key with too few bits."""
     return Failure(
         Code.INCOMPATIBLE_PEER,
         f"the RSA host key has {bits} bits; at least {least} are required",
@@ -215,7 +215,7 @@ def host_key_too_short(host: Host, bits: int, least: int) -> Failure:
 
 
 def penalised(host: Host, said: str) -> Failure:
-    """Sshd refuses our address for a while (srclimit.c)."""
+    """sshd refuses our address for a while (srclimit.c)."""
     return Failure(
         Code.HANDSHAKE_FAILED,
         f"the server refuses this machine for a while{_said(said)}",
@@ -226,7 +226,7 @@ def penalised(host: Host, said: str) -> Failure:
 
 
 def too_many_logins(host: Host, said: str) -> Failure:
-    """Sshd has as many unauthenticated connections as it takes (sshd.c)."""
+    """sshd has its maximum of unauthenticated connections (sshd.c)."""
     return Failure(
         Code.HANDSHAKE_FAILED,
         f"the server has too many logins in progress{_said(said)}",
@@ -236,7 +236,7 @@ def too_many_logins(host: Host, said: str) -> Failure:
 
 
 def login_waits(host: Host, seconds: float) -> Failure:
-    """The login is not over, since a question to a person or an agent has no answer yet."""
+    """The login waits for a person or an agent."""
     return Failure(
         Code.TIMED_OUT,
         f"login: waiting for an answer for {seconds:.3g} s",
@@ -269,7 +269,7 @@ def session_ended(host: Host, what: str, doing: str, said: str) -> Failure:
 
 
 def link_closed(title: str, hop: str) -> Failure:
-    """By us. `title` names the peer, `hop` is its name where it is a jump host."""
+    """We closed it. `title` names the peer, `hop` is its name if it is a jump host."""
     return Failure(Code.SESSION_LOST, "the connection was closed", subject=title, hop=hop)
 
 
@@ -294,19 +294,19 @@ def peer_disconnected(title: str, hop: str, said: str) -> Failure:
 
 
 def peer_closed(title: str, hop: str) -> Failure:
-    """The peer ended the stream in order."""
+    """The peer ended the stream cleanly."""
     return Failure(Code.SESSION_LOST, "the server closed the connection", subject=title, hop=hop)
 
 
 def peer_silent(title: str, hop: str, seconds: float) -> Failure:
-    """Nothing came for too long, keepalives unanswered."""
+    """Nothing came for too long, and keepalives were not answered."""
     return Failure(
         Code.PEER_SILENT, f"nothing received for {seconds:.0f} s", subject=title, hop=hop
     )
 
 
 def no_sign_of_life(title: str, hop: str, seconds: float) -> Failure:
-    """The peer was asked whether it is there, and did not answer."""
+    """The peer was probed, and did not answer."""
     return Failure(
         Code.PEER_SILENT,
         f"no reply to a keepalive within {seconds:.0f} s",
@@ -316,7 +316,7 @@ def no_sign_of_life(title: str, hop: str, seconds: float) -> Failure:
 
 
 def rekey_timed_out(title: str, hop: str, seconds: float) -> Failure:
-    """A key exchange that was begun did not end."""
+    """A key exchange did not complete."""
     return Failure(
         Code.PEER_SILENT,
         f"a key exchange did not finish within {seconds:.0f} s",

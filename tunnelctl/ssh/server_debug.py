@@ -1,8 +1,8 @@
-"""What servers say in SSH_MSG_DEBUG (RFC 4253 section 11.3), as the log has it: a host's first
-lines, then one a minute with the number of those before it that were left out.
+"""SSH_MSG_DEBUG messages of servers (RFC 4253 section 11.3) in the log: the first lines of a host,
+then one a minute with the number of suppressed ones.
 
-Owns how much each host may still say, whatever link it says it over: a server that ends the link
-and is connected to again gets nothing new. Must never let one host fill the log.
+Owns the limit for each host, over all its links: a server gets no new limit by ending a link. Must
+never let one host fill the log.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _log = logging.getLogger("tunnelctl.ssh")
 
 AT_ONCE = 20
 _SECONDS_A_LINE = 60.0
-# Profiles come and go; a host that is forgotten may say its first lines again.
+# Profiles come and go; a forgotten host may log its first lines again.
 _HOSTS_KEPT = 1024
 _throttles: dict[str, Throttle] = {}
 
 
 def log_said(host: str, text: str, level: int) -> None:
-    """Log at `level` what `host`, named as people know it, says; `text` is harmless and short."""
+    """Log at `level` a line of `host`, named as in messages; `text` is escaped and short."""
     if not _log.isEnabledFor(level):
         return
     held_back = _throttle(host).ask(clock.monotonic())
@@ -33,7 +33,7 @@ def log_said(host: str, text: str, level: int) -> None:
 
 def _throttle(host: str) -> Throttle:
     throttle = _throttles.pop(host, None) or Throttle(AT_ONCE, _SECONDS_A_LINE)
-    _throttles[host] = throttle  # the last ones are those that spoke last
+    _throttles[host] = throttle  # the most recent ones are last
     if len(_throttles) > _HOSTS_KEPT:
         del _throttles[next(iter(_throttles))]
     return throttle

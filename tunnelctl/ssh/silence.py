@@ -1,7 +1,7 @@
-"""Who is told that a connection attempt waits for a program that may wait for a person.
+"""The callback for a connection attempt that waits for a program, which may wait for a person.
 
-Owns the word that attempts, hops and those who try something else meanwhile have in common. Must
-never end anything: the attempt goes on.
+Owns the type that attempts, hops and their observers share. Must never end anything: the attempt
+continues.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from tunnelctl.errors import Failure
 
-# Called with who has been silent for how long, again and again while that lasts.
+# Called with what has been silent, and for how long, repeatedly while that lasts.
 OnSilence = Callable[[Failure], None]
 
 
 def unheard(_failure: Failure) -> None:
-    """Nobody has anything else to do."""
+    """Ignore it."""

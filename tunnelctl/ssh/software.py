@@ -1,7 +1,7 @@
-"""What a peer calls itself in its version line (RFC 4253 section 4.2), and what follows from that.
+"""The software of a peer by its version line (RFC 4253 section 4.2), and its properties.
 
-Owns which server's options a hint may name. Must never take a name for a fact where it can be
-found out: forks keep the names of what they come from.
+Owns which server's options a hint may name. Must never rely on the name where the property can be
+tested: forks keep the name of the original.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class Software:
 
     @property
     def is_openssh(self) -> bool:
-        """Whether sshd_config(5) is what decides there."""
+        """Whether sshd_config(5) applies there."""
         return self.name.startswith("OpenSSH")
 
     @property
     def is_dropbear(self) -> bool:
-        """Whether the options of dropbear(8) are what decides there."""
+        """Whether the options of dropbear(8) apply there."""
         return self.name.startswith("dropbear")
 
     @property
@@ -34,33 +34,33 @@ class Software:
 
     @property
     def bears_refusals(self) -> bool:
-        """Whether it is known to go on after an open that it refuses: to some servers, which would
-        forward nothing, that is a reason to leave."""
+        """Whether it is known to keep the connection after a refused open; some servers that
+        forward nothing disconnect."""
         return self.is_openssh or self.is_dropbear or self.is_tunnelctl
 
     @property
     def revives_listeners(self) -> bool:
         """Whether a listener that it refused to cancel still passes its clients on. Dropbear's
-        does; Erlang's accepts them and then says nothing."""
+        does; Erlang's accepts them and sends nothing."""
         return self.is_dropbear
 
     @property
     def widens(self) -> str:
-        """What lets its listeners be reached from elsewhere; nothing where that is not known."""
+        """The option that makes its listeners reachable from other machines; empty if unknown."""
         if self.is_openssh:
             return "GatewayPorts clientspecified in sshd_config there"
         return "the option -a of dropbear there" if self.is_dropbear else ""
 
     @property
     def misses_clients(self) -> str:
-        """What has it notice sooner that a client is gone; nothing where that is not known."""
+        """The option that makes it notice lost clients sooner; empty if unknown."""
         if self.is_openssh:
             return "ClientAliveInterval in sshd_config there"
         return "the option -K of dropbear there" if self.is_dropbear else ""
 
     def decides(self, openssh: str, dropbear: str) -> str:
-        """A hint on what allows forwards there: the words of `openssh` in sshd_config, or the
-        options of `dropbear`."""
+        """A hint about the option that allows forwards there: of sshd_config for OpenSSH, or of
+        dropbear."""
         if self.is_openssh:
             return f"sshd_config there decides ({openssh})"
         if self.is_dropbear:

@@ -1,8 +1,7 @@
-"""ssh_config(5) TOKENS in the words of a profile's programs.
+"""ssh_config(5) TOKENS in the programs of a profile.
 
-Owns what may take the place of a token: a host's words, and a server's, reach the command lines of
-other programs here. Must never let through what could mean something else there, such as a leading
-`-`.
+Owns the allowed values of a token: names of hosts and servers reach the command lines of other
+programs. Must never let through a value with a meaning there, such as a leading `-`.
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ from tunnelctl.ssh import sentences
 from tunnelctl.ssh.sentences import excerpt
 
 HOSTNAME = re.compile(r"[A-Za-z0-9._:%][A-Za-z0-9._:%-]*")
-# Letters of any script; neither what a shell obeys inside a word nor, at its start, `=`, `#`, `-`.
+# Letters of any script; nothing with a meaning to a shell inside a word or, like `=`, `#` and `-`,
+# at its start.
 USER = re.compile(r"[\w.@+:/%,][\w.@+:/%,=#-]*")
-# A name as known_hosts has it, `[host]:port` too.
+# A name as in known_hosts, also `[host]:port`.
 KNOWN_AS = re.compile(r"[A-Za-z0-9._:%\[][A-Za-z0-9._:%\[\]-]*")
-# A type of keys, a fingerprint, base64.
+# A key type, a fingerprint, base64.
 OF_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9@:._+/=-]*")
 _TOKEN = re.compile(r"%(.?)", re.DOTALL)
 
-# What a token stands for, and what that may look like.
+# The value of a token, and its allowed form.
 Values = Mapping[str, tuple[str, re.Pattern[str]]]
 
 

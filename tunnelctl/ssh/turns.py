@@ -1,8 +1,8 @@
-"""What a connection attempt waits for before it takes part in what is limited.
+"""What a connection attempt waits for before it uses a limited resource.
 
-Owns the words that `connect` and who limits it have in common. To dial, and to wait for the first
-byte of a server, costs nearly nothing and is done by as many as like; what costs processor time
-(key exchange, login, a program that starts) has places. Must never count anything by itself.
+Owns the types that `connect` and the limiter share. Connecting, and waiting for the first byte of a
+server, costs almost nothing and is not limited; what costs CPU time (key exchange, login, starting
+a program) is. Must never count anything itself.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ AT_ONE_ADDRESS = 4
 
 
 class TakenTurn(Protocol):
-    """What one host holds of that which is limited, from its dial to the end of its login."""
+    """The places that one host holds, from its connection to the end of its login."""
 
     async def work(self) -> None:
-        """Wait for a place among those that work. It may be lost to others after a moment, so ask
-        again before the next piece of work."""
+        """Wait for a place to work. It may be lost to others after a moment, so call it again
+        before the next piece of work."""
 
     def give_back(self) -> None:
-        """Let others go on, for good: something takes its time. Idempotent."""
+        """Give the places to others permanently, because something takes its time. Idempotent."""
 
 
-# What a host's own attempt waits for; its hops have their own turns.
+# The turn of a host's own attempt; its hops have their own turns.
 Turn = Callable[[Host], AbstractAsyncContextManager[TakenTurn]]
 
 
 class _Free:
-    """For those who need not wait."""
+    """For attempts without a limit."""
 
     async def work(self) -> None:
         """At once."""
@@ -45,5 +45,5 @@ class _Free:
 
 @asynccontextmanager
 async def at_once(_host: Host) -> AsyncIterator[TakenTurn]:
-    """A turn that nobody waits for."""
+    """A turn without a wait."""
     yield _Free()

@@ -9,8 +9,8 @@ From the socket to the channel (`FromSocket`):
             ──the window is used up────> STARVED ──the window opens────> WAITING
             ──FIN: EOF is said─────────> ENDED
 
-From the channel to the socket (`ToSocket`). Bytes that the socket does not take are kept; what
-EOF and CLOSE lead to comes after the last of them:
+From the channel to the socket (`ToSocket`). Bytes that the socket does not take are kept; EOF and
+CLOSE take effect after the last of them:
 
     OPEN ──EOF──> DRAINING ──all taken: FIN──> FINISHED
      │               │                             │
@@ -19,8 +19,8 @@ EOF and CLOSE lead to comes after the last of them:
      │            CLOSING ────all taken: FIN───> ENDED
      └──CLOSE──> CUT
 
-ENDED and CUT last until the reader has everything. CLOSED is where both directions end, from
-anywhere: the socket is closed.
+ENDED and CUT last until the reader has everything. Both directions end in CLOSED, from any state:
+the socket is closed.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ from tunnelctl.net.buffers import SLOT_DATA
 
 
 class Reading(Enum):
-    """What becomes of the bytes that the socket has."""
+    """The states of the direction from the socket."""
 
-    NEW = auto()  # nobody watches the socket
-    OPENING = auto()  # they stay there until the channel is open
-    READING = auto()  # they are being read
-    IDLE = auto()  # there are none: the socket tells when some come
-    WAITING = auto()  # they have a turn to come, or wait for room in the link
-    STARVED = auto()  # they wait for the peer to widen its window
-    ENDED = auto()  # FIN came, and EOF was said
+    NEW = auto()  # the socket is not watched
+    OPENING = auto()  # bytes stay there until the channel is open
+    READING = auto()  # bytes are being read
+    IDLE = auto()  # there are none: the socket reports new ones
+    WAITING = auto()  # a turn is due, or the link is full
+    STARVED = auto()  # the peer's window is used up
+    ENDED = auto()  # FIN came, and EOF was sent
     CLOSED = auto()
 
 
 class Writing(Enum):
-    """What is due when the socket has taken all bytes that came."""
+    """The states of the direction to the socket: what is due when it has taken all bytes."""
 
     OPEN = auto()  # nothing: more may come
-    DRAINING = auto()  # FIN, since EOF came
+    DRAINING = auto()  # FIN, because EOF came
     FINISHED = auto()  # nothing: FIN was sent
-    CLOSING = auto()  # FIN and then the end, since EOF and CLOSE came
+    CLOSING = auto()  # FIN and then the end, because EOF and CLOSE came
     CUT = auto()  # the end: CLOSE came without EOF
     ENDED = auto()  # the end: FIN was sent, and CLOSE came
     CLOSED = auto()
 
 
-# Looked up once: these are asked for with every read and write.
+# Looked up once, because they are needed for every read and write.
 _READING: Final = Reading.READING
 _IDLE: Final = Reading.IDLE
 _WAITING: Final = Reading.WAITING
@@ -72,9 +72,9 @@ class FromSocket:
 
     def __init__(self) -> None:
         self.state: Reading = Reading.NEW
-        self.has_fin = False  # FIN is there, behind what is yet to be read
+        self.has_fin = False  # FIN is there, after bytes to be read
         self.is_bulk = False  # the last read filled a whole slot: read many at once
-        self.is_wide = False  # one did: its receive buffer was widened
+        self.is_wide = False  # such a read came, and its receive buffer was widened
 
     @property
     def has_ended(self) -> bool:
@@ -82,7 +82,7 @@ class FromSocket:
         return self.state is Reading.ENDED
 
     def watch(self) -> bool:
-        """Whether the socket is to be watched from now on, and was not before."""
+        """Watch the socket from now on; returns whether it was not watched before."""
         if self.state is not Reading.NEW:
             return False
         self.state = Reading.OPENING
@@ -93,18 +93,18 @@ class FromSocket:
         self.state = _READING
 
     def readable(self) -> bool:
-        """The socket has bytes, or FIN; whether to read now."""
+        """The socket has bytes, or FIN; returns whether to read now."""
         if self.state is not _IDLE:
             return False
         self.state = _READING
         return True
 
     def wait(self) -> None:
-        """Read on in a turn that was asked for."""
+        """Continue in another turn, which was requested."""
         self.state = _WAITING
 
     def turn(self) -> bool:
-        """The turn has come; whether to read."""
+        """The turn has come; returns whether to read."""
         if self.state is not _WAITING:
             return False
         self.state = _READING
@@ -115,11 +115,11 @@ class FromSocket:
         self.state = _IDLE
 
     def starve(self) -> None:
-        """The peer takes no more for now."""
+        """The peer accepts no more for now."""
         self.state = _STARVED
 
     def feed(self) -> bool:
-        """The peer takes more; whether a turn is to be asked for."""
+        """The peer accepts more; returns whether to request a turn."""
         if self.state is not _STARVED:
             return False
         self.state = _WAITING
@@ -142,7 +142,7 @@ class ToSocket:
 
     def __init__(self) -> None:
         self.state: Writing = Writing.OPEN
-        # Of the read under way: they live until it is over, and are not copied until then.
+        # Of the read under way: valid until it is over, and not copied until then.
         self.arrived: list[memoryview] = []
         self.pending: deque[bytearray] = deque()
 
@@ -153,7 +153,7 @@ class ToSocket:
 
     @property
     def has_sent_fin(self) -> bool:
-        """Whether the reader was told the end in order."""
+        """Whether the reader got a clean end."""
         return self.state is Writing.FINISHED or self.state is Writing.ENDED
 
     @property
@@ -162,8 +162,8 @@ class ToSocket:
         return self.state is Writing.CUT
 
     def keep(self, data: memoryview) -> bool:
-        """Copy what the socket did not take, small pieces into large ones; whether it begins a new
-        one, of which the socket has not been asked."""
+        """Copy what the socket did not take, small pieces into large ones; returns whether it
+        begins a new one, which the socket was not offered yet."""
         if self.pending and len(self.pending[-1]) + len(data) <= SLOT_DATA:
             self.pending[-1] += data
             return False
@@ -180,7 +180,7 @@ class ToSocket:
         self.state = _AT_CLOSE.get(self.state, self.state)
 
     def finish(self) -> bool:
-        """Whether FIN is to be sent now; from here on it counts as sent."""
+        """Whether FIN is to be sent now; from then on it counts as sent."""
         after = _AT_FIN.get(self.state)
         if self.pending or after is None:
             return False
@@ -193,7 +193,7 @@ class ToSocket:
         return is_over and not self.pending
 
     def end(self) -> None:
-        """FIN was sent, though the peer did not say EOF."""
+        """FIN was sent, although the peer did not send EOF."""
         self.state = Writing.ENDED
 
     def drop(self) -> None:

@@ -1,4 +1,4 @@
-"""What a link is made with, and what was agreed on with its peer: plain values."""
+"""The settings of a link, and what was negotiated with its peer: plain values."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _TEXT_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class LinkInfo:
-    """What was agreed on with the peer."""
+    """What was negotiated with the peer."""
 
-    address: str  # where it was reached, HOST:PORT
+    address: str  # the address that was connected to, HOST:PORT
     cipher: str
     mac: str | None  # None: the cipher authenticates by itself
     kex: str
-    host_key: str  # the algorithm that it was proved with
+    host_key: str  # the algorithm of its proof
     server: str  # its software version, without "SSH-2.0-"
     strict_kex: bool
 
     @property
     def software(self) -> Software:
-        """`server`, and what follows from it."""
+        """`server`, with its known properties."""
         return Software(self.server)
 
     @classmethod
     def of(cls, transport: SshTransport, address: str) -> LinkInfo:
-        """What this transport has agreed on with a peer at `address`."""
+        """What this transport has negotiated with a peer at `address`."""
         return cls(
             address=address,
             cipher=transport.local_cipher,
@@ -46,10 +46,10 @@ class LinkInfo:
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """How a link is kept alive. `title` names the peer in failures; seconds and bytes.
+    """The settings of a link. `title` names the peer in failures; seconds and bytes.
 
-    `hop` is the name of the peer where it is a jump host. `address` is where the peer is, when the
-    socket leads somewhere else first.
+    `hop` is the name of the peer if it is a jump host. `address` is that of the peer, if the socket
+    is connected to something else.
     """
 
     title: str
@@ -62,19 +62,19 @@ class LinkSettings:
 
     @property
     def peer(self) -> tuple[str, str]:
-        """`title` and `hop`, as the sentences take them."""
+        """`title` and `hop`, the arguments of sentences."""
         return self.title, self.hop
 
 
 def printable_word(text: str) -> str:
-    """Text of the peer's, without control characters that could drive a terminal."""
+    """Text of the peer, without control characters."""
     return "".join(c if c.isprintable() else "?" for c in text.strip()[:_TEXT_MAX])
 
 
 def peer_address(sock: socket.socket) -> str:
-    """Where a socket leads, as HOST:PORT."""
+    """The peer of a socket, as HOST:PORT."""
     try:
         host, port = sock.getpeername()[:2]
-    except OSError:  # reset since the login: the stream is about to say so
+    except OSError:  # reset since the login: the stream is about to report it
         host, port = "", 0
     return f"{bracketed(host)}:{port}"

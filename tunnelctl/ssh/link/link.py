@@ -1,8 +1,8 @@
-"""One authenticated SSH connection, as the event loop sees it.
+"""One authenticated SSH connection on the event loop.
 
-Owns the connection protocol over a `PacketStream`, which message goes to whom, and the word on why
-the link ended. Signs of life are `liveness.py`'s, key exchange `rekeying.py`'s. Must never close
-without resetting what it carried.
+Owns the connection protocol over a `PacketStream`, the dispatch of messages, and the reason for the
+end of the link. Keepalives are in `liveness.py`, key exchange in `rekeying.py`. Must never close
+without resetting its connections.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from tunnelctl.wire.messages import (
 )
 from tunnelctl.wire.window import OPENSSH_WINDOW_LIMIT, WINDOW_LIMIT, RoundTrip
 
-# The parked thread waits for nothing but being told to go.
+# The parked thread only waits for the signal to end.
 _THREAD_SECONDS: Final = 5.0
 _SAID_KEPT: Final = 8
 _DISCONNECT_BY_APPLICATION: Final = 11
@@ -48,11 +48,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class GlobalReply:
-    """What became of a global request. `data` is None for a refusal, also by a link that ended.
+    """The result of a global request. `data` is None for a refusal, also by a link that ended.
 
-    `is_unknown`: it was refused because the peer knows no such request. `is_awaited`: somebody
-    still waits for it. `was_left`: the peer ended the link in order when this was the next request
-    that it had to answer.
+    `is_unknown`: the peer does not know the request. `is_awaited`: somebody still waits for it.
+    `was_left`: the peer closed the link cleanly when this was the next request to answer.
     """
 
     data: bytes | None
@@ -62,7 +61,7 @@ class GlobalReply:
 
 
 class Link:
-    """See the module's text. Used from the loop's thread alone."""
+    """Used from the loop's thread only."""
 
     def __init__(
         self,
@@ -76,14 +75,15 @@ class Link:
         self.settings = settings
         self.reactor = reactor
         self.closed: asyncio.Future[Failure] = reactor.loop.create_future()
-        # The peer ended it at the first channel that was asked for, or at one after it, and never
-        # gave any: some servers forward nothing, and leave whoever asks.
+        # The peer closed it at the first channel that was requested, or after it, and never granted
+        # one: some servers forward nothing, and disconnect.
         self.left_at_open = False
-        # For how long it had no channel when the peer ended it in order, in seconds; None where it
-        # had one, or ended otherwise. `last_word` is what the peer said then.
+        # How long it had no channel when the peer closed it cleanly, in seconds; None if it had
+        # one, or ended otherwise. `last_word` is the peer's message.
         self.left_unused: float | None = None
         self.last_word = ""
-        self._left_at: Request | None = None  # what the peer ended it for, instead of an answer
+        # The request that the peer closed it for, instead of an answer.
+        self._left_at: Request | None = None
         self.info = LinkInfo.of(transport, settings.address or peer_address(sock))
         self._way = way
         self._transport = transport
@@ -124,15 +124,15 @@ class Link:
         self._way.close()
 
     async def wait_thread(self) -> None:
-        """Wait until the parked thread has left and nothing of the way is left, after `close`."""
+        """Wait until the parked thread and the way have ended, after `close`."""
         await ended(self._transport, _THREAD_SECONDS)
         await self._way.wait_closed()
 
     def ask(self, name: str, data: bytes, then: Callable[[GlobalReply], _T]) -> asyncio.Future[_T]:
-        """Send a global request (RFC 4254 section 4), and have what `then` makes of the reply.
+        """Send a global request (RFC 4254 section 4); the result is what `then` makes of the reply.
 
-        `then` is called before the next message is read, which may depend on it, also where nobody
-        waits for the future any more. An error of it ends the link, and cancels the future.
+        `then` is called before the next message is read, which may depend on it, even if nobody
+        waits for the future any more. An exception of it ends the link, and cancels the future.
         """
         answer: asyncio.Future[_T] = self.reactor.loop.create_future()
 
@@ -147,18 +147,18 @@ class Link:
             if not answer.done():
                 answer.set_result(result)
 
-        request: Request | None = None  # while a link that is lost refuses it at once
+        request: Request | None = None  # a lost link refuses it at once
         request = self.connection.request(name, data, on_reply)
         return answer
 
     def take_said(self) -> tuple[str, ...]:
-        """What the peer told in DEBUG messages since the last call, the last few of it: there
-        OpenSSH says why it refuses the request that it answers next."""
+        """The last DEBUG messages of the peer since the last call: OpenSSH explains in them why it
+        refuses the request that it answers next."""
         said, self._said = self._said, ()
         return said
 
     def explain(self, failure: Failure) -> Failure:
-        """What `failure` of this link comes from: something on the way to it, or itself."""
+        """The cause of a `failure` of this link: a failure on the way to it, or itself."""
         return self._way.explain(failure)
 
     # Messages.
@@ -173,7 +173,7 @@ class Link:
         self._rekeying.begin_if_due()
 
     def _receive_transport(self, kind: int, payload: memoryview, sequence: int) -> None:
-        # What EXT_INFO tells (RFC 8308) is of use for logging in alone.
+        # EXT_INFO (RFC 8308) matters only for the login.
         if kind in (Message.IGNORE, Message.EXT_INFO):
             return
         if kind == Message.UNIMPLEMENTED:
@@ -186,8 +186,8 @@ class Link:
         elif kind == Message.DEBUG:
             reader = Reader(payload, 1)
             always_display, text = reader.boolean(), printable_word(reader.text())
-            # OpenSSH tells nothing but this of a listener that GatewayPorts put elsewhere; the
-            # rest of what it says here, at every login, is for debugging.
+            # The only message of OpenSSH about a listener that GatewayPorts moved; the other DEBUG
+            # messages at login are for debugging.
             urgent = always_display or text.startswith("Forwarding listen address")
             level = logging.WARNING if urgent else logging.DEBUG
             log_said(self.settings.title, text, level)
@@ -207,7 +207,7 @@ class Link:
             self.close(sentences.link_lost(*peer, error.strerror or str(error)))
 
     def _left(self, failure: Failure) -> None:
-        """The peer ended the link in order, or what leads to it did."""
+        """The peer closed the link cleanly, or the way to it ended."""
         if self.closed.done():
             return
         connection = self.connection

@@ -1,7 +1,7 @@
-"""Whether the peer of a link is still there: it is asked for a sign of life.
+"""Detects a dead peer of a link by keepalive requests.
 
-Owns the questions, the time that an answer takes, and the timers. Must never let a silent peer
-pass for a living one, nor judge one while keys are exchanged, which has a time limit of its own.
+Owns the requests, the round trip time, and the timers. Must never take a silent peer for a live
+one, nor judge it during a key exchange, which has a time limit of its own.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tunnelctl.wire.connection import Connection
 from tunnelctl.wire.window import RoundTrip
 
 _FIRST_PROBES = 4
-# How long the answer to an urgent question may take: on a slow way, some round trips.
+# Seconds for the answer to an urgent request: some round trips on a slow network.
 _SIGN_SECONDS = 4.0
 _SIGN_ROUND_TRIPS = 8
 
 
 class Liveness:
-    """See the module's text. `give_up(failure)` ends the link; `is_exchanging_keys()` says whether
-    it is."""
+    """For one link. `give_up(failure)` ends the link; `is_exchanging_keys()`: a key exchange is
+    under way."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Liveness:
         self._give_up = give_up
         self._is_exchanging_keys = is_exchanging_keys
         self._is_over = False
-        self._asked = 0  # questions in a row without an answer
+        self._asked = 0  # unanswered requests in a row
         self._asked_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._judgement: asyncio.TimerHandle | None = None
@@ -57,7 +57,7 @@ class Liveness:
             self.probe(_FIRST_PROBES)
 
     def close(self) -> None:
-        """Ask nothing more. Idempotent."""
+        """Stop. Idempotent."""
         self._is_over = True
         for timer in (self._timer, self._judgement):
             if timer is not None:
@@ -69,10 +69,10 @@ class Liveness:
         return clock.monotonic() - self._stream.heard_at
 
     def probe(self, times: int = 1) -> None:
-        """Ask the peer for a sign of life now; its answer measures the round trip.
+        """Send a keepalive request now; its answer measures the round trip time.
 
-        `times` asks again after each answer: of several the shortest is the way, and what is
-        longer was spent waiting for a processor.
+        `times`: repeat after each answer; the shortest of several is the round trip, longer ones
+        include waiting for a processor.
         """
         if self._is_over or self._is_exchanging_keys():
             return
@@ -81,17 +81,17 @@ class Liveness:
         def answered() -> None:
             if not self._is_over:
                 self.rtt = clock.monotonic() - asked_at
-                # The shortest: what is longer was waiting behind data.
+                # The shortest: longer ones waited behind data.
                 self._round_trip.seconds = min(self.rtt, self._round_trip.seconds or self.rtt)
-                # Not while a reply is due: what is asked beside it some servers leave for.
+                # Not while a reply is due: some servers disconnect at a second request.
                 if times > 1 and not self._connection.awaits_reply:
                     self.probe(times - 1)
 
         self._connection.ask_for_sign(answered)
 
     def ask_now(self) -> None:
-        """Ask for a sign of life, and end the link when none comes within a few seconds: when the
-        network has changed, silence means more than it does on a quiet day."""
+        """Send a keepalive request, and end the link if nothing comes within a few seconds: after a
+        network change, silence is a stronger sign."""
         if self._is_over or self._judgement is not None:
             return
         seconds = max(_SIGN_SECONDS, _SIGN_ROUND_TRIPS * (self.rtt or 0.0))
@@ -103,8 +103,8 @@ class Liveness:
 
         def judge() -> None:
             self._judgement = None
-            # An answer may wait behind data, which is life enough. What was on its way when we
-            # asked is not.
+            # An answer may wait behind data, which is a sign of life. Bytes that were already on
+            # their way are not.
             is_silent = not has_answered and self.silence > seconds / 2
             if is_silent and not self._is_exchanging_keys():
                 self._give_up(sentences.no_sign_of_life(*self._settings.peer, seconds))
@@ -113,11 +113,12 @@ class Liveness:
         self._judgement = self._loop.call_later(seconds, judge)
 
     def _check(self) -> None:
-        """Every interval without a byte: ask, or give up when that was done often enough."""
+        """An interval without a byte: send a request, or end the link after the maximum number of
+        them."""
         silence, wait = self.silence, self._interval
         if self._stream.heard_at > self._asked_at:
-            # Not the silence alone: after an answer that came at once, a timer that comes a moment
-            # late finds a whole interval of it.
+            # Not by the silence only: after an answer that came at once, a slightly late timer
+            # finds a whole interval of it.
             self._asked = 0
         if silence < self._interval:
             wait = self._interval - silence

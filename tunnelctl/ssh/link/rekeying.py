@@ -1,8 +1,8 @@
-"""Key exchange on a link that is up: the loop's side of what the Transport's thread does.
+"""Key exchange on an open link: the loop's side of the Transport's thread.
 
-Owns the limits after which keys are exchanged, the time that an exchange may take, and the order in
-which the thread's messages, ciphers and answers reach the stream. Must never let the stream open a
-packet before the thread is done with the message before it: it may switch the keys.
+Owns the limits after which keys are exchanged, the time limit of an exchange, and the order in
+which the thread's messages, ciphers and answers reach the stream. Must never let the stream decrypt
+a packet before the thread is done with the message before it: that may switch the keys.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from tunnelctl.wire.messages import Message
 
 # RFC 5647 and OpenSSH (packet.c, ssh_set_newkeys): 2^32 blocks of 16 bytes under one key.
 _BYTES_MAX: Final = 1 << 36
-# Packets must not come near the 2^32 after which sequence numbers repeat (RFC 4344 section 3.1).
+# Packets must stay well below 2^32, after which sequence numbers repeat (RFC 4344 section 3.1).
 _PACKETS_MAX: Final = 1 << 31
 _SECONDS_MAX = 60.0
 
 
 class Rekeying:
-    """A `LoopSide` for one link. Used from the loop's thread alone, but for the `post_` methods.
+    """A `LoopSide` for one link. Used from the loop's thread only, except the `post_` methods.
 
-    `make_stream` makes the stream from what the thread hands over. `close(failure)` ends the link.
+    `make_stream` makes the stream from the state that the thread hands over. `close(failure)` ends
+    the link.
     """
 
     def __init__(
@@ -57,13 +58,14 @@ class Rekeying:
         return self._timer is not None
 
     def close(self) -> None:
-        """The link is over: what the thread still posts is dropped, and it leaves. Idempotent."""
+        """The link is over: the thread ends, and what it still posts is dropped. Idempotent."""
         self._is_over = True
         self._stop_timer()
         self._transport.packetizer.end()
 
     def begin_if_due(self) -> None:
-        """Exchange keys when those in use have sealed and opened enough. With every packet."""
+        """Start a key exchange if the keys in use have reached a limit. Called with every
+        packet."""
         stream = self.stream
         if (
             stream.bytes_received + stream.bytes_sent > self._limit
@@ -73,7 +75,7 @@ class Rekeying:
             self._transport.packetizer.rekey()
 
     def receive(self, kind: int, payload: memoryview, sequence: int) -> None:
-        """A message of key exchange came, in the packet of this number."""
+        """A message of key exchange came, in the packet of this sequence number."""
         if kind == Message.KEXINIT:
             self._start_timer()
         # The thread may switch keys before the next packet can be opened.
@@ -92,7 +94,7 @@ class Rekeying:
     def _timed_out(self) -> None:
         self._close(sentences.rekey_timed_out(*self._settings.peer, _SECONDS_MAX))
 
-    # What the thread posts, in order.
+    # Posts of the thread, in order.
 
     def _post(self, callback: Callable[[], None]) -> None:
         def guarded() -> None:
@@ -121,7 +123,7 @@ class Rekeying:
 
         def use() -> None:
             self.stream.use_opener(opener)
-            # The peer's NEWKEYS ends the exchange: ours went out before it (RFC 4253 section 7.3).
+            # The peer's NEWKEYS ends the exchange: ours was sent before it (RFC 4253 section 7.3).
             self._stop_timer()
 
         self._post(use)

@@ -1,11 +1,11 @@
 """Bytes between one local socket and one SSH channel, both ways.
 
-Owns the socket from the moment it is given one. Half-close is kept in both directions. The
-promise is that a stream that was cut never looks complete: the socket sees FIN only where the
-far side sent EOF, or CLOSE on a link that lives (RFC 4254 section 5.3; Go's x/crypto and Twisted
-send nothing else), after everything that came before it. It sees a reset in every other case.
-Credit goes back to the peer when the socket took the bytes, so a slow reader holds up its own
-sender and nobody else. Which state each direction is in is in `flows.py`.
+Owns the socket from the moment it gets it. Half-close is kept in both directions. A stream that was
+cut never looks complete: the socket gets FIN only after EOF of the far side, or CLOSE on a live
+link (RFC 4254 section 5.3; Go's x/crypto and Twisted send nothing else), after everything that came
+before it. In every other case it gets a reset. Credit is returned to the peer when the socket took
+the bytes, so a slow reader delays its own sender only. The states of both directions are in
+`flows.py`.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ from tunnelctl.wire.channel import Channel, ChannelHandler
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.halves import Phase
 
-# Fewer than IOV_MAX, which sendmsg(2) takes at most.
+# Less than IOV_MAX, the limit of sendmsg(2).
 _VIEWS_A_SEND: Final = 512
-# Where several streams wait for the link: small shares, or whoever has most to send takes most.
+# With several streams waiting for the link, shares are small, or the largest sender would get most
+# of it.
 _SLOTS_A_TURN: Final = 2
-# Looked up once: they are asked for with every event of a socket.
+# Looked up once, because they are needed for every event of a socket.
 _OPENING: Final = Reading.OPENING
 _CLOSED: Final = Reading.CLOSED
-# Seconds between looks at a reader that does not have everything yet.
+# Seconds between checks of a reader that has not read everything yet.
 _LOOK_FIRST: Final = 0.02
 _LOOK_LAST: Final = 1.0
 
 
 class Traffic:
-    """Counts what passes, seen from the socket. This one does not."""
+    """Counts bytes, as seen from the socket. This one does not count."""
 
     def from_socket(self, count: int) -> None:
         """Bytes went from the socket into the channel."""
@@ -59,12 +60,12 @@ class Traffic:
 class Relay(ChannelHandler, Handler):
     """Handles the events of the channel, and those of the socket (`reactor.Handler`).
 
-    `on_end(relay)` is called once, when both are done with. `on_refused(reason, description)`
-    comes before it when the peer refused to open the channel; what it returns is the socket's
-    last word before FIN, and nothing means a reset.
+    `on_end(relay)` is called once, when both have ended. `on_refused(reason, description)` comes
+    before it when the peer refused to open the channel; it returns the last bytes for the socket
+    before FIN, or nothing for a reset.
     """
 
-    tells_cuts = True  # where it takes some doing (net/unread.py)
+    tells_cuts = True  # where needed (net/unread.py)
 
     def __init__(
         self,
@@ -91,22 +92,22 @@ class Relay(ChannelHandler, Handler):
         self._last_byte = LastByte(sock) if keeps else None
 
     def open(self, kind: str, data: bytes, *, greeting: bytes = b"", early: bytes = b"") -> None:
-        """Ask the peer for a channel; bytes flow when it confirms. A client that goes meanwhile is
-        not waited for.
+        """Request a channel; bytes flow when the peer confirms. If the client leaves meanwhile, it
+        is closed.
 
-        `greeting` goes to the socket first, `early` is what the socket sent already.
+        `greeting` is sent to the socket first, `early` are bytes that were read from it already.
         """
         self._greeting, self._early = greeting, early
         self._watch()
         self._channel = self._link.connection.open_channel(kind, data, self)
 
     def accept(self, incoming: IncomingOpen) -> None:
-        """Accept a channel that the peer asked for; the socket is connected already."""
+        """Accept a channel that the peer requested; the socket is connected already."""
         self._channel = incoming.accept(self)
         self.opened()
 
     def adopt(self, channel: Channel, early: bytes) -> None:
-        """Take over a channel that is open, with what came over it already."""
+        """Take over an open channel, with the bytes that came over it already."""
         self._channel = channel
         channel.handler = self
         self.opened()
@@ -127,7 +128,7 @@ class Relay(ChannelHandler, Handler):
         self._watch()
         self._from_socket.open()
         if self._greeting:
-            with contextlib.suppress(OSError):  # a socket that is gone says so when it is read
+            with contextlib.suppress(OSError):  # a socket that is gone reports it when it is read
                 self._sock.send(self._greeting)
         self._pump()
 
@@ -151,7 +152,7 @@ class Relay(ChannelHandler, Handler):
         to_socket.arrived.append(data)
 
     def _deliver(self) -> None:
-        """Give the socket everything that came with one read, in as few sends as can be."""
+        """Pass everything that came with one read to the socket, in as few sends as possible."""
         to_socket = self._to_socket
         arrived, to_socket.arrived = to_socket.arrived, []
         for start in range(0, len(arrived), _VIEWS_A_SEND):
@@ -163,7 +164,7 @@ class Relay(ChannelHandler, Handler):
                 self._keep(view)
 
     def _keep(self, data: memoryview) -> None:
-        """Until the socket takes it."""
+        """Keep it until the socket takes it."""
         if self._to_socket.keep(data):
             self._reactor.expect_writable(self._fd)
 
@@ -208,7 +209,7 @@ class Relay(ChannelHandler, Handler):
                 self._pump()
 
     def _waits(self, events: int) -> None:
-        """Something happened before the channel was there: what there is to read is read then."""
+        """An event before the channel is open: the bytes are read later."""
         if events & GONE:
             self._local_failed()
         elif events & HANGUP:
@@ -216,7 +217,7 @@ class Relay(ChannelHandler, Handler):
             probe_often(self._sock)
 
     def _go_on(self) -> None:
-        """Read on in another turn, so that others get theirs."""
+        """Continue reading in another turn, so that others get theirs."""
         self._from_socket.wait()
         self._reactor.soon(self._resume)
 
@@ -225,9 +226,9 @@ class Relay(ChannelHandler, Handler):
             self._pump()
 
     def _pump(self) -> None:
-        """Move one batch from the socket into the channel, and say what comes after it."""
+        """Move one batch from the socket into the channel, and decide how to continue."""
         flow, channel = self._from_socket, self._channel
-        assert channel is not None  # as long as it is not closed
+        assert channel is not None  # until it is closed
         if self._stream.is_blocked:
             flow.wait()
             self._stream.park(self._resume)
@@ -269,7 +270,7 @@ class Relay(ChannelHandler, Handler):
             self._go_on()
 
     def _receive(self, room: int, packet_max: int) -> tuple[int, int]:
-        """Read into the slots; how many bytes came, and how many could have."""
+        """Read into the slots; returns how many bytes came, and how many could have."""
         slots = self._reactor.buffers.plain
         if self._from_socket.is_bulk and room >= 2 * SLOT_DATA and packet_max >= SLOT_DATA:
             batch = min(_SLOTS_A_TURN if self._stream.is_contended else SLOTS, room // SLOT_DATA)
@@ -285,7 +286,7 @@ class Relay(ChannelHandler, Handler):
         self._reactor.expect_readable(self._fd)
 
     def _send(self, views: Sequence[memoryview | bytearray]) -> int:
-        """Give bytes to the socket; how many are left."""
+        """Send bytes to the socket; returns how many are left."""
         try:
             if len(views) == 1:
                 size, taken = len(views[0]), self._sock.send(views[0])
@@ -320,7 +321,7 @@ class Relay(ChannelHandler, Handler):
     # The end.
 
     def _settle(self) -> None:
-        """What is due once the socket took all that came before EOF or CLOSE."""
+        """Do what is due once the socket took everything that came before EOF or CLOSE."""
         if self._to_socket.finish():
             self._finish_writing()
         if self._to_socket.is_last():
@@ -328,7 +329,7 @@ class Relay(ChannelHandler, Handler):
 
     def _finish_writing(self) -> None:
         """The far side sent EOF and the socket has everything before it: FIN."""
-        if not self._from_socket.has_ended:  # else closing it is the FIN
+        if not self._from_socket.has_ended:  # else closing it sends FIN
             try:
                 self._sock.shutdown(socket.SHUT_WR)
             except OSError:
@@ -339,21 +340,21 @@ class Relay(ChannelHandler, Handler):
     def _end_at_close(self) -> None:
         """The far side sent CLOSE and the socket has everything before it: FIN.
 
-        What becomes of the link meanwhile does not matter: nothing more was to come over it.
-        OpenSSH drains, too, and then sends FIN (nchan.c, chan_rcvd_oclose).
+        The state of the link does not matter any more, because nothing else was to come over it.
+        OpenSSH also drains and then sends FIN (nchan.c, chan_rcvd_oclose).
         """
-        # Our own relay on the other side says EOF before CLOSE wherever its socket ended in order,
-        # so its CLOSE alone means that the socket broke.
+        # Our own relay on the other side sends EOF before CLOSE if its socket ended cleanly, so
+        # CLOSE alone means that the socket broke.
         if not (self._to_socket.was_cut and self._link.info.software.is_tunnelctl):
             self._to_socket.end()
             send_fin(self._sock)
         self._end_when_sent(_LOOK_FIRST)
 
     def _end_when_sent(self, wait: float) -> None:
-        """Close once the reader has everything; look again in `wait` seconds if it has not.
+        """Close once the reader has everything; check again in `wait` seconds if not.
 
-        A reset drops what the kernel has not delivered, and it also closes with one where bytes
-        came that nobody read. A slow reader is waited for as long as it lives.
+        A reset drops what the kernel has not delivered, and closing with unread bytes sends one. A
+        slow reader is waited for as long as it lives.
         """
         if self._to_socket.is_closed:
             return
@@ -371,7 +372,7 @@ class Relay(ChannelHandler, Handler):
             self._end(by_reset=False)
 
     def _local_failed(self) -> None:
-        """The socket broke; there is no EOF to pass on, only the end."""
+        """The socket broke: end without EOF."""
         if self._channel is not None:
             self._channel.close()
         self._end(by_reset=True)
@@ -386,6 +387,6 @@ class Relay(ChannelHandler, Handler):
             reset(self._sock)
         else:
             close_in_order(self._sock)
-        # Each holds the other: without this only a garbage collection would let go of the two.
+        # Each refers to the other; this breaks the cycle.
         self._channel = None
         self._on_end(self)

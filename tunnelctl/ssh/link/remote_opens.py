@@ -1,9 +1,9 @@
-"""What an SSH server may ask of us: connections to the ports that we asked it to listen on.
+"""Requests of an SSH server: connections to the ports that we asked it to listen on.
 
-Owns the routes from a listening address on the server to whoever asked for it. Must never
-accept a channel that was not asked for (RFC 4254 section 7.2), nor a session, an agent or X11, and
-never lead a client to another forward than the one it came for: where a server does not say which
-that is, and there may be two, nobody gets it.
+Owns the routes from a listening address on the server to the forward that requested it. Must never
+accept a channel that was not requested (RFC 4254 section 7.2), nor a session, an agent or X11, and
+never route a client to another forward than its own: if a server does not name it, and there may be
+two, the client is refused.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from tunnelctl.ssh.link.link import Link
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure, Reader
 
-# Called with the open that waits for an answer.
+# Called with the open, which waits for an answer.
 OnOpen = Callable[[IncomingOpen], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """To whoever asked the server to listen on `address` and `port`, which is the real one, and 0
-    for a unix socket, whose path is the address.
+    """To the forward that asked the server to listen on `address` and the real `port`; for a unix
+    socket the address is its path, and the port 0.
 
     `is_chosen`: the server chose the port. `on_stray` is called when a client was refused that may
-    have come for this route, or for another.
+    have been for this route, or for another.
     """
 
     address: str
@@ -36,13 +36,13 @@ class Route:
 
 
 class RemoteOpens:
-    """The client's side of a connection, as its Acceptor."""
+    """The client side of a connection, as its Acceptor."""
 
     def __init__(self, link: Link) -> None:
         self._title = link.settings.title
         self._routes: dict[tuple[str, int], Route] = {}
-        # Given up, but the server may listen there yet, or have clients on the way: theirs are not
-        # those of another route.
+        # Removed, but the server may still listen there, or have clients on the way, which must not
+        # get another route.
         self._left: dict[tuple[str, int], Route] = {}
         self._kept: set[tuple[str, int]] = set()  # which the server refused to cancel
 
@@ -52,7 +52,7 @@ class RemoteOpens:
         self._left.pop((route.address, route.port), None)
 
     def remove(self, route: Route) -> None:
-        """Accept them no more; also for one that was never added, as nobody waited for it."""
+        """Stop routing; also for one that was never added."""
         key = (route.address, route.port)
         if self._routes.get(key, route) == route:
             self._routes.pop(key, None)
@@ -64,13 +64,13 @@ class RemoteOpens:
         return [route] == [one for one in known if one.is_chosen and one.address == route.address]
 
     def closed(self, route: Route) -> None:
-        """The server listens no more for one that was removed."""
+        """The server does not listen any more for a removed route."""
         if (route.address, route.port) in self._left:
             self._left[route.address, route.port] = replace(route, is_chosen=False)
 
     def keep(self, route: Route) -> None:
-        """The server refused to cancel this listener, as Dropbear and Erlang do: it listens there
-        until the link ends, and grants no second listener."""
+        """The server refused to cancel this listener, as Dropbear and Erlang do: it listens until
+        the link ends, and grants no second listener."""
         self._kept.add((route.address, route.port))
 
     def is_kept(self, address: str, port: int) -> bool:
@@ -97,10 +97,10 @@ class RemoteOpens:
             route.on_stray()
 
     def _find(self, address: str, port: int) -> list[Route]:
-        """The routes that a client may have come for, those that were removed among them.
+        """The routes that a client may be for, including removed ones.
 
-        RFC 4254 section 7.2 has the server name what it was asked for. Some name what they resolved
-        the address to; Twisted Conch says 0 for a port that it chose.
+        RFC 4254 section 7.2 has the server name the requested address. Some name what they resolved
+        it to; Twisted Conch sends 0 for a port that it chose.
         """
         known = {**self._left, **self._routes}
         exact = known.get((address, port)) if port else None
@@ -112,5 +112,5 @@ class RemoteOpens:
         return [route for route in chosen if route.address == address] or chosen
 
     def global_request(self, name: str, data: Reader) -> bytes | None:
-        """Signs of life are answered by a refusal, which is the usual answer."""
+        """Keepalive requests are answered by a refusal, as is usual."""
         return None

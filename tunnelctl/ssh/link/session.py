@@ -1,8 +1,8 @@
-"""The session of a link: what its server prints there, as lines (RFC 4254 sections 6.1 and 6.5).
+"""The session of a link: the lines that its server prints (RFC 4254 sections 6.1 and 6.5).
 
-Servers that choose a public address for a remote forward (sish, localhost.run and their like) tell
-it there, and some listen only for those who look. Owns the one session channel of a link. Must
-never send input or obey what comes: text is bounded, and made harmless before anybody sees it.
+Servers that choose a public address for a remote forward (sish, localhost.run and others) print it
+there, and some listen only for clients with a session. Owns the one session channel of a link. Must
+never send input or obey the output: text is limited, and escaped before it is shown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.wire.channel import ChannelHandler
 
-LINE_MAX = 4096  # bytes that came; what is longer becomes several lines
+LINE_MAX = 4096  # bytes; longer lines are split
 
 _BREAK = re.compile(rb"[\r\n]+")
 # ECMA-48, 5.4: control sequences, such as those for colours. They carry no text.
@@ -25,23 +25,23 @@ _SHOWN_MAX = 10 * LINE_MAX
 
 
 def wants_session(link: Link) -> bool:
-    """Whether its settings, and what the server calls itself, ask for a session."""
+    """Whether its settings, and the server's software, call for a session."""
     session_type = link.settings.session_type
     if session_type is SessionType.AUTO:
-        # Of the others many have nowhere else to tell an address. OpenSSH would start a shell.
+        # Many servers other than OpenSSH print an address only there; OpenSSH would start a shell.
         return not link.info.software.is_openssh
     return session_type is SessionType.DEFAULT
 
 
 class Lines:
-    """Splits one stream of bytes; `on_line` gets each line that is not empty, harmless."""
+    """Splits a stream of bytes; `on_line` gets each line that is not empty, escaped."""
 
     def __init__(self, on_line: Callable[[str], None]) -> None:
         self._on_line = on_line
         self._begun = b""
 
     def feed(self, data: bytes) -> None:
-        """What came next."""
+        """The next bytes."""
         *whole, self._begun = _BREAK.split(self._begun + data)
         for line in whole:
             self._tell(line)
@@ -50,7 +50,7 @@ class Lines:
             self._begun = self._begun[LINE_MAX:]
 
     def end(self) -> None:
-        """Nothing more comes: what has no end of line is a line, too."""
+        """The end: a rest without a line end is a line too."""
         begun, self._begun = self._begun, b""
         self._tell(begun)
 
@@ -63,10 +63,10 @@ class Lines:
 
 
 class Session(ChannelHandler):
-    """A shell without a terminal, which draws instead of telling where it is given one. It is
-    opened at once, and the link lives on when the server ends it.
+    """A shell without a terminal, because with one such servers draw. It is opened at once, and the
+    link continues when the server ends it.
 
-    `on_line` gets each line of either stream; `on_refused` why there is no session.
+    `on_line` gets each line of both streams; `on_refused` the reason if there is no session.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Session(ChannelHandler):
         self._channel = link.connection.open_channel("session", b"", self)
 
     def close(self) -> None:
-        """Leave it: nothing is told any more. Idempotent."""
+        """Stop reading. Idempotent."""
         self._channel.close()
 
     def opened(self) -> None:
-        # No reply is asked for: some of these servers give none.
+        # Without reply: some of these servers send none.
         self._channel.request("shell")
 
     def open_failed(self, reason: int, description: str) -> None:

@@ -1,6 +1,6 @@
-"""What a link's socket leads over, when that is not plain TCP: a jump host, or a program.
+"""What carries a link's socket when that is not plain TCP: a jump host, or a program.
 
-A link never asks what carries it; it only tells its way when it ends, and asks it for the reason.
+A link only tells its way when it ends, and asks it for the cause.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ class Way(Protocol):
     """Belongs to one link, and ends with it."""
 
     def explain(self, failure: Failure) -> Failure:
-        """Why the link really ended: the way's own failure where that is the cause of `failure`."""
+        """The cause of the end of a link: the way's own failure if that caused `failure`."""
 
     @property
     def has_failed(self) -> bool:
-        """Whether the way itself is lost, so that the end of the stream is no word of the peer."""
+        """Whether the way itself is lost, so that the end of the stream says nothing about the
+        peer."""
 
     def when_known(self, then: Callable[[], None]) -> None:
-        """The stream has ended. Call `then` once `has_failed` tells why: now, or in a moment."""
+        """The stream has ended. Call `then` once `has_failed` is decided: now, or soon."""
 
     def close(self) -> None:
-        """Begin to end it, at once. Idempotent."""
+        """Begin to end it. Idempotent."""
 
     async def wait_closed(self) -> None:
-        """Wait until nothing of it is left, after `close`."""
+        """Wait until it has ended, after `close`."""
 
 
 class _Direct:

@@ -1,7 +1,7 @@
-"""A socket read and written by a thread that waits, as the handshake does, within one deadline.
+"""A blocking socket for the thread of a handshake, with one deadline.
 
-Owns what was read and not yet used. Must never read a line or a packet without a limit, nor wait
-without looking at the deadline: it may be put off meanwhile, when a person is asked.
+Owns bytes that were read and not used yet. Must never read a line or a packet without a limit, nor
+wait without checking the deadline, which may be suspended while a person is asked.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from tunnelctl.ssh.failures import DeadlinePassed
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# A handshake's messages are short. Room for long ones would be cut down to these, again and again,
-# and leave holes in the memory that many logins at once have spread over.
+# The messages of a handshake are short. Large buffers would be cut down to these repeatedly, and
+# fragment the memory that many concurrent logins use.
 _RECEIVE_SIZE = 8 * 1024
 # RFC 4253 section 4.2 allows 255 bytes a line; servers send longer ones before the version.
 _LINE_MAX = 8 * 1024
 
 
 class BlockingSocket:
-    """See the module's text. `deadline`: a moment of `clock.monotonic`; None waits for ever.
+    """`deadline`: a moment of `clock.monotonic`; None waits forever.
 
     `fill`, `line` and `write` raise EOFError when the socket ended or was closed, DeadlinePassed,
     or OSError.
@@ -48,7 +48,7 @@ class BlockingSocket:
         self._sock.close()
 
     def take(self, count: int) -> bytes:
-        """The first `count` bytes of the buffer, which are there."""
+        """The first `count` bytes of the buffer, which must be there."""
         taken = bytes(self.buffer[:count])
         del self.buffer[:count]
         return taken
@@ -67,7 +67,7 @@ class BlockingSocket:
         return line.removesuffix(b"\n").rstrip(b"\r").decode("utf-8", "replace")
 
     def fill(self, count: int) -> None:
-        """Read until `count` bytes lie in the buffer."""
+        """Read until `count` bytes are in the buffer."""
         while len(self.buffer) < count:
             self._wait(select.POLLIN)
             try:
@@ -81,8 +81,8 @@ class BlockingSocket:
     def write(self, out: ReadableBuffer) -> None:
         """Send all of `out`.
 
-        To a peer that has left nothing is sent, and its last words are still to be read: they say
-        why. The read that finds no more of them raises the error.
+        To a peer that has closed nothing is sent, and its last bytes are still read, because they
+        may give the reason. The read that finds no more raises the error.
         """
         view = memoryview(out)
         while view and self._unsent is None:
@@ -101,7 +101,7 @@ class BlockingSocket:
         poll = select.poll()
         poll.register(self._sock, event)
         while not poll.poll(self._milliseconds_left()):
-            # It may have been put off meanwhile: a person is asked.
+            # It may have been suspended meanwhile: a person is asked.
             if self._milliseconds_left() == 0.0:
                 raise DeadlinePassed("the handshake took too long")
         if self._is_closed:

@@ -1,7 +1,7 @@
 """The beginning of a connection to a server: our version line, and the wait for its first byte.
 
-A server that never speaks is met here, on the loop, where waiting costs a descriptor: the thread of
-a handshake, and its place among those that work, are for servers that do.
+A server that never speaks is waited for here, on the loop, where waiting costs a descriptor; the
+thread of a handshake, and its place, are for servers that do.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from tunnelctl.ssh.packets.transport import VERSION
 
 
 def greet(sock: socket.socket) -> None:
-    """Send our version line, over a connection on which nothing was said yet.
+    """Send our version line, over a connection on which nothing was sent yet.
 
     Both sides send theirs unasked (RFC 4253 section 4.2), and some servers wait for the client's.
     """
-    with contextlib.suppress(OSError):  # it is gone; whoever reads will say so
+    with contextlib.suppress(OSError):  # it is gone; the next read reports it
         sock.send(f"{VERSION}\r\n".encode())
 
 
 async def spoken(sock: socket.socket, host: Host, deadline: float) -> None:
-    """Return once the server has said something, or has ended the connection.
+    """Return once the server has sent something, or has ended the connection.
 
     Raises:
         Failure: timed-out, at `deadline` (a moment of `clock.monotonic`).

@@ -1,4 +1,4 @@
-"""What changes hands between the thread of a Transport and the event loop that takes its socket.
+"""What the thread of a Transport hands over to the event loop with its socket.
 
 Owns no state of its own. See `packetizer.py` for the two phases.
 """
@@ -13,7 +13,7 @@ from tunnelctl.ssh.packets.ciphers import Opener, Sealer
 
 
 class Direction(Flag):
-    """The way that packets go, seen from us."""
+    """The direction of packets, from our side."""
 
     OUTBOUND = auto()
     INBOUND = auto()
@@ -38,7 +38,8 @@ class PacketState:
 
 
 class LoopSide(Protocol):
-    """What the parked thread tells the event loop; every method may be called from the thread."""
+    """What the parked thread reports to the event loop; every method may be called from the
+    thread."""
 
     def post_message(self, payload: bytes) -> None:
         """Send this message of key exchange."""
@@ -53,7 +54,7 @@ class LoopSide(Protocol):
         """Strict key exchange: count the packets of this direction from zero again."""
 
     def post_ready(self) -> None:
-        """The thread is done with the message it was handed."""
+        """The thread is done with the message that it got."""
 
     def post_ended(self) -> None:
-        """The thread leaves, because of an error or because it was told to."""
+        """The thread ends, because of an error or on request."""

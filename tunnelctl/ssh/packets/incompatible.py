@@ -1,7 +1,7 @@
-"""A server with which nothing is in common: what each side offers, and what can be done on either.
+"""A server without a common algorithm: what each side offers, and what to do on either.
 
-Owns the comparison of two KEXINITs for a person, and the failure that it becomes. Must never
-decide what is negotiated: the Transport does.
+Owns the comparison of two KEXINITs for a message, and the failure. Must never decide what is
+negotiated: the Transport does.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tunnelctl.ssh import sentences
 from tunnelctl.ssh.packets.kexinit import List, Names, Proposal
 from tunnelctl.ssh.sentences import excerpt
 
-_LISTED = 400  # characters of one list; a server may send a very long one
+_LISTED = 400  # characters of one list, which may be very long
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A list in which two sides have no name in common."""
+    """A list in which the two sides have no name in common."""
 
     which: List
     ours: Names
@@ -30,10 +30,10 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What a list is of: in a message, in a profile and in sshd_config(5).
+    """The name of a list: in a message, in a profile and in sshd_config(5).
 
-    `known` is the name of ours that the most servers know: sshd does not start with one that it
-    has never heard of.
+    `known` is the most widely known one of our names, because sshd does not start with an unknown
+    one.
     """
 
     title: str
@@ -76,8 +76,8 @@ _CIPHER_OF = {
 def mismatches(
     ours: Proposal, theirs: Proposal, authenticates: Callable[[str | None], bool]
 ) -> Iterator[Mismatch]:
-    """The lists without a common name, one of two directions that say the same. No MAC is missed
-    where the cipher that is agreed on `authenticates` by itself."""
+    """The lists without a common name, one for two directions with the same. No MAC is needed if
+    the negotiated cipher `authenticates` by itself."""
     seen = set()
     for which, kind in _KINDS.items():
         mine, others = ours.lists[which], theirs.lists[which]
@@ -100,14 +100,13 @@ def failure(host: Host, found: list[Mismatch], server: str) -> Failure:
 
 def _lists(mismatch: Mismatch) -> str:
     kind = _KINDS[mismatch.which]
-    ours = ", ".join(mismatch.ours) or "none"  # paramiko may lack all that the profile names
+    ours = ", ".join(mismatch.ours) or "none"  # paramiko may lack everything that the profile names
     theirs = excerpt(", ".join(mismatch.theirs), _LISTED) or "none"
     return sentences.no_common_algorithm(kind.title, ours, theirs)
 
 
 def _remedy(host: Host, mismatch: Mismatch, is_openssh: bool) -> Hint:
-    """What to change here, where the profile or ssh_config left out what the server has, and
-    there."""
+    """What to change here, if the profile or ssh_config excludes what the server has, and there."""
     kind = _KINDS[mismatch.which]
     name = kind.known if kind.known in mismatch.ours else next(iter(mismatch.ours), kind.known)
     if kind is _HOST_KEYS:

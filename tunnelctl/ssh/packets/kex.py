@@ -1,6 +1,6 @@
-"""The key exchange methods, by name: paramiko's, and those that it lacks.
+"""The key exchange methods, by name: paramiko's, and additional ones.
 
-Owns what is added to them. Must never add a method with SHA-1 or a group below 2048 bits.
+Owns the additional ones. Must never add a method with SHA-1 or a group below 2048 bits.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class _Group18(_ShortExponent, KexGroup16SHA512):
     )
 
 
-# Only what paramiko can do on this machine.
+# Only those that paramiko supports on this machine.
 METHODS: dict[str, type] = {
     **paramiko.Transport._kex_info,  # type: ignore[attr-defined]  # not in its stubs
     **({"curve25519-sha256": _Curve25519} if KexCurve25519.is_available() else {}),

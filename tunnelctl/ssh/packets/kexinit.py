@@ -1,7 +1,7 @@
-"""KEXINIT as a side sends it (RFC 4253 section 7.1): its lists, and what else stands among them.
+"""KEXINIT as a side sends it (RFC 4253 section 7.1): its lists, and signals among them.
 
-Owns the reading of the message, and the rules for a peer that guesses. Must never choose an
-algorithm, nor fail over a name: one that nobody knows is one that nobody chooses.
+Owns the parsing of the message, and the rules for a guessed packet. Must never choose an algorithm,
+nor fail because of an unknown name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Self
 from tunnelctl.wire.messages import Reader
 
 _COOKIE = 16
-# Stand among the key exchange methods and are none: OpenSSH PROTOCOL section 1.10, RFC 8308.
+# Among the key exchange methods, but none: OpenSSH PROTOCOL section 1.10, RFC 8308.
 _SIGNALS = ("kex-strict-", "ext-info-")
 
 Names = tuple[str, ...]
@@ -37,7 +37,7 @@ class List(IntEnum):
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """One side's KEXINIT: its lists, without empty names and without `signals`; the first names of
-    the lists that a guess goes by, as they were sent; and how many bytes all that was."""
+    the lists that a guess depends on, as they were sent; and the number of bytes of all that."""
 
     lists: tuple[Names, ...]
     signals: frozenset[str]

@@ -1,4 +1,4 @@
-"""How to get to a host: TCP, a proxy, a program, or a channel through another host.
+"""The way to a host: TCP, a proxy, a program, or a channel through another host.
 
-Must never start an attempt that its caller can no longer stop.
+Must never start an attempt that its caller cannot stop.
 """

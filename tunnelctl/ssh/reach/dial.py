@@ -1,11 +1,11 @@
-"""A TCP connection to a host: every address of its name, staggered, under one deadline.
+"""A TCP connection to a host: every address of its name, staggered, with one deadline.
 
 Owns the socket until it is connected, and then hands it over non-blocking. Must never block the
-loop (names are looked up in a thread of their own) and never leave a socket behind, whichever
-attempt wins and whenever the caller is cancelled.
+loop (names are resolved in a thread) and never leave a socket behind, whichever attempt wins and
+whenever the caller is cancelled.
 
-The race between addresses is RFC 8305 in its small form: families take turns in the order of
-getaddrinfo(3), and each attempt gets a head start of 250 ms on the next.
+The race between addresses follows RFC 8305 in a simple form: families alternate in the order of
+getaddrinfo(3), and each attempt gets a head start of 250 ms.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _FAMILIES = {
     AddressFamily.INET: socket.AF_INET,
     AddressFamily.INET6: socket.AF_INET6,
 }
-# An address as getaddrinfo(3) gives it: family, type, protocol, canonical name, sockaddr.
+# An entry of getaddrinfo(3): family, type, protocol, canonical name, sockaddr.
 _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, _SocketAddress]
 _Sources = Mapping[socket.AddressFamily, _SocketAddress]
 
@@ -81,7 +81,7 @@ async def dial(host: Host, deadline: float, trace: Trace = untraced) -> socket.s
 
 
 async def _resolve(hostname: str, port: int, wanted: AddressFamily) -> Sequence[_AddressInfo]:
-    """getaddrinfo(3), for a name off the loop."""
+    """getaddrinfo(3), for a name not on the loop."""
     look_up = functools.partial(_addresses, hostname, port, _FAMILIES[wanted])
     if is_literal(hostname):
         return look_up(socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
@@ -89,7 +89,7 @@ async def _resolve(hostname: str, port: int, wanted: AddressFamily) -> Sequence[
 
 
 async def _sources(host: Host) -> _Sources | None:
-    """Where connections leave from, for each family; None where the system may choose."""
+    """The local address of connections, for each family; None lets the system choose."""
     if host.bind_address is None:
         return None
     try:
@@ -108,7 +108,7 @@ def _addresses(hostname: str, port: int, family: int, flags: int) -> Sequence[_A
 
 
 def _alternate(addresses: Sequence[_AddressInfo]) -> list[_AddressInfo]:
-    """IPv6 and IPv4 in turn, the system's favourite first (RFC 8305 section 4)."""
+    """IPv6 and IPv4 alternating, the system's first choice first (RFC 8305 section 4)."""
     first = [a for a in addresses if a[0] == addresses[0][0]]
     others = [a for a in addresses if a[0] != addresses[0][0]]
     pairs = itertools.zip_longest(first, others)
@@ -126,7 +126,7 @@ class _Race:
         self.tried: list[str] = []
 
     async def run(self) -> socket.socket | None:
-        """The first socket that connects; None when every address failed (see `errors`)."""
+        """The first socket that connects; None if every address failed (see `errors`)."""
         winner: socket.socket | None = None
         try:
             while winner is None and (self._waiting or self._running):
@@ -169,13 +169,13 @@ class _Race:
                 assert isinstance(error, OSError)
                 self.errors.append((task.get_name(), error))
             if done and self._waiting:
-                return None  # the next address need not wait for the one that failed
+                return None  # the next address need not wait after a failure
             if not done:
                 return None
         return None
 
     def _call_off(self) -> set[asyncio.Task[socket.socket]]:
-        """Close what came second, cancel the rest; returns those that have yet to notice."""
+        """Close other sockets, cancel the rest; returns those that are still ending."""
         losers, self._running = self._running, set()
         for task in losers:
             if not task.done():
@@ -204,10 +204,10 @@ async def _connect(address: _AddressInfo, sources: _Sources | None) -> socket.so
 
 
 def _met_itself(sock: socket.socket) -> bool:
-    """Whether TCP's simultaneous open joined the socket to itself.
+    """Whether TCP's simultaneous open connected the socket to itself.
 
-    It happens on loopback when nobody listens and the port lies in the ephemeral range: a
-    reconnect loop that knocks often enough is in time given that very port as its own.
+    This happens on loopback if nothing listens and the port is in the ephemeral range: a reconnect
+    loop eventually gets that port as its own.
     """
     with suppress(OSError):  # reset already: what reads it will say so
         return bool(sock.getsockname() == sock.getpeername())
@@ -215,7 +215,7 @@ def _met_itself(sock: socket.socket) -> bool:
 
 
 def _tune(sock: socket.socket, host: Host) -> None:
-    """Options of an SSH connection; after connect, so that they do not shorten the attempt."""
+    """Options of an SSH connection; set after connect, so that they do not shorten the attempt."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     patience = host.server_alive_interval * (host.server_alive_count_max + 1)

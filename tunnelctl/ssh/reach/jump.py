@@ -1,9 +1,9 @@
-"""Jump hosts: links that are there to reach other hosts through, shared by all that name them.
+"""Jump hosts: links for reaching other hosts, shared by all hosts that name them.
 
-Owns the pool of these links, and the channels through them, each bridged to a socket of its own so
-that the next handshake sees a connection like any other. A hop is a host that knows its own way
-(`proxy_jump` holds the hops before it), so equal chains are equal hosts. Must never keep a hop
-that nobody uses, and never blame one hop for what another has done.
+Owns the pool of these links, and the channels through them, each bridged to a socket so that the
+next handshake sees a normal connection. A hop is a host with its own way (`proxy_jump` has the hops
+before it), so equal chains are equal hosts. Must never keep an unused hop, and never blame one hop
+for a failure of another.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tunnelctl.ssh.software import Software
 from tunnelctl.wire import messages
 from tunnelctl.wire.refusals import Refusal, in_words, refusal
 
-# A hop that is alive answers the question that it is asked after an interval of silence; one that
-# has been silent for so many intervals has not.
+# A live hop answers the request that it gets after an interval of silence; after so many silent
+# intervals it is dead.
 _SILENT_INTERVALS: Final = 1.75
 
 # Makes the link to a hop.
 Make = Callable[[OnSilence], Coroutine[Any, Any, Link]]
 
-# What a hop says of a host that it cannot connect to; any other cause is unreachable.
+# The codes for a refusal of a hop to connect; any other cause is unreachable.
 _CODES: Final = {
     Refusal.REFUSED: Code.CONNECTION_REFUSED,
     Refusal.TIMED_OUT: Code.TIMED_OUT,
@@ -41,7 +41,7 @@ _CODES: Final = {
 
 
 class Hops:
-    """The jump links of a supervisor, by host. Used from the loop's thread alone."""
+    """The jump links of a supervisor, by host. Used from the loop's thread only."""
 
     def __init__(self) -> None:
         self._hops: dict[Host, _Hop] = {}
@@ -49,12 +49,12 @@ class Hops:
     async def lease(
         self, host: Host, scope: object, make: Make, on_silence: OnSilence = unheard
     ) -> Lease:
-        """A link to `host` for the caller to use until it closes the lease.
+        """A link to `host` that the caller uses until it closes the lease.
 
-        One that is up is shared, one that is being made is waited for. Otherwise `make` makes it.
-        `on_silence` hears what is told to whom `make` is given, whoever began it.
-        `scope` stands for whose secrets and answers `make` uses: who waited in vain for somebody
-        else's login tries with its own.
+        An existing link is shared, one that is being made is awaited; otherwise `make` makes it.
+        `on_silence` gets what is reported for the attempt, whoever began it. `scope` stands for the
+        secrets and answers that `make` uses: if somebody else's login fails, the caller tries with
+        its own.
 
         Raises:
             Failure: as `make`.
@@ -85,7 +85,7 @@ class Hops:
 
 
 class _Hop:
-    """One jump link, being made or up, and how many use it."""
+    """One jump link, being made or up, and its number of users."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _Hop:
         self.host = host
         self.scope = scope
         self.users = 0
-        self.told: list[OnSilence] = []  # by who waits for it
+        self.told: list[OnSilence] = []  # by waiting user
         work = make(self._silent)
         self.attempt = asyncio.get_running_loop().create_task(work, name=f"hop {host.name}")
         self._forget = forget
@@ -108,7 +108,7 @@ class _Hop:
 
     @property
     def is_over(self) -> bool:
-        """Whether it failed, or was up and is not any more."""
+        """Whether it failed, or was up and has ended."""
         if not self.attempt.done():
             return False
         if self.attempt.cancelled() or self.attempt.exception() is not None:
@@ -127,27 +127,27 @@ class _Hop:
             self.attempt.result().close()
 
     async def leave(self) -> None:
-        """As `release`, for one that waited for the attempt; its end is waited for."""
+        """As `release`, for a user that waited for the attempt; waits for its end."""
         self.release()
         if not self.users and not self.attempt.done():
             await asyncio.wait((self.attempt,))
 
 
 class Lease:
-    """A `Way`: one use of a jump link, by the one host that is reached through it."""
+    """A `Way`: the use of a jump link by one host behind it."""
 
     def __init__(self, hop: _Hop, link: Link) -> None:
         self._hop = hop
         self._link = link
         self._bridge: _Bridge | None = None
         self._is_closed = False
-        self._lost: Failure | None = None  # why the hop ended, if it ended before the lease did
+        self._lost: Failure | None = None  # why the hop ended, if it ended before the lease
 
     def open(self, host: Host, on_open: Callable[[], None]) -> socket.socket:
-        """A socket that leads to `host` through the hop; what is written waits for the channel,
-        of which `on_open` is told.
+        """A socket connected to `host` through the hop; bytes wait for the channel, for which
+        `on_open` is called.
 
-        When the hop cannot connect to it the socket ends, and `explain` says why.
+        If the hop cannot connect to it, the socket ends, and `explain` gives the reason.
         """
         ours, theirs = socket.socketpair()
         for sock in (ours, theirs):
@@ -156,7 +156,7 @@ class Lease:
         return ours
 
     def explain(self, failure: Failure) -> Failure:
-        """See Way. The hop that is to blame is looked for from here down to the nearest to us."""
+        """See Way. The failed hop is searched from here down to the nearest one."""
         link = self._link
         self._look()
         if self._lost is not None:
@@ -183,7 +183,7 @@ class Lease:
         then()
 
     def on_lost(self, lost: Callable[[Failure], None]) -> None:
-        """Call `lost` when the hop ends: whatever leads through it has ended too."""
+        """Call `lost` when the hop ends, because everything through it has ended too."""
         self._link.closed.add_done_callback(lambda closed: lost(closed.result()))
 
     def close(self) -> None:
@@ -209,19 +209,19 @@ class Lease:
 class _Bridge(Relay):
     """Between the socket of the next handshake and a channel to its host."""
 
-    tells_cuts = False  # SSH has ends of its own
+    tells_cuts = False  # SSH has end signals of its own
 
     def __init__(
         self, hop: Host, host: Host, link: Link, sock: socket.socket, on_open: Callable[[], None]
     ) -> None:
-        # What passes through a hop is counted by the forwards that it is for.
+        # The bytes through a hop are counted by the forwards that they belong to.
         super().__init__(link.reactor, link, sock, Traffic(), lambda _: None, self._refused)
         self.is_open = False
         self.refusal: Failure | None = None
         self._hop = hop
         self._host = host
         self._on_open = on_open
-        # RFC 4254 section 7.2 asks where the connection comes from: from here.
+        # RFC 4254 section 7.2 wants the originator: this machine.
         self.open("direct-tcpip", messages.tcpip_open(host.hostname, host.port, LOOPBACK, 0))
 
     def opened(self) -> None:
@@ -240,7 +240,7 @@ class _Bridge(Relay):
 
 
 def _refusal(hop: Host, software: Software, host: Host, reason: int, text: str) -> Failure:
-    """What a hop means that does not connect to `host`."""
+    """The failure of a hop that does not connect to `host`."""
     cause = refusal(reason, text)
     said = in_words(reason, text)
     if cause in (Refusal.PROHIBITED, Refusal.UNKNOWN_TYPE):

@@ -1,8 +1,8 @@
 """Proxies on the way to a host: SOCKS 5 (RFC 1928, 1929) and HTTP CONNECT (RFC 9110 section 9.3.6).
 
-Owns what is said before SSH begins. The name of the host is resolved by the proxy, never here. Must
-never take a byte that belongs to SSH, never keep or show a password, and never read more of an
-answer than the longest one that makes sense.
+Owns the exchange before SSH begins. The proxy resolves the name of the host. Must never take a byte
+that belongs to SSH, never keep or show a password, and never read more of an answer than is
+reasonable.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _REPLIES = {
     7: (Code.HANDSHAKE_FAILED, "it does not support CONNECT"),
     8: (Code.HANDSHAKE_FAILED, "it does not support this type of address"),
 }
-# RFC 9110 section 15: what a proxy means by a status; of others, what their class means.
+# RFC 9110 section 15: the failure for a status; others by their class.
 _STATUSES = {
     401: Code.AUTH_FAILED,
     403: Code.FORWARD_DENIED,
@@ -54,7 +54,7 @@ _STATUSES = {
 
 
 class _Refused(Exception):
-    """The proxy does not connect: a code, and why in the proxy's words or ours."""
+    """The proxy does not connect: a code, and the reason in the proxy's words or ours."""
 
     def __init__(self, code: Code, why: str) -> None:
         super().__init__(why)
@@ -67,8 +67,8 @@ async def dial_through(
 ) -> socket.socket:
     """Connect to `host` through `proxy` before `deadline` (a moment of `clock.monotonic`).
 
-    The socket is as `dial` gives it, and the next byte to be read is the host's first. Cancelling
-    leaves no socket.
+    The socket is as from `dial`, and the next byte to read is the host's first. Cancelling leaves
+    no socket.
 
     Raises:
         Failure: that names host and proxy; as `dial` for the proxy itself, auth-failed when it asks
@@ -108,7 +108,7 @@ async def _dial_proxy(host: Host, proxy: Proxy, deadline: float) -> socket.socke
 
 
 class _Conversation:
-    """Bytes to and from the proxy, none more than is asked for."""
+    """Bytes to and from the proxy, none more than needed."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -128,7 +128,7 @@ class _Conversation:
         return data
 
     async def receive_until(self, end: bytes, limit: int) -> bytes:
-        """Up to and with `end`, which must come within `limit` bytes; what follows stays."""
+        """Up to and including `end`, which must come within `limit` bytes; later bytes stay."""
         data = b""
         while True:
             piece = await self._peek(limit)
@@ -143,7 +143,7 @@ class _Conversation:
                 raise _Refused(Code.HANDSHAKE_FAILED, f"its answer is longer than {limit} bytes")
 
     async def _peek(self, count: int) -> bytes:
-        """What lies there, at most `count` bytes, without taking it; waits for the first one."""
+        """Available bytes, at most `count`, without taking them; waits for the first one."""
         while True:
             try:
                 return self._sock.recv(count, socket.MSG_PEEK)
@@ -179,7 +179,7 @@ async def _socks5(talk: _Conversation, host: Host, proxy: Proxy, password: str |
         raise _Refused(Code.HANDSHAKE_FAILED, "it does not speak SOCKS 5")
     if reply:
         raise _Refused(*_REPLIES.get(reply, (Code.HANDSHAKE_FAILED, f"its reply is {reply}")))
-    # Where it connected from, which nobody needs; but it must be taken.
+    # The address that it connected from, which is not needed but must be read.
     sizes = {_IPV4: 4, _IPV6: 16}
     if kind != _NAME and kind not in sizes:
         raise _Refused(Code.HANDSHAKE_FAILED, f"its reply has an address of kind {kind}")
@@ -199,7 +199,7 @@ async def _socks5_log_in(talk: _Conversation, user: str, password: str) -> None:
 
 
 def _address(hostname: str) -> bytes:
-    """A host as a SOCKS 5 request has it: an address as such, a name for the proxy to resolve."""
+    """A host in a SOCKS 5 request: an address, or a name that the proxy resolves."""
     try:
         address = ipaddress.ip_address(hostname)
     except ValueError:
@@ -215,7 +215,7 @@ def _ascii(hostname: str) -> bytes:
         name = hostname.encode("ascii" if hostname.isascii() else "idna")
     except UnicodeError:
         name = b""
-    # Nothing that could end a line of an HTTP request, or a name.
+    # No character that could end a line of an HTTP request, or a name.
     if not name or not all(0x21 <= byte < 0x7F for byte in name):
         raise _Refused(Code.CONFIG_INVALID, f"'{excerpt(hostname)}' is not a valid host name")
     return name
@@ -249,7 +249,7 @@ async def _http_connect(
 
 
 def _status(header: bytes) -> tuple[int, str]:
-    """The status and what a message quotes of it (RFC 9112 section 4)."""
+    """The status, and the text of it for a message (RFC 9112 section 4)."""
     line = header.split(b"\r\n", 1)[0].decode("latin-1")
     version, _, rest = line.partition(" ")
     if not version.startswith("HTTP/1.") or not rest[:3].isdecimal() or rest[3:4] not in ("", " "):

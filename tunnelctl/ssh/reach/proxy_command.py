@@ -1,7 +1,7 @@
 """`proxy_command`: a program whose standard input and output are the connection to a host.
 
-Owns what the program is told, how long it may take to say its first byte, and when it has to go.
-Must never block the loop, never run a shell that nobody wrote, and never leave a process behind.
+Owns the command line of the program, the time for its first byte, and its end. Must never block the
+loop, never run a shell that nobody asked for, and never leave a process behind.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.ssh.silence import OnSilence
 from tunnelctl.ssh.tokens import KNOWN_AS, USER, expand
 
-# Seconds that the program has to end by itself once its input or output ended, and after SIGTERM.
+# Seconds for the program to end by itself after its input or output ended, and after SIGTERM.
 _EOF_SECONDS = 0.25
 _TERM_SECONDS = 2.0
-# Until the program says its first byte, in seconds. It may have somebody log in with a browser,
-# who has 10 minutes for that at most (a device code of `aws sso login`); ssh(1) waits for ever.
-# From its first byte on `connect_timeout` counts, as for any server.
+# Seconds until the program's first byte. Somebody may have to log in with a browser, for which
+# there are at most 10 minutes (a device code of `aws sso login`); ssh(1) waits forever. From the
+# first byte on `connect_timeout` applies, as for any server.
 PATIENCE = 600.0
-# Where somebody waits at a terminal: as long as a person has for any other question.
+# If somebody waits at a terminal: the same time as for any other question.
 AT_A_TERMINAL = 120.0
 _KEY = "proxy_command"
-# What the end of the program looks like from here, and what its silence does.
+# The failures that the end of the program, and its silence, cause.
 _ENDED = (Code.HANDSHAKE_FAILED, Code.SESSION_LOST)
 _SILENT = (Code.TIMED_OUT, Code.PEER_SILENT)
 
 
 def words_for(host: Host, user: str) -> list[str]:
-    """The words of `host.proxy_command`, with what its tokens stand for.
+    """The words of `host.proxy_command` with their tokens replaced.
 
     Raises:
         Failure: config-invalid, see tokens.expand.
@@ -49,11 +49,11 @@ def words_for(host: Host, user: str) -> list[str]:
 
 
 class ProxyCommand:
-    """A `Way`: the running program. `sock` is the connection, for the caller to close."""
+    """A `Way`: the running program. `sock` is the connection, which the caller closes."""
 
     def __init__(self, host: Host, name: str, child: Child, sock: socket.socket) -> None:
         self.sock = sock
-        self.name = name  # of the program, as messages say it
+        self.name = name  # name of the program in messages
         self._host = host
         self._child = child
         self._timer: asyncio.TimerHandle | None = None
@@ -89,11 +89,11 @@ class ProxyCommand:
         return cls(host, name, child, ours)
 
     async def spoken(self, on_silence: OnSilence, moments: Disruptions, patience: float) -> None:
-        """Return once the program has said something, or has ended.
+        """Return once the program has sent something, or has ended.
 
-        `on_silence` is called after each `connect_timeout` for which it did not: what waits for a
-        person should hold up nobody. One that is as silent as that at one of `moments` may wait for
-        an answer from a network that is gone, which would take minutes: it has had its time.
+        `on_silence` is called after each `connect_timeout` of silence, because what waits for a
+        person should delay nobody else. A program that is silent for that long at one of `moments`
+        may wait for an answer from a lost network, which would take minutes, so it is abandoned.
 
         Raises:
             Failure: timed-out, after `patience` seconds or at such a moment.
@@ -134,7 +134,7 @@ class ProxyCommand:
         return sentences.proxy_command_silent(self._host, self.name, seconds)
 
     def explain(self, failure: Failure) -> Failure:
-        """See Way: how the program failed, if that is why, and the last that it said."""
+        """See Way: how the program failed, if that is the cause, and its last line."""
         if failure.code not in (*_ENDED, *_SILENT):
             return failure
         said = excerpt(self._child.last_line())
@@ -152,7 +152,7 @@ class ProxyCommand:
         return self._status() != 0
 
     def when_known(self, then: Callable[[], None]) -> None:
-        """See Way: the program closes its output a moment before it has ended."""
+        """See Way: the program closes its output just before it ends."""
         if self._child.status() is not None:
             then()
             return

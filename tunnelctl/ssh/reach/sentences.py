@@ -1,7 +1,7 @@
-"""The failures of what lies between us and a host, in words: jump hosts, proxies, programs.
+"""The messages of failures of jump hosts, proxies and programs on the way to a host.
 
-Owns the sentences: one function for each failure, named for what happened. A failure that came out
-of the way to a host names the hop, the proxy or the program that it comes from.
+Owns the sentences: one function for each failure, named after what happened. Each names the hop,
+the proxy or the program that failed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def hop_cannot_connect(hop: Host, host: Host, code: Code, said: str) -> Failure:
 
 
 def proxy_unreachable(host: Host, proxy: Proxy, failure: Failure) -> Failure:
-    """The proxy itself cannot be connected to: `failure` says why."""
+    """The proxy itself cannot be reached: `failure` says why."""
     return failure.but(
         subject=label(host),
         detail=f"proxy {proxy}: {failure.detail}",
@@ -61,7 +61,7 @@ def proxy_unreachable(host: Host, proxy: Proxy, failure: Failure) -> Failure:
 
 
 def proxy_refused(host: Host, proxy: Proxy, code: Code, why: str) -> Failure:
-    """The proxy does not connect to `host`: why, in its words or ours."""
+    """The proxy does not connect to `host`: the reason, in its words or ours."""
     hint: Hint | str = ""
     if code is Code.AUTH_FAILED:
         hint = edit(f"check user and password in hosts.{host.name}.proxy")
@@ -80,7 +80,7 @@ def _by_hand(host: Host) -> tuple[Hint, Hint]:
 
 
 def proxy_command_not_started(host: Host, program: str, why: str) -> Failure:
-    """The first word of `proxy_command` is no program that runs here."""
+    """The first word of `proxy_command` is no program that can be run."""
     why = f"cannot start {excerpt(program)}: {why}"
     return invalid_key(host, "proxy_command", why, "the path of an installed program")
 
@@ -96,7 +96,7 @@ def no_shell(host: Host, program: str, why: str) -> Failure:
 
 
 def proxy_command_silent(host: Host, program: str, seconds: float) -> Failure:
-    """The program had its time, and said nothing."""
+    """The program sent nothing in time."""
     return Failure(
         Code.TIMED_OUT,
         f"proxy_command {program}: no output for {seconds:.3g} s",
@@ -106,7 +106,7 @@ def proxy_command_silent(host: Host, program: str, seconds: float) -> Failure:
 
 
 def proxy_command_waits(host: Host, program: str, seconds: float, limit: float) -> Failure:
-    """The program has said nothing so far; it may wait for a person."""
+    """The program has sent nothing so far; it may wait for a person."""
     return Failure(
         Code.TIMED_OUT,
         f"proxy_command {program}: no output for {seconds:.3g} s (limit {limit:.3g} s)",
@@ -119,7 +119,7 @@ def proxy_command_waits(host: Host, program: str, seconds: float, limit: float) 
 def proxy_command_failed(
     host: Host, program: str, how: str, said: str, failure: Failure
 ) -> Failure:
-    """The connection ended as `failure` says, since the program ended: `how`."""
+    """The connection ended with `failure`, because the program ended: `how`."""
     return failure.but(
         subject=label(host),
         detail=f"proxy_command {program} {how}" + (f": {said}" if said else ""),
@@ -128,5 +128,5 @@ def proxy_command_failed(
 
 
 def proxy_command_said(host: Host, program: str, said: str, failure: Failure) -> Failure:
-    """The connection ended as `failure` says, and the program's last line may tell why."""
+    """The connection ended with `failure`, and the program's last line may explain it."""
     return failure.but(detail=f"{failure.detail}; {program} said: {said}", hints=_by_hand(host))
