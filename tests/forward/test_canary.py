@@ -22,8 +22,8 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.threads import in_thread
 from tests.support.tunnel import tunnel_to
 
-# Of each mixture; an hour of it is for a night.
-_SECONDS = float(os.environ.get("TUNNELCTL_CANARY_SECONDS", "6"))
+# For each mixture; .ci/run takes longer, and an hour of it is for a night.
+_SECONDS = float(os.environ.get("TUNNELCTL_CANARY_SECONDS", "3"))
 _RESETTERS = 6
 _LEAVERS = 4
 _WATCHED = 6
