@@ -194,12 +194,10 @@ def _table() -> str:
 
 
 def _failures() -> str:
-    rows = []
-    for code in Code:
-        failure = Failure(code, "")
-        rows.append(
-            f"| `{code.value}` | {'yes' if failure.retryable else 'no'} | {failure.exit_code} |\n"
-        )
+    rows = [
+        f"| `{code.value}` | {'yes' if code.retryable else 'no'} | {code.exit_code} |\n"
+        for code in Code
+    ]
     return _FAILURES + "".join(rows)
 
 

@@ -322,7 +322,7 @@ def test_demo_tells_the_story_and_leaves_nothing(world: World) -> None:
     scratch.mkdir()
     world.environ["TMPDIR"] = str(scratch)
     told = world.ok("demo", "--megabytes", "2")
-    assert told.count("SHA-256 equal") == 4
+    assert told.count("SHA-256 matches") == 4
     assert told.count("Hello, World!") == 2
     assert "on the same local port" in told
     assert told.endswith("Next: tunnelctl init && tunnelctl up\n")

@@ -24,7 +24,7 @@ from tests.docs.pages import (
 from tunnelctl.cli.main import tunnelctl
 from tunnelctl.config.profile.keys import HostMap, Secret
 from tunnelctl.doctor.report import Part
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code
 from tunnelctl.ssh.milestones import Milestone
 
 DOCS = ROOT / "docs"
@@ -70,7 +70,7 @@ def test_the_table_of_exit_codes_is_the_helps_and_every_failure_has_its_row() ->
     shown = table(section(STARTED, "In scripts"), "code", "means")
     said = _EXIT_CODE.findall(" ".join(help_text().partition("Exit codes:")[2].split()))
     assert shown == said
-    codes = {0} | {Failure(code, "").exit_code for code in Code}
+    codes = {0} | {code.exit_code for code in Code}
     assert {int(code) for code, _ in shown} == codes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools import make_states
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code
 from tunnelctl.state.snapshot import HostState
 
 
@@ -15,5 +15,5 @@ def test_the_page_names_every_state_and_every_code() -> None:
     page = make_states.page()
     assert all(f"**{state.value}**" in page for state in HostState)
     for code in Code:
-        retried = "yes" if Failure(code, "").retryable else "no"
+        retried = "yes" if code.retryable else "no"
         assert f"| `{code.value}` | {retried} |" in page

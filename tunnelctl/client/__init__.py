@@ -1,7 +1,7 @@
 """Speaks the control API over the unix socket, and starts the daemon when none answers."""
 
 from tunnelctl.client.client import Client, DaemonElsewhere, EventStream, SocketUnusable
-from tunnelctl.client.exchange import API_VERSION, Document, Exchange, Problem
+from tunnelctl.client.http import API_VERSION, Document, Exchange, Problem
 
 __all__ = [
     "API_VERSION",

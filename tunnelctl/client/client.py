@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 
 from tunnelctl import __version__, clock
 from tunnelctl.client import sentences
-from tunnelctl.client.exchange import (
+from tunnelctl.client.http import (
     Document,
     Exchange,
     Stream,

@@ -13,7 +13,7 @@ import sys
 
 from tunnelctl import clock
 from tunnelctl.client import sentences
-from tunnelctl.client.exchange import Document, Problem, left_until
+from tunnelctl.client.http import Document, Problem, left_until
 from tunnelctl.home.paths import SOCKET_VARIABLE, Paths
 
 _START_WITHIN = 30.0  # seconds for a slow machine to import everything

@@ -32,7 +32,7 @@ from tunnelctl.ssh.link.info import LinkSettings
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.packets.transport import SshTransport
 from tunnelctl.sshd.hello import HelloService
-from tunnelctl.sshd.session import ServerSession
+from tunnelctl.sshd.server_session import ServerSession
 
 _log = logging.getLogger("tunnelctl.sshd")
 

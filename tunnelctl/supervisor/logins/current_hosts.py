@@ -20,7 +20,7 @@ from tunnelctl.spec.profile import HostAnew
 _log = logging.getLogger("tunnelctl")
 
 _EVERY = 5.0  # seconds
-_AT_ONCE = 4
+_AT_ONCE = 4  # hosts of one profile whose ssh_config is read concurrently
 
 
 class Anew:
