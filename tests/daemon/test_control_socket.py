@@ -80,7 +80,7 @@ def test_a_socket_that_somebody_answers_on_is_left_alone(paths: Paths) -> None:
 def test_a_file_in_the_place_of_the_socket_is_left_alone(paths: Paths) -> None:
     paths.runtime_dir.mkdir(mode=0o700)
     paths.socket.write_text("precious")
-    with pytest.raises(Failure, match="no socket"):
+    with pytest.raises(Failure, match="not a socket"):
         claim(paths)
     assert paths.socket.read_text() == "precious"
 

@@ -107,7 +107,7 @@ def test_where_it_cannot_be_made_a_commands_daemon_ends(embedded: World, paths: 
     pid = embedded.daemon_pid()
     _make_impossible(paths)
     eventually(lambda: not is_running(pid), "nobody could reach it", 25)
-    assert "nobody can reach this daemon" in paths.log_file.read_text()
+    assert "clients cannot reach this daemon" in paths.log_file.read_text()
     assert "stopped" in paths.log_file.read_text().splitlines()[-1]
     # What was wanted is not forgotten.
     paths.runtime_dir.parent.unlink()
@@ -122,7 +122,7 @@ def test_a_services_daemon_works_on_and_is_found_when_it_can(embedded: World, pa
             _make_impossible(paths)
             assert daemon.stderr is not None
             for line in daemon.stderr:
-                if "nobody can reach this daemon" in line or "cannot find this daemon" in line:
+                if "clients cannot reach this daemon" in line or "cannot find this daemon" in line:
                     break
             assert daemon.poll() is None
             paths.runtime_dir.parent.unlink()
@@ -256,7 +256,7 @@ def test_root_makes_no_folder_in_somebody_elses(embedded: World, below: str) -> 
     for arguments in (("up", "dev", "-d"), ("daemon", "dev")):
         done = embedded.run(*arguments, environ=sudo)
         assert done.returncode == 73, done.stderr
-        assert f"{theirs} belongs to the user id {NOBODY}" in done.stderr
+        assert f"{theirs} belongs to user id {NOBODY}" in done.stderr
         assert "sudo without -E" in done.stderr
     assert not any(theirs.iterdir())
     assert not embedded.processes()

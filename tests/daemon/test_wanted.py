@@ -303,7 +303,7 @@ async def test_a_file_that_makes_no_sense_is_a_warning(disk: Disk, content: byte
     disk.path.parent.mkdir()
     disk.path.write_bytes(content)
     assert disk.now() == ()
-    assert "wanted.json is not used" in disk.troubles.texts[0]
+    assert "wanted.json is ignored" in disk.troubles.texts[0]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -151,7 +151,7 @@ def test_a_port_below_1024_needs_root_or_a_word_of_root(world: World, sshd: Open
     )
     assert done.returncode == 73, done.stdout + done.stderr
     assert "cannot listen on 127.0.0.1:81: Permission denied" in done.stdout
-    assert "- or let every user here listen there: sudo sysctl net.ipv4" in done.stdout
+    assert "- or allow every user here to listen there: sudo sysctl net.ipv4" in done.stdout
 
 
 def test_the_user_that_was_tried_is_named_with_where_the_reason_is(

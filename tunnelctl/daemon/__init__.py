@@ -1,4 +1,4 @@
-"""The one process per user: the control API, what is wanted, the log, and the service manager.
+"""The one process per user: the control API, the wanted profiles, the log, the service manager.
 
 Must never decide anything about a tunnel: the supervisor does.
 """

@@ -1,7 +1,7 @@
-"""A control socket that the service manager bound for us (sd_listen_fds(3)).
+"""A control socket that the service manager bound for the daemon (sd_listen_fds(3)).
 
-Owns the check that what was passed is what we would have bound ourselves. Must never close another
-descriptor than the one that was passed.
+Owns the check that the passed socket is what the daemon would have bound itself. Must never close
+any other descriptor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FIRST = 3  # SD_LISTEN_FDS_START
 
 
 def passed_socket(environ: Mapping[str, str], path: Path) -> socket.socket | None:
-    """The listening unix socket at `path` that came with the process; None when none did.
+    """The listening unix socket at `path` that was passed to the process; None if none was.
 
     Raises:
         Failure: USAGE, something else was passed.

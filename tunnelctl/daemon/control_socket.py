@@ -1,8 +1,8 @@
 """The socket that makes a daemon the only one of its user: directory, lock, bind, unlink.
 
-Owns who may be the daemon (a flock, never a pid file) and who may talk to it (a directory of mode
-0700, a socket of mode 0600). Must never remove a socket that something still answers on, and never
-trust a directory that somebody else could change.
+Owns which process is the daemon (by flock, never a pid file) and who may talk to it (a directory of
+mode 0700, a socket of mode 0600). Must never remove a socket that something still answers on, and
+never trust a directory that somebody else could change.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _BACKLOG = 128
 
 
 class ControlSocket:
-    """A bound, listening, non-blocking unix socket and the locks that go with it.
+    """A bound, listening, non-blocking unix socket and its locks.
 
-    One that is `lent` by a service manager stays there for the next daemon.
+    One that is `lent` by a service manager stays for the next daemon.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class ControlSocket:
             return False
 
     def renew(self) -> socket.socket | None:
-        """Make anew what of directory, lock and socket is gone. Blocking.
+        """Create again whichever of directory, lock and socket is missing. Blocking.
 
-        Returns the socket before, which is the caller's to close; None where it stays.
+        Returns the previous socket, which the caller closes; None if it is still in use.
 
         Raises:
             Failure: PERMISSION_DENIED, it cannot be made; ALREADY_RUNNING, another daemon has taken
@@ -90,30 +90,30 @@ class ControlSocket:
         return before
 
     def close(self) -> None:
-        """Stop listening and remove the socket; the locks stay until `release`."""
+        """Stop listening and remove the socket; the locks are kept until `release`."""
         if not self._is_lent:
-            with contextlib.suppress(FileNotFoundError):  # removed between the two
+            with contextlib.suppress(FileNotFoundError):  # removed between the two calls
                 if self._is_listening:
                     os.unlink(self._paths.socket)
         self.socket.close()
 
     def release(self) -> None:
-        """Let the next daemon begin. The locks' files stay: removing them would let two hold
-        them."""
+        """Let the next daemon start. The lock files stay: if they were removed, two daemons could
+        hold them."""
         os.close(self._lock)
         _close(self._users_lock)
 
 
 def claim(paths: Paths, passed: socket.socket | None = None) -> ControlSocket | None:
-    """Become this user's daemon, on the listening socket that was `passed` or on one of our own;
-    None when another holds a lock.
+    """Become this user's daemon, on the listening socket that was `passed` or on a new one; None if
+    another process holds a lock.
 
     Raises:
         Failure: PERMISSION_DENIED, the directory or the socket is not safely ours.
     """
     check_directory(paths)
     try:
-        # First: a daemon that makes the other lock anew must not meet us holding it.
+        # First: a daemon that creates the other lock again must not find it held by us.
         users_lock = user_lock.take(paths.user_lock, paths.socket)
     except user_lock.LockHeld:
         return None
@@ -124,7 +124,8 @@ def claim(paths: Paths, passed: socket.socket | None = None) -> ControlSocket | 
             _close(users_lock)
             return None
         if passed is not None:
-            # Again, by us: clients look who listens (SO_PEERCRED), which would be the manager.
+            # Listen again, in this process: clients check the listener's process (SO_PEERCRED),
+            # which would be the manager's.
             passed.listen(_BACKLOG)
             passed.setblocking(False)
             return ControlSocket(passed, paths, lock, users_lock, lent=True)
@@ -138,7 +139,7 @@ def claim(paths: Paths, passed: socket.socket | None = None) -> ControlSocket | 
 
 @contextlib.contextmanager
 def in_place_of_a_daemon(paths: Paths) -> Iterator[bool]:
-    """Whether no daemon runs, starts or ends, and none can meanwhile.
+    """Whether no daemon runs, starts or ends; none can start while the block runs.
 
     Raises:
         Failure: PERMISSION_DENIED, the directory is not safely ours.
@@ -164,7 +165,7 @@ def _close(lock: int | None) -> None:
 
 
 def check_directory(paths: Paths) -> None:
-    """Make the directory of the control socket, or see that it is ours alone.
+    """Make the directory of the control socket, or check that it is private to this user.
 
     Raises:
         Failure: PERMISSION_DENIED, with what is wrong with it.
@@ -184,8 +185,8 @@ def check_directory(paths: Paths) -> None:
 
 
 def _make(directory: Path) -> None:
-    """Make it and what is missing above it. Root makes none in a folder of somebody else's, who
-    could not use or remove it (`sudo -E` keeps the runtime folder of who called it)."""
+    """Make it and its missing parents. Root makes none in another user's folder, because that user
+    could not use or remove it (`sudo -E` keeps the caller's runtime folder)."""
     if directory.is_dir():
         return
     owner = os.stat(_nearest(directory)).st_uid
@@ -195,12 +196,12 @@ def _make(directory: Path) -> None:
 
 
 def _nearest(directory: Path) -> Path:
-    """The nearest folder on the way to it that is there."""
+    """The nearest existing parent folder."""
     return next(parent for parent in directory.parents if parent.is_dir())
 
 
 def _unmade(paths: Paths, why: str) -> Failure:
-    """The directory could not be made. What to do depends on whose folder it would be in, and on
+    """The failure to make the directory. The hint depends on the owner of its parent, and on
     whether the environment names the place."""
     directory = paths.runtime_dir
     if os.access(_nearest(directory), os.W_OK):
@@ -232,7 +233,7 @@ def _lock(path: Path) -> int | None:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove what a killed daemon left. The lock is held, so nobody binds meanwhile."""
+    """Remove the socket of a killed daemon. The lock is held, so nobody binds meanwhile."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -248,7 +249,7 @@ def _bind(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(str(path))
-        # Nobody can connect before it listens. Not by umask(2), which other threads share.
+        # Nobody can connect before it listens. Not umask(2), which other threads share.
         os.chmod(path, 0o600)
         sock.listen(_BACKLOG)
         sock.setblocking(False)

@@ -1,7 +1,7 @@
-"""What a service manager hears of the daemon (sd_notify(3)), and what is kept of one that is stuck.
+"""Messages to a service manager (sd_notify(3)), and stack dumps of a daemon that is stuck.
 
-Owns the heart: a timer on the loop that feeds the manager's watchdog and puts off the dump of every
-thread's stack. Must never beat from anywhere else: a loop that makes no progress is to be noticed.
+Owns the heartbeat: a timer on the loop that feeds the manager's watchdog and postpones the dump of
+every thread's stack. Must never run anywhere else: a loop that makes no progress has to be noticed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-_STUCK_AFTER = 30.0  # seconds without a turn of the loop, where no manager says less
-_BEATS = 4  # for each time that would be too long
+_STUCK_AFTER = 30.0  # seconds without a turn of the loop, unless the manager asks for less
+_BEATS = 4  # for each such time
 
 
 class ServiceManager:
-    """The service manager that started us; there may be none."""
+    """The service manager that started the daemon, if any."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
@@ -28,20 +28,21 @@ class ServiceManager:
         self.watchdog = _watchdog(environ) if self._address else None
 
     def tell(self, state: str) -> None:
-        """Send one assignment, such as `READY=1`. Nobody need hear it."""
+        """Send one assignment, such as `READY=1`. Failures are ignored."""
         if not self._address:
             return
         address = self._address.replace("@", "\0", 1) if self._address[0] == "@" else self._address
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.setblocking(False)  # a manager that hangs must not hang us
+            sock.setblocking(False)  # a manager that hangs must not block the daemon
             sock.connect(address)
             sock.send(state.encode())
 
 
 class Heart:
-    """Beats on the running loop until `close`; the stacks of one that stopped go to `dumps`.
+    """Beats on the running loop until `close`; if it stops beating, the stacks are written to
+    `dumps`.
 
-    Without a file to write to (None) nothing is dumped.
+    Nothing is dumped if `dumps` is None.
     """
 
     def __init__(self, manager: ServiceManager, dumps: IO[str] | None) -> None:
@@ -50,12 +51,12 @@ class Heart:
         self._stuck_after = manager.watchdog / 2 if manager.watchdog else _STUCK_AFTER
         self._loop = asyncio.get_running_loop()
         if dumps is not None:
-            # SIGABRT is what systemd sends to one whose watchdog starved.
+            # systemd sends SIGABRT when the watchdog times out.
             faulthandler.enable(dumps)
         self._beat()
 
     def close(self) -> None:
-        """Beat no more."""
+        """Stop beating."""
         self._timer.cancel()
         if self._dumps is not None:
             faulthandler.cancel_dump_traceback_later()
@@ -70,9 +71,9 @@ class Heart:
 
 
 def open_dumps(path: Path) -> IO[str] | None:
-    """A private file for the stacks of a daemon without a terminal; None where there is no place.
+    """A private file for the stacks of a daemon without a terminal; None if it cannot be opened.
 
-    What an earlier daemon left in it stays.
+    The dumps of earlier daemons are kept.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -83,7 +84,7 @@ def open_dumps(path: Path) -> IO[str] | None:
 
 
 def _watchdog(environ: Mapping[str, str]) -> float | None:
-    """Seconds within which the manager wants a sign of life (sd_watchdog_enabled(3))."""
+    """The watchdog interval of the manager in seconds (sd_watchdog_enabled(3))."""
     microseconds, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID")
     if not microseconds.isdigit() or pid not in {None, str(os.getpid())}:
         return None

@@ -1,6 +1,6 @@
 """The bodies of requests, checked.
 
-Owns what a right program may ask. Must never guess what a wrong one meant.
+Owns the rules for a valid request. Must never guess the meaning of an invalid one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.daemon.problems import BadRequest
 from tunnelctl.spec.environment import Environment
 
-DRAIN = 10.0  # seconds, when `down` does not say
+DRAIN = 10.0  # seconds, if `down` does not say
 _LONGEST_DRAIN = 3600.0
 _LONGEST_TTL = 10 * 366 * 86400.0
 _LEASE = re.compile(r"[0-9a-f]{16,64}")
@@ -23,10 +23,10 @@ _LEASE = re.compile(r"[0-9a-f]{16,64}")
 
 @dataclass(frozen=True, slots=True)
 class UpOrder:
-    """The body of `up`: where the profile is, the caller's environment, and who holds it up.
+    """The body of `up`: the profile's file, the caller's environment, and the lease that holds it.
 
-    `replace`: also in place of one that is up from another file. `ttl`: who holds it lets go after
-    so many seconds.
+    `replace`: also if a profile of this name from another file is up. `ttl`: the hold ends after so
+    many seconds.
     """
 
     file: Path | None = None
@@ -59,7 +59,8 @@ class UpOrder:
 
 @dataclass(frozen=True, slots=True)
 class ReloadOrder:
-    """The body of `reload`: which profiles (none: all that are wanted), and whether to act."""
+    """The body of `reload`: the profiles (none: all that are wanted), and whether it is a dry
+    run."""
 
     names: tuple[str, ...] = ()
     dry_run: bool = False
@@ -85,8 +86,7 @@ class ReloadOrder:
 
 @dataclass(frozen=True, slots=True)
 class RestartOrder:
-    """The body of `restart`: the hosts that are meant (none: all of them), and the caller's
-    environment."""
+    """The body of `restart`: the hosts (none: all), and the caller's environment."""
 
     hosts: tuple[str, ...] = ()
     environment: Environment | None = None
@@ -106,7 +106,7 @@ class RestartOrder:
 
 
 def read_environment(body: Mapping[str, Any]) -> Environment:
-    """The body of `environment`: that of the caller, and nothing else.
+    """The body of `environment`: only that of the caller.
 
     Raises:
         BadRequest: with what is wrong with it.
@@ -130,7 +130,7 @@ def read_drain(body: Mapping[str, Any]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseOrder:
-    """The body of `release`: whose hold ends, and seconds for connections to end."""
+    """The body of `release`: the lease, and seconds for connections to end."""
 
     lease: str
     drain: float
@@ -161,8 +161,8 @@ def _is_number(value: object) -> bool:
 
 
 def _environment(body: Mapping[str, Any]) -> Environment | None:
-    """All variables of the caller; None where they are not sent. null is a variable that is not
-    set. No message repeats one: a value may be a secret, and a name may have been taken for one."""
+    """All variables of the caller; None if they are not sent. null is a variable that is not set.
+    No message repeats one: a value may be a secret, and a value may have been sent as a name."""
     sent = body.get("environment")
     if sent is None:
         return None
@@ -183,7 +183,7 @@ def _environment(body: Mapping[str, Any]) -> Environment | None:
 
 
 def read_lease(lease: object) -> str | None:
-    """A lease that a command chose, or None.
+    """The lease that a command chose, or None.
 
     Raises:
         BadRequest: it is none.
@@ -194,7 +194,7 @@ def read_lease(lease: object) -> str | None:
 
 
 def refuse_unknown(body: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    """Raises BadRequest for a key that has no meaning."""
+    """Raises BadRequest for an unknown key."""
     unknown = sorted(set(body) - set(known))
     if unknown:
         raise BadRequest(f"unknown key {unknown[0]!r} in the body")

@@ -1,6 +1,6 @@
-"""Errors as the control API tells them: RFC 9457 `application/problem+json` with `code` and `hint`.
+"""Errors in the control API: RFC 9457 `application/problem+json` with `code` and `hint`.
 
-Owns which HTTP status a failure becomes.
+Owns the HTTP status of each failure.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ _STATUS = {
     Code.PORT_IN_USE: 409,
     Code.PERMISSION_DENIED: 403,
     Code.INTERNAL: 500,
-    Code.DAEMON_NOT_RUNNING: 503,  # it is about to end
+    Code.DAEMON_NOT_RUNNING: 503,  # the daemon is about to end
 }
-_OTHER = 502  # what a host on the far side did
+_OTHER = 502  # caused by a remote host
 
 
 class BadRequest(Failure):
-    """A request that no right program would send."""
+    """An invalid request."""
 
     def __init__(self, message: str) -> None:
         super().__init__(Code.USAGE, message)
 
 
 def as_problem(error: Exception) -> web.Response:
-    """The answer for an error; an unexpected one says its kind, its details are in the log."""
+    """The answer for an error. For an unexpected one it names only the type; the log has the
+    details."""
     if isinstance(error, web.HTTPException):
         return _from_http(error)
     if not isinstance(error, Failure):
@@ -51,7 +52,7 @@ def as_problem(error: Exception) -> web.Response:
 
 
 def not_installed(what: str, extra: str) -> web.Response:
-    """The answer to what only an extra of ours can do, which is not here."""
+    """The answer if an extra that is not installed is needed."""
     problem = {"detail": what, "code": "not-implemented", "hint": install_command(extra)}
     return _problem(501, problem)
 

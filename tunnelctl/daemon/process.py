@@ -1,7 +1,7 @@
-"""The daemon as a process: one a user, from the lock to an orderly end.
+"""The daemon as a process: one per user, from the lock to an orderly end.
 
-Owns the life of everything in it: control socket, reactor, supervisor, API, signals. Must never
-outlive its deadline to end, and never leave a core dump, for it has had secrets in memory.
+Owns the lifetime of its parts: control socket, reactor, supervisor, API, signals. Must never exceed
+its deadline to end, and never leave a core dump, because its memory has held secrets.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _log = logging.getLogger(__name__)
 STOP_WITHIN = 10  # seconds, enforced by the kernel
 _CLOSE_WITHIN = 7.0  # seconds of these for connections to end
 _SAVE_WITHIN = 1.0  # seconds of these for the disk
-IDLE_AFTER = 10.0  # seconds without a wanted profile or a request, for one the CLI started
+IDLE_AFTER = 10.0  # seconds without a wanted profile or a request, if a command started it
 _CLAIM_WITHIN = STOP_WITHIN + 5.0  # seconds to wait for a predecessor that is stopping
 _CLAIM_STEP = 0.05
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
@@ -71,20 +71,20 @@ class Detached:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where a daemon is, what it has up from its start, and what else it does."""
+    """The files of a daemon, the profiles of its start, and its options."""
 
     paths: Paths
     profiles: Sequence[str] = ()
     background: Detached | None = None
     watch: bool = False
-    metrics: Endpoint | None = None  # where they are served over TCP
-    log_format: LogFormat = LogFormat.AUTO  # of what goes to stderr
+    metrics: Endpoint | None = None  # the TCP address where they are served
+    log_format: LogFormat = LogFormat.AUTO  # of stderr
 
 
 def run(settings: Settings, environment: Environment) -> None:
-    """Be the daemon until told to stop.
+    """Run the daemon until it is asked to stop.
 
-    In the foreground it logs to stderr, brings its profiles up and stays.
+    In the foreground it logs to stderr, starts its profiles and stays.
 
     Raises:
         Failure: ALREADY_RUNNING, or what kept the socket from being bound or a profile from
@@ -101,7 +101,7 @@ def run(settings: Settings, environment: Environment) -> None:
         _start(settings, environment, troubles)
     except Failure as failure:
         if failure.code is Code.ALREADY_RUNNING and answers(settings.paths.socket):
-            _report(background, "ready")  # the other one serves whoever started us
+            _report(background, "ready")  # the other daemon serves the command
             return
         _log.error("%s", failure)
         problem = {"code": failure.code, "detail": failure.message, "hint": failure.hint}
@@ -120,9 +120,9 @@ def _start(settings: Settings, environment: Environment, troubles: Troubles) -> 
     passed = passed_socket(environment, settings.paths.socket)
     control = _claim(settings.paths, passed)
     dumps = sys.stderr if settings.background is None else open_dumps(settings.paths.dump_file)
-    codecs.lookup("idna")  # which getaddrinfo(3) would load at its first call, on the loop
-    # What is imported stays: each full garbage collection would look at all of it again, and every
-    # tunnel would wait for that (20 ms).
+    codecs.lookup("idna")  # otherwise getaddrinfo(3) would load it at its first call, on the loop
+    # Imported objects are never freed, so each full garbage collection would scan them again, and
+    # delay every tunnel (20 ms).
     gc.freeze()
     share_the_interpreter()
     try:
@@ -140,7 +140,7 @@ def _start(settings: Settings, environment: Environment, troubles: Troubles) -> 
 
 
 def _claim(paths: Paths, passed: socket.socket | None) -> ControlSocket:
-    """The control socket, once a predecessor that is stopping has let go of it."""
+    """The control socket, once a predecessor that is stopping has released it."""
     deadline = clock.monotonic() + _CLAIM_WITHIN
     while True:
         control = claim(paths, passed)
@@ -157,7 +157,7 @@ def _claim(paths: Paths, passed: socket.socket | None) -> ControlSocket:
 
 
 class _Daemon:
-    """What lives between the lock and the end."""
+    """Everything between the lock and the end."""
 
     def __init__(
         self,
@@ -174,15 +174,15 @@ class _Daemon:
         self._metrics_at = settings.metrics
         self._environment = environment
         self._troubles = troubles
-        # What a service started in the background is not the service itself.
+        # A daemon started by a command in a service is not the service itself.
         self._manager = ServiceManager(environment if settings.background is None else {})
         self._logbook = logbook
         self._stop = asyncio.Event()
         self._idle: asyncio.TimerHandle | None = None
 
     async def run(self, profiles: Sequence[str], dumps: IO[str] | None) -> None:
-        """Serve until `_stop` is set, then end everything in the reverse order of its start. Of a
-        loop that is stuck, `dumps` gets the stacks."""
+        """Serve until `_stop` is set, then end everything in reverse order. `dumps` gets the stacks
+        of a loop that is stuck."""
         loop = asyncio.get_running_loop()
         self._logbook.bind(loop)
         heart = Heart(self._manager, dumps)
@@ -198,7 +198,7 @@ class _Daemon:
             stop=self._ask_to_stop,
         )
         self._server = ControlServer(self._control.socket, self._troubles, self._note_activity)
-        place: SocketKeeper | None = None
+        keeper: SocketKeeper | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ask_to_stop)
         triggers = Triggers(supervisor, self._profiles, watch_files=self._watch_files)
@@ -214,13 +214,13 @@ class _Daemon:
             application.add_routes([self._logbook.route(), metrics.route(status)])
             async with metrics.served(self._metrics_at, status, self._troubles):
                 await self._server.start(application)
-                place = SocketKeeper(self._control, self._server, self._troubles, self._lost)
+                keeper = SocketKeeper(self._control, self._server, self._troubles, self._lost)
                 self._announce()
                 await self._stop.wait()
         finally:
             self._limit_the_end()
-            if place is not None:
-                await place.close()
+            if keeper is not None:
+                await keeper.close()
             await self._server.refuse()
             self._control.close()
             await triggers.close()
@@ -245,14 +245,15 @@ class _Daemon:
         self._stop.set()
 
     def _lost(self, failure: Failure) -> None:
-        """Nobody can reach us. A service's daemon works on, for it was told what to do; one that
-        another has taken the place of, or that a command started, would only keep the ports."""
+        """Nobody can reach this daemon. The daemon of a service continues; one that was replaced,
+        or that a command started, would only occupy the ports, and ends."""
         if self._background is not None or failure.code is Code.ALREADY_RUNNING:
-            _log.error("ending, for nobody can reach this daemon: %s", failure)
+            _log.error("exiting: clients cannot reach this daemon: %s", failure)
             self._ask_to_stop()
 
     def _limit_the_end(self) -> None:
-        """Whatever hangs, the process is gone in time: SIGALRM's default action ends it."""
+        """The process ends in time even if something hangs: the default action of SIGALRM ends
+        it."""
         if self._idle is not None:
             self._idle.cancel()
         signal.alarm(STOP_WITHIN)
@@ -277,7 +278,7 @@ class _Daemon:
 def _harden() -> None:
     """No core dumps, private files, and as many descriptors as the system allows.
 
-    What asks for a reload or a try must not end us before we can do it.
+    The signals for reload and retry must not end the process before their handlers are installed.
     """
     os.umask(0o077)
     for number in (signal.SIGHUP, signal.SIGUSR1):
@@ -287,22 +288,22 @@ def _harden() -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if sys.platform == "linux":
-        # prctl(2): neither a debugger nor /proc of the same user can read our memory.
+        # prctl(2): neither a debugger nor /proc of the same user can read the memory.
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _share_memory() -> None:
-    """One arena for all threads (mallopt(3)), before there are any.
+    """Use one arena for all threads (mallopt(3)); called before there are any.
 
-    glibc gives them others, which keep what logins freed: as much again as an idle host needs. They
-    would save threads from waiting for each other, but one runs in the interpreter at a time.
+    Further arenas of glibc would keep the memory that logins have freed, which doubles the memory
+    of an idle host. They would reduce lock contention, but only one thread at a time runs Python.
     """
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
-        mallopt(_M_ARENA_MAX, 1)  # musl has neither it nor arenas
+        mallopt(_M_ARENA_MAX, 1)  # musl has neither mallopt nor arenas
 
 
 def _report(background: Detached, text: str) -> None:
-    """Tell the command that started us; it may be gone."""
+    """Report to the command that started the daemon; it may have ended."""
     with contextlib.suppress(OSError):
         os.write(background.report_to, text.encode())
         os.close(background.report_to)

@@ -1,7 +1,7 @@
-"""The daemon's own failures, in words: its place on this machine, profiles, metrics.
+"""The sentences of the daemon's own failures: its place on this machine, profiles, metrics.
 
-Owns the sentences: one function for each failure, named for what happened. Decides nothing: who
-calls knows which one it is.
+Owns the sentences: one function for each failure, named for the event. Decides nothing: the caller
+knows which one applies.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tunnelctl.spec.endpoint import Endpoint
 
 
 def unexpected_error(exception: str) -> Failure:
-    """An exception of this type that nobody foresaw."""
+    """An unexpected exception of this type."""
     return Failure(
         Code.INTERNAL,
         f"an error inside the daemon: {exception}",
@@ -29,7 +29,7 @@ def unexpected_error(exception: str) -> Failure:
 
 
 def already_running(socket: Path) -> Failure:
-    """Another daemon answers where this one should."""
+    """Another daemon answers at this socket."""
     return Failure(
         Code.ALREADY_RUNNING,
         f"a daemon answers on {socket} already",
@@ -38,7 +38,7 @@ def already_running(socket: Path) -> Failure:
 
 
 def running_elsewhere(elsewhere: Path, socket: Path) -> Failure:
-    """The user's daemon answers there, and this environment says `socket`."""
+    """The user's daemon answers at another socket than this environment names."""
     return Failure(
         Code.ALREADY_RUNNING,
         f"your daemon runs already, on {elsewhere}; this command looked on {socket}",
@@ -47,7 +47,7 @@ def running_elsewhere(elsewhere: Path, socket: Path) -> Failure:
 
 
 def lock_held(lock: Path) -> Failure:
-    """By a daemon that neither answers nor ended in the time it has."""
+    """Held by a daemon that neither answers nor ended within its deadline."""
     return Failure(Code.ALREADY_RUNNING, f"another daemon holds {lock} and does not answer")
 
 
@@ -66,39 +66,41 @@ def _no_control_socket(path: Path, why: str, hint: str = "") -> Failure:
 
 
 def place_unusable(place: Path, why: str) -> Failure:
-    """The system refuses the folder, the lock or the socket, in its words."""
+    """The system refuses the folder, the lock or the socket; `why` is its message."""
     return _no_control_socket(place, why)
 
 
 def place_in_anothers_folder(directory: Path, why: str) -> Failure:
-    """The environment names a place in which this user may not write."""
+    """The environment names a place where this user may not write."""
     return _no_control_socket(directory, why, ANOTHER_USERS)
 
 
 def no_place(directory: Path, why: str) -> Failure:
-    """The environment names none, and this user may not write in the one that is taken then."""
+    """The environment names no place, and this user may not write in the default one."""
     return _no_control_socket(directory, why, NO_PLACE)
 
 
 def root_in_anothers_folder(directory: Path, above: Path, owner_id: int) -> Failure:
-    """Root makes nothing in `above`, a folder of the user with this id."""
+    """Root creates nothing in `above`, a folder of the user with this id."""
     return _no_control_socket(
-        directory, f"{above} belongs to the user id {owner_id}, and this is root", ANOTHER_USERS
+        directory,
+        f"{above} belongs to user id {owner_id}, and this process runs as root",
+        ANOTHER_USERS,
     )
 
 
 def not_a_folder(directory: Path) -> Failure:
-    """Something else is there."""
-    return _no_control_socket(directory, "it is a symbolic link or no directory")
+    """Something else has this name."""
+    return _no_control_socket(directory, "it is a symbolic link or not a directory")
 
 
 def folder_of_another_user(directory: Path, owner_id: int) -> Failure:
-    """It is there, and of the user with this id."""
-    return _no_control_socket(directory, f"it belongs to the user id {owner_id}", ANOTHER_USERS)
+    """It exists, and belongs to the user with this id."""
+    return _no_control_socket(directory, f"it belongs to user id {owner_id}", ANOTHER_USERS)
 
 
 def folder_open_to_others(directory: Path) -> Failure:
-    """Its mode lets others do something in it."""
+    """Its mode gives others access."""
     return _no_control_socket(
         directory,
         "other users can enter it",
@@ -108,11 +110,11 @@ def folder_open_to_others(directory: Path) -> Failure:
 
 def not_a_socket(socket: Path) -> Failure:
     """Something else has the name of the control socket."""
-    return _no_control_socket(socket, "it is there and is no socket")
+    return _no_control_socket(socket, "it exists and is not a socket")
 
 
 def socket_in_use(socket: Path) -> Failure:
-    """By a program that holds no lock of ours."""
+    """Used by a program that does not hold the lock."""
     return _no_control_socket(socket, "another program listens on it")
 
 
@@ -122,18 +124,18 @@ def socket_in_use(socket: Path) -> Failure:
 def _not_ours(passed: str, socket: Path) -> Failure:
     return Failure(
         Code.USAGE,
-        f"the service manager passed {passed}; wanted is one that listens on {socket}",
-        "ListenStream= of its socket unit, or TUNNELCTL_SOCKET in the service, says another path",
+        f"the service manager passed {passed}; expected is one that listens on {socket}",
+        "ListenStream= of its socket unit, or TUNNELCTL_SOCKET in the service, names another path",
     )
 
 
 def several_passed(count: str, socket: Path) -> Failure:
-    """More than the control socket; the number is as LISTEN_FDS has it."""
+    """More than the control socket; `count` is the value of LISTEN_FDS."""
     return _not_ours(f"{count} sockets", socket)
 
 
 def passed_no_socket(why: str, socket: Path) -> Failure:
-    """The descriptor is something else, in the system's words."""
+    """The descriptor is something else; `why` is the system's message."""
     return _not_ours(f"no socket ({why})", socket)
 
 
@@ -143,7 +145,7 @@ def passed_no_listener(socket: Path) -> Failure:
 
 
 def passed_another_path(bound_to: str, socket: Path) -> Failure:
-    """It is bound to another name than the one that clients look for."""
+    """It is bound to another path than the one that clients use."""
     return _not_ours(f"one that listens on {bound_to}", socket)
 
 
@@ -151,12 +153,12 @@ def passed_another_path(bound_to: str, socket: Path) -> Failure:
 
 
 def not_a_profile_name(word: str) -> Failure:
-    """No file could have that name."""
+    """No file can have that name."""
     return Failure(Code.PROFILE_NOT_FOUND, f"{word!r} cannot be the name of a profile")
 
 
 def profile_unknown(profile: str) -> Failure:
-    """Nobody asked for it since this daemon began."""
+    """Nobody asked for it since this daemon started."""
     return Failure(Code.PROFILE_NOT_FOUND, f"the daemon knows no profile {profile!r}")
 
 
@@ -166,7 +168,7 @@ def profile_not_up(profile: str) -> Failure:
 
 
 def cannot_reload(profile: str, *, was_up: bool) -> Failure:
-    """It is not wanted; whether it was."""
+    """It is not wanted; `was_up`: the daemon knows it."""
     return Failure(
         Code.NOT_UP if was_up else Code.PROFILE_NOT_FOUND,
         f"profile {profile} is not up",
@@ -175,7 +177,7 @@ def cannot_reload(profile: str, *, was_up: bool) -> Failure:
 
 
 def lease_ended(profile: str) -> Failure:
-    """The command that asked for it is gone."""
+    """The command that asked for it has ended."""
     return Failure(Code.NOT_UP, f"{profile} was not brought up: its lease has ended")
 
 
@@ -187,7 +189,7 @@ def taken_down_meanwhile(profile: str) -> Failure:
 
 
 def variables_not_given(profile: str, variables: Sequence[str]) -> Failure:
-    """The environment of its `up` had them, and the one of this daemon has not."""
+    """The environment of its `up` had them; that of this daemon does not."""
     return Failure(
         Code.SECRET_UNAVAILABLE,
         f"profile {profile} was brought up with {', '.join(f'${name}' for name in variables)}, "
@@ -197,11 +199,11 @@ def variables_not_given(profile: str, variables: Sequence[str]) -> Failure:
 
 
 def profile_file_invalid(profile: str, mistake: str, more: int) -> Failure:
-    """Its file has this mistake and so many more, and something else runs or nothing does."""
+    """Its file has this mistake and `more` others, so another version runs, or none."""
     return Failure(
         Code.CONFIG_INVALID,
         f"its file cannot be used: {mistake}" + (f" and {more} more" if more else ""),
-        f"tunnelctl check {profile} says more, then tunnelctl reload",
+        f"see tunnelctl check {profile}, then run tunnelctl reload",
     )
 
 
@@ -209,12 +211,12 @@ def profile_file_invalid(profile: str, mistake: str, more: int) -> Failure:
 
 
 def metrics_not_served(address: Endpoint, why: str) -> Failure:
-    """The system refuses to listen there, in its words."""
+    """The system refuses to listen there; `why` is its message."""
     return Failure(Code.PERMISSION_DENIED, f"metrics cannot be served on {address}: {why}")
 
 
 def metrics_port_in_use(address: Endpoint, holder: PortHolder | None) -> Failure:
-    """Another program listens there; `holder` is who, as far as it is known."""
+    """Another program listens there: `holder`, if known."""
     by = f" by {holder}" if holder else ""
     return Failure(
         Code.PORT_IN_USE,

@@ -1,8 +1,8 @@
 """Keeps the control socket where clients look for it.
 
-Owns the look at its path. The runtime folder of a login session goes with the last logout, cleaners
-remove what looks old, and a daemon that nobody can reach keeps its ports for ever. Must never end a
-daemon that a service manager started.
+Owns the periodic check of its path. The runtime folder of a login session is removed at the last
+logout, and cleaners remove old files; a daemon that nobody can reach keeps its ports for ever. Must
+never end a daemon that a service manager started.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from tunnelctl.supervisor.tasks import Tasks
 
 _log = logging.getLogger(__name__)
 
-_EVERY = 2.0  # seconds between two looks; inotify(7) has none where the whole folder goes
-_TRIES = 3  # to make it anew, before a daemon that nobody can reach gives up
+# Seconds between two checks; inotify(7) does not report the removal of the whole folder.
+_EVERY = 2.0
+_TRIES = 3  # attempts to create it again before an unreachable daemon gives up
 _TROUBLE = "the control socket"
 
 
 class SocketKeeper:
-    """From its making until `close`. `on_lost` is called once where the socket cannot be made anew,
-    with the reason."""
+    """Works from its creation until `close`. `on_lost` is called once, with the reason, if the
+    socket cannot be created again."""
 
     def __init__(
         self,
@@ -40,12 +41,12 @@ class SocketKeeper:
         self._server = server
         self._troubles = troubles
         self._on_lost = on_lost
-        self._failed = 0  # tries in a row
+        self._failed = 0  # failed attempts in a row
         self._tasks = Tasks("daemon")
         self._tasks.spawn(self._watch(), "watch the control socket")
 
     async def close(self) -> None:
-        """Look no longer."""
+        """Stop checking."""
         self._tasks.cancel()
         await self._tasks.settle()
 
@@ -64,7 +65,7 @@ class SocketKeeper:
                     self._on_lost(failure)
 
     async def _renew(self) -> None:
-        before = await in_thread(self._control.renew, "make the socket anew")
+        before = await in_thread(self._control.renew, "make the socket again")
         if before is not None:
             await self._server.move(self._control.socket)
             before.close()

@@ -1,8 +1,8 @@
-"""When this daemon reads its files anew, and when it tries again at once.
+"""When this daemon reads its files again, and when hosts connect again at once.
 
-Owns the signals SIGHUP (reload, then try) and SIGUSR1 (try), and the watches of network, suspend,
-unix listeners' files and, where asked for, profiles' files. Must never do twice what a storm of
-signals asks for at one time.
+Owns the signals SIGHUP (reload, then retry) and SIGUSR1 (retry), and the watches of network,
+suspend, the files of unix listeners and, if asked for, profiles' files. Must never act more than
+once for a storm of signals.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from tunnelctl.supervisor.tasks import Tasks
 _log = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGHUP, signal.SIGUSR1)
-_SOCKETS_EVERY = 2.0  # seconds between two looks at the files of unix listeners
-_FILES_EVERY = 2.0  # seconds between two looks at the profiles' files
+_SOCKETS_EVERY = 2.0  # seconds between two checks of the files of unix listeners
+_FILES_EVERY = 2.0  # seconds between two checks of the profiles' files
 
 
 class Triggers:
-    """From its making until `close`. `watch_files`: a file that changed is reloaded by itself."""
+    """Works from its creation until `close`. `watch_files`: changed profiles are reloaded
+    automatically."""
 
     def __init__(
         self, supervisor: Supervisor, profiles: Profiles, *, watch_files: bool = False
@@ -45,7 +46,7 @@ class Triggers:
             self._tasks.spawn(self._watch_files(), "watch files")
 
     async def close(self) -> None:
-        """Watch no longer. A signal that comes now changes nothing and ends nothing."""
+        """Stop watching. Further signals are ignored."""
         for number in _SIGNALS:
             self._loop.add_signal_handler(number, lambda: None)
         for watch in self._watches:
@@ -56,7 +57,7 @@ class Triggers:
     async def _reload_when_asked(self) -> None:
         while True:
             await self._asked_to_reload.wait()
-            self._asked_to_reload.clear()  # what is asked from here on is another reload
+            self._asked_to_reload.clear()  # a request from here on is another reload
             _log.info("SIGHUP: rereading the profiles")
             await self._reload()
             self._supervisor.hurry("SIGHUP")

@@ -1,5 +1,5 @@
-"""The way from here to every target of a profile, walked once and told step by step.
+"""Tests the connection to every target of a profile once, and reports each step.
 
-Uses what tunnels are made of (ssh/connect.py, forward/), in this process and not in the daemon's.
+Uses the same parts as tunnels (ssh/connect.py, forward/), in this process and not in the daemon.
 Must never change anything: nothing is recorded, and nothing stays on a server.
 """

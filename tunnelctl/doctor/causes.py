@@ -1,7 +1,7 @@
-"""Well-known causes: what a failure comes from more often than not, and the next command to type.
+"""Well-known causes: the usual reason for a failure, and the next command to run.
 
-Owns what is said beyond the failure's own hint. Looks at this machine alone, or asks through the
-link; must never take a guess for a finding.
+Owns the hints beyond those of the failure itself. Examines only this machine, or asks through the
+link; must never report a guess as a finding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NO_CONNECTION = (Code.TIMED_OUT, Code.UNREACHABLE, Code.CONNECTION_REFUSED)
 async def of_host(
     host: Host, milestone: Milestone, failure: Failure, environment: Environment
 ) -> Failure:
-    """Why a connection to `host` did not come to `milestone`."""
+    """Add the reasons why a connection to `host` did not reach `milestone`."""
     if milestone is Milestone.CONNECTION and failure.code in _NO_CONNECTION:
         return failure.and_hints(*await _of_no_connection(host, failure))
     if milestone is Milestone.HOST_KEY and failure.code is Code.HOST_KEY_UNKNOWN:
@@ -39,7 +39,7 @@ async def of_host(
 
 
 def of_no_session(host: Host, server: Software) -> str:
-    """A server may have sessions forbidden, and forwards go on without one."""
+    """The hint for a server without sessions; forwards work without one."""
     what = "forwards need no session: session_type: none"
     if not server.is_openssh:
         return what
@@ -47,35 +47,37 @@ def of_no_session(host: Host, server: Software) -> str:
 
 
 def of_clock(host: Host) -> Hint:
-    """What to look at where a certificate is not valid now."""
+    """The hint for a certificate that is not valid now."""
     return Hint(f"compare the clocks of this machine and of {host.name}; on both", "date -u")
 
 
 def of_denied_target(failure: Failure, host: Host, server: Software) -> Failure:
-    """The server does not connect to a target."""
+    """The server refuses to connect to a target."""
     words = "allowtcpforwarding|allowstreamlocalforwarding|permitopen|disableforwarding"
     return failure.and_hints(*_sshd_says(host, server, words))
 
 
 def of_untold_target(failure: Failure, host: Host, server: Software) -> Failure:
-    """A unix socket: the server does not tell whether it may not be connected to, or is not."""
+    """The target is a unix socket: the server does not say whether it refuses it or cannot
+    connect."""
     return failure.and_hints(
         *_sshd_says(host, server, "allowstreamlocalforwarding|disableforwarding")
     )
 
 
 def of_denied_listener(failure: Failure, host: Host, server: Software) -> Failure:
-    """The server does not listen for us."""
+    """The server refuses to listen for us."""
     words = "allowtcpforwarding|permitlisten|gatewayports|disableforwarding"
     return failure.and_hints(*_sshd_says(host, server, words))
 
 
 def of_target_there(rule: Forward, failure: Failure, answers_at: Endpoint | None) -> Failure:
-    """A target that the server cannot connect to; `answers_at` is where it would be answered."""
+    """The server cannot connect to a target; `answers_at` is an address where the service
+    answers."""
     target = rule.target
     assert target is not None
     if answers_at is not None:
-        alone = f"the service listens on {answers_at} alone"
+        alone = f"the service listens only on {answers_at}"
         return failure.but(hints=[f"{alone}: {in_profile(rule, answers_at)}"])
     if target.is_unix:
         return failure
@@ -86,7 +88,7 @@ def of_target_there(rule: Forward, failure: Failure, answers_at: Endpoint | None
             f"{rule.via} looks the name up; on {rule.via}: getent hosts {name}"
         )
     if failure.code is Code.TARGET_REFUSED:
-        container = "a container there has a loopback of its own" if target.is_loopback else ""
+        container = "a container there has its own loopback" if target.is_loopback else ""
         return failure.and_hints(who_listens(where, target), container)
     return failure.and_hints(
         "no answer at all, not even a refusal: a firewall drops it, or that machine is off",
@@ -95,31 +97,31 @@ def of_target_there(rule: Forward, failure: Failure, answers_at: Endpoint | None
 
 
 def who_listens(machine: str, endpoint: Endpoint) -> str:
-    """How to see who has a port there."""
+    """The command that shows which program has a port on that machine."""
     return f"on {machine}: ss -ltnp 'sport = :{endpoint.port}'"
 
 
 def in_profile(rule: Forward, target: Endpoint) -> str:
-    """What the profile should say for another target."""
+    """The edit of the profile for another target."""
     return f'in the profile {rule.name} should have to: "{target}"'
 
 
 def _sshd_says(host: Host, server: Software, words: str) -> tuple[str, ...]:
-    """What shows why, to whoever may look at it there; nothing of another server than OpenSSH's."""
+    """The commands that show the reason on the server; none unless it is OpenSSH."""
     if not server.is_openssh:
         return ()
     return (
         _sshd_config(host, words),
-        f"see whether the key may not; on {host.name}: "
+        f"check the restrictions of the key; on {host.name}: "
         "grep -nE 'restrict|permit|no-port-forwarding' ~/.ssh/authorized_keys",
     )
 
 
 def _sshd_config(host: Host, words: str) -> str:
-    # sshd wants to know all that a Match of its configuration asks for.
+    # sshd requires every attribute that a Match of its configuration tests.
     login = f"user={shlex.quote(user_of(host))},host=$1,addr=$1,laddr=$3,lport=$4"
     return (
-        f"see what its sshd_config comes to; on {host.name}: "
+        f"check its effective sshd_config; on {host.name}: "
         f"set -- $SSH_CONNECTION && sudo sshd -T -C {login} | grep -iE '{words}'"
     )
 
@@ -133,14 +135,15 @@ async def _of_no_connection(host: Host, failure: Failure) -> list[str]:
             "or the machine is off"
         )
     if not host.is_direct:
-        return hints  # somebody else's firewall
+        return hints  # another machine's firewall
     if rule := await firewall.against(Endpoint(host.hostname, host.port), refused=refused):
         hints.append(f"this machine's own firewall has: {rule}")
     return hints
 
 
 def _of_no_login(host: Host) -> tuple[str, str]:
-    """A server does not tell a wrong user from a wrong key (RFC 4252 section 5.1); its log does."""
+    """A server does not distinguish a wrong user from a wrong key (RFC 4252 section 5.1); its log
+    does."""
     user = user_of(host)
     named = f"{user} may be the wrong user: hosts.{host.name}.user in the profile names another"
     if host.user is None:
@@ -153,12 +156,12 @@ def _of_no_login(host: Host) -> tuple[str, str]:
 
 
 def _of_unknown_key(host: Host, failure: Failure, environment: Environment) -> list[str]:
-    """The same key may be known under another name (OpenSSH check_host_key says so too)."""
+    """The same key may be known under another name (as OpenSSH's check_host_key reports)."""
     for key in known_hosts.read(host, environment):
         if not key.marker and fingerprint(key.blob) in failure.facts:
             name = "a hashed name" if key.patterns.startswith("|") else key.patterns
             return [
-                f"this very key is known for {name} ({key.place}): if that is the same "
-                "server, host_key_alias can name it"
+                f"this key is known for {name} ({key.place}): if that is the same "
+                "server, set host_key_alias to that name"
             ]
     return []

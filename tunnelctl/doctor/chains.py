@@ -1,6 +1,6 @@
-"""Rules of a packet filter as doctor needs them, whichever program listed them.
+"""Rules of a packet filter in the form that doctor needs, for all programs that list them.
 
-Pure. Owns which ports a rule is about, and which chains a packet meets.
+Pure. Owns which ports a rule applies to, and which chains a packet passes.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ Ports = tuple[int, int]  # first and last
 
 
 class Passage(StrEnum):
-    """The direction of the packets that a chain sees; forwarded packets do not matter here."""
+    """The direction of the packets in a chain; forwarded packets are irrelevant here."""
 
     IN = "in"
     OUT = "out"
 
 
-# Of netfilter, whose names both programs use.
+# Of netfilter, in the names that both programs use.
 HOOKS = {
     "input": Passage.IN,
     "prerouting": Passage.IN,
@@ -29,7 +29,7 @@ HOOKS = {
 
 
 class Verdict(StrEnum):
-    """What becomes of a packet that a rule matches, where that matters here."""
+    """The verdict of a rule, where it is relevant here."""
 
     DROP = "drop"
     REJECT = "reject"
@@ -37,8 +37,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. `ports` are the TCP ports that it names, `beside` that it means all others;
-    `matches_all`: it has no condition at all; `calls` are the chains it jumps to."""
+    """One rule. `ports` are the TCP ports that it names; `beside`: it applies to all others
+    instead; `matches_all`: it has no condition at all; `calls` are the chains that it jumps to."""
 
     text: str
     verdict: Verdict | None = None
@@ -48,7 +48,7 @@ class Rule:
     calls: tuple[str, ...] = ()
 
     def names(self, port: int) -> bool:
-        """Whether the rule is about that TCP port; not when it is about all others."""
+        """Whether the rule applies to that TCP port by its `ports`; False if it names none."""
         if not self.ports:
             return False
         return any(first <= port <= last for first, last in self.ports) != self.beside
@@ -65,13 +65,13 @@ class Chain:
 
     @property
     def drops_the_rest(self) -> bool:
-        """Whether a packet that no rule names is dropped or rejected."""
+        """Whether a packet is dropped or rejected if no rule names it."""
         last = self.rules[-1] if self.rules else None
         return self.drops or (last is not None and last.matches_all and last.verdict is not None)
 
 
 def with_calls(chains: Mapping[tuple[str, str], Chain]) -> Iterable[Chain]:
-    """The chains, by table and name, with the directions of the chains that call them added."""
+    """The chains by table and name, including the directions of the chains that call them."""
     # A chain is at most as many calls away from a hook as there are chains.
     for _ in chains:
         for (table, _), chain in chains.items():

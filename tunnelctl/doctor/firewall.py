@@ -1,8 +1,8 @@
 """The packet filter of this machine, read and never changed.
 
-Asks `nft` and `iptables-save`, whose output nftables.py and iptables.py read; a user who may not
-run them gets no answer. Reports only what is configured: whether a rule really meets a packet is
-for the reader to judge.
+Runs `nft` and `iptables-save`, whose output nftables.py and iptables.py parse; there is no result
+if the user may not run them. Reports only the configuration; the reader decides whether a rule
+really matches a packet.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _READERS: tuple[tuple[tuple[str, ...], Callable[[str], Iterable[Chain]]], ...] =
 )
 _PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _SECONDS = 3.0
-_RULE_MAX = 120  # characters that are shown
+_RULE_MAX = 120  # characters of a rule that are shown
 _REFUSING = frozenset({Verdict.REJECT})
 _STOPPING = frozenset({Verdict.DROP, Verdict.REJECT})
 
 
 async def against(target: Endpoint, *, refused: bool = False) -> str:
-    """The rule that may keep a connection to `target` from being made; empty if none is known.
+    """The rule that may block a connection to `target`; empty if none is known.
 
-    With `refused` only a rule that answers with a refusal.
+    With `refused` only a rule that rejects.
     """
 
     def look() -> str:
         stays = target.is_loopback or is_own(target.host)
         passages = tuple(Passage) if stays else (Passage.OUT,)
-        # Most firewalls admit what stays on this machine by its interface (lo).
+        # Most firewalls accept local traffic by its interface (lo).
         by_default = not stays and not refused
         verdicts = _REFUSING if refused else _STOPPING
         return _look(target.port, passages, verdicts, by_default=by_default)
@@ -48,7 +48,7 @@ async def against(target: Endpoint, *, refused: bool = False) -> str:
 
 
 async def before(port: int) -> str:
-    """The rule that may keep other machines from a TCP port here; empty if none is known."""
+    """The rule that may block other machines from a TCP port here; empty if none is known."""
     return await in_thread(
         lambda: _look(port, (Passage.IN,), _STOPPING, by_default=True), "read the firewall"
     )
@@ -62,10 +62,10 @@ def find(
     *,
     by_default: bool = False,
 ) -> str:
-    """The first rule that names the TCP port and ends in one of `verdicts`, as text.
+    """The first rule for the TCP port with one of `verdicts`, as text.
 
-    With `by_default` also a chain that drops what none of its rules takes, where no rule names the
-    port. Empty for neither.
+    With `by_default` also a chain whose policy drops, if none of its rules names the port. Empty if
+    there is neither.
     """
     met = [chain for chain in chains if chain.passages & set(passages)]
     named = [rule for chain in met for rule in chain.rules if rule.names(port)]

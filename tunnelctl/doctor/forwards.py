@@ -1,7 +1,7 @@
-"""Each forward of a host: may it listen, does the server allow it, and does the target answer.
+"""Tests each forward of a host: its listener, the server's permission, and the target.
 
-The server is really asked, through the link, for what the forward would ask for, and what it grants
-is given back at once. Must never let a client in, and never leave anything on the server.
+The server is asked for exactly what the forward would request, through the link, and the grant is
+cancelled at once. Must never admit a client, and never leave anything on the server.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _ACCEPTS = Probe(ProbeType.TCP, timeout=this_machine.PATIENCE)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Examination:
-    """One forward, of `profile`, through `host`. `link`: None when that was not reached.
+    """One forward of `profile` through `host`. `link` is None if the host was not reached.
 
-    `status` is the daemon's status document, None when none runs.
+    `status` is the daemon's status document, None if no daemon runs.
     """
 
     profile: Profile
@@ -43,7 +43,7 @@ class Examination:
     status: Status | None
 
     async def steps(self) -> list[Step]:
-        """Listener, permission and target."""
+        """The steps for listener, permission and target."""
         if self.rule.side is Side.HERE:
             return [await self._listener(), *await self._through()]
         return [await self._listens_there(), await self._target_here()]
@@ -56,7 +56,7 @@ class Examination:
     def _not_reached(self) -> str:
         return f"{self.rule.via} is not connected"
 
-    # Clients come here.
+    # Forwards that listen on this machine.
 
     async def _listener(self) -> Step:
         if self._is_held:
@@ -74,8 +74,8 @@ class Examination:
         return await self._fixed(self.link, self.rule.target)
 
     async def _dynamic(self, link: Link) -> Step:
-        """No target is known, so it is the server's own SSH port: any answer but a refusal by
-        policy will do."""
+        """The target is unknown, so the server's own SSH port is used: any answer other than a
+        refusal by policy is good."""
         target = Endpoint(LOOPBACK, self.host.port)
         failure = await self._asked(link, dataclasses.replace(self.rule, target=target))
         if failure is not None and failure.code is Code.FORWARD_DENIED:
@@ -108,7 +108,7 @@ class Examination:
         return [allowed, failed(Part.TARGET, name, told, seconds)]
 
     async def _answer(self, link: Link, target: Endpoint, seconds: float) -> Step:
-        """It accepts; what an `http` probe asks for is asked too."""
+        """The target accepts; an `http` probe is sent too."""
         if self.rule.probe.type is ProbeType.HTTP:
             try:
                 await ask(self.rule, link, self._place)
@@ -117,7 +117,7 @@ class Examination:
         return ok(Part.TARGET, self.rule.name, f"{target} answers", seconds)
 
     async def _elsewhere(self, link: Link, failure: Failure) -> Endpoint | None:
-        """The other loopback, when the service listens there and not on the one that is named;
+        """The other loopback address, if the service listens there and not at the target's;
         `localhost` may be either."""
         target = self.rule.target
         assert target is not None
@@ -130,7 +130,7 @@ class Examination:
         return None
 
     async def _asked(self, link: Link, rule: Forward) -> Failure | None:
-        """Why the target does not accept; None when it does."""
+        """The reason why the target does not accept; None if it does."""
         try:
             await ask(dataclasses.replace(rule, probe=_ACCEPTS), link, self._place)
         except Failure as failure:
@@ -141,7 +141,7 @@ class Examination:
     def _place(self) -> ProbedForward:
         return ProbedForward(self.profile.name, self.rule.listen, self.environment)
 
-    # Clients come there.
+    # Forwards that listen on the server.
 
     async def _listens_there(self) -> Step:
         name, listen = self.rule.name, self.rule.listen
@@ -155,7 +155,7 @@ class Examination:
                 what += ", as it does when a link ends: StreamLocalBindUnlink yes in sshd_config"
                 what += " there, or unlink_remote: true here, has the next link replace it"
             return skipped(Part.PERMISSION, name, what)
-        # Whoever comes in this moment is turned away.
+        # Clients that connect now are refused.
         asked = dataclasses.replace(self.rule, max_connections=0)
         forward = RemoteForward(asked, self.reactor, lambda _: None)
         began = clock.monotonic()

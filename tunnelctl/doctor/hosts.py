@@ -1,7 +1,7 @@
-"""The way to each host, hop by hop, as the milestones of one real connection.
+"""The connection to each host, hop by hop, as the milestones of one real connection.
 
-Owns the links that the forwards are then asked through. Must never record a host key: where
-`accept-new` would, the key that is shown is pinned for this one connection.
+Owns the links, through which the forwards are tested then. Must never record a host key: where
+`accept-new` would, the key is pinned for this one connection.
 """
 
 from __future__ import annotations
@@ -36,17 +36,18 @@ from tunnelctl.ssh.silence import OnSilence
 from tunnelctl.ssh.turns import AT_ONE_ADDRESS, TakenTurn, at_once
 from tunnelctl.sshd.server import EmbeddedServer
 
-# A host, whichever way it is reached: steps of a hop that several hosts share are told once.
+# Identifies a host regardless of its hops: the steps of a hop that several hosts share are reported
+# once.
 HostAddress = tuple[str, str]
 
 
 def place_of(host: Host) -> HostAddress:
-    """What stands for a host among the steps."""
+    """The key of a host among the steps."""
     return host.name, host.address
 
 
 class Trail:
-    """What every connection has behind it, and how long each part took. Called from any thread."""
+    """The milestones that each connection has passed, with durations. Called from any thread."""
 
     def __init__(self) -> None:
         self._passed: dict[Host, dict[Milestone, tuple[str, float]]] = {}
@@ -62,24 +63,24 @@ class Trail:
 
     @asynccontextmanager
     async def turn(self, host: Host) -> AsyncIterator[TakenTurn]:
-        """See ssh/turns.py: here the way of the host itself begins, after its hops'."""
+        """See ssh/turns.py. The time of the host itself begins here, after that of its hops."""
         async with self._turns[host.address], at_once(host) as place:
             self._since[host] = clock.monotonic()
             yield place
 
     def of(self, host: Host) -> dict[Milestone, tuple[str, float]]:
-        """What it has behind it: in words, and in seconds."""
+        """The milestones passed: their text, and the duration in seconds."""
         return self._passed.get(host, {})
 
     def seconds_since(self, host: Host) -> float:
-        """How long ago the last milestone was, or the beginning."""
+        """Seconds since the last milestone, or since the beginning."""
         now = clock.monotonic()
         return now - self._since.get(host, now)
 
 
 @dataclass
 class Ways:
-    """All that the connections of one profile have in common, and what they came to."""
+    """The shared parts of the connections of one profile, and their results."""
 
     profile: str
     reactor: Reactor
@@ -93,7 +94,7 @@ class Ways:
     _servers: list[EmbeddedServer] = field(default_factory=list)
 
     async def walk(self, host: Host) -> None:
-        """Connect to the host and to each of its fallbacks. The first that lets us in serves."""
+        """Connect to the host and to each of its fallbacks. The first with a login serves."""
         links = await asyncio.gather(*map(self._reach, host.candidates))
         made = [link for link in links if link is not None]
         for serving in made[:1]:
@@ -101,7 +102,7 @@ class Ways:
         await asyncio.gather(*map(_end, made[1:]))
 
     async def close(self) -> None:
-        """End every link, and wait for it."""
+        """Close every link, and wait for it."""
         await asyncio.gather(*map(_end, self.links.values()))
         for server in self._servers:
             await server.close()
@@ -124,7 +125,8 @@ class Ways:
     async def _try(
         self, candidate: Host, going: Host, accepted: set[HostAddress]
     ) -> tuple[Link | None, Host]:
-        """A link; or none, and the host with one new key more that `accept-new` would record."""
+        """Return a link; or None, and the host with one more new key, which `accept-new` would
+        record."""
         try:
             return await self._connect(going), going
         except Failure as failure:
@@ -159,19 +161,19 @@ class Ways:
         return server.client_host(host)
 
     def _culprit(self, host: Host) -> Host:
-        """The first of the hosts on the way that did not let us in."""
+        """The first host on the way without a login."""
         way = chain(host)
         return next(
             (one for one in way if Milestone.AUTHENTICATION not in self.trail.of(one)), host
         )
 
     async def _pinned(self, host: Host, culprit: Host) -> Host:
-        """The host with the key that the culprit shows now as its only one."""
+        """The host with the current key of `culprit` as that one's only key."""
         silent = functools.partial(self._silent, culprit)
         look = functools.partial(
             fetch_host_key, culprit, self.environment, self.resolve_secret, silent
         )
-        # With a loop of its own: a loop has one reactor.
+        # In a new loop, because a loop has one reactor.
         _, blob = await in_thread(lambda: asyncio.run(look()), f"host key of {culprit.name}")
         pins = (fingerprint(blob),)
 
@@ -183,7 +185,7 @@ class Ways:
         return _everywhere(host, pin)
 
     async def _tell(self, host: Host, failure: Failure | None, accepted: set[HostAddress]) -> None:
-        """Every milestone of every host on the way, as a step."""
+        """Store the steps of every host on the way."""
         culprit = None if failure is None else self._culprit(host)
         for one in chain(host):
             place = place_of(one)
@@ -215,26 +217,27 @@ def _turns() -> asyncio.Semaphore:
 
 
 def _passed(host: Host, milestone: Milestone, how: str, seconds: float, new: str) -> Step:
-    """What the host has behind it; its key is not known yet where `new` names the place for it."""
-    if host.embedded:  # whose key has no file
+    """The step for a milestone that was passed; `new` is the host's place if its key is not known
+    yet."""
+    if host.embedded:  # its key has no file
         how = how.replace(host.identity_file[0], "a throw-away key")
     if milestone is Milestone.HOST_KEY and new:
         what = f"{how} is not known yet: the first connection records it (accept-new)"
-        hint = f"compare it with what the server's owner tells you: tunnelctl trust {new}"
+        hint = f"compare it with the one that the server's owner gives you: tunnelctl trust {new}"
         return warning(milestone, host.name, what, hint)
     if milestone is Milestone.KEY_EXCHANGE and how.endswith("no strict key exchange"):
-        hint = "update the server: without it messages can be left out (CVE-2023-48795)"
+        hint = "update the server: without it an attacker can drop messages (CVE-2023-48795)"
         return warning(milestone, host.name, how, hint)
     return ok(milestone, host.name, how, seconds)
 
 
 def _listen_only(_host: Host) -> AbstractContextManager[Ask | None]:
-    """Somebody to whom questions are put, and who answers none: so the failure names it."""
+    """A reader that answers no question, so that the failure names the question."""
     return nullcontext(lambda _question: None)
 
 
 def _takes_new(host: Host, culprit: Host) -> bool:
-    """Whether the profile accepts any key of a host on the way that is not known at all."""
+    """Whether the profile accepts an unknown key of the culprit."""
     return not culprit.host_key and any(
         one.strict_host_key_checking is StrictHostKeyChecking.ACCEPT_NEW
         for one in chain(host)

@@ -48,7 +48,7 @@ def _rule(line: str) -> Rule:
 
 
 def _range(part: str) -> Ports:
-    """One port, or a range, whose ends may be left out (`5000:`)."""
+    """One port, or a range, whose ends may be omitted (`5000:`)."""
     first, colon, last = part.partition(":")
     low = int(first or 0)
     return low, int(last or 65535) if colon else low

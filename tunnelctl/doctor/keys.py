@@ -1,4 +1,4 @@
-"""What a login needs on this machine: the secrets that the profile refers to, and keys.
+"""What a login needs on this machine: the secrets of the profile, and keys.
 
 Must never show a secret or part of one, and never open a private key.
 """
@@ -24,10 +24,10 @@ from tunnelctl.ssh.login.identities import DEFAULT_KEYS, NO_KEY, Identities
 async def steps(
     host: Host, place: str, environment: Environment, resolve_secret: ResolveSecret
 ) -> list[Step]:
-    """Of one host, which hints call `place`, without its hops. Each file, agent and secret is
-    asked once."""
+    """The steps of one host, which hints call `place`, without its hops. Each file, agent and
+    secret is examined once."""
     return await in_thread(
-        lambda: [*_secrets(host, place, resolve_secret), _keys(host, environment)], "look at keys"
+        lambda: [*_secrets(host, place, resolve_secret), _keys(host, environment)], "read keys"
     )
 
 
@@ -73,7 +73,7 @@ def _keys(host: Host, environment: Environment) -> Step:
 
 
 def _unusable(host: Host, environment: Environment) -> Iterator[Failure]:
-    """Keys that cannot be read, or that others may use: those fail once a server wants them."""
+    """Keys that cannot be read, or that others may use; they fail once a server asks for them."""
     for name in host.identity_file:
         if name == NO_KEY:
             continue
@@ -86,7 +86,7 @@ def _unusable(host: Host, environment: Environment) -> Iterator[Failure]:
 
 
 def _none(host: Host, environment: Environment) -> tuple[str, str]:
-    """There is no key at all: what is missing, and what to do."""
+    """The text and the command if there is no key at all."""
     tried = "" if host.identity_file else f" none of {', '.join(DEFAULT_KEYS)} exists, and"
     path = agent_path(host, environment)
     if path is None:
@@ -97,5 +97,5 @@ def _none(host: Host, environment: Environment) -> tuple[str, str]:
     except AgentError:
         return f"no key:{tried} the ssh-agent does not answer", 'eval "$(ssh-agent)" && ssh-add'
     if has_keys:
-        return f"no key:{tried} identities_only keeps those of the ssh-agent back", ""
+        return f"no key:{tried} identities_only excludes those of the ssh-agent", ""
     return f"no key:{tried} the ssh-agent has none", "ssh-add"

@@ -1,6 +1,6 @@
 """The output of `nft -j list ruleset` (libnftables-json(5)) as chains.
 
-Must never fail on a listing that it does not understand: what it does not know counts for nothing.
+Must never fail on output that it does not understand; unknown parts are ignored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Sets = Mapping[tuple[str, str], tuple[Ports, ...]]
 
 
 def chains(listing: str) -> Iterable[Chain]:
-    """Every chain, with the directions of its packets; none of a listing that is not understood."""
+    """Every chain, with the directions of its packets; none if the output is not understood."""
     try:
         return with_calls(_read(json.loads(listing)["nftables"]))
     except (ValueError, LookupError, TypeError, AttributeError):
@@ -77,13 +77,13 @@ def _is_destination_port(left: Any) -> bool:
 
 
 def _is_protocol(left: Any) -> bool:
-    """A condition that most packets to a TCP port meet: IPv4 or IPv6, or TCP at all."""
+    """A condition that most packets to a TCP port meet: IPv4 or IPv6, or the protocol TCP."""
     meta = left.get("meta", {}) if isinstance(left, dict) else {}
     return meta.get("key") in ("nfproto", "l4proto")
 
 
 def _ports(value: Any, sets: Sets, table: str) -> Iterable[Ports]:
-    """Every range that a value of a match or the elements of a set name."""
+    """Every range in the value of a match or in the elements of a set."""
     if isinstance(value, int):
         yield value, value
     elif isinstance(value, str) and value.startswith("@"):
@@ -100,7 +100,7 @@ def _ports(value: Any, sets: Sets, table: str) -> Iterable[Ports]:
 
 
 def _text(expression: dict[str, Any]) -> str:
-    """A part of a rule, much as `nft list` prints it; counters and comments are left out."""
+    """A part of a rule, similar to `nft list`; counters and comments are left out."""
     ((kind, body),) = expression.items()
     if kind == "match":
         sign = "!= " if body["op"] == "!=" else ""

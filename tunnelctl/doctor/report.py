@@ -1,6 +1,6 @@
-"""What was found: one step after the other, each with a result, a cause and what to do.
+"""The result: a list of steps, each with an outcome, a cause and hints.
 
-Owns the exit code that follows from the steps, and their shape as JSON. Must never ask anybody.
+Owns the exit code for the steps, and their form as JSON. Must never ask a person.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from tunnelctl.state.snapshot import (
 )
 
 REPORT_VERSION = 1
-_FAILED = "failed"  # a state of profiles, hosts and forwards alike
+_FAILED = "failed"  # a state that profiles, hosts and forwards share
 _Part = ProfileStatus | HostStatus | ForwardStatus
 
 
 class Result(StrEnum):
-    """How a step ended. `warning`: it works, but not as one would think, or not for long."""
+    """The outcome of a step. `warning`: it works, but not as expected, or not for long."""
 
     OK = "ok"
     WARNING = "warning"
     FAILED = "failed"
-    SKIPPED = "skipped"  # because of an earlier failure, or there is nothing to be asked
+    SKIPPED = "skipped"  # because of an earlier failure, or because it does not apply
 
 
 class Part(StrEnum):
-    """The steps that are not a milestone of a connection (ssh/milestones.py)."""
+    """The steps other than the milestones of a connection (ssh/milestones.py)."""
 
     PROFILE = "profile"
     DAEMON = "daemon"
@@ -54,7 +54,7 @@ class Part(StrEnum):
 class Step:
     """One step of one `subject`: the profile, a host or a forward, by name.
 
-    `seconds` is how long it took. `failure` is given for what failed, and has the exit code.
+    `seconds` is its duration. `failure` is set if the step failed, and has the exit code.
     """
 
     step: str
@@ -67,7 +67,7 @@ class Step:
 
     @property
     def code(self) -> Code | None:
-        """Of the failure."""
+        """The code of the failure."""
         return None if self.failure is None else self.failure.code
 
     @property
@@ -89,41 +89,41 @@ class Step:
 
 
 def ok(step: str, subject: str, message: str, seconds: float = 0.0) -> Step:
-    """All is well."""
+    """The step succeeded."""
     return Step(step, subject, Result.OK, message, seconds=seconds)
 
 
 def warning(step: str, subject: str, message: str, *hints: Hint | str) -> Step:
-    """It works, with a but."""
+    """The step succeeded, with a restriction."""
     found = tuple(Hint(hint) if isinstance(hint, str) else hint for hint in hints if hint)
     return Step(step, subject, Result.WARNING, message, found)
 
 
 def caveat(step: str, subject: str, failure: Failure) -> Step:
-    """The same, of what was found out as a failure."""
+    """The same, for a restriction that is a Failure."""
     return Step(step, subject, Result.WARNING, failure.message, failure.hints)
 
 
 def failed(step: str, subject: str, failure: Failure, seconds: float = 0.0) -> Step:
-    """It does not work."""
+    """The step failed."""
     return Step(step, subject, Result.FAILED, failure.message, failure.hints, seconds, failure)
 
 
 def skipped(step: str, subject: str, message: str) -> Step:
-    """It was not looked at; `message` says why."""
+    """The step was not run; `message` is the reason."""
     return Step(step, subject, Result.SKIPPED, message)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The steps of one profile, in the order of the way."""
+    """The steps of one profile, in the order of the connection."""
 
     profile: str
     steps: tuple[Step, ...]
 
     @property
     def exit_code(self) -> int:
-        """0, or that of the first step that failed."""
+        """0, or the exit code of the first failed step."""
         return next((step.failure.exit_code for step in self.steps if step.failure is not None), 0)
 
     def as_json(self) -> dict[str, Any]:
@@ -136,8 +136,8 @@ class Report:
 
 
 def daemon_steps(profile: str, source: str, status: Status | None) -> list[Step]:
-    """What the daemon says of the profile from the file `source`: `status` is its status document,
-    None without one."""
+    """The daemon's view of the profile from the file `source`: `status` is its status document,
+    None if no daemon runs."""
     if status is None:
         return [ok(Part.DAEMON, profile, "no daemon is running, so nothing is up")]
     other = profile_in(status, profile)
@@ -158,8 +158,7 @@ def daemon_steps(profile: str, source: str, status: Status | None) -> list[Step]
 
 
 def profile_in(status: Status | None, name: str, source: str | None = None) -> ProfileStatus | None:
-    """A profile of a status document, from the file `source` where one is given; None when it has
-    none such."""
+    """A profile in a status document, from the file `source` if given; None if there is none."""
     for profile in () if status is None else status.profiles:
         if profile.name == name:
             is_meant = source is None or is_same_file(profile.source, source)
@@ -168,7 +167,7 @@ def profile_in(status: Status | None, name: str, source: str | None = None) -> P
 
 
 def _troubled(profile: ProfileStatus) -> list[_Part]:
-    """The parts with an error, each error once: forwards repeat their host's."""
+    """The parts with an error, each error once, because forwards repeat that of their host."""
     found: dict[str, _Part] = {}
     for part in (profile, *profile.parts):
         if part.last_error is not None:
@@ -177,8 +176,9 @@ def _troubled(profile: ProfileStatus) -> list[_Part]:
 
 
 def _complaint(profile: str, message: str, part: _Part) -> Step:
-    """What the daemon says of a part. Where it gave up, `doctor` need not see why by itself: what
-    would leave something on the server is not asked for. What is tried again may have passed."""
+    """A step for the daemon's error of a part. It failed only if the daemon gave up: `doctor` does
+    not repeat what would leave something on the server. An error that is retried may have
+    passed."""
     error = part.last_error
     assert error is not None
     hints = _daemon_hints(profile, error)
@@ -190,12 +190,13 @@ def _complaint(profile: str, message: str, part: _Part) -> Step:
 
 
 def _daemon_hints(profile: str, error: ErrorStatus) -> list[Hint | str]:
-    """The daemon's, and what the daemon cannot know: that it differs from this terminal."""
+    """The daemon's hints, and one that the daemon cannot know: its environment may differ from this
+    terminal's."""
     hints: list[Hint | str] = [error.hint]
     if error.code in (Code.AUTH_FAILED, Code.AGENT_UNAVAILABLE):
         agent = (
-            "if the login works here, the profile has the environment of another session; to pass "
-            "this terminal's on, SSH_AUTH_SOCK included"
+            "if the login works here, the profile has the environment of another session; to use "
+            "this terminal's, SSH_AUTH_SOCK included"
         )
         hints.append(Hint(agent, f"tunnelctl restart {profile}"))
     return hints

@@ -1,6 +1,6 @@
-"""The session that a host wants (`session_type`), which only some servers give.
+"""The session that a host requests (`session_type`), which only some servers grant.
 
-Must never have anything run there: a session is opened, asked for nothing, and closed.
+Must never run anything there: a session is opened, requests nothing, and is closed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PATIENCE = 5.0  # seconds
 
 
 class _Unused(Session):
-    """One in which no shell is asked for. `answer`: why it was refused, nothing when it was not."""
+    """A session without a shell. `answer` is the reason for a refusal, empty if it was granted."""
 
     def __init__(self, link: Link) -> None:
         self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -35,7 +35,7 @@ class _Unused(Session):
 
 
 async def steps(host: Host, link: Link) -> list[Step]:
-    """Whether the server gives a session; nothing where none is wanted."""
+    """Whether the server grants a session; nothing if the host requests none."""
     if not wants_session(link):
         return []
     session = _Unused(link)

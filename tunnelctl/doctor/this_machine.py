@@ -1,7 +1,6 @@
-"""What a forward needs on this machine: its listener's address, or the service that it leads to.
+"""What a forward needs on this machine: the address of its listener, or the service behind it.
 
-Must never take an address for longer than the look needs, and never touch a socket file that is
-there.
+Must never occupy an address for longer than the check, and never touch an existing socket file.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.profile import Profile
 from tunnelctl.state.snapshot import LISTENS_HERE, Status
 
-# How long a target may take to accept, in seconds, and how soon it must not have hung up.
+# Seconds for a target to accept, and seconds in which it must not close the connection.
 PATIENCE = 5.0
 _HANGS_UP_WITHIN = 0.25
 _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
-_PRIVILEGED = 1024  # ports below are root's, as ip(7) has it
+_PRIVILEGED = 1024  # ports below are reserved for root (ip(7))
 
 
 def held_by_daemon(rule: Forward, profile: Profile, status: Status | None) -> bool:
-    """Whether the daemon has this very forward listening where the profile says."""
+    """Whether the daemon listens for this forward at the address in the profile."""
     found = profile_in(status, profile.name, profile.source)
     return found is not None and any(
         forward.name == rule.name
@@ -44,7 +43,7 @@ def held_by_daemon(rule: Forward, profile: Profile, status: Status | None) -> bo
 
 
 def _owner(endpoint: Endpoint, status: Status | None) -> str | None:
-    """Which forward of the daemon, PROFILE/FORWARD, listens here where another one should."""
+    """The daemon's forward, PROFILE/FORWARD, that listens at the address of another."""
     for profile in () if status is None else status.profiles:
         for forward in profile.forwards:
             if forward.type in LISTENS_HERE and forward.bound:
@@ -56,17 +55,17 @@ def _owner(endpoint: Endpoint, status: Status | None) -> str | None:
 
 
 async def listener(rule: Forward, reactor: Reactor, status: Status | None) -> Step:
-    """Whether the forward can listen here: it does for a moment, where nobody does."""
+    """Whether the forward can listen here; it does so for a moment, unless the port is in use."""
     try:
         where = await _listen(rule.listen, reactor)
     except Failure as failure:
-        # The daemon knows its own, whatever /proc shows to this user.
+        # The daemon knows its forwards, even if /proc does not show them to this user.
         if failure.code is Code.PORT_IN_USE and (owner := _owner(rule.listen, status)):
             failure = port_in_use_by_forward(rule.listen, owner)
         return failed(Part.LISTENER, rule.name, _of_listen(rule.listen, failure))
     if not rule.listen.is_loopback and (found := await firewall.before(where.port)):
         what = f"{where} is free, but this machine's firewall has:  {found}"
-        return warning(Part.LISTENER, rule.name, what, "let the port through, for who may come")
+        return warning(Part.LISTENER, rule.name, what, "open the port to the clients that need it")
     return ok(Part.LISTENER, rule.name, f"{where} is free")
 
 
@@ -80,7 +79,7 @@ async def _listen(endpoint: Endpoint, reactor: Reactor) -> Endpoint:
 
 
 async def target(rule: Forward) -> Step:
-    """Whether the service that a remote forward leads to answers."""
+    """Whether the target of a remote forward answers."""
     service = rule.target
     assert service is not None
     try:
@@ -105,7 +104,7 @@ async def target(rule: Forward) -> Step:
 
 
 async def _hangs_up(service: Endpoint) -> bool:
-    """Whether a connection that says nothing is ended by the service at once.
+    """Whether the service closes a silent connection at once.
 
     Raises:
         OSError: there is no connection.
@@ -118,23 +117,23 @@ async def _hangs_up(service: Endpoint) -> bool:
                     return not await loop.sock_recv(sock, 1)
             except TimeoutError:
                 return False
-    except ConnectionResetError:  # maybe as early as in connect(2)
+    except ConnectionResetError:  # possibly in connect(2) already
         return True
 
 
 def _of_listen(endpoint: Endpoint, failure: Failure) -> Failure:
-    """What to type where the address cannot be had."""
+    """Add the command for an address that cannot be used."""
     if failure.code is not Code.PERMISSION_DENIED or endpoint.is_unix:
         return failure
     if 0 < endpoint.port < _PRIVILEGED:
-        what = "or let every user here listen there"
+        what = "or allow every user here to listen there"
         sysctl = f"sudo sysctl net.ipv4.ip_unprivileged_port_start={endpoint.port}"
         return failure.and_hints(Hint(what, sysctl))
     return failure.and_hints(Hint("the addresses of this machine", "ip -brief address"))
 
 
 async def _of_refusal(rule: Forward, service: Endpoint) -> str:
-    """Where the service is, if it is not where the profile says."""
+    """The address of the service, if it differs from that in the profile."""
     if rule_of_firewall := await firewall.against(service, refused=True):
         return f"this machine's own firewall has: {rule_of_firewall}"
     found = [address for address in listened_on(service.port) if address not in WILDCARDS]
@@ -143,7 +142,7 @@ async def _of_refusal(rule: Forward, service: Endpoint) -> str:
         holder = port_holder(found[0], service.port)
         who = f" ({holder})" if holder else ""
         return (
-            f"on port {service.port} somebody listens on {found[0]} alone{who}: "
+            f"on port {service.port} somebody listens only on {found[0]}{who}: "
             f"{causes.in_profile(rule, there)}, or have it listen on {service.host} too"
         )
     hint = f"nobody listens on port {service.port} here: start the service"
@@ -162,4 +161,4 @@ async def _of_refusal(rule: Forward, service: Endpoint) -> str:
 async def _of_silence(service: Endpoint) -> str:
     if found := await firewall.against(service):
         return f"this machine's own firewall has: {found}"
-    return "a firewall drops it, or that machine is off; if it is this one's: sudo nft list ruleset"
+    return "a firewall drops it, or that machine is off; for this machine's: sudo nft list ruleset"

@@ -1,7 +1,7 @@
-"""One profile from its first host to its last target.
+"""Tests one profile, from its first host to its last target.
 
-Owns the order and the side by side: hosts at once, then forwards at once; the report stays in the
-order of the file.
+Owns the order: all hosts concurrently, then all forwards concurrently; the report has the order of
+the file.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def examine(
     status: Status | None,
     on_silence: OnSilence = unheard,
 ) -> Report:
-    """Walk the profile. Blocking: each host takes its `connect_timeout` at most, and a silent
-    `proxy_command`, of which `on_silence` hears, two minutes (ssh/reach/proxy_command.py).
+    """Test the profile. Blocking: each host takes its `connect_timeout` at most, and a silent
+    `proxy_command`, which is reported to `on_silence`, two minutes (ssh/reach/proxy_command.py).
 
     `environment` is that of this terminal: programs run in it, and it names the agent. `status` is
-    the daemon's status document, None when none runs.
+    the daemon's status document, None if no daemon runs.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_examine(profile, environment, status, on_silence))
@@ -71,7 +71,7 @@ async def _examine(
                 for rule in profile.forwards
             )
         )
-        # Last of all: some servers take a session for the sign that all was asked for.
+        # Last, because some servers take a session as the sign that all forwards were requested.
         told = await asyncio.gather(
             *(sessions.steps(profile.host(name), link) for name, link in ways.links.items())
         )
@@ -87,7 +87,7 @@ async def _examine(
 
 
 def _every_host(profile: Profile) -> dict[HostAddress, Host]:
-    """Every host that is logged in to, each once, the hops before those behind them."""
+    """Every host with a login, each once, hops before the hosts behind them."""
     return {
         place_of(host): host
         for named in profile.hosts

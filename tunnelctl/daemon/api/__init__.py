@@ -1,4 +1,4 @@
-"""The control API over HTTP: its routes, who may connect, metrics.
+"""The control API over HTTP: its routes, its clients, metrics.
 
-Must never decide what is wanted: that is `daemon.wanted`.
+Must never decide which profiles are wanted: `daemon.wanted` does.
 """

@@ -1,8 +1,8 @@
-"""The part of the control API by which a person's answers come in.
+"""The part of the control API for a person's answers.
 
-`GET /v1/events?answer=PROFILE/HOST` (or `PROFILE` for all its hosts, and as often as need be) makes
-its reader the one who answers: the stream has the questions too, and hosts that wait for input try
-again. `POST /v1/profiles/PROFILE/answers` brings an answer. Must never log one.
+`GET /v1/events?answer=PROFILE/HOST` (or `PROFILE` for all its hosts; may be repeated) makes its
+reader the one who answers: the stream also contains the questions, and hosts that wait for input
+connect again. `POST /v1/profiles/PROFILE/answers` sends an answer. Must never log one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PLACES_MAX = 256
 
 
 def read_places(texts: Sequence[str]) -> tuple[AnswerScope, ...]:
-    """What `?answer=` names.
+    """The hosts in `?answer=`.
 
     Raises:
         BadRequest: it names none.
@@ -38,8 +38,8 @@ def read_places(texts: Sequence[str]) -> tuple[AnswerScope, ...]:
 
 @dataclass(frozen=True, slots=True)
 class AnswerOrder:
-    """The body of `answers`: to which question, and what; null says that nobody will answer.
-    `remember`: it is to be kept in memory until the daemon ends."""
+    """The body of `answers`: the question and the answer; null says that nobody will answer.
+    `remember`: keep it in memory until the daemon ends."""
 
     question: str
     answer: str | None = field(repr=False)

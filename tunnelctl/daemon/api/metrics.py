@@ -1,9 +1,9 @@
 """The snapshot as metrics for Prometheus (docs/service.md): `GET /metrics`.
 
-Owns their names and labels, and the TCP listener that serves nothing else. prometheus-client writes
-them, the extra `metrics`: it is imported at the first request, in a thread, and without it the
-answer is a problem that says what to install. Must never count by itself: each number is the
-snapshot's.
+Owns their names and labels, and the TCP listener that serves only them. prometheus-client (the
+extra `metrics`) formats them; it is imported at the first request, in a thread, and without it the
+answer is a problem that says what to install. Must never count anything: each number is from the
+snapshot.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _BACKLOG = 16
 _PROFILE = ("profile",)
 _HOST = ("profile", "host")
 _FORWARD = ("profile", "forward", "type")
-# What clients of every forward may meet is there from the start: `increase` sees no first one that
-# comes with its series.
+# Created at the start for every forward, because `increase` does not see the first event if the
+# series begins with it.
 _NO_FAILURES = dict.fromkeys(
     map(str, (Code.TARGET_REFUSED, Code.TARGET_UNREACHABLE, Code.SESSION_LOST)), 0
 )
@@ -54,7 +54,7 @@ Status = Callable[[], Awaitable[Statuses]]
 async def served(
     address: Endpoint | None, status: Status, troubles: Troubles
 ) -> AsyncIterator[None]:
-    """Serve `GET /metrics`, and nothing else, to whoever can reach that address; None: nobody.
+    """Serve only `GET /metrics`, to everybody who can reach that address; with None do nothing.
 
     Raises:
         Failure: PORT_IN_USE or PERMISSION_DENIED.
@@ -95,7 +95,7 @@ def _listening(address: Endpoint) -> socket.socket:
 
 
 def route(status: Status) -> web.RouteDef:
-    """The route; `status` is asked at each scrape."""
+    """The route; `status` is called for each scrape."""
 
     async def metrics(request: web.Request) -> web.Response:
         try:
@@ -111,9 +111,9 @@ def route(status: Status) -> web.RouteDef:
 
 
 def _written(profiles: Statuses) -> tuple[bytes, str]:
-    """All metrics in Prometheus' text format, and what that is called.
+    """All metrics in Prometheus' text format, and its content type.
 
-    Not in that of OpenMetrics, which has no room for `tunnelctl_forward_connections` beside
+    Not OpenMetrics, which does not allow `tunnelctl_forward_connections` beside
     `tunnelctl_forward_connections_total`.
     """
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -141,7 +141,7 @@ def _of_profiles(profiles: Statuses) -> Metric:
     from prometheus_client.core import GaugeMetricFamily
 
     wanted = GaugeMetricFamily(
-        "tunnelctl_profile_wanted", "Whether it is to be up: 0 after `down`.", labels=_PROFILE
+        "tunnelctl_profile_wanted", "Whether it is wanted up: 0 after `down`.", labels=_PROFILE
     )
     for profile in profiles:
         wanted.add_metric((profile.name,), profile.wanted is Wanted.UP)
@@ -157,19 +157,19 @@ def _of_hosts(profiles: Statuses) -> Iterator[Metric]:
 
     up = GaugeMetricFamily("tunnelctl_host_up", "Whether the host has a link.", labels=_HOST)
     idle = GaugeMetricFamily(
-        "tunnelctl_host_idle", "Whether it rests until a client needs it.", labels=_HOST
+        "tunnelctl_host_idle", "Whether it is idle until a client needs it.", labels=_HOST
     )
     reconnects = CounterMetricFamily(
-        "tunnelctl_host_reconnects", "Links that took the place of one that was lost.", labels=_HOST
+        "tunnelctl_host_reconnects", "Links that replaced a lost one.", labels=_HOST
     )
     rtt = GaugeMetricFamily(
         "tunnelctl_host_rtt_seconds",
-        "How long the server took to answer, the last time it was asked.",
+        "Time that the server took to answer the last probe.",
         labels=_HOST,
     )
     connect = HistogramMetricFamily(
         "tunnelctl_host_connect_seconds",
-        "How long it took to connect and log in, waits for hops and answers included.",
+        "Time to connect and log in, including waits for hops and answers.",
         labels=_HOST,
     )
     for profile in profiles:
@@ -193,11 +193,9 @@ def _of_forwards(profiles: Statuses) -> Iterator[Metric]:
         "Whether its target answered; absent while that is not known.",
         labels=_FORWARD,
     )
-    now = GaugeMetricFamily(
-        "tunnelctl_forward_connections", "Connections that are open.", labels=_FORWARD
-    )
+    now = GaugeMetricFamily("tunnelctl_forward_connections", "Open connections.", labels=_FORWARD)
     total = CounterMetricFamily(
-        "tunnelctl_forward_connections", "Clients that came.", labels=_FORWARD
+        "tunnelctl_forward_connections", "Clients that connected.", labels=_FORWARD
     )
     failures = CounterMetricFamily(
         "tunnelctl_forward_connection_failures",
@@ -206,7 +204,7 @@ def _of_forwards(profiles: Statuses) -> Iterator[Metric]:
     )
     moved = CounterMetricFamily(
         "tunnelctl_forward_bytes",
-        "Bytes that went to the target (out) and came back from it (in).",
+        "Bytes sent to the target (out) and received from it (in).",
         labels=(*_FORWARD, "direction"),
     )
     for profile in profiles:
@@ -225,6 +223,6 @@ def _of_forwards(profiles: Statuses) -> Iterator[Metric]:
 
 
 def _buckets(durations: Histogram) -> list[tuple[str, float]]:
-    """Each bound and how many took no longer, as a histogram has it."""
+    """Each upper bound with its cumulative count, as in a histogram."""
     names = (*map(str, BOUNDS), "+Inf")
     return [(name, sum(durations.counts[: at + 1])) for at, name in enumerate(names)]

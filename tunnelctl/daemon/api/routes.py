@@ -1,7 +1,7 @@
-"""The control API (docs/api.md): what the command line and programs ask of the daemon.
+"""The control API (docs/api.md), for the command line and other programs.
 
-Owns the routes and the shape of requests and answers. Decides nothing about tunnels: it reads the
-supervisor's snapshot and hands orders on. Must never put a secret into an answer or a log line.
+Owns the routes and the form of requests and answers. Decides nothing about tunnels: it reads the
+supervisor's snapshot and passes orders on. Must never write a secret to an answer or a log line.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ from tunnelctl.supervisor.supervisor import Supervisor
 _log = logging.getLogger(__name__)
 
 _BODY_BYTES = 64 * 1024
-_ORDER_BYTES = _BODY_BYTES + MOST_BYTES  # of an order that brings an environment
+_ORDER_BYTES = _BODY_BYTES + MOST_BYTES  # of an order with an environment
 _BODY_WITHIN = 5.0  # seconds
-# Event streams at once, each with a descriptor: the rest of the server's clients, and of what the
-# process may open, stays for others.
+# Event streams at the same time, each with a descriptor. Other requests need the remaining clients
+# of the server and descriptors of the process.
 _STREAMS = 512
 _OF_DESCRIPTORS = 1 / 4
 
@@ -56,7 +56,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Api:
-    """The application and what it needs to know of the daemon around it.
+    """The application, and what it has to know about the daemon.
 
     `stop` is called once for `shutdown`. `is_background`: a command started the daemon, so another
     command may replace it.
@@ -80,7 +80,7 @@ class Api:
         self._streams = 0
 
     def application(self, *middlewares: Any) -> web.Application:
-        """The routes; `middlewares` go around everything."""
+        """The routes; `middlewares` wrap all of them."""
         application = web.Application(
             middlewares=[*middlewares, _answer_problems], client_max_size=_BODY_BYTES
         )
@@ -127,7 +127,8 @@ class Api:
         )
 
     async def _status(self, request: web.Request) -> web.Response:
-        """All profiles, or those that `?profile=NAME` names; whether `?lease=ID` holds each."""
+        """All profiles, or those named by `?profile=NAME`; with `?lease=ID` whether it holds
+        each."""
         lease = read_lease(request.query.get("lease"))
         await self._supervisor.look()
         names = _named_profiles(request)
@@ -138,16 +139,16 @@ class Api:
         return _answer(Status(daemon, tuple(profiles)).as_json())
 
     def _leased(self, profile: ProfileStatus, lease: str | None) -> ProfileStatus:
-        """With whether a lease holds it, where one was named."""
+        """With whether a lease holds it, if one was named."""
         if lease is None:
             return profile
         return replace(profile, leased=command(lease) in self._profiles.holders.of(profile.name))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events, of all profiles or of those that `?profile=NAME` names, or none with
-        `?silent=1`; with `?lease=ID` the stream's end lets go of what the lease holds, and with
-        `?answer=PROFILE` its reader answers for the profile's hosts, which are tried again at
-        once, or with `?orders=1` by the `up` that follows."""
+        """Server-sent events, of all profiles, of those named by `?profile=NAME`, or of none with
+        `?silent=1`. With `?lease=ID` the end of the stream releases everything that the lease
+        holds. With `?answer=PROFILE` its reader answers questions of the profile's hosts, which are
+        tried again at once, or with `?orders=1` by the `up` that follows."""
         lease = read_lease(request.query.get("lease"))
         places = read_places(request.query.getall("answer", ()))
         names = _named_profiles(request)
@@ -172,7 +173,7 @@ class Api:
                 data = json.dumps(event.as_json(), separators=(",", ":"))
                 await response.write(f"event: {event.kind}\ndata: {data}\n\n".encode())
         except ConnectionError:
-            pass  # the reader has gone
+            pass  # the reader has disconnected
         finally:
             self._streams -= 1
             subscription.close()
@@ -238,7 +239,7 @@ class Api:
     async def _shutdown(self, request: web.Request) -> web.Response:
         refuse_unknown(await _body(request), ())
         _log.info("request: shut down")
-        # After the answer has left.
+        # After the answer is sent.
         asyncio.get_running_loop().call_soon(self._stop)
         return _answer({"status": "stopping"}, status=202)
 
@@ -255,7 +256,7 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
     except Exception as error:
         _log.exception("%s %s failed", request.method, request.path)
         response = as_problem(error)
-    # One request a connection: what is idle or half-sent is then always a new one, and is cut.
+    # One request per connection, so an idle or incomplete one is always new, and is cut.
     response.force_close()
     return response
 
@@ -265,7 +266,7 @@ async def _name_version(request: web.Request, response: web.StreamResponse) -> N
 
 
 async def _order(request: web.Request) -> dict[str, Any]:
-    """As `_body`, with room for an environment."""
+    """As `_body`, large enough for an environment."""
     return await _body(request.clone(client_max_size=_ORDER_BYTES))
 
 
@@ -295,7 +296,7 @@ def _most_streams() -> int:
 
 
 def _named_profiles(request: web.Request) -> tuple[str, ...]:
-    """Those that `?profile=` names, however often."""
+    """The values of `?profile=`, which may be repeated."""
     names = tuple(dict.fromkeys(request.query.getall("profile", ())))
     if not all(map(is_profile_name, names)):
         raise BadRequest("profile must be the name of one")

@@ -1,8 +1,8 @@
-"""Lets clients in at a listener: who, how many, and for how long they may say nothing.
+"""Accepts clients at a listener: which ones, how many, and how long they may be silent.
 
 Owns the accepted connections until aiohttp has their request. Must never serve another user at the
-control socket, and never let idle clients keep the next one out: where all places are taken, one
-that has not asked anything makes room. Answers too when the process has no descriptor left.
+control socket, and never let idle clients keep others out: if all places are taken, a silent one is
+closed. Also answers when the process has no descriptor left.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ from tunnelctl.net.peers import is_ours, peer_uid
 
 _log = logging.getLogger(__name__)
 
-_SILENT = 32  # clients that have not asked yet
+_SILENT = 32  # clients that have not sent a request yet
 _CLIENTS = 1024
-_SPEAK_WITHIN = 5.0  # seconds to send a request's head, and to take an answer
-_ACCEPT_PAUSE = 0.05  # seconds after an accept failed, as for want of descriptors
-_TROUBLE = "want of descriptors"
+_SPEAK_WITHIN = 5.0  # seconds to send the head of a request, and to receive an answer
+_ACCEPT_PAUSE = 0.05  # seconds after an accept failed, as without free descriptors
+_TROUBLE = "lack of descriptors"
 _FINISH_WITHIN = 1.0  # seconds for answers under way when the server stops
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ControlServer:
-    """Serves an application on a listening socket, which stays its owner's to close.
+    """Serves an application on a listening socket, which its owner closes.
 
-    `middleware` must be the outermost one of the application that `start` is given.
-    `on_activity` is called when a request begins and when it ends. `admits` says whether a client
-    is served at all.
+    `middleware` must be the outermost one of the application passed to `start`. `on_activity` is
+    called when a request begins and when it ends. `admits` decides whether a client is served.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class ControlServer:
         self._listener = listener
         self._admits = admits
         self._troubles = troubles
-        # Given up for a client when the process has no other descriptor left.
+        # Closed to free a descriptor for a client when the process has no other.
         self._reserve: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._on_activity = on_activity
         self._runner: web.AppRunner | None = None
@@ -65,11 +64,11 @@ class ControlServer:
 
     @property
     def serving(self) -> int:
-        """How many requests are being answered."""
+        """The number of requests that are being answered."""
         return sum(1 for timer in self._clients.values() if timer is None)
 
     async def start(self, application: web.Application) -> None:
-        """Begin to let clients in."""
+        """Start to accept clients."""
         self._runner = web.AppRunner(
             application,
             access_log=None,
@@ -81,18 +80,18 @@ class ControlServer:
         self._accepting = asyncio.create_task(self._accept(), name="control socket")
 
     async def move(self, listener: socket.socket) -> None:
-        """Let clients in at this socket from now on; those that are in stay."""
+        """Accept clients at this socket from now on; connected ones stay."""
         await self._pause()
         self._listener = listener
         self._accepting = asyncio.create_task(self._accept(), name="control socket")
 
     async def refuse(self) -> None:
-        """Let nobody in any more; the listener can be closed. What is under way goes on."""
+        """Accept no more clients; the listener can be closed. Requests under way continue."""
         await self._pause()
         self._give_reserve()
 
     async def stop(self) -> None:
-        """End what is under way, after `refuse`."""
+        """End the requests under way; called after `refuse`."""
         if self._runner is not None:
             await self._runner.cleanup()
         for transport, timer in self._clients.items():
@@ -114,7 +113,7 @@ class ControlServer:
             except OSError as error:
                 self._troubles.begin(
                     _TROUBLE,
-                    f"no room for the control socket: {error.strerror} (ulimit -n and the "
+                    f"cannot accept at the control socket: {error.strerror} (ulimit -n and the "
                     "service's LimitNOFILE= limit the open files)",
                 )
                 if not self._give_reserve():
@@ -123,18 +122,18 @@ class ControlServer:
                 continue
             try:
                 await self._admit(sock)
-            except OSError:  # it went away while it was let in
+            except OSError:  # it disconnected meanwhile
                 sock.close()
             self._take_reserve()
 
     def _take_reserve(self) -> None:
         if self._reserve is None:
-            with contextlib.suppress(OSError):  # there is none yet
+            with contextlib.suppress(OSError):  # none is free yet
                 self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
                 self._troubles.end(_TROUBLE)
 
     def _give_reserve(self) -> bool:
-        """Whether there was one to give."""
+        """Free the reserved descriptor; returns whether there was one."""
         reserve, self._reserve = self._reserve, None
         if reserve is not None:
             os.close(reserve)
@@ -156,7 +155,8 @@ class ControlServer:
         self._cut_later(transport)
 
     def _make_room(self) -> bool:
-        """Whether one more may come in, once the longest silent one has made room."""
+        """Whether one more client fits, after closing the one that was silent longest if
+        necessary."""
         for transport in [t for t in self._clients if t.is_closing()]:
             self._forget(transport)
         silent = [t for t, timer in self._clients.items() if timer is not None]

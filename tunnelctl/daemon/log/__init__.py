@@ -1,1 +1,1 @@
-"""The daemon's log: where its lines go, the thread that writes them, the last ones in memory."""
+"""The daemon's log: its destinations, the thread that writes it, and its last lines in memory."""

@@ -1,8 +1,8 @@
-"""Where the daemon's log lines go, and that they can harm nobody who reads them.
+"""The destinations of the daemon's log lines, and their format.
 
-Owns the format: one record is one line without a secret, and what a terminal could obey is written
-as an escape, for server banners and host names come from strangers. Must never stop the daemon, nor
-hold it up: a full disk costs log lines and one warning in status, nothing else.
+One record is one line, without secrets, and with every character escaped that a terminal could
+interpret, because server banners and host names come from strangers. Must never stop or delay the
+daemon: a full disk costs log lines and causes one warning in status, nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tunnelctl.state.status_events import StatusEvent
 
 _STDERR = 2
 _TROUBLE = "the log"
-# Levels of syslog(3), by ours.
+# Levels of syslog(3) for those of logging.
 _PRIORITIES = {
     logging.CRITICAL: 2,
     logging.ERROR: 3,
@@ -39,15 +39,15 @@ _PRIORITIES = {
 }
 _FILE_BYTES = 1 << 20
 _OLD_FILES = 3
-# Characters of a long line that are kept, lest a few from afar are the whole log; the end of a
-# traceback tells more than its middle.
+# Characters kept of a long line, so that a few remote texts cannot fill the log. The end of a
+# traceback says more than its middle.
 _HEAD, _TAIL = 6_000, 2_000
-# Their records repeat what our failures say, with tracebacks where a peer is merely rude.
+# Their records repeat our failures, with tracebacks even for a peer that only misbehaves.
 _QUIET = {"paramiko": logging.CRITICAL, "aiohttp": logging.ERROR, "asyncio": logging.WARNING}
 
 
 class LogFormat(StrEnum):
-    """The form of the lines; AUTO is the journal's where stderr leads there, else text."""
+    """The format of the lines; AUTO is the journal's if stderr is connected to it, else text."""
 
     AUTO = "auto"
     TEXT = "text"
@@ -59,11 +59,11 @@ class OneLine(logging.Formatter):
     """`2026-11-22T21:30:00.123Z INFO text`, tracebacks included, always one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line without its end."""
+        """The line without its line feed."""
         return f"{moment(record)} {record.levelname} {self.text(record)}"
 
     def text(self, record: logging.LogRecord) -> str:
-        """What it says, without when and how bad."""
+        """The message without time and level."""
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
@@ -74,10 +74,10 @@ class OneLine(logging.Formatter):
 
 
 class JsonLine(OneLine):
-    """One JSON object a line, with the keys that `logs --json` has."""
+    """One JSON object per line, with the keys of `logs --json`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line without its end."""
+        """The line without its line feed."""
         profile, name = about(record)
         line = {
             "at": moment(record),
@@ -90,21 +90,21 @@ class JsonLine(OneLine):
 
 
 class JournalLine(OneLine):
-    """`<6>text`, as the journal reads it from a service's stderr (sd-daemon(3)); it has the time
-    itself."""
+    """`<6>text`, as the journal reads it from a service's stderr (sd-daemon(3)). The journal adds
+    the time."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line without its end."""
+        """The line without its line feed."""
         return f"<{_PRIORITIES.get(record.levelno, 5)}>{self.text(record)}"
 
 
 def moment(record: logging.LogRecord) -> str:
-    """When, as RFC 3339."""
+    """The time as RFC 3339."""
     return rfc3339(datetime.fromtimestamp(record.created, UTC))
 
 
 def about(record: logging.LogRecord) -> tuple[str, str]:
-    """The profile, and the host or forward, that it is about; empty where it is about none."""
+    """The profile, and the host or forward, that the record is about; empty if there is none."""
     event = getattr(record, "event", None)
     return (event.profile, event.name) if isinstance(event, StatusEvent) else ("", "")
 
@@ -117,15 +117,15 @@ def log_to_stderr(form: LogFormat, environ: Mapping[str, str]) -> None:
 
 
 class _Stderr(logging.Handler):
-    """Standard error, past Python's own buffer and locks: at the end of the process nobody waits
-    for a line that nobody reads."""
+    """Standard error without Python's buffer and locks, so that the end of the process does not
+    wait for a reader that does not read."""
 
     def createLock(self) -> None:
-        """See logging.Handler. One thread writes."""
+        """See logging.Handler. Only one thread writes."""
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; there is nobody to tell that it cannot be written."""
+        """Write a record; a failure to write is ignored, because it could be reported nowhere."""
         line = memoryview((self.format(record) + "\n").encode(errors="replace"))
         with contextlib.suppress(OSError):
             while line:
@@ -133,7 +133,7 @@ class _Stderr(logging.Handler):
 
 
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether the journal reads it (systemd.exec(5), $JOURNAL_STREAM)."""
+    """Whether stderr is connected to the journal (systemd.exec(5), $JOURNAL_STREAM)."""
     try:
         found = os.fstat(stream.fileno())
     except OSError:
@@ -142,15 +142,15 @@ def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 def log_to_file(path: Path, troubles: Troubles) -> None:
-    """For a daemon in the background: rotated by size, readable by its user alone.
+    """For a daemon in the background: rotated by size, readable only by its user.
 
-    Without a place to write to the daemon runs on, and writes once there is one.
+    If the file cannot be opened, the daemon runs without it and writes once it can.
     """
     _install(PrivateFile(path, troubles), OneLine())
 
 
 class PrivateFile(RotatingFileHandler):
-    """A log file of mode 0600, whatever the umask says; made anew when somebody removed it."""
+    """A log file of mode 0600, regardless of the umask; created again if it was removed."""
 
     def __init__(self, path: Path, troubles: Troubles) -> None:
         self._troubles = troubles
@@ -168,7 +168,7 @@ class PrivateFile(RotatingFileHandler):
             self._troubles.end(_TROUBLE)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """The record is lost. What the file did not take must not come before the next one."""
+        """Drop the record. The part that was not written must not precede the next record."""
         self._failed = True
         error = sys.exc_info()[1]
         stream, self.stream = self.stream, None
@@ -205,7 +205,7 @@ _FORMATTERS: Mapping[LogFormat, type[OneLine]] = {
 
 
 def _install(handler: logging.Handler, formatter: OneLine) -> None:
-    # A record that cannot be written is lost; printing a traceback about it helps nobody.
+    # A record that cannot be written is dropped; a traceback about it would help nobody.
     logging.raiseExceptions = False
     root = logging.getLogger()
     root.handlers[:] = [Behind(handler, formatter)]

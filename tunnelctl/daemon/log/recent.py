@@ -1,7 +1,7 @@
-"""The last lines of the log, kept in memory for `GET /v1/logs`, and told as they are written.
+"""The last lines of the log in memory, for `GET /v1/logs`, which can also follow new lines.
 
-Owns a bounded number of lines and of readers. Must never wait for a reader: one that falls behind
-loses the oldest lines. What a line says is made by `destinations.py`, redacted and escaped.
+Owns a bounded number of lines and of readers. Must never wait for a reader: a slow one loses the
+oldest lines. The text of a line comes from `destinations.py`, redacted and escaped.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from tunnelctl.spec.patterns import Pattern
 from tunnelctl.state.snapshot import API_VERSION
 
 _LINES_KEPT = 5000
-_LINES = 100  # when nobody says how many
-_READERS = 4  # that follow at once; the rest of the server's clients is for others
+_LINES = 100  # if the request names no number
+_READERS = 4  # followers at the same time; other requests need the remaining clients of the server
 _PATTERN = re.compile(r"[\w*?\[][\w.*?\[\]!-]{0,127}(/[\w.*?\[\]!-]{1,127})?", re.ASCII)
 _FLAGS = {"": False, "0": False, "1": True}
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line: when (seconds since the epoch, and as RFC 3339), how bad, about what, and what."""
+    """One line: time (seconds since the epoch, and as RFC 3339), level, subject and text."""
 
     created: float
     at: str
     level: str
     profile: str
-    name: str  # of the host or forward it is about; may be empty, as `profile` may
+    name: str  # the host or forward; may be empty, like `profile`
     message: str
 
     def as_json(self) -> dict[str, str]:
@@ -54,8 +54,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """Which lines: of what matches a pattern or of all, the last so many, later than a moment, and
-    on."""
+    """The lines to return: matching a pattern, the last N, since a time, and whether to follow."""
 
     patterns: tuple[Pattern, ...] = ()
     lines: int = _LINES
@@ -84,7 +83,7 @@ class LogQuery:
         return cls(tuple(map(Pattern, words)), int(lines), _moment(query.get("since", "")), follow)
 
     def takes(self, line: LogLine) -> bool:
-        """Whether it asks for this line."""
+        """Whether the line matches."""
         return line.created >= self.since and (
             not self.patterns
             or any(pattern.takes(line.profile, line.name) for pattern in self.patterns)
@@ -92,7 +91,7 @@ class LogQuery:
 
 
 class Logbook(logging.Handler):
-    """A handler of the root logger; `bind` ties it to the loop that its readers run on."""
+    """A handler of the root logger; `bind` sets the loop that its readers run on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,20 +101,20 @@ class Logbook(logging.Handler):
         self.setFormatter(OneLine())
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Tell readers from now on, on this loop."""
+        """Notify readers from now on, on this loop."""
         self._loop = loop
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record. Called from any thread."""
+        """Keep a record. May be called from any thread."""
         at, level, message = self.format(record).split(" ", 2)
         line = LogLine(record.created, at, level, *about(record), message)
         self._lines.append(line)
         if self._readers and self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            with contextlib.suppress(RuntimeError):  # the loop was closed in the meantime
                 self._loop.call_soon_threadsafe(self._tell, line)
 
     def last(self, question: LogQuery) -> list[LogLine]:
-        """The lines that are asked for, the oldest first."""
+        """The matching lines, the oldest first."""
         found = [line for line in tuple(self._lines) if question.takes(line)]
         return found[len(found) - question.lines :] if question.lines < len(found) else found
 
@@ -143,7 +142,7 @@ class Logbook(logging.Handler):
                 data = json.dumps(line.as_json(), separators=(",", ":"))
                 await response.write(f"event: log\ndata: {data}\n\n".encode())
         except ConnectionError:
-            pass  # the reader has gone
+            pass  # the reader has disconnected
         finally:
             self._readers.discard(reader)
         return response
@@ -154,7 +153,7 @@ class Logbook(logging.Handler):
 
 
 class _Follower:
-    """What one follower has not read yet."""
+    """The lines that one follower has not read yet."""
 
     def __init__(self, question: LogQuery, before: list[LogLine]) -> None:
         self._question = question
@@ -175,7 +174,7 @@ class _Follower:
 
 
 def _moment(text: str) -> float:
-    """Seconds since the epoch of an RFC 3339 moment; 0 for none.
+    """An RFC 3339 time as seconds since the epoch; 0 for an empty text.
 
     Raises:
         BadRequest: it is not one.

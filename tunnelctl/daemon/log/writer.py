@@ -1,7 +1,7 @@
-"""Log lines are written by a thread of their own: a disk, a pipe or a terminal may take none.
+"""A thread writes the log lines, because a disk, a pipe or a terminal may block.
 
-Owns the lines that wait. Must never hold up whoever logs, and never grow without end: what has no
-room is counted, and that is written instead.
+Owns the waiting lines. Must never delay the caller, and never grow without bound: records that do
+not fit are counted, and the count is written instead.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import threading
 from collections import deque
 
 _WAITING = 10_000  # records
-_LAST_WORDS = 1.0  # seconds for what waits when the process ends
+_LAST_WORDS = 1.0  # seconds for the waiting lines when the process ends
 
 
 class Behind(logging.Handler):
-    """Hands what it is given to `handler`, in its order, as the text that it was at that time.
+    """Passes records to `handler` in order, with their text formatted when they were logged.
 
     Before the first record it starts a thread, which ends with `close` or with the process.
     """
@@ -34,7 +34,7 @@ class Behind(logging.Handler):
         self._thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See logging.Handler. What is a secret now is taken out now."""
+        """See logging.Handler. Redacts the secrets that are known now."""
         written = copy.copy(record)
         written.msg, written.args = self.format(record), None
         written.exc_info = written.exc_text = None
@@ -52,12 +52,12 @@ class Behind(logging.Handler):
             self._changed.notify_all()
 
     def flush(self) -> None:
-        """Wait until all of it is written, a second at most."""
+        """Wait until everything is written, for at most a second."""
         with self._changed:
             self._changed.wait_for(lambda: not (self._waiting or self._is_writing), _LAST_WORDS)
 
     def close(self) -> None:
-        """Write what waits, and no more."""
+        """Write the waiting lines, and accept no more."""
         self.flush()
         with self._changed:
             self._is_closed = True
@@ -76,10 +76,10 @@ class Behind(logging.Handler):
             self._handler.handle(record)
 
     def _loss(self, after: logging.LogRecord, count: int) -> logging.LogRecord:
-        """What stands for the records that had no room."""
+        """A record in place of those that did not fit."""
         lost = copy.copy(after)
         lost.levelno, lost.levelname, lost.args = logging.WARNING, "WARNING", None
         lost.exc_info = lost.exc_text = None
-        lost.msg = f"{count} lines have no place here: none could be written for a while"
+        lost.msg = f"{count} lines were dropped: none could be written for a while"
         lost.msg = self.format(lost)
         return lost

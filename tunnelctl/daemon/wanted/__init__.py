@@ -1,4 +1,4 @@
-"""Which profiles are wanted up, by whom, from which files, and how that survives the daemon.
+"""The profiles that are wanted up, their holders and files, and the list that outlives the daemon.
 
 Must never speak HTTP.
 """

@@ -1,8 +1,8 @@
-"""The book of what is wanted: how each profile is loaded, who holds it up, what its file lacks.
+"""The wanted profiles: how each is loaded, who holds it up, and the error of its file.
 
-Owns these, and that they change in one step with the supervisor's queue: nothing is waited for in
-between, so that the order which comes last is the last one in both. Saves what the next daemon is
-to have. Must never read a profile's file.
+Owns these. They change in one step with the supervisor's queue, without an await in between, so
+that the last order is the last in both. Saves the list for the next daemon. Must never read a
+profile's file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tunnelctl.supervisor.tasks import Tasks
 
 _log = logging.getLogger(__name__)
 
-# sd_notify(3), sd_listen_fds(3): meant for the daemon, not for what it starts.
+# sd_notify(3), sd_listen_fds(3): for the daemon, not for the programs that it starts.
 _OF_THE_MANAGER = (
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
@@ -41,15 +41,15 @@ _OF_THE_MANAGER = (
 
 
 class Book:
-    """`environment` is the daemon's own, for what no command has sent its own for."""
+    """`environment` is the daemon's own, used until a command sends another."""
 
     def __init__(self, supervisor: Supervisor, file: WantedFile, environment: Environment) -> None:
         self.holders = Holders()
         self.orders: dict[str, Order] = {}  # of every profile that is wanted up
-        self.errors: dict[str, Failure] = {}  # why a file is not what runs
+        self.errors: dict[str, Failure] = {}  # why the file differs from what runs
         self.limits = Limits(self._time_is_up)
         self.own = environment.without(*_OF_THE_MANAGER)
-        self._told: dict[str, Held] = {}  # who holds what, as events said it last
+        self._told: dict[str, Held] = {}  # the holders as last reported in an event
         self._supervisor = supervisor
         self._file = file
         self._tasks = Tasks("daemon")
@@ -64,7 +64,7 @@ class Book:
         return tuple(self._completed_status(one) for one in (running | missing).values())
 
     def status_of(self, name: str) -> ProfileStatus | None:
-        """One profile; None when nobody asked for it."""
+        """One profile; None if nobody asked for it."""
         status = self._supervisor.status_of(name)
         if status is None and name in self.orders:
             status = self._not_loaded(name)
@@ -75,7 +75,8 @@ class Book:
         return ProfileStatus(name, str(self.orders[name].file), Wanted.UP, state)
 
     def _completed_status(self, status: ProfileStatus) -> ProfileStatus:
-        """With what is known here alone. One that still stops may be wanted up again."""
+        """With the fields that only this class knows. A profile that still stops may be wanted
+        again."""
         failure = self.errors.get(status.name)
         return replace(
             status,
@@ -85,7 +86,7 @@ class Book:
         )
 
     def environment_of(self, name: str, sent: Environment | None) -> Environment:
-        """That of the command; else what is known of the profile, and else the daemon's own."""
+        """That of the command; else the one stored for the profile, else the daemon's own."""
         if sent is None:
             known = self.orders.get(name)
             return self.own if known is None else known.environment
@@ -94,7 +95,7 @@ class Book:
         return completed
 
     def completed(self, sent: Environment | None) -> Environment | None:
-        """With what only a service manager gives, and to the daemon alone."""
+        """With the variables that only a service manager sets, and only for the daemon."""
         folder = self.own.get(CREDENTIALS_VARIABLE)
         if sent is None or folder is None:
             return sent
@@ -103,14 +104,14 @@ class Book:
     # --- what is wanted ----------------------------------------------------------------------
 
     def want(self, order: Order, reading: Reading) -> Awaitable[None]:
-        """Have a profile up as it was read; what is returned ends when that is applied.
+        """Run a profile as it was read. The result completes once that is applied.
 
         Raises (when waited for):
             Failure: daemon-not-running when the supervisor is closing.
         """
         self.orders[order.name] = replace(
             order,
-            identity=reading.identity,  # a link may lead to another file now
+            identity=reading.identity,  # a link may point to another file now
             variables=reading.given(order.environment),
             stamps=reading.stamps,
             reading=reading.number,
@@ -125,15 +126,15 @@ class Book:
             self.end(name, holder, 0.0)
 
     def end(self, name: str, holder: Holder, drain: float) -> None:
-        """One holds a profile no longer; without the last one it goes down."""
+        """Remove a holder from a profile; without holders it goes down."""
         self._ended(name, drain, is_last=self.holders.end(name, holder))
 
     def let_go(self, name: str, lease: str, drain: float) -> None:
-        """A command holds a profile no longer; without the last one it goes down."""
+        """A command releases a profile; without holders it goes down."""
         self._ended(name, drain, is_last=self.holders.let_go(name, lease))
 
     def _ended(self, name: str, drain: float, *, is_last: bool) -> None:
-        if is_last and name in self.orders:  # or else it was not wanted yet
+        if is_last and name in self.orders:  # otherwise it was not wanted yet
             _log.info("%s has no holder left: taking it down", name)
             _, stopping = self.drop(name, drain)
             self._tasks.spawn(_finished(stopping), f"take down {name}")
@@ -141,7 +142,8 @@ class Book:
             self.tell_holders(name)
 
     def drop(self, name: str, drain: float) -> tuple[asyncio.Task[None], Awaitable[None]]:
-        """It is not wanted any more: how that is saved, and how it stops."""
+        """It is not wanted any more. Returns the task that saves this, and the stop of the
+        profile."""
         for holder in self.holders.clear(name):
             self.limits.set(name, holder, None)
         for kept in (self.errors, self._told, self.orders):
@@ -162,7 +164,7 @@ class Book:
             self._supervisor.remark(name, status.state, message, failure)
 
     def tell_holders(self, name: str) -> None:
-        """Tell who holds a profile that is wanted: what `up` says of Ctrl-C may change by it."""
+        """Report the holders of a wanted profile: the note of `up` about Ctrl-C depends on them."""
         if name in self.orders:
             held = self.holders.held(name)
             if self._told.get(name, held) != held:
@@ -182,7 +184,7 @@ class Book:
         return None if left is None else round(clock.wall().timestamp() + left)
 
     async def close(self, seconds: float) -> None:
-        """Nothing ends by itself any more; wait for what is being saved, at most so long."""
+        """Stop all timers and tasks; wait for the file to be saved, for at most `seconds`."""
         self.limits.close()
         self._tasks.cancel()
         await self._tasks.settle()
@@ -190,5 +192,5 @@ class Book:
 
 
 async def _finished(stopping: Awaitable[None]) -> None:
-    with suppress(Failure):  # it could not be loaded, so there is nothing to stop
+    with suppress(Failure):  # it could not be loaded, so nothing has to be stopped
         await stopping

@@ -1,7 +1,7 @@
-"""Until when a holder may hold a profile (`expose --ttl`), on a clock that goes on in suspend.
+"""The time limits of holders (`expose --ttl`), on a clock that continues during suspend.
 
-Owns the timers. The daemon has them, and not the command that asked: one that is stopped by Ctrl-Z
-could not keep its word. Must never be early, nor more than a look late after a resume.
+Owns the timers. They run in the daemon and not in the command, which could be stopped by Ctrl-Z.
+Must never end a hold early, nor later than `_LOOK_EVERY` after a resume.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ class Limits:
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, profile: str, holder: Holder, seconds: float | None) -> None:
-        """From now on it has so long; None: for as long as it likes."""
+        """Limit the hold to so many seconds from now; None: no limit."""
         self._ends.pop((profile, holder), None)
         if seconds is not None:
             self._ends[profile, holder] = clock.boottime() + seconds
         self._wait()
 
     def left(self, profile: str, holder: Holder) -> float | None:
-        """Seconds that it still has; None where there is no limit."""
+        """Seconds left; None if there is no limit."""
         end = self._ends.get((profile, holder))
         return None if end is None else max(0.0, end - clock.boottime())
 
     def close(self) -> None:
-        """Nothing ends any more."""
+        """Remove all limits."""
         self._ends.clear()
         self._wait()
 

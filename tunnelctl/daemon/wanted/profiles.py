@@ -1,7 +1,7 @@
-"""The orders that a daemon is given: up, down, release, restart, reload, and what it starts with.
+"""The orders to a daemon: up, down, release, restart, reload, and the profiles of its start.
 
-Owns what each order comes to: a file that is read, a holder more or less, a place in the
-supervisor's queue. Must never change anything that runs before the file was found good.
+Owns the effect of each order: a file that is read, a holder more or less, a place in the
+supervisor's queue. Must never change anything that runs before the file was found valid.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LOADED_WITHIN = 5.0  # seconds that a starting daemon waits for a file
 
 
 class Profiles:
-    """`environment` and `cwd` are the daemon's own, for what no command has sent its own for."""
+    """`environment` and `cwd` are the daemon's own, used until a command sends others."""
 
     def __init__(
         self,
@@ -59,18 +59,18 @@ class Profiles:
         self._book = Book(supervisor, file, environment)
         self._reloading = Reloading(supervisor, self._book)
         self._tasks = Tasks("daemon")
-        self._not_found: set[str] = set()  # what the service names, and has no file
+        self._not_found: set[str] = set()  # named by the service, without a file
 
     # --- what there is -----------------------------------------------------------------------
 
     @property
     def holders(self) -> Holders:
-        """Who holds them up, and the leases of those who stay attached."""
+        """The holders of the profiles, and the leases of attached commands."""
         return self._book.holders
 
     @property
     def any_wanted(self) -> bool:
-        """Whether some profile is to be up."""
+        """Whether any profile is wanted up."""
         return bool(self._book.orders)
 
     def status(self) -> tuple[ProfileStatus, ...]:
@@ -78,16 +78,17 @@ class Profiles:
         return self._book.status()
 
     def status_of(self, name: str) -> ProfileStatus | None:
-        """One profile; None when nobody asked for it."""
+        """One profile; None if nobody asked for it."""
         return self._book.status_of(name)
 
     # --- orders ------------------------------------------------------------------------------
 
     async def restore(self) -> None:
-        """Have up what the last daemon had; what cannot be loaded is shown, and stays wanted.
+        """Start the profiles of the last daemon. One that cannot be loaded is shown, and stays
+        wanted.
 
-        All of it is wanted before any of it is loaded: whatever ends us meanwhile, nothing is
-        forgotten. A file that does not answer holds up neither the others nor the daemon.
+        All of them are wanted before any is loaded, so that nothing is lost if the daemon ends
+        meanwhile. A file that does not answer delays neither the others nor the daemon.
         """
         wanted = await in_thread(self._file.read, "wanted profiles")
         self._supervisor.held.restore(self._file.held)
@@ -109,8 +110,8 @@ class Profiles:
             await asyncio.wait({loading}, timeout=_LOADED_WITHIN)
 
     def restored(self) -> list[dict[str, str | None]]:
-        """What `restore` has brought up, for the command that started this daemon: each `name`, and
-        as `error` why it could not be loaded."""
+        """The profiles that `restore` has started, for the command that started this daemon: each
+        `name`, and as `error` the reason if it could not be loaded."""
         errors = self._book.errors
         return [
             {"name": name, "error": str(errors[name]) if name in errors else None}
@@ -119,19 +120,20 @@ class Profiles:
 
     async def _load(self, name: str) -> None:
         order = self._book.orders.get(name)
-        if order is None:  # its time is up already
+        if order is None:  # its time is over already
             return
         try:
             demand_variables(order)
             await self._reloading.apply(order, await read_again(order))
         except Failure as failure:
             self._book.note_error(name, failure)
-        except Exception as error:  # of one file: the others are to come up
+        except Exception as error:  # of one file; the others must still start
             self._book.note_error(name, unexpected(error, f"loading {order.file}"))
 
     async def start(self, names: Iterable[str]) -> None:
-        """Have up what a service names. One that cannot be loaded harms no other: it is shown as
-        failed, or is in the log where there is no file of that name, and a reload tries it again.
+        """Start the profiles that a service names. One that cannot be loaded does not affect the
+        others: it is shown as failed, or only logged if it has no file, and a reload tries it
+        again.
 
         Raises:
             Failure: the first one's, where nothing at all could be brought up.
@@ -160,7 +162,7 @@ class Profiles:
             self._book.note_error(name, failure)
 
     async def _start_found(self) -> None:
-        """What the service names may have a file now."""
+        """Start those named by the service that had no file before."""
         names, self._not_found = self._not_found, set()
         for name in sorted(names):
             try:
@@ -169,10 +171,10 @@ class Profiles:
                 await self._not_started(name, failure)
 
     async def up(self, name: str, order: UpOrder, *, service: bool = False) -> None:
-        """Load a profile from its file and have it up, even when who asked has gone meanwhile.
+        """Load a profile from its file and bring it up, even if the caller disconnects meanwhile.
 
-        Held by the command whose lease comes with the order, or else until `down`: in the next
-        daemon too, unless it is the `service` itself that asks.
+        It is held by the command whose lease comes with the order, else until `down`, also by the
+        next daemon unless the order is that of the `service`.
 
         Raises:
             Failure: PROFILE_NOT_FOUND, CONFIG_INVALID, NAME_TAKEN: nothing that runs was changed;
@@ -205,8 +207,8 @@ class Profiles:
     def _take(
         self, wanted: Order, reading: Reading, asked: UpOrder, holder: Holder, under_way: Holder
     ) -> Awaitable[None] | None:
-        """Have a profile up as it was read and held by `holder`, in one step; how that is applied.
-        None: an order that came later was read sooner."""
+        """Run a profile as it was read, held by `holder`, in one step. Returns what completes once
+        it is applied; None if a later reading was applied already."""
         name, before = wanted.name, self._book.orders.get(wanted.name)
         if under_way not in self.holders.of(name):
             raise sentences.taken_down_meanwhile(name)
@@ -225,14 +227,14 @@ class Profiles:
         return self._book.want(wanted, reading)
 
     async def keep(self, name: str) -> None:
-        """Have a profile that is wanted held until `down`, here and in the next daemon."""
+        """Hold a wanted profile until `down`, here and in the next daemon."""
         if name in self._book.orders:
             self.holders.add(name, DETACHED)
             self._book.tell_holders(name)
             await _wait_for(self._book.save())
 
     async def restart(self, name: str, order: RestartOrder) -> None:
-        """Drop the links of a profile, or of these hosts of it, and connect anew, now.
+        """Close the links of a profile, or of these hosts of it, and connect again now.
 
         Raises:
             Failure: PROFILE_NOT_FOUND, NOT_UP, or why it could not be loaded.
@@ -243,9 +245,10 @@ class Profiles:
         await self._supervisor.restart(name, order.hosts)
 
     def hear(self, name: str, environment: Environment | None) -> None:
-        """A command spoke of a profile: what is started for it from now on is in that environment.
+        """Use the environment of a command for programs that are started for the profile from now
+        on.
 
-        None changes nothing; nor does a profile that is not wanted.
+        No effect if it is None or the profile is not wanted.
         """
         if name in self._book.orders:
             order = self._book.orders[name].heard(self._book.completed(environment))
@@ -253,10 +256,10 @@ class Profiles:
             self._supervisor.hear(name, order.environment)
 
     async def down(self, name: str, drain: float) -> ProfileStatus:
-        """Close a profile, whoever holds it; connections have `drain` seconds. The next daemon
-        will not have it.
+        """Close a profile, whoever holds it; connections have `drain` seconds to end. The next
+        daemon does not start it.
 
-        Returns how it is then.
+        Returns its status afterwards.
 
         Raises:
             Failure: PROFILE_NOT_FOUND.
@@ -273,11 +276,11 @@ class Profiles:
         return self.status_of(name) or ProfileStatus(name, file, Wanted.DOWN, ProfileState.STOPPED)
 
     async def release(self, name: str, lease: str, drain: float) -> ProfileStatus:
-        """The command with this lease holds the profile no longer: where it was the last one, the
-        profile goes down as by `down`. Of one that goes down already, connections have no more
-        than `drain` seconds left.
+        """Release the hold of the command with this lease. If it was the last holder, the profile
+        goes down as by `down`. If the profile goes down already, its connections have at most
+        `drain` seconds left.
 
-        Returns how it is then.
+        Returns its status afterwards.
 
         Raises:
             Failure: PROFILE_NOT_FOUND.
@@ -286,17 +289,17 @@ class Profiles:
         if not self.holders.held(name):
             return await self.down(name, drain)
         status = self.status_of(name)
-        if status is None:  # an `up` is under way, and the first
+        if status is None:  # its first `up` is under way
             raise sentences.profile_not_up(name)
         return status
 
     def end_lease(self, lease: str) -> None:
-        """The command that came with the lease has ended, and nobody waits for connections."""
+        """The command with the lease has ended, and does not wait for connections to end."""
         for name in self.holders.close(lease):
             self._book.let_go(name, lease, 0.0)
 
     async def reload(self, order: ReloadOrder) -> tuple[Reloaded, ...]:
-        """Read the files of wanted profiles again; apply what differs unless it is a dry run.
+        """Read the files of wanted profiles again; apply the changes unless it is a dry run.
 
         Raises:
             Failure: PROFILE_NOT_FOUND or NOT_UP for a name that is not wanted; CONFIG_INVALID with
@@ -307,16 +310,16 @@ class Profiles:
         return await self._tasks.whole(self._reloading.reload(order), "reload")
 
     async def files_changed(self) -> bool:
-        """Whether a file of a wanted profile is another than when it was read last."""
+        """Whether a file of a wanted profile has changed since it was last read."""
         return await self._reloading.files_changed()
 
     async def close(self, seconds: float) -> None:
-        """End what goes on behind the requests."""
+        """Cancel the tasks of requests and save the list, for at most `seconds`."""
         self._tasks.cancel()
         await self._tasks.settle()
         await self._book.close(seconds)
 
 
 async def _wait_for(saving: asyncio.Task[None]) -> None:
-    """Until it is on disk, but no longer than a person waits; the disk may hang."""
+    """Wait until it is on disk, but no longer than a person waits, because the disk may hang."""
     await asyncio.wait({saving}, timeout=_SAVED_WITHIN)

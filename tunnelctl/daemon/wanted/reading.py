@@ -1,7 +1,7 @@
-"""Reading profiles' files for the daemon, and knowing when they have changed since.
+"""Reads profiles' files for the daemon, and detects when they have changed.
 
-Owns the moment of a file: what tells the version that was read from a later one. Must never block
-the loop, nor hold it up: files may be on a disk that hangs, and have a second's work in them.
+Owns the stamps that identify the version of a file. Must never block or delay the loop: files may
+be on a disk that hangs, and parsing may take a second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tunnelctl.errors import Failure
 from tunnelctl.net.threads import collections_put_off, in_thread
 from tunnelctl.spec.environment import Environment
 
-Stamps = Mapping[str, tuple[int, ...]]  # of each file: inode, time of change, size
+Stamps = Mapping[str, tuple[int, ...]]  # for each file: inode, time of change, size
 
 _numbers = itertools.count(1)
 
@@ -29,10 +29,10 @@ _numbers = itertools.count(1)
 class Order:
     """How a wanted profile is loaded.
 
-    `identity` tells its file from another one, by whatever path it is named. `environment` is that
-    of the command that spoke of it last, or the daemon's own. `variables` are those that its file
-    refers to and that had a value; `stamps` tell the files that were read last from later versions
-    of them, and `reading` the reading from earlier and later ones (0: there was none yet).
+    `identity` identifies its file, whatever path names it. `environment` is that of the last
+    command for the profile, else the daemon's own. `variables` are those that its file refers to
+    and that had a value; `stamps` identify the versions of the files that were last read, and
+    `reading` is the number of that reading (0: none yet).
     """
 
     name: str
@@ -44,8 +44,8 @@ class Order:
     reading: int = 0
 
     def heard(self, environment: Environment | None) -> Order:
-        """The same, with the environment of a command that spoke of it, and that may come from
-        another shell than `up`: what its file refers to stays what it was where that has none."""
+        """The same, with the environment of a later command, which may run in another shell than
+        `up`. Variables of the file that are not set there keep their value."""
         if environment is None:
             return self
         named = {name: self.environment[name] for name in self.variables & set(self.environment)}
@@ -54,7 +54,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A profile as its files said when its reading began; the readings are numbered from 1."""
+    """A profile as its files were when the reading began; readings are numbered from 1."""
 
     loaded: Loaded
     stamps: Stamps
@@ -82,7 +82,7 @@ async def read_first(name: str, file: Path | None, environment: Environment, cwd
 
 
 async def read_again(order: Order) -> Reading:
-    """Read the files of a profile that is wanted already.
+    """Read the files of a wanted profile again.
 
     Raises:
         Failure: CONFIG_INVALID.
@@ -95,18 +95,18 @@ async def read_again(order: Order) -> Reading:
 
 
 async def identities(files: Collection[Path]) -> dict[Path, str]:
-    """What tells each file from others, by whatever path it is named."""
+    """An identity for each file, whatever path names it."""
     return await in_thread(lambda: {file: _identity(file) for file in files}, "look at files")
 
 
 async def take_stamps(order: Order) -> Stamps:
-    """How the files of a profile are now."""
+    """The stamps of a profile's files now."""
     files = order.stamps or [str(order.file)]
     return await in_thread(lambda: _stamps(files), f"look at {order.name}")
 
 
 def demand_variables(order: Order) -> None:
-    """What a shell gave to the last daemon was not written down: it may be a secret.
+    """Variables that a shell gave to the last daemon were not saved, because they may be secrets.
 
     Raises:
         Failure: SECRET_UNAVAILABLE, naming the variables that this daemon was not given.
@@ -117,7 +117,7 @@ def demand_variables(order: Order) -> None:
 
 
 def in_one_line(name: str, failure: Failure) -> Failure:
-    """Why a profile's file is not what runs, as status shows it."""
+    """The error of a profile's file, as status shows it."""
     if not isinstance(failure, ProfileInvalid):
         return failure
     first, more = failure.mistakes[0], len(failure.mistakes) - 1 + failure.more
@@ -128,7 +128,7 @@ def _read(
     name: str, path: Path, environment: Environment, known: Iterable[str], number: int
 ) -> Reading:
     identity = _identity(path)
-    # Before it is read: what changes meanwhile is then seen as a change.
+    # Before reading, so that a change during it is detected.
     before = _stamps({str(path), identity, *known})
     with collections_put_off():
         loaded = load_profile(path, environment, name=name)

@@ -1,6 +1,6 @@
-"""Reading the files of wanted profiles again, and what that changes.
+"""Reads the files of wanted profiles again, and applies the changes.
 
-Must never change anything that runs before every file that takes part was found good.
+Must never change anything that runs before every file involved was found valid.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _APPLIED_WITHIN = 5.0  # seconds that an answer waits for a profile that still s
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What a reload changes in one profile; None for one that did not run: all of it."""
+    """The changes in one profile; a `plan` of None means that the whole profile starts."""
 
     name: str
     plan: Plan | None
@@ -49,7 +49,7 @@ class Reloaded:
 
 
 class Reloading:
-    """One reload after another, whoever asks for it."""
+    """Runs one reload after another, whoever requests them."""
 
     def __init__(self, supervisor: Supervisor, book: Book) -> None:
         self._supervisor = supervisor
@@ -57,7 +57,7 @@ class Reloading:
         self._turn = asyncio.Lock()
 
     async def reload(self, order: ReloadOrder) -> tuple[Reloaded, ...]:
-        """Read the files; apply what differs unless it is a dry run.
+        """Read the files; apply the changes unless it is a dry run.
 
         Raises:
             Failure: PROFILE_NOT_FOUND for a name that was never wanted, NOT_UP for one that is not
@@ -74,13 +74,13 @@ class Reloading:
                 for name, reading in readings.items()
             )
             for name, reading in () if order.dry_run else readings.items():
-                if name in self._book.orders:  # not taken down meanwhile
+                if name in self._book.orders:  # not taken down in the meantime
                     heard = self._book.orders[name].heard(self._book.completed(order.environment))
                     await self.apply(heard, reading)
             return done
 
     async def files_changed(self) -> bool:
-        """Whether a file of a wanted profile is another than when it was read last."""
+        """Whether a file of a wanted profile has changed since it was last read."""
         return any(
             [
                 order.stamps != await take_stamps(order)
@@ -89,8 +89,8 @@ class Reloading:
         )
 
     async def apply(self, order: Order, reading: Reading) -> None:
-        """Have a profile that is wanted as it was read, unless that is out of date: read again
-        meanwhile, or replaced by another file."""
+        """Run a wanted profile as it was read, unless the reading is outdated: the profile was read
+        again in the meantime, or its file was replaced by another."""
         known = self._book.orders.get(order.name)
         is_of_its_file = known is not None and str(known.file) == reading.loaded.profile.source
         if known is not None and is_of_its_file and known.reading < reading.number:
@@ -99,7 +99,7 @@ class Reloading:
             await applied(applying)
 
     async def _read_all(self, order: ReloadOrder) -> dict[str, Reading]:
-        """Every file that takes part. Unless it is a dry run, status then shows what was found.
+        """Read every file involved. Unless it is a dry run, status then shows the result.
 
         Raises:
             Failure: as `reload`.
@@ -108,7 +108,7 @@ class Reloading:
         invalid: dict[str, ProfileInvalid] = {}
         environment = self._book.completed(order.environment)
         for name in order.names or tuple(self._book.orders):
-            if name not in self._book.orders:  # taken down meanwhile
+            if name not in self._book.orders:  # taken down in the meantime
                 continue
             wanted = self._book.orders[name].heard(environment)
             try:
@@ -120,7 +120,7 @@ class Reloading:
             except Failure:
                 if order.names:
                     raise
-                continue  # it waits for its variables, which no file can give it
+                continue  # it waits for its variables, which no file can provide
             if not order.dry_run:
                 await self._note_reading(wanted, invalid.get(name))
         if invalid:
@@ -131,14 +131,14 @@ class Reloading:
 
     async def _note_reading(self, order: Order, failure: ProfileInvalid | None) -> None:
         stamps = await take_stamps(order) if failure is not None else order.stamps
-        if order.name in self._book.orders:  # not taken down meanwhile
+        if order.name in self._book.orders:  # not taken down in the meantime
             self._book.orders[order.name] = replace(self._book.orders[order.name], stamps=stamps)
             self._book.note_error(order.name, failure)
 
 
 async def applied(order: Awaitable[None]) -> None:
-    """Until the supervisor has done it, but no longer than a person waits: it may have to wait for
-    one that still stops, which takes as long as that has connections.
+    """Wait until the supervisor has applied it, but no longer than a person waits: a profile that
+    still stops takes as long as its connections.
 
     Raises:
         Failure: the supervisor is closing.

@@ -1,9 +1,9 @@
-"""What a daemon leaves to the next one, as a file: the profiles that are wanted up, for it to bring
-them up, and the ports that servers hold for us, for it to know its own ghosts.
+"""The file that a daemon leaves to the next one: the profiles that are wanted up, to be started
+again, and the ports that servers hold for us, to recognize our own stale listeners.
 
-Owns its form. It holds names only: of profiles, of their files, and of the environment variables
-that were given, never a value, for a value may be a secret. Must never leave half a file behind.
-Quick to import, for `down` reads and writes it where no daemon runs.
+Owns its format. It contains names of profiles, files and environment variables, and never a value,
+which may be a secret. Must never leave a partial file. Quick to import, because `down` reads and
+writes it when no daemon runs.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class WantedProfile:
-    """One that is to be up. `variables` names those its file refers to and that had a value;
-    `until` is when it goes down by itself, in seconds since 1970."""
+    """A profile that is wanted up. `variables` names those that its file refers to and that had a
+    value; `until` is when it goes down by itself, in seconds since 1970."""
 
     name: str
     file: str
@@ -36,14 +36,14 @@ class WantedProfile:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """All of it."""
+    """The whole content."""
 
     profiles: tuple[WantedProfile, ...] = ()
     held: tuple[HeldPort, ...] = ()
 
 
 def load(path: Path) -> Kept:
-    """What the next daemon would have.
+    """The content of the file.
 
     Raises:
         OSError: it cannot be read, or is not there.
@@ -53,7 +53,7 @@ def load(path: Path) -> Kept:
 
 
 def store(path: Path, socket: str, kept: Kept) -> None:
-    """Have the next daemon have this. Raises OSError."""
+    """Write the file for the next daemon. Raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_whole(path, _text(kept, socket), sync=True)
 
@@ -72,14 +72,15 @@ def _text(kept: Kept, socket: str) -> bytes:
 
 
 def _parse(raw: bytes) -> Kept:
-    """Raises ValueError when it is not what `_text` writes."""
+    """Raises ValueError if it is not a text of `_text`."""
     try:
         document = json.loads(raw)
         if document["version"] != _VERSION:
             raise ValueError(f"it has version {document['version']!r}")
         return Kept(
             tuple(_parse_one(entry) for entry in document["profiles"]),
-            tuple(_parse_held(entry) for entry in document.get("held", ())),  # an older one: none
+            # An older file has none.
+            tuple(_parse_held(entry) for entry in document.get("held", ())),
         )
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"it is not what a daemon writes ({error})") from None

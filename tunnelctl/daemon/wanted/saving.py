@@ -1,7 +1,7 @@
-"""The list of wanted profiles while a daemon runs: each version of it gets to the disk in time.
+"""Writes the list of wanted profiles to disk while a daemon runs.
 
-Owns the file that wanted_list.py has the form of. Must never keep the daemon from its work: what
-cannot be written is one warning, and tried again.
+Owns the file, whose format is that of `saved.py`. Must never block the daemon: a failed write is
+one warning, and is tried again.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tunnelctl.forward.remote.held_ports import HeldPort
 from tunnelctl.net.threads import in_thread
 from tunnelctl.supervisor.tasks import Tasks
 
-_AGAIN_AFTER = 30.0  # seconds until a write that failed is tried again
+_AGAIN_AFTER = 30.0  # seconds until a failed write is tried again
 _TROUBLE = "the list of wanted profiles"
 
 
 class WantedFile:
-    """`path` belongs to the daemon that holds the control socket `socket`, and to no other."""
+    """`path` belongs to the daemon with the control socket `socket`, and to no other."""
 
     def __init__(self, path: Path, socket: Path, troubles: Troubles) -> None:
         self._path = path
@@ -37,8 +37,8 @@ class WantedFile:
         self._again: asyncio.TimerHandle | None = None
 
     def read(self) -> tuple[WantedProfile, ...]:
-        """What the last daemon had. Blocking. A file that makes no sense counts as empty, and is
-        set aside before another takes its place."""
+        """The list of the last daemon. Blocking. A malformed file counts as empty, and is renamed
+        before another replaces it."""
         try:
             self._latest = self._written = load(self._path)
         except (FileNotFoundError, NotADirectoryError):
@@ -47,20 +47,20 @@ class WantedFile:
             self._written = None
             self._troubles.begin(
                 _TROUBLE,
-                f"{self._path} is not used, nothing of it is brought up: {error}; it is kept as "
+                f"{self._path} is ignored, so none of its profiles is up: {error}; it is kept as "
                 f"{_aside(self._path).name}",
             )
         return self._latest.profiles
 
     @property
     def held(self) -> tuple[HeldPort, ...]:
-        """The ports that servers hold for us, as they were read or saved last."""
+        """The ports that servers hold for us, as last read or saved."""
         return self._latest.held
 
     def save(
         self, profiles: Iterable[WantedProfile], held: Iterable[HeldPort] = ()
     ) -> asyncio.Task[None]:
-        """Begin to write; whoever must not go on before it is on disk waits for the task."""
+        """Start to write. The returned task ends once the list is on disk."""
         return self._begin(Kept(tuple(profiles), tuple(held)))
 
     def _begin(self, latest: Kept) -> asyncio.Task[None]:
@@ -68,7 +68,7 @@ class WantedFile:
         return self._tasks.spawn(self._save(), "save what is wanted")
 
     async def close(self, seconds: float) -> None:
-        """Wait for what is being written, no longer than `seconds`."""
+        """Wait for a write under way, for at most `seconds`."""
         if self._again is not None:
             self._again.cancel()
         with contextlib.suppress(TimeoutError):
@@ -88,7 +88,7 @@ class WantedFile:
                 self._troubles.begin(
                     _TROUBLE,
                     f"cannot save to {self._path} which profiles are wanted: {why}; "
-                    "the next daemon brings up what it says now",
+                    "the next daemon uses the list in it",
                 )
                 self._try_again()
             else:
@@ -97,7 +97,7 @@ class WantedFile:
 
     def _replace(self, kept: Kept) -> None:
         if self._written is None:
-            with contextlib.suppress(OSError):  # it is not there any more
+            with contextlib.suppress(OSError):  # the file was removed
                 os.replace(self._path, _aside(self._path))
         store(self._path, self._socket, kept)
 
