@@ -1,4 +1,4 @@
-"""Measures tunnelctl beside its peers, on one machine in one run: `python -m benchmarks`.
+"""Measures tunnelctl and its peers, on one machine in one run: `python -m benchmarks`.
 
-Must never be imported by the product, and never hold a result: every figure is measured.
+Must never be imported by the product, and never contain a result: every figure is measured.
 """

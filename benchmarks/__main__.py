@@ -1,6 +1,6 @@
 """`python -m benchmarks`: measure, print the tables, write results.json and results.md.
 
-Must never replace the results of a whole run by those of a part of one.
+Must never replace the results of a whole run by those of a partial one.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits(3)
 def main(arguments: Sequence[str]) -> int:
     """The command; its exit code."""
     options = _options(arguments)
-    # Either signal ends it as Ctrl-C does, with everything that it has started; a shell's `&`
-    # makes SIGINT ignored.
+    # Both signals end the run as Ctrl-C does, together with everything that it has started. A
+    # shell's `&` ignores SIGINT.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     missing = [name for name in ("ssh", "sshd") if not _find(name)]
@@ -85,7 +85,7 @@ def _write(results: Results, text: str, directory: Path) -> None:
 
 
 def _find(program: str) -> str | None:
-    # sshd is where only root's PATH leads.
+    # sshd is only in root's PATH.
     return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
 
 

@@ -1,4 +1,4 @@
-"""How much work a run does: enough for figures, or just enough to see that all parts work."""
+"""The amount of work of a run: enough for figures, or just enough to see that every part works."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Amounts of one run. Seconds are for one measurement of one peer in one round."""
+    """The amounts of one run. Seconds are for one measurement of one peer in one round."""
 
     rounds: int = 5
     transfer_seconds: float = 2.0
@@ -20,7 +20,8 @@ class Effort:
     streams_seconds: float = 3.0
     far_rounds: int = 3
     far_seconds: float = 6.0
-    few_hosts: int = 10  # what these cost once (threads that log in) is not the price of one more
+    # The first ones include costs that further ones do not (threads for logins).
+    few_hosts: int = 10
     more_hosts: int = 50
     more_connections: int = 1000
     idle_hosts: int = 200

@@ -1,4 +1,4 @@
-"""What is measured, and what the project aims at. The only place that names either.
+"""The measured figures and the project's aims. The only place that names either.
 
 Must never hold a result.
 """
@@ -20,7 +20,7 @@ _SSH_WINDOW = 2 * 1024 * 1024  # bytes of a channel (channels.h, CHAN_TCP_WINDOW
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number for each peer; `digits` after the point are printed."""
+    """One number for each peer, printed with `digits` decimals."""
 
     key: str
     title: str
@@ -29,7 +29,7 @@ class Figure:
 
 
 def figures(effort: Effort) -> dict[str, Figure]:
-    """All of them, by key and in the order of the report, with the amounts of a run."""
+    """All figures by key, in the order of the report, with the amounts of a run."""
     connects, streams = f"new connections, {effort.connects_at_once} at a time", effort.streams
     far = f"{ROUND_TRIP * 1e3:.0f} ms round trip"
     idle = (
@@ -63,7 +63,7 @@ def figures(effort: Effort) -> dict[str, Figure]:
 
 
 class Sense(StrEnum):
-    """Which side of an aim is the good one."""
+    """Whether an aim is a lower or an upper bound."""
 
     AT_LEAST = "≥"
     AT_MOST = "≤"
@@ -71,9 +71,9 @@ class Sense(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What tunnelctl's `figure` should be: `bound` times that of `peer`, or `bound` itself.
+    """The aim for tunnelctl's `figure`: `bound` times that of `peer`, or `bound` itself.
 
-    The ratio is to another figure where `other` names one.
+    The ratio is to another figure if `other` names one.
     """
 
     figure: str
@@ -83,7 +83,7 @@ class Aim:
     other: str | None = None
 
     def is_reached(self, value: float) -> bool:
-        """Whether a measured ratio, or a figure, is on the good side."""
+        """Whether a measured ratio or figure meets the aim."""
         if self.sense is Sense.AT_LEAST:
             return value >= self.bound
         return value <= self.bound
@@ -109,7 +109,7 @@ AIMS = (
     Aim("sequence_cpu", Sense.AT_MOST, 1.0, SSH),
     Aim("parallel", Sense.AT_LEAST, 1.0, SSH),
     Aim("parallel_cpu", Sense.AT_MOST, 1.0, SSH),
-    # "The same total" as one stream has, and as the peer has.
+    # "The same total" as for one stream, and as for the peer.
     Aim("streams_up", Sense.AT_LEAST, 1.0, TUNNELCTL, "up"),
     Aim("streams_up", Sense.AT_LEAST, 1.0, SSH_GCM),
     Aim("streams_up_share", Sense.AT_LEAST, 0.5),
@@ -118,7 +118,7 @@ AIMS = (
     Aim("streams_down_share", Sense.AT_LEAST, 0.5),
     Aim("beside_up", Sense.AT_MOST, 10.0),
     Aim("beside_down", Sense.AT_MOST, 10.0),
-    # What a receiver reaches that never grants more than OpenSSH's window.
+    # The limit of a receiver that never grants more than OpenSSH's window.
     Aim("far_down", Sense.AT_LEAST, _SSH_WINDOW / ROUND_TRIP / 1e6),
     Aim("host_memory", Sense.AT_MOST, 100.0),
     Aim("connection_memory", Sense.AT_MOST, 20.0),

@@ -1,7 +1,7 @@
-"""What a client does with a forwarded port while it is measured.
+"""The load of a client on a forwarded port.
 
-Each function runs in a worker process of its own and returns what it counted. Must never
-swallow a connection that broke: a figure for half the work is no figure.
+Each function runs in its own worker process and returns its counts. Must never ignore a broken
+connection: a figure for half of the work is invalid.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from benchmarks.traffic import (
     send_blocks,
 )
 
-_WARM_UP = 0.1  # of all pings: not counted
+_WARM_UP = 0.1  # share of the pings that is not counted
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Bytes that arrived at the far end, and the seconds from the connection to the last one."""
+    """Bytes that arrived at the far end, and seconds from the connection to the last of them."""
 
     bytes: int
     seconds: float
@@ -36,7 +36,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Several transfers at once: all bytes, the seconds to the last, and the fair share.
+    """Several concurrent transfers: all bytes, the seconds until the last, and the fair share.
 
     `share` is the rate of the slowest stream over the mean rate.
     """
@@ -48,14 +48,14 @@ class Streams:
 
 @dataclass(frozen=True, slots=True)
 class Connects:
-    """Connections that were made, used for one byte there and back, and closed."""
+    """Connections that were opened, used for one byte in each direction, and closed."""
 
     count: int
     seconds: float
 
 
 def upload(port: int, seconds: float) -> Transfer:
-    """Send for that long, and wait until the target has it all."""
+    """Send for `seconds`, and wait until the target has received everything."""
     began = time.perf_counter()
     with connect(port) as connection:
         connection.sendall(REQUEST.pack(UPLOAD, seconds))
@@ -67,7 +67,7 @@ def upload(port: int, seconds: float) -> Transfer:
 
 
 def download(port: int, seconds: float) -> Transfer:
-    """Have the target send for that long, and read it all."""
+    """Let the target send for `seconds`, and read everything."""
     began = time.perf_counter()
     with connect(port) as connection:
         connection.sendall(REQUEST.pack(DOWNLOAD, seconds))
@@ -78,7 +78,7 @@ def download(port: int, seconds: float) -> Transfer:
 def streams(
     move: Callable[[int, float], Transfer], port: int, count: int, seconds: float
 ) -> Streams:
-    """`count` uploads or downloads at once; each rate counts from the common start."""
+    """`count` concurrent uploads or downloads; each rate counts from the common start."""
     transfers: list[Transfer] = []
     errors: list[BaseException] = []
     gate = threading.Barrier(count + 1)
@@ -109,7 +109,7 @@ def streams(
 
 
 def echo(port: int, pings: int, seconds: float) -> list[float]:
-    """Send a message, wait for it to come back, and again: how long each took, in seconds.
+    """Send a message and wait for its echo, repeatedly; returns the duration of each in seconds.
 
     Ends after `pings`, or after `seconds`; the first tenth of either is not counted.
     """
@@ -130,7 +130,7 @@ def echo(port: int, pings: int, seconds: float) -> list[float]:
 
 
 def connect_in_sequence(port: int, seconds: float) -> Connects:
-    """Connect, one byte there and back, close; then the next one, for that long."""
+    """For `seconds`: connect, one byte in each direction, close."""
     began = time.perf_counter()
     count = 0
     while time.perf_counter() < began + seconds:
@@ -142,7 +142,7 @@ def connect_in_sequence(port: int, seconds: float) -> Connects:
 
 
 def connect_in_parallel(port: int, seconds: float, at_once: int) -> Connects:
-    """The same with `at_once` connections under way all the time.
+    """The same with `at_once` concurrent connections.
 
     Raises:
         ConnectionError: a connection was refused or cut.
@@ -171,7 +171,7 @@ def connect_in_parallel(port: int, seconds: float, at_once: int) -> Connects:
                 for descriptor, events in ready:
                     connection = connections[descriptor]
                     if not events & select.EPOLLIN:
-                        connection.send(b"x")  # raises what the connection failed with
+                        connection.send(b"x")  # raises the error of the connection
                         poll.modify(descriptor, select.EPOLLIN)
                         continue
                     if not connection.recv(1):
@@ -197,7 +197,7 @@ def answers(port: int, patience: float = 5.0) -> bool:
 
 
 class IdleConnections:
-    """Connections that have carried a byte there and back, and now only stay open."""
+    """Connections that have carried a byte in each direction, and then stay idle."""
 
     def __init__(self) -> None:
         self._connections: list[socket.socket] = []

@@ -1,6 +1,6 @@
-"""Where and with what a run was made: what a reader needs to judge its figures.
+"""Where and with which versions a run was made, so that a reader can judge its figures.
 
-Must never say whose machine it is: no host name, user or path.
+Must never identify the machine or its owner: no host name, user or path.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.peers.base import Peer
 
 
 def machine() -> dict[str, str]:
-    """The date (UTC), the processor, the system and how busy it is."""
+    """The date (UTC), the processor, the system and its load."""
     one, five, _ = os.getloadavg()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return {
@@ -32,7 +32,7 @@ def machine() -> dict[str, str]:
 
 
 def versions(peers: list[Peer]) -> dict[str, str]:
-    """What was measured, and what it stands on."""
+    """The version of the measured programs and of their libraries."""
     found = {peer.name: peer.version() for peer in peers if peer.missing() is None}
     packages = {name: importlib.metadata.version(name) for name in ("paramiko", "cryptography")}
     return {**found, "Python": platform.python_version(), **packages}
@@ -59,7 +59,7 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """Of this tree, `+` when it has been changed since; unknown where there is no git."""
+    """The commit of this tree, with `+` if it was changed since; unknown without git."""
     if shutil.which("git") is None:
         return "unknown"
     git = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]

@@ -1,8 +1,8 @@
 """How each figure is measured, for any peer.
 
-Each measure takes the scene and a running peer and yields figures by their key as it gets them,
-so that a peer that fails on the way keeps what it did; what needs a process of its own is left
-out where there is none.
+Each measure takes the scene and a running peer and yields figures by their key when it has them, so
+that a peer that fails keeps the earlier ones. Figures that need a process are left out if the peer
+has none.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Measure = Callable[[Scene, Effort, Peer], Iterator[Figures]]
 
 
 class _Meter:
-    """Processor time of a peer's processes since it was made, over an amount of work."""
+    """Processor time that a peer's processes used since creation, per unit of work."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
         self._before = cpu_seconds(peer.pids)
 
     def per(self, key: str, amount: float) -> Figures:
-        """Seconds for each unit of `amount`, times what the caller put into it."""
+        """Seconds per unit of `amount`, times the weight of the caller."""
         if not self._peer.pids:
             return {}
         return {key: (cpu_seconds(self._peer.pids) - self._before) / amount}
@@ -55,7 +55,7 @@ def echo(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
 
 
 def connections(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
-    """New connections, one after the other and many at a time."""
+    """New connections, sequentially and in parallel."""
     port, seconds = peer.ports.echo[0], effort.connect_seconds
     meter = _Meter(peer)
     made = scene.load(load.connect_in_sequence, port, seconds)
@@ -68,7 +68,7 @@ def connections(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
 
 
 def streams(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
-    """Many streams at once, up and then down."""
+    """Many streams at the same time, up and then down."""
     for key, move in (("streams_up", load.upload), ("streams_down", load.download)):
         moved = scene.load(
             load.streams, move, peer.ports.bulk, effort.streams, effort.streams_seconds
@@ -80,21 +80,22 @@ def beside(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
     """An echo while a stream fills the link, up and then down."""
     for key, move in (("beside_up", load.upload), ("beside_down", load.download)):
         stream = scene.begin(move, peer.ports.bulk, effort.beside_seconds)
-        # Ends before the stream does.
+        # It ends before the stream does.
         taken = scene.load(load.echo, peer.ports.echo[0], 1_000_000, 0.8 * effort.beside_seconds)
         scene.result(stream)
         yield {key: _percentile(taken, 0.99) * 1e3}
 
 
 def far(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
-    """One stream over a long way, up and then down; the peer has logged in over it."""
+    """One stream over a link with a long round trip, up and then down; the peer has logged in over
+    it."""
     for key, move in (("far_up", load.upload), ("far_down", load.download)):
         moved = scene.load(move, peer.ports.bulk, effort.far_seconds)
         yield {key: moved.bytes / moved.seconds / 1e6}
 
 
 def memory(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
-    """Few hosts against many, and one connection against many. Starts the peer by itself."""
+    """The cost of more hosts, and of more connections. Starts the peer itself."""
     with _Running(peer, scene.near, hosts=effort.few_hosts + effort.more_hosts):
         many = private_memory(peer.pids)
     with _Running(peer, scene.near, hosts=effort.few_hosts) as held:
@@ -109,7 +110,7 @@ def memory(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
 
 
 def idle(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
-    """Many hosts and connections that do nothing. Starts the peer by itself."""
+    """Many idle hosts and connections. Starts the peer itself."""
     with _Running(peer, scene.near, hosts=effort.idle_hosts) as held:
         for number in range(effort.idle_connections):
             held.open(peer.ports.echo[number % effort.idle_hosts], 1)
@@ -123,7 +124,7 @@ def idle(scene: Scene, effort: Effort, peer: Peer) -> Iterator[Figures]:
 
 
 class _Running:
-    """A peer from its start to its stop, with the idle connections that are held through it."""
+    """A peer from start to stop, with idle connections through it."""
 
     def __init__(self, peer: Peer, site: Site, *, hosts: int = 1) -> None:
         self._peer = peer
@@ -141,13 +142,13 @@ class _Running:
 
 
 def _percentile(values: list[float], part: float) -> float:
-    """The smallest value that `part` of all do not exceed."""
+    """The smallest value that is not exceeded by `part` of the values."""
     return sorted(values)[math.ceil(part * len(values)) - 1]
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Measures of one kind by their name: peers stay up for them, or are started by each."""
+    """Measures by name: those for which a peer is kept running, and those that start it."""
 
     measures: dict[str, Measure]
     far: bool = False

@@ -1,8 +1,7 @@
-"""`python -m benchmarks.opens`: connections through one forward, opened and closed by the million.
+"""`python -m benchmarks.opens`: a million connections through one forward, opened and closed.
 
-Prints how fast that went, how the daemon's memory grew with them, and whether its descriptors and
-threads came back to where they were. Must never count a connection that did not carry a byte there
-and back.
+Prints the rate, the growth of the daemon's memory, and whether its descriptors and threads are as
+few as before. Must never count a connection that did not carry a byte in each direction.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from tests.support.waiting import eventually
 
 _COUNT = 1_000_000
 _AT_ONCE = 100
-_SLICE = 2.0  # seconds between two looks at the daemon
-_SETTLES_WITHIN = 15.0  # seconds for what ends after the last client has left
+_SLICE = 2.0  # seconds between two samples of the daemon
+_SETTLES_WITHIN = 15.0  # seconds for the last clients to be closed
 
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """What a process holds at one moment, after so many connections."""
+    """The resources of a process after so many connections."""
 
     connections: int
     memory: int  # resident bytes
@@ -47,8 +46,8 @@ class Opens:
 
     @property
     def slope(self) -> float:
-        """Bytes of memory that each connection of the second half left behind (least squares):
-        in the first one buffers, pools and the allocator's arenas find their size."""
+        """Bytes of memory per connection in the second half (least squares). In the first half
+        buffers, pools and the allocator's arenas grow to their size."""
         later = [sample for sample in self.samples if sample.connections * 2 >= self.count]
         counts = [sample.connections for sample in later]
         if len(set(counts)) < 2:
@@ -57,7 +56,7 @@ class Opens:
 
 
 def main() -> None:
-    """Measure, and print what was found."""
+    """Measure, and print the result."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.opens", description=__doc__)
     parser.add_argument("--count", type=int, default=_COUNT, help="how many connections, at least")
     parser.add_argument("--at-once", type=int, default=_AT_ONCE)
@@ -68,7 +67,7 @@ def main() -> None:
 
 
 def measure(count: int, at_once: int) -> Opens:
-    """Open `count` connections or a few more, `at_once` at a time.
+    """Open at least `count` connections, `at_once` concurrently.
 
     Raises:
         PeerError: a connection failed.
@@ -97,7 +96,7 @@ def measure(count: int, at_once: int) -> Opens:
 
 
 def text(opens: Opens) -> str:
-    """The figures, for people."""
+    """The figures, for display."""
     first, last = opens.samples[0], opens.samples[-1]
     return (
         f"{opens.count:,} connections in {opens.seconds:.0f} s: "

@@ -1,9 +1,9 @@
-"""`python -m benchmarks.outage`: what a server's outages look like to a client of each peer.
+"""`python -m benchmarks.outage`: the effect of server outages on a client of each peer.
 
-In each round sshd is killed three times within a minute, so that links which did not last count. A
-download is under way when it is killed; a new client comes at once, and comes again whenever it is
-turned away; then sshd comes back. Prints a Markdown table, and the seconds of each round. Must
-never call a stream cut that was not: the download has no end of its own.
+In each round sshd is killed three times within a minute, so that short-lived links count. A
+download is under way when it is killed; a new client connects at once, and again whenever it is
+refused; then sshd is started again. Prints a Markdown table, and the seconds of each round. Must
+never report a stream as cut that was not: the download has no end of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.targets import DOWNLOAD, REQUEST
 
 _OUTAGES = 3  # in one round
 _AWAY = 1.5  # seconds between the kill and the return
-_AGAIN = 0.05  # seconds until a client that was turned away comes again
+_AGAIN = 0.05  # seconds until a refused client connects again
 _SERVED_WITHIN = 30.0  # seconds after the return
 _DOWNLOAD_SECONDS = 600.0  # longer than any round
 _NO_TUNNEL = "direct"
@@ -33,8 +33,8 @@ _NO_TUNNEL = "direct"
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """One outage: how the download ended, how the new client fared, and the seconds from the
-    server's return until it was served; None if it was not."""
+    """One outage: the end of the download, the result of the new client, and the seconds from the
+    server's return until the client was served; None if it was not."""
 
     cut: str
     newcomer: str
@@ -42,7 +42,7 @@ class Outage:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure every peer that is installed, interleaved."""
+    """Measure every installed peer, interleaved."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.outage", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peer", action="append", help="measure only this peer; may be repeated")
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(peers: Sequence[Peer], rounds: int) -> dict[str, list[list[Outage]]]:
-    """The outages of each round, by the names of the peers."""
+    """The outages of each round, by peer."""
     seen: dict[str, list[list[Outage]]] = {peer.name: [] for peer in peers}
     with Scene() as scene:
         for _ in range(rounds):
@@ -63,7 +63,7 @@ def measure(peers: Sequence[Peer], rounds: int) -> dict[str, list[list[Outage]]]
 
 
 def report(seen: dict[str, list[list[Outage]]]) -> str:
-    """A table of all outages, and the seconds until service of each in its round."""
+    """A table of all outages, and the seconds until service for each."""
     lines = [
         "| | a download under way | a new client meanwhile | back after |",
         "|---|---|---|---|",
@@ -108,7 +108,7 @@ def _outage(scene: Scene, peer: Peer) -> Outage:
 
 
 class _Newcomer:
-    """A client that wants one byte echoed, and comes again until it was. A context manager."""
+    """A client that connects until one byte is echoed. A context manager."""
 
     def __init__(self, port: int) -> None:
         self.fared = "waits"
@@ -126,7 +126,7 @@ class _Newcomer:
         self._thread.join()
 
     def wait(self, seconds: float) -> float | None:
-        """The moment in which it was served (monotonic seconds); None if that takes longer."""
+        """When it was served (monotonic seconds); None if that takes longer than the argument."""
         self._thread.join(seconds)
         return self._served_at
 

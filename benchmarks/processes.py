@@ -1,6 +1,6 @@
-"""What processes use, as the kernel counts it: processor time and memory. Linux only.
+"""Processor time and memory of processes, as the kernel counts them. Linux only.
 
-Must never ask the processes themselves: that would be work that they do not do otherwise.
+Must never ask the processes themselves, because that would be extra work for them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _CPUCLOCK_SCHED = 2
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time of these processes, with all their threads, also those that ended.
+    """User and system time of these processes, with all their threads, including ended ones.
 
-    The clock of another process as clock_getcpuclockid(3) makes it: nanoseconds, where
-    /proc/PID/stat has hundredths of a second.
+    Uses the other process's clock (clock_getcpuclockid(3)): it has nanoseconds, /proc/PID/stat has
+    hundredths of a second.
 
     Raises:
         OSError: one of them is gone.
@@ -26,9 +26,9 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def private_memory(pids: Iterable[int]) -> int:
-    """Bytes that the machine would get back if these processes ended (unique set size).
+    """Bytes that would be freed if these processes ended (unique set size).
 
-    Shared pages, such as the code of a library, are left out: the hundredth `ssh` does not need
+    Shared pages, such as the code of a library, are left out, because another `ssh` does not need
     them again.
     """
     return sum(
@@ -40,12 +40,12 @@ def private_memory(pids: Iterable[int]) -> int:
 
 
 def resident_memory(pids: Iterable[int]) -> int:
-    """Bytes of these processes that are in memory, shared ones too (resident set size)."""
+    """Bytes of these processes in memory, including shared ones (resident set size)."""
     return sum(_fields(Path(f"/proc/{pid}/smaps_rollup"))["Rss"] for pid in pids)
 
 
 def allow_open_files() -> int:
-    """Raise this process's limit of open files, which children inherit, as far as it may go."""
+    """Raise this process's limit of open files, which children inherit, to the maximum."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most

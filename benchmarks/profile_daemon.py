@@ -1,6 +1,7 @@
-"""Where tunnelctl's data path spends its time: a link in this process, under cProfile.
+"""The time that each function of tunnelctl's data path takes: a link in this process, under
+cProfile.
 
-The profiler slows Python down and C not at all: compare counts and shares, never rates.
+The profiler slows down Python but not C, so compare counts and shares, not rates.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _FUNCTIONS = 15
 
 
 def print_profile(effort: Effort) -> None:
-    """Print, for each kind of load, the functions that took most time themselves."""
-    # On the loop that the daemon runs on.
+    """Print the functions with the most own time, for each kind of load."""
+    # On the same loop as the daemon.
     with Scene() as scene, asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_profile(scene, effort))
 

@@ -1,4 +1,4 @@
-"""Results as Markdown tables that are as readable in a terminal.
+"""Results as Markdown tables that are also readable in a terminal.
 
 Must never compute: figures come from `results`.
 """
@@ -14,7 +14,7 @@ _ABSENT = "-"
 
 
 def report(results: Results) -> str:
-    """All of it."""
+    """The whole report."""
     parts = [
         "# Benchmarks",
         _circumstances(results),
@@ -113,7 +113,7 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
-    """The first column to the left, all others to the right."""
+    """The first column is aligned left, all others right."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
 
     def line(cells: list[str]) -> str:

@@ -1,6 +1,7 @@
-"""The samples of a run, their medians and ratios, and what they say about the aims.
+"""The samples of a run, their medians and ratios, and the comparison with the aims.
 
-Must never invent or round: a figure that was not measured is absent, digits are the report's.
+Must never invent or round a figure: one that was not measured is absent, and the report decides the
+number of digits.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from benchmarks.figures import AIMS, COMPILED, TUNNELCTL, Aim, Figure
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An aim, and what was measured: `value` is a ratio where the aim names a peer."""
+    """An aim and the measured value, which is a ratio if the aim names a peer."""
 
     aim: Aim
     value: float | None
@@ -28,7 +29,8 @@ class Verdict:
 
 @dataclass
 class Results:
-    """Samples by figure, peer and round; `failures` and `missing` say what is absent and why."""
+    """Samples by figure, peer and round; `failures` and `missing` give the reasons for absent
+    ones."""
 
     circumstances: dict[str, Any]
     figures: dict[str, Figure]
@@ -40,12 +42,12 @@ class Results:
     missing: dict[str, str] = field(default_factory=dict)
 
     def add(self, number: int, peer: str, figures: dict[str, float]) -> None:
-        """Record what one round has measured of a peer."""
+        """Record the figures of a peer in one round."""
         for key, value in figures.items():
             self.samples[key][peer][number] = value
 
     def median(self, figure: str, peer: str) -> float | None:
-        """Over the rounds."""
+        """The median over the rounds."""
         samples = self._of(figure, peer)
         return statistics.median(samples.values()) if samples else None
 
@@ -59,14 +61,14 @@ class Results:
     ) -> float | None:
         """The `figure` of one that is ours over that of `peer` (its `other` figure where given).
 
-        The median of the ratios of each round, since the machine drifts between rounds.
+        The median of the ratios of each round, because the machine's speed changes between rounds.
         """
         ours, theirs = self._of(figure, of), self._of(other or figure, peer)
         ratios = [ours[n] / theirs[n] for n in sorted(ours.keys() & theirs.keys()) if theirs[n]]
         return statistics.median(ratios) if ratios else None
 
     def verdicts(self) -> list[Verdict]:
-        """Every aim against what was measured."""
+        """Every aim with the measured value."""
         return [Verdict(aim, self._reached(aim)) for aim in AIMS]
 
     def _reached(self, aim: Aim) -> float | None:
@@ -77,7 +79,7 @@ class Results:
         return self.ratio(aim.figure, peer, aim.other, ours)
 
     def as_json(self) -> dict[str, Any]:
-        """The whole as JSON has it."""
+        """Everything, as JSON."""
         return {
             **self.circumstances,
             "figures": {

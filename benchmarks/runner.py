@@ -1,7 +1,7 @@
-"""One run: rounds, in each of them every measure, and for each measure one peer after another.
+"""One run: in each round every measure, and for each measure one peer after another.
 
-So a machine that is faster in one minute than in the next is so for all peers alike. Must never
-let a peer that fails end the run: the failure is a result.
+So changes in the machine's speed affect all peers alike. Must never let a failing peer end the run:
+the failure is a result.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.peers.tunnelctl import CompiledTunnelctl, Tunnelctl
 from benchmarks.results import Results
 from benchmarks.scene import Scene
 
-# sshtunnel waits with select(2): no descriptor above 1023, and it needs three a connection.
+# sshtunnel uses select(2), which allows no descriptor above 1023, and needs three per connection.
 _SSHTUNNEL_CONNECTIONS = 250
 
 
@@ -40,7 +40,7 @@ def all_peers() -> list[Peer]:
 
 
 def run(effort: Effort, *, only: Collection[str] = NAMES, peers: Collection[str] = ()) -> Results:
-    """Measure what `only` names, of `peers` (all of them when it is empty)."""
+    """Measure the figures in `only`, for `peers` (all of them if it is empty)."""
     chosen = [peer for peer in all_peers() if not peers or peer.name in peers]
     results = Results(
         {**machine(), "rounds": effort.rounds, "versions": versions(chosen)},
@@ -78,7 +78,7 @@ class _Phase:
         self._site = scene.far if phase.far else scene.near
 
     def run(self, peers: Sequence[Peer]) -> None:
-        """All rounds; peers are down afterwards."""
+        """All rounds; peers are stopped afterwards."""
         rounds = self._effort.far_rounds if self._phase.far else self._effort.rounds
         taking_part = [peer for peer in peers if self._takes_part(peer)]
         if self._phase.alone:
@@ -91,8 +91,8 @@ class _Phase:
             self._round(number, taking_part)
 
     def _round(self, number: int, peers: Sequence[Peer]) -> None:
-        """Every measure once. What sshd spends on a byte differs from session to session, so each
-        round has new ones: none is lucky for a whole run."""
+        """Every measure once. The cost of a byte in sshd differs between sessions, so each round
+        has new ones, and no session affects a whole run."""
         try:
             up = [peer for peer in peers if self._starts(peer)]
             for name, measure in self._measures.items():
@@ -106,7 +106,7 @@ class _Phase:
                 self._stop(peer)
 
     def _takes_part(self, peer: Peer) -> bool:
-        # Without a tunnel there is no process to look at, and no long way.
+        # Without a tunnel there is no process to measure, and no long round trip.
         return not isinstance(peer, Direct) or not (self._phase.far or self._phase.alone)
 
     def _starts(self, peer: Peer) -> bool:
@@ -124,7 +124,7 @@ class _Phase:
             self._failed(str(error))
 
     def _measure(self, number: int, name: str, measure: Measure, peer: Peer) -> bool:
-        """Whether the peer did it."""
+        """Whether the peer completed it."""
         began = time.monotonic()
         try:
             for measured in measure(self._scene, self._effort, peer):
@@ -143,5 +143,5 @@ class _Phase:
 
 
 def _say(text: str) -> None:
-    """Talk goes to stderr; stdout is the report."""
+    """Write to stderr; stdout is for the report."""
     print(text, file=sys.stderr, flush=True)

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.scale`: many hosts in one daemon, from nothing to up, and after an outage.
+"""`python -m benchmarks.scale`: many hosts in one daemon, at the start and after an outage.
 
-Every host is one link to one sshd beside us, with OpenSSH's own MaxStartups, which is killed and
-comes back. Prints what it took, and draws when each host tried: a herd would be a spike. Must never
-count a host as back before the daemon's own events say so.
+Every host is one link to one local sshd, with OpenSSH's default MaxStartups, which is killed and
+started again. Prints the results, and draws the attempts over time: a thundering herd would be a
+spike. Must never count a host as up again before the daemon's own events say so.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _COLUMNS = 60
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What it took, in seconds, and when hosts tried, in seconds since the server was killed.
+    """The results in seconds, and the times of attempts in seconds since the server was killed.
 
     `clients` waited at held ports, each for another host. `refused`: how often sshd dropped a
-    connection because of MaxStartups, from the beginning on.
+    connection because of MaxStartups, since the beginning.
     """
 
     hosts: int
@@ -57,19 +57,19 @@ class Scale:
 
     @property
     def busiest(self) -> int:
-        """The most tries in one second."""
+        """The largest number of attempts in one second."""
         return max(spans(self.tries))
 
 
 class _Watcher:
-    """The daemon's events, as they come."""
+    """The daemon's events, as they arrive."""
 
     def __init__(self, world: World) -> None:
         self._events: list[dict[str, Any]] = []
         self._process = world.start("events", "--json")
         self._thread = threading.Thread(target=self._read, name="events")
         self._thread.start()
-        # Something has to happen before it can be known that it hears.
+        # The first event shows that the stream is connected, so one must be caused.
         world.profile(_MARK, "version: 1\nhosts: {here: {embedded: true}}\n")
         world.ok("up", _MARK, "-d")
 
@@ -85,7 +85,8 @@ class _Watcher:
             self._events.append(json.loads(line))
 
     def since(self, moment: float, kind: str, state: str) -> list[tuple[float, str]]:
-        """When which things of a kind came into a state, after `moment` (time of day)."""
+        """The times of the events that put a part of this kind into this state after `moment` (time
+        of day)."""
         return [
             (at, event["name"])
             for event in tuple(self._events)
@@ -101,8 +102,8 @@ class _Watcher:
 
 
 def measure(hosts: int, forwards: int, away: float, clients: int = 0) -> Scale:
-    """Bring `hosts` up with `forwards` in all, and have their server go away for `away` seconds.
-    So many `clients` wait meanwhile, at the ports of as many hosts."""
+    """Bring `hosts` up with `forwards` in total, and take their server away for `away` seconds.
+    Meanwhile `clients` wait, at the ports of as many hosts."""
     with _scene() as (world, server, echo):
         names = [f"host{number}" for number in range(hosts)]
         world.profile(_PROFILE, _profile(server, names, forwards, echo.port))
@@ -115,7 +116,7 @@ def measure(hosts: int, forwards: int, away: float, clients: int = 0) -> Scale:
             waiting.callback(watcher.close)
             ports = _listening(world, clients)
             began_at = time.time()
-            server.kill()  # which takes a while: session by session
+            server.kill()  # this takes a while: session by session
             for port in ports:
                 waiting.enter_context(socket.create_connection(("127.0.0.1", port)))
             threading.Event().wait(away)
@@ -164,7 +165,7 @@ def _scene() -> Iterator[tuple[World, OpenSSHServer, EchoService]]:
 
 
 def _profile(server: OpenSSHServer, names: Sequence[str], forwards: int, target: int) -> str:
-    """As many forwards a host as it takes, every fifth a remote one; all ports are chosen."""
+    """The forwards of each host, every fifth a remote one; all ports are chosen."""
     rules = []
     for number in range(forwards):
         kind = "remote" if number // len(names) % 5 == 4 else "local"
@@ -176,7 +177,7 @@ def _profile(server: OpenSSHServer, names: Sequence[str], forwards: int, target:
 
 
 def _listening(world: World, count: int) -> list[int]:
-    """Local ports of the first forwards: each of another host, while there are as many hosts."""
+    """Local ports of the first forwards, each of another host as long as there are enough."""
     profiles = {profile["name"]: profile for profile in world.status()["profiles"]}
     forwards = profiles[_PROFILE]["forwards"][:count]
     return [int(each["listen"].rpartition(":")[2]) for each in forwards if each["type"] == "local"]
@@ -189,7 +190,7 @@ def _timed(world: World, *command: str) -> float:
 
 
 def spans(tries: Sequence[float]) -> list[int]:
-    """How many tries there were in each second."""
+    """The number of attempts in each second."""
     counts = [0] * (int(max(tries, default=0.0)) + 1)
     for at in tries:
         counts[int(at)] += 1
@@ -197,7 +198,7 @@ def spans(tries: Sequence[float]) -> list[int]:
 
 
 def text(scale: Scale) -> str:
-    """The figures, and the tries over time as a plot of characters."""
+    """The figures, and the attempts over time as a plot of characters."""
     lines = [
         f"{scale.hosts} hosts, {scale.forwards} forwards",
         f"up from nothing     {scale.up:6.1f} s",
@@ -219,7 +220,7 @@ def text(scale: Scale) -> str:
 
 
 def svg(scale: Scale) -> str:
-    """The tries over time, as a picture."""
+    """The attempts over time, as a picture."""
     counts = spans(scale.tries)
     most = max(counts)
     step = (_WIDTH - 2 * _MARGIN) / len(counts)
@@ -246,7 +247,7 @@ def svg(scale: Scale) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, and draw where asked to."""
+    """Measure, print, and draw if asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--hosts", type=int, default=200)
     parser.add_argument("--forwards", type=int, default=1000)

@@ -1,4 +1,5 @@
-"""Everything around the peers: OpenSSH's server, a long way to it, targets, load workers.
+"""The environment of the peers: OpenSSH's server, a link with a long round trip, targets, load
+workers.
 
 Must never be shared by two runs, and leaves nothing behind.
 """
@@ -22,15 +23,15 @@ from benchmarks.targets import Targets
 from tests.support.chaos import ChaosProxy
 from tests.support.sshd import OpenSSHServer
 
-ROUND_TRIP = 0.1  # seconds, of the long way
-_LOAD_WITHIN = 180.0  # seconds; the load has time limits of its own, this is for its bugs
+ROUND_TRIP = 0.1  # seconds, of the link with a long round trip
+_LOAD_WITHIN = 180.0  # seconds; the load has its own time limits, this one is for bugs in it
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Scene:
-    """A context manager; `near` and `far` are where peers log in, the same server twice."""
+    """A context manager; peers log in at `near` and `far`, which are the same server."""
 
     near: Site
     far: Site
@@ -40,7 +41,7 @@ class Scene:
         with ExitStack() as stack:
             directory = Path(tempfile.mkdtemp(prefix="tunnelctl-bench-"))
             stack.callback(shutil.rmtree, directory)
-            # INFO: the default, where tests want more to be said.
+            # INFO is the default; tests use a more verbose level.
             self.server = OpenSSHServer(directory / "sshd", config=["LogLevel INFO"])
             self.server.start()
             stack.callback(self.server.stop)
@@ -66,11 +67,11 @@ class Scene:
                 )
                 for port in (self.server.port, chaos.port)
             )
-            # Two: a load, and another beside it.
+            # Two: a load, and another at the same time.
             self._workers = stack.enter_context(
                 ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))
             )
-            self.load(answers, targets.echo)  # a worker's start is not to be measured
+            self.load(answers, targets.echo)  # the start of a worker must not be measured
             self._stack = stack.pop_all()
         return self
 
@@ -96,7 +97,7 @@ class Scene:
 
     @staticmethod
     def result(future: Future[T]) -> T:
-        """What a function that was begun returned.
+        """The result of a function that was begun.
 
         Raises:
             PeerError: a connection of the load failed.

@@ -1,8 +1,9 @@
-"""What the tunnels lead to, in two processes: `python -m benchmarks.targets bulk|echo`.
+"""The targets of the tunnels, in two processes: `python -m benchmarks.targets bulk|echo`.
 
-Prints the port that it listens on, and ends when its standard input does. `bulk` takes or gives
-blocks as fast as it can, a thread for each connection; `echo` sends back what it gets, one epoll
-for all. Must never be slower than what is measured: the report's `direct` column shows its limit.
+Prints the port that it listens on, and ends with its standard input. `bulk` receives or sends
+blocks as fast as it can, with a thread for each connection; `echo` returns everything, with one
+epoll for all. Must never be slower than what is measured: the `direct` column of the report shows
+its limit.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from benchmarks.processes import allow_open_files
 from benchmarks.traffic import prepare, receive_blocks, receive_exactly, send_blocks
 
 UPLOAD, DOWNLOAD = b"u", b"d"
-REQUEST = struct.Struct("!cd")  # the direction, and the seconds that a download takes
-ANSWER = struct.Struct("!Q")  # the bytes that an upload brought
+REQUEST = struct.Struct("!cd")  # the direction, and the seconds of a download
+ANSWER = struct.Struct("!Q")  # the number of bytes of an upload
 
 _BACKLOG = 1024
 _CHUNK = 65_536
@@ -30,7 +31,7 @@ _CHUNK = 65_536
 
 @dataclass(frozen=True, slots=True)
 class TargetPorts:
-    """Where the two listen."""
+    """The ports of both."""
 
     bulk: int
     echo: int
@@ -67,7 +68,7 @@ class Targets:
 
 
 def serve_bulk(listener: socket.socket) -> None:
-    """Take or give blocks, as each connection asks."""
+    """Receive or send blocks, as each connection requests."""
     while True:
         connection, _ = listener.accept()
         threading.Thread(target=_serve_bulk, args=(connection,), daemon=True).start()
@@ -83,11 +84,11 @@ def _serve_bulk(connection: socket.socket) -> None:
             else:
                 connection.sendall(ANSWER.pack(receive_blocks(connection)))
         except OSError:
-            pass  # the tunnel was cut: the other end says so
+            pass  # the tunnel was cut; the other end reports it
 
 
 def serve_echo(listener: socket.socket) -> None:
-    """Send back what comes; small messages only, which never fill a socket's buffer."""
+    """Return everything; only for small messages, which never fill a socket's buffer."""
     listener.setblocking(False)
     connections: dict[int, socket.socket] = {}
     with select.epoll() as poll:
@@ -104,7 +105,7 @@ def serve_echo(listener: socket.socket) -> None:
 
 
 def _echo(connection: socket.socket) -> bool:
-    """Whether there is more to come."""
+    """Whether more follows."""
     try:
         data = connection.recv(_CHUNK)
         connection.send(data)

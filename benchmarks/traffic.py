@@ -1,9 +1,9 @@
-"""The bytes that both ends of a measurement exchange, at as little cost as the kernel allows.
+"""The bytes that both ends of a measurement exchange, at the lowest cost that the kernel allows.
 
-A transfer is a sequence of blocks whose first byte says whether another one follows, so that an
-end needs no half-close, which not every peer passes on. Must never touch the bytes of a block in
-Python: the ends share the machine with what is measured. They are sent from a file in memory
-(sendfile(2)) and dropped where they arrive (MSG_TRUNC, tcp(7)), without a copy to this process.
+A transfer is a sequence of blocks; the first byte of each says whether another follows, so no
+half-close is needed, which some peers do not pass on. Must never touch the bytes of a block in
+Python, because the ends share the machine with the measured program. They are sent from a file in
+memory (sendfile(2)) and dropped on arrival (MSG_TRUNC, tcp(7)), without a copy to this process.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def connect(port: int) -> socket.socket:
 
 
 def prepare(connection: socket.socket) -> None:
-    """Make a connection blocking, with the kernel's own time limit: no poll(2) before each call."""
+    """Make a connection blocking, with the kernel's own time limit, which avoids a poll(2) for each
+    call."""
     connection.setblocking(True)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     limit = _SECONDS_AND_MICROSECONDS.pack(PATIENCE, 0)
@@ -51,7 +52,7 @@ def receive_exactly(connection: socket.socket, count: int) -> bytes:
 
 
 def send_blocks(connection: socket.socket, seconds: float) -> int:
-    """Send blocks for that long, then the last one; the number of bytes sent."""
+    """Send blocks for `seconds`, then the last one; returns the number of bytes sent."""
     end = time.monotonic() + seconds
     total = BLOCK
     with open(os.memfd_create("blocks"), "w+b") as blocks:
@@ -65,7 +66,7 @@ def send_blocks(connection: socket.socket, seconds: float) -> int:
 
 
 def receive_blocks(connection: socket.socket) -> int:
-    """Read to the end of the last block; the number of bytes received.
+    """Read until the end of the last block; returns the number of bytes received.
 
     Raises:
         ConnectionError: the stream ended before.
@@ -87,7 +88,7 @@ def receive_blocks(connection: socket.socket) -> int:
 
 @functools.cache
 def _more_and_last() -> bytes:
-    """A block with another to follow, and a last one."""
+    """A block that is followed by another, and a last one."""
     return b"".join(mark + os.urandom(BLOCK - 1) for mark in (_MORE, _LAST))
 
 

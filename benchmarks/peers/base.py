@@ -1,6 +1,6 @@
-"""What every peer has: forwards to the targets, processes to look at, and an orderly end.
+"""The common part of all peers: forwards to the targets, their processes, and an orderly end.
 
-Must never leave a process behind, whatever failed.
+Must never leave a process behind, even after a failure.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from benchmarks.targets import TargetPorts
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
-READY_WITHIN = 120.0  # seconds for all hosts of a peer; two cores log in about 20 a second
+READY_WITHIN = 120.0  # seconds for all hosts of a peer; two cores do about 20 logins a second
 _ENDS_WITHIN = 10.0
-_LOG_SHOWN = 500  # characters of a peer's own words in a failure
+_LOG_SHOWN = 500  # characters of a peer's own output in a failure
 
 
 class PeerError(Exception):
-    """A peer could not do what was asked of it; the text says what, in one line."""
+    """A peer failed; the text gives the reason in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a peer logs in, and what its forwards lead to.
+    """Where a peer logs in, and the targets of its forwards.
 
-    `directory` is for files of its own.
+    `directory` is for its own files.
     """
 
     port: int
@@ -44,7 +44,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where a peer listens: `bulk` and `echo[0]` on its first host, `echo[n]` on the others."""
+    """The ports of a peer: `bulk` and `echo[0]` on its first host, `echo[n]` on the others."""
 
     bulk: int
     echo: tuple[int, ...]
@@ -57,9 +57,9 @@ class Ports:
 
 
 class Peer(ABC):
-    """One program, started and stopped any number of times.
+    """A program that can be started and stopped repeatedly.
 
-    `idle_connections` is how many it can hold at once.
+    `idle_connections` is how many it can hold at the same time.
     """
 
     idle_connections = 1_000_000
@@ -69,12 +69,12 @@ class Peer(ABC):
         self.ports = Ports(0, ())
 
     def missing(self) -> str | None:
-        """Why it cannot be measured here; None when it can."""
+        """The reason why it cannot be measured here; None if it can."""
         return None
 
     @abstractmethod
     def version(self) -> str:
-        """As it says itself."""
+        """The version that it prints."""
 
     @property
     @abstractmethod
@@ -102,7 +102,7 @@ class Peer(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """End it; does nothing when it does not run.
+        """Stop it; no effect if it does not run.
 
         Raises:
             PeerError: it had to be killed.
@@ -110,15 +110,15 @@ class Peer(ABC):
 
     @abstractmethod
     def said(self) -> str:
-        """The last of its own words, for failures."""
+        """The end of its own output, for failures."""
 
     @abstractmethod
     def _launch(self, site: Site) -> None:
-        """Start it; it need not be ready."""
+        """Start it; it may not be ready yet."""
 
 
 class Direct(Peer):
-    """No tunnel at all: what the load and the targets themselves can do."""
+    """No tunnel: the limit of the load and the targets themselves."""
 
     def version(self) -> str:
         """See Peer."""
@@ -141,7 +141,7 @@ class Direct(Peer):
 
 
 class ProcessPeer(Peer):
-    """A peer that is one or more child processes, which end at SIGTERM."""
+    """A peer that is one or more child processes, which end on SIGTERM."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

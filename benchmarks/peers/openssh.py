@@ -11,7 +11,7 @@ from tests.support.processes import descendants
 
 
 class Ssh(ProcessPeer):
-    """`ssh -N -L`, a process for each host; with a cipher of our choice or its own."""
+    """`ssh -N -L`, one process for each host; with the given cipher or its default."""
 
     def __init__(self, name: str, cipher: str | None = None) -> None:
         super().__init__(name)
@@ -29,7 +29,7 @@ class Ssh(ProcessPeer):
 
 
 class Autossh(ProcessPeer):
-    """`autossh -M 0`: what it costs to have ssh restarted."""
+    """`autossh -M 0`: the cost of a program that restarts ssh."""
 
     def missing(self) -> str | None:
         """See Peer."""
@@ -57,7 +57,7 @@ class Autossh(ProcessPeer):
 
 
 def ssh_arguments(site: Site, rules: list[tuple[int, int]]) -> list[str]:
-    """The words after `ssh` that open local forwards, without anybody's configuration."""
+    """The arguments of `ssh` that open local forwards, without anybody's configuration."""
     options = {
         "BatchMode": "yes",
         "ExitOnForwardFailure": "yes",

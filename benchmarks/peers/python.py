@@ -14,7 +14,7 @@ from benchmarks.peers.base import ProcessPeer, Site
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Task:
-    """What such a process is to do, as the one argument of its command line."""
+    """The task of such a process, as the only argument of its command line."""
 
     port: int
     user: str
@@ -34,7 +34,7 @@ class Task:
 
 
 class PythonPeer(ProcessPeer):
-    """A package that `benchmarks.peers.run_PACKAGE` knows how to drive."""
+    """A package that `benchmarks.peers.run_PACKAGE` can run."""
 
     def __init__(self, package: str, idle_connections: int | None = None) -> None:
         super().__init__(package)

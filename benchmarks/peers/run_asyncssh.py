@@ -11,7 +11,7 @@ from benchmarks.peers.python import Task
 
 
 async def main(task: Task) -> None:
-    """Open the forwards, a connection for each host, and keep them."""
+    """Open the forwards, one connection for each host, and keep them."""
     connections = []
     for rules in task.hosts:
         connection = await asyncssh.connect(

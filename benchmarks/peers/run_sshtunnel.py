@@ -11,8 +11,8 @@ from benchmarks.peers.python import Task
 
 
 def main(task: Task) -> None:
-    """Open the forwards, a forwarder for each host, and keep them."""
-    # It has no known_hosts of its own choosing: the server is ours, on loopback.
+    """Open the forwards, one forwarder for each host, and keep them."""
+    # It cannot be given a known_hosts file; the server is ours, on loopback.
     forwarders = [
         sshtunnel.SSHTunnelForwarder(
             ("127.0.0.1", task.port),

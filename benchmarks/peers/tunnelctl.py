@@ -1,4 +1,4 @@
-"""tunnelctl as a user runs it: a profile, `tunnelctl up -d`, and the daemon that this starts."""
+"""tunnelctl as a user runs it: a profile, `tunnelctl up -d`, and the daemon started by it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""`python -m benchmarks.soak`: a daemon with traffic, and faults at random."""
+"""`python -m benchmarks.soak`: a daemon with traffic, and random faults."""

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.soak`: random faults for a while; prints what was measured, judged.
+"""`python -m benchmarks.soak`: random faults for a while; prints the measurements and the verdict.
 
-Exits with 1 when anything was violated.
+Exits with 1 after a violation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.soak.scene import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print, write; the exit code."""
+    """Run, print, write; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,7 +1,7 @@
-"""The faults, each from its beginning to its end, with what time it was when.
+"""The faults, each from beginning to end, with the times of both.
 
-A fault leaves everything as it found it, but for the link. Must never judge: `run` waits for the
-recovery and measures it.
+A fault restores everything except the link. Must never judge: `run` waits for the recovery and
+measures it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from tests.support.chaos import BOTH, Direction
 from tests.support.waiting import eventually
 
 _CROWD = 100
-_ASKED_WITHIN = 5.0  # seconds for a link to be asked after the network has changed
-# Seconds: what is as before within one is no change of the network (net/network.py).
+_ASKED_WITHIN = 5.0  # seconds until a link is probed after a change of the network
+# Seconds: a change of the network that is undone within one is ignored (net/network.py).
 _A_CHANGE = 3.0
-_NOTICED_WITHIN = 20.0  # seconds for a dead one to be noticed then, on a busy machine
-_MET_WITHIN = 60.0  # seconds for the traffic to come to a certain byte
-# Nothing protects the version lines and the offers of algorithms, this many bytes each way: a
-# server that is of another version now, or has no algorithm for us, is rightly given up.
+_NOTICED_WITHIN = 20.0  # seconds until a dead link is detected then, on a busy machine
+_MET_WITHIN = 60.0  # seconds for the traffic to reach a certain byte
+# The version lines and the algorithm offers are unprotected, this many bytes in each direction: a
+# server that changed its version, or offers no common algorithm, is correctly given up.
 _BARE = 1_500
-_STREAM = 1_000_000  # bytes each way that the life of a link is looked at
+_STREAM = 1_000_000  # bytes in each direction of a link's life that may be changed
 
 
 # --- the network --------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ def _slices(stage: Stage) -> Moments:
 
 
 def _flipped_byte(stage: Stage) -> Moments:
-    """Somewhere in the life of the next link, from the first word that is protected on."""
+    """At any point of the next link, from the first protected byte on."""
     proxy, direction = stage.scene.proxy, stage.chance.choice(BOTH)
     offset = round(_BARE * (_STREAM / _BARE) ** stage.chance.random())
 
@@ -93,7 +93,7 @@ def _server_stopped(stage: Stage) -> Moments:
 
 
 def _key_refused(stage: Stage) -> Moments:
-    """The server does not know our key for a while, as one whose /home is away."""
+    """The server temporarily does not know our key, as if its /home were not mounted."""
     keys = stage.scene.server.authorized_keys
     hidden = keys.with_name("hidden")
 
@@ -130,7 +130,7 @@ def _agent_away(stage: Stage) -> Moments:
 
 
 def _metric_raised(stage: Stage) -> Moments:
-    """A link that is alive is asked, and stays."""
+    """A link that is alive is probed, and stays up."""
     watch = stage.watch
     watch.look()
     before = watch.reconnects
@@ -143,7 +143,7 @@ def _metric_raised(stage: Stage) -> Moments:
 
 
 def _metric_raised_and_forgotten(stage: Stage) -> Moments:
-    """One that the network forgot is noticed at once, not when the server's silence is over."""
+    """A link that the network dropped is detected at once, before the limit for a silent server."""
     stage.scene.proxy.strand()
     raise_metric()
     begun = time.monotonic()

@@ -1,7 +1,7 @@
-"""What happens to files beside a daemon: rewritten by an editor, removed by a cleaner.
+"""Faults of the files that a daemon uses: rewritten by an editor, removed by a cleaner.
 
-Each fault leaves the file as it found it, and the link and who is connected where no other word
-is said. Must never write a file outside the scene's home.
+Each fault restores the file, and keeps the link and the connected clients unless its text says
+otherwise. Must never write a file outside the scene's home.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REWRITE_EVERY = 0.05  # seconds
 
 @contextmanager
 def kept(stage: Stage, where: Endpoint, what: str) -> Iterator[None]:
-    """A client that is connected all the time notices nothing."""
+    """A client that is connected all the time is not affected."""
     try:
         with connected(where) as client:
             stage.exchange(what, client)
@@ -40,7 +40,8 @@ def _local(stage: Stage) -> Endpoint:
 
 
 def reload(stage: Stage) -> Moments:
-    """One forward comes and goes, then a file is wrong: who is connected notices nothing."""
+    """One forward is added and removed, then a file is invalid; connected clients are not
+    affected."""
     scene = stage.scene
     with kept(stage, _local(stage), "reload"):
         try:
@@ -57,7 +58,7 @@ def reload(stage: Stage) -> Moments:
 
 
 def watched(stage: Stage) -> Moments:
-    """The same by `--watch` alone: valid, invalid for a moment, valid again."""
+    """The same with `--watch`: valid, invalid for a moment, valid again."""
     scene = stage.scene
     begun = time.monotonic()
     with kept(stage, _local(stage), "a file that was rewritten"), scene.client.events() as stream:
@@ -81,7 +82,7 @@ def watched(stage: Stage) -> Moments:
 
 
 def login_files(stage: Stage) -> Moments:
-    """known_hosts and ssh_config are replaced again and again while the link is made anew."""
+    """known_hosts and ssh_config are replaced repeatedly while the link is opened again."""
     files = {
         path: path.read_text() for path in (stage.scene.server.known_hosts, stage.scene.config)
     }
@@ -97,14 +98,15 @@ def login_files(stage: Stage) -> Moments:
 
 
 def _replace(path: Path, text: str) -> None:
-    """As ssh-keygen and editors do: nobody sees half of it."""
+    """Atomically, as ssh-keygen and editors do."""
     new = path.with_name(f"{path.name}.new")
     new.write_text(text)
     new.replace(path)
 
 
 def runtime_removed(stage: Stage) -> Moments:
-    """The session's folder, ours in it, or one of its files: the same daemon is found again."""
+    """The session's folder, ours in it, or one of its files is removed: the same daemon is found
+    again."""
     scene, pid = stage.scene, stage.watch.pid
     folder = scene.paths.runtime_dir
     removals: list[Callable[[], object]] = [
@@ -123,7 +125,8 @@ def runtime_removed(stage: Stage) -> Moments:
 
 
 def socket_removed(stage: Stage) -> Moments:
-    """A cleaner removes the file of a local unix socket: never said up, and bound anew."""
+    """A cleaner removes the file of a local unix socket: it is not reported as up, and bound
+    again."""
     scene, path = stage.scene, stage.scene.socket
     with kept(stage, Endpoint(path=str(path)), "a socket's file that was removed"):
         path.unlink()

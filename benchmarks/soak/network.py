@@ -1,6 +1,6 @@
-"""A network of the soak's own, with two default routes that lead nowhere.
+"""A network namespace for the soak, with two default routes that lead nowhere.
 
-Must never change a route of the machine: without a namespace there is none to change.
+Must never change a route of the machine: without a namespace, no route is changed.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _CLONE_NEWNET = 0x40000000  # <linux/sched.h>; os.unshare comes with Python 3.12
-_LOW, _HIGH = 100, 600  # metrics, as NetworkManager's of a cable and of Wi-Fi
+_LOW, _HIGH = 100, 600  # metrics as NetworkManager sets them for Ethernet and Wi-Fi
 _BETWEEN = 300
 
 
 @contextmanager
 def own_network() -> Iterator[bool]:
-    """Threads and processes that begin in the block are in it; False where it cannot be made."""
+    """Threads and processes that start in the block are in it; False if it cannot be made."""
     libc = ctypes.CDLL(None, use_errno=True)
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
@@ -37,24 +37,24 @@ def own_network() -> Iterator[bool]:
 
 
 def raise_metric() -> None:
-    """The first of the two default routes becomes the second, as of a cable without a signal."""
+    """The first of the two default routes becomes the second, as if a cable lost its signal."""
     _ip("route", "add", "default", "dev", "cable", "metric", str(_HIGH + _BETWEEN))
     _ip("route", "del", "default", "dev", "cable", "metric", str(_LOW))
 
 
 def lower_metric() -> None:
-    """It is the first again."""
+    """It becomes the first again."""
     _ip("route", "add", "default", "dev", "cable", "metric", str(_LOW))
     _ip("route", "del", "default", "dev", "cable", "metric", str(_HIGH + _BETWEEN))
 
 
 def _furnished() -> bool:
-    """Whether there is all that the faults need: loopback has to be up in any case."""
+    """Bring up loopback and add the routes; returns whether the routes could be added."""
     _ip("link", "set", "lo", "up")
     try:
         _ip("link", "add", "cable", "type", "veth", "peer", "name", "wifi")
         for number, (name, metric) in enumerate({"cable": _LOW, "wifi": _HIGH}.items()):
-            # Of the block for tests of networks (RFC 2544).
+            # From the block for tests of networks (RFC 2544).
             _ip("addr", "add", f"198.18.{number}.1/24", "dev", name)
             _ip("link", "set", name, "up")
             _ip("route", "add", "default", "dev", name, "metric", str(metric))

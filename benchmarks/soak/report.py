@@ -1,4 +1,4 @@
-"""What a soak found: judged, as a table for people and as JSON."""
+"""The result of a soak: the verdict, a table for people, and JSON."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any
 from benchmarks.machine import machine
 from benchmarks.soak.run import Census, Recovery, Soak
 
-# What has to hold (docs/faults.md, the soak): seconds.
+# The requirements (docs/faults.md, the soak), in seconds.
 OUTAGE_P99 = 75.0
 RECONNECT_P50 = 2.0
 ANSWER_P99 = 0.2
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` (0 to 1) of them do not exceed: the nearest rank."""
+    """The value that a `share` (0 to 1) of them does not exceed: the nearest rank."""
     ranked = sorted(values)
     return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
 
 
 def judged(soak: Soak, times: float = 1.0) -> list[str]:
-    """Everything that was promised and not kept. `times` each limit may be taken: where a machine
-    is busy with something else, and where the middle of a handful of times is any of them."""
+    """Every requirement that was not met. Limits are multiplied by `times`, for a machine that is
+    busy with other work, and for a few samples whose median may be any of them."""
     outages, reconnects = _outages(soak), _reconnects(soak)
     found = list(soak.ledger.violations)
     for name, values, share, limit in (
@@ -40,7 +40,7 @@ def judged(soak: Soak, times: float = 1.0) -> list[str]:
 
 
 def document(soak: Soak) -> dict[str, Any]:
-    """All of it, for programs."""
+    """Everything, as JSON."""
     first, last = _oldest(soak)
     return {
         "seconds": round(soak.seconds, 1),
@@ -104,7 +104,7 @@ def text(soak: Soak) -> str:
 
 
 def _oldest(soak: Soak) -> tuple[Census, Census]:
-    """The first and the last census of the daemon that had most."""
+    """The first and the last census of the daemon that has most of them."""
     lives: dict[int, list[Census]] = {}
     for census in soak.censuses:
         lives.setdefault(census.pid, []).append(census)

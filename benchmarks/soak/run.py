@@ -1,4 +1,4 @@
-"""The soak itself: fault after fault, what each took to get over, and a census in between."""
+"""The soak: one fault after another, the time of each recovery, and a census in between."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ from benchmarks.soak.watch import Watch
 from tests.support.waiting import eventually
 from tunnelctl.errors import Failure
 
-_OVER_WITHIN = 120.0  # seconds beyond what a silent peer may take: then it is no recovery any more
-_SETTLES_WITHIN = 20.0  # seconds for what ends after the last client has left
+# Seconds in addition to the silence that a peer may take, until it counts as no recovery.
+_OVER_WITHIN = 120.0
+_SETTLES_WITHIN = 20.0  # seconds for the last clients to be closed
 _CALM = 3.0  # seconds at most between a recovery and the next fault
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """A fault, and the longest time in which no client was served, in seconds.
+    """A fault, and the longest time in seconds in which no client was served.
 
-    None: nobody ever was again.
+    None: no client was served afterwards.
     """
 
     fault: str
     outage: float | None  # of the local forward
     dynamic: float | None
     remote: float | None
-    reconnect: float | None  # from when the server was back, where it was away
-    lost: bool  # whether the link did not outlive it
+    reconnect: float | None  # since the server was back, if it was away
+    lost: bool  # whether the link was lost
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What a daemon holds while it is up and nobody is connected."""
+    """The resources of a daemon that is up and has no clients."""
 
     pid: int
     files: int
@@ -51,7 +52,7 @@ class Census:
 
 @dataclass(slots=True)
 class Soak:
-    """What was done and found."""
+    """The faults and their results."""
 
     settings: Settings
     seed: int
@@ -63,7 +64,7 @@ class Soak:
 
 
 def soak(settings: Settings, seconds: float, seed: int, say: Callable[[str], None]) -> Soak:
-    """Break things for `seconds`, a little longer for the last one; Ctrl-C ends it sooner."""
+    """Cause faults for `seconds`, and until the last one is over; Ctrl-C ends it earlier."""
     found = Soak(settings, seed)
     with scene(settings) as made:
         traffic = Traffic(made, found.ledger, seed)
@@ -99,7 +100,7 @@ class _Run:
         self._baseline: Census | None = None
 
     def until(self, end: float) -> None:
-        """Each kind in an order of chance, then again in another."""
+        """Every fault once in random order, then again in another."""
         chance = self._stage.chance
         self._count()
         faults = [f for f in FAULTS if self._stage.scene.own_network or not f.own_network]
@@ -114,7 +115,7 @@ class _Run:
     def _meet(self, fault: Fault) -> None:
         watch = self._stage.watch
         before = (watch.pid, watch.reconnects)
-        # What it takes from here is the fault's; a fault may take its time to be whole.
+        # The time counts from here, because a fault may take a while to begin.
         began = time.monotonic()
         moments = self._do(fault)
         served = {way: self._await(way, moments) for way in self._stage.traffic.pings}
@@ -161,7 +162,7 @@ class _Run:
             return None
 
     def _count(self) -> None:
-        """Nobody is connected: the daemon holds what it held before."""
+        """Without clients the daemon must hold no more than before."""
         watch = self._stage.watch
         with watch.nobody_comes(), self._stage.traffic.quiet(), watch.asks_nothing():
             pid = self._stage.scene.pid()
@@ -189,7 +190,7 @@ def _seconds(value: float | None) -> str:
 
 
 def _lowest(pid: int) -> Census:
-    """What a new daemon holds, once the workers of its start are gone."""
+    """The resources of a new daemon, after the workers of its start have ended."""
     seen: list[Census] = []
 
     def steady() -> bool:

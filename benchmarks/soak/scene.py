@@ -1,6 +1,7 @@
-"""What the soak breaks: a daemon with forwards of three kinds, sshd behind a bad network, a target.
+"""The parts of the soak: a daemon with three kinds of forwards, sshd behind a bad network, a
+target.
 
-Must never judge anything: it only holds the parts together and ends them.
+Must never judge anything: it only starts the parts and ends them.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ from tunnelctl.errors import Failure
 from tunnelctl.home.paths import Paths
 
 PROFILE = "soak"
-HELD = "held"  # by attached commands alone
+HELD = "held"  # held only by attached commands
 UP_WITHIN = 60.0  # seconds
-_SERVER_ALIVE = 5  # seconds at most between its own questions
-_REKEY = "RekeyLimit 8M"  # every few seconds, with the traffic that there is
+_SERVER_ALIVE = 5  # seconds at most between its own probes
+_REKEY = "RekeyLimit 8M"  # every few seconds, under traffic
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How attentive and how eager the tunnel is; in seconds, as in the profile."""
+    """The keepalive and reconnect settings of the tunnel; in seconds, as in the profile."""
 
     interval: float  # server_alive_interval
     count: int  # server_alive_count_max
@@ -46,13 +47,13 @@ class Settings:
 
     @property
     def noticed(self) -> float:
-        """How long a silent peer may go unnoticed."""
+        """How long a silent peer may stay undetected."""
         return self.interval * (self.count + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where clients connect to; each leads to the same target."""
+    """The addresses for clients; each leads to the same target."""
 
     local: int
     dynamic: int
@@ -61,7 +62,7 @@ class Ports:
 
 
 class Scene:
-    """One daemon and all that is around it, until `over` is set."""
+    """One daemon and its environment, until `over` is set."""
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class Scene:
         self.socket.parent.mkdir(mode=0o700)
         self.config = home / "ssh_config"
         self.config.write_text("Host elsewhere\n  Port 2222\n")
-        # The agent alone has the key.
+        # Only the agent has the key.
         self.key = server.identity.rename(home / "key")
         self.agent = RunningAgent(home / "agent")
         self.agent.add(self.key)
@@ -111,7 +112,7 @@ class Scene:
         self.world.profile(PROFILE, tunnel_text(self._host(), **rules))
 
     def write_held(self) -> None:
-        """Write the profile that is up as long as a command holds it."""
+        """Write the profile that is up while a command holds it."""
         rule = f'local: {self.ports.held}, to: "127.0.0.1:{self.target}"'
         self.world.profile(HELD, tunnel_text(self._host(), local=rule))
 
@@ -128,7 +129,7 @@ class Scene:
         )
 
     def up(self) -> None:
-        """Start a daemon that watches its files, and have it hold the profile up."""
+        """Start a daemon that watches its files, and let it hold the profile up."""
         self._reap()
         self._daemon = subprocess.Popen(
             [sys.executable, "-m", "tunnelctl", "daemon", "--watch"],
@@ -143,28 +144,28 @@ class Scene:
         self.world.ok("up", PROFILE, "-d", "--wait-timeout", f"{UP_WITHIN:.0f}s")
 
     def answers(self) -> bool:
-        """Whether the daemon is found."""
+        """Whether a daemon is found."""
         try:
             return bool(self.client.status())
         except Failure:
             return False
 
     def pid(self) -> int:
-        """The daemon's process id, by its own word."""
+        """The daemon's process id, as it reports it."""
         return self.client.status().daemon.pid
 
     def status(self, profile: str) -> dict[str, Any]:
-        """A profile, as status shows it now; nothing of one that it does not know."""
+        """A profile in the current status; empty if the daemon does not know it."""
         found = (p for p in self.client.status().as_json()["profiles"] if p["name"] == profile)
         return next(found, {})
 
     def forward(self, name: str) -> dict[str, Any]:
-        """A forward of the profile; nothing where it has none of that name."""
+        """A forward of the profile; empty if there is none with this name."""
         forwards = self.status(PROFILE).get("forwards", [])
         return next((f for f in forwards if f["name"] == name), {})
 
     def close(self) -> None:
-        """End the daemon and the agent; once.
+        """End the daemon and the agent; only the first call has an effect.
 
         Raises:
             AssertionError: see `World.close`.
@@ -180,13 +181,13 @@ class Scene:
             self.agent.stop()
 
     def _reap(self) -> None:
-        """Have the daemon that was ended gone from the table of processes."""
+        """Collect the exit status of the ended daemon."""
         if self._daemon is not None:
             self._daemon.wait(UP_WITHIN)
 
 
 class _Target(Service):
-    """Sends back what it gets, and waits as long as a client that is gone takes to be noticed."""
+    """Returns what it receives, and waits as long as it takes to detect a lost client."""
 
     def __init__(self) -> None:
         super().__init__(_echo)
@@ -200,7 +201,7 @@ def _echo(connection: socket.socket) -> None:
 
 @contextmanager
 def scene(settings: Settings) -> Iterator[Scene]:
-    """A scene that is up; all of it ends with the block."""
+    """A running scene; all of it ends with the block."""
     # Not a deep directory: a unix socket's path may have 107 bytes.
     home = Path(tempfile.mkdtemp(prefix="tctl-"))
     try:
@@ -224,7 +225,7 @@ def scene(settings: Settings) -> Iterator[Scene]:
 
 @contextmanager
 def _server(settings: Settings, home: Path) -> Iterator[OpenSSHServer]:
-    # The server has to notice by itself that we are gone, to give the remote port free.
+    # The server must detect by itself that we are gone, so that it releases the remote port.
     alive = min(_SERVER_ALIVE, max(1, round(settings.interval)))
     server = OpenSSHServer(
         home / "sshd",

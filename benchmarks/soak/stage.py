@@ -1,6 +1,6 @@
-"""What a fault may touch, and what it says of itself: when it had begun and when it was over.
+"""The parts that a fault may use, and its result: when it began and when it was over.
 
-Must never judge how long a recovery took: `run` does.
+Must never judge the time of a recovery: `run` does.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from benchmarks.soak.traffic import Traffic
 from benchmarks.soak.watch import Watch
 from tests.support.clients import exchange
 
-_LONGEST = 10.0  # seconds that anything lasts
+_LONGEST = 10.0  # seconds that a fault lasts
 _SHORTEST = 0.2
 _MESSAGE = 1000  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """When a fault had begun in full and when it was over; whether it took the server away."""
+    """When a fault had begun completely and when it was over; `away`: the server was not
+    reachable."""
 
     begun: float
     over: float
@@ -33,7 +34,7 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """All that a fault may touch."""
+    """Everything that a fault may use."""
 
     scene: Scene
     traffic: Traffic
@@ -42,7 +43,7 @@ class Stage:
     chance: Random
 
     def lasts(self) -> None:
-        """Let a fault last: short ones are more frequent than long ones."""
+        """Wait while a fault lasts: short ones are more frequent than long ones."""
         self.scene.over.wait(self.duration())
 
     def duration(self) -> float:
@@ -50,7 +51,7 @@ class Stage:
         return _SHORTEST + (_LONGEST - _SHORTEST) * self.chance.random() ** 2
 
     def exchange(self, way: str, connection: socket.socket) -> None:
-        """A client of the fault's own gets back what it sends."""
+        """A client of the fault itself gets back what it sends."""
         message = randbytes(_MESSAGE)
         if exchange(connection, message) != message:
             self.ledger.foreign(way, f"in {_MESSAGE} bytes")
@@ -59,7 +60,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One kind of harm."""
+    """One kind of fault."""
 
     name: str
     do: Callable[[Stage], Moments]
@@ -78,7 +79,7 @@ def during(stage: Stage, begin: Callable[[], object], end: Callable[[], object])
 
 
 def away(stage: Stage, begin: Callable[[], object], end: Callable[[], object]) -> Moments:
-    """The same, of one in which the server cannot be reached, or lets nobody in."""
+    """The same for a fault during which the server cannot be reached, or refuses logins."""
     moments = during(stage, begin, end)
     return Moments(moments.begun, moments.over, away=True)
 

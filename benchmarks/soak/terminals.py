@@ -1,7 +1,7 @@
-"""Two terminals that hold a profile: they come, end in every way there is, and are suspended.
+"""Two terminals that hold a profile: they start, end in every possible way, and are suspended.
 
-Whoever still holds keeps its tunnel and what is connected through it; after the last one it is
-gone. Must never touch the profile that the traffic goes through.
+A terminal that still holds the profile keeps its tunnel and connections; after the last one the
+tunnel is closed. Must never touch the profile that the traffic uses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SUSPENDED = 5.0  # seconds at most
 
 
 def come_and_go(stage: Stage) -> Moments:
-    """Two come; one ends; the other is suspended and goes on; then it ends too."""
+    """Two start; one ends; the other is suspended and continued; then it ends too."""
     begun = time.monotonic()
     first, second = stage.chance.sample(_COMMANDS, 2)
     with (
@@ -44,7 +44,7 @@ def come_and_go(stage: Stage) -> Moments:
         stays.send_signal(signal.SIGCONT)
         if not _held_by(stage, 1):
             stage.ledger.violate("a suspended terminal does not hold its profile any more")
-        kept.close()  # nothing is there to wait for
+        kept.close()  # no event to wait for
         _end(stage, stays)
     eventually(lambda: _is_down(stage), "it is down after the last one", _WITHIN)
     return Moments(begun, time.monotonic())
@@ -52,7 +52,7 @@ def come_and_go(stage: Stage) -> Moments:
 
 @contextmanager
 def _holds(stage: Stage, command: tuple[str, ...], count: int) -> Iterator[subprocess.Popen[str]]:
-    """A command at work, when `count` of them hold the profile and it is up."""
+    """A running command, once `count` of them hold the profile and it is up."""
     process = stage.scene.world.start(*command, stdin=subprocess.PIPE)
     try:
         eventually(lambda: _held_by(stage, count) and _is_up(stage), "it is held", _WITHIN)
@@ -64,13 +64,13 @@ def _holds(stage: Stage, command: tuple[str, ...], count: int) -> Iterator[subpr
 
 
 def _end(stage: Stage, process: subprocess.Popen[str]) -> None:
-    """In one way or another; what it runs gets the signal too, as from a terminal."""
+    """End it in a random way; its child gets the signal too, as from a terminal."""
     os.killpg(process.pid, stage.chance.choice(_ENDINGS))
     process.wait(_WITHIN)
 
 
 def _serves(stage: Stage, kept: socket.socket) -> None:
-    """Who was connected is, and another can be."""
+    """The connection still works, and another can be opened."""
     try:
         stage.exchange(HELD, kept)
         with connect(stage.scene.ports.held) as another:
@@ -89,7 +89,7 @@ def _is_up(stage: Stage) -> bool:
 
 
 def _is_down(stage: Stage) -> bool:
-    """By status's word, and nobody listens."""
+    """Neither in status nor listening."""
     if stage.scene.status(HELD).get("wanted") == "up":
         return False
     try:

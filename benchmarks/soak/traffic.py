@@ -1,6 +1,6 @@
-"""Clients that come and go: every byte that they get back is compared with what they sent.
+"""Clients that connect and disconnect, and compare every byte they receive with those they sent.
 
-A client never waits for more than one exchange, so a slow network holds little of theirs.
+A client has at most one exchange under way, so a slow network holds few of their bytes.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ _CLIENTS = 3  # of each way
 _LARGEST = 65_536  # bytes of one exchange
 _LONGEST = 60  # exchanges of one connection
 _PAUSE = 0.1  # seconds at most between two exchanges
-_PATIENCE = 45.0  # seconds beyond what a silent peer may take: faults, a client that is held
-_REMOTE_PATIENCE = 20.0  # a client of the server's listener, who may wait for a link that is gone
+# Seconds in addition to the silence that a peer may take: faults, a client that is held.
+_PATIENCE = 45.0
+_REMOTE_PATIENCE = 20.0  # a client of the server's listener, which may wait for a lost link
 _RETRY = 0.05
 _PING = 0.1
 _TOKEN = 16
@@ -35,14 +36,14 @@ _TOKEN = 16
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a client gets to the target."""
+    """How a client connects to the target."""
 
     name: str
     open: Callable[[], socket.socket]
 
 
 class Traffic:
-    """The clients, and one more of each way that only asks whether it gets through."""
+    """The clients, and for each way one more that only tests whether it works."""
 
     def __init__(self, scene: Scene, ledger: Ledger, seed: int) -> None:
         self._scene = scene
@@ -85,19 +86,19 @@ class Traffic:
         return asked.connection
 
     def start(self) -> None:
-        """Let them come."""
+        """Start the clients."""
         for thread in self._threads:
             thread.start()
 
     def join(self) -> None:
-        """Wait until the last one has left, after the scene is over."""
+        """Wait until the last client has ended, after the scene is over."""
         self._allowed.set()
         for thread in self._threads:
             thread.join()
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """Nobody is connected meanwhile."""
+        """Nobody is connected while the block runs."""
         self._allowed.clear()
         try:
             try:
@@ -109,7 +110,7 @@ class Traffic:
             self._allowed.set()
 
     def passed(self, way: str, begun: float, ended: float) -> float | None:
-        """When the first client was served that came after `begun`, and not before `ended`."""
+        """When the first client was served that connected after `begun`, at or after `ended`."""
         found = None
         for came, served in reversed(self.pings[way]):
             if came < begun:
@@ -119,18 +120,20 @@ class Traffic:
         return found
 
     def longest_gap(self, way: str, begun: float, until: float) -> float:
-        """The longest time in which no client was served that came after `begun`, to `until`."""
+        """The longest time until `until` in which no client was served that connected after
+        `begun`."""
         served = [done for came, done in self.pings[way] if came >= begun and done <= until]
         moments = [begun, *served]
         return max((b - a for a, b in pairwise(moments)), default=0.0)
 
     def last_served(self) -> float:
-        """When a client got through the local forward last; 0.0 when none has yet."""
+        """When a client was last served through the local forward; 0.0 if none was."""
         pings = self.pings["local"]
         return pings[-1][1] if pings else 0.0
 
     def storm(self, count: int, chance: random.Random) -> None:
-        """Many clients at once: half of them ask, the others leave with a reset."""
+        """Many clients at the same time: half of them exchange data, the others disconnect with a
+        reset."""
         with ExitStack() as crowd:
             for _ in range(count):
                 try:
@@ -144,7 +147,7 @@ class Traffic:
                 else:
                     self._guarded("storm", partial(self._exchange, "storm", client, 1000))
 
-    # The clients' side
+    # The clients.
 
     def _loop(self, once: Callable[[], None], pause: Callable[[], float]) -> None:
         over = self._scene.over
@@ -179,7 +182,7 @@ class Traffic:
         try:
             act()
         except TimeoutError:
-            if way == "remote":  # it waits for the server, which still believes in a link
+            if way == "remote":  # it waits for the server, which still takes the link for alive
                 self._ledger.was_cut()
             elif not self._scene.over.is_set():
                 self._ledger.violate(f"{way}: a client hung for {self._patience:.0f} s")
@@ -207,7 +210,7 @@ class Traffic:
                 self._ledger.foreign(way.name, "after the end")
 
     def _exchange(self, way: str, connection: socket.socket, size: int) -> None:
-        # Nobody else ever sends these bytes.
+        # Nobody else sends these bytes.
         message = random.randbytes(size)
         if exchange(connection, message) != message:
             self._ledger.foreign(way, f"in {size} bytes")

@@ -1,7 +1,7 @@
-"""Asks the daemon for its status all the time: how long that takes, and whether it is true.
+"""Polls the daemon's status: how long an answer takes, and whether it is true.
 
-A status lies that says `up` for longer than a silent peer may go unnoticed, while nobody gets
-through. Must never ask by way of a command: starting Python is not the daemon's doing.
+A status is wrong if it says `up` for longer than a silent peer may stay undetected, while no client
+is served. Must never use a command, because the start of Python would be measured too.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from benchmarks.soak.scene import PROFILE, Scene
 from tunnelctl.errors import Failure
 from tunnelctl.state.snapshot import ProfileState
 
-_STEP = 0.2  # seconds between two questions
+_STEP = 0.2  # seconds between two requests
 _GIVEN_UP_AFTER = 15.0
-_MOMENT = 5.0  # seconds: what `up` may be ahead of the first client, on a busy machine
+_MOMENT = 5.0  # seconds that `up` may precede the first client, on a busy machine
 
 
 class Watch:
-    """The status over time, from a thread of its own."""
+    """The status over time, polled in its own thread."""
 
     def __init__(self, scene: Scene, ledger: Ledger, last_served: Callable[[], float]) -> None:
         self._scene = scene
@@ -34,11 +34,11 @@ class Watch:
         self._up_since: float | None = None
         self._accused = False
         self.took: list[float] = []
-        self.reconnects = 0  # of the daemon that lives now
+        self.reconnects = 0  # of the current daemon
         self.pid = 0
 
     def start(self) -> None:
-        """Begin; returns after the first answer."""
+        """Start; returns after the first answer."""
         self.look()
         self._thread.start()
 
@@ -48,7 +48,7 @@ class Watch:
 
     @contextmanager
     def excused(self) -> Iterator[None]:
-        """The daemon need not answer meanwhile: it is dead or stopped, and we did it."""
+        """The daemon need not answer while the block runs, because we killed or stopped it."""
         self._excused += 1
         try:
             yield
@@ -58,7 +58,7 @@ class Watch:
 
     @contextmanager
     def nobody_comes(self) -> Iterator[None]:
-        """No client is sent meanwhile, so that none gets through says nothing."""
+        """No clients are sent while the block runs, so their absence means nothing."""
         self._up_since = None
         self._accused = True
         try:
@@ -69,7 +69,8 @@ class Watch:
 
     @contextmanager
     def asks_nothing(self) -> Iterator[None]:
-        """The daemon is not asked meanwhile, so that it holds no descriptor for an answer."""
+        """No requests are sent while the block runs, so the daemon holds no descriptor for an
+        answer."""
         with self._asking:
             yield
 
@@ -78,7 +79,7 @@ class Watch:
             self.look()
 
     def look(self) -> None:
-        """Ask once."""
+        """Send one request."""
         with self._asking:
             self._look()
 
