@@ -146,7 +146,7 @@ def test_a_home_on_the_server_is_refused_where_ssh_sends_it_as_it_is(
         [SSH, "-G", "-F", "none", option, text, "b"], capture_output=True, text=True, check=True
     )
     assert f"forward {text.replace(':', ' ')}\n" in done.stdout
-    with pytest.raises(ValueError, match="is a path on the server, which takes ~ for the name"):
+    with pytest.raises(ValueError, match="is a path on the server, where ~ is not expanded"):
         parse(text)
 
 

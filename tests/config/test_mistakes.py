@@ -38,7 +38,8 @@ forwards:
         "dev.yaml:7:15: hosts.bastion.password: a secret does not stand in a profile; "
         "write where it is kept: {env: NAME}, {file: PATH}, {command: [program, argument]}, "
         "{keyring: SERVICE/USER} or {credential: NAME}",
-        "dev.yaml:8:18: hosts.bastion.proxy_jump[0]: 'gate:0' has '0' for a port; it is 1 to 65535",
+        "dev.yaml:8:18: hosts.bastion.proxy_jump[0]: 'gate:0' has port '0', "
+        "which is not between 1 and 65535",
         "dev.yaml:10:41: forwards.db.via: no host named 'bastoin' in this file or in "
         "ssh_config (did you mean bastion?); if it is a host, add `bastoin: {}` under `hosts`",
         "dev.yaml:11:16: forwards.web.local: 0.0.0.0:5432 can be reached from other machines; "
@@ -79,7 +80,7 @@ def test_what_a_host_cannot_do_yet_is_refused(folder: Folder) -> None:
         ("port: [22]", "must be a whole number from 1 to 65535, not a list"),
         ("user: -oProxyCommand=x", "'-oProxyCommand=x' is not a user name"),
         ('user: "a;b"', "'a;b' is not a user name"),
-        ("user: 1000", "must be text; write it in quotes, 1000 is not a string"),
+        ("user: 1000", "must be text, not 1000; write it in quotes"),
         ("user: {}", "must be text, not a map of keys"),
         ('user: ""', "is empty"),
         ("hostname: -x", "'-x' is not a host name or address"),
@@ -105,16 +106,16 @@ def test_what_a_host_cannot_do_yet_is_refused(folder: Folder) -> None:
         ("ciphers: [3des-cbc]", "'3des-cbc' is not offered: CBC mode is off"),
         ("ciphers: +arcfour", "'arcfour' is not offered: RC4 is off"),
         ("ciphers: aes128-gmc@openssh.com", "did you mean aes128-gcm@openssh.com?"),
-        ('ciphers: "aes128-ctr,,aes256-ctr"', "has a comma without a name beside it"),
-        ('ciphers: "-*"', "leaves nothing of aes128-gcm@openssh.com"),
+        ('ciphers: "aes128-ctr,,aes256-ctr"', "has an empty name before or after a comma"),
+        ('ciphers: "-*"', "leaves none of aes128-gcm@openssh.com"),
         ("macs: hmac-sha1", "'hmac-sha1' is not offered: SHA-1 is off"),
         ("macs: hmac-md5-etm@openssh.com", "is not offered: MD5 is off"),
         ("kex_algorithms: diffie-hellman-group14-sha1", "is not offered: SHA-1 is off"),
         ("host_key_algorithms: ssh-rsa", "rsa-sha2-512 works with the same key"),
         ("host_key_algorithms: ssh-dss", "is not offered: DSA is off"),
-        ("session_type: subsystem", "must be none, default, auto, not 'subsystem'"),
-        ("compression: true", "must be false: compression is not offered"),
-        ("ssh_config: 1", "must be text; write it in quotes, 1 is not a string"),
+        ("session_type: subsystem", "must be one of none, default, auto, not 'subsystem'"),
+        ("compression: true", "must be false: compression is not supported"),
+        ("ssh_config: 1", "must be text, not 1; write it in quotes"),
         ("lazy: on", "must be true or false, not 'on'"),
         ("idle_timeout: never", "must be a duration such as"),
         ("remember: 1", "must be true or false, not 1"),
@@ -123,16 +124,16 @@ def test_what_a_host_cannot_do_yet_is_refused(folder: Folder) -> None:
         ("proxy_jump: a;b", "'a;b' is not a host name or address"),
         ('proxy_jump: "-l@x"', "'-l' is not a user name"),
         ('proxy_jump: "[::1:22"', "'[::1:22' is not [IPv6]:PORT"),
-        ('proxy_jump: "x:"', "'x:' has '' for a port"),
-        ('proxy_jump: "x:99999"', "'x:99999' has '99999' for a port"),
+        ('proxy_jump: "x:"', "'x:' has port ''"),
+        ('proxy_jump: "x:99999"', "'x:99999' has port '99999'"),
         ("proxy_jump: []", "is an empty list"),
         ("proxy_command: nc %h %p", "must be a list of words"),
-        ('proxy_command: [nc, "%x"]', "%x in '%x' stands for nothing"),
-        ("proxy_command: [nc, 50%]", "% in '50%' stands for nothing"),
+        ('proxy_command: [nc, "%x"]', "%x in '%x' is not a token"),
+        ("proxy_command: [nc, 50%]", "% in '50%' is not a token"),
         ("proxy: ftp://h:1", "'ftp' is no kind of proxy; must be socks5://HOST:PORT"),
         ("proxy: h", "must be socks5://HOST:PORT or http://HOST:PORT"),
         ("proxy: socks5://h", "'socks5://h' has no port; write socks5://h:PORT"),
-        ("proxy: socks5://h:0", "'h:0' has '0' for a port"),
+        ("proxy: socks5://h:0", "'h:0' has port '0'"),
         ("proxy: {user: me}", "needs `url`, socks5://HOST:PORT"),
         ("proxy: {url: http://h:1, password: {env: X}}", "needs `user`, whose password it is"),
         ("proxy: {url: http://h:1, user: u, password: x}", "a secret does not stand in a profile"),
@@ -176,7 +177,7 @@ def test_a_host_that_is_wrong_says_why(folder: Folder, keys: str, said: str) -> 
         ("local: nosuchservice, to: 1", "is neither a port number nor a service name"),
         ("local: true, to: 1", "must be PORT, HOST:PORT, [IPv6]:PORT or a path, not true"),
         ("dynamic: 1080, to: 80", "forwards.f.to: does not go with dynamic: its SOCKS clients"),
-        ("remote_dynamic: /a, permit: a:1", "SOCKS clients on the server come over TCP"),
+        ("remote_dynamic: /a, permit: a:1", "a SOCKS listener on the server must be TCP"),
         ("remote_dynamic: 1080", "forwards.f: needs `permit`, what the far side may reach here"),
         ('local: 1, to: 2, permit: ["10.0.0.0/8:443"]', "forwards.f.permit: goes with remote_"),
         ('remote_dynamic: 1, permit: ["*:80"]', "forwards.f.permit[0]: '*' allows too much"),
@@ -187,7 +188,7 @@ def test_a_host_that_is_wrong_says_why(folder: Folder, keys: str, said: str) -> 
         ("local: 1, to: 5432:22", "'5432:22' has two ports; write HOST:PORT"),
         ('local: "::1:80", to: 1', "write an IPv6 address as [::1]:80"),
         ('local: ":80", to: 1', "the host before the colon is empty"),
-        ("local: 1, to: 0", "port 0 cannot be connected to"),
+        ("local: 1, to: 0", "cannot connect to port 0"),
         ('local: 1, to: "*:80"', "* is not an address to connect to"),
         ('local: 1, to: "http://localhost:3055/"', "is a URL; write localhost:3055"),
         ("local: 1, to: https://web/x", "is a URL; write web:443"),
@@ -208,12 +209,15 @@ def test_a_host_that_is_wrong_says_why(folder: Folder, keys: str, said: str) -> 
         ('local: "127.example.com:80", to: 1', "can be reached from other machines"),
         ('remote: "0.0.0.0:80", to: 1', "can be reached from other machines"),
         ('remote: "0.0.0.0:80", to: 1, expose: false', "can be reached from other machines"),
-        ("local: 1, to: ~/x.sock", "forwards.f.to: ~/x.sock is a path on the server, which takes"),
-        ("remote: ~x/a, to: 1", "forwards.f.remote: ~x/a is a path on the server, which takes"),
+        ("local: 1, to: ~/x.sock", "forwards.f.to: ~/x.sock is a path on the server, where ~"),
+        ("remote: ~x/a, to: 1", "forwards.f.remote: ~x/a is a path on the server, where ~"),
         ("local: 1, to: 2, while_down: wait", "must be refuse or {hold: 10s}, not 'wait'"),
         ("local: 1, to: 2, while_down: {hodl: 1s}", "unknown key (did you mean hold?)"),
         ("local: 1, to: 2, max_connections: 0", "must be a whole number from 1 to 65535"),
-        ("local: 1, to: 2, probe: {type: icmp}", "must be tcp, http, command, none, not 'icmp'"),
+        (
+            "local: 1, to: 2, probe: {type: icmp}",
+            "must be one of tcp, http, command, none, not 'icmp'",
+        ),
         ("local: 1, to: 2, probe: {type: tcp, path: /}", "probe.path: goes with type: http"),
         ("local: 1, to: 2, probe: {status: 200}", "probe.status: goes with type: http"),
         ("local: 1, to: 2, probe: {type: http, path: x}", "must be the path of a URL such as"),
@@ -223,7 +227,7 @@ def test_a_host_that_is_wrong_says_why(folder: Folder, keys: str, said: str) -> 
         ("local: 1, to: 2, probe: {rise: 0}", "must be a whole number from 1 to 100, not 0"),
         ("dynamic: 1, probe: http", "a probe of type http needs a fixed target"),
         ("local: 1, to: 2, on_unhealthy: restart", "must be report or reconnect, not 'restart'"),
-        ("local: 1, to: 2, labels: {a: 1}", "must be text; write it in quotes, 1 is not a string"),
+        ("local: 1, to: 2, labels: {a: 1}", "must be text, not 1; write it in quotes"),
         ("local: 1, to: 2, requierd: true", "unknown key (did you mean required?)"),
     ],
 )
@@ -248,7 +252,7 @@ def test_a_forward_that_is_wrong_says_why(folder: Folder, keys: str, said: str) 
 def test_a_path_that_no_socket_can_have_is_a_mistake(folder: Folder, keys: str) -> None:
     (mistake,) = folder.forward_mistakes(keys.format("s" * 108))
     assert "the path of this unix socket is" in mistake
-    assert mistake.endswith("bytes long; one may have 107")
+    assert mistake.endswith("bytes long; the maximum is 107")
 
 
 def test_paths_of_both_ends_are_told_at_once(folder: Folder) -> None:

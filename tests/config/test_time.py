@@ -104,11 +104,11 @@ def test_a_ssh_config_of_many_names_is_looked_through_once(
         ),
         (
             "hosts: {h: {proxy_jump: [" + "b," * 17 + "]}}",
-            "dev.yaml:1:25: hosts.h.proxy_jump: has 17 hops; there can be 16",
+            "dev.yaml:1:25: hosts.h.proxy_jump: has 17 hops; the maximum is 16",
         ),
         (
             "hosts: {h: {fallback: [" + "h," * 17 + "]}}",
-            "dev.yaml:1:23: hosts.h.fallback: has 17 names; there can be 16",
+            "dev.yaml:1:23: hosts.h.fallback: has 17 names; the maximum is 16",
         ),
     ],
 )

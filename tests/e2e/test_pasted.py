@@ -408,7 +408,7 @@ def test_so_it_is_where_nothing_is_forwarded(world: World, option: str) -> None:
         ("-L 1:a:1 -p x bastion", "-p x: 'x' is not a value of port"),
         ("-L 1:a:1 -o Port=x bastion", "-o Port=x: 'x' is not a value of port"),
         ("-L 1:a:1 -o Port bastion", "-o Port: "),
-        ("-L 1:a:1 -oCiphers=none bastion", "none of 'none' is offered here"),
+        ("-L 1:a:1 -oCiphers=none bastion", "none of 'none' is supported"),
         ("-L 1:a:1 --no-such bastion", "there is no option --no-such"),
         ("-L 1:a:1 bastion sleep 10", "sleep 10: no command is run on the server"),
         ("-L 1:a:1 -L 1:b:1 bastion", "-L 1:b:1: local-1 listens there already"),

@@ -47,12 +47,14 @@ class UpOrder:
         if file is not None and not (isinstance(file, str) and file.startswith("/")):
             raise BadRequest("file must be an absolute path")
         if "\0" in (file or ""):
-            raise BadRequest("a NUL byte has no place in a path")
+            raise BadRequest("file must not contain a NUL byte")
         replace, ttl = body.get("replace", False), body.get("ttl")
         if not isinstance(replace, bool):
             raise BadRequest("replace must be true or false")
         if ttl is not None and not (_is_number(ttl) and 0 < ttl <= _LONGEST_TTL):
-            raise BadRequest(f"ttl must be seconds up to {_LONGEST_TTL:g}")
+            raise BadRequest(
+                f"ttl must be a number of seconds, more than 0 and at most {_LONGEST_TTL:g}"
+            )
         environment, lease = _environment(body), read_lease(body.get("lease"))
         return cls(Path(file) if file is not None else None, environment, lease, replace, ttl)
 
@@ -78,7 +80,7 @@ class ReloadOrder:
         if not isinstance(names, list) or not all(
             isinstance(name, str) and is_profile_name(name) for name in names
         ):
-            raise BadRequest("names must be a list of names of profiles")
+            raise BadRequest("names must be a list of profile names")
         if not isinstance(dry_run, bool):
             raise BadRequest("dry_run must be true or false")
         return cls(tuple(dict.fromkeys(names)), dry_run, _environment(body))
@@ -101,7 +103,7 @@ class RestartOrder:
         refuse_unknown(body, ("hosts", "environment"))
         hosts = body.get("hosts") or []
         if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
-            raise BadRequest("hosts must be a list of names of hosts")
+            raise BadRequest("hosts must be a list of host names")
         return cls(tuple(hosts), _environment(body))
 
 
@@ -114,7 +116,7 @@ def read_environment(body: Mapping[str, Any]) -> Environment:
     refuse_unknown(body, ("environment",))
     environment = _environment(body)
     if environment is None:
-        raise BadRequest("there is no environment")
+        raise BadRequest("environment is required")
     return environment
 
 
@@ -145,14 +147,14 @@ class ReleaseOrder:
         refuse_unknown(body, ("lease", "timeout"))
         lease = read_lease(body.get("lease"))
         if lease is None:
-            raise BadRequest("there is no lease")
+            raise BadRequest("lease is required")
         return cls(lease, _drain(body))
 
 
 def _drain(body: Mapping[str, Any]) -> float:
     drain = body.get("timeout", DRAIN)
     if not (_is_number(drain) and 0 <= drain <= _LONGEST_DRAIN):
-        raise BadRequest(f"timeout must be seconds between 0 and {_LONGEST_DRAIN:g}")
+        raise BadRequest(f"timeout must be a number of seconds from 0 to {_LONGEST_DRAIN:g}")
     return float(drain)
 
 
@@ -174,11 +176,11 @@ def _environment(body: Mapping[str, Any]) -> Environment | None:
     try:
         raw = environment.to_bytes()
     except UnicodeEncodeError:
-        raise BadRequest("a variable is neither text nor bytes as PEP 383 has them") from None
+        raise BadRequest("environment must be text, with other bytes as in PEP 383") from None
     if any(b"\0" in text for text in (*raw, *raw.values())):
-        raise BadRequest("a NUL byte has no place in a variable")
+        raise BadRequest("environment must not contain a NUL byte")
     if any(not name or b"=" in name for name in raw):
-        raise BadRequest("a variable has a name, and no = in it")
+        raise BadRequest("the name of a variable must not be empty or contain =")
     return environment
 
 
@@ -189,7 +191,7 @@ def read_lease(lease: object) -> str | None:
         BadRequest: it is none.
     """
     if lease is not None and not (isinstance(lease, str) and _LEASE.fullmatch(lease)):
-        raise BadRequest("a lease is 16 to 64 hexadecimal digits")
+        raise BadRequest("lease must be 16 to 64 hexadecimal digits")
     return lease
 
 

@@ -62,7 +62,7 @@ class Tokens:
             return self._environ[token[2]]
         value = self._values().get(token[1])
         if value is None:
-            raise ValueError(f"{token[0]} in ssh_config stands for nothing")
+            raise ValueError(f"{token[0]} in ssh_config is not a token")
         return value
 
     def _values(self) -> dict[str, str]:

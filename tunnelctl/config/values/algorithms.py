@@ -73,7 +73,7 @@ def _split(written: str) -> tuple[str, Sequence[str]]:
     operator = text[:1] if text[:1] in ("+", "-", "^") else ""
     names = [name.strip() for name in text[len(operator) :].split(",")]
     if not all(names):
-        raise ValueError(f"{shown(written)} has a comma without a name beside it")
+        raise ValueError(f"{shown(written)} has an empty name before or after a comma")
     return operator, names
 
 
@@ -82,7 +82,7 @@ def _without(allowed: tuple[str, ...], patterns: Sequence[str]) -> tuple[str, ..
         name for name in allowed if not any(_matches(name, pattern) for pattern in patterns)
     )
     if not kept:
-        raise ValueError(f"leaves nothing of {', '.join(allowed)}")
+        raise ValueError(f"leaves none of {', '.join(allowed)}")
     return kept
 
 
@@ -125,4 +125,6 @@ def offered(kind: Kind, written: str) -> tuple[str, ...]:
         return resolve_list(kind, operator + kept)
     if operator:
         return allowed
-    raise ValueError(f"none of {shown(written)} is offered here, which is {', '.join(allowed)}")
+    raise ValueError(
+        f"none of {shown(written)} is supported; the supported ones are {', '.join(allowed)}"
+    )

@@ -19,7 +19,7 @@ def strict_host_key_checking(value: object) -> StrictHostKeyChecking:
             return choice
     raise ValueError(
         f"must be yes or accept-new, not {shown(value)}: "
-        "whoever accepts any host key can be listened to by anybody"
+        "without this check anybody on the network path can read the traffic"
     )
 
 
@@ -36,7 +36,7 @@ def preferred_authentications(value: object) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in algorithms(value).split(",")))
     for name in names:
         if name not in AUTHENTICATIONS:
-            raise ValueError(f"must be of {', '.join(AUTHENTICATIONS)}, not {shown(name)}")
+            raise ValueError(f"must be one of {', '.join(AUTHENTICATIONS)}, not {shown(name)}")
     return names
 
 
@@ -46,8 +46,8 @@ def session_type(value: object) -> SessionType:
         if value == str(choice):
             return choice
     raise ValueError(
-        f"must be {', '.join(SessionType)}, not {shown(value)}: "
-        "a session only shows what the server prints, and no command is run in it"
+        f"must be one of {', '.join(SessionType)}, not {shown(value)}: "
+        "a session shows what the server prints, and runs no command"
     )
 
 
@@ -63,7 +63,7 @@ def probe_type(value: object) -> ProbeType:
     for choice in ProbeType:
         if value == str(choice):
             return choice
-    raise ValueError(f"must be {', '.join(ProbeType)}, not {shown(value)}")
+    raise ValueError(f"must be one of {', '.join(ProbeType)}, not {shown(value)}")
 
 
 def on_unhealthy(value: object) -> OnUnhealthy:

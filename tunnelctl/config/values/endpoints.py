@@ -37,8 +37,8 @@ def on_server(endpoint: Endpoint) -> Endpoint:
     """An endpoint on the server, where no shell expands paths."""
     if endpoint.is_unix and endpoint.path.startswith("~"):
         raise ValueError(
-            f"{endpoint.path} is a path on the server, which takes ~ for the name of a folder; "
-            "write the path from / on"
+            f"{endpoint.path} is a path on the server, where ~ is not expanded; "
+            "write an absolute path"
         )
     return fits(endpoint)
 
@@ -48,7 +48,8 @@ def fits(endpoint: Endpoint) -> Endpoint:
     length = len(os.fsencode(endpoint.path))
     if length > SOCKET_PATH_BYTES:
         raise ValueError(
-            f"the path of this unix socket is {length} bytes long; one may have {SOCKET_PATH_BYTES}"
+            f"the path of this unix socket is {length} bytes long; "
+            f"the maximum is {SOCKET_PATH_BYTES}"
         )
     return endpoint
 
@@ -57,7 +58,7 @@ def remote_port(value: object) -> Endpoint:
     """A listening address for SOCKS clients on the server: TCP only, as with ssh."""
     endpoint = remote_listener(value)
     if endpoint.is_unix:
-        raise ValueError("SOCKS clients on the server come over TCP; write PORT or HOST:PORT")
+        raise ValueError("a SOCKS listener on the server must be TCP; write PORT or HOST:PORT")
     return endpoint
 
 
@@ -83,7 +84,7 @@ def target(value: object) -> Endpoint:
     if endpoint.host == ANY_ADDRESS:
         raise ValueError("* is not an address to connect to")
     if endpoint.port == 0:
-        raise ValueError("port 0 cannot be connected to")
+        raise ValueError("cannot connect to port 0")
     return endpoint
 
 

@@ -194,7 +194,7 @@ def _port(text: str) -> int:
 def _target_port(text: str) -> int:
     port = _port(text)
     if port == 0:
-        raise ValueError("no target has port 0")
+        raise ValueError("a target cannot have port 0")
     return port
 
 

@@ -44,7 +44,7 @@ def address(value: object) -> str:
         keys = [f"{key}: {value}" for key, value in beside.items() if value]
         if found["scheme"] or keys:
             written = ", ".join([f"hostname: {found['host'].strip('[]')}", *keys])
-            raise ValueError(f"{shown(name)} is more than a name or address; write {written}")
+            raise ValueError(f"{shown(name)} must be a host name or address alone; write {written}")
     return host_name(name)
 
 
@@ -92,7 +92,7 @@ def file_path(value: object) -> str:
     """A path; ssh_config(5)'s `none` is refused, not taken as a file of that name."""
     path = text(value)
     if path.lower() == "none":
-        raise ValueError(f"none is {NOT_YET}; a file of that name is written ./none")
+        raise ValueError(f"none is {NOT_YET}; for a file of that name write ./none")
     return path
 
 
@@ -133,7 +133,7 @@ def keyring(value: object) -> str:
     entry = text(value)
     service, _, user = entry.rpartition("/")
     if not service or not user:
-        raise ValueError(f"{shown(entry)} is not SERVICE/USER, the names of a keyring's entry")
+        raise ValueError(f"{shown(entry)} is not SERVICE/USER, the name of a keyring entry")
     return entry
 
 

@@ -90,7 +90,7 @@ def host_names(value: object) -> Sequence[object]:
 
 def _few(found: Sequence[object], what: str) -> Sequence[object]:
     if len(found) > MAX_HOPS:
-        raise ValueError(f"has {len(found)} {what}; there can be {MAX_HOPS}")
+        raise ValueError(f"has {len(found)} {what}; the maximum is {MAX_HOPS}")
     return found
 
 
@@ -100,8 +100,8 @@ def proxy_command(value: object) -> tuple[str, ...]:
         return ()
     if isinstance(value, str):
         raise ValueError(
-            "must be a list of words, [program, argument], which no shell reads; "
-            'a line for a shell is written [sh, -c, "exec …"]'
+            "must be a list of words, [program, argument], without a shell; "
+            'for a shell command write [sh, -c, "exec …"]'
         )
     command = scalars.argv(value)
     for word in command:
@@ -118,8 +118,8 @@ def known_hosts_command(value: object) -> tuple[str, ...]:
     for token in _TOKEN.findall(" ".join(command)):
         if token not in KNOWN_HOSTS_TOKENS:
             raise ValueError(
-                f"%{token} stands for nothing; there are %H (the name that is looked for), "
-                "%I (ORDER or HOSTNAME), %t %f %K (type, fingerprint and key that is shown), "
+                f"%{token} is not a token; the tokens are %H (the name to look up), "
+                "%I (ORDER or HOSTNAME), %t %f %K (type, fingerprint and key of the server), "
                 "%h (host), %p (port), %n (name here), %k (alias) and %%"
             )
     return command
@@ -130,8 +130,8 @@ def check_tokens(word: str) -> None:
     for token in _TOKEN.findall(word):
         if token not in _COMMAND_TOKENS:
             raise ValueError(
-                f"%{token} in {shown(word)} stands for nothing; "
-                "there are %h (host), %p (port), %r (user), %n (name here), %k (alias) and %%"
+                f"%{token} in {shown(word)} is not a token; "
+                "the tokens are %h (host), %p (port), %r (user), %n (name here), %k (alias) and %%"
             )
 
 
@@ -143,7 +143,7 @@ def proxy_url(value: object) -> ProxyAddress:
         raise ValueError(f"{scheme}must be socks5://HOST:PORT or http://HOST:PORT")
     if "@" in found["rest"]:
         raise ValueError(
-            "a user or password does not stand in the URL; "
+            "the URL must not contain a user or password; "
             "write {url: …, user: NAME, password: {env: NAME}}"
         )
     name, port = _host_and_port(found["rest"], found["rest"])
@@ -167,4 +167,4 @@ def _host_and_port(text: str, written: str) -> tuple[str, str | None]:
 def _port(text: str, written: str) -> int:
     if text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535:
         return int(text)
-    raise ValueError(f"{shown(written)} has {shown(text)} for a port; it is 1 to 65535")
+    raise ValueError(f"{shown(written)} has port {shown(text)}, which is not between 1 and 65535")

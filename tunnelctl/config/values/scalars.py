@@ -21,7 +21,7 @@ def text(value: object) -> str:
     """A non-empty string on one line."""
     if not isinstance(value, str):
         if isinstance(value, (bool, int, float)):
-            raise ValueError(f"must be text; write it in quotes, {shown(value)} is not a string")
+            raise ValueError(f"must be text, not {shown(value)}; write it in quotes")
         raise ValueError(f"must be text, not {shown(value)}")
     if not value:
         raise ValueError("is empty")
@@ -103,7 +103,7 @@ def rekey_limit(value: object) -> int | None:
         raise ValueError(f"must be a number of bytes such as 1G, not {shown(value)}")
     size = parse_size(value)
     if size < LEAST_REKEY_LIMIT:
-        raise ValueError(f"is too small; OpenSSH takes {LEAST_REKEY_LIMIT} bytes and more")
+        raise ValueError(f"is too small; the minimum is {LEAST_REKEY_LIMIT} bytes, as in OpenSSH")
     return size
 
 
@@ -120,8 +120,8 @@ def no_compression(value: object) -> bool:
     """`false`: compression would let packet lengths reveal secrets."""
     if boolean(value):
         raise ValueError(
-            "must be false: compression is not offered, since the length of a compressed packet "
-            "tells what is in it, and a small packet may unpack to a huge one"
+            "must be false: compression is not supported, because the length of a compressed "
+            "packet tells what is in it, and a small packet can unpack to a huge one"
         )
     return False
 
@@ -129,5 +129,7 @@ def no_compression(value: object) -> bool:
 def argv(value: object) -> tuple[str, ...]:
     """The words of a command, which no shell reads."""
     if not isinstance(value, list) or not value:
-        raise ValueError('must be a list of words, [program, "argument"]; no shell reads it')
+        raise ValueError(
+            'must be a list of words, [program, "argument"]; it does not go through a shell'
+        )
     return tuple(text(word) for word in value)

@@ -26,7 +26,7 @@ def read_places(texts: Sequence[str]) -> tuple[AnswerScope, ...]:
         BadRequest: it names none.
     """
     if len(texts) > _PLACES_MAX:
-        raise BadRequest(f"more than {_PLACES_MAX} places to answer for")
+        raise BadRequest(f"answer can be given at most {_PLACES_MAX} times")
     places = []
     for text in texts:
         profile, slash, host = text.partition("/")
@@ -55,7 +55,7 @@ class AnswerOrder:
         refuse_unknown(body, ("id", "answer", "remember"))
         question, answer, remember = body.get("id"), body.get("answer"), body.get("remember", False)
         if not isinstance(question, str):
-            raise BadRequest("id must be that of a question")
+            raise BadRequest("id must be the id of a question")
         if answer is not None and not isinstance(answer, str):
             raise BadRequest("answer must be a string or null")
         if not isinstance(remember, bool):

@@ -157,7 +157,7 @@ class Api:
         if self._streams >= _most_streams():
             raise web.HTTPServiceUnavailable(text="too many event streams")
         if lease is not None and not self._profiles.holders.open(lease):
-            raise BadRequest("this lease is in use")
+            raise BadRequest("another event stream has this lease")
         self._streams += 1
         subscription = self._supervisor.subscribe(places, orders=orders)
         response = web.StreamResponse(
@@ -282,9 +282,9 @@ async def _body(request: web.Request) -> dict[str, Any]:
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
-        raise BadRequest("the body is not JSON") from None
+        raise BadRequest("the body must be JSON") from None
     if not isinstance(body, dict):
-        raise BadRequest("the body is not a JSON object")
+        raise BadRequest("the body must be a JSON object")
     return body
 
 
@@ -299,7 +299,7 @@ def _named_profiles(request: web.Request) -> tuple[str, ...]:
     """The values of `?profile=`, which may be repeated."""
     names = tuple(dict.fromkeys(request.query.getall("profile", ())))
     if not all(map(is_profile_name, names)):
-        raise BadRequest("profile must be the name of one")
+        raise BadRequest("profile must be a profile name")
     return names
 
 

@@ -76,7 +76,7 @@ class LogQuery:
         if not all(_PATTERN.fullmatch(word) for word in words):
             raise BadRequest("profile must be PROFILE or PROFILE/PART; wildcards are *, ? and []")
         if not (lines.isascii() and lines.isdigit() and len(lines) < 10):
-            raise BadRequest("lines must be a number")
+            raise BadRequest("lines must be a whole number below 1000000000")
         follow = _FLAGS.get(query.get("follow", ""))
         if follow is None:
             raise BadRequest("follow must be 1 or 0")
@@ -184,5 +184,5 @@ def _moment(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise BadRequest("since must be a moment as in RFC 3339") from None
+        raise BadRequest("since must be an RFC 3339 time") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
