@@ -1,12 +1,13 @@
 """The cipher chacha20-poly1305@openssh.com, from the ChaCha20 and Poly1305 of `cryptography`.
 
-After OpenSSH's PROTOCOL.chacha20poly1305 (now draft-ietf-sshm-chacha20-poly1305): two keys, one
-for the length and one for all else; the packet's number is the nonce of both; block 0 of the
-second keystream is the key of the tag, the packet is encrypted from block 1 on. RFC 8439, which
-`cryptography` has whole, puts another nonce and other bytes under the tag, so it cannot be used.
+Follows OpenSSH's PROTOCOL.chacha20poly1305 (now draft-ietf-sshm-chacha20-poly1305): two keys, one
+for the length and one for the rest; the packet's number is the nonce of both; block 0 of the second
+keystream is the key of the tag, and the packet is encrypted from block 1 on. The construction of
+RFC 8439, which `cryptography` offers whole, has another nonce and authenticates other bytes, so it
+cannot be used.
 
-Must never decrypt anything but a length before its tag is checked, nor see a number twice: who
-counts packets starts anew with new keys alone.
+Must never decrypt anything but a length before its tag is checked, nor use a number twice: the
+count of packets starts again only with new keys.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from tunnelctl.ssh.packets.ciphers import (
 from tunnelctl.wire.messages import ProtocolError
 
 CHACHA: Final = "chacha20-poly1305@openssh.com"
-_BLOCK: Final = 8  # what a packet fills up without its length field (OpenSSH cipher.c)
+_BLOCK: Final = 8  # a packet without its length field is a multiple of this (OpenSSH cipher.c)
 _KEY: Final = 32
-# A block of the keystream. All of it is taken for the key of the tag, which is half of it, so that
-# the next byte is encrypted with block 1.
+# One block of the keystream. The whole block is taken for the key of the tag, which is half as
+# long, so that the next byte is encrypted with block 1.
 _KEYSTREAM_BLOCK: Final = bytes(64)
-_FIRST_BLOCK: Final = bytes(8)  # the block's number, little-endian, stands before the nonce
+_FIRST_BLOCK: Final = bytes(8)  # the block's number, little-endian, precedes the nonce
 
 
 class ChaChaKeys:
@@ -44,21 +45,21 @@ class ChaChaKeys:
         self._key = key
 
     def sealer(self) -> ChaChaSealer:
-        """What seals with them."""
+        """The sealer with these keys."""
         return ChaChaSealer(_keystream(self._key[_KEY:]), _keystream(self._key[:_KEY]))
 
     def opener(self) -> ChaChaOpener:
-        """What opens with them."""
+        """The opener with these keys."""
         return ChaChaOpener(_keystream(self._key[_KEY:]), _keystream(self._key[:_KEY]))
 
 
 def _keystream(key: bytes) -> CipherContext:
-    """ChaCha20, which encrypts as it decrypts; each packet sets the nonce."""
+    """ChaCha20, where encryption and decryption are the same; each packet sets the nonce."""
     return Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
 
 
 def _one_time_key(contents: CipherContext, nonce: bytes) -> bytes:
-    """The key of a packet's tag; `contents` then stands where the packet begins."""
+    """The key of a packet's tag; afterwards `contents` is at the beginning of the packet."""
     contents.reset_nonce(nonce)
     return contents.update(_KEYSTREAM_BLOCK)[:_KEY]
 

@@ -1,8 +1,8 @@
-"""Packets sealed and opened: RFC 4253 section 6, AES-GCM (RFC 5647) and ctr with a MAC.
+"""Sealing and opening of packets: RFC 4253 section 6, AES-GCM (RFC 5647), and ctr with a MAC.
 
-Owns the layout of a binary packet under each cipher, for both the blocking handshake and the
-loop; chacha20-poly1305 builds on it in `chacha.py`. Must never accept a length that it has not
-checked, nor reuse a nonce.
+Owns the layout of a binary packet under each cipher, for the blocking handshake and for the loop;
+chacha20-poly1305 builds on it in `chacha.py`. Must never accept a length that it has not checked,
+nor reuse a nonce.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from tunnelctl.net.buffers import (
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message, ProtocolError
 
-# RFC 4253 section 6.1 asks for 35000 at least; OpenSSH takes 256 KiB (PACKET_MAX_SIZE).
+# RFC 4253 section 6.1 requires at least 35000; OpenSSH takes 256 KiB (PACKET_MAX_SIZE).
 PACKET_LENGTH_MAX: Final = 256 * 1024
 _LENGTH: Final = struct.Struct(">I")
 _SLOT_HEAD: Final = struct.Struct(">IBBII")
-# In half the time that assigning to a slice takes.
+# Takes half the time of an assignment to a slice.
 _put_length: Final = struct.Struct("4s").pack_into
 _put_head: Final = struct.Struct(f"{SLOT_HEAD}s").pack_into
 _put_padding: Final = struct.Struct(f"{SLOT_PADDING}s").pack_into
@@ -46,7 +46,7 @@ _COUNTER_MASK: Final = (1 << 64) - 1
 SEQUENCE_MASK: Final = 0xFFFF_FFFF  # packets are counted modulo 2^32 (RFC 4253 section 6.4)
 _CHANNEL_DATA: Final = int(Message.CHANNEL_DATA)
 _NOISE: Final = (
-    512  # bytes of padding that the kernel is asked for at a time; every link keeps some
+    512  # bytes of padding that are read from the kernel at a time; every link keeps some
 )
 
 
@@ -61,14 +61,14 @@ class Sealer(ABC):
         """One packet, with its length, padding and tag or MAC."""
 
     def seal_short(self, plain: SlotArea, recipient: int, count: int, sequence: int) -> bytes:
-        """One packet with `count` bytes of channel data that lie in the first slot of `plain`."""
+        """One packet with `count` bytes of channel data, which are in the first slot of `plain`."""
         return self.seal(messages.channel_data(recipient, plain.data[0][:count]), sequence)
 
     def seal_slots(
         self, buffers: Buffers, recipient: int, count: int, sequence: int
     ) -> tuple[memoryview, SlotArea | None]:
-        """`count` bytes of channel data that lie in the slots of `buffers.plain`, as packets side
-        by side, and the area that was borrowed for them, if one was. Only the last slot may be
+        """`count` bytes of channel data, which are in the slots of `buffers.plain`, as consecutive
+        packets, and the area that was borrowed for them, if one was. Only the last slot may be
         short. The first packet has the number `sequence`."""
         packets = bytearray()
         for slot, start in enumerate(range(0, count, SLOT_DATA)):
@@ -79,39 +79,40 @@ class Sealer(ABC):
 
 
 class Opener(ABC):
-    """Turns packets back into payloads, in the order in which they came."""
+    """Turns packets back into payloads, in the order in which they arrived."""
 
     @abstractmethod
     def size(self, buffer: memoryview, start: int, end: int, sequence: int) -> int:
-        """The bytes of the packet that begins at `start`; 0 when too few came before `end` to tell.
+        """The length in bytes of the packet that begins at `start`; 0 if too few bytes before `end`
+        have arrived.
 
         Raises:
-            ProtocolError: no packet can be of that length.
+            ProtocolError: no packet can have that length.
         """
 
     @abstractmethod
     def open(
         self, buffer: memoryview, start: int, end: int, sequence: int, room: memoryview
     ) -> memoryview:
-        """The payload of the whole packet between `start` and `end`, as a view that may lie between
-        these in `room`, which reaches as far as the packet.
+        """The payload of the whole packet between `start` and `end`, as a view. The view may be
+        into these bytes of `room`, which extends at least to the end of the packet.
 
         Raises:
-            ProtocolError: the packet was changed on its way.
+            ProtocolError: the packet was changed in transit.
         """
 
 
 def padding_of(length: int, block: int) -> int:
-    """Bytes that fill `length` up to whole blocks; at least 4 (RFC 4253 section 6)."""
+    """Padding for `length` bytes up to whole blocks; at least 4 (RFC 4253 section 6)."""
     padding = block - length % block
     return padding if padding >= 4 else padding + block
 
 
 def checked_length(length: int, block: int, aligned: int) -> int:
-    """`length` of a packet, which with `aligned` more bytes fills whole blocks.
+    """Check the `length` of a packet, which with `aligned` more bytes must fill whole blocks.
 
     Raises:
-        ProtocolError: no packet can be of that length.
+        ProtocolError: no packet can have that length.
     """
     if length < 5 or length > PACKET_LENGTH_MAX or (length + aligned) % block:
         raise ProtocolError(f"the peer sent a packet of an impossible length ({length})")
@@ -122,7 +123,7 @@ def unpadded(packet: memoryview) -> memoryview:
     """The payload between the padding length and the padding.
 
     Raises:
-        ProtocolError: there cannot be so much padding.
+        ProtocolError: the padding is longer than the packet allows.
     """
     padding = packet[0]
     if padding < 4 or padding + 1 >= len(packet):
@@ -139,13 +140,13 @@ def _nonces(first: bytes) -> Iterator[bytes]:
 
 
 class SlotSealer(Sealer):
-    """A cipher with authentication (AEAD) outbound, which seals channel data where it lies.
+    """An outbound cipher with authentication (AEAD), which seals channel data in place.
 
-    Its packets have the layout of `buffers.SlotArea`: a length that is authenticated, what is
-    encrypted, and a tag of 16 bytes. A subclass says how those three are made.
+    Its packets have the layout of `buffers.SlotArea`: an authenticated length, the encrypted part,
+    and a tag of 16 bytes. A subclass makes the three.
     """
 
-    _block: ClassVar[int]  # what the encrypted part fills up, in bytes
+    _block: ClassVar[int]  # block size in bytes of the encrypted part
 
     def __init__(self) -> None:
         self._noise = b""
@@ -191,12 +192,12 @@ class SlotSealer(Sealer):
 
     @abstractmethod
     def _seal_into(self, length: bytes, plains: Views, packets: Views, sequence: int) -> None:
-        """The same of each of `plains`, which have one length, put into its place in `packets`,
-        which overlap none of them. The first is number `sequence`."""
+        """Seal each of `plains`, which have the same length, into its place in `packets`. The two
+        do not overlap. The first packet has the number `sequence`."""
 
     def _frame(self, plain: SlotArea, start: int, recipient: int, count: int) -> tuple[bytes, int]:
-        """Put header and padding around the data of the slot at `start`; the packet's length field,
-        and where its plain text ends."""
+        """Put header and padding around the data of the slot at `start`. Returns the packet's
+        length field and the end of its plain text."""
         padding = padding_of(1 + _DATA_HEADER + count, self._block)
         size = 1 + _DATA_HEADER + count + padding
         head = _SLOT_HEAD.pack(size, padding, _CHANNEL_DATA, recipient, count)
@@ -206,7 +207,8 @@ class SlotSealer(Sealer):
         return head[:4], end + padding
 
     def _random(self, count: int) -> bytes:
-        """Padding. A system call for each packet's would cost as much as sealing it."""
+        """Random padding, read in advance: a system call for each packet would cost as much as
+        sealing it."""
         start = self._noise_at
         if start + count > len(self._noise):
             self._noise, start = os.urandom(_NOISE), 0
@@ -215,7 +217,7 @@ class SlotSealer(Sealer):
 
 
 class GcmSealer(SlotSealer):
-    """AES-GCM outbound: the length is sent in the clear and authenticated."""
+    """AES-GCM outbound: the length is authenticated but not encrypted."""
 
     _block = _GCM_BLOCK
 
@@ -270,7 +272,7 @@ class Mac:
     encrypt_then_mac: bool
 
     def sign(self, sequence: int, packet: bytes | memoryview) -> bytes:
-        """The code, as long as it is sent."""
+        """The code, cut to the length that is sent."""
         signed = _LENGTH.pack(sequence) + packet
         return hmac.new(self.key, signed, self.digest).digest()[: self.size]
 
@@ -281,7 +283,7 @@ class Mac:
 
 
 class MacSealer(Sealer):
-    """A stream cipher with a MAC outbound; without either before the first key exchange."""
+    """A stream cipher with a MAC outbound; neither before the first key exchange."""
 
     def __init__(self, cipher: CipherContext | None, block: int, mac: Mac | None) -> None:
         self._cipher = cipher
@@ -304,14 +306,14 @@ class MacSealer(Sealer):
 
 
 class MacOpener(Opener):
-    """A stream cipher with a MAC inbound; without either before the first key exchange."""
+    """A stream cipher with a MAC inbound; neither before the first key exchange."""
 
     def __init__(self, cipher: CipherContext | None, block: int, mac: Mac | None) -> None:
         self._cipher = cipher
         self._block = block
         self._mac = mac
         self._apart = mac is not None and mac.encrypt_then_mac
-        # Where the length is encrypted: the first block of the packet, opened once.
+        # With an encrypted length: the first block of the packet, decrypted once.
         self._first = b""
 
     def size(self, buffer: memoryview, start: int, end: int, sequence: int) -> int:

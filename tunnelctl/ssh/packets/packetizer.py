@@ -1,13 +1,13 @@
-"""The packet layer that paramiko's Transport talks to, in two phases.
+"""The packet layer under paramiko's Transport, in two phases.
 
 Blocking: until authentication has succeeded, the Transport's thread reads and writes the socket
-here, within one deadline. Parked: from then on the event loop owns the socket. The thread waits
-in `read_message` for the messages of key exchange that the loop hands it, one at a time; what it
-sends, and the ciphers that it makes, go back to the loop in order. So NEWKEYS switches ciphers
-at the right byte, and no cipher state is ever touched by two threads.
+here, within one deadline. Parked: from then on the event loop owns the socket. The thread waits in
+`read_message` for the messages of key exchange, which the loop passes to it one at a time; the
+messages that it sends and the ciphers that it makes go back to the loop in order. So NEWKEYS
+switches ciphers at the right byte, and no cipher state is ever used by two threads.
 
-Owns which phase it is. The waiting itself is `blocking.py`'s, what changes hands `handover.py`'s.
-Must never let the thread touch the socket once the loop has it.
+Owns the phase. The waits are in `blocking.py`, the interface to the loop in `handover.py`. Must
+never let the thread use the socket once the loop has it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _FIRST_BLOCK = 8
-# What a server may send before it has let us in: keys, banners and questions are a few dozen
-# messages. Without a limit it could keep a thread at work for as long as the handshake may take.
+# Limit of what a server may send before the login has succeeded: keys, banners and questions are a
+# few dozen messages. Without a limit it could keep a thread busy until the deadline.
 _PACKETS_BEFORE_LOGIN = 4_096
 _BYTES_BEFORE_LOGIN = 16 << 20
 # RFC 4250 section 4.1.2: transport layer messages of algorithm negotiation and of key exchange.
@@ -58,18 +58,18 @@ class _Command(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Handed:
-    """A message that the loop handed to the thread."""
+    """A message that the loop passed to the thread."""
 
     payload: bytes
     sequence: int
 
 
 class SshPacketizer(Packetizer):
-    """Replaces paramiko's packetizer whole; see the module's text for its two phases."""
+    """Replaces paramiko's packetizer as a whole; see the module's text for the two phases."""
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
-        self.skips_write = False  # the next `write_all` was done by somebody else
+        self.skips_write = False  # the next `write_all` was already done elsewhere
         self._socket = BlockingSocket(sock)
         self._is_closed = False
         self._state = PacketState(MacSealer(None, 8, None), MacOpener(None, 8, None))
@@ -79,24 +79,24 @@ class SshPacketizer(Packetizer):
         self._authenticated = False
         self._loop_side: LoopSide | None = None
         self._handed: queue.SimpleQueue[_Handed | _Command] = queue.SimpleQueue()
-        self._has_handed = False  # the thread is at work on a message of the loop's
+        self._has_handed = False  # the thread handles a message of the loop
         self._rekey_wanted = False
         self._skips = False
-        self._renewed = Direction(0)  # whose keys the exchange under way has made
+        self._renewed = Direction(0)  # directions whose keys the exchange under way has made
         self._on_parked: Callable[[], None] | None = None
         self._parked = False
 
-    # The loop's side.
+    # Called by the loop.
 
     def take_over(self, loop_side: LoopSide) -> PacketState:
-        """Give the socket's packets to the loop, once `is_parked`."""
+        """Hand the socket's packets over to the loop, once `is_parked`."""
         state, self._loop_side = self._state, loop_side
         state.unread = self._socket.take(len(self._socket.buffer))
         self._on_parked = None
         return state
 
     def when_parked(self, callback: Callable[[], None]) -> None:
-        """Call back, from some thread, when the Transport's thread leaves the socket alone."""
+        """Call back, from any thread, when the Transport's thread no longer uses the socket."""
         self._on_parked = callback
         if self._parked:
             callback()
@@ -111,14 +111,14 @@ class SshPacketizer(Packetizer):
         self._handed.put(_Command.REKEY)
 
     def end(self) -> None:
-        """Let the parked thread leave."""
+        """Let the parked thread end."""
         self._handed.put(_Command.END)
 
-    # What the Transport calls.
+    # Called by the Transport.
 
     @property
     def deadline(self) -> float | None:
-        """The moment of `clock.monotonic` at which every wait ends."""
+        """The time of `clock.monotonic` at which every wait ends."""
         return self._socket.deadline
 
     @deadline.setter
@@ -131,7 +131,7 @@ class SshPacketizer(Packetizer):
         return self._is_closed
 
     def close(self) -> None:
-        """Close the socket, which ends any wait, and let a parked thread leave."""
+        """Close the socket, which ends any wait, and let a parked thread end."""
         self._is_closed = True
         if self._loop_side is not None:
             self._loop_side.post_ended()
@@ -140,11 +140,11 @@ class SshPacketizer(Packetizer):
         self.end()
 
     def need_rekey(self) -> bool:
-        """Whether the Transport shall start a key exchange."""
+        """Whether the Transport is to start a key exchange."""
         return self._rekey_wanted
 
     def start_handshake(self, timeout: float) -> None:
-        """Our own deadline covers more than paramiko's timer."""
+        """No effect: our own deadline covers more than paramiko's timer."""
 
     def handshake_timed_out(self) -> bool:
         """See start_handshake."""
@@ -154,7 +154,7 @@ class SshPacketizer(Packetizer):
         """See start_handshake."""
 
     def set_keepalive(self, interval: float, callback: Callable[[], Any]) -> None:
-        """The loop keeps the link alive; paramiko's timer would never run."""
+        """No effect: the loop keeps the link alive, and paramiko's timer would never run."""
 
     def set_outbound_compressor(self, compressor: object) -> None:
         """Refused: compression is never offered."""
@@ -179,7 +179,7 @@ class SshPacketizer(Packetizer):
             self._state.reset_sequence(direction)
 
     def skip_guess(self) -> None:
-        """The next message is a wrong guess of the peer's: pass it over (RFC 4253 section 7)."""
+        """The next message is a wrong guess of the peer: ignore it (RFC 4253 section 7)."""
         self._skips = True
 
     def set_outbound_cipher(
@@ -194,7 +194,7 @@ class SshPacketizer(Packetizer):
         aead: bool = False,
         iv_out: bytes | None = None,
     ) -> None:
-        """New keys for what we send."""
+        """New keys for outbound packets."""
         sealer: Sealer
         if aead:
             assert iv_out is not None
@@ -219,7 +219,7 @@ class SshPacketizer(Packetizer):
         aead: bool = False,
         iv_in: bytes | None = None,
     ) -> None:
-        """New keys for what we receive."""
+        """New keys for inbound packets."""
         opener: Opener
         if aead:
             assert iv_in is not None
@@ -240,20 +240,21 @@ class SshPacketizer(Packetizer):
             self._rekey_wanted = False
 
     def send_message(self, data: paramiko.Message) -> None:
-        """Send one message of the handshake, or hand it to the loop."""
+        """Send one message of the handshake, or pass it to the loop."""
         payload = data.asbytes()
         if self._loop_side is not None:
             self._loop_side.post_message(payload)
             return
         if payload[0] == Message.USERAUTH_REQUEST:
-            self._asked_in = True  # before the answer can be there
-        # A server may ask for new keys while another thread of ours is logging in.
+            self._asked_in = True  # before the answer can arrive
+        # A server may start a key exchange while another thread of ours is logging in.
         with self._sending:
             state = self._state
             packet = state.sealer.seal(payload, state.sent)
             state.sent = (state.sent + 1) & SEQUENCE_MASK
             self.write_all(packet)
-        if payload[0] == Message.USERAUTH_SUCCESS:  # we are the server, and let the client in
+        # We are the server, and the client has logged in.
+        if payload[0] == Message.USERAUTH_SUCCESS:
             self._authenticated = True
 
     def read_message(self) -> tuple[int, paramiko.Message]:
@@ -264,7 +265,8 @@ class SshPacketizer(Packetizer):
             SSHException: it broke the protocol or the deadline.
         """
         payload, sequence = self._read_message()
-        # What may come at any time is not the guess (OpenSSH dispatch.c, ssh_dispatch_run).
+        # A message that may come at any time is not the guess (OpenSSH dispatch.c,
+        # ssh_dispatch_run).
         while self._skips and payload[0] > Message.DEBUG:
             self._skips = False
             payload, sequence = self._read_message()
@@ -273,7 +275,7 @@ class SshPacketizer(Packetizer):
                 raise paramiko.SSHException("a login that was not asked for")
             self._authenticated = True
         if _OF_KEX[0] <= payload[0] <= _OF_KEX[1] and payload[0] not in MSG_NAMES:
-            # paramiko looks its name up, and would end with a KeyError.
+            # paramiko looks its name up, and would fail with a KeyError.
             raise paramiko.SSHException(f"message {payload[0]} has no place in a key exchange")
         message = paramiko.Message(payload[1:])
         message.seqno = sequence
@@ -288,8 +290,8 @@ class SshPacketizer(Packetizer):
             if (tell := self._on_parked) is not None:
                 tell()
         elif self._loop_side is not None and self._has_handed:
-            # Once for each message that was handed, or the loop would open the packet after
-            # NEWKEYS with the old keys: a command to start the exchange paused nothing.
+            # Once for each message that was passed, or the loop would open the packet after NEWKEYS
+            # with the old keys. A command to start the exchange paused nothing.
             self._loop_side.post_ready()
         handed = self._handed.get()
         self._has_handed = isinstance(handed, _Handed)
@@ -300,7 +302,7 @@ class SshPacketizer(Packetizer):
         return handed.payload, handed.sequence
 
     def _read_packet(self) -> tuple[bytes, int]:
-        """One packet, blocking, while no loop owns the socket."""
+        """One packet, blocking, before the loop owns the socket."""
         state = self._state
         try:
             self._socket.fill(_FIRST_BLOCK)
@@ -327,16 +329,16 @@ class SshPacketizer(Packetizer):
             raise paramiko.SSHException("the peer says too much before the login is over")
 
     def _packet_size(self) -> int:
-        """The bytes of the packet that has begun; 0 when too few came to tell."""
+        """The length in bytes of the packet that has begun; 0 if too few bytes have arrived."""
         state, buffer = self._state, self._socket.buffer
         return state.opener.size(memoryview(buffer), 0, len(buffer), state.received)
 
     def readline(self, timeout: float) -> str:
-        """One line of the peer's banner, without its end."""
+        """One line of the peer's banner, without its line end."""
         return self._socket.line()
 
     def write_all(self, out: ReadableBuffer) -> None:
-        """Send all of `out`, blocking, unless somebody else did that already."""
+        """Send all of `out`, blocking, unless that was already done elsewhere."""
         if self.skips_write:
             self.skips_write = False
         else:

@@ -1,7 +1,7 @@
 """The packets of one link once the event loop owns its socket: received, opened, sealed, sent.
 
-Owns the socket, the ciphers of both directions, and what is written but not yet sent. Small
-messages are corked until the end of the turn; channel data goes from the local socket to this
+Owns the socket, the ciphers of both directions, and the bytes that are written but not yet sent.
+Small messages are corked until the end of the turn; channel data goes from the local socket to this
 one through sealed slots, without a copy. Must never block, and never seal a message out of the
 order in which it will be sent.
 """
@@ -22,23 +22,25 @@ from tunnelctl.ssh.packets.ciphers import SEQUENCE_MASK, Opener, Sealer
 from tunnelctl.ssh.packets.handover import Direction, PacketState
 from tunnelctl.wire.messages import ProtocolError
 
-# Corked bytes that are sent before the turn ends, so that many streams cannot heap them up.
+# More corked bytes than this are sent before the turn ends, so that many streams do not accumulate
+# them.
 _CORK_MAX: Final = 256 * 1024
-# A peer that asks and never reads the answers is left, before they fill the memory: bytes that the
-# socket does not take, and messages that wait for new keys. Channel data waits in its own socket.
+# A peer that sends requests and never reads the replies is disconnected before they fill the
+# memory: bytes that the socket does not take, and messages that wait for new keys. Channel data
+# waits in its own socket.
 _BACKLOG_MAX = 8 * 1024 * 1024
 _HELD_MAX: Final = 32 * 1024
-# What is opened in one turn: a peer may pack tens of thousands of messages into what is received at
-# once, and each takes longer than its bytes. Bulk data comes in fewer, and in less time.
+# Limit of packets opened in one turn: a peer may pack tens of thousands of messages into one read,
+# and each takes longer than its bytes do. Bulk data comes in fewer packets, and takes less time.
 _PACKETS_A_TURN: Final = 512
 _SECONDS_A_TURN: Final = 0.005
 _PACKETS_A_GLANCE: Final = 32  # at the clock
 
 
 class PacketStream(Handler):
-    """See the module's text. `receive(payload, sequence)` gets a view that lives until it returns,
-    or until `after_read` calls back;
-    `lost(error)` is called once when the socket or the peer fails, or when the peer ends (None).
+    """See the module's text. `receive(payload, sequence)` gets a view that is valid until it
+    returns, or until `after_read` calls back. `lost(error)` is called once when the socket or the
+    peer fails, or when the peer ends the stream (None).
     """
 
     def __init__(
@@ -58,34 +60,34 @@ class PacketStream(Handler):
         self._lost = lost
         self._stash = state.unread
         self._cork = bytearray()
-        # What the socket did not take: views into borrowed areas, or bytes.
+        # Bytes that the socket did not take: views into borrowed areas, or bytes.
         self._unsent: deque[tuple[memoryview, SlotArea | None]] = deque()
-        self._backlog = 0  # bytes of messages among them
+        self._backlog = 0  # how many of them are bytes of messages
         self._parked: deque[Callable[[], None]] = deque()
         self._deliveries: list[Callable[[], None]] = []
         self._corked = False
         self._readable = True
         self._hangup = False
-        # The socket has nothing more: why (None: the peer ended it in order). What came before it
-        # is opened first, for it may say why, or be the end of somebody's answer.
+        # The socket has ended, and why (None: the peer ended it in order). Packets before the end
+        # are opened first, because they may say why, or hold the reply that a request waits for.
         self._has_ended = False
         self._error: OSError | None = None
         self._paused = False
         self._reads_soon = False
-        self._gave_way = False  # whole packets may lie in the stash, for the next turn
+        self._gave_way = False  # the stash may hold whole packets, for the next turn
         self._held: list[tuple[bytes, Callable[[int], None] | None]] | None = None
         self._is_closed = False
         self.bytes_sent = 0  # under the present keys
         self.bytes_received = 0  # under the present keys
         self.packets_received = 0  # under the present keys
-        self.heard_at = clock.monotonic()  # when the peer last sent anything
+        self.heard_at = clock.monotonic()  # time at which the peer last sent anything
         self._gathering = Gathering(reactor.loop, sock, self._overdue)
         sock.setblocking(False)
         reactor.register(self._fd, self)
         self._read_soon()
 
     def close(self) -> None:
-        """Send what the socket takes of the corked messages, and close it."""
+        """Send as much of the corked messages as the socket takes, and close it."""
         if self._is_closed:
             return
         if self._cork and not self._unsent:
@@ -103,7 +105,7 @@ class PacketStream(Handler):
 
     @property
     def is_blocked(self) -> bool:
-        """Whether channel data must wait: the socket is full, or keys are being exchanged."""
+        """Whether channel data must wait: the socket is full, or a key exchange is under way."""
         return bool(self._unsent) or self._held is not None or self._is_closed
 
     @property
@@ -112,11 +114,11 @@ class PacketStream(Handler):
         return len(self._parked) > 2
 
     def park(self, resume: Callable[[], None]) -> None:
-        """Call `resume` once when the stream is not blocked any more, in the order of parking."""
+        """Call `resume` once when the stream is no longer blocked, in the order of parking."""
         self._parked.append(resume)
 
     def send(self, payload: bytes, numbered: Callable[[int], None] | None = None) -> None:
-        """Send one message of the connection protocol, at the end of the turn at the latest;
+        """Send one message of the connection protocol, at the latest at the end of the turn;
         `numbered` is called with the number of its packet."""
         if self._held is not None:
             self._held.append((payload, numbered))
@@ -126,7 +128,7 @@ class PacketStream(Handler):
             self.send_now(payload, numbered)
 
     def send_now(self, payload: bytes, numbered: Callable[[int], None] | None = None) -> None:
-        """As `send`, even while keys are being exchanged."""
+        """As `send`, but also during a key exchange."""
         if self._is_closed:
             return
         if numbered is not None:
@@ -145,9 +147,9 @@ class PacketStream(Handler):
             self._flush()
 
     def send_slots(self, recipient: int, count: int) -> None:
-        """Send `count` bytes of channel data that lie in the slots of `buffers.plain`.
+        """Send `count` bytes of channel data, which are in the slots of `buffers.plain`.
 
-        Only when not `is_blocked`. A single short packet is corked, a batch leaves at once.
+        Only if not `is_blocked`. A single short packet is corked, a batch is sent at once.
         """
         buffers, sealer, sequence = self._buffers, self._state.sealer, self._state.sent
         if count < SLOT_DATA:
@@ -176,7 +178,7 @@ class PacketStream(Handler):
         if self._is_closed:
             return
         if not self._unsent and self._cork:
-            # The usual case, one send for the messages of a turn, without a queue.
+            # The usual case: one send for the messages of a turn, without a queue.
             sent = self._try_send(self._cork)
             if sent == len(self._cork):
                 self._cork.clear()
@@ -205,7 +207,8 @@ class PacketStream(Handler):
             return 0
 
     def _cannot_send(self, error: OSError) -> None:
-        """End once what the peer said before is read; at once where it waits for an answer."""
+        """End once the packets that the peer sent before are handled; at once if the stream is
+        paused."""
         if self._paused:
             self._fail_soon(error)
         elif self._error is None:
@@ -231,7 +234,7 @@ class PacketStream(Handler):
             self._held = []
 
     def use_sealer(self, sealer: Sealer) -> None:
-        """Switch to new outbound keys, and send what waited for them."""
+        """Switch to new outbound keys, and send the messages that waited for them."""
         self._state.sealer = sealer
         self.bytes_sent = 0
         held, self._held = self._held, None
@@ -249,18 +252,18 @@ class PacketStream(Handler):
         self._state.reset_sequence(direction)
 
     def pause(self) -> None:
-        """Open nothing more until `unpause`: the next packet may need new keys."""
+        """Open no packets until `unpause`: the next one may need new keys."""
         self._paused = True
 
     def unpause(self) -> None:
-        """Go on with what was received."""
+        """Go on with the bytes that were received."""
         self._paused = False
         self._read_soon()
 
     # Receiving.
 
     def ready(self, events: int) -> None:
-        """What the reactor saw of the socket."""
+        """Handle an event of the socket from the reactor."""
         if events & WRITABLE and (self._unsent or self._parked):
             self._flush()
             self._resume_parked()
@@ -271,7 +274,7 @@ class PacketStream(Handler):
             self._read()
 
     def _read_soon(self) -> None:
-        """Go on reading in the next turn; once, however often that was asked for."""
+        """Go on reading in the next turn; once, however often it is called."""
         if not self._reads_soon:
             self._reads_soon = True
             self._reactor.soon(self._read_on)
@@ -281,7 +284,8 @@ class PacketStream(Handler):
         self._read()
 
     def _read(self) -> None:
-        """Open what lies there, then receive once; the next turn goes on if there may be more."""
+        """Open the packets in the stash, then receive once; the next turn goes on if there may be
+        more."""
         if self._paused or self._is_closed:
             return
         room = self._buffers.receive
@@ -290,7 +294,7 @@ class PacketStream(Handler):
             room[:kept] = self._stash
             self._stash = b""
         try:
-            # What fills the area, after a pause or because it gave way, is opened first.
+            # Bytes that fill the area, after a pause or a yield, are opened first.
             fits = self._readable and kept < len(room) // 2
             end = kept + (self._fill(room[kept:] if kept else room) if fits else 0)
             opened = self._open_packets(room, end)
@@ -329,7 +333,7 @@ class PacketStream(Handler):
         return count
 
     def _overdue(self) -> None:
-        """Less came than was to be gathered."""
+        """Less arrived than the minimum that was to be gathered."""
         self._readable = True
         self._read_soon()
 
@@ -338,13 +342,13 @@ class PacketStream(Handler):
         self._reactor.expect_readable(self._fd)
 
     def after_read(self, deliver: Callable[[], None]) -> None:
-        """Call `deliver` when every packet of the read under way was handed on. Views of their
-        payloads live until then."""
+        """Call `deliver` when every packet of the read under way was passed on. Views of their
+        payloads are valid until then."""
         self._deliveries.append(deliver)
 
     def _open_packets(self, room: memoryview, end: int) -> int:
-        """Hand on the whole packets before `end`, as many as a turn may have; where the first one
-        begins that was not."""
+        """Pass on the whole packets before `end`, at most as many as a turn allows; returns where
+        the first packet begins that was not passed on."""
         state, opened, start = self._state, self._buffers.opened, 0
         count, turn_ends = 0, clock.monotonic() + _SECONDS_A_TURN
         self._gave_way = False
@@ -354,7 +358,7 @@ class PacketStream(Handler):
                 size = state.opener.size(room, start, end, sequence)
                 if not size or size > end - start:
                     break
-                # Each payload has a place of its own, for it may be wanted after the next.
+                # Each payload has its own place, because it may still be needed after the next one.
                 payload = state.opener.open(room, start, start + size, sequence, opened)
                 state.received = (sequence + 1) & SEQUENCE_MASK
                 start += size
@@ -373,7 +377,8 @@ class PacketStream(Handler):
         return start
 
     def _fail_soon(self, error: OSError | ProtocolError) -> None:
-        """Not at once: whoever is sending must not find itself closed half-way."""
+        """Not at once: the caller may be in the middle of sending, and must not find itself
+        closed."""
         self._reactor.soon(lambda: self._fail(error))
 
     def _fail(self, error: OSError | ProtocolError | None) -> None:

@@ -1,7 +1,7 @@
-"""paramiko's Transport, restricted to what is safe and given our packet layer.
+"""paramiko's Transport, restricted to safe algorithms and with our packet layer.
 
 Owns the algorithms that are offered. Must never offer CBC, 3DES, MD5, SHA-1 or compression, and
-never accept a channel: after authentication the loop handles the connection protocol by itself.
+never accept a channel: after authentication the loop handles the connection protocol itself.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tunnelctl.ssh.packets.kexinit import List, Names, Proposal
 from tunnelctl.ssh.packets.packetizer import SshPacketizer
 from tunnelctl.wire.messages import Message, ProtocolError, Reader
 
-# What paramiko calls the lists of KEXINIT.
+# paramiko's names for the lists of KEXINIT.
 _LISTS = (
     "kex_algo_list",
     "server_key_algo_list",
@@ -44,15 +44,15 @@ _DIRECTIONS = (
     (List.CIPHERS_TO_SERVER, List.MACS_TO_SERVER),
     (List.CIPHERS_TO_CLIENT, List.MACS_TO_CLIENT),
 )
-# RFC 8308 section 2.4 has two occasions for it, OpenSSH a third way for the second.
+# RFC 8308 section 2.4 allows it at two times; OpenSSH uses a third form of the second.
 _EXT_INFO_MAX = 2
 _SOFTWARE = "tunnelctl"
-# What we call ourselves (RFC 4253 section 4.2), without CR LF.
+# Our version (RFC 4253 section 4.2), without CR LF.
 VERSION = f"SSH-2.0-{_SOFTWARE}"
 
 
 class _Nothing:
-    """Stands in for a socket that is somebody else's now."""
+    """Replaces a socket that was handed over."""
 
     _closed = True
 
@@ -62,7 +62,7 @@ class _Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What is offered to the peer, in order of preference."""
+    """The algorithms that are offered to the peer, in order of preference."""
 
     kex: tuple[str, ...] = KEX_ALGORITHMS
     host_keys: tuple[str, ...] = HOST_KEY_ALGORITHMS
@@ -76,13 +76,13 @@ ALL = Offer()
 class SshTransport(paramiko.Transport):
     """Key exchange and authentication over a connected socket.
 
-    `offer` says what is offered, in order. `deadline` is a moment of `clock.monotonic` at which
-    every wait ends.
+    `offer` has the algorithms, in order. `deadline` is the time of `clock.monotonic` at which every
+    wait ends.
     """
 
     packetizer: SshPacketizer
-    sock: Any  # a socket until it is given up
-    # paramiko's, which its type stubs leave out.
+    sock: Any  # a socket until `give_up_socket`
+    # paramiko's attributes that its type stubs leave out.
     agreed_on_strict_kex: bool
     server_extensions: dict[str, bytes]
     local_kex_init: bytes | None
@@ -91,7 +91,7 @@ class SshTransport(paramiko.Transport):
     _kex_info: ClassVar[dict[str, type]] = METHODS
     _cipher_info: ClassVar[dict[str, dict[str, Any]]] = {
         **paramiko.Transport._cipher_info,  # type: ignore[attr-defined]  # not in its stubs
-        # Its nonce is the packet's number: no IV is derived.
+        # The nonce is the packet's number: no IV is derived.
         CHACHA: {
             "class": ChaChaKeys,
             "block-size": 8,
@@ -104,11 +104,11 @@ class SshTransport(paramiko.Transport):
 
     def __init__(self, sock: socket.socket, offer: Offer = ALL) -> None:
         super().__init__(sock, packetizer_class=SshPacketizer)
-        # What it would say at ERROR reaches people as a Failure with the host's name.
+        # Errors that it would log reach people as a Failure with the host's name.
         self.logger = logging.getLogger("tunnelctl.paramiko")
         self._preferred_ciphers = offer.ciphers
         self._preferred_macs = offer.macs
-        # paramiko leaves out what its build of cryptography cannot do.
+        # paramiko leaves out algorithms that its build of cryptography does not support.
         self._preferred_kex = tuple(name for name in offer.kex if name in self._kex_info)
         self._preferred_keys = offer.host_keys
         self._preferred_pubkeys = USER_KEY_ALGORITHMS
@@ -123,7 +123,7 @@ class SshTransport(paramiko.Transport):
 
     @property
     def deadline(self) -> float | None:
-        """The moment of `clock.monotonic` at which the handshake is given up."""
+        """The time of `clock.monotonic` at which the handshake is given up."""
         return self.packetizer.deadline
 
     @deadline.setter
@@ -138,11 +138,11 @@ class SshTransport(paramiko.Transport):
 
     @property
     def mac_name(self) -> str | None:
-        """What authenticates the packets that we send; None where the cipher does."""
+        """The algorithm that authenticates outbound packets; None if the cipher does."""
         return None if self._authenticates(self.local_cipher) else self.local_mac
 
     def _note_extensions(self, message: paramiko.Message) -> None:
-        """RFC 8308. paramiko's own reading believes any number of extensions, and counts to it.
+        """RFC 8308. paramiko's own parser trusts the number of extensions, and loops over it.
 
         A later message is about what it names, as in OpenSSH (kex.c, kex_input_ext_info).
         """
@@ -159,11 +159,11 @@ class SshTransport(paramiko.Transport):
     def _really_parse_kex_init(
         self, message: paramiko.Message, ignore_first_byte: bool = False
     ) -> dict[str, Any]:
-        """The peer's lists as paramiko is to compare them with ours.
+        """The peer's lists, as paramiko is to compare them with ours.
 
-        paramiko itself fails over a name that is not UTF-8, takes a signal of tomorrow for one of
-        today's, or one that comes too late for one that counts, demands a MAC for ciphers that use
-        none, and takes a wrong guess for the real thing.
+        paramiko itself fails on a name that is not UTF-8, takes an unknown signal for a known one,
+        and a signal that comes too late for a valid one, requires a MAC for ciphers that use none,
+        and handles a wrong guess as if it were right.
         """
         assert not ignore_first_byte  # for a caller that we do not have
         assert self.local_kex_init is not None  # sent before the peer's is looked at
@@ -171,14 +171,14 @@ class SshTransport(paramiko.Transport):
             proposal = Proposal.read(message.asbytes())
         except ProtocolError as error:
             raise paramiko.SSHException(str(error)) from None
-        message.get_bytes(proposal.size)  # what was read until now goes into the exchange's hash
+        message.get_bytes(proposal.size)  # everything read until now is part of the exchange's hash
         if proposal.guessed_wrong(Proposal.read(self.local_kex_init[1:])):
             self.packetizer.skip_guess()
         self._proposal = proposal
         parsed: dict[str, Any] = {
             name: list(names) for name, names in zip(_LISTS, proposal.lists, strict=True)
         }
-        if not self.initial_kex_done:  # the only one in which they mean something
+        if not self.initial_kex_done:  # the only exchange in which they have a meaning
             side = "c" if self.server_mode else "s"
             signals = {f"kex-strict-{side}-v00@openssh.com", f"ext-info-{side}"}
             parsed[_LISTS[List.KEX]] += sorted(signals & proposal.signals)
@@ -189,7 +189,7 @@ class SshTransport(paramiko.Transport):
         return parsed
 
     def _agreed(self, theirs: Names) -> str | None:
-        """The cipher that both know which the client likes best (RFC 4253 section 7.1)."""
+        """The first cipher in the client's order that both sides know (RFC 4253 section 7.1)."""
         ours = self.preferred_ciphers
         first, second = (theirs, ours) if self.server_mode else (ours, theirs)
         return next((name for name in first if name in second), None)
@@ -199,12 +199,12 @@ class SshTransport(paramiko.Transport):
         return cipher is not None and self._cipher_info[cipher].get("is_aead", False)
 
     def give_up_socket(self) -> None:
-        """Leave the socket to the loop: the thread's end must not close it any more."""
+        """Leave the socket to the loop: the end of the thread must no longer close it."""
         self.sock = _Nothing()
-        self.completion_event = None  # nobody waits for the first key exchange any more
+        self.completion_event = None  # nothing waits for the first key exchange any more
 
     def close(self) -> None:
-        """End the thread and close the socket, also of a transport that was never started."""
+        """End the thread and close the socket, also for a transport that was never started."""
         self.active = False
         self.packetizer.close()
         if self.is_alive():
