@@ -1,9 +1,9 @@
-"""An ssh-agent, asked for its keys and for signatures (draft-ietf-sshm-ssh-agent).
+"""A client of ssh-agent: lists its keys and asks it for signatures (draft-ietf-sshm-ssh-agent).
 
-Tells the agent first which session they are for, as keys may be bound to hosts (`ssh-add -h`).
+Tells the agent first for which session they are, because keys may be bound to hosts (`ssh-add -h`).
 
 Owns one connection to the agent's socket, closed by `close`. Must never wait for an agent longer
-than its limit (a hung agent hangs nothing), and never forwards the agent anywhere.
+than its limit (an agent that hangs must not block anything else), and never forward the agent.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.wire.messages import ProtocolError, Reader, string, u32
 
-# For one question, in seconds.
+# Limit for one request, in seconds.
 PATIENCE = 10.0
-# For a signature: a person may have to touch a security key, or to confirm it (ssh-add -c), and the
-# agents of password managers unlock first.
+# Limit for a signature: a person may have to touch a security key, or to confirm it (ssh-add -c),
+# and the agents of password managers unlock first.
 SIGN_PATIENCE = 60.0
 _VARIABLE = "SSH_AUTH_SOCK"
 _MESSAGE_MAX = 256 * 1024  # OpenSSH authfd.c, MAX_AGENT_REPLY_LEN
@@ -36,7 +36,7 @@ _SIGN_FLAGS = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}
 
 
 class AgentError(Exception):
-    """The agent cannot be reached, does not answer, or refuses. The text says which."""
+    """The agent cannot be reached, does not answer, or refuses. The text says which of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class AgentKey:
 
 @dataclass(frozen=True, slots=True)
 class ProvenHost:
-    """What the first key exchange proved: the host that a signature is for.
+    """The result of the first key exchange: the host that a signature is for.
 
-    `signature` is that of `session_id` by `host_key`, both as SSH sends them.
+    `signature` is made by `host_key` over `session_id`; the bytes are as SSH sends them.
     """
 
     host_key: bytes
@@ -60,9 +60,9 @@ class ProvenHost:
 
 
 def agent_path(host: Host, environment: Environment) -> Path | None:
-    """Where the agent of `host` listens: IdentityAgent of ssh_config(5), else $SSH_AUTH_SOCK.
+    """The socket of the agent for `host`: IdentityAgent of ssh_config(5), else $SSH_AUTH_SOCK.
 
-    A variable is looked up now, so that a new session's agent is found (OpenSSH ssh.c, main).
+    A variable is read now, so that the agent of a new session is found (OpenSSH ssh.c, main).
     """
     named = host.identity_agent
     if named == "none":
@@ -78,7 +78,7 @@ class Agent:
     """A connection to the agent at `path`.
 
     Raises:
-        AgentError: from every method, and at once when nobody listens there.
+        AgentError: from every method, and at once if nothing listens there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,14 +103,14 @@ class Agent:
         self.close()
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         self._sock.close()
 
     def bind(self, session: ProvenHost) -> None:
-        """Say which session all later signatures are for (OpenSSH PROTOCOL.agent section 1).
+        """Set the session that all later signatures are for (OpenSSH PROTOCOL.agent section 1).
 
-        An agent that does not know the message signs as before; one that does lists and uses a key
-        that is bound to hosts for these hosts alone. The agent is not forwarded.
+        An agent that does not know the message signs as before; one that knows it lists and uses a
+        key that is bound to hosts for these hosts only. The agent is not forwarded.
         """
         fields = (session.host_key, session.session_id, session.signature)
         request = bytes((_EXTENSION,)) + string(_SESSION_BIND) + b"".join(map(string, fields))
@@ -125,7 +125,7 @@ class Agent:
             raise AgentError(f"the ssh-agent at {self._path} lists no keys") from None
 
     def sign(self, blob: bytes, data: bytes, algorithm: str) -> bytes:
-        """A signature of `data`, as SSH sends it, by the private part of `blob`."""
+        """A signature over `data` by the private part of `blob`, as SSH sends it."""
         flags = _SIGN_FLAGS.get(algorithm, 0)
         request = bytes((_SIGN_REQUEST,)) + string(blob) + string(data) + u32(flags)
         try:

@@ -1,6 +1,7 @@
-"""OpenSSH certificates (OpenSSH PROTOCOL.certkeys): a key, and what its authority says of it.
+"""OpenSSH certificates (OpenSSH PROTOCOL.certkeys): a key, and the statement of its authority about
+it.
 
-Owns their form, and what makes one of a host vouch for nothing (OpenSSH sshkey.c,
+Owns their format, and the reasons why a host certificate is not valid (OpenSSH sshkey.c,
 sshkey_cert_check_host). Must never judge whether the authority is trusted: server_key/ does.
 """
 
@@ -19,7 +20,7 @@ from tunnelctl.wire.messages import ProtocolError, Reader, string
 
 USER, HOST = 1, 2
 _VENDOR = "@openssh.com"
-# The fields of a public key behind its type; numbers and points are strings too (RFC 4251).
+# The fields of a public key after its type; numbers and points are strings too (RFC 4251).
 _FIELDS = {
     "ssh-ed25519": 1,
     "ecdsa-sha2-nistp256": 2,
@@ -46,13 +47,13 @@ def plain(name: str) -> str:
 
 
 def certified(name: str) -> str:
-    """What `plain` makes `name` of."""
+    """The certificate type or algorithm for a plain one: the inverse of `plain`."""
     return name.removesuffix(_VENDOR) + CERTIFICATE_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What stands in a certificate. Times are seconds since 1970, as in the certificate."""
+    """The content of a certificate. Times are seconds since 1970, as in the certificate."""
 
     key: bytes  # the plain public key that is certified
     kind: int  # USER or HOST
@@ -61,13 +62,13 @@ class Certificate:
     valid_after: int
     valid_before: int
     critical_options: tuple[str, ...]
-    authority: bytes  # the plain public key of who signed it
+    authority: bytes  # the plain public key of the authority that signed it
     signed: bytes
     signature: bytes
 
     @classmethod
     def parse(cls, blob: bytes) -> Certificate:
-        """Raises ProtocolError unless `blob` is a certificate of a type that we know."""
+        """Raises ProtocolError unless `blob` is a certificate of a known type."""
         reader = Reader(blob)
         kind = plain(reader.text())
         if kind not in _FIELDS:
@@ -89,10 +90,10 @@ class Certificate:
         )
 
     def flaw(self, name: str, now: float) -> str:
-        """Why it does not vouch for the host `name` at `now`; empty when it does.
+        """Why it is not valid for the host `name` at `now`; empty if it is.
 
-        The rules and their order are OpenSSH's. A certificate without principals is for nobody
-        (since OpenSSH 10.3; before that it was for everybody).
+        The rules and their order are OpenSSH's. A certificate without principals is valid for no
+        host (since OpenSSH 10.3; before that for every host).
         """
         if bits := too_short(self.authority):
             return f"its authority's key has only {bits} bits"
@@ -111,7 +112,7 @@ class Certificate:
         return ""
 
     def out_of_date(self, now: float) -> str:
-        """That it is not valid yet, or not any more; empty when it is valid at `now`."""
+        """Why it is not valid at `now`: not yet, or no longer; empty if it is."""
         if now < self.valid_after:
             return f"it is valid from {_day(self.valid_after)} on"
         if now >= self.valid_before:
@@ -120,7 +121,7 @@ class Certificate:
 
 
 def plain_key(blob: bytes) -> bytes:
-    """The key itself: what a certificate certifies, or what is no certificate.
+    """The key of a certificate, or `blob` itself if it is a plain key.
 
     Raises:
         ProtocolError: `blob` is neither.
@@ -129,7 +130,7 @@ def plain_key(blob: bytes) -> bytes:
 
 
 def key_type_of(algorithm: str) -> str:
-    """The type of key that a host key algorithm is for: `rsa-sha2-512` is for `ssh-rsa`."""
+    """The key type of a host key algorithm: `ssh-rsa` for `rsa-sha2-512`."""
     wanted = plain(algorithm)
     if wanted in algorithms_of("ssh-rsa"):
         wanted = "ssh-rsa"
@@ -151,7 +152,8 @@ def _strings(packed: bytes) -> tuple[str, ...]:
 
 
 def _day(moment: int) -> str:
-    """A time of a certificate for people, in UTC; years beyond all calendars too."""
+    """A time of a certificate in UTC, for a person; also for years that no calendar type can
+    hold."""
     try:
         return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
     except (OverflowError, ValueError, OSError):

@@ -1,7 +1,8 @@
-"""What a passphrase opens in a key file: OpenSSH's own ciphers, and those of PEM.
+"""The ciphers of encrypted key files: OpenSSH's own, and those of PEM.
 
-Owns how a passphrase becomes a key and what is decrypted with it. cryptography's own reading of key
-files knows fewer ciphers than `ssh-keygen -Z` and openssl(1) write. Must never keep a passphrase.
+Owns the derivation of a key from a passphrase and the decryption with it. The parser of
+cryptography knows fewer ciphers than `ssh-keygen -Z` and openssl(1) write. Must never keep a
+passphrase.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from cryptography.hazmat.primitives.poly1305 import Poly1305
 from tunnelctl.wire.messages import Reader
 
 _Algorithm = Callable[[bytes], CipherAlgorithm]
-_TAG = 16  # bytes at the end of what an AEAD cipher sealed
-_SALT = 8  # bytes of the IV that salt the key of a PEM file
-_WORD = 32  # bytes of a ChaCha20 key
+_TAG = 16  # bytes of the tag at the end of AEAD ciphertext
+_SALT = 8  # bytes of the IV that are the salt of a PEM file's key
+_WORD = 32  # length of a ChaCha20 key in bytes
 
 
 class WrongPassphrase(ValueError):
-    """What was decrypted is not what was encrypted."""
+    """The decrypted text is not a valid plain text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def _gcm(key: bytes, iv: bytes, sealed: bytes) -> bytes:
 
 
 def _chacha20_poly1305(key: bytes, _iv: bytes, sealed: bytes) -> bytes:
-    """OpenSSH PROTOCOL.chacha20poly1305 with sequence number 0 and no length in front.
+    """OpenSSH PROTOCOL.chacha20poly1305 with sequence number 0 and no length field.
 
     The first block of the stream is the key of the tag; its counter and nonce are the IV.
     """
@@ -70,7 +71,7 @@ def _chacha20_poly1305(key: bytes, _iv: bytes, sealed: bytes) -> bytes:
     return Cipher(ChaCha20(main, second_block), None).decryptor().update(body)
 
 
-# OpenSSH cipher.c; the length of each key stands in its name.
+# OpenSSH cipher.c; the names contain the length of each key.
 _OPENSSH = {
     **{
         f"aes{bits}-ctr": KeyCipher(bits // 8, 16, _in_mode(AES, modes.CTR))
@@ -84,7 +85,7 @@ _OPENSSH = {
     "3des-cbc": KeyCipher(24, 8, _in_mode(TripleDES, modes.CBC)),
     "chacha20-poly1305@openssh.com": KeyCipher(2 * _WORD, 0, _chacha20_poly1305, _TAG),
 }
-# By the name in DEK-Info (RFC 1423 and OpenSSL); the rest the library reads by itself.
+# By the name in DEK-Info (RFC 1423 and OpenSSL); the library reads all others itself.
 _PEM = {
     "AES-192-CBC": KeyCipher(24, 16, _in_mode(AES, modes.CBC)),
     **{
@@ -95,14 +96,14 @@ _PEM = {
 
 
 def openssh_cipher(name: str, kdf: str) -> KeyCipher | None:
-    """The cipher of a key in OpenSSH's own form; None where we have none such."""
+    """The cipher of a key in OpenSSH's own format; None if it is not supported here."""
     return _OPENSSH.get(name) if kdf == "bcrypt" else None
 
 
 def decrypted_openssh(
     cipher: KeyCipher, kdf_options: bytes, sealed: bytes, passphrase: bytes
 ) -> bytes:
-    """The private part of a key in OpenSSH's own form (PROTOCOL.key section 3), with its padding.
+    """The private part of a key in OpenSSH's own format (PROTOCOL.key section 3), with its padding.
 
     Raises:
         WrongPassphrase
@@ -121,12 +122,12 @@ def decrypted_openssh(
 
 
 def pem_cipher(name: str) -> KeyCipher | None:
-    """The cipher of an encrypted PEM file that the library does not read by itself."""
+    """The cipher of an encrypted PEM file that the library does not read itself."""
     return _PEM.get(name)
 
 
 def decrypted_pem(cipher: KeyCipher, iv: bytes, sealed: bytes, passphrase: bytes) -> bytes:
-    """The DER in an encrypted PEM file (OpenSSL's EVP_BytesToKey with MD5, once).
+    """The DER in an encrypted PEM file (OpenSSL's EVP_BytesToKey with MD5, one iteration).
 
     Raises:
         WrongPassphrase

@@ -1,8 +1,9 @@
-"""What let a login in, so that a later one which fails can be told from one that never worked.
+"""The credentials of earlier logins, to tell a failure that may pass from a permanent one.
 
-A server that refuses what it took before may have its home directories mounted late, and an agent
-may be locked or away: both pass, and the login is tried again. A key that was never taken stays
-refused. Owns this verdict. Must never keep a secret: of a password it has a keyed hash.
+A server that refuses a credential which it accepted before may have its home directories mounted
+late, and an agent may be locked or unavailable. Both may pass, so the login is tried again. A key
+that was never accepted stays refused. Owns this verdict. Must never keep a secret: of a password it
+keeps a keyed hash.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ _OF_A_LOGIN = (
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Something that a login shows. Two with a token in common are the same one to a server.
+    """Something that a login presents. Two with a token in common are the same to a server.
 
-    `source` is the file of a key or certificate, or what else it comes from.
+    `source` is the file of a key or certificate, or another origin.
     """
 
     source: str
@@ -41,8 +42,8 @@ class Credential:
 
     @classmethod
     def of_blob(cls, source: str, blob: bytes) -> Credential:
-        """A public key, or a certificate: that is the same when it is made anew, for its key or by
-        its authority. Anything else is itself."""
+        """A public key; or a certificate, which is known by its key and by its authority, so that a
+        reissued one is the same. A blob that cannot be parsed is known by its bytes."""
         try:
             tokens = {plain_key(blob)}
             if is_certified(key_type(blob)):
@@ -63,12 +64,12 @@ class Credential:
         return cls(PASSWORD, frozenset({hashed}))
 
     def is_among(self, others: Iterable[Credential]) -> bool:
-        """Whether one of them is the same."""
+        """Whether one of `others` is the same."""
         return any(self.tokens & other.tokens for other in others)
 
 
 NOTHING = Credential("nothing", frozenset({b"nothing"}))  # RFC 4252 section 5.2, method "none"
-# A hop that was passed by a link of somebody else: what let that one in is not known here.
+# A hop that was passed over a link of another profile: its credentials are not known here.
 _UNKNOWN = Credential("")
 
 
@@ -76,28 +77,28 @@ _Server = tuple[str, str, str | None]
 
 
 class Logins:
-    """By what the hosts of one profile were logged in to. For any thread.
+    """The credentials with which the hosts of one profile were logged in to. For any thread.
 
-    The names of a profile are unique, so a host that ssh_config describes anew is the same one.
+    The names of a profile are unique, so a host is the same one after ssh_config is read again.
     """
 
     def __init__(self) -> None:
         self._taken: dict[_Server, frozenset[Credential]] = {}
 
     def took(self, host: Host, credentials: Iterable[Credential]) -> None:
-        """The server let us in with these, in place of what it took before."""
+        """The server accepted these credentials, which replace those of the login before."""
         self._taken[_server(host)] = frozenset(credentials)
 
     def passed(self, hop: Host) -> None:
-        """The hop was passed, whoever logged in there."""
+        """The hop was passed, with whatever credentials."""
         self._taken.setdefault(_server(hop), frozenset({_UNKNOWN}))
 
     def taken(self, host: Host) -> frozenset[Credential]:
-        """What the last login was by; empty when there was none."""
+        """The credentials of the last login; empty if there was none."""
         return self._taken.get(_server(host), frozenset())
 
     def forget(self, host: Host) -> None:
-        """Its settings are others now."""
+        """The settings of the host have changed."""
         self._taken.pop(_server(host), None)
 
 
@@ -107,9 +108,9 @@ def _server(host: Host) -> _Server:
 
 @dataclass(slots=True)
 class Tried:
-    """What one login had to offer, and what came of it.
+    """The credentials that one login had, and their results.
 
-    `before` let the last login in.
+    `before` has the credentials of the last successful login.
     """
 
     before: frozenset[Credential] = frozenset()
@@ -117,19 +118,19 @@ class Tried:
     refused: list[Credential] = field(default_factory=list)
     away: set[str] = field(default_factory=set)  # key files that cannot be read
     agent: str = ""  # its socket
-    held: list[Credential] | None = None  # by the agent; None when it was not asked
-    agent_error: str = ""  # it did not answer, or did not sign
+    held: list[Credential] | None = None  # by the agent; None if it was not asked
+    agent_error: str = ""  # why it did not answer, or did not sign
     agent_is_empty: bool = False  # or locked, which looks the same
-    is_unsigned: bool = False  # the server would have taken a key of the agent
+    is_unsigned: bool = False  # the server would have accepted a key of the agent
     only_agent: bool = False  # a file names a key whose private part is in no file
 
     def lacks_agent(
         self, failure: Failure, host: Host, *, takes_keys: bool, needs_person: bool
     ) -> str:
-        """Why the agent is what the login failed for, in words; nothing where it is not.
+        """Why the login failed because of the agent, in words; empty if it did not.
 
-        `takes_keys`: the server would have taken a key yet. `needs_person`: no key would spare the
-        answer that is missing.
+        `takes_keys`: the server would still accept a key. `needs_person`: an answer is missing that
+        no key replaces.
         """
         if failure.retryable or failure.code not in _OF_A_LOGIN or self.held is None:
             return ""
@@ -137,7 +138,7 @@ class Tried:
             return self.agent_error
         if any(c.source == AGENT and not c.is_among(self.held) for c in self.before):
             return self.agent_error or f"{self._agent} no longer has the key of the last login"
-        # Where the agent may only offer named keys, those are in the files as well.
+        # If the agent may only offer named keys, those are also in the files.
         could_help = self.only_agent or (
             failure.code in (Code.AUTH_FAILED, Code.NEEDS_INPUT) and not host.identities_only
         )
@@ -151,19 +152,19 @@ class Tried:
         return f"{AGENT} at {self.agent}"
 
     def may_pass(self, failure: Failure) -> bool:
-        """Whether the login failed with what let us in before: the server refuses it for now, or
-        its file is away."""
+        """Whether the login failed with credentials that worked before: the server refuses them for
+        now, or their file is unavailable."""
         if failure.retryable or failure.code not in _OF_A_LOGIN:
             return False
         missing = [c for c in self.before if not c.is_among(self.accepted)]
-        if failure.code is Code.KEY_UNREADABLE:  # not for want of a passphrase
+        if failure.code is Code.KEY_UNREADABLE:  # the cause is not a missing passphrase
             missing = [c for c in missing if c.source in self.away or c is _UNKNOWN]
-        elif failure.code is Code.NEEDS_INPUT:  # a person is asked once nothing else is left
+        elif failure.code is Code.NEEDS_INPUT:  # a person is asked only when nothing else is left
             missing = [c for c in missing if c.source in self.away or c.is_among(self.refused)]
         return any(not self._is_replaced(c) for c in missing)
 
     def _is_replaced(self, credential: Credential) -> bool:
-        """Whether its file has something else now, which the server never took."""
+        """Whether its file now has another credential, which the server never accepted."""
         if credential.source == AGENT or credential.is_among(self.refused):
             return False
         return any(other.source == credential.source for other in self.refused)

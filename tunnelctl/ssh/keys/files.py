@@ -1,8 +1,8 @@
-"""Private keys in files: found, checked, opened with a passphrase, and used to sign.
+"""Private keys in files: find, check, open with a passphrase, and sign.
 
-Owns the rules for a key file: who may read it, how short its key may be, which public part is its.
-Must never keep a passphrase, and never open a private part before a server has said that it would
-accept the key.
+Owns the rules for a key file: its permissions, the minimum length of its key, and which public part
+belongs to it. Must never keep a passphrase, and never open a private part before a server has said
+that it would accept the key.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from tunnelctl.wire.messages import ProtocolError, Reader, string
 # ssh_config(5) RequiredRSASize is 1024 by default; less than 2048 is not accepted here.
 RSA_BITS_MIN = 2048
 _KEY_FILE_MAX = 1 << 20
-# Descriptors of the process that says so: `<(…)` of a shell is one of them.
+# Descriptors of the current process: `<(…)` of a shell is one of them.
 _IN_PROCESS = re.compile(r"/dev/(?:fd/|stdin$)|/proc/(?:thread-)?self/fd/")
-# How the type of a certificate ends (OpenSSH PROTOCOL.certkeys).
+# The suffix of certificate types (OpenSSH PROTOCOL.certkeys).
 CERTIFICATE_SUFFIX = "-cert-v01@openssh.com"
 
-# Passphrases to try for a file, one after the other; none where none can be had.
+# Passphrases to try for a file, one after the other; none if none is available.
 Passphrases = Callable[[Path], Iterator[str]]
 
 
@@ -43,10 +43,10 @@ Passphrases = Callable[[Path], Iterator[str]]
 class Identity:
     """A key that may be offered to a server. `sign` takes the data and the algorithm's name."""
 
-    name: str  # how messages call it
+    name: str  # its name in messages
     blob: bytes  # the public key, as SSH sends it
     sign: Callable[[bytes, str], bytes] = field(repr=False)
-    by_agent: bool = False  # has an agent sign, which may ask a person
+    by_agent: bool = False  # an agent signs with it, which may ask a person
     in_agent: bool = False  # no file of the profile names it
 
     @property
@@ -56,7 +56,7 @@ class Identity:
 
 
 def key_type(blob: bytes) -> str:
-    """The type that a public key says it is of.
+    """The type that a public key names.
 
     Raises:
         ProtocolError: the bytes are no public key.
@@ -65,7 +65,7 @@ def key_type(blob: bytes) -> str:
 
 
 def too_short(blob: bytes) -> int:
-    """The length in bits of an RSA key that is too short to be trusted; 0 for any other key."""
+    """The length in bits of an RSA key that is too short to be safe; 0 for any other key."""
     reader = Reader(blob)
     if reader.text() != "ssh-rsa":
         return 0
@@ -75,9 +75,9 @@ def too_short(blob: bytes) -> int:
 
 
 class KeyFile:
-    """One `identity_file`. `blob` is its public part, None when only a passphrase shows it.
+    """One `identity_file`. `blob` is its public part, None if only a passphrase reveals it.
 
-    The file may also be a public key, whose private part is then in an agent.
+    The file may also be a public key, whose private part is in an agent then.
 
     Raises:
         Failure: key-unreadable, with what to do about it.
@@ -101,26 +101,26 @@ class KeyFile:
             raise _unusable(self.path, reason) from None
         if blob is not None:
             return blob
-        with contextlib.suppress(Failure):  # it may be of another form, which other programs read
+        with contextlib.suppress(Failure):  # it may be in another format, which other programs read
             return read_public(_beside(self.path))
         private = _open(self._data, None, self.path)
         return None if private is None else _public_blob(private)
 
     def check_private(self) -> None:
-        """That it is a private key, and that no others may use one that is ours."""
+        """Check that it is a private key, and that no other user may use a file of ours."""
         if not self.is_private and self.blob and key_type(self.blob).endswith(CERTIFICATE_SUFFIX):
             raise sentences.no_key_for_certificate(self.path)
         if not self.is_private:
             raise sentences.no_key_for_public_key(self.path)
         status = self._status
         if status.st_uid != os.getuid():
-            return  # OpenSSH authfile.c, sshkey_perm_ok: who owns it decides who may read it
+            return  # OpenSSH authfile.c, sshkey_perm_ok: the owner decides who may read it
         mode = stat.S_IMODE(status.st_mode)
         if mode & 0o077:
             raise sentences.key_open_to_others(self.path, mode)
 
     def identity(self, passphrases: Passphrases) -> Identity:
-        """The key as something to sign with; opens an encrypted file only when it must."""
+        """The key, ready to sign; opens an encrypted file only if it must."""
         self.check_private()
         opened: list[PrivateKey] = []
         blob = self.blob
@@ -153,7 +153,7 @@ class KeyFile:
 
 
 def read_public(path: Path) -> bytes:
-    """The public key or certificate that a file has.
+    """The public key or certificate in a file.
 
     Raises:
         Failure: key-unreadable.
@@ -162,9 +162,9 @@ def read_public(path: Path) -> bytes:
 
 
 def _read(path: Path) -> files.Contents:
-    """The file, or its public half where only that is there (the private one in an agent).
+    """The file, or its public half if only that exists (the private one is in an agent).
 
-    A pipe that somebody writes to is a file as well, as to ssh(1).
+    A pipe with a writer is a file too, as for ssh(1).
     """
     if _IN_PROCESS.match(str(path)):
         raise sentences.key_in_a_process(path)
@@ -187,7 +187,7 @@ def _beside(path: Path) -> Path:
 
 def _unusable(path: Path, reason: Unusable) -> Failure:
     new = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}.pem")
-    while new.exists():  # what the command writes must not cost a key
+    while new.exists():  # the output of the command must not replace a key
         new = new.with_name(f"{new.name}.new")
     return sentences.key_unusable(path, str(reason), reason.hint(path, new))
 
@@ -213,7 +213,7 @@ def _public_line(data: bytes, path: Path) -> bytes:
 
 
 def _open(data: bytes, passphrase: bytes | None, path: Path) -> PrivateKey | None:
-    """The private key; None where it takes a passphrase, or another one."""
+    """The private key; None if it needs a passphrase, or another one."""
     try:
         return key_forms.open_private(data, passphrase)
     except Unusable as reason:

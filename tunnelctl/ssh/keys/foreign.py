@@ -1,8 +1,8 @@
-"""Keys that another program loaded with paramiko, as our own login takes them.
+"""Keys that another program loaded with paramiko, in the form that our own login takes.
 
-Owns their form: a private key as the text of a key file, a certificate that was loaded with it as
-that of another, a public key as its fingerprint. Must
-never write a key to a disk.
+Owns their conversion: a private key to the text of a key file, a certificate that was loaded with
+it to the text of a certificate file, a public key to its fingerprint. Must never write a key to a
+disk.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tunnelctl.ssh.keys.certificates import fingerprint
 
 
 def private_key_text(key: paramiko.PKey) -> bytes | None:
-    """The unencrypted text of a key file; None where `key` holds no private part to take.
+    """The unencrypted text of a key file; None if `key` has no private part that can be read.
 
-    That is so for the keys of an agent, which keeps them to itself, and for public keys.
+    That is so for the keys of an agent, which never gives them away, and for public keys.
     """
     if isinstance(key, paramiko.AgentKey) or not key.can_sign():
         return None
@@ -38,7 +38,7 @@ def private_key_text(key: paramiko.PKey) -> bytes | None:
 
 
 def certificate_text(key: paramiko.PKey) -> bytes | None:
-    """The text of a certificate file; None where none was loaded (`PKey.load_certificate`)."""
+    """The text of a certificate file; None if none was loaded (`PKey.load_certificate`)."""
     loaded = getattr(key, "public_blob", None)
     if loaded is None:
         return None
@@ -46,7 +46,7 @@ def certificate_text(key: paramiko.PKey) -> bytes | None:
 
 
 def pin_of(key: paramiko.PKey) -> str:
-    """`SHA256:…`, as `host_key` in a profile has it."""
+    """`SHA256:…`, as `host_key` of a profile takes it."""
     return fingerprint(key.asbytes())
 
 

@@ -1,7 +1,7 @@
-"""The forms in which a private key comes: OpenSSH's own, PEM (PKCS#1, SEC 1) and PKCS#8.
+"""The formats of private keys: OpenSSH's own, PEM (PKCS#1, SEC 1) and PKCS#8.
 
-Owns where the public part stands, what opens each form, and what a file is that holds no such key.
-Takes what ssh takes (OpenSSH sshkey.c, sshkey_parse_private_fileblob). Must never read a file.
+Owns where the public part is, what decrypts each format, and what a file is that holds no such key.
+Accepts what ssh accepts (OpenSSH sshkey.c, sshkey_parse_private_fileblob). Must never read a file.
 """
 
 from __future__ import annotations
@@ -44,18 +44,19 @@ _ENCRYPTED_PEM = re.compile(
 )
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _DSA = "ssh-dss"
-# Of the object identifiers in PKCS#8 (RFC 3657, RFC 5794); Camellia has one more for CTR and CFB.
+# Of the object identifiers in PKCS#8 (RFC 3657, RFC 5794); Camellia has further ones for CTR and
+# CFB.
 _NAMES = {
     "1.2.392.200011.61": "Camellia",
     "0.3.4401.5.3.1.9": "Camellia",
     "1.2.410.200046": "ARIA",
 }
-# What to do about a file, which is given, and a path that is free.
+# Makes the hint about a file, from its path and a path that is free.
 Remedy = Callable[[Path, Path], Hint]
 
 
 class Unusable(ValueError):
-    """A file that holds no key to use. The text says why; `hint` makes what to do about it."""
+    """A file without a usable key. The text says why; `hint` makes the hint about it."""
 
     def __init__(self, why: str, hint: Remedy = sentences.check_key) -> None:
         super().__init__(why)
@@ -63,12 +64,12 @@ class Unusable(ValueError):
 
 
 def is_private(data: bytes) -> bool:
-    """Whether a file claims to hold a private key in one of the forms."""
+    """Whether a file claims to hold a private key in one of the formats."""
     return _PRIVATE in data
 
 
 def public_blob(data: bytes) -> bytes | None:
-    """The public part, where the form has it in the clear also of an encrypted key.
+    """The public part, if the format has it in the clear, even for an encrypted key.
 
     Raises:
         Unusable: it is broken.
@@ -77,10 +78,10 @@ def public_blob(data: bytes) -> bytes | None:
 
 
 def open_private(data: bytes, passphrase: bytes | None) -> PrivateKey | None:
-    """The private key; None where it takes a passphrase, or another one.
+    """The private key; None if it needs a passphrase, or another one.
 
     Raises:
-        Unusable: it would not help to know the passphrase.
+        Unusable: no passphrase would help.
     """
     data = data.removeprefix(_BYTE_ORDER_MARK)
     try:
@@ -105,7 +106,7 @@ def stranger(data: bytes) -> Unusable:
     return Unusable("it is neither a private nor a public key")
 
 
-# How a file begins, what it is, and what makes a key of it.
+# The beginning of a file, its format, and the hint on how to convert it to a key.
 _STRANGERS = (
     (rb"\Z", "it is empty", sentences.create_key),
     (rb"PuTTY-User-Key-File-", "it is in PuTTY's format", sentences.convert_with_puttygen),
@@ -143,7 +144,7 @@ _STRANGERS = (
 
 @dataclass(frozen=True, slots=True)
 class _Container:
-    """A key in OpenSSH's own form (PROTOCOL.key section 1)."""
+    """A key in OpenSSH's own format (PROTOCOL.key section 1)."""
 
     cipher: str
     kdf: str
@@ -154,7 +155,7 @@ class _Container:
 
     @classmethod
     def parse(cls, data: bytes) -> _Container:
-        """Raises Unusable where it is broken."""
+        """Raises Unusable if it is broken."""
         body, end, _ = data.partition(_BEGIN)[2].partition(_END)
         try:
             raw = base64.b64decode(body)
@@ -208,7 +209,7 @@ def _of_encrypted_pem(data: bytes, found: re.Match[bytes], passphrase: bytes) ->
         raise WrongPassphrase from None
 
 
-# How the library says that what it opened is no key.
+# The library's messages for decrypted text that is no key.
 _GARBAGE = "Could not deserialize"
 
 
@@ -218,11 +219,11 @@ def _loaded(
     passphrase: bytes | None,
     cipher: str = "",
 ) -> object:
-    """What the library reads; `cipher` is the name in the file, where there is one.
+    """A format that the library reads; `cipher` is the name in the file, if there is one.
 
     Raises:
-        WrongPassphrase: or none was given.
-        Unusable: it is of no form or cipher that the library has.
+        WrongPassphrase: the passphrase is wrong, or none was given.
+        Unusable: the library does not support its format or cipher.
     """
     try:
         return load(data, passphrase)
@@ -232,14 +233,14 @@ def _loaded(
         raise Unusable(f"it is not supported: {error}") from None
     except ValueError as error:
         said = str(error)
-        # It has no exception of its own for an unknown cipher, and guesses that it is one where
-        # a wrong passphrase left a padding that is right by chance, once in 256 times.
+        # The library has no exception of its own for an unknown cipher. It also reports one when a
+        # wrong passphrase leaves a padding that is right by chance, once in 256 times.
         if "encrypt" in said and not said.startswith(_GARBAGE):
             named = cipher or _named(said.rpartition(" ")[2])
             raise Unusable(
                 f"its cipher {named} is not supported", sentences.change_cipher
             ) from None
-        if passphrase is not None:  # with a wrong one anything may be wrong in what comes out
+        if passphrase is not None:  # with a wrong passphrase, the result may fail anywhere
             raise WrongPassphrase from None
         raise Unusable("it is broken") from None
 
@@ -249,7 +250,7 @@ def _named(identifier: str) -> str:
 
 
 def _usable(private: object) -> PrivateKey | None:
-    """The same key, if it is of a type and on a curve that SSH has and that is safe."""
+    """The same key, if SSH has its type and curve and they are safe."""
     if isinstance(private, dsa.DSAPrivateKey):
         raise _dsa()
     if isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name not in _CURVES:

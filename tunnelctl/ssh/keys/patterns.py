@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 
 def matches_pattern(text: str, pattern: str) -> bool:
-    """`*` and `?` alone are special (ssh_config(5) PATTERNS); brackets belong to `[host]:port`."""
-    # Not an expression of our own: one with many `*` would take for ever, and a certificate's
-    # principals come from afar.
+    """Only `*` and `?` are special (ssh_config(5) PATTERNS); brackets belong to `[host]:port`."""
+    # Not a regular expression: one with many `*` would take exponential time, and a certificate's
+    # principals come from a peer.
     return fnmatchcase(text, pattern.replace("[", "[[]"))

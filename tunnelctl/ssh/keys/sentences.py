@@ -1,7 +1,7 @@
-"""What is wrong with a key file, in words; the login adds whose it is.
+"""What is wrong with a key file, in words; the login adds the host.
 
-Owns the sentences: one function for each failure, named for what happened. Must never quote what is
-in a private key.
+Owns the sentences: one function for each failure, named for what happened. Must never quote the
+content of a private key.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def no_key_for_public_key(path: Path) -> Failure:
 
 
 def key_open_to_others(path: Path, mode: int) -> Failure:
-    """Others than its owner may use a private key of ours; `mode` is that of the file."""
+    """A private key of ours is accessible to other users; `mode` is that of the file."""
     return Failure(
         Code.KEY_UNREADABLE,
         f"the permissions {mode:04o} of the private key {path} are too open "
@@ -49,7 +49,7 @@ def key_open_to_others(path: Path, mode: int) -> Failure:
 
 
 def wrong_passphrase(path: Path) -> Failure:
-    """None of the passphrases that were tried."""
+    """None of the passphrases opens it."""
     return Failure(
         Code.KEY_UNREADABLE,
         f"the passphrase does not open the private key {path}",
@@ -79,7 +79,7 @@ def key_in_a_process(path: Path) -> Failure:
 
 
 def no_such_key(path: Path) -> Failure:
-    """There is no file."""
+    """The file does not exist."""
     return Failure(
         Code.KEY_UNREADABLE,
         f"the private key {path} does not exist",
@@ -88,17 +88,17 @@ def no_such_key(path: Path) -> Failure:
 
 
 def key_unreadable(path: Path, why: str) -> Failure:
-    """The file cannot be read, or is none that a key is in."""
+    """The file cannot be read, or is of a kind that holds no key."""
     return Failure(Code.KEY_UNREADABLE, f"cannot read the key {path}: {why}", _check(path))
 
 
 def key_unusable(path: Path, why: str, hint: Hint) -> Failure:
-    """The file is read, and cannot be used."""
+    """The file was read, and has no usable key."""
     return Failure(Code.KEY_UNREADABLE, f"cannot use the key {path}: {why}", hint)
 
 
 def other_public_key(path: Path, public: Path) -> Failure:
-    """The file beside a private key is the public key of another."""
+    """The file beside a private key is the public part of another key."""
     file = _quoted(path)
     return Failure(
         Code.KEY_UNREADABLE,
@@ -108,7 +108,7 @@ def other_public_key(path: Path, public: Path) -> Failure:
 
 
 def key_too_short(path: Path, bits: int, least: int) -> Failure:
-    """An RSA key of fewer bits than are safe."""
+    """An RSA key with fewer bits than is safe."""
     return Failure(
         Code.KEY_UNREADABLE,
         f"the RSA key {path} has {bits} bits; at least {least} are required",
@@ -120,17 +120,17 @@ def key_too_short(path: Path, bits: int, least: int) -> Failure:
 
 
 def check_key(path: Path, new: Path) -> Hint:
-    """Nothing better is known."""
+    """No better hint is known."""
     return _check(path)
 
 
 def change_cipher(path: Path, new: Path) -> Hint:
-    """Nobody but OpenSSL has the cipher that it is encrypted with."""
+    """Only OpenSSL supports the cipher that it is encrypted with."""
     return Hint("encrypt it with another cipher", f"ssh-keygen -p -f {_quoted(path)}")
 
 
 def create_key(path: Path, new: Path) -> Hint:
-    """It is of no use."""
+    """It cannot be used."""
     return Hint("create another", "ssh-keygen -t ed25519")
 
 
@@ -140,7 +140,7 @@ def add_to_agent(path: Path, new: Path) -> Hint:
 
 
 def use_private_key(path: Path, new: Path) -> Hint:
-    """It is a public key or a certificate in another program's form."""
+    """It is a public key or a certificate in the format of another program."""
     return Hint("set identity_file to the private key that belongs to it", edits_profile=True)
 
 
@@ -155,7 +155,7 @@ def _convert(command: str, path: Path, new: Path) -> Hint:
 
 
 def convert_with_puttygen(path: Path, new: Path) -> Hint:
-    """PuTTY's own form, or that of ssh.com."""
+    """PuTTY's own format, or that of ssh.com."""
     return _convert("puttygen {} -O private-openssh -o {new}", path, new)
 
 

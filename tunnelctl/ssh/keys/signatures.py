@@ -1,8 +1,8 @@
-"""Signatures as SSH sends them: made with a private key, and checked against a public one.
+"""Signatures as SSH sends them: made with a private key, or checked with a public key.
 
-Owns the encodings of RFC 4253 section 6.6, RFC 5656 (ecdsa), RFC 8332 (rsa) and RFC 8709
-(ed25519), and of OpenSSH's security keys (PROTOCOL.u2f), which are checked here and never made.
-Must never make or accept a signature with SHA-1.
+Owns the encodings of RFC 4253 section 6.6, RFC 5656 (ecdsa), RFC 8332 (rsa) and RFC 8709 (ed25519),
+and of OpenSSH's security keys (PROTOCOL.u2f), which are checked here and never made. Must never
+make or accept a signature with SHA-1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tunnelctl.wire.messages import ProtocolError, Reader, string
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _RSA_HASHES = {"rsa-sha2-256": hashes.SHA256, "rsa-sha2-512": hashes.SHA512}
-# A security key signs for an application; the key itself is one of the plain types.
+# A security key signs for an application; its own key is one of the plain types.
 _SECURITY_KEYS = {
     "sk-ssh-ed25519@openssh.com": "ssh-ed25519",
     "sk-ecdsa-sha2-nistp256@openssh.com": "ecdsa-sha2-nistp256",
@@ -29,7 +29,7 @@ _USER_PRESENT = 1
 
 
 def sign(private: PrivateKey, data: bytes, algorithm: str) -> bytes:
-    """A signature of `data`; `algorithm` chooses the hash for an RSA key."""
+    """A signature over `data`; `algorithm` chooses the hash for an RSA key."""
     if isinstance(private, ed25519.Ed25519PrivateKey):
         raw = private.sign(data)
     elif isinstance(private, ec.EllipticCurvePrivateKey):
@@ -44,8 +44,8 @@ def sign(private: PrivateKey, data: bytes, algorithm: str) -> bytes:
 
 
 def verify(blob: bytes, signature: bytes, data: bytes, algorithms: Container[str]) -> bool:
-    """Whether `signature` is one of `data` by the plain public key `blob`, with one of these
-    signature algorithms. What is broken is no signature."""
+    """Whether `signature` over `data` was made by the plain public key `blob`, with one of these
+    signature algorithms. False also for a malformed signature."""
     try:
         reader = Reader(signature)
         algorithm = reader.text()
@@ -82,7 +82,8 @@ def _check(blob: bytes, algorithm: str, raw: bytes, data: bytes) -> None:
         r, s = (int.from_bytes(reader.string(), "big", signed=True) for _ in "rs")
         public.verify(utils.encode_dss_signature(r, s), data, ec.ECDSA(_ec_hash(public.curve)))
     elif isinstance(public, rsa.RSAPublicKey):
-        whole = raw.rjust((public.key_size + 7) // 8, b"\0")  # some leave leading zeros out
+        # Some implementations drop leading zeros.
+        whole = raw.rjust((public.key_size + 7) // 8, b"\0")
         public.verify(whole, data, padding.PKCS1v15(), _RSA_HASHES[algorithm]())
     else:
         raise InvalidSignature

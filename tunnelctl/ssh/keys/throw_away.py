@@ -1,6 +1,6 @@
-"""A private key as a file that nobody else can read and that is gone with this process.
+"""A private key as a file that no other user can read and that disappears with this process.
 
-Owns the memory it is kept in. Must never leave a key on a disk when the process is killed.
+Owns the memory that holds it. Must never leave a key on a disk, even if the process is killed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 
 
 class ThrowAwayFile:
-    """`content` at `path`, readable by this user alone, until `close` or the process ends."""
+    """`content` at `path`, readable by this user only, until `close` or the process ends."""
 
     def __init__(self, content: bytes) -> None:
         self._folder: str | None = None
@@ -28,7 +28,7 @@ class ThrowAwayFile:
         self._descriptor = descriptor
 
     def close(self) -> None:
-        """Forget it."""
+        """Free the memory."""
         os.close(self._descriptor)
         if self._folder is not None and os.getpid() == self._owner:  # not in a forked child
             shutil.rmtree(self._folder)
