@@ -17,10 +17,14 @@ T = TypeVar("T")
 DEADLINE = 20.0
 # Seconds between two looks: most waits are short, and who looks often takes a processor's time.
 _FIRST_STEP, _LONGEST_STEP = 0.001, 0.02
+_LONGEST_PAUSE = 0.5  # seconds after a look that took long
 
 
 def eventually(predicate: Callable[[], T], what: str, seconds: float = DEADLINE) -> T:
     """The first true value of `predicate()`.
+
+    A look that takes long, as one that starts a command does, is followed by a pause as long: what
+    is waited for needs the processor too.
 
     Raises:
         AssertionError: it was not true within `seconds`; says `what` was waited for.
@@ -28,12 +32,14 @@ def eventually(predicate: Callable[[], T], what: str, seconds: float = DEADLINE)
     end = time.monotonic() + seconds
     pause, step = threading.Event(), _FIRST_STEP
     while True:
+        looked = time.monotonic()
         value = predicate()
+        took = time.monotonic() - looked
         if value:
             return value
         if time.monotonic() >= end:
             raise AssertionError(f"{what}: not within {seconds} s, last seen {value!r}")
-        pause.wait(step)
+        pause.wait(max(step, min(took, _LONGEST_PAUSE)))
         step = min(2 * step, _LONGEST_STEP)
 
 

@@ -141,6 +141,10 @@ class SshTransport(paramiko.Transport):
         """The algorithm that authenticates outbound packets; None if the cipher does."""
         return None if self._authenticates(self.local_cipher) else self.local_mac
 
+    def _parse_debug(self, message: paramiko.Message) -> None:
+        """Skips a DEBUG message at the login. paramiko escapes its text for a log that is off here,
+        in a time that grows with the square of its length."""
+
     def _note_extensions(self, message: paramiko.Message) -> None:
         """RFC 8308. paramiko's own parser trusts the number of extensions, and loops over it.
 
