@@ -20,10 +20,12 @@ _PROFILE = "bench"
 
 
 class Tunnelctl(Peer):
-    """The daemon of a private user, from the source as it is here."""
+    """The daemon of a private user, from the source as it is here. `links` is that key of each
+    host."""
 
-    def __init__(self, name: str = TUNNELCTL) -> None:
+    def __init__(self, name: str = TUNNELCTL, links: int = 1) -> None:
         super().__init__(name)
+        self._links = links
         self._world: World | None = None
         self._pid = 0
 
@@ -35,6 +37,11 @@ class Tunnelctl(Peer):
     def pids(self) -> tuple[int, ...]:
         """See Peer."""
         return (self._pid,) if self._pid else ()
+
+    def link_count(self) -> int:
+        """How many links the first host has now."""
+        assert self._world is not None
+        return len(self._world.status()["profiles"][0]["hosts"][0]["links"])
 
     def stop(self) -> None:
         """See Peer."""
@@ -75,7 +82,7 @@ class Tunnelctl(Peer):
             hosts.append(
                 f"  host{number}: {{hostname: 127.0.0.1, port: {site.port}, user: {site.user},"
                 f" identity_file: {site.identity}, user_known_hosts_file: {site.known_hosts},"
-                " ssh_config: false}"
+                f" ssh_config: false, links: {self._links}}}"
             )
             forwards += [
                 f'  port{here}: {{local: {here}, to: "127.0.0.1:{there}", via: host{number},'
