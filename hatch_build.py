@@ -27,6 +27,7 @@ COMPILED = (
     "tunnelctl/wire/*.py",
     "tunnelctl/net/buffers.py",
     "tunnelctl/net/descriptors.py",
+    "tunnelctl/net/edges.py",
     "tunnelctl/net/endings.py",
     "tunnelctl/net/gathering.py",
     "tunnelctl/net/reactor.py",

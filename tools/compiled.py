@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
         print(f"the compiled data path is not tested, {reason}", flush=True)
         return 0
     with tempfile.TemporaryDirectory(prefix="tunnelctl-compiled-") as made:
+        Path(made).chmod(0o755)  # some tests run as another user
         python = install(build(Path(made) / "wheel"), Path(made) / "venv")
         tests = copy(Path(made) / "tree")
         asked = arguments or [f"tests/{folder}" for folder in FOLDERS]

@@ -15,7 +15,7 @@ from tests.support.threads import in_thread
 from tests.support.tunnel import tunnel_to
 from tunnelctl import clock
 from tunnelctl.net.reactor import READABLE, Reactor
-from tunnelctl.net.selector import new_event_loop, shared_selector
+from tunnelctl.net.selector import EdgeSelector, new_event_loop, shared_edges
 from tunnelctl.spec.host import Host
 from tunnelctl.sshd.server import EmbeddedServer
 
@@ -27,7 +27,7 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
     """Run on a loop whose selector is shared, to its end."""
 
     async def main() -> None:
-        assert shared_selector(asyncio.get_running_loop()) is not None
+        assert shared_edges(asyncio.get_running_loop()) is not None
         await work()
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -175,9 +175,7 @@ def test_asyncio_gets_its_turn_however_busy_the_data_path_is() -> None:
 
 
 def test_it_keeps_the_rules_of_a_selector() -> None:
-    loop = new_event_loop()
-    selector = shared_selector(loop)
-    assert selector is not None
+    selector = EdgeSelector()
     left, right = socket.socketpair()
     selector.register(left, 1, "data")
     with pytest.raises(KeyError):
@@ -194,4 +192,4 @@ def test_it_keeps_the_rules_of_a_selector() -> None:
         unknown()
     left.close()
     right.close()
-    loop.close()
+    selector.close()

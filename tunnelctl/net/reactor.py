@@ -20,7 +20,8 @@ from typing import Final, Protocol
 
 from tunnelctl import clock
 from tunnelctl.net.buffers import Buffers
-from tunnelctl.net.selector import EDGES, EdgeSelector, Found, shared_selector
+from tunnelctl.net.edges import EDGES, Edges, EdgeWork, Found
+from tunnelctl.net.selector import shared_edges
 
 # The values of epoll.
 READABLE: Final = 0x001
@@ -46,13 +47,13 @@ class Handler(Protocol):
         """The socket became READABLE, WRITABLE, saw HANGUP or FAILED."""
 
 
-class Reactor:
+class Reactor(EdgeWork):
     """One for a loop; used from that loop's thread only."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, use_epoll: bool | None = None) -> None:
         self.loop = loop
         self.buffers = Buffers()
-        self.is_busy = False  # see selector.EdgeWork
+        self.is_busy = False  # see edges.EdgeWork
         self._handlers: dict[int, Handler] = {}
         self._again: list[Callable[[], None]] = []
         self._flushes: list[Callable[[], None]] = []
@@ -61,7 +62,7 @@ class Reactor:
         self.turns = 0  # their number
         self._fresh: set[int] = set()  # registered in this turn
         self._poll: _SharedEpoll | _Epoll | _LoopPoll
-        shared = shared_selector(loop)
+        shared = shared_edges(loop)
         if shared is not None and use_epoll is not False:
             self._poll = _SharedEpoll(shared, self)
         elif use_epoll if use_epoll is not None else hasattr(select, "epoll"):
@@ -123,7 +124,7 @@ class Reactor:
     # The loop's side.
 
     def turn(self, found: Found) -> Found:
-        """See selector.EdgeWork."""
+        """See edges.EdgeWork."""
         strangers = []
         handlers = self._handlers
         self.turns += 1
@@ -203,18 +204,18 @@ class Reactor:
 class _SharedEpoll:
     """The epoll of the loop itself: its selector reports edges before asyncio's own events."""
 
-    def __init__(self, selector: EdgeSelector, reactor: Reactor) -> None:
-        self._selector = selector
-        selector.work = reactor
+    def __init__(self, edges: Edges, reactor: Reactor) -> None:
+        self._edges = edges
+        edges.work = reactor
 
     def register(self, fd: int) -> None:
-        self._selector.register_edges(fd)
+        self._edges.register(fd)
 
     def register_listener(self, fd: int) -> None:
-        self._selector.register_listener(fd)
+        self._edges.register_listener(fd)
 
     def unregister(self, fd: int) -> None:
-        self._selector.unregister_edges(fd)
+        self._edges.unregister(fd)
 
     def expect_readable(self, fd: int) -> None:
         """The edge comes by itself."""
@@ -226,7 +227,7 @@ class _SharedEpoll:
         return []
 
     def close(self) -> None:
-        self._selector.work = None
+        self._edges.work = None
 
 
 class _Epoll:

@@ -1,9 +1,7 @@
-"""A selector for asyncio and the data path: one epoll, one system call for each wake-up.
+"""A selector for asyncio and the data path, and the loop that has it.
 
-Owns the epoll. Sockets that asyncio registers are level-triggered, as it expects; those of the
-reactor are edge-triggered and are handled before `select` returns. While only these have work,
-`select` does not return: a turn of asyncio costs as much as passing a packet on. Must never mix the
-events of the two kinds, and never let the reactor delay asyncio for long.
+Owns the sockets that asyncio registers: they are level-triggered, as it expects. Those of the
+reactor are edge-triggered, and are handled before `select` returns (`edges.py`).
 """
 
 from __future__ import annotations
@@ -14,51 +12,23 @@ import select
 import selectors
 from collections.abc import Callable, Mapping
 from contextvars import Context
-from typing import TYPE_CHECKING, Protocol, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, TypeVarTuple, Unpack
 
-from tunnelctl import clock
+from tunnelctl.net.edges import Edges, Found
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
-if hasattr(select, "epoll"):
-    EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-
-_EVENTS_A_CALL = 512
-
-Found = list[tuple[int, int]]  # file descriptor, epoll's mask
 Ts = TypeVarTuple("Ts")
-
-
-class EdgeWork(Protocol):
-    """The reactor, as the selector sees it."""
-
-    is_busy: bool  # whether there is work that needs no event
-
-    def turn(self, found: Found) -> Found:
-        """Do the work of a turn; `ready` has the events, level-triggered ones included."""
 
 
 class EdgeSelector(selectors.BaseSelector):
     """The selector."""
 
     def __init__(self) -> None:
-        self.work: EdgeWork | None = None
-        self.is_wanted = False  # asyncio got something to do since `select` was called
-        self._epoll = select.epoll()
+        self.edges = Edges()
+        self._epoll = self.edges.epoll
         self._keys: dict[int, selectors.SelectorKey] = {}
-
-    def register_edges(self, fd: int) -> None:
-        """Report all events of this socket to `work`, edge-triggered."""
-        self._epoll.register(fd, EDGES)
-
-    def register_listener(self, fd: int) -> None:
-        """Report to `work` that clients wait at this socket, as long as they do."""
-        self._epoll.register(fd, select.EPOLLIN)
-
-    def unregister_edges(self, fd: int) -> None:
-        """Stop reporting."""
-        self._epoll.unregister(fd)
 
     def register(
         self, fileobj: FileDescriptorLike, events: int, data: object = None
@@ -93,20 +63,7 @@ class EdgeSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """See selectors.BaseSelector. Edges were handled when this returns."""
-        wait = -1.0 if timeout is None else max(timeout, 0.0)
-        end = None if timeout is None else clock.monotonic() + timeout
-        self.is_wanted = False
-        work = self.work
-        while True:
-            busy = work is not None and work.is_busy
-            found = self._epoll.poll(0 if busy else wait, _EVENTS_A_CALL)
-            levels = work.turn(found) if work is not None else found
-            if levels or self.is_wanted:
-                return self._ready(levels)
-            if end is not None:
-                wait = end - clock.monotonic()
-                if wait <= 0:
-                    return []
+        return self._ready(self.edges.wait(timeout))
 
     def _ready(self, levels: Found) -> list[tuple[selectors.SelectorKey, int]]:
         found = ((self._keys.get(fd), mask) for fd, mask in levels)
@@ -157,7 +114,7 @@ class EdgeLoop(asyncio.SelectorEventLoop):
     """asyncio's loop, which tells its selector when something is scheduled."""
 
     def __init__(self, selector: EdgeSelector) -> None:
-        self.edges = selector
+        self.edges = selector.edges
         super().__init__(selector)
 
     def call_soon(
@@ -187,6 +144,6 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return EdgeLoop(EdgeSelector()) if hasattr(select, "epoll") else asyncio.new_event_loop()
 
 
-def shared_selector(loop: asyncio.AbstractEventLoop) -> EdgeSelector | None:
-    """The selector of a loop that `new_event_loop` made."""
+def shared_edges(loop: asyncio.AbstractEventLoop) -> Edges | None:
+    """The epoll of a loop that `new_event_loop` made."""
     return loop.edges if isinstance(loop, EdgeLoop) else None
