@@ -27,26 +27,26 @@ class Kind(Enum):
 
 # Parts of names, and why algorithms with them are not supported.
 _ABSENT = (
-    ("-cbc", "CBC mode is off: it lets a stream be guessed and changed"),
-    ("3des", "3DES is off: its blocks are too small"),
-    ("arcfour", "RC4 is off: it is broken"),
-    ("md5", "MD5 is off: it is broken"),
-    ("sha1", "SHA-1 is off: it is broken"),
-    ("ssh-rsa", "signatures with SHA-1 are off; rsa-sha2-512 works with the same key"),
-    ("ssh-dss", "DSA is off: its keys are too short"),
+    ("-cbc", "CBC mode is disabled: attacks can recover parts of the plain text"),
+    ("3des", "3DES is disabled: its blocks are too small"),
+    ("arcfour", "RC4 is disabled: it is broken"),
+    ("md5", "MD5 is disabled: it is broken"),
+    ("sha1", "SHA-1 is disabled: it is broken"),
+    ("ssh-rsa", "SHA-1 signatures are disabled; rsa-sha2-512 works with the same key"),
+    ("ssh-dss", "DSA is disabled: its keys are too short"),
     (
         "umac",
-        "the cryptography package does not have UMAC, and in Python it would be slow; servers "
-        "that have it have hmac-sha2-256 too, and ciphers that need no MAC",
+        "the cryptography package lacks UMAC, and it would be slow in Python; servers with UMAC "
+        "also have hmac-sha2-256, and ciphers that need no MAC",
     ),
     (
         "sntrup761",
-        "the cryptography package does not have it; mlkem768x25519-sha256 is the exchange that "
-        "resists quantum computers here (OpenSSH 9.9 and later)",
+        "the cryptography package lacks it; mlkem768x25519-sha256 is the supported post-quantum "
+        "key exchange (OpenSSH 9.9 and later)",
     ),
-    ("mlkem", "of the exchanges with ML-KEM only mlkem768x25519-sha256 is here"),
-    ("mldsa", "host keys of ML-DSA are not supported yet; ssh-ed25519 is offered"),
-    ("sk-", "a host key in a security key is not supported; ssh-ed25519 is offered"),
+    ("mlkem", "mlkem768x25519-sha256 is the only supported key exchange with ML-KEM"),
+    ("mldsa", "ML-DSA host keys are not supported; ssh-ed25519 is offered"),
+    ("sk-", "host keys on security keys are not supported; ssh-ed25519 is offered"),
 )
 
 
