@@ -75,8 +75,8 @@ def test_boring() -> None:
         "ports: color has no counterpart here",
         "${SERVER:-dev-server} stands in the profile as what it is now: dev-server",
         "many: keep_alive 0; a silent server is always noticed here",
-        "prod.example.com-2: what ssh_config says of prod.example.com is not looked up for it, "
-        "as it has settings of its own",
+        "prod.example.com-2: the settings of prod.example.com in ssh_config are not used, "
+        "because this host has its own",
     ]
     profile = profile_of(imported)
     assert [(f.name, f.type, str(f.listen), str(f.target), f.via) for f in profile.forwards] == [

@@ -91,6 +91,6 @@ async def test_a_server_that_gives_no_session_still_serves(sshd: OpenSSHServer) 
         host = sshd.host(session_type=SessionType.DEFAULT)
         await s.up(s.profile(local(), host=host))
         await eventually_async(
-            lambda: any("gives no session" in event.message for event in s.events), "it is told"
+            lambda: any("grants no session" in event.message for event in s.events), "it is told"
         )
         assert s.host_status().state is HostState.UP

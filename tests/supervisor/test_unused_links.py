@@ -72,7 +72,7 @@ async def _is_on_demand(s: Scene, host: Host, echo: int) -> None:
     status = s.host_status()
     assert status.last_error is not None
     assert "ends a link that has no open connection" in status.last_error.message
-    assert "connected to when a client comes" in status.last_error.hint
+    assert "the next client opens another" in status.last_error.hint
     for times in range(1, 3):
         assert s.status().state is ProfileState.UP
         assert s.forward("echo").state is ForwardState.UP

@@ -48,7 +48,7 @@ def no_tunnel_to_host(profile: str, host: str, hosts: Sequence[str]) -> Failure:
 
 def question_closed() -> Failure:
     """It was answered, or its login has ended."""
-    return Failure(Code.NEEDS_INPUT, "this question is not open any more")
+    return Failure(Code.NEEDS_INPUT, "this question is no longer open")
 
 
 def answer_too_long(limit: int) -> Failure:
@@ -59,7 +59,7 @@ def answer_too_long(limit: int) -> Failure:
 def answer_missing(refused: Failure, prompt: str, *, let_us_in: bool) -> Failure:
     """The login was `refused`, and nobody answered `prompt`; `let_us_in`: an answer was accepted
     before."""
-    answer = "the answer that let us in before" if let_us_in else "an answer"
+    answer = "the answer that was accepted before" if let_us_in else "an answer"
     return Failure(
         Code.NEEDS_INPUT,
         f"{refused.detail}; it needs {answer}: {prompt}",
@@ -77,9 +77,8 @@ def leaves_at_channels(lost: Failure, server: str, retry_after: float) -> Failur
     tried again after `retry_after` seconds."""
     return Failure(
         Code.FORWARD_DENIED,
-        f"{lost.detail}; it does so whenever a connection is to be forwarded",
-        f"{excerpt(server)} there forwards nothing, as servers for files do: "
-        "another server is needed",
+        f"{lost.detail}; this happens with every forwarded connection",
+        f"{excerpt(server)} there does not forward, as a server for files only: use another server",
         subject=lost.subject,
         hop=lost.hop,
         retry_after=retry_after,
@@ -93,10 +92,10 @@ def ends_unused_links(title: str, unused: float, *, needed: bool) -> Failure:
     return Failure(
         Code.SESSION_LOST,
         f"{title} ends a link that has no open connection for {unused:.0f} s",
-        "as sshd's UnusedConnectionTimeout does: a listener there needs the link, so it is made "
-        "anew each time; session_type: default keeps a session open, where a shell is allowed"
+        "as sshd's UnusedConnectionTimeout does: a listener on the server needs the link, so it is "
+        "opened again each time; session_type: default keeps a session open, if a shell is allowed"
         if needed
-        else "as sshd's UnusedConnectionTimeout does; it is connected to when a client comes",
+        else "as sshd's UnusedConnectionTimeout does; the next client opens another",
     )
 
 
@@ -133,10 +132,10 @@ def clients_turned_away(forward: Forward, said: str, *, is_barred: bool) -> Fail
     host that the connections come from, because of too many connection errors."""
     return Failure(
         Code.TARGET_REFUSED,
-        f"{forward.target} turns clients away: {excerpt(said)}",
-        "mysqladmin flush-hosts on the server lets that host in again"
+        f"{forward.target} refuses clients: {excerpt(said)}",
+        "mysqladmin flush-hosts on the server unblocks that host"
         if is_barred
-        else "let that host in on the server",
+        else "unblock that host on the server",
     )
 
 

@@ -52,4 +52,4 @@ class Speech:
             self._tell(f"{SAYS}{text}" + (f" ({held_back} more before it)" if held_back else ""))
 
     def _refused(self, why: str) -> None:
-        self._tell(f"the server gives no session: {why}")
+        self._tell(f"the server grants no session: {why}")

@@ -86,7 +86,7 @@ class Teller:
         failure = machine.failure if was_lost else _failure_told(machine)
         message = _host_message(host, machine, links)
         if was_lost and failure is not None:
-            message = f"{failure}; connecting anew {message}"
+            message = f"{failure}; connecting again {message}"
         code, why = ("", "") if failure is None else (str(failure.code), str(failure))
         at = clock.rfc3339(clock.wall())
         remark = self._outage.told(machine.state, code, why, clock.monotonic(), at)
@@ -285,7 +285,7 @@ def _unknown_because(item: Forwarding, machine: Machine) -> str | None:
 
 
 def _not_probed(target: Barring) -> str:
-    return f"not probed: {target}; its clients tell how it is"
+    return f"not probed: {target}; connections of its clients show whether it works"
 
 
 def _later(moment: datetime, same: float, later: float | None) -> str | None:

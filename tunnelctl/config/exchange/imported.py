@@ -56,8 +56,8 @@ class Imported:
         self.hosts[other] = alone
         if keys.get("ssh_config") is not False:
             self.note(
-                f"{other}: what ssh_config says of {name} is not looked up for it, "
-                "as it has settings of its own"
+                f"{other}: the settings of {name} in ssh_config are not used, "
+                "because this host has its own"
             )
         return other
 
