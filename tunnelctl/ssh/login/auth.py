@@ -1,8 +1,8 @@
-"""Who we are: keys, then what a person or the profile answers, then the password.
+"""The login: keys, then answers of a person or the profile, then the password.
 
-Owns the order of methods (ssh_config(5), PreferredAuthentications) and when the login is given up.
-Must never say a secret, and never call a lost connection a refusal: only an answer of the server
-is one.
+Owns the order of methods (ssh_config(5), PreferredAuthentications) and the decision to give up the
+login. Must never show a secret, and never take a lost connection for a refusal: only an answer of
+the server is one.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ def authenticate(
     logins: Logins | None = None,
     warn: Warn = logged,
 ) -> str:
-    """Log in; blocking, until the transport's deadline at most. Returns who as, and by what.
+    """Log in; blocking, at most until the transport's deadline. Returns the user and the methods.
 
     The key exchange is done and the host key verified. Secrets are resolved only when the server
-    asks for what they open, and are not kept. `ask` (which holds the deadline up itself) reaches a
-    person; without it nobody is asked. `logins` knows what let us in before, and is told.
-    `warn` hears of a key that could not be used where another way led in, and of an agent in whose
-    place a person had to answer.
+    asks for what they open, and are not kept. `ask` (which suspends the deadline itself) asks a
+    person; without it no questions are asked. `logins` has the credentials of earlier logins, and
+    records those of this one. `warn` gets a key that could not be used although the login
+    succeeded, and an agent that failed so that a person had to answer.
 
     Raises:
         Failure: auth-failed (with the keys that were tried), key-unreadable, agent-unavailable,
-            needs-input when nobody was there to answer, timed-out, handshake-failed when the
-            connection ended, and what `resolve_secret` raises. What may pass, since it worked
-            before or hangs on the agent alone, is `retryable` and `spaced`.
+            needs-input if no person was available to answer, timed-out, handshake-failed if the
+            connection ended, and what `resolve_secret` raises. A failure that may pass, because
+            the login worked before or only the agent failed, is `retryable` and `spaced`.
     """
     logins = Logins() if logins is None else logins
     tried = Tried(logins.taken(host))
@@ -80,16 +80,16 @@ def authenticate(
         return attempt.report.let_in
     except Failure as raised:
         failure = attempt.report.judged(raised, tried)
-        # Status keeps it; the frames that it came through may hold a secret.
+        # Status keeps the failure; the frames in its traceback may hold a secret.
         failure.__context__ = None
         raise failure.with_traceback(None) from None
 
 
 def user_of(host: Host) -> str:
-    """The name to log in with: the profile's, else that of whoever runs this process.
+    """The name to log in with: the profile's, else that of the user who runs this process.
 
     Raises:
-        Failure: config-invalid when this user has no name.
+        Failure: config-invalid if this user has no name.
     """
     if host.user is not None:
         return host.user
@@ -123,12 +123,12 @@ class _Attempt:
         self._keys: Iterator[Identity] | None = None
         self._passwords = self._password_candidates()
         self._conversations = _TRIES
-        # In the method that goes on:
+        # In the current method:
         self._asked = False  # a person
         self._told: Credential | None = None  # the profile's password
 
     def run(self, stack: ExitStack) -> None:
-        """Raises Failure unless the server lets us in. `stack` closes what was opened."""
+        """Raises Failure unless the server accepts the login. `stack` closes the resources."""
         try:
             self._identities = Identities(
                 _with_keys_to_try(self._host),
@@ -165,7 +165,7 @@ class _Attempt:
     # Keys
 
     def _try_next_key(self) -> Answer | None:
-        """The next key that the server has an answer to; None when there is none left."""
+        """Try the next key that the server answers; None if none is left."""
         if self._keys is None:
             self._keys = iter(self._identities)
         for key in self._keys:
@@ -196,7 +196,7 @@ class _Attempt:
         return None
 
     def _send_key(self, key: Identity, algorithm: str) -> Answer:
-        # A person may have to touch or confirm it, and take a while.
+        # A person may have to touch or confirm it, which takes time.
         with paused(self._transport) if key.by_agent else nullcontext():
             answer = self._auth.send_key(key, algorithm)
         if answer is Answer.REFUSED:
@@ -210,14 +210,14 @@ class _Attempt:
         self._note(Credential.of_key(key), Answer.REFUSED)
 
     def _note(self, credential: Credential, answer: Answer | None) -> None:
-        """What the server answered to it; None: nothing."""
+        """Record the server's answer to a credential; None: there was no answer."""
         if answer is Answer.REFUSED:
             self._tried.refused.append(credential)
         elif answer is not None:
             self._tried.accepted.append(credential)
 
     def _passphrases(self, path: Path) -> Iterator[str]:
-        """The profile's; else what a person says, who may be wrong a few times."""
+        """The profile's passphrase; else a person's answers, which may be wrong a few times."""
         if self._host.passphrase is not None:
             yield self._resolve_secret(self._host.passphrase)
             return
@@ -254,7 +254,8 @@ class _Attempt:
     # Questions of the server
 
     def _try_conversation(self) -> Answer | None:
-        """keyboard-interactive: again only after a person was asked, who may have been wrong."""
+        """keyboard-interactive: repeated only after a person was asked, whose answer may have been
+        wrong."""
         if not self._conversations or (self._host.password is None and self._ask_person is None):
             return None
         self._asked, self._told = False, None
@@ -268,7 +269,7 @@ class _Attempt:
         return answer
 
     def _reply(self, request: InfoRequest) -> Sequence[str] | None:
-        """An answer to each prompt; None when one of them has nobody to answer it."""
+        """An answer to each prompt; None if no answer to one of them is available."""
         kind = QuestionKind.CODE
         if _asks_password(request):
             kind = QuestionKind.PASSWORD
@@ -284,7 +285,7 @@ class _Attempt:
         return answers
 
     def _tell_password(self) -> str:
-        """The profile's password, about to be told."""
+        """Resolve the profile's password, which is sent next."""
         assert self._host.password is not None
         password = self._resolve_secret(self._host.password)
         self._told = Credential.of_password(password)
@@ -300,14 +301,14 @@ class _Attempt:
 
 
 def _with_keys_to_try(host: Host) -> Host:
-    """The host as its keys are looked for: not at all where none is to be tried."""
+    """The host as its keys are looked up: without any if publickey is not among its methods."""
     if "publickey" in host.preferred_authentications:
         return host
     return replace(host, identity_file=(NO_KEY,), certificate_file=(), identity_agent="none")
 
 
 def _asks_password(request: InfoRequest) -> bool:
-    """Whether a request is for the password alone: one hidden prompt that says so."""
+    """Whether a request is for the password only: one hidden prompt that says so."""
     return (
         len(request.prompts) == 1
         and not request.prompts[0].echo

@@ -1,8 +1,8 @@
-"""The client's Transport: what it notes of its server while the two get to know each other.
+"""The client's Transport: it records what the server sent during the handshake.
 
-Owns the reading of the server's version line, the record of what the server said and offered, and
-the rule that a later key exchange must show the host key that was verified first. Must never
-decide anything about that key: handshake.py does.
+Owns the parsing of the server's version line, the record of the server's words and offers, and the
+rule that a later key exchange must present the host key that was verified first. Must never decide
+anything about that key: handshake.py does.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from tunnelctl.ssh.packets.kexinit import Proposal
 from tunnelctl.ssh.packets.transport import ALL, Offer, SshTransport
 from tunnelctl.wire.messages import Message, ProtocolError, Reader, string, u32
 
-# RFC 4253 section 4.2 lets a server send other lines first; OpenSSH stops at as many (kex.c).
+# RFC 4253 section 4.2 lets a server send other lines first; OpenSSH has the same limit (kex.c).
 _LINES_BEFORE_VERSION = 1024
-_VERSIONS = ("2.0", "1.99")  # RFC 4253 section 5.1: 1.99 speaks 2.0 too
-# Asks for the signature algorithms of the user, who is not known before he has a name (OpenSSH
-# kex.c, kex_compose_ext_info_client).
+_VERSIONS = ("2.0", "1.99")  # RFC 4253 section 5.1: a 1.99 server also speaks 2.0
+# Requests the signature algorithms for the user, which depend on the user's name (OpenSSH kex.c,
+# kex_compose_ext_info_client).
 _EXTENSIONS = (
     bytes((Message.EXT_INFO,)) + u32(1) + string("ext-info-in-auth@openssh.com") + string("0")
 )
 
 
 class ClientTransport(SshTransport):
-    """An `SshTransport` that can say afterwards why it did not come to a session.
+    """An `SshTransport` that records why no session was established.
 
-    `said` is the text of the server's DISCONNECT, or its first line when no version line came.
+    `said` is the text of the server's DISCONNECT, or its first line if no version line came.
     `disconnect_code` is that of RFC 4253 section 11.1. `host_key_blob` is the server's key or
-    certificate, bit for bit, once the first key exchange has proved that the server owns it.
-    `greeted`: our version line was sent already (greeting.py).
+    certificate, byte for byte, once the first key exchange has proved that the server owns it.
+    `greeted`: our version line was already sent (greeting.py).
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ClientTransport(SshTransport):
         greeted: bool = False,
     ) -> None:
         super().__init__(sock, offer)
-        self.packetizer.skips_write = greeted  # the first that the thread writes is that line
+        self.packetizer.skips_write = greeted  # the thread's first line is that version line
         self.said = ""
         self.disconnect_code = 0
         self.host_key_blob = b""
@@ -62,37 +62,37 @@ class ClientTransport(SshTransport):
 
     @property
     def session(self) -> ProvenHost:
-        """The session as an agent wants to know it, once the first key exchange is done."""
+        """The session in the form that an agent takes, once the first key exchange is done."""
         assert self.session_id is not None
         return ProvenHost(self.host_key_blob, self.session_id, self._signature)
 
     @property
     def agreed(self) -> str:
-        """What the first key exchange agreed on, for a person."""
+        """The algorithms that the first key exchange agreed on, for a person."""
         names = (self.kex_name, self.local_cipher, self.mac_name or "")
         strict = "strict key exchange" if self.agreed_on_strict_kex else "no strict key exchange"
         return ", ".join((*filter(None, names), strict))
 
     @property
     def nothing_in_common(self) -> list[Mismatch]:
-        """Every list without a name that both know, where that is why the key exchange failed."""
+        """Every list without a common name, if that is why the key exchange failed."""
         if self._proposal is None or self.local_kex_init is None:
             return []
         ours = Proposal.read(self.local_kex_init[1:])
         return list(mismatches(ours, self._proposal, self._authenticates))
 
     def _activate_outbound(self) -> None:
-        """Our NEWKEYS, and after the first one our extensions (RFC 8308 section 2.4)."""
+        """Send our NEWKEYS, and after the first one our extensions (RFC 8308 section 2.4)."""
         super()._activate_outbound()  # type: ignore[misc]  # not in paramiko's stubs
-        # paramiko keeps it from the first key exchange, in which alone it means something.
+        # paramiko keeps it from the first key exchange, the only one where it has a meaning.
         if self._remote_ext_info == "ext-info-s":
             self.packetizer.send_message(paramiko.Message(_EXTENSIONS))
 
     def _check_banner(self) -> None:
         """Read lines up to the version (called by the thread before the key exchange).
 
-        paramiko would give each line a time of its own, and lose the others: sshd says there
-        why it turns us away (PerSourcePenalties, MaxStartups).
+        paramiko would give each line its own timeout, and drop the other lines: in these sshd says
+        why it refuses the connection (PerSourcePenalties, MaxStartups).
         """
         for _ in range(_LINES_BEFORE_VERSION):
             line = self.packetizer.readline(0)
@@ -115,9 +115,10 @@ class ClientTransport(SshTransport):
         self.said = reader.text()
 
     def _verify_key(self, host_key: bytes, signature: bytes) -> None:
-        """Check the signature of a key exchange, and that a later one shows the same key.
+        """Check the signature of a key exchange, and that a later one presents the same key.
 
-        paramiko's own check takes a signature by any algorithm of the key for the agreed one.
+        paramiko's own check accepts a signature by any algorithm of the key, not only by the agreed
+        one.
         """
         wanted, exchange_hash = self.host_key_type, self.H
         assert wanted is not None

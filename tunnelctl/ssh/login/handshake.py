@@ -1,7 +1,7 @@
 """From a connected socket to a session: version, key exchange, host key, login. Blocking.
 
 Runs in a worker thread, under one absolute deadline. Owns the socket until it returns the
-Transport; when it raises instead, the socket is closed and the Transport's thread has ended. Must
+Transport; if it raises instead, the socket is closed and the Transport's thread has ended. Must
 never send a byte of authentication to a server whose host key was not verified.
 """
 
@@ -34,13 +34,13 @@ from tunnelctl.ssh.questions import Ask, pausing
 from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.ssh.server_key.verify import known_for, verify
 
-# How long the Transport's thread may take to notice that its socket was shut down, in seconds.
-# It waits for nothing but the socket; this is a bound for a machine under heavy load.
+# How long the Transport's thread may take to notice that its socket was shut down, in seconds. It
+# waits only for the socket; this is a bound for a machine under heavy load.
 _END_OF_THREAD = 10.0
 
 
 class Stage(StrEnum):
-    """What a connection attempt passes through: states of a host, and one before them."""
+    """The stages of a connection attempt: states of a host, and one before them."""
 
     QUEUED = "queued"
     CONNECTING = "connecting"
@@ -61,15 +61,14 @@ def handshake(
     *,
     greeted: bool = False,
 ) -> SshTransport:
-    """Log in to `host` over `sock`, before `deadline` (a moment of `clock.monotonic`). `greeted`:
-    our version line was sent already.
+    """Log in to `host` over `sock`, before `deadline` (a time of `clock.monotonic`). `greeted`: our
+    version line was already sent.
 
-    The deadline stands still while `ask` waits for a person, and while an agent signs. `logins`
-    knows by what the host was logged in to before; `warn` is told what is wrong though it went on.
-    Calls `on_stage(Stage.AUTHENTICATING)`
-    in this thread once the host key is accepted. The Transport that is returned is authenticated
-    and still run by its own thread. To give up earlier, shut the socket down from elsewhere: every
-    wait for the server ends at once.
+    The deadline is suspended while `ask` waits for a person, and while an agent signs. `logins` has
+    the credentials of earlier logins; `warn` gets problems that did not stop the login. Calls
+    `on_stage(Stage.AUTHENTICATING)` in this thread once the host key is accepted. The returned
+    Transport is authenticated and still run by its own thread. To give up earlier, shut the socket
+    down from another thread: every wait for the server then ends at once.
 
     Raises:
         Failure: what went wrong; nothing is left open.
@@ -95,14 +94,14 @@ def handshake(
 def read_host_key(
     host: Host, sock: socket.socket, environment: Environment, deadline: float
 ) -> bytes:
-    """The key that `host` shows over `sock`, which is closed; nothing is authenticated or recorded.
-    Our version line was sent already.
+    """The key that `host` presents over `sock`, which is closed; nothing is authenticated or
+    recorded. Our version line was already sent.
 
-    It is the one that a `handshake` of the same host would be shown. Blocking, until `deadline` (a
-    moment of `clock.monotonic`) at most.
+    It is the key that a `handshake` with the same host would get. Blocking, at most until
+    `deadline` (a time of `clock.monotonic`).
 
     Raises:
-        Failure: the host cannot be talked to.
+        Failure: the handshake with the host failed.
     """
     with files.until(lambda: deadline):
         transport = _exchange_keys(host, sock, environment, deadline, greeted=True)
@@ -119,7 +118,7 @@ def _exchange_keys(
     *,
     greeted: bool,
 ) -> ClientTransport:
-    """Version and first key exchange. The server has proved that it owns the key it shows."""
+    """Version and first key exchange. The server has proved that it owns the key it presents."""
     done = threading.Event()
     try:
         transport = ClientTransport(sock, _offer(host, environment), greeted=greeted)
@@ -129,7 +128,7 @@ def _exchange_keys(
     try:
         transport.deadline = deadline
         transport.start_client(event=done)
-        # Set when the keys are there, and when the thread ends: at the deadline at the latest.
+        # Set when the keys are there, and when the thread ends: at the latest at the deadline.
         done.wait(max(0.0, deadline - clock.monotonic()) + _END_OF_THREAD)
         if transport.remote_version:
             trace(host, Milestone.VERSION, excerpt(transport.remote_version))
@@ -145,18 +144,18 @@ def _exchange_keys(
 
 
 def _no_keys(host: Host, transport: ClientTransport) -> Failure:
-    # Whichever side noticed first: a server that finds nothing in common may leave before we have
-    # looked at its lists.
+    # Either side may notice first: a server that finds nothing in common may disconnect before we
+    # have compared its lists.
     if found := transport.nothing_in_common:
         return incompatible.failure(host, found, transport.remote_version)
     return peer_failure(host, transport.saved_exception, During.KEY_EXCHANGE, transport.said)
 
 
 def _host_key_algorithms(host: Host, environment: Environment) -> tuple[str, ...]:
-    """All that are allowed, those of keys that are known for the host first.
+    """All allowed algorithms, those of keys that are known for the host first.
 
-    Certificates where an authority is known for it, and before all else then (OpenSSH
-    sshconnect2.c, order_hostkeyalgs); elsewhere they would say no more than the key in them.
+    Certificates come before all others if an authority is known for the host (OpenSSH
+    sshconnect2.c, order_hostkeyalgs); otherwise they would prove no more than the key in them.
     """
     allowed = host.host_key_algorithms or HOST_KEY_ALGORITHMS
     keys = [name for name in allowed if not is_certified(name)]
@@ -177,13 +176,13 @@ def _offer(host: Host, environment: Environment) -> Offer:
 
 
 def _end(transport: ClientTransport, sock: socket.socket) -> None:
-    """End the thread, then close the socket: never the other way round.
+    """End the thread, then close the socket, always in this order.
 
-    A descriptor that is closed while the thread waits for it may be somebody else's by the time
-    that the thread reads.
+    If a descriptor is closed while the thread waits for it, its number may belong to another file
+    by the time that the thread reads.
     """
     _shut_down(sock)
-    transport.packetizer.end()  # a server that let us in has parked it
+    transport.packetizer.end()  # the thread is parked after a successful login
     if transport.is_alive():
         transport.join(_END_OF_THREAD)
     transport.close()

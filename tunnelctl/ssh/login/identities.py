@@ -1,7 +1,7 @@
-"""The keys that a login has: of files, of certificates, of the agent; in the order of ssh(1).
+"""The keys for a login: of files, of certificates, of the agent; in the order of ssh(1).
 
 Owns which keys are offered and in which order (OpenSSH sshconnect2.c, pubkey_prepare), and why one
-is not. Must never open a private key: that is for the moment when a server wants its signature.
+is not. Must never open a private key before the server wants its signature.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from tunnelctl.ssh.keys.signatures import algorithms_of
 from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.wire.messages import ProtocolError
 
-# Tried where the profile names no key, when they exist; best first.
+# Tried if the profile names no key, as far as they exist; best first.
 DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
-# ssh_config(5) IdentityFile: no key from a file, not even one of those.
+# ssh_config(5) IdentityFile: no key from a file, not even a default one.
 NO_KEY = "none"
 _BESIDE = "-cert.pub"
 _FILE = SecretSource.FILE
@@ -43,7 +43,8 @@ _FILE = SecretSource.FILE
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """What a file names: a key or a certificate. `blob`: None when only a passphrase shows it."""
+    """The content of a file: a key or a certificate. `blob`: None if only a passphrase reveals
+    it."""
 
     name: str
     blob: bytes | None
@@ -51,12 +52,12 @@ class _Candidate:
 
 
 class Identities:
-    """The keys of `host`. `stack` closes the agent, which is told of `session` where there is one.
+    """The keys of `host`. `stack` closes the agent, which gets `session` if there is one.
 
-    A file that cannot be used is passed over: `notes` says why, `has_out_of_date` that one of them
-    is a certificate which is not valid now, and `unusable` is the first that was named. Where no
-    other key could be meant instead that one is raised at once. `tried` is told which files are
-    away, and what the agent has.
+    A file that cannot be used is skipped: `notes` says why, `has_out_of_date` that one of them is a
+    certificate which is not valid now, and `unusable` is the first one that the profile names. If
+    no other key could be meant instead, that failure is raised at once. `tried` records the missing
+    files, and the agent's keys.
 
     Raises:
         Failure: key-unreadable.
@@ -90,7 +91,7 @@ class Identities:
             raise self.unusable
 
     def __iter__(self) -> Iterator[Identity]:
-        """Each key once, in the order in which it is to be offered."""
+        """Each key once, in the order of the offers."""
         agent, held = self._agent()
         yield from self._certified(agent, held)
         files = self._candidates()
@@ -111,7 +112,7 @@ class Identities:
                 yield identity
 
     def pass_over(self, failure: Failure) -> None:
-        """Go on without a key that turned out to be unusable."""
+        """Continue without a key that turned out to be unusable."""
         self.notes.append(failure.message)
         if self._host.identity_file:
             self.unusable = self.unusable or failure
@@ -119,7 +120,7 @@ class Identities:
     # Files
 
     def _key_files(self) -> list[KeyFile]:
-        """The files that are named, or the default ones where there are some."""
+        """The named files, or the default ones that exist."""
         if self._host.identity_file == (NO_KEY,):
             return []
         named = [self._path(name) for name in self._host.identity_file]
@@ -136,7 +137,7 @@ class Identities:
         return Path(self._environment.expand_user(name))
 
     def _candidates(self) -> list[_Candidate]:
-        """Each key, followed by the certificate beside it where none is named (ssh.c)."""
+        """Each key, followed by the certificate beside it if the profile names none (ssh.c)."""
         found = []
         for file in self._files:
             found.append(_Candidate(str(file.path), file.blob, file))
@@ -159,7 +160,7 @@ class Identities:
     # Certificates
 
     def _certificate(self, path: Path) -> bytes | None:
-        """The user certificate in a file; an expired one too: clocks differ."""
+        """The user certificate in a file; also an expired one, because clocks differ."""
         try:
             blob = read_public(path)
             if not is_certified(key_type(blob)):
@@ -249,8 +250,9 @@ class Identities:
 
 
 def what_is_there(host: Host, environment: Environment) -> Hashable:
-    """What a login to `host` would find now: another value when a file of its keys, certificates or
-    secrets has changed, or the agent's list of keys. Blocking; nothing is signed or asked for."""
+    """A value for what a login to `host` would find now. It changes when a file of the host's keys,
+    certificates or secrets changes, or the agent's list of keys. Blocking; nothing is signed and no
+    question is asked."""
     names = list(host.identity_file or DEFAULT_KEYS)
     names += [f"{name.removesuffix('.pub')}{end}" for name in names for end in (".pub", _BESIDE)]
     secrets = (host.password, host.passphrase)
@@ -264,7 +266,7 @@ def what_is_there(host: Host, environment: Environment) -> Hashable:
 
 
 def _keys_of(agent: Path) -> tuple[bytes, ...]:
-    """All that it has, also keys that are bound to other hosts; none when it is locked."""
+    """All its keys, also those that are bound to other hosts; none if it is locked."""
     with Agent(agent) as asked:
         return tuple(key.blob for key in asked.listed())
 

@@ -1,4 +1,4 @@
-"""Why a login failed: what was tried, what the server wants, what to do.
+"""Why a login failed: what was tried, what the server requires, what to do.
 
 Owns which failure it is; the words are in sentences.py. Must never quote a secret.
 """
@@ -22,12 +22,12 @@ from tunnelctl.ssh.login.userauth import InfoRequest, UserAuth
 from tunnelctl.ssh.questions import Question, QuestionKind
 from tunnelctl.ssh.sentences import excerpt
 
-# RFC 4253 section 11.1: disconnect codes that say "not you", not "not now".
+# RFC 4253 section 11.1: disconnect codes that refuse this user permanently.
 _NO_MORE_METHODS = 14
 _ILLEGAL_USER_NAME = 15
-# sshd says it with the code of a protocol error (auth.c, auth_maxtries_exceeded).
+# sshd sends it with the code of a protocol error (auth.c, auth_maxtries_exceeded).
 _TOO_MANY = "too many authentication failures"
-# So much of a server's question is shown: some have menus of several lines.
+# Lines of a server's question that are shown: some servers send menus of several lines.
 _LINES = 20
 
 
@@ -43,8 +43,8 @@ class LoginReport:
         self._accepted: list[str] = []
         self._refused_files: list[str] = []
         self._refused_certificates: list[Hint] = []
-        self._unanswered: Question | None = None  # nobody was there
-        self._answered = False  # a person told a password or a code
+        self._unanswered: Question | None = None  # nobody was available to answer
+        self._answered = False  # a person entered a password or a code
         self._refused_named = False  # a key or a password that the profile names
         self._refused_password = False
         self._shown_keys: list[str] = []
@@ -56,9 +56,9 @@ class LoginReport:
         self._tried.append(what)
 
     def asked(self, question: Question, answer: str | None) -> None:
-        """A person was asked; None: nobody was there.
+        """A question was asked. `answer` is None if no person was available.
 
-        A key that nobody opens stays what is missing, whatever is asked after it.
+        A passphrase without an answer remains what is missing, whatever is asked after it.
         """
         if answer is None:
             if self._unanswered is None or self._unanswered.kind is not QuestionKind.PASSPHRASE:
@@ -73,7 +73,7 @@ class LoginReport:
         self._tried.append(shown)
 
     def refused_key(self, key: Identity) -> None:
-        """The server does not want the key that was offered last."""
+        """The server refused the key that was offered last."""
         named = self._host.identity_file or self._host.certificate_file
         if named and not key.in_agent:
             self._refused_named = True
@@ -83,33 +83,33 @@ class LoginReport:
             self._refused_files.append(key.name)
 
     def refused_password(self) -> None:
-        """The server does not want the password that was tried last."""
+        """The server refused the password that was tried last."""
         self._refused_password = self._host.password is not None
         self._refused_named |= self._refused_password
 
     def not_signed(self) -> None:
-        """The server would have taken the last key, and we could not use it."""
+        """The server would have accepted the last key, but it could not be used."""
         self._not_signed += 1
 
     def accept(self) -> None:
-        """The server took what was tried last, and wants more (RFC 4252 section 5.1)."""
+        """The server accepted what was tried last, and requires more (RFC 4252 section 5.1)."""
         if self._tried:
             self._accepted.append(self._tried.pop())
 
     @property
     def let_in(self) -> str:
-        """Who the server let in, and by what it was moved to."""
+        """The user who logged in, and the methods that the server accepted."""
         by = ", then ".join((*self._accepted, *self._tried[-1:])) or "nothing at all"
         return f"{self.who} by {by}"
 
     def missed(self, agent_error: str) -> Failure | None:
-        """What to warn of after the login: the agent, where a person had to answer in its place."""
+        """A warning after the login: the agent failed, and a person had to answer instead."""
         if not agent_error or not self._answered:
             return None
         return sentences.agent_not_needed(self._subject, agent_error)
 
     def cut_off(self, transport: ClientTransport) -> Failure:
-        """The server ended the connection: because of us, or because of the network."""
+        """The server ended the connection: because of the login, or because of the network."""
         said = transport.said
         if _TOO_MANY in said.lower():
             return sentences.too_many_keys(self._subject, self._keys, self._tried)
@@ -118,7 +118,8 @@ class LoginReport:
         return peer_failure(self._host, transport.saved_exception, During.AUTHENTICATION, said)
 
     def refused(self, notes: Sequence[str], unusable: Failure | None) -> Failure:
-        """Nothing is left to try. `notes` say why something was not, `unusable` is a named key."""
+        """Nothing is left to try. `notes` say why something was not tried, `unusable` is a named
+        key."""
         if self._unanswered is not None and self._is_for_a_person(self._unanswered, unusable):
             prompt = self._unanswered.prompt.strip().rstrip(":").replace("\n", " ")
             return sentences.answer_needed(self._subject, prompt, self._shown_keys)
@@ -135,7 +136,7 @@ class LoginReport:
     def judged(self, failure: Failure, tried: Tried) -> Failure:
         """The same failure, unless it may pass by itself: then it says so, and is tried again.
 
-        Tries are spaced, since each of them may be a failed login to the server.
+        Attempts are spaced, because each may count as a failed login on the server.
         """
         takes_keys = self._may("publickey") and "publickey" in self._auth.methods
         question = self._unanswered
@@ -154,21 +155,22 @@ class LoginReport:
     def _without_agent(self, agent: str, failure: Failure, tried: Tried) -> Failure:
         is_question = failure.code is Code.NEEDS_INPUT
         others = [sentences.answer_instead()] if is_question else []
-        # What let us in before, or would have now, is not a person's to replace.
+        # A person's answer does not replace a credential that worked before, or would have worked
+        # now.
         would_do = is_question and not tried.before and not tried.is_unsigned
         return sentences.agent_unavailable(
             self._subject, agent, self._tried, others, [Fact.ANSWER_WOULD_DO] if would_do else []
         )
 
     def _is_for_a_person(self, question: Question, unusable: Failure | None) -> bool:
-        """Whether an answer is what is missing: a server that refuses the key which was named for
-        it, and only would take a password as well, refuses us; so does one that refuses the
-        password which was named. A named key that cannot be used is what is missing, too."""
+        """Whether a missing answer is the failure. It is not if the server refused a key or a
+        password that the profile names, or if a named key cannot be used, unless only an answer
+        helps."""
         return self._only_answers(question) or (not self._refused_named and unusable is None)
 
     def _only_answers(self, question: Question) -> bool:
-        """Whether no other key would spare a person this question: it opens one, is the next step
-        of a login, or somebody has begun to answer."""
+        """Whether no other key would avoid this question: it opens a key, it is the next step of a
+        login, or a person has begun to answer."""
         is_passphrase = question.kind is QuestionKind.PASSPHRASE
         return is_passphrase or bool(self._accepted) or self._answered
 
@@ -206,7 +208,7 @@ class LoginReport:
         return hints
 
     def _certificate(self, key: Identity) -> Hint:
-        """What to look at where the server does not accept this one."""
+        """A hint for a certificate that the server does not accept."""
         file = shlex.quote(key.name)
         shows = "ssh-add -L | ssh-keygen -L -f -" if key.in_agent else f"ssh-keygen -L -f {file}"
         return sentences.certificate_refused(self._user, key.name, shows)
@@ -215,7 +217,7 @@ class LoginReport:
         return method in self._host.preferred_authentications
 
     def _ssh(self, command: str) -> str:
-        """A command of OpenSSH for this host, by the way that it has here; it takes no brackets."""
+        """A command of OpenSSH for this host, with its way as options; without brackets."""
         host = self._host
         words = [] if host.port == 22 else ["-p", str(host.port)]
         if hops := chain(host)[:-1]:
@@ -226,12 +228,12 @@ class LoginReport:
 
 
 def _jump(hop: Host) -> str:
-    """One hop as ssh_config(5) has it in ProxyJump."""
+    """One hop in the form of ProxyJump in ssh_config(5)."""
     return hop.address if hop.user is None else f"{hop.user}@{hop.address}"
 
 
 def shown_prompt(request: InfoRequest, number: int) -> str:
-    """A prompt as a person is to see it: what the server says before the first one goes with it."""
+    """A prompt as it is shown to a person; the server's instruction precedes the first one."""
     prompt = request.prompts[number].text
     text = "\n".join((request.name, request.instruction, prompt)) if number == 0 else prompt
     lines = [line for line in map(excerpt, text.split("\n")) if line.strip()]

@@ -1,7 +1,7 @@
-"""Why a login failed, in words: what was tried, what the server wants, what to do.
+"""Why a login failed, in words: what was tried, what the server requires, what to do.
 
-Owns the sentences: one function for each failure, named for what happened. `subject` is who logs in
-where: `bastion (bob@10.0.0.7:22)`. Must never quote a secret.
+Owns the sentences: one function for each failure, named for what happened. `subject` is the user
+and the host: `bastion (bob@10.0.0.7:22)`. Must never quote a secret.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _and_tried(tried: Sequence[str]) -> str:
 
 
 def no_user(host: Host, uid: int) -> Failure:
-    """The profile names no user, and this process's has no name."""
+    """The profile names no user, and the user of this process has no name."""
     return Failure(
         Code.CONFIG_INVALID,
         f"no user to log in as: uid {uid} has no name on this machine",
@@ -36,12 +36,12 @@ def key_unusable(host: Host, failure: Failure) -> Failure:
 
 
 def went_without(failure: Failure) -> Failure:
-    """A key could not be used, as `failure` says, and the login succeeded."""
+    """A key could not be used, as `failure` says, but the login succeeded."""
     return failure.but(detail=f"{failure.detail}; logged in without it")
 
 
 def answer_needed(subject: str, prompt: str, tried: Sequence[str]) -> Failure:
-    """The server, or a key, asks what only a person knows, and nobody is there."""
+    """The server, or a key, asks a question that needs a person, and none is available."""
     return Failure(
         Code.NEEDS_INPUT,
         f"an answer is needed, and there was nobody to ask: {prompt}{_and_tried(tried)}",
@@ -62,7 +62,7 @@ def too_many_keys(subject: str, count: int, tried: Sequence[str]) -> Failure:
 
 
 def login_ended(subject: str, said: str, tried: str) -> Failure:
-    """The server disconnected with a code that means us, not the moment (RFC 4253 11.1)."""
+    """The server disconnected with a code that refuses this user permanently (RFC 4253 11.1)."""
     return Failure(
         Code.AUTH_FAILED,
         f'the server ended the login: it said "{excerpt(said)}"{tried}',
@@ -77,8 +77,8 @@ def login_refused(
     tried: str,
     hints: Sequence[Hint],
 ) -> Failure:
-    """Nothing is left to try. `methods` are those with which the server would go on, `accepted` is
-    what it took already."""
+    """Nothing is left to try. `methods` are those that the server would still accept, `accepted` is
+    what it accepted already."""
     others = ", ".join(map(excerpt, methods))
     how = f"it also accepts {others}" if others else "it accepts no other method"
     if accepted:
@@ -88,13 +88,13 @@ def login_refused(
 
 
 def tried_in_vain(tried: Sequence[str], notes: Sequence[str], *, lacks_keys: bool) -> str:
-    """What was tried, and why something was not."""
+    """What was tried, and why something was not tried."""
     what = "; there was no key to try" if lacks_keys else _and_tried(tried)
     return what + "".join(f"; {note}" for note in notes)
 
 
 def accepted_before(failure: Failure, code: Code) -> Failure:
-    """The server refuses what it took before."""
+    """The server refuses what it accepted before."""
     return failure.but(
         code=code,
         detail=f"{failure.detail}; the last login succeeded, so tunnelctl tries again",
@@ -106,7 +106,7 @@ def accepted_before(failure: Failure, code: Code) -> Failure:
 def agent_unavailable(
     subject: str, why: str, tried: Sequence[str], hints: Sequence[Hint], facts: Sequence[Fact]
 ) -> Failure:
-    """The agent is away, locked, or no longer has the key. `hints` are another way in."""
+    """The agent is unavailable, locked, or no longer has the key. `hints` are other solutions."""
     return Failure(
         Code.AGENT_UNAVAILABLE,
         f"{why}{_and_tried(tried)}",
@@ -119,12 +119,12 @@ def agent_unavailable(
 
 
 def answer_instead() -> Hint:
-    """The agent is no help, and a person could answer the server or open a key."""
+    """The agent failed, and a person could answer the server or open a key instead."""
     return Hint("or answer the question that is asked without it", f"tunnelctl answer {PLACE}")
 
 
 def agent_not_needed(subject: str, why: str) -> Failure:
-    """The agent could not be used, and a person's answer let us in."""
+    """The agent failed, and the login succeeded with a person's answer."""
     return Failure(
         Code.AGENT_UNAVAILABLE,
         f"{why}; logged in without it",
@@ -134,7 +134,7 @@ def agent_not_needed(subject: str, why: str) -> Failure:
 
 
 def beside_agent(failure: Failure, why: str) -> Failure:
-    """What a person has to answer, where an agent that could not be used might have spared it."""
+    """A question needs a person, and the agent, which could have avoided it, failed."""
     return failure.but(detail=f"{failure.detail}; {why}")
 
 
@@ -142,7 +142,7 @@ def beside_agent(failure: Failure, why: str) -> Failure:
 
 
 def allow_method(host: Host, method: str) -> Hint:
-    """The profile left out what the server would take."""
+    """The profile leaves out a method that the server would accept."""
     return edit(f"add preferred_authentications: {method} to hosts.{host.name}")
 
 
@@ -152,12 +152,12 @@ def change_password(ssh: str) -> Hint:
 
 
 def correct_password(host: Host) -> Hint:
-    """The server does not want the one that the profile refers to."""
+    """The server refuses the password that the profile refers to."""
     return edit(f"correct the password of hosts.{host.name}: {host.password}")
 
 
 def load_pkcs11(provider: str) -> Hint:
-    """PKCS11Provider of ssh_config is an agent's business here."""
+    """PKCS11Provider of ssh_config works only through an agent here."""
     return Hint(
         "the keys of PKCS11Provider in ssh_config come from an agent",
         f"ssh-add -s {shlex.quote(provider)}",
@@ -170,8 +170,8 @@ def copy_key(command: str) -> Hint:
 
 
 def certificate_refused(user: str, certificate: str, shows: str) -> Hint:
-    """The server does not accept a certificate; it does not tell why. `shows` prints what is in
-    it."""
+    """The server does not accept a certificate, and does not say why. `shows` prints its
+    content."""
     return Hint(
         f"the server does not accept the certificate {certificate}: its authority must be in "
         f"TrustedUserCAKeys there, {user} among its principals, and it must be valid now; "
@@ -186,10 +186,10 @@ def choose_key() -> Hint:
 
 
 def add_password(host: Host) -> Hint:
-    """The server takes one, and the profile has none."""
+    """The server accepts a password, and the profile has none."""
     return edit(f"add password: {{env: NAME}} to hosts.{host.name}")
 
 
 def compare_with_ssh(command: str) -> Hint:
-    """Nothing better is known."""
+    """No better hint is known."""
     return Hint("compare", command)

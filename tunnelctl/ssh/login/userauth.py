@@ -1,9 +1,9 @@
-"""The client's side of RFC 4252: one question to the server at a time, and its answer.
+"""The client's side of RFC 4252: one request to the server at a time, and its answer.
 
-paramiko's Transport calls us with the messages; its own `AuthHandler` is not used, because it
-keeps the password, signs in the Transport's thread (where a hung agent would hang the
+paramiko's Transport calls this with the messages; its own `AuthHandler` is not used, because it
+keeps the password, signs in the Transport's thread (where an agent that hangs would block the
 connection), never asks whether a key would be accepted before it is unlocked, and does not say
-which methods the server would still take.
+which methods the server would still accept.
 
 Must never keep a secret after it was sent, and never wait beyond the deadline.
 """
@@ -30,42 +30,42 @@ _SERVICE_ACCEPT = 6
 _REQUEST = 50
 _FAILURE = 51
 _BANNER = 53
-# PK_OK, PASSWD_CHANGEREQ or INFO_REQUEST, by the question that was asked.
+# PK_OK, PASSWD_CHANGEREQ or INFO_REQUEST, depending on the request.
 _METHOD_SPECIFIC = 60
 _INFO_RESPONSE = 61
 _SERVICE = "ssh-userauth"
 _FOR = "ssh-connection"
 _HOST_BOUND = "publickey-hostbound@openssh.com"
 _HOST_BOUND_METHOD = "publickey-hostbound-v00@openssh.com"
-# One question is open at a time: a server with more answers than this is not sane.
+# One request is open at a time: a server that sends more answers than this is faulty.
 _ANSWERS_MAX = 4
-# How often to look whether the Transport's thread still lives, in seconds. It tells us itself
-# when the connection ends; this is for one that was closed by somebody else.
+# How often to check whether the Transport's thread is alive, in seconds. It reports the end of the
+# connection itself; this is for a connection that was closed by another thread.
 _GLANCE = 0.5
-# How often a server may ask on, and how much at once (RFC 4256 sets no limits).
+# How many rounds and prompts a server may send (RFC 4256 sets no limits).
 _ROUNDS_MAX = 32
 _PROMPTS_MAX = 32
 
 
 class Answer(Enum):
-    """What became of one request."""
+    """The result of one request."""
 
     ACCEPTED = auto()  # logged in
-    FURTHER = auto()  # right, but the server wants another method too
+    FURTHER = auto()  # accepted, but the server requires another method too
     REFUSED = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One thing that a server wants to be told (RFC 4256 section 3.2), in its own words."""
+    """One prompt of a server (RFC 4256 section 3.2), in its own words."""
 
     text: str
-    echo: bool  # the answer may be seen while it is typed
+    echo: bool  # the answer may be visible while it is typed
 
 
 @dataclass(frozen=True, slots=True)
 class InfoRequest:
-    """What a server asks at once, in its own words; there may be no prompt at all."""
+    """The prompts that a server sends together, in its own words; there may be none."""
 
     name: str
     instruction: str
@@ -73,16 +73,16 @@ class InfoRequest:
 
 
 class Disconnected(Exception):
-    """The connection ended while the server owed an answer."""
+    """The connection ended while an answer of the server was due."""
 
 
 class UserAuth(AuthHandler):
     """Logs `user` in over `transport`. Blocking; every wait ends at the transport's deadline.
 
     Raises:
-        Disconnected: from every question.
-        TimeoutError: from every question.
-        paramiko.SSHException: from every question, when the server answers something else.
+        Disconnected: from every request.
+        TimeoutError: from every request.
+        paramiko.SSHException: from every request, if the server's answer does not fit it.
     """
 
     def __init__(self, transport: ClientTransport, user: str) -> None:
@@ -92,15 +92,16 @@ class UserAuth(AuthHandler):
         self.password_expired = False
         self._client = transport
         self._user = user
-        # From the Transport's thread alone; what holds it lives as long as the link.
+        # Filled by the Transport's thread only. The object that holds the queue lives as long as
+        # the link.
         self._answers: queue.SimpleQueue[tuple[int, Reader] | None] = queue.SimpleQueue()
 
-    # Questions, from the caller's thread.
+    # Requests, from the caller's thread.
 
     def begin(self) -> Answer:
-        """Ask for the service, and which methods there are (RFC 4252 section 5.2).
+        """Request the service, and the list of methods (RFC 4252 section 5.2).
 
-        `ACCEPTED` is the answer of a server that lets anybody in.
+        A server that requires no authentication answers `ACCEPTED`.
         """
         self._client.auth_handler = self
         self._send(bytes((Message.SERVICE_REQUEST,)) + string(_SERVICE))
@@ -108,7 +109,8 @@ class UserAuth(AuthHandler):
         return self._request("none")
 
     def would_accept(self, identity: Identity, algorithm: str) -> bool:
-        """Ask for a key without signing (section 7): an agent or a person is not troubled."""
+        """Ask about a key without signing (section 7): neither an agent nor a person is
+        involved."""
         fields = b"\0" + _named(identity, algorithm)
         self._send(self._message("publickey", fields))
         number, reader = self._wait(_FAILURE, _METHOD_SPECIFIC)
@@ -119,8 +121,8 @@ class UserAuth(AuthHandler):
     def send_key(self, identity: Identity, algorithm: str) -> Answer:
         """Log in with a key that the server would accept.
 
-        Where the server knows it the host key is signed, too (OpenSSH PROTOCOL section 3.1): an
-        agent that is itself forwarded to this machine insists on that for a key bound to hosts.
+        If the server supports it, the host key is signed too (OpenSSH PROTOCOL section 3.1): an
+        agent that is itself forwarded to this machine requires that for a key bound to hosts.
         """
         session = self._client.session
         method, fields = "publickey", b"\1" + _named(identity, algorithm)
@@ -136,9 +138,9 @@ class UserAuth(AuthHandler):
     def converse(self, reply: Callable[[InfoRequest], Sequence[str] | None]) -> Answer | None:
         """Log in with keyboard-interactive (RFC 4256): `reply` answers each request, in order.
 
-        None: `reply` knew no answer, and the method was left; another may be tried.
+        None: `reply` had no answer, and the method was aborted; another may be tried.
         """
-        fields = string("") + string("")  # no language, no device of our choice
+        fields = string("") + string("")  # no language, no preferred submethods
         self._send(self._message("keyboard-interactive", fields))
         for _ in range(_ROUNDS_MAX):
             number, reader = self._wait(_FAILURE, _METHOD_SPECIFIC, Message.USERAUTH_SUCCESS)
@@ -155,9 +157,9 @@ class UserAuth(AuthHandler):
         raise paramiko.SSHException("the server asks without end")
 
     def algorithm_for(self, identity: Identity) -> str | None:
-        """The signature algorithm for a key: by RFC 8308 where an RSA key has several.
+        """The signature algorithm for a key: chosen by RFC 8308 if an RSA key has several.
 
-        None: the server takes no signature that this key may make.
+        None: the server accepts no signature that this key may make.
         """
         ours = algorithms_of(plain(identity.key_type))
         listed = self._client.server_extensions.get("server-sig-algs", b"")
@@ -166,7 +168,7 @@ class UserAuth(AuthHandler):
         theirs = listed.decode("utf-8", "replace").split(",")
         return next((name for name in ours if name in theirs), None)
 
-    # What the Transport's thread calls.
+    # Called by the Transport's thread.
 
     @property
     def _client_handler_table(self) -> dict[int, Callable[[paramiko.Message], None]]:
@@ -191,7 +193,7 @@ class UserAuth(AuthHandler):
     def _ignore(self, message: paramiko.Message) -> None:
         """A banner for a person at a terminal (section 5.4)."""
 
-    # How a question is put.
+    # How a request is sent.
 
     def _message(self, method: str, fields: bytes = b"") -> bytes:
         head = bytes((_REQUEST,)) + string(self._user) + string(_FOR) + string(method)
@@ -216,7 +218,7 @@ class UserAuth(AuthHandler):
         try:
             self._client.packetizer.send_message(paramiko.Message(payload))
         except (OSError, EOFError, paramiko.SSHException):
-            # The reading side knows why; let it say so.
+            # The reading side knows the cause; let it report it.
             if self._seconds_left() <= 0:
                 raise TimeoutError from None
             raise Disconnected from None
@@ -244,7 +246,7 @@ class UserAuth(AuthHandler):
 
 
 def _named(identity: Identity, algorithm: str) -> bytes:
-    """A key as a request names it; a certificate has an algorithm of its own (PROTOCOL)."""
+    """A key as a request names it; a certificate has its own algorithm name (PROTOCOL)."""
     named = certified(algorithm) if is_certified(identity.key_type) else algorithm
     return string(named) + string(identity.blob)
 

@@ -1,7 +1,7 @@
 """The known_hosts files (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): read, and appended to.
 
-Owns which lines speak of a host and how a new one is written. Must never rewrite a file, never
-lose a file because of one bad line, and never judge a key: verify.py does.
+Owns which lines apply to a host and how a new one is written. Must never rewrite a file, never
+discard a file because of one bad line, and never judge a key: verify.py does.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ REVOKED = "@revoked"
 CERT_AUTHORITY = "@cert-authority"
 _MARKERS = frozenset({REVOKED, CERT_AUTHORITY})
 _DEFAULT_PORT = 22
-_FILE_MAX = 16 << 20  # bytes, of one file: more than a hundred thousand keys
-# The file of a key that could be written to none; it has no lines.
+_FILE_MAX = 16 << 20  # bytes of one file: more than a hundred thousand keys
+# Stands for the file of a key that could not be written; it has no lines.
 IN_MEMORY = "the memory of this process"
-# By the file that they belong in, with the policy under which each was accepted: what was accepted
-# once stays known as long as this process lives, lest any other key is accepted at the next login.
+# Keys by the file that they belong in, with the policy under which each was accepted. A key that
+# was accepted once stays known as long as this process lives; otherwise any other key would be
+# accepted at the next login.
 _unwritten: dict[str, list[tuple[KnownKey, StrictHostKeyChecking]]] = {}
-# What would be read back as something else than one plain host name.
+# Characters with which a name would not be read back as one plain host name.
 _NOT_A_NAME = re.compile(r"[\s,*?!|#]|^@|^$")
 
 
@@ -59,11 +60,11 @@ class KnownKey:
 
     @property
     def place(self) -> str:
-        """Where it stands, for a message."""
+        """Its file and line, for a message."""
         return self.file if self.file == IN_MEMORY else f"{self.file}:{self.line}"
 
     def matches(self, name: str) -> bool:
-        """Whether the host field speaks of `name` (sshd(8); a negated match wins)."""
+        """Whether the host field matches `name` (sshd(8); a negated match wins)."""
         if self.patterns.startswith("|"):
             return _hash_matches(self.patterns, name)
         found = False
@@ -76,7 +77,7 @@ class KnownKey:
 
 
 def name_of(host: Host) -> str:
-    """The name under which known_hosts has the host: the alias, `host`, or `[host]:port`."""
+    """The name of the host in known_hosts: the alias, `host`, or `[host]:port`."""
     if host.host_key_alias is not None:
         return host.host_key_alias.lower()
     name = host.hostname.lower()
@@ -84,11 +85,11 @@ def name_of(host: Host) -> str:
 
 
 def lines_about(host: Host, environment: Environment) -> list[KnownKey]:
-    """Every line that speaks of the host.
+    """Every line that applies to the host.
 
-    Lines for the name without the port count too where the port is another one than 22: a key
-    that matches them is accepted, one that does not says nothing (OpenSSH check_host_key). What is
-    written since replaces what could not be.
+    If the port is not 22, lines for the name without the port count too: a key that matches them is
+    accepted, one that does not proves nothing (OpenSSH check_host_key). Lines that were written
+    since replace keys that could not be written.
     """
     names = names_of(host)
     lines = [key for key in read(host, environment) if any(key.matches(name) for name in names)]
@@ -99,13 +100,13 @@ def lines_about(host: Host, environment: Environment) -> list[KnownKey]:
 
 
 def names_of(host: Host) -> tuple[str, ...]:
-    """The names that lines about the host may have, its own first (see `lines_about`)."""
+    """The names in lines that apply to the host, its own first (see `lines_about`)."""
     others = () if host.host_key_alias is not None else (host.hostname.lower(),)
     return tuple(dict.fromkeys((name_of(host), *others)))
 
 
 def parse(text: str, file: str) -> Iterator[KnownKey]:
-    """The keys of one known_hosts file. A line that is not understood is logged and skipped."""
+    """The keys of one known_hosts file. A malformed line is logged and skipped."""
     for number, line in enumerate(text.splitlines(), 1):
         fields = line.split()
         if not fields or fields[0].startswith("#"):
@@ -117,13 +118,13 @@ def parse(text: str, file: str) -> Iterator[KnownKey]:
 
 
 def append(host: Host, key_type: str, blob: bytes, environment: Environment) -> Path:
-    """Append a key to the first known_hosts file of `host`, unless it is there; returns which.
+    """Append a key to the first known_hosts file of `host`, unless it is there; returns the file.
 
-    One write under a lock, then fsync; a directory is made 0700 and a file 0600.
+    One write under a lock, then fsync; a new directory has mode 0700 and a new file 0600.
 
     Raises:
-        Failure: config-invalid when the name of the host cannot be written there,
-            permission-denied when the file cannot be.
+        Failure: config-invalid if the name of the host cannot be written there,
+            permission-denied if the file cannot be written.
     """
     name = name_of(host)
     if _NOT_A_NAME.search(name):
@@ -139,10 +140,10 @@ def append(host: Host, key_type: str, blob: bytes, environment: Environment) -> 
 
 
 def keep_in_memory(host: Host, key_type: str, blob: bytes, environment: Environment) -> None:
-    """Have a key that could not be appended known as long as this process lives.
+    """Keep a key that could not be appended as known, as long as this process lives.
 
-    What `accept-new` accepted is known to hosts of that policy alone; what a person accepted, to
-    all.
+    A key that `accept-new` accepted is known only to hosts with that policy; a key that a person
+    accepted, to all.
     """
     kept = KnownKey("", name_of(host), key_type, blob, IN_MEMORY, 0)
     unwritten = _unwritten.setdefault(str(_file_for(host, environment)), [])
@@ -159,13 +160,13 @@ def _append(path: Path, line: bytes) -> None:
     fd = os.open(path, flags, 0o600)
     with os.fdopen(fd, "r+b", buffering=0) as file:
         is_regular = stat.S_ISREG(os.fstat(fd).st_mode)
-        fcntl.flock(file, fcntl.LOCK_EX)  # let go by the close
-        # /dev/null is the file of many a test machine, and other devices have no end.
+        fcntl.flock(file, fcntl.LOCK_EX)  # closing the file releases it
+        # Many test machines use /dev/null, and other devices have no end.
         present = (file.readall() or b"") if is_regular else b""
         if line.strip() in (known.strip() for known in present.splitlines()):
             return
         if present and not present.endswith(b"\n"):
-            line = b"\n" + line  # else the last line and ours would become one bad line
+            line = b"\n" + line  # otherwise the last line and the new one would become one bad line
         written = file.write(line)
         if written != len(line):
             file.truncate(len(present))
@@ -175,10 +176,10 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def read(host: Host, environment: Environment) -> Iterator[KnownKey]:
-    """Every line of the files in which keys of the host are looked for.
+    """Every line of the files where keys of the host are looked up.
 
     Raises:
-        Failure: timed-out, when one of them does not answer.
+        Failure: timed-out, if reading one of them does not end.
     """
     for path in _paths(host, environment):
         for kept, policy in _unwritten.get(str(path), ()):
@@ -188,7 +189,7 @@ def read(host: Host, environment: Environment) -> Iterator[KnownKey]:
             text = files.read(path, _FILE_MAX).data.decode("utf-8", "replace")
         except FileNotFoundError:
             continue
-        except files.FileSilent as error:  # it may revoke the key that is shown
+        except files.FileSilent as error:  # it may revoke the key that the server presents
             raise file_silent(host, "the known_hosts file", path, reason(error)) from None
         except OSError as error:
             _log.warning("%s cannot be read: %s", path, error.strerror or error)
@@ -197,7 +198,7 @@ def read(host: Host, environment: Environment) -> Iterator[KnownKey]:
 
 
 def unreadable(host: Host, environment: Environment) -> dict[Path, str]:
-    """Why each of the files that are there cannot be read: no key in it counts."""
+    """Why each existing file cannot be read, if it cannot: no key in it counts."""
     found = {}
     for path in _paths(host, environment):
         try:
@@ -234,7 +235,7 @@ def _parse_line(fields: Sequence[str], file: str, number: int) -> KnownKey:
 
 
 def _hash_matches(field: str, name: str) -> bool:
-    """`|1|salt|hash`: HMAC-SHA1 of the name, keyed by the salt (OpenSSH hostfile.c)."""
+    """`|1|salt|hash`: HMAC-SHA1 of the name, with the salt as key (OpenSSH hostfile.c)."""
     parts = field.split("|")
     if len(parts) != 4 or parts[1] != "1":
         return False

@@ -1,8 +1,8 @@
-"""`known_hosts_command`: a program that prints known_hosts lines about the host that is asked for.
+"""`known_hosts_command`: a program that prints known_hosts lines about a host.
 
-Owns when it is asked and what it is told (ssh_config(5) KnownHostsCommand and TOKENS; OpenSSH
+Owns when it is run and its arguments (ssh_config(5) KnownHostsCommand and TOKENS; OpenSSH
 sshconnect.c, load_hostkeys_command). Blocking, at most the host's `connect_timeout`. Must never
-take a program that failed for one that knows nothing: then no host key counts.
+treat a program that failed as one that knows no keys: then no host key counts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tunnelctl.ssh.keys.files import key_type
 from tunnelctl.ssh.server_key import sentences
 from tunnelctl.ssh.tokens import KNOWN_AS, OF_KEY, Values, expand
 
-# Where its lines are from, as messages say it.
+# The source of its lines in messages.
 PRINTED = "the output of known_hosts_command"
 _KEY = "known_hosts_command"
 _SECONDS = 10.0
@@ -27,14 +27,14 @@ _NOTHING_SHOWN = "NONE"
 def printed_about(
     host: Host, name: str, shown: bytes | None, fingerprint: str, environment: Environment
 ) -> str:
-    """What the host's program prints about `name`. It runs in `environment`.
+    """The output of the host's program about `name`. It runs in `environment`.
 
-    `shown` is the key or certificate that the server shows, with its fingerprint; None before
-    there is one, when that is empty and only the order of the algorithms is asked for.
+    `shown` is the key or certificate that the server presents, with its fingerprint. None, with an
+    empty fingerprint, before there is one, when only the order of the algorithms is requested.
 
     Raises:
-        Failure: config-invalid for words that cannot be given to it, handshake-failed when it
-            cannot be run or ends otherwise than with 0.
+        Failure: config-invalid for arguments that cannot be passed to it, handshake-failed if it
+            cannot be run or its exit status is not 0.
     """
     key = ("ORDER", _NOTHING_SHOWN, _NOTHING_SHOWN, _NOTHING_SHOWN)
     if shown is not None:

@@ -1,8 +1,8 @@
-"""`revoked_host_keys`: the keys and certificates that no host may show (ssh_config(5)).
+"""`revoked_host_keys`: the keys and certificates that no host may use (ssh_config(5)).
 
-Owns both forms of the file: public keys, one a line, and the lists of ssh-keygen(1), KEY REVOCATION
-LISTS, which ssh-keygen itself is asked about. Blocking. Must never take a file that cannot be read
-for one that revokes nothing.
+Owns both formats of the file: public keys, one a line, and the lists of ssh-keygen(1), KEY
+REVOCATION LISTS, which are checked by ssh-keygen itself. Blocking. Must never treat a file that
+cannot be read as one that revokes nothing.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _MAX_BYTES = 64 * 1024
 
 
 def is_revoked(host: Host, file: str, blob: bytes, environment: Environment) -> bool:
-    """Whether `file` names the key or certificate `blob`, the key in it, or who signed it.
+    """Whether `file` revokes the key or certificate `blob`, the key in it, or its authority.
 
     Raises:
-        Failure: key-unreadable; the file cannot be read, or is a list and nobody can read it;
-            timed-out: it does not answer.
+        Failure: key-unreadable, if the file cannot be read, or is a list that ssh-keygen cannot
+            check; timed-out, if reading it does not end.
     """
     path = Path(environment.expand_user(file))
     try:
@@ -55,7 +55,8 @@ def is_revoked(host: Host, file: str, blob: bytes, environment: Environment) -> 
 
 
 def _keys(written: bytes) -> list[bytes]:
-    """The keys of a file of public keys: `type base64 comment`, options before it or none."""
+    """The keys of a file of public keys: `type base64 comment`, with or without options before
+    it."""
     keys = []
     for line in written.splitlines():
         if line.lstrip().startswith(b"#"):
@@ -78,7 +79,8 @@ def _is_in_list(
             host, path, "it is a key revocation list, and ssh-keygen is not installed"
         )
     line = f"{key_type(blob)} {base64.b64encode(blob).decode()}\n".encode()
-    # What was read, not the file: a pipe has it once, and it must not be another one by now.
+    # A copy of the content that was read: a pipe delivers it only once, and the file may have
+    # changed.
     with _temporary(line, ".pub") as shown, _temporary(written, ".krl") as known:
         words = (program, "-Q", "-f", known, shown)
         try:

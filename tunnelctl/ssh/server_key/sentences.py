@@ -1,7 +1,7 @@
-"""What is wrong with the key that a server shows, or with what is known about it, in words.
+"""What is wrong with the key of a server, or with the known keys, in words.
 
-Owns the sentences: one function for each failure, named for what happened. Keys are given as
-messages show them: `ssh-ed25519 SHA256:…`.
+Owns the sentences: one function for each failure, named for what happened. Keys are given in the
+form of messages: `ssh-ed25519 SHA256:…`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def key_marked_revoked(host: Host, shown: str, place: str) -> Failure:
 
 
 def authority_marked_revoked(host: Host, shown: str, place: str) -> Failure:
-    """A line of known_hosts marks as @revoked whose certificate the server shows."""
+    """A line of known_hosts marks the authority of the server's certificate as @revoked."""
     return Failure(
         Code.HOST_KEY_CHANGED,
         f"the host certificate is signed by {shown}, which is marked @revoked in {place}",
@@ -41,7 +41,7 @@ def authority_marked_revoked(host: Host, shown: str, place: str) -> Failure:
 
 
 def key_revoked(host: Host, shown: str, file: str) -> Failure:
-    """A file of `revoked_host_keys` has the key."""
+    """A file of `revoked_host_keys` contains the key."""
     return Failure(
         Code.HOST_KEY_CHANGED,
         f"the host key {shown} is revoked by {file}",
@@ -51,7 +51,7 @@ def key_revoked(host: Host, shown: str, file: str) -> Failure:
 
 
 def key_not_pinned(host: Host, shown: str, pins: Sequence[str]) -> Failure:
-    """The profile accepts other keys only."""
+    """The profile accepts only other keys."""
     return Failure(
         Code.HOST_KEY_CHANGED,
         f"the host key is {shown}, but the profile pins {', '.join(pins)}",
@@ -79,7 +79,7 @@ def key_changed(
 def key_unknown(
     host: Host, shown: str, note: str, trust: Hint, facts: Sequence[str | Fact]
 ) -> Failure:
-    """No key is known for the host. `facts` has the fingerprint of the one it shows."""
+    """No key is known for the host. `facts` has the fingerprint of the key that it presents."""
     return Failure(
         Code.HOST_KEY_UNKNOWN,
         f"the host is not known; its host key is {shown}{note}",
@@ -103,7 +103,7 @@ def key_not_kept(failure: Failure) -> Failure:
 
 
 def not_a_known_hosts_name(host: Host, name: str) -> Failure:
-    """The name would be read otherwise than it is written."""
+    """The name would not be read back as it is written."""
     return Failure(
         Code.CONFIG_INVALID,
         f"{name!r} cannot be written to known_hosts as a host name",
@@ -134,7 +134,7 @@ def known_hosts_command_failed(host: Host, why: str) -> Failure:
 
 
 def revoked_keys_unreadable(host: Host, path: Path, why: str) -> Failure:
-    """Nobody can tell whether the key is revoked."""
+    """The list of revoked keys cannot be checked."""
     return Failure(
         Code.KEY_UNREADABLE,
         f"cannot read revoked_host_keys {path}, so no host key is accepted: {why}",
@@ -152,7 +152,7 @@ def trust_key(words: Sequence[str]) -> Hint:
 
 
 def pin_key(host: Host, fingerprint: str) -> Hint:
-    """No key is kept, so the profile must have it."""
+    """No key is recorded, so the profile must contain it."""
     return Hint(
         f"to accept it, add host_key: {fingerprint} to hosts.{host.name} in the profile "
         f"(a user_known_hosts_file of {os.devnull} keeps no key)",
@@ -161,12 +161,12 @@ def pin_key(host: Host, fingerprint: str) -> Hint:
 
 
 def forget_key() -> Hint:
-    """It is known to the daemon alone."""
+    """Only the daemon knows it."""
     return Hint("the old key is in the daemon's memory; to end that", "tunnelctl down --all")
 
 
 def print_new_key(host: Host) -> Hint:
-    """A program prints the old one."""
+    """A program prints the old key."""
     return Hint(f"have known_hosts_command of hosts.{host.name} print the new key")
 
 

@@ -1,12 +1,13 @@
-"""Host keys: whether the key that a server shows is the one that is known for it.
+"""Host keys: whether the key that a server presents is the one that is known for it.
 
-Owns the verdict. The rules are OpenSSH's (sshconnect.c, check_host_key): a revoked key is refused
-whatever else is said, pins replace known_hosts, a certificate counts where its authority is known
-for the host, and a certificate that does not count is taken for the plain key inside it. Must
-never accept a key that nothing vouches for.
+Owns the verdict. The rules are OpenSSH's (sshconnect.c, check_host_key): a revoked key is always
+refused, pins replace known_hosts, a certificate counts if its authority is known for the host, and
+a certificate that does not count is treated as the plain key inside it. Must never accept a key
+that nothing vouches for.
 
-Where several known keys exist and none is the one shown, that is a changed key, whatever its type
-(OpenSSH hostfile.c): else a stranger would only have to offer a type that we had not met yet.
+If several keys are known and the server presents none of them, its key has changed, whatever its
+type (OpenSSH hostfile.c): otherwise an attacker would only have to offer a type that was never
+seen.
 """
 
 from __future__ import annotations
@@ -44,15 +45,15 @@ def verify(
     ask: Ask | None = None,
     warn: Warn = logged,
 ) -> None:
-    """Accept the key or certificate that `host` shows, or raise.
+    """Accept the key or certificate that `host` presents, or raise.
 
-    With `accept-new` the key of a host that is not known at all is recorded; else a person is
-    asked, where there is one. Where it cannot be recorded `warn` is told, and it is known to this
-    process alone.
+    With `accept-new`, the key of a host without any known key is recorded; otherwise a person is
+    asked, if one is available. If the key cannot be recorded, `warn` is called, and only this
+    process knows it.
 
     Raises:
-        Failure: host-key-unknown, host-key-changed (also for a revoked key), or key-unreadable when
-            what revokes keys cannot be read; see also known_hosts_command.
+        Failure: host-key-unknown, host-key-changed (also for a revoked key), or key-unreadable if
+            a file of revoked keys cannot be read; see also known_hosts_command.
     """
     about = _lines_about(host, blob, environment)
     shown = _Shown(plain_key(blob))
@@ -79,18 +80,19 @@ def verify(
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known for a host before it has shown a key."""
+    """What is known about a host before it has presented a key."""
 
     key_types: tuple[str, ...]
-    has_authority: bool  # whether a certificate could vouch for it: it has an authority, no pin
+    # Whether a certificate could vouch for it: an authority is known, and no key is pinned.
+    has_authority: bool
 
 
 def known_for(host: Host, environment: Environment) -> Known:
     """The types of the keys that are known for `host`, to be offered first in the key exchange.
 
-    Without this order a server with several keys would show one of a type that is not known,
-    and that would look like a changed key (OpenSSH sshconnect2.c, order_hostkeyalgs). A program
-    that fails here says nothing about the order; `verify` asks it again, and there it counts.
+    Without this order a server with several keys could present one of a type that is not known,
+    which would look like a changed key (OpenSSH sshconnect2.c, order_hostkeyalgs). A program that
+    fails here only leaves the order incomplete; `verify` runs it again, and there a failure counts.
 
     Raises:
         Failure: config-invalid, see known_hosts_command.
@@ -112,9 +114,10 @@ def known_for(host: Host, environment: Environment) -> Known:
 
 
 def _lines_about(host: Host, shown: bytes | None, environment: Environment) -> list[KnownKey]:
-    """Those of the files, then those that the host's program prints.
+    """The lines of the files, then those that the host's program prints.
 
-    Like OpenSSH, asked by the name without the port only where nothing was said of that with it.
+    As in OpenSSH, the program is asked about the name without the port only if it printed nothing
+    for the name with it.
     """
     about = known_hosts.lines_about(host, environment)
     if not host.known_hosts_command:
@@ -131,7 +134,7 @@ def _lines_about(host: Host, shown: bytes | None, environment: Environment) -> l
 
 
 def record(host: Host, blob: bytes, environment: Environment) -> Path:
-    """Append the key (of a certificate: the plain one) to known_hosts; returns the file.
+    """Append the key (for a certificate, the plain one) to known_hosts; returns the file.
 
     Raises:
         Failure: see known_hosts.append.
@@ -141,7 +144,7 @@ def record(host: Host, blob: bytes, environment: Environment) -> Path:
 
 
 def _keep(host: Host, key: bytes, environment: Environment, warn: Warn) -> None:
-    """Record an accepted key as well as can be: ssh(1) warns too, and connects."""
+    """Record an accepted key if possible; if not, warn and connect, as ssh(1) does."""
     try:
         record(host, key, environment)
     except Failure as failure:
@@ -152,15 +155,15 @@ def _keep(host: Host, key: bytes, environment: Environment, warn: Warn) -> None:
 
 
 def keeps_keys(host: Host) -> bool:
-    """Whether a key that is recorded can be found again: many an ssh_config has /dev/null."""
+    """Whether a recorded key can be found again: many an ssh_config has /dev/null."""
     return host.user_known_hosts_file[:1] != (os.devnull,)
 
 
 def trust_hint(host: Host, blob: bytes) -> Hint:
-    """The command that records exactly this key where it is looked for.
+    """The command that records exactly this key where it is looked up.
 
-    A host that is not reached straight is named by its place in the profile, which knows the way.
-    Where nothing is kept, no command would help, and the hint is to pin the key.
+    A host behind a hop, a program or a proxy is named by its place in the profile, which knows the
+    way. If keys are not kept, no command would help, and the hint is to pin the key.
     """
     shown = fingerprint(blob)
     if not keeps_keys(host):
@@ -178,10 +181,10 @@ def trust_hint(host: Host, blob: bytes) -> Hint:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What the server shows: a key, and what came of its certificate."""
+    """The key that the server presents, and the result of checking its certificate."""
 
     key: bytes
-    authority: bytes = b""  # who signed the certificate; empty without one
+    authority: bytes = b""  # the authority that signed the certificate; empty without one
     flaw: str = ""  # why the certificate does not count
     is_out_of_date: bool = False  # that is why
 
@@ -198,7 +201,7 @@ class _Shown:
 
     @property
     def note(self) -> str:
-        """For a message about the plain key."""
+        """A remark for a message about the plain key."""
         return f" (its certificate is not accepted: {excerpt(self.flaw)})" if self.flaw else ""
 
 
@@ -244,7 +247,7 @@ def _changed(host: Host, shown: _Shown, known: Sequence[KnownKey]) -> Failure:
         remove = sentences.print_new_key(host)
     elif old.patterns.startswith("|") or name in old.patterns.lower().split(","):
         remove = sentences.remove_key(name, old.file)
-    else:  # a wildcard, which ssh-keygen -R leaves alone
+    else:  # a wildcard, which ssh-keygen -R does not remove
         remove = sentences.remove_line(old.file, old.line)
     known_key = f"{_written(old.blob)} in {old.place}"
     trust = trust_hint(host, shown.key)
@@ -266,7 +269,7 @@ def _unknown(
 
 
 def _ask_about(host: Host, shown: _Shown, failure: Failure, ask: Ask | None) -> None:
-    """Returns when a person accepts the key, in words or by typing its fingerprint (ssh(1))."""
+    """Returns when a person accepts the key, with yes or by typing its fingerprint (ssh(1))."""
     prompt = f"{label(host)} is not known; its host key is {shown}{shown.note}. Trust it?"
     question = Question(QuestionKind.HOST_KEY, host.name, f"{prompt} (yes/no/fingerprint) ", True)
     answer = None if ask is None else ask(question)
