@@ -64,8 +64,8 @@ def test_an_error_is_one_line(world: World, arguments: list[str], code: int) -> 
 def test_the_usage_that_is_pointed_to_is_that_of_the_command(world: World) -> None:
     for arguments in (["expose", "1", "--via"], ["expose", "--vya", "x"], ["expose"]):
         assert "(tunnelctl expose --help shows the usage)" in world.run(*arguments).stderr
-    assert "Choose from: bash, zsh, fish (" in world.run("completion").stderr
-    assert "Did you mean 'boring'?" in world.run("import", "borin").stderr
+    assert "; choose from: bash, zsh, fish (" in world.run("completion").stderr
+    assert "did you mean 'boring'?" in world.run("import", "borin").stderr
 
 
 def test_nothing_up_is_nothing_to_take_down(world: World) -> None:

@@ -30,12 +30,35 @@ def test_the_version_says_whether_the_data_path_is_compiled(world: World) -> Non
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [("help srevice", "Did you mean 'service'?"), ("help up x", "No such command 'x'")],
+    [("help srevice", "did you mean 'service'?"), ("help up x", "no such command 'x'")],
 )
 def test_help_for_what_there_is_not(world: World, words: str, said: str) -> None:
     done = world.run(*words.split())
     assert done.returncode == 2
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("ps --bogus", "no such option '--bogus' (tunnelctl ps --help shows the usage)"),
+        ("pss", "no such command 'pss'; did you mean 'ps'? (tunnelctl --help shows the usage)"),
+        ("port", "missing argument 'PROFILE/FORWARD' (tunnelctl port --help shows the usage)"),
+        ("port a b", "got unexpected extra argument (b) (tunnelctl port --help shows the usage)"),
+        ("ps -l", "option '-l' requires an argument (tunnelctl ps --help shows the usage)"),
+        (
+            "logs -n x",
+            "invalid value for '-n' / '--lines': 'x' is not a whole number "
+            "(tunnelctl logs --help shows the usage)",
+        ),
+    ],
+)
+def test_wrong_usage_is_one_line_that_says_where_the_usage_is(
+    world: World, words: str, said: str
+) -> None:
+    done = world.run(*words.split())
+    assert done.returncode == 2
+    assert done.stderr == f"tunnelctl: {said}\n"
 
 
 def test_daemon_stop(world: World) -> None:

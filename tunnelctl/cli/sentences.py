@@ -24,8 +24,18 @@ def interrupted() -> Failure:
     return Failure(Code.INTERRUPTED, "interrupted")
 
 
+# How click's own sentences open. Ours begin with a word that a user typed, or in lower case.
+_CLICK_OPENINGS = ("Missing ", "No such ", "Invalid value", "Option ", "Got unexpected ")
+
+
 def wrong_usage(message: str, command: str) -> Failure:
-    """The words do not fit the command; `message` is click's, or ours in its place."""
+    """The arguments do not fit the command; `message` is ours, or click's: this is put in our form,
+    one sentence in lower case without a full stop."""
+    if message.startswith(_CLICK_OPENINGS):
+        message = message[0].lower() + message[1:]
+        message = message.replace("is not a valid integer range", "is not a whole number")
+        for ending in ("Did you mean", "Choose from"):
+            message = message.replace(f". {ending}", f"; {ending.lower()}")
     return Failure(Code.USAGE, message, f"{command} --help shows the usage")
 
 
