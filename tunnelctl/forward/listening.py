@@ -19,7 +19,7 @@ from tunnelctl.errors import reason
 from tunnelctl.forward import sentences
 from tunnelctl.net.addresses import is_literal
 from tunnelctl.net.endings import reset_when_killed
-from tunnelctl.spec.endpoint import LOCALHOST, LOOPBACKS, WILDCARDS, Endpoint
+from tunnelctl.spec.endpoint import ANY_ADDRESS, LOCALHOST, LOOPBACKS, WILDCARDS, Endpoint
 
 # As many as may come while the loop is busy; the kernel caps it at net.core.somaxconn.
 _BACKLOG = 1024
@@ -101,7 +101,7 @@ def _literal(endpoint: Endpoint) -> list[_Address] | None:
     """The addresses of an endpoint that needs no name resolution; None for a name."""
     if endpoint.host == LOCALHOST:
         return list(zip((socket.AF_INET, socket.AF_INET6), LOOPBACKS, strict=True))
-    if endpoint.host == "*":
+    if endpoint.host == ANY_ADDRESS:
         return list(zip((socket.AF_INET, socket.AF_INET6), WILDCARDS, strict=True))
     if not is_literal(endpoint.host):
         return None

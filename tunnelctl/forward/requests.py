@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tunnelctl.errors import Fact, Failure
 from tunnelctl.forward import sentences
-from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.endpoint import ANY_ADDRESS, Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.ssh.sentences import excerpt
 from tunnelctl.ssh.software import Software
@@ -55,7 +55,7 @@ def listen_request(listen: Endpoint) -> ListenRequest:
         name = "streamlocal-forward@openssh.com"
         return ListenRequest(name, f"cancel-{name}", (listen.path, 0))
     # RFC 4254 section 7.1: the empty string is every address.
-    address = "" if listen.host == "*" else listen.host
+    address = "" if listen.host == ANY_ADDRESS else listen.host
     return ListenRequest("tcpip-forward", "cancel-tcpip-forward", (address, listen.port))
 
 

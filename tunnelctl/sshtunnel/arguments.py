@@ -13,7 +13,7 @@ from typing import Any
 
 from tunnelctl.config.profile.named import host_named
 from tunnelctl.errors import Failure
-from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.endpoint import WILDCARDS, Endpoint
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.keys.certificates import fingerprint
@@ -64,7 +64,7 @@ def listen_address(host: str) -> str:
     """
     if not host:
         # The package's way to say every address: the caller wrote it, so it was meant.
-        return "0.0.0.0"  # noqa: S104 - see above
+        return WILDCARDS[0]
     try:
         return socket.gethostbyname(host)
     except OSError:

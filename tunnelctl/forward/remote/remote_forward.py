@@ -24,7 +24,7 @@ from tunnelctl.forward.remote.unlinking import unlink
 from tunnelctl.forward.requests import Origin, listen_request
 from tunnelctl.net.addresses import collide
 from tunnelctl.net.reactor import Reactor
-from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.spec.endpoint import ANY_ADDRESS, Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.ssh.link.link import GlobalReply, Link
 from tunnelctl.ssh.link.remote_opens import RemoteOpens, Route
@@ -138,7 +138,7 @@ class RemoteForward:
             self._held.granted(HeldPort(self._owner, link.info.address, self._bound_at))
         self.caveat = wider(self.forward, answer.said)
         if self.caveat is not None and self._bound_at is not None:
-            self._found_at = Endpoint("*", self._bound_at.port)
+            self._found_at = Endpoint(ANY_ADDRESS, self._bound_at.port)
 
     def _refusal(self, link: Link, answer: ForwardReply) -> Failure:
         if answer.is_unknown:

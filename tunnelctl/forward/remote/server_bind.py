@@ -16,7 +16,7 @@ from enum import Enum, auto
 from tunnelctl.errors import Failure
 from tunnelctl.forward import sentences
 from tunnelctl.forward.requests import Origin, direct
-from tunnelctl.spec.endpoint import ANY_ADDRESS, WILDCARDS, Endpoint
+from tunnelctl.spec.endpoint import ANY_ADDRESS, LOCALHOST, LOOPBACK, LOOPBACKS, WILDCARDS, Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.wire.channel import ChannelHandler
@@ -74,7 +74,7 @@ def _outer_address(asked: str, peer: str) -> str | None:
     # A name behind a jump host or proxy, which the server may resolve to its loopback.
     except ValueError:
         return None
-    same_family = asked == "*" or ipaddress.ip_address(asked).version == address.version
+    same_family = asked == ANY_ADDRESS or ipaddress.ip_address(asked).version == address.version
     # A narrowed listener answers on these two, but not on the rest of 127.0.0.0/8.
     return host if same_family and str(address) not in ("127.0.0.1", "::1") else None
 
@@ -82,9 +82,9 @@ def _outer_address(asked: str, peer: str) -> str | None:
 def _inner_address(asked: str) -> str | None:
     """The loopback address of the server at which a listener on `asked` must answer, also where
     GatewayPorts changed it."""
-    if asked in ("localhost", "127.0.0.1", "*", "0.0.0.0"):  # noqa: S104 - only compared with
+    if asked in (LOCALHOST, LOOPBACK, ANY_ADDRESS, WILDCARDS[0]):
         return "127.0.0.1"
-    return "::1" if asked in ("::1", "::") else None
+    return LOOPBACKS[1] if asked in (LOOPBACKS[1], WILDCARDS[1]) else None
 
 
 # A channel that the server wants to open, and the originator of its client.
