@@ -1,4 +1,4 @@
-"""What people type and read: one command a module, imported when it is called.
+"""The command line: one module for each command, imported when it is called.
 
-Must never decide anything about a tunnel: it asks the daemon and shows what that says.
+Must never decide anything about a tunnel: it asks the daemon and shows the answer.
 """

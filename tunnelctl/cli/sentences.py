@@ -1,8 +1,8 @@
-"""The failures that commands meet themselves, in words.
+"""The sentences of the failures of commands.
 
-Owns the sentences: one function for each failure, named for what happened. Most of what a command
-reports was put into words below, or by the daemon, and passes through as it is. Must stay light:
-`--help` and `ps` import it.
+Owns the sentences: one function for each failure, named for the event. Most failures that a command
+reports come from below or from the daemon, and are printed unchanged. Must stay light: `--help` and
+`ps` import it.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def wrong_usage(message: str, command: str) -> Failure:
 
 
 def refused_by_click(message: str) -> Failure:
-    """An argument that is well formed cannot be used, as a file that cannot be opened."""
+    """A well-formed argument cannot be used, such as a file that cannot be opened."""
     return Failure(Code.USAGE, message)
 
 
 def output_not_written(why: str) -> Failure:
-    """The file or disk behind our output is full."""
+    """The file or disk of our output is full."""
     return Failure(Code.INTERNAL, f"the output cannot be written: {why}")
 
 
 def error_inside(kind: str, text: str) -> Failure:
-    """A fault of ours: the class of the exception, and its text if it has one."""
+    """A bug: the class of the exception, and its text if it has one."""
     said = f": {text}" if text else ""
     return Failure(
         Code.INTERNAL,
@@ -63,13 +63,13 @@ def error_inside(kind: str, text: str) -> Failure:
 
 
 def nothing_meant(word: str, known: Sequence[str]) -> Failure:
-    """`PROFILE/NAME` fits no part of any profile."""
+    """`PROFILE/NAME` matches no part of any profile."""
     there = ", ".join(known) or "nothing"
     return Failure(Code.PROFILE_NOT_FOUND, f"{word} means nothing that is there", f"there: {there}")
 
 
 def no_profile_matches(word: str, known: Sequence[str]) -> Failure:
-    """A wildcard fits no profile."""
+    """A wildcard matches no profile."""
     return Failure(
         Code.PROFILE_NOT_FOUND,
         f"no profile matches {word}",
@@ -80,7 +80,7 @@ def no_profile_matches(word: str, known: Sequence[str]) -> Failure:
 
 
 def no_such_host(profile: str, host: str, known: Sequence[str]) -> Failure:
-    """The profile is up, and has only those that are `known`."""
+    """The profile is up, and has only the `known` ones."""
     return Failure(
         Code.PROFILE_NOT_FOUND,
         f"profile {profile} has no host {host} of its own; it has {', '.join(known)}",
@@ -88,7 +88,7 @@ def no_such_host(profile: str, host: str, known: Sequence[str]) -> Failure:
 
 
 def no_such_forward(profile: str, forward: str, known: Sequence[str]) -> Failure:
-    """The profile is up, and has only those that are `known`."""
+    """The profile is up, and has only the `known` ones."""
     return Failure(
         Code.PROFILE_NOT_FOUND,
         f"profile {profile} has no forward {forward}; it has {', '.join(known)}",
@@ -103,7 +103,7 @@ def up_from_another_file(profile: str, source: str, here: Path) -> Failure:
 
 
 def another_file_kept_up(profile: str, source: str, here: Path) -> Failure:
-    """The same for `down`, which can be told to take it down all the same."""
+    """The same for `down`, which can be forced."""
     hint = f"tunnelctl down {profile} --force takes that one down"
     return _another_file(profile, source, here, hint)
 
@@ -116,31 +116,31 @@ def _another_file(profile: str, source: str, here: Path, hint: str) -> Failure:
 
 
 def profile_not_up(profile: str) -> Failure:
-    """There is such a file, but nobody wants it up."""
+    """The file exists, but the profile is not wanted up."""
     return Failure(
         Code.NOT_UP, f"profile {profile} is not up", Hint("", f"tunnelctl up {profile} -d")
     )
 
 
 def part_not_up(part: str, state: str) -> Failure:
-    """A host or forward that no error keeps from being up."""
+    """A host or forward that is not up, without an error."""
     return Failure(Code.NOT_UP, f"{part} is {state}")
 
 
 def forward_not_listening(part: str, state: str, why: str) -> Failure:
-    """So it has no address; `why` is its last error, or empty."""
+    """It has no address; `why` is its last error, or empty."""
     said = f": {why}" if why else ""
     return Failure(Code.NOT_UP, f"{part} does not listen, it is {state}{said}")
 
 
 def not_ready_but_wanted(profile: str, seconds: float, troubles: Sequence[str]) -> Failure:
-    """The command ends after so long, and the daemon goes on."""
+    """The command ends after so long, and the daemon continues."""
     hint = f"it goes on trying; tunnelctl ps shows it, tunnelctl down {profile} ends it"
     return _not_ready(profile, seconds, troubles, hint)
 
 
 def not_ready_and_given_up(profile: str, seconds: float, troubles: Sequence[str]) -> Failure:
-    """The command ends after so long, and nobody else wants the profile."""
+    """The command ends after so long, and nobody else holds the profile."""
     hint = "it is not wanted any longer; --wait-timeout waits longer"
     return _not_ready(profile, seconds, troubles, hint)
 
@@ -245,7 +245,7 @@ def key_not_confirmed() -> Failure:
 
 
 def key_not_expected(address: str, shown: str, fingerprint: str) -> Failure:
-    """The server's key is not the one whose fingerprint was given."""
+    """The server's key does not have the given fingerprint."""
     return Failure(
         Code.HOST_KEY_UNKNOWN,
         f"{address} shows the host key {shown}, not {fingerprint}; nothing was recorded",
@@ -261,7 +261,7 @@ def key_not_kept(file: str, trust: Hint) -> Failure:
 
 
 def nothing_answers(service: Endpoint, why: str) -> Failure:
-    """The local service that was to be exposed."""
+    """The local service to expose."""
     hint = "is it running?"
     if not service.is_unix:
         hint += f" ss -ltn 'sport = :{service.port}' shows who listens"
@@ -269,7 +269,7 @@ def nothing_answers(service: Endpoint, why: str) -> Failure:
 
 
 def answers_elsewhere(service: Endpoint, why: str, other: Endpoint) -> Failure:
-    """It does so at the other loopback address."""
+    """It answers at the other loopback address."""
     hint = f"it listens on {other.host}: tunnelctl expose {other} ..."
     return _no_service(service, why, hint)
 
@@ -284,7 +284,7 @@ def no_qr_package(install: str) -> Failure:
 
 
 def same_variable(part: str, other: str, word: str) -> Failure:
-    """The names of two forwards differ only in what a variable cannot have."""
+    """The names of two forwards give the same variable."""
     return Failure(
         Code.CONFIG_INVALID,
         f"forwards {part} and {other} would both be TUNNELCTL_{word}_PORT",
@@ -296,7 +296,7 @@ def same_variable(part: str, other: str, word: str) -> Failure:
 
 
 def daemon_not_ended(pid: int) -> Failure:
-    """It was told to, and its time is over."""
+    """It was asked to stop, and did not in time."""
     return Failure(
         Code.NOT_UP,
         f"the daemon has not ended yet (pid {pid})",
@@ -305,7 +305,7 @@ def daemon_not_ended(pid: int) -> Failure:
 
 
 def daemon_in_the_way(pid: int) -> Failure:
-    """The service cannot have the control socket."""
+    """The service cannot use the control socket."""
     return Failure(
         Code.ALREADY_RUNNING,
         f"a daemon runs already (process {pid}), so the service would not start",
@@ -342,7 +342,7 @@ def no_service_manager(order: str) -> Failure:
 
 
 def service_manager_failed(order: str, said: str) -> Failure:
-    """A command of systemd or launchd did not end with 0, and `said` why."""
+    """A command of systemd or launchd failed; `said` is its output."""
     return Failure(Code.NOT_UP, f"{order} failed: {said}", "journalctl may say more")
 
 

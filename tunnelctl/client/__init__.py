@@ -1,4 +1,4 @@
-"""Speaks the control API over the unix socket, and starts the daemon when none answers."""
+"""Uses the control API over the unix socket, and starts the daemon if none answers."""
 
 from tunnelctl.client.client import Client, DaemonElsewhere, EventStream, SocketUnusable
 from tunnelctl.client.http import API_VERSION, Document, Exchange, Problem

@@ -1,6 +1,6 @@
-"""One user's way to their daemon: every question and order of docs/api.md, as a method.
+"""The client of a user's daemon: every request of docs/api.md as a method.
 
-Must never send a byte to a socket that another user listens on: an `up` carries secrets.
+Must never send a byte to a socket that another user listens on: an `up` contains secrets.
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ if TYPE_CHECKING:  # `--help` and `paths` are quicker without
 
 EventStream: TypeAlias = "Stream[StatusEvent]"
 
-_ANSWER_WITHIN = 15.0  # seconds for what the daemon does at once
-_FULL_STEP = 0.01  # seconds between two tries where the daemon has many callers
-_STOP_WITHIN = 15.0  # seconds; a daemon promises ten
+_ANSWER_WITHIN = 15.0  # seconds for requests that the daemon answers at once
+_FULL_STEP = 0.01  # seconds between two attempts if the daemon has many clients
+_STOP_WITHIN = 15.0  # seconds; a daemon ends within ten
 
 
 class DaemonElsewhere(Failure):
-    """No daemon answers where this environment says, and others of the user do on `sockets`.
+    """No daemon answers on the socket of this environment, but others of the user do on `sockets`.
 
-    `is_the_users`: it is the one that this environment would start if it did not run there.
+    `is_the_users`: one of them is the daemon that holds the user's lock, so none can be started
+    here.
     """
 
     def __init__(self, here: Path, sockets: Sequence[Path], *, is_the_users: bool) -> None:
@@ -66,7 +67,7 @@ class DaemonElsewhere(Failure):
 
 
 class SocketUnusable(Failure):
-    """A daemon may run behind the control socket, and this user cannot ask it: `why`."""
+    """A daemon may run behind the control socket, but this user cannot ask it: `why`."""
 
     def __init__(self, socket: Path, why: str) -> None:
         super().__init__(
@@ -77,12 +78,12 @@ class SocketUnusable(Failure):
 
 
 class Client:
-    """One user's way to their daemon."""
+    """The client of a user's daemon."""
 
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
         self.daemon_version = __version__  # of the daemon that answered last
-        # What a daemon that was started here brought up by itself: `name`, and `error` or None.
+        # The profiles that a started daemon has restored: `name`, and `error` or None.
         self.restored: list[Document] = []
 
     def status(
@@ -92,7 +93,7 @@ class Client:
         lease: str | None = None,
         within: float = _ANSWER_WITHIN,
     ) -> Status:
-        """The status, of these profiles or of all, if it comes within so many seconds. With a
+        """The status of these profiles or of all, if it arrives within so many seconds. With a
         `lease`, `leased` of a profile tells whether that holds it.
 
         Raises:
@@ -115,10 +116,10 @@ class Client:
         replace: bool = False,
         ttl: float | None = None,
     ) -> Document:
-        """Have a profile up; what is started for it is in the caller's `environment`.
+        """Bring a profile up; its programs run in the caller's `environment`.
 
-        It is held until that stream of `events` ends that has the `lease`, and else until `down`;
-        for `ttl` seconds at most. With `replace` also in place of one from another file.
+        It is held until the stream of `events` with the `lease` ends, or else until `down`; for
+        `ttl` seconds at most. `replace`: also if one of that name from another file is up.
 
         Raises:
             Failure: NAME_TAKEN, one of that name is up from another file.
@@ -133,42 +134,43 @@ class Client:
         return self._request("POST", _profile(name, "up"), body)
 
     def keep(self, name: str) -> Document:
-        """Have a profile stay up until `down`, whatever becomes of the stream that holds it."""
+        """Hold a profile until `down`, even after the stream that holds it has ended."""
         return self._request("POST", _profile(name, "keep"), {})
 
     def begin_release(self, name: str, lease: str, drain: float) -> Exchange:
-        """Hold a profile no longer: where nobody else does it goes down, as by `begin_down`."""
+        """Release a profile: without other holders it goes down, as by `begin_down`."""
         body = {"lease": lease, "timeout": drain}
         return self._begin("POST", _profile(name, "release"), body, drain + _ANSWER_WITHIN)
 
     def restart(self, name: str, environment: Environment, hosts: Sequence[str] = ()) -> Document:
-        """Have a profile's hosts connected anew, now: all of them where none is named."""
+        """Reconnect a profile's hosts now: all of them if none is named."""
         body = {"hosts": list(hosts), "environment": dict(environment)}
         return self._request("POST", _profile(name, "restart"), body)
 
     def hear(self, name: str, environment: Environment) -> Document:
-        """Have what is started for a profile from now on in the caller's `environment`."""
+        """Use the caller's `environment` for programs that are started for a profile from now
+        on."""
         body = {"environment": dict(environment)}
         return self._request("POST", _profile(name, "environment"), body)
 
     def reload(self, names: Sequence[str], environment: Environment, *, dry_run: bool) -> Document:
-        """Have the files of profiles (none named: all that are wanted) read again.
+        """Read the files of profiles again (none named: all that are wanted).
 
-        The answer's `profiles` say what changes; with `dry_run` nothing does.
+        `profiles` of the answer lists the changes; with `dry_run` nothing is changed.
         """
         body = {"names": list(names), "dry_run": dry_run, "environment": dict(environment)}
         return self._request("POST", "/v1/reload", body)
 
     def begin_down(self, name: str, drain: float) -> Exchange:
-        """Take a profile down; its open connections get `drain` seconds to end."""
+        """Take a profile down; its open connections have `drain` seconds to end."""
         body = {"timeout": drain}
         return self._begin("POST", _profile(name, "down"), body, drain + _ANSWER_WITHIN)
 
     def answer(
         self, name: str, question: str, answer: str | None, *, remember: bool = False
     ) -> None:
-        """Answer a question of a host of this profile by its id; None: nobody will. `remember`: to
-        be kept in the daemon's memory until it ends.
+        """Answer a question of a host of this profile by its id; None: nobody will answer.
+        `remember`: keep it in the daemon's memory until it ends.
 
         Raises:
             Failure: NEEDS_INPUT, it is not open any more.
@@ -184,12 +186,12 @@ class Client:
         profiles: Sequence[str] = (),
         orders: bool = False,
     ) -> EventStream:
-        """Subscribe: every event after this call's return is in the stream, of these `profiles` or
-        of all.
+        """Subscribe: the stream has every event after this call returns, of these `profiles` or of
+        all.
 
-        Whoever `answers` for profiles, or for single hosts as `PROFILE/HOST`, gets their questions
-        in it too; hosts of them that need input try again, unless this caller `orders` them up
-        next: they are tried in the environment that comes with it.
+        With `answers` (profiles, or single hosts as `PROFILE/HOST`) the stream also has their
+        questions, and their hosts that need input try again, unless this caller `orders` them up
+        next: then they are tried in the environment of that order.
         """
         fields = [("lease", lease)] if lease else []
         fields += [("answer", place) for place in answers]
@@ -198,22 +200,22 @@ class Client:
         return self._events(fields)
 
     def hold(self, lease: str) -> EventStream:
-        """A lease that is open as long as this stream, in which no event comes."""
+        """A lease that is open as long as this stream, which has no events."""
         fields = [("lease", lease), ("silent", "1")]
         return self._events(fields)
 
     def logs(self, words: Sequence[str], lines: int, since: str | None) -> Document:
-        """The last `lines` of the daemon's log, of what `words` mean (`dev*`, `dev/db`) or of all;
+        """The last `lines` of the daemon's log, for `words` (`dev*`, `dev/db`) or for everything;
         `since` is RFC 3339."""
         return self._request("GET", _logs(words, lines, since, follow=False))
 
     def follow_logs(self, words: Sequence[str], lines: int, since: str | None) -> Stream[Document]:
-        """The same lines, and each that is written from then on."""
+        """The same lines, and each further one."""
         return self._stream(_logs(words, lines, since, follow=True), lambda line: line)
 
     def ensure_daemon(self) -> Document:
-        """Start the daemon when none answers. What it says of itself: `version`, `background`
-        (a command started it), `attached` (how many commands hold profiles up).
+        """Start the daemon if none answers. Returns its description: `version`, `background` (a
+        command started it), `attached` (how many commands hold profiles).
 
         Raises:
             Failure: what kept it from starting.
@@ -227,7 +229,7 @@ class Client:
             return self._request("GET", "/v1/version")
 
     def stop_daemon(self) -> bool:
-        """End the daemon that answers, in order; whether it has ended in the time that it takes.
+        """End the running daemon in order; returns whether it ended in time.
 
         Raises:
             Failure: DAEMON_NOT_RUNNING, none answers.
@@ -243,7 +245,7 @@ class Client:
         return False
 
     def replace_daemon(self) -> None:
-        """End the daemon that answers and start one of our version, which has up what that had.
+        """End the running daemon and start one of our version, which restores its profiles.
 
         Raises:
             Failure: what kept ours from starting, as one that did not end.
@@ -311,7 +313,7 @@ class Client:
         raise SocketUnusable(self.paths.socket, "another user listens on it")
 
     def _connect_by(self, sock: socket.socket, deadline: float) -> None:
-        """Connect; with a time limit a unix socket whose backlog is full refuses (EAGAIN)."""
+        """Connect; with a time limit, a unix socket with a full backlog refuses (EAGAIN)."""
         while True:
             sock.settimeout(left_until(deadline))
             try:
@@ -337,7 +339,7 @@ def _logs(words: Sequence[str], lines: int, since: str | None, *, follow: bool) 
 
 
 def _not_running(paths: Paths) -> Failure:
-    """Nobody listens where this environment says; the user's daemon may be elsewhere."""
+    """Nobody listens on this environment's socket; the user's daemon may be elsewhere."""
     mine = holder(paths.user_lock)
     elsewhere = [mine] if mine not in (None, paths.socket) else beside(paths.user_lock)
     others = [socket for socket in elsewhere if socket not in (None, paths.socket)]

@@ -1,8 +1,8 @@
 """One request and its answer, over a socket to the daemon.
 
-Owns the caller's HTTP: each request has its own connection and is HTTP/1.0, so that the end of an
-answer is the end of the connection, and a stream of events can be read with `select` alone. The
-standard library alone, and little of it: every command of the command line waits for this import.
+Owns the client side of HTTP: each request has its own connection and is HTTP/1.0, so that the end
+of the connection ends an answer, and a stream of events can be read with `select`. Uses only a
+small part of the standard library, because every command waits for this import.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _SERVER = "tunnelctl/"
 
 
 class Problem(Failure):
-    """What the daemon refused (RFC 9457).
+    """The daemon refused the request (RFC 9457).
 
-    `mistakes` are those of a profile, one a line, and `more` is how many others there are.
+    `mistakes` are those in a profile, one per line; `more` counts the others.
     """
 
     def __init__(self, document: Document) -> None:
@@ -43,7 +43,7 @@ class Problem(Failure):
 
 
 class Exchange:
-    """One request that was sent; `answer` waits for what comes back."""
+    """One request that was sent; `answer` waits for the result."""
 
     def __init__(
         self, sock: socket.socket, deadline: float, on_version: Callable[[str], None]
@@ -53,7 +53,7 @@ class Exchange:
         self._on_version = on_version
 
     def answer(self) -> Document:
-        """The document that the daemon sent.
+        """The document in the answer.
 
         Raises:
             Failure: `Problem` as the daemon reported it, or DAEMON_NOT_RUNNING when it went away
@@ -82,7 +82,7 @@ class Stream(Generic[T]):
         self._received = received
 
     def next(self, timeout: float | None = None) -> T | None:
-        """The next event, or None when none came within `timeout` seconds (None: wait on).
+        """The next event, or None if none arrived within `timeout` seconds (None: no limit).
 
         Raises:
             Failure: DAEMON_NOT_RUNNING, the stream ended; INTERNAL, the daemon speaks another API.
@@ -109,11 +109,11 @@ class Stream(Generic[T]):
             self._received += chunk
 
     def fileno(self) -> int:
-        """For `select`: readable when more has come; `next` may have an event before that."""
+        """For `select`: readable when more has arrived; `next` may have an event before that."""
         return self._sock.fileno()
 
     def close(self) -> None:
-        """Let go of the stream, and of what it holds up."""
+        """Close the stream, which ends its lease."""
         self._sock.close()
 
     def __enter__(self) -> Self:
@@ -129,7 +129,7 @@ class Stream(Generic[T]):
 
 
 class Head:
-    """The start of an answer."""
+    """The head of an answer."""
 
     def __init__(self, text: str) -> None:
         status_line, *lines = text.split("\r\n")
@@ -140,19 +140,19 @@ class Head:
 
     @property
     def version(self) -> str:
-        """The version of the daemon that answered, empty when it does not say."""
+        """The version of the daemon, or empty."""
         server = self._fields.get("server", "")
         return server.removeprefix(_SERVER) if server.startswith(_SERVER) else ""
 
     @property
     def length(self) -> int | None:
-        """How many bytes follow, where it is said."""
+        """The number of bytes that follow, if known."""
         length = self._fields.get("content-length", "")
         return int(length) if length.isdigit() else None
 
 
 def send(sock: socket.socket, method: str, target: str, body: bytes, deadline: float) -> None:
-    """Ask; `deadline` is in monotonic seconds, here and below.
+    """Send the request; `deadline` is in monotonic seconds, here and below.
 
     Raises:
         Failure: DAEMON_NOT_RUNNING, the daemon went away.
@@ -168,7 +168,7 @@ def send(sock: socket.socket, method: str, target: str, body: bytes, deadline: f
 
 
 def read_head(sock: socket.socket, deadline: float) -> tuple[Head, bytes]:
-    """The start of an answer, and what of its body came with it.
+    """The head of an answer, and the part of the body that came with it.
 
     Raises:
         Failure: DAEMON_NOT_RUNNING, the daemon went away or does not answer.
@@ -184,7 +184,7 @@ def read_head(sock: socket.socket, deadline: float) -> tuple[Head, bytes]:
 
 
 def read_rest(sock: socket.socket, deadline: float) -> bytes:
-    """The answer to its end. Raises as `read_head`."""
+    """The whole answer. Raises as `read_head`."""
     chunks = []
     while chunk := _receive(sock, deadline):
         chunks.append(chunk)
@@ -230,5 +230,5 @@ def _event(block: bytes) -> Document | None:
 
 
 def left_until(deadline: float) -> float:
-    """Seconds until the deadline; never zero, which would mean not to wait at all."""
+    """Seconds until the deadline; never zero, which would mean no wait at all."""
     return max(deadline - clock.monotonic(), 0.001)

@@ -1,7 +1,6 @@
-"""Starts the daemon when none answers.
+"""Starts the daemon if none answers.
 
-Owns the pipe through which it reports. Must never keep it bound to the terminal or the directory
-that it was started from.
+Owns the pipe for its report. Must never bind it to the terminal or to the directory of the command.
 """
 
 from __future__ import annotations
@@ -16,27 +15,27 @@ from tunnelctl.client import sentences
 from tunnelctl.client.http import Document, Problem, left_until
 from tunnelctl.home.paths import SOCKET_VARIABLE, Paths
 
-_START_WITHIN = 30.0  # seconds for a slow machine to import everything
+_START_WITHIN = 30.0  # seconds for imports on a slow machine
 _CHUNK = 65536
 
 
 def start_daemon(paths: Paths) -> list[Document]:
-    """Start a daemon of our own version and wait until one answers, be it another's.
+    """Start a daemon of our own version and wait until one answers, which may be another.
 
-    The daemon reports through a pipe: `ready` and what it brought up by itself, which is returned,
-    or the failure that kept it from starting.
+    The daemon reports through a pipe: `ready` and the profiles it restored, which are returned, or
+    the failure that kept it from starting.
 
     Raises:
         Failure: that failure.
     """
-    import subprocess  # only here: it costs the other commands time
+    import subprocess  # imported only here, because it is slow
 
     named = {SOCKET_VARIABLE: str(paths.socket)} if paths.is_named else {}
     read_end, write_end = os.pipe()
     try:
         subprocess.run(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", "tunnelctl", "daemon", "--report-to", str(write_end)],
-            # It must not hold our directory; what we named relative to it stays what it is.
+            # It must not occupy our directory, so relative paths are made absolute first.
             cwd="/",
             env={**os.environ, **named},
             stdin=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
-"""What goes wrong between a command and its daemon, in words: one function for each failure.
+"""The sentences of failures between a command and its daemon: one function for each.
 
-Must import no more than `errors`: every command of the command line waits for this import.
+Must import only `errors`: every command waits for this import.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from tunnelctl.errors import Code, Failure
 
 
 def daemon_not_running() -> Failure:
-    """Nobody listens on the control socket, and no other daemon of the user's is known."""
+    """Nobody listens on the control socket, and no other daemon of the user is known."""
     return Failure(
         Code.DAEMON_NOT_RUNNING, "the daemon is not running", "tunnelctl up PROFILE starts it"
     )
 
 
 def daemon_did_not_start() -> Failure:
-    """It ended, or its time was up, before it reported anything."""
+    """It ended or timed out before it reported anything."""
     return Failure(Code.DAEMON_NOT_RUNNING, "the daemon did not start", "tunnelctl daemon says why")
 
 
@@ -26,7 +26,7 @@ def daemon_stopped() -> Failure:
 
 
 def daemon_went_away() -> Failure:
-    """The connection ended before a whole answer came."""
+    """The connection ended before the answer was complete."""
     return Failure(Code.DAEMON_NOT_RUNNING, "the daemon went away before it answered")
 
 
@@ -36,12 +36,12 @@ def daemon_silent() -> Failure:
 
 
 def answer_not_an_object(status: int) -> Failure:
-    """What came with this HTTP status is not what the control API answers."""
+    """The answer with this HTTP status is not one of the control API."""
     return Failure(Code.INTERNAL, f"the daemon answered {status} and no JSON object")
 
 
 def another_api(daemon_version: str, our_version: str) -> Failure:
-    """The daemon's answers are of another `api_version`; its own version may be empty."""
+    """The daemon uses another `api_version`; its own version may be empty."""
     return Failure(
         Code.INTERNAL,
         f"the daemon is version {daemon_version or 'unknown'} and speaks another API than "

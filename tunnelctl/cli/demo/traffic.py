@@ -17,7 +17,7 @@ from itertools import repeat
 from tunnelctl import clock
 from tunnelctl.cli import sentences
 
-_HEADER = struct.Struct(">Q")  # how many bytes the client wants
+_HEADER = struct.Struct(">Q")  # the number of bytes that the client requests
 _ENDLESS = 1 << 40
 _BLOCK = bytes(range(256)) * 1024
 _RECEIVE = 1 << 18
@@ -92,7 +92,7 @@ def send(port: int, count: int) -> Transfer:
 
 
 def receive(port: int, count: int) -> Transfer:
-    """Have the service behind a local port send `count` bytes.
+    """Let the service behind a local port send `count` bytes.
 
     Raises:
         Failure: the received data differs from the sent data.

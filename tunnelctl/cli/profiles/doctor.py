@@ -1,6 +1,6 @@
-"""`doctor`: how the steps of the way are shown.
+"""`doctor`: the table of its steps.
 
-Owns the table alone: what is looked at, and what it means, is doctor/.
+Owns only the table; the checks and their meaning are in doctor/.
 """
 
 from __future__ import annotations

@@ -107,15 +107,16 @@ def paths(as_json: bool) -> None:
 def load(
     names: Sequence[str | None], file: Path | None, daemon: Client | None = None
 ) -> list[tuple[Path, Loaded]]:
-    """Read profiles by name (None: called after `file`); with a `file` there is one at most.
+    """Read profiles by name (None: named after `file`); with a `file` there is at most one.
 
-    A name that has no file here means what the `daemon` has under it, where one is given: it may
-    come from another folder, from a command line (`up -L`, `expose`) or from `up -f`.
+    If `daemon` is given, a name without a file here means the daemon's profile of that name, which
+    may come from another folder, from a command line (`up -L`, `expose`) or from `up -f`.
 
     Raises:
         Failure: PROFILE_NOT_FOUND, or every mistake of every file at once.
     """
-    from tunnelctl.config.profile.load import load_profile  # pydantic: only for who reads profiles
+    # Pydantic: only for commands that read profiles.
+    from tunnelctl.config.profile.load import load_profile
 
     if file is not None and len(names) > 1:
         raise click.UsageError("--file is the file of one profile")
@@ -135,7 +136,7 @@ def load(
 
 
 def names_of(words: Sequence[str], daemon: Client | None = None) -> list[str]:
-    """The profiles that words mean among those that can be found, here or in the `daemon`.
+    """The available profiles that match the words, here or in the `daemon`.
 
     Raises:
         Failure: PROFILE_NOT_FOUND, a wildcard means none.
@@ -156,7 +157,7 @@ def _file_of(name: str, file: Path | None, daemon: Client | None) -> Path:
 
 
 def _sources(daemon: Client | None) -> dict[str, str]:
-    """The file of each profile that the daemon has, by its name; none where it does not run."""
+    """The file of each profile in the daemon, by name; none if it does not run."""
     try:
         return {} if daemon is None else selection.sources(daemon.status().profiles)
     except Failure as failure:

@@ -196,7 +196,8 @@ def _text(path: str) -> str:
 
 
 def _boring_file() -> Path:
-    """Where boring looks: $BORING_CONFIG, its folder below $XDG_CONFIG_HOME, then the home."""
+    """The file that boring reads: $BORING_CONFIG, its folder below $XDG_CONFIG_HOME, then the
+    home."""
     named = os.environ.get("BORING_CONFIG")
     if named:
         return Path(named).expanduser()

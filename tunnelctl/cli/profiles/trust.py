@@ -1,4 +1,4 @@
-"""`trust`: the one way in which a host key becomes known."""
+"""`trust`: records a host key."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def trust(
 
 
 def _trust(host: Host, target: str, fingerprint: str | None, *, is_hop: bool) -> bool:
-    """Record the key that `host` shows, unless it is known already; whether it was not.
+    """Record the key of `host` unless it is known already; returns whether it was unknown.
 
-    Of a hop whose key is known nothing is said: nobody asked about it.
+    A hop with a known key is not mentioned.
 
     Raises:
         Failure: HOST_KEY_UNKNOWN, it has another fingerprint; NEEDS_INPUT, see `_ask`.
@@ -149,7 +149,7 @@ def _host_in_profile(options: Options, target: str) -> Host:
 
 
 def _every(hosts: tuple[Host, ...]) -> Iterator[Host]:
-    """The hosts, and those that are only there for them."""
+    """The hosts, and their hops that no argument named."""
     for host in hosts:
         yield host
         yield from _every(host.fallback)
@@ -157,12 +157,12 @@ def _every(hosts: tuple[Host, ...]) -> Iterator[Host]:
 
 
 def _host_at(target: str, known_hosts: str | None, host_key_alias: str | None) -> Host:
-    """The host that `ssh TARGET` would reach, by what ssh_config knows of it."""
+    """The host that `ssh TARGET` would reach, by ssh_config."""
     from tunnelctl.config.profile.named import host_named  # heavy: pydantic
 
     user, at, address = target.rpartition("@")
     if address.count(":") > 1 and not address.startswith("["):
-        address = bracketed(address)  # an IPv6 address as it is usually written
+        address = bracketed(address)  # an IPv6 address in its usual form
     try:
         host = host_named(f"{user}{at}{address}", caller.environment())
     except Failure as failure:

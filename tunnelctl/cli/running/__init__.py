@@ -1,4 +1,4 @@
-"""Commands on profiles that the daemon runs, or is to run: one module a command.
+"""Commands for profiles in the daemon, or to be started there: one module for each command.
 
-Must never read a profile's file in another way than `cli.profiles.files`.
+Must never read a profile's file except through `cli.profiles.files`.
 """

@@ -1,7 +1,7 @@
-"""`up -L … HOST` and `run -L … HOST -- CMD`: what was typed becomes a profile's file.
+"""`up -L … HOST` and `run -L … HOST -- CMD`: turns the arguments into a profile's file.
 
-Owns how such a line is told from names of profiles, and what is said of it. Its grammar is that of
-config/exchange/ssh_command.py. Heavy modules are imported when there is such a line.
+Owns how such a line is distinguished from names of profiles, and its messages. The grammar is in
+config/exchange/ssh_command.py. Heavy modules are imported only for such a line.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ _ONE_HOST = "with -L, -R and -D comes one HOST"
 
 
 class SshOption(click.Option):
-    """An option of ssh(1): for the help and the completion; `SshLine` reads it."""
+    """An option of ssh(1), for help and completion only; `SshLine` parses it."""
 
 
 class SshLine(click.Command):
-    """A command that takes what ssh takes, in ssh's own grammar (config/exchange/ssh_words.py).
+    """A command that accepts the arguments of ssh, in ssh's grammar (config/exchange/ssh_words.py).
 
-    The function gets the words of such a line as `line`, or None where profiles are named. Options
-    other than ssh's may stand among them.
+    The function gets the words of such a line as `line`, or None if profiles are named. Options
+    other than ssh's may be among them.
     """
 
-    leading = False  # whether a line of ssh is known by what stands before the first other word
+    leading = False  # whether the words before the first non-option decide that it is a line of ssh
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does, of what is not ssh's."""
+        """As click does, for the options that are not ssh's."""
         line = None if ctx.resilient_parsing else self._line(ctx, args)
         ctx.meta[complete.SSH_LINE] = any(arg.startswith(("-L", "-R", "-D")) for arg in args)
         rest = super().parse_args(ctx, args if line is None else line.own)
@@ -74,9 +74,9 @@ class SshLine(click.Command):
 
 @dataclass(frozen=True, slots=True)
 class AdHoc:
-    """What was typed: the words of a line of ssh, and what else its forwards need.
+    """The words of a line of ssh, and the other options of its forwards.
 
-    `program` is the command of ours that it was typed behind.
+    `program` is the command before them.
     """
 
     line: Words
@@ -92,7 +92,7 @@ class AdHoc:
 
 
 def options(command: Command) -> Command:
-    """The options of ssh(1), and the two that its forwards need here."""
+    """The options of ssh(1), and two more for its forwards."""
     for option in reversed(
         (
             _of_ssh("-L", "SPEC", "As ssh -L; PORT alone is short for PORT:localhost:PORT."),
@@ -139,9 +139,9 @@ def _of_ssh(option: str, metavar: str | None, text: str) -> Callable[[Command], 
 
 
 def name_and_document(asked: AdHoc) -> tuple[str, dict[str, Any]]:
-    """A name for a profile of this line, and what its file says.
+    """A profile for this line: its name and its content.
 
-    Says what is done without, and what others can reach.
+    Reports ignored options, and what others can reach.
 
     Raises:
         click.UsageError: something that was typed is wrong, or cannot be done.
@@ -175,10 +175,10 @@ def name_and_document(asked: AdHoc) -> tuple[str, dict[str, Any]]:
 
 
 def refuse_command(line: Words) -> None:
-    """No command comes with `up`.
+    """`up` takes no command.
 
     Raises:
-        click.UsageError: one does.
+        click.UsageError: one is given.
     """
     if line.remote:
         is_f = line.in_background
@@ -188,8 +188,8 @@ def refuse_command(line: Words) -> None:
 
 
 def _configured(command: SshCommand) -> Mapping[str, tuple[str, ...]]:
-    """What ssh_config forwards for the host, where the line says nothing of forwards; and what
-    changes the meaning of forwards, whoever asks for them.
+    """The forwards of the host in ssh_config, if the line has none, and the keywords that change
+    the meaning of forwards.
 
     Raises:
         ValueError: ssh_config cannot be used.
@@ -214,7 +214,7 @@ def _written(option: str, text: str) -> tuple[str, ...]:
 
 
 def check_networks(allow: Iterable[str]) -> None:
-    """That each --allow is one.
+    """Check each --allow.
 
     Raises:
         click.UsageError
@@ -223,7 +223,7 @@ def check_networks(allow: Iterable[str]) -> None:
 
 
 def _check_access(asked: AdHoc, forwards: Mapping[str, dict[str, Any]]) -> None:
-    """Give --allow to the forwards that it is for, and say who can reach them.
+    """Apply --allow to its forwards, and report who can reach them.
 
     Raises:
         click.UsageError: --permit or --allow is for none of them.
@@ -253,9 +253,9 @@ def _check_each(option: str, texts: Iterable[str], kind: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A profile that nobody wrote: what its file says, and what it is called where nothing else is.
+    """A generated profile: its content, and its default name.
 
-    `given` is the name that a person chose. With `replace` it takes the place of what is up.
+    `given` is the name chosen by the user. With `replace` it replaces a running profile.
     """
 
     unnamed: str
@@ -264,7 +264,7 @@ class Wish:
     replace: bool = False
 
     def plans(self, client: Client) -> tuple[CheckedProfile, ...]:
-        """Write the file, under a name that is free; where none was given, the next that is.
+        """Write the file under a free name; without a given name, the next one that is free.
 
         Raises:
             click.UsageError: what was given is no name.
@@ -280,8 +280,8 @@ class Wish:
         return plans_of([name], _kept(name, self.document, used.values()))
 
     def _free(self, used: Mapping[str, str]) -> str:
-        """The name, or that with a number where something else of that name is up, or a file of the
-        user's has it: to ask for more must not take down what is there."""
+        """The name, or a numbered one if another profile of that name is up, or the user has a file
+        for it: a further command must not replace what runs."""
         from tunnelctl.config.profile.adhoc import file_for
 
         for number in itertools.count(1):
@@ -293,8 +293,8 @@ class Wish:
         return candidate
 
     def hold(self, client: Client, act: Callable[[tuple[CheckedProfile, ...]], int]) -> int:
-        """Do something with the plans; where another command was quicker to take the name, once
-        more with the next one."""
+        """Call a function with the plans; if another command took the name first, call it again
+        with the next one."""
         while True:
             try:
                 return act(self.plans(client))
@@ -304,7 +304,7 @@ class Wish:
 
 
 def _kept(name: str, document: dict[str, Any], used: Iterable[str]) -> Path:
-    """Its file, written; what nobody has `used` for long is removed."""
+    """Write its file and return it; files that are not in `used` for long are removed."""
     from tunnelctl.config.profile.adhoc import prune, write
 
     folder = _folder()
@@ -318,7 +318,7 @@ def _kept(name: str, document: dict[str, Any], used: Iterable[str]) -> Path:
 
 
 def _sources(client: Client) -> dict[str, str]:
-    """The file of every profile that is wanted up, by its name; none where no daemon runs."""
+    """The file of every profile that is wanted up, by name; none if no daemon runs."""
     try:
         profiles = client.status().profiles
     except Failure as failure:

@@ -1,4 +1,4 @@
-"""`answer`: a person tells one host what it wants to know."""
+"""`answer`: answers the questions of one host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tunnelctl.state.snapshot import HostState, HostStatus
 _TRIES = frozenset({HostState.CONNECTING, HostState.AUTHENTICATING})
 _WANTS_NOTHING = frozenset({HostState.UP, HostState.IDLE})
 _ASKS = frozenset({Code.NEEDS_INPUT, Code.HOST_KEY_UNKNOWN})
-_LOOK_EVERY = 1.0  # seconds; that a host could not take over from its fallback is no event
+_LOOK_EVERY = 1.0  # seconds; there is no event if a host cannot replace its fallback
 
 
 @click.command(epilog="Example: tunnelctl answer dev/bastion")
@@ -68,7 +68,7 @@ def _is_trying(host: HostStatus) -> bool:
 
 
 def _host(client: Client, profile: str, name: str) -> HostStatus:
-    """The host as status shows it.
+    """The host in the status.
 
     Raises:
         Failure: PROFILE_NOT_FOUND; NAME_TAKEN, it is up from another file.

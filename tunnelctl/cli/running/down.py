@@ -1,4 +1,4 @@
-"""`down` and `restart`: orders to profiles that the daemon has."""
+"""`down` and `restart`: orders for profiles in the daemon."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tunnelctl.home.paths import Paths
 from tunnelctl.spec.patterns import has_wildcard
 from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
 
-_STARTS_WITHIN, _LOOKS_EVERY = 15.0, 0.05  # seconds for a daemon that is about to run, or to end
+_STARTS_WITHIN, _LOOKS_EVERY = 15.0, 0.05  # seconds for a daemon that is starting or stopping
 
 
 @click.command(
@@ -106,13 +106,13 @@ def _wanted(profiles: Iterable[ProfileStatus]) -> list[ProfileStatus]:
 
 
 def _forget(paths: Paths, choice: _Choice) -> bool:
-    """Have the next daemon not bring up again what the last one had; False where one starts."""
+    """Clear the list for the next daemon; False if one is starting."""
     from tunnelctl.daemon.control_socket import in_place_of_a_daemon  # only for this
     from tunnelctl.daemon.wanted.saved import load, store
 
     try:
         wanted = load(paths.wanted_file).profiles
-    except (OSError, ValueError):  # nothing of it would be brought up
+    except (OSError, ValueError):  # none of them would be started
         wanted = ()
     if not wanted:
         say("no daemon is running, so nothing is up")
@@ -133,14 +133,14 @@ def _forget(paths: Paths, choice: _Choice) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """What is to go down: `words`, or `everything`; `force`: whatever file it is from."""
+    """The profiles to take down: `words`, or `everything`; `force`: regardless of their files."""
 
     words: Sequence[str]
     everything: bool
     force: bool
 
     def of(self, known: Mapping[str, str]) -> list[str]:
-        """The names among those that are `known`, with the file of each.
+        """The `known` profiles among those named, with their files.
 
         Raises:
             click.UsageError: nothing is named, and there is no `default`.
@@ -159,7 +159,7 @@ class _Choice:
 
 
 def _named(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """What to take down; a profile that exists and is not up needs nothing."""
+    """The profiles to take down; one that exists and is not up is skipped."""
     chosen: list[str] = []
     for name in dict.fromkeys(names or ["default"]):
         if has_wildcard(name):

@@ -1,4 +1,4 @@
-"""`events`: what happens, as it happens."""
+"""`events`: prints events as they happen."""
 
 from __future__ import annotations
 

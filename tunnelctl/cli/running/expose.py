@@ -39,10 +39,10 @@ from tunnelctl.state.status_events import EventKind, StatusEvent
 if TYPE_CHECKING:
     from tunnelctl.ssh.software import Software
 
-_LOOKED_AT = 3.0  # seconds for one connection that only looks
-_COMES_WITHIN, _LOOKS_EVERY = 2.0, 0.05  # seconds for that connection to come here
-_EXPLAINED_WITHIN = 6.0  # seconds; the daemon has the server try for 5
-_SAID_WITHIN = 2.0  # seconds after which a server that tells an address has told it
+_LOOKED_AT = 3.0  # seconds for one test connection
+_COMES_WITHIN, _LOOKS_EVERY = 2.0, 0.05  # seconds for that connection to arrive here
+_EXPLAINED_WITHIN = 6.0  # seconds; the daemon lets the server try for 5
+_SAID_WITHIN = 2.0  # seconds in which a server reports its address, if it does
 _FORWARD = "exposed"
 
 
@@ -155,7 +155,7 @@ def _check_it_answers(service: Endpoint) -> None:
 
 
 def _refusal(endpoint: Endpoint) -> str | None:
-    """Why an address cannot be connected to from here; None when it can."""
+    """The reason why an address cannot be connected to from here; None if it can."""
     try:
         if endpoint.is_unix:
             with socket.socket(socket.AF_UNIX) as connection:
@@ -211,7 +211,7 @@ class _Exposed:
         )
         self._name = plans[0].name
         self._said = Said()
-        self._told_at: str | None = None  # when it was told where it can be reached
+        self._told_at: str | None = None  # when its address was reported
 
     def tell(
         self, service: Endpoint, asked: Endpoint, show_code: Callable[[str], None] | None
@@ -272,21 +272,21 @@ class _Exposed:
         return False
 
     def _explained(self, before: ForwardStatus) -> ErrorStatus | None:
-        """The daemon's answer to where the server listens, once it is known."""
+        """The daemon's answer about where the server listens, once it is known."""
         if not self._software.bears_refusals:
-            return None  # it is not asked
+            return None  # the daemon is not asked
         deadline = clock.monotonic() + _EXPLAINED_WITHIN
         while clock.monotonic() < deadline:
             forward = self._profile.forwards[0]
             if forward.last_error is not None:
                 return forward.last_error
             if _connections(forward) != _connections(before):
-                return None  # the server could connect: it is in the way from here alone
+                return None  # the server could connect, so only the way from here is blocked
             self.session.settle(_LOOKS_EVERY)
         return None
 
     def _possible_cause(self) -> str:
-        """Possible reasons why others cannot connect, where the daemon could not find out."""
+        """Possible reasons why others cannot connect, if the daemon could not find out."""
         alone = "is there a firewall before the server"
         if self._software.widens:
             return f"{alone}, or does it listen on its loopback alone ({self._software.widens})?"

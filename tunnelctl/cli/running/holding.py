@@ -1,7 +1,7 @@
-"""Profiles while a command holds them: from their files to ready, and to the end.
+"""Profiles while a command holds them: from their files until they are ready, and to the end.
 
-Owns the order: every file is checked before the daemon hears of one, and a command lets go of what
-it holds when it ends. Used by every command that brings something up.
+Owns the order: every file is checked before any is sent to the daemon, and a command releases its
+profiles when it ends. Used by every command that starts profiles.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.state.snapshot import ProfileStatus, Wanted
 from tunnelctl.state.status_events import StatusEvent
 
-DRAIN = 10.0  # seconds for connections to end at the first Ctrl-C; the second ends them
+DRAIN = 10.0  # seconds for connections to end at the first Ctrl-C; the second one closes them
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def ensure_daemon_of_ours(client: Client, plans: Iterable[CheckedProfile]) -> None:
-    """Have a daemon; one of another version hands over, unless that would harm somebody.
+    """Make sure a daemon runs; one of another version is replaced, unless that would harm somebody.
 
-    What it had up comes up again; an attached command of another terminal would end, and what a
-    service manager started is the service manager's to restart. What a daemon that was started
-    brings up by itself is said, but for those of which there are `plans`.
+    Its profiles are started again. It is kept if another terminal's command is attached to it, or
+    if a service manager started it, which has to restart it. The profiles that a started daemon
+    restores are reported, except those of `plans`.
     """
     about = client.ensure_daemon()
     if about["version"] != __version__:
@@ -66,7 +66,7 @@ def ensure_daemon_of_ours(client: Client, plans: Iterable[CheckedProfile]) -> No
 
 @dataclass(frozen=True, slots=True)
 class CheckedProfile:
-    """A profile that was checked, and what the daemon needs to load it too."""
+    """A checked profile, and what the daemon needs to load it too."""
 
     name: str
     file: str
@@ -80,8 +80,8 @@ def plans_of(
     called: str | None = None,
     daemon: Client | None = None,
 ) -> tuple[CheckedProfile, ...]:
-    """Check every profile before anything is changed. One alone may be `called` otherwise than its
-    file. A name without a file here is one that the `daemon` has.
+    """Check every profile before anything is changed. A single one may be `called` by another name
+    than its file. A name without a file here is a profile of the `daemon`.
 
     Raises:
         click.UsageError: there are several to be called so, or it is no name.
@@ -104,7 +104,7 @@ def plans_of(
 
 
 def watch(client: Client, lease: str | None, plans: Sequence[CheckedProfile]) -> EventStream:
-    """The events for a session, with the questions of its hosts where somebody can be asked."""
+    """The events for a session, including questions of its hosts if somebody can answer."""
     names = [plan.name for plan in plans]
     answers = names if somebody_can_be_asked(os.environ) else []
     return client.events(lease, answers, profiles=names, orders=True)
@@ -113,10 +113,10 @@ def watch(client: Client, lease: str | None, plans: Sequence[CheckedProfile]) ->
 class Holding:
     """The profiles of one command, from the order to the end.
 
-    They are held by its `lease`; None: until `down`. Those of `for_command` are there for another
-    command: nothing is printed of them, and what cannot be had is not wanted any longer. Once they
-    are ready `on_change` is called after events of theirs; it prints what a server says. Events
-    that the command `tells` itself are not shown.
+    They are held by its `lease`; None: until `down`. With `for_command` another command needs them:
+    nothing is printed, and if one cannot be ready, none is wanted any longer. Once they are ready
+    `on_change` is called after their events; it prints the lines of a server. Events that the
+    command `tells` itself are not printed.
     """
 
     def __init__(
@@ -137,15 +137,16 @@ class Holding:
         self._for_command = for_command
         self._on_change = on_change
         self._tells = tells
-        self._ready_at = ""  # when all were found ready; saying so may have to wait for a reader
-        self._lost: set[str] = set()  # of those, what the daemon has let go
-        self._held: list[str] = []  # ordered under our lease; the daemon may not have got to it yet
+        self._ready_at = ""  # when all were ready; the report may have to wait for a reader
+        self._lost: set[str] = set()  # those that the daemon has released
+        # Ordered under our lease; the daemon may not have handled it yet.
+        self._held: list[str] = []
 
     def bring_up(self, seconds: float, *, replace: bool = False, ttl: float | None = None) -> None:
         """Order everything up, and return once all are ready.
 
-        With `replace` also in place of profiles that are up from other files. After `ttl` seconds
-        the daemon lets go of them by itself.
+        `replace`: also if a profile of that name from another file is up. After `ttl` seconds the
+        daemon releases them.
 
         Raises:
             Failure: why one cannot be ready, at once; NOT_READY after `seconds`. What was ordered
@@ -164,19 +165,19 @@ class Holding:
             self._wait(seconds)
         except Failure:
             if not self._for_command:
-                with suppress(Failure):  # of a daemon that has gone
+                with suppress(Failure):  # the daemon has ended
                     for name in self._held:
                         self._client.keep(name)
             raise
 
     def _check_names(self) -> None:
-        """Before anything is ordered: the daemon looks at one order at a time."""
+        """Before anything is ordered, because the daemon handles one order at a time."""
         for profile in self._client.status(list(self._plans)).profiles:
             if profile.wanted is Wanted.UP and self._is_anothers(profile):
                 raise name_taken(profile.name, profile.source)
 
     def _wait(self, seconds: float) -> None:
-        deadline = clock.monotonic() + seconds  # and the time that a person takes
+        deadline = clock.monotonic() + seconds  # in addition to the time that a person takes
         events: list[StatusEvent] = []
         while True:
             profiles = self.profiles()
@@ -185,7 +186,8 @@ class Holding:
                 failure = progress.failure_of(profile, self._plans[profile.name].required)
                 if failure is not None:
                     raise failure
-            self._show(events)  # only now: what ends the wait is told once, as its result
+            # Only now, because the end of the wait is reported once, as its result.
+            self._show(events)
             waiting = [profile for profile in profiles.values() if not progress.is_ready(profile)]
             if not waiting:
                 break
@@ -195,20 +197,20 @@ class Holding:
                 stays_wanted = not self._for_command or progress.stays(late)
                 raise progress.not_ready(late, seconds, stays_wanted=stays_wanted)
             events = self._next(left)
-        self._show(self._next(0))  # what a login warned of came before the profile was ready
+        self._show(self._next(0))  # the warning of a login came before the profile was ready
         for profile in () if self._for_command else profiles.values():
             for line in progress.forwarding_lines(profile):
                 click.echo(line)
 
     def settle(self, seconds: float) -> None:
-        """For so long, call `on_change` and show what happens; then nothing more is waited for."""
+        """For so many seconds, call `on_change` and print events; then return."""
         deadline = clock.monotonic() + seconds
         while (left := deadline - clock.monotonic()) > 0:
             self._show(self._next(left))
             self._changed()
 
     def stay(self) -> int:
-        """Show what changes until every profile was taken down by somebody, or failed for good."""
+        """Print changes until every profile was taken down or failed permanently."""
         with _daemon_lost():
             profiles = self.profiles().values()
         promised = progress.promise(profiles)
@@ -231,10 +233,10 @@ class Holding:
                 say(promised)
 
     def take_down(self) -> None:
-        """Let go of what this command holds, and wait for what goes down by that; a second Ctrl-C
-        does not wait for connections."""
+        """Release the profiles of this command, and wait for those that go down; a second Ctrl-C
+        closes their connections."""
         try:
-            with suppress(Failure):  # of a daemon that has gone
+            with suppress(Failure):  # the daemon has ended
                 if not self._for_command:
                     self._say_what_ends()
             self._let_go(DRAIN)
@@ -242,8 +244,8 @@ class Holding:
             self._let_go(0.0)
 
     def say_what_was_lost(self) -> None:
-        """Report each profile that another order took from this command, or that its daemon has
-        gone; then nothing is held any more."""
+        """Report each profile that another order took from this command, or whose daemon has ended;
+        then nothing is held any more."""
         try:
             profiles = self.profiles()
         except Failure as failure:
@@ -271,13 +273,13 @@ class Holding:
             try:
                 order.answer()
             except Failure as failure:
-                if failure.code is not Code.PROFILE_NOT_FOUND:  # it never was up
+                if failure.code is not Code.PROFILE_NOT_FOUND:  # it was never up
                     raise
         self._held = []
 
     def profiles(self) -> dict[str, ProfileStatus]:
-        """The status of our profiles, by name. Of one that we hold no longer, though others do,
-        nothing is wanted."""
+        """The status of our profiles, by name. One that we no longer hold is not wanted by us, even
+        if others hold it."""
         status = self._client.status(list(self._plans), lease=self._lease)
         found = {profile.name: profile for profile in status.profiles}
         for name in self._plans:
@@ -301,8 +303,8 @@ class Holding:
         return not is_same_file(profile.source, self._plans[profile.name].file)
 
     def _next(self, timeout: float | None = None) -> list[StatusEvent]:
-        """The events that have come, at least one unless `timeout` seconds went by: the status is
-        asked for once after all of them."""
+        """The events that have arrived, at least one within `timeout` seconds: the status is
+        requested once after all of them."""
         event = self._stream.next(timeout)
         events = []
         while event is not None:
@@ -315,7 +317,7 @@ class Holding:
             self._on_change()
 
     def _show(self, events: Iterable[StatusEvent], *, since: str = "") -> None:
-        """Print of events what went wrong, what servers say, and everything later than `since`."""
+        """Print failures among the events, lines of servers, and everything later than `since`."""
         for event in events:
             is_said = progress.is_said(event)
             if self._tells(event) or (is_said and self._on_change is not None):
@@ -326,7 +328,7 @@ class Holding:
 
 @contextmanager
 def _daemon_lost() -> Iterator[None]:
-    """What the daemon no longer answers means that it has stopped, and nothing is up."""
+    """A daemon that does not answer has stopped, so nothing is up."""
     try:
         yield
     except Failure as failure:
@@ -334,7 +336,7 @@ def _daemon_lost() -> Iterator[None]:
 
 
 def _may_pass(failure: Failure) -> bool:
-    """Whether somebody who was not there in time may still come to the terminal."""
+    """Whether somebody who missed a question may still come to the terminal."""
     return failure.code is Code.NEEDS_INPUT and somebody_can_be_asked(os.environ)
 
 
@@ -342,7 +344,7 @@ def _may_pass(failure: Failure) -> bool:
 def ended_in_order() -> Iterator[None]:
     """SIGTERM ends an attached `up` as Ctrl-C does.
 
-    SIGINT is taken even where it came ignored: a shell script's background job is ended by it too.
+    SIGINT is handled even if it was ignored: it also ends a background job of a shell script.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""`ps` (also `status`) and `port`: what the daemon says of its profiles."""
+"""`ps` (also `status`) and `port`: the daemon's status of its profiles."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tunnelctl.state.snapshot import (
     Wanted,
 )
 
-_MANY = 20  # lines of a table, below which they are summed up
-_EXPLAINED = 10  # reasons that are told
+_MANY = 20  # lines of a table from which it is summarized
+_EXPLAINED = 10  # reasons that are printed
 
 
 @click.command(
@@ -73,7 +73,7 @@ def ps(
         document = client.status()
         profiles = selection.labelled(selection.forwards(document.profiles, places), labels)
         wanted = [profile for profile in profiles if profile.wanted is Wanted.UP]
-        # A reason of what has failed is not the one that is left out.
+        # The reason of a failure is never the one that is left out.
         causes = sorted(_explanations(wanted), key=lambda one: not one[0])
         explanations = [text for _, text in causes]
         if len(explanations) > _EXPLAINED:
@@ -88,7 +88,7 @@ def ps(
         return replace(document, profiles=tuple(profiles)), remarks
 
     if live:
-        from tunnelctl.cli.running.watch import watch  # ps alone is quicker without
+        from tunnelctl.cli.running.watch import watch  # ps alone is faster without it
 
         watch(client, look, as_text=(lambda now: json.dumps(now.as_json())) if as_json else None)
     document, remarks = look()
@@ -130,7 +130,7 @@ def port(options: Options, name: str) -> None:
 
 
 def _explanations(profiles: Iterable[ProfileStatus]) -> Iterator[tuple[bool, str]]:
-    """Why something is not up, or is otherwise than its file says; and whether it has failed."""
+    """The reason why something is not up, or differs from its file; and whether it has failed."""
     said = set()
     for profile in profiles:
         if profile.last_error:
@@ -147,11 +147,11 @@ def _explanations(profiles: Iterable[ProfileStatus]) -> Iterator[tuple[bool, str
 
 
 def _is_in_trouble(part: HostStatus | ForwardStatus) -> bool:
-    """Whether a host or forward is not as it was asked for; single clients that failed are no
-    sign of that, unless the server forbids them all."""
+    """Whether a host or forward is not as requested. Failed clients do not count, unless the server
+    forbids all of them."""
     if isinstance(part, HostStatus):
         is_up = part.state in (HostState.UP, HostState.IDLE)
-        # One that rests is no trouble, but nobody asked for that.
+        # An idle host is no problem, but nobody requested it.
         return not is_up or part.fallback is not None or part.ends_unused
     if part.state is not ForwardState.UP or part.health is Health.UNHEALTHY:
         return True

@@ -1,4 +1,4 @@
-"""`reload`: what the files say now, applied to what runs."""
+"""`reload`: applies changed files to running profiles."""
 
 from __future__ import annotations
 

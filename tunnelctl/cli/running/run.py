@@ -53,9 +53,9 @@ _FROM_SIGNAL = 128
 _PASSED_ON = frozenset(
     {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 )
-# What a terminal sends to a whole group of processes by itself, the command among them.
+# Signals that a terminal sends to a whole process group, which includes the command.
 _OF_THE_TERMINAL = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
-_SI_KERNEL = 128  # sigaction(2) si_code: nobody's kill(2)
+_SI_KERNEL = 128  # sigaction(2) si_code: not from kill(2)
 
 
 class RunLine(SshLine):
@@ -132,7 +132,7 @@ def _held(
         session = Holding(client, stream, plans, lease, for_command=True)
         try:
             session.bring_up(wait_timeout, replace=replace)
-            stream.close()  # from now on the terminal is the command's
+            stream.close()  # from here on the terminal belongs to the command
             environ = {**os.environ, **addresses(tuple(session.profiles().values()))}
             code = _run(command, environ)
             session.say_what_was_lost()
@@ -240,7 +240,7 @@ def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
         by_terminal = number in _OF_THE_TERMINAL and received.si_code == _SI_KERNEL
         if number in _PASSED_ON and not by_terminal and child.poll() is None:
             child.send_signal(number)
-    # What came for us meanwhile was the command's: it must not end the taking down.
+    # Signals received meanwhile were for the command; they must not interrupt the shutdown.
     while signal.sigtimedwait(waited_for, 0) is not None:
         pass
     signal.pthread_sigmask(signal.SIG_SETMASK, before)

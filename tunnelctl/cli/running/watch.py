@@ -1,8 +1,8 @@
-"""`ps --watch`: the table, alive.
+"""`ps --watch`: a table that is updated.
 
-Owns the terminal while it shows: it writes only what has changed, in one write a frame, and gives
-the terminal back as it was, however the command ends. A pipe and a dumb terminal get one table
-after another. All that is shown comes from the status document; events only say when to look.
+Owns the terminal while it shows: it writes only changed lines, with one write per frame, and
+restores the terminal however the command ends. A pipe or a dumb terminal gets one table after
+another. The content comes from the status document only; events only trigger an update.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import printable
 from tunnelctl.state.snapshot import ProfileStatus, Status
 
-_EVERY = 1.0  # seconds between two frames where nothing happens
+_EVERY = 1.0  # seconds between two frames without events
 _EVERY_PIPED = 5.0
-_TOGETHER = 0.1  # seconds within which events share a frame
-_RATE_OVER = 3.0  # seconds that a rate is the mean of
+_TOGETHER = 0.1  # seconds in which events share a frame
+_RATE_OVER = 3.0  # seconds over which a rate is averaged
 
-# xterm's control sequences: the second screen, without a cursor, where nothing wraps.
+# xterm's control sequences: alternate screen, no cursor, no wrapping.
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _CLEAR = "\x1b[2J"
@@ -40,9 +40,9 @@ Look = Callable[[], tuple[Status, list[str]]]
 
 
 def watch(client: Client, look: Look, *, as_text: Callable[[Status], str] | None) -> NoReturn:
-    """Show what `look` finds, its profiles and the lines below the table, until interrupted.
+    """Show the profiles that `look` returns, and the lines below the table, until interrupted.
 
-    `as_text` makes a line of the document, for programs, instead of a table.
+    `as_text` returns a line of the document, for programs, instead of a table.
 
     Raises:
         Failure: daemon-not-running, it is not there or went away.
@@ -58,18 +58,18 @@ def watch(client: Client, look: Look, *, as_text: Callable[[Status], str] | None
 
 
 def _is_alive(is_terminal: bool) -> bool:
-    """Whether what is written there can be changed again."""
+    """Whether written lines can be changed."""
     return is_terminal and os.environ.get("TERM") not in {None, "", "dumb"}
 
 
 class Rates:
-    """How fast bytes move, as the mean of the last seconds."""
+    """The rate of bytes, averaged over the last seconds."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, dict[tuple[str, str], tuple[int, int]]]] = deque()
 
     def add(self, profiles: Sequence[ProfileStatus], now: float) -> None:
-        """What has gone through at the moment `now`, in monotonic seconds."""
+        """Record the totals at `now`, in monotonic seconds."""
         counts = {
             (profile.name, forward.name): (forward.bytes_in, forward.bytes_out)
             for profile in profiles
@@ -80,7 +80,7 @@ class Rates:
             self._samples.popleft()
 
     def __call__(self, profile: str, forward: str) -> tuple[float, float]:
-        """Bytes a second that came back and that went out; 0 of what was not there before."""
+        """Bytes a second received and sent; 0 for a new forward."""
         (began, before), (ended, after) = self._samples[0], self._samples[-1]
         key = (profile, forward)
         if key not in before or ended <= began:
@@ -93,14 +93,14 @@ class Rates:
 
 
 class Frames:
-    """What is shown, one frame after another."""
+    """The content, one frame after another."""
 
     def __init__(self, look: Look) -> None:
         self._look = look
         self._rates = Rates()
 
     def lines(self, width: int | None) -> list[str]:
-        """The table as it is now, and below it what is wrong."""
+        """The present table, and the problems below it."""
         document, remarks = self._look()
         self._rates.add(document.profiles, clock.monotonic())
         rows = table(
@@ -115,7 +115,7 @@ class Frames:
 
 
 class Screen:
-    """A terminal whose lines are written anew where they differ; `size` has columns and lines."""
+    """A terminal on which changed lines are rewritten; `size` has columns and lines."""
 
     def __init__(self, descriptor: int, size: Callable[[], os.terminal_size]) -> None:
         self._descriptor = descriptor
@@ -125,11 +125,11 @@ class Screen:
 
     @property
     def columns(self) -> int:
-        """How long a line may be now."""
+        """The present length of a line."""
         return self._size().columns or 80
 
     def show(self, lines: Sequence[str]) -> None:
-        """Have these lines on the screen and nothing else, as many as there is room for."""
+        """Show these lines and nothing else, as many as fit."""
         size = self._size()
         lines = _as_many(lines, size)
         parts = []
@@ -138,7 +138,7 @@ class Screen:
             parts.append(_CLEAR)
         for row, (line, before) in enumerate(zip_longest(lines, self._shown[: len(lines)])):
             if line != before:
-                # In the last column it would erase what was written there.
+                # In the last column it would erase the character there.
                 erase = "\x1b[K" if _length(line) < _length(before or "") else ""
                 parts.append(f"\x1b[{row + 1};1H{line}{erase}")
         if len(lines) < len(self._shown):
@@ -148,7 +148,7 @@ class Screen:
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
-        """While it lasts, the terminal is ours."""
+        """Use the terminal while the block runs."""
         self._write(_ENTER)
         try:
             yield
@@ -157,7 +157,7 @@ class Screen:
 
     def _write(self, text: str) -> None:
         data = text.encode(sys.stdout.encoding or "utf-8", "replace")
-        while data:  # all at once, unless the terminal takes less
+        while data:  # all at once, unless the terminal accepts less
             data = data[os.write(self._descriptor, data) :]
 
 
@@ -172,7 +172,7 @@ def _show(stream: EventStream, frames: Frames) -> NoReturn:
                 screen.show(lines)
                 _wait(stream, _EVERY)
     finally:
-        for line in lines:  # what was seen last stays
+        for line in lines:  # the last frame stays visible
             click.echo(line, color=True)
 
 
@@ -189,7 +189,7 @@ def _print(stream: EventStream, lines: Callable[[], list[str]]) -> NoReturn:
 
 
 def _wait(stream: EventStream, seconds: float) -> None:
-    """Until something happened, and what happens together with it; `seconds` at most."""
+    """Wait for an event and those right after it; `seconds` at most."""
     if stream.next(seconds) is None:
         return
     until = clock.monotonic() + _TOGETHER
@@ -199,7 +199,7 @@ def _wait(stream: EventStream, seconds: float) -> None:
 
 @contextlib.contextmanager
 def _silent(descriptor: int) -> Iterator[None]:
-    """What is typed meanwhile is not shown, and not left for whoever reads next."""
+    """Input is not echoed, and discarded at the end."""
     if not os.isatty(descriptor):
         yield
         return
@@ -214,7 +214,7 @@ def _silent(descriptor: int) -> Iterator[None]:
 
 
 def _as_many(lines: Sequence[str], size: os.terminal_size) -> list[str]:
-    """As many as there is room for; the last one says how many there are besides."""
+    """As many lines as fit; the last one counts the others."""
     room = size.lines or len(lines)
     if len(lines) <= room:
         return list(lines)

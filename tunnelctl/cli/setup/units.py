@@ -1,7 +1,7 @@
-"""The daemon as a service: the files that systemd and launchd want to have, and what they hold.
+"""The unit files for systemd and launchd.
 
-Pure: text in, text out. Each file bears a mark with the digest of its other lines, so that one
-that somebody changed is known from one that is as we wrote it. A unit must never hold a secret.
+Pure: text in, text out. Each file has a mark with the digest of its other lines, so that an edited
+file is recognized. A unit must never contain a secret.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from tunnelctl.spec.environment import home
 
 NAME = "tunnelctl"
 LABEL = "tunnelctl.daemon"  # launchd's name for it
-# What a service does not inherit from the shell that installs it, and yet has to agree about.
+# Variables that a service does not inherit from the installing shell, but must share with it.
 _PASSED_ON = (CONFIG_DIR_VARIABLE, SOCKET_VARIABLE, "XDG_CONFIG_HOME", "XDG_STATE_HOME")
 _MARK = re.compile(r"^.*\btunnelctl-service sha256:([0-9a-f]{64}).*\n", re.MULTILINE)
-# What comes again by itself is tried again; a wrong profile, a wrong key or usage does not.
+# Temporary failures are retried; an invalid profile, a wrong key or wrong usage is not.
 _NO_RESTART = (2, 66, 77, 78)
 
 
 class UnitManager(StrEnum):
-    """Who starts the service."""
+    """The manager that starts the service."""
 
     SYSTEMD = "systemd"
     LAUNCHD = "launchd"
@@ -35,9 +35,9 @@ class UnitManager(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What is to be started, for whom. `system` means at boot, as `account`; otherwise at login.
+    """What to start, and for whom. `system` means at boot, as `account`; otherwise at login.
 
-    `socket` is where the daemon listens, `environment` what it gets.
+    `socket` is where the daemon listens, `environment` its variables.
     """
 
     command: tuple[str, ...]
@@ -49,7 +49,7 @@ class Service:
 
 
 def environment_of(environ: Mapping[str, str], cwd: Path, *, system: bool) -> dict[str, str]:
-    """The variables that the service needs in order to find what the commands find."""
+    """The variables that the service needs to find the same files as commands."""
     if system:
         return {SOCKET_VARIABLE: f"/run/{NAME}/control.sock", "XDG_STATE_HOME": "/var/lib"}
     kept = {name: environ[name] for name in _PASSED_ON if environ.get(name)}
@@ -78,13 +78,13 @@ def files(manager: UnitManager, service: Service, environ: Mapping[str, str]) ->
 
 
 def is_as_written(text: str) -> bool:
-    """Whether a file bears our mark, and every other line is as we wrote it."""
+    """Whether a file has our mark, and is unchanged."""
     mark = _MARK.search(text)
     return mark is not None and mark[1] == _digest(_MARK.sub("", text, count=1))
 
 
 def _marked(text: str, comment: str, below: int = 0) -> str:
-    """The text with a mark below so many lines."""
+    """The text with a mark after so many lines."""
     mark = (
         f"Written by tunnelctl {__version__}. tunnelctl-service sha256:{_digest(text)}; "
         "changed by hand it is yours, and left alone."
@@ -109,7 +109,7 @@ def _service_unit(service: Service) -> str:
         "Type=notify",
         f"ExecStart={_words(service.command)}",
         "ExecReload=/bin/kill -HUP $MAINPID",
-        # Fed while the daemon's loop makes progress, and not otherwise.
+        # Notified only while the daemon's loop makes progress.
         "WatchdogSec=30",
         "TimeoutStopSec=15",
         "Restart=on-failure",
@@ -132,7 +132,7 @@ def _service_unit(service: Service) -> str:
 
 
 def _hardening(service: Service) -> list[str]:
-    """What the daemon never does, so that nobody can make it."""
+    """Restrictions to what the daemon does."""
     lines = [
         "NoNewPrivileges=yes",
         "LockPersonality=yes",
@@ -145,7 +145,7 @@ def _hardening(service: Service) -> list[str]:
         "SystemCallErrorNumber=EPERM",
     ]
     if not service.system:
-        # A user's manager may not make what the rest needs, and an agent's socket is in /tmp.
+        # A user's manager may not set up the others, and an agent's socket is in /tmp.
         return lines
     account = [] if service.account == "root" else [f"User={service.account}"]
     return [
@@ -155,7 +155,7 @@ def _hardening(service: Service) -> list[str]:
         "LimitNOFILE=524288",
         "MemoryMax=1G",
         *lines,
-        # Listening below 1024 is all that it may do beyond its account.
+        # Its only privilege beyond its account is to listen below 1024.
         "AmbientCapabilities=CAP_NET_BIND_SERVICE",
         "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
         "PrivateDevices=yes",
@@ -207,7 +207,7 @@ def _escaped(text: str) -> str:
 
 
 def _plist(service: Service) -> str:
-    import plistlib  # for launchd alone
+    import plistlib  # only for launchd
 
     content: dict[str, object] = {
         "Label": LABEL,
@@ -222,5 +222,5 @@ def _plist(service: Service) -> str:
     }
     if service.system and service.account != "root":
         content["UserName"] = service.account
-    # An XML declaration comes first of all.
+    # An XML declaration must come first.
     return _marked(plistlib.dumps(content).decode(), "<!-- {} -->", below=1)

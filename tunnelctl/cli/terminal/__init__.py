@@ -1,4 +1,4 @@
-"""What every command shares at the terminal: output, questions to a person, the table of forwards.
+"""Shared by all commands at the terminal: output, questions to a person, the table of forwards.
 
 Must never talk to the daemon.
 """

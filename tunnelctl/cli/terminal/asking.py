@@ -1,8 +1,8 @@
-"""Asks the person at the terminal, or through SSH_ASKPASS, what the daemon's hosts want to know.
+"""Asks the person at the terminal, or through SSH_ASKPASS, the questions of the daemon's hosts.
 
-Owns the prompt: who is asked how, as ssh(1) does it (OpenSSH readpass.c). What is typed is not
-shown unless the question allows it, and goes to the daemon alone. A passphrase that is ended with
-Tab, as the prompt offers, is kept there. Must never leave the terminal without its echo.
+Owns the prompt, which follows ssh(1) (OpenSSH readpass.c). Input is not echoed unless the question
+allows it, and is sent only to the daemon. A passphrase that ends with Tab, as the prompt offers, is
+kept there. Must never leave the terminal without echo.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tunnelctl.home.redaction import SECRETS
 from tunnelctl.state.status_events import QuestionEvent, StatusEvent
 
 _TERMINAL = "/dev/tty"
-_ASKPASS = "ssh-askpass"  # where SSH_ASKPASS names none
+_ASKPASS = "ssh-askpass"  # if SSH_ASKPASS names none
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 _CHUNK = 4096
 _KEEP = b"\t"
@@ -55,7 +55,7 @@ def somebody_can_be_asked(environ: Mapping[str, str]) -> bool:
 
 class Asker:
     """Reads a stream that was opened for the answers of some hosts: events go to the caller,
-    questions to the person. `remember`: what may be kept is, without being offered."""
+    questions to the person. `remember`: keep every answer that may be kept, without an offer."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Asker:
     ) -> None:
         self._remember = remember
         self._keeps = remember  # the answer to the question that is asked now
-        self.waited = 0.0  # seconds that went by while a person was asked
+        self.waited = 0.0  # seconds spent while a person was asked
         self._client = client
         self._stream = stream
         self._environ = environ
@@ -75,8 +75,8 @@ class Asker:
         self._questions: dict[str, QuestionEvent] = {}  # open, in order, by id
 
     def next(self, timeout: float | None = None) -> StatusEvent | None:
-        """The next event that is no question, or None when none came within `timeout` seconds;
-        the time that a person takes is not counted.
+        """The next event that is no question, or None if none arrived within `timeout` seconds; the
+        time of a person does not count.
 
         Raises:
             Failure: DAEMON_NOT_RUNNING, the stream ended.
@@ -97,7 +97,7 @@ class Asker:
         return self._events.popleft()
 
     def _take(self, timeout: float | None) -> bool:
-        """Put one event where it belongs; False when none came in time."""
+        """Sort one event; False if none arrived in time."""
         event = self._stream.next(timeout)
         if event is None:
             return False
@@ -110,7 +110,7 @@ class Asker:
         return True
 
     def _answer(self, question: QuestionEvent) -> None:
-        """Ask, and send the answer, unless the question was withdrawn meanwhile."""
+        """Ask, and send the answer unless the question was withdrawn meanwhile."""
         self._keeps = self._remember
         answer = self._ask(question)
         if question.id not in self._questions:
@@ -146,7 +146,7 @@ class Asker:
             prompt = HOST_KEY_AGAIN
 
     def _ask_terminal(self, prompt: str, question: QuestionEvent) -> str | None:
-        """What is typed at the terminal; None at its end (Ctrl-D) and where there is none."""
+        """The input at the terminal; None at its end (Ctrl-D) or without a terminal."""
         with _terminal() as terminal:
             if terminal is None:
                 return None
@@ -163,7 +163,7 @@ class Asker:
         return line
 
     def _ask_program(self, program: str, prompt: str, question: QuestionEvent) -> str | None:
-        """What the program prints (ssh(1), SSH_ASKPASS); None when it says no."""
+        """The output of the program (ssh(1), SSH_ASKPASS); None if it refuses."""
         hint = {"SSH_ASKPASS_PROMPT": "confirm"} if question.about == "host-key" else {}
         try:
             process = subprocess.Popen(  # noqa: S603 - the user's own program, without a shell
@@ -189,10 +189,10 @@ class Asker:
     def _read_line(
         self, source: int, question: QuestionEvent, ends: tuple[bytes, ...] = (b"\n",)
     ) -> str | None:
-        """A line without its line break; None when there is none, or the question was closed."""
+        """A line without its line break; None if there is none, or the question was closed."""
         typed = b""
         while not typed.endswith(ends):
-            while self._take(0):  # what was received already, select does not see
+            while self._take(0):  # select does not see data that was received already
                 pass
             if question.id not in self._questions:
                 return None
@@ -200,7 +200,7 @@ class Asker:
             if source in ready:
                 try:
                     chunk = os.read(source, _CHUNK)
-                except OSError:  # the terminal has gone
+                except OSError:  # the terminal was closed
                     return None
                 if not chunk:
                     break
@@ -209,24 +209,24 @@ class Asker:
 
 
 def _subject(question: QuestionEvent) -> str:
-    """`dev/bastion`, and who asks on the way there."""
+    """`dev/bastion`, and the hop that asks."""
     subject = f"{question.profile}/{question.name}"
     asks = question.host
     return printable(subject if asks == question.name else f"{subject} (at {asks})")
 
 
 def _shown(prompt: str) -> str:
-    """A prompt may have several lines; nothing else in it moves the cursor."""
+    """A prompt may have several lines; other control characters are removed."""
     return "\n".join(map(printable, prompt.split("\n")))
 
 
 def _may_keep(question: QuestionEvent) -> bool:
-    """Whether the answer is one for later logins too, and is not kept anyhow."""
+    """Whether the answer is one for later logins too, and is not kept in any case."""
     return question.remember is False
 
 
 def decision(answer: str) -> str | None:
-    """What an answer about a host key says: `yes`, `no` or a fingerprint; None, neither."""
+    """The meaning of an answer about a host key: `yes`, `no` or a fingerprint; None if neither."""
     word = answer.strip()
     if word.startswith("SHA256:"):
         return word
@@ -240,7 +240,7 @@ def _has_terminal() -> bool:
 
 @contextmanager
 def _terminal() -> Iterator[int | None]:
-    """The controlling terminal; None without one, or for a job in the background of its shell."""
+    """The controlling terminal; None without one, or for a background job of a shell."""
     try:
         terminal = os.open(_TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
@@ -254,11 +254,11 @@ def _terminal() -> Iterator[int | None]:
 
 @contextmanager
 def _echo(terminal: int, *, on: bool, ended_by: bytes = b"") -> Iterator[None]:
-    """One question at a terminal; without echo it cannot be suspended either (Ctrl-Z), as a shell
-    would show what is typed afterwards. The line ends with Enter, or with `ended_by`."""
+    """One question at a terminal. Without echo, Ctrl-Z is disabled too, because a shell would show
+    further input. The line ends with Enter, or with `ended_by`."""
     before = termios.tcgetattr(terminal)
     changed = termios.tcgetattr(terminal)
-    flags, characters = 3, 6  # of the list that termios(3) is in Python
+    flags, characters = 3, 6  # of the list that is a termios(3) structure in Python
     changed[flags] |= termios.ECHO | termios.ICANON | termios.ISIG
     if ended_by:
         changed[characters][termios.VEOL] = ended_by
@@ -272,4 +272,4 @@ def _echo(terminal: int, *, on: bool, ended_by: bytes = b"") -> Iterator[None]:
     finally:
         termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
         if not on:
-            os.write(terminal, b"\n")  # that of the person was not shown
+            os.write(terminal, b"\n")  # the Enter of the person was not echoed

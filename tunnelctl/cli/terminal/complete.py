@@ -1,8 +1,8 @@
-"""What the TAB key offers after a command's name: profiles, forwards, hosts and commands.
+"""Completion of arguments: profiles, forwards, hosts and commands.
 
-Owns no name: profiles are the files that can be found and what the daemon knows, forwards and
-hosts what the daemon says of them or else the keys that stand in the file. Must be quick, never
-load what parses a profile, and never fail: what cannot be had is not offered.
+Owns no name: profiles are the files found and those in the daemon; forwards and hosts are from the
+daemon's status, else from the keys in the file. Must be fast, never load the parser of profiles,
+and never fail: unavailable names are left out.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ if TYPE_CHECKING:  # completion is quicker without
 SSH_LINE = "tunnelctl.ssh-line"
 _WITHIN = 0.15  # seconds for the daemon to answer
 _READ_MAX = 1 << 20  # bytes; a profile has no more
-# A block of a file that is written as most are: `forwards:` at the margin, its keys indented.
+# A block of a file in the usual form: `forwards:` at the margin, its keys indented.
 _BLOCK = r"^{}:[ \t]*(?:#.*)?\n((?:[ \t]+.*\n|[ \t]*(?:#.*)?\n)*)"
 _KEY = re.compile(r"^([ \t]+)([A-Za-z0-9][A-Za-z0-9._-]*):", re.MULTILINE)
 
 
 def profiles(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Profiles that begin so: of files, and of the daemon."""
+    """Profiles with this prefix: from files, and from the daemon."""
     return _beginning(incomplete, {*_files(), *_known()})
 
 
 def running(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Profiles that the daemon knows, where one answers."""
+    """Profiles in the daemon, if one answers."""
     return _beginning(incomplete, _known() or _files())
 
 
 def forwards(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """`PROFILE/FORWARD`, once the profile is there."""
+    """`PROFILE/FORWARD`, once the profile is typed."""
     return _parts(incomplete, "forwards")
 
 
 def hosts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """`PROFILE/HOST`, once the profile is there."""
+    """`PROFILE/HOST`, once the profile is typed."""
     return _parts(incomplete, "hosts")
 
 
@@ -63,7 +63,7 @@ def tunnels(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 
 
 def ssh_hosts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """What `ssh` would be given: `[USER@]HOST`."""
+    """The argument of `ssh`: `[USER@]HOST`."""
     user, at, host = incomplete.rpartition("@")
     from tunnelctl.config.openssh.names import names_for  # the other commands are quicker without
 
@@ -76,18 +76,18 @@ def profiles_or_host(ctx: click.Context, param: click.Parameter, incomplete: str
 
 
 def profiles_or_stop(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """What `daemon` takes."""
+    """The arguments of `daemon`."""
     return profiles(ctx, param, incomplete) + _beginning(incomplete, ["stop"])
 
 
 def any_host(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """A host as `ssh` takes it, or one of a profile."""
+    """A host as for `ssh`, or one of a profile."""
     of_profiles = hosts(ctx, param, incomplete) if "@" not in incomplete else []
     return ssh_hosts(ctx, param, incomplete) + of_profiles
 
 
 def commands(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """The commands below those that were named."""
+    """The subcommands of those that were named."""
     command: click.Command | None = ctx.find_root().command
     for name in ctx.params.get(param.name or "") or ():
         command = command.get_command(ctx, name) if isinstance(command, click.Group) else None
@@ -133,7 +133,7 @@ def _known() -> dict[str, ProfileStatus]:
 
 
 def _keys(profile: str, block: str) -> Iterator[str]:
-    """The keys of one block of a profile's file, as far as they can be seen without parsing it."""
+    """The keys of one block of a profile's file, as far as they are visible without parsing it."""
     try:
         path = find_profile(profile, environ=os.environ, cwd=Path.cwd())
         with path.open(encoding="utf-8", errors="replace") as file:

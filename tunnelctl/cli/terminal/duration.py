@@ -10,8 +10,8 @@ from tunnelctl.config.values.quantities import parse_duration
 
 
 class Duration(click.ParamType[float]):
-    """`30s`, `1m30s`; a bare number is seconds, as docker compose has it. A float of seconds,
-    not 0 where it has to be `positive`."""
+    """`30s`, `1m30s`; a bare number is seconds, as in docker compose. Returns seconds as a float,
+    not 0 if `positive`."""
 
     name = "duration"
 

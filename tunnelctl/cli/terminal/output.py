@@ -1,4 +1,4 @@
-"""How the command line talks: data on stdout, talk on stderr, colour only where it is wanted."""
+"""Output of the command line: data on stdout, messages on stderr, colour only if wanted."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import click
 from tunnelctl.errors import printable
 from tunnelctl.home.redaction import SECRETS
 
-_HANDLER = "tunnelctl"  # its name among Python's error handlers of codecs
+_HANDLER = "tunnelctl"  # its name in Python's registry of error handlers
 _SIGNS = {"…": "...", "→": "->"}
 
 
 def say(text: str) -> None:
-    """One line of talk on stderr, with our name before it."""
+    """One message on stderr, with the program's name before it."""
     click.echo(f"tunnelctl: {printable(SECRETS.redact(text))}", err=True)
 
 
 def in_colour(stream: TextIO) -> bool:
-    """Whether to colour what goes to the stream (no-color.org, force-color.org)."""
+    """Whether to use colour on the stream (no-color.org, force-color.org)."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
@@ -33,7 +33,7 @@ def in_colour(stream: TextIO) -> bool:
 
 
 def width_of(stream: TextIO) -> int | None:
-    """How many columns a line may have there; None where that does not matter or is not known."""
+    """The number of columns of a line; None if unlimited or unknown."""
     if not stream.isatty():
         return None
     named = os.environ.get("COLUMNS", "")
@@ -55,21 +55,21 @@ def can_show(stream: TextIO, text: str) -> bool:
 
 
 def json_text(document: object) -> str:
-    """A document for programs, in characters that stdout can take."""
+    """A document for programs, in characters that stdout can encode."""
     text = json.dumps(document, indent=2, ensure_ascii=False)
     return (text if can_show(sys.stdout, text) else json.dumps(document, indent=2)) + "\n"
 
 
 def take_any_text(stream: TextIO) -> None:
-    """Have the stream print every text, whatever its encoding (see `_in_its_place`)."""
+    """Make the stream print every text, whatever its encoding (see `_in_its_place`)."""
     codecs.register_error(_HANDLER, _in_its_place)
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors=_HANDLER)
 
 
 def _in_its_place(error: UnicodeError) -> tuple[str | bytes, int]:
-    """What is printed for characters that an encoding lacks: a byte of a file's name as it is
-    (PEP 383), for our own signs what looks like them, else an escape as in JSON."""
+    """The replacement for characters that an encoding lacks: a byte of a file name unchanged (PEP
+    383), similar characters for our own signs, else an escape as in JSON."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character = error.object[error.start]
@@ -79,7 +79,7 @@ def _in_its_place(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def shown_on(stream: TextIO, text: str) -> str:
-    """The text in characters that the stream can take; `~` for an ellipsis that it cannot."""
+    """The text in characters that the stream can encode; `~` for an ellipsis that it cannot."""
     if can_show(stream, text):
         return text
     encoding = stream.encoding or "ascii"
@@ -87,7 +87,7 @@ def shown_on(stream: TextIO, text: str) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """A time as a person reads it at a glance: `12s`, `3m`, `5h`, `2d`."""
+    """A short duration: `12s`, `3m`, `5h`, `2d`."""
     whole = max(0, int(seconds))
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if whole >= size:

@@ -1,7 +1,7 @@
-"""How far a profile has come, told from the status document and its events.
+"""The progress of a profile, from the status document and its events.
 
-Pure. Owns when `up` is done waiting: the profile is ready, or a part of it cannot come up before
-somebody acts, which is said at once with that part's own exit code.
+Pure. Owns when `up` stops waiting: the profile is ready, or a part of it cannot come up before
+somebody acts, which is reported at once with that part's exit code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tunnelctl.state.snapshot import (
 )
 from tunnelctl.state.status_events import SAYS, EventKind, StatusEvent
 
-# A listener that could not be had is tried again, but whoever asked for it wants to know now.
+# A listener that failed is retried, but the caller must know now.
 _SAID_AT_ONCE = frozenset(
     {Code.PORT_IN_USE, Code.PERMISSION_DENIED, Code.FORWARD_DENIED, Code.NAME_NOT_FOUND}
 )
@@ -37,7 +37,7 @@ def is_ready(profile: ProfileStatus) -> bool:
 
 
 def failure_of(profile: ProfileStatus, required: Collection[str]) -> Failure | None:
-    """Why the profile will not be ready soon, if it is so; `required` names its forwards."""
+    """The reason why the profile will not be ready soon, if any; `required` names its forwards."""
     for host in profile.hosts:
         if host.state in FAILED_FOR_GOOD:
             return as_failure(profile.name, host)
@@ -58,7 +58,7 @@ def as_failure(profile: str, part: HostStatus | ForwardStatus) -> Failure:
 
 
 def not_ready(profile: ProfileStatus, seconds: float, *, stays_wanted: bool) -> Failure:
-    """What to say of a profile that took too long, with the last error of each part."""
+    """The message for a profile that took too long, with the last error of each part."""
     troubles = [
         f"{part.name}: {part.last_error.message}"
         for part in profile.parts
@@ -70,12 +70,12 @@ def not_ready(profile: ProfileStatus, seconds: float, *, stays_wanted: bool) -> 
 
 
 def stays(profile: ProfileStatus) -> bool:
-    """Whether a profile that is held by one attached command stays up when that command ends."""
+    """Whether a profile that one attached command holds stays up when that command ends."""
     return bool(profile.holders.after_a_command())
 
 
 def held_by_others(profile: ProfileStatus) -> str:
-    """Why it stays."""
+    """The reason why it stays."""
     left = profile.holders.after_a_command()
     if left.detached or left.service:
         return f"held until tunnelctl down {profile.name}"
@@ -84,7 +84,7 @@ def held_by_others(profile: ProfileStatus) -> str:
 
 
 def promise(profiles: Iterable[ProfileStatus]) -> str:
-    """What Ctrl-C will do to the profiles of an attached command, as one line."""
+    """The effect of Ctrl-C on the profiles of an attached command, as one line."""
     wanted = [profile for profile in profiles if profile.wanted is Wanted.UP]
     left = [f"{one.name} up ({held_by_others(one)})" for one in wanted if stays(one)]
     if not left:
@@ -95,7 +95,7 @@ def promise(profiles: Iterable[ProfileStatus]) -> str:
 
 
 def forwarding_lines(profile: ProfileStatus) -> Iterator[str]:
-    """A line for each address that listens, e.g. `Forwarding from 127.0.0.1:5432 -> db:5432`."""
+    """A line for each listening address, e.g. `Forwarding from 127.0.0.1:5432 -> db:5432`."""
     for forward in profile.forwards:
         if forward.state is ForwardState.UP:
             target = forward.target or "SOCKS"
@@ -119,7 +119,7 @@ def is_said(event: StatusEvent) -> bool:
 
 
 def event_text(event: StatusEvent) -> str:
-    """An event as one line for people, in local time."""
+    """An event as one line, in local time."""
     moment = datetime.fromisoformat(event.at).astimezone().strftime("%H:%M:%S")
     subject = f"{event.profile}/{event.name}" if event.name else event.profile
     message = f": {event.message}" if event.message else ""

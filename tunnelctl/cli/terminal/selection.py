@@ -1,7 +1,7 @@
-"""Which profiles, and which of their parts, the words of a command mean: `dev`, `'dev*'`, `dev/db`.
+"""The profiles and parts that the words of a command select: `dev`, `'dev*'`, `dev/db`.
 
-Owns what is said of a word that means nothing. A word without a wildcard means itself, whether
-there is such a profile or not: the command says what it lacks.
+Owns the messages for a word that selects nothing. A word without a wildcard selects itself, even if
+there is no such profile: the command reports what is missing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # `ls` and `paths` are quicker without
 
 
 def profiles(words: Iterable[str], known: Iterable[str]) -> list[str]:
-    """The names that `words` mean among those that are `known`, each once, in their order.
+    """The `known` names that `words` select, each once, in their order.
 
     Raises:
         Failure: profile-not-found, a wildcard means none of them.
@@ -32,8 +32,8 @@ def profiles(words: Iterable[str], known: Iterable[str]) -> list[str]:
 
 
 def forwards(document: Sequence[ProfileStatus], words: Iterable[str]) -> Sequence[ProfileStatus]:
-    """Of the profiles of a status document what `words` mean; all of it where there are none. A
-    forward goes by its name and by that of its host.
+    """The part of the profiles of a status document that `words` select; everything without words.
+    A forward is selected by its name and by that of its host.
 
     Raises:
         Failure: profile-not-found, a word means nothing.
@@ -63,8 +63,8 @@ def forwards(document: Sequence[ProfileStatus], words: Iterable[str]) -> Sequenc
 
 
 def labelled(document: Sequence[ProfileStatus], labels: Sequence[str]) -> Sequence[ProfileStatus]:
-    """Of the profiles of a status document the forwards that have every label, each `KEY` or
-    `KEY=VALUE`; all of it where none is asked for."""
+    """The forwards in a status document that have every label, each `KEY` or `KEY=VALUE`; all
+    without labels."""
     if not labels:
         return document
     wanted = [label.partition("=") for label in labels]
@@ -88,8 +88,8 @@ def labelled(document: Sequence[ProfileStatus], labels: Sequence[str]) -> Sequen
 def hosts(
     document: Iterable[ProfileStatus], words: Iterable[str], stopped: Collection[str] = ()
 ) -> dict[str, list[str]]:
-    """The profiles of a status document that `words` mean, and the hosts of each that they name:
-    none where a profile is meant as a whole. The daemon knows those that are `stopped`, too.
+    """The profiles of a status document that `words` select, and the named hosts of each: none if a
+    profile is selected as a whole. The daemon also knows those that are `stopped`.
 
     Raises:
         Failure: profile-not-found, a word means nothing; not-up, it means one that is stopped.
@@ -118,8 +118,8 @@ def demand_ours(
     names: Iterable[str],
     failure: Callable[[str, str, Path], Failure] = sentences.up_from_another_file,
 ) -> None:
-    """That each of these profiles is up from the file that its name means here: an order must not
-    reach that of another project. One of which there is no file here is meant by its name alone.
+    """Check that each of these profiles is up from the file that its name means here, because an
+    order must not reach that of another project. Without a file here only the name counts.
 
     Raises:
         Failure: name-taken; `failure` makes it of the name and both files, the daemon's first.
@@ -136,9 +136,8 @@ def sources(profiles: Iterable[ProfileStatus]) -> dict[str, str]:
 
 
 def not_up(profile: str, known: Iterable[str], stopped: Collection[str] = ()) -> Failure:
-    """What to say of a profile that is not among those that are `known`, from where a misspelled
-    one may be meant: that it is not up, where there is such a file or it is one of those that are
-    `stopped`; else that there is none."""
+    """The failure for a profile that is not among the `known` ones, which are used for suggestions:
+    it is not up if it has a file or is `stopped`, else it does not exist."""
     if profile not in stopped:
         try:
             find_profile(profile, environ=os.environ, cwd=Path.cwd(), others={*known, *stopped})
@@ -159,7 +158,7 @@ def _meant(word: str, names: Sequence[str]) -> Sequence[str]:
 def _named(
     pattern: Pattern, document: Iterable[ProfileStatus], stopped: Collection[str] = ()
 ) -> list[ProfileStatus]:
-    """The profiles that a pattern means; there is such a profile."""
+    """The profiles that a pattern selects, if there are any."""
     named = [profile for profile in document if pattern.takes(profile.name)]
     if not named:
         names = [profile.name for profile in document]
@@ -170,7 +169,7 @@ def _named(
 
 
 def _check(pattern: Pattern, names: Iterable[str]) -> None:
-    """A pattern that is not whole means one of these."""
+    """A pattern that is not complete selects one of these."""
     if not pattern.is_whole and not any(pattern.takes(pattern.profile, name) for name in names):
         raise sentences.nothing_meant(pattern.word, sorted(names))
 

@@ -1,6 +1,7 @@
-"""What a server said in its session, for commands whose result it is: each line once, on stdout.
+"""The lines that a server prints in its session, for commands whose result they are: once, on
+stdout.
 
-Works on what status keeps. Events would do for what comes, but not for what came before.
+Uses the lines in status, because events do not include earlier ones.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Said:
         self._printed: deque[str] = deque(maxlen=_REMEMBERED)
 
     def show(self, host: HostStatus) -> None:
-        """Print what is new in the status of the host."""
+        """Print the new lines in the status of the host."""
         lines: Sequence[str] = host.said or ()
         for line in lines[_overlap(list(self._printed), lines) :]:
             self._printed.append(line)
@@ -30,6 +31,6 @@ class Said:
 
 
 def _overlap(before: Sequence[str], now: Sequence[str]) -> int:
-    """How many lines at the begin of `now` are those that `before` ends with."""
+    """How many lines at the beginning of `now` are those at the end of `before`."""
     most = min(len(before), len(now))
     return next(n for n in range(most, -1, -1) if list(before[len(before) - n :]) == list(now[:n]))

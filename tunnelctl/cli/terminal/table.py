@@ -1,6 +1,6 @@
-"""The table of `ps`: one row a forward, worked out from the status document alone.
+"""The table of `ps`: one row for each forward, made from the status document only.
 
-Pure: the time is an argument. Must never say `up` of a forward whose host is not.
+Pure: the time is an argument. Must never show a forward as `up` if its host is not.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from tunnelctl.state.snapshot import (
 _HEADER = ("NAME", "TYPE", "LISTEN", "TARGET", "VIA", "STATUS", "CONNS", "IN/OUT", "AGE")
 _NAME, _TYPE, _LISTEN, _TARGET, _VIA, _STATUS, _CONNS, _MOVED, _AGE = range(len(_HEADER))
 _GAP = "  "
-# Where there is less room: how narrow a column may become, and who gives in first.
+# For narrow terminals: the minimum width of columns, and which are shortened first.
 _LEAST = {_NAME: 8, _TYPE: 5, _LISTEN: 8, _TARGET: 6, _VIA: 4, _STATUS: 12}
 _GIVING = ((_LISTEN, _TARGET, _VIA, _NAME), (_TYPE, _STATUS))
-_CUT_IN_FRONT = (_LISTEN, _TARGET)  # the port is what tells them apart
+_CUT_IN_FRONT = (_LISTEN, _TARGET)  # the port distinguishes them
 _LEAVING = (_AGE, _TYPE, _MOVED, _CONNS, _VIA, _TARGET, _LISTEN)
 _CUT = "…"
 _COLOURS = {"up": "green", "failed": "red", "needs": "red", "stopped": "bright_black"}
 _OTHER_COLOUR = "yellow"
 
-# Bytes a second that come back from the target and go to it, by profile and forward.
+# Bytes a second from the target and to it, by profile and forward.
 Rates = Callable[[str, str], tuple[float, float]]
 
 
@@ -48,10 +48,10 @@ def table(
     width: int | None = None,
     rates: Rates | None = None,
 ) -> list[str]:
-    """The lines of the table, its header first, then what is broken, what is not up, and the rest.
+    """The lines of the table, its header first, then failed rows, those not up, and the rest.
 
-    With a `width` no line is longer: cells are cut with an ellipsis, and where that is not enough
-    columns are left out. With `rates` these stand in the place of what has gone through.
+    With a `width` no line is longer: cells are cut with an ellipsis, and if necessary columns are
+    left out. `rates` replace the totals.
     """
     rows: list[Sequence[str]] = [_HEADER]
     if rates is not None:
@@ -71,7 +71,7 @@ def table(
 
 
 class Condition(StrEnum):
-    """How a row is, in the words of the summary."""
+    """The state of a row in the words of the summary."""
 
     FAILED = "failed"
     NOT_UP = "not up"
@@ -84,7 +84,7 @@ _ORDER = tuple(Condition)
 
 
 def condition(status: str) -> Condition:
-    """What a text of the column STATUS comes to."""
+    """The state that a text of the column STATUS stands for."""
     word = _word(status)
     if word in ("failed", "needs"):
         return Condition.FAILED
@@ -96,7 +96,7 @@ def condition(status: str) -> Condition:
 
 
 def summary(profiles: Iterable[ProfileStatus], now: datetime) -> str:
-    """How many rows there are and how they are: `312 forwards: 3 failed, 5 not up, 304 up`."""
+    """The number of rows and their states: `312 forwards: 3 failed, 5 not up, 304 up`."""
     conditions = [condition(status) for status in _statuses(profiles, now)]
     counts = Counter(conditions)
     parts = [f"{counts[one]} {one}" for one in _ORDER if counts[one]]
@@ -113,7 +113,7 @@ def _statuses(profiles: Iterable[ProfileStatus], now: datetime) -> Iterator[str]
 
 
 def status_text(forward: ForwardStatus, host: HostStatus, now: datetime) -> str:
-    """What a forward is doing, in a few words: `up (healthy)`, `retry in 7s (#4)`."""
+    """The state of a forward in a few words: `up (healthy)`, `retry in 7s (#4)`."""
     state, error = forward.state, forward.last_error
     if state is ForwardState.STOPPED or host.state in (HostState.STOPPING, HostState.STOPPED):
         return "stopped" if state is ForwardState.STOPPED else "stopping"
@@ -134,7 +134,7 @@ def status_text(forward: ForwardStatus, host: HostStatus, now: datetime) -> str:
 
 
 def listen_text(forward: ForwardStatus) -> str:
-    """The listening address; of a remote one the server's name and the port, as it is met there."""
+    """The listening address; for a remote forward the server's name and the port there."""
     listen = forward.listen
     if not forward.type.startswith("remote"):
         return listen
@@ -142,9 +142,9 @@ def listen_text(forward: ForwardStatus) -> str:
 
 
 def listen_addresses(forward: ForwardStatus) -> tuple[Endpoint, ...]:
-    """Where a client may connect to, the first for who takes one alone (Endpoint.addresses).
+    """The addresses for clients; the first for clients that use only one (Endpoint.addresses).
 
-    What a server made of `localhost` is not known, so that stays one.
+    It is not known how a server resolves `localhost`, so that stays one.
     """
     listen = parse_endpoint(forward.listen)
     return (listen,) if forward.type.startswith("remote") else listen.addresses
@@ -172,14 +172,14 @@ def _row(
 
 
 def _empty_row(profile: ProfileStatus) -> tuple[str, ...]:
-    """For a profile without forwards, as one that could not be loaded."""
+    """For a profile without forwards, such as one that could not be loaded."""
     error = profile.last_error
     state = f"{profile.state}: {error.code}" if error else str(profile.state)
     return tuple({0: profile.name, _STATUS: state}.get(at, "-") for at in range(len(_HEADER)))
 
 
 def _fit(widths: dict[int, int], most: int) -> None:
-    """Make columns narrower, the widest first, and leave some out, until a line fits."""
+    """Narrow columns, the widest first, and leave some out, until a line fits."""
 
     def too_much() -> int:
         return sum(widths.values()) + len(_GAP) * (len(widths) - 1) - most
@@ -202,7 +202,7 @@ def _cut(cell: str, column: int, width: int) -> str:
     kept = width - len(_CUT)
     if column in _CUT_IN_FRONT:
         return _CUT + cell[-kept:]
-    behind = kept // 2 if column == _NAME else 0  # names may differ at either end
+    behind = kept // 2 if column == _NAME else 0  # names may differ at both ends
     return cell[: kept - behind] + _CUT + cell[len(cell) - behind :]
 
 
@@ -223,5 +223,5 @@ def _until(moment: str | None, now: datetime) -> str:
 
 
 def _seconds(moment: str, now: datetime) -> float:
-    """Seconds since an RFC 3339 moment; negative for one that is still to come."""
+    """Seconds since an RFC 3339 time; negative for one in the future."""
     return (now - datetime.fromisoformat(moment)).total_seconds()
