@@ -1,6 +1,6 @@
-"""Packages that only an extra of ours brings, and what installs them.
+"""Packages that only an extra of ours installs, and the command that installs them.
 
-Owns the command that is said. Must never install anything.
+Owns that command. Must never install anything.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from tunnelctl.spec.secret import SecretSource
 
 
 def install_command(extra: str) -> str:
-    """What installs an extra beside the tunnelctl that runs: another Python's pip knows neither."""
+    """The command that installs an extra beside the running tunnelctl; the pip of another Python
+    knows neither."""
     return shlex.join([sys.executable, "-m", "pip", "install", f"tunnelctl[{extra}]"])
 
 
 def lacking(profile: Profile) -> Iterator[str]:
-    """What a profile needs of an extra that is not installed here, each as a sentence with the
-    command that installs it; another machine may have it."""
+    """The extras that a profile needs and that are not installed here, each as a sentence with the
+    command that installs it. Another machine may have them."""
     if any(map(_asks_keyring, profile.hosts)) and find_spec("keyring") is None:
         command = install_command("keyring")
         yield f"{{keyring: …}} needs the package keyring, which is not installed here ({command})"

@@ -1,8 +1,8 @@
-"""Where things are on this machine: the control socket, state, and the folders of profiles.
+"""Paths on this machine: the control socket, state, and the folders of profiles.
 
-Owns the XDG rules, and how far up from a project's folder profiles are looked for. Looks on disk
+Owns the XDG rules, and how far up from a project's folder profiles are looked for. Reads the disk
 only for that, and for the runtime folder of a login session that the environment does not name, as
-under cron, su and sudo. Stays quick to import: the command line needs it before anything else.
+under cron, su and sudo. Must import quickly: the command line needs it first.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tunnelctl.spec.environment import home
 APPLICATION = "tunnelctl"
 SOCKET_VARIABLE = "TUNNELCTL_SOCKET"
 CONFIG_DIR_VARIABLE = "TUNNELCTL_CONFIG_DIR"
-# What to do where the environment names another user's folder, as after `sudo -E`.
+# The hint if the environment names another user's folder, as after `sudo -E`.
 ANOTHER_USERS = (
     "sudo without -E, or su -; or env -u XDG_RUNTIME_DIR -u TUNNELCTL_SOCKET tunnelctl …: the "
     "daemon of a user is in a folder of that user's"
 )
-# And where it names none, and the home is none of theirs, as in a container without a user.
+# The hint if it names none and the home belongs to another user, as in a container without a user.
 NO_PLACE = (
     "export HOME=FOLDER, or export XDG_RUNTIME_DIR=FOLDER, with a folder that this user may write "
     "to, and try again"
@@ -43,21 +43,23 @@ class Paths:
     runtime_dir: Path  # holds the socket and the lock; 0700
     socket: Path
     lock: Path
-    is_named: bool  # TUNNELCTL_SOCKET says so: a daemon beside the one that a user has
+    is_named: bool  # set by TUNNELCTL_SOCKET: a daemon in addition to the user's usual one
     is_placed: bool  # the environment names the socket's folder, not only the home
-    user_lock: Path  # held too, wherever the socket is; see net/user_lock.py
+    user_lock: Path  # also locked, wherever the socket is; see net/user_lock.py
     state_dir: Path
-    wanted_file: Path  # what the next daemon on this socket brings up; one for each socket
+    # The profiles that the next daemon on this socket brings up; one file for each socket.
+    wanted_file: Path
     log_file: Path
-    dump_file: Path  # the stacks of a daemon that was stuck
-    config_dirs: tuple[Path, ...]  # where profiles are looked for, first hit wins
+    dump_file: Path  # the stacks of a daemon that hung
+    config_dirs: tuple[Path, ...]  # where profiles are looked for; the first match wins
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], cwd: Path | None = None) -> Paths:
-        """What the environment says, by README.md and docs/api.md; `cwd` defaults to the real one.
+        """The paths for an environment, by README.md and docs/api.md; `cwd` defaults to the real
+        one.
 
         Raises:
-            Failure: USAGE, the socket's path is longer than the system can bind.
+            Failure: USAGE, if the socket's path is longer than the system can bind.
         """
         here = Path.cwd() if cwd is None else cwd
         socket = _socket(environ, here)
@@ -80,13 +82,13 @@ class Paths:
 
 
 def xdg_dir(environ: Mapping[str, str], variable: str, default: str) -> Path:
-    """One base directory; a relative value is ignored, as the XDG specification asks."""
+    """One base directory; a relative value is ignored, as the XDG specification requires."""
     named = environ.get(variable, "")
     return Path(named) if named.startswith("/") else home(environ) / default
 
 
 def config_dirs(environ: Mapping[str, str], cwd: Path) -> tuple[Path, ...]:
-    """Where profiles are looked for, each place once, in the order of README.md."""
+    """The folders of profiles, each once, in the order of README.md."""
     named = environ.get(CONFIG_DIR_VARIABLE, "")
     folders = (cwd, *_above(cwd, home(environ)))
     places = (
@@ -99,11 +101,11 @@ def config_dirs(environ: Mapping[str, str], cwd: Path) -> tuple[Path, ...]:
 
 
 def _above(cwd: Path, home: Path) -> Iterator[Path]:
-    """The folders above `cwd` that may be those of its project, the nearest first: up to the home
-    or to a work tree of git, and no further than nobody else can put a profile there.
+    """The folders above `cwd` that may belong to its project, the nearest first: up to the home or
+    to a git work tree, and only as far as no other user can put a profile there.
 
-    That is why git itself goes no further (safe.directory in git-config(1)): what a profile names
-    is run.
+    git stops there for the same reason (safe.directory in git-config(1)): programs that a profile
+    names are run.
     """
     top = os.path.realpath(home)
     for folder in (cwd, *cwd.parents):
@@ -120,7 +122,7 @@ def _above(cwd: Path, home: Path) -> Iterator[Path]:
 
 
 def _short(path: Path) -> str:
-    """Eight characters that stand for a path."""
+    """Eight characters that identify a path."""
     return f"{zlib.crc32(os.fsencode(path)):08x}"
 
 
@@ -144,10 +146,10 @@ def _in_runtime_dir(runtime: Path) -> Path:
 
 
 def _without_session(environ: Mapping[str, str]) -> Path:
-    """Where the socket is for a command that was started outside a login session."""
+    """The folder of the socket for a command that was started outside a login session."""
     session = _SESSIONS / str(os.geteuid())
     if os.geteuid() == 0:
-        # A system service is here; a daemon that root's own session started is found as well.
+        # A system service has it here; a daemon that root's own session started is found as well.
         system, own = _in_runtime_dir(_SYSTEM), _in_runtime_dir(session)
         return own if own.is_socket() and not system.is_socket() else system
     if session.is_dir():

@@ -1,7 +1,7 @@
 """The secrets that are in use, so that none of them gets into a log or a status by accident.
 
-Owns the list of them, which is as short-lived as they are: a secret is on it from the moment it is
-known until every login that was under way then has ended. Must never say what is on it.
+Owns the list of them, which is as short-lived as they are: a secret is listed from the moment it is
+known until every login that was under way then has ended. Must never show its content.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# What is shorter is found by chance in every other line.
+# Shorter secrets would match by chance in every other line.
 _LENGTH_MIN = 4
 _INSTEAD = "[secret]"
 
@@ -20,13 +20,13 @@ class SecretsInUse:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._count = 0  # of logins and secrets so far: their order
+        self._count = 0  # number of logins and secrets so far, which orders them
         self._logins: set[int] = set()
         self._secrets: dict[str, int] = {}  # since when
 
     @contextmanager
     def login(self) -> Iterator[None]:
-        """While this lasts, what is added before its end is kept."""
+        """While this lasts, secrets that were added before its end are kept."""
         with self._lock:
             login = self._next()
             self._logins.add(login)
@@ -40,13 +40,13 @@ class SecretsInUse:
                     del self._secrets[secret]
 
     def add(self, secret: str) -> None:
-        """From now on it is not to be seen; without a login under way, for good."""
+        """Hide it from now on; if no login is under way, until one ends."""
         if len(secret) >= _LENGTH_MIN:
             with self._lock:
                 self._secrets[secret] = self._next()
 
     def redact(self, text: str) -> str:
-        """The text without the secrets, as they are or as Python and JSON write them."""
+        """The text without the secrets, in their own form and as Python and JSON write them."""
         with self._lock:
             secrets = sorted(self._secrets, key=len, reverse=True)
         for secret in secrets:
@@ -59,5 +59,5 @@ class SecretsInUse:
         return self._count
 
 
-# One for the process: where it has to be asked, nobody knows whose secret it might be.
+# One for the process: where it is used, the owner of a secret is not known.
 SECRETS = SecretsInUse()

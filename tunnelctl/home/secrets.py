@@ -1,4 +1,4 @@
-"""Where a secret is kept, asked at the moment it is needed.
+"""Reads a secret from where it is kept, at the moment it is needed.
 
 Owns the rules of each source. Never stores, logs or repeats a secret, not even in an error.
 Blocking: to be called from a worker thread.
@@ -22,10 +22,10 @@ from tunnelctl.spec.secret import SecretRef, SecretSource
 
 _MAX_BYTES = 4096
 _COMMAND_SECONDS = 10.0
-_KEYRING_SECONDS = 30.0  # somebody may have to unlock it
-_NO_ENTRY, _REFUSES = 3, 4  # how what follows ends
-# Prints the secret, or the kind of what went wrong. It has the modules that we have, and none that
-# happens to stand in the current folder.
+_KEYRING_SECONDS = 30.0  # a person may have to unlock it
+_NO_ENTRY, _REFUSES = 3, 4  # exit statuses of the program below
+# Prints the secret, or the kind of the error. It has the same modules as this process, and none
+# that happens to be in the current folder.
 _ASK_KEYRING = f"""
 import sys
 service, user, *sys.path = sys.argv[1:]
@@ -43,11 +43,11 @@ CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 
 
 def resolve_secret(ref: SecretRef, environment: Environment) -> str:
-    """The secret itself, without the line break at its end; logs do not show it from now on.
+    """The secret itself, without the line break at its end; logs hide it from now on.
 
-    `environment` is that of whoever asked for the profile; a command runs in it, and so does what
-    asks a keyring. A command is given at most 10 s and 4 KiB, and no terminal; its own messages are
-    dropped.
+    `environment` is that of the command that requested the profile; a secret's command and the
+    process that reads a keyring run in it. A command is given at most 10 s and 4 KiB, and no
+    terminal; its error output is dropped.
 
     Raises:
         Failure: SECRET_UNAVAILABLE, naming the reference.
@@ -85,7 +85,7 @@ def _from_credential(ref: SecretRef, environment: Environment) -> bytes:
 def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
     """The content of a small regular file; `private`: one that is checked (see `_check_private`).
 
-    A link is followed, as Kubernetes mounts every secret as one: what it leads to is checked.
+    A link is followed, because Kubernetes mounts every secret as one; the target is checked.
     """
     try:
         found = files.read(path, _MAX_BYTES, regular=True)
@@ -102,10 +102,10 @@ def _from_file(ref: SecretRef, path: str, *, private: bool) -> bytes:
 
 
 def _check_private(ref: SecretRef, path: str, status: os.stat_result) -> None:
-    """That nobody else can read a file of ours, nor change one that root gave us.
+    """Check that no other user can read a file of ours, nor change one that root gave us.
 
-    Who may read a file of root's is for root to say: Kubernetes and swarm mount secrets with mode
-    0440 or 0444 for a process that is not root (compare OpenSSH authfile.c, sshkey_perm_ok).
+    Root decides who may read its files: Kubernetes and swarm mount secrets with mode 0440 or 0444
+    for a process that is not root (compare OpenSSH authfile.c, sshkey_perm_ok).
     """
     others = status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
     if status.st_uid == os.geteuid():
@@ -128,8 +128,8 @@ def _from_command(ref: SecretRef, environment: Environment) -> bytes:
 
 
 def _from_keyring(ref: SecretRef, environment: Environment) -> bytes:
-    """Asked by a process of its own: a keyring belongs to a login session, which is found by
-    variables such as DBUS_SESSION_BUS_ADDRESS, and its packages read those of their process."""
+    """Read by a separate process: a keyring belongs to a login session, which is found by variables
+    such as DBUS_SESSION_BUS_ADDRESS, and its packages read those of their process."""
     service, _, user = ref.value[0].rpartition("/")
     if find_spec("keyring") is None:
         raise sentences.no_keyring_package(ref, install_command("keyring"))
@@ -143,7 +143,7 @@ def _from_keyring(ref: SecretRef, environment: Environment) -> bytes:
     if status == _NO_ENTRY:
         raise sentences.no_keyring_entry(ref, service, user)
     if status != 0:
-        # Backends raise what they like, and their words may come from anywhere.
+        # Backends may raise any exception, and its text may come from anywhere.
         kind = printed.decode(errors="replace") if status == _REFUSES else f"exit {status}"
         raise sentences.keyring_refused(ref, printable(kind))
     return printed

@@ -18,22 +18,22 @@ def _no_secret(ref: SecretRef, why: str, *hints: Hint | str) -> Failure:
 
 
 def secret_empty(ref: SecretRef) -> Failure:
-    """There is nothing in it."""
+    """The secret is empty."""
     return _no_secret(ref, "it is empty")
 
 
 def secret_too_long(ref: SecretRef, limit: int) -> Failure:
-    """It has more than `limit` bytes."""
+    """The secret has more than `limit` bytes."""
     return _no_secret(ref, f"it is longer than {limit} bytes")
 
 
 def secret_not_text(ref: SecretRef) -> Failure:
-    """It cannot be decoded."""
+    """The secret cannot be decoded."""
     return _no_secret(ref, "it is not UTF-8 text")
 
 
 def variable_not_set(ref: SecretRef, name: str) -> Failure:
-    """The caller's environment has not the variable."""
+    """The caller's environment does not have the variable."""
     return _no_secret(ref, "the variable is not set", Hint("", f"export {name}, then up again"))
 
 
@@ -55,26 +55,26 @@ def secret_file_unreadable(ref: SecretRef, path: str, why: str) -> Failure:
 
 
 def secret_file_readable_by_others(ref: SecretRef, path: str) -> Failure:
-    """A file of ours."""
+    """Other users can read a file of ours."""
     chmod = Hint("", f"chmod 600 {shlex.quote(path)}")
     return _no_secret(ref, f"other users can read {path}", chmod)
 
 
 def secret_file_of_another_user(ref: SecretRef, path: str) -> Failure:
-    """Neither ours nor root's."""
+    """The file belongs neither to us nor to root."""
     chown = Hint("", f"chown $USER {shlex.quote(path)}")
     return _no_secret(ref, f"{path} belongs to another user", chown)
 
 
 def secret_file_writable_by_others(ref: SecretRef, path: str) -> Failure:
-    """A file of root's."""
+    """Other users can change a file of root's."""
     return _no_secret(
         ref, f"other users can change {path}", Hint("as root", f"chmod go-w {shlex.quote(path)}")
     )
 
 
 def secret_command_failed(ref: SecretRef, why: str) -> Failure:
-    """The program cannot be run, or ended otherwise than with 0."""
+    """The program cannot be run, or its exit status is not 0."""
     return _no_secret(ref, why, *by_hand("the command"))
 
 
@@ -84,19 +84,19 @@ def no_keyring_package(ref: SecretRef, install: str) -> Failure:
 
 
 def keyring_silent(ref: SecretRef, seconds: float) -> Failure:
-    """It may wait for somebody to unlock it."""
+    """The keyring may wait for a person to unlock it."""
     return _no_secret(
         ref, f"no answer from the keyring within {seconds:g} s", "unlock it, then up again"
     )
 
 
 def keyring_not_asked(ref: SecretRef, why: str) -> Failure:
-    """The process that asks it cannot be run."""
+    """The process that reads the keyring cannot be run."""
     return _no_secret(ref, why)
 
 
 def no_keyring_entry(ref: SecretRef, service: str, user: str) -> Failure:
-    """The keyring answers, and has it not."""
+    """The keyring answers, but does not have it."""
     return _no_secret(
         ref,
         "the keyring of this login session has no such entry",

@@ -1,7 +1,7 @@
-"""Writing a file whole or not at all, whatever ends us meanwhile and whatever lies beside it.
+"""Writes a file whole or not at all, even if this process is killed, whatever lies beside it.
 
-Owns the name of the draft: one that nobody else has, so that neither another process nor what it
-left behind is in the way. Must never follow a link, nor leave a draft when it fails.
+Owns the name of the draft, which is unique, so that neither another process nor a file that it left
+behind is in the way. Must never follow a link, nor leave a draft if it fails.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ _TRIES = 100
 def write_whole(
     path: Path, content: bytes, *, mode: int = 0o600, is_new: bool = False, sync: bool = False
 ) -> None:
-    """Have `content` in the file at `path` (rename(2)), whose folder is there.
+    """Write `content` to the file at `path` (rename(2)), whose folder must exist.
 
-    `is_new`: nothing may be there yet. `sync`: return once a loss of power cannot undo it.
+    `is_new`: no file may exist there yet. `sync`: return only when the file survives a loss of
+    power.
 
     Raises:
-        FileExistsError: something is there, and it was to be new.
-        OSError: it cannot be written; `path`, which the error names, is as it was.
+        FileExistsError: a file exists there, and `is_new` was set.
+        OSError: it cannot be written; `path`, which the error names, is unchanged.
     """
     try:
         draft, descriptor = _draft(path, mode)
@@ -38,12 +39,12 @@ def write_whole(
             else:
                 draft.replace(path)
         finally:
-            with contextlib.suppress(OSError):  # it is gone where all went well
+            with contextlib.suppress(OSError):  # it no longer exists after a success
                 draft.unlink()
         if sync:
             _sync_folder(path.parent)
     except OSError as error:
-        # Nobody knows the draft, and write(2) names no file at all.
+        # The user does not know the draft's name, and an error of write(2) names no file at all.
         error.filename, error.filename2 = str(path), None
         raise
 
@@ -57,7 +58,7 @@ def _draft(path: Path, mode: int) -> tuple[Path, int]:
         except FileExistsError:
             if not left:
                 raise
-    raise AssertionError  # the last try returns or raises
+    raise AssertionError  # the last attempt returns or raises
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,1 +1,1 @@
-"""What was asked for, as frozen values that compare by content. Pure: no I/O, no clock."""
+"""The requested configuration, as frozen values that compare by content. Pure: no I/O, no clock."""

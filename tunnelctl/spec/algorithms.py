@@ -1,11 +1,12 @@
 """The algorithms that are offered to a server, in order of preference.
 
-An allow-list: what is not here is never negotiated, whatever a library has on by default.
+An allow-list: algorithms that are not listed are never negotiated, whatever a library enables by
+default.
 """
 
 from __future__ import annotations
 
-# Those that the data path seals and opens in place first, the fastest of them before the others.
+# First the ciphers that the data path seals and opens in place, the fastest of them first.
 CIPHERS = (
     "aes128-gcm@openssh.com",
     "aes256-gcm@openssh.com",
@@ -40,16 +41,17 @@ _PLAIN_KEYS = (
     "rsa-sha2-512",
     "rsa-sha2-256",
 )
-# Certificates are asked for only where an authority is known for the host.
+# Certificates are requested only if an authority is known for the host.
 HOST_KEY_ALGORITHMS = (
     *(f"{name}-cert-v01@openssh.com" for name in _PLAIN_KEYS),
     *_PLAIN_KEYS,
 )
-# What our own keys sign with. The `sk-` keys live in hardware and are reached through an agent.
+# The signature algorithms of our own keys. The `sk-` keys are in hardware and are used through an
+# agent.
 USER_KEY_ALGORITHMS = (
     *_PLAIN_KEYS,
     "sk-ssh-ed25519@openssh.com",
     "sk-ecdsa-sha2-nistp256@openssh.com",
 )
-# What a certificate authority signs with (ssh_config(5) CASignatureAlgorithms).
+# The signature algorithms of a certificate authority (ssh_config(5) CASignatureAlgorithms).
 AUTHORITY_ALGORITHMS = USER_KEY_ALGORITHMS

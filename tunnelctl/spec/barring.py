@@ -1,8 +1,8 @@
-"""Services that bar who connects without logging in, and how to know them: pure.
+"""Services that block clients which connect without logging in, and how to recognize them: pure.
 
-Owns the list of targets that nobody probes unless a profile asks for it. A connection that is only
-opened and closed counts there as an attack; enough of them, and everybody who comes from the same
-address, as all behind one bastion do, is turned away.
+Owns the list of targets that are not probed unless a profile requests it. These services count a
+connection that is only opened and closed as an attack; after enough of them they reject all clients
+from the same address, such as all clients behind one bastion.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from dataclasses import dataclass
 
 from tunnelctl.spec.endpoint import Endpoint
 
-# So many bytes of a greeting tell every service below from every other.
+# This many bytes of a greeting distinguish every service below.
 ENOUGH = 9
 
 _PROTOCOL_10 = 0x0A
 _ERROR = 0xFF
-# MySQL numbers its server's errors from 1000 on, and what comes before a login stays below this.
+# MySQL numbers its server's errors from 1000 on; errors before a login are below this.
 _ERRORS = range(1000, 5000)
 _HOST_IS_BLOCKED = 1129
-# A notice "hello" in a frame of protocol buffers: MySQL's X Protocol greets with it since 8.0.16.
+# A notice "hello" in a frame of protocol buffers: the greeting of MySQL's X Protocol since 8.0.16.
 _X_HELLO = bytes.fromhex("05 00 00 00 0b 08 05 1a 00")
 
 
 @dataclass(frozen=True, slots=True)
 class Barring:
-    """A service, and what it does to a client that only connects."""
+    """A service, and how it treats a client that only connects."""
 
     service: str
     does: str
@@ -42,12 +42,12 @@ _PORTS = {22: SSH, 3306: MYSQL, 33060: MYSQL, **dict.fromkeys(range(5900, 6000),
 
 
 def by_port(target: Endpoint | None) -> Barring | None:
-    """The service whose usual port `target` has; None for any other, or a unix socket."""
+    """The service whose usual port `target` has; None for any other port, or a unix socket."""
     return None if target is None or target.is_unix else _PORTS.get(target.port)
 
 
 def by_greeting(heard: bytes) -> Barring | None:
-    """The service that opens a connection with these bytes; ENOUGH of them decide."""
+    """The service whose connections begin with these bytes, of which ENOUGH are needed."""
     if heard.startswith(b"SSH-"):
         return SSH
     if heard.startswith(b"RFB "):
@@ -57,8 +57,8 @@ def by_greeting(heard: bytes) -> Barring | None:
 
 
 def refusal(heard: bytes) -> tuple[str, bool] | None:
-    """What MySQL's error packet says, and whether it bars this host for its earlier connections;
-    None where the greeting is none."""
+    """The text of MySQL's error packet, and whether it says that this host is blocked because of
+    its earlier connections; None if the greeting is not an error."""
     if not _is_mysql_packet(heard) or heard[4] != _ERROR:
         return None
     end = 4 + int.from_bytes(heard[:3], "little")

@@ -1,4 +1,4 @@
-"""An address that listens or is connected to: a host and port, or the path of a unix socket.
+"""An address to listen on or connect to: a host and port, or the path of a unix socket.
 
 Owns the written form of endpoints (docs/profile.md). Must never resolve a name or open a socket.
 """
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 LOOPBACK: Final = "127.0.0.1"
-# sun_path of unix(7) holds 108 bytes with the NUL at the end.
+# sun_path of unix(7) holds 108 bytes including the NUL at the end.
 SOCKET_PATH_BYTES: Final = 107
-# What a listener without an address means in ssh(1): both loopbacks, as far as they are there.
+# A listener without an address, as in ssh(1): both loopback addresses, as far as they exist.
 LOCALHOST: Final = "localhost"
 ANY_ADDRESS: Final = "*"  # ssh_config(5): all addresses of the machine
 WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - bound only where a profile says so
@@ -23,12 +23,13 @@ _URL: Final = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>.*)"
 )
 _PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443, "ssh": 22}
-# Turns a service name into a port, as getservbyname(3); raises OSError for an unknown one.
+# Converts a service name to a port, as getservbyname(3); raises OSError for an unknown one.
 ServicePort = Callable[[str], int]
 
 
 def bracketed(host: str) -> str:
-    """A host as it stands before a port: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    """A host in the form that precedes a port: an IPv6 address in brackets (RFC 3986 section
+    3.2.2)."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -52,19 +53,20 @@ class Endpoint:
             return True
         try:
             return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:  # a name, which may be anywhere: 127.example.com as well
+        except ValueError:  # a name may resolve to any address: 127.example.com as well
             return False
 
     @property
     def addresses(self) -> tuple[Endpoint, ...]:
-        """What a client may connect to, the first for who takes one alone: the loopbacks, of
-        `localhost`, as to some programs that name is a unix socket; else this."""
+        """The addresses that a client may connect to, best first. `localhost` becomes the loopback
+        addresses, because some programs take that name for a unix socket; any other is
+        unchanged."""
         if self.is_unix or self.host != LOCALHOST:
             return (self,)
         return tuple(Endpoint(host, self.port) for host in LOOPBACKS)
 
     def with_port(self, port: int) -> Endpoint:
-        """The same host with the port that was really given."""
+        """The same host with the port that was actually assigned."""
         return Endpoint(self.host, port)
 
     def __str__(self) -> str:
@@ -83,7 +85,7 @@ def parse_endpoint(
     A port is a number from 0 to 65535, or a service name (`http`) where `service_port` is given.
 
     Raises:
-        ValueError: with a sentence that says what is wrong with the text.
+        ValueError: the text is malformed; the message says how.
     """
     if isinstance(value, int):
         return Endpoint(default_host, _port(str(value), service_port))
@@ -111,7 +113,7 @@ def parse_endpoint(
 
 
 def _endpoint_of(url: re.Match[str]) -> str:
-    """What an endpoint is called that was written as a URL: `unix:///a.sock`, `http://db/x`."""
+    """How to write an endpoint that was written as a URL: `unix:///a.sock`, `http://db/x`."""
     scheme, authority, path = url["scheme"].lower(), url["authority"], url["path"]
     if scheme == "unix" or not authority:
         return (authority + path) or "HOST:PORT or a path"

@@ -1,8 +1,8 @@
-"""The environment of whoever asked for a profile, as one frozen value.
+"""The environment of the command that requested a profile, as one frozen value.
 
-It comes with an order, is kept with the profile, and is what programs run in that ssh would run.
-Owns `~`, the search path and the shell as such an environment has them. Must never show a value:
-not in its representation, and so not in a log line or a message either.
+It arrives with an order and is kept with the profile. Programs that ssh would run are run in it.
+Owns `~`, the search path and the shell of such an environment. Must never show a value: not in its
+representation, so neither in a log line nor in a message.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import pwd
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-# What an order carries at most, in bytes of JSON. Linux gives a program 2 MiB, arguments included,
-# and a shell that has half of that is rare.
+# Upper bound of what an order carries, in bytes of JSON. Linux gives a program 2 MiB, arguments
+# included, and a shell with half of that is rare.
 MOST_BYTES = 1024 * 1024
 
 _SHELL = "/bin/sh"  # _PATH_BSHELL of paths.h
@@ -30,7 +30,7 @@ class Environment(Mapping[str, str]):
 
     @classmethod
     def from_bytes(cls, variables: Mapping[bytes, bytes]) -> Environment:
-        """As `os.environb` has them, whatever the locale of this process."""
+        """From the form of `os.environb`, independent of the locale of this process."""
         return cls({_text(name): _text(value) for name, value in variables.items() if name})
 
     def to_bytes(self) -> dict[bytes, bytes]:
@@ -38,13 +38,13 @@ class Environment(Mapping[str, str]):
         return {_raw(name): _raw(value) for name, value in self._variables.items()}
 
     def without(self, *names: str) -> Environment:
-        """The same, less these variables."""
+        """The same, without these variables."""
         return Environment({n: v for n, v in self._variables.items() if n not in names})
 
     def fitting(self, needed: Collection[str] = ()) -> tuple[Environment, tuple[str, ...]]:
-        """What of it an order can carry, and the names of the variables that were left out.
+        """The part that fits into an order, and the names of the variables that were left out.
 
-        The largest go first; what is `needed` stays as long as there is something else.
+        The largest are left out first; `needed` variables stay as long as there are others.
         """
         sizes = {name: _json_bytes(name, value) for name, value in self.items()}
         total, left_out = sum(sizes.values()), []
@@ -57,12 +57,12 @@ class Environment(Mapping[str, str]):
 
     @property
     def shell(self) -> str:
-        """The shell that ssh(1) would run a command line by (sshconnect.c, ssh_proxy_connect)."""
+        """The shell that ssh(1) would run a command line with (sshconnect.c, ssh_proxy_connect)."""
         return self.get("SHELL") or _SHELL
 
     @property
     def search_path(self) -> str:
-        """Where programs are looked for, as $PATH has it."""
+        """The search path of programs, as in $PATH."""
         return self.get("PATH") or os.defpath
 
     def expand_user(self, path: str) -> str:
@@ -83,7 +83,7 @@ class Environment(Mapping[str, str]):
 
 
 def home(environ: Mapping[str, str]) -> Path:
-    """The home directory: `$HOME`, or what the password database says where it is not set."""
+    """The home directory: `$HOME`, or that of the password database if it is not set."""
     named = environ.get("HOME", "")
     if named.startswith("/"):
         return Path(named)
@@ -110,7 +110,7 @@ def expand_user(path: str, environ: Mapping[str, str]) -> str:
 
 
 def _json_bytes(name: str, value: str) -> int:
-    """In an object, with what stands between two of its members."""
+    """The size of one member in a JSON object, including its separator."""
     return len(json.dumps(name)) + len(json.dumps(value)) + len(": , ")
 
 

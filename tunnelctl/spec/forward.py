@@ -1,7 +1,7 @@
-"""One forward rule: which side listens, and who names the destination. Frozen and pure.
+"""One forward rule: which side listens, and which side names the destination. Frozen and pure.
 
-A forward is a pair, not a list of kinds: the listening side (here or there) times how the
-target is named (fixed, or asked for by a SOCKS client).
+A forward is a pair, not a list of kinds: the listening side (here or the server) times the source
+of the target (fixed, or requested by a SOCKS client).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WhileDown:
-    """What becomes of a client that comes while the link is down.
+    """What happens to a client that connects while the link is down.
 
-    `hold` seconds in the queue, then a reset; 0 resets at once (`refuse`).
+    It waits `hold` seconds in the queue, and is reset then; 0 resets it at once (`refuse`).
     """
 
     hold: float = 10.0
 
 
 class ProbeType(StrEnum):
-    """How the target of a forward is asked whether it lives."""
+    """How to check whether the target of a forward works."""
 
     TCP = "tcp"
     HTTP = "http"
@@ -41,7 +41,7 @@ class ProbeType(StrEnum):
 
 
 class OnUnhealthy(StrEnum):
-    """What an unhealthy target leads to."""
+    """The consequence of an unhealthy target."""
 
     REPORT = "report"
     RECONNECT = "reconnect"
@@ -49,9 +49,9 @@ class OnUnhealthy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A question put to the target through the tunnel. Times in seconds.
+    """A check of the target through the tunnel. Times in seconds.
 
-    `unasked`: the profile says nothing of it, so a target that is well is asked rarely.
+    `unasked`: the profile does not mention it, so a healthy target is checked rarely.
     """
 
     type: ProbeType = ProbeType.NONE
@@ -67,7 +67,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """One rule of a profile. `target` is None where the client names it (the dynamic kinds)."""
+    """One rule of a profile. `target` is None if the client names it (the dynamic kinds)."""
 
     name: str
     side: Side
@@ -80,24 +80,26 @@ class Forward:
     required: bool = True
     probe: Probe = field(default_factory=Probe)
     on_unhealthy: OnUnhealthy = OnUnhealthy.REPORT
-    allow: tuple[IPv4Network | IPv6Network, ...] = ()  # clients; (): whoever can reach it
-    permit: tuple[Permit, ...] = ()  # targets that a remote_dynamic may be asked for
-    unlink_remote: bool = False  # a socket file in the way on the server may be removed, by a shell
+    allow: tuple[IPv4Network | IPv6Network, ...] = ()  # clients; (): all that can reach it
+    permit: tuple[Permit, ...] = ()  # targets that clients of a remote_dynamic may request
+    # An existing socket file on the server may be removed, with a shell.
+    unlink_remote: bool = False
     labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def type(self) -> str:
-        """The word of the status document: local, remote, dynamic or remote_dynamic."""
+        """The name in the status document: local, remote, dynamic or remote_dynamic."""
         if self.target is None:
             return "dynamic" if self.side is Side.HERE else "remote_dynamic"
         return "local" if self.side is Side.HERE else "remote"
 
     def admits(self, client: str) -> bool:
-        """Whether `allow` admits a client from that address; "" for a unix socket: it has none."""
+        """Whether `allow` admits a client from that address; "" for a unix socket, which has
+        none."""
         if not self.allow or not client:
             return True
         try:
             address = ip_address(client.partition("%")[0])
-        except ValueError:  # what a server reports as its client need not be an address
+        except ValueError:  # the address that a server reports for its client may be malformed
             return False
         return any(address in network for network in self.allow)

@@ -1,4 +1,4 @@
-"""Words that mean several profiles, or parts of them: `dev*`, `dev/db`, `*/bastion`.
+"""Words that match several profiles, or parts of them: `dev*`, `dev/db`, `*/bastion`.
 
 Owns the wildcards, which are the shell's (fnmatch(3): `*`, `?`, `[…]`).
 """
@@ -13,7 +13,7 @@ _ANY = "*"
 
 
 def has_wildcard(word: str) -> bool:
-    """Whether a word can mean several names."""
+    """Whether a word can match several names."""
     return not _WILD.isdisjoint(word)
 
 
@@ -25,22 +25,22 @@ class Pattern:
 
     @property
     def profile(self) -> str:
-        """What is said of the profile."""
+        """The pattern of the profile."""
         return self.word.partition("/")[0]
 
     @property
     def part(self) -> str:
-        """What is said of the part; `*` where nothing is."""
+        """The pattern of the part; `*` if there is none."""
         return self.word.partition("/")[2] or _ANY
 
     @property
     def is_whole(self) -> bool:
-        """Whether every part is meant."""
+        """Whether every part matches."""
         return self.part == _ANY
 
     def takes(self, profile: str, *parts: str) -> bool:
-        """Whether it means what goes by one of these names in `profile`; without names, whether it
-        can mean anything of that profile."""
+        """Whether it matches one of these names in `profile`; without names, whether it can match
+        anything in that profile."""
         return fnmatchcase(profile, self.profile) and (
             not parts or any(fnmatchcase(part, self.part) for part in parts)
         )

@@ -1,9 +1,9 @@
 """Where a client of a reverse SOCKS forward may connect to: `permit` of a profile.
 
-Owns the reading of a permission and the decision. The far side of a `remote_dynamic` reaches our
-own network, so nothing is allowed that was not written down, and this machine and link-local
-addresses only where they were named one by one or as such a network. What a name resolves to is
-up to whoever has its zone, so no name but `localhost` stands for these.
+Owns the parsing of a permission and the decision. The far side of a `remote_dynamic` reaches our
+own network, so only written targets are allowed. This machine and link-local addresses are allowed
+only if they are named one by one or as such a network. The owner of a zone decides what its names
+resolve to, so no name but `localhost` allows these.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_THIS_MACHINE = "localhost"  # RFC 6761 section 6.3: loopback, whatever a server of names says
+_THIS_MACHINE = "localhost"  # RFC 6761 section 6.3: loopback, whatever a name server answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Permit:
     def allows(self, name: str, address: Address, port: int, *, ours: bool) -> bool:
         """Whether this line allows `name`, which was resolved to `address`.
 
-        `ours` says that this process listens there itself.
+        `ours`: this process listens there itself.
         """
         if self.port is not None and self.port != port:
             return False
@@ -45,8 +45,8 @@ class Permit:
         return matches and not (ours or _is_private_to_host(address))
 
     def _means(self, address: Address, *, ours: bool) -> bool:
-        """Whether whoever wrote this network can have meant that address in it: a listener of
-        ours by its address alone, this machine and its link also by such a network."""
+        """Whether this network may include that address: a listener of ours only if its address
+        alone is given, this machine and its link also by such a network."""
         network = self.network
         assert network is not None
         if network.num_addresses == 1:
@@ -59,7 +59,7 @@ def parse_permit(text: str) -> Permit:
     """Read one line of `permit`.
 
     Raises:
-        ValueError: with a sentence that says what is wrong.
+        ValueError: the line is malformed; the message says how.
     """
     host, colon, port_text = text.strip().rpartition(":")
     if not colon or not host:
@@ -87,7 +87,7 @@ def permits(lines: Iterable[Permit], name: str, address: Address, port: int, *, 
 
 
 def _is_private_to_host(address: Address) -> bool:
-    """An address that means this machine or its own link, whoever uses it."""
+    """Whether an address means the machine that uses it, or that machine's link."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     meant = mapped or address
     return meant.is_loopback or meant.is_link_local or meant.is_unspecified or meant.is_multicast

@@ -1,4 +1,4 @@
-"""One profile: what a YAML file asked for, checked and frozen."""
+"""One profile: the content of a YAML file, checked and frozen."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
 
-# A host of a profile, by name, as ssh_config has it now; the rest is as it was read. Blocking: the
-# programs of `Match exec` run, in the environment. Raises Failure where ssh_config has a mistake.
+# Returns a host of a profile, by name, with the current values of ssh_config; the rest is as it was
+# read. Blocking: the programs of `Match exec` run, in the environment. Raises Failure if ssh_config
+# has a mistake.
 HostAnew = Callable[[str, Environment], Host]
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Programs, as words, that are told when the profile comes up, goes down or fails for good."""
+    """Programs, as words, that run when the profile comes up, goes down or fails permanently."""
 
     on_up: tuple[str, ...] = ()
     on_down: tuple[str, ...] = ()
@@ -28,7 +29,7 @@ NO_HOOKS = Hooks()
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Hosts and forwards in the order of the file. `source` is the path it was read from."""
+    """Hosts and forwards in the order of the file. `source` is the path of that file."""
 
     name: str
     source: str
@@ -41,7 +42,7 @@ class Profile:
         """The host of that name.
 
         Raises:
-            KeyError: the profile has none of that name.
+            KeyError: the profile has no host of that name.
         """
         for host in self.hosts:
             if host.name == name:

@@ -1,6 +1,6 @@
 """Where a secret is kept: a reference, never the secret itself.
 
-Apart from `host.py`, because every command imports the failures of secrets, and few need a host.
+Separate from `host.py`, because every command imports the failures of secrets, and few need a host.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class SecretSource(StrEnum):
-    """Where a secret is kept (docs/profile.md)."""
+    """The kind of place where a secret is kept (docs/profile.md)."""
 
     ENV = "env"
     FILE = "file"
@@ -31,5 +31,5 @@ class SecretRef:
         return f"{{{self.source}: {' '.join(self.value)}}}"
 
 
-# What gets a secret, from where it is kept; blocking, raises Failure.
+# Reads a secret from where it is kept; blocking, raises Failure.
 ResolveSecret = Callable[[SecretRef], str]

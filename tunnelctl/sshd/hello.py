@@ -1,4 +1,5 @@
-"""The service behind the embedded server: it greets over HTTP, so that a first tunnel has an end.
+"""The service behind the embedded server: it answers over HTTP, so that a first tunnel has a
+target.
 
 Owns one listening socket on 127.0.0.1. Must never read more of a request than its head.
 """
@@ -26,7 +27,7 @@ class HelloService:
 
     async def start(self) -> None:
         """Listen on a port that the system chooses."""
-        # In two steps: who is cancelled while it begins to serve has the server to close.
+        # In two steps: if the caller is cancelled before it serves, the server can still be closed.
         self._server = await asyncio.start_server(
             self._greet, "127.0.0.1", 0, limit=_HEAD_MAX, start_serving=False
         )
@@ -34,7 +35,7 @@ class HelloService:
         await self._server.start_serving()
 
     async def close(self) -> None:
-        """Stop, and end the connections that are open."""
+        """Stop, and end the open connections."""
         if self._server is not None:
             self._server.close()
             for writer in tuple(self._clients):
@@ -50,7 +51,7 @@ class HelloService:
             writer.write(_ANSWER)
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # not a request of HTTP, or the client left: there is nobody to answer
+            pass  # not an HTTP request, or the client left: there is nothing to answer
         finally:
             self._clients.discard(writer)
             writer.close()

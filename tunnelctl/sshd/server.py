@@ -1,7 +1,7 @@
 """An SSH server in this process, on 127.0.0.1: `embedded: true` in a profile.
 
-Owns throw-away keys: the server knows its one client, the client knows its server, and neither
-key is ever used again. Must never listen off loopback, nor accept any other key or a password.
+Owns throw-away keys: the server accepts one client key, the client one server key, and neither key
+is ever used again. Must never listen off loopback, nor accept any other key or a password.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from tunnelctl.sshd.server_session import ServerSession
 _log = logging.getLogger("tunnelctl.sshd")
 
 USER = "demo"
-HELLO = Endpoint("hello", 80)  # the name under which clients reach the HelloService
+HELLO = Endpoint("hello", 80)  # the host name under which clients reach the HelloService
 _HANDSHAKE_SECONDS = 15.0
 
 
 class EmbeddedServer:
-    """See the module's text. `kill` and `start` again is what a crashed server looks like."""
+    """See the module's text. `kill` followed by `start` looks like a server that crashed."""
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
@@ -60,7 +60,7 @@ class EmbeddedServer:
         """Listen; the second time on the same port.
 
         Raises:
-            Failure: the port was taken meanwhile.
+            Failure: another program uses the port meanwhile.
         """
         if not self._hello.port:
             await self._hello.start()
@@ -70,7 +70,7 @@ class EmbeddedServer:
         self.port = self._listener.endpoint.port
 
     def client_host(self, host: Host) -> Host:
-        """`host` with the address and keys of this server, whatever it said before."""
+        """`host` with the address and keys of this server instead of its own."""
         if self._identity is None:
             self._identity = ThrowAwayFile(_openssh(self._client_key))
         return dataclasses.replace(
@@ -86,11 +86,11 @@ class EmbeddedServer:
 
     @property
     def fingerprint(self) -> str:
-        """Of the host key, as `ssh-keygen -l` prints it."""
+        """The fingerprint of the host key, as `ssh-keygen -l` prints it."""
         return fingerprint(_paramiko_key(self._host_key).asbytes())
 
     async def kill(self) -> None:
-        """Stop listening and reset every connection, without a word."""
+        """Stop listening and reset every connection, without DISCONNECT."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -106,7 +106,7 @@ class EmbeddedServer:
             await link.wait_thread()
 
     async def close(self) -> None:
-        """Stop, and forget the keys."""
+        """Stop, and discard the keys."""
         await self.kill()
         await self._hello.close()
         if self._identity is not None:
@@ -144,7 +144,7 @@ class EmbeddedServer:
 
 
 class _OneClient(paramiko.ServerInterface):
-    """Lets in the one key that was made for this server."""
+    """Accepts the one key that was made for this server."""
 
     def __init__(self, key: paramiko.PKey) -> None:
         self._key = key

@@ -1,4 +1,4 @@
-"""What the embedded server lets a client do: forwards, both ways, and nothing else.
+"""What the embedded server lets a client do: forwards in both directions, and nothing else.
 
 Owns the listeners and connections of one client. Must never run a command or listen off
 loopback.
@@ -44,7 +44,7 @@ class ServerSession:
         )
 
     async def wait_closed(self) -> None:
-        """Reset what is still open."""
+        """Reset all open connections."""
         await self._targets.close(drain=0)
         await self._clients.close(drain=0)
 
@@ -74,7 +74,7 @@ class ServerSession:
         return None
 
     def _listen(self, address: str, port: int) -> bytes | None:
-        # As sshd with GatewayPorts no: whatever was asked for, it listens on loopback.
+        # As sshd with GatewayPorts no: it listens on loopback, whatever address was requested.
         host = address if address in (LOOPBACK, "::1") else "localhost"
         bound = 0
 

@@ -1,12 +1,13 @@
-"""The sshtunnel package's API on our links: change one import, and a program reconnects by itself.
+"""The API of the sshtunnel package on top of our links: change one import, and a program reconnects
+by itself.
 
     from tunnelctl.sshtunnel import SSHTunnelForwarder, open_tunnel
 
-Takes from the package what its callers know it by: arguments and how they are checked, attributes,
-exception classes. Owns the way from those to a profile, and what happens after `start`. It differs
-where the package does harm: a tunnel listens on 127.0.0.1 unless an address is given, a host key
-that is not known is refused, a lost server is connected to again behind ports that stay bound, one
-direction may end before the other, and no password is shown. Must never move a byte itself.
+Takes from the package what its callers depend on: arguments and their checks, attributes, exception
+classes. Owns the conversion of those to a profile, and what happens after `start`. It differs where
+the package is unsafe: a tunnel listens on 127.0.0.1 unless an address is given, an unknown host key
+is refused, a lost server is connected to again while the ports stay bound, one direction may end
+before the other, and no password is shown. Must never move a byte itself.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Everything else that a program may take from the package is the package's own."""
+    """All other names that a program may import are the package's own."""
     return getattr(_package, name)
 
 
@@ -81,7 +82,7 @@ _DRAIN = 10.0  # seconds that `stop` gives open connections, as `tunnelctl down`
 
 @dataclass(frozen=True, slots=True)
 class _Tunnel:
-    """One forward that listens, with the attributes that the package's servers have."""
+    """One forward that listens, with the attributes of the package's servers."""
 
     name: str
     local_address: tuple[str, int] | str
@@ -99,7 +100,7 @@ class _Tunnel:
 
 @dataclass(frozen=True, slots=True)
 class ProxyCommand:
-    """A command on whose standard input and output the server is; not started yet."""
+    """A command whose standard input and output lead to the server; not started yet."""
 
     cmd: tuple[str, ...]
 
@@ -107,9 +108,9 @@ class ProxyCommand:
 class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # it has no types
     """As sshtunnel.SSHTunnelForwarder, of which it is a subclass; see there for the arguments.
 
-    `ssh_host_key` may be a key of paramiko, `SHA256:…`, or the key's base64 with or without its
-    type before it; without one the server's key has to be in known_hosts. `ssh_proxy` is a
-    command. `threaded` and `compression` are taken and have no effect.
+    `ssh_host_key` may be a key of paramiko, `SHA256:…`, or the key's base64, with or without its
+    type before it; without it the server's key must be in known_hosts. `ssh_proxy` is a command.
+    `threaded` and `compression` are accepted and have no effect.
     """
 
     _tunnels: Background | None = None
@@ -128,11 +129,11 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
         super().__init__(ssh_address_or_host, ssh_config_file, *args, **kwargs)
 
     def start(self) -> None:
-        """Connect and open the tunnels; from then on they are kept up until `stop`.
+        """Connect and open the tunnels, and keep them up until `stop`.
 
         Raises:
-            BaseSSHTunnelForwarderError: no session with the gateway; it says why.
-            HandlerSSHTunnelForwarderError: not one of the tunnels could be opened.
+            BaseSSHTunnelForwarderError: no session with the gateway; the text says why.
+            HandlerSSHTunnelForwarderError: none of the tunnels could be opened.
         """
         if self.is_alive:
             self.logger.warning("Already started!")
@@ -150,7 +151,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
             self._close()
 
     def _environment(self) -> Environment:
-        """This program's, and the password, which is in no profile."""
+        """The environment of this program, plus the password, which is in no profile."""
         own = Environment.from_bytes(os.environb)
         return Environment({**own, _PASSWORD: self.ssh_password or ""})
 
@@ -182,32 +183,33 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
             )
 
     def _no_session(self, error: ErrorStatus | None) -> str:
-        """Logs in the package's words what programs look for; returns ours."""
+        """Log the package's sentences, which programs look for; returns ours."""
         assert error is not None
         if error.code == Code.NAME_NOT_FOUND:
             self.logger.error(f"Could not resolve IP address for {self.ssh_host}, aborting!")
         elif error.code in _REFUSED:
             self.logger.error("Could not open connection to gateway")
-        # No profile is there to be corrected.
+        # There is no profile to correct.
         hint = f" ({error.hint})" if error.hint and GATEWAY not in error.hint else ""
         return f"Could not establish session to SSH gateway: {error.message}{hint}"
 
     @property
     def is_active(self) -> bool:
-        """Whether the gateway is connected now. It is not while it is connected to again."""
+        """Whether the gateway is connected now. False during a reconnect."""
         tunnels = self._tunnels  # another thread may stop it now
         status = None if tunnels is None else tunnels.status(_PROFILE)
         return status is not None and status.hosts[0].state is HostState.UP
 
     def _check_is_started(self) -> None:
-        """A gateway that is away for a moment leaves the tunnels started: their ports are bound."""
+        """If the gateway is lost for a moment, the tunnels count as started: their ports are
+        bound."""
         if self._tunnels is None:
             raise BaseSSHTunnelForwarderError("Server is not started. Please .start() first!")
         if not self.is_alive:
             raise HandlerSSHTunnelForwarderError("Tunnels are not started. Please .start() first!")
 
     def _check_tunnel(self, _srv: _Tunnel) -> None:
-        """Ask through the tunnel whether its target answers, where that is wanted."""
+        """Check through the tunnel whether its target answers, unless that is disabled."""
         if self.skip_tunnel_checkup:
             self.tunnel_is_up[_srv.local_address] = True
             return
@@ -277,7 +279,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
         return host
 
     def _throw_away(self, text_of: Callable[[Any], bytes | None]) -> tuple[str, ...]:
-        """The paths of files that hold what `text_of` gives of the keys, until `stop`."""
+        """The paths of files with the text that `text_of` makes of each key, until `stop`."""
         texts = map(text_of, self.ssh_pkeys)
         files = tuple(ThrowAwayFile(text) for text in texts if text is not None)
         self._files += files
@@ -294,7 +296,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
         compression: bool | None = None,
         logger: logging.Logger | None = None,
     ) -> tuple[str, str, Any, int, Any, bool]:
-        """What the arguments leave open, by the reader that profiles use."""
+        """Read what the arguments leave out, with the reader that profiles use."""
         host = arguments.configured(ssh_host, ssh_config_file, logger) or Host(GATEWAY, ssh_host)
         if ssh_proxy is None and host.proxy_command:
             ssh_proxy = ProxyCommand(host.proxy_command)
@@ -309,7 +311,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
 
     @staticmethod
     def _consolidate_binds(local_binds: list[Any], remote_binds: list[Any]) -> list[Any]:
-        """A tunnel that is given no address listens on 127.0.0.1, at a port of the system's."""
+        """A tunnel without an address listens on 127.0.0.1, at a port that the system chooses."""
         missing = len(remote_binds) - len(local_binds)
         if missing < 0:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What callers of the sshtunnel package pass, as parts of a profile.
+"""The arguments of the sshtunnel package, as parts of a profile.
 
 Must never open a socket or start a program.
 """
@@ -25,7 +25,7 @@ GATEWAY = "gateway"
 def configured(
     name: str, ssh_config_file: str | None, logger: logging.Logger | None = None
 ) -> Host | None:
-    """What an ssh_config file has for a name; None where there is none to read."""
+    """The settings of an ssh_config file for a name; None if there is no file to read."""
     if not ssh_config_file:
         if logger is not None:
             logger.info("Skipping loading of ssh configuration file")
@@ -58,21 +58,21 @@ def forward(name: str, local: tuple[str, int] | str, remote: tuple[str, int]) ->
 
 
 def listen_address(host: str) -> str:
-    """Where a tunnel listens, as an address: what a program reads back is what it connects to.
+    """The address where a tunnel listens, as a value to connect to: programs read it back.
 
-    To some databases' clients `localhost` is another thing: a unix socket.
+    Some database clients take `localhost` for a unix socket.
     """
     if not host:
-        # The package's way to say every address: the caller wrote it, so it was meant.
+        # The package's form of all addresses: the caller wrote it, so it was meant.
         return WILDCARDS[0]
     try:
         return socket.gethostbyname(host)
     except OSError:
-        return host  # an address of IPv6, or a name that the listener says has none
+        return host  # an IPv6 address, or a name, for which the listener reports an error
 
 
 def command(proxy: Any) -> tuple[str, ...]:
-    """The words of a paramiko.ProxyCommand, whose own process is not needed."""
+    """The words of a paramiko.ProxyCommand, whose own process is not used."""
     words = getattr(proxy, "cmd", None)
     if words is None:
         raise ValueError("ssh_proxy has to be a paramiko.ProxyCommand: a command, not a socket")

@@ -1,8 +1,8 @@
 """A supervisor on a thread of its own, for programs that have no event loop.
 
-Owns that thread, its loop and its reactor. Every method may be called from any thread, also beside
-or after `close`, and in a child that was forked; it blocks until it is done. Must never outlive
-`close`, nor keep the process alive, or its end waiting, without one.
+Owns that thread, its loop and its reactor. Every method may be called from any thread, also during
+or after `close`, and in a forked child; it blocks until it is done. Must never outlive `close`, nor
+keep the process alive or delay its exit if `close` is not called.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _NOT_UP = frozenset({HostState.BACKOFF, HostState.FAILED, HostState.NEEDS_INPUT}
 
 
 class Background:
-    """Runs from the moment it is made. `name` is the thread's.
+    """Starts when it is constructed. `name` is the thread's.
 
     Raises:
-        OSError: the loop cannot have what it needs, such as descriptors.
+        OSError: the loop cannot get its resources, such as descriptors.
     """
 
     def __init__(self, name: str) -> None:
@@ -45,21 +45,21 @@ class Background:
         self._started.wait()
         if self._refused is not None:
             raise self._refused
-        # A daemon thread stands still once the interpreter ends: nobody could be answered then.
+        # A daemon thread stops running when the interpreter exits: calls would never return then.
         atexit.register(self.close)
 
     def up(self, profile: Profile, environment: Environment) -> ProfileStatus | None:
-        """Start `profile` and wait until its first try has come to something.
+        """Start `profile` and wait for the result of its first attempt.
 
-        That is: all of it is up, or a host of it is not and will be tried again or has failed,
-        or the hosts are up and each forward has been opened or could not be. What is not up then
-        has a `last_error`. Each host's `connect_timeout` bounds the wait. Programs run
-        in `environment`. None when this was closed meanwhile.
+        That is: all of it is up; or one of its hosts has failed, or waits for another attempt; or
+        the hosts are up and each forward has been opened or has failed. Parts that are not up then
+        have a `last_error`. Each host's `connect_timeout` bounds the wait. Programs run in
+        `environment`. None if this was closed meanwhile.
         """
         return self._call(self._up(profile, environment))
 
     def status(self, name: str) -> ProfileStatus | None:
-        """The profile as it is now; None when it was never up, or when this is closed."""
+        """The current status of the profile; None if it was never up, or if this is closed."""
 
         async def look() -> ProfileStatus | None:
             return self._supervisor.status_of(name)
@@ -69,7 +69,7 @@ class Background:
     def reaches(self, name: str, forward: str, seconds: float) -> bool:
         """Whether the target of a forward can be connected to through its link, within `seconds`.
 
-        Asked once, now; False also where the profile is not up.
+        One attempt, now; False also if the profile is not up.
         """
 
         async def ask() -> bool:
@@ -90,9 +90,9 @@ class Background:
         self._call(down())
 
     def close(self) -> None:
-        """Close everything, reset what is open, and end the thread. Idempotent."""
+        """Close everything, reset open connections, and end the thread. Idempotent."""
         atexit.unregister(self.close)
-        if not self._thread.is_alive():  # also in a forked child, which has no threads of ours
+        if not self._thread.is_alive():  # also in a forked child, which has none of our threads
             return
         with self._lock:
             if self._takes_calls:
@@ -101,7 +101,8 @@ class Background:
             self._thread.join()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """What `work` comes to in the loop; None where that has ended, or ends before it has."""
+        """The result of `work` in the loop; None if the loop has ended, or ends before it has
+        one."""
         future = self._submitted(work)
         if future is None:
             work.close()
@@ -112,7 +113,8 @@ class Background:
             return None
 
     def _submitted(self, work: Coroutine[Any, Any, T]) -> Future[T] | None:
-        # A collection of garbage may come here in the loop's own thread: it cannot wait for itself.
+        # The garbage collector may call this in the loop's own thread, which cannot wait for
+        # itself.
         if not self._thread.is_alive() or threading.current_thread() is self._thread:
             return None
         with self._lock:
@@ -160,13 +162,14 @@ class Background:
 
     def _status_of(self, name: str) -> ProfileStatus:
         status = self._supervisor.status_of(name)
-        assert status is not None  # what was up once is known until the end
+        assert status is not None  # a profile that was up once is known until the end
         return status
 
 
 def _is_decided(status: ProfileStatus) -> bool:
     if status.state is ProfileState.UP or any(host.state in _NOT_UP for host in status.hosts):
         return True
-    # A port that is taken is known before its host has answered, which is to be told as well.
+    # A port that is in use is known before its host has answered, and the host's result is needed
+    # too.
     hosts_are_up = all(host.state is HostState.UP for host in status.hosts)
     return hosts_are_up and all(f.state is not ForwardState.PENDING for f in status.forwards)

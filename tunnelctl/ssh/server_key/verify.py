@@ -186,7 +186,7 @@ class _Shown:
     key: bytes
     authority: bytes = b""  # the authority that signed the certificate; empty without one
     flaw: str = ""  # why the certificate does not count
-    is_out_of_date: bool = False  # that is why
+    is_out_of_date: bool = False  # whether the flaw is its validity period
 
     @property
     def is_vouched_for(self) -> bool:
