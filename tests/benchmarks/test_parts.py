@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from benchmarks.effort import QUICK
-from benchmarks.figures import SSH, TUNNELCTL, figures
+from benchmarks.figures import SSH_GCM, TUNNELCTL, figures
 from benchmarks.processes import cpu_seconds, private_memory, resident_memory
 from benchmarks.report import report
 from benchmarks.results import Results, Verdict
@@ -62,16 +62,16 @@ def test_private_memory_is_a_part_of_what_is_resident() -> None:
 
 def results(ours: list[float], theirs: list[float]) -> Results:
     """Of one figure, over as many rounds."""
-    found = Results({"versions": {}}, figures(QUICK), [TUNNELCTL, SSH])
+    found = Results({"versions": {}}, figures(QUICK), [TUNNELCTL, SSH_GCM])
     for number, (our, their) in enumerate(zip(ours, theirs, strict=True)):
         found.add(number, TUNNELCTL, {"up": our})
-        found.add(number, SSH, {"up": their})
+        found.add(number, SSH_GCM, {"up": their})
     return found
 
 
 def verdict(found: Results) -> Verdict:
-    """On the aim that compares that figure with ssh."""
-    (one,) = (v for v in found.verdicts() if v.aim.figure == "up" and v.aim.peer == SSH)
+    """On the aim that compares that figure with ssh gcm."""
+    (one,) = (v for v in found.verdicts() if v.aim.figure == "up" and v.aim.peer == SSH_GCM)
     return one
 
 
@@ -79,14 +79,14 @@ def test_ratios_are_made_within_a_round() -> None:
     # The machine was ten times as fast in the last round.
     found = results([150, 160, 1400], [100, 100, 1000])
     assert found.median("up", TUNNELCTL) == 160
-    assert found.ratio("up", SSH) == 1.5
+    assert found.ratio("up", SSH_GCM) == 1.5
     assert verdict(found).reached is True
 
 
 def test_an_aim_that_is_missed_is_said_to_be() -> None:
     found = results([100], [100])
     assert verdict(found).reached is False
-    line = next(line for line in report(found).splitlines() if "x ssh |" in line)
+    line = next(line for line in report(found).splitlines() if "x ssh gcm |" in line)
     assert line.split("|")[-2].strip() == "no"
 
 
@@ -94,6 +94,6 @@ def test_what_was_not_measured_is_neither_reached_nor_missed() -> None:
     found = results([], [])
     found.add(0, TUNNELCTL, {"up": 100})
     assert verdict(found).reached is None
-    assert found.median("up", SSH) is None
-    line = next(line for line in report(found).splitlines() if "x ssh |" in line)
+    assert found.median("up", SSH_GCM) is None
+    line = next(line for line in report(found).splitlines() if "x ssh gcm |" in line)
     assert line.split("|")[-2].strip() == "not measured"

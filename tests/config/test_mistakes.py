@@ -35,8 +35,8 @@ forwards:
         "dev.yaml:5:5: hosts.bastion.prot: unknown key (did you mean port?)",
         "dev.yaml:6:11: hosts.bastion.user: variable NOPE is not set; "
         "write ${NOPE:-DEFAULT} to give a default",
-        "dev.yaml:7:15: hosts.bastion.password: a secret does not stand in a profile; "
-        "write where it is kept: {env: NAME}, {file: PATH}, {command: [program, argument]}, "
+        "dev.yaml:7:15: hosts.bastion.password: a secret must not be in a profile; "
+        "write where it is stored: {env: NAME}, {file: PATH}, {command: [program, argument]}, "
         "{keyring: SERVICE/USER} or {credential: NAME}",
         "dev.yaml:8:18: hosts.bastion.proxy_jump[0]: 'gate:0' has port '0', "
         "which is not between 1 and 65535",
@@ -136,7 +136,7 @@ def test_what_a_host_cannot_do_yet_is_refused(folder: Folder) -> None:
         ("proxy: socks5://h:0", "'h:0' has port '0'"),
         ("proxy: {user: me}", "needs `url`, socks5://HOST:PORT"),
         ("proxy: {url: http://h:1, password: {env: X}}", "needs `user`, whose password it is"),
-        ("proxy: {url: http://h:1, user: u, password: x}", "a secret does not stand in a profile"),
+        ("proxy: {url: http://h:1, user: u, password: x}", "a secret must not be in a profile"),
         ("proxy: {url: http://h:1, usr: u}", "unknown key (did you mean user?)"),
         ("proxy: http://h:1, proxy_jump: x", "does not go with proxy_jump: a host is reached by"),
         ("proxy_command: [x], proxy_jump: x", "does not go with proxy_jump"),

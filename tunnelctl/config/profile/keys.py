@@ -97,7 +97,7 @@ class Secret(Map):
         """Refuse a literal secret, without repeating it in the message."""
         if not isinstance(value, dict):
             raise ValueError(
-                "a secret does not stand in a profile; write where it is kept: {env: NAME}, "
+                "a secret must not be in a profile; write where it is stored: {env: NAME}, "
                 "{file: PATH}, {command: [program, argument]}, {keyring: SERVICE/USER} "
                 "or {credential: NAME}"
             )
