@@ -57,6 +57,8 @@ LINES = st.sampled_from(sorted(KEYWORDS_AND_VALUES)).flatmap(
 )
 @given(st.lists(LINES, min_size=1, max_size=7), st.sampled_from(["staging", "prod", "Staging"]))
 @example(["Host prod", "  IgnoreUnknown foo", "Foo x"], "staging")
+@example(["RekeyLimit 1G none", "RekeyLimit 2G 1h"], "staging")
+@example(["RekeyLimit 1G", "Match final", "RekeyLimit 2G 1h"], "staging")
 def test_whatever_is_written_is_read_as_ssh_reads_it(
     folder: Folder, lines: list[str], name: str
 ) -> None:

@@ -96,12 +96,12 @@ def _scaled(word: str) -> int:
 
 
 def _rekey(words: list[str]) -> tuple[str, ...]:
+    """Bytes, and seconds if they are set: two options of OpenSSH, whose first values win apart."""
     size, *within = words
     bytes_ = 0 if size == "default" else _scaled(size)
     if 0 < bytes_ < _LEAST_REKEY_LIMIT:
         raise ValueError(size)
-    seconds = _time(within) if within else ()
-    return (f"{bytes_} {seconds[0] if seconds else 0}",)
+    return (str(bytes_), *(_time(within) if within else ()))
 
 
 def check_hops(text: str) -> None:

@@ -58,13 +58,20 @@ def options_for(asked: Asked, lines: Sequence[ConfigLine]) -> Options:
     first = _Pass(asked, asked.name, {})
     first.run(lines)
     if not first.wants_final:
-        return first.result()
+        return _printed(first.result())
     found = first.result()
     hostname = found["hostname"][0]
     found["hostname"] = (hostname.replace("%", "%%"),)
     final = _Pass(asked, hostname, found, is_final=True)
     final.run(lines)
-    return final.result()
+    return _printed(final.result())
+
+
+def _printed(found: Options) -> Options:
+    """With both parts of RekeyLimit in one value, as `ssh -G` prints it."""
+    if limit := found.get("rekeylimit"):
+        found["rekeylimit"] = (" ".join((*limit, "0")[:2]),)
+    return found
 
 
 class _Pass:
@@ -188,7 +195,10 @@ class _Pass:
             raise line.error("a name is not looked up here; install OpenSSH's client, which can")
         if line.keyword == "refuseconnection":
             raise line.error(f"RefuseConnection: {printable(values[0])}")
-        if values:
+        if line.keyword == "rekeylimit":
+            before = self.options.get(line.keyword, ())
+            self.options[line.keyword] = (*before, *values[len(before) :])
+        elif values:
             self.options.setdefault(line.keyword, values)
 
     def _has_no_way(self, keyword: str) -> bool:
