@@ -158,7 +158,7 @@ async def test_an_answer_to_a_question_that_nobody_asked() -> None:
         await s.supervisor.up(s.profile(local()), here())
         question = await question_in(subscription)
         for profile, number in (("dev", "0"), ("other", question.id)):
-            with pytest.raises(Failure, match="not open"):
+            with pytest.raises(Failure, match="no longer open"):
                 s.supervisor.answer(profile, number, RIGHT)
         with pytest.raises(Failure) as caught:
             s.supervisor.answer("dev", question.id, "x" * 5000)
