@@ -272,7 +272,7 @@ def test_one_host_with_two_settings_is_two_that_say_where_they_are() -> None:
     assert hosts == {"b": ("b", 1), "b-2": ("b", 2)}
     assert [rule["via"] for rule in imported.forwards.values()] == ["b", "b-2", "b-2", "b-2", "b"]
     (note,) = imported.notes
-    assert "b-2: what ssh_config says of b is not looked up" in note
+    assert "b-2: the settings of b in ssh_config are not used" in note
 
 
 @pytest.mark.parametrize(
