@@ -195,7 +195,9 @@ def test_as_process_one_it_reaps_orphans_and_passes_signals_and_exit_codes_on(re
 
 
 def test_test_runs_every_check_and_hands_pytest_its_arguments(fresh: Clone, tmp_path: Path) -> None:
-    result = fresh.run("test", "-k", "a b", cwd=tmp_path, EXIT_OF_pytest="5")
+    result = fresh.run(
+        "test", "-k", "a b", cwd=tmp_path, EXIT_OF_pytest="5", TUNNELCTL_TEST_COMPILED=""
+    )
     here = str(fresh.folder)
     assert result.stdout.splitlines() == [
         f"ruff|{here}|check|.",
@@ -206,7 +208,7 @@ def test_test_runs_every_check_and_hands_pytest_its_arguments(fresh: Clone, tmp_
     ]
     assert result.returncode == 5
 
-    whole = fresh.run("test")
+    whole = fresh.run("test", TUNNELCTL_TEST_COMPILED="1")
     assert [line.split("|")[0] for line in whole.stdout.splitlines()[-2:]] == ["compiled", "pytest"]
 
     failed = fresh.run("test", EXIT_OF_mypy="3")
