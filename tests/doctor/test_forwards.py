@@ -201,7 +201,7 @@ def test_a_target_that_nobody_serves(sshd: OpenSSHServer) -> None:
     through = failure(walk(sshd.host(), local(port)), "target", "local", Code.TARGET_REFUSED)
     assert f"sport = :{port}" in through.hint
     back = failure(walk(sshd.host(), remote(port)), "target", "remote", Code.TARGET_REFUSED)
-    assert f"nobody listens on port {port} here" in back.hint
+    assert f"nothing listens on port {port} here" in back.hint
 
 
 def test_in_a_container_its_own_loopback_is_pointed_at(

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from tunnelctl.spec.forward import Probe, ProbeType
 from tunnelctl.spec.host import Reconnect
-from tunnelctl.state.health import Remedy, Tally, judged, next_wait, tried
+from tunnelctl.state.health import Remedy, ProbeTally, judged, next_wait, tried
 from tunnelctl.state.snapshot import Health
 
-NEVER = Tally()
+NEVER = ProbeTally()
 
 
 def probe(rise: int = 1, fall: int = 3, interval: float = 10) -> Probe:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tunnelctl.state.overall import (
     CountedPart,
-    Tally,
+    PartsTally,
     combined,
     forward_part,
     host_part,
@@ -94,7 +94,7 @@ def test_summaries_add_up(tunnels: list[list[CountedPart]]) -> None:
 def test_a_tally_is_the_summary_of_what_was_put_last(
     changes: list[tuple[str, CountedPart | None]],
 ) -> None:
-    tally, parts = Tally(), dict[str, CountedPart | None]()
+    tally, parts = PartsTally(), dict[str, CountedPart | None]()
     for name, part in changes:
         tally.put(name, part)
         parts[name] = part

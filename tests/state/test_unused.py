@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tunnelctl.state.unused import UnusedEnds, Verdict
+from tunnelctl.state.unused import UnusedEnds, LinkEndKind
 
-UNUSED, PERHAPS, OTHER = Verdict.UNUSED, Verdict.PERHAPS_UNUSED, Verdict.OTHER
+UNUSED, PERHAPS, OTHER = LinkEndKind.UNUSED, LinkEndKind.PERHAPS_UNUSED, LinkEndKind.OTHER
 
 
-def _judged(*ends: tuple[float | None, str]) -> list[Verdict]:
+def _judged(*ends: tuple[float | None, str]) -> list[LinkEndKind]:
     known = UnusedEnds()
     return [known.judge(unused, said) for unused, said in ends]
 

@@ -142,10 +142,10 @@ async def _of_refusal(rule: Forward, service: Endpoint) -> str:
         holder = port_holder(found[0], service.port)
         who = f" ({holder})" if holder else ""
         return (
-            f"on port {service.port} somebody listens only on {found[0]}{who}: "
+            f"port {service.port} has a listener only on {found[0]}{who}: "
             f"{causes.in_profile(rule, there)}, or have it listen on {service.host} too"
         )
-    hint = f"nobody listens on port {service.port} here: start the service"
+    hint = f"nothing listens on port {service.port} here: start the service"
     if not service.is_loopback:
         return hint
     if any(mark.exists() for mark in _CONTAINER_MARKS):

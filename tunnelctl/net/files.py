@@ -42,7 +42,7 @@ class FileSilent(OSError):
     def __init__(self, seconds: float) -> None:
         super().__init__(
             errno.ETIMEDOUT,
-            f"it does not answer (waited {seconds:.1f} s): a pipe that nobody writes to, "
+            f"it does not answer (waited {seconds:.1f} s): a pipe without a writer, "
             "or a disk that is away",
         )
 

@@ -36,7 +36,7 @@ _OLD = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class ProbeTally:
     """The results of a target over one link."""
 
     health: Health = Health.UNKNOWN
@@ -44,7 +44,7 @@ class Tally:
     in_a_row: int = 0  # how often the same result came in a row
 
 
-def judged(tally: Tally, probe: Probe, *, answered: bool) -> Tally:
+def judged(tally: ProbeTally, probe: Probe, *, answered: bool) -> ProbeTally:
     """The tally with one more probe, which succeeded or not.
 
     `probe.rise` successes in a row make the target healthy, `probe.fall` failures unhealthy.
@@ -53,10 +53,10 @@ def judged(tally: Tally, probe: Probe, *, answered: bool) -> Tally:
     health = tally.health
     if in_a_row >= (probe.rise if answered else probe.fall):
         health = Health.HEALTHY if answered else Health.UNHEALTHY
-    return Tally(health, answered, in_a_row)
+    return ProbeTally(health, answered, in_a_row)
 
 
-def next_wait(tally: Tally, probe: Probe, jitter: float) -> float:
+def next_wait(tally: ProbeTally, probe: Probe, jitter: float) -> float:
     """Seconds until the next probe. `jitter` is uniform in [0, 1)."""
     if tally.in_a_row == 0:
         return _UNASKED_FIRST if probe.unasked else min(_FIRST, probe.interval) * jitter

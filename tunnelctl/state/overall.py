@@ -44,7 +44,7 @@ def summary(parts: Iterable[CountedPart]) -> Summary:
     )
 
 
-class Tally:
+class PartsTally:
     """Parts by name, and the summary of all of them: the cost of a change does not depend on the
     number of parts."""
 

@@ -23,7 +23,7 @@ _TOLERANCE_SHARE = 0.01
 _WORDS = re.compile(r"\b(idle|inactiv|unused)|no (open )?channels?\b", re.IGNORECASE)
 
 
-class Verdict(Enum):
+class LinkEndKind(Enum):
     """Why a link ended."""
 
     UNUSED = auto()  # the server ends unused links
@@ -38,21 +38,21 @@ class UnusedEnds:
         self._before = 0.0
         self._times = 0  # number of links in a row that ended after about that time
 
-    def judge(self, unused: float | None, said: str) -> Verdict:
+    def judge(self, unused: float | None, said: str) -> LinkEndKind:
         """Why a link ended; call it once for each link that ended.
 
         `unused` is how long the link had no channel when the server closed it cleanly; None if it
         had one, or ended in another way. `said` is the message of the server, or empty.
         """
         if unused is None:
-            return Verdict.OTHER
+            return LinkEndKind.OTHER
         if _WORDS.search(said):
-            return Verdict.UNUSED
+            return LinkEndKind.UNUSED
         if unused < LEAST_SECONDS:
-            return Verdict.OTHER
+            return LinkEndKind.OTHER
         self._times = self._times + 1 if _is_about(self._before, unused) else 1
         self._before = unused
-        return Verdict.UNUSED if self._times >= _TIMES else Verdict.PERHAPS_UNUSED
+        return LinkEndKind.UNUSED if self._times >= _TIMES else LinkEndKind.PERHAPS_UNUSED
 
 
 def _is_about(before: float, now: float) -> bool:

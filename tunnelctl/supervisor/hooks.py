@@ -59,7 +59,7 @@ class Call:
         }
 
 
-class Hooks:
+class HookRunner:
     """The hooks of all profiles of a supervisor."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from tunnelctl.errors import Failure
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.session import wants_session
 from tunnelctl.state.histogram import Histogram
-from tunnelctl.state.unused import UnusedEnds, Verdict
+from tunnelctl.state.unused import UnusedEnds, LinkEndKind
 from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.speech import Speech, of_events
 from tunnelctl.supervisor.tasks import Tasks
@@ -33,7 +33,7 @@ _LOOK_SECONDS = 1.0
 class LinkEnd:
     """What the end of a link shows about its server. `failure` is the failure to report."""
 
-    verdict: Verdict
+    verdict: LinkEndKind
     failure: Failure
 
 
@@ -94,10 +94,10 @@ class Links:
         failure = self._why_lost(link, failure)
         unused = link.left_unused
         verdict = self._unused_ends.judge(unused, link.last_word)
-        if unused is None or not (verdict is Verdict.UNUSED or lazy):
+        if unused is None or not (verdict is LinkEndKind.UNUSED or lazy):
             return LinkEnd(verdict, failure)
         ends = sentences.ends_unused_links(link.settings.title, unused, needed=needed)
-        return LinkEnd(Verdict.UNUSED, ends)
+        return LinkEnd(LinkEndKind.UNUSED, ends)
 
     def retire(self, epoch: int) -> None:
         """Close a link once its last connection has ended."""

@@ -24,7 +24,7 @@ from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
 from tunnelctl.state.status_events import EventKind
 from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding
-from tunnelctl.supervisor.hooks import Call, Hooks
+from tunnelctl.supervisor.hooks import Call, HookRunner
 from tunnelctl.supervisor.logins.current_hosts import Anew
 from tunnelctl.supervisor.logins.dialler import OfProfile
 from tunnelctl.supervisor.logins.question_desk import AnswerScope, Memory
@@ -44,7 +44,7 @@ class RunningProfile:
         profile: Profile,
         environment: Environment,
         services: Services,
-        hooks: Hooks,
+        hooks: HookRunner,
         anew: HostAnew | None = None,
     ) -> None:
         self.profile = profile

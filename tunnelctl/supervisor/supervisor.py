@@ -26,7 +26,7 @@ from tunnelctl.state.status_events import EventKind
 from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding
 from tunnelctl.supervisor.forwards.socket_files import SocketFiles
-from tunnelctl.supervisor.hooks import Hooks
+from tunnelctl.supervisor.hooks import HookRunner
 from tunnelctl.supervisor.journal import Journal, Subscription
 from tunnelctl.supervisor.logins.handshakes import ConnectFunction, Handshakes
 from tunnelctl.supervisor.logins.question_desk import AnswerScope, Questions
@@ -56,7 +56,7 @@ class Supervisor:
         handshakes = Handshakes(reactor, connect, Refusals(random, spacing))
         self._services = Services(reactor, self._journal, handshakes, random, self._questions)
         self.held = self._services.held  # the ports that servers hold for us, or for lost sessions
-        self._hooks = Hooks()
+        self._hooks = HookRunner()
         self._profiles: dict[str, RunningProfile] = {}  # in order of start
         # The queues: a lock is fair.
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)

@@ -22,9 +22,9 @@ from tunnelctl.ssh.link.link import Link
 from tunnelctl.state import events
 from tunnelctl.state.facts import Machine
 from tunnelctl.state.machine import next_state
-from tunnelctl.state.overall import Summary, Tally
+from tunnelctl.state.overall import Summary, PartsTally
 from tunnelctl.state.snapshot import FAILED_FOR_GOOD, ForwardStatus, HostState, HostStatus
-from tunnelctl.state.unused import Verdict
+from tunnelctl.state.unused import LinkEndKind
 from tunnelctl.supervisor import sentences, tunnel_status
 from tunnelctl.supervisor.extra_links import ExtraLinks
 from tunnelctl.supervisor.forwards.forwarding import Carrier, Forwarding
@@ -69,7 +69,7 @@ class Tunnel:
         )
         self._on_change = on_change
         self._machine = Machine(host.reconnect, host.lazy, len(host.candidates))
-        self._tally = Tally()
+        self._tally = PartsTally()
         self._tally.put(_HOST, tunnel_status.part_of_host(self._machine))
         self.summary: Summary = self._tally.summary
         self._teller = Teller(profile.name, services.journal, self._machine.state)
@@ -341,10 +341,10 @@ class Tunnel:
             self._handle(events.Replaced(epoch))
             return
         end = self._links.end_of(link, failure, lazy=self._machine.lazy, needed=needed)
-        if end.verdict is Verdict.UNUSED:
+        if end.verdict is LinkEndKind.UNUSED:
             self._handle(events.Unused(epoch, end.failure, needed, self._services.random.random()))
         else:
-            self._lost(epoch, end.failure, at_once=end.verdict is Verdict.PERHAPS_UNUSED)
+            self._lost(epoch, end.failure, at_once=end.verdict is LinkEndKind.PERHAPS_UNUSED)
 
     def _lost(self, epoch: int, failure: Failure, *, at_once: bool = False) -> None:
         jitter, awaited = self._services.random.random(), self.forwards.are_awaited

@@ -31,14 +31,14 @@ from tunnelctl.spec.environment import home
 from tunnelctl.spec.host import AUTHENTICATIONS, USERS_SHELL, StrictHostKeyChecking
 
 # The value of the spec for the values of a keyword.
-Read = Callable[["Reading", tuple[str, ...]], Any]
+Read = Callable[["NameSettings", tuple[str, ...]], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Keyword:
     """A keyword of ssh_config(5), and the conversions between its values and the spec's.
 
-    `read` converts the keyword's values, as `ssh -G` prints them (None: see `Reading`); a result of
+    `read` converts the keyword's values, as `ssh -G` prints them (None: see `NameSettings`); a result of
     None or () counts as not set. `write` makes the values of the lines of an ssh_config, one for
     each line (None: it is written in another way). `always`: it is written even if it is our
     default, because OpenSSH has another.
@@ -79,7 +79,7 @@ def found(
     Raises:
         SshConfigError: a value that cannot be honoured, and what to do.
     """
-    reading = Reading(asked, options, environ)
+    reading = NameSettings(asked, options, environ)
     try:
         answer = HostSettings(reading.fields(keywords), reading.jumps(), reading.command())
     except ValueError as error:
@@ -87,7 +87,7 @@ def found(
     return answer, reading.variables
 
 
-class Reading:
+class NameSettings:
     """The settings of one name."""
 
     def __init__(self, asked: Asked, options: Options, environ: Mapping[str, str]) -> None:
@@ -199,7 +199,7 @@ def first(convert: Callable[[str], Any]) -> Read:
 def files(no_files: tuple[str, ...]) -> Read:
     """Reads a list of files; `no_files` stands for `none`."""
 
-    def read(reading: Reading, values: tuple[str, ...]) -> tuple[str, ...]:
+    def read(reading: NameSettings, values: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(reading.path(path) for path in values if path.lower() != NONE) or no_files
 
     return read
@@ -208,7 +208,7 @@ def files(no_files: tuple[str, ...]) -> Read:
 def global_files(no_files: tuple[str, ...]) -> Read:
     """Reads the system's files, in whose names OpenSSH replaces no tokens."""
 
-    def read(reading: Reading, values: tuple[str, ...]) -> tuple[str, ...]:
+    def read(reading: NameSettings, values: tuple[str, ...]) -> tuple[str, ...]:
         named = (reading.below_home(path) for path in values if path.lower() != NONE)
         return tuple(named) or no_files
 
@@ -218,7 +218,7 @@ def global_files(no_files: tuple[str, ...]) -> Read:
 def algorithms(kind: Kind) -> Read:
     """Reads a list of algorithms: the supported ones in it, or None for all of them."""
 
-    def read(_: Reading, values: tuple[str, ...]) -> tuple[str, ...] | None:
+    def read(_: NameSettings, values: tuple[str, ...]) -> tuple[str, ...] | None:
         left = offered(kind, values[0])
         return None if left == kind.value else left
 

@@ -17,7 +17,7 @@ from tunnelctl.config.profile.convert import Converter
 from tunnelctl.config.profile.document import Document
 from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.config.profile.keys import SSH_KEYWORDS, HostMap, ProfileMap
-from tunnelctl.config.profile.routes import Carrier, PlaceInDocument, Routes, Written
+from tunnelctl.config.profile.routes import Via, PlaceInDocument, Routes, Written
 from tunnelctl.config.profile.sources import Sources
 from tunnelctl.config.sentences import NAME_RULE
 from tunnelctl.config.values.reach import WAYS
@@ -107,7 +107,7 @@ class _Loader:
         entries = [written(name, part.validate(HostMap), part) for name, part in documents.items()]
         below = written("defaults", model.defaults, defaults)
         carriers = [
-            Carrier(forward.via, PlaceInDocument(document, ("forwards", name, "via")))
+            Via(forward.via, PlaceInDocument(document, ("forwards", name, "via")))
             for name, forward in (model.forwards or {}).items()
             if forward.via
         ]

@@ -13,7 +13,7 @@ from tunnelctl.config.openssh.lookup import SshConfig
 from tunnelctl.config.profile.convert import Converter
 from tunnelctl.config.profile.document import Document
 from tunnelctl.config.profile.keys import SSH_KEYWORDS, HostMap
-from tunnelctl.config.profile.routes import Carrier, PlaceInDocument, Routes, Written
+from tunnelctl.config.profile.routes import Via, PlaceInDocument, Routes, Written
 from tunnelctl.config.values.reach import parse_jump
 from tunnelctl.config.yaml.interpolate import Interpolator
 from tunnelctl.config.yaml.mistakes import Mark, Mistakes
@@ -40,7 +40,7 @@ def host_named(
     document = Document(Tree(Mark(jump.name)), mistakes)
     below = Written("", HostMap(), document, ssh_config)
     look_up = SshConfig(environ, interpolator.asked, SSH_KEYWORDS)
-    carriers = [Carrier(jump, PlaceInDocument(document, ()))]
+    carriers = [Via(jump, PlaceInDocument(document, ()))]
     hosts = Routes((), below, carriers, Converter(interpolator), look_up).hosts()
     if mistakes:
         first = mistakes.first(jump.name)[0]

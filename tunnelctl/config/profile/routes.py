@@ -76,7 +76,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Carrier:
+class Via:
     """A host that carries a forward: its `via`, and the place of that."""
 
     jump: Jump
@@ -94,13 +94,13 @@ class Routes:
         self,
         written: Iterable[Written],
         below: Written,
-        carriers: Iterable[Carrier],
+        carriers: Iterable[Via],
         converter: Converter,
         ssh_config: SshConfig,
     ) -> None:
         self._written = {host.name: host for host in written}
         self._below = below
-        self._carriers: dict[str, Carrier] = {}
+        self._carriers: dict[str, Via] = {}
         for carrier in carriers:
             self._carriers.setdefault(carrier.jump.name, carrier)
         self._converter = converter

@@ -16,7 +16,7 @@ from dataclasses import replace
 from tunnelctl import clock
 from tunnelctl.daemon.wanted.holders import Holders
 from tunnelctl.daemon.wanted.limits import Limits
-from tunnelctl.daemon.wanted.reading import Order, Reading, in_one_line
+from tunnelctl.daemon.wanted.reading import Order, ProfileReading, in_one_line
 from tunnelctl.daemon.wanted.saved import WantedProfile
 from tunnelctl.daemon.wanted.saving import WantedFile
 from tunnelctl.errors import Failure
@@ -103,7 +103,7 @@ class Book:
 
     # --- what is wanted ----------------------------------------------------------------------
 
-    def want(self, order: Order, reading: Reading) -> Awaitable[None]:
+    def want(self, order: Order, reading: ProfileReading) -> Awaitable[None]:
         """Run a profile as it was read. The result completes once that is applied.
 
         Raises (when waited for):

@@ -20,7 +20,7 @@ from tunnelctl.daemon.wanted.book import Book
 from tunnelctl.daemon.wanted.holders import Holders, command
 from tunnelctl.daemon.wanted.reading import (
     Order,
-    Reading,
+    ProfileReading,
     demand_variables,
     identities,
     read_again,
@@ -205,7 +205,7 @@ class Profiles:
         await _wait_for(saving)
 
     def _take(
-        self, wanted: Order, reading: Reading, asked: UpOrder, holder: Holder, under_way: Holder
+        self, wanted: Order, reading: ProfileReading, asked: UpOrder, holder: Holder, under_way: Holder
     ) -> Awaitable[None] | None:
         """Run a profile as it was read, held by `holder`, in one step. Returns what completes once
         it is applied; None if a later reading was applied already."""

@@ -53,7 +53,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ProfileReading:
     """A profile as its files were when the reading began; readings are numbered from 1."""
 
     loaded: Loaded
@@ -66,7 +66,7 @@ class Reading:
         return frozenset(variable for variable in self.loaded.variables if variable in environment)
 
 
-async def read_first(name: str, file: Path | None, environment: Environment, cwd: Path) -> Reading:
+async def read_first(name: str, file: Path | None, environment: Environment, cwd: Path) -> ProfileReading:
     """Find a profile, or take it from `file`, and read it.
 
     Raises:
@@ -74,14 +74,14 @@ async def read_first(name: str, file: Path | None, environment: Environment, cwd
     """
     number = next(_numbers)
 
-    def read() -> Reading:
+    def read() -> ProfileReading:
         path = find_profile(name, file=file, environ=environment, cwd=cwd)
         return _read(name, path, environment, [], number)
 
     return await in_thread(read, f"read {name}")
 
 
-async def read_again(order: Order) -> Reading:
+async def read_again(order: Order) -> ProfileReading:
     """Read the files of a wanted profile again.
 
     Raises:
@@ -126,13 +126,13 @@ def in_one_line(name: str, failure: Failure) -> Failure:
 
 def _read(
     name: str, path: Path, environment: Environment, known: Iterable[str], number: int
-) -> Reading:
+) -> ProfileReading:
     identity = _identity(path)
     # Before reading, so that a change during it is detected.
     before = _stamps({str(path), identity, *known})
     with collections_put_off():
         loaded = load_profile(path, environment, name=name)
-    return Reading(loaded, {**_stamps(loaded.files - before.keys()), **before}, identity, number)
+    return ProfileReading(loaded, {**_stamps(loaded.files - before.keys()), **before}, identity, number)
 
 
 def _identity(file: Path) -> str:

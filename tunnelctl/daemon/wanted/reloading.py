@@ -16,7 +16,7 @@ from tunnelctl.daemon.orders import ReloadOrder
 from tunnelctl.daemon.wanted.book import Book
 from tunnelctl.daemon.wanted.reading import (
     Order,
-    Reading,
+    ProfileReading,
     demand_variables,
     read_again,
     take_stamps,
@@ -88,7 +88,7 @@ class Reloading:
             ]
         )
 
-    async def apply(self, order: Order, reading: Reading) -> None:
+    async def apply(self, order: Order, reading: ProfileReading) -> None:
         """Run a wanted profile as it was read, unless the reading is outdated: the profile was read
         again in the meantime, or its file was replaced by another."""
         known = self._book.orders.get(order.name)
@@ -98,13 +98,13 @@ class Reloading:
             self._book.save()
             await applied(applying)
 
-    async def _read_all(self, order: ReloadOrder) -> dict[str, Reading]:
+    async def _read_all(self, order: ReloadOrder) -> dict[str, ProfileReading]:
         """Read every file involved. Unless it is a dry run, status then shows the result.
 
         Raises:
             Failure: as `reload`.
         """
-        readings: dict[str, Reading] = {}
+        readings: dict[str, ProfileReading] = {}
         invalid: dict[str, ProfileInvalid] = {}
         environment = self._book.completed(order.environment)
         for name in order.names or tuple(self._book.orders):

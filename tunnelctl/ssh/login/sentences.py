@@ -44,7 +44,7 @@ def answer_needed(subject: str, prompt: str, tried: Sequence[str]) -> Failure:
     """The server, or a key, asks a question that needs a person, and none is available."""
     return Failure(
         Code.NEEDS_INPUT,
-        f"an answer is needed, and there was nobody to ask: {prompt}{_and_tried(tried)}",
+        f"the login needs an answer and no terminal is attached to ask: {prompt}{_and_tried(tried)}",
         Hint("", f"tunnelctl answer {PLACE}"),
         subject=subject,
     )

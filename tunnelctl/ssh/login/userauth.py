@@ -187,7 +187,7 @@ class UserAuth(AuthHandler):
         if number == Message.USERAUTH_SUCCESS:
             self.authenticated = self._client.authenticated = True
         if self._answers.qsize() >= _ANSWERS_MAX:
-            raise paramiko.SSHException("the server answers what nobody asked")
+            raise paramiko.SSHException("the server answered a request that was not made")
         self._answers.put((number, Reader(message.asbytes())))
 
     def _ignore(self, message: paramiko.Message) -> None:

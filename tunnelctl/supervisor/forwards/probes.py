@@ -21,7 +21,7 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.state.health import LOOK, Remedy, Tally, believed, is_old, judged, next_wait, tried
+from tunnelctl.state.health import LOOK, Remedy, ProbeTally, believed, is_old, judged, next_wait, tried
 from tunnelctl.state.snapshot import ForwardState, Health
 from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.forwards.forwarding import Forwarding
@@ -104,7 +104,7 @@ class _Prober:
         self._item = item
         self._tunnel = tunnel
         self._probe, self._target = item.rule.probe, item.rule.target
-        self._tally = Tally()
+        self._tally = ProbeTally()
         self._remedy = Remedy()
         self._witnesses = Witnesses(item)
         self._told_at = 0.0  # monotonic seconds of the last result from clients
@@ -130,7 +130,7 @@ class _Prober:
         if self._asking is not None:
             self._asking.cancel()
             self._asking = None
-        self._tally = Tally()
+        self._tally = ProbeTally()
         self._show(None)
 
     def retune(self) -> None:
@@ -148,7 +148,7 @@ class _Prober:
         """Probe soon, unless a probe is running."""
         if self._timer is not None:
             self._timer.cancel()
-            self._arm(next_wait(Tally(), self._probe, self._tunnel.random.random()))
+            self._arm(next_wait(ProbeTally(), self._probe, self._tunnel.random.random()))
 
     @property
     def _left_alone(self) -> barring.Barring | None:
@@ -185,7 +185,7 @@ class _Prober:
             self._hear(failure)
             return
         if is_old(clock.monotonic() - self._told_at):
-            self._tally = Tally()
+            self._tally = ProbeTally()
             self._show(None)
         self._wait()
 
