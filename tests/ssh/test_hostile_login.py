@@ -99,9 +99,9 @@ def test_a_count_of_extensions_is_not_believed() -> None:
         say(bytes((Message.EXT_INFO,)) + b"\xff\xff\xff\xff" + messages.string("x") * 2)
 
     with ScriptedServer(waits_for_the_end, lie) as server, bounded_memory(_MEMORY):
-        began = clock.monotonic()
+        began = time.process_time()
         failure = fails(Code.HANDSHAKE_FAILED, server.host_with(), seconds=30.0)
-        assert clock.monotonic() - began < _IN_TIME
+        assert time.process_time() - began < _PROCESSOR_SECONDS
     assert failure.retryable
 
 

@@ -27,8 +27,8 @@ class Kind(Enum):
 
 # Parts of names, and why algorithms with them are not supported.
 _ABSENT = (
-    ("-cbc", "CBC mode is disabled: attacks can recover parts of the plain text"),
     ("3des", "3DES is disabled: its blocks are too small"),
+    ("-cbc", "CBC mode is disabled: attacks can recover parts of the plain text"),
     ("arcfour", "RC4 is disabled: it is broken"),
     ("md5", "MD5 is disabled: it is broken"),
     ("sha1", "SHA-1 is disabled: it is broken"),
