@@ -205,7 +205,12 @@ class Profiles:
         await _wait_for(saving)
 
     def _take(
-        self, wanted: Order, reading: ProfileReading, asked: UpOrder, holder: Holder, under_way: Holder
+        self,
+        wanted: Order,
+        reading: ProfileReading,
+        asked: UpOrder,
+        holder: Holder,
+        under_way: Holder,
     ) -> Awaitable[None] | None:
         """Run a profile as it was read, held by `holder`, in one step. Returns what completes once
         it is applied; None if a later reading was applied already."""

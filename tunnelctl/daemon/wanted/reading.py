@@ -66,7 +66,9 @@ class ProfileReading:
         return frozenset(variable for variable in self.loaded.variables if variable in environment)
 
 
-async def read_first(name: str, file: Path | None, environment: Environment, cwd: Path) -> ProfileReading:
+async def read_first(
+    name: str, file: Path | None, environment: Environment, cwd: Path
+) -> ProfileReading:
     """Find a profile, or take it from `file`, and read it.
 
     Raises:
@@ -132,7 +134,9 @@ def _read(
     before = _stamps({str(path), identity, *known})
     with collections_put_off():
         loaded = load_profile(path, environment, name=name)
-    return ProfileReading(loaded, {**_stamps(loaded.files - before.keys()), **before}, identity, number)
+    return ProfileReading(
+        loaded, {**_stamps(loaded.files - before.keys()), **before}, identity, number
+    )
 
 
 def _identity(file: Path) -> str:

@@ -21,7 +21,16 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.state.health import LOOK, Remedy, ProbeTally, believed, is_old, judged, next_wait, tried
+from tunnelctl.state.health import (
+    LOOK,
+    Remedy,
+    ProbeTally,
+    believed,
+    is_old,
+    judged,
+    next_wait,
+    tried,
+)
 from tunnelctl.state.snapshot import ForwardState, Health
 from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.forwards.forwarding import Forwarding
