@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tunnelctl.spec.forward import Probe, ProbeType
 from tunnelctl.spec.host import Reconnect
-from tunnelctl.state.health import Remedy, ProbeTally, judged, next_wait, tried
+from tunnelctl.state.health import ProbeTally, Remedy, judged, next_wait, tried
 from tunnelctl.state.snapshot import Health
 
 NEVER = ProbeTally()

@@ -22,7 +22,7 @@ from tunnelctl.ssh.link.link import Link
 from tunnelctl.state import events
 from tunnelctl.state.facts import Machine
 from tunnelctl.state.machine import next_state
-from tunnelctl.state.overall import Summary, PartsTally
+from tunnelctl.state.overall import PartsTally, Summary
 from tunnelctl.state.snapshot import FAILED_FOR_GOOD, ForwardStatus, HostState, HostStatus
 from tunnelctl.state.unused import LinkEndKind
 from tunnelctl.supervisor import sentences, tunnel_status

@@ -38,10 +38,10 @@ Read = Callable[["NameSettings", tuple[str, ...]], Any]
 class Keyword:
     """A keyword of ssh_config(5), and the conversions between its values and the spec's.
 
-    `read` converts the keyword's values, as `ssh -G` prints them (None: see `NameSettings`); a result of
-    None or () counts as not set. `write` makes the values of the lines of an ssh_config, one for
-    each line (None: it is written in another way). `always`: it is written even if it is our
-    default, because OpenSSH has another.
+    `read` converts the keyword's values, as `ssh -G` prints them (None: see `NameSettings`); a
+    result of None or () counts as not set. `write` makes the values of the lines of an ssh_config,
+    one for each line (None: it is written in another way). `always`: it is written even if it is
+    our default, because OpenSSH has another.
     """
 
     name: str

@@ -17,7 +17,7 @@ from tunnelctl.config.profile.convert import Converter
 from tunnelctl.config.profile.document import Document
 from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.config.profile.keys import SSH_KEYWORDS, HostMap, ProfileMap
-from tunnelctl.config.profile.routes import Via, PlaceInDocument, Routes, Written
+from tunnelctl.config.profile.routes import PlaceInDocument, Routes, Via, Written
 from tunnelctl.config.profile.sources import Sources
 from tunnelctl.config.sentences import NAME_RULE
 from tunnelctl.config.values.reach import WAYS

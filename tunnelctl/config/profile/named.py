@@ -13,7 +13,7 @@ from tunnelctl.config.openssh.lookup import SshConfig
 from tunnelctl.config.profile.convert import Converter
 from tunnelctl.config.profile.document import Document
 from tunnelctl.config.profile.keys import SSH_KEYWORDS, HostMap
-from tunnelctl.config.profile.routes import Via, PlaceInDocument, Routes, Written
+from tunnelctl.config.profile.routes import PlaceInDocument, Routes, Via, Written
 from tunnelctl.config.values.reach import parse_jump
 from tunnelctl.config.yaml.interpolate import Interpolator
 from tunnelctl.config.yaml.mistakes import Mark, Mistakes

@@ -44,7 +44,8 @@ def answer_needed(subject: str, prompt: str, tried: Sequence[str]) -> Failure:
     """The server, or a key, asks a question that needs a person, and none is available."""
     return Failure(
         Code.NEEDS_INPUT,
-        f"the login needs an answer and no terminal is attached to ask: {prompt}{_and_tried(tried)}",
+        "the login needs an answer and no terminal is attached to ask: "
+        f"{prompt}{_and_tried(tried)}",
         Hint("", f"tunnelctl answer {PLACE}"),
         subject=subject,
     )

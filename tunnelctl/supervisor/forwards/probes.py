@@ -23,8 +23,8 @@ from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.state.health import (
     LOOK,
-    Remedy,
     ProbeTally,
+    Remedy,
     believed,
     is_old,
     judged,
