@@ -19,14 +19,7 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.tmux import Tmux
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.cli.running.watch import Rates, Screen
-from tunnelctl.state.snapshot import (
-    ForwardState,
-    ForwardStatus,
-    ProfileState,
-    ProfileStatus,
-    Wanted,
-)
+from tunnelctl.cli.running.watch import Screen
 
 # The shell stays to show what the command left behind.
 _SHELL = ("sh", "-c", 'trap : INT; "$@"; echo "code=$?"; exec sleep 600', "sh")
@@ -188,23 +181,3 @@ def test_a_frame_is_one_write_of_what_has_changed() -> None:
         paper.size = os.terminal_size((20, 3))
         screen.show(["head"])
         assert paper.frame() == "\x1b[2J\x1b[1;1Hhead"
-
-
-def _profiles(come: int, gone: int) -> list[ProfileStatus]:
-    rule = ForwardStatus(
-        "db", "local", "", None, "", ForwardState.UP, bytes_in=come, bytes_out=gone
-    )
-    return [ProfileStatus("dev", "", Wanted.UP, ProfileState.UP, forwards=(rule,))]
-
-
-def test_a_rate_is_the_mean_of_the_last_seconds() -> None:
-    rates = Rates()
-    rates.add(_profiles(0, 500), 100.0)
-    assert rates("dev", "db") == (0.0, 0.0)
-    rates.add(_profiles(1000, 500), 102.0)
-    assert rates("dev", "db") == (500.0, 0.0)
-    rates.add(_profiles(1000, 500), 106.0)
-    assert rates("dev", "db") == (0.0, 0.0)
-    # It was closed and opened anew: its counters began again.
-    rates.add(_profiles(10, 10), 107.0)
-    assert rates("dev", "db") == (0.0, 0.0)

@@ -16,13 +16,13 @@ from tests.support.ports import free_port
 from tests.support.services import EchoService, Service
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
-from tunnelctl.cli.terminal.table import status_text
 from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import OnUnhealthy, Probe, ProbeType
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.state.snapshot import ForwardState, ForwardStatus, Health, HostState, ProfileState
 from tunnelctl.state.status_events import EventKind
+from tunnelctl.view import condition
 
 OFTEN = 0.03  # seconds
 TCP = Probe(ProbeType.TCP, interval=OFTEN, timeout=10)
@@ -78,7 +78,7 @@ async def test_a_target_that_accepts_is_healthy_and_nobody_is_counted() -> None:
             assert (forward.connections_total, forward.connections_open) == (0, 0)
             assert (forward.bytes_in, forward.bytes_out) == (0, 0)
             host = s.host_status()
-            assert status_text(forward, host, datetime.now(UTC)) == "up (healthy)"
+            assert condition.of_forward(forward, host, datetime.now(UTC)).text == "up (healthy)"
             # A connection that only looked is closed.
             await s.supervisor.down("dev", 0)
             await eventually_async(lambda: service.open == 0, "no probe is left open")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import click
@@ -13,22 +12,13 @@ from tunnelctl.cli import sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.output import in_colour, say, shown_on, width_of
-from tunnelctl.cli.terminal.table import listen_addresses, summary, table
+from tunnelctl.cli.terminal.table import lines
 from tunnelctl.clock import wall
-from tunnelctl.errors import Code
-from tunnelctl.state.snapshot import (
-    ForwardState,
-    ForwardStatus,
-    Health,
-    HostState,
-    HostStatus,
-    ProfileState,
-    ProfileStatus,
-    Status,
-    Wanted,
-)
+from tunnelctl.state.snapshot import ForwardState, ProfileState, Status, Wanted
+from tunnelctl.view import columns, model, trouble
+from tunnelctl.view.texts import listen_addresses
 
-_MANY = 20  # lines of a table from which it is summarized
+_MANY = 20  # rows of a table from which it is summarized
 _EXPLAINED = 10  # reasons that are printed
 
 
@@ -72,11 +62,8 @@ def ps(
     def look() -> tuple[Status, list[str]]:
         document = client.status()
         profiles = selection.labelled(selection.forwards(document.profiles, places), labels)
-        wanted = [profile for profile in profiles if profile.wanted is Wanted.UP]
-        # The reason of a failure is never the one that is left out.
-        causes = sorted(_explanations(wanted), key=lambda one: not one[0])
-        explanations = [text for _, text in causes]
-        if len(explanations) > _EXPLAINED:
+        explanations = [cause.line for cause in trouble.broken(profiles, wall())]
+        if len(explanations) > _EXPLAINED:  # failed ones come first, so they are not left out
             left = len(explanations) - _EXPLAINED
             more = f"{left} more like these; tunnelctl ps PROFILE tells those of a profile"
             explanations[_EXPLAINED:] = [more]
@@ -96,11 +83,12 @@ def ps(
         click.echo(json.dumps(document.as_json(), indent=2))
     else:
         colour = in_colour(sys.stdout)
-        rows = table(document.profiles, wall(), colour=colour, width=width_of(sys.stdout))
-        for line in rows:
+        rows = model.build(document, None, None, wall()).forwards
+        table = columns.forwards(with_rates=False)
+        for line in lines(table, rows, colour=colour, width=width_of(sys.stdout)):
             click.echo(shown_on(sys.stdout, line), color=colour)
-        if len(rows) > _MANY:
-            say(summary(document.profiles, wall()))
+        if len(rows) >= _MANY:
+            say(model.summary(rows))
         for remark in remarks:
             say(remark)
     wanted = [profile for profile in document.profiles if profile.wanted is Wanted.UP]
@@ -127,33 +115,3 @@ def port(options: Options, name: str) -> None:
         why = forward.last_error.message if forward.last_error else ""
         raise sentences.forward_not_listening(name, forward.state, why)
     click.echo(str(listen_addresses(forward)[0]))
-
-
-def _explanations(profiles: Iterable[ProfileStatus]) -> Iterator[tuple[bool, str]]:
-    """The reason why something is not up, or differs from its file; and whether it has failed."""
-    said = set()
-    for profile in profiles:
-        if profile.last_error:
-            said.add(profile.last_error.message)
-            yield True, f"{profile.name}: {profile.last_error}"
-        for part in profile.parts:
-            error = part.last_error
-            if error and _is_in_trouble(part) and error.message not in said:
-                said.add(error.message)
-                fallback = part.fallback if isinstance(part, HostStatus) else None
-                instead = f"{fallback} serves: " if fallback else ""
-                is_hopeless = part.state in ("failed", "needs-input")
-                yield is_hopeless, f"{profile.name}/{part.name}: {instead}{error}"
-
-
-def _is_in_trouble(part: HostStatus | ForwardStatus) -> bool:
-    """Whether a host or forward is not as requested. Failed clients do not count, unless the server
-    forbids all of them."""
-    if isinstance(part, HostStatus):
-        is_up = part.state in (HostState.UP, HostState.IDLE)
-        # An idle host is no problem, but nobody requested it.
-        return not is_up or part.fallback is not None or part.ends_unused
-    if part.state is not ForwardState.UP or part.health is Health.UNHEALTHY:
-        return True
-    forbidden = part.last_error is not None and part.last_error.code == Code.FORWARD_DENIED
-    return forbidden and "dynamic" not in part.type

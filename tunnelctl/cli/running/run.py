@@ -36,12 +36,12 @@ from tunnelctl.cli.running.holding import (
 from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.duration import Duration
 from tunnelctl.cli.terminal.output import say
-from tunnelctl.cli.terminal.table import listen_addresses
 from tunnelctl.client import Client
 from tunnelctl.config.profile.find import find_profile
 from tunnelctl.errors import Failure, reason
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.state.snapshot import ForwardState, ProfileStatus
+from tunnelctl.view.texts import listen_addresses
 
 if TYPE_CHECKING:
     from tunnelctl.config.exchange.ssh_words import Words

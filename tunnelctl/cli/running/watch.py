@@ -11,7 +11,6 @@ import contextlib
 import os
 import sys
 import termios
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from typing import NoReturn
@@ -21,15 +20,16 @@ import click
 from tunnelctl import clock
 from tunnelctl.cli.running.holding import ended_in_order
 from tunnelctl.cli.terminal.output import in_colour, shown_on
-from tunnelctl.cli.terminal.table import table
+from tunnelctl.cli.terminal.table import lines
 from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import printable
-from tunnelctl.state.snapshot import ProfileStatus, Status
+from tunnelctl.state.snapshot import Status
+from tunnelctl.view import columns, model
+from tunnelctl.view.rates import Rates
 
 _EVERY = 1.0  # seconds between two frames without events
 _EVERY_PIPED = 5.0
 _TOGETHER = 0.1  # seconds in which events share a frame
-_RATE_OVER = 3.0  # seconds over which a rate is averaged
 
 # xterm's control sequences: alternate screen, no cursor, no wrapping.
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
@@ -62,36 +62,6 @@ def _is_alive(is_terminal: bool) -> bool:
     return is_terminal and os.environ.get("TERM") not in {None, "", "dumb"}
 
 
-class Rates:
-    """The rate of bytes, averaged over the last seconds."""
-
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, dict[tuple[str, str], tuple[int, int]]]] = deque()
-
-    def add(self, profiles: Sequence[ProfileStatus], now: float) -> None:
-        """Record the totals at `now`, in monotonic seconds."""
-        counts = {
-            (profile.name, forward.name): (forward.bytes_in, forward.bytes_out)
-            for profile in profiles
-            for forward in profile.forwards
-        }
-        self._samples.append((now, counts))
-        while len(self._samples) > 2 and now - self._samples[1][0] >= _RATE_OVER:
-            self._samples.popleft()
-
-    def __call__(self, profile: str, forward: str) -> tuple[float, float]:
-        """Bytes a second received and sent; 0 for a new forward."""
-        (began, before), (ended, after) = self._samples[0], self._samples[-1]
-        key = (profile, forward)
-        if key not in before or ended <= began:
-            return (0.0, 0.0)
-        come, gone = (
-            max(0, now - then) / (ended - began)
-            for now, then in zip(after[key], before[key], strict=True)
-        )
-        return come, gone
-
-
 class Frames:
     """The content, one frame after another."""
 
@@ -103,12 +73,12 @@ class Frames:
         """The present table, and the problems below it."""
         document, remarks = self._look()
         self._rates.add(document.profiles, clock.monotonic())
-        rows = table(
-            document.profiles,
-            clock.wall(),
+        view = model.build(document, None, None, clock.wall(), self._rates)
+        rows = lines(
+            columns.forwards(with_rates=True),
+            view.forwards,
             colour=in_colour(sys.stdout),
             width=width,
-            rates=self._rates,
         )
         below = [_cut(printable(remark), width) for remark in remarks]
         return [shown_on(sys.stdout, line) for line in [*rows, *([""] if below else []), *below]]

@@ -84,26 +84,3 @@ def shown_on(stream: TextIO, text: str) -> str:
         return text
     encoding = stream.encoding or "ascii"
     return text.replace("…", "~").encode(encoding, "replace").decode(encoding)
-
-
-def seconds_text(seconds: float) -> str:
-    """A short duration: `12s`, `3m`, `5h`, `2d`."""
-    whole = max(0, int(seconds))
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if whole >= size:
-            return f"{whole // size}{unit}"
-    return f"{whole}s"
-
-
-def bytes_text(count: int) -> str:
-    """A number of bytes in at most four characters: `0`, `340k`, `1.2M` (powers of 1000)."""
-    if count < 1000:
-        return str(count)
-    amount = float(count)
-    for unit in "kMGTP":
-        amount /= 1000
-        if amount < 9.95:
-            return f"{amount:.1f}{unit}"
-        if amount < 999.5:
-            return f"{amount:.0f}{unit}"
-    return f"{amount:.0f}E"

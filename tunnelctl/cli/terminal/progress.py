@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
 from tunnelctl.cli import sentences
-from tunnelctl.cli.terminal.table import listen_addresses, listen_text
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state.snapshot import (
     FAILED_FOR_GOOD,
@@ -24,6 +23,7 @@ from tunnelctl.state.snapshot import (
     error_of,
 )
 from tunnelctl.state.status_events import SAYS, EventKind, StatusEvent
+from tunnelctl.view.texts import listen_addresses, listen_text
 
 # A listener that failed is retried, but the caller must know now.
 _SAID_AT_ONCE = frozenset(

@@ -1,0 +1,97 @@
+"""The state of a row in a few words, and in one of five conditions.
+
+Pure: the time is an argument. Must never say `up` of a forward whose host is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from tunnelctl.state.snapshot import (
+    FAILED_FOR_GOOD,
+    ForwardState,
+    ForwardStatus,
+    Health,
+    HostState,
+    HostStatus,
+    ProfileState,
+    ProfileStatus,
+)
+from tunnelctl.view.texts import until_text
+
+
+class Condition(StrEnum):
+    """The condition of a row, in the words of the summary; the order is that of the rows."""
+
+    FAILED = "failed"
+    NOT_UP = "not up"
+    IDLE = "idle"  # listens, and connects for its first client
+    UP = "up"
+    STOPPED = "stopped"
+
+
+RANK = {condition: rank for rank, condition in enumerate(Condition)}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The text of a state, and its condition."""
+
+    text: str
+    condition: Condition
+
+
+_OF_HOSTS = {
+    HostState.IDLE: Condition.IDLE,
+    HostState.UP: Condition.UP,
+    HostState.FAILED: Condition.FAILED,
+    HostState.NEEDS_INPUT: Condition.FAILED,
+    HostState.STOPPING: Condition.STOPPED,
+    HostState.STOPPED: Condition.STOPPED,
+}
+_OF_PROFILES = {
+    ProfileState.UP: Condition.UP,
+    ProfileState.FAILED: Condition.FAILED,
+    ProfileState.STOPPING: Condition.STOPPED,
+    ProfileState.STOPPED: Condition.STOPPED,
+}
+
+
+def of_forward(forward: ForwardStatus, host: HostStatus, now: datetime) -> Shown:
+    """The state of a forward whose host is `host`: `up (healthy)`, `retry in 7s (#4)`."""
+    state, error = forward.state, forward.last_error
+    if state is ForwardState.STOPPED:
+        return Shown("stopped", Condition.STOPPED)
+    if host.state in (HostState.STOPPING, HostState.STOPPED):
+        return Shown("stopping", Condition.STOPPED)
+    if state is ForwardState.FAILED:
+        return Shown(f"failed: {error.code}" if error else "failed", Condition.FAILED)
+    if host.state is not HostState.UP:
+        return of_host(host, now)
+    if state is not ForwardState.UP:
+        return Shown(state, Condition.NOT_UP)
+    if forward.health is Health.UNKNOWN:
+        return Shown(state, Condition.UP)
+    unhealthy = forward.health is Health.UNHEALTHY
+    return Shown(f"up ({forward.health})", Condition.NOT_UP if unhealthy else Condition.UP)
+
+
+def of_host(host: HostStatus, now: datetime) -> Shown:
+    """The state of a host: `up`, `connecting (queued)`, `needs-input: auth-failed`."""
+    condition = _OF_HOSTS.get(host.state, Condition.NOT_UP)
+    if host.state is HostState.BACKOFF:
+        text = f"retry in {until_text(host.next_retry_at, now)} (#{host.attempts})"
+        return Shown(text, condition)
+    if host.state in FAILED_FOR_GOOD:
+        cause = host.last_error
+        return Shown(f"{host.state}: {cause.code}" if cause else host.state, condition)
+    return Shown(f"{host.state} (queued)" if host.queued else host.state, condition)
+
+
+def of_profile(profile: ProfileStatus) -> Shown:
+    """The state of a profile: `up`, `failed: config-invalid`."""
+    error = profile.last_error
+    text = f"{profile.state}: {error.code}" if error else profile.state
+    return Shown(text, _OF_PROFILES.get(profile.state, Condition.NOT_UP))
