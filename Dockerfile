@@ -35,21 +35,38 @@ FROM base AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
-RUN python3 -m venv /opt/tunnelctl && python3 -m venv /opt/build
+# Without pip, which nothing needs at run time.
+RUN python3 -m venv --without-pip /opt/tunnelctl && python3 -m venv /opt/build
 WORKDIR /src
 COPY requirements requirements
-RUN /opt/tunnelctl/bin/pip install --no-cache-dir --require-hashes -r requirements/run.txt \
+RUN /opt/build/bin/pip --python /opt/tunnelctl/bin/python install --no-cache-dir --require-hashes -r requirements/run.txt \
     && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/compile.txt
-COPY pyproject.toml README.md hatch_build.py ./
+COPY pyproject.toml README.md LICENSE hatch_build.py ./
 COPY man man
 COPY tunnelctl tunnelctl
+ARG SOURCE_DATE_EPOCH
 RUN /opt/build/bin/hatchling build -t wheel -d /wheels \
-    && /opt/tunnelctl/bin/pip install --no-cache-dir --no-deps /wheels/*.whl \
+    && /opt/build/bin/pip --python /opt/tunnelctl/bin/python install --no-cache-dir --no-deps /wheels/*.whl \
     && /opt/tunnelctl/bin/tunnelctl --version | grep -F '(compiled)'
 
+# Process 1 reaps orphans itself (docs/service.md), so it needs no other init. The bill of materials
+# is /opt/tunnelctl/lib/python3.13/site-packages/tunnelctl-*.dist-info/sboms/tunnelctl.cdx.json.
 FROM base AS tunnelctl
+ARG VERSION
+ARG REVISION
+LABEL org.opencontainers.image.title="tunnelctl" \
+    org.opencontainers.image.description="Keeps SSH tunnels up" \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.url="https://github.com/tunnelctl/tunnelctl" \
+    org.opencontainers.image.source="https://github.com/tunnelctl/tunnelctl" \
+    org.opencontainers.image.documentation="https://github.com/tunnelctl/tunnelctl/blob/main/docs/install.md" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/tunnelctl /opt/tunnelctl
 ENV PATH=/opt/tunnelctl/bin:$PATH
 USER tunnel
+STOPSIGNAL SIGTERM
+# Fails unless every wanted profile is up.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["tunnelctl", "ps"]
 ENTRYPOINT ["tunnelctl"]
 CMD ["daemon"]

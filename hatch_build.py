@@ -1,19 +1,26 @@
-"""The build hook of the wheel: it compiles the data path with mypyc, from the same source.
+"""The build hook of sdist and wheel: dates, the bill of materials, the compiled data path.
 
 Owns the list of compiled modules and the conditions. They are compiled if a C compiler and the
 headers of Python are installed; otherwise, and with TUNNELCTL_PURE=1, the wheel is pure Python.
 Must never leave a compiled file in the source tree, because Python prefers it to the edited source,
-and never compile for an editable installation.
+never compile for an editable installation, and never write anything that differs when the same
+source is built again elsewhere.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sysconfig
 import tempfile
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
@@ -53,36 +60,142 @@ MYPY_OPTIONS = ("--config-file=", "--no-site-packages", "--ignore-missing-import
 GROUP = "tunnelctl"  # the shared library is GROUP__mypyc
 C_OPTIONS = ("-g0",)
 
+LOCK = Path("requirements", "run.txt")
+_LOCKED = re.compile(r"^([\w.-]+)==([^\s;\\]+)", re.MULTILINE)
+_NAME = re.compile(r"[\w.-]+")
+SBOM = "tunnelctl.cdx.json"
+DATE = "SOURCE_DATE_EPOCH"  # https://reproducible-builds.org/specs/source-date-epoch/
 
-class DataPath(BuildHookInterface[Any]):
-    """Adds the compiled modules to a wheel that is not editable."""
+
+class BuildHook(BuildHookInterface[Any]):
+    """Dates both archives, and adds to a wheel that is not editable what only a build can make."""
 
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
         """Build requirements in addition to the backend; none for pure Python."""
-        return [] if why_pure() else list(self.config["compiler"])
+        if self.target_name != "wheel" or why_pure():
+            return []
+        return list(self.config["compiler"])
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile before the files are collected."""
-        if self.target_name != "wheel" or version == "editable":
+        if version == "editable":
             return
+        root = Path(self.root)
+        if date := source_date(root):
+            os.environ.setdefault(DATE, date)
+        if self.target_name != "wheel":
+            return
+        self._folder = Path(tempfile.mkdtemp(prefix="tunnelctl-build-"))
         reason = why_pure()
         if reason:
             self.app.display_info(f"tunnelctl: pure Python, {reason}")
-            return
-        self._folder = tempfile.mkdtemp(prefix="tunnelctl-build-")
-        root = Path(self.root)
-        built = compile_modules(root, Path(self._folder))
-        build_data["pure_python"] = False
-        build_data["infer_tag"] = True
-        build_data["force_include"].update({str(path): name for name, path in built.items()})
+        else:
+            built = compile_modules(root, self._folder)
+            build_data["pure_python"] = False
+            build_data["infer_tag"] = True
+            build_data["force_include"].update({str(path): name for name, path in built.items()})
+        sbom = bill_of_materials(
+            self.metadata.core.name,
+            self.metadata.version,
+            self.metadata.core.dependencies,
+            (root / LOCK).read_text(encoding="utf-8"),
+            compiler="" if reason else installed_version("mypy"),
+        )
+        (self._folder / SBOM).write_text(json.dumps(sbom, indent=2) + "\n", encoding="utf-8")
+        build_data["sbom_files"].append(str(self._folder / SBOM))
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """The wheel is written."""
+        """The archive is written."""
         folder = getattr(self, "_folder", None)
         if folder is not None:
             shutil.rmtree(folder)
+
+
+# --- the same bytes from the same source ----------------------------------------------------
+
+
+def source_date(root: Path) -> str | None:
+    """The time of the source in seconds since 1970, for SOURCE_DATE_EPOCH; None if unknown.
+
+    It is the time of the last commit. An sdist has no history, but its files have that time.
+    """
+    inside_sdist = root / "PKG-INFO"
+    if inside_sdist.exists():
+        return str(int(inside_sdist.stat().st_mtime))
+    if not (root / ".git").exists():  # git would look in the folders above
+        return None
+    git = shutil.which("git")
+    if git is None:
+        return None
+    ask = [git, "-C", str(root), "log", "-1", "--format=%ct"]
+    asked = subprocess.run(ask, capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or None
+
+
+# --- what it consists of --------------------------------------------------------------------
+
+
+def bill_of_materials(
+    name: str, version: str, dependencies: Sequence[str], lock: str, compiler: str
+) -> dict[str, Any]:
+    """The components of an installation, as CycloneDX 1.6, for `.dist-info/sboms/` (PEP 770).
+
+    `dependencies` are the requirements of the package, `lock` the text of the lock file with the
+    versions that releases are tested with. `compiler` is the version of mypyc, whose C runtime is
+    part of the compiled modules; empty for pure Python.
+    """
+    locked = dict(_LOCKED.findall(lock))
+    direct = [match[0] for line in dependencies if (match := _NAME.match(line))]
+    whole = _component("application", name, version)
+    components = [
+        {**_component("library", package, locked[package]), "scope": "required"}
+        for package in sorted(locked)
+    ]
+    if compiler:
+        runtime = _component("library", "mypy", compiler)
+        about = "The C runtime of mypyc, which is compiled into the data path"
+        components.append({**runtime, "description": about, "scope": "required"})
+    content = json.dumps([whole, components], sort_keys=True)
+    return {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, content)}",
+        "version": 1,
+        "metadata": {
+            **_timestamp(),
+            "component": {**whole, "licenses": [{"license": {"id": "MIT"}}]},
+        },
+        "components": components,
+        "dependencies": [
+            {
+                "ref": whole["bom-ref"],
+                "dependsOn": [_purl(package, locked[package]) for package in sorted(direct)],
+            }
+        ],
+    }
+
+
+def _component(kind: str, name: str, version: str) -> dict[str, str]:
+    purl = _purl(name, version)
+    return {"type": kind, "bom-ref": purl, "name": name, "version": version, "purl": purl}
+
+
+def _purl(name: str, version: str) -> str:
+    """A package of PyPI (https://github.com/package-url/purl-spec)."""
+    return f"pkg:pypi/{name.lower().replace('_', '-')}@{version}"
+
+
+def _timestamp() -> dict[str, str]:
+    date = os.environ.get(DATE)
+    if date is None:
+        return {}
+    return {"timestamp": datetime.fromtimestamp(int(date), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+# --- the compiled data path -----------------------------------------------------------------
 
 
 def why_pure() -> str | None:
@@ -128,4 +241,4 @@ def compile_modules(root: Path, folder: Path) -> dict[str, Path]:
     command.build_lib, command.build_temp = str(library), str(folder / "objects")
     command.ensure_finalized()
     command.run()
-    return {str(path.relative_to(library)): path for path in library.rglob("*.so")}
+    return {str(path.relative_to(library)): path for path in sorted(library.rglob("*.so"))}

@@ -33,6 +33,7 @@ PURPOSES = {
     "run": "The dependencies of tunnelctl, installed by bootstrap.py and the Dockerfile.",
     "build": "The build requirements of the package in pure Python.",
     "compile": "The build requirements with a compiled data path, installed by the Dockerfile.",
+    "release": "What makes a release: make wheels, make onefile, .ci/audit.",
 }
 
 
@@ -42,22 +43,25 @@ def main(arguments: list[str]) -> int:
     floor = re.search(r"[0-9.]+", project["project"]["requires-python"])
     assert floor is not None
     build = project["build-system"]["requires"]
-    hooks = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]
+    hooks = project["tool"]["hatch"]["build"]["hooks"]
     compiling = [*build, *hooks["custom"]["compiler"]]
     extras = [word for extra in EXTRAS for word in ("--extra", extra)]
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = f"{folder}/bin/python"
         subprocess.run([python, "-m", "pip", "install", "--quiet", UV], check=True)
-        given = {name: Path(folder) / f"{name}.in" for name in ("build", "compile")}
+        given = {name: Path(folder) / f"{name}.in" for name in ("build", "compile", "release")}
         given["build"].write_text("\n".join(build), encoding="utf-8")
         given["compile"].write_text("\n".join(compiling), encoding="utf-8")
+        releasing = project["dependency-groups"]["release"]
+        given["release"].write_text("\n".join(releasing), encoding="utf-8")
         same = ("--constraint", str(FOLDER / "test.txt"))
         sources = {
             "test": ("pyproject.toml", str(given["compile"]), *extras, *arguments),
             "run": ("pyproject.toml", *same),
             "build": (str(given["build"]), *same),
             "compile": (str(given["compile"]), *same),
+            "release": (str(given["release"]), *same),
         }
         for name, words in sources.items():
             file = FOLDER / f"{name}.txt"

@@ -14,11 +14,12 @@ from tools.lock import EXTRAS, FOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-COMPILER = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["compiler"]
+COMPILER = PROJECT["tool"]["hatch"]["build"]["hooks"]["custom"]["compiler"]
 EVERYTHING = {
     "run": PROJECT["project"]["dependencies"],
     "build": PROJECT["build-system"]["requires"],
     "compile": [*PROJECT["build-system"]["requires"], *COMPILER],
+    "release": PROJECT["dependency-groups"]["release"],
     "test": [
         *COMPILER,
         *PROJECT["project"]["dependencies"],

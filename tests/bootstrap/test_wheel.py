@@ -1,16 +1,24 @@
-"""The wheel, with and without a compiler: hatch_build.py on a tree of two modules."""
+"""What is built from the source, with and without a compiler: hatch_build.py on two modules."""
 
 from __future__ import annotations
 
+import email.parser
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import time
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hatch_build import why_pure
+from hatch_build import LOCK, SBOM, why_pure
+from tunnelctl import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 # Both are compiled in seconds; the rest of the data path would take a minute.
@@ -34,17 +42,19 @@ def tree(tmp_path: Path) -> Path:
     (folder / "man").mkdir()
     for name in MODULES:
         shutil.copy(ROOT / "tunnelctl" / name, package)
-    for name in ("pyproject.toml", "README.md", "hatch_build.py"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "hatch_build.py"):
         shutil.copy(ROOT / name, folder)
+    (folder / LOCK).parent.mkdir()
+    shutil.copy(ROOT / LOCK, folder / LOCK)
     return folder
 
 
-def build(tree: Path, into: str, **environ: str) -> tuple[Path, str]:
-    """The wheel that comes of it, and what was said meanwhile."""
+def build(tree: Path, into: str, kind: str = "wheel", **environ: str) -> tuple[Path, str]:
+    """Build a wheel or an sdist; returns it and the output."""
     pytest.importorskip("hatchling")
     folder = tree.with_name(into)
     done = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)],
         cwd=tree,
         env={**os.environ, **environ},
         stdout=subprocess.PIPE,
@@ -53,8 +63,8 @@ def build(tree: Path, into: str, **environ: str) -> tuple[Path, str]:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    (wheel,) = folder.iterdir()
-    return wheel, done.stdout
+    (archive,) = folder.iterdir()
+    return archive, done.stdout
 
 
 def files(tree: Path) -> set[str]:
@@ -75,7 +85,7 @@ def test_a_wheel_is_pure_where_nothing_can_be_compiled_and_says_why(
     tree: Path, environ: dict[str, str], why: str
 ) -> None:
     wheel, said = build(tree, "wheel", **environ)
-    assert wheel.name == "tunnelctl-0.1.0-py3-none-any.whl"
+    assert wheel.name == f"tunnelctl-{__version__}-py3-none-any.whl"
     (note,) = [line for line in said.splitlines() if "pure Python" in line]
     assert why in note
 
@@ -86,7 +96,11 @@ def test_compiled_files_never_come_before_the_source_that_is_edited(tree: Path) 
     wheel, _ = build(tree, "wheel")
     assert f"-cp{sys.version_info[0]}{sys.version_info[1]}-" in wheel.name
     assert files(tree) == before
-    assert build(tree, "again")[0].read_bytes() == wheel.read_bytes()
+    elsewhere = shutil.copytree(tree, tree.with_name("another folder"))
+    again, _ = build(elsewhere, "again")
+    assert again.read_bytes() == wheel.read_bytes()
+    assert str(tree.parent).encode() not in shared_library(wheel)
+    assert [name for name in components(wheel) if name == "mypy"], "its C runtime is compiled in"
 
     venv = tree.with_name("venv")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
@@ -104,6 +118,105 @@ def test_compiled_files_never_come_before_the_source_that_is_edited(tree: Path) 
     with (tree / "tunnelctl" / "clock.py").open("a") as source:
         source.write("EDITED = True\n")
     assert ask(python).split() == ["False", "True"]
+
+
+# --- byte for byte the same -----------------------------------------------------------------
+
+COMMITTED = 1_790_000_000  # after hatchling's own date, before today's
+
+
+def test_built_twice_in_two_folders_it_is_the_same(tree: Path) -> None:
+    elsewhere = shutil.copytree(tree, tree.with_name("another folder"), copy_function=shutil.copy)
+    (elsewhere / "README.md").chmod(0o600)
+    for kind in ("wheel", "sdist"):
+        one, _ = build(tree, f"one {kind}", kind, TUNNELCTL_PURE="1")
+        other, _ = build(elsewhere, f"other {kind}", kind, TUNNELCTL_PURE="1")
+        assert one.name == other.name
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_the_sdist_builds_the_same_wheel_with_the_date_of_the_commit(tree: Path) -> None:
+    commit(tree, COMMITTED)
+    wheel, _ = build(tree, "wheel", TUNNELCTL_PURE="1")
+    assert {info.date_time for info in zipfile.ZipFile(wheel).infolist()} == {
+        time.gmtime(COMMITTED)[:6]
+    }
+    sdist, _ = build(tree, "sdist", "sdist")
+    unpacked = tree.with_name("unpacked")
+    with tarfile.open(sdist) as archive:
+        assert {member.mtime for member in archive} == {COMMITTED}
+        archive.extractall(unpacked, filter="data")
+    again, _ = build(unpacked / sdist.name.removesuffix(".tar.gz"), "again", TUNNELCTL_PURE="1")
+    assert again.read_bytes() == wheel.read_bytes()
+
+
+def test_a_date_that_is_set_is_kept(tree: Path) -> None:
+    commit(tree, COMMITTED)
+    wheel, _ = build(tree, "wheel", TUNNELCTL_PURE="1", SOURCE_DATE_EPOCH=str(COMMITTED + 60))
+    assert {info.date_time for info in zipfile.ZipFile(wheel).infolist()} == {
+        time.gmtime(COMMITTED + 60)[:6]
+    }
+
+
+def commit(tree: Path, when: int) -> None:
+    """Make it a git repository of one commit."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    who = ("-c", "user.name=tests", "-c", "user.email=tests@localhost")
+    environ = {**os.environ, "GIT_COMMITTER_DATE": f"{when} +0000"}
+    for words in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "one")):
+        subprocess.run(["git", *who, *words], cwd=tree, env=environ, check=True)
+
+
+# --- what it says about itself --------------------------------------------------------------
+
+
+def test_the_metadata_is_whole(tree: Path) -> None:
+    wheel, _ = build(tree, "wheel", TUNNELCTL_PURE="1")
+    info = f"tunnelctl-{__version__}.dist-info"
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = email.parser.Parser().parsestr(archive.read(f"{info}/METADATA").decode())
+        assert b"MIT License" in archive.read(f"{info}/licenses/LICENSE")
+    assert metadata["Version"] == __version__
+    assert (metadata["License-Expression"], metadata["License-File"]) == ("MIT", "LICENSE")
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    for name in ("Summary", "Author", "Keywords", "Requires-Python"):
+        assert metadata[name], name
+    urls = {line.partition(",")[0] for line in metadata.get_all("Project-URL", [])}
+    assert urls >= {"Homepage", "Documentation", "Changelog", "Issues", "Source"}
+    assert "Operating System :: POSIX :: Linux" in metadata.get_all("Classifier", [])
+
+
+def test_every_locked_package_is_in_the_bill_of_materials(tree: Path) -> None:
+    wheel, _ = build(tree, "wheel", TUNNELCTL_PURE="1")
+    locked = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / LOCK).read_text(), re.MULTILINE))
+    assert components(wheel) == locked
+    whole = bill(wheel)["metadata"]["component"]
+    assert whole["purl"] == f"pkg:pypi/tunnelctl@{__version__}"
+    (direct,) = bill(wheel)["dependencies"]
+    assert direct["ref"] == whole["bom-ref"]
+    assert f"pkg:pypi/paramiko@{locked['paramiko']}" in direct["dependsOn"]
+
+
+def bill(wheel: Path) -> dict[str, Any]:
+    """Its bill of materials, where PEP 770 has it."""
+    with zipfile.ZipFile(wheel) as archive:
+        content = archive.read(f"tunnelctl-{__version__}.dist-info/sboms/{SBOM}")
+    found: dict[str, Any] = json.loads(content)
+    assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
+    return found
+
+
+def components(wheel: Path) -> dict[str, str]:
+    """The versions in its bill of materials, by name."""
+    return {each["name"]: each["version"] for each in bill(wheel)["components"]}
+
+
+def shared_library(wheel: Path) -> bytes:
+    """The library with all compiled code."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if "__mypyc" in name]
+        return archive.read(name)
 
 
 def ask(python: str) -> str:

@@ -21,6 +21,7 @@ from tests.docs.pages import (
     section,
     table,
 )
+from tunnelctl import __version__
 from tunnelctl.cli.main import tunnelctl
 from tunnelctl.config.profile.keys import HostMap, Secret
 from tunnelctl.doctor.report import Part
@@ -203,7 +204,7 @@ def test_every_file_named_in_the_architecture_is_there(page: Path) -> None:
 
 
 def test_the_version_is_in_the_changelog() -> None:
-    assert f"## [{PROJECT['project']['version']}]" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_every_symptom_in_troubleshooting_has_its_code_and_step() -> None:
