@@ -72,6 +72,78 @@ def test_in_the_shell(two: World, shell: str) -> None:
         tmux.press("C-u")
 
 
+BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
+# How a shell begins that its user has set up for completion in general.
+INTERACTIVE = {
+    "bash": ("bash", "--noprofile", "-i"),
+    "zsh": ("zsh", "-i"),
+    "fish": ("fish", "-i"),
+}
+SET_UP = {".bashrc": f". {BASH_COMPLETION}\n", ".zshrc": "autoload -U compinit; compinit\n"}
+
+
+@pytest.mark.parametrize("shell", list(INTERACTIVE))
+def test_a_new_shell_completes_after_install(two: World, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    if shell == "bash" and not BASH_COMPLETION.exists():
+        pytest.skip("bash-completion is not installed")
+    two.ok("completion", "install", shell)
+    for name, text in SET_UP.items():
+        (two.home / name).write_text(text)
+    with Tmux(INTERACTIVE[shell], two.home, {**two.environ, "PS1": "> "}, 120, 40) as tmux:
+        tmux.press("echo 'all' 'set'", "Enter")
+        eventually(lambda: "all set" in "".join(tmux.screen()), "the shell is ready")
+        tmux.press("tunnelctl up dev", "Tab")
+        whole = "tunnelctl up development"
+        eventually(lambda: whole in "".join(tmux.screen()), "TAB completes")
+        tmux.press("C-u")
+
+
+def test_install_says_what_it_writes_and_writes_it_once(world: World) -> None:
+    places = {
+        "bash": world.home / ".local/share/bash-completion/completions/tunnelctl",
+        "zsh": world.home / ".local/share/zsh/site-functions/_tunnelctl",
+        "fish": world.home / "config/fish/completions/tunnelctl.fish",
+    }
+    shown = world.ok("completion", "install", "--dry-run")
+    assert not [path for path in places.values() if path.exists()]
+    said = world.ok("completion", "install").splitlines()
+    assert {f"{path}: written" for path in places.values()} <= set(said)
+    for shell, path in places.items():
+        assert path.read_text() == world.ok("completion", shell)
+        assert path.read_text() in shown
+    again = world.ok("completion", "install").splitlines()
+    assert {line.rpartition(": ")[2] for line in again} == {"unchanged"}
+    assert len(again) == len(said)
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_the_users_zshenv_keeps_its_lines_mode_and_link(world: World) -> None:
+    dotfile = world.home / "dotfiles"
+    dotfile.write_text("export A=b")
+    dotfile.chmod(0o640)
+    (world.home / ".zshenv").symlink_to(dotfile)
+    shown = world.ok("completion", "install", "zsh", "--dry-run")
+    assert "export A=b" not in shown, "only what is added"
+    for _ in range(2):
+        world.ok("completion", "install", "zsh")
+    first, added = dotfile.read_text().splitlines()
+    assert first == "export A=b"
+    assert added.startswith("fpath=(")
+    assert added in shown
+    assert (world.home / ".zshenv").is_symlink()
+    assert dotfile.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(world: World) -> None:
+    (world.home / ".local").write_text("a file")
+    refused = world.run("completion", "install", "bash")
+    assert refused.returncode != 0
+    assert "Not a directory" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
 def offered(world: World, *words: str) -> list[str]:
     """What bash is offered for the last of the words; nothing heavy may be loaded for it."""
     done = subprocess.run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from tests.cli.test_streams import NOT_ASCII
@@ -97,3 +99,18 @@ def test_many_rows_and_reasons_are_summed_up(world: World) -> None:
     assert len(done.stdout.splitlines()) == 32
     assert done.stdout.splitlines()[1].startswith("dev/x ")
     assert done.stderr.startswith("tunnelctl: 31 forwards: 1 ")
+
+
+def test_help_in_a_terminal_is_the_man_page_of_this_installation(world: World) -> None:
+    if shutil.which("man") is None or shutil.which("groff") is None:
+        pytest.skip("man is not installed")
+    reading = {"MANPAGER": "cat", "MANWIDTH": "100", "MANPATH": "/nowhere"}
+    with world.terminal("help", "service", "install", environ=reading) as terminal:
+        terminal.expect("TUNNELCTL-SERVICE(1)")
+        assert terminal.wait() == 0
+
+
+def test_help_in_a_terminal_without_man_is_that_of_the_option(world: World) -> None:
+    with world.terminal("help", "up", environ={"PATH": "/nowhere"}) as terminal:
+        terminal.expect("Usage: tunnelctl up")
+        assert terminal.wait() == 0

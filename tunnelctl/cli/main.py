@@ -49,12 +49,12 @@ _COMMANDS = {
     "export": ("profiles.import_export.export", "Print a profile as ssh commands or configuration"),
     "ls": ("profiles.files.ls", "List the available profiles"),
     "service": ("setup.service.service", "Run the daemon under systemd or launchd"),
-    "completion": ("setup.completion.completion", "Print the shell completion script"),
+    "completion": ("setup.completion.completion", "Print or install the completion scripts"),
     "paths": ("profiles.files.paths", "Print the paths of the socket, log and profiles"),
     "trust": ("profiles.trust.trust", "Show a server's host key and record it"),
     "daemon": ("setup.daemon.daemon", "Run the daemon in the foreground"),
     "demo": ("demo.command.demo", "Open a tunnel to a built-in server, break it and measure it"),
-    "help": ("setup.help.help_", "Print the help of a command"),
+    "help": ("setup.help.help_", "Show the man page of a command"),
     "version": ("setup.help.version", "Print the version"),
 }
 # Errors of write(2) when a file or disk is full: not faults of tunnelctl.

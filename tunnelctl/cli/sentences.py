@@ -336,6 +336,15 @@ def unit_denied(unit: Path, why: str) -> Failure:
     return Failure(Code.PERMISSION_DENIED, f"{unit}: {why}", "--user, or be root")
 
 
+def completion_not_installed(file: str, why: str) -> Failure:
+    """A file in the home cannot be read or written."""
+    return Failure(
+        Code.PERMISSION_DENIED,
+        f"{file}: {why}",
+        "tunnelctl completion bash, zsh or fish prints the script",
+    )
+
+
 def no_service_manager(order: str) -> Failure:
     """The program of systemd or launchd is not installed."""
     return service_manager_failed(order, "it is not here")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
+import shutil
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -35,6 +38,7 @@ from tunnelctl.sshd.server import HELLO, EmbeddedServer
 from tunnelctl.state.snapshot import HostState, ProfileState, ProfileStatus
 from tunnelctl.supervisor.supervisor import Supervisor
 
+_PROGRAM = "tunnelctl"
 _NAME = "demo"
 _STEP_WITHIN = 30.0  # seconds for each step
 _CLOSE_WITHIN = 5.0
@@ -56,12 +60,24 @@ async def tell(count: int) -> None:
 
 
 def _next() -> str:
-    """The commands that bring up a profile of the user in this folder."""
+    """The commands that bring up a profile of the user in this folder, for the user's shell."""
+    program = _program()
     try:
         find_profile("default", environ=os.environ, cwd=Path.cwd())
     except Failure:
-        return "tunnelctl init && tunnelctl up"
-    return "tunnelctl up"
+        return f"{program} init && {program} up"
+    return f"{program} up"
+
+
+def _program() -> str:
+    """The words that run this program where it is not in the PATH, as after bootstrap.py."""
+    if shutil.which(_PROGRAM):
+        return _PROGRAM
+    started = Path(sys.argv[0])
+    if started.name != _PROGRAM:
+        return shlex.join([sys.executable, "-m", _PROGRAM])
+    here = Path.cwd()
+    return shlex.quote(str(started.relative_to(here) if started.is_relative_to(here) else started))
 
 
 @asynccontextmanager

@@ -1,9 +1,15 @@
-"""`help` and `version`: the output of `--help` and `--version` as commands."""
+"""`help` and `version`: the man page of a command, and `--version` as a command."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import click
 
+import tunnelctl
 from tunnelctl.cli.terminal import complete
 
 
@@ -11,7 +17,10 @@ from tunnelctl.cli.terminal import complete
 @click.argument("commands", nargs=-1, metavar="[COMMAND]...", shell_complete=complete.commands)
 @click.pass_context
 def help_(ctx: click.Context, commands: tuple[str, ...]) -> None:
-    """Print the help of a command, or the list of commands."""
+    """Show the man page of a command; without COMMAND, print the list of commands.
+
+    It prints the text of --help if the output is not a terminal, or man is not installed.
+    """
     context = ctx.find_root()
     for name in commands:
         group = context.command
@@ -20,7 +29,28 @@ def help_(ctx: click.Context, commands: tuple[str, ...]) -> None:
             known = group.list_commands(context) if isinstance(group, click.Group) else ()
             raise click.exceptions.NoSuchCommand(name, possibilities=known, ctx=context)
         context = click.Context(command, context, name)
-    click.echo(context.get_help())
+    if not (commands and sys.stdout.isatty() and _show_page(f"tunnelctl-{commands[0]}.1")):
+        click.echo(context.get_help())
+
+
+def _show_page(name: str) -> bool:
+    """Show a man page of this installation; False if it cannot be shown.
+
+    pipx and uv install the pages into an environment of their own, where man does not look.
+    """
+    man = shutil.which("man")
+    page = next((page for page in _pages(name) if page.exists()), None)
+    if man is None or page is None:
+        return False
+    sys.stdout.flush()
+    shown = subprocess.run([man, str(page)], check=False)  # noqa: S603 - our own file
+    return shown.returncode == 0
+
+
+def _pages(name: str) -> tuple[Path, ...]:
+    """Where a page is: beside the packages of this Python, or in a clone."""
+    clone = Path(tunnelctl.__file__).parents[1]
+    return Path(sys.prefix, "share/man/man1", name), clone / "man" / name
 
 
 @click.command(epilog="Example: tunnelctl version")
