@@ -45,6 +45,7 @@ COMPILED = (
     "tunnelctl/ssh/packets/stream.py",
     "tunnelctl/ssh/link/flows.py",
     "tunnelctl/ssh/link/link.py",
+    "tunnelctl/ssh/link/record.py",
     "tunnelctl/ssh/link/relay.py",
     "tunnelctl/ssh/link/rekeying.py",
     "tunnelctl/ssh/reach/jump.py",

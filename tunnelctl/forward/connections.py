@@ -1,31 +1,115 @@
-"""The connections of one forward: counted, and ended together.
+"""The connections of one forward: recorded, counted, and ended together.
 
-Owns the relays of a forward. Must never lose one: every connection is counted until it has ended.
+Owns the record of each, from the client's arrival until it has ended. Must never lose one, and
+never write text about one that nobody asked for: the record is all that a connection costs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from typing import Final
 
-from tunnelctl.errors import Code
+from tunnelctl import clock
+from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.requests import Origin
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.ssh.link.relay import Relay, Traffic
+from tunnelctl.ssh.link.record import Ending, Record, Traffic
+from tunnelctl.ssh.link.relay import Relay
+
+_ENDED_KEPT: Final = 100
 
 
-@dataclass(slots=True)
+class ConnectionLog:
+    """The numbers of a daemon's connections, and the last that ended, oldest first."""
+
+    def __init__(self, kept: int = _ENDED_KEPT) -> None:
+        self.ended: deque[Connection] = deque(maxlen=kept)
+        self._last = 0
+
+    def next_number(self) -> int:
+        """A number that no connection had before."""
+        self._last += 1
+        return self._last
+
+
+class Connection(Record):
+    """The record of one connection. Times are those of `clock.monotonic`.
+
+    `origin` is the client's address, `target` None until a SOCKS client has named it. While it
+    lives, `sock` is the socket of a client on this machine, and `link` is set once one serves it.
+    Once it has ended, `ending` is how, and `failure` why it was refused, if it was.
+    """
+
+    def __init__(
+        self,
+        forward: Connections,
+        number: int,
+        origin: Origin,
+        sock: socket.socket | None,
+        target: Endpoint | None,
+    ) -> None:
+        super().__init__(forward.counters.traffic)
+        self.forward = forward
+        self.number = number
+        self.origin = origin
+        self.sock = sock
+        self.target = target
+        self.since: float = clock.monotonic()
+        self.until: float = 0.0
+        self.link: Link | None = None
+        self.relay: Relay | None = None
+        self.ending: Ending | None = None
+        self.failure: Failure | None = None
+        # Ends it while it has no relay.
+        self.give_up: Callable[[], None] | None = None
+
+    def ended(self, how: Ending) -> None:
+        """See Record; also called for one that never had a relay. Who knew a cause before has set
+        `ending`."""
+        if self.ending is None:
+            self.ending = how
+        self.until = clock.monotonic()
+        self.sock = self.link = self.relay = self.give_up = None
+        self.forward.left(self)
+
+    def close(self) -> None:
+        """End it now by an order: a reset for the client, and CLOSE for the peer."""
+        if self.relay is not None:
+            self.relay.abort()
+        else:
+            self.end_early(Ending.CLOSED)
+
+    def end_early(self, how: Ending) -> None:
+        """End it now, while it has no relay."""
+        self.ending = how
+        if self.give_up is not None:
+            self.give_up()
+
+
 class Counters:
-    """`bytes_out` went to the target, `bytes_in` came back."""
+    """Of one forward. `bytes_out` went to the target, `bytes_in` came back."""
 
-    open: int = 0
-    total: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    failures: Counter[Code] = field(default_factory=Counter)
+    def __init__(self, *, listening_here: bool) -> None:
+        self.open = 0
+        self.total = 0
+        self.failures: Counter[Code] = Counter()
+        self.traffic = Traffic()  # of all connections together
+        self._listening_here = listening_here
+
+    @property
+    def bytes_in(self) -> int:
+        """The bytes that came from the target."""
+        return self.traffic.to_socket if self._listening_here else self.traffic.from_socket
+
+    @property
+    def bytes_out(self) -> int:
+        """The bytes that went to the target."""
+        return self.traffic.from_socket if self._listening_here else self.traffic.to_socket
 
     @property
     def failed(self) -> int:
@@ -33,72 +117,82 @@ class Counters:
         return self.failures.total()
 
 
-class _TowardTarget(Traffic):
-    """The socket is a client's: its bytes go to the target."""
-
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
-
-    def from_socket(self, count: int) -> None:
-        self._counters.bytes_out += count
-
-    def to_socket(self, count: int) -> None:
-        self._counters.bytes_in += count
-
-
-class _FromTarget(Traffic):
-    """The socket is the target's."""
-
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
-
-    def from_socket(self, count: int) -> None:
-        self._counters.bytes_in += count
-
-    def to_socket(self, count: int) -> None:
-        self._counters.bytes_out += count
-
-
 class Connections:
-    """The connections of one forward. `listening_here`: the clients are on this machine."""
+    """The connections of one forward, `name` of `profile` over `host`. `listening_here`: the
+    clients are on this machine."""
 
-    def __init__(self, reactor: Reactor, *, listening_here: bool) -> None:
-        self.counters = Counters()
+    def __init__(
+        self,
+        reactor: Reactor,
+        log: ConnectionLog,
+        *,
+        listening_here: bool,
+        profile: str = "",
+        name: str = "",
+        host: str = "",
+    ) -> None:
+        self.counters = Counters(listening_here=listening_here)
+        self.listening_here = listening_here
+        self.profile, self.name, self.host = profile, name, host
         self._reactor = reactor
-        self._traffic = (_TowardTarget if listening_here else _FromTarget)(self.counters)
-        self._relays: set[Relay] = set()
+        self._log = log
+        self._living: dict[int, Connection] = {}
         self._none_left: asyncio.Event | None = None
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(tuple(self._living.values()))
+
+    def get(self, number: int) -> Connection | None:
+        """The living connection of this number, or None."""
+        return self._living.get(number)
+
+    def began(
+        self,
+        origin: Origin,
+        sock: socket.socket | None = None,
+        target: Endpoint | None = None,
+    ) -> Connection:
+        """A client came."""
+        self.counters.open += 1
+        self.counters.total += 1
+        number = self._log.next_number()
+        connection = Connection(self, number, origin, sock, target)
+        self._living[number] = connection
+        return connection
 
     def relay(
         self,
+        connection: Connection,
         link: Link,
         sock: socket.socket,
         on_refused: Callable[[int, str], bytes] | None = None,
     ) -> Relay:
-        """A relay for a connection that was counted by `began`."""
-        relay = Relay(self._reactor, link, sock, self._traffic, self._ended, on_refused)
-        self._relays.add(relay)
+        """The relay of a connection, which ends with it."""
+        relay = Relay(self._reactor, link, sock, connection, on_refused)
+        connection.link, connection.relay = link, relay
         return relay
 
-    def began(self) -> None:
-        """A client came."""
-        self.counters.open += 1
-        self.counters.total += 1
-
-    def failed(self, code: Code) -> None:
+    def failed(
+        self,
+        connection: Connection,
+        code: Code,
+        how: Ending = Ending.REFUSED,
+        failure: Failure | None = None,
+    ) -> None:
         """A client was turned away, or left, before its relay began."""
         self.counters.failures[code] += 1
-        self._left()
+        connection.failure = failure
+        connection.ended(how)
 
-    def refused(self, code: Code) -> None:
+    def refused(self, connection: Connection, failure: Failure) -> None:
         """The far side refused a client that has a relay, which is about to end."""
-        self.counters.failures[code] += 1
+        self.counters.failures[failure.code] += 1
+        connection.failure = failure
 
-    def _ended(self, relay: Relay) -> None:
-        self._relays.discard(relay)
-        self._left()
-
-    def _left(self) -> None:
+    def left(self, connection: Connection) -> None:
+        """It has ended."""
+        del self._living[connection.number]
+        self._log.ended.append(connection)
         self.counters.open -= 1
         if not self.counters.open and self._none_left is not None:
             self._none_left.set()
@@ -115,5 +209,6 @@ class Connections:
                     await self._none_left.wait()
             except TimeoutError:
                 pass
-        for relay in tuple(self._relays):
-            relay.abort()
+        for connection in self:
+            if connection.relay is not None:
+                connection.close()

@@ -194,6 +194,11 @@ def no_window_for_socks(forward: Forward) -> Failure:
     return _client_refused(forward, Code.TARGET_REFUSED, "no window for a SOCKS handshake")
 
 
+def socks_failed(forward: Forward, why: str) -> Failure:
+    """A SOCKS client named no target."""
+    return _client_refused(forward, Code.HANDSHAKE_FAILED, f"SOCKS handshake: {why}")
+
+
 def no_link_for_client(forward: Forward, away: Failure | None) -> Failure:
     """The client waited for `while_down.hold`; `away` is why there is no link."""
     why = f"no link for {forward.while_down.hold:g} s"

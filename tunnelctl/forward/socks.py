@@ -19,6 +19,7 @@ from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.socks import Reply, SocksError, SocksServer
 
 HANDSHAKE_SECONDS = 10.0
+_TOO_SLOW = f"no request within {HANDSHAKE_SECONDS:g} s"
 # Our side of a handshake fits into a window of so many bytes.
 WINDOW_MIN = 64
 _RECEIVE = 512
@@ -26,14 +27,15 @@ _RECEIVE = 512
 
 class SocksClient:
     """A Handler for a local socket. Exactly one of these follows: `on_request(server)`, and the
-    socket is the caller's again; or `on_end()`, and it is closed."""
+    socket is the caller's again; or `on_end(mistake)`, and it is closed. `mistake` is what the
+    client did wrong, empty if it left or was aborted."""
 
     def __init__(
         self,
         reactor: Reactor,
         sock: socket.socket,
         on_request: Callable[[SocksServer], None],
-        on_end: Callable[[], None],
+        on_end: Callable[[str], None],
     ) -> None:
         self._reactor = reactor
         self._sock = sock
@@ -41,14 +43,20 @@ class SocksClient:
         self._on_request = on_request
         self._on_end = on_end
         self._done = False
-        self._timer = reactor.loop.call_later(HANDSHAKE_SECONDS, self.abort)
+        self._timer = reactor.loop.call_later(HANDSHAKE_SECONDS, self._expire)
         reactor.register(sock.fileno(), self)
 
     def abort(self) -> None:
         """Reset the client."""
+        self._reset("")
+
+    def _expire(self) -> None:
+        self._reset(_TOO_SLOW)
+
+    def _reset(self, mistake: str) -> None:
         if self._finish():
             reset(self._sock)
-            self._on_end()
+            self._on_end(mistake)
 
     def ready(self, events: int) -> None:
         """See reactor.Handler."""
@@ -68,12 +76,12 @@ class SocksClient:
                 self.abort()
                 return
             if not data:
-                self._refuse(b"")
+                self._refuse(b"", "")
                 return
             try:
                 self._say(self._server.receive(data))
             except SocksError as error:
-                self._refuse(error.reply)
+                self._refuse(error.reply, str(error))
                 return
             if self._server.request is not None and self._finish():
                 self._on_request(self._server)
@@ -84,11 +92,11 @@ class SocksClient:
             with contextlib.suppress(OSError):
                 self._sock.send(data)
 
-    def _refuse(self, reply: bytes) -> None:
+    def _refuse(self, reply: bytes, mistake: str) -> None:
         if self._finish():
             take_leave(self._sock, reply)
             close_in_order(self._sock)
-            self._on_end()
+            self._on_end(mistake)
 
     def _finish(self) -> bool:
         if self._done:
@@ -101,14 +109,14 @@ class SocksClient:
 
 class RemoteSocksClient(ChannelHandler):
     """A client on the server, over its channel. `on_request(self)` follows, and then exactly one of
-    `grant` and `refuse`; or `on_end()`, and the channel is closed."""
+    `grant` and `refuse`; or `on_end(mistake)` as for a SocksClient, and the channel is closed."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         incoming: IncomingOpen,
         on_request: Callable[[RemoteSocksClient], None],
-        on_end: Callable[[], None],
+        on_end: Callable[[str], None],
     ) -> None:
         self.server = SocksServer()
         self.is_gone = False
@@ -136,7 +144,7 @@ class RemoteSocksClient(ChannelHandler):
 
     def _expire(self) -> None:
         self._leave(b"")
-        self._on_end()
+        self._on_end(_TOO_SLOW)
 
     def _leave(self, reply: bytes) -> None:
         if self.is_gone:
@@ -155,7 +163,7 @@ class RemoteSocksClient(ChannelHandler):
             self.channel.send_data(self.server.receive(bytes(data)))
         except SocksError as error:
             self._leave(error.reply)
-            self._on_end()
+            self._on_end(str(error))
             return
         if self.server.request is None:
             self.channel.consumed(len(data))
@@ -167,11 +175,11 @@ class RemoteSocksClient(ChannelHandler):
     def eof(self) -> None:
         if self.server.request is None and not self.is_gone:
             self._leave(b"")
-            self._on_end()
+            self._on_end("")
 
     def closed(self) -> None:
         asked = self.server.request is not None
         self.is_gone = True
         self._timer.cancel()
         if not asked:
-            self._on_end()
+            self._on_end("")

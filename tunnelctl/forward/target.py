@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Coroutine, Iterable
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.forward.connections import Connections
+from tunnelctl.forward.connections import Connection, Connections
 from tunnelctl.forward.requests import reason_of
 from tunnelctl.net.addresses import is_literal
 from tunnelctl.net.endings import reset, reset_when_killed
@@ -21,6 +21,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.link.record import Ending
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure
 
@@ -108,20 +109,26 @@ class TargetSide:
 
     def serve(
         self,
+        connection: Connection,
         link: Link,
         incoming: IncomingOpen,
         target: Endpoint,
-        on_unreachable: Callable[[OSError], Code],
+        on_unreachable: Callable[[Connection, OSError], None],
     ) -> None:
-        """Connect to `target` for a client that `connections` has counted, and relay.
+        """Connect to `target` for a client, and relay.
 
-        `on_unreachable` returns the code for the error of a target that cannot be connected to.
+        `on_unreachable` ends the connection if its target cannot be connected to.
         """
-        self.spawn(self._serve(link, incoming, target, on_unreachable), f"dial target {target}")
+        connection.link, connection.target = link, target
+        work = self._serve(connection, link, incoming, on_unreachable)
+        self.spawn(connection, work, f"dial target {target}")
 
-    def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+    def spawn(
+        self, connection: Connection, work: Coroutine[None, None, None], name: str
+    ) -> None:
         """Run the connecting for one client; `close` cancels it."""
         task = self._reactor.loop.create_task(work, name=name)
+        connection.give_up = lambda: _cancel(task)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -138,23 +145,28 @@ class TargetSide:
 
     async def _serve(
         self,
+        connection: Connection,
         link: Link,
         incoming: IncomingOpen,
-        target: Endpoint,
-        on_unreachable: Callable[[OSError], Code],
+        on_unreachable: Callable[[Connection, OSError], None],
     ) -> None:
+        assert connection.target is not None
         try:
-            sock = await connect_target(self._reactor.loop, target)
+            sock = await connect_target(self._reactor.loop, connection.target)
         except OSError as error:
             incoming.reject(OpenFailure.CONNECT_FAILED, reason_of(error))
-            self._connections.failed(on_unreachable(error))
+            on_unreachable(connection, error)
         except asyncio.CancelledError:
             incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, "the forward was closed")
-            self._connections.failed(Code.SESSION_LOST)
+            self._connections.failed(connection, Code.SESSION_LOST, Ending.CLOSED)
             raise
         else:
             if incoming.answered:  # its link was lost meanwhile
                 reset(sock)
-                self._connections.failed(Code.SESSION_LOST)
+                self._connections.failed(connection, Code.SESSION_LOST, Ending.LINK_LOST)
             else:
-                self._connections.relay(link, sock).accept(incoming)
+                self._connections.relay(connection, link, sock).accept(incoming)
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()

@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tunnelctl import clock
-from tunnelctl.forward.requests import Origin
+from tunnelctl.forward.connections import Connection
 from tunnelctl.net.endings import probe_often
 from tunnelctl.net.reactor import GONE, HANGUP, Reactor
 
-OnLeft = Callable[[socket.socket], None]
+OnLeft = Callable[[Connection, socket.socket], None]
 
 
 class Waiting:
-    """For one forward. `on_expired` and `on_gone` get the socket of a client whose time expired, or
-    that left, to close it."""
+    """For one forward. `on_expired` and `on_gone` get a client whose time expired, or that left,
+    and its socket, to close it."""
 
     def __init__(self, reactor: Reactor, on_expired: OnLeft, on_gone: OnLeft) -> None:
         self._reactor = reactor
@@ -34,19 +34,21 @@ class Waiting:
         """Whether a client waits."""
         return bool(self._clients)
 
-    def add(self, sock: socket.socket, origin: Origin, seconds: float) -> None:
+    def add(self, connection: Connection, sock: socket.socket, seconds: float) -> None:
         """Let a client wait for up to `seconds`."""
-        client = _Client(sock, origin, clock.monotonic() + seconds, self._leaves)
+        client = _Client(connection, sock, clock.monotonic() + seconds, self._leaves)
+        connection.give_up = client.leave
         self._clients[sock.fileno()] = client
         self._reactor.register(sock.fileno(), client)
         self._arm()
 
-    def take(self) -> Iterator[tuple[socket.socket, Origin]]:
+    def take(self) -> Iterator[tuple[Connection, socket.socket]]:
         """All waiting clients, in order; they belong to the caller then."""
         for client in tuple(self._clients.values()):
             if self._clients.get(client.sock.fileno()) is client:
                 self._remove(client)
-                yield client.sock, client.origin
+                client.connection.give_up = None
+                yield client.connection, client.sock
 
     def _remove(self, client: _Client) -> None:
         del self._clients[client.sock.fileno()]
@@ -57,7 +59,7 @@ class Waiting:
 
     def _leaves(self, client: _Client) -> None:
         self._remove(client)
-        self._on_gone(client.sock)
+        self._on_gone(client.connection, client.sock)
 
     def _arm(self) -> None:
         """One timer, for the client that has waited longest."""
@@ -73,7 +75,7 @@ class Waiting:
             if client.until > now:
                 break
             self._remove(client)
-            self._on_expired(client.sock)
+            self._on_expired(client.connection, client.sock)
         self._arm()
 
 
@@ -81,8 +83,8 @@ class Waiting:
 class _Client:
     """A Handler for the socket of a waiting client."""
 
+    connection: Connection
     sock: socket.socket
-    origin: Origin
     until: float
     leaves: Callable[[_Client], None]
 
@@ -90,6 +92,10 @@ class _Client:
         """See reactor.Handler. A client that has shut down its sending side still waits for its
         answer."""
         if events & GONE:
-            self.leaves(self)
+            self.leave()
         elif events & HANGUP:
             probe_often(self.sock)
+    def leave(self) -> None:
+        """It does not wait any longer."""
+        self.leaves(self)
+

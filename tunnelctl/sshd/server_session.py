@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.forward.connections import Connections
+from tunnelctl.forward.connections import Connection, ConnectionLog, Connections
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.listening import listen
 from tunnelctl.forward.target import TargetSide
@@ -29,8 +29,9 @@ class ServerSession:
         self._link = link
         self._resolve = resolve
         self._listeners: dict[tuple[str, int], Listener] = {}
-        self._clients = Connections(link.reactor, listening_here=True)
-        self._dialled = Connections(link.reactor, listening_here=False)
+        log = ConnectionLog(kept=0)
+        self._clients = Connections(link.reactor, log, listening_here=True)
+        self._dialled = Connections(link.reactor, log, listening_here=False)
         self._targets = TargetSide(link.reactor, self._dialled)
         self._closing: asyncio.Task[None] | None = None
         link.closed.add_done_callback(self._link_closed)
@@ -57,9 +58,12 @@ class ServerSession:
         if not 0 < port <= 65535:
             incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, f"there is no port {port}")
             return
-        self._dialled.began()
+        connection = self._dialled.began((host, port))
         target = self._resolve(Endpoint(host, port))
-        self._targets.serve(self._link, incoming, target, lambda _error: Code.TARGET_UNREACHABLE)
+        self._targets.serve(connection, self._link, incoming, target, self._unreachable)
+
+    def _unreachable(self, connection: Connection, error: OSError) -> None:
+        self._dialled.failed(connection, Code.TARGET_UNREACHABLE)
 
     def global_request(self, name: str, data: Reader) -> bytes | None:
         """Serve `tcpip-forward` and its cancellation (RFC 4254 section 7.1)."""
@@ -79,8 +83,8 @@ class ServerSession:
         bound = 0
 
         def on_client(sock: socket.socket, origin: tuple[str, int]) -> None:
-            self._clients.began()
-            relay = self._clients.relay(self._link, sock)
+            connection = self._clients.began(origin, sock)
+            relay = self._clients.relay(connection, self._link, sock)
             data = messages.tcpip_open(address, bound, origin[0], origin[1])
             relay.open("forwarded-tcpip", data)
 

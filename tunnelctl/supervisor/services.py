@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
+from tunnelctl.forward.connections import ConnectionLog
 from tunnelctl.forward.remote.held_ports import HeldPorts
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.supervisor.journal import Journal
@@ -24,3 +25,4 @@ class Services:
     questions: Questions
     neighbours: Neighbours = field(default_factory=Neighbours)
     held: HeldPorts = field(default_factory=HeldPorts)
+    log: ConnectionLog = field(default_factory=ConnectionLog)

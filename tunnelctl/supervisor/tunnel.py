@@ -125,6 +125,7 @@ class Tunnel:
             on_failure=self._connection_failed,
             on_waiting=self._client_waits,
             choose=self._extra_links.choose,
+            log=services.log,
         )
 
     # Orders of the profile.

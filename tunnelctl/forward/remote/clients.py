@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward import sentences
-from tunnelctl.forward.connections import Connections, Counters
+from tunnelctl.forward.connections import Connection, ConnectionLog, Connections, Counters
 from tunnelctl.forward.listener import listens_here
 from tunnelctl.forward.requests import Origin, reason_of, target_failure
 from tunnelctl.forward.socks import WINDOW_MIN, RemoteSocksClient
@@ -24,81 +24,103 @@ from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.permit import permits
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.link.record import Ending
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure
 from tunnelctl.wire.socks import Reply, reply_for
 
 
 class RemoteClients:
-    """For one forward. `on_failure` is called for every client that could not be served."""
+    """For one forward of `profile`. `on_failure` is called for every client that could not be
+    served. `log` numbers connections."""
 
     def __init__(
-        self, forward: Forward, reactor: Reactor, on_failure: Callable[[Failure], None]
+        self,
+        forward: Forward,
+        reactor: Reactor,
+        on_failure: Callable[[Failure], None],
+        profile: str,
+        log: ConnectionLog,
     ) -> None:
         self._forward = forward
         self._reactor = reactor
         self._on_failure = on_failure
-        self._connections = Connections(reactor, listening_here=False)
-        self._target_side = TargetSide(reactor, self._connections)
-        self._handshakes: set[RemoteSocksClient] = set()
+        self.connections = Connections(
+            reactor,
+            log,
+            listening_here=False,
+            profile=profile,
+            name=forward.name,
+            host=forward.via,
+        )
+        self._target_side = TargetSide(reactor, self.connections)
+        self._handshakes: set[Connection] = set()  # of SOCKS clients
 
     @property
     def counters(self) -> Counters:
         """What was transferred so far."""
-        return self._connections.counters
+        return self.connections.counters
 
     async def close(self, drain: float) -> None:
         """Let connections end for `drain` seconds, then reset them."""
-        for handshake in tuple(self._handshakes):
-            handshake.abort()
-            self._left(handshake)
+        for connection in tuple(self._handshakes):
+            connection.end_early(Ending.CLOSED)
         await self._target_side.close(drain)
 
     def admit(self, link: Link, incoming: IncomingOpen, origin: Origin) -> None:
         """Serve a client from `origin`, or turn it away."""
         full = self.counters.open >= self._forward.max_connections
-        self._connections.began()
+        connection = self.connections.began(origin, target=self._forward.target)
         if not self._forward.admits(origin[0]):
-            self._refuse(incoming, sentences.client_not_allowed(self._forward, origin[0]))
+            self._refuse(connection, incoming, sentences.client_not_allowed(self._forward, origin[0]))
         elif full:
-            self._refuse(incoming, sentences.too_many_connections(self._forward))
+            self._refuse(connection, incoming, sentences.too_many_connections(self._forward))
         elif self._forward.target is None and incoming.window < WINDOW_MIN:
-            self._refuse(incoming, sentences.no_window_for_socks(self._forward))
+            self._refuse(connection, incoming, sentences.no_window_for_socks(self._forward))
         elif self._forward.target is not None:
             target = self._forward.target
-            self._target_side.serve(
-                link, incoming, target, lambda error: self._unreachable(target, error)
-            )
+            self._target_side.serve(connection, link, incoming, target, self._unreachable)
         else:
-            self._ask(link, incoming)
+            self._ask(connection, link, incoming)
 
-    def _refuse(self, incoming: IncomingOpen, failure: Failure) -> None:
+    def _refuse(self, connection: Connection, incoming: IncomingOpen, failure: Failure) -> None:
         incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, failure.detail)
-        self._connections.failed(failure.code)
+        self._failed(connection, failure)
+
+    def _unreachable(self, connection: Connection, error: OSError) -> None:
+        assert connection.target is not None
+        self._failed(connection, target_failure(self._forward, connection.target, error))
+
+    def _failed(self, connection: Connection, failure: Failure) -> None:
+        self.connections.failed(connection, failure.code, Ending.REFUSED, failure)
         self._on_failure(failure)
 
-    def _unreachable(self, target: Endpoint, error: OSError) -> Code:
-        failure = target_failure(self._forward, target, error)
-        self._on_failure(failure)
-        return failure.code
-
-    def _ask(self, link: Link, incoming: IncomingOpen) -> None:
+    def _ask(self, connection: Connection, link: Link, incoming: IncomingOpen) -> None:
         """Read the target from a SOCKS client on the server."""
 
         def on_request(client: RemoteSocksClient) -> None:
-            self._handshakes.discard(client)
-            self._target_side.spawn(self._dial(link, client), f"dial {client.server.request}")
+            self._handshakes.discard(connection)
+            connection.target = client.server.request
+            work = self._dial(connection, link, client)
+            self._target_side.spawn(connection, work, f"dial {client.server.request}")
 
-        client = RemoteSocksClient(
-            self._reactor.loop, incoming, on_request, lambda: self._left(client)
-        )
-        self._handshakes.add(client)
+        def on_end(mistake: str) -> None:
+            self._handshakes.discard(connection)
+            failure = sentences.socks_failed(self._forward, mistake) if mistake else None
+            how = Ending.LINK_LOST if link.connection.is_lost else Ending.LEFT
+            if failure is not None:
+                how = Ending.REFUSED
+            self.connections.failed(connection, Code.HANDSHAKE_FAILED, how, failure)
 
-    def _left(self, client: RemoteSocksClient) -> None:
-        self._handshakes.discard(client)
-        self._connections.failed(Code.HANDSHAKE_FAILED)
+        def give_up() -> None:
+            client.abort()
+            on_end("")
 
-    async def _dial(self, link: Link, client: RemoteSocksClient) -> None:
+        client = RemoteSocksClient(self._reactor.loop, incoming, on_request, on_end)
+        connection.link, connection.give_up = link, give_up
+        self._handshakes.add(connection)
+
+    async def _dial(self, connection: Connection, link: Link, client: RemoteSocksClient) -> None:
         """Connect a client to the target that it asked for, if `permit` allows it."""
         wanted = client.server.request
         assert wanted is not None
@@ -106,27 +128,29 @@ class RemoteClients:
             addresses = await self._permitted(wanted)
             if not addresses:
                 client.refuse(Reply.NOT_ALLOWED)
-                self._on_failure(sentences.target_not_permitted(self._forward, wanted))
-                self._connections.failed(Code.FORWARD_DENIED)
+                self._failed(connection, sentences.target_not_permitted(self._forward, wanted))
                 return
             sock = await self._target_side.connect(addresses)
         except OSError as error:
             client.refuse(reply_for(OpenFailure.CONNECT_FAILED, reason_of(error)))
-            self._connections.failed(self._unreachable(wanted, error))
+            self._unreachable(connection, error)
         except asyncio.CancelledError:
             client.abort()
-            self._connections.failed(Code.SESSION_LOST)
+            self.connections.failed(connection, Code.SESSION_LOST, Ending.CLOSED)
             raise
         else:
-            self._begin(link, client, sock)
+            self._begin(connection, link, client, sock)
 
-    def _begin(self, link: Link, client: RemoteSocksClient, sock: socket.socket) -> None:
+    def _begin(
+        self, connection: Connection, link: Link, client: RemoteSocksClient, sock: socket.socket
+    ) -> None:
         if client.is_gone or link.connection.is_lost:
             sock.close()
-            self._connections.failed(Code.SESSION_LOST)
+            how = Ending.LINK_LOST if link.connection.is_lost else Ending.LEFT
+            self.connections.failed(connection, Code.SESSION_LOST, how)
         else:
             early = client.grant()
-            self._connections.relay(link, sock).adopt(client.channel, early)
+            self.connections.relay(connection, link, sock).adopt(client.channel, early)
 
     async def _permitted(self, wanted: Endpoint) -> list[Endpoint]:
         """The addresses to connect to: the name is resolved once, and only these are used."""
@@ -138,6 +162,7 @@ class RemoteClients:
 
         found = map(_plain, await resolve(wanted))
         return list(filter(is_permitted, found))
+
 
 
 def _plain(address: Endpoint) -> Endpoint:

@@ -15,7 +15,7 @@ from weakref import WeakSet
 from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.forward import sentences
-from tunnelctl.forward.connections import Counters
+from tunnelctl.forward.connections import ConnectionLog, Connections, Counters
 from tunnelctl.forward.remote.clients import RemoteClients
 from tunnelctl.forward.remote.held_ports import HeldPort, HeldPorts
 from tunnelctl.forward.remote.replies import ForwardReply, answer_of
@@ -41,8 +41,8 @@ _LEAVES_ANYWAY = 5.0  # seconds
 class RemoteForward:
     """The server listens, we connect to the target.
 
-    `on_failure` is called for every client that could not be served. `owner` is PROFILE/FORWARD,
-    and `held` has the ports that servers hold for the profiles.
+    `on_failure` is called for every client that could not be served. `profile` is the name of its
+    profile, `held` has the ports that servers hold for the profiles, and `log` numbers connections.
     """
 
     def __init__(
@@ -50,15 +50,17 @@ class RemoteForward:
         forward: Forward,
         reactor: Reactor,
         on_failure: Callable[[Failure], None],
-        owner: str = "",
+        profile: str = "",
         held: HeldPorts | None = None,
+        log: ConnectionLog | None = None,
     ) -> None:
         self.forward = forward
-        self._owner = owner
+        self._owner = f"{profile}/{forward.name}" if profile else ""
         self._held = HeldPorts() if held is None else held
         self._reactor = reactor
         self._on_failure = on_failure
-        self._clients = RemoteClients(forward, reactor, on_failure)
+        log = ConnectionLog() if log is None else log
+        self._clients = RemoteClients(forward, reactor, on_failure, profile, log)
         self._link: Link | None = None
         self._bound_at: Endpoint | None = None
         # The address that the server uses instead, by its own rules.
@@ -76,6 +78,11 @@ class RemoteForward:
         self.is_held_by_us = False
         # How the listener differs from the request, or None.
         self.caveat: Failure | None = None
+
+    @property
+    def connections(self) -> Connections:
+        """Those of its clients."""
+        return self._clients.connections
 
     @property
     def counters(self) -> Counters:

@@ -77,6 +77,11 @@ class FromSocket:
         self.is_wide = False  # such a read came, and its receive buffer was widened
 
     @property
+    def is_established(self) -> bool:
+        """Whether the channel was opened."""
+        return self.state is not Reading.NEW and self.state is not Reading.OPENING
+
+    @property
     def has_ended(self) -> bool:
         """Whether everything up to FIN was read."""
         return self.state is Reading.ENDED

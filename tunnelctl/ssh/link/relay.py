@@ -30,6 +30,7 @@ from tunnelctl.net.reactor import FAILED, GONE, HANGUP, READABLE, WRITABLE, Hand
 from tunnelctl.net.unread import LastByte, can_tell
 from tunnelctl.ssh.link.flows import FromSocket, Reading, ToSocket, Writing, last_bytes
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.link.record import Ending, Record
 from tunnelctl.wire.channel import Channel, ChannelHandler
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.halves import Phase
@@ -47,22 +48,12 @@ _LOOK_FIRST: Final = 0.02
 _LOOK_LAST: Final = 1.0
 
 
-class Traffic:
-    """Counts bytes, as seen from the socket. This one does not count."""
-
-    def from_socket(self, count: int) -> None:
-        """Bytes went from the socket into the channel."""
-
-    def to_socket(self, count: int) -> None:
-        """Bytes went from the channel into the socket."""
-
-
 class Relay(ChannelHandler, Handler):
     """Handles the events of the channel, and those of the socket (`reactor.Handler`).
 
-    `on_end(relay)` is called once, when both have ended. `on_refused(reason, description)` comes
-    before it when the peer refused to open the channel; it returns the last bytes for the socket
-    before FIN, or nothing for a reset.
+    `record` gets the bytes, and is told once how both have ended. `on_refused(reason, description)`
+    comes before it when the peer refused to open the channel; it returns the last bytes for the
+    socket before FIN, or nothing for a reset.
     """
 
     tells_cuts = True  # where needed (net/unread.py)
@@ -72,8 +63,7 @@ class Relay(ChannelHandler, Handler):
         reactor: Reactor,
         link: Link,
         sock: socket.socket,
-        traffic: Traffic,
-        on_end: Callable[[Relay], None],
+        record: Record,
         on_refused: Callable[[int, str], bytes] | None = None,
     ) -> None:
         self._reactor = reactor
@@ -81,8 +71,8 @@ class Relay(ChannelHandler, Handler):
         self._stream = link.stream
         self._sock = sock
         self._fd = sock.fileno()
-        self._traffic = traffic
-        self._on_end = on_end
+        self._record = record
+        self._total = record.total
         self._on_refused = on_refused
         self._channel: Channel | None = None
         self._from_socket = FromSocket()
@@ -120,7 +110,12 @@ class Relay(ChannelHandler, Handler):
     def abort(self) -> None:
         """End both sides at once: CLOSE to the peer, a reset to the socket."""
         if not self._to_socket.is_closed:
-            self._local_failed()
+            self._break(Ending.CLOSED)
+
+    @property
+    def is_established(self) -> bool:
+        """Whether the channel was opened."""
+        return self._from_socket.is_established
 
     # The channel.
 
@@ -140,7 +135,7 @@ class Relay(ChannelHandler, Handler):
         farewell = self._on_refused(reason, description) if self._on_refused else b""
         if farewell:
             take_leave(self._sock, farewell)
-        self._end(by_reset=not farewell)
+        self._end(Ending.REFUSED, by_reset=not farewell)
 
     def data(self, data: memoryview) -> None:
         to_socket = self._to_socket
@@ -178,7 +173,7 @@ class Relay(ChannelHandler, Handler):
         if self._to_socket.is_closed:
             return
         if self._link.connection.is_lost:
-            self._end(by_reset=True)
+            self._end(Ending.LINK_LOST, by_reset=True)
         else:
             self._to_socket.close()
             self._settle()
@@ -241,7 +236,8 @@ class Relay(ChannelHandler, Handler):
         if self._early:
             sent = channel.send_data(self._early)
             self._early = self._early[sent:]
-            self._traffic.from_socket(sent)
+            self._record.from_socket += sent
+            self._total.from_socket += sent
             self._go_on()
             return
         try:
@@ -258,7 +254,8 @@ class Relay(ChannelHandler, Handler):
             self._end_if_done()
             return
         sending.sent(count)
-        self._traffic.from_socket(count)
+        self._record.from_socket += count
+        self._total.from_socket += count
         self._stream.send_slots(channel.remote_id, count)
         flow.is_bulk = count >= SLOT_DATA
         if flow.is_bulk and not flow.is_wide:
@@ -301,7 +298,8 @@ class Relay(ChannelHandler, Handler):
             self._channel.consumed(
                 taken, keeps_up=taken == size and len(self._to_socket.pending) <= 1
             )
-        self._traffic.to_socket(taken)
+        self._record.to_socket += taken
+        self._total.to_socket += taken
         return size - taken
 
     def _flush(self) -> None:
@@ -363,21 +361,24 @@ class Relay(ChannelHandler, Handler):
             look = partial(self._end_when_sent, min(2 * wait, _LOOK_LAST))
             self._reactor.loop.call_later(wait, look)
         else:
-            self._end(by_reset=by_reset)
+            self._end(Ending.RESET_THERE if by_reset else Ending.FIN, by_reset=by_reset)
 
     def _end_if_done(self) -> None:
         if self._from_socket.has_ended and self._to_socket.has_sent_fin:
             assert self._channel is not None
             self._channel.close()
-            self._end(by_reset=False)
+            self._end(Ending.FIN, by_reset=False)
 
     def _local_failed(self) -> None:
         """The socket broke: end without EOF."""
+        self._break(Ending.RESET_HERE if self.is_established else Ending.LEFT)
+
+    def _break(self, how: Ending) -> None:
         if self._channel is not None:
             self._channel.close()
-        self._end(by_reset=True)
+        self._end(how, by_reset=True)
 
-    def _end(self, *, by_reset: bool) -> None:
+    def _end(self, how: Ending, *, by_reset: bool) -> None:
         if self._to_socket.is_closed:
             return
         self._from_socket.close()
@@ -389,4 +390,4 @@ class Relay(ChannelHandler, Handler):
             close_in_order(self._sock)
         # Each refers to the other; this breaks the cycle.
         self._channel = None
-        self._on_end(self)
+        self._record.ended(how)

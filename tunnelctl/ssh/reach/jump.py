@@ -17,7 +17,8 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import LOOPBACK
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.ssh.link.relay import Relay, Traffic
+from tunnelctl.ssh.link.record import Record, Traffic
+from tunnelctl.ssh.link.relay import Relay
 from tunnelctl.ssh.reach import sentences
 from tunnelctl.ssh.sentences import excerpt, peer_silent
 from tunnelctl.ssh.silence import OnSilence, unheard
@@ -215,7 +216,7 @@ class _Bridge(Relay):
         self, hop: Host, host: Host, link: Link, sock: socket.socket, on_open: Callable[[], None]
     ) -> None:
         # The bytes through a hop are counted by the forwards that they belong to.
-        super().__init__(link.reactor, link, sock, Traffic(), lambda _: None, self._refused)
+        super().__init__(link.reactor, link, sock, Record(Traffic()), self._refused)
         self.is_open = False
         self.refusal: Failure | None = None
         self._hop = hop

@@ -15,6 +15,7 @@ from datetime import datetime
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
+from tunnelctl.forward.connections import ConnectionLog
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.local import LocalForward
 from tunnelctl.forward.remote.held_ports import HeldPorts
@@ -41,7 +42,8 @@ class Carrier:
     `changed(name)` is called after each change of the forward's status, `on_failure(name, failure)`
     for each client that could not be served, `on_waiting()` for each client that came while there
     was no link. `is_on_demand()`: whether clients cause the link. `held` has the ports that servers
-    hold for the profiles. `choose(link)` returns the link for the next connection.
+    hold for the profiles. `choose(link)` returns the link for the next connection. `log` numbers
+    connections.
     """
 
     profile: str
@@ -53,6 +55,7 @@ class Carrier:
     on_failure: Callable[[str, Failure], None]
     on_waiting: Callable[[], None]
     choose: Callable[[Link], Link]
+    log: ConnectionLog
 
 
 class Forwarding(ABC):

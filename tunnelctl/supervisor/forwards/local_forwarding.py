@@ -33,8 +33,9 @@ class LocalForwarding(Forwarding):
             carrier.reactor,
             self._client_failed,
             carrier.on_waiting,
-            self.owner,
+            carrier.profile,
             carrier.choose,
+            carrier.log,
         )
         self._was_bound = False
         self._opening: asyncio.Task[None] | None = None

@@ -31,7 +31,7 @@ class RemoteForwarding(Forwarding):
     def __init__(self, rule: Forward, carrier: Carrier) -> None:
         super().__init__(rule, carrier)
         self._remote = RemoteForward(
-            rule, carrier.reactor, self._client_failed, self.owner, carrier.held
+            rule, carrier.reactor, self._client_failed, carrier.profile, carrier.held, carrier.log
         )
         self._opening: asyncio.Task[None] | None = None
 
