@@ -69,6 +69,7 @@ class Code(StrEnum):
     NAME_TAKEN = "name-taken", False, 2
     # Only for callers of the command line and the control API.
     PROFILE_NOT_FOUND = "profile-not-found", False, 66
+    CONNECTION_NOT_FOUND = "connection-not-found", False, 1
     DAEMON_NOT_RUNNING = "daemon-not-running", False, 3
     ALREADY_RUNNING = "already-running", False, 1
     NOT_UP = "not-up", False, 1

@@ -32,6 +32,7 @@ _COMMANDS = {
     "down": ("running.down.down", "Take profiles down"),
     "ps": ("running.ps.ps", "Show the status of every forward"),
     "status": ("running.ps.ps", "Alias of ps"),
+    "connections": ("running.connections.connections", "Show who is connected to what"),
     "restart": ("running.down.restart", "Reconnect now"),
     "reload": ("running.reload.reload", "Reread profiles and apply the differences"),
     "expose": ("running.expose.expose", "Make a local service reachable on a server"),

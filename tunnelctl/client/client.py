@@ -36,6 +36,8 @@ from tunnelctl.net.user_lock import beside, holder
 from tunnelctl.spec.environment import Environment
 
 if TYPE_CHECKING:  # `--help` and `paths` are quicker without
+    from tunnelctl.state.connections import ConnectionList
+    from tunnelctl.state.history import History
     from tunnelctl.state.snapshot import Status
     from tunnelctl.state.status_events import StatusEvent
 
@@ -203,6 +205,52 @@ class Client:
         """A lease that is open as long as this stream, which has no events."""
         fields = [("lease", lease), ("silent", "1")]
         return self._events(fields)
+
+    def connections(
+        self,
+        profile: str | None = None,
+        forward: str | None = None,
+        *,
+        processes: bool = False,
+        within: float = _ANSWER_WITHIN,
+    ) -> ConnectionList:
+        """The open connections and the last that ended: of one profile, of the forwards of one
+        name, or all. With `processes` those of clients on this machine are looked for.
+
+        Rates are those of the last half a second or more, so that the first call takes as long.
+
+        Raises:
+            Failure: also where a daemon of another version sent what this version cannot read.
+        """
+        fields = [("profile", profile or ""), ("forward", forward or "")]
+        fields += [("process", "1" if processes else "")]
+        target = _with_query("/v1/connections", [field for field in fields if field[1]])
+        document = self._begin("GET", target, None, within).answer()
+        from tunnelctl.state import connections
+
+        return self._read(connections.from_json, document)
+
+    def close_connection(self, number: str) -> None:
+        """Reset one connection, by its id.
+
+        Raises:
+            Failure: CONNECTION_NOT_FOUND, none of that id is open.
+        """
+        self._request("POST", f"/v1/connections/{quote(number, safe='')}/close", {})
+
+    def history(
+        self, profile: str | None = None, *, within: float = _ANSWER_WITHIN
+    ) -> History:
+        """Ten minutes of traffic and round trips, of one profile or of all.
+
+        Raises:
+            Failure: also where a daemon of another version sent what this version cannot read.
+        """
+        target = _with_query("/v1/history", [("profile", profile)] if profile else [])
+        document = self._begin("GET", target, None, within).answer()
+        from tunnelctl.state import history
+
+        return self._read(history.from_json, document)
 
     def logs(self, words: Sequence[str], lines: int, since: str | None) -> Document:
         """The last `lines` of the daemon's log, for `words` (`dev*`, `dev/db`) or for everything;

@@ -17,6 +17,7 @@ from tunnelctl.home.extras import install_command
 
 _STATUS = {
     Code.PROFILE_NOT_FOUND: 404,
+    Code.CONNECTION_NOT_FOUND: 404,
     Code.CONFIG_INVALID: 422,
     Code.USAGE: 400,
     Code.NEEDS_INPUT: 409,

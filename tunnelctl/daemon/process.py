@@ -27,7 +27,7 @@ from typing import IO
 from tunnelctl import __version__, clock
 from tunnelctl.daemon import sentences
 from tunnelctl.daemon.activation import passed_socket
-from tunnelctl.daemon.api import metrics
+from tunnelctl.daemon.api import connections, metrics
 from tunnelctl.daemon.api.routes import Api
 from tunnelctl.daemon.api.server import ControlServer
 from tunnelctl.daemon.control_socket import ControlSocket, claim
@@ -212,6 +212,7 @@ class _Daemon:
             await self._profiles.start(profiles)
             application = api.application(self._server.middleware)
             application.add_routes([self._logbook.route(), metrics.route(status)])
+            application.add_routes(connections.routes(supervisor))
             async with metrics.served(self._metrics_at, status, self._troubles):
                 await self._server.start(application)
                 keeper = SocketKeeper(self._control, self._server, self._troubles, self._lost)

@@ -45,6 +45,21 @@ class Connection(Record):
     Once it has ended, `ending` is how, and `failure` why it was refused, if it was.
     """
 
+    __slots__ = (
+        "ending",
+        "failure",
+        "forward",
+        "give_up",
+        "link",
+        "number",
+        "origin",
+        "relay",
+        "since",
+        "sock",
+        "target",
+        "until",
+    )
+
     def __init__(
         self,
         forward: Connections,
@@ -141,10 +156,6 @@ class Connections:
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(tuple(self._living.values()))
-
-    def get(self, number: int) -> Connection | None:
-        """The living connection of this number, or None."""
-        return self._living.get(number)
 
     def began(
         self,

@@ -9,22 +9,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import pwd
 import socket
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from tunnelctl.net.peers import peer_pid
-
-_PROC = Path("/proc")
-_LISTEN = "0A"  # TCP_LISTEN in include/net/tcp_states.h of Linux
-_MAPPED_PREFIX = ipaddress.ip_network("::ffff:0:0/96")
+from tunnelctl.net.processes import proc
 
 STOP_IT = "stop what uses it, or choose another in the profile"  # unless it is a daemon of ours
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +52,13 @@ def port_holder(host: str, port: int) -> PortHolder | None:
     }
     if not owners:
         return None
-    pid = _process_with({f"socket:[{inode}]" for inode in owners})
+    pid = min(proc.holders(owners).values(), default=None)
     if pid is not None:
         return _daemon([pid]) if _is_daemon(pid) else PortHolder(_describe(pid))
     uid = next(iter(owners.values()))
     if uid != os.geteuid():
-        return PortHolder(f"a process of the user {_user(uid)}", "choose another in the profile")
-    daemons = [pid for pid in _pids() if pid != os.getpid() and _hides(pid, uid)]
+        return PortHolder(f"a process of the user {proc.user_of(uid)}", "choose another in the profile")
+    daemons = [pid for pid in proc.pids() if pid != os.getpid() and _hides(pid, uid)]
     return _daemon(daemons) if daemons else None
 
 
@@ -97,7 +89,7 @@ def listened_on(port: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _addresses_of(host: str) -> tuple[_Address, ...]:
+def _addresses_of(host: str) -> tuple[proc.Address, ...]:
     """The addresses; none means any."""
     if host.lower() == "localhost":
         return (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
@@ -108,7 +100,7 @@ def _addresses_of(host: str) -> tuple[_Address, ...]:
     return () if address.is_unspecified else (address,)
 
 
-def _collides(bound: _Address, wanted: tuple[_Address, ...]) -> bool:
+def _collides(bound: proc.Address, wanted: tuple[proc.Address, ...]) -> bool:
     if not wanted or bound in wanted:
         return True
     # A socket bound to `::` usually takes IPv4 as well (IPV6_V6ONLY off), as 0.0.0.0 does.
@@ -117,62 +109,16 @@ def _collides(bound: _Address, wanted: tuple[_Address, ...]) -> bool:
     )
 
 
-def _listeners() -> Iterator[tuple[_Address, int, str, int]]:
+def _listeners() -> Iterator[tuple[proc.Address, int, str, int]]:
     """Address, port, inode and user id of each listening TCP socket."""
-    for table in ("tcp", "tcp6"):
-        try:
-            lines = (_PROC / "net" / table).read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            words = line.split()
-            if len(words) > 9 and words[3] == _LISTEN:
-                address, _, port = words[1].partition(":")
-                yield _address(address), int(port, 16), words[9], int(words[7])
-
-
-def _address(text: str) -> _Address:
-    """An address as the kernel prints it: 32-bit words, each in the machine's byte order."""
-    raw = bytes.fromhex(text)
-    if sys.byteorder == "little":
-        raw = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
-    address = ipaddress.ip_address(raw)
-    if isinstance(address, ipaddress.IPv6Address) and address in _MAPPED_PREFIX:
-        return address.ipv4_mapped or address
-    return address
-
-
-def _pids() -> list[int]:
-    return sorted(int(name) for name in _names(_PROC) if name.isdigit())
-
-
-def _process_with(links: set[str]) -> int | None:
-    """The process that holds one of these descriptors; of several, the oldest."""
-    for pid in _pids():
-        folder = _PROC / str(pid)
-        for name in _names(folder / "fd"):
-            try:
-                link = os.readlink(folder / "fd" / name)
-            except OSError:
-                continue  # closed meanwhile
-            if link in links:
-                return pid
-    return None
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:  # ended meanwhile, or another user's
-        return []
+    for row in proc.tcp_sockets():
+        if row.state == proc.LISTEN:
+            yield *proc.address_and_port(row.local), row.inode, row.uid
 
 
 def _describe(pid: int) -> str:
-    try:
-        name = (_PROC / str(pid) / "comm").read_text(errors="replace").strip()
-    except OSError:
-        return f"pid {pid}"
-    return f"pid {pid} ({name})"
+    name = proc.name_of(pid)
+    return f"pid {pid} ({name})" if name else f"pid {pid}"
 
 
 def _daemon(pids: list[int]) -> PortHolder:
@@ -190,7 +136,7 @@ def _hides(pid: int, uid: int) -> bool:
     if not _is_daemon(pid):
         return False
     try:
-        lines = (_PROC / str(pid) / "status").read_text(errors="replace").splitlines()
+        lines = (proc.PROC / str(pid) / "status").read_text(errors="replace").splitlines()
     except OSError:
         return False
     return any(line.startswith("Uid:") and line.split()[2] == str(uid) for line in lines)
@@ -199,15 +145,8 @@ def _hides(pid: int, uid: int) -> bool:
 def _is_daemon(pid: int) -> bool:
     """By its command line (proc(5), cmdline), which every process shows."""
     try:
-        words = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+        words = (proc.PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
     names = [os.path.basename(word) for word in words]
     return b"tunnelctl" in names and b"daemon" in names[names.index(b"tunnelctl") :]
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -28,6 +28,8 @@ from tunnelctl.supervisor.hooks import Call, HookRunner
 from tunnelctl.supervisor.logins.current_hosts import Anew
 from tunnelctl.supervisor.logins.dialler import OfProfile
 from tunnelctl.supervisor.logins.question_desk import AnswerScope, Memory
+from tunnelctl.supervisor.records.connection_list import Served
+from tunnelctl.supervisor.records.sampler import RoundTripTo
 from tunnelctl.supervisor.services import Services
 from tunnelctl.supervisor.tasks import AT_ONCE, all_of
 from tunnelctl.supervisor.tunnel import Tunnel
@@ -223,6 +225,18 @@ class RunningProfile:
             ),
             forwards=tuple(forwards[f.name] for f in self.profile.forwards if f.name in forwards),
         )
+
+    def connections(self) -> Iterator[Served]:
+        """Those of every forward, with the links that serve it."""
+        for tunnel in self._tunnels.values():
+            links = tunnel.links
+            for item in tunnel.forwards:
+                yield item.side.connections, links
+
+    def round_trips(self) -> Iterator[RoundTripTo]:
+        """To every host."""
+        for name, tunnel in self._tunnels.items():
+            yield self.profile.name, name, tunnel.round_trip
 
     def unix_listeners(self) -> Iterator[LocalForwarding]:
         """The forwards that listen on unix sockets."""

@@ -139,6 +139,18 @@ def clients_turned_away(forward: Forward, said: str, *, is_barred: bool) -> Fail
     )
 
 
+# --- connections ----------------------------------------------------------------------------
+
+
+def no_such_connection(number: str) -> Failure:
+    """None of that id is open."""
+    return Failure(
+        Code.CONNECTION_NOT_FOUND,
+        f"there is no open connection {excerpt(number)}",
+        Hint("", "tunnelctl connections"),
+    )
+
+
 # --- defects of ours -----------------------------------------------------------------------
 
 

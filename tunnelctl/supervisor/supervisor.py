@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Collection, Iterator, Sequence
 from random import Random
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
+from tunnelctl.forward.connections import Connections
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.profile import HostAnew, Profile
 from tunnelctl.ssh.connect import connect
 from tunnelctl.state import backoff
+from tunnelctl.state.connections import ConnectionList
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
 from tunnelctl.state.status_events import EventKind
@@ -31,6 +33,12 @@ from tunnelctl.supervisor.journal import Journal, Subscription
 from tunnelctl.supervisor.logins.handshakes import ConnectFunction, Handshakes
 from tunnelctl.supervisor.logins.question_desk import AnswerScope, Questions
 from tunnelctl.supervisor.logins.refusals import Refusals
+from tunnelctl.supervisor.records.connection_list import (
+    ConnectionStatuses,
+    Served,
+    WantedConnections,
+)
+from tunnelctl.supervisor.records.sampler import RoundTripTo, Sampler, Samples
 from tunnelctl.supervisor.running import RunningProfile
 from tunnelctl.supervisor.services import Services
 from tunnelctl.supervisor.tasks import Tasks
@@ -62,6 +70,8 @@ class Supervisor:
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._commands = Tasks("supervisor")
         self._socket_files = SocketFiles(self._unix_listeners)
+        self._connections = ConnectionStatuses(self._services.log, self._served)
+        self._sampler = Sampler(self._measured, self._round_trips)
         self._closing: asyncio.Task[None] | None = None
 
     def up(
@@ -122,6 +132,7 @@ class Supervisor:
             self._profiles.pop(profile.name, None)  # in order of start
             self._profiles[profile.name] = running
             running.start()
+            self._sampler.start()
 
     def _check_open(self, name: str) -> None:
         if self._closing is not None:
@@ -192,6 +203,23 @@ class Supervisor:
         running = self._profiles.get(name)
         return None if running is None else running.status()
 
+    async def connections(self, wanted: WantedConnections) -> ConnectionList:
+        """The open connections, and the last that ended; see ConnectionStatuses."""
+        return await self._connections.look(wanted)
+
+    def close_connection(self, number: str) -> None:
+        """Reset one connection, by its id in the list.
+
+        Raises:
+            Failure: connection-not-found, also when it has ended.
+        """
+        if not self._connections.close(number):
+            raise sentences.no_such_connection(number)
+
+    def samples(self, profile: str | None = None) -> Samples:
+        """Ten minutes of traffic and round trips, of one profile or of all."""
+        return self._sampler.samples(profile)
+
     def remark(self, name: str, state: ProfileState, message: str, failure: Failure | None) -> None:
         """Report something about a profile that does not affect how it runs."""
         self._journal.record(EventKind.PROFILE, name, "", state, message, failure)
@@ -248,8 +276,24 @@ class Supervisor:
             for result in await asyncio.gather(*stops, return_exceptions=True):
                 if isinstance(result, Exception):
                     _log.error("a profile did not close", exc_info=result)
+        self._sampler.close()
         await self._hooks.close(until - clock.monotonic())
         self._journal.close()
+
+    def _served(self) -> Iterator[Served]:
+        for running in tuple(self._profiles.values()):
+            yield from running.connections()
+
+    def _measured(self) -> Iterator[Connections]:
+        for running in self._wanted():
+            yield from (connections for connections, _ in running.connections())
+
+    def _round_trips(self) -> Iterator[RoundTripTo]:
+        for running in self._wanted():
+            yield from running.round_trips()
+
+    def _wanted(self) -> Iterator[RunningProfile]:
+        return (one for one in self._profiles.values() if one.wanted is Wanted.UP)
 
     def _unix_listeners(self) -> list[LocalForwarding]:
         return [item for running in self._profiles.values() for item in running.unix_listeners()]

@@ -254,6 +254,19 @@ class Tunnel:
         links = self._links, self._extra_links
         return self._teller.host_status(self.host, self._machine, *links, queued=queued)
 
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """Those that serve new clients, in the order of the status; none while the host is not
+        up."""
+        if self._machine.state is not HostState.UP:
+            return ()
+        return (self._links[self._machine.epoch], *self._extra_links)
+
+    @property
+    def round_trip(self) -> float | None:
+        """In milliseconds, as in the status."""
+        return tunnel_status.round_trip(self.links[0]) if self.links else None
+
     def forward_statuses(self) -> dict[str, ForwardStatus]:
         """Every forward as it is now, by name."""
         items, machine = self.forwards, self._machine

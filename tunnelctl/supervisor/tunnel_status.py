@@ -168,7 +168,7 @@ class Teller:
         return replace(
             status,
             address=link.info.address,
-            rtt_ms=_round_trip(link),
+            rtt_ms=round_trip(link),
             cipher=link.info.cipher,
             mac=link.info.mac,
             kex=link.info.kex,
@@ -235,14 +235,14 @@ class Teller:
         self._journal.record(kind, self._profile, name, state, message, failure, remark)
 
 
-def _round_trip(link: Link) -> float | None:
+def round_trip(link: Link) -> float | None:
     """In milliseconds; None until one was measured."""
     return None if link.liveness.rtt is None else round(link.liveness.rtt * 1000, 3)
 
 
 def _link_status(link: Link) -> LinkStatus:
     channels = len(link.connection.channels)
-    return LinkStatus(link.info.address, link.info.cipher, _round_trip(link), channels)
+    return LinkStatus(link.info.address, link.info.cipher, round_trip(link), channels)
 
 
 def part_of_host(machine: Machine) -> CountedPart:

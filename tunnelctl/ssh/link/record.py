@@ -23,6 +23,8 @@ class Ending(Enum):
 class Traffic:
     """Bytes between sockets and channels, as seen from the sockets."""
 
+    __slots__ = ("from_socket", "to_socket")
+
     def __init__(self) -> None:
         self.from_socket = 0
         self.to_socket = 0
@@ -31,6 +33,8 @@ class Traffic:
 class Record(Traffic):
     """The traffic of one relay, which it also adds to a `total`. This one does not keep how it
     ended."""
+
+    __slots__ = ("total",)
 
     def __init__(self, total: Traffic) -> None:
         super().__init__()

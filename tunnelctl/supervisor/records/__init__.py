@@ -1,0 +1,1 @@
+"""What the supervisor tells about connections, and remembers of traffic and round trips."""

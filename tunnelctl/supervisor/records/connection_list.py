@@ -1,0 +1,215 @@
+"""The connections of all forwards, and the last that ended, as every face shows them.
+
+Must never ask /proc on the loop, nor make a long list in one step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from tunnelctl import clock
+from tunnelctl.forward.connections import Connection, ConnectionLog, Connections
+from tunnelctl.net.peers import peer_pid, peer_uid
+from tunnelctl.net.processes.clients import SocketOwner, TcpPair, owners
+from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.ssh.link.info import printable_word
+from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.link.record import Ending
+from tunnelctl.state.connections import (
+    ClientProcess,
+    ConnectionEnd,
+    ConnectionList,
+    ConnectionState,
+    ConnectionStatus,
+    End,
+)
+from tunnelctl.supervisor.journal import error_status
+from tunnelctl.supervisor.records.rates import Rate, Rates
+
+# Connections that are described before other work gets its turn.
+_AT_ONCE: Final = 100
+_NO_RATE: Final[Rate] = (0.0, 0.0)
+
+_HOW: Final = {
+    Ending.FIN: ConnectionEnd.FIN,
+    Ending.LEFT: ConnectionEnd.LEFT,
+    Ending.RESET_HERE: ConnectionEnd.RESET,
+    Ending.RESET_THERE: ConnectionEnd.RESET,
+    Ending.REFUSED: ConnectionEnd.REFUSED,
+    Ending.CLOSED: ConnectionEnd.CLOSED,
+    Ending.LINK_LOST: ConnectionEnd.SESSION_LOST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WantedConnections:
+    """Which connections are asked for: of one profile, of the forwards of one name, or all.
+    `processes`: with those of the clients on this machine."""
+
+    profile: str | None = None
+    forward: str | None = None
+    processes: bool = False
+
+    def takes(self, forward: Connections) -> bool:
+        """Whether those of this forward are."""
+        return self.profile in (None, forward.profile) and self.forward in (None, forward.name)
+
+
+# The connections of a forward, and the links of its host in the order of its status.
+Served = tuple[Connections, Sequence[Link]]
+
+
+class ConnectionStatuses:
+    """`served` returns the forwards; `log` has the connections that ended."""
+
+    def __init__(self, log: ConnectionLog, served: Callable[[], Iterable[Served]]) -> None:
+        self._log = log
+        self._served = served
+        self._rates = Rates(self._living)
+
+    def close(self, number: str) -> bool:
+        """Reset the connection of this id, whatever its state; returns whether there is one."""
+        found = next((one for one in self._living() if str(one.number) == number), None)
+        if found is not None:
+            found.close()
+        return found is not None
+
+    async def look(self, wanted: WantedConnections) -> ConnectionList:
+        """What there is now. Waits half a second if nobody asked lately, see `Rates`."""
+        await self._rates.look()
+        served = [one for one in self._served() if wanted.takes(one[0])]
+        living = [(one, links) for forward, links in served for one in forward]
+        processes: Mapping[int, ClientProcess] = {}
+        if wanted.processes:
+            processes = await _processes(one for one, _ in living)
+        now = _Now()
+        statuses = []
+        for count, (connection, links) in enumerate(living, 1):
+            if not connection.until:  # it may have ended meanwhile
+                rate = self._rates.of(connection)
+                process = processes.get(connection.number)
+                statuses.append(_status(connection, now, rate, _position(connection, links), process))
+            if count % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        ended = [one for one in tuple(self._log.ended) if wanted.takes(one.forward)]
+        return ConnectionList(tuple(statuses), tuple(_status(one, now) for one in ended))
+
+    def _living(self) -> Iterator[Connection]:
+        return (connection for forward, _ in self._served() for connection in forward)
+
+
+class _Now:
+    """The moment of a list, for times of the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._wall: datetime = clock.wall()
+        self._monotonic = clock.monotonic()
+
+    def text(self, moment: float) -> str:
+        """RFC 3339."""
+        return clock.rfc3339(self._wall - timedelta(seconds=self._monotonic - moment))
+
+
+def _status(
+    connection: Connection,
+    now: _Now,
+    rate: Rate = _NO_RATE,
+    link: int | None = None,
+    process: ClientProcess | None = None,
+) -> ConnectionStatus:
+    forward, target, ending = connection.forward, connection.target, connection.ending
+    come, gone = connection.to_socket, connection.from_socket
+    rate_out, rate_in = rate
+    if not forward.listening_here:
+        come, gone, rate_in, rate_out = gone, come, rate_out, rate_in
+    has_ended = connection.until > 0
+    return ConnectionStatus(
+        id=str(connection.number),
+        profile=forward.profile,
+        forward=forward.name,
+        client=_client(connection),
+        target=None if target is None else str(target),
+        host=forward.host,
+        since=now.text(connection.since),
+        state=_state(connection),
+        process=process,
+        link=link,
+        bytes_in=come,
+        bytes_out=gone,
+        rate_in=round(rate_in, 1),
+        rate_out=round(rate_out, 1),
+        until=now.text(connection.until) if has_ended else None,
+        how=_HOW[ending] if has_ended and ending is not None else None,
+        reset_by=_reset_by(connection) if has_ended else None,
+        error=error_status(connection.failure),
+    )
+
+
+def _state(connection: Connection) -> ConnectionState:
+    if connection.until:
+        return ConnectionState.ENDED
+    if connection.link is None:
+        return ConnectionState.WAITING
+    relay = connection.relay
+    is_open = relay is not None and relay.is_established
+    return ConnectionState.OPEN if is_open else ConnectionState.OPENING
+
+
+def _reset_by(connection: Connection) -> End | None:
+    here = connection.forward.listening_here
+    if connection.ending is Ending.RESET_HERE:
+        return End.CLIENT if here else End.TARGET
+    if connection.ending is Ending.RESET_THERE:
+        return End.TARGET if here else End.CLIENT
+    return None
+
+
+def _position(connection: Connection, links: Sequence[Link]) -> int | None:
+    """That of its link in the status of the host, from 1; None for one that only carries what it
+    carries."""
+    places = (place for place, link in enumerate(links, 1) if link is connection.link)
+    return next(places, None)
+
+
+def _client(connection: Connection) -> str:
+    host, port = connection.origin
+    if host:
+        return str(Endpoint(printable_word(host), port))  # a server may say anything
+    pid = None
+    if connection.sock is not None:
+        pid = peer_pid(connection.sock)
+    return "unix" if pid is None else f"pid {pid}"
+
+
+# Processes of clients on this machine.
+
+
+async def _processes(connections: Iterable[Connection]) -> dict[int, ClientProcess]:
+    pairs: dict[int, TcpPair | SocketOwner] = {}
+    for count, connection in enumerate(connections, 1):
+        sock = connection.sock
+        end = None if sock is None else _other_end(sock)
+        if end is not None:
+            pairs[connection.number] = end
+        if count % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+    if not pairs:
+        return {}
+    return await in_thread(functools.partial(owners, pairs), "processes of clients")
+
+
+def _other_end(sock: socket.socket) -> TcpPair | SocketOwner | None:
+    try:
+        if sock.family == socket.AF_UNIX:
+            uid = peer_uid(sock)
+            return None if uid is None else SocketOwner(peer_pid(sock), uid)
+        return TcpPair(sock.getpeername()[:2], sock.getsockname()[:2])
+    except OSError:  # it has just ended
+        return None
