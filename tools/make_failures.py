@@ -66,6 +66,7 @@ _TEXTS = {
     "method": "password",
     "mistake": "dev.yaml:3:5: hosts.bastion.port: not a port: 70000",
     "name": "aes256-ctr",
+    "number": "17",
     "note": "",
     "option": "Ciphers",
     "order": "systemctl --user enable --now tunnelctl.service",

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.support.here import here
 from tunnelctl.errors import Failure
+from tunnelctl.forward.connections import ConnectionLog
 from tunnelctl.forward.local import LocalForward
 from tunnelctl.forward.remote.remote_forward import RemoteForward
 from tunnelctl.net.reactor import Reactor
@@ -19,6 +20,8 @@ from tunnelctl.spec.host import Host
 from tunnelctl.spec.secret import SecretRef
 from tunnelctl.ssh.connect import connect
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.state.connections import ConnectionList
+from tunnelctl.supervisor.records.connection_list import ConnectionStatuses, WantedConnections
 
 
 def no_secret(reference: SecretRef) -> str:
@@ -34,6 +37,13 @@ class Tunnel:
         self.failures: list[Failure] = []
         self._link: Link | None = None
         self._forwards: list[LocalForward | RemoteForward] = []
+        self._log = ConnectionLog()
+        self._statuses = ConnectionStatuses(
+            self._log,
+            lambda: [
+                (one.connections, [self.link] if self._link else []) for one in self._forwards
+            ],
+        )
 
     @property
     def link(self) -> Link:
@@ -68,13 +78,13 @@ class Tunnel:
         """Open a forward of any kind; where it listens."""
         forward: LocalForward | RemoteForward
         if wanted.side is Side.HERE:
-            forward = LocalForward(wanted, self.reactor, self.failures.append)
+            forward = LocalForward(wanted, self.reactor, self.failures.append, log=self._log)
             self._forwards.append(forward)
             await forward.open()
             if self._link is not None:
                 forward.attach(self._link)
         else:
-            forward = RemoteForward(wanted, self.reactor, self.failures.append)
+            forward = RemoteForward(wanted, self.reactor, self.failures.append, log=self._log)
             await forward.open(self.link)
             self._forwards.append(forward)
         assert forward.listening is not None
@@ -89,6 +99,14 @@ class Tunnel:
         forward = self._forwards[index]
         assert isinstance(forward, LocalForward)
         return forward
+
+    async def connections(self) -> ConnectionList:
+        """What every face would show of them."""
+        return await self._statuses.look(WantedConnections())
+
+    def close_connection(self, number: str) -> bool:
+        """Reset one of them by its id."""
+        return self._statuses.close(number)
 
     async def close(self) -> None:
         """Forwards first, then the link."""

@@ -238,9 +238,7 @@ class Client:
         """
         self._request("POST", f"/v1/connections/{quote(number, safe='')}/close", {})
 
-    def history(
-        self, profile: str | None = None, *, within: float = _ANSWER_WITHIN
-    ) -> History:
+    def history(self, profile: str | None = None, *, within: float = _ANSWER_WITHIN) -> History:
         """Ten minutes of traffic and round trips, of one profile or of all.
 
         Raises:

@@ -31,9 +31,9 @@ class LocalForward:
     """The server connects to the target, which is fixed, or named by the client over SOCKS.
 
     `on_failure` is called for every client that could not be served, `on_waiting` for every client
-    that comes while there is no link. `profile` is the name of its profile. `choose` gets the attached
-    link and returns the link for the next connection: that one, or another to the same server.
-    `log` numbers connections.
+    that comes while there is no link. `profile` is the name of its profile. `choose` gets the
+    attached link and returns the link for the next connection: that one, or another to the same
+    server. `log` numbers connections.
     """
 
     def __init__(

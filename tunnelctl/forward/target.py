@@ -123,9 +123,7 @@ class TargetSide:
         work = self._serve(connection, link, incoming, on_unreachable)
         self.spawn(connection, work, f"dial target {target}")
 
-    def spawn(
-        self, connection: Connection, work: Coroutine[None, None, None], name: str
-    ) -> None:
+    def spawn(self, connection: Connection, work: Coroutine[None, None, None], name: str) -> None:
         """Run the connecting for one client; `close` cancels it."""
         task = self._reactor.loop.create_task(work, name=name)
         connection.give_up = lambda: _cancel(task)

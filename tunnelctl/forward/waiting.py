@@ -95,7 +95,7 @@ class _Client:
             self.leave()
         elif events & HANGUP:
             probe_often(self.sock)
+
     def leave(self) -> None:
         """It does not wait any longer."""
         self.leaves(self)
-

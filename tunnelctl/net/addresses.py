@@ -57,7 +57,9 @@ def port_holder(host: str, port: int) -> PortHolder | None:
         return _daemon([pid]) if _is_daemon(pid) else PortHolder(_describe(pid))
     uid = next(iter(owners.values()))
     if uid != os.geteuid():
-        return PortHolder(f"a process of the user {proc.user_of(uid)}", "choose another in the profile")
+        return PortHolder(
+            f"a process of the user {proc.user_of(uid)}", "choose another in the profile"
+        )
     daemons = [pid for pid in proc.pids() if pid != os.getpid() and _hides(pid, uid)]
     return _daemon(daemons) if daemons else None
 

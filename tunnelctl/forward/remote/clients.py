@@ -72,7 +72,9 @@ class RemoteClients:
         full = self.counters.open >= self._forward.max_connections
         connection = self.connections.began(origin, target=self._forward.target)
         if not self._forward.admits(origin[0]):
-            self._refuse(connection, incoming, sentences.client_not_allowed(self._forward, origin[0]))
+            self._refuse(
+                connection, incoming, sentences.client_not_allowed(self._forward, origin[0])
+            )
         elif full:
             self._refuse(connection, incoming, sentences.too_many_connections(self._forward))
         elif self._forward.target is None and incoming.window < WINDOW_MIN:
@@ -162,7 +164,6 @@ class RemoteClients:
 
         found = map(_plain, await resolve(wanted))
         return list(filter(is_permitted, found))
-
 
 
 def _plain(address: Endpoint) -> Endpoint:

@@ -1,4 +1,4 @@
-"""What /proc tells about processes and TCP sockets (proc(5), proc_net(5)); nothing on other systems.
+"""What /proc tells about processes and TCP sockets (proc(5), proc_net(5)); elsewhere nothing.
 
 Must never raise for a process that ends while it is looked at, nor for one of another user. Blocks:
 where many processes run, for long.

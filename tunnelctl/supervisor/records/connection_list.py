@@ -95,7 +95,9 @@ class ConnectionStatuses:
             if not connection.until:  # it may have ended meanwhile
                 rate = self._rates.of(connection)
                 process = processes.get(connection.number)
-                statuses.append(_status(connection, now, rate, _position(connection, links), process))
+                statuses.append(
+                    _status(connection, now, rate, _position(connection, links), process)
+                )
             if count % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         ended = [one for one in tuple(self._log.ended) if wanted.takes(one.forward)]

@@ -145,10 +145,10 @@ class Sampler:
 
     def _measure(self, left: Iterator[_Traffic], elapsed: float) -> None:
         """Measure a few forwards, and the others in the next turns."""
-        count = 0
-        for count, traffic in enumerate(islice(left, _AT_ONCE), 1):
+        few = tuple(islice(left, _AT_ONCE))
+        for traffic in few:
             traffic.measure(elapsed)
-        if count == _AT_ONCE:
+        if few:
             asyncio.get_running_loop().call_soon(self._measure, left, elapsed)
 
 
