@@ -87,8 +87,8 @@ def build(
         profiles=tuple(profiles),
         forwards=tuple(sorted(rows, key=_rank)),
         hosts=tuple(sorted(hosts, key=_rank)),
-        connections=tuple(_connection(one, now) for one in listed.connections),
-        ended=tuple(_connection(one, now) for one in reversed(listed.ended)),
+        connections=tuple(connection_row(one, now) for one in listed.connections),
+        ended=tuple(connection_row(one, now) for one in reversed(listed.ended)),
         rates=_rates_text(*_sum_of_rates(rows)),
     )
 
@@ -273,7 +273,8 @@ class _Scene:
         return curve.bytes_in[-1], curve.bytes_out[-1]
 
 
-def _connection(connection: ConnectionStatus, now: datetime) -> ConnectionRow:
+def connection_row(connection: ConnectionStatus, now: datetime) -> ConnectionRow:
+    """One connection as it is shown."""
     shown = _shown(connection)
     process = connection.process
     identity = ""

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
 
 import click
 
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, selection
-from tunnelctl.cli.terminal.columns import Column, lines
-from tunnelctl.cli.terminal.output import bytes_text, say, seconds_text, shown_on, width_of
+from tunnelctl.cli.terminal.output import in_colour, say, shown_on, width_of
+from tunnelctl.cli.terminal.table import lines
 from tunnelctl.client import Client
 from tunnelctl.clock import wall
-from tunnelctl.errors import printable
-from tunnelctl.state.connections import ConnectionEnd, ConnectionList, ConnectionStatus
-
-_COLUMNS = (
-    Column("ID"),
-    Column("FORWARD", least=8),
-    Column("CLIENT", least=8, leaves=5, keeps_end=True),
-    Column("PROCESS", least=8, leaves=4),
-    Column("TARGET", least=8, leaves=6, keeps_end=True),
-    Column("STATE", least=6),
-    Column("IN/OUT", leaves=3),
-    Column("RATE", leaves=2),
-    Column("AGE", leaves=1),
-)
+from tunnelctl.state.connections import ConnectionList
+from tunnelctl.view.columns import CONNECTIONS
+from tunnelctl.view.model import connection_row
 
 
 @click.command(
@@ -70,10 +58,10 @@ def connections(
     if not listed:
         say("no connection is open")
         return
-    now = wall()
-    rows = [_row(connection, now) for connection in listed]
-    for line in lines(_COLUMNS, rows, width_of(sys.stdout)):
-        click.echo(shown_on(sys.stdout, line))
+    now, colour = wall(), in_colour(sys.stdout)
+    rows = [connection_row(connection, now) for connection in listed]
+    for line in lines(CONNECTIONS, rows, colour=colour, width=width_of(sys.stdout)):
+        click.echo(shown_on(sys.stdout, line), color=colour)
 
 
 def _selected(client: Client, places: tuple[str, ...]) -> ConnectionList:
@@ -92,42 +80,3 @@ def _selected(client: Client, places: tuple[str, ...]) -> ConnectionList:
         tuple(one for one in found.connections if (one.profile, one.forward) in meant),
         tuple(one for one in found.ended if (one.profile, one.forward) in meant),
     )
-
-
-def _row(connection: ConnectionStatus, now: datetime) -> tuple[str, ...]:
-    since = datetime.fromisoformat(connection.since)
-    until = now if connection.until is None else datetime.fromisoformat(connection.until)
-    return (
-        connection.id,
-        f"{connection.profile}/{connection.forward}",
-        printable(connection.client),
-        _process_text(connection),
-        connection.target or "-",
-        _state_text(connection),
-        _pair(connection.bytes_in, connection.bytes_out),
-        _pair(round(connection.rate_in), round(connection.rate_out)),
-        seconds_text((until - since).total_seconds()),
-    )
-
-
-def _process_text(connection: ConnectionStatus) -> str:
-    process = connection.process
-    if process is None:
-        return "-"
-    if process.pid is None:
-        return f"? ({process.user})"
-    return f"{printable(process.name)}[{process.pid}] ({process.user})"
-
-
-def _state_text(connection: ConnectionStatus) -> str:
-    """`open`, `refused: target-refused`, `reset by client`."""
-    if connection.how is None:
-        return str(connection.state)
-    if connection.how is ConnectionEnd.REFUSED and connection.error is not None:
-        return f"{connection.how}: {connection.error.code}"
-    by = f" by {connection.reset_by}" if connection.reset_by else ""
-    return f"{connection.how}{by}"
-
-
-def _pair(come: int, gone: int) -> str:
-    return f"{bytes_text(come)}/{bytes_text(gone)}" if come or gone else "-"
