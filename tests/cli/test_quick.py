@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.support.profiles import EMBEDDED
 from tests.support.world import World
 
 HEAVY = ("paramiko", "pydantic", "aiohttp", "cryptography", "yaml", "asyncio")
@@ -39,16 +40,32 @@ def test_it_does_not_import_what_is_heavy(
     world: World, arguments: str, left_out: tuple[str, ...]
 ) -> None:
     program = _PROGRAM.format(heavy=left_out)
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments.split()],
+    done = _run(world, program, *arguments.split())
+    assert done.returncode in (0, 3), done.stderr
+    assert done.stderr.splitlines()[-1] == ""
+
+
+def test_up_with_a_running_daemon_has_that_check_the_file(world: World) -> None:
+    world.profile("dev", EMBEDDED)
+    world.profile("wrong", "version: 1\nnope: 1\n")
+    world.run("up", "-d", "dev")
+    heavy = _PROGRAM.format(heavy=("paramiko", "pydantic", "aiohttp", "yaml"))
+    done = _run(world, heavy, "up", "-d", "dev")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "")
+    done = _run(world, heavy, "up", "-d", "dev", "wrong")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (78, "")
+    assert f"{world.configs}/wrong.yaml:2:1: nope: unknown key" in done.stderr
+
+
+def _run(world: World, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
         env=world.environ,
         cwd=world.home,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode in (0, 3), done.stderr
-    assert done.stderr.splitlines()[-1] == ""
 
 
 def test_completion_knows_the_commands(world: World) -> None:

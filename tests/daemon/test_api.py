@@ -173,6 +173,31 @@ def test_a_wrong_profile_says_everything_and_changes_nothing(api: Api, embedded:
     assert api.ask("GET", "/v1/status").json["profiles"][0]["state"] == "up"
 
 
+def test_profiles_are_checked_and_nothing_is_changed(api: Api, embedded: World) -> None:
+    good, other = embedded.configs / "dev.yaml", embedded.profile("other", "version: 1\nnope: 1\n")
+    third = embedded.profile("third", "version: 1\nhosts: []\n")
+    answer = api.ask("POST", "/v1/check", {"profiles": [{"file": str(good), "name": "called"}]})
+    (checked,) = answer.json["profiles"]
+    assert (checked["file"], checked["name"]) == (str(good), "called")
+    assert checked["required"]
+    files = [{"file": str(file)} for file in (good, other, third)]
+    answer = api.ask("POST", "/v1/check", {"profiles": files})
+    problem(answer, 422, "config-invalid")
+    for file in (other, third):
+        assert any(text.startswith(f"{file}:2:") for text in answer.json["mistakes"])
+    for body in (
+        {},
+        {"profiles": []},
+        {"profiles": ["x"]},
+        {"profiles": [{"name": "x"}]},
+        {"profiles": [{"file": str(good), "name": 7}]},
+        {"profiles": [{"file": str(good), "nome": "x"}]},
+    ):
+        problem(api.ask("POST", "/v1/check", body), 400, "usage")
+    (profile,) = api.ask("GET", "/v1/status").json["profiles"]
+    assert (profile["name"], profile["state"]) == ("dev", "up")
+
+
 def test_shutdown_ends_it_and_leaves_no_socket(api: Api, paths: Paths) -> None:
     pid = api.ask("GET", "/v1/version").json["pid"]
     assert api.ask("POST", "/v1/shutdown").status == 202

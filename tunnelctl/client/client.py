@@ -108,6 +108,21 @@ class Client:
 
         return self._read(snapshot.from_json, document)
 
+    def check(
+        self, files: Sequence[tuple[Path, str | None]], environment: Environment
+    ) -> list[Document]:
+        """Have the daemon read profiles, each from its path and by its name (None: that of the
+        file), and change nothing. Of each: `file`, `name`, `variables` (the names of those that it
+        refers to) and `required` (the names of its required forwards).
+
+        Raises:
+            Failure: every mistake of every file; DAEMON_NOT_RUNNING.
+        """
+        profiles = [{"file": str(file), "name": name} for file, name in files]
+        body = {"profiles": profiles, "environment": dict(environment)}
+        checked: list[Document] = self._request("POST", "/v1/check", body)["profiles"]
+        return checked
+
     def up(
         self,
         name: str,
@@ -258,6 +273,14 @@ class Client:
     def follow_logs(self, words: Sequence[str], lines: int, since: str | None) -> Stream[Document]:
         """The same lines, and each further one."""
         return self._stream(_logs(words, lines, since, follow=True), lambda line: line)
+
+    def is_current(self) -> bool:
+        """Whether a daemon of this version answers."""
+        try:
+            version = self._request("GET", "/v1/version")["version"]
+        except Failure:
+            return False
+        return bool(version == __version__)
 
     def ensure_daemon(self) -> Document:
         """Start the daemon if none answers. Returns its description: `version`, `background` (a

@@ -43,11 +43,7 @@ class UpOrder:
             BadRequest: with what is wrong with it.
         """
         refuse_unknown(body, ("file", "environment", "lease", "replace", "ttl"))
-        file = body.get("file")
-        if file is not None and not (isinstance(file, str) and file.startswith("/")):
-            raise BadRequest("file must be an absolute path")
-        if "\0" in (file or ""):
-            raise BadRequest("file must not contain a NUL byte")
+        file = _file(body)
         replace, ttl = body.get("replace", False), body.get("ttl")
         if not isinstance(replace, bool):
             raise BadRequest("replace must be true or false")
@@ -56,7 +52,37 @@ class UpOrder:
                 f"ttl must be a number of seconds, more than 0 and at most {_LONGEST_TTL:g}"
             )
         environment, lease = _environment(body), read_lease(body.get("lease"))
-        return cls(Path(file) if file is not None else None, environment, lease, replace, ttl)
+        return cls(file, environment, lease, replace, ttl)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOrder:
+    """The body of `check`: the file and the name of each profile, and the caller's environment."""
+
+    files: tuple[tuple[Path, str | None], ...]
+    environment: Environment | None = None
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> CheckOrder:
+        """Check the body of a request.
+
+        Raises:
+            BadRequest: with what is wrong with it.
+        """
+        refuse_unknown(body, ("profiles", "environment"))
+        profiles = body.get("profiles")
+        if not isinstance(profiles, list) or not profiles:
+            raise BadRequest("profiles must be a list of files and names")
+        files = []
+        for profile in profiles:
+            if not isinstance(profile, dict):
+                raise BadRequest("profiles must be a list of files and names")
+            refuse_unknown(profile, ("file", "name"))
+            file, name = _file(profile), profile.get("name")
+            if file is None or not (name is None or isinstance(name, str)):
+                raise BadRequest("profiles must be a list of files and names")
+            files.append((file, name))
+        return cls(tuple(files), _environment(body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +175,18 @@ class ReleaseOrder:
         if lease is None:
             raise BadRequest("lease is required")
         return cls(lease, _drain(body))
+
+
+def _file(body: Mapping[str, Any]) -> Path | None:
+    """The path of a profile; None if it is not sent."""
+    file = body.get("file")
+    if file is None:
+        return None
+    if not (isinstance(file, str) and file.startswith("/")):
+        raise BadRequest("file must be an absolute path")
+    if "\0" in file:
+        raise BadRequest("file must not contain a NUL byte")
+    return Path(file)
 
 
 def _drain(body: Mapping[str, Any]) -> float:

@@ -21,7 +21,6 @@ from tunnelctl.config.profile.find import (
     list_profiles,
     none_found,
 )
-from tunnelctl.config.yaml.mistakes import Mistake, ProfileInvalid
 from tunnelctl.errors import Code, Failure
 from tunnelctl.home.paths import Paths
 from tunnelctl.spec.barring import by_port
@@ -116,23 +115,22 @@ def load(
         Failure: PROFILE_NOT_FOUND, or every mistake of every file at once.
     """
     # Pydantic: only for commands that read profiles.
-    from tunnelctl.config.profile.load import load_profile
+    from tunnelctl.config.profile.load import load_profiles
 
+    return load_profiles(find(names, file, daemon), caller.environment())
+
+
+def find(
+    names: Sequence[str | None], file: Path | None, daemon: Client | None = None
+) -> list[tuple[Path, str | None]]:
+    """The file of each profile, and its name, as `load` reads them.
+
+    Raises:
+        Failure: PROFILE_NOT_FOUND.
+    """
     if file is not None and len(names) > 1:
         raise click.UsageError("--file is the file of one profile")
-    found = [(_file_of(name or "", file, daemon), name) for name in names]
-    profiles: list[tuple[Path, Loaded]] = []
-    mistakes: list[Mistake] = []
-    more = 0
-    for path, name in found:
-        try:
-            profiles.append((path, load_profile(path, caller.environment(), name=name)))
-        except ProfileInvalid as invalid:
-            mistakes += invalid.mistakes
-            more += invalid.more
-    if mistakes:
-        raise ProfileInvalid(", ".join(name or str(file) for name in names), mistakes, more)
-    return profiles
+    return [(_file_of(name or "", file, daemon), name) for name in names]
 
 
 def names_of(words: Sequence[str], daemon: Client | None = None) -> list[str]:

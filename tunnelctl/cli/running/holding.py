@@ -18,7 +18,7 @@ import click
 
 from tunnelctl import __version__, clock
 from tunnelctl.cli import caller, sentences
-from tunnelctl.cli.profiles.files import load
+from tunnelctl.cli.profiles.files import find, load
 from tunnelctl.cli.terminal import progress
 from tunnelctl.cli.terminal.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.terminal.output import say
@@ -95,6 +95,26 @@ def plans_of(
             raise click.UsageError(f"{called!r} cannot be the name of a profile: {NAME_RULE}")
         file = find_profile(names[0] or "", file=file, environ=os.environ, cwd=Path.cwd())
         names = [called]
+    return _checked_by_daemon(names, file, daemon) or _checked_here(names, file, daemon)
+
+
+def _checked_by_daemon(
+    names: Sequence[str | None], file: Path | None, daemon: Client | None
+) -> tuple[CheckedProfile, ...]:
+    """As `plans_of`, by a daemon that runs already: quicker by the import of pydantic. Nothing if
+    none of this version runs, or if it cannot get the whole environment."""
+    environment = caller.environment()
+    if daemon is None or environment.fitting(())[1] or not daemon.is_current():
+        return ()
+    return tuple(
+        CheckedProfile(one["name"], one["file"], environment, frozenset(one["required"]))
+        for one in daemon.check(find(names, file, daemon), environment)
+    )
+
+
+def _checked_here(
+    names: Sequence[str | None], file: Path | None, daemon: Client | None
+) -> tuple[CheckedProfile, ...]:
     plans = []
     for path, loaded in load(names, file, daemon):
         environment = caller.to_send(loaded.variables)

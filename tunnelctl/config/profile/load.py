@@ -6,7 +6,7 @@ machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +57,29 @@ def load_profile(path: Path, environ: Mapping[str, str], *, name: str | None = N
         ProfileInvalid: with every mistake in the file and in those that it extends.
     """
     return _Loader(path, environ, path.stem if name is None else name).load()
+
+
+def load_profiles(
+    found: Iterable[tuple[Path, str | None]], environ: Mapping[str, str]
+) -> list[tuple[Path, Loaded]]:
+    """Read several profiles, each from its path and by its name, as `load_profile` does.
+
+    Raises:
+        ProfileInvalid: with every mistake of every file.
+    """
+    profiles: list[tuple[Path, Loaded]] = []
+    mistakes: list[Mistake] = []
+    names, more = [], 0
+    for path, name in found:
+        names.append(name or str(path))
+        try:
+            profiles.append((path, load_profile(path, environ, name=name)))
+        except ProfileInvalid as invalid:
+            mistakes += invalid.mistakes
+            more += invalid.more
+    if mistakes:
+        raise ProfileInvalid(", ".join(names), mistakes, more)
+    return profiles
 
 
 class _Loader:

@@ -23,6 +23,7 @@ from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.daemon import sentences
 from tunnelctl.daemon.api.answers import AnswerOrder, read_places
 from tunnelctl.daemon.orders import (
+    CheckOrder,
     ReleaseOrder,
     ReloadOrder,
     RestartOrder,
@@ -90,6 +91,7 @@ class Api:
                 web.get("/v1/version", self._version),
                 web.get("/v1/status", self._status),
                 web.get("/v1/events", self._events),
+                web.post("/v1/check", self._check),
                 web.post("/v1/profiles/{name}/up", self._up),
                 web.post("/v1/profiles/{name}/keep", self._keep),
                 web.post("/v1/profiles/{name}/release", self._release),
@@ -182,6 +184,19 @@ class Api:
         return response
 
     # --- orders ------------------------------------------------------------------------------
+
+    async def _check(self, request: web.Request) -> web.Response:
+        order = CheckOrder.read(await _order(request))
+        checked = [
+            {
+                "file": str(file),
+                "name": loaded.profile.name,
+                "variables": sorted(loaded.variables),
+                "required": [rule.name for rule in loaded.profile.forwards if rule.required],
+            }
+            for file, loaded in await self._profiles.check(order)
+        ]
+        return _answer({"profiles": checked})
 
     async def _up(self, request: web.Request) -> web.Response:
         name = _profile_name(request)

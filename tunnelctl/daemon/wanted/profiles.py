@@ -13,9 +13,10 @@ from pathlib import Path
 
 from tunnelctl import clock
 from tunnelctl.config.profile.find import find_profile
+from tunnelctl.config.profile.load import Loaded
 from tunnelctl.config.sentences import name_taken
 from tunnelctl.daemon import sentences
-from tunnelctl.daemon.orders import ReloadOrder, RestartOrder, UpOrder
+from tunnelctl.daemon.orders import CheckOrder, ReloadOrder, RestartOrder, UpOrder
 from tunnelctl.daemon.wanted.book import Book
 from tunnelctl.daemon.wanted.holders import Holders, command
 from tunnelctl.daemon.wanted.reading import (
@@ -25,6 +26,7 @@ from tunnelctl.daemon.wanted.reading import (
     identities,
     read_again,
     read_first,
+    read_only,
 )
 from tunnelctl.daemon.wanted.reloading import Reloaded, Reloading, applied
 from tunnelctl.daemon.wanted.saving import WantedFile
@@ -169,6 +171,15 @@ class Profiles:
                 await self.up(name, UpOrder(), service=True)
             except Failure as failure:
                 await self._not_started(name, failure)
+
+    async def check(self, order: CheckOrder) -> list[tuple[Path, Loaded]]:
+        """Read profiles and change nothing, for a command that is about to bring them up.
+
+        Raises:
+            Failure: every mistake of every file.
+        """
+        environment = order.environment or self._book.own
+        return await read_only(order.files, environment)
 
     async def up(self, name: str, order: UpOrder, *, service: bool = False) -> None:
         """Load a profile from its file and bring it up, even if the caller disconnects meanwhile.

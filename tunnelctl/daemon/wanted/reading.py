@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunnelctl.config.profile.find import find_profile
-from tunnelctl.config.profile.load import Loaded, load_profile
+from tunnelctl.config.profile.load import Loaded, load_profile, load_profiles
 from tunnelctl.config.yaml.mistakes import ProfileInvalid
 from tunnelctl.daemon import sentences
 from tunnelctl.errors import Failure
@@ -81,6 +81,22 @@ async def read_first(
         return _read(name, path, environment, [], number)
 
     return await in_thread(read, f"read {name}")
+
+
+async def read_only(
+    files: Iterable[tuple[Path, str | None]], environment: Environment
+) -> list[tuple[Path, Loaded]]:
+    """Read profiles that are not wanted yet, each from its path and by its name.
+
+    Raises:
+        Failure: CONFIG_INVALID, with every mistake of every file.
+    """
+
+    def read() -> list[tuple[Path, Loaded]]:
+        with collections_put_off():
+            return load_profiles(files, environment)
+
+    return await in_thread(read, "check profiles")
 
 
 async def read_again(order: Order) -> ProfileReading:
