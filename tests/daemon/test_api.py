@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
 
@@ -185,14 +185,15 @@ def test_profiles_are_checked_and_nothing_is_changed(api: Api, embedded: World) 
     problem(answer, 422, "config-invalid")
     for file in (other, third):
         assert any(text.startswith(f"{file}:2:") for text in answer.json["mistakes"])
-    for body in (
+    wrong: tuple[dict[str, Any], ...] = (
         {},
         {"profiles": []},
         {"profiles": ["x"]},
         {"profiles": [{"name": "x"}]},
         {"profiles": [{"file": str(good), "name": 7}]},
         {"profiles": [{"file": str(good), "nome": "x"}]},
-    ):
+    )
+    for body in wrong:
         problem(api.ask("POST", "/v1/check", body), 400, "usage")
     (profile,) = api.ask("GET", "/v1/status").json["profiles"]
     assert (profile["name"], profile["state"]) == ("dev", "up")
