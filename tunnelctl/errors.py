@@ -67,6 +67,7 @@ class Code(StrEnum):
     CONFIG_INVALID = "config-invalid", False, 78
     AGENT_UNAVAILABLE = "agent-unavailable", True, 77
     NAME_TAKEN = "name-taken", False, 2
+    STORE_LOST = "store-lost", True, 69
     # Only for callers of the command line and the control API.
     PROFILE_NOT_FOUND = "profile-not-found", False, 66
     CONNECTION_NOT_FOUND = "connection-not-found", False, 1

@@ -49,6 +49,7 @@ _COMMANDS = {
     "import": ("profiles.import_export.import_", "Convert ssh or boring settings to a profile"),
     "export": ("profiles.import_export.export", "Print a profile as ssh commands or configuration"),
     "ls": ("profiles.files.ls", "List the available profiles"),
+    "fleet": ("running.fleet.fleet", "Show which machine runs what, or hand a profile over"),
     "service": ("setup.service.service", "Run the daemon under systemd or launchd"),
     "completion": ("setup.completion.completion", "Print or install the completion scripts"),
     "paths": ("profiles.files.paths", "Print the paths of the socket, log and profiles"),

@@ -183,6 +183,23 @@ class Client:
         body = {"timeout": drain}
         return self._begin("POST", _profile(name, "down"), body, drain + _ANSWER_WITHIN)
 
+    def fleet(self) -> Document:
+        """The fleet of the daemon, as `fleet` of the answer.
+
+        Raises:
+            Failure: NOT_UP, the daemon is in no fleet.
+        """
+        return self._request("GET", "/v1/fleet")
+
+    def hand_over(self, name: str) -> str:
+        """Have another machine of the fleet run a profile; returns which one does.
+
+        Raises:
+            Failure: NOT_UP, nothing was changed; NOT_READY, nobody has taken it.
+        """
+        answer = self._request("POST", f"/v1/fleet/{quote(name, safe='')}/hand-over", {})
+        return str(answer["holder"])
+
     def answer(
         self, name: str, question: str, answer: str | None, *, remember: bool = False
     ) -> None:

@@ -27,6 +27,13 @@ class ServiceManager:
         self._address = address if address.startswith(("/", "@")) else ""
         self.watchdog = _watchdog(environ) if self._address else None
 
+    def shorten_watchdog(self, seconds: float) -> None:
+        """Have a process that is stuck ended after so many seconds (WATCHDOG_USEC=, sd_notify(3)),
+        if the manager has a watchdog and a longer one."""
+        if self.watchdog is not None and seconds < self.watchdog:
+            self.watchdog = seconds
+            self.tell(f"WATCHDOG_USEC={round(seconds * 1e6)}")
+
     def tell(self, state: str) -> None:
         """Send one assignment, such as `READY=1`. Failures are ignored."""
         if not self._address:

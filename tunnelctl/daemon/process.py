@@ -22,12 +22,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from tunnelctl import __version__, clock
 from tunnelctl.daemon import sentences
 from tunnelctl.daemon.activation import passed_socket
 from tunnelctl.daemon.api import connections, metrics
+from tunnelctl.daemon.api.fleet import routes as fleet_routes
 from tunnelctl.daemon.api.routes import Api
 from tunnelctl.daemon.api.server import ControlServer
 from tunnelctl.daemon.control_socket import ControlSocket, claim
@@ -49,6 +50,10 @@ from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state.snapshot import ProfileStatus
 from tunnelctl.supervisor.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from tunnelctl.daemon.fleet import Fleet
+    from tunnelctl.fleet.file import FleetSettings
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +84,7 @@ class Settings:
     watch: bool = False
     metrics: Endpoint | None = None  # the TCP address where they are served
     log_format: LogFormat = LogFormat.AUTO  # of stderr
+    fleet: FleetSettings | None = None  # its machines run `profiles`
 
 
 def run(settings: Settings, environment: Environment) -> None:
@@ -172,6 +178,8 @@ class _Daemon:
         self._background = settings.background
         self._watch_files = settings.watch
         self._metrics_at = settings.metrics
+        self._fleet_settings = settings.fleet
+        self._fleet_class = _fleet_class(settings)
         self._environment = environment
         self._troubles = troubles
         # A daemon started by a command in a service is not the service itself.
@@ -185,11 +193,12 @@ class _Daemon:
         of a loop that is stuck."""
         loop = asyncio.get_running_loop()
         self._logbook.bind(loop)
-        heart = Heart(self._manager, dumps)
         reactor = Reactor(loop)
         supervisor = Supervisor(reactor)
         file = WantedFile(self._paths.wanted_file, self._paths.socket, self._troubles)
         self._profiles = Profiles(supervisor, file, environment=self._environment, cwd=Path.cwd())
+        fleet = self._fleet(profiles, supervisor, reactor)
+        heart = Heart(self._manager, dumps)
         api = Api(
             supervisor,
             self._profiles,
@@ -209,10 +218,14 @@ class _Daemon:
 
         try:
             await self._profiles.restore()
-            await self._profiles.start(profiles)
+            if fleet is None:
+                await self._profiles.start(profiles)
+            else:
+                await fleet.join()
             application = api.application(self._server.middleware)
             application.add_routes([self._logbook.route(), metrics.route(status)])
             application.add_routes(connections.routes(supervisor))
+            application.add_routes(fleet_routes(fleet))
             async with metrics.served(self._metrics_at, status, self._troubles):
                 await self._server.start(application)
                 keeper = SocketKeeper(self._control, self._server, self._troubles, self._lost)
@@ -220,6 +233,9 @@ class _Daemon:
                 await self._stop.wait()
         finally:
             self._limit_the_end()
+            if fleet is not None:  # others wait for the profiles
+                fleet.cut_all()
+                await fleet.close()
             if keeper is not None:
                 await keeper.close()
             await self._server.refuse()
@@ -231,6 +247,24 @@ class _Daemon:
             reactor.close()
             heart.close()
             _log.info("stopped")
+
+    def _fleet(
+        self, names: Sequence[str], supervisor: Supervisor, reactor: Reactor
+    ) -> Fleet | None:
+        if self._fleet_settings is None or self._fleet_class is None:
+            return None
+        fleet = self._fleet_class(
+            self._fleet_settings,
+            tuple(dict.fromkeys(names)),
+            supervisor,
+            self._profiles,
+            reactor,
+            self._environment,
+            Path.cwd(),
+        )
+        self._profiles.fleet = fleet
+        self._manager.shorten_watchdog(fleet.watchdog)
+        return fleet
 
     def _announce(self) -> None:
         _log.info("tunnelctl %s, process %s, is ready", __version__, os.getpid())
@@ -274,6 +308,15 @@ class _Daemon:
             return
         _log.info("no profile is wanted up and no client is connected: exiting")
         self._ask_to_stop()
+
+
+def _fleet_class(settings: Settings) -> type[Fleet] | None:
+    """Imported before the loop runs, and only where there is a fleet."""
+    if settings.fleet is None:
+        return None
+    from tunnelctl.daemon.fleet import Fleet
+
+    return Fleet
 
 
 def _harden() -> None:

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Failure, Hint
 from tunnelctl.home.paths import ANOTHER_USERS, NO_PLACE, SOCKET_VARIABLE
 from tunnelctl.net.addresses import PortHolder
 from tunnelctl.spec.endpoint import Endpoint
@@ -204,6 +204,27 @@ def profile_file_invalid(profile: str, mistake: str, more: int) -> Failure:
         Code.CONFIG_INVALID,
         f"its file cannot be used: {mistake}" + (f" and {more} more" if more else ""),
         f"see tunnelctl check {profile}, then run tunnelctl reload",
+    )
+
+
+# --- fleet ---------------------------------------------------------------------------------
+
+
+def no_fleet() -> Failure:
+    """The daemon was started without --fleet."""
+    return Failure(
+        Code.NOT_UP,
+        "this daemon is in no fleet",
+        Hint("start it with the fleet's file", "tunnelctl daemon --fleet FILE PROFILE"),
+    )
+
+
+def fleet_holds(profile: str) -> Failure:
+    """An attached command cannot hold a profile that another machine may take."""
+    return Failure(
+        Code.USAGE,
+        f"profile {profile} is run by the fleet, and cannot be held by a command",
+        Hint("make this machine a candidate", f"tunnelctl up {profile} -d"),
     )
 
 

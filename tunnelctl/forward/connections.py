@@ -220,6 +220,10 @@ class Connections:
                     await self._none_left.wait()
             except TimeoutError:
                 pass
+        self.cut()
+
+    def cut(self) -> None:
+        """Reset all connections now."""
         for connection in self:
             if connection.relay is not None:
                 connection.close()

@@ -152,6 +152,13 @@ class LocalForward:
             await self._left.closed()
         await self.connections.close(drain)
 
+    def cut(self) -> None:
+        """Stop listening and reset every client now; `close` does the rest."""
+        self.withdraw()
+        self._turn_all_away(Ending.CLOSED)
+        self._abort_handshakes(Ending.CLOSED)
+        self.connections.cut()
+
     def _abort_handshakes(self, how: Ending) -> None:
         for connection in tuple(self._handshakes):
             connection.end_early(how)

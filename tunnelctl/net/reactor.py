@@ -14,6 +14,7 @@ are level-triggered: their owner is called in every turn in which clients wait.
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -61,6 +62,8 @@ class Reactor(EdgeWork):
         self._in_turn = False
         self.turns = 0  # their number
         self._fresh: set[int] = set()  # registered in this turn
+        self._until = math.inf
+        self._overdue: Callable[[], None] | None = None
         self._poll: _SharedEpoll | _Epoll | _LoopPoll
         shared = shared_edges(loop)
         if shared is not None and use_epoll is not False:
@@ -113,6 +116,12 @@ class Reactor(EdgeWork):
         if not self._in_turn:
             self._schedule()
 
+    def limit(self, overdue: Callable[[], None] | None, until: float = math.inf) -> None:
+        """Call `overdue` once before any other work of the first turn at or after `until`
+        (CLOCK_BOOTTIME), so that a process that was stopped passes nothing on after it; None: there
+        is no such time."""
+        self._overdue, self._until = overdue, until
+
     def close(self) -> None:
         """Close the epoll. Registered sockets still belong to their owners."""
         self._unschedule()
@@ -129,6 +138,9 @@ class Reactor(EdgeWork):
         handlers = self._handlers
         self.turns += 1
         self._in_turn = True
+        if self._overdue is not None and clock.boottime() >= self._until:
+            overdue, self._overdue = self._overdue, None
+            self._run([overdue])
         for fd, mask in found:
             # A socket that was closed earlier in this turn has no handler. One that was opened
             # meanwhile with the same number is not the one of this event: its own edge comes in the

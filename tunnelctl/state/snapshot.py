@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.state.fleet import FleetStatus
 from tunnelctl.state.histogram import NONE_YET, Histogram
 from tunnelctl.state.holders import NOBODY, Held
 
@@ -59,6 +60,7 @@ class ProfileState(StrEnum):
     """`up` means every host is up and every required forward listens."""
 
     STARTING = "starting"
+    STANDBY = "standby"  # another machine of the fleet runs it
     UP = "up"
     DEGRADED = "degraded"
     FAILED = "failed"
@@ -303,6 +305,7 @@ class ProfileStatus:
     the user last asked for a change (RFC 3339).
 
     `last_error` is why its file is not what runs: the file could not be loaded or reloaded.
+    `fleet` is what this machine is for it, or None without a fleet.
     `holders` hold the profile up. `leased`: whether the lease in the request holds it; None if the
     request has none.
     """
@@ -318,10 +321,12 @@ class ProfileStatus:
     last_error: ErrorStatus | None = None
     holders: Held = NOBODY
     leased: bool | None = None
+    fleet: FleetStatus | None = None
 
     def as_json(self) -> dict[str, Any]:
         """One element of `profiles`."""
         leased = {} if self.leased is None else {"leased": self.leased}
+        fleet = {} if self.fleet is None else {"fleet": self.fleet.as_json()}
         return {
             "name": self.name,
             "source": self.source,
@@ -333,6 +338,7 @@ class ProfileStatus:
             "last_error": error_json(self.last_error),
             "hosts": [host.as_json() for host in self.hosts],
             "forwards": [forward.as_json() for forward in self.forwards],
+            **fleet,
             **leased,
         }
 
@@ -351,6 +357,7 @@ class ProfileStatus:
             last_error=ErrorStatus.from_json(profile.get("last_error")),
             holders=Held.from_json(profile["holders"]) if "holders" in profile else NOBODY,
             leased=profile.get("leased"),
+            fleet=FleetStatus.from_json(profile.get("fleet")),
         )
 
     @property

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+from tunnelctl.state.fleet import FleetStatus
 from tunnelctl.state.snapshot import ErrorStatus, error_json
 
 # The start of an event's message that is a line of a server's session.
@@ -29,7 +30,8 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StatusEvent:
-    """One change, as `events`, `logs` and the attached `up` show it. `at` is RFC 3339."""
+    """One change, as `events`, `logs` and the attached `up` show it. `at` is RFC 3339; `fleet` is
+    what this machine is for the profile of an event about a profile, or None without a fleet."""
 
     at: str
     kind: EventKind
@@ -38,9 +40,11 @@ class StatusEvent:
     state: str
     message: str
     error: ErrorStatus | None = None
+    fleet: FleetStatus | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The data of one server-sent event."""
+        fleet = {} if self.fleet is None else {"fleet": self.fleet.as_json()}
         return {
             "at": self.at,
             "kind": str(self.kind),
@@ -49,6 +53,7 @@ class StatusEvent:
             "state": self.state,
             "message": self.message,
             "error": error_json(self.error),
+            **fleet,
         }
 
     @classmethod
@@ -116,4 +121,5 @@ def _fields(event: Mapping[str, Any]) -> dict[str, Any]:
         "state": event["state"],
         "message": event["message"],
         "error": ErrorStatus.from_json(event.get("error")),
+        "fleet": FleetStatus.from_json(event.get("fleet")),
     }

@@ -155,6 +155,11 @@ class ExtraLinks:
         for load in closed:
             self._close(load)
 
+    def cut_all(self) -> None:
+        """Reset the extra links now; `close` does the rest."""
+        for load in self._extra:
+            load.link.cut()
+
     def _loads(self) -> list[_Load]:
         assert self._first is not None
         return [self._first, *self._extra]

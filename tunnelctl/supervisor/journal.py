@@ -13,6 +13,7 @@ from typing import Self
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
+from tunnelctl.state.fleet import FleetStatus
 from tunnelctl.state.snapshot import ErrorStatus, HostState
 from tunnelctl.state.status_events import EventKind, StatusEvent
 
@@ -68,6 +69,8 @@ class Journal:
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
+        # What the fleet says about a profile, for its events.
+        self.fleet_of: Callable[[str], FleetStatus | None] = lambda profile: None
 
     def subscribe(self) -> Subscription:
         """Every event from now on."""
@@ -100,7 +103,8 @@ class Journal:
         """
         at = clock.rfc3339(clock.wall())
         error = error_status(failure)
-        event = StatusEvent(at, kind, profile, name, state, message, error)
+        fleet = self.fleet_of(profile) if kind is EventKind.PROFILE else None
+        event = StatusEvent(at, kind, profile, name, state, message, error, fleet)
         if remark is not None:
             subject = f"{profile}/{name}" if name else profile
             text = f"{kind} {subject} {state}" + (f": {message}" if message else "") + remark

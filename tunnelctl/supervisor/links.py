@@ -111,6 +111,11 @@ class Links:
         for epoch in tuple(self._links):
             self.close(epoch)
 
+    def cut_all(self) -> None:
+        """Reset all links now; `close_all` does the rest."""
+        for link in self._links.values():
+            link.cut()
+
     def _why_lost(self, link: Link, failure: Failure) -> Failure:
         self._left_at_opens = self._left_at_opens + 1 if link.left_at_open else 0
         if self._left_at_opens < _LEFT_TIMES:

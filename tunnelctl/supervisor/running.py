@@ -184,6 +184,12 @@ class RunningProfile:
         self._changed()
         self.environment = Environment()
 
+    def cut(self) -> None:
+        """Close the listeners and reset connections and links before this returns; `stop` does the
+        rest."""
+        for tunnel in self._tunnels.values():
+            tunnel.cut()
+
     def answerable(self, place: AnswerScope) -> None:
         """Somebody answers for these hosts from now on: those that wait for an answer try again."""
         for name, tunnel in self._tunnels.items():

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Awaitable, Collection, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from random import Random
 
 from tunnelctl import clock
@@ -22,6 +22,7 @@ from tunnelctl.spec.profile import HostAnew, Profile
 from tunnelctl.ssh.connect import connect
 from tunnelctl.state import backoff
 from tunnelctl.state.connections import ConnectionList
+from tunnelctl.state.fleet import FleetStatus
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
 from tunnelctl.state.status_events import EventKind
@@ -73,6 +74,7 @@ class Supervisor:
         self._connections = ConnectionStatuses(self._services.log, self._served)
         self._sampler = Sampler(self._measured, self._round_trips)
         self._closing: asyncio.Task[None] | None = None
+        self._cuts: Counter[str] = Counter()  # of each profile
 
     def up(
         self, profile: Profile, environment: Environment, anew: HostAnew | None = None
@@ -88,7 +90,10 @@ class Supervisor:
         Raises:
             Failure: daemon-not-running when the supervisor is closing.
         """
-        return self._commands.whole(self._up(profile, environment, anew), f"up {profile.name}")
+        cuts = self._cuts[profile.name]
+        return self._commands.whole(
+            self._up(profile, environment, anew, cuts=cuts), f"up {profile.name}"
+        )
 
     def change(
         self, profile: Profile, environment: Environment, anew: HostAnew | None = None
@@ -117,6 +122,7 @@ class Supervisor:
         anew: HostAnew | None,
         *,
         only_wanted: bool = False,
+        cuts: int | None = None,
     ) -> None:
         async with self._turns[profile.name]:
             self._check_open(profile.name)
@@ -129,6 +135,8 @@ class Supervisor:
             running = RunningProfile(profile, environment, self._services, self._hooks, anew)
             await running.fill()
             self._check_open(profile.name)
+            if cuts is not None and cuts != self._cuts[profile.name]:
+                return
             self._profiles.pop(profile.name, None)  # in order of start
             self._profiles[profile.name] = running
             running.start()
@@ -148,6 +156,14 @@ class Supervisor:
             Failure: profile-not-found.
         """
         return self._commands.whole(self._stop(name, drain), f"down {name}")
+
+    def cut(self, name: str) -> None:
+        """Close the listeners of a profile and reset its connections and links before this returns;
+        `down` does the rest. An `up` that is in its queue has no effect."""
+        self._cuts[name] += 1
+        running = self._profiles.get(name)
+        if running is not None:
+            running.cut()
 
     async def restart(self, name: str, hosts: Collection[str] = ()) -> None:
         """Close every link of a profile, or those to `hosts`, and reconnect now; local ports stay
@@ -219,6 +235,14 @@ class Supervisor:
     def samples(self, profile: str | None = None) -> Samples:
         """Ten minutes of traffic and round trips, of one profile or of all."""
         return self._sampler.samples(profile)
+
+    def join_fleet(
+        self, names: Collection[str], fleet_of: Callable[[str], FleetStatus | None]
+    ) -> None:
+        """These profiles are run by one machine of a fleet at a time; `fleet_of` returns what their
+        events say about it."""
+        self._journal.fleet_of = fleet_of
+        self.held.taken_over = frozenset(names)
 
     def remark(self, name: str, state: ProfileState, message: str, failure: Failure | None) -> None:
         """Report something about a profile that does not affect how it runs."""

@@ -224,6 +224,14 @@ class Tunnel:
             self._handle(events.Stop())
             await self._stopped.wait()
 
+    def cut(self) -> None:
+        """Close the listeners and reset connections and links before this returns; then stop."""
+        self._links.cut_all()
+        self._extra_links.cut_all()
+        self.forwards.cut()
+        self._drain = 0.0
+        self._handle(events.Stop())
+
     async def hasten(self, drain: float) -> None:
         """While it stops: connections have no more than `drain` seconds left."""
         await self.forwards.hasten(drain)

@@ -1,4 +1,4 @@
-"""The state of a row in a few words, and in one of five conditions.
+"""The state of a row in a few words, and in one of six conditions.
 
 Pure: the time is an argument. Must never say `up` of a forward whose host is not.
 """
@@ -29,6 +29,7 @@ class Condition(StrEnum):
     NOT_UP = "not up"
     IDLE = "idle"  # listens, and connects for its first client
     UP = "up"
+    STANDBY = "standby"  # another machine of the fleet runs it
     STOPPED = "stopped"
 
 
@@ -53,6 +54,7 @@ _OF_HOSTS = {
 }
 _OF_PROFILES = {
     ProfileState.UP: Condition.UP,
+    ProfileState.STANDBY: Condition.STANDBY,
     ProfileState.FAILED: Condition.FAILED,
     ProfileState.STOPPING: Condition.STOPPED,
     ProfileState.STOPPED: Condition.STOPPED,
@@ -91,7 +93,9 @@ def of_host(host: HostStatus, now: datetime) -> Shown:
 
 
 def of_profile(profile: ProfileStatus) -> Shown:
-    """The state of a profile: `up`, `failed: config-invalid`."""
+    """The state of a profile: `up`, `standby (on m2)`, `failed: config-invalid`."""
+    if profile.state is ProfileState.STANDBY and profile.fleet is not None:
+        return Shown(str(profile.fleet), Condition.STANDBY)
     error = profile.last_error
     text = f"{profile.state}: {error.code}" if error else profile.state
     return Shown(text, _OF_PROFILES.get(profile.state, Condition.NOT_UP))

@@ -18,6 +18,7 @@ from tunnelctl.state.snapshot import ForwardState, ProfileState, Status, Wanted
 from tunnelctl.view import columns, model, trouble
 from tunnelctl.view.texts import listen_addresses
 
+_AS_WANTED = (ProfileState.UP, ProfileState.STANDBY)
 _MANY = 20  # rows of a table from which it is summarized
 _EXPLAINED = 10  # reasons that are printed
 
@@ -92,7 +93,7 @@ def ps(
         for remark in remarks:
             say(remark)
     wanted = [profile for profile in document.profiles if profile.wanted is Wanted.UP]
-    return 0 if all(profile.state is ProfileState.UP for profile in wanted) else 1
+    return 0 if all(profile.state in _AS_WANTED for profile in wanted) else 1
 
 
 @click.command(epilog="Example: tunnelctl port dev/db")

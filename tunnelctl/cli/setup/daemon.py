@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -61,6 +63,12 @@ class _MetricsAddress(click.ParamType[Endpoint]):
     type=_MetricsAddress(),
     help="Serve only GET /metrics over TCP; a bare port is on 127.0.0.1.",
 )
+@click.option(
+    "--fleet",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Join the fleet of this file: exactly one of its machines runs each profile.",
+)
 @click.option("--report-to", type=int, hidden=True, help="A pipe: run as a background daemon.")
 @click.pass_obj
 def daemon(
@@ -69,6 +77,7 @@ def daemon(
     watch: bool,
     log_format: str,
     metrics: Endpoint | None,
+    fleet: Path | None,
     report_to: int | None,
 ) -> None:
     """Run the daemon in the foreground: bring profiles up and log to stderr until stopped.
@@ -83,6 +92,8 @@ def daemon(
     if profiles == (_STOP,):
         _stop(options.client)
         return
+    if fleet is not None and not profiles:
+        raise click.UsageError("--fleet needs the names of the profiles that the fleet runs")
     if report_to is not None and os.fork():
         # The command that started us waits for this process only, not for the daemon.
         os._exit(0)
@@ -93,7 +104,12 @@ def daemon(
     background = None if report_to is None else Detached(report_to)
     paths = Paths.from_environ(os.environ)
     form = LogFormat(log_format)
-    run(Settings(paths, profiles, background, watch, metrics, form), caller.environment())
+    settings = Settings(paths, profiles, background, watch, metrics, form)
+    if fleet is not None:
+        from tunnelctl.fleet.file import load_fleet
+
+        settings = replace(settings, fleet=load_fleet(fleet, os.environ))
+    run(settings, caller.environment())
 
 
 @contextmanager

@@ -32,8 +32,9 @@ _SAID_AT_ONCE = frozenset(
 
 
 def is_ready(profile: ProfileStatus) -> bool:
-    """Whether every host is up and every required forward listens."""
-    return profile.state is ProfileState.UP
+    """Whether every host is up and every required forward listens, here or on another machine of
+    the fleet."""
+    return profile.state in (ProfileState.UP, ProfileState.STANDBY)
 
 
 def failure_of(profile: ProfileStatus, required: Collection[str]) -> Failure | None:

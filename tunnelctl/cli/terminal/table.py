@@ -16,6 +16,7 @@ from tunnelctl.view.condition import Condition
 _COLOURS = {
     Condition.UP: "green",
     Condition.FAILED: "red",
+    Condition.STANDBY: "bright_black",
     Condition.STOPPED: "bright_black",
 }
 _OTHER_COLOUR = "yellow"

@@ -70,7 +70,10 @@ class Document:
             self.say(path, f"is not valid: {details['msg']}")
 
     def _unknown_key(self, path: KeyPath) -> None:
-        self.say(path, f"unknown key{suggestion(path, self._mistakes)}", at_key=True)
+        self.say(path, f"unknown key{self._suggestion(path)}", at_key=True)
+
+    def _suggestion(self, path: KeyPath) -> str:
+        return suggestion(path, self._mistakes)
 
     def _known(self, path: KeyPath) -> KeyPath:
         """The longest prefix of `path` that has a place in a file."""

@@ -47,12 +47,14 @@ class Mistake:
 
 
 class ProfileInvalid(Failure):
-    """One or more profiles that cannot be used.
+    """One or more profiles that cannot be used, or what else is written as they are: `what`.
 
     `mistakes` has at most the first 100; `more` counts the others.
     """
 
-    def __init__(self, name: str, mistakes: Iterable[Mistake], more: int = 0) -> None:
+    def __init__(
+        self, name: str, mistakes: Iterable[Mistake], more: int = 0, *, what: str = "profile"
+    ) -> None:
         found = tuple(mistakes)
         self.mistakes = found[:REPORTED]
         self.more = more + len(found) - len(self.mistakes)
@@ -63,7 +65,7 @@ class ProfileInvalid(Failure):
             lines.append(f"and {self.more} more")
         text = "\n".join(lines)
         super().__init__(
-            Code.CONFIG_INVALID, f"profile {printable(name)} is not valid, {count}:\n{text}"
+            Code.CONFIG_INVALID, f"{what} {printable(name)} is not valid, {count}:\n{text}"
         )
 
 

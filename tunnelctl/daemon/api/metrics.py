@@ -28,6 +28,7 @@ from tunnelctl.errors import Code, reason
 from tunnelctl.net.addresses import port_holder
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import LOCALHOST, Endpoint
+from tunnelctl.state.fleet import Role
 from tunnelctl.state.histogram import BOUNDS, Histogram
 from tunnelctl.state.snapshot import ForwardState, Health, HostState, ProfileStatus, Wanted
 
@@ -122,6 +123,7 @@ def _written(profiles: Statuses) -> tuple[bytes, str]:
         def collect(self) -> Iterator[Metric]:
             yield _build_info()
             yield _of_profiles(profiles)
+            yield from _of_fleet(profiles)
             yield from _of_hosts(profiles)
             yield from _of_forwards(profiles)
 
@@ -146,6 +148,21 @@ def _of_profiles(profiles: Statuses) -> Metric:
     for profile in profiles:
         wanted.add_metric((profile.name,), profile.wanted is Wanted.UP)
     return wanted
+
+
+def _of_fleet(profiles: Statuses) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    holder = GaugeMetricFamily(
+        "tunnelctl_fleet_holder",
+        "Whether this machine serves the profile; the sum over the fleet is 1.",
+        labels=("profile", "machine"),
+    )
+    fleets = [(profile.name, profile.fleet) for profile in profiles if profile.fleet is not None]
+    for name, fleet in fleets:
+        holder.add_metric((name, fleet.machine), fleet.role is not Role.STANDBY)
+    if fleets:
+        yield holder
 
 
 def _of_hosts(profiles: Statuses) -> Iterator[Metric]:

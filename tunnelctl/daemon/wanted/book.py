@@ -137,7 +137,7 @@ class Book:
         if is_last and name in self.orders:  # otherwise it was not wanted yet
             _log.info("%s has no holder left: taking it down", name)
             _, stopping = self.drop(name, drain)
-            self._tasks.spawn(_finished(stopping), f"take down {name}")
+            self._tasks.spawn(finished(stopping), f"take down {name}")
         else:
             self.tell_holders(name)
 
@@ -191,6 +191,7 @@ class Book:
         await self._file.close(seconds)
 
 
-async def _finished(stopping: Awaitable[None]) -> None:
+async def finished(stopping: Awaitable[None]) -> None:
+    """Wait for the stop of a profile."""
     with suppress(Failure):  # it could not be loaded, so nothing has to be stopped
         await stopping

@@ -17,8 +17,9 @@ from tunnelctl.config.profile.load import Loaded
 from tunnelctl.config.sentences import name_taken
 from tunnelctl.daemon import sentences
 from tunnelctl.daemon.orders import CheckOrder, ReloadOrder, RestartOrder, UpOrder
-from tunnelctl.daemon.wanted.book import Book
+from tunnelctl.daemon.wanted.book import Book, finished
 from tunnelctl.daemon.wanted.holders import Holders, command
+from tunnelctl.daemon.wanted.member import FleetMember
 from tunnelctl.daemon.wanted.reading import (
     Order,
     ProfileReading,
@@ -62,6 +63,7 @@ class Profiles:
         self._reloading = Reloading(supervisor, self._book)
         self._tasks = Tasks("daemon")
         self._not_found: set[str] = set()  # named by the service, without a file
+        self.fleet: FleetMember | None = None
 
     # --- what there is -----------------------------------------------------------------------
 
@@ -77,10 +79,13 @@ class Profiles:
 
     def status(self) -> tuple[ProfileStatus, ...]:
         """Every profile, those that could not be loaded at the end."""
-        return self._book.status()
+        statuses = self._book.status()
+        return statuses if self.fleet is None else self.fleet.completed(statuses)
 
     def status_of(self, name: str) -> ProfileStatus | None:
         """One profile; None if nobody asked for it."""
+        if self.fleet is not None and self.fleet.has(name):
+            return next(one for one in self.status() if one.name == name)
         return self._book.status_of(name)
 
     # --- orders ------------------------------------------------------------------------------
@@ -101,6 +106,8 @@ class Profiles:
             if left is not None and left <= 0:
                 _log.info("%s is not restored: its ttl has expired", one.name)
                 continue
+            if self.fleet is not None and self.fleet.has(one.name):
+                continue  # only the fleet brings it up
             file, variables = Path(one.file), frozenset(one.variables)
             order = Order(one.name, file, known[file], self._book.own, variables)
             self._book.orders[one.name] = order
@@ -185,12 +192,32 @@ class Profiles:
         """Load a profile from its file and bring it up, even if the caller disconnects meanwhile.
 
         It is held by the command whose lease comes with the order, else until `down`, also by the
-        next daemon unless the order is that of the `service`.
+        next daemon unless the order is that of the `service`. A profile of the fleet is offered to
+        it instead.
 
         Raises:
             Failure: PROFILE_NOT_FOUND, CONFIG_INVALID, NAME_TAKEN: nothing that runs was changed;
-                NOT_UP: a `down` came meanwhile.
+                NOT_UP: a `down` came meanwhile. USAGE: a command cannot hold a profile of a fleet.
         """
+        if self.fleet is not None and self.fleet.has(name):
+            if order.lease is not None:
+                raise sentences.fleet_holds(name)
+            await self.fleet.want(name)
+            return
+        await self._order_up(name, order, service=service)
+
+    async def bring_up(self, name: str) -> None:
+        """Bring up a profile of the fleet that this machine holds. Raises Failure as `up`."""
+        await self._order_up(name, UpOrder(), service=True)
+
+    def cut(self, name: str) -> None:
+        """Stop serving a profile before this returns: no drain, no notice to the server."""
+        self._supervisor.cut(name)
+        if name in self._book.orders or self.holders.held(name):
+            _, stopping = self._book.drop(name, 0.0)
+            self._tasks.spawn(finished(stopping), f"take down {name}")
+
+    async def _order_up(self, name: str, order: UpOrder, *, service: bool) -> None:
         holder = SERVICE if service else DETACHED
         if order.lease is not None:
             holder = command(order.lease)
@@ -280,12 +307,15 @@ class Profiles:
         Raises:
             Failure: PROFILE_NOT_FOUND.
         """
+        is_in_fleet = self.fleet is not None and self.fleet.has(name)
+        if self.fleet is not None and is_in_fleet:
+            await self.fleet.unwant(name)
         order, is_held = self._book.orders.get(name), bool(self.holders.held(name))
         saving, stopping = self._book.drop(name, drain)
         try:
             await stopping
         except Failure:  # the supervisor does not know it
-            if order is None and not is_held:
+            if order is None and not is_held and not is_in_fleet:
                 raise
         await _wait_for(saving)
         file = "" if order is None else str(order.file)
@@ -323,6 +353,8 @@ class Profiles:
         """
         if not order.names and not order.dry_run:
             await self._start_found()
+        if self.fleet is not None and not order.dry_run:
+            await self.fleet.reread()
         return await self._tasks.whole(self._reloading.reload(order), "reload")
 
     async def files_changed(self) -> bool:

@@ -67,6 +67,10 @@ class RemoteClients:
             connection.end_early(Ending.CLOSED)
         await self._target_side.close(drain)
 
+    def cut(self) -> None:
+        """Reset all connections now; `close` does the rest."""
+        self.connections.cut()
+
     def admit(self, link: Link, incoming: IncomingOpen, origin: Origin) -> None:
         """Serve a client from `origin`, or turn it away."""
         full = self.counters.open >= self._forward.max_connections

@@ -7,7 +7,7 @@ ports, and its duration. Must never take another program's port for ours without
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from tunnelctl import clock
@@ -38,6 +38,9 @@ class HeldPorts:
 
     def __init__(self) -> None:
         self.on_change: Callable[[], object] = lambda: None
+        # Profiles whose ports another machine may have held until now: its server frees them when
+        # it notices that the machine is gone.
+        self.taken_over: Collection[str] = ()
         self._ports: dict[tuple[str, Endpoint], HeldPort] = {}
 
     def __iter__(self) -> Iterator[HeldPort]:

@@ -270,6 +270,10 @@ class RemoteForward:
         self.withdraw()
         await self._clients.close(drain)
 
+    def cut(self) -> None:
+        """Reset all connections now; the listener goes with the link, and `close` does the rest."""
+        self._clients.cut()
+
     def detach(self) -> None:
         """The link is gone, and the listener too once the server notices."""
         if clock.monotonic() - self._spared_at < _LEAVES_ANYWAY:

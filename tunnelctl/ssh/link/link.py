@@ -107,6 +107,11 @@ class Link:
             lambda: self._rekeying.is_under_way,
         )  # fmt: skip
 
+    def cut(self) -> None:
+        """End the link with a reset, before anything more is sent. Idempotent."""
+        self.stream.cut()
+        self.close()
+
     def close(self, failure: Failure | None = None) -> None:
         """End the link: channels are reset, waiting requests refused. Idempotent."""
         if self.closed.done():

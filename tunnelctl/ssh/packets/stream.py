@@ -16,6 +16,7 @@ from typing import Final
 
 from tunnelctl import clock
 from tunnelctl.net.buffers import SLOT_DATA, SlotArea
+from tunnelctl.net.endings import reset_when_killed
 from tunnelctl.net.gathering import Gathering
 from tunnelctl.net.reactor import FAILED, HANGUP, READABLE, WRITABLE, Handler, Reactor
 from tunnelctl.ssh.packets.ciphers import SEQUENCE_MASK, Opener, Sealer
@@ -100,6 +101,13 @@ class PacketStream(Handler):
         self._parked.clear()
         while self._unsent:
             self._give_back(self._unsent.popleft()[1])
+
+    def cut(self) -> None:
+        """Close the socket with a reset; what was not sent is dropped."""
+        if not self._is_closed:
+            self._cork.clear()
+            reset_when_killed(self._sock)
+            self.close()
 
     # Sending.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 
-from tunnelctl.errors import Failure
+from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.remote.remote_forward import RemoteForward
 from tunnelctl.spec.forward import Forward
@@ -21,6 +21,8 @@ _REMOTE_RETRY = Reconnect(min=1.0, max=30.0)
 # Most servers notice a lost session within a minute or two, and users wait for the port.
 _HELD_SECONDS = 5.0
 _HELD_TRIES = 30
+# In a fleet the last holder's session may have the port, and nobody else listens there meanwhile.
+_TAKEN_OVER_SECONDS = 1.0
 
 
 class RemoteForwarding(Forwarding):
@@ -111,12 +113,18 @@ class RemoteForwarding(Forwarding):
         if self._link is not link:
             return  # too late: the answer is about a link that is gone
         if failure is not None:
-            is_free_soon = self._remote.is_held_by_us and self.tries.count < _HELD_TRIES
-            self._failed(failure, within=_HELD_SECONDS if is_free_soon else math.inf)
+            self._failed(failure, within=self._again_within(failure))
             return
         self._opened()
         await self._remote.look(link)
         self._changed()
+
+    def _again_within(self, failure: Failure) -> float:
+        held = self._carrier.held
+        if failure.code is Code.PORT_IN_USE and self._carrier.profile in held.taken_over:
+            return _TAKEN_OVER_SECONDS
+        is_free_soon = self._remote.is_held_by_us and self.tries.count < _HELD_TRIES
+        return _HELD_SECONDS if is_free_soon else math.inf
 
     def _silent(self, link: Link, failure: Failure) -> None:
         """The server answers other requests and not this one; a late answer still counts."""

@@ -1,0 +1,282 @@
+"""Speaks to etcd over its JSON gateway (/v3/, etcd 3.4 and later).
+
+Owns the HTTP session, the login and its token, TLS, and the order in which endpoints are tried.
+Turns every fault of the store into one `store-lost` failure. Must never wait longer than its caller
+allows, and never log a password or a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import aiohttp
+
+from tunnelctl import clock
+from tunnelctl.errors import Failure, printable, reason
+from tunnelctl.fleet import sentences
+from tunnelctl.fleet.file import StoreSettings
+from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.secret import ResolveSecret
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+_LONGEST_ANSWER: Final = 16 * 1024 * 1024
+_LONGEST_REASON: Final = 200
+# Codes of gRPC (google.rpc.Code), which the gateway passes on.
+_INVALID, _DEADLINE, _DENIED, _EXHAUSTED = 3, 4, 7, 8
+_PRECONDITION, _UNAVAILABLE, _UNAUTHENTICATED = 9, 14, 16
+# Texts of etcd's api/v3rpc/rpctypes, where a code has several meanings.
+_NO_AUTH = "authentication is not enabled"
+_NO_USER = "user name is empty"
+_BAD_LOGIN = "authentication failed"
+_BAD_TOKEN = "invalid auth token"  # noqa: S105 - the text of an error
+_NO_SPACE = "database space exceeded"
+NO_LEASE = "requested lease not found"
+
+
+class EtcdError(Exception):
+    """An answer that is an error of etcd: the code of gRPC, and its text."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(code, text)
+        self.code = code
+        self.text = printable(text)[:_LONGEST_REASON]
+
+
+class Etcd:
+    """One store. `resolve` reads the password whenever a login needs it; `prefix` is the part of
+    the keys that is used, for messages."""
+
+    def __init__(self, settings: StoreSettings, resolve: ResolveSecret, prefix: str) -> None:
+        self.settings = settings
+        self.prefix = prefix
+        self._resolve = resolve
+        self._first = 0  # of the endpoints, which answered last
+        self._session: aiohttp.ClientSession | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._token = ""
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def anywhere(self, work: Callable[[Member], Awaitable[T]], seconds: float) -> T:
+        """The result of `work` at the first endpoint where it succeeds, within so many seconds in
+        all. What answered last comes first; each has an equal part of the time that is left.
+
+        Raises:
+            Failure: store-lost, with the reason of each endpoint.
+        """
+        await self._open()
+        urls = self.settings.endpoints
+        end = clock.monotonic() + seconds
+        failures: list[Failure] = []
+        for tried in range(len(urls)):
+            at = (self._first + tried) % len(urls)
+            part = (end - clock.monotonic()) / (len(urls) - tried)
+            try:
+                async with asyncio.timeout(max(part, 0.0)):
+                    result = await work(Member(self, urls[at]))
+            except TimeoutError:
+                failures.append(sentences.endpoint_silent(urls[at], max(part, 0.0)))
+            except Failure as failure:
+                failures.append(failure)
+            else:
+                self._first = at
+                return result
+        # Another endpoint comes first next time: this one may be the one that is cut off.
+        self._first = (self._first + 1) % len(urls)
+        raise sentences.several_endpoints(failures) if len(failures) > 1 else failures[0]
+
+    async def post(self, url: str, path: str, body: Json, *, is_login: bool = False) -> Json:
+        """One request, with a login if it is needed.
+
+        Raises:
+            EtcdError: etcd answers with an error.
+            Failure: store-lost, something else happened.
+        """
+        if self.settings.user is not None and not self._token and not is_login:
+            await self._log_in(url)
+        try:
+            return await self._post(url, path, body)
+        except EtcdError as error:
+            stale = error.code == _UNAUTHENTICATED or _BAD_TOKEN in error.text
+            if is_login or self.settings.user is None or not (stale or _NO_USER in error.text):
+                raise
+            self._token = ""
+            await self._log_in(url)
+            return await self._post(url, path, body)
+
+    async def watch(self, body: Json, quiet: float) -> AsyncIterator[Json]:
+        """The lines of a watch at the endpoint that answered last. It ends where it breaks off, and
+        after `quiet` seconds without a line, because the endpoint may be cut off.
+
+        Raises:
+            EtcdError: etcd answers with an error.
+            Failure: store-lost, something else happened.
+        """
+        await self._open()
+        url = self.settings.endpoints[self._first]
+        if self.settings.user is not None and not self._token:
+            await self._log_in(url)
+        endless = aiohttp.ClientTimeout(total=None, sock_connect=quiet, sock_read=quiet)
+        try:
+            async with self._request(url, "/v3/watch", body, endless) as response:
+                while line := await response.content.readline():
+                    yield _object(url, response.status, line)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _unreachable(url, error) from None
+
+    async def _log_in(self, url: str) -> None:
+        user, reference = self.settings.user, self.settings.password
+        assert user is not None
+        assert reference is not None
+        password = await in_thread(lambda: self._resolve(reference), "the password for etcd")
+        body = {"name": user, "password": password}
+        try:
+            answer = await self.post(url, "/v3/auth/authenticate", body, is_login=True)
+        except EtcdError as error:
+            if _NO_AUTH in error.text:
+                return
+            if _BAD_LOGIN in error.text or error.code in (_INVALID, _UNAUTHENTICATED):
+                raise sentences.login_refused(url, user) from None
+            raise
+        self._token = str(answer.get("token", ""))
+
+    async def _post(self, url: str, path: str, body: Json) -> Json:
+        try:
+            async with self._request(url, path, body, aiohttp.ClientTimeout()) as response:
+                raw = await response.content.read(_LONGEST_ANSWER)
+                while part := await response.content.read(_LONGEST_ANSWER - len(raw)):
+                    raw += part
+                return _object(url, response.status, raw)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unreachable(url, error) from None
+
+    def _request(self, url: str, path: str, body: Json, timeout: aiohttp.ClientTimeout) -> Any:
+        assert self._session is not None
+        headers = {"Authorization": self._token} if self._token else {}
+        return self._session.post(
+            url + path,
+            data=json.dumps(body).encode(),
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+            ssl=self._tls or True,
+        )
+
+    async def _open(self) -> None:
+        if self._session is None:
+            if any(url.startswith("https:") for url in self.settings.endpoints):
+                self._tls = await in_thread(self._tls_context, "the certificates for etcd")
+            self._session = aiohttp.ClientSession(trust_env=False)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        """Blocking."""
+        settings = self.settings
+        file = settings.ca_file
+        try:
+            context = ssl.create_default_context(cafile=settings.ca_file)
+            if settings.cert_file is not None:
+                file = settings.cert_file
+                context.load_cert_chain(settings.cert_file, settings.key_file, _no_passphrase)
+        except (OSError, ValueError) as error:
+            raise sentences.tls_files_unusable(file or "", reason(error)) from None
+        return context
+
+
+class Member:
+    """One endpoint, during one piece of work."""
+
+    def __init__(self, etcd: Etcd, url: str) -> None:
+        self._etcd = etcd
+        self.url = url
+
+    async def post(self, path: str, body: Json) -> Json:
+        """One request.
+
+        Raises:
+            Failure: store-lost.
+        """
+        try:
+            return await self._etcd.post(self.url, path, body)
+        except EtcdError as error:
+            raise self._explained(error) from None
+
+    async def put_if(self, compare: list[Json], then: list[Json], other: list[Json]) -> Json:
+        """A transaction.
+
+        Raises:
+            NoLease: it puts a key under a lease that has ended.
+            Failure: store-lost.
+        """
+        body = {"compare": compare, "success": then, "failure": other}
+        try:
+            return await self._etcd.post(self.url, "/v3/kv/txn", body)
+        except EtcdError as error:
+            if NO_LEASE in error.text:
+                raise NoLease from None
+            raise self._explained(error) from None
+
+    def _explained(self, error: EtcdError) -> Failure:
+        url, user = self.url, self._etcd.settings.user
+        if _NO_SPACE in error.text:
+            return sentences.no_space(url)
+        if error.code == _DENIED:
+            return sentences.access_denied(url, user or "", self._etcd.prefix)
+        if _NO_USER in error.text or error.code == _UNAUTHENTICATED:
+            return sentences.login_needed(url)
+        if error.code in (_UNAVAILABLE, _DEADLINE, _EXHAUSTED):
+            return sentences.no_quorum(url, error.text)
+        return sentences.refused_by_etcd(url, error.text)
+
+
+class NoLease(Exception):
+    """The lease has ended."""
+
+
+def _object(url: str, status: int, raw: bytes) -> Json:
+    """The JSON object of an answer. Raises EtcdError, or Failure if it is not etcd's."""
+    try:
+        answer = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise sentences.not_etcd(url, status) from None
+    if not isinstance(answer, dict):
+        raise sentences.not_etcd(url, status)
+    error = answer.get("error")
+    if isinstance(error, Mapping):  # of a stream
+        code = error.get("grpc_code", error.get("code", 0))
+        raise EtcdError(int(code), str(error.get("message", "")))
+    if error is not None or status != 200:
+        code = answer.get("code")
+        if not isinstance(code, int):
+            raise sentences.not_etcd(url, status)
+        raise EtcdError(code, str(answer.get("message", error)))
+    return answer
+
+
+def _unreachable(url: str, error: Exception) -> Failure:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return sentences.tls_failed(url, _words(error.certificate_error))
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        cause = error.os_error if isinstance(error, aiohttp.ClientSSLError) else error
+        return sentences.tls_failed(url, _words(cause))
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return sentences.endpoint_unreachable(url, _words(error.os_error))
+    return sentences.endpoint_unreachable(url, _words(error))
+
+
+def _words(error: BaseException) -> str:
+    text = getattr(error, "verify_message", "") or getattr(error, "reason", "")
+    text = text or (reason(error) if isinstance(error, Exception) else str(error))
+    return printable(str(text))[:_LONGEST_REASON]
+
+
+def _no_passphrase() -> str:
+    raise ValueError("the key has a passphrase; give one without, readable only by this user")

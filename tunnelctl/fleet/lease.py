@@ -1,0 +1,186 @@
+"""The lease of this daemon in etcd, and the transactions on the keys under it.
+
+Owns the proof that this machine may serve: `until`. Must never prolong it without a keepalive and a
+transaction that both went through the same leader.
+
+A keepalive alone proves nothing: a leader that was cut off from the others answers it for some
+seconds. A transaction needs a majority. Both are asked of the same member, the keepalive first, and
+count only if both answers have the same term of Raft: a term has one leader, and the transaction
+shows that this leader had a majority after the keepalive reached it. A later leader starts all
+leases anew, so the lease lasts at least its whole time from when the keepalive was sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunnelctl import clock
+from tunnelctl.fleet import sentences
+from tunnelctl.fleet.etcd import Etcd, Json, Member, NoLease
+from tunnelctl.fleet.records import (
+    Holding,
+    Keys,
+    Machine,
+    View,
+    encoded,
+    holding_of,
+    range_end,
+)
+from tunnelctl.state.election import serves_until
+
+# The part of a lease in which all endpoints together have to answer.
+_ANSWER_PART = 1 / 4
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a transaction on one profile's key left there: the holder, and the store's revision."""
+
+    holding: Holding
+    revision: int
+
+
+class Lease:
+    """`seconds` is its time to live. `id` is None while there is none, `until` (CLOCK_BOOTTIME)
+    when this machine has to stop serving, and `round_trip` the seconds that the last transaction
+    took."""
+
+    def __init__(self, etcd: Etcd, keys: Keys, seconds: float) -> None:
+        self.id: int | None = None
+        self.until = 0.0
+        self.round_trip: float | None = None
+        self._etcd = etcd
+        self._keys = keys
+        self._seconds = seconds
+        self._within = seconds * _ANSWER_PART
+
+    async def renew(self) -> View:
+        """Keep the lease alive, or get one, and see all keys of the fleet.
+
+        Raises:
+            NoLease: it has ended; the next call gets another.
+            Failure: store-lost.
+        """
+        return await self._etcd.anywhere(self._round, self._within)
+
+    async def _round(self, member: Member) -> View:
+        sent = clock.boottime()
+        kept = await (self._grant(member) if self.id is None else self._keep_alive(member))
+        asked = clock.boottime()
+        prefix = self._keys.prefix
+        everything = {"key": encoded(prefix), "range_end": encoded(range_end(prefix))}
+        answer = await member.put_if([], [{"request_range": everything}], [])
+        self.round_trip = clock.boottime() - asked
+        if _term(kept) != _term(answer):
+            raise sentences.leader_changed(member.url)
+        self.until = serves_until(sent, self._seconds)
+        found = answer["responses"][0]["response_range"].get("kvs", [])
+        return self._keys.view(_revision(answer), found)
+
+    async def _grant(self, member: Member) -> Json:
+        granted = await member.post("/v3/lease/grant", {"TTL": str(int(self._seconds))})
+        self.id = int(granted["ID"])
+        return granted
+
+    async def _keep_alive(self, member: Member) -> Json:
+        answer = await member.post("/v3/lease/keepalive", {"ID": str(self.id)})
+        kept: Json = answer["result"]
+        if int(kept.get("TTL", 0)) <= 0:
+            self.id = None
+            raise NoLease
+        return kept
+
+    async def register(self, machine: Machine) -> None:
+        """Write the key of this machine.
+
+        Raises:
+            NoLease: the lease has ended.
+            Failure: store-lost.
+        """
+        put = self._put(self._keys.machine(machine.lease), machine.value(), machine.lease)
+        await self._etcd.anywhere(lambda member: member.put_if([], [put], []), self._within)
+
+    async def take(self, profile: str, value: bytes, last: bytes) -> Answer:
+        """Create the key of a profile if there is none; `last` replaces the record of the last
+        holder then. The holder in the answer may be another, or this machine since an earlier
+        attempt.
+
+        Raises:
+            NoLease: the lease has ended.
+            Failure: store-lost; it may have been carried out.
+        """
+        key, lease = self._keys.profile(profile), self.id
+        if lease is None:
+            raise NoLease
+        free = {"key": encoded(key), "target": "CREATE", "create_revision": "0"}
+        puts = [self._put(key, value, lease), self._put(self._keys.file(profile), last)]
+        see = [{"request_range": {"key": encoded(key)}}]
+
+        async def work(member: Member) -> Answer:
+            answer = await member.put_if([free], [*puts, *see], see)
+            found = answer["responses"][-1]["response_range"]["kvs"][0]
+            return Answer(holding_of(found), _revision(answer))
+
+        return await self._etcd.anywhere(work, self._within)
+
+    async def update(self, profile: str, value: bytes, last: bytes) -> None:
+        """Change the values of a key that is ours; no effect on another's.
+
+        Raises:
+            NoLease, Failure: as `take`.
+        """
+        lease = self.id
+        if lease is None:
+            raise NoLease
+        key = self._keys.profile(profile)
+        puts = [self._put(key, value, lease), self._put(self._keys.file(profile), last)]
+        ours = [self._is_ours(key, lease)]
+        await self._etcd.anywhere(lambda member: member.put_if(ours, puts, []), self._within)
+
+    async def count_file(self, profile: str, last: bytes) -> None:
+        """Make this machine's file of a profile the one that counts.
+
+        Raises:
+            Failure: store-lost.
+        """
+        put = self._put(self._keys.file(profile), last)
+        await self._etcd.anywhere(lambda member: member.put_if([], [put], []), self._within)
+
+    async def release(self, profile: str) -> None:
+        """Delete the key of a profile if it is ours.
+
+        Raises:
+            Failure: store-lost.
+        """
+        key, lease = self._keys.profile(profile), self.id
+        if lease is None:
+            return
+        delete = [{"request_delete_range": {"key": encoded(key)}}]
+        ours = [self._is_ours(key, lease)]
+        await self._etcd.anywhere(lambda member: member.put_if(ours, delete, []), self._within)
+
+    async def revoke(self, seconds: float) -> None:
+        """End the lease and delete every key under it.
+
+        Raises:
+            Failure: store-lost; the lease ends by itself later.
+        """
+        lease, self.id = self.id, None
+        if lease is not None:
+            body = {"ID": str(lease)}
+            await self._etcd.anywhere(lambda member: member.post("/v3/lease/revoke", body), seconds)
+
+    def _put(self, key: str, value: bytes, lease: int = 0) -> Json:
+        put = {"key": encoded(key), "value": encoded(value), "lease": str(lease)}
+        return {"request_put": put}
+
+    def _is_ours(self, key: str, lease: int) -> Json:
+        return {"key": encoded(key), "target": "LEASE", "lease": str(lease)}
+
+
+def _term(answer: Json) -> str:
+    return str(answer["header"].get("raft_term", ""))
+
+
+def _revision(answer: Json) -> int:
+    return int(answer["header"]["revision"])
