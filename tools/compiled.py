@@ -1,6 +1,6 @@
 """Run the tests of the data path against the wheel in which it is compiled.
 
-    python -m tools.compiled               the tests of FOLDERS
+    python -m tools.compiled               the tests of FOLDERS, and those of END_TO_END
     python -m tools.compiled PYTEST ARG    other tests
 
 Makes sure that the compiled modules are tested: the wheel is built and installed into a new
@@ -23,7 +23,10 @@ from pathlib import Path
 from hatch_build import why_pure
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("wire", "net", "ssh", "forward", "e2e")
+FOLDERS = ("wire", "net", "ssh", "forward")
+# The end-to-end tests in which bytes pass, or links come and go. The others are about files, names,
+# questions and words, of which nothing is compiled; they would take two more minutes.
+END_TO_END = ("attached", "expose", "forwarding", "socket_files", "unlink_remote", "ways")
 # As bootstrap.py runs the whole suite.
 PYTEST = ("-m", "pytest", "-n", "4", "--dist", "worksteal")
 
@@ -38,7 +41,10 @@ def main(arguments: list[str]) -> int:
         Path(made).chmod(0o755)  # some tests run as another user
         python = install(build(Path(made) / "wheel"), Path(made) / "venv")
         tests = copy(Path(made) / "tree")
-        asked = arguments or [f"tests/{folder}" for folder in FOLDERS]
+        asked = arguments or [
+            *(f"tests/{folder}" for folder in FOLDERS),
+            *(f"tests/e2e/test_{name}.py" for name in END_TO_END),
+        ]
         environ = {**os.environ, "TUNNELCTL_EXPECT_COMPILED": "1"}
         # Long waits are tested once, in the pure suite.
         for name in ("TUNNELCTL_HALF_CLOSED_SECONDS", "TUNNELCTL_CANARY_SECONDS"):
