@@ -39,6 +39,7 @@ _COMMANDS = {
     "run": ("running.run.run", "Run a command with its tunnels up, then take them down"),
     "logs": ("running.logs.logs", "Print the daemon's log"),
     "answer": ("running.answer.answer", "Answer the questions of a host in needs-input"),
+    "dashboard": ("running.dashboard.dashboard", "Serve a page that shows and changes everything"),
     "events": ("running.events.events", "Print events as they occur"),
     "port": ("running.ps.port", "Print the address that a forward listens on"),
     "check": ("profiles.files.check", "Validate profiles and report every mistake"),

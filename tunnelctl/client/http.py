@@ -138,6 +138,10 @@ class Head:
         pairs = (line.partition(":") for line in lines)
         self._fields = {name.strip().lower(): value.strip() for name, _, value in pairs}
 
+    def field(self, name: str) -> str:
+        """A field of the head, or empty; `name` in any case."""
+        return self._fields.get(name.lower(), "")
+
     @property
     def version(self) -> str:
         """The version of the daemon, or empty."""

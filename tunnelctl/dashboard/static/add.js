@@ -1,0 +1,55 @@
+// A forward without a profile: the page runs the command that it shows.
+import { html, useState } from "./vendor/htm-preact.js";
+import { Copy } from "./actions.js";
+import { order } from "./api.js";
+import { store, useStore } from "./store.js";
+import { commandLine } from "./words.js";
+
+const KINDS = [
+  { option: "-L", name: "Local", text: "a port here leads to a target behind the host" },
+  { option: "-R", name: "Remote", text: "a port on the host leads to a target here" },
+  { option: "-D", name: "SOCKS", text: "a SOCKS proxy here; its clients name the targets" },
+];
+
+export function Add() {
+  const [form, setForm] = useState({ option: "-L", listen: "", target: "", host: "" });
+  const [result, setResult] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const { daemon } = useStore();
+  const set = (name) => (event) => setForm({ ...form, [name]: event.target.value.trim() });
+  const hasTarget = form.option !== "-D";
+  const spec = hasTarget ? `${form.listen || "PORT"}:${form.target || "HOST:PORT"}` : form.listen || "PORT";
+  const command = commandLine(["tunnelctl", "up", "-d", form.option, spec, form.host || "HOST"]);
+  const submit = async (event) => {
+    event.preventDefault();
+    setBusy(true);
+    setResult(null);
+    const body = { forwards: [[form.option, spec]], host: form.host };
+    setResult(await order("/v1/adhoc", body).catch((error) => ({ exit_code: 1, said: [error.message] })));
+    setBusy(false);
+  };
+  const hosts = [...new Set(store.view.hosts.map(({ name }) => name))];
+  return html`
+    <h1>Add a forward</h1>
+    <form class="add" onSubmit=${submit} autocomplete="off">
+      <fieldset><legend>Kind</legend>
+        ${KINDS.map(({ option, name, text }) => html`<label class="check" key=${option}>
+          <input type="radio" name="kind" value=${option} checked=${form.option === option}
+            onChange=${set("option")} /> ${name} <small>${text}</small></label>`)}
+      </fieldset>
+      <label>Listen on <input required placeholder="5432" onInput=${set("listen")} />
+        <small>a port, or ADDRESS:PORT</small></label>
+      ${hasTarget && html`<label>Target <input required placeholder="db.internal:5432"
+        onInput=${set("target")} /> <small>HOST:PORT, as ${form.option === "-R" ? "this machine" : "the host"} reaches it</small></label>`}
+      <label>Host <input required list="hosts" placeholder="bastion" onInput=${set("host")} />
+        <small>a name in ssh_config, or user@host</small></label>
+      <datalist id="hosts">${hosts.map((name) => html`<option key=${name} value=${name} />`)}</datalist>
+      <p><${Copy} text=${command} /></p>
+      <p><button class="main" data-command=${command}
+        disabled=${busy || daemon?.read_only || !daemon?.answers}>
+        ${busy ? "Opening…" : "Open"}</button></p>
+    </form>
+    ${result && html`<div role="status" class=${result.exit_code ? "trouble" : "fine"}>
+      <p>${result.exit_code ? `Not ready (exit code ${result.exit_code})` : "Open"}</p>
+      <pre>${result.said.join("\n")}</pre></div>`}`;
+}

@@ -1,0 +1,36 @@
+// The requests of the page: those of the control API, and two of the dashboard's own.
+
+export class Problem extends Error {
+  constructor(document, status) {
+    super(document.detail ?? `the dashboard answered ${status}`);
+    this.hint = document.hint ?? "";
+    this.status = status;
+  }
+}
+
+export const ask = (path) => request(path, {});
+
+export const order = (path, body = {}) =>
+  request(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+
+export const profilePath = (profile, verb) =>
+  `/v1/profiles/${encodeURIComponent(profile)}/${verb}`;
+
+export const requestsPath = (place) =>
+  `/v1/requests/${place.split("/").map(encodeURIComponent).join("/")}`;
+
+async function request(path, options) {
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch {
+    throw new Problem({ detail: "the dashboard does not answer" }, 0);
+  }
+  const document = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Problem(document, answer.status);
+  return document;
+}

@@ -1,0 +1,62 @@
+// The daemon's log: what it has, and each line as it comes.
+import { html, useEffect, useState } from "./vendor/htm-preact.js";
+import { Copy } from "./actions.js";
+import { ask } from "./api.js";
+import { problem } from "./notices.js";
+import { Filter } from "./parts.js";
+import { addLines, store } from "./store.js";
+import { clock, commandLine, matches } from "./words.js";
+
+const LINES = 500;
+const LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR"];
+let isLoaded = false;
+
+// The lines before the first that came by itself.
+export function useLog() {
+  useEffect(() => {
+    if (isLoaded) return;
+    isLoaded = true;
+    ask(`/v1/logs?lines=${LINES}`).then(
+      ({ lines }) => addLines(lines),
+      (error) => {
+        isLoaded = false;
+        problem(error);
+      },
+    );
+  }, []);
+}
+
+export function Log() {
+  const [filter, setFilter] = useState("");
+  const [level, setLevel] = useState("INFO");
+  const [profile, setProfile] = useState("");
+  useLog();
+  const least = LEVELS.indexOf(level);
+  const lines = store.log.filter(
+    (line) => matches(line, filter) && LEVELS.indexOf(line.level) >= least &&
+      (!profile || line.profile === profile),
+  );
+  const names = store.view.profiles.map(({ name }) => name);
+  return html`
+    <h1>Log</h1>
+    <${Filter} value=${filter} onInput=${setFilter}>
+      <label>Profile <select value=${profile} onChange=${(event) => setProfile(event.target.value)}>
+        <option value="">all</option>
+        ${names.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}
+      </select></label>
+      <label>Level <select value=${level} onChange=${(event) => setLevel(event.target.value)}>
+        ${LEVELS.map((one) => html`<option key=${one} value=${one}>${one.toLowerCase()}</option>`)}
+      </select></label>
+      <${Copy} text=${commandLine(["tunnelctl", "logs", ...(profile ? [profile] : []), "-f"])} />
+    </${Filter}>
+    <${LogLines} lines=${lines} />`;
+}
+
+// The newest at the top, where it is seen.
+export function LogLines({ lines }) {
+  if (!lines.length) return html`<p class="empty">No lines.</p>`;
+  return html`<ol class="log">${lines.toReversed().map((line, at) => html`<li
+    key=${lines.length - at} data-level=${line.level}>
+    <time datetime=${line.at}>${clock(line.at)}</time>
+    <span class="level">${line.level}</span> <span>${line.message}</span></li>`)}</ol>`;
+}
