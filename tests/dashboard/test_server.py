@@ -52,16 +52,20 @@ def test_the_view_comes_at_once_and_at_each_change(board: Board) -> None:
         assert (kind, about["answers"], about["version"]) == ("daemon", True, __version__)
         kind, view = next(events)
         assert (kind, view["profiles"][0]["condition"]) == ("view", "up")
-        board.ask("POST", "/v1/profiles/dev/restart", {})
-        lines, conditions = [], set()
-        for kind, told in events:
+        source = view["profiles"][0]["source"]
+        board.ask("POST", "/v1/profiles/dev/down", {})
+        lines: list[str] = []
+        is_stopped = False
+        while not (lines and is_stopped):
+            kind, told = next(events)
             if kind == "log":
                 lines.append(told["message"])
             elif kind == "view":
-                conditions.add(told["profiles"][0]["condition"])
-                if len(conditions) > 1 and told["profiles"][0]["condition"] == "up":
-                    break
-        assert any("restart" in line for line in lines), lines
+                is_stopped = told["profiles"][0]["condition"] == "stopped"
+        assert any("take down dev" in line for line in lines), lines
+        board.ask("POST", "/v1/profiles/dev/up", {"file": source})
+        while told.get("profiles", [{}])[0].get("condition") != "up":
+            kind, told = next(events)
 
 
 def test_the_view_once_has_curves_and_processes(board: Board) -> None:

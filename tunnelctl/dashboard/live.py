@@ -69,29 +69,28 @@ class Live:
         while True:
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._look_at_changes())
                     tasks.create_task(self._follow_log())
+                    changed = asyncio.Event()
+                    tasks.create_task(self._note_changes(changed))
+                    tasks.create_task(self._look_at(changed))
             except* Failure as failures:
                 failure = failures.exceptions[0]
                 assert isinstance(failure, Failure)
                 self._tell_state("daemon", self._about(failure))
             await asyncio.sleep(_AGAIN)
 
-    async def _look_at_changes(self) -> None:
-        """Look once, and after each change or second."""
-        changed = asyncio.Event()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._note_changes(changed))
-            await changed.wait()
-            while True:
-                changed.clear()
-                began = clock.monotonic()
-                await self._look()
-                took = clock.monotonic() - began
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(max(_EVERY, took / _OF_THE_TIME)):
-                        await changed.wait()
-                        await asyncio.sleep(_TOGETHER)
+    async def _look_at(self, changed: asyncio.Event) -> None:
+        """Look at the status once, and after each change or second."""
+        await changed.wait()
+        while True:
+            changed.clear()
+            began = clock.monotonic()
+            await self._look()
+            took = clock.monotonic() - began
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(_EVERY, took / _OF_THE_TIME)):
+                    await changed.wait()
+                    await asyncio.sleep(_TOGETHER)
 
     async def _note_changes(self, changed: asyncio.Event) -> None:
         async with aclosing(self._daemon.events("/v1/events")) as events:
