@@ -130,7 +130,7 @@ def test_every_route_has_its_place_in_the_page_on_the_api() -> None:
     for method, path in routes:
         if path != "/healthz":
             assert f"`{method.upper()} {path}`" in text
-        called = path.replace("{name}", "dev")
+        called = path.replace("{name}", "dev").replace("{id}", "17")
         assert any(f"http://tunnelctl{called}" in one.command for one in examples(DOCS / "api.md"))
 
 
