@@ -47,6 +47,12 @@ class OnUnhealthy(StrEnum):
     RECONNECT = "reconnect"
 
 
+class Inspect(StrEnum):
+    """What is shown about the data of a forward."""
+
+    HTTP = "http"
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """A check of the target through the tunnel. Times in seconds.
@@ -85,6 +91,7 @@ class Forward:
     # An existing socket file on the server may be removed, with a shell.
     unlink_remote: bool = False
     labels: tuple[tuple[str, str], ...] = ()
+    inspect: Inspect | None = None
 
     @property
     def type(self) -> str:

@@ -101,7 +101,7 @@ def _without_agents(host: Host) -> Host:
 
 def _forward_retunes(old: Forward, new: Forward) -> bool:
     """Whether only settings differ that affect the status; the listener stays the same."""
-    watched = replace(old, probe=new.probe, on_unhealthy=new.on_unhealthy)
+    watched = replace(old, probe=new.probe, on_unhealthy=new.on_unhealthy, inspect=new.inspect)
     return replace(watched, required=new.required, labels=new.labels) == new
 
 

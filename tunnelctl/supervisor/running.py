@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator, Mapping
 from tunnelctl import clock
 from tunnelctl.forward.listener import Listener
 from tunnelctl.home.secrets import resolve_secret
+from tunnelctl.inspect.inspector import Inspection
+from tunnelctl.inspect.replay import Answer, Replay
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
@@ -23,6 +25,7 @@ from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
 from tunnelctl.state.status_events import EventKind
 from tunnelctl.supervisor import sentences
+from tunnelctl.supervisor.forwards.forwarding import Forwarding
 from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding
 from tunnelctl.supervisor.hooks import Call, HookRunner
 from tunnelctl.supervisor.logins.current_hosts import Anew
@@ -173,6 +176,24 @@ class RunningProfile:
         """Probe the target of a forward once. Raises Failure if it cannot be reached."""
         (rule,) = (rule for rule in self.profile.forwards if rule.name == name)
         await self._tunnels[rule.via].reach(name, seconds)
+
+    def inspection(self, name: str) -> Inspection:
+        """The inspection of a forward. Raises Failure, as Supervisor.inspection."""
+        return self._forward(name).inspected()
+
+    async def replay(self, name: str, replay: Replay) -> Answer:
+        """Send a request of a forward to its target again. Raises Failure."""
+        return await self._forward(name).replay(replay)
+
+    def _forward(self, name: str) -> Forwarding:
+        """Raises Failure: not-up, or profile-not-found, there is no such forward."""
+        if self.wanted is Wanted.DOWN:
+            raise sentences.profile_down(self.profile.name)
+        for tunnel in self._tunnels.values():
+            if (found := tunnel.forwards.get(name)) is not None:
+                return found
+        names = tuple(rule.name for rule in self.profile.forwards)
+        raise sentences.no_such_forward(self.profile.name, name, names)
 
     async def stop(self, drain: float) -> None:
         """Close everything; connections have `drain` seconds to end. Idempotent."""

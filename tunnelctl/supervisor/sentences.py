@@ -43,6 +43,15 @@ def no_tunnel_to_host(profile: str, host: str, hosts: Sequence[str]) -> Failure:
     )
 
 
+def no_such_forward(profile: str, forward: str, forwards: Sequence[str]) -> Failure:
+    """`forwards` are the forwards of the profile."""
+    return Failure(
+        Code.PROFILE_NOT_FOUND,
+        f"profile {profile} has no forward {forward}",
+        f"it has {', '.join(forwards)}" if forwards else "",
+    )
+
+
 # --- questions of logins -------------------------------------------------------------------
 
 

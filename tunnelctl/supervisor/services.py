@@ -7,6 +7,7 @@ from random import Random
 
 from tunnelctl.forward.connections import ConnectionLog
 from tunnelctl.forward.remote.held_ports import HeldPorts
+from tunnelctl.inspect.inspector import Inspector
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.supervisor.journal import Journal
 from tunnelctl.supervisor.logins.handshakes import Handshakes
@@ -23,6 +24,7 @@ class Services:
     handshakes: Handshakes
     random: Random
     questions: Questions
+    inspector: Inspector
     neighbours: Neighbours = field(default_factory=Neighbours)
     held: HeldPorts = field(default_factory=HeldPorts)
     log: ConnectionLog = field(default_factory=ConnectionLog)

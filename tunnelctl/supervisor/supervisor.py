@@ -16,12 +16,15 @@ from random import Random
 from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.forward.connections import Connections
+from tunnelctl.inspect.inspector import Inspection, Inspector
+from tunnelctl.inspect.replay import Answer, Replay
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.profile import HostAnew, Profile
 from tunnelctl.ssh.connect import connect
 from tunnelctl.state import backoff
 from tunnelctl.state.connections import ConnectionList
+from tunnelctl.state.exchange import Exchange, Headers
 from tunnelctl.state.fleet import FleetStatus
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
@@ -63,7 +66,10 @@ class Supervisor:
         random = random or Random()  # noqa: S311 - spreads retries, guards nothing
         self._questions = Questions(self._answerable)
         handshakes = Handshakes(reactor, connect, Refusals(random, spacing))
-        self._services = Services(reactor, self._journal, handshakes, random, self._questions)
+        self._inspector = Inspector(reactor.loop)
+        self._services = Services(
+            reactor, self._journal, handshakes, random, self._questions, self._inspector
+        )
         self.held = self._services.held  # the ports that servers hold for us, or for lost sessions
         self._hooks = HookRunner()
         self._profiles: dict[str, RunningProfile] = {}  # in order of start
@@ -202,6 +208,22 @@ class Supervisor:
         """
         await self._known(name).reach(forward, seconds)
 
+    def inspection(self, name: str, forward: str) -> Inspection:
+        """The inspection of one forward.
+
+        Raises:
+            Failure: profile-not-found, not-up, or usage, it is not inspected.
+        """
+        return self._known(name).inspection(forward)
+
+    async def replay(self, name: str, forward: str, exchange: Exchange, headers: Headers) -> Answer:
+        """Send a request of a forward to its target again, with the user's `headers`.
+
+        Raises:
+            Failure: it cannot be sent, or is not answered.
+        """
+        return await self._known(name).replay(forward, Replay(exchange, headers))
+
     async def look(self) -> None:
         """Check that clients can find every unix socket; those that were removed are bound again.
 
@@ -302,6 +324,7 @@ class Supervisor:
                     _log.error("a profile did not close", exc_info=result)
         self._sampler.close()
         await self._hooks.close(until - clock.monotonic())
+        await self._inspector.close()
         self._journal.close()
 
     def _served(self) -> Iterator[Served]:

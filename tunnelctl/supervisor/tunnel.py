@@ -120,6 +120,7 @@ class Tunnel:
             reactor=services.reactor,
             tasks=self._tasks,
             held=services.held,
+            inspector=services.inspector,
             is_on_demand=lambda: self._machine.is_on_demand,
             changed=self._forward_changed,
             on_failure=self._connection_failed,

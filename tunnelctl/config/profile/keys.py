@@ -625,6 +625,10 @@ class ForwardMap(Map):
     required: Annotated[
         kinds.Boolean | None, Key("Whether the profile needs this forward to be up.")
     ] = None
+    inspect: Annotated[
+        kinds.Inspecting | None,
+        Key("Show the HTTP requests (`tunnelctl requests`).", omitted="ssh shows no requests"),
+    ] = None
     labels: Annotated[
         kinds.Labels | None,
         Key("User-defined labels, shown in status and events.", InSpec.OWN, omitted="ssh has none"),

@@ -24,7 +24,7 @@ from tunnelctl.config.values import algorithms, choices, endpoints, names, reach
 from tunnelctl.config.values.reach import Jump, ProxyAddress
 from tunnelctl.config.yaml.mistakes import shown
 from tunnelctl.spec.endpoint import Endpoint
-from tunnelctl.spec.forward import OnUnhealthy, ProbeType
+from tunnelctl.spec.forward import Inspect, OnUnhealthy, ProbeType
 from tunnelctl.spec.host import AUTHENTICATIONS, AddressFamily, SessionType, StrictHostKeyChecking
 from tunnelctl.spec.permit import Permit
 
@@ -190,6 +190,9 @@ UrlPath = Annotated[
 ]
 WhenUnhealthy = Annotated[
     OnUnhealthy, BeforeValidator(choices.on_unhealthy), WithJsonSchema(choice(OnUnhealthy))
+]
+Inspecting = Annotated[
+    Inspect, BeforeValidator(choices.inspect), WithJsonSchema(choice(Inspect))
 ]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(endpoints.network)]
 Networks = Annotated[

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tunnelctl.config.values.scalars import one_or_list, text
 from tunnelctl.config.yaml.mistakes import shown
-from tunnelctl.spec.forward import OnUnhealthy, ProbeType
+from tunnelctl.spec.forward import Inspect, OnUnhealthy, ProbeType
 from tunnelctl.spec.host import AUTHENTICATIONS, AddressFamily, SessionType, StrictHostKeyChecking
 
 
@@ -72,3 +72,11 @@ def on_unhealthy(value: object) -> OnUnhealthy:
         if value == str(choice):
             return choice
     raise ValueError(f"must be report or reconnect, not {shown(value)}")
+
+
+def inspect(value: object) -> Inspect:
+    """What the inspector reads."""
+    for choice in Inspect:
+        if value == str(choice):
+            return choice
+    raise ValueError(f"must be http, not {shown(value)}")

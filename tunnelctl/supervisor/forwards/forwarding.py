@@ -20,6 +20,9 @@ from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.local import LocalForward
 from tunnelctl.forward.remote.held_ports import HeldPorts
 from tunnelctl.forward.remote.remote_forward import RemoteForward
+from tunnelctl.inspect.inspector import Inspection, Inspector
+from tunnelctl.inspect.replay import Answer, Replay
+from tunnelctl.inspect.sentences import not_inspected
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.barring import Barring
 from tunnelctl.spec.forward import Forward
@@ -43,13 +46,14 @@ class Carrier:
     for each client that could not be served, `on_waiting()` for each client that came while there
     was no link. `is_on_demand()`: whether clients cause the link. `held` has the ports that servers
     hold for the profiles. `choose(link)` returns the link for the next connection. `log` numbers
-    connections.
+    connections, `inspector` shows the requests of inspected forwards.
     """
 
     profile: str
     reactor: Reactor
     tasks: Tasks
     held: HeldPorts
+    inspector: Inspector
     is_on_demand: Callable[[], bool]
     changed: Callable[[str], None]
     on_failure: Callable[[str, Failure], None]
@@ -78,6 +82,8 @@ class Forwarding(ABC):
         self._carrier = carrier
         self._link: Link | None = None
         self._was_attached = False
+        self._inspection: Inspection | None = None
+        self._inspect()
 
     @property
     @abstractmethod
@@ -153,6 +159,17 @@ class Forwarding(ABC):
     def retune(self, rule: Forward) -> None:
         """Apply a rule with the same listener."""
         self.rule = rule
+        self._inspect()
+
+    def inspected(self) -> Inspection:
+        """The requests of this forward. Raises Failure: usage, they are not inspected."""
+        if self._inspection is None:
+            raise not_inspected(self.owner)
+        return self._inspection
+
+    @abstractmethod
+    async def replay(self, replay: Replay) -> Answer:
+        """Send a request to the target again. Raises Failure."""
 
     def attach(self, link: Link) -> None:
         """The link is up."""
@@ -180,6 +197,7 @@ class Forwarding(ABC):
             await self.side.close(drain)
         except Exception as error:  # a failure must not keep the others from closing
             unexpected(error, f"closing forward {self.rule.name}")
+        self._end_inspection()
         self._changed()
 
     @property
@@ -199,6 +217,20 @@ class Forwarding(ABC):
         listens = self.side.listening is not None
         serves = listens and (self._was_attached or self.on_demand)
         return ForwardState.UP if serves else ForwardState.PENDING
+
+    def _inspect(self) -> None:
+        """Begin or end to inspect, as the rule says. What runs already is seen no more, or not
+        yet: a connection is inspected from its first byte or not at all."""
+        if self.rule.inspect is None:
+            self._end_inspection()
+        elif self._inspection is None:
+            self._inspection = self._carrier.inspector.inspect(self.owner)
+        self.side.taps = self._inspection
+
+    def _end_inspection(self) -> None:
+        if self._inspection is not None:
+            self._inspection.close()
+            self._inspection = None
 
     def _changed(self) -> None:
         self._carrier.changed(self.rule.name)

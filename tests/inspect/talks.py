@@ -1,0 +1,51 @@
+"""Conversations over an inspected connection, as the relay would report their bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from tests.support.waiting import eventually_async
+from tunnelctl.inspect.inspector import Inspection, Inspector
+from tunnelctl.inspect.tap import ConnectionTap
+from tunnelctl.state.exchange import Exchange
+
+CLIENT, SERVER = "client", "server"
+Talk = Iterable[tuple[str, bytes]]
+
+
+@asynccontextmanager
+async def inspected() -> AsyncIterator[Inspection]:
+    """An inspected forward, with the thread that parses."""
+    inspector = Inspector(asyncio.get_running_loop())
+    try:
+        yield inspector.inspect("dev/web")
+    finally:
+        await inspector.close()
+
+
+def pass_on(tap: ConnectionTap, talk: Talk, size: int | None = None) -> None:
+    """Report the bytes to the tap of a connection whose client is here, `size` at a time. What it
+    saw is overwritten then, as the relay does."""
+    for side, data in talk:
+        step = size or max(1, len(data))
+        for start in range(0, len(data), step):
+            piece = bytearray(data[start : start + step])
+            (tap.from_socket if side == CLIENT else tap.to_socket)(memoryview(piece))
+            piece[:] = b"#" * len(piece)
+
+
+async def shown(inspection: Inspection, talk: Talk, size: int | None = None) -> list[Exchange]:
+    """The exchanges of a connection that ends after the talk."""
+    before = len(inspection.last())
+    tap = inspection.tap("127.0.0.1:50000", "17", client_is_socket=True)
+    pass_on(tap, talk, size)
+    tap.ended()
+    await eventually_async(lambda: is_parsed(inspection), "everything is parsed")
+    return inspection.last()[before:]
+
+
+def is_parsed(inspection: Inspection) -> bool:
+    """Whether nothing waits for the parser."""
+    return inspection.backlog.is_empty

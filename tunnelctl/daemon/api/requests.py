@@ -1,0 +1,134 @@
+"""The part of the control API for the inspector: the requests of a forward, and their replay.
+
+`GET /v1/requests/PROFILE/FORWARD` and `POST /v1/requests/PROFILE/FORWARD/ID/replay`. Must never
+encode more than one exchange in one step of the loop: together they have up to 64 MiB.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from tunnelctl.config.profile.find import is_profile_name
+from tunnelctl.daemon import sentences
+from tunnelctl.daemon.orders import refuse_unknown
+from tunnelctl.daemon.problems import BadRequest
+from tunnelctl.inspect.inspector import Inspection
+from tunnelctl.state.exchange import Headers
+from tunnelctl.state.snapshot import API_VERSION
+from tunnelctl.supervisor.supervisor import Supervisor
+
+_MOST = 1000  # what the store has at most
+_FOLLOWERS = 32
+
+
+class Requests:
+    """The routes, and the number of those who follow."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._followers = 0
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        """All of them."""
+        place = "/v1/requests/{profile}/{forward}"
+        return (
+            web.get(place, self._answer),
+            web.post(place + "/{id}/replay", self._replay),
+        )
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        count, follow = _query(request)
+        inspection = self._inspection(request)
+        if follow:
+            return await self._follow(request, inspection, count)
+        response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
+        response.force_close()
+        await response.prepare(request)
+        summary = json.dumps({"api_version": API_VERSION, **inspection.summary()})
+        await response.write(summary[:-1].encode() + b', "requests": [')
+        separator = b""
+        for exchange in inspection.last(count):
+            await response.write(separator + json.dumps(exchange.as_json()).encode())
+            separator = b","
+        await response.write(b"]}")
+        return response
+
+    async def _follow(
+        self, request: web.Request, inspection: Inspection, count: int
+    ) -> web.StreamResponse:
+        """Server-sent events `request`: the last exchanges, then each new or changed one."""
+        if self._followers >= _FOLLOWERS:
+            raise web.HTTPServiceUnavailable(text="too many readers follow requests")
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
+        response.force_close()
+        self._followers += 1
+        try:
+            await response.prepare(request)
+            await response.write(b": every request from here on\n\n")
+            async for exchange in inspection.follow(count):
+                data = json.dumps(exchange.as_json(), separators=(",", ":"))
+                await response.write(f"event: request\ndata: {data}\n\n".encode())
+        except ConnectionError:
+            pass  # the reader has disconnected
+        finally:
+            self._followers -= 1
+        return response
+
+    async def _replay(self, request: web.Request) -> web.Response:
+        inspection = self._inspection(request)
+        exchange = inspection.exchange(request.match_info["id"])
+        headers = _headers(await request.read())
+        profile, forward = request.match_info["profile"], request.match_info["forward"]
+        answer = await self._supervisor.replay(profile, forward, exchange, headers)
+        return web.json_response(
+            {
+                "api_version": API_VERSION,
+                "status": answer.status,
+                "left_out": list(answer.left_out),
+                **answer.response.as_json(),
+            }
+        )
+
+    def _inspection(self, request: web.Request) -> Inspection:
+        profile, forward = request.match_info["profile"], request.match_info["forward"]
+        if not is_profile_name(profile):
+            raise sentences.not_a_profile_name(profile)
+        return self._supervisor.inspection(profile, forward)
+
+
+def _query(request: web.Request) -> tuple[int, bool]:
+    """`n` and `follow`."""
+    unknown = sorted(set(request.query) - {"n", "follow"})
+    if unknown:
+        raise BadRequest(f"unknown key {unknown[0]!r} in the query")
+    count, follow = request.query.get("n", str(_MOST)), request.query.get("follow", "0")
+    if not (count.isascii() and count.isdigit() and len(count) < 10):
+        raise BadRequest("n must be a whole number below 1000000000")
+    if follow not in ("0", "1"):
+        raise BadRequest("follow must be 1 or 0")
+    return int(count), follow == "1"
+
+
+def _headers(raw: bytes) -> Headers:
+    """The headers in the body of a replay: `{"headers": [[name, value], …]}`; it may be empty."""
+    try:
+        body = json.loads(raw or b"{}")
+    except (ValueError, RecursionError):
+        raise BadRequest("the body must be JSON") from None
+    if not isinstance(body, Mapping):
+        raise BadRequest("the body must be a JSON object")
+    refuse_unknown(body, ("headers",))
+    pairs: Any = body.get("headers", [])
+    if not isinstance(pairs, list) or not all(map(_is_pair, pairs)):
+        raise BadRequest("headers must be a list of [name, value]")
+    return tuple((name, value) for name, value in pairs)
+
+
+def _is_pair(pair: object) -> bool:
+    return isinstance(pair, list) and len(pair) == 2 and all(isinstance(w, str) for w in pair)

@@ -1,0 +1,131 @@
+"""The inspector of a daemon, and its part for each inspected forward.
+
+Owns the store, the backlog, and the parser's thread, which starts with the first inspected forward.
+Used from the loop. Must never import h11: `worker.py` does, in its thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from tunnelctl.inspect import sentences
+from tunnelctl.inspect.backlog import Backlog
+from tunnelctl.inspect.reasons import NotInspectedCounts, Reason
+from tunnelctl.inspect.store import Store
+from tunnelctl.inspect.tap import ConnectionTap, Tapped
+from tunnelctl.inspect.worker import Worker
+from tunnelctl.net.threads import ended
+from tunnelctl.state.exchange import Exchange
+
+_THREAD_ENDS_WITHIN = 1.0  # seconds
+# Seconds between two answers to one follower: a stream of events changes its exchange all the time.
+_FOLLOW_STEP = 0.1
+
+
+class Inspector:
+    """One for the daemon."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._store = Store()
+        self._backlog = Backlog(loop)
+        self._worker: Worker | None = None
+        self._followers: set[asyncio.Event] = set()
+
+    def inspect(self, forward: str) -> Inspection:
+        """Begin to inspect a forward, PROFILE/FORWARD."""
+        if self._worker is None:
+            self._worker = Worker(self._loop, self._backlog, self._store, self._changed)
+        return Inspection(forward, self._store, self._backlog, self._followers)
+
+    async def close(self) -> None:
+        """End the thread."""
+        if self._worker is not None:
+            self._worker.close()
+            await ended(self._worker.thread, _THREAD_ENDS_WITHIN)
+            self._worker = None
+
+    def _changed(self) -> None:
+        for follower in self._followers:
+            follower.set()
+
+
+class Inspection:
+    """One forward, from `inspect: http` until it is taken away or the forward is closed."""
+
+    def __init__(
+        self, forward: str, store: Store, backlog: Backlog, followers: set[asyncio.Event]
+    ) -> None:
+        self.forward = forward
+        self._store = store
+        self.backlog = backlog
+        self._followers = followers
+        self._counts = NotInspectedCounts()
+        self._live: set[Tapped] = set()
+        self._closed = False
+
+    def tap(self, client: str, connection: str, *, client_is_socket: bool) -> ConnectionTap:
+        """The tap for a new connection, of which the list of connections says `client` and its id;
+        `client_is_socket`: its relay's socket is the client's."""
+        tapped = Tapped(self.forward, client, connection, self._counts)
+        self._live.add(tapped)
+        return ConnectionTap(
+            tapped, self.backlog, self._live.discard, client_is_socket=client_is_socket
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """What `GET /v1/requests/…` says besides the exchanges."""
+        return {
+            "forward": self.forward,
+            "not_inspected": self._counts.as_json(),
+            "dropped": self._store.dropped(self.forward),
+        }
+
+    def last(self, count: int | None = None) -> list[Exchange]:
+        """The last exchanges, the oldest first."""
+        return [entry.exchange for entry in self._store.last(self.forward, count)]
+
+    def exchange(self, number: str) -> Exchange:
+        """One exchange by its id.
+
+        Raises:
+            Failure: profile-not-found, it was dropped or never was.
+        """
+        found = None
+        if number.isascii() and number.isdigit():
+            found = self._store.get(self.forward, int(number))
+        if found is None:
+            raise sentences.no_such_exchange(self.forward, number)
+        return found
+
+    async def follow(self, count: int) -> AsyncIterator[Exchange]:
+        """The last `count` exchanges, and from then on each one that is new or changes. Ends when
+        the forward is no longer inspected."""
+        changed = asyncio.Event()
+        self._followers.add(changed)
+        try:
+            seen = self._store.version
+            for exchange in self.last(count):
+                yield exchange
+            while not self._closed:
+                await changed.wait()
+                changed.clear()
+                until = self._store.version
+                for entry in self._store.since(self.forward, seen):
+                    yield entry.exchange
+                seen = until
+                await asyncio.sleep(_FOLLOW_STEP)
+        finally:
+            self._followers.discard(changed)
+
+    def close(self) -> None:
+        """Copy nothing more, and forget what was kept."""
+        self._closed = True
+        for tapped in self._live:
+            tapped.give_up(Reason.OVERLOAD)  # its counts are forgotten too
+        self._live.clear()
+        self._store.forget(self.forward)
+        for follower in self._followers:
+            follower.set()

@@ -1,0 +1,111 @@
+"""The tap of one connection: on the loop, it copies what the parser wants.
+
+Owns the decision what is copied. Must never raise, wait, or keep a view; what does not fit into the
+backlog ends the inspection of its connection, not the connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tunnelctl import clock
+from tunnelctl.inspect.backlog import Backlog, Copied
+from tunnelctl.inspect.reasons import NotInspectedCounts, Reason
+from tunnelctl.ssh.link.tap import Tap
+
+if TYPE_CHECKING:  # it imports h11, which a daemon without inspected forwards never needs
+    from tunnelctl.inspect.conversation import Conversation
+
+_log = logging.getLogger(__name__)
+
+
+class Flow:
+    """One direction of a connection. The loop counts the bytes that `passed`; the parser says from
+    which one on it wants them again, so that the rest of a long body is only counted."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self.wanted_from = 0
+
+
+class Tapped:
+    """A connection that is watched, as the loop and the parser share it.
+
+    `client` and `connection` are what the list of connections says. `reason`: it is not inspected
+    any more, and why.
+    """
+
+    def __init__(
+        self, forward: str, client: str, connection: str, counts: NotInspectedCounts
+    ) -> None:
+        self.forward = forward
+        self.client = client
+        self.connection = connection
+        self.counts = counts
+        self.from_client, self.from_server = Flow(), Flow()
+        self.reason: Reason | None = None
+        self.conversation: Conversation | None = None  # the parser's
+
+    def give_up(self, reason: Reason) -> None:
+        """It is not inspected from now on."""
+        if self.reason is None:
+            self.reason = reason
+            self.counts.reasons[reason] += 1
+
+
+class ConnectionTap(Tap):
+    """`client_is_socket`: the relay's socket is the client's; else it is the target's. `on_end` is
+    called when the connection has ended."""
+
+    def __init__(
+        self,
+        tapped: Tapped,
+        backlog: Backlog,
+        on_end: Callable[[Tapped], None],
+        *,
+        client_is_socket: bool,
+    ) -> None:
+        self._tapped = tapped
+        self._backlog = backlog
+        self._on_end = on_end
+        self._client_is_socket = client_is_socket
+
+    def from_socket(self, view: memoryview) -> None:
+        self._pass(view, from_client=self._client_is_socket)
+
+    def to_socket(self, view: memoryview) -> None:
+        self._pass(view, from_client=not self._client_is_socket)
+
+    def ended(self) -> None:
+        end = Copied(self._tapped, False, 0, bytearray(), clock.monotonic(), is_end=True)
+        self._backlog.put(end)
+        self._on_end(self._tapped)
+
+    def _pass(self, view: memoryview, *, from_client: bool) -> None:
+        try:
+            self._copy(view, from_client=from_client)
+        except Exception as error:  # such as MemoryError: the connection must not notice
+            _log.warning("inspection of a connection ended: %s", type(error).__name__)
+            self._tapped.give_up(Reason.OVERLOAD)
+
+    def _copy(self, view: memoryview, *, from_client: bool) -> None:
+        tapped = self._tapped
+        flow = tapped.from_client if from_client else tapped.from_server
+        size, start = len(view), flow.passed
+        flow.passed = start + size
+        if tapped.reason is not None:
+            tapped.counts.passed += size
+            return
+        unwanted = flow.wanted_from - start
+        if unwanted > size:
+            return
+        if unwanted > 0:  # the end of a body: the parser has to know when, even without a byte more
+            view, start = view[unwanted:], start + unwanted
+        if not self._backlog.has_room(len(view)):
+            tapped.give_up(Reason.OVERLOAD)
+            tapped.counts.passed += len(view)
+            return
+        item = Copied(tapped, from_client, start, bytearray(view), clock.monotonic())
+        self._backlog.put(item)

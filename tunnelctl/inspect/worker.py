@@ -1,0 +1,90 @@
+"""The thread that parses what the taps copied.
+
+Owns the thread, and imports h11 and wsproto, in it and only once a forward is inspected. Must never
+call anything of the loop but `call_soon_threadsafe`, and never end because of what it reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+
+from tunnelctl.inspect.backlog import Backlog, Copied
+from tunnelctl.inspect.reasons import NotInspected, Reason
+from tunnelctl.inspect.store import Store
+from tunnelctl.inspect.tap import Tapped
+
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """`on_change()` is called on the loop after the store has changed."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        backlog: Backlog,
+        store: Store,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._backlog = backlog
+        self._store = store
+        self._on_change = on_change
+        self._is_closing = False
+        self.thread = threading.Thread(target=self._run, name="inspector", daemon=True)
+        self.thread.start()
+
+    def close(self) -> None:
+        """End the thread soon; what waits is not parsed."""
+        self._is_closing = True
+        self._backlog.wake()
+
+    def _run(self) -> None:
+        told = 0
+        while not self._is_closing:
+            self._backlog.wait()
+            while not self._is_closing and (item := self._backlog.take()) is not None:
+                self._handle(item)
+            if self._store.version != told:
+                told = self._store.version
+                with contextlib.suppress(RuntimeError):  # the loop was closed
+                    self._loop.call_soon_threadsafe(self._on_change)
+
+    def _handle(self, item: Copied) -> None:
+        tapped = item.tapped
+        try:
+            self._parse(item)
+            if item.is_end or tapped.reason is not None:
+                _end(tapped, item.at)
+        except Exception as error:  # a fault of ours must not stop the inspection of others
+            _log.warning("inspection of a connection failed: %s", type(error).__name__)
+            tapped.give_up(Reason.MALFORMED)
+        finally:
+            self._backlog.done(item)
+
+    def _parse(self, item: Copied) -> None:
+        tapped = item.tapped
+        if tapped.reason is not None:
+            tapped.counts.drained += len(item.data)
+            return
+        if item.is_end:
+            return
+        if tapped.conversation is None:
+            from tunnelctl.inspect.conversation import Conversation
+
+            tapped.conversation = Conversation(tapped, self._store)
+        try:
+            tapped.conversation.feed(item.data, item.offset, item.at, from_client=item.from_client)
+        except NotInspected as why:
+            tapped.counts.drained += len(item.data)
+            tapped.give_up(why.reason)
+
+
+def _end(tapped: Tapped, at: float) -> None:
+    conversation, tapped.conversation = tapped.conversation, None
+    if conversation is not None:
+        conversation.end(at)
