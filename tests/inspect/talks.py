@@ -31,7 +31,7 @@ def pass_on(tap: ConnectionTap, talk: Talk, size: int | None = None) -> None:
     for side, data in talk:
         step = size or max(1, len(data))
         for start in range(0, len(data), step):
-            piece = bytearray(data[start : start + step])
+            piece = bytearray(memoryview(data)[start : start + step])
             (tap.from_socket if side == CLIENT else tap.to_socket)(memoryview(piece))
             piece[:] = b"#" * len(piece)
 
