@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from tests.support.waiting import eventually_async
 from tunnelctl.inspect.inspector import Inspection, Inspector
 from tunnelctl.inspect.tap import ConnectionTap
-from tunnelctl.state.exchange import Exchange
+from tunnelctl.state.exchange import HttpExchange
 
 CLIENT, SERVER = "client", "server"
 Talk = Iterable[tuple[str, bytes]]
@@ -36,7 +36,7 @@ def pass_on(tap: ConnectionTap, talk: Talk, size: int | None = None) -> None:
             piece[:] = b"#" * len(piece)
 
 
-async def shown(inspection: Inspection, talk: Talk, size: int | None = None) -> list[Exchange]:
+async def shown(inspection: Inspection, talk: Talk, size: int | None = None) -> list[HttpExchange]:
     """The exchanges of a connection that ends after the talk."""
     before = len(inspection.last())
     tap = inspection.tap("127.0.0.1:50000", "17", client_is_socket=True)

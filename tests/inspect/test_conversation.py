@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from tests.inspect.talks import CLIENT, SERVER, Talk, inspected, shown
-from tunnelctl.state.exchange import Exchange
+from tunnelctl.state.exchange import HttpExchange
 
 GET = b"GET /a?b=1 HTTP/1.1\r\nHost: here\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 PIECES = pytest.mark.parametrize("size", [None, 1, 3, 7])
 
 
-def brief(exchange: Exchange) -> tuple[Any, ...]:
+def brief(exchange: HttpExchange) -> tuple[Any, ...]:
     """Method, path, status, and both bodies."""
     response = exchange.response
     return (
@@ -200,9 +200,8 @@ async def test_what_is_not_shown_is_counted(name: str, size: int | None) -> None
 
 
 async def test_the_times_sizes_and_headers() -> None:
-    post = (
-        b"POST /p HTTP/1.1\r\nHost: Here\r\nX-Two: 1\r\nx-two: 2\r\nContent-Length: 2\r\n\r\n\xff\xfe"
-    )
+    post = b"POST /p HTTP/1.1\r\nHost: Here\r\nX-Two: 1\r\nx-two: 2\r\n"
+    post += b"Content-Length: 2\r\n\r\n\xff\xfe"
     async with inspected() as inspection:
         (exchange,) = await shown(inspection, [(CLIENT, post), (SERVER, OK)])
         document = exchange.as_json()

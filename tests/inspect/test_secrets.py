@@ -23,7 +23,8 @@ REQUEST = bytearray().join([
 ])
 RESPONSE = bytearray().join([
     b"HTTP/1.1 200 OK\\r\\nSet-Cookie: id=", *SECRETS[4],
-    b"\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n2\\r\\nok\\r\\n0\\r\\nSet-Cookie: t=", *SECRETS[5],
+    b"\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n2\\r\\nok\\r\\n0",
+    b"\\r\\nSet-Cookie: t=", *SECRETS[5],
     b"\\r\\n\\r\\n",
 ])
 BROKEN = bytearray().join([b"GET /y HTTP/1.1\\r\\nCookie: ", *SECRETS[1]])

@@ -37,6 +37,7 @@ _COMMANDS = {
     "reload": ("running.reload.reload", "Reread profiles and apply the differences"),
     "expose": ("running.expose.expose", "Make a local service reachable on a server"),
     "run": ("running.run.run", "Run a command with its tunnels up, then take them down"),
+    "requests": ("running.requests.requests", "Show the HTTP requests of an inspected forward"),
     "logs": ("running.logs.logs", "Print the daemon's log"),
     "answer": ("running.answer.answer", "Answer the questions of a host in needs-input"),
     "dashboard": ("running.dashboard.dashboard", "Serve a page that shows and changes everything"),

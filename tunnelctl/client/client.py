@@ -37,6 +37,7 @@ from tunnelctl.spec.environment import Environment
 
 if TYPE_CHECKING:  # `--help` and `paths` are quicker without
     from tunnelctl.state.connections import ConnectionList
+    from tunnelctl.state.exchange import Headers, HttpExchange, HttpExchanges
     from tunnelctl.state.history import History
     from tunnelctl.state.snapshot import Status
     from tunnelctl.state.status_events import StatusEvent
@@ -44,6 +45,7 @@ if TYPE_CHECKING:  # `--help` and `paths` are quicker without
 EventStream: TypeAlias = "Stream[StatusEvent]"
 
 _ANSWER_WITHIN = 15.0  # seconds for requests that the daemon answers at once
+_REPLAY_WITHIN = 45.0  # seconds; a target has 30 to answer
 _FULL_STEP = 0.01  # seconds between two attempts if the daemon has many clients
 _STOP_WITHIN = 15.0  # seconds; a daemon ends within ten
 
@@ -282,6 +284,38 @@ class Client:
 
         return self._read(history.from_json, document)
 
+    def requests(self, profile: str, forward: str, count: int | None = None) -> HttpExchanges:
+        """The last `count` requests of an inspected forward, or all that are kept.
+
+        Raises:
+            Failure: also USAGE, it is not inspected.
+        """
+        fields = [] if count is None else [("n", str(count))]
+        document = self._request("GET", _with_query(_requests(profile, forward), fields))
+        from tunnelctl.state.exchange import HttpExchanges
+
+        return self._read(HttpExchanges.from_json, document)
+
+    def follow_requests(self, profile: str, forward: str, count: int) -> Stream[HttpExchange]:
+        """The last `count` requests, and then each one again whenever it has changed."""
+        from tunnelctl.state import exchange
+
+        fields = [("n", str(count)), ("follow", "1")]
+        target = _with_query(_requests(profile, forward), fields)
+        return self._stream(target, partial(self._read, exchange.from_json))
+
+    def replay(self, profile: str, forward: str, number: str, headers: Headers) -> Document:
+        """Send a request to the forward's target again, with these headers as well or instead. The
+        answer: `status`, the keys of a response, and `left_out`, the headers that were not sent
+        because their values are not kept.
+
+        Raises:
+            Failure: it cannot be sent, or the target does not answer.
+        """
+        target = f"{_requests(profile, forward)}/{quote(number, safe='')}/replay"
+        body = {"headers": [list(pair) for pair in headers]}
+        return self._begin("POST", target, body, _REPLAY_WITHIN).answer()
+
     def logs(self, words: Sequence[str], lines: int, since: str | None) -> Document:
         """The last `lines` of the daemon's log, for `words` (`dev*`, `dev/db`) or for everything;
         `since` is RFC 3339."""
@@ -412,6 +446,10 @@ class Client:
 
 def _profile(name: str, action: str) -> str:
     return f"/v1/profiles/{quote(name, safe='')}/{action}"
+
+
+def _requests(profile: str, forward: str) -> str:
+    return f"/v1/requests/{quote(profile, safe='')}/{quote(forward, safe='')}"
 
 
 def _with_query(path: str, fields: Sequence[tuple[str, str]]) -> str:

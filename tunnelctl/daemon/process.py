@@ -27,7 +27,7 @@ from typing import IO, TYPE_CHECKING
 from tunnelctl import __version__, clock
 from tunnelctl.daemon import sentences
 from tunnelctl.daemon.activation import passed_socket
-from tunnelctl.daemon.api import connections, metrics
+from tunnelctl.daemon.api import connections, metrics, requests
 from tunnelctl.daemon.api.fleet import routes as fleet_routes
 from tunnelctl.daemon.api.routes import Api
 from tunnelctl.daemon.api.server import ControlServer
@@ -226,6 +226,7 @@ class _Daemon:
             application.add_routes([self._logbook.route(), metrics.route(status)])
             application.add_routes(connections.routes(supervisor))
             application.add_routes(fleet_routes(fleet))
+            application.add_routes(requests.routes(supervisor))
             async with metrics.served(self._metrics_at, status, self._troubles):
                 await self._server.start(application)
                 keeper = SocketKeeper(self._control, self._server, self._troubles, self._lost)

@@ -15,11 +15,14 @@ from typing import Final
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.requests import Origin
+from tunnelctl.net.peers import peer_pid
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.ssh.link.info import printable_word
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.record import Ending, Record, Traffic
 from tunnelctl.ssh.link.relay import Relay
+from tunnelctl.ssh.link.tap import Tap
 
 _ENDED_KEPT: Final = 100
 
@@ -83,6 +86,15 @@ class Connection(Record):
         # Ends it while it has no relay.
         self.give_up: Callable[[], None] | None = None
 
+    @property
+    def client(self) -> str:
+        """The client's address; `pid N` or `unix` for a unix socket."""
+        host, port = self.origin
+        if host:
+            return str(Endpoint(printable_word(host), port))  # a server may say anything
+        pid = None if self.sock is None else peer_pid(self.sock)
+        return "unix" if pid is None else f"pid {pid}"
+
     def ended(self, how: Ending) -> None:
         """See Record; also called for one that never had a relay. Who knew a cause before has set
         `ending`."""
@@ -90,6 +102,9 @@ class Connection(Record):
             self.ending = how
         self.until = clock.monotonic()
         self.sock = self.link = self.relay = self.give_up = None
+        if self.tap is not None:
+            self.tap.ended()
+            self.tap = None
         self.forward.left(self)
 
     def close(self) -> None:
@@ -153,6 +168,8 @@ class Connections:
         self._log = log
         self._living: dict[int, Connection] = {}
         self._none_left: asyncio.Event | None = None
+        # For the connections that begin from now on.
+        self.make_tap: Callable[[Connection], Tap] | None = None
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(tuple(self._living.values()))
@@ -179,6 +196,8 @@ class Connections:
         on_refused: Callable[[int, str], bytes] | None = None,
     ) -> Relay:
         """The relay of a connection, which ends with it."""
+        if self.make_tap is not None:
+            connection.tap = self.make_tap(connection)
         relay = Relay(self._reactor, link, sock, connection, on_refused)
         connection.link, connection.relay = link, relay
         return relay

@@ -17,7 +17,8 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK
 from tunnelctl.spec.forward import Forward
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.ssh.link.relay import Relay, Traffic
+from tunnelctl.ssh.link.record import Record, Traffic
+from tunnelctl.ssh.link.relay import Relay
 
 
 @asynccontextmanager
@@ -57,7 +58,7 @@ async def dialled_through(
         refused.append(open_failure(rule, target, link.info.software, reason, description))
         return b""
 
-    relay = Relay(reactor, link, theirs, Traffic(), lambda _: None, on_refused)
+    relay = Relay(reactor, link, theirs, Record(Traffic()), on_refused)
     with ours:
         relay.open(*direct(target, (LOOPBACK, 0)))
         try:

@@ -24,7 +24,7 @@ from tunnelctl.inspect.reasons import NotInspected, Reason
 from tunnelctl.inspect.store import ITEM, Entry, Store
 from tunnelctl.inspect.tap import Flow, Tapped
 from tunnelctl.inspect.websocket import WebsocketMessages
-from tunnelctl.state.exchange import Exchange, Frame, Message
+from tunnelctl.state.exchange import Frame, HttpExchange, Message
 
 _TLS_HANDSHAKE = 0x16  # the first byte of a TLS connection (RFC 8446 section 5.1)
 # Bytes that a client may send before it knows whether the protocol changes.
@@ -238,7 +238,7 @@ class _Requests(_Reader):
         parsed = RequestHead(head)
         event = parsed.event
         message = Message(f"HTTP/{event.http_version.decode()}", headers_of(event))
-        exchange = Exchange(
+        exchange = HttpExchange(
             id=next(_numbers),
             started_at=_wall(self._began),
             method=event.method.decode("latin-1"),

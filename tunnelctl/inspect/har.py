@@ -11,12 +11,12 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tunnelctl import __version__
-from tunnelctl.state.exchange import Exchange, Message
+from tunnelctl.state.exchange import HttpExchange, Message
 
 _UNKNOWN = -1
 
 
-def archive(exchanges: Iterable[Exchange]) -> dict[str, Any]:
+def archive(exchanges: Iterable[HttpExchange]) -> dict[str, Any]:
     """The document of those that have a response; HAR has no place for others."""
     answered = [exchange for exchange in exchanges if exchange.response is not None]
     return {
@@ -28,7 +28,7 @@ def archive(exchanges: Iterable[Exchange]) -> dict[str, Any]:
     }
 
 
-def _entry(exchange: Exchange) -> dict[str, Any]:
+def _entry(exchange: HttpExchange) -> dict[str, Any]:
     assert exchange.response is not None
     duration = exchange.duration_ms or 0
     entry: dict[str, Any] = {
@@ -46,7 +46,7 @@ def _entry(exchange: Exchange) -> dict[str, Any]:
     return entry
 
 
-def _request(exchange: Exchange) -> dict[str, Any]:
+def _request(exchange: HttpExchange) -> dict[str, Any]:
     request, url = exchange.request, _url(exchange)
     document = {
         "method": exchange.method,
@@ -62,7 +62,7 @@ def _request(exchange: Exchange) -> dict[str, Any]:
     return document
 
 
-def _response(exchange: Exchange, response: Message) -> dict[str, Any]:
+def _response(exchange: HttpExchange, response: Message) -> dict[str, Any]:
     return {
         "status": exchange.status,
         "statusText": "",
@@ -101,7 +101,7 @@ def _text(message: Message, *, with_encoding: bool) -> dict[str, str]:
     return fields
 
 
-def _url(exchange: Exchange) -> str:
+def _url(exchange: HttpExchange) -> str:
     """The absolute URL; the scheme is what was seen on the wire."""
     if "://" in exchange.path.partition("?")[0]:
         return exchange.path

@@ -17,7 +17,7 @@ from tunnelctl.inspect.store import Store
 from tunnelctl.inspect.tap import ConnectionTap, Tapped
 from tunnelctl.inspect.worker import Worker
 from tunnelctl.net.threads import ended
-from tunnelctl.state.exchange import Exchange
+from tunnelctl.state.exchange import HttpExchange
 
 _THREAD_ENDS_WITHIN = 1.0  # seconds
 # Seconds between two answers to one follower: a stream of events changes its exchange all the time.
@@ -83,11 +83,11 @@ class Inspection:
             "dropped": self._store.dropped(self.forward),
         }
 
-    def last(self, count: int | None = None) -> list[Exchange]:
+    def last(self, count: int | None = None) -> list[HttpExchange]:
         """The last exchanges, the oldest first."""
         return [entry.exchange for entry in self._store.last(self.forward, count)]
 
-    def exchange(self, number: str) -> Exchange:
+    def exchange(self, number: str) -> HttpExchange:
         """One exchange by its id.
 
         Raises:
@@ -100,7 +100,7 @@ class Inspection:
             raise sentences.no_such_exchange(self.forward, number)
         return found
 
-    async def follow(self, count: int) -> AsyncIterator[Exchange]:
+    async def follow(self, count: int) -> AsyncIterator[HttpExchange]:
         """The last `count` exchanges, and from then on each one that is new or changes. Ends when
         the forward is no longer inspected."""
         changed = asyncio.Event()

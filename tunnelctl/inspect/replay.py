@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tunnelctl.inspect import sentences
 from tunnelctl.inspect.bodies import BODY_MAX
-from tunnelctl.state.exchange import BLACKED_OUT, SECRET_HEADERS, Exchange, Headers, Message
+from tunnelctl.state.exchange import BLACKED_OUT, SECRET_HEADERS, Headers, HttpExchange, Message
 
 MARK = "Tunnelctl-Replay"
 _OF_CONNECTION = frozenset(
@@ -52,13 +52,13 @@ class Replay:
         Failure: usage, it cannot be sent.
     """
 
-    def __init__(self, exchange: Exchange, given: Headers) -> None:
+    def __init__(self, exchange: HttpExchange, given: Headers) -> None:
         number, request = str(exchange.id), exchange.request
         if exchange.method == "CONNECT" or exchange.status == 101:
             raise sentences.replay_of_switch(number)
         if request.truncated:
             raise sentences.replay_lacks_body(number, request.size, len(request.body))
-        self._number = number
+        self.number = number
         self._method = exchange.method
         self._path = exchange.path
         self._body = bytes(request.body)
@@ -84,10 +84,10 @@ class Replay:
                 return await self._exchange(sock, target)
         except TimeoutError:
             why = f"nothing within {_ANSWER_WITHIN:g} s"
-            raise sentences.replay_not_answered(self._number, target, why) from None
+            raise sentences.replay_not_answered(self.number, target, why) from None
         except OSError as error:
             why = error.strerror or type(error).__name__
-            raise sentences.replay_not_answered(self._number, target, why) from None
+            raise sentences.replay_not_answered(self.number, target, why) from None
         finally:
             sock.close()
 
@@ -108,7 +108,7 @@ class Replay:
             try:
                 event = connection.next_event()
             except h11.RemoteProtocolError as error:
-                raise sentences.replay_not_answered(self._number, target, str(error)) from None
+                raise sentences.replay_not_answered(self.number, target, str(error)) from None
             if event is h11.NEED_DATA:
                 connection.receive_data(await loop.sock_recv(sock, _READ))
             elif isinstance(event, h11.Response):

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 
-from tunnelctl.state.exchange import Exchange, Message
+from tunnelctl.state.exchange import HttpExchange, Message
 
 EXCHANGES_MAX = 1000
 # Together with what waits for the parser (backlog.py) 64 MiB.
@@ -27,7 +27,7 @@ class Entry:
     telling."""
 
     forward: str
-    exchange: Exchange
+    exchange: HttpExchange
     size: int = 0
     version: int = 0
     is_kept: bool = True  # False once it was dropped: nothing more is added to it
@@ -87,7 +87,7 @@ class Store:
         """The exchanges of a forward that changed after that version, the oldest first."""
         return [entry for entry in self.last(forward) if entry.version > version]
 
-    def get(self, forward: str, number: int) -> Exchange | None:
+    def get(self, forward: str, number: int) -> HttpExchange | None:
         """One exchange; None if it was dropped, or never was."""
         entry = self._entries.get(number)
         return entry.exchange if entry is not None and entry.forward == forward else None

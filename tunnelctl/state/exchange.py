@@ -98,7 +98,7 @@ class Frame:
 
 
 @dataclass(slots=True)
-class Exchange:
+class HttpExchange:
     """A request and its response, as far as they came. `id` is unique in the daemon's life.
 
     `duration_ms` is the time from the first byte of the request to the last one of the response;
@@ -147,7 +147,34 @@ class Exchange:
         }
 
 
-def from_json(document: Mapping[str, Any]) -> Exchange:
+@dataclass(frozen=True, slots=True)
+class HttpExchanges:
+    """The exchanges of a forward, PROFILE/FORWARD, the oldest first. `not_inspected` counts the
+    connections by the reason why they are not shown; `dropped` the exchanges that gave way to newer
+    ones. `document` is all of it in JSON."""
+
+    forward: str
+    exchanges: tuple[HttpExchange, ...]
+    not_inspected: Mapping[str, int]
+    dropped: int
+    document: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """The document of `GET /v1/requests/PROFILE/FORWARD`. Raises as `from_json` below."""
+        try:
+            return cls(
+                str(document["forward"]),
+                tuple(map(from_json, document["requests"])),
+                dict(document["not_inspected"]["reasons"]),
+                int(document["dropped"]),
+                document,
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a document of tunnelctl: {error!r}") from None
+
+
+def from_json(document: Mapping[str, Any]) -> HttpExchange:
     """The value that `as_json` wrote.
 
     Raises:
@@ -155,7 +182,7 @@ def from_json(document: Mapping[str, Any]) -> Exchange:
     """
     try:
         response = document["response"]
-        return Exchange(
+        return HttpExchange(
             id=int(document["id"]),
             started_at=str(document["started_at"]),
             method=str(document["method"]),

@@ -24,7 +24,7 @@ from tunnelctl.spec.profile import HostAnew, Profile
 from tunnelctl.ssh.connect import connect
 from tunnelctl.state import backoff
 from tunnelctl.state.connections import ConnectionList
-from tunnelctl.state.exchange import Exchange, Headers
+from tunnelctl.state.exchange import Headers, HttpExchange
 from tunnelctl.state.fleet import FleetStatus
 from tunnelctl.state.plan import Plan, diff
 from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
@@ -216,7 +216,9 @@ class Supervisor:
         """
         return self._known(name).inspection(forward)
 
-    async def replay(self, name: str, forward: str, exchange: Exchange, headers: Headers) -> Answer:
+    async def replay(
+        self, name: str, forward: str, exchange: HttpExchange, headers: Headers
+    ) -> Answer:
         """Send a request of a forward to its target again, with the user's `headers`.
 
         Raises:

@@ -191,9 +191,7 @@ UrlPath = Annotated[
 WhenUnhealthy = Annotated[
     OnUnhealthy, BeforeValidator(choices.on_unhealthy), WithJsonSchema(choice(OnUnhealthy))
 ]
-Inspecting = Annotated[
-    Inspect, BeforeValidator(choices.inspect), WithJsonSchema(choice(Inspect))
-]
+Inspecting = Annotated[Inspect, BeforeValidator(choices.inspect), WithJsonSchema(choice(Inspect))]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(endpoints.network)]
 Networks = Annotated[
     tuple[Network, ...], BeforeValidator(scalars.one_or_list), WithJsonSchema(_LIST)

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.daemon import sentences
+from tunnelctl.daemon.api.routes import read_body
 from tunnelctl.daemon.orders import refuse_unknown
 from tunnelctl.daemon.problems import BadRequest
 from tunnelctl.inspect.inspector import Inspection
@@ -25,15 +26,19 @@ _MOST = 1000  # what the store has at most
 _FOLLOWERS = 32
 
 
-class Requests:
-    """The routes, and the number of those who follow."""
+def routes(supervisor: Supervisor) -> Iterable[web.RouteDef]:
+    """The routes."""
+    return _Requests(supervisor).routes()
+
+
+class _Requests:
+    """The handlers, and the number of those who follow."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._followers = 0
 
     def routes(self) -> Iterable[web.RouteDef]:
-        """All of them."""
         place = "/v1/requests/{profile}/{forward}"
         return (
             web.get(place, self._answer),
@@ -83,7 +88,7 @@ class Requests:
     async def _replay(self, request: web.Request) -> web.Response:
         inspection = self._inspection(request)
         exchange = inspection.exchange(request.match_info["id"])
-        headers = _headers(await request.read())
+        headers = _headers(await read_body(request))
         profile, forward = request.match_info["profile"], request.match_info["forward"]
         answer = await self._supervisor.replay(profile, forward, exchange, headers)
         return web.json_response(
@@ -115,14 +120,8 @@ def _query(request: web.Request) -> tuple[int, bool]:
     return int(count), follow == "1"
 
 
-def _headers(raw: bytes) -> Headers:
+def _headers(body: Mapping[str, Any]) -> Headers:
     """The headers in the body of a replay: `{"headers": [[name, value], …]}`; it may be empty."""
-    try:
-        body = json.loads(raw or b"{}")
-    except (ValueError, RecursionError):
-        raise BadRequest("the body must be JSON") from None
-    if not isinstance(body, Mapping):
-        raise BadRequest("the body must be a JSON object")
     refuse_unknown(body, ("headers",))
     pairs: Any = body.get("headers", [])
     if not isinstance(pairs, list) or not all(map(_is_pair, pairs)):

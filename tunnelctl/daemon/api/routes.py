@@ -209,19 +209,19 @@ class Api:
 
     async def _keep(self, request: web.Request) -> web.Response:
         name = _profile_name(request)
-        refuse_unknown(await _body(request), ())
+        refuse_unknown(await read_body(request), ())
         await self._profiles.keep(name)
         return _answer({"profile": self._known(name).as_json()})
 
     async def _release(self, request: web.Request) -> web.Response:
         name = _profile_name(request)
-        order = ReleaseOrder.read(await _body(request))
+        order = ReleaseOrder.read(await read_body(request))
         status = await self._profiles.release(name, order.lease, order.drain)
         return _answer({"profile": status.as_json()})
 
     async def _down(self, request: web.Request) -> web.Response:
         name = _profile_name(request)
-        drain = read_drain(await _body(request))
+        drain = read_drain(await read_body(request))
         _log.info("request: take down %s", name)
         return _answer({"profile": (await self._profiles.down(name, drain)).as_json()})
 
@@ -241,7 +241,7 @@ class Api:
 
     async def _answers(self, request: web.Request) -> web.Response:
         name = _profile_name(request)
-        order = AnswerOrder.read(await _body(request))
+        order = AnswerOrder.read(await read_body(request))
         self._supervisor.answer(name, order.question, order.answer, remember=order.remember)
         return _answer({"status": "taken"})
 
@@ -252,7 +252,7 @@ class Api:
         return _answer({"dry_run": order.dry_run, "profiles": [one.as_json() for one in done]})
 
     async def _shutdown(self, request: web.Request) -> web.Response:
-        refuse_unknown(await _body(request), ())
+        refuse_unknown(await read_body(request), ())
         _log.info("request: shut down")
         # After the answer is sent.
         asyncio.get_running_loop().call_soon(self._stop)
@@ -281,11 +281,11 @@ async def _name_version(request: web.Request, response: web.StreamResponse) -> N
 
 
 async def _order(request: web.Request) -> dict[str, Any]:
-    """As `_body`, large enough for an environment."""
-    return await _body(request.clone(client_max_size=_ORDER_BYTES))
+    """As `read_body`, large enough for an environment."""
+    return await read_body(request.clone(client_max_size=_ORDER_BYTES))
 
 
-async def _body(request: web.Request) -> dict[str, Any]:
+async def read_body(request: web.Request) -> dict[str, Any]:
     """The JSON object of a request; an empty body is an empty object."""
     try:
         async with asyncio.timeout(_BODY_WITHIN):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from tunnelctl.ssh.link.tap import Tap
+
 
 class Ending(Enum):
     """How a relay ended. `HERE` is its socket, `THERE` the far end of its channel."""
@@ -31,14 +33,15 @@ class Traffic:
 
 
 class Record(Traffic):
-    """The traffic of one relay, which it also adds to a `total`. This one does not keep how it
-    ended."""
+    """The traffic of one relay, which it also adds to a `total`; and what watches its bytes, set
+    before the relay is made. This one does not keep how it ended."""
 
-    __slots__ = ("total",)
+    __slots__ = ("tap", "total")
 
     def __init__(self, total: Traffic) -> None:
         super().__init__()
         self.total = total
+        self.tap: Tap | None = None
 
     def ended(self, how: Ending) -> None:
         """The relay has ended. Called once."""

@@ -31,6 +31,7 @@ from tunnelctl.net.unread import LastByte, can_tell
 from tunnelctl.ssh.link.flows import FromSocket, Reading, ToSocket, Writing, last_bytes
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.record import Ending, Record
+from tunnelctl.ssh.link.tap import Tap
 from tunnelctl.wire.channel import Channel, ChannelHandler
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.halves import Phase
@@ -73,6 +74,7 @@ class Relay(ChannelHandler, Handler):
         self._fd = sock.fileno()
         self._record = record
         self._total = record.total
+        self._tap = record.tap
         self._on_refused = on_refused
         self._channel: Channel | None = None
         self._from_socket = FromSocket()
@@ -235,6 +237,8 @@ class Relay(ChannelHandler, Handler):
             return
         if self._early:
             sent = channel.send_data(self._early)
+            if self._tap is not None:
+                self._tap.from_socket(memoryview(self._early)[:sent])
             self._early = self._early[sent:]
             self._record.from_socket += sent
             self._total.from_socket += sent
@@ -256,6 +260,8 @@ class Relay(ChannelHandler, Handler):
         sending.sent(count)
         self._record.from_socket += count
         self._total.from_socket += count
+        if self._tap is not None:  # before the bytes are encrypted in place
+            self._show_read(self._tap, count)
         self._stream.send_slots(channel.remote_id, count)
         flow.is_bulk = count >= SLOT_DATA
         if flow.is_bulk and not flow.is_wide:
@@ -277,6 +283,14 @@ class Relay(ChannelHandler, Handler):
             view = slots.data[0][:asked]
             return self._last_byte.receive(view, has_ended=self._from_socket.has_fin), asked
         return self._sock.recv_into(slots.data[0], asked), asked
+
+    def _show_read(self, tap: Tap, count: int) -> None:
+        """Show the tap what was read into the slots."""
+        for view in self._reactor.buffers.plain.data:
+            tap.from_socket(view[: min(count, SLOT_DATA)])
+            count -= SLOT_DATA
+            if count <= 0:
+                return
 
     def _drained(self) -> None:
         self._from_socket.drained()
@@ -300,6 +314,8 @@ class Relay(ChannelHandler, Handler):
             )
         self._record.to_socket += taken
         self._total.to_socket += taken
+        if self._tap is not None:
+            _show_sent(self._tap, views, taken)
         return size - taken
 
     def _flush(self) -> None:
@@ -391,3 +407,12 @@ class Relay(ChannelHandler, Handler):
         # Each refers to the other; this breaks the cycle.
         self._channel = None
         self._record.ended(how)
+
+
+def _show_sent(tap: Tap, views: Sequence[memoryview | bytearray], taken: int) -> None:
+    """Show the tap what a socket took of `views`."""
+    for view in views:
+        if taken <= 0:
+            return
+        tap.to_socket(memoryview(view)[:taken])
+        taken -= len(view)

@@ -8,8 +8,10 @@ does.
 from __future__ import annotations
 
 import math
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,10 +24,10 @@ from tunnelctl.forward.remote.held_ports import HeldPorts
 from tunnelctl.forward.remote.remote_forward import RemoteForward
 from tunnelctl.inspect.inspector import Inspection, Inspector
 from tunnelctl.inspect.replay import Answer, Replay
-from tunnelctl.inspect.sentences import not_inspected
+from tunnelctl.inspect.sentences import not_inspected, replay_needs_target
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.barring import Barring
-from tunnelctl.spec.forward import Forward
+from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.state.health import OF_TARGETS
@@ -83,7 +85,6 @@ class Forwarding(ABC):
         self._link: Link | None = None
         self._was_attached = False
         self._inspection: Inspection | None = None
-        self._inspect()
 
     @property
     @abstractmethod
@@ -167,9 +168,16 @@ class Forwarding(ABC):
             raise not_inspected(self.owner)
         return self._inspection
 
-    @abstractmethod
     async def replay(self, replay: Replay) -> Answer:
         """Send a request to the target again. Raises Failure."""
+        if self.rule.target is None:
+            raise replay_needs_target(replay.number)
+        async with self._dial() as sock:
+            return await replay.send(sock, str(self.rule.target))
+
+    @abstractmethod
+    def _dial(self) -> AbstractAsyncContextManager[socket.socket]:
+        """A socket to the fixed target. Raises Failure."""
 
     def attach(self, link: Link) -> None:
         """The link is up."""
@@ -224,10 +232,14 @@ class Forwarding(ABC):
         if self.rule.inspect is None:
             self._end_inspection()
         elif self._inspection is None:
-            self._inspection = self._carrier.inspector.inspect(self.owner)
-        self.side.taps = self._inspection
+            inspection = self._inspection = self._carrier.inspector.inspect(self.owner)
+            is_client = self.rule.side is Side.HERE
+            self.side.connections.make_tap = lambda connection: inspection.tap(
+                connection.client, str(connection.number), client_is_socket=is_client
+            )
 
     def _end_inspection(self) -> None:
+        self.side.connections.make_tap = None
         if self._inspection is not None:
             self._inspection.close()
             self._inspection = None

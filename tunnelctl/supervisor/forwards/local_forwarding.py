@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+from contextlib import AbstractAsyncContextManager
 
 from tunnelctl.errors import Failure
+from tunnelctl.forward.dialled import dialled_through
 from tunnelctl.forward.listener import Listener, keeper_of
 from tunnelctl.forward.local import LocalForward
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.supervisor.forwards.forwarding import ANSWER_SECONDS, Carrier, Forwarding
+from tunnelctl.supervisor.sentences import no_link_for_forward
 from tunnelctl.supervisor.tasks import unexpected
 
 _log = logging.getLogger("tunnelctl")
@@ -39,6 +43,7 @@ class LocalForwarding(Forwarding):
         )
         self._was_bound = False
         self._opening: asyncio.Task[None] | None = None
+        self._inspect()
 
     @property
     def needs_link(self) -> bool:
@@ -90,6 +95,11 @@ class LocalForwarding(Forwarding):
             self._opening.cancel()
             await asyncio.wait([self._opening])
         await super().close(drain)
+
+    def _dial(self) -> AbstractAsyncContextManager[socket.socket]:
+        if self._link is None:
+            raise no_link_for_forward(self.rule.name)
+        return dialled_through(self.rule, self._link, self._carrier.reactor)
 
     def attach(self, link: Link) -> None:
         super().attach(link)

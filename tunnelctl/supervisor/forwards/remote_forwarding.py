@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
+from contextlib import AbstractAsyncContextManager
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.dialled import dialled_here
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.remote.remote_forward import RemoteForward
 from tunnelctl.spec.forward import Forward
@@ -36,6 +39,7 @@ class RemoteForwarding(Forwarding):
             rule, carrier.reactor, self._client_failed, carrier.profile, carrier.held, carrier.log
         )
         self._opening: asyncio.Task[None] | None = None
+        self._inspect()
 
     @property
     def needs_link(self) -> bool:
@@ -64,6 +68,9 @@ class RemoteForwarding(Forwarding):
             self.tries.forget_failure()
             self._changed()
             self._try()
+
+    def _dial(self) -> AbstractAsyncContextManager[socket.socket]:
+        return dialled_here(self.rule)
 
     def attach(self, link: Link) -> None:
         super().attach(link)

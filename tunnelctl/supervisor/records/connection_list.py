@@ -18,8 +18,6 @@ from tunnelctl.forward.connections import Connection, ConnectionLog, Connections
 from tunnelctl.net.peers import peer_pid, peer_uid
 from tunnelctl.net.processes.clients import SocketOwner, TcpPair, owners
 from tunnelctl.net.threads import in_thread
-from tunnelctl.spec.endpoint import Endpoint
-from tunnelctl.ssh.link.info import printable_word
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.record import Ending
 from tunnelctl.state.connections import (
@@ -136,7 +134,7 @@ def _status(
         id=str(connection.number),
         profile=forward.profile,
         forward=forward.name,
-        client=_client(connection),
+        client=connection.client,
         target=None if target is None else str(target),
         host=forward.host,
         since=now.text(connection.since),
@@ -178,16 +176,6 @@ def _position(connection: Connection, links: Sequence[Link]) -> int | None:
     carries."""
     places = (place for place, link in enumerate(links, 1) if link is connection.link)
     return next(places, None)
-
-
-def _client(connection: Connection) -> str:
-    host, port = connection.origin
-    if host:
-        return str(Endpoint(printable_word(host), port))  # a server may say anything
-    pid = None
-    if connection.sock is not None:
-        pid = peer_pid(connection.sock)
-    return "unix" if pid is None else f"pid {pid}"
 
 
 # Processes of clients on this machine.

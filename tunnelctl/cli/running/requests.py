@@ -1,0 +1,250 @@
+"""`requests`: the HTTP requests that passed through a forward with `inspect: http`.
+
+Must never pass text of a peer to a terminal without escaping it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tunnelctl.cli.main import Options
+from tunnelctl.cli.terminal import complete
+from tunnelctl.cli.terminal.output import (
+    bytes_text,
+    in_colour,
+    json_text,
+    say,
+    seconds_text,
+    shown_on,
+    width_of,
+)
+from tunnelctl.client import Client
+from tunnelctl.errors import printable
+
+if TYPE_CHECKING:  # `--help` is quicker without
+    from tunnelctl.state.exchange import Headers, HttpExchange, HttpExchanges
+
+_TITLES = ("ID", "TIME", "METHOD", "STATUS", "DURATION", "SIZE", "PATH")
+_LINE = "{:>5}  {:<12}  {:<7}  {}  {:>8}  {:>5}  "
+_STATUS_WIDTH = len("STATUS")
+_COLOURS = {2: "green", 3: "cyan", 4: "yellow", 5: "red"}
+_ALL = 1000  # what the daemon keeps at most
+
+
+@click.command(
+    epilog="Examples: tunnelctl requests dev/web -f; tunnelctl requests dev/web --har web.har; "
+    "tunnelctl requests dev/web --replay 5 -H 'Authorization: Bearer …'"
+)
+@click.argument("place", metavar="PROFILE/FORWARD", shell_complete=complete.forwards)
+@click.option("-f", "--follow", is_flag=True, help="Print new requests until interrupted.")
+@click.option(
+    "-n",
+    "--number",
+    "count",
+    type=click.IntRange(0, _ALL),
+    help="Number of requests.  [default: 50; all that are kept with --json and --har]",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the document with headers and bodies; with -f, one JSON object per line.",
+)
+@click.option(
+    "--har",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Write an HTTP Archive (HAR 1.2); - is standard output.",
+)
+@click.option("--replay", metavar="ID", help="Send this request again, and print the answer.")
+@click.option(
+    "-H",
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="With --replay: a header to send, instead of that of the request.",
+)
+@click.pass_obj
+def requests(
+    options: Options,
+    place: str,
+    follow: bool,
+    count: int | None,
+    as_json: bool,
+    har: Path | None,
+    replay: str | None,
+    headers: tuple[str, ...],
+) -> None:
+    """Show the HTTP requests that passed through a forward with `inspect: http`.
+
+    The daemon keeps the last 1,000 in memory, with at most 64 KiB of each body, and without the
+    values of Authorization, Cookie, Set-Cookie and Proxy-Authorization.
+
+    --replay sends a request to the forward's own target again, with the header Tunnelctl-Replay.
+    Headers whose values are not kept are left out unless -H sets them.
+    """
+    profile, slash, forward = place.partition("/")
+    if not (profile and slash and forward):
+        raise click.UsageError(f"{place!r} is not PROFILE/FORWARD")
+    _check_options(follow=follow, as_json=as_json, har=har, replay=replay, headers=headers)
+    client = options.client
+    if replay is not None:
+        _replay(client, (profile, forward), replay, tuple(map(_header, headers)), as_json=as_json)
+    elif follow:
+        _follow(client, (profile, forward), 50 if count is None else count, as_json=as_json)
+    elif as_json:
+        found = client.requests(profile, forward, count)
+        click.echo(json_text(found.document), nl=False)
+    elif har is not None:
+        _write_har(client.requests(profile, forward, count), har)
+    else:
+        _print_table(client.requests(profile, forward, 50 if count is None else count))
+
+
+def _check_options(
+    *, follow: bool, as_json: bool, har: Path | None, replay: str | None, headers: tuple[str, ...]
+) -> None:
+    if har is not None and (follow or as_json):
+        raise click.UsageError("--har excludes --follow and --json")
+    if replay is not None and (follow or har is not None):
+        raise click.UsageError("--replay excludes --follow and --har")
+    if headers and replay is None:
+        raise click.UsageError("--header has no meaning without --replay")
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not (colon and name.strip()):
+        raise click.UsageError("--header must be 'NAME: VALUE'")
+    return name.strip(), value.strip()
+
+
+# The table.
+
+
+def _print_table(found: HttpExchanges) -> None:
+    if found.exchanges:
+        click.echo(_titles())
+    for exchange in found.exchanges:
+        click.echo(_line(exchange))
+    if not found.exchanges:
+        say(f"no request has passed through {found.forward} yet")
+    if found.dropped:
+        say(f"{found.dropped} older requests are no longer kept")
+    reasons = ", ".join(f"{count} {name}" for name, count in found.not_inspected.items() if count)
+    if reasons:
+        say(f"{sum(found.not_inspected.values())} connections were not inspected: {reasons}")
+
+
+def _follow(client: Client, place: tuple[str, str], count: int, *, as_json: bool) -> None:
+    """Print each request when it has ended; a stream also when it begins."""
+    shown: set[tuple[int, bool]] = set()
+    if not as_json:
+        click.echo(_titles())
+    with client.follow_requests(*place, count) as stream:
+        while True:
+            exchange = stream.next()
+            if exchange is None or not (exchange.has_ended or exchange.is_stream or as_json):
+                continue
+            state = (exchange.id, exchange.has_ended)
+            if as_json:
+                click.echo(json.dumps(exchange.as_json()))
+            elif state not in shown:
+                shown.add(state)
+                click.echo(_line(exchange))
+
+
+def _titles() -> str:
+    *columns, path = _TITLES
+    return _LINE.format(*columns) + path
+
+
+def _line(exchange: HttpExchange) -> str:
+    moment = datetime.fromisoformat(exchange.started_at).astimezone()
+    status = "-" if exchange.status is None else str(exchange.status)
+    status = status.rjust(_STATUS_WIDTH)
+    colour = _COLOURS.get((exchange.status or 0) // 100)
+    cells = (
+        exchange.id,
+        moment.strftime("%H:%M:%S.") + f"{moment.microsecond // 1000:03}",
+        printable(exchange.method)[:7],
+    )
+    width, path = width_of(sys.stdout), printable(exchange.path)
+    start = _LINE.format(*cells, status, _duration(exchange), _size(exchange))
+    if width is not None and len(start) + len(path) > width:
+        path = path[: max(1, width - len(start) - 1)] + "…"
+    if colour and in_colour(sys.stdout):
+        styled = click.style(status, fg=colour)
+        start = _LINE.format(*cells, styled, _duration(exchange), _size(exchange))
+    return shown_on(sys.stdout, start + path)
+
+
+def _duration(exchange: HttpExchange) -> str:
+    taken = exchange.duration_ms
+    if taken is None:
+        return "open"
+    if taken < 1000:
+        return f"{taken:.0f}ms"
+    return f"{taken / 1000:.1f}s" if taken < 60_000 else seconds_text(taken / 1000)
+
+
+def _size(exchange: HttpExchange) -> str:
+    if exchange.websocket:
+        return bytes_text(sum(frame.size for frame in exchange.websocket))
+    return "-" if exchange.response is None else bytes_text(exchange.response.size)
+
+
+# Other forms.
+
+
+def _write_har(found: HttpExchanges, path: Path) -> None:
+    from tunnelctl.home.whole_file import write_whole
+    from tunnelctl.inspect.har import archive
+
+    text = json.dumps(archive(found.exchanges), indent=2, ensure_ascii=True) + "\n"
+    if str(path) == "-":
+        click.echo(text, nl=False)
+    else:
+        write_whole(path, text.encode())
+
+
+def _replay(
+    client: Client, place: tuple[str, str], number: str, headers: Headers, *, as_json: bool
+) -> None:
+    answer = client.replay(*place, number, headers)
+    if as_json:
+        click.echo(json_text(answer), nl=False)
+    else:
+        _print_answer(answer)
+    if answer["left_out"]:
+        names = ", ".join(map(str, answer["left_out"]))
+        say(f"sent without {names}: its value is not kept (set it with -H 'NAME: VALUE')")
+    if answer["truncated"]:
+        say("only the first part of the body is shown")
+
+
+def _print_answer(answer: Mapping[str, Any]) -> None:
+    """The response as it came; on a terminal, escaped."""
+    click.echo(printable(f"{answer['version']} {answer['status']}"))
+    for name, value in answer["headers"]:
+        click.echo(shown_on(sys.stdout, printable(f"{name}: {value}")))
+    click.echo("")
+    text = answer["body"]
+    body = base64.b64decode(answer["body_base64"]) if text is None else text.encode()
+    if not sys.stdout.isatty():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(body)
+    elif text is None:
+        say(f"the body of {len(body)} bytes is not text")
+    else:
+        for line in text.splitlines():
+            click.echo(shown_on(sys.stdout, printable(line.replace("\t", "    "))))
