@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 
 from tunnelctl.inspect.reasons import NotInspected, Reason
-from tunnelctl.state.exchange import Message
+from tunnelctl.state.exchange import HttpMessage
 
 BODY_MAX = 64 * 1024
 _LINE_MAX = 4096  # of the size of a chunk and its extensions
@@ -22,10 +22,10 @@ FOREVER = 1 << 62
 _CR, _LF = b"\r\n"
 
 
-class Kept:
+class KeptBody:
     """The first part of a message's body; `on_kept(size)` is called with what memory it takes."""
 
-    def __init__(self, message: Message, on_kept: Callable[[int], None]) -> None:
+    def __init__(self, message: HttpMessage, on_kept: Callable[[int], None]) -> None:
         self.message = message
         self._on_kept = on_kept
 
@@ -54,7 +54,7 @@ class Body(ABC):
     is_done = False
     unneeded = 0
 
-    def __init__(self, kept: Kept) -> None:
+    def __init__(self, kept: KeptBody) -> None:
         self.kept = kept
 
     @abstractmethod
@@ -73,7 +73,7 @@ class Body(ABC):
 class Length(Body):
     """A body with Content-Length."""
 
-    def __init__(self, kept: Kept, length: int) -> None:
+    def __init__(self, kept: KeptBody, length: int) -> None:
         super().__init__(kept)
         self.unneeded = length
 
@@ -119,7 +119,7 @@ class _Part(Enum):
 class Chunked(Body):
     """A body in chunks."""
 
-    def __init__(self, kept: Kept) -> None:
+    def __init__(self, kept: KeptBody) -> None:
         super().__init__(kept)
         self._part = _Part.SIZE
         self._line = bytearray()  # the part of a size that has come
@@ -178,7 +178,7 @@ class Chunked(Body):
         return end + 1
 
 
-def body_of(headers: Iterable[tuple[bytes, bytes]], kept: Kept) -> Body:
+def body_of(headers: Iterable[tuple[bytes, bytes]], kept: KeptBody) -> Body:
     """The framing of a message that has a body; h11 has checked its headers."""
     fields = dict(headers)
     if b"transfer-encoding" in fields:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from itertools import count
 
 from tunnelctl import clock
-from tunnelctl.inspect.bodies import Body, Kept, body_of
+from tunnelctl.inspect.bodies import Body, KeptBody, body_of
 from tunnelctl.inspect.heads import (
     HeadBuffer,
     RequestHead,
@@ -21,10 +21,10 @@ from tunnelctl.inspect.heads import (
     headers_of,
 )
 from tunnelctl.inspect.reasons import NotInspected, Reason
-from tunnelctl.inspect.store import ITEM, Entry, Store
+from tunnelctl.inspect.store import ITEM, Store, StoredExchange
 from tunnelctl.inspect.tap import Flow, Tapped
 from tunnelctl.inspect.websocket import WebsocketMessages
-from tunnelctl.state.exchange import Frame, HttpExchange, Message
+from tunnelctl.state.exchange import Frame, HttpExchange, HttpMessage
 
 _TLS_HANDSHAKE = 0x16  # the first byte of a TLS connection (RFC 8446 section 5.1)
 # Bytes that a client may send before it knows whether the protocol changes.
@@ -35,7 +35,7 @@ _numbers = count(1)  # of exchanges, in the process
 class _Pending:
     """A request whose response has not ended."""
 
-    def __init__(self, entry: Entry, head: RequestHead, began: float) -> None:
+    def __init__(self, entry: StoredExchange, head: RequestHead, began: float) -> None:
         self.entry = entry
         self.began = began
         self.is_connect = head.event.method == b"CONNECT"
@@ -92,7 +92,7 @@ class Conversation:
         self._responses.read_frames(pending.entry, "server")
         self._requests.go_on(pending, at)
 
-    def kept(self, entry: Entry, message: Message) -> Kept:
+    def kept(self, entry: StoredExchange, message: HttpMessage) -> KeptBody:
         """Where the body of a message is kept."""
 
         def grew(size: int) -> None:
@@ -101,13 +101,13 @@ class Conversation:
             else:  # dropped: its memory is not counted any more
                 message.body.clear()
 
-        return Kept(message, grew)
+        return KeptBody(message, grew)
 
 
 class _Frames:
     """One direction of a websocket, added to its exchange."""
 
-    def __init__(self, entry: Entry, sender: str, store: Store) -> None:
+    def __init__(self, entry: StoredExchange, sender: str, store: Store) -> None:
         self._messages = WebsocketMessages(from_client=sender == "client")
         self._entry = entry
         self._sender = sender
@@ -121,7 +121,7 @@ class _Frames:
             self._store.grew(self._entry, ITEM if is_more else 0, tell=True)
 
 
-class _Reader(ABC):
+class _OneWay(ABC):
     """One direction: heads and bodies in turn, or frames."""
 
     def __init__(self, conversation: Conversation, flow: Flow) -> None:
@@ -141,7 +141,7 @@ class _Reader(ABC):
         if body is not None and body.kept.is_full:
             self._flow.wanted_from = self._position + body.unneeded
 
-    def read_frames(self, entry: Entry, sender: str) -> None:
+    def read_frames(self, entry: StoredExchange, sender: str) -> None:
         """Frames of a websocket follow."""
         self._frames = _Frames(entry, sender, self._conversation.store)
 
@@ -193,7 +193,7 @@ class _Reader(ABC):
         """A message is complete."""
 
 
-class _Requests(_Reader):
+class _Requests(_OneWay):
     """What the client sends."""
 
     def __init__(self, conversation: Conversation, flow: Flow) -> None:
@@ -237,7 +237,7 @@ class _Requests(_Reader):
         conversation, tapped = self._conversation, self._conversation.tapped
         parsed = RequestHead(head)
         event = parsed.event
-        message = Message(f"HTTP/{event.http_version.decode()}", headers_of(event))
+        message = HttpMessage(f"HTTP/{event.http_version.decode()}", headers_of(event))
         exchange = HttpExchange(
             id=next(_numbers),
             started_at=_wall(self._began),
@@ -247,7 +247,7 @@ class _Requests(_Reader):
             client=tapped.client,
             connection=tapped.connection,
         )
-        entry = Entry(tapped.forward, exchange)
+        entry = StoredExchange(tapped.forward, exchange)
         pending = _Pending(entry, parsed, self._began)
         conversation.pending.append(pending)
         conversation.store.add(entry)
@@ -260,7 +260,7 @@ class _Requests(_Reader):
         """The next request follows."""
 
 
-class _Responses(_Reader):
+class _Responses(_OneWay):
     """What the server sends."""
 
     def _begin(self, head: bytes, at: float) -> None:
@@ -272,7 +272,7 @@ class _Responses(_Reader):
         if parsed.is_interim:
             return
         event, entry = parsed.event, pending.entry
-        message = Message(f"HTTP/{event.http_version.decode()}", headers_of(event))
+        message = HttpMessage(f"HTTP/{event.http_version.decode()}", headers_of(event))
         entry.exchange.status = event.status_code
         conversation.store.answered(entry, message)
         if parsed.switches:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tunnelctl import __version__
-from tunnelctl.state.exchange import HttpExchange, Message
+from tunnelctl.state.exchange import HttpExchange, HttpMessage
 
 _UNKNOWN = -1
 
@@ -62,7 +62,7 @@ def _request(exchange: HttpExchange) -> dict[str, Any]:
     return document
 
 
-def _response(exchange: HttpExchange, response: Message) -> dict[str, Any]:
+def _response(exchange: HttpExchange, response: HttpMessage) -> dict[str, Any]:
     return {
         "status": exchange.status,
         "statusText": "",
@@ -76,7 +76,7 @@ def _response(exchange: HttpExchange, response: Message) -> dict[str, Any]:
     }
 
 
-def _common(message: Message) -> dict[str, Any]:
+def _common(message: HttpMessage) -> dict[str, Any]:
     return {
         "httpVersion": message.version,
         "cookies": [],  # their values are not kept
@@ -86,7 +86,7 @@ def _common(message: Message) -> dict[str, Any]:
     }
 
 
-def _text(message: Message, *, with_encoding: bool) -> dict[str, str]:
+def _text(message: HttpMessage, *, with_encoding: bool) -> dict[str, str]:
     """The body; HAR says for content alone that it is encoded."""
     document = message.as_json()
     fields: dict[str, str] = {"text": document["body"] or ""}

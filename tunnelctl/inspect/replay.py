@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tunnelctl.inspect import sentences
 from tunnelctl.inspect.bodies import BODY_MAX
-from tunnelctl.state.exchange import BLACKED_OUT, SECRET_HEADERS, Headers, HttpExchange, Message
+from tunnelctl.state.exchange import BLACKED_OUT, SECRET_HEADERS, Headers, HttpExchange, HttpMessage
 
 MARK = "Tunnelctl-Replay"
 _OF_CONNECTION = frozenset(
@@ -36,11 +36,11 @@ _READ = 65536
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ReplayAnswer:
     """`left_out` names the headers that were not sent because they had been blacked out."""
 
     status: int
-    response: Message
+    response: HttpMessage
     left_out: tuple[str, ...]
 
 
@@ -73,7 +73,7 @@ class Replay:
             headers.append(("Content-Length", str(len(self._body))))
         self._headers = headers
 
-    async def send(self, sock: socket.socket, target: str) -> Answer:
+    async def send(self, sock: socket.socket, target: str) -> ReplayAnswer:
         """Send it to the `target` that the socket is connected to, which is closed then.
 
         Raises:
@@ -91,7 +91,7 @@ class Replay:
         finally:
             sock.close()
 
-    async def _exchange(self, sock: socket.socket, target: str) -> Answer:
+    async def _exchange(self, sock: socket.socket, target: str) -> ReplayAnswer:
         import h11  # only where something is inspected
 
         loop, connection = asyncio.get_running_loop(), h11.Connection(h11.CLIENT)
@@ -103,7 +103,7 @@ class Replay:
         except h11.LocalProtocolError as error:
             raise sentences.replay_header_invalid(str(error)) from None
         await loop.sock_sendall(sock, head + body + end)
-        status, response = 0, Message("", ())
+        status, response = 0, HttpMessage("", ())
         while len(response.body) < BODY_MAX:
             try:
                 event = connection.next_event()
@@ -113,7 +113,7 @@ class Replay:
                 connection.receive_data(await loop.sock_recv(sock, _READ))
             elif isinstance(event, h11.Response):
                 version = f"HTTP/{event.http_version.decode()}"
-                status, response = event.status_code, Message(version, _shown(event.headers))
+                status, response = event.status_code, HttpMessage(version, _shown(event.headers))
             elif isinstance(event, h11.Data):
                 response.size += len(event.data)
                 response.body += event.data[: BODY_MAX - len(response.body)]
@@ -121,7 +121,7 @@ class Replay:
                 break
         else:
             response.is_cut = True  # the rest is not waited for
-        return Answer(status, response, self._left_out)
+        return ReplayAnswer(status, response, self._left_out)
 
 
 def _end_to_end(headers: Headers) -> Headers:

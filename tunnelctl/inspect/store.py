@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 
-from tunnelctl.state.exchange import HttpExchange, Message
+from tunnelctl.state.exchange import HttpExchange, HttpMessage
 
 EXCHANGES_MAX = 1000
 # Together with what waits for the parser (backlog.py) 64 MiB.
@@ -22,7 +22,7 @@ ITEM = 250
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class StoredExchange:
     """An exchange, and its part of the memory. `version` grows with each change that is worth
     telling."""
 
@@ -40,7 +40,7 @@ class Store:
         self._exchanges_max = exchanges_max
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
-        self._entries: dict[int, Entry] = {}  # the oldest first
+        self._entries: dict[int, StoredExchange] = {}  # the oldest first
         self._size = 0
         self._version = 0
         self._dropped: Counter[str] = Counter()
@@ -50,7 +50,7 @@ class Store:
         """That of the last change."""
         return self._version
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: StoredExchange) -> None:
         """Keep a new exchange."""
         exchange = entry.exchange
         with self._lock:
@@ -58,32 +58,32 @@ class Store:
             self._grow(entry, _EXCHANGE + len(exchange.path) + _size_of(exchange.request))
             self._touch(entry)
 
-    def answered(self, entry: Entry, response: Message) -> None:
+    def answered(self, entry: StoredExchange, response: HttpMessage) -> None:
         """The head of its response came."""
         with self._lock:
             entry.exchange.response = response
             self._grow(entry, _size_of(response))
             self._touch(entry)
 
-    def grew(self, entry: Entry, size: int, *, tell: bool = False) -> None:
+    def grew(self, entry: StoredExchange, size: int, *, tell: bool = False) -> None:
         """So many bytes were added to it."""
         with self._lock:
             self._grow(entry, size)
             if tell:
                 self._touch(entry)
 
-    def changed(self, entry: Entry) -> None:
+    def changed(self, entry: StoredExchange) -> None:
         """Something about it changed that readers want to know."""
         with self._lock:
             self._touch(entry)
 
-    def last(self, forward: str, count: int | None = None) -> list[Entry]:
+    def last(self, forward: str, count: int | None = None) -> list[StoredExchange]:
         """The last exchanges of a forward, the oldest first."""
         with self._lock:
             found = [entry for entry in self._entries.values() if entry.forward == forward]
         return found if count is None else found[max(0, len(found) - count) :]
 
-    def since(self, forward: str, version: int) -> list[Entry]:
+    def since(self, forward: str, version: int) -> list[StoredExchange]:
         """The exchanges of a forward that changed after that version, the oldest first."""
         return [entry for entry in self.last(forward) if entry.version > version]
 
@@ -103,7 +103,7 @@ class Store:
                 self._remove(entry)
             del self._dropped[forward]
 
-    def _grow(self, entry: Entry, size: int) -> None:
+    def _grow(self, entry: StoredExchange, size: int) -> None:
         if not entry.is_kept:
             return
         entry.size += size
@@ -113,15 +113,15 @@ class Store:
             self._remove(oldest)
             self._dropped[oldest.forward] += 1
 
-    def _remove(self, entry: Entry) -> None:
+    def _remove(self, entry: StoredExchange) -> None:
         del self._entries[entry.exchange.id]
         self._size -= entry.size
         entry.is_kept = False
 
-    def _touch(self, entry: Entry) -> None:
+    def _touch(self, entry: StoredExchange) -> None:
         self._version += 1
         entry.version = self._version
 
 
-def _size_of(message: Message) -> int:
+def _size_of(message: HttpMessage) -> int:
     return sum(ITEM + len(name) + len(value) for name, value in message.headers)

@@ -23,7 +23,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(slots=True)
-class Message:
+class HttpMessage:
     """A request or a response. `version` is `HTTP/1.1`; `size` is the length of the whole body in
     bytes, as it was transferred but without the framing of chunks; `body` is its first part.
     `is_cut`: the connection ended before the body did."""
@@ -88,7 +88,7 @@ class Frame:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """The value that `as_json` wrote. Raises as Message.from_json."""
+        """The value that `as_json` wrote. Raises as HttpMessage.from_json."""
         return cls(
             str(document["from"]),
             str(document["kind"]),
@@ -109,11 +109,11 @@ class HttpExchange:
     started_at: str  # RFC 3339
     method: str
     path: str
-    request: Message
+    request: HttpMessage
     client: str
     connection: str
     status: int | None = None
-    response: Message | None = None
+    response: HttpMessage | None = None
     duration_ms: float | None = None
     websocket: deque[Frame] = field(default_factory=lambda: deque(maxlen=_FRAMES_KEPT))
 
@@ -187,11 +187,11 @@ def from_json(document: Mapping[str, Any]) -> HttpExchange:
             started_at=str(document["started_at"]),
             method=str(document["method"]),
             path=str(document["path"]),
-            request=Message.from_json(document["request"]),
+            request=HttpMessage.from_json(document["request"]),
             client=str(document["client"]),
             connection=str(document["connection"]),
             status=document["status"],
-            response=None if response is None else Message.from_json(response),
+            response=None if response is None else HttpMessage.from_json(response),
             duration_ms=document["duration_ms"],
             websocket=deque(map(Frame.from_json, document["websocket"]), maxlen=_FRAMES_KEPT),
         )

@@ -12,7 +12,7 @@ from tunnelctl import clock
 from tunnelctl.forward.listener import Listener
 from tunnelctl.home.secrets import resolve_secret
 from tunnelctl.inspect.inspector import Inspection
-from tunnelctl.inspect.replay import Answer, Replay
+from tunnelctl.inspect.replay import Replay, ReplayAnswer
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
@@ -181,7 +181,7 @@ class RunningProfile:
         """The inspection of a forward. Raises Failure, as Supervisor.inspection."""
         return self._forward(name).inspected()
 
-    async def replay(self, name: str, replay: Replay) -> Answer:
+    async def replay(self, name: str, replay: Replay) -> ReplayAnswer:
         """Send a request of a forward to its target again. Raises Failure."""
         return await self._forward(name).replay(replay)
 

@@ -17,7 +17,7 @@ from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.forward.connections import Connections
 from tunnelctl.inspect.inspector import Inspection, Inspector
-from tunnelctl.inspect.replay import Answer, Replay
+from tunnelctl.inspect.replay import Replay, ReplayAnswer
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.profile import HostAnew, Profile
@@ -218,7 +218,7 @@ class Supervisor:
 
     async def replay(
         self, name: str, forward: str, exchange: HttpExchange, headers: Headers
-    ) -> Answer:
+    ) -> ReplayAnswer:
         """Send a request of a forward to its target again, with the user's `headers`.
 
         Raises:
@@ -288,7 +288,7 @@ class Supervisor:
     def answer(
         self, profile: str, question: str, answer: str | None, *, remember: bool = False
     ) -> None:
-        """Answer a question by its id; None refuses. `remember`: keep the answer while this
+        """ReplayAnswer a question by its id; None refuses. `remember`: keep the answer while this
         supervisor lives.
 
         Raises:

@@ -28,10 +28,10 @@ _FOLLOWERS = 32
 
 def routes(supervisor: Supervisor) -> Iterable[web.RouteDef]:
     """The routes."""
-    return _Requests(supervisor).routes()
+    return _Handlers(supervisor).routes()
 
 
-class _Requests:
+class _Handlers:
     """The handlers, and the number of those who follow."""
 
     def __init__(self, supervisor: Supervisor) -> None:

@@ -23,7 +23,7 @@ from tunnelctl.forward.local import LocalForward
 from tunnelctl.forward.remote.held_ports import HeldPorts
 from tunnelctl.forward.remote.remote_forward import RemoteForward
 from tunnelctl.inspect.inspector import Inspection, Inspector
-from tunnelctl.inspect.replay import Answer, Replay
+from tunnelctl.inspect.replay import Replay, ReplayAnswer
 from tunnelctl.inspect.sentences import not_inspected, replay_needs_target
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.barring import Barring
@@ -168,7 +168,7 @@ class Forwarding(ABC):
             raise not_inspected(self.owner)
         return self._inspection
 
-    async def replay(self, replay: Replay) -> Answer:
+    async def replay(self, replay: Replay) -> ReplayAnswer:
         """Send a request to the target again. Raises Failure."""
         if self.rule.target is None:
             raise replay_needs_target(replay.number)
