@@ -96,6 +96,7 @@ _TEXTS = {
     "ssh": "ssh bob@bastion.example.com",
     "state": "connecting",
     "subject": "bastion (bob@bastion.example.com:22)",
+    "target": "127.0.0.1:3000",
     "text": "list index out of range",
     "theirs": "3des-cbc",
     "there": "allow the cipher aes256-ctr on the server",

@@ -9,23 +9,23 @@ from __future__ import annotations
 from tunnelctl.errors import Code, Failure, Hint, edit
 
 
-def not_inspected(forward: str) -> Failure:
+def not_inspected(part: str) -> Failure:
     """The forward, PROFILE/FORWARD, has no `inspect: http`."""
-    profile, _, name = forward.partition("/")
+    profile, _, name = part.partition("/")
     return Failure(
         Code.USAGE,
-        f"the requests of {forward} are not inspected",
+        f"the requests of {part} are not inspected",
         edit(f"set inspect: http at forwards.{name}"),
         Hint("then", f"tunnelctl reload {profile}"),
     )
 
 
-def no_such_exchange(forward: str, number: str) -> Failure:
+def no_such_exchange(part: str, number: str) -> Failure:
     """It was dropped for newer ones, or never was."""
     return Failure(
         Code.PROFILE_NOT_FOUND,
-        f"{forward} has no request {number}",
-        Hint("the oldest are dropped; to see what is kept", f"tunnelctl requests {forward}"),
+        f"{part} has no request {number}",
+        Hint("the oldest are dropped; to see what is kept", f"tunnelctl requests {part}"),
     )
 
 

@@ -17,17 +17,10 @@ import click
 
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete
-from tunnelctl.cli.terminal.output import (
-    bytes_text,
-    in_colour,
-    json_text,
-    say,
-    seconds_text,
-    shown_on,
-    width_of,
-)
+from tunnelctl.cli.terminal.output import in_colour, json_text, say, shown_on, width_of
 from tunnelctl.client import Client
 from tunnelctl.errors import printable
+from tunnelctl.view.texts import bytes_text, seconds_text
 
 if TYPE_CHECKING:  # `--help` is quicker without
     from tunnelctl.state.exchange import Headers, HttpExchange, HttpExchanges
