@@ -33,6 +33,7 @@ from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import reason
 from tunnelctl.home.extras import install_command
 from tunnelctl.spec.endpoint import ANY_ADDRESS, WILDCARDS, Endpoint, parse_endpoint
+from tunnelctl.spec.forward import Inspect
 from tunnelctl.state.snapshot import ErrorStatus, ForwardStatus, HostStatus, ProfileStatus
 from tunnelctl.state.status_events import EventKind, StatusEvent
 
@@ -72,6 +73,7 @@ _FORWARD = "exposed"
     help="Address to listen on at the server; localhost is the server only.",
 )
 @click.option("--allow", multiple=True, metavar="CIDR", help="Allowed clients; default: all.")
+@click.option("--inspect", is_flag=True, help="Show its HTTP requests: tunnelctl requests.")
 @click.option("--ttl", type=Duration(positive=True), help="Take it down after this time.")
 @click.option("--qr", is_flag=True, help="Also show the address as a QR code.")
 @click.option(
@@ -94,6 +96,7 @@ def expose(
     remote_port: int,
     bind: str,
     allow: tuple[str, ...],
+    inspect: bool,
     ttl: float | None,
     qr: bool,
     detach: bool,
@@ -111,6 +114,8 @@ def expose(
     _check_it_answers(service)
     listen = Endpoint(bind, remote_port)
     document = _document(service, listen, via, allow, ttl)
+    if inspect:
+        document["forwards"][_FORWARD]["inspect"] = str(Inspect.HTTP)
     word = service.path.rpartition("/")[2] if service.is_unix else str(service.port)
     client = options.client
 
@@ -123,6 +128,8 @@ def expose(
             try:
                 session.bring_up(wait_timeout, ttl=ttl)
                 exposed.tell(service, listen, show_code)
+                if inspect:
+                    exposed.tell_requests()
                 if detach:
                     exposed.listen()
                     return 0
@@ -250,6 +257,10 @@ class _Exposed:
         self._told_at = clock.rfc3339(clock.wall())
         if show_code is not None:
             show_code(f"http://{outside}/")
+
+    def tell_requests(self) -> None:
+        """Print the command that shows the requests."""
+        say(f"to see its requests: tunnelctl requests {self._name}/{_FORWARD} -f")
 
     def listen(self) -> None:
         """Print the text that the server sent in the session, if any."""
