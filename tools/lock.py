@@ -22,7 +22,7 @@ UV = "uv==0.13.9"
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "requirements"
 # `test` has every extra that a user can install; `build` has the build requirements of the package.
-EXTRAS = ("keyring", "metrics", "qr", "test")
+EXTRAS = ("keyring", "metrics", "qr", "top", "test")
 
 HEADER = """\
 # {purpose}

@@ -1,7 +1,8 @@
 """The only module that reads a clock. All others take the time as an argument or call this one.
 
 `monotonic` is for deadlines and ages; `wall` is for display; `boottime` shows that the machine was
-asleep. Times of different clocks are compared only for that.
+asleep; `thread_cpu` is for work that limits itself. Times of different clocks are compared only to
+find sleep.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ def boottime() -> float:
     CLOCK_MONOTONIC continues.
     """
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def thread_cpu() -> float:
+    """Seconds of CPU that this thread has used."""
+    return time.thread_time()
 
 
 def wall() -> datetime:

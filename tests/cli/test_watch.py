@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import signal
 import sys
@@ -19,7 +17,6 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.tmux import Tmux
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.cli.running.watch import Screen
 
 # The shell stays to show what the command left behind.
 _SHELL = ("sh", "-c", 'trap : INT; "$@"; echo "code=$?"; exec sleep 600', "sh")
@@ -140,44 +137,3 @@ def test_a_program_gets_one_document_a_line(world: World) -> None:
 
 def test_without_a_daemon_it_ends(world: World) -> None:
     assert world.run("ps", "-w").returncode == 3
-
-
-class Paper:
-    """A screen whose writes can be read one by one."""
-
-    def __init__(self) -> None:
-        # Of such a pipe one read returns what one write wrote (pipe(2), O_DIRECT).
-        self._read_end, self.write_end = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)
-        self.size = os.terminal_size((40, 3))
-
-    def frame(self) -> str:
-        try:
-            return os.read(self._read_end, 65536).decode()
-        except BlockingIOError:
-            return ""
-
-    def close(self) -> None:
-        os.close(self._read_end)
-        os.close(self.write_end)
-
-
-def test_a_frame_is_one_write_of_what_has_changed() -> None:
-    with contextlib.closing(Paper()) as paper:
-        screen = Screen(paper.write_end, lambda: paper.size)
-        screen.show(["head", "one", "two", "beyond the last line"])
-        frame = paper.frame()
-        assert frame == "\x1b[2J\x1b[1;1Hhead\x1b[2;1Hone\x1b[3;1H… 2 more lines"
-        assert paper.frame() == ""
-        screen.show(["head", "one", "two"])
-        assert paper.frame() == "\x1b[3;1Htwo\x1b[K"
-        screen.show(["head", "one", "two"])
-        assert paper.frame() == ""
-        screen.show(["head", "other", "two"])
-        assert paper.frame() == "\x1b[2;1Hother"
-        screen.show(["head", "once", "two"])
-        assert paper.frame() == "\x1b[2;1Honce\x1b[K"
-        screen.show(["head"])
-        assert paper.frame() == "\x1b[2;1H\x1b[J"
-        paper.size = os.terminal_size((20, 3))
-        screen.show(["head"])
-        assert paper.frame() == "\x1b[2J\x1b[1;1Hhead"

@@ -283,6 +283,21 @@ def no_qr_package(install: str) -> Failure:
     return Failure(Code.USAGE, "--qr needs the package segno", Hint("", install))
 
 
+def no_textual_package(install: str) -> Failure:
+    """An extra of ours is not installed."""
+    return Failure(Code.USAGE, "top needs the package textual", Hint("", install))
+
+
+def top_needs_a_terminal(why: str) -> Failure:
+    """A pipe, or a terminal without control sequences."""
+    return Failure(
+        Code.USAGE,
+        f"top needs a terminal: {why}",
+        Hint("a table that is printed again and again", "tunnelctl ps --watch"),
+        Hint("once", "tunnelctl ps"),
+    )
+
+
 def same_variable(part: str, other: str, word: str) -> Failure:
     """The names of two forwards give the same variable."""
     return Failure(

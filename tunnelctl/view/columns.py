@@ -12,11 +12,12 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from tunnelctl.view.rows import ConnectionRow, ForwardRow, HostRow
-from tunnelctl.view.texts import NOTHING
+from tunnelctl.view.texts import NOTHING, Curve, curve_text, sum_of_curves
 
 GAP = "  "
+_TEN_MINUTES = "10 MINUTES"  # of traffic both ways
+_CURVE = 20  # columns
 CUT = "…"
-STATUS = "STATUS"  # the column that has a colour, in every table
 
 RowT = TypeVar("RowT")
 # Widths by the index of a column; a column that is left out has none.
@@ -44,12 +45,14 @@ class Column(Generic[RowT]):
 
 @dataclass(frozen=True, slots=True)
 class Table(Generic[RowT]):
-    """The columns of a table. For narrow terminals: the groups of titles that are cut one after
-    the other, the widest column first, then the titles that are left out, in this order."""
+    """The columns of a table; the one with the title `coloured` shows the condition by its colour.
+    For narrow terminals: the groups of titles that are cut one after the other, the widest column
+    first, then the titles that are left out, in this order."""
 
     columns: tuple[Column[RowT], ...]
     giving: tuple[tuple[str, ...], ...] = ()
     leaving: tuple[str, ...] = ()
+    coloured: str = "STATUS"
 
     @property
     def titles(self) -> tuple[str, ...]:
@@ -84,9 +87,9 @@ class Table(Generic[RowT]):
         return {at: _cut(cells[at], self.columns[at].cut_at, width) for at, width in widths.items()}
 
     @property
-    def status(self) -> int:
-        """The index of the column STATUS."""
-        return self.titles.index(STATUS)
+    def coloured_at(self) -> int:
+        """The index of the column that has a colour."""
+        return self.titles.index(self.coloured)
 
     def _fit(self, widths: dict[int, int], most: int) -> None:
         at = {title: index for index, title in enumerate(self.titles)}
@@ -124,12 +127,12 @@ def _forwards(title: str, moved: Callable[[ForwardRow], str]) -> Table[ForwardRo
             Column("LISTEN", lambda row: row.listen, 8, CutAt.FRONT),
             Column("TARGET", lambda row: row.target, 6, CutAt.FRONT),
             Column("VIA", lambda row: row.via, 4),
-            Column(STATUS, lambda row: row.status, 12),
+            Column("STATUS", lambda row: row.status, 12),
             Column("CONNS", lambda row: str(row.connections) if row.name else NOTHING),
             Column(title, moved),
             Column("AGE", lambda row: row.age),
         ),
-        giving=(("LISTEN", "TARGET", "VIA", "NAME"), ("TYPE", STATUS)),
+        giving=(("LISTEN", "TARGET", "VIA", "NAME"), ("TYPE", "STATUS")),
         leaving=("AGE", "TYPE", title, "CONNS", "VIA", "TARGET", "LISTEN"),
     )
 
@@ -139,18 +142,21 @@ _FORWARDS_WITH_RATES = _forwards("IN/OUT/s", lambda row: row.rates)
 
 HOSTS: Table[HostRow] = Table(
     (
-        Column("NAME", lambda row: row.place, 8, CutAt.MIDDLE),
-        Column("ADDRESS", lambda row: row.address or NOTHING, 8, CutAt.FRONT),
-        Column(STATUS, lambda row: row.status, 12),
+        Column("NAME", lambda row: row.place, 16, CutAt.MIDDLE),
+        Column("ADDRESS", lambda row: row.address or NOTHING, 15, CutAt.FRONT),
+        Column("STATUS", lambda row: row.status, 16),
         Column("RTT", lambda row: row.round_trip),
-        Column("CIPHER", lambda row: row.cipher or NOTHING, 8),
-        Column("RECONNECTS", lambda row: str(row.reconnects)),
+        Column("CIPHER", lambda row: row.cipher or NOTHING, 10),
+        Column("RECONN", lambda row: str(row.reconnects)),
         Column("CONNS", lambda row: str(row.connections)),
         Column("IN/OUT/s", lambda row: row.rates),
+        Column(
+            _TEN_MINUTES, lambda row: curve_text(sum_of_curves(row.curve_in, row.curve_out), 20)
+        ),
         Column("AGE", lambda row: row.age),
     ),
-    giving=(("ADDRESS", "CIPHER", "NAME"), (STATUS,)),
-    leaving=("AGE", "CIPHER", "RECONNECTS", "CONNS", "ADDRESS", "IN/OUT/s", "RTT"),
+    giving=(("CIPHER", "ADDRESS", "NAME"), ("STATUS",)),
+    leaving=("AGE", "CIPHER", _TEN_MINUTES, "CONNS", "RECONN", "ADDRESS", "IN/OUT/s", "RTT"),
 )
 
 CONNECTIONS: Table[ConnectionRow] = Table(
@@ -160,14 +166,18 @@ CONNECTIONS: Table[ConnectionRow] = Table(
         Column("CLIENT", lambda row: row.client, 8, CutAt.FRONT),
         Column("PROCESS", lambda row: row.process or NOTHING, 6),
         Column("TARGET", lambda row: row.target, 6, CutAt.FRONT),
-        Column(STATUS, lambda row: row.status, 6),
+        Column("STATUS", lambda row: row.status, 6),
         Column("IN/OUT", lambda row: row.moved),
         Column("IN/OUT/s", lambda row: row.rates),
         Column("AGE", lambda row: row.age),
     ),
-    giving=(("CLIENT", "TARGET", "PROCESS", "FORWARD"), (STATUS,)),
+    giving=(("CLIENT", "TARGET", "PROCESS", "FORWARD"), ("STATUS",)),
     leaving=("AGE", "IN/OUT", "PROCESS", "IN/OUT/s", "TARGET", "CLIENT"),
 )
+
+
+def _both_ways(curve_in: Curve, curve_out: Curve) -> str:
+    return curve_text(sum_of_curves(curve_in, curve_out), _CURVE)
 
 
 def _cut(cell: str, cut_at: CutAt, width: int) -> str:

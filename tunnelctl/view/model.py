@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from itertools import zip_longest
 from typing import Any
 
 from tunnelctl.errors import printable
@@ -30,13 +29,15 @@ from tunnelctl.state.snapshot import (
 )
 from tunnelctl.view import actions, condition, trouble
 from tunnelctl.view.condition import RANK, Condition, Shown
-from tunnelctl.view.rows import Broken, ConnectionRow, Curve, ForwardRow, HostRow, ProfileRow, View
+from tunnelctl.view.rows import Broken, ConnectionRow, ForwardRow, HostRow, ProfileRow, View
 from tunnelctl.view.texts import (
     NOTHING,
+    Curve,
     age_text,
     both_ways,
     listen_text,
     milliseconds_text,
+    sum_of_curves,
 )
 
 # Bytes a second received and sent, by profile and forward.
@@ -258,8 +259,8 @@ class _Scene:
             error=_error_text(host.last_error),
             mend=actions.mend_host(profile.name, host) if is_troubled else None,
             said=tuple(map(printable, host.said or ())),
-            curve_in=_sum_of_curves([row.curve_in for row in rows]),
-            curve_out=_sum_of_curves([row.curve_out for row in rows]),
+            curve_in=sum_of_curves(*(row.curve_in for row in rows)),
+            curve_out=sum_of_curves(*(row.curve_out for row in rows)),
             curve_rtt=curve_rtt,
         )
 
@@ -341,13 +342,3 @@ def _sum_of_rates(rows: list[ForwardRow]) -> tuple[float | None, float | None]:
     if not pairs:
         return None, None
     return sum(come for come, _ in pairs), sum(gone for _, gone in pairs)
-
-
-def _sum_of_curves(curves: list[Curve]) -> Curve:
-    """The curves together. They end at the same sample; a younger one begins later."""
-    newest_first = (tuple(reversed(curve)) for curve in curves if curve)
-    sums = [
-        sum(value for value in sample if value is not None)
-        for sample in zip_longest(*newest_first, fillvalue=0.0)
-    ]
-    return tuple(reversed(sums))

@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from tunnelctl.view import actions
 from tunnelctl.view.actions import Action
 from tunnelctl.view.condition import Condition
-from tunnelctl.view.texts import NOTHING
-
-# Values of ten minutes, oldest first; None: not measured.
-Curve = tuple[float | None, ...]
+from tunnelctl.view.texts import NOTHING, Curve
 
 
 @dataclass(frozen=True, slots=True)

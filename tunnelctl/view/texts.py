@@ -7,11 +7,14 @@ reached.
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import zip_longest
 
 from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
 from tunnelctl.state.snapshot import ForwardStatus
 
 NOTHING = "-"  # in a cell without a value
+# Values of ten minutes, oldest first; None: not measured.
+Curve = tuple[float | None, ...]
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -83,7 +86,17 @@ def listen_addresses(forward: ForwardStatus) -> tuple[Endpoint, ...]:
     return (listen,) if forward.type.startswith("remote") else listen.addresses
 
 
-def curve_text(values: tuple[float | None, ...], width: int) -> str:
+def sum_of_curves(*curves: Curve) -> Curve:
+    """The curves together. They end at the same sample; a younger one begins later."""
+    newest_first = (tuple(reversed(curve)) for curve in curves if curve)
+    sums = [
+        sum(value for value in sample if value is not None)
+        for sample in zip_longest(*newest_first, fillvalue=0.0)
+    ]
+    return tuple(reversed(sums))
+
+
+def curve_text(values: Curve, width: int) -> str:
     """The last values as `width` bars, the newest at the right: `▁▂▅█ ▁`.
 
     Each bar is the mean of as many values as one column stands for, relative to the highest bar; a

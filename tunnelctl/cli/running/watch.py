@@ -1,8 +1,8 @@
 """`ps --watch`: a table that is updated.
 
-Owns the terminal while it shows: it writes only changed lines, with one write per frame, and
-restores the terminal however the command ends. A pipe or a dumb terminal gets one table after
-another. The content comes from the status document only; events only trigger an update.
+Shows frames on the alternate screen of a terminal, which rich draws and restores however the
+command ends; a pipe or a dumb terminal gets one table after another. The content comes from the
+status document only; events only trigger an update.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import sys
 import termios
 from collections.abc import Callable, Iterator, Sequence
-from itertools import zip_longest
 from typing import NoReturn
 
 import click
@@ -30,11 +29,6 @@ from tunnelctl.view.rates import Rates
 _EVERY = 1.0  # seconds between two frames without events
 _EVERY_PIPED = 5.0
 _TOGETHER = 0.1  # seconds in which events share a frame
-
-# xterm's control sequences: alternate screen, no cursor, no wrapping.
-_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
-_LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
-_CLEAR = "\x1b[2J"
 
 Look = Callable[[], tuple[Status, list[str]]]
 
@@ -84,65 +78,30 @@ class Frames:
         return [shown_on(sys.stdout, line) for line in [*rows, *([""] if below else []), *below]]
 
 
-class Screen:
-    """A terminal on which changed lines are rewritten; `size` has columns and lines."""
-
-    def __init__(self, descriptor: int, size: Callable[[], os.terminal_size]) -> None:
-        self._descriptor = descriptor
-        self._size = size
-        self._last: os.terminal_size | None = None
-        self._shown: list[str] = []
-
-    @property
-    def columns(self) -> int:
-        """The present length of a line."""
-        return self._size().columns or 80
-
-    def show(self, lines: Sequence[str]) -> None:
-        """Show these lines and nothing else, as many as fit."""
-        size = self._size()
-        lines = _as_many(lines, size)
-        parts = []
-        if size != self._last:
-            self._last, self._shown = size, []
-            parts.append(_CLEAR)
-        for row, (line, before) in enumerate(zip_longest(lines, self._shown[: len(lines)])):
-            if line != before:
-                # In the last column it would erase the character there.
-                erase = "\x1b[K" if _length(line) < _length(before or "") else ""
-                parts.append(f"\x1b[{row + 1};1H{line}{erase}")
-        if len(lines) < len(self._shown):
-            parts.append(f"\x1b[{len(lines) + 1};1H\x1b[J")
-        self._shown = lines
-        self._write("".join(parts))
-
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
-        """Use the terminal while the block runs."""
-        self._write(_ENTER)
-        try:
-            yield
-        finally:
-            self._write(_LEAVE)
-
-    def _write(self, text: str) -> None:
-        data = text.encode(sys.stdout.encoding or "utf-8", "replace")
-        while data:  # all at once, unless the terminal accepts less
-            data = data[os.write(self._descriptor, data) :]
-
-
 def _show(stream: EventStream, frames: Frames) -> NoReturn:
+    from rich.console import Console  # slow to import: only for a terminal
+    from rich.live import Live
+    from rich.text import Text
+
     output = sys.stdout.fileno()
-    screen = Screen(output, lambda: os.get_terminal_size(output))
-    lines: list[str] = []
+    console = Console(highlight=False, soft_wrap=False)
+    shown: list[str] = []
     try:
-        with ended_in_order(), _silent(sys.stdin.fileno()), screen.taken():
+        with (
+            ended_in_order(),
+            _silent(sys.stdin.fileno()),
+            Live(console=console, screen=True, auto_refresh=False) as live,
+        ):
             while True:
-                lines = frames.lines(screen.columns)
-                screen.show(lines)
+                size = os.get_terminal_size(output)
+                shown = frames.lines(size.columns or None)
+                frame = Text("\n", no_wrap=True, overflow="crop").join(
+                    map(Text.from_ansi, _as_many(shown, size))
+                )
+                live.update(frame, refresh=True)
                 _wait(stream, _EVERY)
     finally:
-        for line in lines:  # the last frame stays visible
+        for line in shown:  # the last frame stays visible
             click.echo(line, color=True)
 
 
@@ -190,10 +149,6 @@ def _as_many(lines: Sequence[str], size: os.terminal_size) -> list[str]:
         return list(lines)
     left = f"… {len(lines) - room + 1} more lines"
     return [*lines[: room - 1], shown_on(sys.stdout, _cut(left, size.columns or None))]
-
-
-def _length(line: str) -> int:
-    return len(click.unstyle(line))
 
 
 def _cut(text: str, width: int | None) -> str:

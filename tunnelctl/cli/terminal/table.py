@@ -41,8 +41,8 @@ def lines(
     shown = [header]
     for row, its_cells in zip(rows, cells, strict=True):
         parts = table.cut(its_cells, widths)
-        if colour and table.status in parts:
+        if colour and table.coloured_at in parts:
             tone = _COLOURS.get(row.condition, _OTHER_COLOUR)
-            parts[table.status] = click.style(parts[table.status], fg=tone)
+            parts[table.coloured_at] = click.style(parts[table.coloured_at], fg=tone)
         shown.append(GAP.join(parts.values()).rstrip())
     return shown

@@ -1,0 +1,338 @@
+"""The screen of `top`: its parts, its keys, and what they do.
+
+Owns which table is shown, its filter and its order. Must never block: the daemon is asked in
+threads, and every failure is one line on the screen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Final
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import ContentSwitcher, Input, Static
+
+from tunnelctl import __version__
+from tunnelctl.client import Client
+from tunnelctl.errors import Failure, printable
+from tunnelctl.spec.environment import Environment
+from tunnelctl.top.details import details
+from tunnelctl.top.dialogs import HELP, Page, Question
+from tunnelctl.top.feeds import LogFeed, StatusFeed, Wish
+from tunnelctl.top.log import KEPT, LOG, LogRow
+from tunnelctl.top.messages import Away, Crashed, Done, LogLine, NewView
+from tunnelctl.top.orders import carry_out
+from tunnelctl.top.table import RowTable
+from tunnelctl.view import columns, model
+from tunnelctl.view.actions import Action, Verb
+from tunnelctl.view.choice import Order, matching, ordered
+from tunnelctl.view.rows import Broken, ConnectionRow, ForwardRow, HostRow, View
+from tunnelctl.view.texts import NOTHING
+
+_CAUSES: Final = 3  # shown above the table
+_BORDER: Final = 4  # columns around a page
+_KEYS: Final = "u up  d down  r restart  / filter  s sort  h hosts  c connections  l log  ? help"
+_FORWARDS, _HOSTS, _CONNECTIONS, _LOG = "forwards", "hosts", "connections", "log"
+
+
+@dataclass
+class _Choice:
+    """What was chosen for one table."""
+
+    words: str = ""
+    order: Order = Order.STATE
+
+
+class Top(App[None]):
+    """The application. `environment` is what `up` and `restart` send with a profile."""
+
+    CSS_PATH = "top.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit"),
+        Binding("question_mark", "help"),
+        Binding("slash", "filter"),
+        Binding("escape", "unfilter"),
+        Binding("s", "sort"),
+        Binding("u", "act('up')"),
+        Binding("d", "act('down')"),
+        Binding("r", "act('restart')"),
+        Binding("x", "act('close')"),
+        Binding("f", f"open('{_FORWARDS}')"),
+        Binding("h", f"open('{_HOSTS}')"),
+        Binding("c", f"open('{_CONNECTIONS}')"),
+        Binding("l", f"open('{_LOG}')"),
+        Binding("enter", "details"),
+    ]
+
+    def __init__(self, client: Client, environment: Callable[[], Environment]) -> None:
+        super().__init__(ansi_color=True)
+        self._client = client
+        self._environment = environment
+        self._view: View | None = None
+        self._tab = _FORWARDS
+        self._choices = {tab: _Choice() for tab in (_FORWARDS, _HOSTS, _CONNECTIONS, _LOG)}
+        self._log_rows: deque[LogRow] = deque(maxlen=KEPT)
+        self._lines = 0  # of the log so far
+        self._error: Exception | None = None
+        post = self.post_message
+        self._feed = StatusFeed(
+            client,
+            lambda view: post(NewView(view)),
+            lambda failure: post(Away(failure)),
+            lambda error: post(Crashed(error)),
+        )
+        self._log_feed: LogFeed | None = None  # until the log is opened
+
+    def show(self) -> None:
+        """Run until the user quits.
+
+        Raises:
+            Exception: a thread ended by it.
+        """
+        self.run()
+        if self._error is not None:
+            raise self._error
+
+    def compose(self) -> ComposeResult:
+        """From the top: a summary, what is broken, a table, the last message, the keys."""
+        yield Static(id="title")
+        yield Static(id="broken")
+        with ContentSwitcher(initial=self._tab):
+            yield RowTable(columns.forwards(with_rates=True), _place, id=_FORWARDS)
+            yield RowTable(columns.HOSTS, _place, id=_HOSTS)
+            yield RowTable(columns.CONNECTIONS, lambda row: row.id, id=_CONNECTIONS)
+            yield RowTable(LOG, lambda row: str(row.number), id=_LOG, follows=True)
+        yield Static(id="message")
+        yield Input(id="filter", placeholder="words", compact=True)
+        yield Static(Content(_KEYS), id="keys")
+
+    def on_mount(self) -> None:
+        """Begin to read the daemon."""
+        self._table.focus()
+        self._feed.start()
+
+    def on_unmount(self) -> None:
+        """End the threads."""
+        self._feed.stop()
+        if self._log_feed is not None:
+            self._log_feed.stop()
+
+    # What the threads say.
+
+    def on_new_view(self, message: NewView) -> None:
+        """Show it."""
+        self._view = message.view
+        self._show_summary(message.view)
+        self._fill()
+
+    def on_away(self, message: Away) -> None:
+        """Show nothing: what was up may not be."""
+        self._view = None
+        self.query_one("#title", Static).update(Content(f"tunnelctl: {message.failure}"))
+        self.query_one("#broken", Static).update(Content("waiting for a daemon"))
+        self._fill()
+
+    def on_log_line(self, message: LogLine) -> None:
+        """Add it to the log."""
+        self._lines += 1
+        self._log_rows.append(LogRow.of(self._lines, message.line))
+        if self._tab == _LOG:
+            self.call_later(self._fill)
+
+    def on_done(self, message: Done) -> None:
+        """Say it below the table."""
+        self._say(message.text)
+
+    def on_crashed(self, message: Crashed) -> None:
+        """End: what is shown would never change again."""
+        self._error = message.error
+        self.exit()
+
+    # Keys.
+
+    def action_open(self, tab: str) -> None:
+        """Show a table; the key of the one that is shown leads back to the forwards."""
+        self._tab = _FORWARDS if tab == self._tab else tab
+        if self._tab == _LOG and self._log_feed is None:
+            post = self.post_message
+            self._log_feed = LogFeed(
+                self._client,
+                KEPT,
+                lambda line: post(LogLine(line)),
+                lambda error: post(Crashed(error)),
+            )
+            self._log_feed.start()
+        self.query_one(ContentSwitcher).current = self._tab
+        self._ask_for_more()
+        self._fill()
+        self._table.focus()
+
+    def action_sort(self) -> None:
+        """Take the next order."""
+        if self._tab != _LOG:
+            self._choice.order = self._choice.order.next
+            self._fill()
+            self._say(f"sorted by {self._choice.order}")
+
+    def action_filter(self) -> None:
+        """Ask for words."""
+        field = self.query_one("#filter", Input)
+        field.value = self._choice.words
+        field.display = True
+        field.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter while it is typed."""
+        if event.input.display:
+            self._choice.words = event.value
+            self._fill()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Keep the filter."""
+        event.input.display = False
+        self._table.focus()
+
+    def action_unfilter(self) -> None:
+        """Show every row."""
+        self.query_one("#filter", Input).display = False
+        self._choice.words = ""
+        self._table.focus()
+        self._fill()
+
+    def action_help(self) -> None:
+        """Explain the keys."""
+        self.push_screen(Page(lambda: HELP))
+
+    def action_details(self) -> None:
+        """Show everything about the row."""
+        table, row = self._table, self._table.selected
+        if row is None:
+            return
+        if isinstance(row, LogRow):
+            message = row.message
+            self.push_screen(Page(lambda: message))
+            return
+        self.push_screen(
+            Page(lambda: details(table.selected or row, self.size.width - _BORDER)),
+            self._details_closed,
+        )
+        self._ask_for_more(history=True)
+
+    def action_act(self, verb: str) -> None:
+        """Do this to the row, after a question if it ends something."""
+        row = self._table.selected
+        actions = [] if row is None or isinstance(row, LogRow) else row.actions
+        action = next((one for one in actions if one.verb == verb), None)
+        if action is None or row is None:
+            self._say(f"{verb}: not possible here")
+            return
+        clients = row.connections
+        if action.verb in (Verb.DOWN, Verb.CLOSE) or (action.verb is Verb.RESTART and clients):
+            self.push_screen(
+                Question(_question(action, clients), action.command),
+                partial(self._answered, action),
+            )
+        else:
+            self._start(action)
+
+    # The rest.
+
+    @property
+    def _table(self) -> RowTable[Any]:
+        return self.query_one(f"#{self._tab}", RowTable)
+
+    @property
+    def _choice(self) -> _Choice:
+        return self._choices[self._tab]
+
+    def _details_closed(self, _: None) -> None:
+        self._ask_for_more()
+
+    def _ask_for_more(self, *, history: bool = False) -> None:
+        """Have the daemon asked for what the screen shows."""
+        self._feed.want(
+            Wish(connections=self._tab == _CONNECTIONS, history=history or self._tab == _HOSTS)
+        )
+
+    def _answered(self, action: Action, answer: bool | None) -> None:
+        if answer:
+            self._start(action)
+
+    def _start(self, action: Action) -> None:
+        self._say(action.command)
+        sources = {row.name: row.source for row in self._view.profiles} if self._view else {}
+        self.run_worker(
+            partial(self._carry_out, action, sources.get(action.profile, "")), thread=True
+        )
+
+    def _carry_out(self, action: Action, source: str) -> None:
+        """In a thread."""
+        try:
+            text = carry_out(self._client, action, source, self._environment)
+        except Failure as failure:
+            text = str(failure)
+        self.post_message(Done(text))
+
+    def _rows(self) -> Sequence[Any]:
+        if self._tab == _LOG:
+            return tuple(self._log_rows)
+        view = self._view
+        if view is None:
+            return ()
+        rows: dict[str, Sequence[ForwardRow | HostRow | ConnectionRow]] = {
+            _FORWARDS: view.forwards,
+            _HOSTS: view.hosts,
+            _CONNECTIONS: (*view.connections, *view.ended),
+        }
+        return ordered(rows[self._tab], self._choice.order)
+
+    def _fill(self) -> None:
+        """Show the rows of the present table."""
+        self._table.show(matching(self._rows(), self._choice.words))
+        if isinstance(self.screen, Page):
+            self.screen.update()
+
+    def _say(self, text: str) -> None:
+        self.query_one("#message", Static).update(Content(printable(text)))
+
+    def _show_summary(self, view: View) -> None:
+        text = model.summary(view.forwards)
+        if view.rates != NOTHING:
+            text += f"  in/out {view.rates}/s"
+        if view.daemon_version != __version__:
+            text += f"  (the daemon is version {view.daemon_version}, this is {__version__})"
+        self.query_one("#title", Static).update(Content(text))
+        lines = [line for cause in view.broken[:_CAUSES] for line in _two_lines(cause)]
+        if len(view.broken) > _CAUSES:
+            lines.append(f"… {len(view.broken) - _CAUSES} more causes")
+        lines += view.warnings
+        broken = self.query_one("#broken", Static)
+        broken.update(Content("\n".join(lines)))
+        broken.display = bool(lines)
+
+
+def _place(row: ForwardRow | HostRow) -> str:
+    return row.place
+
+
+def _two_lines(cause: Broken) -> tuple[str, str]:
+    """What and why; when it is tried again, and the command that mends it."""
+    more = f" (and {len(cause.also)} more)" if cause.also else ""
+    again = f"{cause.again}; " if cause.again else ""
+    return f"{cause.place}{more}: {cause.why}", f"  {again}{cause.mend.command}"
+
+
+def _question(action: Action, clients: int) -> str:
+    what = {
+        Verb.DOWN: f"Take {action.profile} down?",
+        Verb.RESTART: f"Reconnect {action.host or 'every host'} of {action.profile}?",
+        Verb.CLOSE: f"Reset connection {action.connection}?",
+    }[action.verb]
+    connected = f" {clients} clients are connected." if clients and action.verb != "close" else ""
+    return f"{what}{connected}"

@@ -1,0 +1,180 @@
+"""What the daemon says, read again and again in a thread of its own.
+
+Owns when the daemon is asked: after events, and at an interval that grows with the cost of an
+answer, so that a thousand forwards take no more of a core than ten. A daemon that went away is
+waited for. Must never touch the screen: it hands over whole views.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tunnelctl import clock
+from tunnelctl.client import Client, EventStream
+from tunnelctl.errors import Failure
+from tunnelctl.view import model
+from tunnelctl.view.rates import Rates
+from tunnelctl.view.rows import View
+
+_EVERY: Final = 1.0  # seconds between two readings without events
+_EVERY_WITH_PROCESSES: Final = 2.0  # the daemon looks for them in /proc
+# A reading is followed by a rest of this many times its CPU time, the second one after an event:
+# the daemon, and drawing, take about as much.
+_REST, _REST_AFTER_EVENT = 30, 8
+_AGAIN: Final = 0.5  # seconds between two attempts to reach a daemon
+_END_WITHIN: Final = 2.0  # seconds for a request that has begun
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the screen needs in addition to the status."""
+
+    connections: bool = False
+    history: bool = False
+
+
+class Feed:
+    """A thread with a loop, `run`, that another thread can wake and stop. `on_crash` gets an error
+    that nobody expected, because a screen that is never updated again would lie."""
+
+    def __init__(self, on_crash: Callable[[Exception], object]) -> None:
+        self._on_crash = on_crash
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        os.set_blocking(self._write_end, False)
+        self._stopped = False
+        # A daemon thread: a request that hangs does not keep the program from ending.
+        self._thread = threading.Thread(target=self._main, name=type(self).__name__, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and wait for that unless a request takes long."""
+        self._stopped = True
+        self.wake()
+        if self._thread.is_alive():
+            self._thread.join(_END_WITHIN)
+        if not self._thread.is_alive():
+            os.close(self._read_end)
+            os.close(self._write_end)
+
+    def wake(self) -> None:
+        """End the present wait."""
+        with contextlib.suppress(BlockingIOError):  # then it is about to wake
+            os.write(self._write_end, b"w")
+
+    def run(self) -> None:
+        """Read until `stop`."""
+        raise NotImplementedError
+
+    def _main(self) -> None:
+        try:
+            self.run()
+        except Exception as error:
+            self._on_crash(error)
+
+    def _pause(self, seconds: float | None, stream: Any = None) -> bool:
+        """Wait for something in the `stream`, a wake, or the end of the time; whether it was one of
+        the first two."""
+        watched = [self._read_end] if stream is None else [self._read_end, stream]
+        ready, _, _ = select.select(watched, [], [], seconds)
+        if self._read_end in ready:
+            with contextlib.suppress(BlockingIOError):
+                while os.read(self._read_end, 4096):
+                    pass
+        return bool(ready)
+
+
+class StatusFeed(Feed):
+    """Reads the status, and what is wished for, and calls `on_view` with each view; `on_away` with
+    the reason when the daemon cannot be read."""
+
+    def __init__(
+        self,
+        client: Client,
+        on_view: Callable[[View], object],
+        on_away: Callable[[Failure], object],
+        on_crash: Callable[[Exception], object],
+    ) -> None:
+        super().__init__(on_crash)
+        self._client = client
+        self._on_view = on_view
+        self._on_away = on_away
+        self._wish = Wish()
+
+    def want(self, wish: Wish) -> None:
+        """Read this too, at once."""
+        if wish != self._wish:
+            self._wish = wish
+            self.wake()
+
+    def run(self) -> None:
+        """Read until `stop`."""
+        while not self._stopped:
+            try:
+                with self._client.events() as stream:
+                    self._follow(stream)
+            except Failure as failure:
+                self._on_away(failure)
+                self._pause(_AGAIN)
+
+    def _follow(self, stream: EventStream) -> None:
+        rates = Rates()
+        while not self._stopped:
+            began, cpu = clock.monotonic(), clock.thread_cpu()
+            self._on_view(self._look(rates))
+            cost = clock.thread_cpu() - cpu
+            every = _EVERY_WITH_PROCESSES if self._wish.connections else _EVERY
+            if self._pause(max(every, _REST * cost), stream):
+                while stream.next(0) is not None:
+                    pass  # events share a reading
+                self._pause_at_least(began + (1 + _REST_AFTER_EVENT) * cost)
+
+    def _pause_at_least(self, until: float) -> None:
+        """Wait until that time on the monotonic clock, whatever wakes it except `stop`."""
+        while not self._stopped and (left := until - clock.monotonic()) > 0:
+            self._pause(left)
+
+    def _look(self, rates: Rates) -> View:
+        wish = self._wish
+        status = self._client.status()
+        rates.add(status.profiles, clock.monotonic())
+        connections = self._client.connections(processes=True) if wish.connections else None
+        history = self._client.history() if wish.history else None
+        return model.build(status, connections, history, clock.wall(), rates)
+
+
+class LogFeed(Feed):
+    """Follows the log, and calls `on_line` with each line, as the control API sends it."""
+
+    def __init__(
+        self,
+        client: Client,
+        lines: int,
+        on_line: Callable[[dict[str, Any]], object],
+        on_crash: Callable[[Exception], object],
+    ) -> None:
+        super().__init__(on_crash)
+        self._client = client
+        self._lines = lines
+        self._on_line = on_line
+
+    def run(self) -> None:
+        """Follow until `stop`. The log of the next daemon follows that of the last one."""
+        while not self._stopped:
+            try:
+                with self._client.follow_logs((), self._lines, None) as stream:
+                    while not self._stopped:
+                        while (line := stream.next(0)) is not None:
+                            self._on_line(line)
+                        self._pause(None, stream)
+            except Failure:
+                self._pause(_AGAIN)
