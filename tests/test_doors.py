@@ -1,7 +1,7 @@
 """What a program inherits comes with an order: nothing behind the doors asks this process for it.
 
-The doors are the command line, the client that starts a daemon, the module for programs that have
-sshtunnel, and `__main__`. Behind them an Environment is a value that is handed on.
+The doors are the command line, the client that starts a daemon, the API for programs in Python, and
+`__main__`. Behind them an Environment is a value that is handed on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import tunnelctl
 
 ROOT = Path(tunnelctl.__file__).parent
-DOORS = {"cli", "client", "sshtunnel", "__main__.py"}
+DOORS = {"api", "cli", "client", "sshtunnel", "__main__.py"}
 # Each reads the environment of this process, or something of it, where nobody sees it.
 FORBIDDEN = {
     "environ", "environb", "getenv", "getenvb", "putenv", "expanduser", "expandvars", "getlogin",

@@ -7,9 +7,11 @@ them, never above. The sentences are in the `sentences` module of each floor.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 # Placeholder for the host in the command of a hint, until its profile is known.
 PLACE = "PROFILE/HOST"
@@ -163,6 +165,10 @@ class Failure(Exception):
 
     def __repr__(self) -> str:
         return f"Failure({self.code}, {self.message!r}, {self.hint!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, as between the processes of a pool: subclasses take other arguments."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # documented for pickle alone
 
     def but(
         self,

@@ -122,11 +122,6 @@ def profile_not_up(profile: str) -> Failure:
     )
 
 
-def part_not_up(part: str, state: str) -> Failure:
-    """A host or forward that is not up, without an error."""
-    return Failure(Code.NOT_UP, f"{part} is {state}")
-
-
 def forward_not_listening(part: str, state: str, why: str) -> Failure:
     """It has no address; `why` is its last error, or empty."""
     said = f": {why}" if why else ""

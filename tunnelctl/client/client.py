@@ -328,25 +328,33 @@ class Client:
     def is_current(self) -> bool:
         """Whether a daemon of this version answers."""
         try:
-            version = self._request("GET", "/v1/version")["version"]
+            version = self.version()["version"]
         except Failure:
             return False
         return bool(version == __version__)
 
+    def version(self) -> Document:
+        """What the daemon says about itself: `version`, `compiled`, `pid`, `background` (a command
+        started it), `attached` (how many commands hold profiles).
+
+        Raises:
+            Failure: DAEMON_NOT_RUNNING, none answers.
+        """
+        return self._request("GET", "/v1/version")
+
     def ensure_daemon(self) -> Document:
-        """Start the daemon if none answers. Returns its description: `version`, `background` (a
-        command started it), `attached` (how many commands hold profiles).
+        """Start the daemon if none answers. Returns what `version` does.
 
         Raises:
             Failure: what kept it from starting.
         """
         try:
-            return self._request("GET", "/v1/version")
+            return self.version()
         except Failure as failure:
             if failure.code is not Code.DAEMON_NOT_RUNNING:
                 raise
             self.restored = start_daemon(self.paths)
-            return self._request("GET", "/v1/version")
+            return self.version()
 
     def stop_daemon(self) -> bool:
         """End the running daemon in order; returns whether it ended in time.

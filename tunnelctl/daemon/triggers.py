@@ -14,14 +14,13 @@ import signal
 from tunnelctl.daemon.orders import ReloadOrder
 from tunnelctl.daemon.wanted.profiles import Profiles
 from tunnelctl.errors import Failure
-from tunnelctl.net.network import NetworkWatch, ResumeWatch
 from tunnelctl.supervisor.supervisor import Supervisor
 from tunnelctl.supervisor.tasks import Tasks
+from tunnelctl.supervisor.watches import Watches
 
 _log = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGHUP, signal.SIGUSR1)
-_SOCKETS_EVERY = 2.0  # seconds between two checks of the files of unix listeners
 _FILES_EVERY = 2.0  # seconds between two checks of the profiles' files
 
 
@@ -39,9 +38,8 @@ class Triggers:
         self._asked_to_reload = asyncio.Event()
         self._loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload.set)
         self._loop.add_signal_handler(signal.SIGUSR1, supervisor.hurry, "SIGUSR1")
-        self._watches = (NetworkWatch(supervisor.hurry), ResumeWatch(supervisor.hurry))
+        self._watches = Watches(supervisor)
         self._tasks.spawn(self._reload_when_asked(), "reload at SIGHUP")
-        self._tasks.spawn(self._look_for_sockets(), "look for unix sockets")
         if watch_files:
             self._tasks.spawn(self._watch_files(), "watch files")
 
@@ -49,8 +47,7 @@ class Triggers:
         """Stop watching. Further signals are ignored."""
         for number in _SIGNALS:
             self._loop.add_signal_handler(number, lambda: None)
-        for watch in self._watches:
-            watch.close()
+        await self._watches.close()
         self._tasks.cancel()
         await self._tasks.settle()
 
@@ -61,11 +58,6 @@ class Triggers:
             _log.info("SIGHUP: rereading the profiles")
             await self._reload()
             self._supervisor.hurry("SIGHUP")
-
-    async def _look_for_sockets(self) -> None:
-        while True:
-            await asyncio.sleep(_SOCKETS_EVERY)
-            await self._supervisor.look()
 
     async def _watch_files(self) -> None:
         while True:

@@ -122,6 +122,10 @@ class Reactor(EdgeWork):
         is no such time."""
         self._overdue, self._until = overdue, until
 
+    def descriptors(self) -> list[int]:
+        """The registered sockets."""
+        return list(self._handlers)
+
     def close(self) -> None:
         """Close the epoll. Registered sockets still belong to their owners."""
         self._unschedule()

@@ -83,6 +83,10 @@ class EdgeSelector(selectors.BaseSelector):
         """See selectors.BaseSelector."""
         return self._keys[fileobj if isinstance(fileobj, int) else self._fd_of(fileobj)]
 
+    def descriptors(self) -> list[int]:
+        """What is registered here, and the epoll."""
+        return [*self._keys, self._epoll.fileno()]
+
     def _fd_of(self, fileobj: FileDescriptorLike) -> int:
         """The descriptor of a registered object, which may be closed by now."""
         for fd, key in self._keys.items():
@@ -114,6 +118,7 @@ class EdgeLoop(asyncio.SelectorEventLoop):
     """asyncio's loop, which tells its selector when something is scheduled."""
 
     def __init__(self, selector: EdgeSelector) -> None:
+        self.selector = selector
         self.edges = selector.edges
         super().__init__(selector)
 
@@ -147,3 +152,8 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 def shared_edges(loop: asyncio.AbstractEventLoop) -> Edges | None:
     """The epoll of a loop that `new_event_loop` made."""
     return loop.edges if isinstance(loop, EdgeLoop) else None
+
+
+def descriptors_of(loop: asyncio.AbstractEventLoop) -> list[int]:
+    """What asyncio registered with such a loop, and its epoll; nothing of any other loop."""
+    return loop.selector.descriptors() if isinstance(loop, EdgeLoop) else []

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
+from tunnelctl.net import forked
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
@@ -375,6 +376,7 @@ class _Caller:
 def _with_socket(sock: socket.socket, work: Callable[[], T], name: str) -> asyncio.Future[T]:
     """`in_thread` for work that owns the socket from its start; if no thread starts, it is
     closed."""
+    forked.in_threads.add(sock)
     try:
         return in_thread(work, name)
     except Failure:

@@ -32,6 +32,7 @@ from sshtunnel import (
     create_logger,
 )
 
+from tunnelctl.background.background import Background
 from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, parse_endpoint
 from tunnelctl.spec.environment import Environment
@@ -47,8 +48,13 @@ from tunnelctl.ssh.keys.throw_away import ThrowAwayFile
 from tunnelctl.ssh.login.identities import NO_KEY
 from tunnelctl.sshtunnel import arguments
 from tunnelctl.sshtunnel.arguments import GATEWAY
-from tunnelctl.sshtunnel.background import Background
-from tunnelctl.state.snapshot import ErrorStatus, ForwardState, HostState, ProfileStatus
+from tunnelctl.state.snapshot import (
+    ErrorStatus,
+    ForwardState,
+    HostState,
+    ProfileState,
+    ProfileStatus,
+)
 
 __all__ = [
     "BaseSSHTunnelForwarderError",
@@ -78,6 +84,7 @@ _REFUSED = (
 )
 _PASSWORD = "SSH_PASSWORD"  # noqa: S105 - the name of a variable that never leaves this process
 _DRAIN = 10.0  # seconds that `stop` gives open connections, as `tunnelctl down` does
+_NOT_UP = frozenset({HostState.BACKOFF, HostState.FAILED, HostState.NEEDS_INPUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +147,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
             return
         self._tunnels = Background("tunnelctl: sshtunnel")
         try:
-            status = self._tunnels.up(self._profile(), self._environment())
+            status = self._tunnels.up(self._profile(), self._environment(), _is_decided)
             if status is None:
                 raise BaseSSHTunnelForwarderError("It was stopped while it was being started")
             self._listening(status)
@@ -350,3 +357,14 @@ def open_tunnel(*args: Any, **kwargs: Any) -> SSHTunnelForwarder:
     forwarder = SSHTunnelForwarder(*args, **kwargs)
     forwarder.skip_tunnel_checkup = skip
     return forwarder
+
+
+def _is_decided(status: ProfileStatus) -> bool:
+    """Whether the first attempt has a result: all is up; or a host has failed, or waits for another
+    attempt; or the hosts are up and each forward was opened or has failed."""
+    if status.state is ProfileState.UP or any(host.state in _NOT_UP for host in status.hosts):
+        return True
+    # A port that is in use is known before its host has answered, and the host's result is needed
+    # too.
+    hosts_are_up = all(host.state is HostState.UP for host in status.hosts)
+    return hosts_are_up and all(f.state is not ForwardState.PENDING for f in status.forwards)

@@ -29,7 +29,6 @@ from tunnelctl.state.snapshot import Wanted
 
 if TYPE_CHECKING:
     from tunnelctl.client import Client
-    from tunnelctl.config.exchange.ssh_command import SshCommand
     from tunnelctl.config.exchange.ssh_words import Words
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -146,32 +145,18 @@ def name_and_document(asked: AdHoc) -> tuple[str, dict[str, Any]]:
     Raises:
         click.UsageError: something that was typed is wrong, or cannot be done.
     """
-    from tunnelctl.config.exchange.from_ssh_command import carry
-    from tunnelctl.config.exchange.imported import Imported
-    from tunnelctl.config.exchange.ssh_command import parse
-    from tunnelctl.config.profile.adhoc import name_for
+    from tunnelctl.config.exchange.unnamed import unnamed_profile
 
     _check_each("--permit", asked.permit, "permit")
     check_networks(asked.allow)
-    imported = Imported()
     try:
-        command = parse(asked.line, os.getcwd())
-        if not command.name:
-            raise ValueError(f"{_ONE_HOST}, and none is named")
-        command.without_missing_keys(os.environ, os.getcwd())
-        also = _configured(command)
-        carry(imported, command, os.environ, also=also, permit=asked.permit)
+        unnamed = unnamed_profile(asked.line, os.environ, os.getcwd(), asked.permit)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if problems := [*command.unmet, *imported.notes]:
-        raise click.UsageError("; ".join(problems))
-    if not imported.hosts:
-        raise click.UsageError(f"{command.name}: nothing is forwarded; say it with -L, -R or -D")
-    _check_access(asked, imported.forwards)
-    for wish in command.wishes:
-        say(wish)
-    document = {"version": 1, "description": str(asked), "hosts": imported.hosts}
-    return name_for(command.name), {**document, "forwards": imported.forwards}
+    _check_access(asked, unnamed.forwards)
+    for remark in unnamed.remarks:
+        say(remark)
+    return unnamed.name, unnamed.document(str(asked))
 
 
 def refuse_command(line: Words) -> None:
@@ -185,28 +170,6 @@ def refuse_command(line: Words) -> None:
         file = "; -f is ssh's here, and no file comes with it" if is_f else ""
         command = " ".join(line.remote)
         raise click.UsageError(f"{command}: no command is run on the server; {_ONE_HOST}{file}")
-
-
-def _configured(command: SshCommand) -> Mapping[str, tuple[str, ...]]:
-    """The forwards of the host in ssh_config, if the line has none, and the keywords that change
-    the meaning of forwards.
-
-    Raises:
-        ValueError: ssh_config cannot be used.
-    """
-    from tunnelctl.config.exchange.from_ssh_command import configured_forwards
-    from tunnelctl.config.exchange.from_ssh_config import are_cleared
-    from tunnelctl.config.openssh.keywords import FORWARDS
-
-    configured = configured_forwards(command, os.environ)
-    forwards = configured.keys() & FORWARDS
-    if not command.forwards:
-        return configured
-    if forwards and not are_cleared(configured):
-        file = () if command.config is None else ("-F", command.config)
-        alone = shlex.join(["tunnelctl", "up", "-N", *file, command.name])
-        say(f"ssh_config forwards for {command.name}, too: {alone}")
-    return {key: value for key, value in configured.items() if key not in FORWARDS}
 
 
 def _written(option: str, text: str) -> tuple[str, ...]:

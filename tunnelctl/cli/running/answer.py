@@ -8,11 +8,12 @@ import click
 
 from tunnelctl.cli import caller, sentences
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.terminal import complete, progress, selection
+from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client
 from tunnelctl.errors import PLACE, Code
+from tunnelctl.state.readiness import as_failure
 from tunnelctl.state.snapshot import HostState, HostStatus
 
 _TRIES = frozenset({HostState.CONNECTING, HostState.AUTHENTICATING})
@@ -51,7 +52,7 @@ def answer(options: Options, place: str, remember: bool) -> None:
         while _is_trying(host := _host(client, profile, name)):
             asker.next(_LOOK_EVERY)
     if host.fallback is not None or host.state not in _WANTS_NOTHING:
-        raise progress.as_failure(profile, host)
+        raise as_failure(profile, host)
     say(f"{place} is {host.state}")
 
 

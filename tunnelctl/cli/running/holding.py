@@ -31,6 +31,7 @@ from tunnelctl.config.profile.find import (
 from tunnelctl.config.sentences import NAME_RULE, name_taken
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.environment import Environment
+from tunnelctl.state import readiness
 from tunnelctl.state.snapshot import ProfileStatus, Wanted
 from tunnelctl.state.status_events import StatusEvent
 
@@ -203,12 +204,12 @@ class Holding:
             profiles = self.profiles()
             self._ready_at = clock.rfc3339(clock.wall())
             for profile in profiles.values():
-                failure = progress.failure_of(profile, self._plans[profile.name].required)
+                failure = readiness.failure_of(profile, self._plans[profile.name].required)
                 if failure is not None:
                     raise failure
             # Only now, because the end of the wait is reported once, as its result.
             self._show(events)
-            waiting = [profile for profile in profiles.values() if not progress.is_ready(profile)]
+            waiting = [profile for profile in profiles.values() if not readiness.is_ready(profile)]
             if not waiting:
                 break
             left = deadline + self._stream.waited - clock.monotonic()
@@ -243,7 +244,7 @@ class Holding:
             if all(profile.wanted is Wanted.DOWN for profile in profiles):
                 say("all profiles were taken down")
                 return 0
-            failures = [progress.failure_of(profile, ()) for profile in profiles]
+            failures = [readiness.failure_of(profile, ()) for profile in profiles]
             if all(failure is not None and not _may_pass(failure) for failure in failures):
                 assert failures[0] is not None
                 self._let_go(0.0)

@@ -1,73 +1,32 @@
-"""The progress of a profile, from the status document and its events.
+"""The progress of a profile in words, from the status document and its events.
 
-Pure. Owns when `up` stops waiting: the profile is ready, or a part of it cannot come up before
-somebody acts, which is reported at once with that part's exit code.
+Pure. When `up` stops waiting is decided in `state/readiness.py`; this says what that means for the
+caller, and what Ctrl-C will do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from tunnelctl.cli import sentences
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Failure
+from tunnelctl.state.readiness import troubles
 from tunnelctl.state.snapshot import (
-    FAILED_FOR_GOOD,
     LISTENS_THERE,
     ForwardState,
     ForwardStatus,
-    HostStatus,
-    ProfileState,
     ProfileStatus,
     Wanted,
-    error_of,
 )
 from tunnelctl.state.status_events import SAYS, EventKind, StatusEvent
 from tunnelctl.view.texts import listen_addresses, listen_text
 
-# A listener that failed is retried, but the caller must know now.
-_SAID_AT_ONCE = frozenset(
-    {Code.PORT_IN_USE, Code.PERMISSION_DENIED, Code.FORWARD_DENIED, Code.NAME_NOT_FOUND}
-)
-
-
-def is_ready(profile: ProfileStatus) -> bool:
-    """Whether every host is up and every required forward listens, here or on another machine of
-    the fleet."""
-    return profile.state in (ProfileState.UP, ProfileState.STANDBY)
-
-
-def failure_of(profile: ProfileStatus, required: Collection[str]) -> Failure | None:
-    """The reason why the profile will not be ready soon, if any; `required` names its forwards."""
-    for host in profile.hosts:
-        if host.state in FAILED_FOR_GOOD:
-            return as_failure(profile.name, host)
-    for forward in profile.forwards:
-        error = forward.last_error
-        failed = forward.state is ForwardState.FAILED and forward.name in required
-        if failed and error and error.code in _SAID_AT_ONCE:
-            return as_failure(profile.name, forward)
-    return None
-
-
-def as_failure(profile: str, part: HostStatus | ForwardStatus) -> Failure:
-    """The last error of a host or forward, with the name of its profile."""
-    where = f"{profile}/{part.name}"
-    if part.last_error is None:
-        return sentences.part_not_up(where, part.state)
-    return error_of(part).but(subject=where)
-
 
 def not_ready(profile: ProfileStatus, seconds: float, *, stays_wanted: bool) -> Failure:
     """The message for a profile that took too long, with the last error of each part."""
-    troubles = [
-        f"{part.name}: {part.last_error.message}"
-        for part in profile.parts
-        if part.state != "up" and part.last_error
-    ]
-    states = [f"{host.name} is {host.state}" for host in profile.hosts]
     failure = sentences.not_ready_but_wanted if stays_wanted else sentences.not_ready_and_given_up
-    return failure(profile.name, seconds, list(dict.fromkeys(troubles or states)))
+    return failure(profile.name, seconds, troubles(profile))
 
 
 def stays(profile: ProfileStatus) -> bool:

@@ -50,13 +50,20 @@ class Loaded:
     anew: HostAnew | None = field(default=None, compare=False)
 
 
-def load_profile(path: Path, environ: Mapping[str, str], *, name: str | None = None) -> Loaded:
-    """Read the profile in `path`; its name is `name`, or that of the file.
+def load_profile(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    name: str | None = None,
+    text: bytes | None = None,
+) -> Loaded:
+    """Read the profile in `path`; its name is `name`, or that of the file. With `text` that is its
+    content, and no file is read for it.
 
     Raises:
         ProfileInvalid: with every mistake in the file and in those that it extends.
     """
-    return _Loader(path, environ, path.stem if name is None else name).load()
+    return _Loader(path, environ, path.stem if name is None else name, text).load()
 
 
 def load_profiles(
@@ -83,14 +90,17 @@ def load_profiles(
 
 
 class _Loader:
-    def __init__(self, path: Path, environ: Mapping[str, str], name: str) -> None:
+    def __init__(
+        self, path: Path, environ: Mapping[str, str], name: str, text: bytes | None
+    ) -> None:
         self._file = str(path)
         self._name = name
         self._mistakes = Mistakes()
         self._interpolator = Interpolator(environ)
         self._converter = Converter(self._interpolator)
         self._ssh_config = SshConfig(environ, self._interpolator.asked, SSH_KEYWORDS)
-        self._sources = Sources(self._interpolator, self._mistakes)
+        given = {} if text is None else {self._file: text}
+        self._sources = Sources(self._interpolator, self._mistakes, given)
 
     def load(self) -> Loaded:
         if not is_profile_name(self._name):

@@ -20,13 +20,20 @@ EXTENDS = "extends"
 
 
 class Sources:
-    """Reads a file and those it extends. `complete` is false if one of them cannot be used."""
+    """Reads a file and those it extends. `complete` is false if one of them cannot be used. `given`
+    is the content of files that are not read."""
 
-    def __init__(self, interpolator: Interpolator, mistakes: Mistakes) -> None:
+    def __init__(
+        self,
+        interpolator: Interpolator,
+        mistakes: Mistakes,
+        given: dict[str, bytes] | None = None,
+    ) -> None:
         self.complete = True
         self.layered: set[str] = set()  # the chain of files that extend each other
         self._interpolator = interpolator
         self._mistakes = mistakes
+        self._given = given or {}
         self._trees: dict[str, Mapping | None] = {}
 
     @property
@@ -81,7 +88,7 @@ class Sources:
 
     def _parse(self, file: str, named: Mark, path: KeyPath) -> Mapping | None:
         try:
-            raw = read_profile_file(Path(file))
+            raw = self._given[file] if file in self._given else read_profile_file(Path(file))
         except Unreadable as error:
             about = "" if named.file == file else f"{file}: "
             for reason in error.reasons:

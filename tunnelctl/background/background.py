@@ -1,38 +1,47 @@
-"""A supervisor on a thread of its own, for programs that have no event loop.
+"""A supervisor on a thread of its own, inside a program that is not ours.
 
-Owns that thread, its loop and its reactor. Every method may be called from any thread, also during
-or after `close`, and in a forked child; it blocks until it is done. Must never outlive `close`, nor
-keep the process alive or delay its exit if `close` is not called.
+Owns that thread, its loop and its reactor: a program that blocks its own loop, or has none, or runs
+uvloop, does not hold up a tunnel, and may block on a connection through it. Every method may be
+called from any thread, also during or after `close`, and in a forked child, where all are without
+effect; it blocks until it is done. Must never take a signal, set up logging, leave a file behind,
+outlive `close`, nor keep the process alive or delay its exit if `close` is not called.
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from tunnelctl.errors import Failure
+from tunnelctl.net import forked
 from tunnelctl.net.reactor import Reactor
-from tunnelctl.net.selector import new_event_loop
+from tunnelctl.net.selector import descriptors_of, new_event_loop
 from tunnelctl.spec.environment import Environment
-from tunnelctl.spec.profile import Profile
-from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, ProfileStatus
+from tunnelctl.spec.profile import HostAnew, Profile
+from tunnelctl.state.snapshot import ProfileStatus
 from tunnelctl.supervisor.supervisor import Supervisor
+from tunnelctl.supervisor.watches import Watches
 
 T = TypeVar("T")
 
 _CLOSE_WITHIN = 10.0  # seconds
-_NOT_UP = frozenset({HostState.BACKOFF, HostState.FAILED, HostState.NEEDS_INPUT})
+
+# As Python's "Configuring Logging for a Library" has it: a program that set up no logging gets no
+# lines on its standard error.
+logging.getLogger("tunnelctl").addHandler(logging.NullHandler())
 
 
 class Background:
     """Starts when it is constructed. `name` is the thread's.
 
     Raises:
-        OSError: the loop cannot get its resources, such as descriptors.
+        OSError, RuntimeError: there are not enough descriptors for the loop, or no more threads.
     """
 
     def __init__(self, name: str) -> None:
@@ -41,27 +50,42 @@ class Background:
         self._lock = threading.Lock()
         self._takes_calls = True  # under the lock
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-        self._started.wait()
+        try:
+            self._thread.start()
+            self._started.wait()
+        except RuntimeError:  # no thread can be started
+            raise
+        except BaseException:  # Ctrl-C
+            self._started.wait()
+            self.close()
+            raise
         if self._refused is not None:
             raise self._refused
         # A daemon thread stops running when the interpreter exits: calls would never return then.
         atexit.register(self.close)
 
-    def up(self, profile: Profile, environment: Environment) -> ProfileStatus | None:
-        """Start `profile` and wait for the result of its first attempt.
+    def up(
+        self,
+        profile: Profile,
+        environment: Environment,
+        is_decided: Callable[[ProfileStatus], bool],
+        *,
+        seconds: float | None = None,
+        anew: HostAnew | None = None,
+    ) -> ProfileStatus | None:
+        """Start `profile`, and wait until its status `is_decided`, for `seconds` at most; returns
+        the last status.
 
-        That is: all of it is up; or one of its hosts has failed, or waits for another attempt; or
-        the hosts are up and each forward has been opened or has failed. Parts that are not up then
-        have a `last_error`. Each host's `connect_timeout` bounds the wait. Programs run in
-        `environment`. None if this was closed meanwhile.
+        Programs run in `environment`; for `anew` see `Supervisor.up`. None if this was closed
+        meanwhile.
         """
-        return self._call(self._up(profile, environment))
+        return self._call(self._up(profile, environment, is_decided, seconds, anew))
 
     def status(self, name: str) -> ProfileStatus | None:
         """The current status of the profile; None if it was never up, or if this is closed."""
 
         async def look() -> ProfileStatus | None:
+            await self._supervisor.look()
             return self._supervisor.status_of(name)
 
         return self._call(look())
@@ -82,10 +106,12 @@ class Background:
         return bool(self._call(ask()))
 
     def down(self, name: str, drain: float) -> None:
-        """Close a profile; its connections have `drain` seconds to end by themselves."""
+        """Close a profile, if it was up; its connections have `drain` seconds to end by
+        themselves."""
 
         async def down() -> None:
-            await self._supervisor.down(name, drain)
+            with suppress(Failure):  # it was never up
+                await self._supervisor.down(name, drain)
 
         self._call(down())
 
@@ -135,28 +161,44 @@ class Background:
     async def _serve(self, started: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        reactor = Reactor(self._loop)
-        self._supervisor = Supervisor(reactor)
+        self._reactor = Reactor(self._loop)
+        self._supervisor = Supervisor(self._reactor)
+        watches = Watches(self._supervisor)
+        forked.leave_to_parent(self._descriptors)
         started()
         try:
             await self._stop.wait()
         finally:
             try:
+                await watches.close()
                 await self._supervisor.close(_CLOSE_WITHIN)
             finally:
                 with self._lock:
                     self._takes_calls = False
                 await asyncio.sleep(0)  # the last calls are tasks now, which end with the loop
-                reactor.close()
+                forked.forget(self._descriptors)
+                self._reactor.close()
 
-    async def _up(self, profile: Profile, environment: Environment) -> ProfileStatus | None:
+    def _descriptors(self) -> Iterable[int]:
+        return (*self._reactor.descriptors(), *descriptors_of(self._loop))
+
+    async def _up(
+        self,
+        profile: Profile,
+        environment: Environment,
+        is_decided: Callable[[ProfileStatus], bool],
+        seconds: float | None,
+        anew: HostAnew | None,
+    ) -> ProfileStatus | None:
         events = self._supervisor.subscribe()
         try:
-            await self._supervisor.up(profile, environment)
-            while not _is_decided(status := self._status_of(profile.name)):
-                if await anext(events, None) is None:
-                    return None
-            return status
+            await self._supervisor.up(profile, environment, anew)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while not is_decided(self._status_of(profile.name)):
+                        if await anext(events, None) is None:
+                            return None
+            return self._status_of(profile.name)
         finally:
             events.close()
 
@@ -164,12 +206,3 @@ class Background:
         status = self._supervisor.status_of(name)
         assert status is not None  # a profile that was up once is known until the end
         return status
-
-
-def _is_decided(status: ProfileStatus) -> bool:
-    if status.state is ProfileState.UP or any(host.state in _NOT_UP for host in status.hosts):
-        return True
-    # A port that is in use is known before its host has answered, and the host's result is needed
-    # too.
-    hosts_are_up = all(host.state is HostState.UP for host in status.hosts)
-    return hosts_are_up and all(f.state is not ForwardState.PENDING for f in status.forwards)

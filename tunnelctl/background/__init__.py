@@ -1,0 +1,1 @@
+"""A supervisor inside another program: `tunnelctl.open` and `tunnelctl.sshtunnel` stand on it."""

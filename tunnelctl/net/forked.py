@@ -1,0 +1,48 @@
+"""The descriptors of links and listeners, which a forked child must not keep.
+
+A child inherits every descriptor. While it has a copy, a listener that the parent closed still
+takes clients that nobody serves, and a link or connection that the parent closed does not end.
+Owns what the child does about that, directly after fork(2). Must never touch what the parent has:
+not the epoll that both share, and no byte of a socket.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable
+from weakref import WeakSet
+
+# Sockets that belong to a thread and not to a loop: those of handshakes under way.
+in_threads: WeakSet[socket.socket] = WeakSet()
+
+_loops: set[Callable[[], Iterable[int]]] = set()
+_parents: list[object] = []  # objects of the parent that the child keeps, so that none is finalized
+
+
+def leave_to_parent(descriptors: Callable[[], Iterable[int]]) -> None:
+    """Until `forget`, have a child that this process forks give up what `descriptors` returns."""
+    _loops.add(descriptors)
+
+
+def forget(descriptors: Callable[[], Iterable[int]]) -> None:
+    """They are closed. Idempotent."""
+    _loops.discard(descriptors)
+
+
+def _in_child() -> None:
+    found = {number for descriptors in _loops for number in descriptors()}
+    found.update(sock.fileno() for sock in in_threads)
+    found.discard(-1)  # it is closed
+    if found:
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in found:
+            # The number stays taken: the objects that have it may close it at any time.
+            os.dup2(null, number, inheritable=False)
+        os.close(null)
+    _parents.extend((*_loops, *in_threads))
+    _loops.clear()
+    in_threads.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)

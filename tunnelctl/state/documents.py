@@ -1,0 +1,162 @@
+"""The status document and events as types of plain JSON, for callers in Python (docs/api.md).
+
+Owns the names and types that a type checker knows; a test holds them to what snapshot.py and
+status_events.py write. Times are RFC 3339 in UTC, durations and sizes are in the unit of their
+name.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class ErrorDocument(TypedDict):
+    """Why something is not as wanted: a stable `code`, and two sentences for people."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class LinkDocument(TypedDict):
+    """One link to a host."""
+
+    address: str
+    cipher: str
+    rtt_ms: float | None
+    channels: int
+
+
+class HostDocument(TypedDict):
+    """One host of a profile."""
+
+    name: str
+    state: str
+    address: str | None
+    since: str | None
+    attempts: int
+    reconnects: int
+    next_retry_at: str | None
+    rtt_ms: float | None
+    cipher: str | None
+    mac: str | None
+    kex: str | None
+    host_key: str | None
+    strict_kex: bool | None
+    server: str | None
+    fallback: str | None
+    returning: bool
+    queued: bool
+    ends_unused: bool
+    said: list[str] | None
+    links: list[LinkDocument]
+    last_error: ErrorDocument | None
+
+
+class ConnectionCounts(TypedDict):
+    """The connections of a forward: open now, accepted so far, failed so far."""
+
+    open: int
+    total: int
+    failed: int
+
+
+class ForwardDocument(TypedDict):
+    """One forward of a profile."""
+
+    name: str
+    type: str
+    listen: str
+    target: str | None
+    via: str
+    state: str
+    bound: bool
+    since: str | None
+    health: str
+    health_reason: str | None
+    health_since: str | None
+    attempts: int
+    next_retry_at: str | None
+    connections: ConnectionCounts
+    bytes_in: int
+    bytes_out: int
+    labels: dict[str, str]
+    last_error: ErrorDocument | None
+
+
+class HoldersDocument(TypedDict):
+    """Who keeps a profile up."""
+
+    detached: bool
+    service: bool
+    commands: int
+
+
+class ProfileDocument(TypedDict):
+    """One profile: an element of `profiles` in the status document."""
+
+    name: str
+    source: str
+    wanted: str
+    wanted_since: str | None
+    holders: HoldersDocument
+    state: str
+    since: str | None
+    last_error: ErrorDocument | None
+    hosts: list[HostDocument]
+    forwards: list[ForwardDocument]
+
+
+class DaemonDocument(TypedDict):
+    """The daemon that answered."""
+
+    pid: int
+    version: str
+    started_at: str
+    warnings: list[str]
+
+
+class StatusDocument(TypedDict):
+    """The whole status document."""
+
+    api_version: int
+    daemon: DaemonDocument
+    profiles: list[ProfileDocument]
+
+
+class EventDocument(TypedDict):
+    """One change of a profile (`name` is empty), a host or a forward."""
+
+    at: str
+    kind: str
+    profile: str
+    name: str
+    state: str
+    message: str
+    error: ErrorDocument | None
+
+
+class LogLineDocument(TypedDict):
+    """One line of the daemon's log."""
+
+    at: str
+    level: str
+    profile: str
+    name: str
+    message: str
+
+
+class ChangeDocument(TypedDict):
+    """What a reload does to one host or forward."""
+
+    kind: str
+    name: str
+    action: str
+
+
+class ReloadDocument(TypedDict):
+    """What a reload does to one profile; `starts`: it was wanted and could not be read before."""
+
+    name: str
+    starts: bool
+    changes: list[ChangeDocument]

@@ -1,0 +1,13 @@
+"""The messages of failures that are read from a status document.
+
+Must import only `errors`: `--help` and `ps` wait for this import.
+"""
+
+from __future__ import annotations
+
+from tunnelctl.errors import Code, Failure
+
+
+def part_not_up(part: str, state: str) -> Failure:
+    """A host or forward that is not up, without an error."""
+    return Failure(Code.NOT_UP, f"{part} is {state}")
