@@ -31,6 +31,8 @@ sys.exit(code)
         ("paths", HEAVY + STATUS),
         ("ps", HEAVY),
         ("ps -w", HEAVY),
+        ("connections", HEAVY),
+        ("connections --close 1", HEAVY),
         ("down dev", HEAVY),
         ("port a/b", HEAVY),
         ("up --help", HEAVY),

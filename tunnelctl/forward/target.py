@@ -128,7 +128,13 @@ class TargetSide:
         task = self._reactor.loop.create_task(work, name=name)
         connection.give_up = lambda: _cancel(task)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if task.cancelled() and not connection.until:  # before `work` had begun
+                self._connections.failed(connection, Code.SESSION_LOST, Ending.CLOSED)
+
+        task.add_done_callback(ended)
 
     async def connect(self, addresses: Iterable[Endpoint]) -> socket.socket:
         """See connect_first."""

@@ -6,18 +6,13 @@ Must never ask /proc on the loop, nor make a long list in one step.
 from __future__ import annotations
 
 import asyncio
-import functools
-import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from tunnelctl import clock
 from tunnelctl.forward.connections import Connection, ConnectionLog, Connections
-from tunnelctl.net.peers import peer_pid, peer_uid
-from tunnelctl.net.processes.clients import SocketOwner, TcpPair, owners
-from tunnelctl.net.threads import in_thread
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.record import Ending
 from tunnelctl.state.connections import (
@@ -29,6 +24,7 @@ from tunnelctl.state.connections import (
     End,
 )
 from tunnelctl.supervisor.journal import error_status
+from tunnelctl.supervisor.records.client_processes import ClientProcesses
 from tunnelctl.supervisor.records.rates import Rate, Rates
 
 # Connections that are described before other work gets its turn.
@@ -71,6 +67,7 @@ class ConnectionStatuses:
         self._log = log
         self._served = served
         self._rates = Rates(self._living)
+        self._processes = ClientProcesses()
 
     def close(self, number: str) -> bool:
         """Reset the connection of this id, whatever its state; returns whether there is one."""
@@ -84,22 +81,24 @@ class ConnectionStatuses:
         await self._rates.look()
         served = [one for one in self._served() if wanted.takes(one[0])]
         living = [(one, links) for forward, links in served for one in forward]
-        processes: Mapping[int, ClientProcess] = {}
         if wanted.processes:
-            processes = await _processes(one for one, _ in living)
-        now = _Now()
-        statuses = []
+            self._processes.keep({one.number for one in (*self._living(), *self._log.ended)})
+            await self._processes.look([one for one, _ in living])
+        now, statuses = _Now(), []
         for count, (connection, links) in enumerate(living, 1):
             if not connection.until:  # it may have ended meanwhile
-                rate = self._rates.of(connection)
-                process = processes.get(connection.number)
-                statuses.append(
-                    _status(connection, now, rate, _position(connection, links), process)
-                )
+                rate, link = self._rates.of(connection), _position(connection, links)
+                process = self._processes.of(connection) if wanted.processes else None
+                statuses.append(_status(connection, now, process, rate, link))
             if count % _AT_ONCE == 0:
                 await asyncio.sleep(0)
-        ended = [one for one in tuple(self._log.ended) if wanted.takes(one.forward)]
-        return ConnectionList(tuple(statuses), tuple(_status(one, now) for one in ended))
+        return ConnectionList(tuple(statuses), tuple(self._ended(wanted, now)))
+
+    def _ended(self, wanted: WantedConnections, now: _Now) -> Iterator[ConnectionStatus]:
+        for connection in tuple(self._log.ended):
+            if wanted.takes(connection.forward):
+                process = self._processes.of(connection) if wanted.processes else None
+                yield _status(connection, now, process)
 
     def _living(self) -> Iterator[Connection]:
         return (connection for forward, _ in self._served() for connection in forward)
@@ -120,9 +119,9 @@ class _Now:
 def _status(
     connection: Connection,
     now: _Now,
+    process: ClientProcess | None,
     rate: Rate = _NO_RATE,
     link: int | None = None,
-    process: ClientProcess | None = None,
 ) -> ConnectionStatus:
     forward, target, ending = connection.forward, connection.target, connection.ending
     come, gone = connection.to_socket, connection.from_socket
@@ -178,28 +177,3 @@ def _position(connection: Connection, links: Sequence[Link]) -> int | None:
     return next(places, None)
 
 
-# Processes of clients on this machine.
-
-
-async def _processes(connections: Iterable[Connection]) -> dict[int, ClientProcess]:
-    pairs: dict[int, TcpPair | SocketOwner] = {}
-    for count, connection in enumerate(connections, 1):
-        sock = connection.sock
-        end = None if sock is None else _other_end(sock)
-        if end is not None:
-            pairs[connection.number] = end
-        if count % _AT_ONCE == 0:
-            await asyncio.sleep(0)
-    if not pairs:
-        return {}
-    return await in_thread(functools.partial(owners, pairs), "processes of clients")
-
-
-def _other_end(sock: socket.socket) -> TcpPair | SocketOwner | None:
-    try:
-        if sock.family == socket.AF_UNIX:
-            uid = peer_uid(sock)
-            return None if uid is None else SocketOwner(peer_pid(sock), uid)
-        return TcpPair(sock.getpeername()[:2], sock.getsockname()[:2])
-    except OSError:  # it has just ended
-        return None
