@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,12 @@ from tunnelctl.net.peers import peer_pid, peer_uid
 from tunnelctl.net.processes.clients import SocketOwner, TcpPair, owners
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
+# Connects, and stays until its standard input ends.
+_CLIENT = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))):
+    sys.stdin.read()
+"""
 
 
 @pytest.mark.parametrize(
@@ -35,10 +43,14 @@ def test_a_client_of_a_port(listens: str, address: str) -> None:
 @needs_root
 def test_of_a_client_of_another_user_only_the_user_is_known() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)), server.accept()[0] as accepted:
+        command = [sys.executable, "-c", _CLIENT, str(server.getsockname()[1])]
+        with (
+            subprocess.Popen(command, stdin=subprocess.PIPE) as process,
+            server.accept()[0] as accepted,
+        ):
             pair = TcpPair(accepted.getpeername(), accepted.getsockname())
             found = as_nobody(lambda: owners({7: pair}))
+            process.communicate()
     assert isinstance(found, dict)
     assert (found[7].pid, found[7].name, found[7].user) == (None, "", "root")
 
