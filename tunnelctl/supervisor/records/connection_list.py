@@ -175,5 +175,3 @@ def _position(connection: Connection, links: Sequence[Link]) -> int | None:
     carries."""
     places = (place for place, link in enumerate(links, 1) if link is connection.link)
     return next(places, None)
-
-
