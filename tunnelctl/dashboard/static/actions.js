@@ -115,5 +115,5 @@ export function CommandLine() {
       for (const kind of kinds) document.removeEventListener(kind, look);
     };
   }, []);
-  return html`<p class="command-line" aria-hidden="true">${command && html`<code>$ ${command}</code>`}</p>`;
+  return command && html`<p class="command-line" aria-hidden="true"><code>$ ${command}</code></p>`;
 }

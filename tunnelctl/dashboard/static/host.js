@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { ActionList } from "./actions.js";
 import { Status, Table, forwardColumns, usePolled } from "./parts.js";
 import { store } from "./store.js";
-import { amount } from "./words.js";
+import { amount, clock } from "./words.js";
 
 const EVERY = 2000; // milliseconds
 const STEP = 2; // seconds between two samples
@@ -20,7 +20,7 @@ export function Host({ words: [profile, name] }) {
   const facts = {
     Address: row.address, "Round trip": row.round_trip, Server: row.server, Cipher: row.cipher,
     "Key exchange": row.kex, Links: row.links, Reconnects: row.reconnects,
-    "Failed attempts": row.attempts, Fallback: row.fallback, "In this state": row.age,
+    "Failed attempts": row.attempts, Fallback: row.fallback, "In this state for": row.age,
   };
   return html`
     <h1>${place} <${Status} row=${row} /></h1>
@@ -68,7 +68,7 @@ function Curve({ at, unit, names, values }) {
     plot.current.setData([times, ...padded]);
   }, [isReady, scheme, at]);
   const known = values.flat().filter((value) => value != null);
-  const most = known.length ? `at most ${amount(Math.max(...known))} ${unit}` : "no values yet";
+  const most = known.length ? `at most ${written(Math.max(...known), unit)} ${unit}` : "no values yet";
   return html`<div class="curve" ref=${box} role="img"
     aria-label=${`${names.join(" and ")} in ten minutes, ${most}`}></div>`;
 }
@@ -76,7 +76,7 @@ function Curve({ at, unit, names, values }) {
 function options(box, unit, names) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
-  const text = (value) => (value == null ? "-" : `${amount(value)} ${unit}`);
+  const text = (value) => (value == null ? "-" : `${written(value, unit)} ${unit}`);
   const axis = {
     stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false },
     font: "11px system-ui, sans-serif",
@@ -85,13 +85,17 @@ function options(box, unit, names) {
   return {
     ...sizeOf(box),
     cursor: { drag: { x: false, y: false } },
-    scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1)] } },
-    axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map(text) }],
-    series: [{}, ...names.map((label, index) => ({
+    scales: { y: { range: (_, low, high) => [0, Math.max(1.1 * (high ?? 0), 1)] } },
+    axes: [{ ...axis, space: 80, values: (_, ticks) => ticks.map(timeOf) }, { ...axis, size: 64, values: (_, ticks) => ticks.map(text) }],
+    series: [{ value: (_, seconds) => (seconds == null ? "-" : timeOf(seconds)) }, ...names.map((label, index) => ({
       label, stroke: strokes[index], width: 1.5, points: { show: false }, value: (_, value) => text(value),
     }))],
   };
 }
+
+const written = (value, unit) => (unit === "ms" ? value.toFixed(1) : amount(value));
+
+const timeOf = (seconds) => clock(seconds * 1000);
 
 const sizeOf = (box) => ({ width: Math.max(box.clientWidth, 200), height: HEIGHT });
 

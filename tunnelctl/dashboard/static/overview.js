@@ -52,8 +52,8 @@ function Cause({ one }) {
   return html`<article class=${one.has_failed ? "cause failed" : "cause"}>
     <h3><a href=${profileLink(one.profile)}>${one.place}</a><small>${also}</small></h3>
     <p>${one.serves && `${one.serves} serves. `}${one.why}</p>
-    ${one.hint && html`<p class="hint">${one.hint}</p>`}
-    ${one.again && html`<p class="again">${one.again}</p>`}
+    ${one.hint && one.hint !== one.mend.command && html`<p class="hint">${one.hint}</p>`}
+    ${one.again && html`<p class="hint">Tried again: ${one.again}</p>`}
     <div class="row">
       ${one.actions.map((action) => html`<span class="row" key=${action.command}>
         <${Button} action=${action} about=${one.place} main />
@@ -62,19 +62,16 @@ function Cause({ one }) {
   </article>`;
 }
 
-// By profile, in the order of the rows: what is broken comes first.
+// By profile; the profile with the first row comes first, as what is broken is at the top.
 function Forwards({ rows, view }) {
   const profiles = new Map(view.profiles.map((row) => [row.name, row]));
-  const groups = new Map();
-  for (const row of rows) groups.set(row.profile, [...(groups.get(row.profile) ?? []), row]);
-  if (!rows.length) {
-    return html`<p class="empty">No forwards. <a href="#/add">Add one</a>, or bring a profile up:
-      <code>tunnelctl up PROFILE -d</code></p>`;
-  }
-  return [...groups].map(([name, its]) => html`<div class="group" key=${name}>
-    <${ProfileLine} row=${profiles.get(name)} />
-    <${Table} caption=${`Forwards of ${name}`} columns=${forwardColumns} rows=${its} />
-  </div>`);
+  const order = [...new Set(rows.map(({ profile }) => profile))];
+  const sorted = order.flatMap((name) => rows.filter(({ profile }) => profile === name));
+  return html`<${Table} caption="Forwards by profile" columns=${forwardColumns} rows=${sorted}
+    group=${(row) => row.profile}
+    heading=${(row) => html`<${ProfileLine} row=${profiles.get(row.profile)} />`}
+    empty=${html`No forwards. <a href="#/add">Add one</a>, or bring a profile up:
+      <code>tunnelctl up PROFILE -d</code>`} />`;
 }
 
 function ProfileLine({ row }) {
@@ -82,7 +79,6 @@ function ProfileLine({ row }) {
     <h3><a href=${profileLink(row.name)}>${row.name}</a></h3>
     <${Status} row=${row} />
     <span>${row.forwards_up} of ${row.forwards} up</span>
-    <span>${row.rates}</span>
     <span class="wide">${row.holders}</span>
     <${Menu} row=${row} />
   </div>`;

@@ -13,9 +13,10 @@ export const hostLink = (place) => `#/host/${place.split("/").map(encodeURICompo
 export const Status = ({ row }) =>
   html`<span class="status" data-condition=${row.condition}>${row.status}</span>`;
 
-// A table; on a narrow page each row is a block, with the names of the columns.
-// A column is { name, cell(row), number, wide }; `wide` columns are left out where space is short.
-export function Table({ caption, columns, rows, keyOf = (row) => row.place, empty }) {
+// A table; on a narrow page each row is a block, with the names of the columns. A column is
+// { name, cell(row), number, wide }; `wide` columns are left out where space is short. `heading` of
+// a row, if given, is above the first of the rows that have the same `group`.
+export function Table({ caption, columns, rows, keyOf = place, empty, group, heading }) {
   const [isAll, setAll] = useState(false);
   if (!rows.length) return html`<p class="empty">${empty}</p>`;
   const shown = isAll ? rows : rows.slice(0, ROWS);
@@ -23,21 +24,24 @@ export function Table({ caption, columns, rows, keyOf = (row) => row.place, empt
       <caption class="unseen">${caption}</caption>
       <thead><tr>${columns.map(({ name, number, wide }) =>
         html`<th scope="col" class=${classes(number, wide)} key=${name}>${name}</th>`)}</tr></thead>
-      <tbody>${shown.map((row) => html`<tr key=${keyOf(row)}>
-        ${columns.map(({ name, cell, number, wide }) => html`<td key=${name} data-name=${name}
-          class=${classes(number, wide)}>${cell(row)}</td>`)}
-      </tr>`)}</tbody>
+      <tbody>${shown.map((row, at) => html`
+        ${heading && group(row) !== group(shown[at - 1] ?? {}) && html`<tr key=${group(row)}
+          class="heading"><th scope="rowgroup" colspan=${columns.length}>${heading(row)}</th></tr>`}
+        <tr key=${keyOf(row)}>${columns.map(({ name, cell, number, wide }) => html`<td key=${name}
+          data-name=${name} class=${classes(number, wide)}>${cell(row)}</td>`)}</tr>`)}</tbody>
     </table>
     ${shown.length < rows.length && html`<p><button type="button" onClick=${() => setAll(true)}>
       Show all ${rows.length}</button></p>`}`;
 }
+
+const place = (row) => row.place;
 
 const classes = (number, wide) => [number && "number", wide && "wide"].filter(Boolean).join(" ");
 
 const menu = { name: "", cell: (row) => row.actions.length > 0 && html`<${Menu} row=${row} />` };
 
 export const forwardColumns = [
-  { name: "Forward", cell: (row) => html`<a href=${profileLink(row.profile)}>${row.place}</a>` },
+  { name: "Forward", cell: (row) => html`<b>${row.name}</b>` },
   { name: "Status", cell: (row) => html`<${Status} row=${row} />` },
   { name: "Type", cell: (row) => row.type, wide: true },
   { name: "Listen", cell: (row) => html`<code>${row.listen}</code>` },

@@ -21,8 +21,8 @@ export function Profile({ words: [name] }) {
   const curves = new Map((whole?.hosts ?? []).map((one) => [one.place, one]));
   return html`
     <h1>${name} <${Status} row=${row} /></h1>
-    <p class="facts"><code>${row.source}</code><span>${row.holders}</span><span>${row.rates}</span>
-      <span>${row.age}</span></p>
+    <p class="facts"><code>${row.source}</code><span>held by ${row.holders}</span>
+      <span>for ${row.age}</span></p>
     <${Broken} view=${{ ...view, broken: ours(view.broken), summary: "" }} />
     <section><h2>Actions</h2><${ActionList} row=${row} /></section>
     <section><h2>Forwards</h2><${Table} caption="Forwards" columns=${forwardColumns}

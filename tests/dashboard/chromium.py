@@ -1,0 +1,42 @@
+"""Debian's Chromium, driven by playwright: one browser, a new profile, and no talk with anybody."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.dashboard.board import Board
+
+_OPTIONS = (
+    "--no-sandbox",  # root has none
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+needs_chromium = pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser, whose contexts have nothing in common."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), headless=True, args=list(_OPTIONS)
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def cookie_of(board: Board) -> dict[str, str]:
+    """The session of a dashboard, for another context of the browser: the token works once."""
+    name, _, value = board.cookie.partition("=")
+    return {"name": name, "value": value, "url": board.origin, "sameSite": "Strict"}
