@@ -81,6 +81,7 @@ class ForwardDocument(TypedDict):
     bytes_in: int
     bytes_out: int
     labels: dict[str, str]
+    inspect: str | None
     last_error: ErrorDocument | None
 
 

@@ -219,7 +219,8 @@ class ForwardStatus:
     unknown, or None. `bound`: it listens, also while its host is down.
 
     `attempts` counts failed attempts to listen in a row, and `next_retry_at` (RFC 3339) is when the
-    next one is due. `failures` counts failed connections by code.
+    next one is due. `failures` counts failed connections by code. `inspect` is the key of the profile,
+    or None.
     """
 
     name: str
@@ -243,6 +244,7 @@ class ForwardStatus:
     bytes_out: int = 0
     last_error: ErrorStatus | None = None
     labels: tuple[tuple[str, str], ...] = ()
+    inspect: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """One element of `forwards`."""
@@ -268,6 +270,7 @@ class ForwardStatus:
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
             "labels": dict(self.labels),
+            "inspect": self.inspect,
             "last_error": error_json(self.last_error),
         }
 
@@ -295,6 +298,7 @@ class ForwardStatus:
             bytes_in=forward["bytes_in"],
             bytes_out=forward["bytes_out"],
             labels=tuple(forward.get("labels", {}).items()),
+            inspect=forward.get("inspect"),
             last_error=ErrorStatus.from_json(forward["last_error"]),
         )
 

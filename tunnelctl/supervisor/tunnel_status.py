@@ -204,6 +204,7 @@ class Teller:
             bytes_out=counters.bytes_out,
             last_error=error_status(_forward_failure(item, machine)),
             labels=rule.labels,
+            inspect=None if rule.inspect is None else str(rule.inspect),
         )
 
     def _told_of(self, item: Forwarding) -> _Told:

@@ -172,6 +172,7 @@ class _Scene:
             age=age_text(forward.since, self.now),
             error=_error_text(forward.last_error),
             labels=forward.labels,
+            is_inspected=forward.inspect is not None,
             curve_in=curve.bytes_in if curve else (),
             curve_out=curve.bytes_out if curve else (),
         )

@@ -126,6 +126,7 @@ class ForwardRow:
     age: str
     error: str
     labels: tuple[tuple[str, str], ...] = ()
+    is_inspected: bool = False
     curve_in: Curve = ()
     curve_out: Curve = ()
 

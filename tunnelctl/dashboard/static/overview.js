@@ -53,7 +53,7 @@ function Cause({ one }) {
     <h3><a href=${profileLink(one.profile)}>${one.place}</a><small>${also}</small></h3>
     <p>${one.serves && `${one.serves} serves. `}${one.why}</p>
     ${one.hint && one.hint !== one.mend.command && html`<p class="hint">${one.hint}</p>`}
-    ${one.again && html`<p class="hint">Tried again: ${one.again}</p>`}
+    ${one.again && html`<p class="hint">${one.again.startsWith("in ") ? "Tried again " : ""}${one.again}</p>`}
     <div class="row">
       ${one.actions.map((action) => html`<span class="row" key=${action.command}>
         <${Button} action=${action} about=${one.place} main />

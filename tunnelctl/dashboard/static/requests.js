@@ -1,70 +1,87 @@
 // What went through a forward with `inspect: http`: a list, one exchange, and sending it again.
-import { html, useState } from "./vendor/htm-preact.js";
+import { html, useEffect, useState } from "./vendor/htm-preact.js";
 import { Copy } from "./actions.js";
 import { order, requestsPath } from "./api.js";
 import { notice, problem } from "./notices.js";
-import { Filter, Trouble, usePolled } from "./parts.js";
+import { Filter, Table, Trouble, usePolled } from "./parts.js";
 import { store } from "./store.js";
 import { amount, clock, commandLine, matches, took } from "./words.js";
 
-const EVERY = 1000; // milliseconds
-const LAST = 200; // exchanges
+const EVERY = 3000; // milliseconds between two looks at what was not inspected
+const LAST = 100; // exchanges
 
 export function Requests({ words }) {
-  const places = store.view.forwards.filter(({ name }) => name).map(({ place }) => place);
-  const place = words.join("/");
-  const choose = (event) => {
-    location.hash = `#/requests/${event.target.value}`;
-  };
-  return html`
-    <h1>Requests</h1>
-    <div class="filter"><label>Forward <select value=${place} onChange=${choose}>
-      <option value="">choose one with inspect: http</option>
-      ${places.map((one) => html`<option key=${one} value=${one}>${one}</option>`)}
-    </select></label></div>
-    ${place && html`<${Exchanges} key=${place} place=${place} />`}`;
+  const places = store.view.forwards.filter((row) => row.is_inspected).map((row) => row.place);
+  const place = words.join("/") || places[0];
+  if (!places.includes(place)) {
+    return html`<h1>Requests</h1><p class="empty">${place ? `${place} is not inspected.` :
+      "No forward is inspected."} With <code>inspect: http</code> in the profile its requests are
+      shown here, or of a local service: <code>tunnelctl expose PORT --via HOST --inspect</code></p>`;
+  }
+  return html`<h1>Requests</h1><nav class="facts" aria-label="Inspected forwards">
+    ${places.map((one) => html`<a key=${one} href=${`#/requests/${one}`}
+      aria-current=${one === place ? "page" : null}>${one}</a>`)}</nav>
+    <${Exchanges} key=${place} place=${place} />`;
 }
 
 function Exchanges({ place }) {
   const [filter, setFilter] = useState("");
   const [chosen, setChosen] = useState("");
-  const { document: found, error } = usePolled(`${requestsPath(place)}?n=${LAST}`, EVERY);
-  if (!found) return html`<${Trouble} error=${error} />`;
-  const rows = found.requests.filter((one) => matches(one, filter)).toReversed();
-  const one = found.requests.find(({ id }) => id === chosen);
-  return html`
-    <${Trouble} error=${error} />
+  const exchanges = useExchanges(place);
+  const { document: summary, error } = usePolled(`${requestsPath(place)}?n=0`, EVERY);
+  const rows = exchanges.filter((one) => matches(one, filter)).reverse();
+  const one = exchanges.find(({ id }) => id === chosen);
+  const columns = [
+    { name: "Path", cell: (row) => html`<button type="button" class="link"
+      aria-pressed=${row.id === chosen} onClick=${() => setChosen(row.id)}>${row.method} ${row.path}</button>` },
+    { name: "Status", cell: (row) => html`<span class=${`code${String(row.status)[0]}`}>${row.status ?? "…"}</span>` },
+    { name: "Took", cell: (row) => took(row.duration_ms), number: true },
+    { name: "Size", cell: (row) => amount(row.response?.size ?? 0), number: true },
+    { name: "At", cell: (row) => clock(row.started_at), number: true },
+  ];
+  return html`<${Trouble} error=${error} />
     <${Filter} value=${filter} onInput=${setFilter}>
       <${Copy} text=${commandLine(["tunnelctl", "requests", place, "-f"])} /></${Filter}>
-    <${NotInspected} found=${found} />
-    <div class="beside">
-      <table class="requests">
-        <caption class="unseen">Requests, the newest first</caption>
-        <thead><tr><th scope="col">Time</th><th scope="col">Method</th><th scope="col">Path</th>
-          <th scope="col" class="number">Status</th><th scope="col" class="number">Took</th>
-          <th scope="col" class="number">Size</th></tr></thead>
-        <tbody>${rows.map((row) => html`<tr key=${row.id} class=${row.id === chosen ? "chosen" : ""}>
-          <td data-name="Time">${clock(row.started_at)}</td>
-          <td data-name="Method">${row.method}</td>
-          <td data-name="Path"><button type="button" class="link" aria-pressed=${row.id === chosen}
-            onClick=${() => setChosen(row.id)}>${row.path}</button></td>
-          <td data-name="Status" class="number"><span class=${`code c${String(row.status ?? "")[0] ?? ""}`}>${row.status ?? "…"}</span></td>
-          <td data-name="Took" class="number">${took(row.duration_ms)}</td>
-          <td data-name="Size" class="number">${amount(row.response?.size ?? 0)}</td>
-        </tr>`)}</tbody>
-      </table>
+    ${summary && html`<${NotInspected} summary=${summary} />`}
+    <div class=${one ? "beside" : ""}>
+      <div><${Table} caption="Requests, the newest first" columns=${columns} rows=${rows}
+        keyOf=${(row) => row.id} empty="No requests yet." /></div>
       ${one && html`<${Exchange} key=${one.id} one=${one} place=${place} />`}
-    </div>
-    ${!rows.length && html`<p class="empty">No requests yet.</p>`}`;
+    </div>`;
 }
 
-function NotInspected({ found }) {
-  const { connections, bytes, reasons } = found.not_inspected;
-  const why = Object.entries(reasons).filter(([, count]) => count).map(([name, count]) => `${name} ${count}`);
-  const dropped = found.dropped ? `${found.dropped} older requests dropped. ` : "";
-  if (!connections && !dropped) return null;
-  return html`<p class="hint">${dropped}${connections > 0 && html`Not inspected: ${connections}
-    connections, ${amount(bytes)} bytes (${why.join(", ")}).`}</p>`;
+// The last exchanges, each as it is now. A tab that nobody sees gives its stream back.
+function useExchanges(place) {
+  const [exchanges, setExchanges] = useState([]);
+  useEffect(() => {
+    let source;
+    const look = () => {
+      source?.close();
+      if (document.hidden) return;
+      const found = new Map();
+      source = new EventSource(`${requestsPath(place)}?follow=1&n=${LAST}`);
+      source.addEventListener("request", ({ data }) => {
+        const exchange = JSON.parse(data);
+        found.set(exchange.id, exchange);
+        if (found.size > LAST) found.delete(found.keys().next().value);
+        setExchanges([...found.values()]);
+      });
+    };
+    look();
+    document.addEventListener("visibilitychange", look);
+    return () => {
+      document.removeEventListener("visibilitychange", look);
+      source?.close();
+    };
+  }, [place]);
+  return exchanges;
+}
+
+function NotInspected({ summary }) {
+  const { connections, bytes, reasons } = summary.not_inspected;
+  const why = Object.entries(reasons).filter(([, count]) => count).map((pair) => pair.join(" "));
+  return html`<p class="hint">${summary.dropped > 0 && `${summary.dropped} requests dropped. `}
+    ${connections > 0 && `Not inspected: ${connections} connections, ${amount(bytes)} bytes (${why.join(", ")}).`}</p>`;
 }
 
 function Exchange({ one, place }) {
@@ -80,30 +97,21 @@ function Exchange({ one, place }) {
   };
   return html`<article class="exchange" aria-label=${`Request ${one.id}`}>
     <h2>${one.method} ${one.path}</h2>
-    <p class="facts"><span>${clock(one.started_at)}</span><span>${took(one.duration_ms)}</span>
-      <span>${one.client}</span></p>
-    <p class="row"><button type="button" data-command=${command} title=${command}
-      disabled=${store.daemon?.read_only} onClick=${replay}>Send again</button>
-      <${Copy} text=${command} /></p>
+    <p class="row"><button type="button" data-command=${command} disabled=${store.daemon.read_only}
+      onClick=${replay}>Send again</button><${Copy} text=${command} /></p>
+    ${answer && html`<${Message} title=${`Answer ${answer.status}`} message=${answer} />`}
     <${Message} title="Request" message=${one.request} />
-    ${one.response && html`<${Message} title=${`Response ${one.status ?? ""}`} message=${one.response} />`}
-    ${one.websocket?.length > 0 && html`<${Frames} frames=${one.websocket} />`}
-    ${answer && html`<${Message} title="Answer to the request that was sent again"
-      message=${answer.response ?? answer} />`}
+    ${one.response && html`<${Message} title=${`Response ${one.status}`} message=${one.response} />`}
+    ${one.websocket?.length > 0 && html`<h3>Websocket frames</h3><pre>${one.websocket.map(
+      (frame) => `${clock(frame.at)} ${frame.from} ${frame.kind} ${frame.size}\n`)}</pre>`}
   </article>`;
 }
 
 function Message({ title, message }) {
-  const body = message.body ?? (message.body_base64 && `(binary, base64)\n${message.body_base64}`);
-  return html`<section><h3>${title} <small>${message.version} · ${amount(message.size)} bytes</small></h3>
+  const body = message.body ?? message.body_base64;
+  return html`<h3>${title} <small>${amount(message.size)} bytes</small></h3>
     <dl class="headers">${message.headers.map(([name, value], at) => html`<div key=${at}>
       <dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
     ${body && html`<pre tabindex="0">${body}</pre>`}
-    ${message.truncated && html`<p class="hint">Only the first part of the body was kept.</p>`}
-  </section>`;
+    ${message.truncated && html`<p class="hint">Only the first part of the body was kept.</p>`}`;
 }
-
-const Frames = ({ frames }) => html`<section><h3>Websocket frames <small>${frames.length}</small></h3>
-  <ol class="frames">${frames.map(({ from, kind, size, at }, index) => html`<li key=${index}>
-    <time>${clock(at)}</time> <span>${from}</span> <span>${kind}</span> <span>${amount(size)} bytes</span></li>`)}
-  </ol></section>`;
