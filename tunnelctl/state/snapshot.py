@@ -219,8 +219,8 @@ class ForwardStatus:
     unknown, or None. `bound`: it listens, also while its host is down.
 
     `attempts` counts failed attempts to listen in a row, and `next_retry_at` (RFC 3339) is when the
-    next one is due. `failures` counts failed connections by code. `inspect` is the key of the profile,
-    or None.
+    next one is due. `failures` counts failed connections by code. `inspect` is that key of the
+    profile, or None.
     """
 
     name: str
