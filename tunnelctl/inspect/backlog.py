@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 BYTES_MAX = 8 << 20
 _WAKE_AFTER = 0.01  # seconds
-_MANY = 1 << 20  # bytes for which the thread is woken at once
-_ITEM = 200  # what an item takes besides its bytes
+_MANY = 1 << 18  # bytes for which the thread is woken at once
+_ITEM = 300  # what an item takes besides its bytes
 
 
 @dataclass(slots=True)

@@ -1,7 +1,9 @@
 """The thread that parses what the taps copied.
 
-Owns the thread, and imports h11 and wsproto, in it and only once a forward is inspected. Must never
-call anything of the loop but `call_soon_threadsafe`, and never end because of what it reads.
+Owns the thread, and imports h11 and wsproto, in it and only once a forward is inspected. It leaves
+the interpreter to the loop while that is busy, so that it cannot slow a tunnel down: what waits too
+long is not inspected. Must never call anything of the loop but `call_soon_threadsafe`, and never
+end because of what it reads.
 """
 
 from __future__ import annotations
@@ -12,12 +14,20 @@ import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 
+from tunnelctl import clock
 from tunnelctl.inspect.backlog import Backlog, Copied
 from tunnelctl.inspect.reasons import NotInspected, Reason
 from tunnelctl.inspect.store import Store
 from tunnelctl.inspect.tap import Tapped
 
 _log = logging.getLogger(__name__)
+
+# Seconds of parsing, and of the pause after them; while the loop is busy, so many pauses. A loop
+# that uses its processor for more than this share of a pause is busy.
+_SLICE = 0.001
+_PAUSE = 0.001
+_PAUSES_MAX = 20
+_BUSY = 0.25
 
 
 class Worker:
@@ -35,24 +45,42 @@ class Worker:
         self._store = store
         self._on_change = on_change
         self._is_closing = False
+        self._pause = threading.Event()
+        self._loop_clock = clock.cpu_clock_of(threading.get_ident())
         self.thread = threading.Thread(target=self._run, name="inspector", daemon=True)
         self.thread.start()
 
     def close(self) -> None:
         """End the thread soon; what waits is not parsed."""
         self._is_closing = True
+        self._pause.set()
         self._backlog.wake()
 
     def _run(self) -> None:
+        from tunnelctl.inspect import conversation  # noqa: F401 - before the first bytes come
+
         told = 0
         while not self._is_closing:
             self._backlog.wait()
+            began = clock.monotonic()
             while not self._is_closing and (item := self._backlog.take()) is not None:
                 self._handle(item)
+                if clock.monotonic() - began > _SLICE:
+                    self._give_way()
+                    began = clock.monotonic()
             if self._store.version != told:
                 told = self._store.version
                 with contextlib.suppress(RuntimeError):  # the loop was closed
                     self._loop.call_soon_threadsafe(self._on_change)
+
+    def _give_way(self) -> None:
+        """Pause; longer if the loop uses its processor all the time."""
+        for _ in range(_PAUSES_MAX):
+            began, used = clock.monotonic(), self._loop_clock()
+            if self._pause.wait(_PAUSE):
+                return
+            if self._loop_clock() - used < _BUSY * (clock.monotonic() - began):
+                return
 
     def _handle(self, item: Copied) -> None:
         tapped = item.tapped

@@ -1,0 +1,291 @@
+"""`python -m benchmarks.inspector`: what `inspect: http` costs a forward.
+
+One daemon has two forwards to one web service: `web` is inspected, `plain` is not. Each figure is
+measured on both in turn, and the ratio or difference of each pair is what is reported, with its
+median. The service and the load are processes of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import socket
+import statistics
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TypeVar
+
+from benchmarks.processes import resident_memory
+from tests.support.sshd import OpenSSHServer
+from tests.support.world import World, private_world, tunnel_text
+from tunnelctl.client import Client
+from tunnelctl.home.paths import Paths
+
+_MIB = 1 << 20
+_BLOCK = bytes(256 * 1024)
+_CHUNK = b"10000\r\n" + bytes(65536) + b"\r\n"
+_SMALL = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, World!"
+_TIME = struct.Struct("!d")
+_EVENTS_A_SECOND = 100
+T = TypeVar("T")
+_REQUEST = b"GET %b HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
+
+
+# The service.
+
+
+def serve(ready: Connection) -> None:
+    """Serve until the process is ended; reports the port."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    ready.send(listener.getsockname()[1])
+    while True:
+        client, _ = listener.accept()
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=_client, args=(client,), daemon=True).start()
+
+
+def _client(client: socket.socket) -> None:
+    with client, contextlib.suppress(OSError, EOFError):
+        while True:
+            head, rest = _head(client)
+            _, path, _ = head.split(b" ", 2)
+            kind, _, number = path[1:].partition(b"/")
+            _ANSWERS[kind](client, int(number or 0), len(rest))
+
+
+def _length(client: socket.socket, size: int, came: int) -> None:
+    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+    for _ in range(size // len(_BLOCK)):
+        client.sendall(_BLOCK)
+
+
+def _chunked(client: socket.socket, size: int, came: int) -> None:
+    client.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(size // 65536):
+        client.sendall(_CHUNK)
+    client.sendall(b"0\r\n\r\n")
+
+
+def _upload(client: socket.socket, size: int, came: int) -> None:
+    _receive(client, size - came)
+    client.sendall(_SMALL)
+
+
+def _small(client: socket.socket, size: int, came: int) -> None:
+    client.sendall(_SMALL)
+
+
+def _events(client: socket.socket, count: int, came: int) -> None:
+    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+    for _ in range(count):
+        time.sleep(1 / _EVENTS_A_SECOND)
+        client.sendall(_TIME.pack(time.monotonic()) + b"data: 123456789\n\n")
+
+
+_ANSWERS: dict[bytes, Callable[[socket.socket, int, int], None]] = {
+    b"length": _length,
+    b"chunked": _chunked,
+    b"upload": _upload,
+    b"small": _small,
+    b"events": _events,
+}
+_EVENT_SIZE = _TIME.size + len(b"data: 123456789\n\n")
+
+
+# The load.
+
+
+def transfer(port: int, kind: str, size: int) -> float:
+    """MB/s of one body."""
+    with _connect(port) as sock:
+        began = time.perf_counter()
+        path = f"/{kind}/{size}".encode()
+        if kind == "upload":
+            head = b"POST %b HTTP/1.1\r\nHost: bench\r\nContent-Length: %d\r\n\r\n" % (path, size)
+            sock.sendall(head)
+            for _ in range(size // len(_BLOCK)):
+                sock.sendall(_BLOCK)
+            _head(sock)
+        else:
+            sock.sendall(_REQUEST % path)
+            _, rest = _head(sock)
+            whole = size if kind == "length" else size // 65536 * len(_CHUNK) + len(b"0\r\n\r\n")
+            _receive(sock, whole - len(rest))
+        return size / (time.perf_counter() - began) / 1e6
+
+
+def requests(port: int, count: int, clients: int) -> float:
+    """Requests a second by so many clients, each of which waits for its answers."""
+
+    def client() -> None:
+        with _connect(port) as sock:
+            for _ in range(count // clients):
+                sock.sendall(_REQUEST % b"/small")
+                _receive(sock, len(_SMALL))
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return count / (time.perf_counter() - began)
+
+
+def events(port: int, count: int) -> tuple[float, float]:
+    """Milliseconds from the service to the client: the median event, and the 99th of 100."""
+    with _connect(port) as sock:
+        sock.sendall(_REQUEST % f"/events/{count}".encode())
+        _, rest = _head(sock)
+        delays = []
+        for _ in range(count):
+            event = rest + _receive_exactly(sock, _EVENT_SIZE - len(rest))
+            rest = b""
+            (sent,) = _TIME.unpack(event[: _TIME.size])
+            delays.append(1000 * (time.monotonic() - sent))
+        return statistics.median(delays), statistics.quantiles(delays, n=100)[98]
+
+
+def _connect(port: int) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", port), timeout=120)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _head(sock: socket.socket) -> tuple[bytes, bytes]:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = sock.recv(65536)
+        if not piece:
+            raise EOFError
+        data += piece
+    head, _, rest = data.partition(b"\r\n\r\n")
+    return head, rest
+
+
+def _receive(sock: socket.socket, size: int) -> None:
+    area = bytearray(_MIB)
+    while size > 0:
+        count = sock.recv_into(area, min(size, len(area)))
+        if not count:
+            raise EOFError
+        size -= count
+
+
+def _receive_exactly(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        data += sock.recv(size - len(data))
+    return data
+
+
+# The comparison.
+
+
+class _Compared:
+    """Runs a load on both forwards in turn."""
+
+    def __init__(self, load: ProcessPoolExecutor, ports: tuple[int, int], rounds: int) -> None:
+        self._load = load
+        self._plain, self._web = ports
+        self._rounds = rounds
+
+    def rates(self, title: str, work: Callable[..., float], *arguments: object) -> None:
+        """Print both rates, and the ratio."""
+        plain, web, ratios = [], [], []
+        for _ in range(self._rounds):
+            plain.append(self._run(work, self._plain, *arguments))
+            web.append(self._run(work, self._web, *arguments))
+            ratios.append(web[-1] / plain[-1])
+        medians = [statistics.median(one) for one in (plain, web, ratios)]
+        print(f"| {title} | {medians[0]:,.0f} | {medians[1]:,.0f} | {medians[2]:.1%} |", flush=True)
+
+    def delays(self, title: str, count: int) -> None:
+        """Print both delays, and how much later the inspected ones are."""
+        pairs = []
+        for _ in range(self._rounds):
+            plain = self._run(events, self._plain, count)
+            pairs.append((plain, self._run(events, self._web, count)))
+        for place, name in enumerate(("median", "99 of 100")):
+            both = [statistics.median(pair[side][place] for pair in pairs) for side in (0, 1)]
+            later = statistics.median(web[place] - plain[place] for plain, web in pairs)
+            print(f"| {title}, {name} | {both[0]:.2f} | {both[1]:.2f} | {later:+.2f} |", flush=True)
+
+    def _run(self, work: Callable[..., T], *arguments: object) -> T:
+        return self._load.submit(work, *arguments).result(300)
+
+
+@contextmanager
+def _service() -> Iterator[int]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs,))
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        process.terminate()
+        process.join()
+
+
+@contextmanager
+def _tunnel(port: int) -> Iterator[tuple[World, tuple[int, int]]]:
+    with tempfile.TemporaryDirectory(prefix="tctl-bench-") as folder, private_world() as world:
+        server = OpenSSHServer(Path(folder) / "sshd", config=["LogLevel INFO"])
+        server.start()
+        try:
+            world.unwatch()
+            text = tunnel_text(
+                server.host_yaml(),
+                plain=f"local: 0, to: {port}",
+                web=f"local: 0, to: {port}, inspect: http",
+            )
+            world.profile("bench", text)
+            world.ok("up", "bench", "-d")
+            found = [world.forward("bench", name)["listen"] for name in ("plain", "web")]
+            plain, web = (int(listen.rpartition(":")[2]) for listen in found)
+            yield world, (plain, web)
+        finally:
+            server.stop()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print a Markdown table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.inspector", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--mib", type=int, default=1024, help="size of a body")
+    parser.add_argument("--requests", type=int, default=10_000)
+    options = parser.parse_args(arguments)
+    size, context = options.mib * _MIB, multiprocessing.get_context("spawn")
+    with (
+        _service() as port,
+        _tunnel(port) as (world, ports),
+        ProcessPoolExecutor(1, context) as load,
+    ):
+        before = resident_memory([world.daemon_pid()])
+        compared = _Compared(load, ports, options.rounds)
+        print("| | not inspected | inspected | |")
+        print("|---|---|---|---|")
+        compared.rates(f"download of {options.mib} MiB, MB/s", transfer, "length", size)
+        compared.rates(f"upload of {options.mib} MiB, MB/s", transfer, "upload", size)
+        compared.rates("download in chunks of 64 KiB, MB/s", transfer, "chunked", size)
+        compared.rates("requests of one client, 1/s", requests, options.requests, 1)
+        compared.rates("requests of eight clients, 1/s", requests, options.requests, 8)
+        compared.delays("delay of an event, ms", 500)
+        client = Client(Paths.from_environ(world.environ, world.home))
+        found = client.requests("bench", "web", 0)
+        print(f"\nnot inspected: {dict(found.not_inspected)}; dropped: {found.dropped}")
+        grown = (resident_memory([world.daemon_pid()]) - before) / _MIB
+        print(f"memory of the daemon: {grown:+.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()
