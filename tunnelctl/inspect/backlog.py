@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tunnelctl.inspect.tap import Tapped
 
-BYTES_MAX = 8 << 20
+BYTES_MAX = 16 << 20
 _WAKE_AFTER = 0.01  # seconds
-_MANY = 1 << 18  # bytes for which the thread is woken at once
+_MANY = 1 << 19  # bytes for which the thread is woken at once
 _ITEM = 300  # what an item takes besides its bytes
 
 

@@ -22,8 +22,8 @@ from tunnelctl.inspect.tap import Tapped
 
 _log = logging.getLogger(__name__)
 
-# Seconds of parsing, and of the pause after them; while the loop is busy, so many pauses. A loop
-# that uses its processor for more than this share of a pause is busy.
+# Seconds of processor time for parsing, and of the pause after them; so many pauses while the loop
+# is busy, which it is if it uses its processor for more than this share of one.
 _SLICE = 0.001
 _PAUSE = 0.001
 _PAUSES_MAX = 20
@@ -59,15 +59,15 @@ class Worker:
     def _run(self) -> None:
         from tunnelctl.inspect import conversation  # noqa: F401 - before the first bytes come
 
-        told = 0
+        told, used = 0, clock.cpu_clock_of(threading.get_ident())
         while not self._is_closing:
             self._backlog.wait()
-            began = clock.monotonic()
+            until = used() + _SLICE
             while not self._is_closing and (item := self._backlog.take()) is not None:
                 self._handle(item)
-                if clock.monotonic() - began > _SLICE:
+                if used() > until:
                     self._give_way()
-                    began = clock.monotonic()
+                    until = used() + _SLICE
             if self._store.version != told:
                 told = self._store.version
                 with contextlib.suppress(RuntimeError):  # the loop was closed
