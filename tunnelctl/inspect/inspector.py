@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from tunnelctl.inspect import sentences
-from tunnelctl.inspect.backlog import Backlog
+from tunnelctl.inspect.backlog import BYTES_MAX, Backlog
 from tunnelctl.inspect.reasons import NotInspectedCounts, Reason
 from tunnelctl.inspect.store import Store
 from tunnelctl.inspect.tap import ConnectionTap, Tapped
@@ -25,12 +25,12 @@ _FOLLOW_STEP = 0.1
 
 
 class Inspector:
-    """One for the daemon."""
+    """One for the daemon. `room` is for bytes that wait for the parser."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, room: int = BYTES_MAX) -> None:
         self._loop = loop
         self._store = Store()
-        self._backlog = Backlog(loop)
+        self._backlog = Backlog(loop, room)
         self._worker: Worker | None = None
         self._followers: set[asyncio.Event] = set()
 

@@ -79,16 +79,23 @@ class ConnectionTap(Tap):
         self._pass(view, from_client=not self._client_is_socket)
 
     def ended(self) -> None:
-        end = Copied(self._tapped, False, 0, bytearray(), clock.monotonic(), is_end=True)
-        self._backlog.put(end)
         self._on_end(self._tapped)
+        try:
+            end = Copied(self._tapped, False, 0, bytearray(), clock.monotonic(), is_end=True)
+            self._backlog.put(end)
+        except Exception as error:
+            self._failed(error)
 
     def _pass(self, view: memoryview, *, from_client: bool) -> None:
         try:
             self._copy(view, from_client=from_client)
-        except Exception as error:  # such as MemoryError: the connection must not notice
-            _log.warning("inspection of a connection ended: %s", type(error).__name__)
-            self._tapped.give_up(Reason.OVERLOAD)
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """Such as MemoryError: the connection must not notice."""
+        _log.warning("inspection of a connection ended: %s", type(error).__name__)
+        self._tapped.give_up(Reason.OVERLOAD)
 
     def _copy(self, view: memoryview, *, from_client: bool) -> None:
         tapped = self._tapped
