@@ -59,7 +59,7 @@ class Worker:
     def _run(self) -> None:
         from tunnelctl.inspect import conversation  # noqa: F401 - before the first bytes come
 
-        told, used = 0, clock.cpu_clock_of(threading.get_ident())
+        told, used = 0, clock.thread_cpu
         while not self._is_closing:
             self._backlog.wait()
             until = used() + _SLICE
