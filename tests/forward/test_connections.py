@@ -266,3 +266,61 @@ async def test_rates_are_those_of_now(sshd: OpenSSHServer) -> None:
                 rates = {client_name(one)[1]: (one.rate_in, one.rate_out) for one in found}
                 assert rates[name_of(quiet)] == (0.0, 0.0)
                 assert min(rates[name_of(busy)]) > 10_000
+
+
+async def test_a_client_of_a_unix_socket_of_the_server(sshd: OpenSSHServer, tmp_path: Path) -> None:
+    listen = Endpoint(path=str(tmp_path / "there"))
+    with EchoService() as echo:
+        async with tunnel_to(sshd.host()) as tunnel:
+            await tunnel.add(rule(Side.THERE, 0, echo.port, listen=listen))
+            with connected(listen) as client:
+                assert await in_thread(exchange, client, b"hello") == b"hello"
+                assert (await living(tunnel)).client == "unix"
+
+
+# Closed by an order before it is open.
+
+
+async def closed_early(tunnel: Tunnel, client: socket.socket) -> None:
+    """The only connection is being opened; an order ends it, and its client sees that."""
+    await eventually_async(lambda: tunnel.forward().counters.open == 1, "it came")
+    one = await living(tunnel)
+    assert one.state is ConnectionState.OPENING
+    assert tunnel.close_connection(one.id)
+    assert (await in_thread(receive, client)).end in ("reset", "fin")
+    (over,) = await ended(tunnel)
+    assert (over.id, over.how) == (one.id, ConnectionEnd.CLOSED)
+
+
+@BOTH_SIDES
+async def test_a_socks_client_is_closed_before_its_request(sshd: OpenSSHServer, side: Side) -> None:
+    permit = (parse_permit("127.0.0.1:*"),) if side is Side.THERE else ()
+    async with tunnel_to(sshd.host()) as tunnel:
+        listening = await tunnel.add(rule(side, 0, None, permit=permit))
+        with connect(listening.port) as client:
+            await closed_early(tunnel, client)
+
+
+@BOTH_SIDES
+async def test_a_client_is_closed_while_its_target_does_not_answer(
+    sshd: OpenSSHServer, side: Side
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as silent:
+        port = silent.getsockname()[1]
+        with connect(port):  # the backlog is full: nobody else is answered
+            async with tunnel_to(sshd.host()) as tunnel:
+                listening = await tunnel.add(rule(side, 0, port))
+                with connect(listening.port) as client:
+                    await closed_early(tunnel, client)
+
+
+async def test_a_client_that_leaves_while_its_target_does_not_answer(sshd: OpenSSHServer) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as silent:
+        port = silent.getsockname()[1]
+        with connect(port):
+            async with tunnel_to(sshd.host()) as tunnel:
+                client = connect(await tunnel.local(port))
+                await eventually_async(lambda: tunnel.forward().counters.open == 1, "it came")
+                reset(client)
+                (one,) = await ended(tunnel)
+                assert (one.how, one.reset_by) == (ConnectionEnd.LEFT, None)
