@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,14 @@ from tests.support.tunnel import Tunnel, rule, tunnel_to
 from tests.support.unix_sockets import connected
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code
+from tunnelctl.forward.connections import ConnectionLog, Connections
+from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Side, WhileDown
 from tunnelctl.spec.permit import parse_permit
+from tunnelctl.ssh.link.record import Ending
 from tunnelctl.state.connections import ConnectionEnd, ConnectionState, ConnectionStatus, End
+from tunnelctl.supervisor.records.connection_list import ConnectionStatuses, WantedConnections
 
 BOTH_SIDES = pytest.mark.parametrize("side", list(Side))
 
@@ -226,24 +231,17 @@ async def test_a_client_of_a_unix_socket(sshd: OpenSSHServer, tmp_path: Path) ->
                 assert (await living(tunnel)).client == f"pid {os.getpid()}"
 
 
-async def test_the_last_hundred_that_ended_are_kept_and_ids_are_never_used_again(
-    sshd: OpenSSHServer,
-) -> None:
-    with EchoService() as echo:
-        async with tunnel_to(sshd.host()) as tunnel:
-            port = await tunnel.local(echo.port)
-
-            def come_and_go() -> None:
-                for number in range(130):
-                    assert ask(port, b"%d" % number) == b"%d" % number
-
-            await in_thread(come_and_go)
-            found = await ended(tunnel, 130)
-            assert len(found) == 100
-            numbers = [int(one.id) for one in found]
-            assert len(set(numbers)) == 100
-            assert min(numbers) == 31
-            assert {one.how for one in found} == {ConnectionEnd.FIN}
+async def test_the_last_hundred_that_ended_are_kept_and_ids_are_never_used_again() -> None:
+    log = ConnectionLog()
+    with closing(Reactor(asyncio.get_running_loop())) as reactor:
+        forwards = [Connections(reactor, log, listening_here=True) for _ in range(2)]
+        statuses = ConnectionStatuses(log, lambda: [(forward, ()) for forward in forwards])
+        for number in range(130):
+            forward = forwards[number % 2]
+            forward.failed(forward.began(("127.0.0.1", 5000)), Code.SESSION_LOST, Ending.LEFT)
+        found = await statuses.look(WantedConnections())
+    assert found.connections == ()
+    assert [int(one.id) for one in found.ended] == list(range(31, 131))
 
 
 async def test_rates_are_those_of_now(sshd: OpenSSHServer) -> None:
