@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
+import subprocess
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +16,16 @@ from typing import Any
 
 import pytest
 
+from tests.inspect.corpus import GET, OK
 from tests.inspect.web import WebService, fetch
+from tests.support.clients import ask
 from tests.support.ports import free_port
+from tests.support.services import Service, connect
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World, private_world, tunnel_text
+from tunnelctl.client import Client
+from tunnelctl.home.paths import Paths
 from tunnelctl.state.exchange import BLACKED_OUT
 
 SECRET = {"Authorization": "Bearer open-sesame", "Cookie": "a=open-sesame"}
@@ -37,13 +47,13 @@ class Place:
         document: dict[str, Any] = json.loads(self.world.ok("requests", *words, "--json"))
         return document
 
-    def shown(self, path: str, forward: str = "web") -> dict[str, Any]:
+    def shown(self, path: str, forward: str = "web", profile: str = "dev") -> dict[str, Any]:
         """The last exchange of that path, once it has ended."""
 
         def found() -> dict[str, Any] | None:
             ended = [
                 one
-                for one in self.requests(f"dev/{forward}")["requests"]
+                for one in self.requests(f"{profile}/{forward}")["requests"]
                 if one["path"] == path and one["duration_ms"] is not None
             ]
             return ended[-1] if ended else None
@@ -73,6 +83,11 @@ def place() -> Iterator[Place]:
                 yield Place(world, web, server, back)
         finally:
             server.stop()
+
+
+def inspected_text(server: OpenSSHServer, port: int, target: int) -> str:
+    """A profile with the inspected forward `web`."""
+    return tunnel_text(server.host_yaml(), web=f"local: {port}, to: {target}, inspect: http")
 
 
 def test_a_request_is_shown_without_its_secrets(place: Place) -> None:
@@ -166,6 +181,103 @@ def test_what_cannot_be_sent_again(place: Place) -> None:
     assert len(place.web.asked) == before
 
 
+def test_a_target_that_does_not_answer_is_named(place: Place) -> None:
+    place.world.alias("bastion", place.server)
+    port = free_port()
+    with Service(
+        lambda connection: connection.sendall(OK) if connection.recv(9999) else None
+    ) as web:
+        place.world.profile("gone", inspected_text(place.server, port, web.port))
+        place.world.ok("up", "gone", "-d")
+        assert ask(port, GET) == OK
+        number = place.shown("/a?b=1", "web", "gone")["id"]
+    done = place.world.run("requests", "gone/web", "--replay", number)
+    assert done.returncode == 1
+    assert "connection refused" in done.stderr
+    # What a profile that is down had seen is forgotten.
+    place.world.ok("down", "gone")
+    assert place.world.run("requests", "gone/web").returncode == 1
+    place.world.ok("up", "gone", "-d")
+    assert place.requests("gone/web")["requests"] == []
+    place.world.ok("down", "gone")
+
+
+def test_a_stream_of_events_is_shown_while_it_lasts(place: Place) -> None:
+    goes_on = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(9999)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+        connection.sendall(head + b"data: first\n\n")
+        assert goes_on.wait(20)
+        connection.sendall(b"data: second\n\n")
+
+    port = free_port()
+    with Service(serve) as service:
+        place.world.profile("events", inspected_text(place.server, port, service.port))
+        place.world.ok("up", "events", "-d")
+        client = Client(Paths.from_environ(place.world.environ, place.world.home))
+        with connect(port) as connection, client.follow_requests("events", "web", 0) as stream:
+            connection.sendall(GET)
+            bodies = []
+            while True:
+                exchange = stream.next(20)
+                assert exchange is not None
+                if exchange.response is None or not exchange.response.body:
+                    continue
+                bodies.append((bytes(exchange.response.body), exchange.has_ended))
+                goes_on.set()
+                if exchange.has_ended:
+                    break
+        assert bodies[0] == (b"data: first\n\n", False)
+        assert bodies[-1] == (b"data: first\n\ndata: second\n\n", True)
+        place.world.ok("down", "events")
+
+
+def test_a_reload_begins_and_ends_it_in_place(place: Place) -> None:
+    """The listener stays, and so does an open connection, which is not inspected."""
+    text = (place.world.configs / "dev.yaml").read_text()
+    plain, port = "plain: {local: 0, to:", place.port("plain")
+    with connect(port) as connection:
+        open_before = b"GET /before HTTP/1.1\r\nHost: h\r\n\r\n"
+        connection.sendall(open_before)
+        assert connection.recv(9999).startswith(b"HTTP/1.1 200")
+        place.world.profile("dev", text.replace(plain, "plain: {inspect: http, local: 0, to:"))
+        assert "plain" in place.world.ok("reload", "dev")
+        connection.sendall(open_before)
+        assert connection.recv(9999).startswith(b"HTTP/1.1 200")
+        assert place.port("plain") == port
+        fetch(port, "GET", "/reloaded")
+        assert place.shown("/reloaded", "plain")["status"] == 200
+        assert len(place.requests("dev/plain")["requests"]) == 1
+    place.world.profile("dev", text)
+    place.world.ok("reload", "dev")
+    assert place.world.run("requests", "dev/plain").returncode == 2
+
+
+def test_an_exposed_service_is_inspected_if_asked(place: Place) -> None:
+    place.world.alias("exposer", place.server)
+    words = ["expose", str(place.web.port), "--via", "exposer", "--bind", "localhost"]
+    done = place.world.run(*words, "--inspect", "-d", "--as", "shown")
+    assert done.returncode == 0, done.stderr
+    command = re.search(r"tunnelctl (requests shown/\S+) -f", done.stderr)
+    assert command is not None
+    fetch(int(done.stdout.strip().rpartition(":")[2]), "GET", "/exposed")
+    place.shown("/exposed", "exposed", "shown")
+    assert "/exposed" in place.world.ok(*command[1].split())
+    place.world.ok("down", "shown")
+
+
+def test_an_archive_is_written(place: Place, tmp_path: Path) -> None:
+    fetch(place.port("web"), "GET", "/archived")
+    place.shown("/archived")
+    place.world.ok("requests", "dev/web", "--har", str(tmp_path / "web.har"))
+    entries = json.loads((tmp_path / "web.har").read_text())["log"]["entries"]
+    assert entries[-1]["request"]["url"].endswith("/archived")
+    printed = place.world.ok("requests", "dev/web", "-n", "1", "--har", "-")
+    assert json.loads(printed)["log"]["entries"] == entries[-1:]
+
+
 def test_what_is_not_inspected_says_how_to_change_that(place: Place) -> None:
     done = place.world.run("requests", "dev/plain")
     assert done.returncode == 2
@@ -173,3 +285,12 @@ def test_what_is_not_inspected_says_how_to_change_that(place: Place) -> None:
     assert place.world.run("requests", "dev/nothing").returncode == 66
     assert place.world.run("requests", "nobody/web").returncode == 66
     assert place.world.run("requests", "dev").returncode == 2
+
+
+def test_without_an_inspected_forward_no_parser_is_imported() -> None:
+    modules = "tunnelctl.daemon.process, tunnelctl.cli.running.requests"
+    program = f"import sys, {modules}; print({{'h11', 'wsproto'}} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "set()\n"

@@ -25,13 +25,14 @@ _ITEM = 300  # what an item takes besides its bytes
 @dataclass(slots=True)
 class Copied:
     """Bytes of one direction of a connection: `offset` is the position of the first, `at` when they
-    passed (monotonic). `is_end`: the connection has ended; the totals are those of both flows."""
+    passed (monotonic). `is_eof`: the direction ends here; `is_end`: the connection has ended."""
 
     tapped: Tapped
     from_client: bool
     offset: int
     data: bytearray
     at: float
+    is_eof: bool = False
     is_end: bool = False
 
 

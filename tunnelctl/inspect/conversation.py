@@ -12,6 +12,7 @@ from datetime import timedelta
 from itertools import count
 
 from tunnelctl import clock
+from tunnelctl.inspect.backlog import Copied
 from tunnelctl.inspect.bodies import Body, KeptBody, body_of
 from tunnelctl.inspect.heads import (
     HeadBuffer,
@@ -52,19 +53,21 @@ class Conversation:
         self._requests = _Requests(self, tapped.from_client)
         self._responses = _Responses(self, tapped.from_server)
 
-    def feed(self, data: bytearray, offset: int, at: float, *, from_client: bool) -> None:
-        """Bytes that passed at `at`, the first at position `offset` of their direction.
+    def feed(self, item: Copied) -> None:
+        """The next bytes, or the end of a direction.
 
         Raises:
             NotInspected: nothing more can be shown.
         """
-        reader = self._requests if from_client else self._responses
-        reader.feed(data, offset, at)
+        reader = self._requests if item.from_client else self._responses
+        reader.feed(item.data, item.offset, item.at)
+        if item.is_eof:
+            reader.end(item.offset, item.at)
 
     def end(self, at: float) -> None:
         """The connection ended, or is given up."""
-        self._requests.end(at)
-        self._responses.end(at)
+        self._requests.end(self.tapped.from_client.passed, at)
+        self._responses.end(self.tapped.from_server.passed, at)
         while self.pending:
             self.finish(self.pending.popleft(), at)
 
@@ -145,17 +148,19 @@ class _OneWay(ABC):
         """Frames of a websocket follow."""
         self._frames = _Frames(entry, sender, self._conversation.store)
 
-    def end(self, at: float) -> None:
-        """Nothing follows."""
+    def end(self, offset: int, at: float) -> None:
+        """Nothing follows; the direction has so many bytes."""
         self._head.wipe()
-        if self._flow.passed > self._position:
-            self._skip(self._flow.passed, at)
-        if self._body is not None:
-            self._body.end()
+        self._skip(offset, at)
+        body = self._body
+        if body is not None:
+            body.end()
+            if body.is_done:
+                self._end_body(at)
 
     def _skip(self, offset: int, at: float) -> None:
         body, count = self._body, offset - self._position
-        if body is None or not count:
+        if body is None or count <= 0:
             return
         self._position = offset
         body.skip(min(count, body.unneeded))
@@ -211,8 +216,8 @@ class _Requests(_OneWay):
             self._read(held, 0, at)
             held[:] = bytes(len(held))
 
-    def end(self, at: float) -> None:
-        super().end(at)
+    def end(self, offset: int, at: float) -> None:
+        super().end(offset, at)
         self._held[:] = bytes(len(self._held))
 
     def _read_head(self, data: bytearray, start: int, at: float) -> int:
@@ -283,11 +288,6 @@ class _Responses(_OneWay):
             self._body = body_of(event.headers, conversation.kept(entry, message))
         else:
             self._finish(at)
-
-    def end(self, at: float) -> None:
-        super().end(at)
-        if self._body is not None and self._body.is_done:
-            self._end_body(at)
 
     def _finish(self, at: float) -> None:
         self._conversation.finish(self._conversation.pending.popleft(), at)

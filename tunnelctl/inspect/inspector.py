@@ -59,12 +59,12 @@ class Inspection:
         self, forward: str, store: Store, backlog: Backlog, followers: set[asyncio.Event]
     ) -> None:
         self.forward = forward
-        self._store = store
+        self.store = store
         self.backlog = backlog
         self._followers = followers
         self._counts = NotInspectedCounts()
         self._live: set[Tapped] = set()
-        self._closed = False
+        self.is_closed = False
 
     def tap(self, client: str, connection: str, *, client_is_socket: bool) -> ConnectionTap:
         """The tap for a new connection, of which the list of connections says `client` and its id;
@@ -80,12 +80,12 @@ class Inspection:
         return {
             "forward": self.forward,
             "not_inspected": self._counts.as_json(),
-            "dropped": self._store.dropped(self.forward),
+            "dropped": self.store.dropped(self.forward),
         }
 
     def last(self, count: int | None = None) -> list[HttpExchange]:
         """The last exchanges, the oldest first."""
-        return [entry.exchange for entry in self._store.last(self.forward, count)]
+        return [entry.exchange for entry in self.store.last(self.forward, count)]
 
     def exchange(self, number: str) -> HttpExchange:
         """One exchange by its id.
@@ -95,37 +95,51 @@ class Inspection:
         """
         found = None
         if number.isascii() and number.isdigit():
-            found = self._store.get(self.forward, int(number))
+            found = self.store.get(self.forward, int(number))
         if found is None:
             raise sentences.no_such_exchange(self.forward, number)
         return found
 
-    async def follow(self, count: int) -> AsyncIterator[HttpExchange]:
-        """The last `count` exchanges, and from then on each one that is new or changes. Ends when
-        the forward is no longer inspected."""
-        changed = asyncio.Event()
-        self._followers.add(changed)
-        try:
-            seen = self._store.version
-            for exchange in self.last(count):
-                yield exchange
-            while not self._closed:
-                await changed.wait()
-                changed.clear()
-                until = self._store.version
-                for entry in self._store.since(self.forward, seen):
-                    yield entry.exchange
-                seen = until
-                await asyncio.sleep(_FOLLOW_STEP)
-        finally:
-            self._followers.discard(changed)
+    def follow(self) -> Follower:
+        """Read what changes from now on; the caller closes it."""
+        return Follower(self, self.store, self._followers)
 
     def close(self) -> None:
         """Copy nothing more, and forget what was kept."""
-        self._closed = True
+        self.is_closed = True
         for tapped in self._live:
             tapped.give_up(Reason.OVERLOAD)  # its counts are forgotten too
         self._live.clear()
-        self._store.forget(self.forward)
+        self.store.forget(self.forward)
         for follower in self._followers:
             follower.set()
+
+
+class Follower:
+    """One reader of the exchanges of a forward."""
+
+    def __init__(self, inspection: Inspection, store: Store, followers: set[asyncio.Event]) -> None:
+        self._inspection = inspection
+        self._store = store
+        self._followers = followers
+        self._changed = asyncio.Event()
+        self._seen = store.version
+        followers.add(self._changed)
+
+    async def exchanges(self, count: int) -> AsyncIterator[HttpExchange]:
+        """The last `count` exchanges, and from then on each one that is new or changes. Ends when
+        the forward is no longer inspected."""
+        for exchange in self._inspection.last(count):
+            yield exchange
+        while not self._inspection.is_closed:
+            await self._changed.wait()
+            self._changed.clear()
+            until = self._store.version
+            for entry in self._store.since(self._inspection.forward, self._seen):
+                yield entry.exchange
+            self._seen = until
+            await asyncio.sleep(_FOLLOW_STEP)
+
+    def close(self) -> None:
+        """Follow no longer."""
+        self._followers.discard(self._changed)

@@ -106,13 +106,16 @@ class ConnectionTap(Tap):
             tapped.counts.passed += size
             return
         unwanted = flow.wanted_from - start
-        if unwanted > size:
+        if unwanted > size and size:
             return
-        if unwanted > 0:  # the end of a body: the parser has to know when, even without a byte more
+        if (
+            unwanted > 0 and size
+        ):  # the end of a body: the parser has to know when, even without a byte more
             view, start = view[unwanted:], start + unwanted
         if not self._backlog.has_room(len(view)):
             tapped.give_up(Reason.OVERLOAD)
             tapped.counts.passed += len(view)
             return
-        item = Copied(tapped, from_client, start, bytearray(view), clock.monotonic())
+        now, is_eof = clock.monotonic(), not size
+        item = Copied(tapped, from_client, start, bytearray(view), now, is_eof=is_eof)
         self._backlog.put(item)

@@ -106,7 +106,7 @@ class Worker:
 
             tapped.conversation = Conversation(tapped, self._store)
         try:
-            tapped.conversation.feed(item.data, item.offset, item.at, from_client=item.from_client)
+            tapped.conversation.feed(item)
         except NotInspected as why:
             tapped.counts.drained += len(item.data)
             tapped.give_up(why.reason)

@@ -73,16 +73,18 @@ class _Handlers:
         )
         response.force_close()
         self._followers += 1
+        follower = inspection.follow()
         try:
             await response.prepare(request)
             await response.write(b": every request from here on\n\n")
-            async for exchange in inspection.follow(count):
+            async for exchange in follower.exchanges(count):
                 data = json.dumps(exchange.as_json(), separators=(",", ":"))
                 await response.write(f"event: request\ndata: {data}\n\n".encode())
         except ConnectionError:
             pass  # the reader has disconnected
         finally:
             self._followers -= 1
+            follower.close()
         return response
 
     async def _replay(self, request: web.Request) -> web.Response:

@@ -44,6 +44,8 @@ _SLOTS_A_TURN: Final = 2
 # Looked up once, because they are needed for every event of a socket.
 _OPENING: Final = Reading.OPENING
 _CLOSED: Final = Reading.CLOSED
+# What a tap sees of the end of a stream.
+_END: Final = memoryview(b"")
 # Seconds between checks of a reader that has not read everything yet.
 _LOOK_FIRST: Final = 0.02
 _LOOK_LAST: Final = 1.0
@@ -255,6 +257,8 @@ class Relay(ChannelHandler, Handler):
         if not count:
             flow.end()
             channel.send_eof()
+            if self._tap is not None:
+                self._tap.from_socket(_END)
             self._end_if_done()
             return
         sending.sent(count)
@@ -343,6 +347,8 @@ class Relay(ChannelHandler, Handler):
 
     def _finish_writing(self) -> None:
         """The far side sent EOF and the socket has everything before it: FIN."""
+        if self._tap is not None:
+            self._tap.to_socket(_END)
         if not self._from_socket.has_ended:  # else closing it sends FIN
             try:
                 self._sock.shutdown(socket.SHUT_WR)

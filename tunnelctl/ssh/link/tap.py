@@ -10,7 +10,8 @@ from tunnelctl.native import mypyc_attr
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Tap:
-    """Sees every byte of one connection, once and in order. This one does nothing with them."""
+    """Sees every byte of one connection, once and in order; an empty view is the end of the stream
+    in that direction. This one does nothing with them."""
 
     def from_socket(self, view: memoryview) -> None:
         """These bytes came from the socket, and go into the channel next."""
