@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from tests.dashboard.board import Board
 
@@ -36,7 +36,9 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def cookie_of(board: Board) -> dict[str, str]:
-    """The session of a dashboard, for another context of the browser: the token works once."""
+def logged_in(browser: Browser, board: Board, width: int = 1280) -> BrowserContext:
+    """A context with the session of a dashboard: the token works once."""
+    context = browser.new_context(viewport={"width": width, "height": 800})
     name, _, value = board.cookie.partition("=")
-    return {"name": name, "value": value, "url": board.origin, "sameSite": "Strict"}
+    context.add_cookies([{"name": name, "value": value, "url": board.origin, "sameSite": "Strict"}])
+    return context

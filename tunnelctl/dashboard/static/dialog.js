@@ -12,8 +12,8 @@ export const confirmed = (question, command) =>
   open((close) => html`<h2>${question}</h2>
     <p><code>${command}</code></p>
     <p class="row">
-      <button type="button" class="danger" onClick=${() => close(true)}>Take down</button>
-      <button type="button" autofocus onClick=${() => close(false)}>Cancel</button>
+      <button type="button" onClick=${() => close(false)}>Cancel</button>
+      <button type="button" class="trouble" onClick=${() => close(true)}>Take down</button>
     </p>`);
 
 export function Dialog() {

@@ -48,10 +48,10 @@ export function Broken({ view }) {
 }
 
 function Cause({ one }) {
-  const also = one.also.length > 0 && ` and ${one.also.length} more: ${one.also.join(", ")}`;
   return html`<article class=${one.has_failed ? "cause failed" : "cause"}>
-    <h3><a href=${profileLink(one.profile)}>${one.place}</a><small>${also}</small></h3>
+    <h3><a href=${profileLink(one.profile)}>${one.place}</a></h3>
     <p>${one.serves && `${one.serves} serves. `}${one.why}</p>
+    ${one.also.length > 0 && html`<p class="hint">The same for ${one.also.join(", ")}</p>`}
     ${one.hint && one.hint !== one.mend.command && html`<p class="hint">${one.hint}</p>`}
     ${one.again && html`<p class="hint">${one.again.startsWith("in ") ? "Tried again " : ""}${one.again}</p>`}
     <div class="row">
