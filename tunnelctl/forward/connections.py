@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -43,9 +44,9 @@ class ConnectionLog:
 class Connection(Record):
     """The record of one connection. Times are those of `clock.monotonic`.
 
-    `origin` is the client's address, `target` None until a SOCKS client has named it. While it
-    lives, `sock` is the socket of a client on this machine, and `link` is set once one serves it.
-    Once it has ended, `ending` is how, and `failure` why it was refused, if it was.
+    `host` and `port` are the client's address, `target` is None until a SOCKS client has named it.
+    While it lives, `sock` is the socket of a client on this machine, and `link` is set once one
+    serves it. Once it has ended, `ending` is how, and `failure` why it was refused, if it was.
     """
 
     __slots__ = (
@@ -53,9 +54,10 @@ class Connection(Record):
         "failure",
         "forward",
         "give_up",
+        "host",
         "link",
         "number",
-        "origin",
+        "port",
         "relay",
         "since",
         "sock",
@@ -74,7 +76,9 @@ class Connection(Record):
         super().__init__(forward.counters.traffic)
         self.forward = forward
         self.number = number
-        self.origin = origin
+        # Most clients have the same one: a text for each would be a fifth of the record.
+        self.host = sys.intern(origin[0])
+        self.port = origin[1]
         self.sock = sock
         self.target = target
         self.since: float = clock.monotonic()
@@ -89,9 +93,8 @@ class Connection(Record):
     @property
     def client(self) -> str:
         """The client's address; `pid N` or `unix` for a unix socket."""
-        host, port = self.origin
-        if host:
-            return str(Endpoint(printable_word(host), port))  # a server may say anything
+        if self.host:
+            return str(Endpoint(printable_word(self.host), self.port))  # a server may say anything
         pid = None if self.sock is None else peer_pid(self.sock)
         return "unix" if pid is None else f"pid {pid}"
 
@@ -166,13 +169,13 @@ class Connections:
         self.profile, self.name, self.host = profile, name, host
         self._reactor = reactor
         self._log = log
-        self._living: dict[int, Connection] = {}
+        self._living: set[Connection] = set()
         self._none_left: asyncio.Event | None = None
         # For the connections that begin from now on.
         self.make_tap: Callable[[Connection], Tap] | None = None
 
     def __iter__(self) -> Iterator[Connection]:
-        return iter(tuple(self._living.values()))
+        return iter(sorted(self._living, key=_number))
 
     def began(
         self,
@@ -185,7 +188,7 @@ class Connections:
         self.counters.total += 1
         number = self._log.next_number()
         connection = Connection(self, number, origin, sock, target)
-        self._living[number] = connection
+        self._living.add(connection)
         return connection
 
     def relay(
@@ -221,7 +224,7 @@ class Connections:
 
     def left(self, connection: Connection) -> None:
         """It has ended."""
-        del self._living[connection.number]
+        self._living.remove(connection)
         self._log.ended.append(connection)
         self.counters.open -= 1
         if not self.counters.open and self._none_left is not None:
@@ -246,3 +249,7 @@ class Connections:
         for connection in self:
             if connection.relay is not None:
                 connection.close()
+
+
+def _number(connection: Connection) -> int:
+    return connection.number

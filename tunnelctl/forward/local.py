@@ -225,7 +225,7 @@ class LocalForward:
             return socks.reply(reply_for(reason, description)) if socks else b""
 
         relay = self.connections.relay(connection, link, sock, on_refused)
-        kind, data = direct(target, connection.origin)
+        kind, data = direct(target, (connection.host, connection.port))
         if socks is None:
             relay.open(kind, data)
         else:
