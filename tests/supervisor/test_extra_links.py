@@ -24,6 +24,7 @@ from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
 from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
 from tunnelctl.state.status_events import QuestionEvent
+from tunnelctl.supervisor.records.connection_list import WantedConnections
 
 MUCH = bytes(64 * 1024)
 
@@ -109,6 +110,8 @@ async def test_a_busy_link_gets_another_beside_it_which_takes_the_next_connectio
             await until_links(s, 1, 0)
             async with echoing(s):
                 assert [link.channels for link in s.host_status().links] == [1, 1]
+                found = (await s.supervisor.connections(WantedConnections())).connections
+                assert {one.forward: one.link for one in found} == {"sink": 1, "echo": 2}
             await until_links(s, 1, 0)
             # Both are busy, and there are no more than two.
             async with bulk(s):
