@@ -46,10 +46,10 @@ class Rates:
         return self._since_it_began(connection) if found is None else found
 
     def _measure(self) -> None:
-        """Compute the rates since the last reading, unless that is too recent."""
+        """Compute the rates since the last reading, unless there are some that are recent."""
         now = clock.monotonic()
         elapsed = now - self._seen_at
-        if elapsed < _LEAST:
+        if self._rates is not None and elapsed < _LEAST:
             return
         rates = {}
         for connection in self._living():
