@@ -48,6 +48,7 @@ COMPILED = (
     "tunnelctl/ssh/link/record.py",
     "tunnelctl/ssh/link/relay.py",
     "tunnelctl/ssh/link/rekeying.py",
+    "tunnelctl/ssh/link/tap.py",
     "tunnelctl/ssh/reach/jump.py",
     "tunnelctl/forward/connections.py",
     "tunnelctl/forward/listener.py",

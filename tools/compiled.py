@@ -44,6 +44,7 @@ def main(arguments: list[str]) -> int:
         asked = arguments or [
             *(f"tests/{folder}" for folder in FOLDERS),
             *(f"tests/e2e/test_{name}.py" for name in END_TO_END),
+            "tests/inspect/test_bytes.py",  # taps of compiled relays
         ]
         environ = {**os.environ, "TUNNELCTL_EXPECT_COMPILED": "1"}
         # Long waits are tested once, in the pure suite.

@@ -130,7 +130,9 @@ def test_every_route_has_its_place_in_the_page_on_the_api() -> None:
     for method, path in routes:
         if path != "/healthz":
             assert f"`{method.upper()} {path}`" in text
-        called = path.replace("{name}", "dev").replace("{id}", "17")
+        called = path
+        for part, value in (("{name}", "dev"), ("{forward}", "hello"), ("{id}", "17")):
+            called = called.replace(part, value)
         assert any(f"http://tunnelctl{called}" in one.command for one in examples(DOCS / "api.md"))
 
 

@@ -39,10 +39,9 @@ class _Handlers:
         self._followers = 0
 
     def routes(self) -> Iterable[web.RouteDef]:
-        place = "/v1/requests/{profile}/{forward}"
         return (
-            web.get(place, self._answer),
-            web.post(place + "/{id}/replay", self._replay),
+            web.get("/v1/requests/{name}/{forward}", self._answer),
+            web.post("/v1/requests/{name}/{forward}/{id}/replay", self._replay),
         )
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
@@ -91,7 +90,7 @@ class _Handlers:
         inspection = self._inspection(request)
         exchange = inspection.exchange(request.match_info["id"])
         headers = _headers(await read_body(request))
-        profile, forward = request.match_info["profile"], request.match_info["forward"]
+        profile, forward = request.match_info["name"], request.match_info["forward"]
         answer = await self._supervisor.replay(profile, forward, exchange, headers)
         return web.json_response(
             {
@@ -103,7 +102,7 @@ class _Handlers:
         )
 
     def _inspection(self, request: web.Request) -> Inspection:
-        profile, forward = request.match_info["profile"], request.match_info["forward"]
+        profile, forward = request.match_info["name"], request.match_info["forward"]
         if not is_profile_name(profile):
             raise sentences.not_a_profile_name(profile)
         return self._supervisor.inspection(profile, forward)
