@@ -85,7 +85,11 @@ class Fleet:
         return self._settings.lease * MARGIN * _WATCHDOG_PART
 
     async def join(self) -> None:
-        """Become a candidate for every profile whose file can be used."""
+        """Become a candidate for every profile whose file can be used.
+
+        Raises:
+            Failure: the first one's, where none can be used.
+        """
         self._supervisor.join_fleet(self._known, self._status)
         endpoints = self._settings.etcd.endpoints
         address = await in_thread(lambda: _own_address(endpoints), "this machine's address")
@@ -99,6 +103,9 @@ class Fleet:
         for name in self._known:
             await self._read(name)
             self._offer(name)
+        failures = [known.failure for known in self._known.values()]
+        if all(failures) and failures[0] is not None:
+            raise failures[0]
         self._holder.start()
 
     def cut(self, profile: str) -> None:
@@ -198,7 +205,7 @@ class Fleet:
             known.failure = None
         except Failure as failure:
             known.failure = in_one_line(name, failure)
-            _log.error("profile %s is not brought up: %s", name, failure)
+            _log.error("profile %s is not brought up: %s", name, known.failure)
 
     def _offer(self, name: str, *, counts: bool = False) -> None:
         digest = self._known[name].digest
@@ -230,14 +237,12 @@ class Fleet:
             stopped = ProfileStatus(name, known.source, Wanted.DOWN, ProfileState.STOPPED)
             return stopped if running is None else running
         failure = self._holder.failure(name)
-        if fleet.role is Role.STANDBY:
-            if running is not None and running.state is ProfileState.STOPPING:
-                return replace(running, wanted=Wanted.UP, holders=_HELD, fleet=fleet)
-            return replace(_alone(name, known, ProfileState.STANDBY, failure), fleet=fleet)
-        if running is None:
-            return replace(_alone(name, known, ProfileState.STARTING, failure), fleet=fleet)
+        is_standby = fleet.role is Role.STANDBY
+        state = ProfileState.STANDBY if is_standby else ProfileState.STARTING
+        if running is None or (is_standby and running.state is not ProfileState.STOPPING):
+            return replace(_alone(name, known, state, failure), fleet=fleet)
         error = running.last_error if failure is None else ErrorStatus(**failure.as_dict())
-        return replace(running, fleet=fleet, last_error=error)
+        return replace(running, wanted=Wanted.UP, holders=_HELD, fleet=fleet, last_error=error)
 
 
 def _alone(name: str, known: _Known, state: ProfileState, failure: Failure | None) -> ProfileStatus:

@@ -1,0 +1,225 @@
+"""A fleet on one machine: real etcd members, real sshds, and a daemon in a world of its own for
+each machine, which reaches every member and every sshd through a proxy of its own.
+
+Each machine's target answers a client with the machine's name. What a client of the fleet sees is
+the remote port, on the sshd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.chaos import ChaosProxy
+from tests.support.etcd import Cluster, cluster
+from tests.support.ports import free_port
+from tests.support.processes import is_running
+from tests.support.services import Service, connect
+from tests.support.sshd import OpenSSHServer
+from tests.support.waiting import eventually
+from tests.support.world import World, tunnel_text
+from tunnelctl.errors import Failure
+
+LEASE = 5.0  # seconds, the shortest
+_FIRST_LINE = 64
+
+
+class Machine:
+    """One machine: its world, its ways to etcd and to sshd, its target, and its daemon."""
+
+    def __init__(self, name: str, directory: Path, stack: ExitStack) -> None:
+        self.name = name
+        directory.mkdir(mode=0o700)
+        self.world = World(directory)
+        self.target = stack.enter_context(Service(self._serve))
+        self.local = free_port()
+        self.to_store: list[ChaosProxy] = []
+        self.to_server: ChaosProxy | None = None
+        self.process: subprocess.Popen[str] | None = None
+        self.world.environ["TARGET"] = str(self.target.port)
+        self.world.environ["LOCAL"] = str(self.local)
+
+    def _serve(self, connection: socket.socket) -> None:
+        """Says who it is, and then repeats what it hears."""
+        connection.sendall(f"{self.name}\n".encode())
+        while data := connection.recv(4096):
+            connection.sendall(data)
+
+    def start(self, *more: str, profiles: Sequence[str] = ("web",)) -> None:
+        """Start its daemon, and wait until that answers."""
+        file = self.world.home / "fleet.yml"
+        self.process = self.world.start(
+            "daemon", "--fleet", str(file), *more, *profiles, stdout=subprocess.DEVNULL
+        )
+        eventually(self._answers, f"the daemon of {self.name} answers")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.process.communicate()
+        with contextlib.suppress(Failure):
+            self.world.status()
+            return True
+        return False
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the daemon."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        """Kill its daemon, and take its last words away."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether its daemon runs."""
+        return self.process is not None and is_running(self.process.pid)
+
+    def profile(self, name: str = "web") -> dict[str, Any]:
+        """What its daemon says about a profile."""
+        found: list[dict[str, Any]] = self.world.status()["profiles"]
+        return next(one for one in found if one["name"] == name)
+
+    def fleet(self, name: str = "web") -> dict[str, Any]:
+        """What its daemon says about the fleet."""
+        found: dict[str, Any] = self.profile(name).get("fleet", {})
+        return found
+
+    def is_up(self, name: str = "web") -> bool:
+        """Whether it holds a profile that is up."""
+        return self.profile(name)["state"] == "up"
+
+
+class FleetScene:
+    """The cluster, the sshds and the machines. `remote` is the port of the profile's remote
+    forward."""
+
+    def __init__(self, directory: Path, stack: ExitStack, machines: int, name: str) -> None:
+        self.name = name
+        self.remote = free_port()
+        self.directory = directory
+        self.store: Cluster = stack.enter_context(cluster(directory / "etcd"))
+        self.server = OpenSSHServer(
+            directory / "sshd", config=("ClientAliveInterval 1", "ClientAliveCountMax 2")
+        )
+        self.server.start()
+        stack.callback(self.server.stop)
+        self.machines = []
+        for number in range(1, machines + 1):
+            machine = Machine(f"m{number}", directory / f"w{number}", stack)
+            machine.to_server = stack.enter_context(ChaosProxy(self.server.port))
+            machine.to_store = [
+                stack.enter_context(ChaosProxy(member.port)) for member in self.store.members
+            ]
+            stack.callback(machine.end)  # before its proxies, to which it connects
+            self.machines.append(machine)
+            self.configure(machine)
+
+    def configure(self, machine: Machine, lease: float = LEASE, **more: str) -> None:
+        """Write a machine's files. Its sshd is reached through its proxy, under one name."""
+        assert machine.to_server is not None
+        host = self.server.host_yaml(
+            port="'${SERVER}'",
+            host_key_alias=f"'{self.server.pattern}'",
+            server_alive_interval="1s",
+        )
+        machine.world.environ["SERVER"] = str(machine.to_server.port)
+        machine.world.profile(
+            "web",
+            tunnel_text(
+                host,
+                shared=f'remote: {self.remote}, to: "127.0.0.1:${{TARGET}}", probe: {{type: none}}',
+                own='local: "${LOCAL}", to: "127.0.0.1:${TARGET}", probe: {type: none}',
+            ),
+        )
+        urls = ", ".join(f"http://127.0.0.1:{proxy.port}" for proxy in machine.to_store)
+        etcd = ", ".join([f"endpoints: [{urls}]", *(f"{key}: {more[key]}" for key in more)])
+        (machine.world.home / "fleet.yml").write_text(
+            f"version: 1\nfleet: {self.name}\nmachine: {machine.name}\nlease: {lease:g}s\n"
+            f"etcd: {{{etcd}}}\n"
+        )
+
+    def start(self) -> None:
+        """Start every machine that does not run, and wait for peace."""
+        for machine in self.machines:
+            if not machine.runs:
+                machine.start()
+        self.settle()
+
+    def settle(self) -> None:
+        """Until one machine is up and all others stand by."""
+        eventually(lambda: self.is_settled, "one holder, and all others stand by", 6 * LEASE)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether one machine is up and all others stand by."""
+        states = sorted(machine.profile()["state"] for machine in self.machines)
+        return states == ["standby"] * (len(self.machines) - 1) + ["up"]
+
+    @property
+    def holder(self) -> Machine:
+        """The machine that is up."""
+        return next(machine for machine in self.machines if machine.is_up())
+
+    def others(self, holder: Machine) -> list[Machine]:
+        """All machines but one."""
+        return [machine for machine in self.machines if machine is not holder]
+
+    def taker(self, holder: Machine, seconds: float) -> Machine:
+        """Whichever other machine is up within so many seconds."""
+        others = self.others(holder)
+        eventually(lambda: any(one.is_up() for one in others), "another takes it", seconds)
+        return next(one for one in others if one.is_up())
+
+    def asked(self) -> str | None:
+        """The name of the machine that answers a client of the remote port; None without one."""
+        try:
+            with connect(self.remote, 2.0) as client:
+                return client.recv(_FIRST_LINE).decode().strip() or None
+        except OSError:
+            return None
+
+
+@contextmanager
+def fleet_scene(machines: int = 2, name: str = "test") -> Iterator[FleetScene]:
+    """A scene whose machines are not started yet."""
+    directory = Path(tempfile.mkdtemp(prefix="tctl-f"))
+    try:
+        with ExitStack() as stack:
+            yield FleetScene(directory, stack, machines, name)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def seconds_until(what: str, condition: Any, limit: float) -> float:
+    """How long a condition takes to become true."""
+    began = time.monotonic()
+    eventually(condition, what, limit)
+    return time.monotonic() - began
+
+
+def loop_was_free(machines: Sequence[Machine]) -> None:
+    """The loop of no daemon was held up (tests/support/loopwatch)."""
+    for machine in machines:
+        report = machine.world.loop_report
+        assert not report.exists(), report.read_text()
+
+
+def processes_of(machine: Machine) -> list[int]:
+    """What of a machine still runs."""
+    return [pid for pid in machine.world.processes() if pid != os.getpid()]
