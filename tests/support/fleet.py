@@ -102,7 +102,7 @@ class Machine:
 
     def is_up(self, name: str = "web") -> bool:
         """Whether it holds a profile that is up."""
-        return self.profile(name)["state"] == "up"
+        return bool(self.profile(name)["state"] == "up")
 
 
 class FleetScene:
