@@ -245,8 +245,17 @@ def compile_modules(root: Path, folder: Path) -> dict[str, Path]:
     )
     for extension in extensions:
         extension.extra_compile_args += [*C_OPTIONS, f"-ffile-prefix-map={folder}=."]
+    if not {"CC", "LDSHARED"} & os.environ.keys():
+        os.environ["LDSHARED"] = linker()
     command = Distribution({"ext_modules": extensions}).get_command_obj("build_ext")
     command.build_lib, command.build_temp = str(library), str(folder / "objects")
     command.ensure_finalized()
     command.run()
     return {str(path.relative_to(library)): path for path in sorted(library.rglob("*.so"))}
+
+
+def linker() -> str:
+    """The command that links for this Python, without the folder where that Python is installed:
+    it would be written into the library."""
+    words = shlex.split(sysconfig.get_config_var("LDSHARED") or "cc -shared")
+    return shlex.join(word for word in words if not word.startswith("-Wl,-rpath"))
