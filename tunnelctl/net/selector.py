@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import select
 import selectors
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context
 from typing import TYPE_CHECKING, TypeVarTuple, Unpack
 
@@ -76,12 +76,17 @@ class EdgeSelector(selectors.BaseSelector):
         self._keys.clear()
 
     def get_map(self) -> Mapping[FileDescriptorLike, selectors.SelectorKey]:
-        """See selectors.BaseSelector: by file descriptor."""
-        return {fd: key for fd, key in self._keys.items()}  # noqa: C416 - retyped, not copied as is
+        """See selectors.BaseSelector: by descriptor, or by the object that was registered.
+        asyncio of Python 3.13 asks it at each change."""
+        return _Registered(self)
 
     def get_key(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
         """See selectors.BaseSelector."""
         return self._keys[fileobj if isinstance(fileobj, int) else self._fd_of(fileobj)]
+
+    def registered(self) -> list[int]:
+        """What is registered here."""
+        return list(self._keys)
 
     def descriptors(self) -> list[int]:
         """What is registered here, and the epoll."""
@@ -89,10 +94,30 @@ class EdgeSelector(selectors.BaseSelector):
 
     def _fd_of(self, fileobj: FileDescriptorLike) -> int:
         """The descriptor of a registered object, which may be closed by now."""
+        assert not isinstance(fileobj, int)
+        with contextlib.suppress(ValueError):  # of a closed file
+            if (number := fileobj.fileno()) in self._keys:
+                return number
         for fd, key in self._keys.items():
             if key.fileobj is fileobj:
                 return fd
         raise KeyError(f"{fileobj!r} is not registered")
+
+
+class _Registered(Mapping["FileDescriptorLike", selectors.SelectorKey]):
+    """The keys of a selector, as they are when they are asked for."""
+
+    def __init__(self, selector: EdgeSelector) -> None:
+        self._selector = selector
+
+    def __getitem__(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        return self._selector.get_key(fileobj)
+
+    def __iter__(self) -> Iterator[FileDescriptorLike]:
+        return iter(self._selector.registered())
+
+    def __len__(self) -> int:
+        return len(self._selector.registered())
 
 
 def _mask(events: int) -> int:
