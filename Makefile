@@ -1,6 +1,6 @@
 # CI runs `make check`; bootstrap.py owns the list of checks and installs their dependencies.
 .POSIX:
-.PHONY: bench check clean fuzz soak
+.PHONY: bench check clean deb fuzz image onefile soak wheels
 
 check:
 	python3 bootstrap.py test $(PYTEST)
@@ -22,6 +22,24 @@ soak:
 	python3 bootstrap.py --version >/dev/null
 	.venv/bin/python -m pip install --quiet -e '.[test]'
 	.venv/bin/python -m benchmarks.soak $(SOAK)
+
+# The Debian package, for Debian 12 and 13, in dist/. Python 3.11 and 3.13, where installed with their
+# headers and a C compiler, compile the data path for the release that has them.
+deb:
+	python3 bootstrap.py --version >/dev/null
+	.venv/bin/python -m tools.deb $(DEB)
+
+# One executable file that needs no Python: dist/tunnelctl.
+onefile:
+	python3 bootstrap.py --version >/dev/null
+	.venv/bin/python -m tools.onefile
+
+# sdist and wheels for manylinux, in dist/.
+wheels:
+	packaging/wheels
+
+image:
+	docker build --target tunnelctl --tag tunnelctl .
 
 clean:
 	rm -rf .venv .venv.old .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz dist
