@@ -27,11 +27,12 @@ from tunnelctl.top.feeds import LogFeed, StatusFeed, Wish
 from tunnelctl.top.log import KEPT, LOG, LogRow
 from tunnelctl.top.messages import Away, Crashed, Done, LogLine, NewView
 from tunnelctl.top.orders import carry_out
+from tunnelctl.top.style import STYLE
 from tunnelctl.top.table import RowTable
 from tunnelctl.view import columns, model
 from tunnelctl.view.actions import Action, Verb
 from tunnelctl.view.choice import Order, matching, ordered
-from tunnelctl.view.rows import Broken, ConnectionRow, ForwardRow, HostRow, View
+from tunnelctl.view.rows import Broken, ForwardRow, HostRow, View
 from tunnelctl.view.texts import NOTHING
 
 _CAUSES: Final = 3  # shown above the table
@@ -51,7 +52,7 @@ class _Choice:
 class Top(App[None]):
     """The application. `environment` is what `up` and `restart` send with a profile."""
 
-    CSS_PATH = "top.tcss"
+    CSS = STYLE
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit"),
@@ -79,7 +80,6 @@ class Top(App[None]):
         self._choices = {tab: _Choice() for tab in (_FORWARDS, _HOSTS, _CONNECTIONS, _LOG)}
         self._log_rows: deque[LogRow] = deque(maxlen=KEPT)
         self._lines = 0  # of the log so far
-        self._error: Exception | None = None
         post = self.post_message
         self._feed = StatusFeed(
             client,
@@ -93,11 +93,11 @@ class Top(App[None]):
         """Run until the user quits.
 
         Raises:
-            Exception: a thread ended by it.
+            Exception: an error inside, of which nothing was printed.
         """
         self.run()
-        if self._error is not None:
-            raise self._error
+        if self._exception is not None:
+            raise self._exception
 
     def compose(self) -> ComposeResult:
         """From the top: a summary, what is broken, a table, the last message, the keys."""
@@ -115,6 +115,10 @@ class Top(App[None]):
     def on_mount(self) -> None:
         """Begin to read the daemon."""
         self._table.focus()
+        self.start_reading()
+
+    def start_reading(self) -> None:
+        """Start the thread that reads the daemon."""
         self._feed.start()
 
     def on_unmount(self) -> None:
@@ -128,7 +132,7 @@ class Top(App[None]):
     def on_new_view(self, message: NewView) -> None:
         """Show it."""
         self._view = message.view
-        self._show_summary(message.view)
+        self._show_broken(message.view)
         self._fill()
 
     def on_away(self, message: Away) -> None:
@@ -151,8 +155,12 @@ class Top(App[None]):
 
     def on_crashed(self, message: Crashed) -> None:
         """End: what is shown would never change again."""
-        self._error = message.error
-        self.exit()
+        self._handle_exception(message.error)
+
+    def _fatal_error(self) -> None:
+        """End after an error inside. textual's own method prints a traceback with the values of all
+        variables, and the environment is among them."""
+        self._close_messages_no_wait()
 
     # Keys.
 
@@ -175,10 +183,9 @@ class Top(App[None]):
 
     def action_sort(self) -> None:
         """Take the next order."""
-        if self._tab != _LOG:
+        if self._tab != _LOG:  # which is in the order of time
             self._choice.order = self._choice.order.next
             self._fill()
-            self._say(f"sorted by {self._choice.order}")
 
     def action_filter(self) -> None:
         """Ask for words."""
@@ -232,7 +239,7 @@ class Top(App[None]):
         if action is None or row is None:
             self._say(f"{verb}: not possible here")
             return
-        clients = row.connections
+        clients = self._clients_of(action)
         if action.verb in (Verb.DOWN, Verb.CLOSE) or (action.verb is Verb.RESTART and clients):
             self.push_screen(
                 Question(_question(action, clients), action.command),
@@ -279,21 +286,27 @@ class Top(App[None]):
             text = str(failure)
         self.post_message(Done(text))
 
+    def _clients_of(self, action: Action) -> int:
+        """The number of clients that an action disconnects."""
+        if self._view is None or action.verb is Verb.CLOSE:
+            return 0
+        rows = self._view.hosts if action.host else self._view.profiles
+        place = f"{action.profile}/{action.host}" if action.host else action.profile
+        return sum(row.connections for row in rows if row.place == place)
+
     def _rows(self) -> Sequence[Any]:
         if self._tab == _LOG:
             return tuple(self._log_rows)
-        view = self._view
+        view, order = self._view, self._choice.order
         if view is None:
             return ()
-        rows: dict[str, Sequence[ForwardRow | HostRow | ConnectionRow]] = {
-            _FORWARDS: view.forwards,
-            _HOSTS: view.hosts,
-            _CONNECTIONS: (*view.connections, *view.ended),
-        }
-        return ordered(rows[self._tab], self._choice.order)
+        if self._tab == _CONNECTIONS:
+            return [*ordered(view.connections, order), *ordered(view.ended, order)]
+        return ordered(view.hosts if self._tab == _HOSTS else view.forwards, order)
 
     def _fill(self) -> None:
-        """Show the rows of the present table."""
+        """Show the rows of the present table, and what is chosen for it."""
+        self._show_title()
         self._table.show(matching(self._rows(), self._choice.words))
         if isinstance(self.screen, Page):
             self.screen.update()
@@ -301,16 +314,25 @@ class Top(App[None]):
     def _say(self, text: str) -> None:
         self.query_one("#message", Static).update(Content(printable(text)))
 
-    def _show_summary(self, view: View) -> None:
-        text = model.summary(view.forwards)
+    def _show_title(self) -> None:
+        view, choice = self._view, self._choice
+        if view is None:
+            return  # the title says why
+        words = [model.summary(view.forwards)]
         if view.rates != NOTHING:
-            text += f"  in/out {view.rates}/s"
-        if view.daemon_version != __version__:
-            text += f"  (the daemon is version {view.daemon_version}, this is {__version__})"
-        self.query_one("#title", Static).update(Content(text))
+            words.append(f"in/out {view.rates}/s")
+        if choice.order is not Order.STATE:
+            words.append(f"by {choice.order}")
+        if choice.words:
+            words.append(f"filter: {choice.words}")
+        self.query_one("#title", Static).update(Content("  ".join(words)))
+
+    def _show_broken(self, view: View) -> None:
         lines = [line for cause in view.broken[:_CAUSES] for line in _two_lines(cause)]
         if len(view.broken) > _CAUSES:
             lines.append(f"… {len(view.broken) - _CAUSES} more causes")
+        if view.daemon_version != __version__:
+            lines.append(f"the daemon is version {view.daemon_version}, this is {__version__}")
         lines += view.warnings
         broken = self.query_one("#broken", Static)
         broken.update(Content("\n".join(lines)))
@@ -334,5 +356,5 @@ def _question(action: Action, clients: int) -> str:
         Verb.RESTART: f"Reconnect {action.host or 'every host'} of {action.profile}?",
         Verb.CLOSE: f"Reset connection {action.connection}?",
     }[action.verb]
-    connected = f" {clients} clients are connected." if clients and action.verb != "close" else ""
-    return f"{what}{connected}"
+    connected = "1 client is" if clients == 1 else f"{clients} clients are"
+    return f"{what} {connected} connected." if clients else what

@@ -13,10 +13,10 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
+from textual.geometry import Region
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
 from tunnelctl.view.columns import GAP, Table
 from tunnelctl.view.condition import Condition
@@ -27,6 +27,7 @@ _STYLES = {
     Condition.STOPPED: Style(dim=True),
 }
 _OTHER = Style(color="yellow")
+_WHEEL = 3  # rows
 _PLAIN, _HEADER, _CURSOR = Style(), Style(bold=True), Style(reverse=True)
 
 
@@ -40,7 +41,7 @@ class Shown(Protocol):
 RowT = TypeVar("RowT", bound=Shown)
 
 
-class RowTable(ScrollView, Generic[RowT], can_focus=True):
+class RowTable(Widget, Generic[RowT], can_focus=True):
     """Rows below a header that stays; `key` identifies a row, so that the cursor stays on it when
     rows come, go or move. With `follows` the cursor stays on the last row while it is there."""
 
@@ -65,6 +66,7 @@ class RowTable(ScrollView, Generic[RowT], can_focus=True):
         self._follows = follows
         self._rows: Sequence[RowT] = ()
         self._cursor = 0
+        self._top = 0  # the first row in sight
         self._natural: dict[int, int] = {}
         self._widths: dict[int, int] = {}
         self._drawn: dict[int, Strip] = {}
@@ -103,17 +105,20 @@ class RowTable(ScrollView, Generic[RowT], can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the row that was clicked."""
         if event.y > 0:
-            self._go(self.scroll_offset.y + event.y - 1)
+            self._go(self._top + event.y - 1)
+
+    def on_mouse_scroll_up(self) -> None:
+        """Move the cursor up."""
+        self._go(self._cursor - _WHEEL)
+
+    def on_mouse_scroll_down(self) -> None:
+        """Move the cursor down."""
+        self._go(self._cursor + _WHEEL)
 
     def on_resize(self) -> None:
         """Fit the columns to the new width, and keep the cursor in sight."""
         self._measure()
         self._keep_in_sight()
-        self.refresh()
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Draw everything anew: other rows are in sight."""
-        super().watch_scroll_y(old_value, new_value)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -132,7 +137,7 @@ class RowTable(ScrollView, Generic[RowT], can_focus=True):
         if y == 0:
             cells = self._table.cut(self._table.titles, self._widths)
             return _strip([Segment(GAP.join(cells.values()), _HEADER)], width, _PLAIN)
-        at = self.scroll_offset.y + y - 1
+        at = self._top + y - 1
         if at >= len(self._rows):
             return Strip.blank(width)
         row = self._rows[at]
@@ -167,7 +172,6 @@ class RowTable(ScrollView, Generic[RowT], can_focus=True):
         if widths != self._widths:
             self._widths = widths
             self.refresh()
-        self.virtual_size = Size(self.size.width, len(self._rows) + 1)
 
     def _draw_changes(self) -> None:
         for y in range(self.size.height):
@@ -184,11 +188,9 @@ class RowTable(ScrollView, Generic[RowT], can_focus=True):
         self.post_message(self.Moved())
 
     def _keep_in_sight(self) -> None:
-        top, room = self.scroll_offset.y, self._room
-        if room and self._cursor < top:
-            self.scroll_to(y=self._cursor, animate=False, immediate=True)
-        elif room and self._cursor >= top + room:
-            self.scroll_to(y=self._cursor - room + 1, animate=False, immediate=True)
+        room = max(1, self._room)
+        last_top = max(0, len(self._rows) - room)
+        self._top = min(max(self._top, self._cursor - room + 1), self._cursor, last_top)
 
 
 def _strip(segments: list[Segment], width: int, base: Style) -> Strip:
