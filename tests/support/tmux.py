@@ -50,7 +50,11 @@ class Tmux:
 
     def coloured(self) -> bool:
         """Whether something on the screen has a colour."""
-        return "\x1b[" in self._do("capture-pane", "-p", "-e")
+        return "\x1b[" in self.drawn()
+
+    def drawn(self) -> str:
+        """The screen with the control sequences for its colours and styles."""
+        return self._do("capture-pane", "-p", "-e")
 
     def shows_cursor(self) -> bool:
         """Whether the cursor can be seen."""
