@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.inspect.corpus import GET, OK
+from tests.inspect.test_secrets import memory_of
 from tests.inspect.web import WebService, fetch
 from tests.support.clients import ask
 from tests.support.ports import free_port
@@ -28,6 +29,7 @@ from tunnelctl.client import Client
 from tunnelctl.home.paths import Paths
 from tunnelctl.state.exchange import BLACKED_OUT
 
+COOKIE = b"HTTP/1.1 204 No Content\r\nSet-Cookie: a=tell-no-one\r\nConnection: close\r\n\r\n"
 SECRET = {"Authorization": "Bearer open-sesame", "Cookie": "a=open-sesame"}
 
 
@@ -105,6 +107,23 @@ def test_a_request_is_shown_without_its_secrets(place: Place) -> None:
     # The body says what was asked: what a service repeats is not a header.
     del exchange["response"]["body"]
     assert "open-sesame" not in json.dumps(exchange)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory is read from /proc")
+def test_the_daemon_keeps_the_body_and_not_the_secret(place: Place) -> None:
+    """Also not in the buffers of the data path. Only root can read the daemon's memory."""
+    with Service(lambda one: one.sendall(COOKIE) if one.recv(9999) else None) as service:
+        port = free_port()
+        place.world.profile("cookie", inspected_text(place.server, port, service.port))
+        place.world.ok("up", "cookie", "-d")
+        request = b"POST /s HTTP/1.1\r\nHost: h\r\nAuthorization: tell-nobody\r\n"
+        assert ask(port, request + b"Content-Length: 9\r\n\r\ntell-them") == COOKIE
+        place.shown("/s", "web", "cookie")
+        memory = memory_of(place.world.daemon_pid())
+        assert b"tell-them" in memory
+        assert b"tell-nobody" not in memory
+        assert b"tell-no-one" not in memory
+        place.world.ok("down", "cookie")
 
 
 def test_clients_on_the_server_are_shown_too(place: Place) -> None:

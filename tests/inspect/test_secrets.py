@@ -45,7 +45,14 @@ asyncio.run(main(int(sys.argv[1]) or None))
 
 
 def memory_of(pid: int) -> bytes:
-    """Everything that a process has in memory."""
+    """Everything that a process has in memory; skips the test if that cannot be read."""
+    try:
+        return _read_memory(pid)
+    except PermissionError:
+        pytest.skip("this system does not let a user read the memory of a process")
+
+
+def _read_memory(pid: int) -> bytes:
     parts = []
     with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
         for line in maps:
@@ -70,8 +77,6 @@ def search(size: int, keep: str) -> tuple[str, list[int]]:
         shown = process.stdout.readline()
         try:
             memory = memory_of(process.pid)
-        except PermissionError:
-            pytest.skip("this system does not let a process read the memory of its child")
         finally:
             process.stdin.close()
         return shown, [memory.count(b"open-sesame-%d" % number) for number in range(6)]

@@ -267,6 +267,8 @@ class Relay(ChannelHandler, Handler):
         if self._tap is not None:  # before the bytes are encrypted in place
             self._show_read(self._tap, count)
         self._stream.send_slots(channel.remote_id, count)
+        if self._tap is not None:
+            _wipe(self._reactor.buffers.plain.data[0][:count])
         flow.is_bulk = count >= SLOT_DATA
         if flow.is_bulk and not flow.is_wide:
             flow.is_wide = True
@@ -420,5 +422,15 @@ def _show_sent(tap: Tap, views: Sequence[memoryview | bytearray], taken: int) ->
     for view in views:
         if taken <= 0:
             return
-        tap.to_socket(memoryview(view)[:taken])
-        taken -= len(view)
+        part = memoryview(view)[:taken]
+        tap.to_socket(part)
+        taken -= len(part)
+        if not part.readonly:
+            _wipe(part)
+
+
+def _wipe(view: memoryview) -> None:
+    """Leave no secret that is blacked out elsewhere in a shared buffer, where a short message would
+    stay until a longer one comes. A full one is overwritten by the next."""
+    if len(view) < SLOT_DATA:
+        view[:] = bytes(len(view))
