@@ -10,6 +10,7 @@ from tools import fetch_vendored
 from tools.fetch_vendored import CHECKSUMS, PACKAGES, checksums
 
 STATIC = fetch_vendored.PAGE.parent
+MOST = 120 * 1024  # bytes
 
 
 @pytest.mark.parametrize("folder", sorted({package.folder for package in PACKAGES}))
@@ -17,6 +18,14 @@ def test_vendored_files_are_those_that_were_fetched(folder: Path) -> None:
     assert (folder / CHECKSUMS).read_text() == checksums(folder), "tools.fetch_vendored"
     named = {name for one in PACKAGES if one.folder == folder for name in one.files.values()}
     assert named | {CHECKSUMS} == {path.name for path in folder.iterdir()}
+
+
+def test_the_page_is_small() -> None:
+    """Everything that a browser may load; licences are for people."""
+    loaded = [
+        path for path in STATIC.rglob("*.*") if path.suffix in (".js", ".css", ".html", ".svg")
+    ]
+    assert sum(path.stat().st_size for path in loaded) < MOST
 
 
 def test_nothing_comes_from_elsewhere() -> None:

@@ -4,15 +4,9 @@ import { order, profilePath } from "./api.js";
 import { answer } from "./answer.js";
 import { confirmed } from "./dialog.js";
 import { notice, problem } from "./notices.js";
-import { store, useStore } from "./store.js";
+import { store } from "./store.js";
 
-const NAMES = {
-  up: "Bring up",
-  down: "Take down",
-  restart: "Reconnect",
-  close: "Close",
-  answer: "Answer…",
-};
+const NAMES = { up: "Bring up", down: "Take down", restart: "Reconnect", close: "Close", answer: "Answer…" };
 
 // What the page does itself; of other actions it gives the command.
 const ORDERS = {
@@ -42,19 +36,15 @@ async function act(action) {
 
 export function Button({ action, about, main = false }) {
   const [busy, setBusy] = useState(false);
-  const { daemon } = useStore();
+  const { daemon } = store;
   const press = async () => {
-    if (action.verb === "answer") {
-      answer(action);
-      return;
-    }
     setBusy(true);
-    await act(action);
+    await (action.verb === "answer" ? answer : act)(action);
     setBusy(false);
   };
   if (!NAMES[action.verb]) return html`<${Copy} text=${action.command} />`;
   return html`<button type="button" class=${main ? "main" : ""} data-command=${action.command}
-    title=${action.command} aria-label=${`${NAMES[action.verb]} ${about}`}
+    aria-label=${`${NAMES[action.verb]} ${about}`}
     disabled=${busy || daemon?.read_only || !daemon?.answers} onClick=${press}>
     ${NAMES[action.verb]}
   </button>`;
@@ -71,7 +61,7 @@ export function Copy({ text }) {
     }
   };
   return html`<span class="command"><code>${text}</code><button type="button" class="copy"
-    aria-label=${`Copy ${text}`} title="Copy" onClick=${copy}>Copy</button></span>`;
+    aria-label=${`Copy ${text}`} onClick=${copy}>Copy</button></span>`;
 }
 
 // All actions of a row, each with its command.
@@ -109,11 +99,7 @@ export function CommandLine() {
   useEffect(() => {
     const look = ({ target }) =>
       setCommand(target.closest?.("[data-command]")?.dataset.command ?? "");
-    const kinds = ["focusin", "focusout", "pointerover"];
-    for (const kind of kinds) document.addEventListener(kind, look);
-    return () => {
-      for (const kind of kinds) document.removeEventListener(kind, look);
-    };
+    for (const kind of ["focusin", "focusout", "pointerover"]) document.addEventListener(kind, look);
   }, []);
   return command && html`<p class="command-line" aria-hidden="true"><code>$ ${command}</code></p>`;
 }

@@ -2,7 +2,7 @@
 import { html, useState } from "./vendor/htm-preact.js";
 import { Copy } from "./actions.js";
 import { order } from "./api.js";
-import { store, useStore } from "./store.js";
+import { store } from "./store.js";
 import { commandLine } from "./words.js";
 
 const KINDS = [
@@ -15,7 +15,7 @@ export function Add() {
   const [form, setForm] = useState({ option: "-L", listen: "", target: "", host: "" });
   const [result, setResult] = useState(null);
   const [busy, setBusy] = useState(false);
-  const { daemon } = useStore();
+  const { daemon } = store;
   const set = (name) => (event) => setForm({ ...form, [name]: event.target.value.trim() });
   const hasTarget = form.option !== "-D";
   const spec = hasTarget ? `${form.listen || "PORT"}:${form.target || "HOST:PORT"}` : form.listen || "PORT";

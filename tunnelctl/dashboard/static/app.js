@@ -7,29 +7,31 @@ import { Dialog } from "./dialog.js";
 import { Host } from "./host.js";
 import { Log } from "./log.js";
 import { Notices } from "./notices.js";
-import { Overview } from "./overview.js";
-import { Profile } from "./profile.js";
+import { Overview, Profile } from "./overview.js";
 import { Requests } from "./requests.js";
 import { start, useStore } from "./store.js";
 
-const PAGES = {
-  "": Overview, profile: Profile, host: Host, connections: Connections, requests: Requests, log: Log,
-  add: Add,
+const PAGES = { Overview, Connections, Requests, Log, Add, Profile, Host };
+const LINKS = { "": "Overview", connections: "Connections", requests: "Requests", log: "Log", add: "Add a forward" };
+const LOST = {
+  away: "The dashboard does not answer; it may have ended.",
+  refused: "This page is not logged in any more: another dashboard listens here.",
 };
-const LINKS = [["", "Overview"], ["connections", "Connections"], ["requests", "Requests"], ["log", "Log"], ["add", "Add a forward"]];
 
 function App() {
   const words = useAddress();
   const { view, daemon, lost } = useStore();
   const [name] = words;
-  const Page = PAGES[name] ?? Overview;
+  const Page = PAGES[name && name[0].toUpperCase() + name.slice(1)] ?? Overview;
   const isOld = Boolean(lost) || daemon?.answers === false;
-  useTitle(view, isOld);
+  // For who looks at another tab.
+  const count = view?.broken.length;
+  document.title = isOld ? "tunnelctl: no answer" : count ? `(${count}) tunnelctl` : "tunnelctl";
   return html`
     <a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
     <header>
       <a class="brand" href="#/"><img src="/static/icon.svg" alt="" width="20" height="20" />tunnelctl</a>
-      <nav aria-label="Pages">${LINKS.map(([to, text]) => html`<a href=${`#/${to}`} key=${to}
+      <nav aria-label="Pages">${Object.entries(LINKS).map(([to, text]) => html`<a href=${`#/${to}`} key=${to}
         aria-current=${name === to ? "page" : null}>${text}</a>`)}</nav>
       ${daemon?.read_only && html`<span class="badge">read-only</span>`}
     </header>
@@ -45,33 +47,22 @@ function App() {
 
 // Who does not answer, or is another one than this page was made for; and what the daemon warns of.
 function Said({ daemon, lost, view }) {
-  if (lost === "refused") {
-    return html`<${Banner} text="This page is not logged in any more: another dashboard listens here."
-      command="tunnelctl dashboard" />`;
+  if (lost || daemon?.answers === false) {
+    const text = LOST[lost] ?? `${daemon.message}. What you see is from before.`;
+    return html`<div class="banner" role="alert">${text} ${lost && html`<${Copy} text="tunnelctl dashboard" />`}</div>`;
   }
-  if (lost) {
-    return html`<${Banner} text="The dashboard does not answer; it may have ended."
-      command="tunnelctl dashboard" />`;
+  const texts = [...(view?.warnings ?? [])];
+  if (daemon?.version && daemon.version !== daemon.dashboard_version) {
+    texts.unshift(`The daemon is version ${daemon.version}, this dashboard is ${daemon.dashboard_version}.`);
   }
-  if (daemon && !daemon.answers) {
-    return html`<${Banner} text=${`${sentence(daemon.message)}. What you see is from before.`}
-      hint=${daemon.hint} />`;
-  }
-  const isOther = daemon?.version && daemon.version !== daemon.dashboard_version;
-  return html`
-    ${isOther && html`<p class="banner mild" role="status">The daemon is version ${daemon.version}, this
-      dashboard is ${daemon.dashboard_version}.</p>`}
-    ${view?.warnings.map((text) => html`<p class="banner mild" role="status" key=${text}>${text}</p>`)}`;
+  return texts.map((text) => html`<p class="banner mild" role="status" key=${text}>${text}</p>`);
 }
 
-const Banner = ({ text, hint, command }) => html`<div class="banner" role="alert"><p>${text}
-  ${hint && html`<span class="hint"> (${hint})</span>`}</p>${command && html`<${Copy} text=${command} />`}</div>`;
-
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const toMain = () => document.getElementById("main").focus();
 
 function skip(event) {
   event.preventDefault(); // the address after # is the page's
-  document.getElementById("main").focus();
+  toMain();
 }
 
 // The words of the address after #: `#/host/dev/bastion`.
@@ -81,7 +72,7 @@ function useAddress() {
   useEffect(() => {
     const look = () => {
       setWords(read());
-      document.getElementById("main").focus();
+      toMain();
       scrollTo(0, 0);
     };
     addEventListener("hashchange", look);
@@ -90,16 +81,17 @@ function useAddress() {
   return words;
 }
 
-// A tab that is not looked at says what is broken.
-function useTitle(view, isOld) {
-  const count = view?.broken.length ?? 0;
-  useEffect(() => {
-    document.title = isOld ? "tunnelctl: no answer" : count ? `(${count}) tunnelctl` : "tunnelctl";
-  }, [isOld, count]);
+// `/` leads to the filter of a page.
+function toFilter(event) {
+  const filter = document.querySelector("input[type=search]");
+  if (event.key !== "/" || !filter || event.target.closest("input, select, dialog")) return;
+  event.preventDefault();
+  filter.focus();
 }
 
 document.addEventListener("click", closeMenus);
 document.addEventListener("keydown", closeMenus);
+document.addEventListener("keydown", toFilter);
 start();
 const root = document.getElementById("page");
 root.replaceChildren();

@@ -7,19 +7,14 @@ const readers = new Set();
 let notices = [];
 let count = 0;
 
-export function notice(text, command = "") {
-  const id = add({ text, command, hint: "", kind: "done" });
-  setTimeout(remove, SHOWN, id);
-}
+export const notice = (text, command) => setTimeout(remove, SHOWN, add({ text, command }));
 
-export function problem(error, command = "") {
-  add({ text: error.message, command, hint: error.hint ?? "", kind: "problem" });
-}
+export const problem = ({ message, hint }, command) =>
+  add({ text: message, hint, command, kind: "problem" });
 
 function add(what) {
-  const id = ++count;
-  change([...notices, { ...what, id }].slice(-MOST));
-  return id;
+  change([...notices, { ...what, id: ++count }].slice(-MOST));
+  return count;
 }
 
 const remove = (id) => change(notices.filter((one) => one.id !== id));
@@ -36,7 +31,7 @@ export function Notices() {
     return () => readers.delete(setShown);
   }, []);
   return html`<div class="notices" role="status" aria-live="polite">
-    ${shown.map(({ id, text, hint, command, kind }) => html`<div class=${`notice ${kind}`} key=${id}>
+    ${shown.map(({ id, text, hint, command, kind }) => html`<div class=${`notice ${kind ?? ""}`} key=${id}>
       <p>${text}${hint && html`<span class="hint"> (${hint})</span>`}</p>
       ${command && html`<code>${command}</code>`}
       <button type="button" class="copy" aria-label="Close the message" onClick=${() => remove(id)}>×</button>

@@ -32,12 +32,12 @@ function Exchanges({ place }) {
   const rows = exchanges.filter((one) => matches(one, filter)).reverse();
   const one = exchanges.find(({ id }) => id === chosen);
   const columns = [
-    { name: "Path", cell: (row) => html`<button type="button" class="link"
-      aria-pressed=${row.id === chosen} onClick=${() => setChosen(row.id)}>${row.method} ${row.path}</button>` },
-    { name: "Status", cell: (row) => html`<span class=${`code${String(row.status)[0]}`}>${row.status ?? "…"}</span>` },
-    { name: "Took", cell: (row) => took(row.duration_ms), number: true },
-    { name: "Size", cell: (row) => amount(row.response?.size ?? 0), number: true },
-    { name: "At", cell: (row) => clock(row.started_at), number: true },
+    ["Path", (row) => html`<button type="button" class="link" aria-pressed=${row.id === chosen}
+      onClick=${() => setChosen(row.id)}>${row.method} ${row.path}</button>`],
+    ["Status", (row) => html`<span class=${`code${String(row.status)[0]}`}>${row.status ?? "…"}</span>`],
+    ["Took", (row) => took(row.duration_ms), "number"],
+    ["Size", (row) => amount(row.response?.size ?? 0), "number"],
+    ["At", (row) => clock(row.started_at), "number"],
   ];
   return html`<${Trouble} error=${error} />
     <${Filter} value=${filter} onInput=${setFilter}>

@@ -3,7 +3,7 @@
 const KINDS = ["daemon", "view", "log"];
 const AGAIN = 2000; // milliseconds after the dashboard refused
 
-// Calls tell(kind, text) for each message, and tell("lost", "away" | "refused") when it breaks.
+// Calls tell(kind, text) for each message; of kind "lost" it is "away" or "refused", or "" again.
 export function follow(tell) {
   const source = new EventSource("/v1/view");
   for (const kind of KINDS) {
