@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from tunnelctl.api.tunnels import Address, Tunnels, open, open_async
     from tunnelctl.errors import Failure
     from tunnelctl.state.documents import (
+        ConnectionDocument,
+        ConnectionsDocument,
         EventDocument,
         ForwardDocument,
         HostDocument,
@@ -23,6 +25,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Address",
+    "ConnectionDocument",
+    "ConnectionsDocument",
     "Daemon",
     "EventDocument",
     "Events",
@@ -47,16 +51,17 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
+if not TYPE_CHECKING:  # for a type checker every other name is a mistake
 
-    homes = (module for module, names in _MODULES.items() if name in names)
-    home = importlib.import_module(next(homes, "tunnelctl.state.documents"))
-    value: object = getattr(home, name)
-    globals()[name] = value  # found directly from now on
-    return value
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
+
+        homes = (module for module, names in _MODULES.items() if name in names)
+        home = importlib.import_module(next(homes, "tunnelctl.state.documents"))
+        value = globals()[name] = getattr(home, name)  # found directly from now on
+        return value
 
 
 def __dir__() -> list[str]:

@@ -24,6 +24,7 @@ from tunnelctl.state import readiness
 
 if TYPE_CHECKING:
     from tunnelctl.state.documents import (
+        ConnectionsDocument,
         EventDocument,
         LogLineDocument,
         ProfileDocument,
@@ -165,6 +166,22 @@ class Daemon:
         events = Events(self._client.events(profiles=profiles))
         self._streams.add(events)
         return events
+
+    def connections(
+        self, profile: str | None = None, forward: str | None = None, *, processes: bool = False
+    ) -> ConnectionsDocument:
+        """Who is connected through what: of one profile, of the forwards of one name, or all; with
+        `processes` also by which program of this machine."""
+        found = self._client.connections(profile, forward, processes=processes)
+        return cast("ConnectionsDocument", found.as_json())
+
+    def close_connection(self, id: str) -> None:
+        """Reset one connection.
+
+        Raises:
+            Failure: connection-not-found; none of that id is open.
+        """
+        self._client.close_connection(id)
 
     def logs(self, *places: str, lines: int = 100) -> list[LogLineDocument]:
         """The last lines of the log, oldest first: all, or about places (`dev`, `dev/db`, `d*`)."""

@@ -7,7 +7,7 @@ name.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class ErrorDocument(TypedDict):
@@ -93,8 +93,20 @@ class HoldersDocument(TypedDict):
     commands: int
 
 
+class FleetDocument(TypedDict):
+    """What a machine of a fleet is for a profile, and who holds it."""
+
+    name: str
+    machine: str
+    role: str
+    holder: str | None
+    token: int | None
+    store: str
+
+
 class ProfileDocument(TypedDict):
-    """One profile: an element of `profiles` in the status document."""
+    """One profile: an element of `profiles` in the status document. `fleet` is there only in a
+    daemon that belongs to one."""
 
     name: str
     source: str
@@ -106,6 +118,7 @@ class ProfileDocument(TypedDict):
     last_error: ErrorDocument | None
     hosts: list[HostDocument]
     forwards: list[ForwardDocument]
+    fleet: NotRequired[FleetDocument]
 
 
 class DaemonDocument(TypedDict):
@@ -135,6 +148,46 @@ class EventDocument(TypedDict):
     state: str
     message: str
     error: ErrorDocument | None
+
+
+class ProcessDocument(TypedDict):
+    """The process of a client on this machine, as far as it is known."""
+
+    pid: int | None
+    name: str
+    user: str
+
+
+class ConnectionDocument(TypedDict):
+    """One connection through a forward. Rates are in bytes a second; `until`, `how` and `reset_by`
+    are None while it lives."""
+
+    id: str
+    profile: str
+    forward: str
+    client: str
+    process: ProcessDocument | None
+    target: str | None
+    host: str
+    link: int | None
+    since: str
+    bytes_in: int
+    bytes_out: int
+    rate_in: float
+    rate_out: float
+    state: str
+    until: str | None
+    how: str | None
+    reset_by: str | None
+    error: ErrorDocument | None
+
+
+class ConnectionsDocument(TypedDict):
+    """The living connections, and the last that ended."""
+
+    api_version: int
+    connections: list[ConnectionDocument]
+    ended: list[ConnectionDocument]
 
 
 class LogLineDocument(TypedDict):
