@@ -1,6 +1,6 @@
 # CI runs `make check`; bootstrap.py owns the list of checks and installs their dependencies.
 .POSIX:
-.PHONY: bench check clean deb fuzz image onefile soak wheels
+.PHONY: bench check clean deb fleet-soak fuzz image onefile soak wheels
 
 check:
 	python3 bootstrap.py test $(PYTEST)
@@ -22,6 +22,12 @@ soak:
 	python3 bootstrap.py --version >/dev/null
 	.venv/bin/python -m pip install --quiet -e '.[test]'
 	.venv/bin/python -m benchmarks.soak $(SOAK)
+
+# An hour of random faults in a fleet of five machines: FLEET='--seconds 600 --seed 7', see --help.
+fleet-soak:
+	python3 bootstrap.py --version >/dev/null
+	.venv/bin/python -m pip install --quiet -e '.[test]'
+	.venv/bin/python -m benchmarks.fleet --seconds 3600 $(FLEET)
 
 # The Debian package, for Debian 12 and 13, in dist/. Python 3.11 and 3.13, where installed with their
 # headers and a C compiler, compile the data path for the release that has them.

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -38,11 +39,14 @@ def require_etcd() -> str:
 class Member:
     """One member of a cluster. `url` is where clients reach it."""
 
-    def __init__(self, name: str, directory: Path, options: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, directory: Path, options: Sequence[str], tls: ssl.SSLContext | None
+    ) -> None:
         self.name = name
+        self._tls = tls
         self.port = free_port()
         self.peer_port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self.peer_url = f"http://127.0.0.1:{self.peer_port}"
         self._directory = directory
         self._options = tuple(options)
@@ -87,7 +91,7 @@ class Member:
         request = urllib.request.Request(
             self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=_ANSWERS_WITHIN) as answer:
+        with urllib.request.urlopen(request, timeout=_ANSWERS_WITHIN, context=self._tls) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
 
@@ -101,10 +105,17 @@ class Member:
 
 
 class Cluster:
-    """Three members, or as many as asked for."""
+    """Three members, or as many as asked for, with these `options`. `tls` is how a test reaches
+    members whose options have certificates."""
 
-    def __init__(self, directory: Path, size: int = 3, options: Sequence[str] = ()) -> None:
-        self.members = [Member(f"e{at}", directory / f"e{at}", options) for at in range(size)]
+    def __init__(
+        self,
+        directory: Path,
+        size: int = 3,
+        options: Sequence[str] = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.members = [Member(f"e{at}", directory / f"e{at}", options, tls) for at in range(size)]
         self._names = ",".join(f"{one.name}={one.peer_url}" for one in self.members)
 
     @property
@@ -158,10 +169,15 @@ class Cluster:
 
 
 @contextmanager
-def cluster(directory: Path, size: int = 3, options: Sequence[str] = ()) -> Iterator[Cluster]:
+def cluster(
+    directory: Path,
+    size: int = 3,
+    options: Sequence[str] = (),
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[Cluster]:
     """A cluster that serves, for the length of a block."""
     require_etcd()
-    made = Cluster(directory, size, options)
+    made = Cluster(directory, size, options, tls)
     try:
         made.start()
         made.wait()

@@ -46,12 +46,18 @@ class Machine:
         self.to_store: list[ChaosProxy] = []
         self.to_server: ChaosProxy | None = None
         self.process: subprocess.Popen[str] | None = None
+        self.tells_token = False
         self.world.environ["TARGET"] = str(self.target.port)
         self.world.environ["LOCAL"] = str(self.local)
 
     def _serve(self, connection: socket.socket) -> None:
-        """Says who it is, and then repeats what it hears."""
-        connection.sendall(f"{self.name}\n".encode())
+        """Says who it is, and with `tells_token` the token that its daemon has now; then repeats
+        what it hears."""
+        greeting = self.name
+        if self.tells_token:
+            fleet = self.fleet()
+            greeting += f" {fleet['token'] if fleet.get('role') == 'holder' else 0}"
+        connection.sendall(f"{greeting}\n".encode())
         while data := connection.recv(4096):
             connection.sendall(data)
 
@@ -91,8 +97,11 @@ class Machine:
         return self.process is not None and is_running(self.process.pid)
 
     def profile(self, name: str = "web") -> dict[str, Any]:
-        """What its daemon says about a profile."""
-        found: list[dict[str, Any]] = self.world.status()["profiles"]
+        """What its daemon says about a profile. Raises OSError where it does not answer."""
+        try:
+            found: list[dict[str, Any]] = self.world.status()["profiles"]
+        except Failure as failure:
+            raise ConnectionError(str(failure)) from failure
         return next(one for one in found if one["name"] == name)
 
     def fleet(self, name: str = "web") -> dict[str, Any]:
@@ -168,8 +177,11 @@ class FleetScene:
     @property
     def is_settled(self) -> bool:
         """Whether one machine is up and all others stand by."""
-        states = sorted(machine.profile()["state"] for machine in self.machines)
-        return states == ["standby"] * (len(self.machines) - 1) + ["up"]
+        states = []
+        for machine in self.machines:
+            with contextlib.suppress(OSError):
+                states.append(machine.profile()["state"])
+        return sorted(states) == ["standby"] * (len(self.machines) - 1) + ["up"]
 
     @property
     def holder(self) -> Machine:

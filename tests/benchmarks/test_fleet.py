@@ -1,0 +1,25 @@
+"""The soak of a fleet, for a short while: its faults and its clients are real."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from benchmarks.fleet.run import judged, soak, text
+
+_SECONDS = float(os.environ.get("TUNNELCTL_FLEET_SECONDS", "0"))
+_BUSY = 3.0  # times a limit, beside other tests
+
+
+@pytest.mark.long
+@pytest.mark.timeout(_SECONDS + 240)
+@pytest.mark.skipif(not _SECONDS, reason="waits for leases; .ci/run runs it")
+def test_faults_at_random() -> None:
+    told: list[str] = []
+    found = soak(_SECONDS, os.getpid(), 3, told.append)
+    # pytest shows it when it fails, with the seed that makes the same order again.
+    print(text(found), *told, sep="\n")
+    assert judged(found, times=_BUSY) == []
+    assert len(found.outcomes) >= _SECONDS / 30
+    assert found.answers > len(found.outcomes)
