@@ -43,7 +43,7 @@ class Backlog:
         self._loop = loop
         self._bytes_max = bytes_max
         self._items: deque[Copied] = deque()
-        self._put = 0  # bytes so far, written by the loop
+        self.put_so_far = 0  # bytes, written by the loop
         self._taken = 0  # and by the thread
         self._is_due = False
         self._woken = threading.Event()
@@ -51,17 +51,17 @@ class Backlog:
     @property
     def is_empty(self) -> bool:
         """Whether everything that was put is parsed."""
-        return self._put == self._taken
+        return self.put_so_far == self._taken
 
     def has_room(self, size: int) -> bool:
         """Whether so many bytes more can wait."""
-        return self._put - self._taken + size <= self._bytes_max
+        return self.put_so_far - self._taken + size <= self._bytes_max
 
     def put(self, item: Copied) -> None:
         """Have it parsed; there must be room."""
-        self._put += len(item.data) + _ITEM
+        self.put_so_far += len(item.data) + _ITEM
         self._items.append(item)
-        if self._put - self._taken > _MANY:
+        if self.put_so_far - self._taken > _MANY:
             self.wake()
         elif not self._is_due:
             self._is_due = True

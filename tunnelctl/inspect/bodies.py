@@ -40,8 +40,9 @@ class KeptBody:
         message.size += end - start
         room = BODY_MAX - len(message.body)
         if room > 0:
-            message.body += data[start : min(end, start + room)]
-            self._on_kept(min(end - start, room))
+            size = min(end - start, room)
+            message.body += data[start : start + size]
+            self._on_kept(size + size // 8)  # a bytearray that grows has that much to spare
 
     def pass_over(self, count: int) -> None:
         """So many bytes of the body were not copied."""

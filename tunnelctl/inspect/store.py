@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from tunnelctl.state.exchange import HttpExchange, HttpMessage
 
 EXCHANGES_MAX = 1000
-# Together with what waits for the parser (backlog.py) 64 MiB.
-BYTES_MAX = 48 << 20
+# With what waits for the parser (backlog.py) and what the allocator keeps, less than 64 MiB.
+BYTES_MAX = 40 << 20
 # What Python needs for an exchange, and for a header or a frame, besides their bytes (measured by
 # tests/inspect/test_store.py).
 _EXCHANGE = 2000

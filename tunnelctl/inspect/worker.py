@@ -23,7 +23,7 @@ from tunnelctl.inspect.tap import Tapped
 _log = logging.getLogger(__name__)
 
 # Seconds of processor time for parsing, and of the pause after them; so many pauses while the loop
-# is busy, which it is if it uses its processor for more than this share of one.
+# is busy, which it is if bytes came in one, or if it used its processor for this share of it.
 _SLICE = 0.001
 _PAUSE = 0.001
 _PAUSES_MAX = 20
@@ -74,12 +74,13 @@ class Worker:
                     self._loop.call_soon_threadsafe(self._on_change)
 
     def _give_way(self) -> None:
-        """Pause; longer if the loop uses its processor all the time."""
+        """Pause, until the loop has little to do or for some time."""
         for _ in range(_PAUSES_MAX):
-            began, used = clock.monotonic(), self._loop_clock()
+            began, used, put = clock.monotonic(), self._loop_clock(), self._backlog.put_so_far
             if self._pause.wait(_PAUSE):
                 return
-            if self._loop_clock() - used < _BUSY * (clock.monotonic() - began):
+            share = (self._loop_clock() - used) / (clock.monotonic() - began)
+            if share < _BUSY and self._backlog.put_so_far == put:
                 return
 
     def _handle(self, item: Copied) -> None:
