@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from sys import intern
 from typing import Self
 
 from tunnelctl.wire.messages import Reader
@@ -53,7 +54,8 @@ class Proposal:
             ProtocolError: it is shorter than its fields.
         """
         reader = Reader(message, _COOKIE)
-        sent = [tuple(filter(None, reader.text().split(","))) for _ in List]
+        # Interned, because every link keeps the lists of its server, and they are mostly the same.
+        sent = [tuple(map(intern, filter(None, reader.text().split(",")))) for _ in List]
         guesses = reader.boolean()
         reader.u32()  # reserved
         first = tuple(next(iter(sent[which]), "") for which in (List.KEX, List.HOST_KEYS))
