@@ -7,6 +7,7 @@ Used from the loop. Must never import h11: `worker.py` does, in its thread.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,6 +19,8 @@ from tunnelctl.inspect.tap import ConnectionTap, Tapped
 from tunnelctl.inspect.worker import Worker
 from tunnelctl.net.threads import ended
 from tunnelctl.state.exchange import HttpExchange
+
+_log = logging.getLogger(__name__)
 
 _THREAD_ENDS_WITHIN = 1.0  # seconds
 # Seconds between two answers to one follower: a stream of events changes its exchange all the time.
@@ -37,7 +40,10 @@ class Inspector:
     def inspect(self, forward: str) -> Inspection:
         """Begin to inspect a forward, PROFILE/FORWARD."""
         if self._worker is None:
-            self._worker = Worker(self._loop, self._backlog, self._store, self._changed)
+            try:
+                self._worker = Worker(self._loop, self._backlog, self._store, self._changed)
+            except RuntimeError as error:  # pthread_create(3): what comes is counted as overload
+                _log.warning("no thread for the inspector: %s", error)
         return Inspection(forward, self._store, self._backlog, self._followers)
 
     async def close(self) -> None:

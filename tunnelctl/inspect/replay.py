@@ -96,11 +96,12 @@ class Replay:
 
         loop, connection = asyncio.get_running_loop(), h11.Connection(h11.CLIENT)
         try:
-            request = h11.Request(method=self._method, target=self._path, headers=self._headers)
+            headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in self._headers]
+            request = h11.Request(method=self._method, target=self._path, headers=headers)
             head = connection.send(request) or b""
             body = connection.send(h11.Data(data=self._body)) or b""
             end = connection.send(h11.EndOfMessage()) or b""
-        except h11.LocalProtocolError as error:
+        except (h11.LocalProtocolError, UnicodeEncodeError) as error:
             raise sentences.replay_header_invalid(str(error)) from None
         await loop.sock_sendall(sock, head + body + end)
         status, response = 0, HttpMessage("", ())
