@@ -6,9 +6,10 @@ known until every login that was under way then has ended. Must never show its c
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from tunnelctl.net.forked import lock_of_process
 
 # Shorter secrets would match by chance in every other line.
 _LENGTH_MIN = 4
@@ -19,7 +20,7 @@ class SecretsInUse:
     """Used from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = lock_of_process()
         self._count = 0  # number of logins and secrets so far, which orders them
         self._logins: set[int] = set()
         self._secrets: dict[str, int] = {}  # since when

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tunnelctl import clock
+from tunnelctl.net.forked import lock_of_process
 
 T = TypeVar("T")
 
@@ -188,8 +189,9 @@ class _Asked(threading.Thread):
         return self._found
 
 
-_lock = threading.Lock()
+_lock = lock_of_process()
 _under_way: dict[tuple[str, str], _Asked] = {}
+os.register_at_fork(after_in_child=_under_way.clear)  # the threads are the parent's
 
 
 def _never() -> float | None:

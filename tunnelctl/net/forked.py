@@ -1,15 +1,17 @@
-"""The descriptors of links and listeners, which a forked child must not keep.
+"""What a child inherits from a program with tunnels when the program forks.
 
 A child inherits every descriptor. While it has a copy, a listener that the parent closed still
 takes clients that nobody serves, and a link or connection that the parent closed does not end.
-Owns what the child does about that, directly after fork(2). Must never touch what the parent has:
-not the epoll that both share, and no byte of a socket.
+A lock that another thread held stays taken for ever, because the child has no other thread. Owns
+what is done about both at fork(2). Must never touch what the parent has: not the epoll that both
+share, and no byte of a socket.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterable
 from weakref import WeakSet
 
@@ -28,6 +30,15 @@ def leave_to_parent(descriptors: Callable[[], Iterable[int]]) -> None:
 def forget(descriptors: Callable[[], Iterable[int]]) -> None:
     """They are closed. Idempotent."""
     _loops.discard(descriptors)
+
+
+def lock_of_process() -> threading.Lock:
+    """A lock that lives as long as the process, and is free in each child that it forks."""
+    lock = threading.Lock()
+    os.register_at_fork(
+        before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
+    )
+    return lock
 
 
 def _in_child() -> None:
