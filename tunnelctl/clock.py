@@ -1,8 +1,8 @@
 """The only module that reads a clock. All others take the time as an argument or call this one.
 
 `monotonic` is for deadlines and ages; `wall` is for display; `boottime` shows that the machine was
-asleep; `thread_cpu` is for work that limits itself. Times of different clocks are compared only to
-find sleep.
+asleep; `thread_cpu` and `process_cpu` are for work that limits itself. Times of different clocks
+are compared only to find sleep.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ def boottime() -> float:
 def thread_cpu() -> float:
     """Seconds of CPU that this thread has used."""
     return time.thread_time()
+
+
+def process_cpu() -> float:
+    """Seconds of CPU that this process has used."""
+    return time.process_time()
 
 
 def cpu_clock_of(thread: int) -> Callable[[], float]:

@@ -24,9 +24,9 @@ from tunnelctl.view.rows import View
 
 _EVERY: Final = 1.0  # seconds between two readings without events
 _EVERY_WITH_PROCESSES: Final = 2.0  # the daemon looks for them in /proc
-# A reading is followed by a rest of this many times its CPU time, the second one after an event:
-# the daemon, and drawing, take about as much.
-_REST, _REST_AFTER_EVENT = 30, 8
+# Between two readings is at least this many times the CPU time of the last one, the second one
+# after an event: 2.5 % of a core, or 12 % while events come all the time.
+_REST, _REST_AFTER_EVENT = 40, 8
 _AGAIN: Final = 0.5  # seconds between two attempts to reach a daemon
 _END_WITHIN: Final = 2.0  # seconds for a request that has begun
 
@@ -127,16 +127,16 @@ class StatusFeed(Feed):
                 self._pause(_AGAIN)
 
     def _follow(self, stream: EventStream) -> None:
-        rates = Rates()
+        rates, cost = Rates(), 0.0
         while not self._stopped:
-            began, cpu = clock.monotonic(), clock.thread_cpu()
+            began, cpu = clock.monotonic(), clock.process_cpu()
             self._on_view(self._look(rates))
-            cost = clock.thread_cpu() - cpu
             every = _EVERY_WITH_PROCESSES if self._wish.connections else _EVERY
             if self._pause(max(every, _REST * cost), stream):
                 while stream.next(0) is not None:
                     pass  # events share a reading
-                self._pause_at_least(began + (1 + _REST_AFTER_EVENT) * cost)
+                self._pause_at_least(began + _REST_AFTER_EVENT * cost)
+            cost = clock.process_cpu() - cpu  # of the reading, and of drawing it
 
     def _pause_at_least(self, until: float) -> None:
         """Wait until that time on the monotonic clock, whatever wakes it except `stop`."""
