@@ -156,7 +156,7 @@ def run(command: str, world: World, path: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_the_two_bootstrap_commands_are_what_the_readme_begins_with() -> None:
+def test_the_two_bootstrap_commands_are_the_first_that_the_readme_runs() -> None:
     assert tuple(example.command for example in examples(README))[:2] == BOOTSTRAP
     assert "bootstrap.py test" in (ROOT / ".ci" / "run").read_text()
 

@@ -1,0 +1,83 @@
+"""The Debian package, in parts. packaging/deb/try installs it on bare systems."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hatch_build import DATE
+from tools import deb
+from tunnelctl.config.profile.load import load_profile
+
+needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb")
+
+
+def test_the_units_start_the_command_of_the_package() -> None:
+    system, user = deb.units("system"), deb.units("user")
+    assert set(system) == set(user) == {"tunnelctl.service", "tunnelctl.socket"}
+    for units in (system, user):
+        assert "ExecStart=/usr/bin/tunnelctl daemon\n" in units["tunnelctl.service"]
+        assert not any("sha256:" in text for text in units.values()), "dpkg knows what is changed"
+    assert "User=tunnelctl\n" in system["tunnelctl.service"]
+    assert "SocketUser=tunnelctl\n" in system["tunnelctl.socket"]
+    assert "ListenStream=/run/tunnelctl/control.sock\n" in system["tunnelctl.socket"]
+    assert "ListenStream=%t/tunnelctl/control.sock\n" in user["tunnelctl.socket"]
+
+
+def test_it_depends_on_one_of_the_pythons_that_it_has_packages_for() -> None:
+    control = (deb.CONTROL / "control").read_text()
+    floors = re.findall(r"python3 \(>= ([\d.]+)~\)", control)
+    assert tuple(floors) == deb.PYTHONS
+
+
+def test_the_example_is_a_valid_profile(tmp_path: Path) -> None:
+    assert load_profile(deb.CONTROL / "example.yaml", {"HOME": str(tmp_path)}).profile.forwards
+
+
+@pytest.mark.parametrize("name", ["postinst", "prerm", "postrm"])
+def test_the_maintainer_scripts_are_for_any_sh(name: str) -> None:
+    script = deb.CONTROL / name
+    subprocess.run(["sh", "-n", str(script)], check=True)
+    assert script.read_text().startswith("#!/bin/sh\n")
+
+
+def test_packages_that_are_the_same_for_both_pythons_are_kept_once(tmp_path: Path) -> None:
+    first, second = (tmp_path / f"lib/python{v}/site-packages" for v in deb.PYTHONS)
+    for packages, compiled in ((first, "for 3.11"), (second, "for 3.13")):
+        for name, text in (("pure", "same"), ("fast", compiled)):
+            (packages / name).mkdir(parents=True)
+            (packages / name / "__init__.py").write_text(text)
+    deb.share(tmp_path)
+    assert (tmp_path / "lib/shared/pure/__init__.py").read_text() == "same"
+    for packages in (first, second):
+        assert {path.name for path in packages.iterdir()} == {"fast", "shared.pth"}
+        line = (packages / "shared.pth").read_text().strip()
+        assert (packages / line).resolve() == tmp_path / "lib/shared"
+
+
+@needs_dpkg
+def test_the_same_content_is_the_same_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATE, "1790000000")
+    made = []
+    for number, umask in enumerate((0o022, 0o077)):
+        tree = tmp_path / f"tree{number}"
+        content = tree / deb.PREFIX / "lib"
+        content.mkdir(parents=True, mode=0o777 & ~umask)
+        (content / "module.py").write_text("content")
+        (content / "module.py").chmod(0o666 & ~umask)
+        example = tree / "etc/tunnelctl/example.yaml"
+        example.parent.mkdir(parents=True)
+        example.write_text("version: 1")
+        deb.write_control(tree, "1.0-1")
+        made.append(deb.pack(tree, tmp_path / f"{number}.deb").read_bytes())
+    assert made[0] == made[1]
+    shown = subprocess.run(
+        ["dpkg-deb", "--contents", tmp_path / "0.deb"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "-rw-r--r-- root/root" in shown
