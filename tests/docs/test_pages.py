@@ -21,6 +21,7 @@ from tests.docs.pages import (
     section,
     table,
 )
+from tools import make_sizes
 from tunnelctl import __version__
 from tunnelctl.cli.main import tunnelctl
 from tunnelctl.config.profile.keys import HostMap, Secret
@@ -147,6 +148,11 @@ def test_the_pages_are_short(page: Path, most: int) -> None:
     # The bars and rules of a table are no words.
     words = sum(1 for word in page.read_text().split() if word.strip("|-:`"))
     assert words <= most, f"{page.name} has {words} words; move something to a page of its own"
+
+
+def test_the_page_about_size_has_every_dependency() -> None:
+    rows = table((DOCS / "size.md").read_text(), *make_sizes.HEADER)
+    assert sorted(name for name, *_ in rows) == make_sizes.direct() == sorted(make_sizes.USES)
 
 
 def test_every_dependency_has_its_reason() -> None:

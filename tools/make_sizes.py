@@ -1,0 +1,169 @@
+"""Generates docs/size.md: what an installation of tunnelctl consists of, measured.
+
+    python -m tools.make_sizes
+
+Run in the project's folder, in an environment with the package and its dependencies, on a machine
+that does nothing else. Times are medians of fresh interpreters whose modules are compiled to
+bytecode already. Owns no opinion about a package: that is in docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "size.md"
+ROUNDS = 7
+HEADER = ("package", "MB", "with what only it needs", "import, ms", "memory, MB", "imported by")
+
+_MEASURE = """
+import sys, time
+def rss():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+before, began = rss(), time.process_time()
+import {module}
+print(time.process_time() - began, rss() - before)
+"""
+# The module that is imported of each package, and by whom.
+USES = {
+    "aiohttp": ("aiohttp.web", "daemon, dashboard"),
+    "bcrypt": ("bcrypt", "daemon, for a key with a passphrase"),
+    "click": ("click", "every command"),
+    "cryptography": ("cryptography.hazmat.primitives.ciphers.aead", "daemon, `tunnelctl.open`"),
+    "h11": ("h11", "daemon, with `inspect: http`"),
+    "paramiko": ("paramiko", "daemon, `tunnelctl.open`"),
+    "pydantic": ("pydantic.main", "daemon, `up`, `tunnelctl.open`"),
+    "pyyaml": ("yaml", "daemon, `up`, `tunnelctl.open`"),
+    "rich": ("rich.live", "`ps --watch`, `top`"),
+    "sshtunnel": ("sshtunnel", "`tunnelctl.sshtunnel`"),
+    "wsproto": ("wsproto", "daemon, with `inspect: http`"),
+}
+
+_TEXT = """\
+# Size
+
+Measured on {date} with Python {python} by `python -m tools.make_sizes`. Sizes are those of the
+installed files, without bytecode; the second one includes packages that no other one needs. Import
+times are processor time, medians of {rounds} fresh interpreters. Each package is imported alone, so
+those that share modules do not add up.
+
+{table}
+
+tunnelctl itself has {own:.1f} MB; all together have {total:.1f} MB.
+[architecture.md](architecture.md#dependencies) has the purpose of each package.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One direct dependency: megabytes, of it alone and with the packages that only it needs;
+    seconds and bytes of its import."""
+
+    name: str
+    alone: float
+    together: float
+    seconds: float
+    memory: float
+
+
+def direct() -> list[str]:
+    """The direct dependencies, by name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return sorted(canonicalize_name(Requirement(text).name) for text in project["dependencies"])
+
+
+def rows() -> Iterator[Row]:
+    """A row for each direct dependency, the largest first."""
+    names = direct()
+    needs = {name: closure([name]) for name in names}
+    measured = []
+    for name in names:
+        of_others = set().union(*(needs[other] for other in names if other != name))
+        together = sum(map(megabytes, needs[name] - of_others | {name}))
+        seconds, memory = imported(name)
+        measured.append(Row(name, megabytes(name), together, seconds, memory))
+    yield from sorted(measured, key=lambda row: -row.together)
+
+
+def closure(names: Iterable[str]) -> set[str]:
+    """The packages of these names, and all that they require here, without extras."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            for text in distribution(name).requires or ():
+                wanted = Requirement(text)
+                if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
+                    waiting.append(canonicalize_name(wanted.name))
+    return found
+
+
+def megabytes(name: str) -> float:
+    """The size of the installed files of one package."""
+    return sum(_sizes(distribution(name))) / 1e6
+
+
+def _sizes(package: Distribution) -> Iterator[int]:
+    for file in package.files or ():
+        path = Path(str(file.locate()))
+        if path.suffix != ".pyc" and path.exists():
+            yield path.stat().st_size
+
+
+def imported(name: str) -> tuple[float, float]:
+    """The median of the seconds, and of the bytes, that importing a package takes."""
+    module, _ = USES[name]
+    samples = [_sample(module) for _ in range(ROUNDS + 1)][1:]  # the first one may write bytecode
+    seconds, memory = zip(*samples, strict=True)
+    return statistics.median(seconds), statistics.median(memory)
+
+
+def _sample(module: str) -> tuple[float, float]:
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURE.format(module=module)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds, memory = map(float, done.stdout.split())
+    return seconds, memory
+
+
+def page() -> str:
+    """The whole page."""
+    table = [f"| {' | '.join(HEADER)} |", "|---|--:|--:|--:|--:|---|"]
+    for row in rows():
+        cells = (row.name, f"{row.alone:.1f}", f"{row.together:.1f}", f"{row.seconds * 1e3:.0f}",
+                 f"{row.memory / 1e6:.0f}", USES[row.name][1])  # fmt: skip
+        table.append(f"| {' | '.join(cells)} |")
+    own = sum(path.stat().st_size for path in (ROOT / "tunnelctl").rglob("*") if _is_ours(path))
+    total = own / 1e6 + sum(map(megabytes, closure(direct())))
+    return _TEXT.format(
+        date=datetime.now(UTC).date(),
+        python=sys.version.split()[0],
+        rounds=ROUNDS,
+        table="\n".join(table),
+        own=own / 1e6,
+        total=total,
+    )
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_file() and path.suffix != ".pyc"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
