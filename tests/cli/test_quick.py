@@ -36,6 +36,7 @@ sys.exit(code)
         ("down dev", HEAVY),
         ("port a/b", HEAVY),
         ("up --help", HEAVY),
+        ("dashboard --help", HEAVY),
     ],
 )
 def test_it_does_not_import_what_is_heavy(

@@ -145,6 +145,8 @@ def test_read_only(shared_world: World) -> None:
             answer = board.ask("POST", target, {}, Origin=board.origin)
             assert answer.status == 403, target
             assert "--read-only" in answer.json["detail"]
+        listening = board.ask("GET", "/v1/events?answer=dev")
+        assert listening.status == 403, "its hosts would try again"
         assert board.ask("GET", "/v1/status").json["profiles"][0]["wanted"] == "up"
 
 

@@ -7,9 +7,11 @@ import signal
 import socket
 import stat
 from pathlib import Path
+from unittest import mock
 
 from tests.dashboard.board import Board, dashboard
 from tests.support.ports import free_port
+from tests.support.profiles import EMBEDDED
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl import __version__
@@ -22,17 +24,8 @@ def test_it_passes_questions_on(board: Board) -> None:
     assert 0 < len(lines) <= 5
     problem = board.ask("POST", "/v1/profiles/nobody/restart", {})
     assert problem.headers["content-type"].startswith("application/problem+json")
-    assert problem.status == board_status(board, "nobody")
+    assert (problem.status, problem.json["code"]) == (404, "profile-not-found")
     assert board.ask("HEAD", "/v1/events").status == 405
-
-
-def board_status(board: Board, profile: str) -> int:
-    """What the daemon itself answers to an order for a profile that it has not."""
-    from tests.daemon.conftest import Api
-    from tunnelctl.home.paths import Paths
-
-    api = Api(Paths.from_environ(board.world.environ, board.world.home).socket)
-    return api.ask("POST", f"/v1/profiles/{profile}/restart", {}).status
 
 
 def test_orders_do_what_commands_do(board: Board) -> None:
@@ -89,6 +82,17 @@ def test_a_forward_without_a_profile(board: Board) -> None:
     assert answer["command"] == "tunnelctl up -d -L 0:127.0.0.1:9 'bad host'"
     assert answer["exit_code"] == 2
     assert answer["said"]
+
+
+def test_a_profile_comes_up_in_the_environment_of_the_dashboard(shared_world: World) -> None:
+    """As by `tunnelctl up`, typed where the dashboard was started."""
+    labelled = EMBEDDED.replace("via: demo", 'via: demo, labels: {of: "${NAMED}"}')
+    file = shared_world.profile("named", labelled)
+    with mock.patch.dict(shared_world.environ, {"NAMED": "anna"}), dashboard(shared_world) as board:
+        board.log_in()
+        up = board.ask("POST", "/v1/profiles/named/up", {"file": str(file)}, Origin=board.origin)
+        assert up.json["profile"]["forwards"][0]["labels"] == {"of": "anna"}
+    shared_world.ok("down", "named")
 
 
 def test_it_says_that_the_daemon_went_away_and_came_back(world: World) -> None:

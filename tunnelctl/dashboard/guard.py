@@ -37,6 +37,8 @@ _HEADERS = {
     "Server": f"tunnelctl/{__version__}",
 }
 _READS = frozenset({"GET", "HEAD"})
+# Parameters of GET /v1/events that change something: hosts try again, profiles are released.
+_ORDERING = ("answer", "lease", "orders")
 # Of Sec-Fetch-Site (Fetch Metadata): the page itself, and an address that a person typed.
 _FROM_HERE = frozenset({"same-origin", "none"})
 
@@ -82,7 +84,7 @@ class Guard:
             )
         if not await self._login.is_ours(request):
             raise web.HTTPForbidden(text="the dashboard is another user's")
-        is_order = request.method not in _READS
+        is_order = request.method not in _READS or any(key in request.query for key in _ORDERING)
         if not self._is_from_here(request, hosts[0], is_order=is_order):
             raise web.HTTPForbidden(text="another site sent this request")
         if is_order and self._read_only:

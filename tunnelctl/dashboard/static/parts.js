@@ -82,11 +82,11 @@ export const endedColumns = [client, forward, target, status, moved, ["Why", (ro
 // Bytes a second of ten minutes, both ways together.
 function Spark({ row }) {
   const values = (row?.curve_in ?? []).map((value, at) => value + (row.curve_out[at] ?? 0));
-  const highest = Math.max(...values, 1);
+  const most = Math.max(...values, 0);
   const points = values.map((value, at) =>
-    `${((at + 300 - values.length) / 3).toFixed(1)},${(19 - (value / highest) * 18).toFixed(1)}`);
+    `${((at + 300 - values.length) / 3).toFixed(1)},${(19 - (value / (most || 1)) * 18).toFixed(1)}`);
   return html`<svg class="spark" viewBox="0 0 100 20" preserveAspectRatio="none" role="img"
-    aria-label=${`at most ${amount(highest)} bytes per second`}>
+    aria-label=${`at most ${amount(most)} bytes per second`}>
     <polyline points=${points.join(" ")} /></svg>`;
 }
 
