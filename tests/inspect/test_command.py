@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -11,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ class Place:
         def found() -> dict[str, Any] | None:
             ended = [
                 one
-                for one in self.requests(f"{profile}/{forward}")["requests"]
+                for one in self.requests(f"{profile}/{forward}", "-n", "5")["requests"]
                 if one["path"] == path and one["duration_ms"] is not None
             ]
             return ended[-1] if ended else None
@@ -257,14 +259,13 @@ def test_a_reload_begins_and_ends_it_in_place(place: Place) -> None:
     """The listener stays, and so does an open connection, which is not inspected."""
     text = (place.world.configs / "dev.yaml").read_text()
     plain, port = "plain: {local: 0, to:", place.port("plain")
-    with connect(port) as connection:
-        open_before = b"GET /before HTTP/1.1\r\nHost: h\r\n\r\n"
-        connection.sendall(open_before)
-        assert connection.recv(9999).startswith(b"HTTP/1.1 200")
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("GET", "/before")
+        assert connection.getresponse().read()
         place.world.profile("dev", text.replace(plain, "plain: {inspect: http, local: 0, to:"))
         assert "plain" in place.world.ok("reload", "dev")
-        connection.sendall(open_before)
-        assert connection.recv(9999).startswith(b"HTTP/1.1 200")
+        connection.request("GET", "/before")
+        assert connection.getresponse().read()
         assert place.port("plain") == port
         fetch(port, "GET", "/reloaded")
         assert place.shown("/reloaded", "plain")["status"] == 200
@@ -304,6 +305,23 @@ def test_what_is_not_inspected_says_how_to_change_that(place: Place) -> None:
     assert place.world.run("requests", "dev/nothing").returncode == 66
     assert place.world.run("requests", "nobody/web").returncode == 66
     assert place.world.run("requests", "dev").returncode == 2
+
+
+def test_everything_that_is_kept_is_read_without_holding_up_the_loop(place: Place) -> None:
+    """The watch over the daemon's loop (tests/support/loopwatch) is what may fail."""
+    body = "".join(map(chr, range(32, 127))) * 700
+    with contextlib.closing(HTTPConnection("127.0.0.1", place.port("web"), timeout=20)) as one:
+        for _ in range(100):
+            one.request("POST", "/full", body)
+            one.getresponse().read()
+    place.shown("/full")
+    found = [one for one in place.requests("dev/web")["requests"] if one["path"] == "/full"]
+    assert len(found) == 100
+    assert all(one["request"]["body"] == body[:65536] for one in found)
+    client = Client(Paths.from_environ(place.world.environ, place.world.home))
+    with client.follow_requests("dev", "web", 100) as stream:
+        assert all(stream.next(20) is not None for _ in range(100))
+    assert not place.world.loop_report.exists()
 
 
 def test_without_an_inspected_forward_no_parser_is_imported() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.terminal import complete
+from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.output import in_colour, json_text, say, shown_on, width_of
 from tunnelctl.client import Client
 from tunnelctl.errors import printable
@@ -141,9 +141,9 @@ def _print_table(found: HttpExchanges) -> None:
 def _follow(client: Client, place: tuple[str, str], count: int, *, as_json: bool) -> None:
     """Print each request when it has ended; a stream also when it begins."""
     shown: set[tuple[int, bool]] = set()
-    if not as_json:
-        click.echo(_titles())
     with client.follow_requests(*place, count) as stream:
+        if not as_json:
+            click.echo(_titles())
         while True:
             exchange = stream.next()
             if exchange is None or not (exchange.has_ended or exchange.is_stream or as_json):
@@ -213,6 +213,8 @@ def _write_har(found: HttpExchanges, path: Path) -> None:
 def _replay(
     client: Client, place: tuple[str, str], number: str, headers: Headers, *, as_json: bool
 ) -> None:
+    found = selection.sources(client.status(place[:1]).profiles)
+    selection.demand_ours(found, place[:1])
     answer = client.replay(*place, number, headers)
     if as_json:
         click.echo(json_text(answer), nl=False)

@@ -6,6 +6,7 @@ encode more than one exchange in one step of the loop: together they have up to 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -58,6 +59,7 @@ class _Handlers:
         for exchange in inspection.last(count):
             await response.write(separator + json.dumps(exchange.as_json()).encode())
             separator = b","
+            await asyncio.sleep(0)  # a write to a reader that keeps up is no turn for others
         await response.write(b"]}")
         return response
 
@@ -79,6 +81,7 @@ class _Handlers:
             async for exchange in follower.exchanges(count):
                 data = json.dumps(exchange.as_json(), separators=(",", ":"))
                 await response.write(f"event: request\ndata: {data}\n\n".encode())
+                await asyncio.sleep(0)
         except ConnectionError:
             pass  # the reader has disconnected
         finally:
