@@ -51,6 +51,7 @@ class _Known:
     """A profile of the fleet: its file, and the digest of what the file contains."""
 
     source: str = ""
+    files: tuple[str, ...] = ()
     digest: str | None = None
     failure: Failure | None = None
     since: str = ""
@@ -175,6 +176,13 @@ class Fleet:
             elif was_able:
                 known.failure = None
 
+    async def files_changed(self) -> bool:
+        """Also of profiles that another machine holds."""
+        known = [one for one in self._known.values() if one.digest is not None]
+        return await in_thread(
+            lambda: any(_digest(one.files) != one.digest for one in known), "look at files"
+        )
+
     async def hand_over(self, profile: str) -> str:
         """Give it up for another machine."""
         assert self._holder is not None
@@ -200,8 +208,8 @@ class Fleet:
         try:
             reading = await read_first(name, None, self._environment, self._cwd)
             known.source = reading.loaded.profile.source
-            files = sorted(reading.loaded.files)
-            known.digest = await in_thread(lambda: _digest(files), f"digest of {name}")
+            known.files = tuple(sorted(reading.loaded.files))
+            known.digest = await in_thread(lambda: _digest(known.files), f"digest of {name}")
             known.failure = None
         except Failure as failure:
             known.failure = in_one_line(name, failure)

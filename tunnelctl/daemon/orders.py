@@ -6,8 +6,8 @@ Owns the rules for a valid request. Must never guess the meaning of an invalid o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,10 @@ class ReloadOrder:
     names: tuple[str, ...] = ()
     dry_run: bool = False
     environment: Environment | None = None
+
+    def without(self, names: Collection[str]) -> ReloadOrder:
+        """The same without these profiles; at least one must be left of those that are named."""
+        return replace(self, names=tuple(name for name in self.names if name not in names))
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> ReloadOrder:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure, printable, reason
@@ -67,32 +69,45 @@ class Etcd:
             await self._session.close()
 
     async def anywhere(self, work: Callable[[Member], Awaitable[T]], seconds: float) -> T:
-        """The result of `work` at the first endpoint where it succeeds, within so many seconds in
-        all. What answered last comes first; each has an equal part of the time that is left.
+        """The result of `work` at the endpoint where it succeeds first, within so many seconds in
+        all. What answered last comes first; the next one is asked too when one fails, or has not
+        answered in its part of the time. So `work` may run more than once, and at the same time.
 
         Raises:
             Failure: store-lost, with the reason of each endpoint.
         """
         await self._open()
         urls = self.settings.endpoints
-        end = clock.monotonic() + seconds
-        failures: list[Failure] = []
-        for tried in range(len(urls)):
-            at = (self._first + tried) % len(urls)
-            part = (end - clock.monotonic()) / (len(urls) - tried)
-            try:
-                async with asyncio.timeout(max(part, 0.0)):
-                    result = await work(Member(self, urls[at]))
-            except TimeoutError:
-                failures.append(sentences.endpoint_silent(urls[at], max(part, 0.0)))
-            except Failure as failure:
-                failures.append(failure)
-            else:
-                self._first = at
-                return result
+        order = [(self._first + number) % len(urls) for number in range(len(urls))]
+        attempts: dict[asyncio.Task[T], int] = {}
+        failures: dict[int, Failure] = {}
+        end, part = clock.monotonic() + seconds, seconds / len(urls)
+        try:
+            while (left := end - clock.monotonic()) > 0 and len(failures) < len(urls):
+                if order:
+                    at = order.pop(0)
+                    attempts[_attempt(work, Member(self, urls[at]))] = at
+                wait = min(left, part) if order else left
+                done, _ = await asyncio.wait(
+                    attempts, timeout=wait, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    at = attempts.pop(task)
+                    error = task.exception()
+                    if error is None:
+                        self._first = at
+                        return task.result()
+                    if not isinstance(error, Failure):
+                        raise error
+                    failures[at] = error
+        finally:
+            await _cancelled(attempts)
+        for at in attempts.values():
+            failures[at] = sentences.endpoint_silent(urls[at], seconds)
         # Another endpoint comes first next time: this one may be the one that is cut off.
         self._first = (self._first + 1) % len(urls)
-        raise sentences.several_endpoints(failures) if len(failures) > 1 else failures[0]
+        found = [failures[at] for at in sorted(failures)]
+        raise sentences.several_endpoints(found) if len(found) > 1 else found[0]
 
     async def post(self, url: str, path: str, body: Json, *, is_login: bool = False) -> Json:
         """One request, with a login if it is needed.
@@ -175,7 +190,8 @@ class Etcd:
         if self._session is None:
             if any(url.startswith("https:") for url in self.settings.endpoints):
                 self._tls = await in_thread(self._tls_context, "the certificates for etcd")
-            self._session = aiohttp.ClientSession(trust_env=False)
+            connector = aiohttp.TCPConnector(resolver=_Resolver())
+            self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
 
     def _tls_context(self) -> ssl.SSLContext:
         """Blocking."""
@@ -189,6 +205,46 @@ class Etcd:
         except (OSError, ValueError) as error:
             raise sentences.tls_files_unusable(file or "", reason(error)) from None
         return context
+
+
+def _attempt(work: Callable[[Member], Awaitable[T]], member: Member) -> asyncio.Task[T]:
+    async def attempt() -> T:
+        return await work(member)
+
+    return asyncio.get_running_loop().create_task(attempt(), name=f"fleet: ask {member.url}")
+
+
+async def _cancelled(attempts: Iterable[asyncio.Task[T]]) -> None:
+    for task in attempts:
+        task.cancel()
+    await asyncio.gather(*attempts, return_exceptions=True)
+
+
+class _Resolver(AbstractResolver):
+    """Names are looked up in threads of their own, because the loop's executor would delay the end
+    of the process while a resolver hangs (net/threads.py)."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """See aiohttp."""
+        found = await in_thread(
+            lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM), f"look up {host}"
+        )
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=kind,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for kind, _, protocol, _, address in found
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 class Member:

@@ -13,13 +13,14 @@ import logging
 import math
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from tunnelctl import __version__, clock
 from tunnelctl.errors import Failure
 from tunnelctl.fleet import sentences
+from tunnelctl.fleet.elections import Elections, Owner
 from tunnelctl.fleet.etcd import Etcd, EtcdError, NoLease
-from tunnelctl.fleet.file import FleetSettings, OnStoreLoss
+from tunnelctl.fleet.file import FleetSettings
 from tunnelctl.fleet.lease import Lease
 from tunnelctl.fleet.records import (
     Keys,
@@ -34,10 +35,6 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.secret import ResolveSecret
 from tunnelctl.state import candidates
 from tunnelctl.state.election import (
-    Action,
-    Cut,
-    Deadline,
-    Election,
     ElectionState,
     Event,
     Free,
@@ -47,39 +44,24 @@ from tunnelctl.state.election import (
     Refused,
     Release,
     Renewed,
-    Serve,
     Silent,
     Take,
     Unwanted,
     Wanted,
-    next_state,
 )
 from tunnelctl.state.fleet import FleetStatus, Role, Store
 
 _log = logging.getLogger("tunnelctl")
 
 _RENEWALS = 3  # in the time of a lease
-_AGAIN_PART = 1 / 15  # of a lease, until a failed renewal is tried again
+# Of a lease, until a failed renewal is tried again: soon while a deadline comes nearer.
+_AGAIN_PART, _SOON_PART = 1 / 15, 1 / 50
 _LEAST_PAUSE = 0.05  # seconds between two looks
-_TICK = 0.5  # seconds between two looks at the deadline while nothing else happens
 _TAKES = 16  # transactions at the same time
 _REPORT_EVERY = 60.0  # seconds between two reports of the round trip
 _REVOKE_WITHIN = 1.0
 _HANDED_OVER_WITHIN = 10.0
 _ROLES = {ElectionState.HOLDING: Role.HOLDER, ElectionState.ALONE: Role.ALONE}
-
-
-class Owner(Protocol):
-    """The daemon."""
-
-    def serve(self, profile: str) -> None:
-        """Begin to bring a profile up."""
-
-    def cut(self, profile: str) -> None:
-        """Close the listeners and reset the links of a profile before this returns."""
-
-    def changed(self, profile: str) -> None:
-        """What the fleet says about a profile changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +92,8 @@ class Holder:
         self.lease = Lease(self.etcd, keys, settings.lease)
         self._prefix = keys.prefix
         self._address = address
-        self._reactor = reactor
         self._owner = owner
-        self._elections: dict[str, Election] = {}
+        self._elections = Elections(settings, reactor, owner, self._request, self._tell)
         self._digests: dict[str, str] = {}
         self._told: dict[str, _Told] = {}
         self._reported = -_REPORT_EVERY
@@ -122,7 +103,6 @@ class Holder:
         self._looks_at = 0.0
         self._taking = asyncio.Semaphore(_TAKES)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._tick: asyncio.TimerHandle | None = None
         self._is_closing = False
 
     # --- orders of the daemon ----------------------------------------------------------------
@@ -135,26 +115,22 @@ class Holder:
     def want(self, profile: str, digest: str, *, counts: bool = False) -> None:
         """Make this machine a candidate for a profile whose file has this digest. `counts`: a
         person says that this file is the right one."""
-        known = self._elections.get(profile)
-        if known is None:
-            keep = self.settings.on_store_loss is OnStoreLoss.KEEP
-            election = Election(self.settings.machine, self.settings.lease, keep)
-            self._elections[profile] = election
+        self._elections.add(profile)
         changed = self._digests.get(profile) != digest
         self._digests[profile] = digest
         if counts:
             last = last_value(self.settings.machine, digest)
             self._spawn(self._send(self.lease.count_file(profile, last)), "count a file")
-        if known is not None and known.serves and changed:
+        if self._elections[profile].serves and changed:
             self._spawn(self._send(self._publish(profile)), "publish a digest")
-        self._handle(profile, Wanted())
+        self._elections.handle(profile, Wanted())
         self._ring()
 
     def unwant(self, profile: str) -> None:
         """This machine is no candidate any more, and gives the profile up if it holds it."""
         self._digests.pop(profile, None)
-        if profile in self._elections:
-            self._handle(profile, Unwanted())
+        if self._elections.get(profile) is not None:
+            self._elections.handle(profile, Unwanted())
             self._ring()
 
     async def hand_over(self, profile: str) -> str:
@@ -170,7 +146,7 @@ class Holder:
             raise sentences.not_holder(profile, election.holder)
         if not self.candidates(profile, but=self.settings.machine):
             raise sentences.nobody_to_take(profile)
-        self._handle(profile, HandOver())
+        self._elections.handle(profile, HandOver())
         try:
             async with asyncio.timeout(_HANDED_OVER_WITHIN):
                 while self._elections[profile].holder in ("", self.settings.machine):
@@ -182,17 +158,14 @@ class Holder:
     def cut_all(self) -> None:
         """The daemon ends: stop serving now. `close` gives the keys up."""
         self._is_closing = True
-        for profile in tuple(self._elections):
-            self._handle(profile, Unwanted())
+        self._elections.handle_all(Unwanted())
 
     async def close(self) -> None:
         """Give up every key, so that others can take them at once."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._reactor.limit(None)
-        if self._tick is not None:
-            self._tick.cancel()
+        self._elections.close()
         with contextlib.suppress(Failure):
             await self.lease.revoke(_REVOKE_WITHIN)
         await self.etcd.close()
@@ -202,7 +175,7 @@ class Holder:
     @property
     def profiles(self) -> tuple[str, ...]:
         """The profiles of the fleet that this daemon knows."""
-        return tuple(self._elections)
+        return self._elections.names
 
     def status(self, profile: str) -> FleetStatus | None:
         """What the fleet says about a profile; None if it is not wanted here."""
@@ -255,7 +228,8 @@ class Holder:
             if await self._renew():
                 self._looks_at = min(self._looks_at, began + self.settings.lease / _RENEWALS)
             else:
-                self._looks_at = clock.boottime() + self.settings.lease * _AGAIN_PART
+                part = _SOON_PART if self._elections.holds_any else _AGAIN_PART
+                self._looks_at = clock.boottime() + self.settings.lease * part
             await self._wait()
 
     async def _wait(self) -> None:
@@ -290,30 +264,27 @@ class Holder:
         if view.revision < self.view.revision:
             return  # a member that is behind
         self.view = view
-        for profile in tuple(self._elections):
-            holding = view.holdings.get(profile)
-            event: Event
-            if holding is None:
-                event = Free(self._rank(profile), view.revision)
-            elif holding.lease == self.lease.id:
-                event = Renewed(holding.token, self.lease.until, view.revision)
-            else:
-                event = Refused(holding.machine, holding.token, view.revision)
-            self._handle(profile, event)
+        for profile in self._elections.names:
+            self._elections.handle(profile, self._seen(profile, view))
+
+    def _seen(self, profile: str, view: View) -> Event:
+        holding = view.holdings.get(profile)
+        if holding is None:
+            return Free(self._rank(profile), view.revision)
+        if holding.lease == self.lease.id:
+            return Renewed(holding.token, self.lease.until, view.revision)
+        return Refused(holding.machine, holding.token, view.revision)
 
     def _lost(self, failure: Failure) -> None:
-        if self.trouble is None or str(self.trouble) != str(failure):
+        if self.trouble is None:  # what each attempt fails with is in status
             _log.warning("fleet %s: %s", self.settings.fleet, failure)
         self.trouble = failure
-        for profile in tuple(self._elections):
-            self._handle(profile, Silent())
+        self._elections.handle_all(Silent())
 
     def _lease_ended(self) -> None:
         """Its keys are gone, or about to be taken."""
         _log.warning("fleet %s: the lease of this machine has ended", self.settings.fleet)
-        for profile, election in tuple(self._elections.items()):
-            if election.state is ElectionState.HOLDING:
-                self._handle(profile, Deadline())
+        self._elections.lose_all()
 
     async def _register(self) -> None:
         """Tell the others about this machine, when something changed."""
@@ -363,23 +334,10 @@ class Holder:
     def _ring(self) -> None:
         self._bell.set()
 
-    # --- the elections -----------------------------------------------------------------------
+    # --- what the elections ask for ----------------------------------------------------------
 
-    def _handle(self, profile: str, event: Event) -> None:
-        """The only place where an election changes."""
-        election, actions = next_state(self._elections[profile], event, clock.boottime())
-        self._elections[profile] = election
-        for action in actions:
-            self._act(profile, action)
-        self._watch_deadline()
-        self._tell(profile)
-
-    def _act(self, profile: str, action: Action) -> None:
+    def _request(self, profile: str, action: Take | Release | Look) -> None:
         match action:
-            case Cut():
-                self._owner.cut(profile)
-            case Serve():
-                self._owner.serve(profile)
             case Take():
                 self._spawn(self._take(profile), f"take {profile}")
             case Release():
@@ -387,33 +345,8 @@ class Holder:
                     self._spawn(self._send(self.lease.release(profile)), f"release {profile}")
             case Look(at):
                 self._looks_at = min(self._looks_at, at)
-                if at <= clock.boottime():
-                    self._ring()
-                else:
-                    loop = asyncio.get_running_loop()
-                    loop.call_later(at - clock.boottime(), self._ring)
-
-    def _watch_deadline(self) -> None:
-        held = [one for one in self._elections.values() if one.state is ElectionState.HOLDING]
-        if not held:
-            self._reactor.limit(None)
-            return
-        self._reactor.limit(self._expire, min(one.until for one in held))
-        if self._tick is None:
-            self._tick = asyncio.get_running_loop().call_later(_TICK, self._look_at_deadline)
-
-    def _look_at_deadline(self) -> None:
-        """A turn of the reactor needs an event; this is one, also after the machine was
-        suspended."""
-        self._tick = None
-        self._expire()
-        self._watch_deadline()
-
-    def _expire(self) -> None:
-        now = clock.boottime()
-        for profile, election in tuple(self._elections.items()):
-            if election.state is ElectionState.HOLDING and now >= election.until:
-                self._handle(profile, Deadline())
+                wait = max(0.0, at - clock.boottime())
+                asyncio.get_running_loop().call_later(wait, self._ring)
 
     async def _take(self, profile: str) -> None:
         digest = self._digests.get(profile, "")
@@ -434,7 +367,7 @@ class Holder:
                 event = Granted(holding.token, self.lease.until, revision)
             else:
                 event = Refused(holding.machine, holding.token, revision)
-        self._handle(profile, event)
+        self._elections.handle(profile, event)
 
     def _values(self, profile: str, digest: str) -> tuple[bytes, bytes]:
         machine, since = self.settings.machine, clock.rfc3339(clock.wall())
@@ -454,7 +387,7 @@ class Holder:
     # --- telling -----------------------------------------------------------------------------
 
     def _tell_all(self) -> None:
-        for profile in tuple(self._elections):
+        for profile in self._elections.names:
             self._tell(profile)
 
     def _tell(self, profile: str) -> None:
@@ -464,7 +397,7 @@ class Holder:
             return
         if not self._elections[profile].seen and self.trouble is None:
             return  # nothing is known yet
-        told = _Told(status, str(failure or ""))
+        told = _Told(status, "" if failure is None else failure.code)
         if self._told.get(profile) != told:
             self._told[profile] = told
             self._news.set()

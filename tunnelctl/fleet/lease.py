@@ -73,13 +73,13 @@ class Lease:
         self.round_trip = clock.boottime() - asked
         if _term(kept) != _term(answer):
             raise sentences.leader_changed(member.url)
-        self.until = serves_until(sent, self._seconds)
+        self.until = max(self.until, serves_until(sent, self._seconds))
         found = answer["responses"][0]["response_range"].get("kvs", [])
         return self._keys.view(_revision(answer), found)
 
     async def _grant(self, member: Member) -> Json:
         granted = await member.post("/v3/lease/grant", {"TTL": str(int(self._seconds))})
-        self.id = int(granted["ID"])
+        self.id, self.until = int(granted["ID"]), 0.0
         return granted
 
     async def _keep_alive(self, member: Member) -> Json:

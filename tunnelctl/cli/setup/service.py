@@ -68,6 +68,12 @@ def _scope(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--run-as", metavar="ACCOUNT", help="With --system: account to run as; default: root."
 )
+@click.option(
+    "--fleet",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The daemon joins the fleet of this file, which runs each PROFILE on one machine.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be written, without writing it.")
 @click.option("--now", is_flag=True, help="Also enable and start the service.")
 @click.option("--force", is_flag=True, help="Overwrite a file that was changed.")
@@ -77,6 +83,7 @@ def install(
     profiles: tuple[str, ...],
     scope: str | None,
     run_as: str | None,
+    fleet: Path | None,
     dry_run: bool,
     now: bool,
     force: bool,
@@ -85,7 +92,12 @@ def install(
 
     The default is --system for root and --user for other users.
     """
-    place = _Place.of(scope, run_as, profiles)
+    arguments = profiles
+    if fleet is not None:
+        if not profiles:
+            raise click.UsageError("--fleet needs the names of the profiles that the fleet runs")
+        arguments = ("--fleet", str(fleet.absolute()), *profiles)
+    place = _Place.of(scope, run_as, arguments)
     if dry_run:
         for path, text in place.files.items():
             click.echo(f"# {path}\n{text}")
@@ -170,7 +182,7 @@ class _Place:
 
     @classmethod
     def of(
-        cls, scope: str | None, account: str | None = None, profiles: tuple[str, ...] = ()
+        cls, scope: str | None, account: str | None = None, arguments: tuple[str, ...] = ()
     ) -> _Place:
         system = scope == "system" or (scope is None and os.geteuid() == 0)
         if account is not None:
@@ -179,7 +191,7 @@ class _Place:
         paths = Paths.from_environ({**os.environ, **environment})
         about = Service(
             # -P: nothing is imported from the folder that it starts in.
-            command=(sys.executable, "-P", "-m", "tunnelctl", "daemon", *profiles),
+            command=(sys.executable, "-P", "-m", "tunnelctl", "daemon", *arguments),
             system=system,
             socket=paths.socket,
             log=paths.log_file,

@@ -31,6 +31,9 @@ class FleetMember(Protocol):
     async def reread(self) -> None:
         """The files of profiles may have changed."""
 
+    async def files_changed(self) -> bool:
+        """Whether a file of a profile has changed since it was last read."""
+
     async def hand_over(self, profile: str) -> str:
         """Give a profile up for another machine, whose name is returned.
 

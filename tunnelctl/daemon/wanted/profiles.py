@@ -355,11 +355,21 @@ class Profiles:
             await self._start_found()
         if self.fleet is not None and not order.dry_run:
             await self.fleet.reread()
+            elsewhere = [name for name in order.names if self._runs_elsewhere(name)]
+            if elsewhere and len(elsewhere) == len(order.names):
+                return ()
+            order = order.without(elsewhere)
         return await self._tasks.whole(self._reloading.reload(order), "reload")
 
     async def files_changed(self) -> bool:
         """Whether a file of a wanted profile has changed since it was last read."""
+        if self.fleet is not None and await self.fleet.files_changed():
+            return True
         return await self._reloading.files_changed()
+
+    def _runs_elsewhere(self, name: str) -> bool:
+        """Whether it is a profile of the fleet that does not run here."""
+        return self.fleet is not None and self.fleet.has(name) and name not in self._book.orders
 
     async def close(self, seconds: float) -> None:
         """Cancel the tasks of requests and save the list, for at most `seconds`."""
