@@ -24,7 +24,6 @@ from tests.docs.pages import (
 from tools import make_sizes
 from tunnelctl import __version__
 from tunnelctl.cli.main import tunnelctl
-from tunnelctl.config.profile.keys import HostMap, Secret
 from tunnelctl.doctor.report import Part
 from tunnelctl.errors import Code
 from tunnelctl.ssh.milestones import Milestone
@@ -135,12 +134,6 @@ def test_every_route_has_its_place_in_the_page_on_the_api() -> None:
         for part, value in (("{name}", "dev"), ("{forward}", "hello"), ("{id}", "17")):
             called = called.replace(part, value)
         assert any(f"http://tunnelctl{called}" in one.command for one in examples(DOCS / "api.md"))
-
-
-def test_what_is_not_there_yet_is_really_not_there() -> None:
-    named = set(code_spans(section(README, "Not there yet")))
-    known = {key for model in (HostMap, Secret) for key in model.model_fields}
-    assert not named & (known | set(commands()))
 
 
 @pytest.mark.parametrize(("page", "most"), [(README, 1600), (ARCHITECTURE, 1600)])
