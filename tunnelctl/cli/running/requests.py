@@ -186,7 +186,7 @@ def _duration(exchange: HttpExchange) -> str:
     if taken is None:
         return "open"
     if taken < 1000:
-        return f"{taken:.0f}ms"
+        return f"{taken:.1f}ms" if taken < 9.95 else f"{taken:.0f}ms"
     return f"{taken / 1000:.1f}s" if taken < 60_000 else seconds_text(taken / 1000)
 
 
