@@ -37,13 +37,13 @@ class TunnelctlOpen:
         environ: Mapping[str, str] | None = None,
     ) -> tunnelctl.Tunnels:
         """Open tunnels, or return those that were opened with the same arguments before: a login
-        takes longer than most tests.
+        takes longer than most tests. Those that a test has closed are opened anew.
 
         Raises as `tunnelctl.open`.
         """
         variables = None if environ is None else frozenset(environ.items())
         asked = (profile, file, tuple(forwards), host, variables)
-        if asked not in self._open:
+        if asked not in self._open or self._open[asked].is_closed:
             self._open[asked] = self._at_end.enter_context(
                 tunnelctl.open(
                     profile,

@@ -94,7 +94,6 @@ class Tunnels(Mapping[str, Address]):
 
     def start(self) -> None:
         """Open them and wait until they are ready; see `open`. Called once."""
-        from tunnelctl.background.background import Background
         from tunnelctl.state import readiness
 
         loaded = self._request.load()
@@ -106,18 +105,9 @@ class Tunnels(Mapping[str, Address]):
             return failed or readiness.is_ready(status)
 
         try:
-            with self._lock:
-                self._check_open()
-                try:
-                    background = self._background = Background(f"tunnelctl: {self.name}")
-                except (OSError, RuntimeError) as error:
-                    raise sentences.no_resources(self.name, reason(error)) from None
-            self._last = status = background.up(
-                loaded.profile,
-                self._request.environment,
-                is_decided,
-                seconds=self._timeout,
-                anew=loaded.anew,
+            environment, seconds = self._request.environment, self._timeout
+            self._last = status = self._begin().up(
+                loaded.profile, environment, is_decided, seconds=seconds, anew=loaded.anew
             )
             if status is None:
                 raise sentences.tunnels_closed(self.name)
@@ -125,12 +115,22 @@ class Tunnels(Mapping[str, Address]):
                 is_question = failure.code is Code.NEEDS_INPUT
                 raise sentences.nobody_to_ask(failure) if is_question else failure
             if not readiness.is_ready(status):
-                why = readiness.troubles(status)
-                raise sentences.not_ready_in_time(self.name, self._timeout, why)
+                raise sentences.not_ready_in_time(self.name, seconds, readiness.troubles(status))
         except BaseException:
             self._drain = 0.0
             self.close()
             raise
+
+    def _begin(self) -> Background:
+        from tunnelctl.background.background import Background
+
+        with self._lock:
+            self._check_open()
+            try:
+                self._background = Background(f"tunnelctl: {self.name}")
+            except (OSError, RuntimeError) as error:
+                raise sentences.no_resources(self.name, reason(error)) from None
+            return self._background
 
     def status(self) -> ProfileDocument:
         """The profile as in `profiles` of the status document (docs/api.md), as it is now.
@@ -159,6 +159,11 @@ class Tunnels(Mapping[str, Address]):
                     background.down(self.name, self._drain)
             finally:
                 background.close()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._is_closed
 
     def __getitem__(self, forward: str) -> Address:
         """Where a forward listens.
