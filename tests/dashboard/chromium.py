@@ -19,6 +19,7 @@ _OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--renderer-process-limit=1",
 )
 needs_chromium = pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium")
 
