@@ -42,11 +42,13 @@ def test_the_oldest_give_way_to_the_newest_of_any_forward() -> None:
 def test_growing_drops_the_oldest_and_what_was_dropped_does_not_count() -> None:
     store = Store(bytes_max=100_000)
     first, second = entry(), entry()
+    first.exchange.request.body += b"still being sent"
     store.add(first)
     store.add(second)
     store.grew(second, 97_000)
     assert kept(store) == [second.exchange.id]
     assert not first.is_kept
+    assert not first.exchange.request.body
     store.grew(first, 1_000_000)
     assert kept(store) == [second.exchange.id]
 

@@ -213,8 +213,10 @@ class _Requests(_OneWay):
         if self._undecided is pending:
             self._undecided = None
             held, self._held = self._held, bytearray()
-            self._read(held, 0, at)
-            held[:] = bytes(len(held))
+            try:
+                self._read(held, 0, at)
+            finally:
+                held[:] = bytes(len(held))
 
     def end(self, offset: int, at: float) -> None:
         super().end(offset, at)

@@ -117,6 +117,10 @@ class Store:
         del self._entries[entry.exchange.id]
         self._size -= entry.size
         entry.is_kept = False
+        # It may last, and its conversation has it until then.
+        for message in (entry.exchange.request, entry.exchange.response):
+            if message is not None:
+                message.body = bytearray()
 
     def _touch(self, entry: StoredExchange) -> None:
         self._version += 1

@@ -106,11 +106,9 @@ class ConnectionTap(Tap):
             tapped.counts.passed += size
             return
         unwanted = flow.wanted_from - start
-        if unwanted > size and size:
+        if 0 < size < unwanted:
             return
-        if (
-            unwanted > 0 and size
-        ):  # the end of a body: the parser has to know when, even without a byte more
+        if size and unwanted > 0:  # a body ends here, and the parser has to know when
             view, start = view[unwanted:], start + unwanted
         if not self._backlog.has_room(len(view)):
             tapped.give_up(Reason.OVERLOAD)

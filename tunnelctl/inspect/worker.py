@@ -31,7 +31,7 @@ _BUSY = 0.25
 
 
 class Worker:
-    """`on_change()` is called on the loop after the store has changed."""
+    """Made on the loop's thread, where `on_change()` is called after the store has changed."""
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class Worker:
         self._store = store
         self._on_change = on_change
         self._is_closing = False
+        self._told = 0  # the version of the store
         self._pause = threading.Event()
         self._loop_clock = clock.cpu_clock_of(threading.get_ident())
         self.thread = threading.Thread(target=self._run, name="inspector", daemon=True)
@@ -59,19 +60,23 @@ class Worker:
     def _run(self) -> None:
         from tunnelctl.inspect import conversation  # noqa: F401 - before the first bytes come
 
-        told, used = 0, clock.thread_cpu
+        used = clock.thread_cpu
         while not self._is_closing:
             self._backlog.wait()
             until = used() + _SLICE
             while not self._is_closing and (item := self._backlog.take()) is not None:
                 self._handle(item)
                 if used() > until:
+                    self._tell()
                     self._give_way()
                     until = used() + _SLICE
-            if self._store.version != told:
-                told = self._store.version
-                with contextlib.suppress(RuntimeError):  # the loop was closed
-                    self._loop.call_soon_threadsafe(self._on_change)
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._store.version != self._told:
+            self._told = self._store.version
+            with contextlib.suppress(RuntimeError):  # the loop was closed
+                self._loop.call_soon_threadsafe(self._on_change)
 
     def _give_way(self) -> None:
         """Pause, until the loop has little to do or for some time."""
