@@ -2,8 +2,8 @@
 
 Owns them from the call until `close`, the end of the `with`, or the end of the program. They are
 served by a thread of their own (background/background.py), so that they go on while the program
-computes, blocks its event loop, or waits for a connection through them. Must never start a daemon
-or a program of its own, take a signal, or leave anything behind.
+blocks its event loop, or waits for a connection through them. Must never start a daemon or a
+program of its own, take a signal, or leave anything behind.
 """
 
 from __future__ import annotations
