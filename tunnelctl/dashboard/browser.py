@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from html import escape
 from pathlib import Path
@@ -17,15 +17,16 @@ from pathlib import Path
 from tunnelctl.errors import Failure
 from tunnelctl.home.whole_file import write_whole
 from tunnelctl.net.threads import in_thread
+from tunnelctl.spec.environment import Environment
 
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 
 
 @contextmanager
-def opened(url: str, folder: Path, environ: Mapping[str, str]) -> Iterator[None]:
+def opened(url: str, folder: Path, environment: Environment) -> Iterator[None]:
     """Open a browser if this session can show one; without one, or if it fails, nothing happens:
     the address was printed."""
-    if sys.platform != "darwin" and not any(environ.get(name) for name in _DISPLAYS):
+    if sys.platform != "darwin" and not any(map(environment.get, _DISPLAYS)):
         yield
         return
     file = folder / "dashboard.html"
@@ -33,18 +34,19 @@ def opened(url: str, folder: Path, environ: Mapping[str, str]) -> Iterator[None]
         with suppress(OSError, Failure):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(file, _leading_to(url).encode())
-            in_thread(lambda: _open(file), "browser")
+            in_thread(lambda: _open(file, environment), "browser")
         yield
     finally:
         with suppress(OSError):
             file.unlink(missing_ok=True)
 
 
-def _open(file: Path) -> None:
+def _open(file: Path, environment: Environment) -> None:
     """Python's own choice of the browser. It has no terminal, and its output is dropped."""
     nothing = subprocess.DEVNULL
     subprocess.run(  # noqa: S603 - our own interpreter and a module of its library
         [sys.executable, "-m", "webbrowser", file.as_uri()],
+        env=environment.to_bytes(),
         stdin=nothing,
         stdout=nothing,
         stderr=nothing,

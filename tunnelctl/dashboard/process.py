@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import os
 import signal
 import socket
 from collections.abc import Callable
@@ -76,7 +75,7 @@ async def _serve(
         url = f"http://{_HOST}:{port}/?token={login.token}"
         on_ready(url)
         if settings.with_browser:
-            with browser.opened(url, settings.folder, os.environ):
+            with browser.opened(url, settings.folder, settings.environment):
                 await ended.wait()
         else:
             await ended.wait()
