@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
@@ -42,6 +44,7 @@ hosts:
   bastion: {{embedded: true}}
 forwards:
   echo: {{local: 0, to: {port}, via: bastion}}
+  web: {{local: 0, to: "hello:80", via: bastion, inspect: http}}
 """
 
 
@@ -119,7 +122,22 @@ async def test_the_log_and_the_hosts(busy: World) -> None:
         await pilot.press("h")
         await eventually_async(lambda: re.search(r"dev/bastion .* ms", shown()), "a round trip")
         await pilot.press("l")
-        await eventually_async(lambda: "gone/gone" in shown().partition("TIME")[2], "the log")
+        await eventually_async(lambda: "INFO" in shown(), "the log")
+        await asyncio.to_thread(busy.ok, "restart", "gone")
+        await eventually_async(lambda: "gone" in shown().partition("TIME")[2], "a new line")
+
+
+async def test_the_requests_of_an_inspected_forward(busy: World) -> None:
+    url = f"http://{busy.forward('dev', 'web')['listen']}/some/path?x=1"
+    async with running(busy) as (pilot, shown):
+        await pilot.press("i")
+        assert "the cursor is not on a forward with inspect: http" in shown()
+        await pilot.press("slash", *"hello:80", "enter", "i")
+        await asyncio.to_thread(lambda: urllib.request.urlopen(url).close())
+        await eventually_async(lambda: re.search(r"GET .* 200 .*/some/path", shown()), "a request")
+        await pilot.press("enter")
+        await eventually_async(lambda: "GET /some/path?x=1 HTTP/1.1" in shown(), "its head")
+        assert "Hello, World!" in shown(), "its body"
 
 
 async def test_a_refused_order_is_one_line(busy: World) -> None:

@@ -6,7 +6,6 @@ threads, and every failure is one line on the screen.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,22 +22,26 @@ from tunnelctl.errors import Failure, printable
 from tunnelctl.spec.environment import Environment
 from tunnelctl.top.details import details
 from tunnelctl.top.dialogs import HELP, Page, Question
-from tunnelctl.top.feeds import LogFeed, StatusFeed, Wish
-from tunnelctl.top.log import KEPT, LOG, LogRow
-from tunnelctl.top.messages import Away, Crashed, Done, LogLine, NewView
+from tunnelctl.top.feeds import StatusFeed, Wish
+from tunnelctl.top.log import LOG, LogRow
+from tunnelctl.top.messages import Away, Crashed, Done, LogLine, NewView, RequestSeen
 from tunnelctl.top.orders import carry_out
 from tunnelctl.top.style import STYLE
 from tunnelctl.top.table import RowTable
+from tunnelctl.top.tails import Tails
 from tunnelctl.view import columns, model
 from tunnelctl.view.actions import Action, Verb
 from tunnelctl.view.choice import Order, matching, ordered
+from tunnelctl.view.requests import REQUESTS, RequestRow
 from tunnelctl.view.rows import Broken, ForwardRow, HostRow, View
 from tunnelctl.view.texts import NOTHING
 
 _CAUSES: Final = 3  # shown above the table
 _BORDER: Final = 4  # columns around a page
 _KEYS: Final = "u up  d down  r restart  / filter  s sort  h hosts  c connections  l log  ? help"
-_FORWARDS, _HOSTS, _CONNECTIONS, _LOG = "forwards", "hosts", "connections", "log"
+_FORWARDS, _HOSTS, _CONNECTIONS = "forwards", "hosts", "connections"
+_LOG, _REQUESTS = "log", "requests"
+_TABS = (_FORWARDS, _HOSTS, _CONNECTIONS, _LOG, _REQUESTS)
 
 
 @dataclass
@@ -68,7 +71,9 @@ class Top(App[None]):
         Binding("h", f"open('{_HOSTS}')"),
         Binding("c", f"open('{_CONNECTIONS}')"),
         Binding("l", f"open('{_LOG}')"),
+        Binding("i", "requests"),
         Binding("enter", "details"),
+        Binding("ctrl+c", "quit"),
     ]
 
     def __init__(self, client: Client, environment: Callable[[], Environment]) -> None:
@@ -77,9 +82,9 @@ class Top(App[None]):
         self._environment = environment
         self._view: View | None = None
         self._tab = _FORWARDS
-        self._choices = {tab: _Choice() for tab in (_FORWARDS, _HOSTS, _CONNECTIONS, _LOG)}
-        self._log_rows: deque[LogRow] = deque(maxlen=KEPT)
-        self._lines = 0  # of the log so far
+        self._choices = {tab: _Choice() for tab in _TABS}
+        self._tails = Tails(client, self.post_message)
+        self._is_behind = False  # rows came that are not shown yet
         post = self.post_message
         self._feed = StatusFeed(
             client,
@@ -87,7 +92,6 @@ class Top(App[None]):
             lambda failure: post(Away(failure)),
             lambda error: post(Crashed(error)),
         )
-        self._log_feed: LogFeed | None = None  # until the log is opened
 
     def show(self) -> None:
         """Run until the user quits.
@@ -108,6 +112,7 @@ class Top(App[None]):
             yield RowTable(columns.HOSTS, _place, id=_HOSTS)
             yield RowTable(columns.CONNECTIONS, lambda row: row.id, id=_CONNECTIONS)
             yield RowTable(LOG, lambda row: str(row.number), id=_LOG, follows=True)
+            yield RowTable(REQUESTS, lambda row: str(row.id), id=_REQUESTS, follows=True)
         yield Static(id="message")
         yield Input(id="filter", placeholder="words", compact=True)
         yield Static(Content(_KEYS), id="keys")
@@ -124,8 +129,7 @@ class Top(App[None]):
     def on_unmount(self) -> None:
         """End the threads."""
         self._feed.stop()
-        if self._log_feed is not None:
-            self._log_feed.stop()
+        self._tails.stop()
 
     # What the threads say.
 
@@ -139,15 +143,20 @@ class Top(App[None]):
         """Show nothing: what was up may not be."""
         self._view = None
         self.query_one("#title", Static).update(Content(f"tunnelctl: {message.failure}"))
-        self.query_one("#broken", Static).update(Content("waiting for a daemon"))
+        broken = self.query_one("#broken", Static)
+        broken.update(Content("waiting for a daemon"))
+        broken.display = True
         self._fill()
 
     def on_log_line(self, message: LogLine) -> None:
         """Add it to the log."""
-        self._lines += 1
-        self._log_rows.append(LogRow.of(self._lines, message.line))
-        if self._tab == _LOG:
-            self.call_later(self._fill)
+        self._tails.add_line(message)
+        self._fill_soon(_LOG)
+
+    def on_request_seen(self, message: RequestSeen) -> None:
+        """Add it to the requests."""
+        self._tails.add_request(message)
+        self._fill_soon(_REQUESTS)
 
     def on_done(self, message: Done) -> None:
         """Say it below the table."""
@@ -167,23 +176,27 @@ class Top(App[None]):
     def action_open(self, tab: str) -> None:
         """Show a table; the key of the one that is shown leads back to the forwards."""
         self._tab = _FORWARDS if tab == self._tab else tab
-        if self._tab == _LOG and self._log_feed is None:
-            post = self.post_message
-            self._log_feed = LogFeed(
-                self._client,
-                KEPT,
-                lambda line: post(LogLine(line)),
-                lambda error: post(Crashed(error)),
-            )
-            self._log_feed.start()
+        if self._tab == _LOG:
+            self._tails.open_log()
         self.query_one(ContentSwitcher).current = self._tab
         self._ask_for_more()
         self._fill()
         self._table.focus()
 
+    def action_requests(self) -> None:
+        """Show the HTTP requests of the forward under the cursor, if it is inspected."""
+        row = self._table.selected
+        if self._tab == _REQUESTS:
+            self.action_open(_FORWARDS)
+        elif isinstance(row, ForwardRow) and row.is_inspected:
+            self._tails.inspect(row)
+            self.action_open(_REQUESTS)
+        else:
+            self._say("requests: the cursor is not on a forward with inspect: http")
+
     def action_sort(self) -> None:
         """Take the next order."""
-        if self._tab != _LOG:  # which is in the order of time
+        if self._tab not in (_LOG, _REQUESTS):  # which are in the order of time
             self._choice.order = self._choice.order.next
             self._fill()
 
@@ -225,6 +238,10 @@ class Top(App[None]):
             message = row.message
             self.push_screen(Page(lambda: message))
             return
+        if isinstance(row, RequestRow):
+            request = row.details
+            self.push_screen(Page(lambda: request))
+            return
         self.push_screen(
             Page(lambda: details(table.selected or row, self.size.width - _BORDER)),
             self._details_closed,
@@ -234,9 +251,9 @@ class Top(App[None]):
     def action_act(self, verb: str) -> None:
         """Do this to the row, after a question if it ends something."""
         row = self._table.selected
-        actions = [] if row is None or isinstance(row, LogRow) else row.actions
+        actions = getattr(row, "actions", ())
         action = next((one for one in actions if one.verb == verb), None)
-        if action is None or row is None:
+        if action is None:
             self._say(f"{verb}: not possible here")
             return
         clients = self._clients_of(action)
@@ -296,7 +313,9 @@ class Top(App[None]):
 
     def _rows(self) -> Sequence[Any]:
         if self._tab == _LOG:
-            return tuple(self._log_rows)
+            return self._tails.log
+        if self._tab == _REQUESTS:
+            return self._tails.requests
         view, order = self._view, self._choice.order
         if view is None:
             return ()
@@ -304,8 +323,15 @@ class Top(App[None]):
             return [*ordered(view.connections, order), *ordered(view.ended, order)]
         return ordered(view.hosts if self._tab == _HOSTS else view.forwards, order)
 
+    def _fill_soon(self, tab: str) -> None:
+        """Show rows that came, if that table is shown, once for all that came together."""
+        if self._tab == tab and not self._is_behind:
+            self._is_behind = True
+            self.call_later(self._fill)
+
     def _fill(self) -> None:
         """Show the rows of the present table, and what is chosen for it."""
+        self._is_behind = False
         self._show_title()
         self._table.show(matching(self._rows(), self._choice.words))
         if isinstance(self.screen, Page):
@@ -319,7 +345,9 @@ class Top(App[None]):
         if view is None:
             return  # the title says why
         words = [model.summary(view.forwards)]
-        if view.rates != NOTHING:
+        if self._tab == _REQUESTS:
+            words = [f"requests of {self._tails.inspected}"]
+        if view.rates != NOTHING and self._tab != _REQUESTS:
             words.append(f"in/out {view.rates}/s")
         if choice.order is not Order.STATE:
             words.append(f"by {choice.order}")

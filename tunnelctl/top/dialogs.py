@@ -17,6 +17,7 @@ arrows, PgUp, PgDn, Home, End   move the cursor
 Enter   details of the row
 f       forwards                  h   hosts
 c       connections               l   log
+i       the HTTP requests of a forward with inspect: http
 /       filter: every word must occur; Esc removes it
 s       sort by the next order: state, name, traffic, connections, newest
 u       tunnelctl up PROFILE -d

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from tunnelctl import clock
 from tunnelctl.client import Client, EventStream
-from tunnelctl.errors import Failure
+from tunnelctl.errors import Code, Failure
+from tunnelctl.state.exchange import HttpExchange
 from tunnelctl.view import model
 from tunnelctl.view.rates import Rates
 from tunnelctl.view.rows import View
@@ -28,6 +29,7 @@ _EVERY_WITH_PROCESSES: Final = 2.0  # the daemon looks for them in /proc
 # after an event: 2.5 % of a core, or 12 % while events come all the time.
 _REST, _REST_AFTER_EVENT = 40, 8
 _AGAIN: Final = 0.5  # seconds between two attempts to reach a daemon
+_ANSWER_WITHIN: Final = 5.0  # seconds, after which what is shown may be wrong
 _END_WITHIN: Final = 2.0  # seconds for a request that has begun
 
 
@@ -145,7 +147,7 @@ class StatusFeed(Feed):
 
     def _look(self, rates: Rates) -> View:
         wish = self._wish
-        status = self._client.status()
+        status = self._client.status(within=_ANSWER_WITHIN)
         rates.add(status.profiles, clock.monotonic())
         connections = self._client.connections(processes=True) if wish.connections else None
         history = self._client.history() if wish.history else None
@@ -177,4 +179,40 @@ class LogFeed(Feed):
                             self._on_line(line)
                         self._pause(None, stream)
             except Failure:
+                self._pause(_AGAIN)
+
+
+class RequestFeed(Feed):
+    """Follows the last `count` HTTP requests of an inspected forward and all new ones. Calls
+    `on_request` with each one whenever it has changed, and `on_refused` if the forward has none."""
+
+    def __init__(
+        self,
+        client: Client,
+        place: tuple[str, str],
+        count: int,
+        on_request: Callable[[HttpExchange], object],
+        on_refused: Callable[[Failure], object],
+        on_crash: Callable[[Exception], object],
+    ) -> None:
+        super().__init__(on_crash)
+        self._client = client
+        self._place = place
+        self._count = count
+        self._on_request = on_request
+        self._on_refused = on_refused
+
+    def run(self) -> None:
+        """Follow until `stop`, or until the daemon refuses."""
+        while not self._stopped:
+            try:
+                with self._client.follow_requests(*self._place, self._count) as stream:
+                    while not self._stopped:
+                        while (exchange := stream.next(0)) is not None:
+                            self._on_request(exchange)
+                        self._pause(None, stream)
+            except Failure as failure:
+                if failure.code is not Code.DAEMON_NOT_RUNNING:
+                    self._on_refused(failure)
+                    return
                 self._pause(_AGAIN)

@@ -8,6 +8,7 @@ from typing import Any
 from textual.message import Message
 
 from tunnelctl.errors import Failure
+from tunnelctl.state.exchange import HttpExchange
 from tunnelctl.view.rows import View
 
 
@@ -30,6 +31,14 @@ class LogLine(Message):
     """The daemon logged a line, as the control API sends it."""
 
     line: dict[str, Any]
+
+
+@dataclass
+class RequestSeen(Message):
+    """An HTTP request of a forward, PROFILE/FORWARD, began, went on or ended."""
+
+    place: str
+    exchange: HttpExchange
 
 
 @dataclass

@@ -20,7 +20,7 @@ from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.output import in_colour, json_text, say, shown_on, width_of
 from tunnelctl.client import Client
 from tunnelctl.errors import printable
-from tunnelctl.view.texts import bytes_text, seconds_text
+from tunnelctl.view.requests import duration_text, size_text
 
 if TYPE_CHECKING:  # `--help` is quicker without
     from tunnelctl.state.exchange import Headers, HttpExchange, HttpExchanges
@@ -172,28 +172,13 @@ def _line(exchange: HttpExchange) -> str:
         printable(exchange.method)[:7],
     )
     width, path = width_of(sys.stdout), printable(exchange.path)
-    start = _LINE.format(*cells, status, _duration(exchange), _size(exchange))
+    start = _LINE.format(*cells, status, duration_text(exchange), size_text(exchange))
     if width is not None and len(start) + len(path) > width:
         path = path[: max(1, width - len(start) - 1)] + "…"
     if colour and in_colour(sys.stdout):
         styled = click.style(status, fg=colour)
-        start = _LINE.format(*cells, styled, _duration(exchange), _size(exchange))
+        start = _LINE.format(*cells, styled, duration_text(exchange), size_text(exchange))
     return shown_on(sys.stdout, start + path)
-
-
-def _duration(exchange: HttpExchange) -> str:
-    taken = exchange.duration_ms
-    if taken is None:
-        return "open"
-    if taken < 1000:
-        return f"{taken:.1f}ms" if taken < 9.95 else f"{taken:.0f}ms"
-    return f"{taken / 1000:.1f}s" if taken < 60_000 else seconds_text(taken / 1000)
-
-
-def _size(exchange: HttpExchange) -> str:
-    if exchange.websocket:
-        return bytes_text(sum(frame.size for frame in exchange.websocket))
-    return "-" if exchange.response is None else bytes_text(exchange.response.size)
 
 
 # Other forms.
