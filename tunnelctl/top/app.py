@@ -30,7 +30,7 @@ from tunnelctl.top.style import STYLE
 from tunnelctl.top.table import RowTable
 from tunnelctl.top.tails import Tails
 from tunnelctl.view import columns, model
-from tunnelctl.view.actions import Action, Verb
+from tunnelctl.view.actions import Action, Verb, up
 from tunnelctl.view.choice import Order, matching, ordered
 from tunnelctl.view.requests import REQUESTS, RequestRow
 from tunnelctl.view.rows import Broken, ForwardRow, HostRow, View
@@ -253,6 +253,8 @@ class Top(App[None]):
         row = self._table.selected
         actions = getattr(row, "actions", ())
         action = next((one for one in actions if one.verb == verb), None)
+        if action is None and verb == Verb.UP and isinstance(row, ForwardRow | HostRow):
+            action = up(row.profile)  # it is up, or was a moment ago: only differences change
         if action is None:
             self._say(f"{verb}: not possible here")
             return
