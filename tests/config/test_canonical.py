@@ -60,12 +60,12 @@ hosts:
   server: {{embedded: true}}
 forwards:
   a: {{local: "*:80", to: 81, via: web, expose: true, allow: [10.0.0.0/8, "::1"]}}
-  b: {{remote: /run/x.sock, to: ./y.sock, via: gate, probe: none, on_unhealthy: reconnect}}
+  b: {{remote: /run/x.sock, to: ./y.sock, via: gate, probe: none, inspect: http}}
   c: {{dynamic: 1080, via: gate, labels: {{team: "no", n: "010"}}, required: false}}
   d: {{remote_dynamic: "[::1]:0", via: inner, permit: ["10.0.0.0/8:443", "*.x.y:*", "fd00::/8:1"]}}
   e: {{local: 1, to: "db:5432", via: alias, max_connections: 3, probe: {{type: http, path: /a$$b}}}}
   f: {{local: 2, to: 3, via: "010", while_down: {{hold: 5m}}}}
-  h: {{local: 4, to: 3, via: server, while_down: refuse}}
+  h: {{local: 4, to: 3, via: server, while_down: refuse, on_unhealthy: reconnect}}
   g: {{local: 3, to: 3, via: "yes", probe: {{type: command, command: ["true", "1"]}}}}
 """
 

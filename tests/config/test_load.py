@@ -9,7 +9,7 @@ import pytest
 
 from tests.config.conftest import Folder
 from tunnelctl.spec.endpoint import Endpoint
-from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side, WhileDown
+from tunnelctl.spec.forward import Forward, Inspect, OnUnhealthy, Probe, ProbeType, Side, WhileDown
 from tunnelctl.spec.host import AddressFamily, Host, Reconnect, SessionType, StrictHostKeyChecking
 from tunnelctl.spec.permit import parse_permit
 from tunnelctl.spec.secret import SecretRef, SecretSource
@@ -103,8 +103,9 @@ hosts:
 def test_every_key_of_a_forward(folder: Folder) -> None:
     assert folder.forward(
         'local: "0.0.0.0:5432", to: "db:1", while_down: {hold: 30s}, required: false, '
-        "max_connections: 5, expose: true, labels: {team: web}, on_unhealthy: reconnect, "
-        "probe: {type: http, interval: 5s, timeout: 1s, rise: 2, fall: 4, path: /up, status: 204}"
+        "max_connections: 5, expose: true, labels: {team: web}, inspect: http, "
+        "on_unhealthy: reconnect, probe: {type: http, interval: 5s, timeout: 1s, rise: 2, fall: 4, "
+        "path: /up, status: 204}"
     ) == Forward(
         name="f",
         side=Side.HERE,
@@ -118,6 +119,7 @@ def test_every_key_of_a_forward(folder: Folder) -> None:
         probe=Probe(ProbeType.HTTP, 5.0, 1.0, 2, 4, "/up", 204),
         on_unhealthy=OnUnhealthy.RECONNECT,
         labels=(("team", "web"),),
+        inspect=Inspect.HTTP,
     )
 
 

@@ -228,6 +228,7 @@ def test_a_host_that_is_wrong_says_why(folder: Folder, keys: str, said: str) -> 
         ("local: 1, to: 2, probe: {rise: 0}", "must be a whole number from 1 to 100, not 0"),
         ("dynamic: 1, probe: http", "a probe of type http needs a fixed target"),
         ("local: 1, to: 2, on_unhealthy: restart", "must be report or reconnect, not 'restart'"),
+        ("local: 1, to: 2, inspect: https", "must be http, not 'https'"),
         ("local: 1, to: 2, labels: {a: 1}", "must be text, not 1; write it in quotes"),
         ("local: 1, to: 2, requierd: true", "unknown key (did you mean required?)"),
     ],

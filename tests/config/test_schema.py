@@ -98,6 +98,8 @@ def test_a_host(host: dict[str, Any], valid: bool) -> None:
         ({"while_down": "refuse"}, True),
         ({"while_down": "wait"}, False),
         ({"labels": {"a": 1}}, False),
+        ({"inspect": "http"}, True),
+        ({"inspect": True}, False),
     ],
 )
 def test_a_forward(forward: dict[str, Any], valid: bool) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnelctl.spec.endpoint import Endpoint
-from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side
+from tunnelctl.spec.forward import Forward, Inspect, OnUnhealthy, Probe, ProbeType, Side
 from tunnelctl.spec.host import Host, Reconnect
 from tunnelctl.spec.profile import Profile
 from tunnelctl.state.plan import diff
@@ -38,6 +38,7 @@ FORWARDS = st.builds(
     required=st.booleans(),
     probe=st.builds(Probe, st.sampled_from(ProbeType), st.sampled_from([10.0, 60.0])),
     on_unhealthy=st.sampled_from(OnUnhealthy),
+    inspect=st.sampled_from([None, Inspect.HTTP]),
 )
 PROFILES = st.builds(
     Profile,
@@ -132,6 +133,12 @@ def test_another_probe_keeps_the_connections() -> None:
     plan = diff(DEV, replace(DEV, forwards=(other, BACK)))
     assert plan.forwards.retuned == (other,)
     assert plan.forwards.replaced == ()
+
+
+def test_inspection_begins_and_ends_in_place() -> None:
+    inspected = replace(DEV, forwards=(replace(DB, inspect=Inspect.HTTP), BACK))
+    assert diff(DEV, inspected).forwards.retuned == inspected.forwards[:1]
+    assert diff(inspected, DEV).forwards.retuned == (DB,)
 
 
 @given(PROFILES, PROFILES, PROFILES)
