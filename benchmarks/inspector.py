@@ -280,6 +280,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mib", type=int, default=1024, help="size of a body")
     parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--events", type=int, default=500)
+    parser.add_argument("--fill", type=int, default=2000, help="requests with long bodies")
     options = parser.parse_args(arguments)
     size, context = options.mib * _MIB, multiprocessing.get_context("spawn")
     with (
@@ -287,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _tunnel(port) as (world, ports),
         ProcessPoolExecutor(1, context) as load,
     ):
-        load.submit(fill, ports[0], 500).result(300)  # the buffers of the data path
+        load.submit(fill, ports[0], options.fill).result(300)  # the buffers of the data path
         before = resident_memory([world.daemon_pid()])
         compared = _Compared(load, ports, options.rounds)
         print("| | not inspected | inspected | |")
@@ -297,8 +299,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         compared.rates("download in chunks of 64 KiB, MB/s", transfer, "chunked", size)
         compared.rates("requests of one client, 1/s", requests, options.requests, 1)
         compared.rates("requests of eight clients, 1/s", requests, options.requests, 8)
-        compared.delays("delay of an event, ms", 500)
-        load.submit(fill, ports[1], 2000).result(300)
+        compared.delays("delay of an event, ms", options.events)
+        load.submit(fill, ports[1], options.fill).result(300)
         client = Client(Paths.from_environ(world.environ, world.home))
         found = client.requests("bench", "web", 0)
         print(f"\nnot inspected: {dict(found.not_inspected)}; dropped: {found.dropped}")
