@@ -133,6 +133,10 @@ def test_close_a_connection(page: Page, shown: Scene) -> None:
 def test_a_question_is_answered_and_no_log_sees_it(page: Page, shown: Scene) -> None:
     world = shown.world
     page.get_by_role("button", name="Answer… vault/safe").click()
+    page.get_by_role("button", name="Decline").click()
+    expect(page.get_by_role("dialog")).to_contain_text("waiting for a question")
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Answer… vault/safe").click()
     field = page.get_by_label("Enter passphrase for key")
     assert field.get_attribute("type") == "password"
     expect(field).to_be_focused()

@@ -65,9 +65,17 @@ function skip(event) {
   toMain();
 }
 
+function decoded(word) {
+  try {
+    return decodeURIComponent(word);
+  } catch {
+    return word;
+  }
+}
+
 // The words of the address after #: `#/host/dev/bastion`.
 function useAddress() {
-  const read = () => location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  const read = () => location.hash.replace(/^#\/?/, "").split("/").map(decoded);
   const [words, setWords] = useState(read);
   useEffect(() => {
     const look = () => {

@@ -9,7 +9,7 @@ import {
 import { store } from "./store.js";
 import { matches } from "./words.js";
 
-const EVERY = 4000; // milliseconds between two looks at the curves
+const EVERY = 4000; // milliseconds, for the curves
 const FEW = 8; // connections and log lines
 
 export function Overview() {

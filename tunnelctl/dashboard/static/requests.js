@@ -7,7 +7,7 @@ import { Filter, Table, Trouble, usePolled } from "./parts.js";
 import { store } from "./store.js";
 import { amount, clock, commandLine, matches, took } from "./words.js";
 
-const EVERY = 3000; // milliseconds between two looks at what was not inspected
+const EVERY = 3000; // milliseconds, for what was not inspected
 const LAST = 100; // exchanges
 
 export function Requests({ words }) {

@@ -19,7 +19,7 @@ export function took(milliseconds) {
   return `${(milliseconds / 1000).toFixed(1)} s`;
 }
 
-// The time of day here, of an RFC 3339 time or of milliseconds since 1970.
+// The time of day, of an RFC 3339 time or of milliseconds since 1970.
 export const clock = (moment) =>
   moment ? new Date(moment).toLocaleTimeString([], { hour12: false }) : "";
 
