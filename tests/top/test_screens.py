@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 from textual.pilot import Pilot
@@ -48,7 +47,7 @@ async def test_the_cursor_stays_on_its_row_when_rows_move() -> None:
     async with running() as (app, pilot):
         await pilot.press("end", "up")  # dev/db
         view = a_view()
-        app.post_message(NewView(replace(view, forwards=tuple(reversed(view.forwards)))))
+        app.post_message(NewView(view._replace(forwards=tuple(reversed(view.forwards)))))
         await pilot.pause()
         await pilot.press("enter")
         await pilot.pause()
@@ -58,8 +57,8 @@ async def test_the_cursor_stays_on_its_row_when_rows_move() -> None:
 async def test_many_rows_scroll_below_their_header() -> None:
     async with running((120, 24)) as (app, pilot):
         view = a_view()
-        rows = tuple(replace(view.forwards[2], name=f"f{number:04}") for number in range(1000))
-        app.post_message(NewView(replace(view, forwards=rows, broken=())))
+        rows = tuple(view.forwards[2]._replace(name=f"f{number:04}") for number in range(1000))
+        app.post_message(NewView(view._replace(forwards=rows, broken=())))
         await pilot.pause()
         await pilot.press("end")
         await pilot.pause()

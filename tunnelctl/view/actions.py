@@ -6,8 +6,8 @@ Pure. Owns the commands' texts, which a shell reads as they stand. Must never ca
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from tunnelctl.errors import Code
 from tunnelctl.state.snapshot import ErrorStatus, HostState, HostStatus
@@ -26,8 +26,7 @@ class Verb(StrEnum):
     CHECK = "check"
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """One action: `command` does the same in a shell.
 
     For a face that does it itself through the control API: `profile`, and in addition the `host`,

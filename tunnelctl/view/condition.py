@@ -5,9 +5,9 @@ Pure: the time is an argument. Must never say `up` of a forward whose host is no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from tunnelctl.state.snapshot import (
     FAILED_FOR_GOOD,
@@ -36,8 +36,7 @@ class Condition(StrEnum):
 RANK = {condition: rank for rank, condition in enumerate(Condition)}
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """The text of a state, and its condition."""
 
     text: str

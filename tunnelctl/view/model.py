@@ -7,18 +7,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunnelctl.errors import printable
-from tunnelctl.state.connections import (
-    ConnectionEnd,
-    ConnectionList,
-    ConnectionState,
-    ConnectionStatus,
-)
-from tunnelctl.state.history import ForwardHistory, History
 from tunnelctl.state.snapshot import (
     ErrorStatus,
     ForwardStatus,
@@ -28,8 +20,8 @@ from tunnelctl.state.snapshot import (
     Wanted,
 )
 from tunnelctl.view import actions, condition, trouble
-from tunnelctl.view.condition import RANK, Condition, Shown
-from tunnelctl.view.rows import Broken, ConnectionRow, ForwardRow, HostRow, ProfileRow, View
+from tunnelctl.view.condition import RANK, Condition
+from tunnelctl.view.rows import ConnectionRow, ForwardRow, HostRow, ProfileRow, View
 from tunnelctl.view.texts import (
     NOTHING,
     Curve,
@@ -39,6 +31,10 @@ from tunnelctl.view.texts import (
     milliseconds_text,
     sum_of_curves,
 )
+
+if TYPE_CHECKING:  # `ps` is quicker without
+    from tunnelctl.state.connections import ConnectionList, ConnectionStatus
+    from tunnelctl.state.history import ForwardHistory, History
 
 # Bytes a second received and sent, by profile and forward.
 RateOf = Callable[[str, str], tuple[float, float]]
@@ -78,7 +74,6 @@ def build(
             )
             for host in profile.hosts
         ]
-    listed = connections or ConnectionList()
     return View(
         at=now.isoformat(timespec="milliseconds"),
         daemon_version=status.daemon.version,
@@ -88,8 +83,8 @@ def build(
         profiles=tuple(profiles),
         forwards=tuple(sorted(rows, key=_rank)),
         hosts=tuple(sorted(hosts, key=_rank)),
-        connections=tuple(connection_row(one, now) for one in listed.connections),
-        ended=tuple(connection_row(one, now) for one in reversed(listed.ended)),
+        connections=_connections(connections.connections, now) if connections else (),
+        ended=_connections(reversed(connections.ended), now) if connections else (),
         rates=_rates_text(*_sum_of_rates(rows)),
     )
 
@@ -102,39 +97,28 @@ def summary(rows: Iterable[ForwardRow]) -> str:
     return f"{len(conditions)} forwards: {', '.join(parts)}"
 
 
-_FIELDS: dict[type[Any], tuple[str, ...]] = {
-    kind: tuple(one.name for one in fields(kind))
-    for kind in (View, Broken, ProfileRow, ForwardRow, HostRow, ConnectionRow, actions.Action)
-}
-
-
 def to_json(view: View) -> dict[str, Any]:
     """The view as an object for programs: the fields of the rows, and in addition `place` and
     `actions` of each."""
-    document = {name: getattr(view, name) for name in _FIELDS[View]}
+    document = view._asdict()
     for name in ("broken", "profiles", "forwards", "hosts", "connections", "ended"):
         document[name] = [_row_json(row) for row in document[name]]
     return {**document, "summary": summary(view.forwards)}
 
 
 def _row_json(row: Any) -> dict[str, Any]:
-    document = {name: getattr(row, name) for name in _FIELDS[type(row)]}
+    document = row._asdict()
     if document.get("mend") is not None:
-        document["mend"] = _action_json(row.mend)
-    return {**document, "place": row.place, "actions": list(map(_action_json, row.actions))}
+        document["mend"] = row.mend._asdict()
+    return {**document, "place": row.place, "actions": [action._asdict() for action in row.actions]}
 
 
-def _action_json(action: actions.Action) -> dict[str, Any]:
-    return {name: getattr(action, name) for name in _FIELDS[actions.Action]}
-
-
-@dataclass(frozen=True, slots=True)
-class _Scene:
+class _Scene(NamedTuple):
     """What the rows of one view have in common."""
 
     now: datetime
     rates: RateOf | None
-    curves: Mapping[tuple[str, str], ForwardHistory] = field(default_factory=dict)
+    curves: Mapping[tuple[str, str], ForwardHistory]
 
     def forwards_of(self, profile: ProfileStatus) -> list[ForwardRow]:
         """Its forwards, in the order of the file."""
@@ -275,49 +259,10 @@ class _Scene:
         return curve.bytes_in[-1], curve.bytes_out[-1]
 
 
-def connection_row(connection: ConnectionStatus, now: datetime) -> ConnectionRow:
-    """One connection as it is shown."""
-    shown = _shown(connection)
-    process = connection.process
-    identity = ""
-    if process is not None:
-        known = (str(process.pid) if process.pid is not None else "", process.user)
-        identity = f"{process.name} ({', '.join(filter(None, known))})".strip()
-    is_open = connection.state is not ConnectionState.ENDED
-    return ConnectionRow(
-        id=connection.id,
-        profile=connection.profile,
-        forward=connection.forward,
-        client=printable(connection.client),
-        process=printable(identity),
-        target=printable(connection.target or NOTHING),
-        host=connection.host,
-        status=shown.text,
-        condition=shown.condition,
-        is_open=is_open,
-        bytes_in=connection.bytes_in,
-        bytes_out=connection.bytes_out,
-        moved=both_ways(connection.bytes_in, connection.bytes_out),
-        rate_in=connection.rate_in,
-        rate_out=connection.rate_out,
-        rates=both_ways(connection.rate_in, connection.rate_out),
-        since=connection.since,
-        age=age_text(connection.since, now),
-        until=connection.until,
-        how=str(connection.how or ""),
-        error=_error_text(connection.error),
-    )
+def _connections(listed: Iterable[ConnectionStatus], now: datetime) -> tuple[ConnectionRow, ...]:
+    from tunnelctl.view.connections import connection_row  # `ps` is quicker without
 
-
-def _shown(connection: ConnectionStatus) -> Shown:
-    if connection.state is not ConnectionState.ENDED:
-        is_open = connection.state is ConnectionState.OPEN
-        return Shown(connection.state, Condition.UP if is_open else Condition.NOT_UP)
-    if connection.how in (ConnectionEnd.REFUSED, ConnectionEnd.SESSION_LOST) and connection.error:
-        return Shown(f"{connection.how}: {connection.error.code}", Condition.FAILED)
-    if connection.how is ConnectionEnd.RESET and connection.reset_by is not None:
-        return Shown(f"reset by the {connection.reset_by}", Condition.STOPPED)
-    return Shown(connection.how or connection.state, Condition.STOPPED)
+    return tuple(connection_row(one, now) for one in listed)
 
 
 def _rank(row: ForwardRow | HostRow) -> int:

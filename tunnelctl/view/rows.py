@@ -1,12 +1,15 @@
-"""The rows of every face, as frozen values with their texts.
+"""The rows of every face, as immutable values with their texts.
 
 Pure. Texts that come from other machines are printable. Must never hold anything that a face would
 have to interpret: what a row says, and what can be done about it, is decided here.
+
+They are named tuples, because `ps` waits until these classes are made, and the classes of frozen
+dataclasses take five times as long.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tunnelctl.view import actions
 from tunnelctl.view.actions import Action
@@ -14,8 +17,7 @@ from tunnelctl.view.condition import Condition
 from tunnelctl.view.texts import NOTHING, Curve
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(NamedTuple):
     """One cause of trouble.
 
     `place` is `PROFILE`, `PROFILE/HOST` or `PROFILE/FORWARD`; `kind` says which: `profile`, `host`
@@ -56,8 +58,7 @@ class Broken:
         return f"{self.place} {self.code} {self.why} {' '.join(self.also)}"
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileRow:
+class ProfileRow(NamedTuple):
     """One profile. `forwards_up` of its `forwards` are up; rates are in bytes a second, and None if
     they are not known. `holders` is who holds it up. `since` is RFC 3339, `age` the time since."""
 
@@ -94,8 +95,7 @@ class ProfileRow:
         return f"{self.name} {self.status} {self.source}"
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardRow:
+class ForwardRow(NamedTuple):
     """One forward; a profile without forwards has a row with an empty `name`.
 
     `bytes_in` came from the target, `bytes_out` went to it: `moved` is the text of both. `rate_in`
@@ -150,8 +150,7 @@ class ForwardRow:
         return " ".join(cells)
 
 
-@dataclass(frozen=True, slots=True)
-class HostRow:
+class HostRow(NamedTuple):
     """One host of a profile.
 
     `round_trip` is the text of `rtt_ms`, in milliseconds. `links` counts the links that are up.
@@ -203,8 +202,7 @@ class HostRow:
         return f"{self.place} {self.status} {self.address} {self.cipher} {self.server}"
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionRow:
+class ConnectionRow(NamedTuple):
     """One connection, open or ended. `process` is `psql (1234, anna)`, empty if it is not known.
     `how` says how it ended, and is empty while it is alive; `until` is when (RFC 3339)."""
 
@@ -252,8 +250,7 @@ class ConnectionRow:
         return " ".join((*cells, self.status))
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """Everything that a face shows. `at` is the time of it (RFC 3339); the daemon's `warnings` are
     one line each. `forwards` are in the order of `ps`: failed, not up, idle, up, stopped, and by
     profile within each. `connections` and `ended` are empty if the daemon was not asked.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import datetime
 
 from tunnelctl.errors import Code, printable
@@ -43,7 +42,7 @@ def broken(profiles: Iterable[ProfileStatus], now: datetime) -> tuple[Broken, ..
             key = cause.place if cause.kind == "profile" else cause.why
             if found.setdefault(key, cause) is not cause:
                 others[key].append(cause.place)
-    causes = [replace(cause, also=tuple(others[key])) for key, cause in found.items()]
+    causes = [cause._replace(also=tuple(others[key])) for key, cause in found.items()]
     return tuple(sorted(causes, key=lambda cause: not cause.has_failed))
 
 
@@ -85,8 +84,7 @@ def _of_host(profile: str, host: HostStatus, error: ErrorStatus, now: datetime) 
     cause = _cause(
         error, f"{profile}/{host.name}", "host", profile, has_failed=has_failed, again=again
     )
-    return replace(
-        cause,
+    return cause._replace(
         again_at=host.next_retry_at,
         mend=actions.mend_host(profile, host),
         serves=host.fallback or "",
@@ -100,7 +98,7 @@ def _of_forward(profile: str, forward: ForwardStatus, error: ErrorStatus, now: d
     cause = _cause(
         error, f"{profile}/{forward.name}", "forward", profile, has_failed=has_failed, again=again
     )
-    return replace(cause, again_at=forward.next_retry_at)
+    return cause._replace(again_at=forward.next_retry_at)
 
 
 def _cause(
