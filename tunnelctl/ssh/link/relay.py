@@ -31,7 +31,7 @@ from tunnelctl.net.unread import LastByte, can_tell
 from tunnelctl.ssh.link.flows import FromSocket, Reading, ToSocket, Writing, last_bytes
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.record import Ending, Record
-from tunnelctl.ssh.link.tap import Tap
+from tunnelctl.ssh.link.tap import END, show_read, show_sent, wipe
 from tunnelctl.wire.channel import Channel, ChannelHandler
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.halves import Phase
@@ -44,8 +44,6 @@ _SLOTS_A_TURN: Final = 2
 # Looked up once, because they are needed for every event of a socket.
 _OPENING: Final = Reading.OPENING
 _CLOSED: Final = Reading.CLOSED
-# What a tap sees of the end of a stream.
-_END: Final = memoryview(b"")
 # Seconds between checks of a reader that has not read everything yet.
 _LOOK_FIRST: Final = 0.02
 _LOOK_LAST: Final = 1.0
@@ -258,17 +256,17 @@ class Relay(ChannelHandler, Handler):
             flow.end()
             channel.send_eof()
             if self._tap is not None:
-                self._tap.from_socket(_END)
+                self._tap.from_socket(END)
             self._end_if_done()
             return
         sending.sent(count)
         self._record.from_socket += count
         self._total.from_socket += count
         if self._tap is not None:  # before the bytes are encrypted in place
-            self._show_read(self._tap, count)
+            show_read(self._tap, self._reactor.buffers.plain.data, count)
         self._stream.send_slots(channel.remote_id, count)
         if self._tap is not None:
-            _wipe(self._reactor.buffers.plain.data[0][:count])
+            wipe(self._reactor.buffers.plain.data[0][:count])
         flow.is_bulk = count >= SLOT_DATA
         if flow.is_bulk and not flow.is_wide:
             flow.is_wide = True
@@ -289,14 +287,6 @@ class Relay(ChannelHandler, Handler):
             view = slots.data[0][:asked]
             return self._last_byte.receive(view, has_ended=self._from_socket.has_fin), asked
         return self._sock.recv_into(slots.data[0], asked), asked
-
-    def _show_read(self, tap: Tap, count: int) -> None:
-        """Show the tap what was read into the slots."""
-        for view in self._reactor.buffers.plain.data:
-            tap.from_socket(view[: min(count, SLOT_DATA)])
-            count -= SLOT_DATA
-            if count <= 0:
-                return
 
     def _drained(self) -> None:
         self._from_socket.drained()
@@ -321,7 +311,7 @@ class Relay(ChannelHandler, Handler):
         self._record.to_socket += taken
         self._total.to_socket += taken
         if self._tap is not None:
-            _show_sent(self._tap, views, taken)
+            show_sent(self._tap, views, taken)
         return size - taken
 
     def _flush(self) -> None:
@@ -350,7 +340,7 @@ class Relay(ChannelHandler, Handler):
     def _finish_writing(self) -> None:
         """The far side sent EOF and the socket has everything before it: FIN."""
         if self._tap is not None:
-            self._tap.to_socket(_END)
+            self._tap.to_socket(END)
         if not self._from_socket.has_ended:  # else closing it sends FIN
             try:
                 self._sock.shutdown(socket.SHUT_WR)
@@ -415,22 +405,3 @@ class Relay(ChannelHandler, Handler):
         # Each refers to the other; this breaks the cycle.
         self._channel = None
         self._record.ended(how)
-
-
-def _show_sent(tap: Tap, views: Sequence[memoryview | bytearray], taken: int) -> None:
-    """Show the tap what a socket took of `views`."""
-    for view in views:
-        if taken <= 0:
-            return
-        part = memoryview(view)[:taken]
-        tap.to_socket(part)
-        taken -= len(part)
-        if not part.readonly:
-            _wipe(part)
-
-
-def _wipe(view: memoryview) -> None:
-    """Leave no secret that is blacked out elsewhere in a shared buffer, where a short message would
-    stay until a longer one comes. A full one is overwritten by the next."""
-    if len(view) < SLOT_DATA:
-        view[:] = bytes(len(view))

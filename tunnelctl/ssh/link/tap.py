@@ -1,11 +1,18 @@
-"""What may watch the bytes of a relay.
+"""What may watch the bytes of a relay, and how the relay shows them.
 
-Owns nothing. A tap must never change a byte, keep a view after the call, block, or raise.
+A tap must never change a byte, keep a view after the call, block, or raise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from tunnelctl.native import mypyc_attr
+from tunnelctl.net.buffers import SLOT_DATA
+
+# What a tap sees of the end of a stream.
+END: Final = memoryview(b"")
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -21,3 +28,31 @@ class Tap:
 
     def ended(self) -> None:
         """The connection has ended."""
+
+
+def show_read(tap: Tap, slots: Sequence[memoryview], count: int) -> None:
+    """Show the `count` bytes that were read from the socket into the slots."""
+    for view in slots:
+        tap.from_socket(view[: min(count, SLOT_DATA)])
+        count -= SLOT_DATA
+        if count <= 0:
+            return
+
+
+def show_sent(tap: Tap, views: Sequence[memoryview | bytearray], taken: int) -> None:
+    """Show the `taken` bytes of the views that the socket took, and overwrite them."""
+    for view in views:
+        if taken <= 0:
+            return
+        part = memoryview(view)[:taken]
+        tap.to_socket(part)
+        taken -= len(part)
+        if not part.readonly:
+            wipe(part)
+
+
+def wipe(view: memoryview) -> None:
+    """Leave no secret that is blacked out elsewhere in a shared buffer, where a short message would
+    stay until a longer one comes. A full one is overwritten by the next."""
+    if len(view) < SLOT_DATA:
+        view[:] = bytes(len(view))
