@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,8 @@ from types import TracebackType
 from typing import Self
 
 import pytest
+
+_NUMBERS = itertools.count()
 
 
 class Tmux:
@@ -26,7 +29,9 @@ class Tmux:
         program = shutil.which("tmux")
         if program is None:
             pytest.skip("tmux is not installed")
-        self._tmux = (program, "-f", "/dev/null", "-S", str(directory / "tmux"))
+        # A socket of its own: the last server may not have ended yet.
+        name = f"tmux-{next(_NUMBERS)}"
+        self._tmux = (program, "-f", "/dev/null", "-S", str(directory / name))
         self._environ = {**environ, "LC_ALL": "C.UTF-8"}
         self._directory = directory
         size = ("-x", str(columns), "-y", str(lines))
