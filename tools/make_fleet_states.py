@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from tunnelctl.state.election import (
@@ -55,7 +54,17 @@ def page() -> str:
 def _elections(state: ElectionState) -> Iterator[Election]:
     for keep in (False, True):
         for yields_until in (_NOW - 1, _NOW + 1):
-            yield Election("m1", _LEASE, keep, state, _NOW + 5, 7, yields_until=yields_until)
+            for free_since in (None, _NOW - 1):
+                yield Election(
+                    "m1",
+                    _LEASE,
+                    keep,
+                    state,
+                    _NOW + 5,
+                    7,
+                    free_since=free_since,
+                    yields_until=yields_until,
+                )
 
 
 def _every_event() -> Iterator[Event]:
@@ -71,7 +80,7 @@ def _transitions() -> dict[tuple[ElectionState, type[Event]], set[ElectionState]
     for state in TABLE:
         for election in _elections(state):
             for event in _every_event():
-                after, _ = next_state(replace(election, free_since=None), event, _NOW)
+                after, _ = next_state(election, event, _NOW)
                 found[state, type(event)].add(after.state)
     return found
 

@@ -139,7 +139,9 @@ KINDS = (
     Kind("holder without etcd", _without_etcd, (LEASE + 2, 2 * LEASE), takes=True),
     Kind("holder without sshd", _without_server, (2.0, LEASE)),
     Kind("one member of etcd killed", _member_killed, (LEASE, 2 * LEASE), keeps=True),
-    Kind("leader of etcd stopped", _leader_stopped, (LEASE, 2 * LEASE), keeps=True),
+    # Not `keeps`: a leader that goes on may revoke a lease that its successor renewed (etcd issue
+    # 15247, in 3.4.23); then the holder gives way, and takes the profile again.
+    Kind("leader of etcd stopped", _leader_stopped, (LEASE, 2 * LEASE)),
     Kind("etcd slow", _slow_etcd, (LEASE, 2 * LEASE), keeps=True),
     Kind("no quorum", _quorum_lost, (LEASE + 1, 2 * LEASE), ends=True),
     Kind("hand-over", _handed_over, (1.0, 2.0), takes=True, is_planned=True),

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tunnelctl import clock
 from tunnelctl.net.reactor import READABLE, Reactor
 from tunnelctl.net.selector import new_event_loop
 
@@ -35,11 +36,14 @@ class _OneATime:
             self.has_all.set()
 
 
-@pytest.mark.parametrize(
+LOOPS = pytest.mark.parametrize(
     ("new_loop", "use_epoll"),
     [(new_event_loop, None), (asyncio.new_event_loop, True), (asyncio.new_event_loop, False)],
     ids=["shared epoll", "nested epoll", "no epoll"],
 )
+
+
+@LOOPS
 def test_a_listener_that_takes_one_client_a_time_misses_none(
     new_loop: Callable[[], asyncio.AbstractEventLoop], use_epoll: bool | None
 ) -> None:
@@ -62,3 +66,35 @@ def test_a_listener_that_takes_one_client_a_time_misses_none(
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(work())
+
+
+@LOOPS
+def test_what_is_overdue_comes_before_what_became_ready(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], use_epoll: bool | None
+) -> None:
+    """A process that was stopped finds its deadline before the bytes that came meanwhile."""
+
+    async def work() -> list[str]:
+        reactor = Reactor(asyncio.get_running_loop(), use_epoll=use_epoll)
+        order: list[str] = []
+        done = asyncio.Event()
+
+        class Ready:
+            def ready(self, events: int) -> None:
+                order.append("ready")
+                done.set()
+
+        with ExitStack() as stack:
+            one, other = (stack.enter_context(sock) for sock in socket.socketpair())
+            one.setblocking(False)
+            reactor.limit(lambda: order.append("overdue"), clock.boottime())
+            reactor.register(one.fileno(), Ready())
+            other.send(b"late")
+            async with asyncio.timeout(_LATE):
+                await done.wait()
+            reactor.unregister(one.fileno())
+            reactor.close()
+        return order
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(work())[:2] == ["overdue", "ready"]

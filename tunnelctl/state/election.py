@@ -39,8 +39,12 @@ from typing import Any, Final, get_args
 # The part of a lease in which its holder does not serve any more: for clocks whose rates differ by
 # up to a tenth, and for the time that closing takes.
 MARGIN: Final = 0.2
-# Seconds between the turns of two candidates for a free key.
-TURN: Final = 0.4
+# Seconds until the first candidate takes a free key: a holder that lives has seen by then that its
+# key is gone. Members of etcd that were stopped may revoke a lease that another leader renewed
+# (etcd issue 15247).
+FIRST_TURN: Final = 0.2
+# Seconds between the turns of two candidates.
+TURN: Final = 0.3
 
 
 def serves_until(sent: float, lease: float) -> float:
@@ -277,7 +281,7 @@ def _take_in_turn(election: Election, event: Free, now: float) -> Step:
     if event.rank is None:
         return replace(election, state=ElectionState.STANDBY, free_since=None), ()
     since = now if election.free_since is None else election.free_since
-    turn = since + event.rank * TURN
+    turn = since + FIRST_TURN + event.rank * TURN
     if now >= turn:
         return replace(election, state=ElectionState.TAKING, free_since=since), (Take(),)
     return replace(election, state=ElectionState.STANDBY, free_since=since), (Look(turn),)
