@@ -22,11 +22,11 @@ from tunnelctl.inspect.tap import Tapped
 
 _log = logging.getLogger(__name__)
 
-# Seconds of processor time for parsing, and of the pause after them; so many pauses while the loop
-# is busy, which it is if bytes came in one, or if it used its processor for this share of it.
+# Seconds of processor time for parsing, and of the pauses after them while the loop is busy, which
+# it is if bytes came in the last one, or if it used its processor for this share of it. To wake up
+# also takes the interpreter from the loop, so the pauses grow.
 _SLICE = 0.001
-_PAUSE = 0.001
-_PAUSES_MAX = 20
+_PAUSES = (0.001, 0.004, 0.015)
 _BUSY = 0.25
 
 
@@ -80,9 +80,9 @@ class Worker:
 
     def _give_way(self) -> None:
         """Pause, until the loop has little to do or for some time."""
-        for _ in range(_PAUSES_MAX):
+        for pause in _PAUSES:
             began, used, put = clock.monotonic(), self._loop_clock(), self._backlog.put_so_far
-            if self._pause.wait(_PAUSE):
+            if self._pause.wait(pause):
                 return
             share = (self._loop_clock() - used) / (clock.monotonic() - began)
             if share < _BUSY and self._backlog.put_so_far == put:
