@@ -65,6 +65,10 @@ class Tmux:
         """Whether the cursor can be seen."""
         return self._do("display-message", "-p", "#{cursor_flag}").strip() == "1"
 
+    def pid(self) -> int:
+        """The process of the command."""
+        return int(self._do("display-message", "-p", "#{pane_pid}"))
+
     def press(self, *keys: str) -> None:
         """Press keys, by tmux's names, e.g. `C-c`."""
         self._do("send-keys", *keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from contextlib import asynccontextmanager
 import pytest
 from textual.pilot import Pilot
 
+from tests.support.processes import children
 from tests.support.services import EchoService, connect
 from tests.support.tmux import Tmux
 from tests.support.waiting import eventually, eventually_async
@@ -180,6 +182,17 @@ def test_a_real_terminal(busy: World, size: tuple[int, int]) -> None:
         tmux.press("q")
         eventually(lambda: "code=0" in tmux.screen(), "it ends")
         assert tmux.shows_cursor()
+
+
+def test_a_signal_to_end_restores_the_terminal(busy: World) -> None:
+    with terminal(busy, 80, 24) as tmux:
+        eventually(lambda: "dev/echo" in "\n".join(tmux.screen()), "the rows are shown")
+        assert not tmux.shows_cursor()
+        (child,) = children(tmux.pid())
+        os.kill(child, signal.SIGTERM)
+        eventually(lambda: "code=0" in tmux.screen(), "it ends")
+        assert tmux.shows_cursor()
+        assert "dev/echo" not in "\n".join(tmux.screen())
 
 
 def test_no_color(busy: World) -> None:

@@ -6,6 +6,8 @@ threads, and every failure is one line on the screen.
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -118,7 +120,9 @@ class Top(App[None]):
         yield Static(Content(_KEYS), id="keys")
 
     def on_mount(self) -> None:
-        """Begin to read the daemon."""
+        """Begin to read the daemon. A signal to end restores the terminal too."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self.exit)
         self._table.focus()
         self.start_reading()
 
