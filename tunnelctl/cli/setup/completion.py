@@ -17,6 +17,16 @@ from tunnelctl.home.whole_file import write_whole
 class Shells(click.Group):
     """The subcommands. What is none of them is most likely another shell."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments.
+
+        Raises:
+            UsageError: there is none; a shell that reads the output of this would read help.
+        """
+        if not args:
+            raise click.UsageError(f"Missing a shell; choose from: {', '.join(SHELLS)}", ctx)
+        return super().parse_args(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Find a subcommand.
 
@@ -69,7 +79,8 @@ def fish() -> None:
 def install(shells: tuple[str, ...], dry_run: bool) -> None:
     """Write the scripts into your home, where bash, zsh and fish look; default: all three.
 
-    zsh looks nowhere in a home: a line in ~/.zshenv adds the folder, if zsh is installed.
+    zsh has no default completion folder in a home: a line in ~/.zshenv adds one, if zsh is
+    installed.
     """
     for change in _changes(shells or SHELLS):
         if not change.is_needed:
