@@ -32,7 +32,7 @@ def test_init_for_a_host_replaces_nothing_by_itself(world: World) -> None:
     path.write_text("mine")
     done = world.run("init", "web")
     assert (done.returncode, path.read_text()) == (2, "mine")
-    assert "is there already (name another, or --force replaces it)" in done.stderr
+    assert "already exists (name another, or --force replaces it)" in done.stderr
     world.ok("init", "web", "--host", "web.example.com", "--force")
     assert "via: web.example.com" in path.read_text()
     assert world.run("init", "Web").returncode == 2

@@ -31,7 +31,7 @@ def test_a_command_becomes_a_profile(world: World) -> None:
     assert (world.configs / "tunnelctl.schema.json").exists()
     assert "is valid" in world.ok("check", "db")
     again = world.run("import", "ssh-command", COMMAND, "-o", "db")
-    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+    assert (again.returncode, "already exists" in again.stderr) == (2, True)
     world.ok("import", "ssh-command", COMMAND, "-o", "db", "--force")
 
     shown = world.ok("export", "ssh", "db")

@@ -77,7 +77,7 @@ def test_what_cannot_be_up_is_not_left_wanted(world: World) -> None:
     world.profile("gone", text + "forwards: {x: {local: 0, to: 9, via: gone}}\n")
     done = world.run("run", "--wait-timeout", "500ms", "gone", "--", "true")
     assert done.returncode == 75
-    assert "goes on trying" not in done.stderr
+    assert "keeps trying" not in done.stderr
     eventually(lambda: _wanted(world) == [], "it is not wanted any more", 10.0)
 
 

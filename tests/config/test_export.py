@@ -177,7 +177,7 @@ def test_what_is_permitted_is_never_more() -> None:
 
 
 def test_what_ssh_can_do_nothing_of_is_no_command() -> None:
-    with pytest.raises(Failure, match="has nothing that ssh could do"):
+    with pytest.raises(Failure, match="has no setting that ssh can express"):
         as_commands(profile(rule(), host=Host("bastion", "127.0.0.1", embedded=True)))
     with pytest.raises(Failure, match="take no port 0"):
         as_commands(profile(rule(listen=Endpoint("127.0.0.1", 0))))

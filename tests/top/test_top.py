@@ -85,7 +85,7 @@ async def test_the_rows_and_what_is_broken(busy: World) -> None:
         assert re.search(r"^gone/x .*retry in \ds", shown(), re.MULTILINE)
         assert re.search(r"^dev/echo .* up ", shown(), re.MULTILINE)
         mend = "tunnelctl restart gone/gone"
-        await eventually_async(lambda: mend in shown(), "the command that mends it")
+        await eventually_async(lambda: mend in shown(), "the command that fixes it")
 
 
 async def test_a_profile_goes_down_and_comes_up(busy: World) -> None:

@@ -64,11 +64,11 @@ def no_host_and_port(path: str) -> Failure:
 
 
 def not_ready_yet(profile: str, seconds: float, troubles: Sequence[str]) -> Failure:
-    """The daemon goes on trying."""
+    """The daemon keeps trying."""
     return Failure(
         Code.NOT_READY,
         f"{profile} is not ready after {seconds:g} s: {'; '.join(troubles)}",
-        f"the daemon goes on trying; daemon.down({profile!r}) ends that",
+        f"the daemon keeps trying; daemon.down({profile!r}) ends that",
     )
 
 

@@ -42,7 +42,7 @@ _COMMANDS = {
     "answer": ("running.answer.answer", "Answer the questions of a host in needs-input"),
     "dashboard": ("running.dashboard.dashboard", "Serve a page that shows and changes everything"),
     "events": ("running.events.events", "Print events as they occur"),
-    "top": ("running.top.top", "Show forwards, hosts and connections, alive in a terminal"),
+    "top": ("running.top.top", "Show forwards, hosts and connections, live in a terminal"),
     "port": ("running.ps.port", "Print the address that a forward listens on"),
     "check": ("profiles.files.check", "Validate profiles and report every mistake"),
     "doctor": ("profiles.doctor.doctor", "Diagnose the path to every target, hop by hop"),

@@ -65,7 +65,9 @@ def error_inside(kind: str, text: str) -> Failure:
 def nothing_meant(word: str, known: Sequence[str]) -> Failure:
     """`PROFILE/NAME` matches no part of any profile."""
     there = ", ".join(known) or "nothing"
-    return Failure(Code.PROFILE_NOT_FOUND, f"{word} means nothing that is there", f"there: {there}")
+    return Failure(
+        Code.PROFILE_NOT_FOUND, f"no profile, host or forward matches {word}", f"available: {there}"
+    )
 
 
 def no_profile_matches(word: str, known: Sequence[str]) -> Failure:
@@ -130,7 +132,7 @@ def forward_not_listening(part: str, state: str, why: str) -> Failure:
 
 def not_ready_but_wanted(profile: str, seconds: float, troubles: Sequence[str]) -> Failure:
     """The command ends after so long, and the daemon continues."""
-    hint = f"it goes on trying; tunnelctl ps shows it, tunnelctl down {profile} ends it"
+    hint = f"it keeps trying; tunnelctl ps shows it, tunnelctl down {profile} ends it"
     return _not_ready(profile, seconds, troubles, hint)
 
 
@@ -166,7 +168,7 @@ def no_daemon_with_log(failure: Failure, log: Path) -> Failure:
 
 def profile_exists(source: Path) -> Failure:
     """A new profile must not replace it."""
-    return Failure(Code.USAGE, f"{source} is there already", "name another, or --force replaces it")
+    return Failure(Code.USAGE, f"{source} already exists", "name another, or --force replaces it")
 
 
 def profile_not_written(file: str, why: str) -> Failure:
@@ -203,7 +205,7 @@ def name_of_a_profile(profile: str, source: Path) -> Failure:
     """The name given to forwards without a profile is that of a file."""
     return Failure(
         Code.USAGE,
-        f"there is a profile {profile} already, {source}",
+        f"a profile {profile} already exists, {source}",
         f"choose another name: --as {profile}-2",
     )
 
@@ -337,7 +339,7 @@ def _changed_unit(unit: Path, done: str) -> Failure:
     return Failure(
         Code.USAGE,
         f"{unit} is not as tunnelctl wrote it, so it is not {done}",
-        "--force does it nevertheless",
+        "--force does it anyway",
     )
 
 

@@ -93,4 +93,6 @@ def ssh_command_invalid(command: str, why: str) -> Failure:
 def nothing_for_ssh(profile: str, notes: Sequence[str]) -> Failure:
     """ssh can express nothing in the profile; `notes` are the reasons, if any."""
     why = f": {notes[0]}" if notes else ""
-    return Failure(Code.CONFIG_INVALID, f"profile {profile} has nothing that ssh could do{why}")
+    return Failure(
+        Code.CONFIG_INVALID, f"profile {profile} has no setting that ssh can express{why}"
+    )

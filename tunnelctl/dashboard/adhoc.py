@@ -19,7 +19,7 @@ _OPTIONS = ("-L", "-R", "-D")
 _FORWARDS = 20
 _LETTERS = 1024  # of one word
 _LINES = 20  # of what the command says
-_WAIT = "20s"  # until it is ready; it goes on trying after that
+_WAIT = "20s"  # until it is ready; it keeps trying after that
 
 
 def words_of(order: Mapping[str, Any]) -> list[str]:

@@ -201,4 +201,4 @@ def _check(document: Document, model: FleetMap) -> None:
         given = "cert_file" if etcd.key_file is None else "key_file"
         document.say(("etcd", given), "cert_file and key_file are given together")
     if etcd.ca_file and not any(url.startswith("https:") for url in etcd.endpoints):
-        document.say(("etcd", "ca_file"), "is of no use: no endpoint is https")
+        document.say(("etcd", "ca_file"), "has no effect: no endpoint is https")

@@ -378,7 +378,7 @@ def _place(row: ForwardRow | HostRow) -> str:
 
 
 def _two_lines(cause: Broken) -> tuple[str, str]:
-    """What and why; when it is tried again, and the command that mends it."""
+    """What and why; when it is tried again, and the command that fixes it."""
     more = f" (and {len(cause.also)} more)" if cause.also else ""
     again = f"{cause.again}; " if cause.again else ""
     return f"{cause.place}{more}: {cause.why}", f"  {again}{cause.mend.command}"

@@ -27,7 +27,7 @@ x       tunnelctl connections --close ID
 q       quit
 
 d and x ask before they do it, and so does r if clients are connected.
-What is broken is above the table, with the command that mends it."""
+What is broken is above the table, with the command that fixes it."""
 
 
 class Question(ModalScreen[bool]):

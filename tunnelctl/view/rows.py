@@ -24,7 +24,7 @@ class Broken(NamedTuple):
     or `forward`. `why` is one sentence, `hint` a remedy in words or empty. `again` says when it is
     tried again, `again_at` is that time (RFC 3339) if it is known. `mend` is the action for it.
     `also` are further places with the same cause. `has_failed`: a person may
-    have to act; otherwise it goes on trying. `serves` is the fallback that serves meanwhile, or
+    have to act; otherwise it keeps trying. `serves` is the fallback that serves meanwhile, or
     empty.
     """
 

@@ -46,7 +46,7 @@ def trust(
     """Show a server's host key and record it.
 
     The key is recorded if it has the given fingerprint, or after a yes at the terminal. Compare the
-    fingerprint with one from the server's administrator: a man in the middle would show another.
+    fingerprint with one from the server's administrator: a man in the middle presents another key.
 
     A host of a profile is reached through its proxy or jump hosts, whose own keys come first if
     they are unknown. Any other host is reached as ssh_config says.

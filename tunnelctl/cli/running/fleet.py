@@ -47,7 +47,7 @@ def status(options: Options, as_json: bool) -> int:
 def hand_over(options: Options, profile: str) -> None:
     """Have another machine run a profile, within a second. Run it on the machine that holds it.
 
-    Connections through the profile are reset. It stays where it is taken to: there is no
+    Connections through the profile are reset. The profile stays on the new machine: there is no
     fail-back.
     """
     holder = options.client.hand_over(profile)

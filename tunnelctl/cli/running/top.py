@@ -1,4 +1,4 @@
-"""`top`: the status alive in a terminal, in a room of its own (tunnelctl/top/)."""
+"""`top`: the status live in a terminal, in a room of its own (tunnelctl/top/)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tunnelctl.home.extras import install_command
 @click.command(epilog="Example: tunnelctl top")
 @click.pass_obj
 def top(options: Options) -> None:
-    """Show forwards, hosts, connections and the log, alive in a terminal.
+    """Show forwards, hosts, connections and the log, live in a terminal.
 
-    Broken things come first, with the command that mends them. Keys: arrows move, / filters, s
+    Broken things come first, with the command that fixes them. Keys: arrows move, / filters, s
     sorts, u, d and r bring a profile up, take it down or reconnect it, c shows connections, l the
     log, ? all keys, q quits. Needs the extra tunnelctl[top].
     """

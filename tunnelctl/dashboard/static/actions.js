@@ -57,7 +57,7 @@ export function Copy({ text }) {
       await navigator.clipboard.writeText(text);
       notice("Copied", text);
     } catch {
-      notice("The browser does not allow to copy", text);
+      notice("The browser does not allow copying", text);
     }
   };
   return html`<span class="command"><code>${text}</code><button type="button" class="copy"
