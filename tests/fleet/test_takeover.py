@@ -201,6 +201,22 @@ def test_a_machine_whose_file_differs_takes_nothing_and_says_so(scene: FleetScen
     eventually(other.is_up, "with the same file it takes over")
 
 
+@waits
+def test_the_port_of_a_session_that_sshd_misses_is_asked_for_again(scene: FleetScene) -> None:
+    """The last holder can reach neither etcd nor sshd, which keeps its session for seconds."""
+    holder = scene.holder
+    assert holder.to_server is not None
+    for proxy in (holder.to_server, *holder.to_store):
+        proxy.stall()
+    try:
+        taker = scene.taker(holder, 2 * _SOON)
+        eventually(lambda: scene.asked() == taker.name, "clients reach the successor")
+    finally:
+        for proxy in (holder.to_server, *holder.to_store):
+            proxy.flow()
+    eventually(lambda: holder.fleet()["holder"] == taker.name, "it knows the new holder")
+
+
 def test_down_ends_a_candidacy_until_up(scene: FleetScene) -> None:
     holder = scene.holder
     holder.world.ok("down", "web")

@@ -262,6 +262,22 @@ def remote_port_held(forward: Forward, owner: str, server: Software) -> Failure:
     )
 
 
+def remote_port_of_last_machine(forward: Forward, server: Software) -> Failure:
+    """The server could not listen for a profile of a fleet: it may still do for the session of the
+    machine that held the profile before."""
+    return _taken_there(
+        forward,
+        "in use, perhaps by the session of the machine that held the profile before",
+        "tunnelctl tries again every second; the server frees it once it misses that session"
+        + (
+            " (ClientAliveInterval 5 and ClientAliveCountMax 2 in sshd_config there free it sooner)"
+            if server.is_openssh
+            else ""
+        ),
+        Hint("to see who has it, on the server", _who_listens_there(forward)),
+    )
+
+
 def remote_port_not_told(forward: Forward) -> Failure:
     """The server was to choose a port, and does not tell which (RFC 4254 section 7.1)."""
     return Failure(

@@ -231,6 +231,8 @@ class RemoteForward:
         self.is_held_by_us = held is not None
         if held is not None:
             return sentences.remote_port_held(self.forward, held.owner, link.info.software)
+        if self._owner.partition("/")[0] in self._held.taken_over:
+            return sentences.remote_port_of_last_machine(self.forward, link.info.software)
         return sentences.remote_port_in_use(self.forward)
 
     def _keeps_out(self, other: RemoteForward, link: Link) -> bool:
