@@ -148,3 +148,24 @@ async def test_a_thread_that_dies_ends_it() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await crash()
+
+
+async def test_a_daemon_of_another_version_is_said() -> None:
+    async with running() as (app, pilot):
+        app.post_message(NewView(a_view()._replace(daemon_version="9.0.0")))
+        await pilot.pause()
+        assert "the daemon is version 9.0.0, this is" in text_of(app)
+
+
+async def test_what_others_say_is_no_markup() -> None:
+    async with running((120, 24)) as (app, pilot):
+        view = a_view()
+        (cause, *_), (row, *_) = view.broken, view.forwards
+        evil = view._replace(
+            broken=(cause._replace(why="[bold]no[/bold] [@click=app.quit]x[/]"),),
+            forwards=(row._replace(target="[red]db[/red]"),),
+        )
+        app.post_message(NewView(evil))
+        await pilot.pause()
+        assert "[bold]no[/bold] [@click=app.quit]x[/]" in text_of(app)
+        assert "[red]db[/red]" in text_of(app)
