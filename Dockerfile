@@ -1,4 +1,5 @@
-# One file for every image of docker-compose.yml; `docker build .` builds the image of tunnelctl.
+# One file for every image of docker-compose.yml and deploy/compose-fleet.yaml; `docker build .` builds
+# the image of tunnelctl.
 # No image runs as root or contains a key.
 
 FROM python:3.13-slim AS base
@@ -29,6 +30,19 @@ COPY docker/sshd/entrypoint.sh /usr/local/bin/entrypoint.sh
 USER tunnel
 ENTRYPOINT ["/usr/local/bin/entrypoint.sh"]
 
+# The same, for a fleet's remote port.
+FROM sshd AS fleet_sshd
+COPY docker/fleet/sshd_config /etc/ssh/sshd_config
+
+# A member of the store of a fleet.
+FROM base AS etcd
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends etcd-server \
+    && rm -rf /var/lib/apt/lists/* \
+    && install -d -o tunnel -g tunnel -m 0700 /var/lib/etcd
+USER tunnel
+CMD ["etcd"]
+
 # Installs the pinned packages (requirements/); the build tools stay in this stage. The slim image has
 # the headers of its own Python; with a C compiler the data path is compiled too.
 FROM base AS build
@@ -39,7 +53,7 @@ RUN apt-get update \
 RUN python3 -m venv --without-pip /opt/tunnelctl && python3 -m venv /opt/build
 WORKDIR /src
 COPY requirements requirements
-RUN /opt/build/bin/pip --python /opt/tunnelctl/bin/python install --no-cache-dir --require-hashes -r requirements/run.txt \
+RUN /opt/build/bin/pip --python /opt/tunnelctl/bin/python install --no-cache-dir --require-hashes -r requirements/image.txt \
     && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/compile.txt
 COPY pyproject.toml README.md LICENSE hatch_build.py ./
 COPY man man
@@ -51,7 +65,23 @@ RUN /opt/build/bin/hatchling build -t wheel -d /wheels \
 
 # Process 1 reaps orphans itself (docs/service.md), so it needs no other init. The bill of materials
 # is /opt/tunnelctl/lib/python3.13/site-packages/tunnelctl-*.dist-info/sboms/tunnelctl.cdx.json.
-FROM base AS tunnelctl
+FROM base AS runtime
+COPY --from=build /opt/tunnelctl /opt/tunnelctl
+ENV PATH=/opt/tunnelctl/bin:$PATH
+USER tunnel
+STOPSIGNAL SIGTERM
+# Fails unless every wanted profile is up.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["tunnelctl", "ps"]
+ENTRYPOINT ["tunnelctl"]
+CMD ["daemon"]
+
+# A machine of deploy/compose-fleet.yaml. Its files are copied, so that they belong to root: those of a
+# clone belong to its user, and no other user's profile is read.
+FROM runtime AS machine
+COPY docker/fleet/machine /etc/tunnelctl
+
+# Last, so that `docker build .` builds it.
+FROM runtime AS tunnelctl
 ARG VERSION
 ARG REVISION
 LABEL org.opencontainers.image.title="tunnelctl" \
@@ -62,11 +92,3 @@ LABEL org.opencontainers.image.title="tunnelctl" \
     org.opencontainers.image.documentation="https://github.com/tunnelctl/tunnelctl/blob/main/docs/install.md" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
-COPY --from=build /opt/tunnelctl /opt/tunnelctl
-ENV PATH=/opt/tunnelctl/bin:$PATH
-USER tunnel
-STOPSIGNAL SIGTERM
-# Fails unless every wanted profile is up.
-HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["tunnelctl", "ps"]
-ENTRYPOINT ["tunnelctl"]
-CMD ["daemon"]

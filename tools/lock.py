@@ -30,7 +30,8 @@ HEADER = """\
 """
 PURPOSES = {
     "test": "Installed by `bootstrap.py test`: tunnelctl's dependencies, its extras, the checks.",
-    "run": "The dependencies of tunnelctl, installed by bootstrap.py and the Dockerfile.",
+    "run": "The dependencies of tunnelctl, installed by bootstrap.py.",
+    "image": "The dependencies of tunnelctl and of its metrics, installed by the Dockerfile.",
     "build": "The build requirements of the package in pure Python.",
     "compile": "The build requirements with a compiled data path, installed by the Dockerfile.",
     "release": "What makes a release: make wheels, make onefile, .ci/audit.",
@@ -59,6 +60,7 @@ def main(arguments: list[str]) -> int:
         sources = {
             "test": ("pyproject.toml", str(given["compile"]), *extras, *arguments),
             "run": ("pyproject.toml", *same),
+            "image": ("pyproject.toml", "--extra", "metrics", *same),
             "build": (str(given["build"]), *same),
             "compile": (str(given["compile"]), *same),
             "release": (str(given["release"]), *same),

@@ -17,6 +17,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 COMPILER = PROJECT["tool"]["hatch"]["build"]["hooks"]["custom"]["compiler"]
 EVERYTHING = {
     "run": PROJECT["project"]["dependencies"],
+    "image": [
+        *PROJECT["project"]["dependencies"],
+        *PROJECT["project"]["optional-dependencies"]["metrics"],
+    ],
     "build": PROJECT["build-system"]["requires"],
     "compile": [*PROJECT["build-system"]["requires"], *COMPILER],
     "release": PROJECT["dependency-groups"]["release"],
@@ -60,9 +64,9 @@ def test_only_the_compiled_wheel_needs_a_compiler() -> None:
     assert not {"mypy", "setuptools"} & {*locked("run"), *locked("build")}
 
 
-@pytest.mark.parametrize("name", ["run", "build", "compile"])
+@pytest.mark.parametrize("name", ["run", "image", "build", "compile"])
 def test_the_checks_run_with_what_users_install(name: str) -> None:
     checked = locked("test")
     for package, entries in locked(name).items():
-        if name == "run" or package in checked:
+        if name in {"run", "image"} or package in checked:
             assert list(map(str, entries)) == list(map(str, checked[package]))

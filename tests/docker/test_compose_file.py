@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
+from tests.docker.files import COMMON_KEYS, ROOT, STAGES, Services, last_user, load, sharing
 from tunnelctl.config.profile.load import load_profile
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.host import StrictHostKeyChecking
 
-ROOT = Path(__file__).resolve().parents[2]
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-# Each stage of the Dockerfile: the image it begins from, and its instructions.
-STAGES: dict[str, tuple[str, str]] = {
-    stage: (base, instructions)
-    for base, stage, instructions in re.findall(
-        r"^FROM (\S+) AS (\w+)\n(.*?)(?=^FROM|\Z)", (ROOT / "Dockerfile").read_text(), re.M | re.S
-    )
-}
-# build, depends_on and the rest mean the same in docker-compose 1.29 and docker compose 2.
-COMMON_KEYS = {
-    "build",
-    "image",
-    "command",
-    "environment",
-    "networks",
-    "ports",
-    "volumes",
-    "tmpfs",
-    "profiles",
-    "read_only",
-    "cap_drop",
-    "security_opt",
-    "stop_signal",
-    "depends_on",
-    "healthcheck",
-}
+COMPOSE = load("docker-compose.yml")
+SERVICES: Services = COMPOSE["services"]
 each_service = pytest.mark.parametrize("name", SERVICES)
 
 
@@ -66,13 +38,13 @@ def test_each_service_that_stays_has_a_health_check(name: str) -> None:
 
 
 def test_the_web_service_shares_a_network_with_the_ssh_server_alone() -> None:
-    assert sharing_with("web") == {"sshd"}
+    assert sharing(SERVICES, "web") == {"sshd"}
     assert COMPOSE["networks"]["inside"] == {"internal": True}
     assert "ports" not in SERVICES["web"]
 
 
 def test_the_proof_reaches_the_daemon_alone() -> None:
-    assert sharing_with("test") == {"daemon"}
+    assert sharing(SERVICES, "test") == {"daemon"}
     assert SERVICES["test"]["profiles"] == ["test"], "`up` would start it"
 
 
@@ -121,19 +93,3 @@ def test_the_daemons_profile_trusts_the_key_in_the_volume_and_leads_to_web(tmp_p
     assert forward.target == Endpoint("web", 8000)
     assert SERVICES["daemon"]["ports"] == [f"127.0.0.1::{forward.listen.port}"]
     assert SERVICES["daemon"]["command"] == ["daemon", profile.name]
-
-
-def last_user(target: str) -> str:
-    """The user that a stage ends with."""
-    users: list[str] = re.findall(r"^USER (\S+)$", STAGES[target][1], re.M)
-    return users[-1] if users else "root"
-
-
-def sharing_with(name: str) -> set[str]:
-    """The other services on a network of `name`."""
-    networks = set(SERVICES[name]["networks"])
-    return {
-        other
-        for other, service in SERVICES.items()
-        if other != name and networks & set(service["networks"])
-    }

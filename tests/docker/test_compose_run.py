@@ -1,6 +1,6 @@
-"""docker-compose.yml for real. Opt-in: TUNNELCTL_TEST_DOCKER=1, with a docker daemon at hand.
+"""The compose files for real. Opt-in: TUNNELCTL_TEST_DOCKER=1, with a docker daemon at hand.
 
-`COMPOSE_FILE` may add an override file, as for any use of compose.
+`COMPOSE_FILE` and, for deploy/compose-fleet.yaml, `FLEET_COMPOSE_FILE` may add an override file.
 """
 
 from __future__ import annotations
