@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,3 +70,32 @@ def test_the_tunnel_is_back_after_the_server_was_killed(compose: list[str]) -> N
     run([*compose, "kill", "sshd"])
     run([*compose, "up", "-d"])
     assert "proved:" in run([*compose, "run", "--rm", "test"]).stdout
+
+
+@pytest.fixture
+def fleet_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose reads the fleet's file. Named before `compose`, so that its `down` reads it too."""
+    files = os.environ.get("FLEET_COMPOSE_FILE", "deploy/compose-fleet.yaml")
+    monkeypatch.setenv("COMPOSE_FILE", files)
+
+
+def test_the_other_machine_of_the_fleet_takes_over(fleet_file: None, compose: list[str]) -> None:
+    run([*compose, "up", "-d", "--build"])
+    assert "proved:" in run([*compose, "run", "--rm", "test"]).stdout
+    holder = holder_of_hello(compose, "machine1")
+    assert holder is not None
+    (other,) = {"machine1", "machine2"} - {holder}
+    run([*compose, "kill", holder])
+    eventually(lambda: holder_of_hello(compose, other) == other, f"{other} takes over", 60)
+    proof = [*compose, "run", "--rm", "--no-deps", "test"]
+    # Until sshd has ended the session of the killed machine, its port leads nowhere.
+    eventually(lambda: subprocess.run(proof, cwd=ROOT, check=False).returncode == 0, "proved", 60)
+
+
+def holder_of_hello(compose: list[str], machine: str) -> str | None:
+    """The machine that holds the profile, as one of them says."""
+    asked = [*compose, "exec", "-T", machine, "tunnelctl", "fleet", "--json"]
+    answer = subprocess.run(asked, cwd=ROOT, capture_output=True, check=False).stdout
+    (profile,) = json.loads(answer)["fleet"]["profiles"]
+    holder: str | None = profile["holder"]
+    return holder
