@@ -63,6 +63,7 @@ def make_environment(made: Path) -> Path:
 
 def collect(python: Path, made: Path) -> Path:
     """The folder with the program and all that it needs."""
+    # Not in the project's folder: Python would find the source there before what is installed.
     _run(
         *(python, "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN"),
         *("--onedir", "--name", NAME, "--contents-directory", "lib"),
@@ -71,6 +72,7 @@ def collect(python: Path, made: Path) -> Path:
         *("--collect-data", NAME, "--hidden-import", f"{NAME}__mypyc"),
         *("--add-data", f"{ROOT / 'man'}:share/man/man1"),
         PARTS / "program.py",
+        folder=made,
     )
     return made / "collected" / NAME
 
@@ -104,9 +106,9 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def _run(*words: object) -> None:
-    """Run a command in the project's folder."""
-    subprocess.run([str(word) for word in words], cwd=ROOT, stdout=sys.stderr, check=True)
+def _run(*words: object, folder: Path = ROOT) -> None:
+    """Run a command in a folder."""
+    subprocess.run([str(word) for word in words], cwd=folder, stdout=sys.stderr, check=True)
 
 
 if __name__ == "__main__":
