@@ -1,0 +1,104 @@
+"""Compares ways to make one file of tunnelctl: size, start-up, and what they need.
+
+    python -m tools.onefile_figures OUR_FILE INSTALLED_COMMAND
+
+Prints the table of docs/install.md. shiv, pex and PyInstaller's own single file are built here from
+the lock and the source, in pure Python. The times are those of `tunnelctl ps` without a daemon.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tools.onefile import LOCK, PARTS, ROOT, WHOLE
+
+RUNS = 15
+TOOLS = ("shiv==1.0.8", "pex")  # compared only, and in no lock
+
+
+def main(arguments: list[str]) -> int:
+    """Build the others, measure all, print the table."""
+    ours, installed = (Path(word).resolve() for word in arguments)
+    print("| form | size, MB | first start, ms | `ps`, ms | CPU of `ps`, ms | needs |")
+    print("|---|--:|--:|--:|--:|---|")
+    with tempfile.TemporaryDirectory(prefix="tunnelctl-figures-") as made:
+        candidates = {
+            "installed": (installed, "Python"),
+            "make onefile": (ours, "sh, tar, gzip"),
+            **build(Path(made)),
+        }
+        for name, (file, needs) in candidates.items():
+            with tempfile.TemporaryDirectory() as home:
+                print(row(name, file, needs, home), flush=True)
+    return 0
+
+
+def build(made: Path) -> dict[str, tuple[Path, str]]:
+    """The other forms, and what each needs on the machine that runs it."""
+    environment = made / "environment"
+    _run(sys.executable, "-m", "venv", environment)
+    bin_ = environment / "bin"
+    pip = (bin_ / "python", "-m", "pip", "install", "-q")
+    locks = [word for name in ("run", "build", "release") for word in ("-r", LOCK / f"{name}.txt")]
+    _run(*pip, "--require-hashes", *locks)
+    _run(*pip, *TOOLS)
+    pure = {**os.environ, "TUNNELCTL_PURE": "1"}
+    _run(bin_ / "hatchling", "build", "-t", "wheel", "-d", made, environ=pure)
+    (wheel,) = made.glob("*.whl")
+    _run(*pip, "--no-deps", wheel)
+    same_python = f"Python {sys.version_info[0]}.{sys.version_info[1]}"
+    shiv, pex, single = made / "shiv", made / "pex", made / "single"
+    packages = made / "packages"
+    _run(*pip, "--target", packages, "--require-hashes", "-r", LOCK / "run.txt")
+    _run(*pip, "--target", packages, "--no-deps", wheel)
+    _run(bin_ / "shiv", "--site-packages", packages, "-c", "tunnelctl", "-o", shiv)
+    _run(bin_ / "pex", wheel, "-r", LOCK / "run.txt", "-c", "tunnelctl", "-o", pex)
+    _run(
+        *(bin_ / "pyinstaller", "--onefile", "--log-level", "ERROR", "--name", "tunnelctl"),
+        *("--distpath", single, "--workpath", made / "work", "--specpath", made),
+        *(word for package in WHOLE for word in ("--collect-submodules", package)),
+        PARTS / "program.py",
+        folder=made,
+    )
+    return {
+        "PyInstaller --onefile": (single / "tunnelctl", "nothing"),
+        "shiv": (shiv, same_python),
+        "pex": (pex, same_python),
+    }
+
+
+def row(name: str, file: Path, needs: str, home: str) -> str:
+    """Measure one form in an empty home; returns its line of the table."""
+    size = f"{file.stat().st_size / 1e6:.0f}" if name != "installed" else "-"
+    first, *others = (start(file, home) for _ in range(RUNS + 1))
+    wall = statistics.median(seconds for seconds, _ in others) * 1000
+    cpu = statistics.median(seconds for _, seconds in others) * 1000
+    return f"| {name} | {size} | {first[0] * 1000:.0f} | {wall:.0f} | {cpu:.0f} | {needs} |"
+
+
+def start(file: Path, home: str) -> tuple[float, float]:
+    """Seconds of one `ps`, and of its CPU."""
+    environ = {"PATH": os.environ["PATH"], "HOME": home, "XDG_RUNTIME_DIR": home}
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    done = subprocess.run([file, "ps"], env=environ, capture_output=True, check=False)
+    took, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 3, done.stderr  # the daemon is not running
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return took, cpu
+
+
+def _run(*words: object, environ: dict[str, str] | None = None, folder: Path = ROOT) -> None:
+    subprocess.run(
+        [str(word) for word in words], cwd=folder, env=environ, stdout=sys.stderr, check=True
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
