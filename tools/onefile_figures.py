@@ -59,7 +59,7 @@ def build(made: Path) -> dict[str, tuple[Path, str]]:
     _run(*pip, "--target", packages, "--require-hashes", "-r", LOCK / "run.txt")
     _run(*pip, "--target", packages, "--no-deps", wheel)
     _run(bin_ / "shiv", "--site-packages", packages, "-c", "tunnelctl", "-o", shiv)
-    _run(bin_ / "pex", wheel, "-r", LOCK / "run.txt", "-c", "tunnelctl", "-o", pex)
+    _run(bin_ / "pex", "--sources-directory", packages, "-m", "tunnelctl", "-o", pex)
     _run(
         *(bin_ / "pyinstaller", "--onefile", "--log-level", "ERROR", "--name", "tunnelctl"),
         *("--distpath", single, "--workpath", made / "work", "--specpath", made),
