@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -94,3 +96,13 @@ def test_a_daemon_in_no_fleet_says_so(world: World) -> None:
     assert done.returncode == 1
     assert "in no fleet" in done.stderr
     assert "fleet" not in world.status()["profiles"][0]
+
+
+def test_a_daemon_in_no_fleet_imports_nothing_of_it() -> None:
+    program = "import sys, tunnelctl.daemon.process; print('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    modules = done.stdout.split()
+    assert "tunnelctl.daemon.process" in modules
+    assert not [name for name in modules if name.startswith("tunnelctl.fleet")]

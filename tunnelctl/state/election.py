@@ -42,7 +42,7 @@ MARGIN: Final = 0.2
 # Seconds until the first candidate takes a free key: a holder that lives has seen by then that its
 # key is gone. Members of etcd that were stopped may revoke a lease that another leader renewed
 # (etcd issue 15247).
-FIRST_TURN: Final = 0.2
+FIRST_TURN: Final = 0.1
 # Seconds between the turns of two candidates.
 TURN: Final = 0.3
 
