@@ -31,9 +31,9 @@ def alone() -> Iterator[FleetScene]:
 
 def test_without_a_store_at_its_start_it_stands_by_and_says_why(alone: FleetScene) -> None:
     (machine,) = alone.machines
-    eventually(lambda: machine.fleet()["store"] == "lost", "it misses the store")
-    status = machine.profile()
-    assert (status["state"], status["last_error"]["code"]) == ("standby", "store-lost")
+    assert machine.fleet()["store"] == "lost"  # also before it was asked
+    error = eventually(lambda: machine.profile()["last_error"], "it misses the store")
+    assert (machine.profile()["state"], error["code"]) == ("standby", "store-lost")
     shown = machine.world.run("ps")
     assert "standby (store lost)" in shown.stdout
     assert "tunnelctl fleet status" in shown.stderr
