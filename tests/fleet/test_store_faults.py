@@ -24,7 +24,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.fleet.etcd import Etcd
 from tunnelctl.fleet.file import StoreSettings
 from tunnelctl.fleet.lease import Lease
-from tunnelctl.fleet.records import Keys, Machine
+from tunnelctl.fleet.records import Keys, RegisteredMachine
 from tunnelctl.spec.secret import SecretRef, SecretSource
 
 SECONDS = 8.0
@@ -147,7 +147,7 @@ async def test_without_space_a_holder_goes_on_and_says_why_it_takes_nothing(
     async with lease_at(StoreSettings(tuple(store.urls))) as lease:
         await lease.renew()
         assert lease.id is not None
-        machine = Machine("m1", lease.id)
+        machine = RegisteredMachine("m1", lease.id)
         with pytest.raises(Failure) as caught:
             await fill(lease, machine)
         assert "no space left" in caught.value.message
@@ -158,7 +158,7 @@ async def test_without_space_a_holder_goes_on_and_says_why_it_takes_nothing(
         await lease.revoke(1.0)
 
 
-async def fill(lease: Lease, machine: Machine) -> None:
+async def fill(lease: Lease, machine: RegisteredMachine) -> None:
     """Write more than the store has room for."""
     for number in range(20):
         await lease.register(replace(machine, digests={"web": str(number % 10) * 400_000}))

@@ -10,7 +10,7 @@ import pytest
 from tests.inspect.corpus import GET
 from tests.inspect.talks import CLIENT, SERVER, inspected, shown
 from tunnelctl.inspect.bodies import BODY_MAX
-from tunnelctl.inspect.store import Store, StoredExchange
+from tunnelctl.inspect.store import RequestStore, StoredExchange
 from tunnelctl.state.exchange import HttpExchange, HttpMessage
 
 _numbers = count(1)
@@ -22,12 +22,12 @@ def entry(forward: str = "dev/web") -> StoredExchange:
     return StoredExchange(forward, exchange)
 
 
-def kept(store: Store, forward: str = "dev/web") -> list[int]:
+def kept(store: RequestStore, forward: str = "dev/web") -> list[int]:
     return [one.exchange.id for one in store.last(forward)]
 
 
 def test_the_oldest_give_way_to_the_newest_of_any_forward() -> None:
-    store = Store(exchanges_max=3)
+    store = RequestStore(exchanges_max=3)
     entries = [entry("dev/a"), entry("dev/b"), entry("dev/a"), entry("dev/b")]
     for one in entries:
         store.add(one)
@@ -40,7 +40,7 @@ def test_the_oldest_give_way_to_the_newest_of_any_forward() -> None:
 
 
 def test_growing_drops_the_oldest_and_what_was_dropped_does_not_count() -> None:
-    store = Store(bytes_max=100_000)
+    store = RequestStore(bytes_max=100_000)
     first, second = entry(), entry()
     first.exchange.request.body += b"still being sent"
     store.add(first)
@@ -54,7 +54,7 @@ def test_growing_drops_the_oldest_and_what_was_dropped_does_not_count() -> None:
 
 
 def test_what_changed_is_told_in_order() -> None:
-    store = Store()
+    store = RequestStore()
     first, second = entry(), entry()
     store.add(first)
     seen = store.version
@@ -66,7 +66,7 @@ def test_what_changed_is_told_in_order() -> None:
 
 
 def test_a_forward_that_is_not_inspected_any_more_is_forgotten() -> None:
-    store = Store(exchanges_max=1)
+    store = RequestStore(exchanges_max=1)
     for forward in ("dev/a", "dev/a", "dev/b"):
         store.add(entry(forward))
     store.forget("dev/b")

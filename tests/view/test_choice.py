@@ -7,7 +7,7 @@ import pytest
 from tests.view.samples import NOW, forward, host, profile, status
 from tunnelctl.state.snapshot import ForwardState
 from tunnelctl.view import model
-from tunnelctl.view.choice import Order, matching, ordered
+from tunnelctl.view.choice import RowOrder, matching, ordered
 from tunnelctl.view.rows import ForwardRow
 
 RATES = {"db": (0.0, 10.0), "web": (500.0, 0.0), "ssh": (0.0, 0.0)}
@@ -27,23 +27,23 @@ def rows() -> tuple[ForwardRow, ...]:
 @pytest.mark.parametrize(
     ("order", "names"),
     [
-        (Order.STATE, ["ssh", "db", "web"]),
-        (Order.NAME, ["db", "ssh", "web"]),
-        (Order.TRAFFIC, ["web", "db", "ssh"]),
-        (Order.CONNECTIONS, ["ssh", "web", "db"]),
-        (Order.NEWEST, ["web", "ssh", "db"]),
+        (RowOrder.STATE, ["ssh", "db", "web"]),
+        (RowOrder.NAME, ["db", "ssh", "web"]),
+        (RowOrder.TRAFFIC, ["web", "db", "ssh"]),
+        (RowOrder.CONNECTIONS, ["ssh", "web", "db"]),
+        (RowOrder.NEWEST, ["web", "ssh", "db"]),
     ],
 )
-def test_orders(rows: tuple[ForwardRow, ...], order: Order, names: list[str]) -> None:
+def test_orders(rows: tuple[ForwardRow, ...], order: RowOrder, names: list[str]) -> None:
     assert [row.name for row in ordered(rows, order)] == names
 
 
 def test_every_order_is_reached_from_any() -> None:
-    order, seen = Order.STATE, []
-    for _ in Order:
+    order, seen = RowOrder.STATE, []
+    for _ in RowOrder:
         seen.append(order)
         order = order.next
-    assert (order, seen) == (Order.STATE, list(Order))
+    assert (order, seen) == (RowOrder.STATE, list(RowOrder))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from tunnelctl.daemon.wanted.reading import in_one_line, read_first
 from tunnelctl.errors import Code, Failure
 from tunnelctl.fleet.document import fleet_document
 from tunnelctl.fleet.file import FleetSettings
-from tunnelctl.fleet.holder import Holder
+from tunnelctl.fleet.holder import LeaseHolder
 from tunnelctl.fleet.members import members
 from tunnelctl.home.secrets import resolve_secret
 from tunnelctl.net.reactor import Reactor
@@ -78,7 +78,7 @@ class Fleet:
         self._environment = environment
         self._cwd = cwd
         self._tasks = Tasks("fleet")
-        self._holder: Holder | None = None
+        self._holder: LeaseHolder | None = None
 
     @property
     def watchdog(self) -> float:
@@ -94,7 +94,7 @@ class Fleet:
         self._supervisor.join_fleet(self._known, self._status)
         endpoints = self._settings.etcd.endpoints
         address = await in_thread(lambda: _own_address(endpoints), "this machine's address")
-        self._holder = Holder(
+        self._holder = LeaseHolder(
             self._settings,
             lambda reference: resolve_secret(reference, self._environment),
             self._reactor,

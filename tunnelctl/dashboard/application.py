@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from tunnelctl.dashboard import adhoc
-from tunnelctl.dashboard.daemon import Daemon
+from tunnelctl.dashboard.daemon import DaemonClient
 from tunnelctl.dashboard.guard import Guard, harden
 from tunnelctl.dashboard.live import Live
 from tunnelctl.dashboard.login import Login
@@ -38,7 +38,7 @@ class Dashboard:
     """The application of one dashboard."""
 
     def __init__(
-        self, daemon: Daemon, login: Login, environment: Environment, *, read_only: bool
+        self, daemon: DaemonClient, login: Login, environment: Environment, *, read_only: bool
     ) -> None:
         self._login = login
         self._read_only = read_only

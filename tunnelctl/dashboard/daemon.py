@@ -26,7 +26,7 @@ _ANSWER_WITHIN = 15.0  # seconds for what the daemon answers at once
 
 
 @dataclass
-class Answer:
+class DaemonAnswer:
     """An answer whose head has arrived. `body` has the rest, as it comes."""
 
     head: Head
@@ -52,7 +52,7 @@ class Answer:
             raise sentences.daemon_went_away()
 
 
-class Daemon:
+class DaemonClient:
     """The daemon behind a control socket. `version` is that of its last answer, or empty."""
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +62,7 @@ class Daemon:
     @asynccontextmanager
     async def asked(
         self, method: str, target: str, body: bytes = b"", *, within: float | None = _ANSWER_WITHIN
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncIterator[DaemonAnswer]:
         """The answer to one request, whose head must arrive `within` so many seconds.
 
         Raises:
@@ -71,7 +71,7 @@ class Daemon:
         reader, writer = await self._connected()
         try:
             head = await self._exchanged(reader, writer, _request(method, target, body), within)
-            yield Answer(head, reader)
+            yield DaemonAnswer(head, reader)
         finally:
             writer.transport.abort()
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from tunnelctl import __version__, clock
 from tunnelctl.client import Document, Problem, sentences
-from tunnelctl.dashboard.daemon import Daemon
+from tunnelctl.dashboard.daemon import DaemonClient
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state import connections, history, snapshot
 from tunnelctl.state.connections import ConnectionList
@@ -36,10 +36,10 @@ _LINES = 500  # of the log, that a slow browser may be behind
 class Live:
     """The reader of a daemon, and its listeners."""
 
-    def __init__(self, daemon: Daemon, *, read_only: bool) -> None:
+    def __init__(self, daemon: DaemonClient, *, read_only: bool) -> None:
         self._daemon = daemon
         self._read_only = read_only
-        self._listeners: set[Listener] = set()
+        self._listeners: set[LiveListener] = set()
         self._reader: asyncio.Task[None] | None = None
         self._latest: dict[str, bytes] = {}  # the last message of each kind that is a state
         self._rates = Rates()
@@ -50,9 +50,9 @@ class Live:
         return len(self._listeners)
 
     @contextmanager
-    def listening(self) -> Iterator[Listener]:
+    def listening(self) -> Iterator[LiveListener]:
         """A listener for the length of a block."""
-        listener = Listener(self._latest)
+        listener = LiveListener(self._latest)
         self._listeners.add(listener)
         if self._reader is None:
             self._reader = asyncio.create_task(self._read(), name="reader of the daemon")
@@ -176,7 +176,7 @@ class Live:
             listener.put_line(message)
 
 
-class Listener:
+class LiveListener:
     """What one browser was not sent yet, as server-sent events."""
 
     def __init__(self, latest: Mapping[str, bytes]) -> None:

@@ -12,7 +12,7 @@ import json
 from aiohttp import web
 
 from tunnelctl.daemon.problems import BadRequest
-from tunnelctl.dashboard.daemon import Daemon
+from tunnelctl.dashboard.daemon import DaemonClient
 from tunnelctl.errors import Failure
 from tunnelctl.spec.environment import Environment
 
@@ -25,7 +25,7 @@ class PassOn:
     """The handler. Profiles that the page brings up run their programs in `environment`, as those
     of a command typed where the dashboard was started."""
 
-    def __init__(self, daemon: Daemon, environment: Environment) -> None:
+    def __init__(self, daemon: DaemonClient, environment: Environment) -> None:
         self._daemon = daemon
         self._environment = environment
 

@@ -19,7 +19,7 @@ from tunnelctl.daemon.api.server import ControlServer
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.dashboard import browser, sentences
 from tunnelctl.dashboard.application import Dashboard
-from tunnelctl.dashboard.daemon import Daemon
+from tunnelctl.dashboard.daemon import DaemonClient
 from tunnelctl.dashboard.login import Login
 from tunnelctl.errors import reason
 from tunnelctl.net.addresses import port_holder
@@ -68,7 +68,7 @@ async def _serve(
     # Every user of this machine can connect; the guard decides who is answered.
     server = ControlServer(listener, Troubles(), admits=lambda _: True)
     dashboard = Dashboard(
-        Daemon(settings.socket), login, settings.environment, read_only=settings.read_only
+        DaemonClient(settings.socket), login, settings.environment, read_only=settings.read_only
     )
     await server.start(dashboard.application(port, server.middleware))
     try:

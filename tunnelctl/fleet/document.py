@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tunnelctl.fleet.records import Machine, View
+from tunnelctl.fleet.records import FleetView, RegisteredMachine
 from tunnelctl.state.fleet import Store
 from tunnelctl.state.snapshot import ErrorStatus, error_json
 
 if TYPE_CHECKING:  # it shows what this module makes
-    from tunnelctl.fleet.holder import Holder
+    from tunnelctl.fleet.holder import LeaseHolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class StoreMember:
 
 
 @dataclass(frozen=True, slots=True)
-class FleetDocument:
+class FleetReport:
     """The document that `GET /v1/fleet` answers with. `round_trip_ms` is that of the last round;
     `error` is why the store is lost, or what it complains of."""
 
@@ -118,7 +118,7 @@ class FleetDocument:
         }
 
 
-def fleet_document(holder: Holder, members: tuple[StoreMember, ...]) -> FleetDocument:
+def fleet_document(holder: LeaseHolder, members: tuple[StoreMember, ...]) -> FleetReport:
     """What a holder last saw."""
     settings, view = holder.settings, holder.view
     failure = holder.trouble or holder.complaint
@@ -140,7 +140,7 @@ def fleet_document(holder: Holder, members: tuple[StoreMember, ...]) -> FleetDoc
         machine, token, since = (held.machine, held.token, held.since) if held else (None,) * 3
         profiles.append(FleetProfile(name, machine, token, since, tuple(holder.candidates(name))))
     trip = holder.lease.round_trip
-    return FleetDocument(
+    return FleetReport(
         settings.fleet,
         settings.machine,
         Store.LOST if holder.trouble or not view.revision else Store.OK,
@@ -152,7 +152,7 @@ def fleet_document(holder: Holder, members: tuple[StoreMember, ...]) -> FleetDoc
     )
 
 
-def _differing(view: View, machine: Machine) -> Iterator[str]:
+def _differing(view: FleetView, machine: RegisteredMachine) -> Iterator[str]:
     """The profiles whose file on a machine is not that of the holder, or of the last one."""
     for name, digest in machine.digests.items():
         held, last = view.holdings.get(name), view.last.get(name)

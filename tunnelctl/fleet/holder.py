@@ -23,9 +23,9 @@ from tunnelctl.fleet.etcd import Etcd, EtcdError, NoLease
 from tunnelctl.fleet.file import FleetSettings
 from tunnelctl.fleet.lease import Lease
 from tunnelctl.fleet.records import (
+    FleetView,
     Keys,
-    Machine,
-    View,
+    RegisteredMachine,
     encoded,
     holding_value,
     last_value,
@@ -72,7 +72,7 @@ class _Told:
     failure: str
 
 
-class Holder:
+class LeaseHolder:
     """One for a daemon. `address` is that of this machine, for the others to see."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Holder:
         address: str,
     ) -> None:
         self.settings = settings
-        self.view = View(0)
+        self.view = FleetView(0)
         self.trouble: Failure | None = None  # why the store is lost
         self.complaint: Failure | None = None  # what it refuses although it answers
         keys = Keys(settings.fleet)
@@ -260,14 +260,14 @@ class Holder:
         await self._register()
         return True
 
-    def _saw(self, view: View) -> None:
+    def _saw(self, view: FleetView) -> None:
         if view.revision < self.view.revision:
             return  # a member that is behind
         self.view = view
         for profile in self._elections.names:
             self._elections.handle(profile, self._seen(profile, view))
 
-    def _seen(self, profile: str, view: View) -> Event:
+    def _seen(self, profile: str, view: FleetView) -> Event:
         holding = view.holdings.get(profile)
         if holding is None:
             return Free(self._rank(profile), view.revision)
@@ -294,7 +294,7 @@ class Holder:
         if now - self._reported >= _REPORT_EVERY and self.lease.round_trip is not None:
             self._reported = now
             self._round_trip_ms = round(self.lease.round_trip * 1000, 2)
-        machine = Machine(
+        machine = RegisteredMachine(
             self.settings.machine,
             lease,
             __version__,

@@ -18,10 +18,10 @@ from tunnelctl import clock
 from tunnelctl.fleet import sentences
 from tunnelctl.fleet.etcd import Etcd, Json, Member, NoLease
 from tunnelctl.fleet.records import (
-    Holding,
+    FleetView,
+    HeldKey,
     Keys,
-    Machine,
-    View,
+    RegisteredMachine,
     encoded,
     holding_of,
     range_end,
@@ -33,10 +33,10 @@ _ANSWER_PART = 1 / 4
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class KeyAnswer:
     """What a transaction on one profile's key left there: the holder, and the store's revision."""
 
-    holding: Holding
+    holding: HeldKey
     revision: int
 
 
@@ -54,7 +54,7 @@ class Lease:
         self._seconds = seconds
         self._within = seconds * _ANSWER_PART
 
-    async def renew(self) -> View:
+    async def renew(self) -> FleetView:
         """Keep the lease alive, or get one, and see all keys of the fleet.
 
         Raises:
@@ -63,7 +63,7 @@ class Lease:
         """
         return await self._etcd.anywhere(self._round, self._within)
 
-    async def _round(self, member: Member) -> View:
+    async def _round(self, member: Member) -> FleetView:
         sent = clock.boottime()
         kept = await (self._grant(member) if self.id is None else self._keep_alive(member))
         asked = clock.boottime()
@@ -90,7 +90,7 @@ class Lease:
             raise NoLease
         return kept
 
-    async def register(self, machine: Machine) -> None:
+    async def register(self, machine: RegisteredMachine) -> None:
         """Write the key of this machine.
 
         Raises:
@@ -100,7 +100,7 @@ class Lease:
         put = self._put(self._keys.machine(machine.lease), machine.value(), machine.lease)
         await self._etcd.anywhere(lambda member: member.put_if([], [put], []), self._within)
 
-    async def take(self, profile: str, value: bytes, last: bytes) -> Answer:
+    async def take(self, profile: str, value: bytes, last: bytes) -> KeyAnswer:
         """Create the key of a profile if there is none; `last` replaces the record of the last
         holder then. The holder in the answer may be another, or this machine since an earlier
         attempt.
@@ -116,10 +116,10 @@ class Lease:
         puts = [self._put(key, value, lease), self._put(self._keys.file(profile), last)]
         see = [{"request_range": {"key": encoded(key)}}]
 
-        async def work(member: Member) -> Answer:
+        async def work(member: Member) -> KeyAnswer:
             answer = await member.put_if([free], [*puts, *see], see)
             found = answer["responses"][-1]["response_range"]["kvs"][0]
-            return Answer(holding_of(found), _revision(answer))
+            return KeyAnswer(holding_of(found), _revision(answer))
 
         return await self._etcd.anywhere(work, self._within)
 

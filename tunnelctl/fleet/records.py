@@ -24,7 +24,7 @@ _FILES = ".files/"
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class RegisteredMachine:
     """A live machine. `digests` has that of the file of each profile for which it is a
     candidate."""
 
@@ -47,7 +47,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class HeldKey:
     """The key of a profile that is held."""
 
     machine: str
@@ -58,12 +58,12 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class FleetView:
     """All that a transaction saw, at `revision`. Machines are by lease: two may have one name."""
 
     revision: int
-    holdings: Mapping[str, Holding] = field(default_factory=dict)
-    machines: tuple[Machine, ...] = ()
+    holdings: Mapping[str, HeldKey] = field(default_factory=dict)
+    machines: tuple[RegisteredMachine, ...] = ()
     last: Mapping[str, LastHolder] = field(default_factory=dict)
 
     def digests(self, profile: str) -> dict[str, str]:
@@ -89,10 +89,10 @@ class Keys:
         """The key of the machine with this lease."""
         return f"{self.prefix}{_MACHINES}{lease:x}"
 
-    def view(self, revision: int, found: list[dict[str, Any]]) -> View:
+    def view(self, revision: int, found: list[dict[str, Any]]) -> FleetView:
         """What the answer to a range over the prefix contains."""
-        holdings: dict[str, Holding] = {}
-        machines: list[Machine] = []
+        holdings: dict[str, HeldKey] = {}
+        machines: list[RegisteredMachine] = []
         last: dict[str, LastHolder] = {}
         for kv in found:
             name = text_of(kv["key"]).removeprefix(self.prefix)
@@ -104,13 +104,13 @@ class Keys:
                 last[name.removeprefix(_FILES)] = one
             else:
                 holdings[name] = holding_of(kv)
-        return View(revision, holdings, tuple(machines), last)
+        return FleetView(revision, holdings, tuple(machines), last)
 
 
-def holding_of(kv: Mapping[str, Any]) -> Holding:
+def holding_of(kv: Mapping[str, Any]) -> HeldKey:
     """The holder that a profile's key names."""
     value = _value(kv)
-    return Holding(
+    return HeldKey(
         _text(value, "machine"),
         int(kv.get("lease", 0)),
         int(kv["create_revision"]),
@@ -145,11 +145,11 @@ def text_of(encoded_key: str) -> str:
     return base64.b64decode(encoded_key).decode(errors="replace")
 
 
-def _machine(value: Mapping[str, Any], lease: int) -> Machine:
+def _machine(value: Mapping[str, Any], lease: int) -> RegisteredMachine:
     digests = value.get("digests")
     digests = digests if isinstance(digests, dict) else {}
     trip = value.get("round_trip_ms")
-    return Machine(
+    return RegisteredMachine(
         _text(value, "machine"),
         lease,
         _text(value, "version"),

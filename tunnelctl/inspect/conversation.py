@@ -22,7 +22,7 @@ from tunnelctl.inspect.heads import (
     headers_of,
 )
 from tunnelctl.inspect.reasons import NotInspected, Reason
-from tunnelctl.inspect.store import ITEM, Store, StoredExchange
+from tunnelctl.inspect.store import ITEM, RequestStore, StoredExchange
 from tunnelctl.inspect.tap import Flow, Tapped
 from tunnelctl.inspect.websocket import WebsocketMessages
 from tunnelctl.state.exchange import Frame, HttpExchange, HttpMessage
@@ -46,7 +46,7 @@ class _Pending:
 class Conversation:
     """Gets the bytes of a connection in the order in which they passed."""
 
-    def __init__(self, tapped: Tapped, store: Store) -> None:
+    def __init__(self, tapped: Tapped, store: RequestStore) -> None:
         self.tapped = tapped
         self.store = store
         self.pending: deque[_Pending] = deque()
@@ -110,7 +110,7 @@ class Conversation:
 class _Frames:
     """One direction of a websocket, added to its exchange."""
 
-    def __init__(self, entry: StoredExchange, sender: str, store: Store) -> None:
+    def __init__(self, entry: StoredExchange, sender: str, store: RequestStore) -> None:
         self._messages = WebsocketMessages(from_client=sender == "client")
         self._entry = entry
         self._sender = sender

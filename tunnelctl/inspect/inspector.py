@@ -14,7 +14,7 @@ from typing import Any
 from tunnelctl.inspect import sentences
 from tunnelctl.inspect.backlog import BYTES_MAX, Backlog
 from tunnelctl.inspect.reasons import NotInspectedCounts, Reason
-from tunnelctl.inspect.store import Store
+from tunnelctl.inspect.store import RequestStore
 from tunnelctl.inspect.tap import ConnectionTap, Tapped
 from tunnelctl.inspect.worker import Worker
 from tunnelctl.net.threads import ended
@@ -32,7 +32,7 @@ class Inspector:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, room: int = BYTES_MAX) -> None:
         self._loop = loop
-        self._store = Store()
+        self._store = RequestStore()
         self._backlog = Backlog(loop, room)
         self._worker: Worker | None = None
         self._followers: set[asyncio.Event] = set()
@@ -62,7 +62,7 @@ class Inspection:
     """One forward, from `inspect: http` until it is taken away or the forward is closed."""
 
     def __init__(
-        self, forward: str, store: Store, backlog: Backlog, followers: set[asyncio.Event]
+        self, forward: str, store: RequestStore, backlog: Backlog, followers: set[asyncio.Event]
     ) -> None:
         self.forward = forward
         self.store = store
@@ -124,7 +124,9 @@ class Inspection:
 class Follower:
     """One reader of the exchanges of a forward."""
 
-    def __init__(self, inspection: Inspection, store: Store, followers: set[asyncio.Event]) -> None:
+    def __init__(
+        self, inspection: Inspection, store: RequestStore, followers: set[asyncio.Event]
+    ) -> None:
         self._inspection = inspection
         self._store = store
         self._followers = followers

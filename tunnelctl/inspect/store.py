@@ -33,7 +33,7 @@ class StoredExchange:
     is_kept: bool = True  # False once it was dropped: nothing more is added to it
 
 
-class Store:
+class RequestStore:
     """Used from the parser's thread and the loop."""
 
     def __init__(self, exchanges_max: int = EXCHANGES_MAX, bytes_max: int = BYTES_MAX) -> None:

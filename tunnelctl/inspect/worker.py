@@ -17,7 +17,7 @@ from collections.abc import Callable
 from tunnelctl import clock
 from tunnelctl.inspect.backlog import Backlog, Copied
 from tunnelctl.inspect.reasons import NotInspected, Reason
-from tunnelctl.inspect.store import Store
+from tunnelctl.inspect.store import RequestStore
 from tunnelctl.inspect.tap import Tapped
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Worker:
         self,
         loop: AbstractEventLoop,
         backlog: Backlog,
-        store: Store,
+        store: RequestStore,
         on_change: Callable[[], None],
     ) -> None:
         self._loop = loop

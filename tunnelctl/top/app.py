@@ -23,7 +23,7 @@ from tunnelctl.client import Client
 from tunnelctl.errors import Failure, printable
 from tunnelctl.spec.environment import Environment
 from tunnelctl.top.details import details
-from tunnelctl.top.dialogs import HELP, Page, Question
+from tunnelctl.top.dialogs import HELP, ConfirmDialog, Page
 from tunnelctl.top.feeds import StatusFeed, Wish
 from tunnelctl.top.log import LOG, LogRow
 from tunnelctl.top.messages import Away, Crashed, Done, LogLine, NewView, RequestSeen
@@ -33,7 +33,7 @@ from tunnelctl.top.table import RowTable
 from tunnelctl.top.tails import Tails
 from tunnelctl.view import columns, model
 from tunnelctl.view.actions import Action, Verb, up
-from tunnelctl.view.choice import Order, matching, ordered
+from tunnelctl.view.choice import RowOrder, matching, ordered
 from tunnelctl.view.requests import REQUESTS, RequestRow
 from tunnelctl.view.rows import Broken, ForwardRow, HostRow, View
 from tunnelctl.view.texts import NOTHING
@@ -51,7 +51,7 @@ class _Choice:
     """What was chosen for one table."""
 
     words: str = ""
-    order: Order = Order.STATE
+    order: RowOrder = RowOrder.STATE
 
 
 class Top(App[None]):
@@ -265,7 +265,7 @@ class Top(App[None]):
         clients = self._clients_of(action)
         if action.verb in (Verb.DOWN, Verb.CLOSE) or (action.verb is Verb.RESTART and clients):
             self.push_screen(
-                Question(_question(action, clients), action.command),
+                ConfirmDialog(_question(action, clients), action.command),
                 partial(self._answered, action),
             )
         else:
@@ -355,7 +355,7 @@ class Top(App[None]):
             words = [f"requests of {self._tails.inspected}"]
         if view.rates != NOTHING and self._tab != _REQUESTS:
             words.append(f"in/out {view.rates}/s")
-        if choice.order is not Order.STATE:
+        if choice.order is not RowOrder.STATE:
             words.append(f"by {choice.order}")
         if choice.words:
             words.append(f"filter: {choice.words}")

@@ -30,7 +30,7 @@ d and x ask before they do it, and so does r if clients are connected.
 What is broken is above the table, with the command that fixes it."""
 
 
-class Question(ModalScreen[bool]):
+class ConfirmDialog(ModalScreen[bool]):
     """Asks whether to do something; `command` does the same. Only `y` says yes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

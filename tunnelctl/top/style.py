@@ -15,7 +15,7 @@ Screen { layout: vertical; }
 ContentSwitcher, RowTable { height: 1fr; }
 #filter { height: 1; border: none; padding: 0; display: none; }
 #keys { height: 1; text-style: dim; }
-Question, Page { align: center middle; background: transparent; }
+ConfirmDialog, Page { align: center middle; background: transparent; }
 .box { width: auto; max-width: 100%; height: auto; max-height: 100%; }
 .box { border: round ansi_default; padding: 0 1; background: ansi_default; }
 .box Static { width: auto; }

@@ -34,7 +34,7 @@ class Row(Protocol):
 RowT = TypeVar("RowT", bound=Row)
 
 
-class Order(StrEnum):
+class RowOrder(StrEnum):
     """The orders of a table; rows that are equal stay as they are."""
 
     STATE = "state"  # broken first, as in `ps`
@@ -44,23 +44,23 @@ class Order(StrEnum):
     NEWEST = "newest"  # the last change first
 
     @property
-    def next(self) -> Order:
+    def next(self) -> RowOrder:
         """The one after it; the first after the last."""
-        orders = list(Order)
+        orders = list(RowOrder)
         return orders[(orders.index(self) + 1) % len(orders)]
 
 
-_KEYS: dict[Order, Callable[[Row], str | float]] = {
-    Order.STATE: lambda row: RANK[row.condition],
-    Order.NAME: lambda row: row.place,
-    Order.TRAFFIC: lambda row: (row.rate_in or 0.0) + (row.rate_out or 0.0),
-    Order.CONNECTIONS: lambda row: row.connections,
-    Order.NEWEST: lambda row: row.since or "",  # RFC 3339 sorts as time does
+_KEYS: dict[RowOrder, Callable[[Row], str | float]] = {
+    RowOrder.STATE: lambda row: RANK[row.condition],
+    RowOrder.NAME: lambda row: row.place,
+    RowOrder.TRAFFIC: lambda row: (row.rate_in or 0.0) + (row.rate_out or 0.0),
+    RowOrder.CONNECTIONS: lambda row: row.connections,
+    RowOrder.NEWEST: lambda row: row.since or "",  # RFC 3339 sorts as time does
 }
-_DESCENDING = frozenset({Order.TRAFFIC, Order.CONNECTIONS, Order.NEWEST})
+_DESCENDING = frozenset({RowOrder.TRAFFIC, RowOrder.CONNECTIONS, RowOrder.NEWEST})
 
 
-def ordered(rows: Iterable[RowT], order: Order) -> list[RowT]:
+def ordered(rows: Iterable[RowT], order: RowOrder) -> list[RowT]:
     """The rows in an order."""
     # `reverse` keeps the order of equal rows.
     return sorted(rows, key=_KEYS[order], reverse=order in _DESCENDING)
