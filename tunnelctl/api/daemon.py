@@ -19,6 +19,7 @@ from tunnelctl.api.request import FilePath, caller_environment
 from tunnelctl.api.tunnels import TIMEOUT
 from tunnelctl.client import Client, EventStream
 from tunnelctl.home.paths import SOCKET_VARIABLE, Paths
+from tunnelctl.spec.drain import DRAIN
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state import readiness
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
         StatusDocument,
     )
     from tunnelctl.state.snapshot import ProfileStatus
-
-_DRAIN = 10.0  # seconds, as `tunnelctl down`
 
 
 class Events:
@@ -139,7 +138,7 @@ class Daemon:
                 events.next(left)
         return cast("ProfileDocument", status.as_json())
 
-    def down(self, profile: str, *, drain: float = _DRAIN) -> ProfileDocument:
+    def down(self, profile: str, *, drain: float = DRAIN) -> ProfileDocument:
         """Take a profile down; its connections have `drain` seconds to end."""
         answer = self._client.begin_down(profile, drain).answer()
         return cast("ProfileDocument", answer["profile"])

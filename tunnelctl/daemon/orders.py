@@ -13,9 +13,9 @@ from typing import Any
 
 from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.daemon.problems import BadRequest
+from tunnelctl.spec.drain import DRAIN
 from tunnelctl.spec.environment import Environment
 
-DRAIN = 10.0  # seconds, if `down` does not say
 _LONGEST_DRAIN = 3600.0
 _LONGEST_TTL = 10 * 366 * 86400.0
 _LEASE = re.compile(r"[0-9a-f]{16,64}")

@@ -34,6 +34,7 @@ from sshtunnel import (
 
 from tunnelctl.background.background import Background
 from tunnelctl.errors import Code
+from tunnelctl.spec.drain import DRAIN
 from tunnelctl.spec.endpoint import LOOPBACK, parse_endpoint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
@@ -83,7 +84,6 @@ _REFUSED = (
     Code.NEEDS_INPUT,
 )
 _PASSWORD = "SSH_PASSWORD"  # noqa: S105 - the name of a variable that never leaves this process
-_DRAIN = 10.0  # seconds that `stop` gives open connections, as `tunnelctl down` does
 _NOT_UP = frozenset({HostState.BACKOFF, HostState.FAILED, HostState.NEEDS_INPUT})
 
 
@@ -236,7 +236,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
         tunnels = self._tunnels
         if tunnels is not None and self.is_alive:
             self.logger.info("Closing ssh transport")
-            tunnels.down(_PROFILE, 0.0 if force else _DRAIN)
+            tunnels.down(_PROFILE, 0.0 if force else DRAIN)
         self.is_alive = False
         self._close()
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tunnelctl.client import Client
+from tunnelctl.spec.drain import DRAIN
 from tunnelctl.spec.environment import Environment
 from tunnelctl.view.actions import Action, Verb
-
-_DRAIN = 10.0  # seconds for connections to end, as with `tunnelctl down`
 
 # What the screen can do itself; everything else is a command for a shell.
 POSSIBLE = frozenset({Verb.UP, Verb.DOWN, Verb.RESTART, Verb.CLOSE})
@@ -30,7 +29,7 @@ def carry_out(
         client.up(profile, source, environment(), None)
         return f"{profile}: coming up"
     if action.verb is Verb.DOWN:
-        client.begin_down(profile, _DRAIN).answer()
+        client.begin_down(profile, DRAIN).answer()
         return f"{profile} is down"
     if action.verb is Verb.RESTART:
         hosts = [action.host] if action.host else []

@@ -30,12 +30,12 @@ from tunnelctl.config.profile.find import (
 )
 from tunnelctl.config.sentences import NAME_RULE, name_taken
 from tunnelctl.errors import Code, Failure
+from tunnelctl.spec.drain import DRAIN
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state import readiness
 from tunnelctl.state.snapshot import ProfileStatus, Wanted
 from tunnelctl.state.status_events import StatusEvent
 
-DRAIN = 10.0  # seconds for connections to end at the first Ctrl-C; the second one closes them
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 

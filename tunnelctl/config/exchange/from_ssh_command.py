@@ -19,10 +19,9 @@ from tunnelctl.config.exchange.imported import ANY_TARGET, Imported
 from tunnelctl.config.exchange.ssh_command import NO_FILE, SshCommand, parse
 from tunnelctl.config.exchange.ssh_options import is_already_so
 from tunnelctl.config.openssh.keywords import FORWARDING, FORWARDS, RELEVANT
-from tunnelctl.config.openssh.lines import ConfigLine, SshConfigError
+from tunnelctl.config.openssh.lines import TOKEN, ConfigLine, SshConfigError
 from tunnelctl.config.openssh.lookup import Lookup, SshConfig, local_user
 from tunnelctl.config.openssh.reader import Asked, Options, options_for
-from tunnelctl.config.openssh.tokens import TOKEN
 from tunnelctl.config.openssh.values import HostSettings, found
 from tunnelctl.config.profile.keys import SSH_KEYWORDS
 from tunnelctl.config.values.forward_specs import with_paths

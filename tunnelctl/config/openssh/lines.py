@@ -24,7 +24,8 @@ _BLANKS = " \t\r\n"
 _DELIMITER = re.compile(r'[ \t\r\n"=]')
 _ESCAPED = "'\"\\"
 _ESCAPE = re.compile(r"\\(.)")
-_TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
+# ssh_config(5) TOKENS and environment variables; tokens.py has the values.
+TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
 _UPPER_TO_LOWER = {ord(char): char.lower() for char in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 _OTHER_NAMES = {
     "identityfile2": "identityfile",
@@ -229,7 +230,7 @@ class _Reader:
             if word.startswith("~") and not is_user:
                 raise _Unreadable(f"{word}: the system's file may not include by a home")
             try:
-                path = expand_user(_TOKEN.sub(self._token, word), self._environ)
+                path = expand_user(TOKEN.sub(self._token, word), self._environ)
             except (KeyError, ValueError):  # no such variable or user: OpenSSH finds nothing
                 continue
             try:

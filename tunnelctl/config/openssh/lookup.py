@@ -22,10 +22,10 @@ from tunnelctl.config.openssh.client import (
     home_of_record,
 )
 from tunnelctl.config.openssh.keywords import FORWARDING, FORWARDS, KNOWN, RELEVANT
-from tunnelctl.config.openssh.lines import ConfigLine, SshConfigError, every_line, read
+from tunnelctl.config.openssh.lines import TOKEN, ConfigLine, SshConfigError, every_line, read
 from tunnelctl.config.openssh.names import SYSTEM_FILE, Aliases
 from tunnelctl.config.openssh.reader import Asked, Options, options_for
-from tunnelctl.config.openssh.tokens import TOKEN, Tokens
+from tunnelctl.config.openssh.tokens import Tokens
 from tunnelctl.config.openssh.values import HostSettings, Keyword, configured, found
 from tunnelctl.config.openssh.written import as_written
 from tunnelctl.config.values.forward_specs import with_paths

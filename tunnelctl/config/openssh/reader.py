@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 from tunnelctl.config.openssh.keywords import ADD_UP, KEYWORDS, KNOWN, RAW, REST_OF_LINE, check_hops
 from tunnelctl.config.openssh.lines import ConfigLine, SshConfigError, lowercase
 from tunnelctl.errors import printable
+from tunnelctl.spec.ssh_patterns import matches_pattern
 
 # The result for one name: by keyword in lower case, as `ssh -G` prints it.
 Options = dict[str, tuple[str, ...]]
@@ -36,16 +36,11 @@ class Asked:
     given: Mapping[str, str] = field(default_factory=dict)  # hostname, user, port, proxyjump
 
 
-def matches(text: str, pattern: str) -> bool:
-    """ssh_config(5) PATTERNS: `*` and `?`."""
-    return fnmatchcase(text, pattern.replace("[", "[[]"))
-
-
 def host_matches(name: str, patterns: Sequence[str]) -> bool:
     """Whether a Host line applies to `name`: one of its patterns matches, and none with a `!`."""
-    if any(p.startswith("!") and matches(name, p[1:]) for p in patterns):
+    if any(p.startswith("!") and matches_pattern(name, p[1:]) for p in patterns):
         return False
-    return any(not p.startswith("!") and matches(name, p) for p in patterns)
+    return any(not p.startswith("!") and matches_pattern(name, p) for p in patterns)
 
 
 def options_for(asked: Asked, lines: Sequence[ConfigLine]) -> Options:

@@ -12,10 +12,9 @@ import re
 import socket
 from collections.abc import Mapping
 
+from tunnelctl.config.openssh.lines import TOKEN
 from tunnelctl.config.openssh.reader import Asked, Options
 from tunnelctl.spec.environment import expand_user
-
-TOKEN = re.compile(r"%(.?)|\$\{([^}]*)\}")
 
 
 class Tokens:

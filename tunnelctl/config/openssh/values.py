@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunnelctl.config.openssh.keywords import AUTHENTICATION_OF
-from tunnelctl.config.openssh.lines import SshConfigError, quoted, split
+from tunnelctl.config.openssh.lines import TOKEN, SshConfigError, quoted, split
 from tunnelctl.config.openssh.reader import Asked, Options
-from tunnelctl.config.openssh.tokens import TOKEN, Tokens
+from tunnelctl.config.openssh.tokens import Tokens
 from tunnelctl.config.values import names, reach, scalars
 from tunnelctl.config.values.algorithms import Kind, offered
 from tunnelctl.config.values.reach import (

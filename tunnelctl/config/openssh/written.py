@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from tunnelctl.config.openssh.keywords import FORWARDS
-from tunnelctl.config.openssh.lines import ConfigLine, SshConfigError, every_line
-from tunnelctl.config.openssh.reader import Asked, Options, matches, options_for
-from tunnelctl.config.openssh.tokens import TOKEN, Tokens
+from tunnelctl.config.openssh.lines import TOKEN, ConfigLine, SshConfigError, every_line
+from tunnelctl.config.openssh.reader import Asked, Options, options_for
+from tunnelctl.config.openssh.tokens import Tokens
 from tunnelctl.config.values.forward_specs import fields, path_text
+from tunnelctl.spec.ssh_patterns import matches_pattern
 
 # Printed with all words on one line; and of these, with tokens and `~` replaced.
 _LISTS = ("userknownhostsfile", "globalknownhostsfile", "revokedhostkeys")
@@ -171,7 +172,7 @@ def _explains(written: str, printed: list[str], default: list[str]) -> bool:
     operator, patterns = written[:1], written[1:].split(",")
 
     def others(names: Iterable[str]) -> list[str]:
-        return [name for name in names if not any(matches(name, p) for p in patterns)]
+        return [name for name in names if not any(matches_pattern(name, p) for p in patterns)]
 
     if operator == "-":
         return others(default) == printed

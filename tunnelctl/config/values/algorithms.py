@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 from enum import Enum
-from fnmatch import fnmatchcase
 
 from tunnelctl.config.yaml.mistakes import shown
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
+from tunnelctl.spec.ssh_patterns import matches_pattern
 
 
 class Kind(Enum):
@@ -79,16 +79,11 @@ def _split(written: str) -> tuple[str, Sequence[str]]:
 
 def _without(allowed: tuple[str, ...], patterns: Sequence[str]) -> tuple[str, ...]:
     kept = tuple(
-        name for name in allowed if not any(_matches(name, pattern) for pattern in patterns)
+        name for name in allowed if not any(matches_pattern(name, pattern) for pattern in patterns)
     )
     if not kept:
         raise ValueError(f"leaves none of {', '.join(allowed)}")
     return kept
-
-
-def _matches(name: str, pattern: str) -> bool:
-    """ssh_config(5) PATTERNS: `*` and `?`; a bracket has no special meaning."""
-    return fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 def _checked(kind: Kind, name: str) -> str:
@@ -119,7 +114,7 @@ def offered(kind: Kind, written: str) -> tuple[str, ...]:
     allowed: tuple[str, ...] = kind.value
     if operator == "-":
         return _without(allowed, names)
-    chosen = [name for pattern in names for name in allowed if _matches(name, pattern)]
+    chosen = [name for pattern in names for name in allowed if matches_pattern(name, pattern)]
     kept = ",".join(dict.fromkeys(chosen))
     if kept:
         return resolve_list(kind, operator + kept)

@@ -23,7 +23,7 @@ from tunnelctl.errors import reason
 from tunnelctl.net import files
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
-from tunnelctl.ssh.keys.patterns import matches_pattern
+from tunnelctl.spec.ssh_patterns import matches_pattern
 from tunnelctl.ssh.sentences import file_silent
 from tunnelctl.ssh.server_key import sentences
 

@@ -1,4 +1,7 @@
-"""PATTERNS of ssh_config(5), for names of hosts and the principals of certificates."""
+"""PATTERNS of ssh_config(5): names of hosts and users, algorithms, the principals of certificates.
+
+Owns their wildcards, which are fewer than the shell's (patterns.py).
+"""
 
 from __future__ import annotations
 
