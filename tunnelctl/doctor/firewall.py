@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Collection, Iterable
 
-from tunnelctl.doctor import iptables, nftables
+from tunnelctl.doctor import iptables, nftables, sentences
 from tunnelctl.doctor.chains import Chain, Passage, Verdict
 from tunnelctl.forward.listener import is_own
 from tunnelctl.net.threads import in_thread
@@ -75,9 +75,7 @@ def find(
     if by_default and not named:
         dropping = next((chain.name for chain in met if chain.drops_the_rest), "")
         if dropping:
-            return (
-                f"chain {dropping}, which drops what no rule takes, and no rule names port {port}"
-            )
+            return sentences.drops_by_default(dropping, port)
     return ""
 
 

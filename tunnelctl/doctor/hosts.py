@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from tunnelctl import clock
-from tunnelctl.doctor import causes
+from tunnelctl.doctor import causes, sentences
 from tunnelctl.doctor.report import Step, failed, ok, skipped, warning
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
@@ -28,7 +28,7 @@ from tunnelctl.ssh.chain import chain
 from tunnelctl.ssh.connect import connect, fetch_host_key
 from tunnelctl.ssh.keys.certificates import fingerprint
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.ssh.milestones import Milestone
+from tunnelctl.ssh.milestones import Milestone, Passed
 from tunnelctl.ssh.questions import Ask
 from tunnelctl.ssh.reach.jump import Hops
 from tunnelctl.ssh.reach.proxy_command import AT_A_TERMINAL
@@ -50,11 +50,11 @@ class Trail:
     """The milestones that each connection has passed, with durations. Called from any thread."""
 
     def __init__(self) -> None:
-        self._passed: dict[Host, dict[Milestone, tuple[str, float]]] = {}
+        self._passed: dict[Host, dict[Milestone, tuple[Passed, float]]] = {}
         self._since: dict[Host, float] = {}
         self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(_turns)
 
-    def note(self, host: Host, milestone: Milestone, how: str) -> None:
+    def note(self, host: Host, milestone: Milestone, how: Passed) -> None:
         """See ssh/milestones.py."""
         now = clock.monotonic()
         passed = self._passed.setdefault(host, {})
@@ -68,8 +68,8 @@ class Trail:
             self._since[host] = clock.monotonic()
             yield place
 
-    def of(self, host: Host) -> dict[Milestone, tuple[str, float]]:
-        """The milestones passed: their text, and the duration in seconds."""
+    def of(self, host: Host) -> dict[Milestone, tuple[Passed, float]]:
+        """The milestones passed, each with what is known about it and the duration in seconds."""
         return self._passed.get(host, {})
 
     def seconds_since(self, host: Host) -> float:
@@ -196,7 +196,7 @@ class Ways:
 
     async def _steps(self, host: Host, why: Failure | None, is_new: bool) -> AsyncIterator[Step]:
         passed = self.trail.of(host)
-        unmet = "an earlier step failed"
+        unmet = sentences.earlier_failed()
         for milestone in Milestone:
             if milestone in passed:
                 place = host.address if host.is_direct else f"{self.profile}/{host.name}"
@@ -207,7 +207,7 @@ class Ways:
                 failure = why.at(f"{self.profile}/{host.name}")
                 told = await causes.of_host(host, milestone, failure, self.environment)
                 yield failed(milestone, host.name, told, self.trail.seconds_since(host))
-                unmet, why = f"{milestone} failed", None
+                unmet, why = sentences.step_failed(milestone), None
             else:
                 yield skipped(milestone, host.name, unmet)
 
@@ -216,19 +216,15 @@ def _turns() -> asyncio.Semaphore:
     return asyncio.Semaphore(AT_ONE_ADDRESS)
 
 
-def _passed(host: Host, milestone: Milestone, how: str, seconds: float, new: str) -> Step:
+def _passed(host: Host, milestone: Milestone, how: Passed, seconds: float, new: str) -> Step:
     """The step for a milestone that was passed; `new` is the host's place if its key is not known
     yet."""
-    if host.embedded:  # its key has no file
-        how = how.replace(host.identity_file[0], "a throw-away key")
     if milestone is Milestone.HOST_KEY and new:
-        what = f"{how} is not known yet: the first connection records it (accept-new)"
-        hint = f"compare it with the one that the server's owner gives you: tunnelctl trust {new}"
-        return warning(milestone, host.name, what, hint)
-    if milestone is Milestone.KEY_EXCHANGE and how.endswith("no strict key exchange"):
-        hint = "update the server: without it an attacker can drop messages (CVE-2023-48795)"
-        return warning(milestone, host.name, how, hint)
-    return ok(milestone, host.name, how, seconds)
+        what = sentences.key_not_known_yet(how.text)
+        return warning(milestone, host.name, what, sentences.compare_key(new))
+    if not how.is_strict:
+        return warning(milestone, host.name, how.text, sentences.no_strict_key_exchange())
+    return ok(milestone, host.name, how.text, seconds)
 
 
 def _listen_only(_host: Host) -> AbstractContextManager[Ask | None]:

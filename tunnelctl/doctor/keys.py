@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from tunnelctl.doctor import causes
+from tunnelctl.doctor import sentences
 from tunnelctl.doctor.report import Part, Step, failed, ok, warning
 from tunnelctl.errors import Failure, Hint
 from tunnelctl.net.threads import in_thread
@@ -45,7 +45,7 @@ def _secrets(host: Host, place: str, resolve_secret: ResolveSecret) -> Iterator[
         except Failure as failure:
             yield failed(Part.SECRETS, host.name, failure.at(place))
         else:
-            yield ok(Part.SECRETS, host.name, f"{purpose} {reference} is available")
+            yield ok(Part.SECRETS, host.name, sentences.secret_available(purpose, reference))
 
 
 def _keys(host: Host, environment: Environment) -> Step:
@@ -62,14 +62,14 @@ def _keys(host: Host, environment: Environment) -> Step:
     hints += [hint for each in unusable for hint in each.hints]
     notes += [note for note in identities.notes if note not in notes]
     if identities.has_out_of_date:
-        hints.append(causes.of_clock(host))
+        hints.append(sentences.compare_clocks(host.name))
     if not names and not unusable and host.password is None:
         note, hint = _none(host, environment)
         notes.append(note)
         hints.append(hint)
     if notes:
         return warning(Part.KEYS, host.name, "; ".join((*names, *notes)), *hints)
-    return ok(Part.KEYS, host.name, ", ".join(names) or "none; there is a password")
+    return ok(Part.KEYS, host.name, ", ".join(names) or sentences.only_password())
 
 
 def _unusable(host: Host, environment: Environment) -> Iterator[Failure]:
@@ -87,15 +87,15 @@ def _unusable(host: Host, environment: Environment) -> Iterator[Failure]:
 
 def _none(host: Host, environment: Environment) -> tuple[str, str]:
     """The text and the command if there is no key at all."""
-    tried = "" if host.identity_file else f" none of {', '.join(DEFAULT_KEYS)} exists, and"
+    missing = () if host.identity_file else DEFAULT_KEYS
     path = agent_path(host, environment)
     if path is None:
-        return f"no key:{tried} SSH_AUTH_SOCK names no ssh-agent", "ssh-keygen -t ed25519"
+        return sentences.no_key_no_agent(missing), sentences.MAKE_KEY
     try:
         with Agent(path) as agent:
             has_keys = bool(agent.listed())
     except AgentError:
-        return f"no key:{tried} the ssh-agent does not answer", 'eval "$(ssh-agent)" && ssh-add'
+        return sentences.no_key_agent_silent(missing), sentences.START_AGENT
     if has_keys:
-        return f"no key:{tried} identities_only excludes those of the ssh-agent", ""
-    return f"no key:{tried} the ssh-agent has none", "ssh-add"
+        return sentences.no_key_agent_excluded(missing), ""
+    return sentences.no_key_agent_empty(missing), sentences.ADD_KEY

@@ -5,12 +5,12 @@ Owns the exit code for the steps, and their form as JSON. Must never ask a perso
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from tunnelctl.config.profile.find import is_same_file
+from tunnelctl.doctor import sentences
 from tunnelctl.errors import Code, Failure, Hint
 from tunnelctl.state.snapshot import (
     ErrorStatus,
@@ -139,22 +139,21 @@ def daemon_steps(profile: str, source: str, status: Status | None) -> list[Step]
     """The daemon's view of the profile from the file `source`: `status` is its status document,
     None if no daemon runs."""
     if status is None:
-        return [ok(Part.DAEMON, profile, "no daemon is running, so nothing is up")]
+        return [ok(Part.DAEMON, profile, sentences.no_daemon())]
     other = profile_in(status, profile)
     found = profile_in(status, profile, source)
     if other is not None and found is None and other.wanted is Wanted.UP:
-        what = f"the daemon has another profile of this name, from {other.source}"
-        hint = f"tunnelctl doctor -f {shlex.quote(other.source)} examines that one"
+        what = sentences.another_of_this_name(other.source)
+        hint = sentences.examine_the_other(other.source)
         return [warning(Part.DAEMON, profile, what, hint)]
     if found is None or found.wanted is not Wanted.UP:
-        return [ok(Part.DAEMON, profile, "the daemon is running; the profile is not wanted up")]
+        return [ok(Part.DAEMON, profile, sentences.not_wanted_up())]
     is_up = found.state is ProfileState.UP
-    message = f"the profile is wanted up, and is {found.state}"
     troubled = [part for part in _troubled(found) if not is_up or part.state == _FAILED]
-    steps = [_complaint(profile, message, part) for part in troubled]
+    steps = [_complaint(profile, found.state, part) for part in troubled]
     if is_up:
-        return [ok(Part.DAEMON, profile, "the profile is up"), *steps]
-    return steps or [warning(Part.DAEMON, profile, message)]
+        return [ok(Part.DAEMON, profile, sentences.is_up()), *steps]
+    return steps or [warning(Part.DAEMON, profile, sentences.wanted_but(found.state))]
 
 
 def profile_in(status: Status | None, name: str, source: str | None = None) -> ProfileStatus | None:
@@ -175,14 +174,14 @@ def _troubled(profile: ProfileStatus) -> list[_Part]:
     return list(found.values())
 
 
-def _complaint(profile: str, message: str, part: _Part) -> Step:
+def _complaint(profile: str, state: str, part: _Part) -> Step:
     """A step for the daemon's error of a part. It failed only if the daemon gave up: `doctor` does
     not repeat what would leave something on the server. An error that is retried may have
     passed."""
     error = part.last_error
     assert error is not None
     hints = _daemon_hints(profile, error)
-    told = f"{message}: {error.message}"
+    told = sentences.wanted_but_failing(state, error.message)
     if part.state != _FAILED:
         return warning(Part.DAEMON, profile, told, *hints)
     failure = error_of(part).but(detail=told, hints=hints)
@@ -194,9 +193,5 @@ def _daemon_hints(profile: str, error: ErrorStatus) -> list[Hint | str]:
     terminal's."""
     hints: list[Hint | str] = [error.hint]
     if error.code in (Code.AUTH_FAILED, Code.AGENT_UNAVAILABLE):
-        agent = (
-            "if the login works here, the profile has the environment of another session; to use "
-            "this terminal's, SSH_AUTH_SOCK included"
-        )
-        hints.append(Hint(agent, f"tunnelctl restart {profile}"))
+        hints.append(sentences.another_environment(profile))
     return hints

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tunnelctl.doctor import causes
+from tunnelctl.doctor import causes, sentences
 from tunnelctl.doctor.report import Part, Step, ok, skipped, warning
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.link.link import Link
@@ -27,7 +27,7 @@ class _Unused(Session):
         self._settle("")
 
     def closed(self) -> None:
-        self._settle("the connection ended")
+        self._settle(sentences.connection_ended())
 
     def _settle(self, why: str) -> None:
         if not self.answer.done():
@@ -43,11 +43,10 @@ async def steps(host: Host, link: Link) -> list[Step]:
         async with asyncio.timeout(_PATIENCE):
             why = await session.answer
     except TimeoutError:
-        what = f"{host.name} did not answer the session request within {_PATIENCE:g} s"
-        return [skipped(Part.SESSION, host.name, what)]
+        return [skipped(Part.SESSION, host.name, sentences.session_silent(host.name, _PATIENCE))]
     finally:
         session.close()
     if not why:
-        return [ok(Part.SESSION, host.name, f"{host.name} grants a session")]
-    what = f"{host.name} grants no session, so its output is not shown:  {why}"
+        return [ok(Part.SESSION, host.name, sentences.session_granted(host.name))]
+    what = sentences.session_refused(host.name, why)
     return [warning(Part.SESSION, host.name, what, causes.of_no_session(host, link.info.software))]

@@ -9,9 +9,9 @@ import asyncio
 import dataclasses
 from pathlib import Path
 
-from tunnelctl.doctor import causes, firewall
+from tunnelctl.doctor import firewall, sentences
 from tunnelctl.doctor.report import Part, Step, failed, ok, profile_in, warning
-from tunnelctl.errors import Code, Failure, Hint
+from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.requests import target_failure
 from tunnelctl.forward.sentences import port_in_use_by_forward, target_silent_here
@@ -19,7 +19,7 @@ from tunnelctl.forward.target import connect_target
 from tunnelctl.forward.unavailable import is_free_path
 from tunnelctl.net.addresses import collide, listened_on, port_holder
 from tunnelctl.net.reactor import Reactor
-from tunnelctl.spec.endpoint import LOOPBACK, WILDCARDS, Endpoint, parse_endpoint
+from tunnelctl.spec.endpoint import WILDCARDS, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.profile import Profile
 from tunnelctl.state.snapshot import LISTENS_HERE, Status
@@ -64,9 +64,9 @@ async def listener(rule: Forward, reactor: Reactor, status: Status | None) -> St
             failure = port_in_use_by_forward(rule.listen, owner)
         return failed(Part.LISTENER, rule.name, _of_listen(rule.listen, failure))
     if not rule.listen.is_loopback and (found := await firewall.before(where.port)):
-        what = f"{where} is free, but this machine's firewall has:  {found}"
-        return warning(Part.LISTENER, rule.name, what, "open the port to the clients that need it")
-    return ok(Part.LISTENER, rule.name, f"{where} is free")
+        what = sentences.free_but_filtered(where, found)
+        return warning(Part.LISTENER, rule.name, what, sentences.open_the_port())
+    return ok(Part.LISTENER, rule.name, sentences.is_free(where))
 
 
 async def _listen(endpoint: Endpoint, reactor: Reactor) -> Endpoint:
@@ -94,13 +94,9 @@ async def target(rule: Forward) -> Step:
             failure = failure.but(hints=[await _of_refusal(rule, service)])
         return failed(Part.TARGET, rule.name, failure)
     if hangs_up:
-        what = f"{service} accepts connections and closes them at once"
-        hint = (
-            "a container's published port does so while the service inside listens on the "
-            "container's own loopback: have it listen on 0.0.0.0 there"
-        )
-        return warning(Part.TARGET, rule.name, what, hint)
-    return ok(Part.TARGET, rule.name, f"{service} answers")
+        what = sentences.hangs_up(service)
+        return warning(Part.TARGET, rule.name, what, sentences.published_port())
+    return ok(Part.TARGET, rule.name, sentences.target_answers(service))
 
 
 async def _hangs_up(service: Endpoint) -> bool:
@@ -126,39 +122,27 @@ def _of_listen(endpoint: Endpoint, failure: Failure) -> Failure:
     if failure.code is not Code.PERMISSION_DENIED or endpoint.is_unix:
         return failure
     if 0 < endpoint.port < _PRIVILEGED:
-        what = "or allow every user here to listen there"
-        sysctl = f"sudo sysctl net.ipv4.ip_unprivileged_port_start={endpoint.port}"
-        return failure.and_hints(Hint(what, sysctl))
-    return failure.and_hints(Hint("the addresses of this machine", "ip -brief address"))
+        return failure.and_hints(sentences.allow_low_ports(endpoint.port))
+    return failure.and_hints(sentences.own_addresses())
 
 
 async def _of_refusal(rule: Forward, service: Endpoint) -> str:
     """The address of the service, if it differs from that in the profile."""
     if rule_of_firewall := await firewall.against(service, refused=True):
-        return f"this machine's own firewall has: {rule_of_firewall}"
+        return sentences.own_firewall(rule_of_firewall)
     found = [address for address in listened_on(service.port) if address not in WILDCARDS]
     if found:
         there = dataclasses.replace(service, host=found[0])
         holder = port_holder(found[0], service.port)
-        who = f" ({holder})" if holder else ""
-        return (
-            f"port {service.port} has a listener only on {found[0]}{who}: "
-            f"{causes.in_profile(rule, there)}, or have it listen on {service.host} too"
-        )
-    hint = f"nothing listens on port {service.port} here: start the service"
+        return sentences.listens_elsewhere(rule, service, there, holder)
     if not service.is_loopback:
-        return hint
+        return sentences.start_service(service.port)
     if any(mark.exists() for mark in _CONTAINER_MARKS):
-        return (
-            f"{hint}, or name another host: {service.host} is this container's own loopback, and "
-            "the machine around it is host.docker.internal or the gateway that ip route shows"
-        )
-    return (
-        f"{hint}, or publish its port if it runs in a container: -p {LOOPBACK}:{service.port}:PORT"
-    )
+        return sentences.start_or_leave_container(service)
+    return sentences.start_or_publish(service.port)
 
 
 async def _of_silence(service: Endpoint) -> str:
     if found := await firewall.against(service):
-        return f"this machine's own firewall has: {found}"
-    return "a firewall drops it, or that machine is off; for this machine's: sudo nft list ruleset"
+        return sentences.own_firewall(found)
+    return sentences.dropped_here()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 
-from tunnelctl.doctor import keys, sessions
+from tunnelctl.doctor import keys, sentences, sessions
 from tunnelctl.doctor.forwards import Examination
 from tunnelctl.doctor.hosts import HostAddress, Ways, place_of
 from tunnelctl.doctor.report import Part, Report, Step, daemon_steps, ok
@@ -98,9 +98,5 @@ def _every_host(profile: Profile) -> dict[HostAddress, Host]:
 
 
 def _valid(profile: Profile) -> Step:
-    counts = (_count(len(profile.hosts), "host"), _count(len(profile.forwards), "forward"))
-    return ok(Part.PROFILE, profile.name, f"{profile.source} is valid: {', '.join(counts)}")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    what = sentences.profile_valid(profile.source, len(profile.hosts), len(profile.forwards))
+    return ok(Part.PROFILE, profile.name, what)

@@ -36,7 +36,7 @@ from tunnelctl.ssh.link.session import wants_session
 from tunnelctl.ssh.link.way import DIRECT, Way
 from tunnelctl.ssh.login.auth import user_of
 from tunnelctl.ssh.login.handshake import Stage, handshake, read_host_key
-from tunnelctl.ssh.milestones import Milestone, Trace, Warn, logged, untraced
+from tunnelctl.ssh.milestones import Milestone, Passed, Trace, Warn, logged, untraced
 from tunnelctl.ssh.packets.greeting import greet, spoken
 from tunnelctl.ssh.packets.transport import SshTransport
 from tunnelctl.ssh.questions import Asking, nobody
@@ -280,16 +280,16 @@ class _Caller:
     ) -> tuple[socket.socket, Way]:
         connected = functools.partial(self.trace, host, Milestone.CONNECTION)
         if lease is not None:
-            through = f"through {label(nearest_hop(host))}"
+            through = Passed(f"through {label(nearest_hop(host))}")
             return lease.open(host, functools.partial(connected, through)), lease
         if host.proxy_command:
             user = await in_thread(lambda: user_of(host), "who we are")
             command = await ProxyCommand.start(host, user, self.environment)
-            connected(f"{command.name} runs")
+            connected(Passed(f"{command.name} runs"))
             return command.sock, command
         if host.proxy is not None:
             sock = await dial_through(host, host.proxy, self.resolve_secret, deadline)
-            connected(f"through proxy {host.proxy}")
+            connected(Passed(f"through proxy {host.proxy}"))
             return sock, DIRECT
         return await dial(host, deadline, self.trace), DIRECT
 

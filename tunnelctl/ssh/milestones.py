@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 
 from tunnelctl.errors import Failure
@@ -27,9 +28,18 @@ class Milestone(StrEnum):
     AUTHENTICATION = "authentication"
 
 
-# Called with the host, which may be a hop, the milestone, and details that may be shown. From any
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What is known about a milestone that was passed: `text` is for people. `is_strict` is False
+    for a key exchange that was not strict (OpenSSH PROTOCOL section 1.10)."""
+
+    text: str
+    is_strict: bool = True
+
+
+# Called with the host, which may be a hop, the milestone, and what is known about it. From any
 # thread.
-Trace = Callable[[Host, Milestone, str], None]
+Trace = Callable[[Host, Milestone, Passed], None]
 
 
 # Called with the host, which may be a hop, and a problem that did not stop it, where ssh(1) prints
@@ -37,7 +47,7 @@ Trace = Callable[[Host, Milestone, str], None]
 Warn = Callable[[Host, Failure], None]
 
 
-def untraced(_host: Host, _milestone: Milestone, _how: str) -> None:
+def untraced(_host: Host, _milestone: Milestone, _how: Passed) -> None:
     """Ignore it."""
 
 

@@ -179,7 +179,8 @@ class _Attempt:
             note = f"{key.name}: the server takes no SHA-2 signature of an RSA key"
             self._identities.notes.append(note)
             return None
-        self.report.key(key, f"{key.name} ({key.key_type} {fingerprint(key.blob)})")
+        name = sentences.THROW_AWAY_KEY if self._host.embedded else key.name
+        self.report.key(key, f"{name} ({key.key_type} {fingerprint(key.blob)})")
         if not self._auth.would_accept(key, algorithm):
             self._refused_key(key)
             return Answer.REFUSED

@@ -27,7 +27,7 @@ from tunnelctl.ssh.keys.credentials import Logins
 from tunnelctl.ssh.keys.files import RSA_BITS_MIN, key_type, too_short
 from tunnelctl.ssh.login.auth import authenticate
 from tunnelctl.ssh.login.client import ClientTransport
-from tunnelctl.ssh.milestones import Milestone, Trace, Warn, logged, untraced
+from tunnelctl.ssh.milestones import Milestone, Passed, Trace, Warn, logged, untraced
 from tunnelctl.ssh.packets import incompatible
 from tunnelctl.ssh.packets.transport import Offer, SshTransport
 from tunnelctl.ssh.questions import Ask, pausing
@@ -80,10 +80,10 @@ def handshake(
         blob = transport.host_key_blob
         with files.until(lambda: transport.deadline):
             verify(host, blob, environment, asked, warn)
-            trace(host, Milestone.HOST_KEY, f"{key_type(blob)} {fingerprint(blob)}")
+            trace(host, Milestone.HOST_KEY, Passed(f"{key_type(blob)} {fingerprint(blob)}"))
             on_stage(Stage.AUTHENTICATING)
             by = authenticate(transport, host, environment, resolve_secret, asked, logins, warn)
-        trace(host, Milestone.AUTHENTICATION, by)
+        trace(host, Milestone.AUTHENTICATION, Passed(by))
     except BaseException:
         _end(transport, sock)
         raise
@@ -131,12 +131,13 @@ def _exchange_keys(
         # Set when the keys are there, and when the thread ends: at the latest at the deadline.
         done.wait(max(0.0, deadline - clock.monotonic()) + _END_OF_THREAD)
         if transport.remote_version:
-            trace(host, Milestone.VERSION, excerpt(transport.remote_version))
+            trace(host, Milestone.VERSION, Passed(excerpt(transport.remote_version)))
         if not transport.initial_kex_done:
             raise _no_keys(host, transport)
         if bits := too_short(plain_key(transport.host_key_blob)):
             raise sentences.host_key_too_short(host, bits, RSA_BITS_MIN)
-        trace(host, Milestone.KEY_EXCHANGE, transport.agreed)
+        agreed = Passed(transport.agreed, is_strict=transport.agreed_on_strict_kex)
+        trace(host, Milestone.KEY_EXCHANGE, agreed)
     except BaseException:
         _end(transport, sock)
         raise

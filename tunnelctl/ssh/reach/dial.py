@@ -27,7 +27,7 @@ from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import AddressFamily, Host
 from tunnelctl.ssh import sentences
 from tunnelctl.ssh.failures import dial_failure, resolve_failure
-from tunnelctl.ssh.milestones import Milestone, Trace, untraced
+from tunnelctl.ssh.milestones import Milestone, Passed, Trace, untraced
 
 # RFC 8305 section 5, "Connection Attempt Delay", in seconds.
 HEAD_START = 0.25
@@ -61,7 +61,7 @@ async def dial(host: Host, deadline: float, trace: Trace = untraced) -> socket.s
                 addresses = await _resolve(host.hostname, host.port, host.address_family)
             except (OSError, UnicodeError) as error:
                 raise resolve_failure(host, error) from None
-            trace(host, Milestone.NAMES, _listed(addresses))
+            trace(host, Milestone.NAMES, Passed(_listed(addresses)))
             race = _Race(_alternate(addresses), await _sources(host))
             sock = await race.run()
     except TimeoutError:
@@ -76,7 +76,7 @@ async def dial(host: Host, deadline: float, trace: Trace = untraced) -> socket.s
         sock.close()
         raise dial_failure(host, [(host.address, error)]) from None
     with suppress(OSError):  # reset already: what reads it will say so
-        trace(host, Milestone.CONNECTION, _joined(sock.getpeername()))
+        trace(host, Milestone.CONNECTION, Passed(_joined(sock.getpeername())))
     return sock
 
 
