@@ -75,8 +75,10 @@ HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["tunnelctl", "p
 ENTRYPOINT ["tunnelctl"]
 CMD ["daemon"]
 
-# A machine of deploy/compose-fleet.yaml. Its files are copied, so that they belong to root: those of a
+# The daemons of the compose files. Their profiles are copied, so that they belong to root: those of a
 # clone belong to its user, and no other user's profile is read.
+FROM runtime AS daemon
+COPY docker/profiles /etc/tunnelctl
 FROM runtime AS machine
 COPY docker/fleet/machine /etc/tunnelctl
 

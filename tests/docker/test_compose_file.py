@@ -93,3 +93,5 @@ def test_the_daemons_profile_trusts_the_key_in_the_volume_and_leads_to_web(tmp_p
     assert forward.target == Endpoint("web", 8000)
     assert SERVICES["daemon"]["ports"] == [f"127.0.0.1::{forward.listen.port}"]
     assert SERVICES["daemon"]["command"] == ["daemon", profile.name]
+    # Not mounted: a clone's files belong to a user that the container's does not trust.
+    assert "COPY docker/profiles /etc/tunnelctl\n" in STAGES["daemon"][1]
