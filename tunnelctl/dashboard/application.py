@@ -13,12 +13,13 @@ from typing import Any
 
 from aiohttp import web
 
+from tunnelctl.daemon.request_parts import read_body
 from tunnelctl.dashboard import adhoc
 from tunnelctl.dashboard.daemon import DaemonClient
 from tunnelctl.dashboard.guard import Guard, harden
 from tunnelctl.dashboard.live import Live
 from tunnelctl.dashboard.login import Login
-from tunnelctl.dashboard.pass_on import PassOn, object_of
+from tunnelctl.dashboard.pass_on import PassOn
 from tunnelctl.spec.environment import MOST_BYTES, Environment
 
 _TYPES = {
@@ -101,7 +102,7 @@ class Dashboard:
         return response
 
     async def _open_adhoc(self, request: web.Request) -> web.Response:
-        words = adhoc.words_of(await object_of(request))
+        words = adhoc.words_of(await read_body(request))
         return web.json_response(await adhoc.opened(words, self._environment))
 
 

@@ -11,12 +11,11 @@ import json
 
 from aiohttp import web
 
-from tunnelctl.daemon.problems import BadRequest
+from tunnelctl.daemon.request_parts import read_bytes
 from tunnelctl.dashboard.daemon import DaemonClient
 from tunnelctl.errors import Failure
 from tunnelctl.spec.environment import Environment
 
-_BODY_WITHIN = 5.0  # seconds
 _READER_WITHIN = 30.0  # seconds for a browser to take what was sent
 _FROM_THE_DAEMON = ("Content-Type", "Allow")
 
@@ -35,7 +34,7 @@ class PassOn:
 
     async def order(self, request: web.Request) -> web.StreamResponse:
         """A POST."""
-        body = await body_of(request)
+        body = await read_bytes(request)
         if request.path.startswith("/v1/profiles/") and request.path.endswith("/up"):
             body = self._with_environment(body)
         return await self._pass(request, body)
@@ -71,31 +70,3 @@ class PassOn:
         if isinstance(order, dict):
             order.setdefault("environment", dict(self._environment))
         return json.dumps(order).encode()
-
-
-async def body_of(request: web.Request) -> bytes:
-    """The body of an order.
-
-    Raises:
-        web.HTTPRequestTimeout: it did not arrive in time.
-    """
-    try:
-        async with asyncio.timeout(_BODY_WITHIN):
-            return await request.read()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout(text="the body did not arrive in time") from None
-
-
-async def object_of(request: web.Request) -> dict[str, object]:
-    """The JSON object in the body of an order.
-
-    Raises:
-        BadRequest: it is none.
-    """
-    try:
-        document = json.loads(await body_of(request))
-    except (ValueError, RecursionError):
-        raise BadRequest("the body must be JSON") from None
-    if not isinstance(document, dict):
-        raise BadRequest("the body must be a JSON object")
-    return document

@@ -14,8 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
-from tunnelctl.config.profile.find import is_profile_name
-from tunnelctl.daemon.problems import BadRequest
+from tunnelctl.daemon.request_parts import profiles_in_query
 from tunnelctl.net.threads import in_thread
 from tunnelctl.state.connections import ConnectionStatus
 from tunnelctl.state.history import ForwardHistory, History, HostHistory
@@ -61,10 +60,7 @@ def routes(supervisor: Supervisor) -> list[web.RouteDef]:
 
 
 def _profile(request: web.Request) -> str | None:
-    name = request.query.get("profile")
-    if name is not None and not is_profile_name(name):
-        raise BadRequest("profile must be a profile name")
-    return name
+    return next(iter(profiles_in_query(request)), None)
 
 
 async def _elements(statuses: tuple[ConnectionStatus, ...]) -> str:

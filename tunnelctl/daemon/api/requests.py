@@ -13,11 +13,15 @@ from typing import Any
 
 from aiohttp import web
 
-from tunnelctl.config.profile.find import is_profile_name
-from tunnelctl.daemon import sentences
-from tunnelctl.daemon.api.routes import read_body
 from tunnelctl.daemon.orders import refuse_unknown
 from tunnelctl.daemon.problems import BadRequest
+from tunnelctl.daemon.request_parts import (
+    flag_in_query,
+    number_in_query,
+    profile_in_path,
+    read_body,
+    refuse_unknown_query,
+)
 from tunnelctl.inspect.inspector import Inspection
 from tunnelctl.state.exchange import Headers
 from tunnelctl.state.snapshot import API_VERSION
@@ -105,23 +109,13 @@ class _Handlers:
         )
 
     def _inspection(self, request: web.Request) -> Inspection:
-        profile, forward = request.match_info["name"], request.match_info["forward"]
-        if not is_profile_name(profile):
-            raise sentences.not_a_profile_name(profile)
-        return self._supervisor.inspection(profile, forward)
+        return self._supervisor.inspection(profile_in_path(request), request.match_info["forward"])
 
 
 def _query(request: web.Request) -> tuple[int, bool]:
     """`n` and `follow`."""
-    unknown = sorted(set(request.query) - {"n", "follow"})
-    if unknown:
-        raise BadRequest(f"unknown key {unknown[0]!r} in the query")
-    count, follow = request.query.get("n", str(_MOST)), request.query.get("follow", "0")
-    if not (count.isascii() and count.isdigit() and len(count) < 10):
-        raise BadRequest("n must be a whole number below 1000000000")
-    if follow not in ("0", "1"):
-        raise BadRequest("follow must be 1 or 0")
-    return int(count), follow == "1"
+    refuse_unknown_query(request, ("n", "follow"))
+    return number_in_query(request, "n", _MOST), flag_in_query(request, "follow")
 
 
 def _headers(body: Mapping[str, Any]) -> Headers:

@@ -19,7 +19,6 @@ from aiohttp import web
 
 from tunnelctl import __version__, is_compiled
 from tunnelctl.clock import rfc3339, wall
-from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.daemon import sentences
 from tunnelctl.daemon.api.answers import AnswerOrder, read_places
 from tunnelctl.daemon.orders import (
@@ -34,6 +33,7 @@ from tunnelctl.daemon.orders import (
     refuse_unknown,
 )
 from tunnelctl.daemon.problems import BadRequest, as_problem
+from tunnelctl.daemon.request_parts import profile_in_path, profiles_in_query, read_body
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.daemon.wanted.holders import command
 from tunnelctl.daemon.wanted.profiles import Profiles
@@ -47,7 +47,6 @@ _log = logging.getLogger(__name__)
 
 _BODY_BYTES = 64 * 1024
 _ORDER_BYTES = _BODY_BYTES + MOST_BYTES  # of an order with an environment
-_BODY_WITHIN = 5.0  # seconds
 # Event streams at the same time, each with a descriptor. Other requests need the remaining clients
 # of the server and descriptors of the process.
 _STREAMS = 512
@@ -133,7 +132,7 @@ class Api:
         each."""
         lease = read_lease(request.query.get("lease"))
         await self._supervisor.look()
-        names = _named_profiles(request)
+        names = profiles_in_query(request)
         known = map(self._profiles.status_of, names) if names else self._profiles.status()
         warnings = (*self._troubles.texts, *([WARNING] if descriptors.are_scarce else []))
         daemon = DaemonStatus(os.getpid(), __version__, self._started_at, warnings)
@@ -153,7 +152,7 @@ class Api:
         tried again at once, or with `?orders=1` by the `up` that follows."""
         lease = read_lease(request.query.get("lease"))
         places = read_places(request.query.getall("answer", ()))
-        names = _named_profiles(request)
+        names = profiles_in_query(request)
         orders = request.query.get("orders") == "1"
         is_silent = request.query.get("silent") == "1"
         if self._streams >= _most_streams():
@@ -199,7 +198,7 @@ class Api:
         return _answer({"profiles": checked})
 
     async def _up(self, request: web.Request) -> web.Response:
-        name = _profile_name(request)
+        name = profile_in_path(request)
         order = UpOrder.read(await _order(request))
         _log.info("request: bring up %s", name)
         await self._profiles.up(name, order)
@@ -208,39 +207,39 @@ class Api:
         return _answer({"profile": replace(held, leased=None).as_json(), "leased": leased})
 
     async def _keep(self, request: web.Request) -> web.Response:
-        name = _profile_name(request)
+        name = profile_in_path(request)
         refuse_unknown(await read_body(request), ())
         await self._profiles.keep(name)
         return _answer({"profile": self._known(name).as_json()})
 
     async def _release(self, request: web.Request) -> web.Response:
-        name = _profile_name(request)
+        name = profile_in_path(request)
         order = ReleaseOrder.read(await read_body(request))
         status = await self._profiles.release(name, order.lease, order.drain)
         return _answer({"profile": status.as_json()})
 
     async def _down(self, request: web.Request) -> web.Response:
-        name = _profile_name(request)
+        name = profile_in_path(request)
         drain = read_drain(await read_body(request))
         _log.info("request: take down %s", name)
         return _answer({"profile": (await self._profiles.down(name, drain)).as_json()})
 
     async def _restart(self, request: web.Request) -> web.Response:
-        name = _profile_name(request)
+        name = profile_in_path(request)
         order = RestartOrder.read(await _order(request))
         _log.info("request: restart %s", "/".join((name, *order.hosts)))
         await self._profiles.restart(name, order)
         return _answer({"profile": self._known(name).as_json()})
 
     async def _environment(self, request: web.Request) -> web.Response:
-        name = _profile_name(request)
+        name = profile_in_path(request)
         environment = read_environment(await _order(request))
         status = self._known(name)
         self._profiles.hear(name, environment)
         return _answer({"profile": status.as_json()})
 
     async def _answers(self, request: web.Request) -> web.Response:
-        name = _profile_name(request)
+        name = profile_in_path(request)
         order = AnswerOrder.read(await read_body(request))
         self._supervisor.answer(name, order.question, order.answer, remember=order.remember)
         return _answer({"status": "taken"})
@@ -285,24 +284,6 @@ async def _order(request: web.Request) -> dict[str, Any]:
     return await read_body(request.clone(client_max_size=_ORDER_BYTES))
 
 
-async def read_body(request: web.Request) -> dict[str, Any]:
-    """The JSON object of a request; an empty body is an empty object."""
-    try:
-        async with asyncio.timeout(_BODY_WITHIN):
-            raw = await request.read()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout(text="the body did not arrive in time") from None
-    if not raw.strip():
-        return {}
-    try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise BadRequest("the body must be JSON") from None
-    if not isinstance(body, dict):
-        raise BadRequest("the body must be a JSON object")
-    return body
-
-
 def _most_streams() -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
@@ -310,20 +291,5 @@ def _most_streams() -> int:
     return min(_STREAMS, int(limit * _OF_DESCRIPTORS))
 
 
-def _named_profiles(request: web.Request) -> tuple[str, ...]:
-    """The values of `?profile=`, which may be repeated."""
-    names = tuple(dict.fromkeys(request.query.getall("profile", ())))
-    if not all(map(is_profile_name, names)):
-        raise BadRequest("profile must be a profile name")
-    return names
-
-
 def _answer(document: dict[str, Any], status: int = 200) -> web.Response:
     return web.json_response({"api_version": API_VERSION, **document}, status=status)
-
-
-def _profile_name(request: web.Request) -> str:
-    name = request.match_info["name"]
-    if not is_profile_name(name):
-        raise sentences.not_a_profile_name(name)
-    return name

@@ -20,6 +20,7 @@ from aiohttp import web
 
 from tunnelctl.daemon.log.destinations import OneLine, about
 from tunnelctl.daemon.problems import BadRequest
+from tunnelctl.daemon.request_parts import flag_in_query, number_in_query, refuse_unknown_query
 from tunnelctl.spec.patterns import Pattern
 from tunnelctl.state.snapshot import API_VERSION
 
@@ -27,7 +28,6 @@ _LINES_KEPT = 5000
 _LINES = 100  # if the request names no number
 _READERS = 4  # followers at the same time; other requests need the remaining clients of the server
 _PATTERN = re.compile(r"[\w*?\[][\w.*?\[\]!-]{0,127}(/[\w.*?\[\]!-]{1,127})?", re.ASCII)
-_FLAGS = {"": False, "0": False, "1": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +68,16 @@ class LogQuery:
         Raises:
             BadRequest: with what is wrong with it.
         """
-        query = request.query
-        unknown = sorted(set(query) - {"profile", "lines", "since", "follow"})
-        if unknown:
-            raise BadRequest(f"unknown key {unknown[0]!r} in the query")
-        words, lines = query.getall("profile", []), query.get("lines", str(_LINES))
+        refuse_unknown_query(request, ("profile", "lines", "since", "follow"))
+        words = request.query.getall("profile", [])
         if not all(_PATTERN.fullmatch(word) for word in words):
             raise BadRequest("profile must be PROFILE or PROFILE/PART; wildcards are *, ? and []")
-        if not (lines.isascii() and lines.isdigit() and len(lines) < 10):
-            raise BadRequest("lines must be a whole number below 1000000000")
-        follow = _FLAGS.get(query.get("follow", ""))
-        if follow is None:
-            raise BadRequest("follow must be 1 or 0")
-        return cls(tuple(map(Pattern, words)), int(lines), _moment(query.get("since", "")), follow)
+        return cls(
+            tuple(map(Pattern, words)),
+            number_in_query(request, "lines", _LINES),
+            _moment(request.query.get("since", "")),
+            flag_in_query(request, "follow"),
+        )
 
     def takes(self, line: LogLine) -> bool:
         """Whether the line matches."""

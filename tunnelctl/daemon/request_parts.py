@@ -1,0 +1,110 @@
+"""The parts of an HTTP request that several routes have: its body, its query, a profile's name.
+
+Owns their form. Must never know what a request is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Collection
+from typing import Any
+
+from aiohttp import web
+
+from tunnelctl.config.profile.find import is_profile_name
+from tunnelctl.daemon import sentences
+from tunnelctl.daemon.problems import BadRequest
+
+_BODY_WITHIN = 5.0  # seconds
+_FLAGS = {"": False, "0": False, "1": True}
+
+
+async def read_bytes(request: web.Request) -> bytes:
+    """The body.
+
+    Raises:
+        web.HTTPRequestTimeout: it did not arrive in time.
+    """
+    try:
+        async with asyncio.timeout(_BODY_WITHIN):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text="the body did not arrive in time") from None
+
+
+async def read_body(request: web.Request) -> dict[str, Any]:
+    """The JSON object in the body; an empty body is an empty object.
+
+    Raises:
+        BadRequest: it is something else.
+        web.HTTPRequestTimeout: it did not arrive in time.
+    """
+    raw = await read_bytes(request)
+    if not raw.strip():
+        return {}
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise BadRequest("the body must be JSON") from None
+    if not isinstance(body, dict):
+        raise BadRequest("the body must be a JSON object")
+    return body
+
+
+def profile_in_path(request: web.Request) -> str:
+    """The part `{name}` of the path.
+
+    Raises:
+        Failure: PROFILE_NOT_FOUND, no profile can have that name.
+    """
+    name = request.match_info["name"]
+    if not is_profile_name(name):
+        raise sentences.not_a_profile_name(name)
+    return name
+
+
+def profiles_in_query(request: web.Request) -> tuple[str, ...]:
+    """The values of `?profile=`, which may be repeated.
+
+    Raises:
+        BadRequest: one of them is not the name of a profile.
+    """
+    names = tuple(dict.fromkeys(request.query.getall("profile", ())))
+    if not all(map(is_profile_name, names)):
+        raise BadRequest("profile must be a profile name")
+    return names
+
+
+def refuse_unknown_query(request: web.Request, known: Collection[str]) -> None:
+    """Check that the query has only `known` keys.
+
+    Raises:
+        BadRequest: it has another one.
+    """
+    if unknown := sorted(set(request.query) - set(known)):
+        raise BadRequest(f"unknown key {unknown[0]!r} in the query")
+
+
+def number_in_query(request: web.Request, key: str, default: int) -> int:
+    """A whole number.
+
+    Raises:
+        BadRequest: it is none, or too large.
+    """
+    text = request.query.get(key, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise BadRequest(f"{key} must be a whole number below 1000000000")
+    return int(text)
+
+
+def flag_in_query(request: web.Request, key: str) -> bool:
+    """Whether it is 1; without it, False.
+
+    Raises:
+        BadRequest: it is neither 1 nor 0.
+    """
+    flag = _FLAGS.get(request.query.get(key, ""))
+    if flag is None:
+        raise BadRequest(f"{key} must be 1 or 0")
+    return flag
