@@ -1,7 +1,8 @@
 """Uses the control API over the unix socket, and starts the daemon if none answers."""
 
 from tunnelctl.client.client import Client, DaemonElsewhere, EventStream, SocketUnusable
-from tunnelctl.client.http import API_VERSION, Document, Exchange, Problem
+from tunnelctl.client.http import Document, Exchange, Problem
+from tunnelctl.state.api_version import API_VERSION
 
 __all__ = [
     "API_VERSION",

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 from tunnelctl import __version__, clock
 from tunnelctl.client import sentences
 from tunnelctl.client.http import (
+    ANSWER_WITHIN,
     Document,
     Exchange,
     Stream,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:  # `--help` and `paths` are quicker without
 
 EventStream: TypeAlias = "Stream[StatusEvent]"
 
-_ANSWER_WITHIN = 15.0  # seconds for requests that the daemon answers at once
 _REPLAY_WITHIN = 45.0  # seconds; a target has 30 to answer
 _FULL_STEP = 0.01  # seconds between two attempts if the daemon has many clients
 _STOP_WITHIN = 15.0  # seconds; a daemon ends within ten
@@ -95,7 +95,7 @@ class Client:
         names: Sequence[str] = (),
         *,
         lease: str | None = None,
-        within: float = _ANSWER_WITHIN,
+        within: float = ANSWER_WITHIN,
     ) -> Status:
         """The status of these profiles or of all, if it arrives within so many seconds. With a
         `lease`, `leased` of a profile tells whether that holds it.
@@ -159,7 +159,7 @@ class Client:
     def begin_release(self, name: str, lease: str, drain: float) -> Exchange:
         """Release a profile: without other holders it goes down, as by `begin_down`."""
         body = {"lease": lease, "timeout": drain}
-        return self._begin("POST", _profile(name, "release"), body, drain + _ANSWER_WITHIN)
+        return self._begin("POST", _profile(name, "release"), body, drain + ANSWER_WITHIN)
 
     def restart(self, name: str, environment: Environment, hosts: Sequence[str] = ()) -> Document:
         """Reconnect a profile's hosts now: all of them if none is named."""
@@ -183,7 +183,7 @@ class Client:
     def begin_down(self, name: str, drain: float) -> Exchange:
         """Take a profile down; its open connections have `drain` seconds to end."""
         body = {"timeout": drain}
-        return self._begin("POST", _profile(name, "down"), body, drain + _ANSWER_WITHIN)
+        return self._begin("POST", _profile(name, "down"), body, drain + ANSWER_WITHIN)
 
     def fleet(self) -> Document:
         """The fleet of the daemon, as `fleet` of the answer.
@@ -246,7 +246,7 @@ class Client:
         forward: str | None = None,
         *,
         processes: bool = False,
-        within: float = _ANSWER_WITHIN,
+        within: float = ANSWER_WITHIN,
     ) -> ConnectionList:
         """The open connections and the last that ended: of one profile, of the forwards of one
         name, or all. With `processes` those of clients on this machine are looked for.
@@ -272,7 +272,7 @@ class Client:
         """
         self._request("POST", f"/v1/connections/{quote(number, safe='')}/close", {})
 
-    def history(self, profile: str | None = None, *, within: float = _ANSWER_WITHIN) -> History:
+    def history(self, profile: str | None = None, *, within: float = ANSWER_WITHIN) -> History:
         """Ten minutes of traffic and round trips, of one profile or of all.
 
         Raises:
@@ -395,7 +395,7 @@ class Client:
             raise sentences.another_api(self.daemon_version, __version__) from None
 
     def _stream(self, target: str, read: Callable[[Document], T | None]) -> Stream[T]:
-        deadline = clock.monotonic() + _ANSWER_WITHIN
+        deadline = clock.monotonic() + ANSWER_WITHIN
         sock = self._connect(deadline)
         try:
             send(sock, "GET", target, b"", deadline)
@@ -409,7 +409,7 @@ class Client:
         return Stream(sock, received, read)
 
     def _request(self, method: str, target: str, body: Document | None = None) -> Document:
-        return self._begin(method, target, body, _ANSWER_WITHIN).answer()
+        return self._begin(method, target, body, ANSWER_WITHIN).answer()
 
     def _begin(self, method: str, target: str, body: Document | None, seconds: float) -> Exchange:
         deadline = clock.monotonic() + seconds

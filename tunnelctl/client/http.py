@@ -17,12 +17,12 @@ from typing import Any, Generic, Self, TypeVar
 from tunnelctl import __version__, clock
 from tunnelctl.client import sentences
 from tunnelctl.errors import Code, Failure
-
-API_VERSION = 1  # of the answers that this client understands
+from tunnelctl.state.api_version import API_VERSION
 
 Document = dict[str, Any]
 T = TypeVar("T")
 
+ANSWER_WITHIN = 15.0  # seconds for requests that the daemon answers at once
 _CHUNK = 65536
 _SERVER = "tunnelctl/"
 

@@ -16,6 +16,7 @@ NAME_RULE = (
     "a name has at most 64 characters of a-z, 0-9, '.', '_' and '-', "
     "and starts with a letter or digit"
 )
+ONE_HOST = "with -L, -R and -D comes one HOST"
 _ELSEWHERE = "tunnelctl ls lists the profiles; -f FILE is for one elsewhere"
 _FIRST_STEPS = (
     "tunnelctl init writes a first one; tunnelctl up -L PORT:HOST:PORT SERVER does without"

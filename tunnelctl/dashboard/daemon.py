@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from tunnelctl.client import SocketUnusable, sentences
-from tunnelctl.client.http import Document, Head, document_of
+from tunnelctl.client.http import ANSWER_WITHIN, Document, Head, document_of
 from tunnelctl.errors import Failure, reason
 from tunnelctl.net.peers import is_ours
 
 _CHUNK = 65536
 _HEAD_BYTES = 65536
-_ANSWER_WITHIN = 15.0  # seconds for what the daemon answers at once
 
 
 @dataclass
@@ -61,7 +60,7 @@ class DaemonClient:
 
     @asynccontextmanager
     async def asked(
-        self, method: str, target: str, body: bytes = b"", *, within: float | None = _ANSWER_WITHIN
+        self, method: str, target: str, body: bytes = b"", *, within: float | None = ANSWER_WITHIN
     ) -> AsyncIterator[DaemonAnswer]:
         """The answer to one request, whose head must arrive `within` so many seconds.
 

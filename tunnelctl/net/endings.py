@@ -34,6 +34,12 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+def shut_down(sock: socket.socket) -> None:
+    """End both directions without closing: whoever waits for it, in any thread, goes on."""
+    with contextlib.suppress(OSError):  # the other end was quicker, or it was closed meanwhile
+        sock.shutdown(socket.SHUT_RDWR)
+
+
 def probe_often(sock: socket.socket) -> None:
     """Find out soon whether the other end, which has sent FIN, still exists (tcp(7)).
 

@@ -20,6 +20,7 @@ from typing import TypeVar
 from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.net import forked
+from tunnelctl.net.endings import shut_down
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
@@ -142,7 +143,7 @@ async def fetch_host_key(
                 name = f"host key of {host.name}"
                 blob = await asyncio.shield(_with_socket(reached.sock, look, name))
             finally:
-                _shut_down(reached.sock)  # if nobody waits any more, `look` notices and closes it
+                shut_down(reached.sock)  # if nobody waits any more, `look` notices and closes it
         reached.way.close()
         await reached.way.wait_closed()
     finally:
@@ -386,15 +387,10 @@ def _with_socket(sock: socket.socket, work: Callable[[], T], name: str) -> async
 
 def _abandon(sock: socket.socket, work: asyncio.Future[SshTransport]) -> None:
     """End a handshake that nobody waits for: without its socket it fails at once."""
-    _shut_down(sock)
+    shut_down(sock)
 
     def close(done: asyncio.Future[SshTransport]) -> None:
         if not done.cancelled() and done.exception() is None:
             done.result().close()
 
     work.add_done_callback(close)
-
-
-def _shut_down(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it was closed meanwhile
-        sock.shutdown(socket.SHUT_RDWR)

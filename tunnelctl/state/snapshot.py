@@ -11,11 +11,10 @@ from enum import StrEnum
 from typing import Any, Self
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.state.api_version import API_VERSION
 from tunnelctl.state.fleet import FleetStatus
 from tunnelctl.state.histogram import NONE_YET, Histogram
 from tunnelctl.state.holders import NOBODY, Held
-
-API_VERSION = 1
 
 
 class HostState(StrEnum):

@@ -21,8 +21,9 @@ from tunnelctl.errors import Failure
 from tunnelctl.net.processes.child import Child, ending
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
+from tunnelctl.state.api_version import API_VERSION
 from tunnelctl.state.hooks import Hook
-from tunnelctl.state.snapshot import API_VERSION, ProfileStatus
+from tunnelctl.state.snapshot import ProfileStatus
 from tunnelctl.state.status_events import StatusEvent
 from tunnelctl.supervisor.tasks import Tasks
 

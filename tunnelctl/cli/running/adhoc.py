@@ -22,7 +22,7 @@ from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.clock import wall
 from tunnelctl.config.profile.find import file_called, is_profile_name
-from tunnelctl.config.sentences import NAME_RULE
+from tunnelctl.config.sentences import NAME_RULE, ONE_HOST
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.home.paths import Paths
 from tunnelctl.state.snapshot import Wanted
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from tunnelctl.config.exchange.ssh_words import Words
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_ONE_HOST = "with -L, -R and -D comes one HOST"
 
 
 class SshOption(click.Option):
@@ -169,7 +168,7 @@ def refuse_command(line: Words) -> None:
         is_f = line.in_background
         file = "; -f is ssh's here, and no file comes with it" if is_f else ""
         command = " ".join(line.remote)
-        raise click.UsageError(f"{command}: no command is run on the server; {_ONE_HOST}{file}")
+        raise click.UsageError(f"{command}: no command is run on the server; {ONE_HOST}{file}")
 
 
 def _written(option: str, text: str) -> tuple[str, ...]:

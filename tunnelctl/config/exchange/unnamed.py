@@ -19,8 +19,7 @@ from tunnelctl.config.exchange.ssh_command import SshCommand, parse
 from tunnelctl.config.exchange.ssh_words import Words
 from tunnelctl.config.openssh.keywords import FORWARDS
 from tunnelctl.config.profile.adhoc import name_for
-
-_ONE_HOST = "with -L, -R and -D comes one HOST"
+from tunnelctl.config.sentences import ONE_HOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def unnamed_profile(
     imported, remarks = Imported(), list[str]()
     command = parse(words, folder)
     if not command.name:
-        raise ValueError(f"{_ONE_HOST}, and none is named")
+        raise ValueError(f"{ONE_HOST}, and none is named")
     command.without_missing_keys(environ, folder)
     also = _configured(command, environ, remarks)
     carry(imported, command, environ, also=also, permit=permit)

@@ -7,7 +7,6 @@ never send a byte of authentication to a server whose host key was not verified.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from enum import StrEnum
 from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.net import files
+from tunnelctl.net.endings import shut_down
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
@@ -182,14 +182,9 @@ def _end(transport: ClientTransport, sock: socket.socket) -> None:
     If a descriptor is closed while the thread waits for it, its number may belong to another file
     by the time that the thread reads.
     """
-    _shut_down(sock)
+    shut_down(sock)
     transport.packetizer.end()  # the thread is parked after a successful login
     if transport.is_alive():
         transport.join(_END_OF_THREAD)
     transport.close()
     sock.close()
-
-
-def _shut_down(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # the peer was quicker
-        sock.shutdown(socket.SHUT_RDWR)
