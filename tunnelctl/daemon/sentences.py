@@ -207,6 +207,64 @@ def profile_file_invalid(profile: str, mistake: str, more: int) -> Failure:
     )
 
 
+# --- the list of wanted profiles -----------------------------------------------------------
+
+
+def time_is_up() -> str:
+    """A holder is removed because its limit (`--for`) has passed."""
+    return "its time is up"
+
+
+def file_usable_again() -> str:
+    """The mistakes in the file of a profile were corrected."""
+    return "its file can be used again"
+
+
+def held_by(holder: str) -> str:
+    """The holders of a profile changed."""
+    return f"held by {holder}"
+
+
+def wanted_not_saved(wanted_file: Path, why: str) -> str:
+    """The list cannot be written; `why` is the system's message."""
+    return (
+        f"cannot save to {wanted_file} which profiles are wanted: {why}; "
+        "the next daemon uses the list in it"
+    )
+
+
+def wanted_ignored(wanted_file: Path, why: str, kept_as: str) -> str:
+    """The list cannot be used; `why` is one of the next sentences. `kept_as` is its new name."""
+    return (
+        f"{wanted_file} is ignored, so none of its profiles is up: {why}; it is kept as {kept_as}"
+    )
+
+
+def wanted_of_another_version(number: str) -> str:
+    """Another release wrote it."""
+    return f"it has version {number}"
+
+
+def wanted_malformed(text: str) -> str:
+    """Not JSON of the right form; `text` is the error of the parser."""
+    return f"it is not what a daemon writes ({text})"
+
+
+def wanted_lacks(value: str) -> str:
+    """It has something else in the place of a `value`."""
+    return f"it has something else where {value} belongs"
+
+
+def wanted_no_profile(profile: str) -> str:
+    """An entry that cannot be a profile."""
+    return f"{profile!r} is no profile"
+
+
+def wanted_of_another_user() -> str:
+    """The file has another owner."""
+    return "it belongs to another user"
+
+
 # --- fleet ---------------------------------------------------------------------------------
 
 

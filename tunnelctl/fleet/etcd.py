@@ -335,4 +335,4 @@ def _words(error: BaseException) -> str:
 
 
 def _no_passphrase() -> str:
-    raise ValueError("the key has a passphrase; give one without, readable only by this user")
+    raise ValueError(sentences.key_has_passphrase())

@@ -25,6 +25,7 @@ from tunnelctl.config.yaml.interpolate import Interpolator
 from tunnelctl.config.yaml.mistakes import KeyPath, Mark, Mistakes, ProfileInvalid, shown
 from tunnelctl.config.yaml.tree import Mapping as Tree
 from tunnelctl.config.yaml.tree import settle
+from tunnelctl.fleet import sentences
 from tunnelctl.spec.secret import SecretRef
 
 _LEASE = 15.0  # seconds
@@ -73,24 +74,21 @@ def _endpoint(value: object) -> str:
         is_whole = False
     beside = not is_whole or parts.path.strip("/") or parts.query or parts.username
     if beside:
-        raise ValueError(f"{shown(url)} is not an endpoint; write https://HOST:2379")
+        raise ValueError(sentences.not_an_endpoint(shown(url)))
     return url.rstrip("/")
 
 
 def _endpoints(value: object) -> list[str]:
     listed = scalars.one_or_list(value)
     if len(listed) > _MOST_ENDPOINTS:
-        raise ValueError(f"names more than {_MOST_ENDPOINTS} endpoints")
+        raise ValueError(sentences.too_many_endpoints(_MOST_ENDPOINTS))
     return list(dict.fromkeys(map(_endpoint, listed)))
 
 
 def _lease(value: object) -> float:
     seconds = scalars.duration(value)
     if not _LEAST_LEASE <= seconds <= _LONGEST_LEASE or seconds != int(seconds):
-        raise ValueError(
-            f"must be whole seconds from {_LEAST_LEASE:g}s to {_LONGEST_LEASE:g}s, "
-            f"not {shown(value)}"
-        )
+        raise ValueError(sentences.not_a_lease(_LEAST_LEASE, _LONGEST_LEASE, shown(value)))
     return seconds
 
 
@@ -98,7 +96,7 @@ def _on_store_loss(value: object) -> OnStoreLoss:
     try:
         return OnStoreLoss(scalars.text(value))
     except ValueError:
-        raise ValueError(f"must be stop or keep, not {shown(value)}") from None
+        raise ValueError(sentences.neither_stop_nor_keep(shown(value))) from None
 
 
 _Name = Annotated[str, BeforeValidator(names.forward_name)]
@@ -154,7 +152,7 @@ def _settings(
     tree: Tree, path: Path, interpolator: Interpolator, mistakes: Mistakes
 ) -> FleetSettings | None:
     def forgotten(where: KeyPath, key: Mark) -> bool:
-        mistakes.add(key, where, "has no value; give one, or leave the key out")
+        mistakes.add(key, where, sentences.no_value())
         return True
 
     settled = settle(tree, forgotten)
@@ -189,16 +187,16 @@ def _settings(
 def _check(document: Document, model: FleetMap) -> None:
     """The keys that a schema cannot require one by one."""
     if model.fleet is None:
-        document.say((), "fleet is missing: the name that the machines of the fleet share")
+        document.say((), sentences.fleet_missing())
     etcd = model.etcd
     if etcd is None or not etcd.endpoints:
-        document.say(("etcd",), "etcd.endpoints is missing: write https://HOST:2379")
+        document.say(("etcd",), sentences.endpoints_missing())
         return
     if (etcd.user is None) is not (etcd.password is None):
         given = "user" if etcd.password is None else "password"
-        document.say(("etcd", given), "user and password are given together")
+        document.say(("etcd", given), sentences.given_together("user", "password"))
     if (etcd.cert_file is None) is not (etcd.key_file is None):
         given = "cert_file" if etcd.key_file is None else "key_file"
-        document.say(("etcd", given), "cert_file and key_file are given together")
+        document.say(("etcd", given), sentences.given_together("cert_file", "key_file"))
     if etcd.ca_file and not any(url.startswith("https:") for url in etcd.endpoints):
-        document.say(("etcd", "ca_file"), "has no effect: no endpoint is https")
+        document.say(("etcd", "ca_file"), sentences.ca_file_unused())

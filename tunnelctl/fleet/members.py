@@ -33,7 +33,7 @@ async def _one(etcd: Etcd, url: str, seconds: float, names: dict[str, str]) -> S
     except Failure as failure:
         return StoreMember(url, None, None, is_leader=False, error=failure.detail)
     except (KeyError, TypeError):
-        return StoreMember(url, None, None, is_leader=False, error="it does not answer as etcd")
+        return StoreMember(url, None, None, is_leader=False, error=sentences.answers_otherwise())
     complaints = ", ".join(map(str, status.get("errors", ()))) or None
     return StoreMember(
         url,

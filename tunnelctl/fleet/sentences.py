@@ -110,6 +110,67 @@ def several_endpoints(failures: Sequence[Failure]) -> Failure:
     return Failure(Code.STORE_LOST, first.detail + rest, *hints, subject=first.subject)
 
 
+# --- its files and members -----------------------------------------------------------------
+
+
+def key_has_passphrase() -> str:
+    """`key_file` is encrypted, and nobody can be asked."""
+    return "the key has a passphrase; give one without, readable only by this user"
+
+
+def answers_otherwise() -> str:
+    """The status of a member lacks what etcd always reports."""
+    return "it does not answer as etcd"
+
+
+# --- mistakes in the fleet's file ----------------------------------------------------------
+
+
+def not_an_endpoint(given: str) -> str:
+    """A value that is not the URL of a server."""
+    return f"{given} is not an endpoint; write https://HOST:2379"
+
+
+def too_many_endpoints(most: int) -> str:
+    """More than this number."""
+    return f"names more than {most} endpoints"
+
+
+def not_a_lease(shortest: float, longest: float, given: str) -> str:
+    """Not whole seconds, or out of bounds."""
+    return f"must be whole seconds from {shortest:g}s to {longest:g}s, not {given}"
+
+
+def neither_stop_nor_keep(given: str) -> str:
+    """A value of `on_store_loss`."""
+    return f"must be stop or keep, not {given}"
+
+
+def no_value() -> str:
+    """A key with nothing after it."""
+    return "has no value; give one, or leave the key out"
+
+
+def fleet_missing() -> str:
+    """The file has no `fleet`."""
+    return "fleet is missing: the name that the machines of the fleet share"
+
+
+def endpoints_missing() -> str:
+    """The file names no server."""
+    return "etcd.endpoints is missing: write https://HOST:2379"
+
+
+def given_together(first: str, second: str) -> str:
+    """One of two keys is given without the other."""
+    return f"{first} and {second} are given together"
+
+
+def ca_file_unused() -> str:
+    """`ca_file` without an endpoint that speaks TLS."""
+    return "has no effect: no endpoint is https"
+
+
 # --- profiles ------------------------------------------------------------------------------
 
 

@@ -78,6 +78,12 @@ def answer_missing(refused: Failure, prompt: str, *, let_us_in: bool) -> Failure
     )
 
 
+def remembered_is_wrong(failure: Failure, method: str) -> Failure:
+    """An answer is needed again: the server refused the one that was remembered, a password or
+    another `method`."""
+    return failure.but(detail=f"{failure.detail}; the {method} that was remembered is wrong now")
+
+
 # --- links ---------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from tunnelctl import clock
+from tunnelctl.daemon import sentences
 from tunnelctl.daemon.wanted.holders import Holders
 from tunnelctl.daemon.wanted.limits import Limits
 from tunnelctl.daemon.wanted.reading import Order, ProfileReading, in_one_line
@@ -122,7 +123,7 @@ class Book:
 
     def _time_is_up(self, name: str, holder: Holder) -> None:
         if holder in self.holders.of(name):
-            self._remark(name, "its time is up", None)
+            self._remark(name, sentences.time_is_up(), None)
             self.end(name, holder, 0.0)
 
     def end(self, name: str, holder: Holder, drain: float) -> None:
@@ -156,7 +157,7 @@ class Book:
             shown = self.errors[name] = in_one_line(name, failure)
             self._remark(name, str(shown), shown)
         elif before is not None:
-            self._remark(name, "its file can be used again", None)
+            self._remark(name, sentences.file_usable_again(), None)
 
     def _remark(self, name: str, message: str, failure: Failure | None) -> None:
         status = self.status_of(name)
@@ -168,7 +169,7 @@ class Book:
         if name in self.orders:
             held = self.holders.held(name)
             if self._told.get(name, held) != held:
-                self._remark(name, f"held by {held}", None)
+                self._remark(name, sentences.held_by(str(held)), None)
             self._told[name] = held
 
     def save(self) -> asyncio.Task[None]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tunnelctl.config.profile.find import is_profile_name
+from tunnelctl.daemon import sentences
 from tunnelctl.forward.remote.held_ports import HeldPort
 from tunnelctl.home.whole_file import write_whole
 from tunnelctl.spec.endpoint import parse_endpoint
@@ -76,35 +77,35 @@ def _parse(raw: bytes) -> Kept:
     try:
         document = json.loads(raw)
         if document["version"] != _VERSION:
-            raise ValueError(f"it has version {document['version']!r}")
+            raise ValueError(sentences.wanted_of_another_version(repr(document["version"])))
         return Kept(
             tuple(_parse_one(entry) for entry in document["profiles"]),
             # An older file has none.
             tuple(_parse_held(entry) for entry in document.get("held", ())),
         )
     except (KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"it is not what a daemon writes ({error})") from None
+        raise ValueError(sentences.wanted_malformed(str(error))) from None
 
 
 def _parse_one(entry: dict[str, Any]) -> WantedProfile:
     name, file, variables = entry["name"], entry["file"], entry["variables"]
     texts = (name, file, *variables)
     if not all(isinstance(text, str) and "\0" not in text for text in texts):
-        raise ValueError("it has something else where a name belongs")
+        raise ValueError(sentences.wanted_lacks("a name"))
     if not is_profile_name(name) or not file.startswith("/"):
-        raise ValueError(f"{name!r} is no profile")
+        raise ValueError(sentences.wanted_no_profile(name))
     until = entry.get("until")
     if not (until is None or isinstance(until, int)):
-        raise ValueError("it has something else where a time belongs")
+        raise ValueError(sentences.wanted_lacks("a time"))
     return WantedProfile(name, file, tuple(variables), until)
 
 
 def _parse_held(entry: dict[str, Any]) -> HeldPort:
     owner, server, listen, lost = (entry[key] for key in ("forward", "server", "listen", "lost"))
     if not all(isinstance(text, str) and text.isprintable() for text in (owner, server, listen)):
-        raise ValueError("it has something else where the name of a port belongs")
+        raise ValueError(sentences.wanted_lacks("the name of a port"))
     if not (lost is None or isinstance(lost, int | float)):
-        raise ValueError("it has something else where a time belongs")
+        raise ValueError(sentences.wanted_lacks("a time"))
     return HeldPort(owner, server, parse_endpoint(listen), lost)
 
 
@@ -112,5 +113,5 @@ def _read(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         if os.fstat(descriptor).st_uid not in {0, os.geteuid()}:
-            raise ValueError("it belongs to another user")
+            raise ValueError(sentences.wanted_of_another_user())
         return file.read(_MAX_BYTES)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from tunnelctl.daemon import sentences
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.daemon.wanted.saved import Kept, WantedProfile, load, store
 from tunnelctl.errors import Failure
@@ -47,8 +48,7 @@ class WantedFile:
             self._written = None
             self._troubles.begin(
                 _TROUBLE,
-                f"{self._path} is ignored, so none of its profiles is up: {error}; it is kept as "
-                f"{_aside(self._path).name}",
+                sentences.wanted_ignored(self._path, str(error), _aside(self._path).name),
             )
         return self._latest.profiles
 
@@ -87,8 +87,7 @@ class WantedFile:
                 why = (isinstance(error, OSError) and error.strerror) or error
                 self._troubles.begin(
                     _TROUBLE,
-                    f"cannot save to {self._path} which profiles are wanted: {why}; "
-                    "the next daemon uses the list in it",
+                    sentences.wanted_not_saved(self._path, str(why)),
                 )
                 self._try_again()
             else:

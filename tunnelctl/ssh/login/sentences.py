@@ -13,7 +13,7 @@ from tunnelctl.errors import PLACE, Code, Fact, Failure, Hint, edit
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.sentences import excerpt, label
 
-# The name of an embedded server's key, whose file is of no use to anybody.
+# The name of an embedded server's key, whose file is temporary.
 THROW_AWAY_KEY = "a throw-away key"
 _MEND_AGENT = "start the agent, unlock it (ssh-add -X) or add the key to it (ssh-add)"
 

@@ -319,8 +319,7 @@ class _Login:
         if isinstance(error, Failure) and self._unanswered is not None and self._is_missing(error):
             raise self._missing(error, self._unanswered) from None
         if isinstance(error, Failure) and error.code is Code.NEEDS_INPUT and self._outdated:
-            said = f"{error.detail}; the {self._outdated} that was remembered is wrong now"
-            raise error.but(detail=said) from None
+            raise sentences.remembered_is_wrong(error, self._outdated) from None
 
     def _is_missing(self, error: Failure) -> bool:
         """Whether a missing answer is the cause, although the login reports another one."""
