@@ -199,6 +199,7 @@ def test_what_cannot_be_sent_again(place: Place) -> None:
     assert "only the first 65536 of 100000 bytes" in done.stderr
     done = place.world.run("requests", "dev/web", "--replay", "1000000")
     assert done.returncode == 66
+    assert place.world.run("requests", "dev/web", "--replay", "9" * 5000).returncode == 66
     assert len(place.web.asked) == before
 
 
@@ -296,6 +297,24 @@ def test_an_archive_is_written(place: Place, tmp_path: Path) -> None:
     assert entries[-1]["request"]["url"].endswith("/archived")
     printed = place.world.ok("requests", "dev/web", "-n", "1", "--har", "-")
     assert json.loads(printed)["log"]["entries"] == entries[-1:]
+
+
+def test_an_archive_goes_through_a_link_and_not_in_its_place(place: Place, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "web.har")
+    place.world.ok("requests", "dev/web", "--har", str(link))
+    assert link.is_symlink()
+    assert json.loads(link.read_text())["log"]["version"] == "1.2"
+    printed = place.world.ok("requests", "dev/web", "--har", "/proc/self/fd/1")
+    assert json.loads(printed)["log"]["version"] == "1.2"
+
+
+@pytest.mark.parametrize("name", ["none/web.har", ""])
+def test_an_archive_that_cannot_be_written(place: Place, tmp_path: Path, name: str) -> None:
+    file = str(tmp_path / name) if name else ""
+    done = place.world.run("requests", "dev/web", "--har", file)
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
 
 
 def test_what_is_not_inspected_says_how_to_change_that(place: Place) -> None:

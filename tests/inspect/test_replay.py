@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import pytest
 
 from tests.inspect.corpus import GET, OK, upgrade
-from tests.inspect.talks import CLIENT, SERVER, Talk, inspected, shown
+from tests.inspect.talks import CLIENT, SERVER, Talk, inspected, pass_on, shown
 from tests.inspect.test_conversation import SWITCHED
 from tests.support.services import Service
+from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
 from tunnelctl.inspect.replay import Replay, ReplayAnswer
 from tunnelctl.state.exchange import BLACKED_OUT, Headers
@@ -119,6 +120,28 @@ async def test_what_cannot_be_sent_again_is_refused(talk: Talk) -> None:
     with pytest.raises(Failure) as failed:
         await again(talk, OK)
     assert failed.value.code is Code.USAGE
+
+
+@pytest.mark.parametrize(
+    ("first", "rest"),
+    [
+        (b"Content-Length: 5\r\n\r\nhal", b"ly"),
+        (b"Transfer-Encoding: chunked\r\n\r\n3\r\nhal\r\n", b"0\r\n\r\n"),
+    ],
+)
+async def test_a_request_is_not_sent_again_before_it_has_ended(first: bytes, rest: bytes) -> None:
+    async with inspected() as inspection:
+        tap = inspection.tap("127.0.0.1:50000", "17", client_is_socket=True)
+        await pass_on(inspection, tap, [(CLIENT, b"POST / HTTP/1.1\r\nHost: h\r\n" + first)])
+        await eventually_async(lambda: len(inspection.last()) == 1, "it is shown")
+        (exchange,) = inspection.last()
+        await eventually_async(lambda: exchange.request.size == 3, "a part of the body is shown")
+        with pytest.raises(Failure, match="end of its body"):
+            Replay(exchange, ())
+        await pass_on(inspection, tap, [(CLIENT, rest)])
+        await eventually_async(lambda: not exchange.request.truncated, "it has ended")
+        Replay(exchange, ())
+        tap.ended()
 
 
 @pytest.mark.parametrize("pair", [("X", "a\r\nY: b"), ("X Y", "a"), ("X", "☃")])

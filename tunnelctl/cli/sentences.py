@@ -176,6 +176,11 @@ def profile_not_written(file: str, why: str) -> Failure:
     return Failure(Code.PERMISSION_DENIED, f"{file} cannot be written: {why}")
 
 
+def archive_not_written(file: str, why: str) -> Failure:
+    """The file of `requests --har`."""
+    return Failure(Code.PERMISSION_DENIED, f"{file} cannot be written: {why}")
+
+
 def profile_mistake(mistake: str) -> Failure:
     """One of those in a profile, with its place, as a step of `doctor`."""
     return Failure(Code.CONFIG_INVALID, mistake)

@@ -186,6 +186,8 @@ class _OneWay(ABC):
         return start
 
     def _end_body(self, at: float) -> None:
+        if self._body is not None:
+            self._body.kept.message.is_cut = False
         self._body = None
         self._finish(at)
 
@@ -261,6 +263,7 @@ class _Requests(_OneWay):
         if parsed.proposes_switch:
             self._undecided = pending
         if parsed.has_body:
+            message.is_cut = True  # until it has ended: half an order is never sent again
             self._body = body_of(event.headers, conversation.kept(entry, message))
 
     def _finish(self, at: float) -> None:

@@ -23,6 +23,7 @@ from tunnelctl.state.exchange import HttpExchange
 _log = logging.getLogger(__name__)
 
 _THREAD_ENDS_WITHIN = 1.0  # seconds
+_DIGITS = 20  # of a number of an exchange: int() refuses thousands
 # Seconds between two answers to one follower: a stream of events changes its exchange all the time.
 _FOLLOW_STEP = 0.1
 
@@ -100,7 +101,7 @@ class Inspection:
             Failure: profile-not-found, it was dropped or never was.
         """
         found = None
-        if number.isascii() and number.isdigit():
+        if number.isascii() and number.isdigit() and len(number) <= _DIGITS:
             found = self.store.get(self.forward, int(number))
         if found is None:
             raise sentences.no_such_exchange(self.forward, number)

@@ -57,6 +57,8 @@ class Replay:
         if exchange.method == "CONNECT" or exchange.status == 101:
             raise sentences.replay_of_switch(number)
         if request.truncated:
+            if request.size == len(request.body):
+                raise sentences.replay_lacks_end(number)
             raise sentences.replay_lacks_body(number, request.size, len(request.body))
         self.number = number
         self._method = exchange.method

@@ -46,6 +46,11 @@ def replay_lacks_body(number: str, size: int, kept: int) -> Failure:
     return _cannot_replay(number, f"only the first {kept} of {size} bytes of its body are kept")
 
 
+def replay_lacks_end(number: str) -> Failure:
+    """The client has not sent all of the body, or never did."""
+    return _cannot_replay(number, "the end of its body has not arrived")
+
+
 def replay_of_switch(number: str) -> Failure:
     """It was CONNECT, or changed the protocol."""
     return _cannot_replay(number, "another protocol followed it")

@@ -26,7 +26,7 @@ Headers = tuple[tuple[str, str], ...]
 class HttpMessage:
     """A request or a response. `version` is `HTTP/1.1`; `size` is the length of the whole body in
     bytes, as it was transferred but without the framing of chunks; `body` is its first part.
-    `is_cut`: the connection ended before the body did."""
+    `is_cut`: the connection ended before the body did; of a request also that it has not ended."""
 
     version: str
     headers: Headers

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tunnelctl.cli import sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.output import in_colour, json_text, say, shown_on, width_of
 from tunnelctl.client import Client
-from tunnelctl.errors import printable
+from tunnelctl.errors import printable, reason
 from tunnelctl.view.requests import duration_text, size_text
 
 if TYPE_CHECKING:  # `--help` is quicker without
@@ -185,14 +187,27 @@ def _line(exchange: HttpExchange) -> str:
 
 
 def _write_har(found: HttpExchanges, path: Path) -> None:
-    from tunnelctl.home.whole_file import write_whole
     from tunnelctl.inspect.har import archive
 
     text = json.dumps(archive(found.exchanges), indent=2, ensure_ascii=True) + "\n"
     if str(path) == "-":
         click.echo(text, nl=False)
+        return
+    try:
+        _write_to(path, text.encode())
+    except OSError as error:
+        raise sentences.archive_not_written(str(path), reason(error)) from None
+
+
+def _write_to(path: Path, content: bytes) -> None:
+    """Write a file whole; but into what a link, a device or a pipe leads to, never in its place."""
+    from tunnelctl.home.whole_file import write_whole
+
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(content)
     else:
-        write_whole(path, text.encode())
+        write_whole(path, content)
 
 
 def _replay(
