@@ -13,7 +13,6 @@ from tests.ssh.clients import fails, logged_in
 from tests.support.here import here
 from tests.support.keys import KeyKind, write_key
 from tests.support.sshd import OpenSSHServer
-from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
 from tunnelctl.ssh.keys.certificates import fingerprint
@@ -130,11 +129,9 @@ def test_one_that_fails_knows_nothing_and_is_asked_again_later(
 
 def test_one_that_hangs_is_ended(tmp_path: Path) -> None:
     host = Host("b", "b.example", known_hosts_command=("sleep", "86399"), connect_timeout=0.2)
-    began = clock.monotonic()
     with pytest.raises(Failure, match="did not end within") as caught:
         verify(host, _key(tmp_path), here())
     assert caught.value.code is Code.HANDSHAKE_FAILED
-    assert clock.monotonic() - began < 60
 
 
 def test_one_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from tests.supervisor.scene import LATE, hello, local, scene
 from tests.support.chaos import ChaosProxy
 from tests.support.here import here
+from tests.support.patient import Patient
 from tests.support.processes import command_line, descendants
 from tests.support.programs import require
 from tests.support.sshd import OpenSSHServer
@@ -20,13 +20,6 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.host import Host
 from tunnelctl.state.snapshot import HostState, ProfileState
-
-
-class Patient(Random):
-    """Always waits the whole backoff."""
-
-    def random(self) -> float:
-        return 0.999
 
 
 async def test_a_hurry_ends_the_backoff() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import replace
-from random import Random
 
 from tests.supervisor.scene import LATE, scene
 from tests.support.here import here
+from tests.support.patient import Patient
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, Reconnect
 from tunnelctl.spec.profile import Profile
@@ -17,13 +17,6 @@ from tunnelctl.state.snapshot import HostState, ProfileState
 from tunnelctl.supervisor.logins.neighbours import Neighbours
 
 BASTION = Host("bastion", "bastion.example")
-
-
-class Patient(Random):
-    """Always waits the whole backoff."""
-
-    def random(self) -> float:
-        return 0.999
 
 
 async def test_one_host_that_gets_through_is_enough_for_all() -> None:

@@ -43,7 +43,7 @@ def http(path: str = "/", **changes: Any) -> Probe:
     return replace(Probe(ProbeType.HTTP, path=path, interval=OFTEN, timeout=10), **changes)
 
 
-class WebService(Service):
+class LineService(Service):
     """Answers what `answer` gives for the first line of a request."""
 
     def __init__(self, answer: Callable[[str], str]) -> None:
@@ -229,7 +229,7 @@ async def test_http_wants_its_path_and_status(side: str) -> None:
             return to(port, name, probe=probe)
         return remote(name, free_port(), port, probe=probe)
 
-    with WebService(answer) as web:
+    with LineService(answer) as web:
         async with scene() as s:
             good = rule("good", web.port, http("/up", status=204))
             bad = rule("bad", web.port, http("/down"))
@@ -243,7 +243,10 @@ async def test_http_wants_its_path_and_status(side: str) -> None:
 
 
 async def test_http_of_a_target_that_speaks_something_else() -> None:
-    with WebService(lambda line: "SSH-2.0-x\r\n") as ssh, WebService(lambda line: "") as mute:
+    with (
+        LineService(lambda line: "SSH-2.0-x\r\n") as ssh,
+        LineService(lambda line: "") as mute,
+    ):
         async with scene() as s:
             await s.up(
                 s.profile(to(ssh.port, "ssh", probe=http()), to(mute.port, "mute", probe=http()))

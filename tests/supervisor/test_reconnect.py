@@ -7,7 +7,6 @@ import dataclasses
 import itertools
 import socket
 from datetime import datetime
-from random import Random
 
 import pytest
 
@@ -24,6 +23,7 @@ from tests.supervisor.scene import (
 )
 from tests.support.chaos import ChaosProxy
 from tests.support.here import here
+from tests.support.patient import Patient
 from tests.support.ports import free_port
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually_async
@@ -33,13 +33,6 @@ from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import WhileDown
 from tunnelctl.spec.host import Host, Reconnect
 from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
-
-
-class Patient(Random):
-    """Always waits the whole backoff."""
-
-    def random(self) -> float:
-        return 0.999
 
 
 async def test_a_server_that_comes_back_is_used_on_the_same_port() -> None:
