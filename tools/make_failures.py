@@ -137,6 +137,17 @@ _PATHS = {
     "wanted_file": Path("/home/bob/.local/state/tunnelctl/wanted.json"),
     "unit": Path("/home/bob/.config/systemd/user/tunnelctl.service"),
 }
+# Samples for one function, where that of the name would mislead.
+_OF_FUNCTION = {
+    ("no_qr_package", "install"): "pip install 'tunnelctl[qr]'",
+    ("no_textual_package", "install"): "pip install 'tunnelctl[top]'",
+    ("path_not_a_socket", "path"): "/run/user/1000/db.sock",
+    ("path_not_a_socket", "what"): "a folder",
+    ("refused_by_click", "message"): "Could not open file 'dev.yaml': No such file or directory",
+    ("top_needs_a_terminal", "why"): "TERM is dumb",
+    ("wrong_usage", "message"): "No such option: --detatch. Did you mean --detach?",
+    ("wrong_usage", "command"): "tunnelctl up",
+}
 _WHOLE: dict[str, int] = {
     "mode": 0o644,
     "bits": 1024,
@@ -205,7 +216,9 @@ def made(function: Callable[..., Failure | Hint | str]) -> Failure | Hint | str:
     arguments: dict[str, Any] = {}
     for name in inspect.signature(function).parameters:
         kind = hints[name]
-        if kind is str:
+        if (special := _OF_FUNCTION.get((function.__name__, name))) is not None:
+            arguments[name] = special
+        elif kind is str:
             arguments[name] = _TEXTS[name]
         elif kind is int:
             arguments[name] = _WHOLE.get(name, 3)
