@@ -8,11 +8,16 @@ never let one host fill the log.
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from tunnelctl import clock
 from tunnelctl.state.throttle import Throttle
 
 _log = logging.getLogger("tunnelctl.ssh")
+
+# How OpenSSH reports a listener that GatewayPorts moved to another address (serverloop.c and
+# channels.c).
+LISTENS_ELSEWHERE: Final = "Forwarding listen address"
 
 AT_ONCE = 20
 _SECONDS_A_LINE = 60.0

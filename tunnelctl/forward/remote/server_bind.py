@@ -19,6 +19,7 @@ from tunnelctl.forward.requests import Origin, direct
 from tunnelctl.spec.endpoint import ANY_ADDRESS, LOCALHOST, LOOPBACK, LOOPBACKS, WILDCARDS, Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.server_debug import LISTENS_ELSEWHERE
 from tunnelctl.wire.channel import ChannelHandler
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure
@@ -30,7 +31,6 @@ _TURN_SECONDS = 1.0
 # The message of OpenSSH if its configuration forbids a listener; any other refusal is a failed
 # bind.
 _FORBIDDEN = ("Server has disabled", "port forwarding refused")
-_OVERRIDDEN = "Forwarding listen address"
 
 
 def is_taken(link: Link, said: Iterable[str]) -> bool:
@@ -42,7 +42,7 @@ def is_taken(link: Link, said: Iterable[str]) -> bool:
 
 def wider(forward: Forward, said: Iterable[str]) -> Failure | None:
     """The caveat for a listener that the server opened to other machines without being asked."""
-    if not any(text.startswith(_OVERRIDDEN) for text in said):
+    if not any(text.startswith(LISTENS_ELSEWHERE) for text in said):
         return None
     return sentences.listens_on_all(forward)
 

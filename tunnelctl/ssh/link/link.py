@@ -26,7 +26,7 @@ from tunnelctl.ssh.link.way import DIRECT, Way
 from tunnelctl.ssh.packets.handover import PacketState
 from tunnelctl.ssh.packets.stream import PacketStream
 from tunnelctl.ssh.packets.transport import SshTransport
-from tunnelctl.ssh.server_debug import log_said
+from tunnelctl.ssh.server_debug import LISTENS_ELSEWHERE, log_said
 from tunnelctl.wire import messages
 from tunnelctl.wire.connection import Acceptor, Connection, Request
 from tunnelctl.wire.messages import (
@@ -193,7 +193,7 @@ class Link:
             always_display, text = reader.boolean(), printable_word(reader.text())
             # The only message of OpenSSH about a listener that GatewayPorts moved; the other DEBUG
             # messages at login are for debugging.
-            urgent = always_display or text.startswith("Forwarding listen address")
+            urgent = always_display or text.startswith(LISTENS_ELSEWHERE)
             level = logging.WARNING if urgent else logging.DEBUG
             log_said(self.settings.title, text, level)
             self._said = (*self._said, text)[-_SAID_KEPT:]
