@@ -32,6 +32,14 @@ DOCS = ROOT / "docs"
 ARCHITECTURE = DOCS / "architecture.md"
 STARTED = DOCS / "getting-started.md"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+# Containers of import-linter: with all their layers under a heading, and with their packages only.
+DRAWN_WHOLE = {
+    "tunnelctl": "Layers",
+    "tunnelctl.config": "Rooms of config",
+    "tunnelctl.ssh": "Rooms of ssh",
+    "tunnelctl.view": "Rooms of view",
+}
+PACKAGES_DRAWN = ("tunnelctl.cli", "tunnelctl.daemon", "tunnelctl.supervisor")
 # An exit code and its meaning, as the end of `tunnelctl --help` says it.
 _EXIT_CODE = re.compile(r"(\d+) ([^,.]+)[,.]")
 
@@ -169,24 +177,36 @@ def importers(module: str) -> list[str]:
     return sorted({name if not below else f"{name}/" for name, *below in parts})
 
 
-@pytest.mark.parametrize(
-    ("container", "heading"),
-    [
-        ("tunnelctl", "Layers"),
-        ("tunnelctl.config", "Rooms of config"),
-        ("tunnelctl.ssh", "Rooms of ssh"),
-    ],
-)
+def layers_checked() -> dict[str, list[set[str]]]:
+    """The layers of each container that import-linter checks, from the top."""
+    return {
+        container: [set(re.findall(r"\w+", layer)) for layer in contract["layers"]]
+        for contract in PROJECT["tool"]["importlinter"]["contracts"]
+        for container in contract.get("containers", ())
+    }
+
+
+def test_every_container_that_is_checked_is_drawn() -> None:
+    assert set(layers_checked()) == {*DRAWN_WHOLE, *PACKAGES_DRAWN}
+
+
+@pytest.mark.parametrize(("container", "heading"), DRAWN_WHOLE.items())
 def test_the_layers_drawn_are_those_that_are_checked(container: str, heading: str) -> None:
-    (contract,) = [
-        found
-        for found in PROJECT["tool"]["importlinter"]["contracts"]
-        if found.get("containers") == [container]
-    ]
-    checked = [set(re.findall(r"\w+", layer)) for layer in contract["layers"]]
+    checked = layers_checked()[container]
     rows = table(section(ARCHITECTURE, heading), "layer" if heading == "Layers" else "room", "owns")
     drawn = [set(re.findall(r"\w+", layer)) for layer, _ in rows]
     assert drawn == checked
+
+
+def test_every_package_of_the_other_containers_is_drawn() -> None:
+    checked = {
+        f"{container.removeprefix('tunnelctl.')}/{room}"
+        for container in PACKAGES_DRAWN
+        for room in set().union(*layers_checked()[container])
+        if (ROOT / container.replace(".", "/") / room / "__init__.py").exists()
+    }
+    rows = table(section(ARCHITECTURE, "Rooms of cli, daemon and supervisor"), "room", "owns")
+    assert {room for room, _ in rows} == checked
 
 
 @pytest.mark.parametrize(
