@@ -1,4 +1,8 @@
-"""Uses the control API over the unix socket, and starts the daemon if none answers."""
+"""Uses the control API over the unix socket, and starts the daemon if none answers.
+
+Must never decide anything about tunnels, and never import what only the daemon needs: every command
+waits for this import.
+"""
 
 from tunnelctl.client.client import Client, DaemonElsewhere, EventStream, SocketUnusable
 from tunnelctl.client.http import Document, Exchange, Problem

@@ -1,5 +1,5 @@
 """What the faces show: rows, their order, their texts, and the command for each action.
 
-Pure: made from the status document and the time. `ps`, `top` and the dashboard render it and decide
-nothing themselves.
+Pure: made from the daemon's documents and the time. `ps`, `top` and the dashboard render it and
+decide nothing themselves. Must never ask the daemon, and never draw.
 """
