@@ -190,11 +190,11 @@ def _samples() -> dict[Any, Any]:
 
 
 def modules() -> Iterator[ModuleType]:
-    """Every module called `sentences`, by name."""
+    """Every module whose name ends in `sentences`, by name."""
     for found in sorted(
         pkgutil.walk_packages(tunnelctl.__path__, "tunnelctl."), key=lambda f: f.name
     ):
-        if found.name.endswith(".sentences"):
+        if found.name.endswith("sentences"):
             yield importlib.import_module(found.name)
 
 

@@ -6,7 +6,7 @@ link; must never report a guess as a finding.
 
 from __future__ import annotations
 
-from tunnelctl.doctor import firewall, sentences
+from tunnelctl.doctor import firewall, forward_sentences, sentences
 from tunnelctl.errors import Code, Fact, Failure
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.environment import Environment
@@ -70,16 +70,18 @@ def of_target_there(rule: Forward, failure: Failure, answers_at: Endpoint | None
     target = rule.target
     assert target is not None
     if answers_at is not None:
-        return failure.but(hints=[sentences.listens_only_on(rule, answers_at)])
+        return failure.but(hints=[forward_sentences.listens_only_on(rule, answers_at)])
     if target.is_unix:
         return failure
     where = rule.via if target.is_loopback else target.host
     if Fact.NO_NAME in failure.facts:
-        return failure.and_hints(sentences.look_up_there(rule.via, target.host))
+        return failure.and_hints(forward_sentences.look_up_there(rule.via, target.host))
     if failure.code is Code.TARGET_REFUSED:
-        container = sentences.loopback_of_container() if target.is_loopback else ""
-        return failure.and_hints(sentences.who_listens(where, target), container)
-    return failure.and_hints(sentences.dropped_there(), sentences.connect_from(rule.via, target))
+        container = forward_sentences.loopback_of_container() if target.is_loopback else ""
+        return failure.and_hints(forward_sentences.who_listens(where, target), container)
+    return failure.and_hints(
+        forward_sentences.dropped_there(), forward_sentences.connect_from(rule.via, target)
+    )
 
 
 def _sshd_says(host: Host, server: Software, words: str) -> tuple[str, ...]:

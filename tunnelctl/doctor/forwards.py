@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from tunnelctl import clock
-from tunnelctl.doctor import causes, sentences, this_machine
+from tunnelctl.doctor import causes, forward_sentences, sentences, this_machine
 from tunnelctl.doctor.report import Part, Step, caveat, failed, ok, skipped
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.probing import ProbedForward, ask
@@ -54,13 +54,13 @@ class Examination:
 
     @property
     def _not_reached(self) -> str:
-        return sentences.host_not_connected(self.rule.via)
+        return forward_sentences.host_not_connected(self.rule.via)
 
     # Forwards that listen on this machine.
 
     async def _listener(self) -> Step:
         if self._is_held:
-            message = sentences.held_here(self.rule.listen)
+            message = forward_sentences.held_here(self.rule.listen)
             return ok(Part.LISTENER, self.rule.name, message)
         return await this_machine.listener(self.rule, self.reactor, self.status)
 
@@ -81,7 +81,9 @@ class Examination:
         if failure is not None and failure.code is Code.FORWARD_DENIED:
             denied = causes.of_denied_target(failure, self.host, link.info.software)
             return caveat(Part.PERMISSION, self.rule.name, denied)
-        return ok(Part.PERMISSION, self.rule.name, sentences.connects_for_clients(self.rule.via))
+        return ok(
+            Part.PERMISSION, self.rule.name, forward_sentences.connects_for_clients(self.rule.via)
+        )
 
     async def _fixed(self, link: Link, target: Endpoint) -> list[Step]:
         name = self.rule.name
@@ -96,12 +98,12 @@ class Examination:
             ]
         if failure is not None and target.is_unix:
             untold = causes.of_untold_target(failure, self.host, link.info.software)
-            what = sentences.does_not_tell(self.rule.via, target)
+            what = forward_sentences.does_not_tell(self.rule.via, target)
             return [
                 skipped(Part.PERMISSION, name, what),
                 failed(Part.TARGET, name, untold, seconds),
             ]
-        allowed = ok(Part.PERMISSION, name, sentences.connects_to(self.rule.via, target))
+        allowed = ok(Part.PERMISSION, name, forward_sentences.connects_to(self.rule.via, target))
         if failure is None:
             return [allowed, await self._answer(link, target, seconds)]
         told = causes.of_target_there(self.rule, failure, await self._elsewhere(link, failure))
@@ -114,7 +116,7 @@ class Examination:
                 await ask(self.rule, link, self._place)
             except Failure as failure:
                 return failed(Part.TARGET, self.rule.name, failure, seconds)
-        return ok(Part.TARGET, self.rule.name, sentences.target_answers(target), seconds)
+        return ok(Part.TARGET, self.rule.name, forward_sentences.target_answers(target), seconds)
 
     async def _elsewhere(self, link: Link, failure: Failure) -> Endpoint | None:
         """The other loopback address, if the service listens there and not at the target's;
@@ -146,13 +148,13 @@ class Examination:
     async def _listens_there(self) -> Step:
         name, listen = self.rule.name, self.rule.listen
         if self._is_held:
-            return ok(Part.PERMISSION, name, sentences.held_there(self.rule.via))
+            return ok(Part.PERMISSION, name, forward_sentences.held_there(self.rule.via))
         if self.link is None:
             return skipped(Part.PERMISSION, name, self._not_reached)
         if listen.is_unix:
-            what = sentences.file_would_remain(self.rule.via, str(listen))
+            what = forward_sentences.file_would_remain(self.rule.via, str(listen))
             if self.link.info.software.is_openssh and not self.rule.unlink_remote:
-                what = sentences.file_would_block(self.rule.via, str(listen))
+                what = forward_sentences.file_would_block(self.rule.via, str(listen))
             return skipped(Part.PERMISSION, name, what)
         # Clients that connect now are refused.
         asked = dataclasses.replace(self.rule, max_connections=0)
@@ -166,18 +168,20 @@ class Examination:
                 server = self.link.info.software
                 failure = causes.of_denied_listener(failure, self.host, server)
             if failure.code is Code.PORT_IN_USE:
-                failure = failure.and_hints(sentences.who_listens(self.host.name, listen))
+                failure = failure.and_hints(forward_sentences.who_listens(self.host.name, listen))
             return failed(Part.PERMISSION, name, failure, clock.monotonic() - began)
         finally:
             await forward.close(0)
         if forward.caveat is not None:
             return caveat(Part.PERMISSION, name, forward.caveat)
         seconds = clock.monotonic() - began
-        return ok(Part.PERMISSION, name, sentences.listens_there(self.rule.via, listen), seconds)
+        return ok(
+            Part.PERMISSION, name, forward_sentences.listens_there(self.rule.via, listen), seconds
+        )
 
     async def _target_here(self) -> Step:
         if self.rule.target is None:
-            return skipped(Part.TARGET, self.rule.name, sentences.client_chooses())
+            return skipped(Part.TARGET, self.rule.name, forward_sentences.client_chooses())
         step = await this_machine.target(self.rule)
         if step.failure is None and self.rule.probe.type is ProbeType.HTTP and self.link:
             try:

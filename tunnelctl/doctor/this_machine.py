@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 from pathlib import Path
 
-from tunnelctl.doctor import firewall, sentences
+from tunnelctl.doctor import firewall, forward_sentences, sentences
 from tunnelctl.doctor.report import Part, Step, failed, ok, profile_in, warning
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.listener import Listener
@@ -64,9 +64,9 @@ async def listener(rule: Forward, reactor: Reactor, status: Status | None) -> St
             failure = port_in_use_by_forward(rule.listen, owner)
         return failed(Part.LISTENER, rule.name, _of_listen(rule.listen, failure))
     if not rule.listen.is_loopback and (found := await firewall.before(where.port)):
-        what = sentences.free_but_filtered(where, found)
-        return warning(Part.LISTENER, rule.name, what, sentences.open_the_port())
-    return ok(Part.LISTENER, rule.name, sentences.is_free(where))
+        what = forward_sentences.free_but_filtered(where, found)
+        return warning(Part.LISTENER, rule.name, what, forward_sentences.open_the_port())
+    return ok(Part.LISTENER, rule.name, forward_sentences.is_free(where))
 
 
 async def _listen(endpoint: Endpoint, reactor: Reactor) -> Endpoint:
@@ -94,9 +94,9 @@ async def target(rule: Forward) -> Step:
             failure = failure.but(hints=[await _of_refusal(rule, service)])
         return failed(Part.TARGET, rule.name, failure)
     if hangs_up:
-        what = sentences.hangs_up(service)
-        return warning(Part.TARGET, rule.name, what, sentences.published_port())
-    return ok(Part.TARGET, rule.name, sentences.target_answers(service))
+        what = forward_sentences.hangs_up(service)
+        return warning(Part.TARGET, rule.name, what, forward_sentences.published_port())
+    return ok(Part.TARGET, rule.name, forward_sentences.target_answers(service))
 
 
 async def _hangs_up(service: Endpoint) -> bool:
@@ -122,8 +122,8 @@ def _of_listen(endpoint: Endpoint, failure: Failure) -> Failure:
     if failure.code is not Code.PERMISSION_DENIED or endpoint.is_unix:
         return failure
     if 0 < endpoint.port < _PRIVILEGED:
-        return failure.and_hints(sentences.allow_low_ports(endpoint.port))
-    return failure.and_hints(sentences.own_addresses())
+        return failure.and_hints(forward_sentences.allow_low_ports(endpoint.port))
+    return failure.and_hints(forward_sentences.own_addresses())
 
 
 async def _of_refusal(rule: Forward, service: Endpoint) -> str:
@@ -134,15 +134,15 @@ async def _of_refusal(rule: Forward, service: Endpoint) -> str:
     if found:
         there = dataclasses.replace(service, host=found[0])
         holder = port_holder(found[0], service.port)
-        return sentences.listens_elsewhere(rule, service, there, holder)
+        return forward_sentences.listens_elsewhere(rule, service, there, holder)
     if not service.is_loopback:
-        return sentences.start_service(service.port)
+        return forward_sentences.start_service(service.port)
     if any(mark.exists() for mark in _CONTAINER_MARKS):
-        return sentences.start_or_leave_container(service)
-    return sentences.start_or_publish(service.port)
+        return forward_sentences.start_or_leave_container(service)
+    return forward_sentences.start_or_publish(service.port)
 
 
 async def _of_silence(service: Endpoint) -> str:
     if found := await firewall.against(service):
         return sentences.own_firewall(found)
-    return sentences.dropped_here()
+    return forward_sentences.dropped_here()
