@@ -27,6 +27,8 @@ _PLANNED_WITHIN = 1.0
 # A process is started, and answers, within this.
 _PEACE_WITHIN = 12 * LEASE
 
+CLOSED = "a connection was closed"  # at a fault that must not close one
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -98,7 +100,7 @@ def _one(
         mended = time.monotonic()
         _peace(scene, observer, mended)
         if kind.keeps and (ended is not None or _is_over(client, 0.0)):
-            violations.append(f"{kind.name}: a connection was closed")
+            violations.append(f"{kind.name}: {CLOSED}")
     if kind.ends and (ended is None or ended > LEASE):
         violations.append(f"{kind.name}: a connection lived {ended or lasts:.1f} s after it")
     back = None

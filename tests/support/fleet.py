@@ -30,7 +30,8 @@ from tests.support.waiting import eventually
 from tests.support.world import World, tunnel_text
 from tunnelctl.errors import Failure
 
-LEASE = 5.0  # seconds, the shortest
+# Seconds; 5 is the shortest. A longer one bears a machine that is busy with other tests.
+LEASE = float(os.environ.get("TUNNELCTL_FLEET_LEASE", "5"))
 _FIRST_LINE = 64
 
 
