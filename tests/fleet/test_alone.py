@@ -29,6 +29,14 @@ def alone() -> Iterator[FleetScene]:
         loop_was_free(scene.machines)
 
 
+def with_store(alone: FleetScene) -> None:
+    """Start the store where it does not run, and have the profile up."""
+    (machine,) = alone.machines
+    alone.store.start()
+    alone.store.wait()
+    eventually(machine.is_up, "it is up", 3 * LEASE)
+
+
 def test_without_a_store_at_its_start_it_stands_by_and_says_why(alone: FleetScene) -> None:
     (machine,) = alone.machines
     assert machine.fleet()["store"] == "lost"  # also before it was asked
@@ -42,9 +50,7 @@ def test_without_a_store_at_its_start_it_stands_by_and_says_why(alone: FleetScen
 
 def test_it_takes_the_profile_once_the_store_is_there(alone: FleetScene) -> None:
     (machine,) = alone.machines
-    alone.store.start()
-    alone.store.wait()
-    eventually(machine.is_up, "it is up", 3 * LEASE)
+    with_store(alone)
     assert alone.asked() == machine.name
     refused = machine.world.run("fleet", "hand-over", "web")
     assert "no other machine could take it" in refused.stderr
@@ -54,6 +60,7 @@ def test_it_keeps_serving_without_the_store_and_says_that_it_is_not_sure(
     alone: FleetScene,
 ) -> None:
     (machine,) = alone.machines
+    with_store(alone)
     token = machine.fleet()["token"]
     with connect(machine.local) as client:
         assert client.recv(64)

@@ -53,7 +53,9 @@ class Member:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, cluster: str) -> None:
-        """Start it, or start it again."""
+        """Start it, or start it again; nothing if it runs."""
+        if self._process is not None:
+            return
         self._directory.mkdir(parents=True, exist_ok=True)
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(

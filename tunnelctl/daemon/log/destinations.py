@@ -124,6 +124,13 @@ class _Stderr(logging.Handler):
         """See logging.Handler. Only one thread writes."""
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """See logging.Handler, whose own needs a lock in Python 3.13."""
+        passes = self.filter(record)
+        if passes:
+            self.emit(passes if isinstance(passes, logging.LogRecord) else record)
+        return bool(passes)
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; a failure to write is ignored, because it could be reported nowhere."""
         line = memoryview((self.format(record) + "\n").encode(errors="replace"))
