@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from tests.top import screens
 from tests.top.screens import FOLDER, LARGE, SCREENS, SMALL, STOPPED, Still, a_view, text_of
@@ -82,6 +84,18 @@ async def test_escape_removes_the_filter() -> None:
         await pilot.press("escape")
         await pilot.pause()
         assert text_of(app) == before
+
+
+async def test_keys_that_arrive_together_with_the_slash_are_words() -> None:
+    """A paste, or a slow line: `d` and `y` would take a profile down."""
+    async with running() as (app, pilot):
+        for character in "/dy":
+            app.post_message(Key("slash" if character == "/" else character, character))
+        await pilot.pause()
+        assert len(app.screen_stack) == 1, "no question"
+        assert app.query_one("#filter", Input).value == "dy"
+        await pilot.press("slash")
+        assert app.query_one("#filter", Input).value == "dy/"
 
 
 async def test_the_log_follows_its_end_and_is_filtered() -> None:

@@ -62,7 +62,8 @@ class Top(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit"),
         Binding("question_mark", "help"),
-        Binding("slash", "filter"),
+        # Before the table gets the keys that follow: a paste or a slow line sends them together.
+        Binding("slash", "filter", priority=True),
         Binding("escape", "unfilter"),
         Binding("s", "sort"),
         Binding("u", "act('up')"),
@@ -204,12 +205,16 @@ class Top(App[None]):
             self._choice.order = self._choice.order.next
             self._fill()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether the action is possible: a slash in the filter, or over a dialog, is none."""
+        return action != "filter" or not (isinstance(self.focused, Input) or self.screen.is_modal)
+
     def action_filter(self) -> None:
         """Ask for words."""
         field = self.query_one("#filter", Input)
         field.value = self._choice.words
         field.display = True
-        field.focus()
+        self.screen.set_focus(field)  # at once: what is typed after it are words
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while it is typed."""
