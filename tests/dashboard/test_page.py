@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests.dashboard.board import Board, dashboard
 from tests.dashboard.chromium import chromium, logged_in, needs_chromium
 from tests.dashboard.scene import HOSTILE, MARK, PASSPHRASE, Scene, another_version, scene
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 from tunnelctl import __version__
 
@@ -92,6 +93,18 @@ def test_what_is_broken_comes_first_with_the_command_that_mends_it(
     cause.get_by_role("button", name="Copy tunnelctl answer vault/safe").click()
     expect(page.get_by_text("Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == "tunnelctl answer vault/safe"
+
+
+def test_a_command_for_a_terminal_is_shown_once(page: Page, shown: Scene) -> None:
+    text = f"""version: 1
+hosts: {{here: {{embedded: true}}}}
+forwards: {{gone: {{local: 0, to: {free_port()}, via: here, probe: {{type: tcp, fall: 1}}}}}}
+"""
+    shown.world.profile("lost", text)
+    shown.world.ok("up", "lost", "-d")
+    cause = page.locator("article.cause").filter(has_text="lost/gone")
+    expect(cause.locator("code")).to_have_text(["tunnelctl doctor lost"])
+    shown.world.ok("down", "lost")
 
 
 def test_reconnect(page: Page, shown: Scene) -> None:

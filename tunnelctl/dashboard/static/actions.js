@@ -34,6 +34,7 @@ async function act(action) {
   }
 }
 
+// Nothing for a command that the page cannot run: it is copied.
 export function Button({ action, about, main = false }) {
   const [busy, setBusy] = useState(false);
   const { daemon } = store;
@@ -42,7 +43,7 @@ export function Button({ action, about, main = false }) {
     await (action.verb === "answer" ? answer : act)(action);
     setBusy(false);
   };
-  if (!NAMES[action.verb]) return html`<${Copy} text=${action.command} />`;
+  if (!NAMES[action.verb]) return null;
   return html`<button type="button" class=${main ? "main" : ""} data-command=${action.command}
     aria-label=${`${NAMES[action.verb]} ${about}`}
     disabled=${busy || daemon?.read_only || !daemon?.answers} onClick=${press}>
@@ -68,7 +69,7 @@ export function Copy({ text }) {
 export function ActionList({ row }) {
   return html`<ul class="actions">
     ${row.actions.map((action) => html`<li key=${action.command}>
-      ${NAMES[action.verb] && html`<${Button} action=${action} about=${row.place} />`}
+      <${Button} action=${action} about=${row.place} />
       <${Copy} text=${action.command} />
     </li>`)}
   </ul>`;
