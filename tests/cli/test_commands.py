@@ -51,6 +51,8 @@ forwards:
         (["port"], 2),
         (["port", "dev"], 2),
         (["trust", "a:99999999"], 2),
+        (["connections", "--close", ""], 2),
+        (["requests", "dev/web", "--replay", ""], 2),
     ],
 )
 def test_an_error_is_one_line(world: World, arguments: list[str], code: int) -> None:

@@ -45,7 +45,7 @@ def connections(
     With --close a connection is reset: its client sees an error, not an end of data.
     """
     if number is not None:
-        if places or everything or as_json:
+        if not number or places or everything or as_json:
             raise click.UsageError("--close takes an ID and nothing else")
         options.client.close_connection(number)
         say(f"connection {number} was reset")

@@ -110,6 +110,8 @@ def _check_options(
 ) -> None:
     if har is not None and (follow or as_json):
         raise click.UsageError("--har excludes --follow and --json")
+    if replay == "":
+        raise click.UsageError("--replay takes an ID")
     if replay is not None and (follow or har is not None):
         raise click.UsageError("--replay excludes --follow and --har")
     if headers and replay is None:
