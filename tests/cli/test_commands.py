@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -332,7 +333,8 @@ def test_demo_tells_the_story_and_leaves_nothing(world: World) -> None:
     assert told.count("Hello, World!") == 2
     assert "on the same local port" in told
     # With the path of the command where it is not in $PATH.
-    assert re.search(r"Next: (\S+ -m |\S*/)?tunnelctl init && (\S+ -m |\S*/)?tunnelctl up\n$", told)
+    command = rf"(tunnelctl|{re.escape(shlex.quote(sys.executable))} -m tunnelctl)"
+    assert re.search(rf"Next: {command} init && {command} up\n$", told), told
     assert not world.processes()
     assert not any(scratch.iterdir())
     assert not any(world.state.iterdir())

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.daemon.conftest import Api
 from tests.support.fleet import LEASE, FleetScene, fleet_scene, loop_was_free
 from tests.support.leaks import nothing_left
 from tests.support.services import connect
 from tests.support.waiting import eventually
+from tunnelctl.home.paths import Paths
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -78,3 +80,13 @@ def test_it_keeps_serving_without_the_store_and_says_that_it_is_not_sure(
         client.sendall(b"and here")
         assert client.recv(64) == b"and here"
     assert machine.fleet()["token"] >= token
+
+
+def test_its_metrics_name_the_machine_that_holds_the_profile(alone: FleetScene) -> None:
+    (machine,) = alone.machines
+    with_store(alone)
+    eventually(lambda: machine.fleet()["role"] == "holder", "it holds the profile", 3 * LEASE)
+    paths = Paths.from_environ(machine.world.environ, machine.world.home)
+    scraped = Api(paths.socket).ask("GET", "/metrics").body.decode()
+    line = f'tunnelctl_fleet_holder{{machine="{machine.name}",profile="web"}} 1.0'
+    assert line in scraped.splitlines()

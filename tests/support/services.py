@@ -102,7 +102,11 @@ def receive(connection: socket.socket) -> Received:
 def connect(port: int, seconds: float = DEADLINE, address: str = "127.0.0.1") -> socket.socket:
     """A client's connection to `address`:`port`; each operation may take `seconds`."""
     connection = socket.create_connection((address, port), timeout=seconds)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:  # it was reset meanwhile
+        connection.close()
+        raise
     return connection
 
 

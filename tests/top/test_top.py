@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -237,7 +238,7 @@ def test_without_the_extra_the_pip_command_is_named(busy: World) -> None:
     )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert f"{sys.executable} -m pip install 'tunnelctl[top]'" in line
+    assert f"{shlex.quote(sys.executable)} -m pip install 'tunnelctl[top]'" in line
 
 
 def test_without_a_daemon_it_ends_as_ps_does(world: World) -> None:
