@@ -45,7 +45,7 @@ STAMP = VENV / "bootstrap.json"
 # The tests of the data path, against a wheel in which it is compiled.
 COMPILED = ("python", "-m", "tools.compiled")
 # Run in this order by `bootstrap.py test`, which is all that `make check` and CI call. The last one
-# gets the arguments of the command line. COMPILED takes five minutes and runs if .ci/run asks for
+# gets the arguments of the command line. COMPILED takes four minutes and runs if .ci/run asks for
 # it (TEST_COMPILED). Four workers on two processors, because tests wait for servers, timers and
 # processes as long as they compute. An idle worker takes tests from the others, because a test
 # lasts from a millisecond to two minutes.

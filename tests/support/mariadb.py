@@ -7,24 +7,18 @@ address, as a bastion does.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
 
-from tests.support.ports import free_port
+from tests.support.database import DatabaseServer
 from tests.support.services import CHUNK, DEADLINE, Service
-from tests.support.waiting import eventually
 
 BASTION = "127.0.0.2"  # where `Bastion` comes from
-_USER = "nobody"  # mariadbd refuses to run as root
 _SHARES = (Path("/usr/share/mysql"), Path("/usr/share/mariadb"))
 _OPTIONS = (
     "--no-defaults",
@@ -54,38 +48,31 @@ def _system_tables() -> str:
     return "".join(file.read_text() for file in files)
 
 
-class MariaDB:
-    """Lets a user `app` without a password in from anywhere. A context manager.
+class MariaDB(DatabaseServer):
+    """Lets a user `app` without a password in from anywhere.
 
     `max_connect_errors`: so many connections in a row without a login, and a host is barred.
     """
 
     def __init__(self, max_connect_errors: int) -> None:
         program = _program()
-        self.port = free_port()
-        # Not below pytest's folder, where nobody but the user who runs the tests may look.
-        self._folder = tempfile.TemporaryDirectory(prefix="tctl-mariadb-")
-        data = Path(self._folder.name)
-        self._log = data / "log"
-        options = [program, *_OPTIONS, f"--datadir={data}", f"--tmpdir={data}"]
-        if os.geteuid() == 0:
-            shutil.chown(data, _USER)
-            options.append(f"--user={_USER}")
+        super().__init__("MariaDB")
+        options = [program, *_OPTIONS, f"--datadir={self.data}", f"--tmpdir={self.data}"]
+        if self.user is not None:
+            options.append(f"--user={self.user}")  # it changes to it by itself
         self._bootstrap(options)
-        first = data / "init.sql"
+        first = self.data / "init.sql"
         first.write_text("CREATE USER app@'%' IDENTIFIED BY '';\n")
         options += [
             "--bind-address=127.0.0.1",
             f"--port={self.port}",
-            f"--socket={data / 'socket'}",
-            f"--pid-file={data / 'pid'}",
+            f"--socket={self.data / 'socket'}",
+            f"--pid-file={self.data / 'pid'}",
             f"--max-connect-errors={max_connect_errors}",
             f"--init-file={first}",
             "--log-warnings=4",
         ]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(options, stdin=subprocess.DEVNULL, stderr=log)
-        eventually(self._is_ready, "MariaDB is ready")
+        self.start(options, "ready for connections")
 
     def _bootstrap(self, options: list[str]) -> None:
         script = (
@@ -100,31 +87,10 @@ class MariaDB:
         )
         assert done.returncode == 0, done.stderr
 
-    def _is_ready(self) -> bool:
-        assert self._process.poll() is None, self._log.read_text()
-        return "ready for connections" in self._log.read_text()
-
     @property
     def aborted(self) -> int:
         """How many connections ended without a login."""
         return self._log.read_text().count("user: 'unauthenticated'")
-
-    def close(self) -> None:
-        """End the server."""
-        self._process.terminate()
-        self._process.wait(DEADLINE)
-        self._folder.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Bastion(Service):

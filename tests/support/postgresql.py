@@ -5,20 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psycopg
 import pytest
 
-from tests.support.ports import free_port
+from tests.support.database import DatabaseServer
 from tests.support.services import DEADLINE
-from tests.support.waiting import eventually
 
 USER = "alice"
-_RUNS_AS = "nobody"  # postgres refuses to run as root
 _TABLES = """
 create table orders (customer text);
 insert into orders values ('ann'), ('bob'), ('cid');
@@ -37,19 +32,12 @@ def _program(name: str) -> str:
     return found
 
 
-class PostgreSQL:
-    """Lets USER in without a password. A context manager."""
+class PostgreSQL(DatabaseServer):
+    """Lets USER in without a password."""
 
     def __init__(self) -> None:
         initdb, postgres = _program("initdb"), _program("postgres")
-        self.port = free_port()
-        # Not below pytest's folder, where nobody but the user who runs the tests may look.
-        self._folder = tempfile.TemporaryDirectory(prefix="tctl-postgresql-")
-        data = Path(self._folder.name)
-        self._user = None
-        if os.geteuid() == 0:
-            shutil.chown(data, _RUNS_AS)
-            self._user = _RUNS_AS
+        super().__init__("PostgreSQL")
         options = (
             "--auth=trust",
             f"--username={USER}",
@@ -58,9 +46,9 @@ class PostgreSQL:
             "--no-locale",
         )
         done = subprocess.run(
-            [initdb, *options, f"--pgdata={data / 'db'}"],
-            cwd=data,
-            user=self._user,
+            [initdb, *options, f"--pgdata={self.data / 'db'}"],
+            cwd=self.data,
+            user=self.user,
             capture_output=True,
             text=True,
             timeout=DEADLINE,
@@ -70,22 +58,9 @@ class PostgreSQL:
         settings = {"listen_addresses": "127.0.0.1", "port": self.port, "fsync": "off"}
         settings |= {"unix_socket_directories": "", "shared_buffers": "8MB"}
         words = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
-        self._log = data / "log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [postgres, "-D", str(data / "db"), *words],
-                cwd=data,
-                user=self._user,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        eventually(self._is_ready, "PostgreSQL is ready")
+        command = [postgres, "-D", str(self.data / "db"), *words]
+        self.start(command, "ready to accept connections", self.user)
         self._create()
-
-    def _is_ready(self) -> bool:
-        assert self._process.poll() is None, self._log.read_text()
-        return "ready to accept connections" in self._log.read_text()
 
     def _create(self) -> None:
         where = f"host=127.0.0.1 port={self.port} user={USER}"
@@ -93,20 +68,3 @@ class PostgreSQL:
             connection.execute("create database shop")
         with psycopg.connect(f"{where} dbname=shop") as connection:
             connection.execute(_TABLES)
-
-    def close(self) -> None:
-        """End the server."""
-        self._process.terminate()
-        self._process.wait(DEADLINE)
-        self._folder.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -41,7 +42,7 @@ class Wish:
     history: bool = False
 
 
-class Feed:
+class Feed(ABC):
     """A thread with a loop, `run`, that another thread can wake and stop. `on_crash` gets an error
     that nobody expected, because a screen that is never updated again would lie."""
 
@@ -73,9 +74,9 @@ class Feed:
         with contextlib.suppress(BlockingIOError):  # then it is about to wake
             os.write(self._write_end, b"w")
 
+    @abstractmethod
     def run(self) -> None:
         """Read until `stop`."""
-        raise NotImplementedError
 
     def _main(self) -> None:
         try:
