@@ -87,13 +87,17 @@ class Board:
 
     @contextmanager
     def events(self, target: str = "/v1/view") -> Iterator[Iterator[tuple[str, Any]]]:
-        """A stream of server-sent events: the name and the data of each."""
+        """A stream of server-sent events: the name and the data of each. None is missed from here
+        on: the head of the answer comes once the daemon has subscribed us."""
         request = (
             f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nCookie: {self.cookie}\r\n"
             "Accept: text/event-stream\r\n\r\n"
         )
         with self.connect() as sock, sock.makefile("rb") as lines:
             sock.sendall(request.encode())
+            assert lines.readline().split()[1] == b"200"
+            while lines.readline().strip():
+                pass
             yield _events(lines)
 
     def connect(self) -> socket.socket:
