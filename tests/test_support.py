@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 import subprocess
+import urllib.error
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.chaos import ChaosProxy, Direction
+from tests.support.etcd import Cluster
 from tests.support.processes import is_running
 from tests.support.services import (
     EchoService,
     ReplyAfterEndService,
     ResetService,
+    Service,
     SinkService,
     SourceService,
     Stream,
@@ -149,3 +155,21 @@ def test_services_end_as_they_say() -> None:
     with ResetService(after=3) as service, connect(service.port) as client:
         client.sendall(b"abc")
         assert receive(client).end == "reset"
+
+
+def test_a_member_that_answers_with_an_error_leaves_no_socket(tmp_path: Path) -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100\r\n\r\n{}")
+        connection.recv(1)
+
+    with Service(serve) as service, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        cluster = Cluster(tmp_path, size=2)
+        for member in cluster.members:
+            member.url = f"http://127.0.0.1:{service.port}"
+        with contextlib.suppress(urllib.error.HTTPError):
+            cluster.get("any")
+            pytest.fail("it is no answer of etcd")
+        gc.collect()
+    assert warned == []

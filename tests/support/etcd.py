@@ -14,6 +14,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -93,7 +94,12 @@ class Member:
         request = urllib.request.Request(
             self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=_ANSWERS_WITHIN, context=self._tls) as answer:
+        try:
+            answer = urllib.request.urlopen(request, timeout=_ANSWERS_WITHIN, context=self._tls)
+        except urllib.error.HTTPError as error:
+            error.close()  # it is the answer too, and has the socket
+            raise
+        with answer:
             found: dict[str, Any] = json.load(answer)
             return found
 
