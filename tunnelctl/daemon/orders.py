@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tunnelctl.config.profile.find import is_profile_name
-from tunnelctl.daemon.problems import BadRequest
+from tunnelctl.daemon import sentences
 from tunnelctl.spec.drain import DRAIN
 from tunnelctl.spec.environment import Environment
 
@@ -40,17 +40,15 @@ class UpOrder:
         """Check the body of a request.
 
         Raises:
-            BadRequest: with what is wrong with it.
+            Failure: USAGE, it is invalid.
         """
         refuse_unknown(body, ("file", "environment", "lease", "replace", "ttl"))
         file = _file(body)
         replace, ttl = body.get("replace", False), body.get("ttl")
         if not isinstance(replace, bool):
-            raise BadRequest("replace must be true or false")
+            raise sentences.not_a_boolean("replace")
         if ttl is not None and not (_is_number(ttl) and 0 < ttl <= _LONGEST_TTL):
-            raise BadRequest(
-                f"ttl must be a number of seconds, more than 0 and at most {_LONGEST_TTL:g}"
-            )
+            raise sentences.not_a_ttl(_LONGEST_TTL)
         environment, lease = _environment(body), read_lease(body.get("lease"))
         return cls(file, environment, lease, replace, ttl)
 
@@ -67,20 +65,20 @@ class CheckOrder:
         """Check the body of a request.
 
         Raises:
-            BadRequest: with what is wrong with it.
+            Failure: USAGE, it is invalid.
         """
         refuse_unknown(body, ("profiles", "environment"))
         profiles = body.get("profiles")
         if not isinstance(profiles, list) or not profiles:
-            raise BadRequest("profiles must be a list of files and names")
+            raise sentences.not_files_and_names()
         files = []
         for profile in profiles:
             if not isinstance(profile, dict):
-                raise BadRequest("profiles must be a list of files and names")
+                raise sentences.not_files_and_names()
             refuse_unknown(profile, ("file", "name"))
             file, name = _file(profile), profile.get("name")
             if file is None or not (name is None or isinstance(name, str)):
-                raise BadRequest("profiles must be a list of files and names")
+                raise sentences.not_files_and_names()
             files.append((file, name))
         return cls(tuple(files), _environment(body))
 
@@ -103,16 +101,16 @@ class ReloadOrder:
         """Check the body of a request.
 
         Raises:
-            BadRequest: with what is wrong with it.
+            Failure: USAGE, it is invalid.
         """
         refuse_unknown(body, ("names", "dry_run", "environment"))
         names, dry_run = body.get("names") or [], body.get("dry_run", False)
         if not isinstance(names, list) or not all(
             isinstance(name, str) and is_profile_name(name) for name in names
         ):
-            raise BadRequest("names must be a list of profile names")
+            raise sentences.not_profile_names()
         if not isinstance(dry_run, bool):
-            raise BadRequest("dry_run must be true or false")
+            raise sentences.not_a_boolean("dry_run")
         return cls(tuple(dict.fromkeys(names)), dry_run, _environment(body))
 
 
@@ -128,12 +126,12 @@ class RestartOrder:
         """Check the body of a request.
 
         Raises:
-            BadRequest: with what is wrong with it.
+            Failure: USAGE, it is invalid.
         """
         refuse_unknown(body, ("hosts", "environment"))
         hosts = body.get("hosts") or []
         if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
-            raise BadRequest("hosts must be a list of host names")
+            raise sentences.not_host_names()
         return cls(tuple(hosts), _environment(body))
 
 
@@ -141,12 +139,12 @@ def read_environment(body: Mapping[str, Any]) -> Environment:
     """The body of `environment`: only that of the caller.
 
     Raises:
-        BadRequest: with what is wrong with it.
+        Failure: USAGE, it is invalid.
     """
     refuse_unknown(body, ("environment",))
     environment = _environment(body)
     if environment is None:
-        raise BadRequest("environment is required")
+        raise sentences.required("environment")
     return environment
 
 
@@ -154,7 +152,7 @@ def read_drain(body: Mapping[str, Any]) -> float:
     """The body of `down`: seconds for connections to end.
 
     Raises:
-        BadRequest: with what is wrong with it.
+        Failure: USAGE, it is invalid.
     """
     refuse_unknown(body, ("timeout",))
     return _drain(body)
@@ -172,12 +170,12 @@ class ReleaseOrder:
         """Check the body of a request.
 
         Raises:
-            BadRequest: with what is wrong with it.
+            Failure: USAGE, it is invalid.
         """
         refuse_unknown(body, ("lease", "timeout"))
         lease = read_lease(body.get("lease"))
         if lease is None:
-            raise BadRequest("lease is required")
+            raise sentences.required("lease")
         return cls(lease, _drain(body))
 
 
@@ -187,16 +185,16 @@ def _file(body: Mapping[str, Any]) -> Path | None:
     if file is None:
         return None
     if not (isinstance(file, str) and file.startswith("/")):
-        raise BadRequest("file must be an absolute path")
+        raise sentences.not_an_absolute_path()
     if "\0" in file:
-        raise BadRequest("file must not contain a NUL byte")
+        raise sentences.contains_nul("file")
     return Path(file)
 
 
 def _drain(body: Mapping[str, Any]) -> float:
     drain = body.get("timeout", DRAIN)
     if not (_is_number(drain) and 0 <= drain <= _LONGEST_DRAIN):
-        raise BadRequest(f"timeout must be a number of seconds from 0 to {_LONGEST_DRAIN:g}")
+        raise sentences.not_a_drain(_LONGEST_DRAIN)
     return float(drain)
 
 
@@ -213,16 +211,16 @@ def _environment(body: Mapping[str, Any]) -> Environment | None:
     if not isinstance(sent, dict) or not all(
         value is None or isinstance(value, str) for value in sent.values()
     ):
-        raise BadRequest("environment must be an object of strings")
+        raise sentences.not_an_environment()
     environment = Environment({n: value for n, value in sent.items() if value is not None})
     try:
         raw = environment.to_bytes()
     except UnicodeEncodeError:
-        raise BadRequest("environment must be text, with other bytes as in PEP 383") from None
+        raise sentences.environment_not_text() from None
     if any(b"\0" in text for text in (*raw, *raw.values())):
-        raise BadRequest("environment must not contain a NUL byte")
+        raise sentences.contains_nul("environment")
     if any(not name or b"=" in name for name in raw):
-        raise BadRequest("the name of a variable must not be empty or contain =")
+        raise sentences.not_a_variable_name()
     return environment
 
 
@@ -230,15 +228,15 @@ def read_lease(lease: object) -> str | None:
     """The lease that a command chose, or None.
 
     Raises:
-        BadRequest: it is none.
+        Failure: USAGE, it is none.
     """
     if lease is not None and not (isinstance(lease, str) and _LEASE.fullmatch(lease)):
-        raise BadRequest("lease must be 16 to 64 hexadecimal digits")
+        raise sentences.not_a_lease()
     return lease
 
 
 def refuse_unknown(body: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    """Raises BadRequest for an unknown key."""
+    """Raises `Failure` (USAGE) for an unknown key."""
     unknown = sorted(set(body) - set(known))
     if unknown:
-        raise BadRequest(f"unknown key {unknown[0]!r} in the body")
+        raise sentences.unknown_key(unknown[0], "body")

@@ -31,13 +31,6 @@ _STATUS = {
 _OTHER = 502  # caused by a remote host
 
 
-class BadRequest(Failure):
-    """An invalid request."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(Code.USAGE, message)
-
-
 def as_problem(error: Exception) -> web.Response:
     """The answer for an error. For an unexpected one it names only the type; the log has the
     details."""

@@ -14,7 +14,6 @@ from aiohttp import web
 
 from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.daemon import sentences
-from tunnelctl.daemon.problems import BadRequest
 
 _BODY_WITHIN = 5.0  # seconds
 _FLAGS = {"": False, "0": False, "1": True}
@@ -30,14 +29,14 @@ async def read_bytes(request: web.Request) -> bytes:
         async with asyncio.timeout(_BODY_WITHIN):
             return await request.read()
     except TimeoutError:
-        raise web.HTTPRequestTimeout(text="the body did not arrive in time") from None
+        raise web.HTTPRequestTimeout(text=sentences.body_not_in_time()) from None
 
 
 async def read_body(request: web.Request) -> dict[str, Any]:
     """The JSON object in the body; an empty body is an empty object.
 
     Raises:
-        BadRequest: it is something else.
+        Failure: USAGE, it is something else.
         web.HTTPRequestTimeout: it did not arrive in time.
     """
     raw = await read_bytes(request)
@@ -46,9 +45,9 @@ async def read_body(request: web.Request) -> dict[str, Any]:
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
-        raise BadRequest("the body must be JSON") from None
+        raise sentences.body_not_json() from None
     if not isinstance(body, dict):
-        raise BadRequest("the body must be a JSON object")
+        raise sentences.body_not_an_object()
     return body
 
 
@@ -68,11 +67,11 @@ def profiles_in_query(request: web.Request) -> tuple[str, ...]:
     """The values of `?profile=`, which may be repeated.
 
     Raises:
-        BadRequest: one of them is not the name of a profile.
+        Failure: USAGE, one of them is not the name of a profile.
     """
     names = tuple(dict.fromkeys(request.query.getall("profile", ())))
     if not all(map(is_profile_name, names)):
-        raise BadRequest("profile must be a profile name")
+        raise sentences.not_a_profile_in_query()
     return names
 
 
@@ -80,21 +79,21 @@ def refuse_unknown_query(request: web.Request, known: Collection[str]) -> None:
     """Check that the query has only `known` keys.
 
     Raises:
-        BadRequest: it has another one.
+        Failure: USAGE, it has another one.
     """
     if unknown := sorted(set(request.query) - set(known)):
-        raise BadRequest(f"unknown key {unknown[0]!r} in the query")
+        raise sentences.unknown_key(unknown[0], "query")
 
 
 def number_in_query(request: web.Request, key: str, default: int) -> int:
     """A whole number.
 
     Raises:
-        BadRequest: it is none, or too large.
+        Failure: USAGE, it is none, or too large.
     """
     text = request.query.get(key, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise BadRequest(f"{key} must be a whole number below 1000000000")
+        raise sentences.not_a_whole_number(key)
     return int(text)
 
 
@@ -102,9 +101,9 @@ def flag_in_query(request: web.Request, key: str) -> bool:
     """Whether it is 1; without it, False.
 
     Raises:
-        BadRequest: it is neither 1 nor 0.
+        Failure: USAGE, it is neither 1 nor 0.
     """
     flag = _FLAGS.get(request.query.get(key, ""))
     if flag is None:
-        raise BadRequest(f"{key} must be 1 or 0")
+        raise sentences.not_a_flag(key)
     return flag

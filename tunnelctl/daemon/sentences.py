@@ -1,4 +1,4 @@
-"""The sentences of the daemon's own failures: its place on this machine, profiles, metrics.
+"""The sentences of the daemon's own failures: its place on this machine, profiles, requests.
 
 Owns the sentences: one function for each failure, named for the event. Decides nothing: the caller
 knows which one applies.
@@ -302,3 +302,170 @@ def metrics_port_in_use(address: Endpoint, holder: PortHolder | None) -> Failure
         f"metrics cannot be served on {address}: it is in use{by}",
         "choose another port for --metrics",
     )
+
+
+def no_metrics_package() -> str:
+    """The extra `metrics` is not installed."""
+    return "metrics need prometheus-client"
+
+
+# --- requests that are invalid (400), and that come too late or too often (408, 503) ---------
+
+
+def _invalid(rule: str) -> Failure:
+    return Failure(Code.USAGE, rule)
+
+
+def body_not_in_time() -> str:
+    """The rest of the body did not arrive."""
+    return "the body did not arrive in time"
+
+
+def body_not_json() -> Failure:
+    """The body is something else."""
+    return _invalid("the body must be JSON")
+
+
+def body_not_an_object() -> Failure:
+    """The body is another JSON value."""
+    return _invalid("the body must be a JSON object")
+
+
+def unknown_key(key: str, where: str) -> Failure:
+    """There is no such key; `where`: `body` or `query`."""
+    return _invalid(f"unknown key {key!r} in the {where}")
+
+
+def required(key: str) -> Failure:
+    """The key is missing."""
+    return _invalid(f"{key} is required")
+
+
+def contains_nul(key: str) -> Failure:
+    """No path and no variable can contain one."""
+    return _invalid(f"{key} must not contain a NUL byte")
+
+
+def not_a_boolean(key: str) -> Failure:
+    """In a body."""
+    return _invalid(f"{key} must be true or false")
+
+
+def not_a_flag(key: str) -> Failure:
+    """In a query."""
+    return _invalid(f"{key} must be 1 or 0")
+
+
+def not_a_whole_number(key: str) -> Failure:
+    """In a query: not digits, or too many."""
+    return _invalid(f"{key} must be a whole number below 1000000000")
+
+
+def not_a_ttl(most: float) -> Failure:
+    """`ttl` is at most that many seconds."""
+    return _invalid(f"ttl must be a number of seconds, more than 0 and at most {most:g}")
+
+
+def not_a_drain(most: float) -> Failure:
+    """`timeout` of `down` is at most that many seconds."""
+    return _invalid(f"timeout must be a number of seconds from 0 to {most:g}")
+
+
+def not_a_time() -> Failure:
+    """`since` is something else."""
+    return _invalid("since must be an RFC 3339 time")
+
+
+def not_an_absolute_path() -> Failure:
+    """The daemon has another working directory than its callers."""
+    return _invalid("file must be an absolute path")
+
+
+def not_files_and_names() -> Failure:
+    """`profiles` is something else."""
+    return _invalid("profiles must be a list of files and names")
+
+
+def not_profile_names() -> Failure:
+    """`names` is something else."""
+    return _invalid("names must be a list of profile names")
+
+
+def not_a_profile_in_query() -> Failure:
+    """`profile` is something else."""
+    return _invalid("profile must be a profile name")
+
+
+def not_a_pattern() -> Failure:
+    """`profile` of the log is something else."""
+    return _invalid("profile must be PROFILE or PROFILE/PART; wildcards are *, ? and []")
+
+
+def not_host_names() -> Failure:
+    """`hosts` is something else."""
+    return _invalid("hosts must be a list of host names")
+
+
+def not_headers() -> Failure:
+    """`headers` of a replay is something else."""
+    return _invalid("headers must be a list of [name, value]")
+
+
+def not_an_environment() -> Failure:
+    """`environment` is something else."""
+    return _invalid("environment must be an object of strings")
+
+
+def environment_not_text() -> Failure:
+    """A variable has a surrogate that stands for no byte."""
+    return _invalid("environment must be text, with other bytes as in PEP 383")
+
+
+def not_a_variable_name() -> Failure:
+    """Not repeated: a secret may have been sent as a name."""
+    return _invalid("the name of a variable must not be empty or contain =")
+
+
+def not_a_lease() -> Failure:
+    """`lease` is something else."""
+    return _invalid("lease must be 16 to 64 hexadecimal digits")
+
+
+def lease_in_use() -> Failure:
+    """A lease has one holder."""
+    return _invalid("another event stream has this lease")
+
+
+def not_an_answer_scope() -> Failure:
+    """`answer` of the events is something else."""
+    return _invalid("answer must be PROFILE or PROFILE/HOST")
+
+
+def too_many_answer_scopes(most: int) -> Failure:
+    """`answer` of the events is repeated too often."""
+    return _invalid(f"answer can be given at most {most} times")
+
+
+def not_a_question_id() -> Failure:
+    """`id` of an answer is something else."""
+    return _invalid("id must be the id of a question")
+
+
+def not_an_answer() -> Failure:
+    """`answer` is something else."""
+    return _invalid("answer must be a string or null")
+
+
+def too_many_event_streams() -> str:
+    """The limit is the number of clients that the daemon can serve."""
+    return "too many event streams"
+
+
+def log_has_too_many_readers() -> str:
+    """Those that follow it."""
+    return "too many readers follow the log"
+
+
+def requests_have_too_many_readers() -> str:
+    """Those that follow them."""
+    return "too many readers follow requests"

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from tunnelctl.daemon.problems import BadRequest
+from tunnelctl.dashboard import sentences
 from tunnelctl.spec.environment import Environment
 
 _OPTIONS = ("-L", "-R", "-D")
 _FORWARDS = 20
-_LETTERS = 1024  # of one word
+_CHARACTERS = 1024  # of one word
 _LINES = 20  # of what the command says
 _WAIT = "20s"  # until it is ready; it keeps trying after that
 
@@ -26,26 +26,26 @@ def words_of(order: Mapping[str, Any]) -> list[str]:
     """The arguments of `tunnelctl` for `{"forwards": [["-L", "5432:db:5432"], …], "host": …}`.
 
     Raises:
-        BadRequest: with what is wrong with it.
+        Failure: USAGE, it is invalid.
     """
     forwards, host = order.get("forwards"), order.get("host")
     if set(order) != {"forwards", "host"} or not isinstance(forwards, list):
-        raise BadRequest("the body must have forwards and host")
+        raise sentences.not_forwards_and_host()
     if not 0 < len(forwards) <= _FORWARDS:
-        raise BadRequest(f"forwards must be 1 to {_FORWARDS}")
+        raise sentences.too_many_forwards(_FORWARDS)
     words = ["up", "-d"]
     for forward in forwards:
         if not isinstance(forward, list) or len(forward) != 2 or forward[0] not in _OPTIONS:
-            raise BadRequest('a forward is ["-L", SPEC], with -L, -R or -D')
+            raise sentences.not_a_forward()
         words += [forward[0], _word(forward[1], "SPEC")]
     return [*words, _word(host, "host")]
 
 
 def _word(value: object, name: str) -> str:
-    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= _LETTERS:
-        raise BadRequest(f"{name} must be a text of 1 to {_LETTERS} letters")
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= _CHARACTERS:
+        raise sentences.not_an_argument(name, _CHARACTERS)
     if value.startswith("-") or value != value.strip():
-        raise BadRequest(f"{name} cannot begin with -, or begin or end with a space")
+        raise sentences.reads_as_an_option(name)
     return value
 
 

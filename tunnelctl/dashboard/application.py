@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from tunnelctl.daemon.request_parts import read_body
-from tunnelctl.dashboard import adhoc
+from tunnelctl.dashboard import adhoc, sentences
 from tunnelctl.dashboard.daemon import DaemonClient
 from tunnelctl.dashboard.guard import Guard, harden
 from tunnelctl.dashboard.live import Live
@@ -87,7 +87,7 @@ class Dashboard:
         if "text/event-stream" not in request.headers.get("Accept", ""):
             return web.json_response(await self._live.view())
         if self._live.listeners >= _STREAMS:
-            raise web.HTTPServiceUnavailable(text="too many browsers listen")
+            raise web.HTTPServiceUnavailable(text=sentences.too_many_browsers())
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         with self._live.listening() as listener:
             await response.prepare(request)
@@ -124,6 +124,6 @@ def _read_files() -> dict[str, bytes]:
 
 def _file_answer(found: Mapping[str, bytes], name: str) -> web.Response:
     if name not in found:
-        raise web.HTTPNotFound(text="there is no such file")
+        raise web.HTTPNotFound(text=sentences.no_such_file())
     content_type = _TYPES[name[name.rindex(".") :]]
     return web.Response(body=found[name], content_type=content_type, charset="utf-8")

@@ -76,19 +76,16 @@ class Guard:
         hosts = [host.lower() for host in request.headers.getall("Host", ())]
         # An address in the request line would take the place of Host (RFC 9112, 3.2.2).
         if len(hosts) != 1 or hosts[0] not in self._hosts or not request.raw_path.startswith("/"):
-            raise web.HTTPMisdirectedRequest(text="this is not the name of the dashboard")
+            raise web.HTTPMisdirectedRequest(text=sentences.not_our_name())
         if not await self._is_logged_in(request):
-            raise web.HTTPUnauthorized(
-                text="open the address that tunnelctl dashboard printed; it works once, in one "
-                "browser"
-            )
+            raise web.HTTPUnauthorized(text=sentences.not_logged_in())
         if not await self._login.is_ours(request):
-            raise web.HTTPForbidden(text="the dashboard is another user's")
+            raise web.HTTPForbidden(text=sentences.another_users())
         is_order = request.method not in _READS or any(key in request.query for key in _ORDERING)
         if not self._is_from_here(request, hosts[0], is_order=is_order):
-            raise web.HTTPForbidden(text="another site sent this request")
+            raise web.HTTPForbidden(text=sentences.from_another_site())
         if is_order and self._read_only:
-            raise web.HTTPForbidden(text="the dashboard was started with --read-only")
+            raise web.HTTPForbidden(text=sentences.read_only())
 
     async def _is_logged_in(self, request: web.Request) -> bool:
         """By the cookie, or by the token, which is looked at only from this user, who alone can use

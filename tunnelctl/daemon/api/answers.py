@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunnelctl.config.profile.find import is_profile_name
+from tunnelctl.daemon import sentences
 from tunnelctl.daemon.orders import refuse_unknown
-from tunnelctl.daemon.problems import BadRequest
 from tunnelctl.supervisor.logins.question_desk import AnswerScope
 
 _PLACES_MAX = 256
@@ -23,15 +23,15 @@ def read_places(texts: Sequence[str]) -> tuple[AnswerScope, ...]:
     """The hosts in `?answer=`.
 
     Raises:
-        BadRequest: it names none.
+        Failure: USAGE, it names none.
     """
     if len(texts) > _PLACES_MAX:
-        raise BadRequest(f"answer can be given at most {_PLACES_MAX} times")
+        raise sentences.too_many_answer_scopes(_PLACES_MAX)
     places = []
     for text in texts:
         profile, slash, host = text.partition("/")
         if not is_profile_name(profile) or bool(slash) is not bool(host):
-            raise BadRequest("answer must be PROFILE or PROFILE/HOST")
+            raise sentences.not_an_answer_scope()
         places.append(AnswerScope(profile, host))
     return tuple(dict.fromkeys(places))
 
@@ -50,14 +50,14 @@ class AnswerOrder:
         """Check the body of a request.
 
         Raises:
-            BadRequest: with what is wrong with it.
+            Failure: USAGE, it is invalid.
         """
         refuse_unknown(body, ("id", "answer", "remember"))
         question, answer, remember = body.get("id"), body.get("answer"), body.get("remember", False)
         if not isinstance(question, str):
-            raise BadRequest("id must be the id of a question")
+            raise sentences.not_a_question_id()
         if answer is not None and not isinstance(answer, str):
-            raise BadRequest("answer must be a string or null")
+            raise sentences.not_an_answer()
         if not isinstance(remember, bool):
-            raise BadRequest("remember must be true or false")
+            raise sentences.not_a_boolean("remember")
         return cls(question, answer, remember)

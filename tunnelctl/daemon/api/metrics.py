@@ -105,7 +105,7 @@ def route(status: Status) -> web.RouteDef:
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "prometheus_client":
                 raise
-            return not_installed("metrics need prometheus-client", "metrics")
+            return not_installed(sentences.no_metrics_package(), "metrics")
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     return web.get("/metrics", metrics)

@@ -13,8 +13,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tunnelctl.daemon import sentences
 from tunnelctl.daemon.orders import refuse_unknown
-from tunnelctl.daemon.problems import BadRequest
 from tunnelctl.daemon.request_parts import (
     flag_in_query,
     number_in_query,
@@ -72,7 +72,7 @@ class _Handlers:
     ) -> web.StreamResponse:
         """Server-sent events `request`: the last exchanges, then each new or changed one."""
         if self._followers >= _FOLLOWERS:
-            raise web.HTTPServiceUnavailable(text="too many readers follow requests")
+            raise web.HTTPServiceUnavailable(text=sentences.requests_have_too_many_readers())
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
@@ -123,7 +123,7 @@ def _headers(body: Mapping[str, Any]) -> Headers:
     refuse_unknown(body, ("headers",))
     pairs: Any = body.get("headers", [])
     if not isinstance(pairs, list) or not all(map(_is_pair, pairs)):
-        raise BadRequest("headers must be a list of [name, value]")
+        raise sentences.not_headers()
     return tuple((name, value) for name, value in pairs)
 
 

@@ -32,7 +32,7 @@ from tunnelctl.daemon.orders import (
     read_lease,
     refuse_unknown,
 )
-from tunnelctl.daemon.problems import BadRequest, as_problem
+from tunnelctl.daemon.problems import as_problem
 from tunnelctl.daemon.request_parts import profile_in_path, profiles_in_query, read_body
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.daemon.wanted.holders import command
@@ -157,9 +157,9 @@ class Api:
         orders = request.query.get("orders") == "1"
         is_silent = request.query.get("silent") == "1"
         if self._streams >= _most_streams():
-            raise web.HTTPServiceUnavailable(text="too many event streams")
+            raise web.HTTPServiceUnavailable(text=sentences.too_many_event_streams())
         if lease is not None and not self._profiles.holders.open(lease):
-            raise BadRequest("another event stream has this lease")
+            raise sentences.lease_in_use()
         self._streams += 1
         subscription = self._supervisor.subscribe(places, orders=orders)
         response = web.StreamResponse(

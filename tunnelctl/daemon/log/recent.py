@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
+from tunnelctl.daemon import sentences
 from tunnelctl.daemon.log.destinations import OneLine, about
-from tunnelctl.daemon.problems import BadRequest
 from tunnelctl.daemon.request_parts import flag_in_query, number_in_query, refuse_unknown_query
 from tunnelctl.spec.patterns import Pattern
 from tunnelctl.state.api_version import API_VERSION
@@ -66,12 +66,12 @@ class LogQuery:
         """Check the query of a request.
 
         Raises:
-            BadRequest: with what is wrong with it.
+            Failure: USAGE, it is invalid.
         """
         refuse_unknown_query(request, ("profile", "lines", "since", "follow"))
         words = request.query.getall("profile", [])
         if not all(_PATTERN.fullmatch(word) for word in words):
-            raise BadRequest("profile must be PROFILE or PROFILE/PART; wildcards are *, ? and []")
+            raise sentences.not_a_pattern()
         return cls(
             tuple(map(Pattern, words)),
             number_in_query(request, "lines", _LINES),
@@ -125,7 +125,7 @@ class Logbook(logging.Handler):
             lines = [line.as_json() for line in self.last(question)]
             return web.json_response({"api_version": API_VERSION, "lines": lines})
         if len(self._readers) >= _READERS:
-            raise web.HTTPServiceUnavailable(text="too many readers follow the log")
+            raise web.HTTPServiceUnavailable(text=sentences.log_has_too_many_readers())
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
@@ -174,12 +174,12 @@ def _moment(text: str) -> float:
     """An RFC 3339 time as seconds since the epoch; 0 for an empty text.
 
     Raises:
-        BadRequest: it is not one.
+        Failure: USAGE, it is not one.
     """
     if not text:
         return 0.0
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise BadRequest("since must be an RFC 3339 time") from None
+        raise sentences.not_a_time() from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
