@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tunnelctl.view.texts import bytes_text, curve_text, milliseconds_text, seconds_text
+from tunnelctl.view.texts import (
+    bytes_text,
+    curve_text,
+    milliseconds_text,
+    seconds_text,
+    took_text,
+    transfer_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +44,18 @@ def test_ages(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(("time", "text"), [(None, "-"), (0.84, "0.8 ms"), (23.6, "24 ms")])
 def test_round_trips(time: float | None, text: str) -> None:
     assert milliseconds_text(time) == text
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [(1.46, "1.5ms"), (12.3, "12ms"), (1500, "1.5s"), (59_949, "59.9s"), (180_000, "3m")],
+)
+def test_measured_durations(milliseconds: float, text: str) -> None:
+    assert took_text(milliseconds) == text
+
+
+def test_transfers() -> None:
+    assert transfer_text(64_000_000, 0.26) == "64 MB in 0.26 s, 246 MB/s"
 
 
 def test_a_curve_has_the_newest_value_at_its_right() -> None:

@@ -192,7 +192,7 @@ def nothing_to_import(settings: str) -> Failure:
 
 
 def imported_profile_invalid(key: str, why: str) -> Failure:
-    """What the settings say is not valid in a profile, at this key."""
+    """The value in the settings is not valid in a profile, at this key."""
     return Failure(Code.CONFIG_INVALID, f"what was read makes no profile: {key}: {why}")
 
 

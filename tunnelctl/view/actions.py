@@ -1,4 +1,4 @@
-"""What can be done about a row, each action with the command that does the same.
+"""The actions on a row, each with the command that does the same.
 
 Pure. Owns the commands' texts, which a shell reads as they stand. Must never carry out an action.
 """

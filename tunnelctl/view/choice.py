@@ -1,4 +1,4 @@
-"""Which rows a face shows, and in which order.
+"""The filter and the order of a face's rows.
 
 Pure.
 """
@@ -13,7 +13,7 @@ from tunnelctl.view.condition import RANK, Condition
 
 
 class Row(Protocol):
-    """What every table's rows have, for filters and orders."""
+    """The common part of the rows of all tables, for filters and orders."""
 
     @property
     def place(self) -> str: ...

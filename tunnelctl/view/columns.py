@@ -25,7 +25,7 @@ Widths = Mapping[int, int]
 
 
 class CutAt(Enum):
-    """Where a cell is cut."""
+    """The end at which a cell is cut."""
 
     END = "end"
     FRONT = "front"  # the port distinguishes addresses

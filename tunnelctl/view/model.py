@@ -114,7 +114,7 @@ def _row_json(row: Any) -> dict[str, Any]:
 
 
 class _Scene(NamedTuple):
-    """What the rows of one view have in common."""
+    """The common part of the rows of one view."""
 
     now: datetime
     rates: RateOf | None

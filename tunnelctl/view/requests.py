@@ -13,7 +13,7 @@ from tunnelctl.errors import printable
 from tunnelctl.state.exchange import HttpExchange, HttpMessage
 from tunnelctl.view.columns import Column, Table
 from tunnelctl.view.condition import Condition
-from tunnelctl.view.texts import NOTHING, bytes_text, seconds_text
+from tunnelctl.view.texts import NOTHING, bytes_text, took_text
 
 _MOST_LINES = 500  # of a body
 
@@ -61,24 +61,19 @@ def request_row(exchange: HttpExchange) -> RequestRow:
         method=printable(exchange.method),
         status="" if exchange.status is None else str(exchange.status),
         condition=_condition(exchange),
-        duration=duration_text(exchange),
-        size=size_text(exchange),
+        duration=_duration_text(exchange),
+        size=_size_text(exchange),
         path=printable(exchange.path),
         exchange=exchange,
     )
 
 
-def duration_text(exchange: HttpExchange) -> str:
+def _duration_text(exchange: HttpExchange) -> str:
     """The time that it took: `1.5ms`, `12ms`, `1.5s`; `open` while it lasts."""
-    taken = exchange.duration_ms
-    if taken is None:
-        return "open"
-    if taken < 1000:
-        return f"{taken:.1f}ms" if taken < 9.95 else f"{taken:.0f}ms"
-    return f"{taken / 1000:.1f}s" if taken < 60_000 else seconds_text(taken / 1000)
+    return "open" if exchange.duration_ms is None else took_text(exchange.duration_ms)
 
 
-def size_text(exchange: HttpExchange) -> str:
+def _size_text(exchange: HttpExchange) -> str:
     """The size of the response's body, or of the frames of a websocket."""
     if exchange.websocket:
         return bytes_text(sum(frame.size for frame in tuple(exchange.websocket)))

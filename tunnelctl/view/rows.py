@@ -86,7 +86,7 @@ class ProfileRow(NamedTuple):
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        """What can be done about it."""
+        """The actions on it."""
         return actions.of_profile(self.name, is_wanted=self.is_wanted)
 
     @property
@@ -137,7 +137,7 @@ class ForwardRow(NamedTuple):
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        """What can be done about it."""
+        """The actions on it."""
         if not self.name:
             return actions.of_profile(self.profile, is_wanted=self.is_wanted)
         return actions.of_host(self.profile, self.via, is_wanted=self.is_wanted)
@@ -193,7 +193,7 @@ class HostRow(NamedTuple):
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        """What can be done about it; what mends it comes first."""
+        """The actions on it; the one that mends it comes first."""
         return actions.of_host(self.profile, self.name, is_wanted=self.is_wanted, mend=self.mend)
 
     @property

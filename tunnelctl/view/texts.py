@@ -49,9 +49,24 @@ def both_ways(received: float, sent: float) -> str:
 
 def milliseconds_text(milliseconds: float | None) -> str:
     """A round trip time: `0.8 ms`, `24 ms`; `-` if it was not measured."""
-    if milliseconds is None:
-        return NOTHING
-    return f"{milliseconds:.1f} ms" if milliseconds < 9.95 else f"{milliseconds:.0f} ms"
+    return NOTHING if milliseconds is None else f"{_two_digits(milliseconds)} ms"
+
+
+def took_text(milliseconds: float) -> str:
+    """A measured duration: `1.5ms`, `12ms`, `1.5s`, `3m`."""
+    if milliseconds < 1000:
+        return f"{_two_digits(milliseconds)}ms"
+    seconds = milliseconds / 1000
+    return f"{seconds:.1f}s" if seconds < 60 else seconds_text(seconds)
+
+
+def transfer_text(count: int, seconds: float) -> str:
+    """Bytes, the time that they took, and the rate: `64 MB in 0.26 s, 245 MB/s`."""
+    return f"{count / 1e6:.0f} MB in {seconds:.2f} s, {count / seconds / 1e6:.0f} MB/s"
+
+
+def _two_digits(amount: float) -> str:
+    return f"{amount:.1f}" if amount < 9.95 else f"{amount:.0f}"
 
 
 def age_text(since: str | None, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""What is broken: each cause once, with when it is tried again and what mends it.
+"""The list of causes: each once, with the time of the next attempt and the command that mends it.
 
 Pure: the time is an argument.
 """

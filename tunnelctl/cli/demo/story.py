@@ -37,6 +37,7 @@ from tunnelctl.spec.profile import Profile
 from tunnelctl.sshd.server import HELLO, EmbeddedServer
 from tunnelctl.state.snapshot import HostState, ProfileState, ProfileStatus
 from tunnelctl.supervisor.supervisor import Supervisor
+from tunnelctl.view.texts import milliseconds_text
 
 _PROGRAM = "tunnelctl"
 _NAME = "demo"
@@ -113,11 +114,11 @@ class _Story:
         began = clock.monotonic()
         await self._supervisor.up(self._profile(), Environment())
         status = await self._until(_is_up, sentences.tunnel_not_up)
-        took = clock.monotonic() - began
+        took = _ms(began)
         for line in progress.forwarding_lines(status):
             _line(line)
         host = status.hosts[0]
-        _line(f"up after {took * 1000:.0f} ms: {host.kex}, {host.cipher}")
+        _line(f"up after {took}: {host.kex}, {host.cipher}")
         answer = await asyncio.to_thread(get, self._port("hello"))
         _line(f"GET http://{LOOPBACK}:{self._port('hello')}/ through the tunnel: {answer}")
 
@@ -217,7 +218,7 @@ def _is_refused(status: ProfileStatus) -> bool:
 
 
 def _ms(since: float) -> str:
-    return f"{(clock.monotonic() - since) * 1000:.0f} ms"
+    return milliseconds_text((clock.monotonic() - since) * 1000)
 
 
 def _title(text: str) -> None:

@@ -16,6 +16,7 @@ from itertools import repeat
 
 from tunnelctl import clock
 from tunnelctl.cli import sentences
+from tunnelctl.view.texts import transfer_text
 
 _HEADER = struct.Struct(">Q")  # the number of bytes that the client requests
 _ENDLESS = 1 << 40
@@ -32,8 +33,7 @@ class Transfer:
     seconds: float
 
     def __str__(self) -> str:
-        rate = self.count / self.seconds / 1e6
-        return f"{self.count / 1e6:.0f} MB in {self.seconds:.2f} s, {rate:.0f} MB/s"
+        return transfer_text(self.count, self.seconds)
 
 
 class TrafficService:

@@ -23,6 +23,8 @@ from tunnelctl.config.yaml.mistakes import ProfileInvalid
 from tunnelctl.doctor.report import Part, Report, Result, Step, failed
 from tunnelctl.errors import Code, Failure, printable
 from tunnelctl.state.snapshot import Status
+from tunnelctl.view.columns import GAP
+from tunnelctl.view.texts import took_text
 
 if TYPE_CHECKING:
     from tunnelctl.client import Client
@@ -40,7 +42,6 @@ _COLOURS = {
     Result.FAILED: "red",
     Result.SKIPPED: "bright_black",
 }
-_GAP = "  "
 _WORTH_SAYING = 1.0  # seconds
 
 
@@ -79,13 +80,13 @@ def table(report: Report, signs: dict[Result, str], *, colour: bool) -> Iterator
     rows = list(_rows(report.steps))
     widths = [max(len(row[column]) for _, row in rows) for column in (0, 1)]
     width = max(len(signs[step.result]) for step, _ in rows)
-    indent = " " * (width + sum(widths) + 3 * len(_GAP))
+    indent = " " * (width + sum(widths) + 3 * len(GAP))
     for step, (where, what, message) in rows:
         sign = signs[step.result].ljust(width)
         if colour:
             sign = click.style(sign, fg=_COLOURS[step.result])
         cells = (sign, where.ljust(widths[0]), what.ljust(widths[1]), printable(message))
-        yield _GAP.join(cells).rstrip()
+        yield GAP.join(cells).rstrip()
         for hint in step.hints:
             yield f"{indent}→ {hint}" if signs is _SIGNS else f"{indent}- {hint}"
 
@@ -100,7 +101,7 @@ def _rows(steps: Sequence[Step]) -> Iterator[tuple[Step, tuple[str, str, str]]]:
     for _, group in groupby(steps, alike):
         step, *others = group
         if not others:
-            took = f" ({step.seconds:.1f} s)" if step.seconds >= _WORTH_SAYING else ""
+            took = f" ({took_text(step.seconds * 1000)})" if step.seconds >= _WORTH_SAYING else ""
             yield step, (step.subject, step.step, f"{step.message}{took}")
         else:
             rest = ", ".join(other.step for other in others)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.terminal import complete
+from tunnelctl.cli.terminal import complete, table
 from tunnelctl.cli.terminal.output import say
-
-_GAP = "  "
+from tunnelctl.view import fleet_tables
 
 
 @click.group(
@@ -71,64 +70,8 @@ def _show(options: Options, *, as_json: bool) -> int:
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:
     """Three tables."""
-    yield from _table(
-        ("PROFILE", "HOLDER", "TOKEN", "SINCE", "NEXT"),
-        (
-            (
-                profile["name"],
-                profile["holder"] or "-",
-                str(profile["token"] or "-"),
-                profile["since"] or "-",
-                _next(profile),
-            )
-            for profile in found["profiles"]
-        ),
-    )
+    yield from table.plain(fleet_tables.PROFILES, found["profiles"])
     yield ""
-    yield from _table(
-        ("MACHINE", "VERSION", "ADDRESS", "STORE", "HOLDS", "DIFFERS"),
-        (
-            (
-                machine["name"],
-                machine["version"] or "-",
-                machine["address"] or "-",
-                _milliseconds(machine["round_trip_ms"]),
-                ", ".join(machine["profiles"]) or "-",
-                ", ".join(machine["differs"]) or "-",
-            )
-            for machine in found["machines"]
-        ),
-    )
+    yield from table.plain(fleet_tables.MACHINES, found["machines"])
     yield ""
-    yield from _table(
-        ("ETCD", "MEMBER", "VERSION", "STATUS"),
-        (
-            (member["endpoint"], member["name"] or "-", member["version"] or "-", _member(member))
-            for member in found["store"]["members"]
-        ),
-    )
-
-
-def _next(profile: dict[str, Any]) -> str:
-    """The machine that would take it."""
-    others = [name for name in profile["candidates"] if name != profile["holder"]]
-    return others[0] if others else "-"
-
-
-def _member(member: dict[str, Any]) -> str:
-    if member["error"]:
-        return str(member["error"])
-    return "leader" if member["leader"] else "follower"
-
-
-def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f} ms"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [header, *rows]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(header))]
-    return [
-        _GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
+    yield from table.plain(fleet_tables.MEMBERS, found["store"]["members"])

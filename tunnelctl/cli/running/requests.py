@@ -10,7 +10,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +21,13 @@ from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.output import in_colour, json_text, say, shown_on, width_of
 from tunnelctl.client import Client
 from tunnelctl.errors import printable, reason
-from tunnelctl.view.requests import duration_text, size_text
+from tunnelctl.view.columns import CUT
+from tunnelctl.view.requests import REQUESTS, request_row
+from tunnelctl.view.texts import NOTHING
 
 if TYPE_CHECKING:  # `--help` is quicker without
     from tunnelctl.state.exchange import Headers, HttpExchange, HttpExchanges
 
-_TITLES = ("ID", "TIME", "METHOD", "STATUS", "DURATION", "SIZE", "PATH")
 _LINE = "{:>5}  {:<12}  {:<7}  {}  {:>8}  {:>5}  "
 _STATUS_WIDTH = len("STATUS")
 _COLOURS = {2: "green", 3: "cyan", 4: "yellow", 5: "red"}
@@ -161,27 +161,21 @@ def _follow(client: Client, place: tuple[str, str], count: int, *, as_json: bool
 
 
 def _titles() -> str:
-    *columns, path = _TITLES
+    *columns, path = REQUESTS.titles
     return _LINE.format(*columns) + path
 
 
 def _line(exchange: HttpExchange) -> str:
-    moment = datetime.fromisoformat(exchange.started_at).astimezone()
-    status = "-" if exchange.status is None else str(exchange.status)
-    status = status.rjust(_STATUS_WIDTH)
-    colour = _COLOURS.get((exchange.status or 0) // 100)
-    cells = (
-        exchange.id,
-        moment.strftime("%H:%M:%S.") + f"{moment.microsecond // 1000:03}",
-        printable(exchange.method)[:7],
-    )
-    width, path = width_of(sys.stdout), printable(exchange.path)
-    start = _LINE.format(*cells, status, duration_text(exchange), size_text(exchange))
+    row = request_row(exchange)
+    status = (row.status or NOTHING).rjust(_STATUS_WIDTH)
+    cells = (row.id, row.time, row.method[:7])
+    width, path = width_of(sys.stdout), row.path
+    start = _LINE.format(*cells, status, row.duration, row.size)
     if width is not None and len(start) + len(path) > width:
-        path = path[: max(1, width - len(start) - 1)] + "…"
+        path = path[: max(1, width - len(start) - 1)] + CUT
+    colour = _COLOURS.get((exchange.status or 0) // 100)
     if colour and in_colour(sys.stdout):
-        styled = click.style(status, fg=colour)
-        start = _LINE.format(*cells, styled, duration_text(exchange), size_text(exchange))
+        start = _LINE.format(*cells, click.style(status, fg=colour), row.duration, row.size)
     return shown_on(sys.stdout, start + path)
 
 

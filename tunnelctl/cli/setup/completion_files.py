@@ -1,4 +1,4 @@
-"""Where bash, zsh and fish look for the completion scripts of a user, and what belongs there.
+"""The files in which bash, zsh and fish look for a user's completion scripts.
 
 Owns the scripts, their places, and the line for zsh. Reads the files that exist; must never write.
 """
@@ -45,7 +45,7 @@ def script(shell: str) -> str:
 
 
 def changes(shell: str, environ: Mapping[str, str]) -> Iterator[Change]:
-    """What must be in the home of this environment, so that the shell finds the script.
+    """The changes in the home of this environment after which the shell finds the script.
 
     Raises:
         OSError: an existing file cannot be read.

@@ -48,7 +48,7 @@ def _show_page(name: str) -> bool:
 
 
 def _pages(name: str) -> tuple[Path, ...]:
-    """Where a page is: beside the packages of this Python, or in a clone."""
+    """The path of a page: beside the packages of this Python, or in a clone."""
     clone = Path(tunnelctl.__file__).parents[1]
     return Path(sys.prefix, "share/man/man1", name), clone / "man" / name
 

@@ -35,7 +35,7 @@ class UnitManager(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What to start, and for whom. `system` means at boot, as `account`; otherwise at login.
+    """The command to start, and its user. `system` means at boot, as `account`; otherwise at login.
 
     `socket` is where the daemon listens, `environment` its variables.
     """

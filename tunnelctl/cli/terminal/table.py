@@ -5,7 +5,7 @@ Owns alignment and colour; what the cells say is decided in tunnelctl/view/.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeVar
 
 import click
@@ -28,6 +28,7 @@ class _Row(Protocol):
 
 
 RowT = TypeVar("RowT", bound=_Row)
+AnyRowT = TypeVar("AnyRowT")
 
 
 def lines(
@@ -37,12 +38,22 @@ def lines(
     rows = list(rows)
     cells = [table.cells(row) for row in rows]
     widths = table.widths(cells, width)
-    header = GAP.join(table.cut(table.titles, widths).values()).rstrip()
-    shown = [header]
+    shown = [_line(table.cut(table.titles, widths))]
     for row, its_cells in zip(rows, cells, strict=True):
         parts = table.cut(its_cells, widths)
         if colour and table.coloured_at in parts:
             tone = _COLOURS.get(row.condition, _OTHER_COLOUR)
             parts[table.coloured_at] = click.style(parts[table.coloured_at], fg=tone)
-        shown.append(GAP.join(parts.values()).rstrip())
+        shown.append(_line(parts))
     return shown
+
+
+def plain(table: Table[AnyRowT], rows: Iterable[AnyRowT]) -> list[str]:
+    """The header and a line for each row, whole and without colour."""
+    cells = [table.cells(row) for row in rows]
+    widths = table.widths(cells, None)
+    return [_line(table.cut(line, widths)) for line in (table.titles, *cells)]
+
+
+def _line(parts: Mapping[int, str]) -> str:
+    return GAP.join(parts.values()).rstrip()
