@@ -1,4 +1,4 @@
-"""Where and with which versions a run was made, so that a reader can judge its figures.
+"""The machine and the versions of a run, so that a reader can judge its figures.
 
 Must never identify the machine or its owner: no host name, user or path.
 """

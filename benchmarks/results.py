@@ -53,7 +53,7 @@ class Results:
 
     @property
     def judged(self) -> str:
-        """Whose figures the aims are about: what is compiled, where it was measured."""
+        """The build whose figures the aims are about: the compiled one if it was measured."""
         return COMPILED if any(self._of(figure, COMPILED) for figure in self.samples) else TUNNELCTL
 
     def ratio(

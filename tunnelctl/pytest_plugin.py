@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TunnelctlOpen:
-    """What the fixture `tunnelctl_open` is: `tunnelctl.open` for a test session."""
+    """The type of the fixture `tunnelctl_open`: `tunnelctl.open` for a test session."""
 
     def __init__(self, at_end: ExitStack) -> None:
         self._at_end = at_end

@@ -32,7 +32,7 @@ CLOSED = "a connection was closed"  # at a fault that must not close one
 
 @dataclass(frozen=True)
 class Outcome:
-    """What clients saw of one fault. `gap`: seconds without an answer at the server's port;
+    """One fault as clients saw it. `gap`: seconds without an answer at the server's port;
     `back`: seconds from a quorum to the first answer."""
 
     kind: Kind

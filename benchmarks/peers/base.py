@@ -29,7 +29,7 @@ class PeerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a peer logs in, and the targets of its forwards.
+    """The server that a peer logs in to, and the targets of its forwards.
 
     `directory` is for its own files.
     """

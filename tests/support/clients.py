@@ -1,4 +1,4 @@
-"""What a client does with a connection, as one blocking call with one result."""
+"""Clients of a connection, each one blocking call with one result."""
 
 from __future__ import annotations
 

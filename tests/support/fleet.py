@@ -98,7 +98,7 @@ class Machine:
         return self.process is not None and is_running(self.process.pid)
 
     def profile(self, name: str = "web") -> dict[str, Any]:
-        """What its daemon says about a profile. Raises OSError where it does not answer."""
+        """A profile in its daemon's status. Raises OSError if the daemon does not answer."""
         try:
             found: list[dict[str, Any]] = self.world.status()["profiles"]
         except Failure as failure:
@@ -106,7 +106,7 @@ class Machine:
         return next(one for one in found if one["name"] == name)
 
     def fleet(self, name: str = "web") -> dict[str, Any]:
-        """What its daemon says about the fleet."""
+        """The fleet's part of a profile in its daemon's status."""
         found: dict[str, Any] = self.profile(name).get("fleet", {})
         return found
 
@@ -234,5 +234,5 @@ def loop_was_free(machines: Sequence[Machine]) -> None:
 
 
 def processes_of(machine: Machine) -> list[int]:
-    """What of a machine still runs."""
+    """The processes of a machine that still run."""
     return [pid for pid in machine.world.processes() if pid != os.getpid()]

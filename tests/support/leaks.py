@@ -1,4 +1,4 @@
-"""What this process holds: threads, open files, child processes; and what it holds too many of."""
+"""The threads, open files and child processes of this process, to find leaks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Holdings:
     children: dict[int, str]
 
     def beyond(self, before: Holdings) -> list[str]:
-        """What is held now and was not before."""
+        """Everything that is held now and was not before."""
         return [
             *(f"thread {name}" for key, name in self.threads.items() if key not in before.threads),
             *(f"file {name}" for key, name in self.files.items() if key not in before.files),
@@ -63,7 +63,7 @@ def nothing_left(besides: Callable[[], Collection[int]] = tuple) -> Iterator[Non
 
 
 def holdings() -> Holdings:
-    """What this process holds now."""
+    """The current holdings of this process."""
     return Holdings(
         threads={thread: thread.name for thread in threading.enumerate()},
         files=_open_files(),

@@ -31,7 +31,7 @@ class Ring(keyring.backend.KeyringBackend):
 
 
 class LoginSessions:
-    """Whose keyrings know `entry` (SERVICE/USER) alone; their files are in `directory`."""
+    """Sessions whose keyrings know `entry` (SERVICE/USER) alone; their files are in `directory`."""
 
     def __init__(self, directory: Path, entry: str) -> None:
         self._directory = directory / "sessions"
@@ -43,7 +43,7 @@ class LoginSessions:
         )
 
     def variables(self, secret: str) -> dict[str, str]:
-        """What a program finds a new session by, in whose keyring that secret is."""
+        """The environment of a new session in whose keyring that secret is."""
         bus = self._directory / f"bus-{len(list(self._directory.iterdir()))}"
         bus.write_text(secret)
         return {

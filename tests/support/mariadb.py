@@ -41,7 +41,7 @@ def _program() -> str:
 
 
 def _system_tables() -> str:
-    """What makes the tables of a server that is new."""
+    """The SQL that creates the tables of a new server."""
     files = [
         next(file for share in _SHARES for file in share.glob(name)) for name in _SYSTEM_TABLES
     ]

@@ -14,7 +14,8 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be anot
 
 
 def as_nobody(run: Callable[[], object]) -> object:
-    """What `run` returns or raises in such a process. It can read what this one has loaded."""
+    """The result of `run` in such a process; raises its exception. It can
+    read what this one has loaded."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""What runs, read from /proc: the children of a process, and who has a word in its environment."""
+"""Processes, read from /proc: the children of one, and those with a word in their environment."""
 
 from __future__ import annotations
 

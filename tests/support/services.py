@@ -72,7 +72,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a connection brought, and how it ended: `fin`, or `reset` when it was cut."""
+    """The bytes of a connection, and how it ended: `fin`, or `reset` when it was cut."""
 
     size: int
     sha256: str

@@ -78,7 +78,7 @@ def ask4(proxy: int, host: str, port: int, command: int = CONNECT, early: bytes 
 
 
 def curl(option: str, proxy: int, url: str) -> str:
-    """What curl gets through the proxy; `option` is one of its ways to speak SOCKS."""
+    """The body that curl gets through the proxy; `option` is one of its ways to speak SOCKS."""
     program = shutil.which("curl")
     if program is None:
         pytest.skip("curl is not installed")

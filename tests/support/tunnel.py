@@ -101,7 +101,7 @@ class Tunnel:
         return forward
 
     async def connections(self) -> ConnectionList:
-        """What every face would show of them."""
+        """The connections as every face would show them."""
         return await self._statuses.look(WantedConnections())
 
     def close_connection(self, number: str) -> bool:

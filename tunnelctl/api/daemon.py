@@ -169,7 +169,7 @@ class Daemon:
     def connections(
         self, profile: str | None = None, forward: str | None = None, *, processes: bool = False
     ) -> ConnectionsDocument:
-        """Who is connected through what: of one profile, of the forwards of one name, or all; with
+        """The connections of one profile, of the forwards of one name, or all; with
         `processes` also by which program of this machine."""
         found = self._client.connections(profile, forward, processes=processes)
         return cast("ConnectionsDocument", found.as_json())

@@ -1,4 +1,4 @@
-"""What a caller of `tunnelctl.open` asks for, and the profile that it means.
+"""The arguments of `tunnelctl.open`, and the profile that they name.
 
 Must never write a file.
 """

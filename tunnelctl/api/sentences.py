@@ -21,7 +21,7 @@ def no_resources(profile: str, why: str) -> Failure:
 
 
 def not_ready_in_time(profile: str, seconds: float, troubles: Sequence[str]) -> Failure:
-    """What came up so far is closed again."""
+    """Everything that came up so far is closed again."""
     return Failure(
         Code.NOT_READY,
         f"{profile} is not ready after {seconds:g} s: {'; '.join(troubles)}",

@@ -30,7 +30,7 @@ DRAIN = 1.0  # seconds; a pool that keeps its connections open delays the end by
 
 
 class Address:
-    """Where a forward listens: on this machine, or on the server for a remote one.
+    """The address of a listener: on this machine, or on the server for a remote forward.
 
     `str()` is the address. It stays the same while the tunnels are open.
     """
@@ -166,7 +166,7 @@ class Tunnels(Mapping[str, Address]):
         return self._is_closed
 
     def __getitem__(self, forward: str) -> Address:
-        """Where a forward listens.
+        """The address of a forward's listener.
 
         Raises:
             KeyError: the profile has no forward of that name.

@@ -334,7 +334,7 @@ class Client:
         return bool(version == __version__)
 
     def version(self) -> Document:
-        """What the daemon says about itself: `version`, `compiled`, `pid`, `background` (a command
+        """The daemon's description of itself: `version`, `compiled`, `pid`, `background` (a command
         started it), `attached` (how many commands hold profiles).
 
         Raises:

@@ -71,7 +71,7 @@ class Exchange:
 
 
 class Stream(Generic[T]):
-    """What the daemon sends as it happens, each item read by `read`, which returns None for an item
+    """A stream of the daemon, each item read by `read`, which returns None for an item
     to skip. Ends when the daemon does; close it, or use it with `with`."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""When this daemon reads its files again, and when hosts connect again at once.
+"""The triggers for reading files again, and for connecting again at once.
 
 Owns the signals SIGHUP (reload, then retry) and SIGUSR1 (retry), and the watches of network,
 suspend, the files of unix listeners and, if asked for, profiles' files. Must never act more than

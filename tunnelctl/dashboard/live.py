@@ -1,4 +1,4 @@
-"""What every browser is told as it happens: the view, the log, and whether the daemon answers.
+"""The stream to every browser: the view, the log, and whether the daemon answers.
 
 Owns the one reader of the daemon, which runs while a browser listens, and the stream to each. Must
 never wait for a browser: a slow one gets the newest view, and loses the oldest log lines.
@@ -177,7 +177,7 @@ class Live:
 
 
 class LiveListener:
-    """What one browser was not sent yet, as server-sent events."""
+    """The messages that one browser was not sent yet, as server-sent events."""
 
     def __init__(self, latest: Mapping[str, bytes]) -> None:
         self._states = dict(latest)

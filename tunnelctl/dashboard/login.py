@@ -1,4 +1,4 @@
-"""Who may use the dashboard: the browser that was given the address, run by this user.
+"""Admits the browser that was given the dashboard's address, if this user runs it.
 
 Owns the token, which works once, and the session's cookie, which takes its place. Cookies do not
 know ports (RFC 6265, 8.5): a service on another port of 127.0.0.1 gets ours from the same browser.

@@ -1,4 +1,4 @@
-"""What doctor says about forwards: the messages of their steps, and the hints of their causes.
+"""The sentences of doctor about forwards: the messages of their steps, and hints.
 
 Owns the sentences: one function for each, named after what was found. Decides nothing, and examines
 nothing. Those about the profile, the daemon and hosts are in sentences.py.

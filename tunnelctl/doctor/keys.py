@@ -1,4 +1,4 @@
-"""What a login needs on this machine: the secrets of the profile, and keys.
+"""Checks what a login needs on this machine: the secrets of the profile, and keys.
 
 Must never show a secret or part of one, and never open a private key.
 """

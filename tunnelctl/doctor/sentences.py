@@ -1,4 +1,4 @@
-"""What doctor says about the profile, the daemon, keys and hosts: messages of steps, and hints.
+"""The sentences of doctor about the profile, the daemon, keys and hosts: steps and hints.
 
 Owns the sentences: one function for each, named after what was found. Decides nothing, and examines
 nothing. Those about forwards are in forward_sentences.py.

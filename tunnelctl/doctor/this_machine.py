@@ -1,4 +1,4 @@
-"""What a forward needs on this machine: the address of its listener, or the service behind it.
+"""Checks a forward's end on this machine: the address of its listener, or the service behind it.
 
 Must never occupy an address for longer than the check, and never touch an existing socket file.
 """

@@ -119,7 +119,7 @@ class FleetReport:
 
 
 def fleet_document(holder: LeaseHolder, members: tuple[StoreMember, ...]) -> FleetReport:
-    """What a holder last saw."""
+    """The document for the last view of a holder."""
     settings, view = holder.settings, holder.view
     failure = holder.trouble or holder.complaint
     machines = tuple(

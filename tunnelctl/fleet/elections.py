@@ -40,7 +40,7 @@ class Owner(Protocol):
         """Close the listeners and reset the links of a profile before this returns."""
 
     def changed(self, profile: str) -> None:
-        """What the fleet says about a profile changed."""
+        """The fleet's part of the status of a profile has changed."""
 
 
 class Elections:

@@ -36,7 +36,7 @@ _SCHEMES = ("http", "https")
 
 
 class OnStoreLoss(StrEnum):
-    """What a holder does when it can no longer prove that it is the only one."""
+    """The action of a holder that can no longer prove that it is the only one."""
 
     STOP = "stop"  # never two holders
     KEEP = "keep"  # never none

@@ -66,7 +66,7 @@ _ROLES = {ElectionState.HOLDING: Role.HOLDER, ElectionState.ALONE: Role.ALONE}
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What was last told about a profile."""
+    """The last report about a profile."""
 
     status: FleetStatus
     failure: str
@@ -178,7 +178,7 @@ class LeaseHolder:
         return self._elections.names
 
     def status(self, profile: str) -> FleetStatus | None:
-        """What the fleet says about a profile; None if it is not wanted here."""
+        """The fleet's part of the status of a profile; None if it is not wanted here."""
         election = self._elections.get(profile)
         if election is None or election.state is ElectionState.UNWANTED:
             return None

@@ -34,7 +34,7 @@ _ANSWER_PART = 1 / 4
 
 @dataclass(frozen=True, slots=True)
 class KeyAnswer:
-    """What a transaction on one profile's key left there: the holder, and the store's revision."""
+    """The result of a transaction on one profile's key: the holder, and the store's revision."""
 
     holding: HeldKey
     revision: int

@@ -59,7 +59,8 @@ class HeldKey:
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """All that a transaction saw, at `revision`. Machines are by lease: two may have one name."""
+    """The store as a transaction saw it, at `revision`. Machines are by lease: two may have the
+    same name."""
 
     revision: int
     holdings: Mapping[str, HeldKey] = field(default_factory=dict)
@@ -90,7 +91,7 @@ class Keys:
         return f"{self.prefix}{_MACHINES}{lease:x}"
 
     def view(self, revision: int, found: list[dict[str, Any]]) -> FleetView:
-        """What the answer to a range over the prefix contains."""
+        """From the answer to a range over the prefix."""
         holdings: dict[str, HeldKey] = {}
         machines: list[RegisteredMachine] = []
         last: dict[str, LastHolder] = {}

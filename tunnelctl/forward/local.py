@@ -70,7 +70,7 @@ class LocalForward:
 
     @property
     def counters(self) -> Counters:
-        """What was transferred so far."""
+        """The bytes and connections so far."""
         return self.connections.counters
 
     @property

@@ -1,4 +1,4 @@
-"""Why an address of this machine cannot be bound, and what to do about it.
+"""Explains why an address of this machine cannot be bound, with the remedy.
 
 Owns the search for the program or file in the way. Blocks: it searches /proc, and paths whose disk
 may hang. Must never suggest to stop a process of our own.
@@ -40,7 +40,7 @@ def is_free_path(path: str) -> bool:
 
 
 def _in_the_way(path: str) -> Failure | None:
-    """What occupies a path and must not be replaced; None if it may be, or cannot be seen."""
+    """The kind of file that occupies a path and must not be replaced; None: nothing known."""
     try:
         mode = os.lstat(path).st_mode
     except OSError:

@@ -1,4 +1,4 @@
-"""What belongs to the user and this machine, not to a profile: paths, secrets, whole files.
+"""The user and this machine, independent of any profile: paths, secrets, whole files.
 
 Must never know the content of a profile.
 """

@@ -1,4 +1,4 @@
-"""Where a body ends (RFC 9112 section 6), found by counting its bytes.
+"""Finds the end of a body (RFC 9112 section 6) by counting its bytes.
 
 Owns the framing of bodies. h11 would have to be given every byte; here the rest of a body that is
 not kept is passed over, so that a long one costs nothing, and trailers are never made into objects,
@@ -110,7 +110,7 @@ class UntilEnd(Body):
 
 
 class _Part(Enum):
-    """What comes next in a body in chunks, when no data of a chunk is due."""
+    """The next part of a body in chunks, when no data of a chunk is due."""
 
     SIZE = auto()
     END_OF_CHUNK = auto()

@@ -96,7 +96,7 @@ class Conversation:
         self._requests.go_on(pending, at)
 
     def kept(self, entry: StoredExchange, message: HttpMessage) -> KeptBody:
-        """Where the body of a message is kept."""
+        """The store for the body of a message."""
 
         def grew(size: int) -> None:
             if entry.is_kept:
@@ -201,7 +201,7 @@ class _OneWay(ABC):
 
 
 class _Requests(_OneWay):
-    """What the client sends."""
+    """The client's direction."""
 
     def __init__(self, conversation: Conversation, flow: Flow) -> None:
         super().__init__(conversation, flow)
@@ -271,7 +271,7 @@ class _Requests(_OneWay):
 
 
 class _Responses(_OneWay):
-    """What the server sends."""
+    """The server's direction."""
 
     def _begin(self, head: bytes, at: float) -> None:
         conversation = self._conversation

@@ -83,7 +83,7 @@ class Inspection:
         )
 
     def summary(self) -> dict[str, Any]:
-        """What `GET /v1/requests/…` says besides the exchanges."""
+        """The members of `GET /v1/requests/…` besides the exchanges."""
         return {
             "forward": self.forward,
             "not_inspected": self._counts.as_json(),

@@ -1,4 +1,4 @@
-"""Why bytes are not shown as exchanges, counted for each forward.
+"""The reasons for bytes that are not shown as exchanges, counted for each forward.
 
 Must never lose one: a connection that is given up is counted once, and all its further bytes.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Reason(StrEnum):
-    """Why a connection is not inspected from some point on."""
+    """The reason for not inspecting a connection from some point on."""
 
     TLS = "tls"
     HTTP2 = "http2"  # from the first byte, or after an upgrade (RFC 9113 section 3)
@@ -20,7 +20,7 @@ class Reason(StrEnum):
 
 
 class NotInspected(Exception):
-    """What follows on this connection cannot be shown."""
+    """The rest of this connection cannot be shown."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)

@@ -1,4 +1,4 @@
-"""Which process listens on an address of this machine.
+"""Finds the process that listens on an address of this machine.
 
 Reads /proc (proc(5), proc_net(5)); on other systems nothing is known, and of another user's process
 only the user. A tunnelctl daemon hides its descriptors even from its own user, and is recognized by
@@ -40,7 +40,7 @@ def is_literal(host: str) -> bool:
 
 
 def port_holder(host: str, port: int) -> PortHolder | None:
-    """What occupies `host:port`, e.g. `pid 911 (postgres)`; None if unknown.
+    """The process that occupies `host:port`, e.g. `pid 911 (postgres)`; None if unknown.
 
     `host` is an address, `localhost`, or `*` for all addresses; another name matches any address.
     """
@@ -65,7 +65,7 @@ def port_holder(host: str, port: int) -> PortHolder | None:
 
 
 def path_holder(path: str) -> PortHolder | None:
-    """What listens on a unix socket; None if nothing does, or it is unknown. It sees a client that
+    """The listener of a unix socket; None if there is none, or it is unknown. It sees a client that
     leaves at once."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)  # one with a full backlog would block

@@ -1,4 +1,4 @@
-"""What a child inherits from a program with tunnels when the program forks.
+"""Releases the descriptors that a child inherits when a program with tunnels forks.
 
 A child inherits every descriptor. While it has a copy, a listener that the parent closed still
 takes clients that nobody serves, and a link or connection that the parent closed does not end.

@@ -85,11 +85,11 @@ class EdgeSelector(selectors.BaseSelector):
         return self._keys[fileobj if isinstance(fileobj, int) else self._fd_of(fileobj)]
 
     def registered(self) -> list[int]:
-        """What is registered here."""
+        """All registered descriptors."""
         return list(self._keys)
 
     def descriptors(self) -> list[int]:
-        """What is registered here, and the epoll."""
+        """All registered descriptors, and the epoll's."""
         return [*self._keys, self._epoll.fileno()]
 
     def _fd_of(self, fileobj: FileDescriptorLike) -> int:
@@ -180,5 +180,5 @@ def shared_edges(loop: asyncio.AbstractEventLoop) -> Edges | None:
 
 
 def descriptors_of(loop: asyncio.AbstractEventLoop) -> list[int]:
-    """What asyncio registered with such a loop, and its epoll; nothing of any other loop."""
+    """The descriptors of asyncio in such a loop, and its epoll's; of another loop, none."""
     return loop.selector.descriptors() if isinstance(loop, EdgeLoop) else []

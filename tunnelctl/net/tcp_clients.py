@@ -1,4 +1,4 @@
-"""Whose program is at the other end of a TCP connection within this machine.
+"""Finds the user of the program at the other end of a TCP connection within this machine.
 
 Reads /proc/net/tcp (proc_net(5)). Must never take an end that is closed for root's: the kernel
 shows user id 0 for it.

@@ -1,4 +1,4 @@
-"""How long connections may take to end when a profile is taken down, if nobody says."""
+"""The default time for connections to end when a profile is taken down."""
 
 from __future__ import annotations
 

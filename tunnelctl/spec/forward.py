@@ -15,7 +15,7 @@ from tunnelctl.spec.permit import Permit
 
 
 class Side(StrEnum):
-    """Where the listener is: on this machine, or on the SSH server."""
+    """The side of the listener: this machine, or the SSH server."""
 
     HERE = "here"
     THERE = "there"
@@ -23,7 +23,7 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WhileDown:
-    """What happens to a client that connects while the link is down.
+    """Handling of a client that connects while the link is down.
 
     It waits `hold` seconds in the queue, and is reset then; 0 resets it at once (`refuse`).
     """
@@ -48,7 +48,7 @@ class OnUnhealthy(StrEnum):
 
 
 class Inspect(StrEnum):
-    """What is shown about the data of a forward."""
+    """The protocol that the inspector reads in the data of a forward."""
 
     HTTP = "http"
 

@@ -48,7 +48,7 @@ class SessionType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """When to try again: full jitter between 0 and min * 2**attempt, at most `max`.
+    """The delay before the next attempt: full jitter between 0 and min * 2**attempt, at most `max`.
 
     The count of attempts starts again only after the link was up for `stable_after`.
     `give_up_after` is None for never.

@@ -1,4 +1,4 @@
-"""Where a client of a reverse SOCKS forward may connect to: `permit` of a profile.
+"""The targets that a reverse SOCKS forward allows: `permit` of a profile.
 
 Owns the parsing of a permission and the decision. The far side of a `remote_dynamic` reaches our
 own network, so only written targets are allowed. This machine and link-local addresses are allowed

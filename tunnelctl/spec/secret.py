@@ -1,4 +1,4 @@
-"""Where a secret is kept: a reference, never the secret itself.
+"""A reference to a secret, never the secret itself.
 
 Separate from `host.py`, because every command imports the failures of secrets, and few need a host.
 """

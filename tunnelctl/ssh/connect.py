@@ -185,7 +185,7 @@ class _Reached:
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
-    """What a connection shares with all its hops."""
+    """The resources that a connection shares with all its hops."""
 
     reactor: Reactor
     environment: Environment

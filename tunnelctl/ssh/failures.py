@@ -28,7 +28,7 @@ class DeadlinePassed(SSHException):
 
 
 class During(StrEnum):
-    """What was being done, as messages say it."""
+    """The stage of a login, as messages name it."""
 
     KEY_EXCHANGE = "exchanging keys"
     AUTHENTICATION = "authenticating"
@@ -73,7 +73,7 @@ def resolve_failure(host: Host, error: Exception) -> Failure:
 
 
 def dial_failure(host: Host, errors: Sequence[tuple[str, OSError]]) -> Failure:
-    """Why no address of the host could be connected to.
+    """The failure for a host of which no address could be connected to.
 
     `errors` has the error of connect(2) for each address tried, as `address:port`.
     """
@@ -97,7 +97,7 @@ def dial_failure(host: Host, errors: Sequence[tuple[str, OSError]]) -> Failure:
 def peer_failure(
     host: Host, error: BaseException | None, during: During, said: str = ""
 ) -> Failure:
-    """Why a connected server is gone, or cannot be talked to.
+    """The failure for a connected server that is gone, or cannot be talked to.
 
     `error` is what ended the Transport's thread (None: a clean end), `said` is the message of the
     server: a DISCONNECT, or the first line if there was no version line.

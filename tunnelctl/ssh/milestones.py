@@ -30,7 +30,7 @@ class Milestone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What is known about a milestone that was passed: `text` is for people. `is_strict` is False
+    """Details of a milestone that was passed: `text` is for people. `is_strict` is False
     for a key exchange that was not strict (OpenSSH PROTOCOL section 1.10)."""
 
     text: str

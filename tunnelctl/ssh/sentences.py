@@ -178,18 +178,18 @@ def no_common_algorithm(kind: str, ours: str, theirs: str) -> str:
 
 
 def create_host_key(name: str, *, is_openssh: bool) -> str:
-    """What to do on a server that has no host key for the algorithm `name`."""
+    """The remedy on a server that has no host key for the algorithm `name`."""
     how = " (ssh-keygen -A)" if is_openssh else ""
     return f"give the server a host key for {name}{how}"
 
 
 def allow_in_sshd_config(option: str, name: str) -> str:
-    """What to do on a server of OpenSSH."""
+    """The remedy on a server of OpenSSH."""
     return f"add {option} +{name} to the server's sshd_config"
 
 
 def allow_on_server(kind: str, name: str) -> str:
-    """What to do on any other server."""
+    """The remedy on any other server."""
     return f"allow the {kind} {name} on the server"
 
 

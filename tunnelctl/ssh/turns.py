@@ -1,4 +1,4 @@
-"""What a connection attempt waits for before it uses a limited resource.
+"""The turns that connection attempts take at limited resources.
 
 Owns the types that `connect` and the limiter share. Connecting, and waiting for the first byte of a
 server, costs almost nothing and is not limited; what costs CPU time (key exchange, login, starting

@@ -1,4 +1,4 @@
-"""What the embedded server lets a client do: forwards in both directions, and nothing else.
+"""The rights of a client of the embedded server: forwards in both directions, and nothing else.
 
 Owns the listeners and connections of one client. Must never run a command or listen off
 loopback.

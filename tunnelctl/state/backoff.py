@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: full jitter, doubled each time, with an upper bound.
+"""The delay before the next attempt: full jitter, doubled each time, with an upper bound.
 
 While a client waits at a held port, the delay is short, whatever the number of failures. After a
 refused login there are few attempts, far apart, because servers ban clients that fail often.

@@ -1,4 +1,4 @@
-"""Which machines of a fleet may take a profile that nobody holds, and in which order.
+"""The machines of a fleet that may take a profile that nobody holds, in order.
 
 Pure, and the same on every machine that sees the same store. The order is by rendezvous hashing:
 profiles spread over the machines, and those of a machine that is gone spread over the others.

@@ -11,7 +11,7 @@ from typing import NotRequired, TypedDict
 
 
 class ErrorDocument(TypedDict):
-    """Why something is not as wanted: a stable `code`, and two sentences for people."""
+    """The reason for an unwanted state: a stable `code`, and two sentences for people."""
 
     code: str
     message: str
@@ -86,7 +86,7 @@ class ForwardDocument(TypedDict):
 
 
 class HoldersDocument(TypedDict):
-    """Who keeps a profile up."""
+    """A holder that keeps a profile up."""
 
     detached: bool
     service: bool
@@ -94,7 +94,7 @@ class HoldersDocument(TypedDict):
 
 
 class FleetDocument(TypedDict):
-    """What a machine of a fleet is for a profile, and who holds it."""
+    """The role of a machine of a fleet for a profile, and the holder."""
 
     name: str
     machine: str
@@ -201,7 +201,7 @@ class LogLineDocument(TypedDict):
 
 
 class ChangeDocument(TypedDict):
-    """What a reload does to one host or forward."""
+    """The effect of a reload on one host or forward."""
 
     kind: str
     name: str
@@ -209,7 +209,7 @@ class ChangeDocument(TypedDict):
 
 
 class ReloadDocument(TypedDict):
-    """What a reload does to one profile; `starts`: it was wanted and could not be read before."""
+    """The effect of a reload on one profile; `starts`: it was wanted, and unreadable before."""
 
     name: str
     starts: bool

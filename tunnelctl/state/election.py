@@ -1,4 +1,4 @@
-"""Which machine of a fleet runs one profile, as each machine decides it for itself.
+"""The election of the machine that runs one profile, as each machine decides it for itself.
 
 Rule 1: whether this machine serves a profile is decided here, nowhere else. Rule 2: nothing here
 reads a clock or asks the store: times are seconds of CLOCK_BOOTTIME that come with the call, what
@@ -54,7 +54,7 @@ def serves_until(sent: float, lease: float) -> float:
 
 
 class ElectionState(StrEnum):
-    """What this machine does about one profile."""
+    """The state of this machine in the election for one profile."""
 
     UNWANTED = "unwanted"  # it is no candidate
     STANDBY = "standby"  # another machine holds the key, or the store does not answer

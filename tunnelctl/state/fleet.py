@@ -1,4 +1,4 @@
-"""What status says about the fleet for one profile, as a frozen value.
+"""The part of the status about the fleet, for one profile, as a frozen value.
 
 Must never guess: each field is the last value that the store reported, and `store` says whether it
 still answers.
@@ -13,7 +13,7 @@ from typing import Any, Self
 
 
 class Role(StrEnum):
-    """What a machine is for one profile."""
+    """The role of a machine for one profile."""
 
     HOLDER = "holder"
     STANDBY = "standby"

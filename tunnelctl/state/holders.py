@@ -1,4 +1,4 @@
-"""Who holds a profile up, and what follows when a holder ends.
+"""The holders of a profile, and the consequence when one ends.
 
 Pure. A profile is wanted while it has a holder. `after_a_command` is the single rule for the end of
 an attached command: the daemon acts by it, and `up` reads from it what Ctrl-C will do.

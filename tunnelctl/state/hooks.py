@@ -1,4 +1,4 @@
-"""Which hook runs at a change of a profile's state. Pure."""
+"""Selects the hook for a change of a profile's state. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is logged about a host that fails repeatedly: the first failure, then less and less often.
+"""Limits the log of a host that fails repeatedly: the first failure, then less and less often.
 
 A host that is down is tried every minute, and an unstable one is lost every minute; both would fill
 a log of limited size overnight. Must never leave out the first cause, a cause of another kind, or
@@ -42,7 +42,7 @@ class Outage:
         return not self._is_told
 
     def told(self, state: HostState, code: str, message: str, now: float, at: str) -> str | None:
-        """What the log adds to a change of the host; None to leave the change out.
+        """The log's addition to a change of the host; None to leave the change out.
 
         `now` is in monotonic seconds, and `at` is the same moment for people. `code` and `message`
         are those of the failure, if the state has one: also `connecting` directly after `up`, when

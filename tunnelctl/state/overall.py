@@ -15,7 +15,7 @@ _AT_REST = frozenset({HostState.IDLE, HostState.CONNECTING, HostState.AUTHENTICA
 
 @dataclass(frozen=True, slots=True)
 class CountedPart:
-    """What a host or a required forward contributes to the state of its profile."""
+    """The contribution of a host or a required forward to the state of its profile."""
 
     up: bool
     troubled: bool  # it failed since it was last up, and is tried again

@@ -1,4 +1,4 @@
-"""What has to change between two versions of a running profile: a set difference of frozen values.
+"""The changes between two versions of a running profile: a set difference of frozen values.
 
 What is equal is in no list and is not touched, so its connections continue. Must never act.
 """

@@ -1,4 +1,4 @@
-"""When to stop waiting for a profile: it is ready, or a part of it cannot come up before somebody
+"""The end of the wait for a profile: it is ready, or a part of it cannot come up before somebody
 acts.
 
 Pure: decides by the status document, for `up`, `run` and `tunnelctl.open` alike.

@@ -68,7 +68,7 @@ class ProfileState(StrEnum):
 
 
 class Wanted(StrEnum):
-    """What the user asked for."""
+    """The state that the user asked for."""
 
     UP = "up"
     DOWN = "down"

@@ -18,7 +18,7 @@ SAYS = "the server says: "
 
 
 class EventKind(StrEnum):
-    """What an event is about."""
+    """The subject of an event."""
 
     PROFILE = "profile"
     HOST = "host"

@@ -1,4 +1,4 @@
-"""How often the same event is reported: a target that refuses thousands of clients is one event.
+"""Limits the reports of the same event: a target that refuses thousands of clients is one event.
 
 Must never drop silently: suppressed events are counted and reported with the next one.
 """
@@ -31,7 +31,7 @@ class Throttle:
 
 
 class LogThrottle:
-    """What is logged of a repeated event: the first lines, then one a minute. Otherwise it would
+    """Limits the log of a repeated event: the first lines, then one a minute. Otherwise it would
     fill a log of limited size overnight."""
 
     AT_ONCE = 100

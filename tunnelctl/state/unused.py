@@ -24,7 +24,7 @@ _WORDS = re.compile(r"\b(idle|inactiv|unused)|no (open )?channels?\b", re.IGNORE
 
 
 class LinkEndKind(Enum):
-    """Why a link ended."""
+    """The cause of a link's end."""
 
     UNUSED = auto()  # the server ends unused links
     PERHAPS_UNUSED = auto()  # possibly; only more such ends can show it
@@ -32,7 +32,7 @@ class LinkEndKind(Enum):
 
 
 class UnusedEnds:
-    """What is known about one host's server. All times are seconds without a channel."""
+    """The record of one host's server. All times are seconds without a channel."""
 
     def __init__(self) -> None:
         self._before = 0.0

@@ -31,7 +31,7 @@ _LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class LinkEnd:
-    """What the end of a link shows about its server. `failure` is the failure to report."""
+    """The conclusion from the end of a link. `failure` is the failure to report."""
 
     verdict: LinkEndKind
     failure: Failure

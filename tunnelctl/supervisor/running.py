@@ -148,7 +148,7 @@ class RunningProfile:
         await asyncio.gather(*(tunnel.forwards.settled() for tunnel in self._tunnels.values()))
 
     def hear(self, environment: Environment) -> None:
-        """What runs keeps its environment; what starts from now on uses this one. It may name
+        """Use this environment for everything that starts from now on. It may name
         another agent, so waiting hosts connect now."""
         if environment != self.environment:
             self.environment = environment

@@ -1,4 +1,4 @@
-"""What the server of one link prints in its session: reported as events, and kept for status.
+"""The output of one link's session: reported as events, and kept for status.
 
 Owns the last lines. Must never let the output of a server fill the log.
 """

@@ -39,7 +39,7 @@ _NOT_UP_BECAUSE = (HostState.BACKOFF, *FAILED_FOR_GOOD)
 
 @dataclass(slots=True)
 class _Told:
-    """What was last reported of one forward, and the limit on events about its connections."""
+    """The last reported state of one forward, and the limit on events about its connections."""
 
     state: ForwardState = ForwardState.PENDING
     since: datetime = field(default_factory=clock.wall)
@@ -247,12 +247,12 @@ def _link_status(link: Link) -> LinkStatus:
 
 
 def part_of_host(machine: Machine) -> CountedPart:
-    """What the host contributes to the state of its profile."""
+    """The host's contribution to the state of its profile."""
     return host_part(machine.state, machine.attempts, lazy=machine.is_on_demand)
 
 
 def part_of(item: Forwarding) -> CountedPart | None:
-    """What a forward contributes to the state of its profile; None if it is not required."""
+    """A forward's contribution to the state of its profile; None if it is not required."""
     return forward_part(item.state, item.retried) if item.rule.required else None
 
 

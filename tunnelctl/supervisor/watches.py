@@ -1,4 +1,4 @@
-"""What makes a supervisor act without an order: a changed network, a resume, a removed socket file.
+"""Watches for causes to act without an order: a changed network, a resume, a removed socket file.
 
 Owns the watches of these, for the daemon and for tunnels in a program's own process.
 """

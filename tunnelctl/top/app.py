@@ -48,7 +48,7 @@ _TABS = (_FORWARDS, _HOSTS, _CONNECTIONS, _LOG, _REQUESTS)
 
 @dataclass
 class _Choice:
-    """What was chosen for one table."""
+    """The filter and the order of one table."""
 
     words: str = ""
     order: RowOrder = RowOrder.STATE
@@ -383,7 +383,7 @@ def _place(row: ForwardRow | HostRow) -> str:
 
 
 def _two_lines(cause: Broken) -> tuple[str, str]:
-    """What and why; when it is tried again, and the command that fixes it."""
+    """The cause; then the time of the next attempt and the command that fixes it."""
     more = f" (and {len(cause.also)} more)" if cause.also else ""
     again = f"{cause.again}; " if cause.again else ""
     return f"{cause.place}{more}: {cause.why}", f"  {again}{cause.mend.command}"

@@ -1,4 +1,4 @@
-"""What the daemon says, read again and again in a thread of its own.
+"""Reads the daemon's documents repeatedly, in a thread of its own.
 
 Owns when the daemon is asked: after events, and at an interval that grows with the cost of an
 answer, so that a thousand forwards take no more of a core than ten. A daemon that went away is
@@ -36,7 +36,7 @@ _END_WITHIN: Final = 2.0  # seconds for a request that has begun
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the screen needs in addition to the status."""
+    """The documents that the screen needs in addition to the status."""
 
     connections: bool = False
     history: bool = False

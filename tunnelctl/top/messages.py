@@ -1,4 +1,4 @@
-"""What the threads of `top` tell its screen."""
+"""Messages from the threads of `top` to its screen."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _PLAIN, _HEADER, _CURSOR = Style(), Style(bold=True), Style(reverse=True)
 
 
 class Shown(Protocol):
-    """What every row has."""
+    """The common part of all rows."""
 
     @property
     def condition(self) -> Condition: ...

@@ -71,7 +71,7 @@ class IncomingOpen:
 
 
 class Acceptor(Protocol):
-    """What this end allows the other to do."""
+    """The policy of this end for requests of the other."""
 
     def channel_open(self, incoming: IncomingOpen) -> None:
         """The peer requests a channel: accept or reject it, now or later."""

@@ -49,7 +49,7 @@ _CLOSED: Final = Phase.CLOSED
 
 @final
 class Sending:
-    """What we send: the peer's window in bytes, and the largest packet that it accepts."""
+    """Our direction: the peer's window in bytes, and the largest packet that it accepts."""
 
     __slots__ = ("packet_max", "phase", "window")
 
@@ -120,7 +120,7 @@ class Sending:
 
 @final
 class Receiving:
-    """What the peer sends, and our window for it."""
+    """The peer's direction, and our window for it."""
 
     __slots__ = ("phase", "window")
 

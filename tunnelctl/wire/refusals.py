@@ -15,7 +15,7 @@ from tunnelctl.wire.messages import OpenFailure
 
 
 class Refusal(Enum):
-    """Why there is no channel; the value is a phrase for it."""
+    """The reason for a refused channel; the value is a phrase for it."""
 
     PROHIBITED = "administratively prohibited"
     UNKNOWN_TYPE = "unknown channel type"

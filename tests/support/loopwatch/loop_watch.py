@@ -138,7 +138,7 @@ def _timed(name: Callable[[Any], str], function: Callable[..., Any]) -> Callable
 
 
 def _work(handle: Any) -> str:
-    """What a handle of the loop is for: of a step of a task, the task."""
+    """The purpose of a handle of the loop: for a step of a task, the task."""
     task = getattr(handle._callback, "__self__", None)
     return repr(task if isinstance(task, asyncio.Task) else handle)
 

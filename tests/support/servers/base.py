@@ -1,4 +1,4 @@
-"""What every server of the interop tests is to them: files, a process, and how to log in.
+"""The base of the servers of the interop tests: files, a process, and how to log in.
 
 A server runs on a loopback port of its own, with its keys, its users and its log in a folder of
 the test. One that asks the system for its users (getpwnam(3)) runs in a mount namespace in which
@@ -91,7 +91,7 @@ class Server(ABC):
 
     @abstractmethod
     def command(self) -> Sequence[str]:
-        """What runs the server in the foreground."""
+        """The command that runs the server in the foreground."""
 
     # What a client needs
 

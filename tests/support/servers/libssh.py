@@ -13,7 +13,7 @@ _HEADER = Path("/usr/include/libssh/server.h")
 
 
 class LibsshServer(Server):
-    """What the library answers by itself is its own: keys, refusals, requests unknown to it."""
+    """The library's own answers: keys, refusals, requests unknown to it."""
 
     name: ClassVar[str] = "libssh"
     source: ClassVar[str] = "gcc, libssh-dev (Debian)"

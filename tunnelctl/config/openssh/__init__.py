@@ -1,4 +1,4 @@
-"""What ssh_config(5) says about a name, from `ssh -G` or from a reader of our own.
+"""The settings of ssh_config(5) for a name, from `ssh -G` or from a reader of our own.
 
 Must never change anything on this machine.
 """

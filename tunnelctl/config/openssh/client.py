@@ -84,7 +84,7 @@ class OpenSSHClient:
         return self._run((*self._arguments, *given), asked.name)
 
     def baseline(self) -> Options:
-        """What it prints without any configuration."""
+        """Its output without any configuration."""
         return self._run(("-F", _NO_FILE), _BASELINE)
 
     def _run(self, arguments: Sequence[str], name: str) -> Options:

@@ -1,4 +1,4 @@
-"""Which listeners of a profile exclude each other on one machine.
+"""Finds listeners of a profile that exclude each other on one machine.
 
 Owns the addresses that `*`, `localhost` and an address occupy. Resolves no names.
 """

@@ -17,7 +17,7 @@ from tunnelctl.spec.ssh_patterns import matches_pattern
 
 
 class Kind(Enum):
-    """What is negotiated; the value is the supported list, in order."""
+    """The kinds of algorithms; the value is the supported list, in order."""
 
     CIPHERS = CIPHERS
     KEX_ALGORITHMS = KEX_ALGORITHMS

@@ -24,7 +24,7 @@ def strict_host_key_checking(value: object) -> StrictHostKeyChecking:
 
 
 def address_family(value: object) -> AddressFamily:
-    """Which addresses of a name are used."""
+    """The address family: the addresses of a name that are used."""
     for choice in AddressFamily:
         if value == str(choice):
             return choice
@@ -75,7 +75,7 @@ def on_unhealthy(value: object) -> OnUnhealthy:
 
 
 def inspect(value: object) -> Inspect:
-    """What the inspector reads."""
+    """The protocol that the inspector reads."""
     for choice in Inspect:
         if value == str(choice):
             return choice

@@ -78,7 +78,7 @@ Node = Scalar | Sequence | Mapping
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a value and its key were written."""
+    """The positions of a value and its key."""
 
     key: Mark
     value: Mark
@@ -123,7 +123,7 @@ def plain(node: Node) -> object:
 
 
 def positions(node: Node, path: KeyPath = (), key: Mark | None = None) -> dict[KeyPath, Position]:
-    """Where every part of the tree was written, by path."""
+    """The positions of all parts of the tree, by path."""
     found: dict[KeyPath, Position] = {}
     _collect(node, path, key or node.mark, found)
     return found

@@ -1,4 +1,4 @@
-"""What the orders to a daemon know about its fleet: which profiles belong to it, and who decides
+"""The fleet as the orders to a daemon see it: which profiles belong to it, and who decides
 about them.
 
 Owns nothing but the shape. `daemon/fleet.py` has the fleet itself, which a daemon without one never

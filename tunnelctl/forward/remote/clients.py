@@ -58,7 +58,7 @@ class RemoteClients:
 
     @property
     def counters(self) -> Counters:
-        """What was transferred so far."""
+        """The bytes and connections so far."""
         return self.connections.counters
 
     async def close(self, drain: float) -> None:

@@ -86,7 +86,7 @@ class RemoteForward:
 
     @property
     def counters(self) -> Counters:
-        """What was transferred so far."""
+        """The bytes and connections so far."""
         return self._clients.counters
 
     @property

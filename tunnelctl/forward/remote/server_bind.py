@@ -1,4 +1,4 @@
-"""Where a server really listens for a remote forward, which it need not report.
+"""Finds the address on which a server listens for a remote forward, which it need not report.
 
 sshd_config(5) GatewayPorts overrides the request, and RFC 4254 has no message for that. OpenSSH
 reports a part in DEBUG messages before its reply (serverloop.c and channels.c); the rest can be

@@ -1,4 +1,4 @@
-"""What /proc tells about processes and TCP sockets (proc(5), proc_net(5)); elsewhere nothing.
+"""Processes and TCP sockets as /proc lists them (proc(5), proc_net(5)); without /proc, none.
 
 Must never raise for a process that ends while it is looked at, nor for one of another user. Blocks:
 where many processes run, for long.

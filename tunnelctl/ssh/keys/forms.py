@@ -98,7 +98,7 @@ def open_private(data: bytes, passphrase: bytes | None) -> PrivateKey | None:
 
 
 def stranger(data: bytes) -> Unusable:
-    """What a file is that holds neither a private nor a public key."""
+    """The reason why a file cannot be used that holds neither a private nor a public key."""
     text = data.removeprefix(_BYTE_ORDER_MARK).lstrip()
     for pattern, what, hint in _STRANGERS:
         if re.match(pattern, text, re.DOTALL):

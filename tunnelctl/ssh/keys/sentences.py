@@ -1,4 +1,4 @@
-"""What is wrong with a key file, in words; the login adds the host.
+"""The sentences about unusable key files; the login adds the host.
 
 Owns the sentences: one function for each failure, named for what happened. Must never quote the
 content of a private key.

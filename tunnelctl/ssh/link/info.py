@@ -15,7 +15,7 @@ _TEXT_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class LinkInfo:
-    """What was negotiated with the peer."""
+    """The result of the negotiation with the peer."""
 
     address: str  # the address that was connected to, HOST:PORT
     cipher: str
@@ -32,7 +32,7 @@ class LinkInfo:
 
     @classmethod
     def of(cls, transport: SshTransport, address: str) -> LinkInfo:
-        """What this transport has negotiated with a peer at `address`."""
+        """From the transport's negotiation with a peer at `address`."""
         return cls(
             address=address,
             cipher=transport.local_cipher,

@@ -1,4 +1,4 @@
-"""What a relay reports: the bytes of both directions, and how it ended.
+"""The record of a relay: the bytes of both directions, and how it ended.
 
 Must never cost more than two additions for each read or write.
 """

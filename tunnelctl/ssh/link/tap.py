@@ -1,4 +1,4 @@
-"""What may watch the bytes of a relay, and how the relay shows them.
+"""The interface of an observer of a relay's bytes.
 
 A tap must never change a byte, keep a view after the call, block, or raise.
 """

@@ -1,4 +1,4 @@
-"""What carries a link's socket when that is not plain TCP: a jump host, or a program.
+"""The carrier of a link's socket if that is not plain TCP: a jump host, or a program.
 
 A link only tells its way when it ends, and asks it for the cause.
 """

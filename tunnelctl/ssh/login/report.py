@@ -1,4 +1,4 @@
-"""Why a login failed: what was tried, what the server requires, what to do.
+"""The report of a failed login: what was tried, what the server requires, what to do.
 
 Owns which failure it is; the words are in sentences.py. Must never quote a secret.
 """

@@ -1,4 +1,4 @@
-"""Why a login failed, in words: what was tried, what the server requires, what to do.
+"""The sentences about failed logins: what was tried, what the server requires, what to do.
 
 Owns the sentences: one function for each failure, named for what happened. `subject` is the user
 and the host: `bastion (bob@10.0.0.7:22)`. Must never quote a secret.
@@ -91,7 +91,7 @@ def login_refused(
 
 
 def tried_in_vain(tried: Sequence[str], notes: Sequence[str], *, lacks_keys: bool) -> str:
-    """What was tried, and why something was not tried."""
+    """The attempts, and the reasons for those that were left out."""
     what = "; there was no key to try" if lacks_keys else _and_tried(tried)
     return what + "".join(f"; {note}" for note in notes)
 

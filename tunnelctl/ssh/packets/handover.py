@@ -1,4 +1,4 @@
-"""What the thread of a Transport hands over to the event loop with its socket.
+"""The state that a Transport's thread passes to the event loop with its socket.
 
 Owns no state of its own. See `packetizer.py` for the two phases.
 """
@@ -38,7 +38,7 @@ class PacketState:
 
 
 class LoopSide(Protocol):
-    """What the parked thread reports to the event loop; every method may be called from the
+    """The reports of the parked thread to the event loop; every method may be called from the
     thread."""
 
     def post_message(self, payload: bytes) -> None:

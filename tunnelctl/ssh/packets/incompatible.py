@@ -106,7 +106,7 @@ def _lists(mismatch: Mismatch) -> str:
 
 
 def _remedy(host: Host, mismatch: Mismatch, is_openssh: bool) -> Hint:
-    """What to change here, if the profile or ssh_config excludes what the server has, and there."""
+    """The change to make here, if the profile or ssh_config is too strict, or on the server."""
     kind = _KINDS[mismatch.which]
     name = kind.known if kind.known in mismatch.ours else next(iter(mismatch.ours), kind.known)
     if kind is _HOST_KEYS:

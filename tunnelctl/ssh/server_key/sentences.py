@@ -1,4 +1,4 @@
-"""What is wrong with the key of a server, or with the known keys, in words.
+"""The sentences about invalid and unknown server keys.
 
 Owns the sentences: one function for each failure, named for what happened. Keys are given in the
 form of messages: `ssh-ed25519 SHA256:…`.

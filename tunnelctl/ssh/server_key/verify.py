@@ -80,7 +80,7 @@ def verify(
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known about a host before it has presented a key."""
+    """The recorded keys and authorities of a host, before it has presented a key."""
 
     key_types: tuple[str, ...]
     # Whether a certificate could vouch for it: an authority is known, and no key is pinned.

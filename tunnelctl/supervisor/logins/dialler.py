@@ -26,7 +26,7 @@ from tunnelctl.supervisor.logins.question_desk import PatientAsking
 
 @dataclass(frozen=True, slots=True)
 class OfProfile:
-    """What the tunnels of one profile share. `environment` returns the one that was sent last."""
+    """Shared by the tunnels of one profile. `environment` returns the one that was sent last."""
 
     name: str
     environment: Callable[[], Environment]

@@ -1,1 +1,1 @@
-"""What the supervisor tells about connections, and remembers of traffic and round trips."""
+"""The list of connections, and the history of traffic and round trips."""

@@ -29,7 +29,7 @@ class ClientProcesses:
         self._found: dict[int, ClientProcess | None] = {}
 
     def of(self, connection: Connection) -> ClientProcess | None:
-        """What was found; None if nothing was, or nobody looked."""
+        """The process of a client; None if it was not found, or not looked up yet."""
         return self._found.get(connection.number)
 
     async def look(self, living: Sequence[Connection]) -> None:

@@ -44,7 +44,7 @@ _HOW: Final = {
 
 @dataclass(frozen=True, slots=True)
 class WantedConnections:
-    """Which connections are asked for: of one profile, of the forwards of one name, or all.
+    """The connections that are asked for: of one profile, of the forwards of one name, or all.
     `processes`: with those of the clients on this machine."""
 
     profile: str | None = None
@@ -77,7 +77,7 @@ class ConnectionStatuses:
         return found is not None
 
     async def look(self, wanted: WantedConnections) -> ConnectionList:
-        """What there is now. Waits half a second if nobody asked lately, see `Rates`."""
+        """The current list. Waits half a second if nobody asked lately, see `Rates`."""
         await self._rates.look()
         served = [one for one in self._served() if wanted.takes(one[0])]
         living = [(one, links) for forward, links in served for one in forward]

@@ -45,7 +45,7 @@ class Port:
         self._port = port
 
     def getHost(self) -> tuple[str, str, int]:
-        """Where it listens."""
+        """The address of the listener."""
         address = self._port.getHost()
         return ("TCP", address.host, address.port)
 

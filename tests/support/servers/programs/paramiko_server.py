@@ -34,7 +34,7 @@ class Server(paramiko.ServerInterface):
         self._listeners: dict[tuple[str, int], socket.socket] = {}
 
     def get_allowed_auths(self, username: str) -> str:
-        """What a client may try."""
+        """The methods that a client may try."""
         return "publickey,password"
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
