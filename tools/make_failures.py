@@ -106,6 +106,7 @@ _TEXTS = {
     "ssh": "ssh bob@bastion.example.com",
     "step": "permission",
     "state": "connecting",
+    "role": "standby (on m2)",
     "subject": "bastion (bob@bastion.example.com:22)",
     "target": "127.0.0.1:3000",
     "text": "list index out of range",

@@ -49,6 +49,20 @@ def test_one_machine_serves_and_the_other_stands_by(scene: FleetScene) -> None:
     assert (json.loads(value)["machine"], revision) == (holder.name, fleet["token"])
 
 
+def test_doctor_leaves_the_holder_alone_and_names_what_frees_ports(scene: FleetScene) -> None:
+    holder = scene.holder
+    for machine in scene.machines:
+        report = json.loads(machine.world.ok("doctor", "web", "--json"))
+        steps = {(step["step"], step["subject"]): step for step in report["steps"]}
+        permission = steps["permission", "shared"]
+        asked = "ok" if machine is holder else "skipped"
+        assert (steps["daemon", "web"]["result"], permission["result"]) == ("ok", asked)
+        assert machine is holder or holder.name in permission["message"]
+        hint = steps["take-over", "server"]["hint"]
+        assert "ClientAliveInterval 5 and ClientAliveCountMax 2" in hint
+    assert scene.asked() == holder.name
+
+
 def test_the_fleet_is_shown(scene: FleetScene) -> None:
     holder = scene.holder
     found = json.loads(holder.world.ok("fleet", "--json"))["fleet"]

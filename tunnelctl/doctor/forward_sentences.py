@@ -47,6 +47,16 @@ def held_there(via: str) -> str:
     return f"{via} listens for the running tunnel"
 
 
+def held_by_machine(via: str, machine: str) -> str:
+    """Another machine of the fleet holds the profile, and its port on the server."""
+    return f"not requested: {via} listens for {machine}, which holds the profile"
+
+
+def freed_when_missed(via: str) -> str:
+    """In a fleet, the session of a machine that died keeps its ports on the server for a while."""
+    return f"{via} frees the ports of a machine that died when it misses it; how soon is not tested"
+
+
 def file_would_remain(via: str, path: str) -> str:
     """A unix socket on the server is not requested."""
     return f"not requested: the file {path} would remain on {via}"

@@ -10,7 +10,7 @@ import dataclasses
 
 from tunnelctl import clock
 from tunnelctl.doctor import causes, forward_sentences, sentences, this_machine
-from tunnelctl.doctor.report import Part, Step, caveat, failed, ok, skipped
+from tunnelctl.doctor.report import Part, Step, caveat, failed, ok, profile_in, skipped
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.probing import ProbedForward, ask
 from tunnelctl.forward.remote.remote_forward import RemoteForward
@@ -51,6 +51,13 @@ class Examination:
     @property
     def _is_held(self) -> bool:
         return this_machine.held_by_daemon(self.rule, self.profile, self.status)
+
+    @property
+    def _machine(self) -> str | None:
+        """The machine of the fleet that holds the profile; None if it is this one, or nobody."""
+        running = profile_in(self.status, self.profile.name, self.profile.source)
+        fleet = None if running is None else running.fleet
+        return None if fleet is None or fleet.holder == fleet.machine else fleet.holder
 
     @property
     def _not_reached(self) -> str:
@@ -151,6 +158,9 @@ class Examination:
             return ok(Part.PERMISSION, name, forward_sentences.held_there(self.rule.via))
         if self.link is None:
             return skipped(Part.PERMISSION, name, self._not_reached)
+        if (machine := self._machine) is not None:
+            what = forward_sentences.held_by_machine(self.rule.via, machine)
+            return skipped(Part.PERMISSION, name, what)
         if listen.is_unix:
             what = forward_sentences.file_would_remain(self.rule.via, str(listen))
             if self.link.info.software.is_openssh and not self.rule.unlink_remote:

@@ -5,7 +5,7 @@ Owns the exit code for the steps, and their form as JSON. Must never ask a perso
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -48,6 +48,7 @@ class Part(StrEnum):
     PERMISSION = "permission"
     TARGET = "target"
     SESSION = "session"
+    TAKE_OVER = "take-over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,11 @@ def skipped(step: str, subject: str, message: str) -> Step:
     return Step(step, subject, Result.SKIPPED, message)
 
 
+def untested(step: str, subject: str, message: str, *hints: Hint | str) -> Step:
+    """The step cannot be run from here; the hints are what a person looks at."""
+    return replace(warning(step, subject, message, *hints), result=Result.SKIPPED)
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """The steps of one profile, in the order of the connection."""
@@ -153,6 +159,8 @@ def daemon_steps(profile: str, source: str, status: Status | None) -> list[Step]
     steps = [_complaint(profile, found.state, part) for part in troubled]
     if is_up:
         return [ok(Part.DAEMON, profile, sentences.is_up()), *steps]
+    if not steps and found.fleet is not None and found.state is ProfileState.STANDBY:
+        return [ok(Part.DAEMON, profile, sentences.stands_by(str(found.fleet)))]
     return steps or [warning(Part.DAEMON, profile, sentences.wanted_but(found.state))]
 
 

@@ -54,6 +54,11 @@ def is_up() -> str:
     return "the profile is up"
 
 
+def stands_by(role: str) -> str:
+    """This machine does not run the profile, because another one of the fleet does."""
+    return f"the profile is in a fleet, and this machine is {role}"
+
+
 def wanted_but(state: str) -> str:
     """The daemon does not have it up yet, or not any more."""
     return f"the profile is wanted up, and is {state}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 
-from tunnelctl.doctor import keys, sentences, sessions
+from tunnelctl.doctor import keys, sentences, sessions, take_overs
 from tunnelctl.doctor.forwards import Examination
 from tunnelctl.doctor.hosts import HostAddress, Ways, place_of
 from tunnelctl.doctor.report import Part, Report, Step, daemon_steps, ok
@@ -75,13 +75,14 @@ async def _examine(
         told = await asyncio.gather(
             *(sessions.steps(profile.host(name), link) for name, link in ways.links.items())
         )
+        fleet = take_overs.steps(profile, ways.links, status)
     finally:
         await ways.close()
         reactor.close()
     steps = [_valid(profile), *daemon_steps(profile.name, profile.source, status)]
     for place, of_keys in zip(on_the_way, held, strict=True):
         steps += [*of_keys, *ways.steps.pop(place, ())]
-    for found in (*ways.steps.values(), *forwards, *told):
+    for found in (*ways.steps.values(), *forwards, *told, fleet):
         steps += found
     return Report(profile.name, tuple(steps))
 

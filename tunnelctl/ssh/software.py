@@ -58,6 +58,16 @@ class Software:
             return "ClientAliveInterval in sshd_config there"
         return "the option -K of dropbear there" if self.is_dropbear else ""
 
+    @property
+    def misses_clients_soon(self) -> str:
+        """The same, with values for a fleet, whose machines wait for the ports of one that died."""
+        if self.is_openssh:
+            return (
+                "ClientAliveInterval 5 and ClientAliveCountMax 2 in sshd_config there make it 15 "
+                "seconds at most"
+            )
+        return "the option -K 5 of dropbear there makes it soon" if self.is_dropbear else ""
+
     def decides(self, openssh: str, dropbear: str) -> str:
         """A hint about the option that allows forwards there: of sshd_config for OpenSSH, or of
         dropbear."""
