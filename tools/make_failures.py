@@ -93,6 +93,7 @@ _TEXTS = {
     "purpose": "password",
     "prompt": "Verification code",
     "provider": "/usr/lib/opensc-pkcs11.so",
+    "replaced_by": "/srv/other/configs/dev.yaml",
     "request": "tcpip-forward",
     "rule": "tcp dport 5432 drop",
     "said": "go away",

@@ -11,17 +11,16 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.support.ports import free_port
 from tests.support.services import DEADLINE
 from tests.support.waiting import eventually
+from tunnelctl.closeable import Closeable
 
 NOT_ROOT = "nobody"  # database servers refuse to run as root
 
 
-class DatabaseServer:
+class DatabaseServer(Closeable):
     """Its files are in `data`. A context manager."""
 
     def __init__(self, name: str) -> None:
@@ -57,14 +56,3 @@ class DatabaseServer:
         self._process.terminate()
         self._process.wait(DEADLINE)
         self._folder.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

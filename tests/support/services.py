@@ -15,8 +15,8 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
+
+from tunnelctl.closeable import Closeable
 
 CHUNK = 65_536
 DEADLINE = 60.0  # seconds; a socket of a test that is silent for longer has failed
@@ -110,7 +110,7 @@ def connect(port: int, seconds: float = DEADLINE, address: str = "127.0.0.1") ->
     return connection
 
 
-class Service:
+class Service(Closeable):
     """Listens on `host`:`port` and runs `serve(connection)` for each client in a thread.
 
     The connection is closed after `serve` returns. What `serve` raises, other than a connection
@@ -189,17 +189,6 @@ class Service:
             thread.join()
         if self._errors:
             raise self._errors[0]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class EchoService(Service):

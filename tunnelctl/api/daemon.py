@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, cast
 from weakref import WeakSet
 
 from tunnelctl import clock
@@ -18,6 +17,7 @@ from tunnelctl.api import sentences
 from tunnelctl.api.request import FilePath, caller_environment
 from tunnelctl.api.tunnels import TIMEOUT
 from tunnelctl.client import Client, EventStream
+from tunnelctl.closeable import Closeable
 from tunnelctl.home.paths import SOCKET_VARIABLE, Paths
 from tunnelctl.spec.drain import DRAIN
 from tunnelctl.spec.environment import Environment
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tunnelctl.state.snapshot import ProfileStatus
 
 
-class Events:
+class Events(Closeable):
     """The changes from its creation on; an iterator, and a context manager that ends it.
 
     It ends with a Failure (daemon-not-running) when the daemon does.
@@ -67,19 +67,8 @@ class Events:
             if event is not None:
                 yield event
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Daemon:
+class Daemon(Closeable):
     """The daemon of this user. Each call is a request of its own, and may come from any thread.
 
     A context manager, which ends the streams of events that it opened. Every call raises Failure:
@@ -191,17 +180,6 @@ class Daemon:
         """End the streams of events. The daemon and its profiles go on."""
         for events in tuple(self._streams):
             events.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _profile(self, name: str) -> ProfileStatus:
         for profile in self._client.status([name]).profiles:

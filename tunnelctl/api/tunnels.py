@@ -12,11 +12,11 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, cast
 
 from tunnelctl.api import sentences
 from tunnelctl.api.request import FilePath, OpenRequest
+from tunnelctl.closeable import Closeable
 from tunnelctl.errors import Code, reason
 
 if TYPE_CHECKING:  # they are imported in the thread that opens the tunnels
@@ -73,7 +73,7 @@ class Address:
         return f"<Address {self.address}>"
 
 
-class Tunnels(Mapping[str, Address]):
+class Tunnels(Closeable, Mapping[str, Address]):
     """The tunnels of one profile, by the name of the forward.
 
     A context manager, which closes them. They may be used from any thread. A forked child can
@@ -185,17 +185,6 @@ class Tunnels(Mapping[str, Address]):
 
     def __len__(self) -> int:
         return len(self._status().forwards)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Tunnels {self.name}{' (closed)' if self._is_closed else ''}>"

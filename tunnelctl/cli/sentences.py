@@ -15,6 +15,7 @@ from pathlib import Path
 from tunnelctl.errors import Code, Failure, Hint
 from tunnelctl.home.paths import CONFIG_DIR_VARIABLE
 from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.state.sentences import time_is_up
 
 # --- the command line itself ---------------------------------------------------------------
 
@@ -146,6 +147,12 @@ def _not_ready(profile: str, seconds: float, troubles: Sequence[str], hint: str)
     return Failure(
         Code.NOT_READY, f"{profile} is not ready after {seconds:g} s: {'; '.join(troubles)}", hint
     )
+
+
+def hold_lost(profile: str, replaced_by: str) -> str:
+    """While a command held it; `replaced_by`: the other file of that name, if there is one."""
+    why = f"it was replaced, by {replaced_by}" if replaced_by else time_is_up()
+    return f"{profile} is no longer held by this command: {why}"
 
 
 def profile_removed(profile: str) -> Failure:

@@ -11,11 +11,11 @@ import json
 import select
 import socket
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tunnelctl import __version__, clock
 from tunnelctl.client import sentences
+from tunnelctl.closeable import Closeable
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state.api_version import API_VERSION
 
@@ -70,7 +70,7 @@ class Exchange:
         self._sock.close()
 
 
-class Stream(Generic[T]):
+class Stream(Closeable, Generic[T]):
     """A stream of the daemon, each item read by `read`, which returns None for an item
     to skip. Ends when the daemon does; close it, or use it with `with`."""
 
@@ -115,17 +115,6 @@ class Stream(Generic[T]):
     def close(self) -> None:
         """Close the stream, which ends its lease."""
         self._sock.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Head:

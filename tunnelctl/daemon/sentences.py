@@ -210,11 +210,6 @@ def profile_file_invalid(profile: str, mistake: str, more: int) -> Failure:
 # --- the list of wanted profiles -----------------------------------------------------------
 
 
-def time_is_up() -> str:
-    """A holder is removed because its limit (`--for`) has passed."""
-    return "its time is up"
-
-
 def file_usable_again() -> str:
     """The mistakes in the file of a profile were corrected."""
     return "its file can be used again"

@@ -1,4 +1,4 @@
-"""The messages of failures that are read from a status document.
+"""The messages of states that several layers report.
 
 Must import only `errors`: `--help` and `ps` wait for this import.
 """
@@ -11,3 +11,8 @@ from tunnelctl.errors import Code, Failure
 def part_not_up(part: str, state: str) -> Failure:
     """A host or forward that is not up, without an error."""
     return Failure(Code.NOT_UP, f"{part} is {state}")
+
+
+def time_is_up() -> str:
+    """A holder was removed because its limit (`--for`) has passed."""
+    return "its time is up"

@@ -316,9 +316,7 @@ class Holding:
         name = profile.name
         if name not in self._lost:
             self._lost.add(name)
-            is_anothers = self._is_anothers(profile)
-            why = f"it was replaced, by {profile.source}" if is_anothers else "its time is up"
-            say(f"{name} is no longer held by this command: {why}")
+            say(sentences.hold_lost(name, profile.source if self._is_anothers(profile) else ""))
 
     def _is_anothers(self, profile: ProfileStatus) -> bool:
         return not is_same_file(profile.source, self._plans[profile.name].file)

@@ -24,6 +24,7 @@ from tunnelctl.errors import Failure
 from tunnelctl.home.secrets import CREDENTIALS_VARIABLE
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state.holders import DETACHED, Held, Holder
+from tunnelctl.state.sentences import time_is_up
 from tunnelctl.state.snapshot import ErrorStatus, ProfileState, ProfileStatus, Wanted
 from tunnelctl.supervisor.supervisor import Supervisor
 from tunnelctl.supervisor.tasks import Tasks
@@ -123,7 +124,7 @@ class Book:
 
     def _time_is_up(self, name: str, holder: Holder) -> None:
         if holder in self.holders.of(name):
-            self._remark(name, sentences.time_is_up(), None)
+            self._remark(name, time_is_up(), None)
             self.end(name, holder, 0.0)
 
     def end(self, name: str, holder: Holder, drain: float) -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from tunnelctl import clock
+from tunnelctl.closeable import Closeable
 from tunnelctl.errors import reason
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
@@ -74,7 +74,7 @@ def agent_path(host: Host, environment: Environment) -> Path | None:
     return Path(environment.expand_user(named)) if named else None
 
 
-class Agent:
+class Agent(Closeable):
     """A connection to the agent at `path`.
 
     Raises:
@@ -90,17 +90,6 @@ class Agent:
         except OSError as error:
             self._sock.close()
             raise AgentError(f"no ssh-agent at {path}: {reason(error)}") from None
-
-    def __enter__(self) -> Agent:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the socket."""
