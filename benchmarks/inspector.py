@@ -2,7 +2,9 @@
 
 One daemon has two forwards to one web service: `web` is inspected, `plain` is not. Each figure is
 measured on both in turn, and the ratio or difference of each pair is what is reported, with its
-median. The service and the load are processes of their own.
+median. The service and the load are processes of their own. The last columns are the daemon's
+processor time, as a multiple of that without inspection: while the load ran, and until the parser
+had ended too. They say more than rates where other programs run.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.processes import resident_memory
+from benchmarks.processes import cpu_seconds, resident_memory
 from tests.support.sshd import OpenSSHServer
 from tests.support.world import World, private_world, tunnel_text
 from tunnelctl.client import Client
@@ -35,6 +37,7 @@ _CHUNK = b"10000\r\n" + bytes(65536) + b"\r\n"
 _SMALL = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, World!"
 _TIME = struct.Struct("!d")
 _EVENTS_A_SECOND = 100
+_IDLE_FOR, _IDLE_SHARE = 0.2, 0.05  # seconds; share of a core
 T = TypeVar("T")
 _REQUEST = b"GET %b HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
 
@@ -210,20 +213,47 @@ def _receive_exactly(sock: socket.socket, size: int) -> bytes:
 class _Compared:
     """Runs a load on both forwards in turn."""
 
-    def __init__(self, load: ProcessPoolExecutor, ports: tuple[int, int], rounds: int) -> None:
+    def __init__(
+        self, load: ProcessPoolExecutor, ports: tuple[int, int], daemon: int, rounds: int
+    ) -> None:
         self._load = load
         self._plain, self._web = ports
+        self._daemon = daemon
         self._rounds = rounds
 
     def rates(self, title: str, work: Callable[..., float], *arguments: object) -> None:
-        """Print both rates, and the ratio."""
-        plain, web, ratios = [], [], []
-        for _ in range(self._rounds):
-            plain.append(self._run(work, self._plain, *arguments))
-            web.append(self._run(work, self._web, *arguments))
-            ratios.append(web[-1] / plain[-1])
-        medians = [statistics.median(one) for one in (plain, web, ratios)]
-        print(f"| {title} | {medians[0]:,.0f} | {medians[1]:,.0f} | {medians[2]:.1%} |", flush=True)
+        """Print both rates, their ratio, and how much more processor time the daemon needed."""
+        pairs = []
+        for turn in range(self._rounds):
+            ports = (self._plain, self._web) if turn % 2 else (self._web, self._plain)
+            measured = {port: self._rate(port, work, *arguments) for port in ports}
+            pairs.append((measured[self._plain], measured[self._web]))
+        plain, web = (statistics.median(pair[side][0] for pair in pairs) for side in (0, 1))
+        ratio = statistics.median(web[0] / plain[0] for plain, web in pairs)
+        during, later = (
+            statistics.median(web[place] / plain[1] for plain, web in pairs) for place in (1, 2)
+        )
+        row = f"| {title} | {plain:,.0f} | {web:,.0f} | {ratio:.1%} | {during:.2f} | {later:.2f} |"
+        print(row, flush=True)
+
+    def _rate(
+        self, port: int, work: Callable[..., float], *arguments: object
+    ) -> tuple[float, float, float]:
+        """The rate, and the seconds of processor time until the load and the parser had ended."""
+        began = self._settled()
+        rate = self._run(work, port, *arguments)
+        during = cpu_seconds([self._daemon]) - began
+        return rate, during, self._settled() - began
+
+    def _settled(self) -> float:
+        """Wait until the daemon is idle; returns its processor time."""
+        before = cpu_seconds([self._daemon])
+        while True:
+            time.sleep(_IDLE_FOR)
+            now = cpu_seconds([self._daemon])
+            if now - before < _IDLE_FOR * _IDLE_SHARE:
+                return now
+            before = now
 
     def delays(self, title: str, count: int) -> None:
         """Print both delays, and how much later the inspected ones are."""
@@ -234,7 +264,8 @@ class _Compared:
         for place, name in enumerate(("median", "99 of 100")):
             both = [statistics.median(pair[side][place] for pair in pairs) for side in (0, 1)]
             later = statistics.median(web[place] - plain[place] for plain, web in pairs)
-            print(f"| {title}, {name} | {both[0]:.2f} | {both[1]:.2f} | {later:+.2f} |", flush=True)
+            row = f"| {title}, {name} | {both[0]:.2f} | {both[1]:.2f} | {later:+.2f} | | |"
+            print(row, flush=True)
 
     def _run(self, work: Callable[..., T], *arguments: object) -> T:
         return self._load.submit(work, *arguments).result(300)
@@ -291,9 +322,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ):
         load.submit(fill, ports[0], options.fill).result(300)  # the buffers of the data path
         before = resident_memory([world.daemon_pid()])
-        compared = _Compared(load, ports, options.rounds)
-        print("| | not inspected | inspected | |")
-        print("|---|---|---|---|")
+        compared = _Compared(load, ports, world.daemon_pid(), options.rounds)
+        print("| | not inspected | inspected | | processor | in all |")
+        print("|---|---|---|---|---|---|")
         compared.rates(f"download of {options.mib} MiB, MB/s", transfer, "length", size)
         compared.rates(f"upload of {options.mib} MiB, MB/s", transfer, "upload", size)
         compared.rates("download in chunks of 64 KiB, MB/s", transfer, "chunked", size)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.inspect.corpus import CORPUS, GET, NOT_SHOWN, OK, upgrade
-from tests.inspect.talks import CLIENT, SERVER, inspected, shown
+from tests.inspect.talks import CLIENT, SERVER, inspected, is_parsed, pass_on, shown
+from tests.support.waiting import eventually_async
 from tunnelctl.state.exchange import HttpExchange
 
 PIECES = pytest.mark.parametrize("size", [None, 1, 3, 7])
@@ -73,6 +74,57 @@ async def test_the_rest_of_a_long_body_is_counted(size: int | None) -> None:
         assert response is not None
         assert (response.size, len(response.body), response.truncated) == (1_000_000, 65536, True)
         assert bytes(found[1].response.body) == b"hello"  # type: ignore[union-attr]  # as asserted
+
+
+LONG_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def in_chunks(*sizes: int) -> bytes:
+    return b"".join(b"%x\r\n" % size + b"x" * size + b"\r\n" for size in sizes)
+
+
+@pytest.mark.parametrize("step", [997, 4096, len(in_chunks(65536))])
+@pytest.mark.parametrize(
+    ("rest", "is_copied"),
+    [
+        (in_chunks(65536) * 16, False),
+        (in_chunks(4096, 1, 100_000) * 10, False),
+        (in_chunks(65536) * 8 + b"ff;a=b\r\n" + b"x" * 255 + b"\r\n", False),
+        (in_chunks(10) * 2000, True),
+    ],
+)
+async def test_the_rest_of_a_body_in_chunks_is_counted(
+    rest: bytes, is_copied: bool, step: int
+) -> None:
+    kept = in_chunks(60_000, 60_000)
+    async with inspected() as inspection:
+        tap = inspection.tap("127.0.0.1:50000", "17", client_is_socket=True)
+        await pass_on(inspection, tap, [(CLIENT, GET * 2), (SERVER, LONG_CHUNKED + kept[:-10])])
+        await eventually_async(lambda: is_parsed(inspection), "the start is parsed")
+        before = inspection.backlog.put_so_far
+        for piece in (kept[-10:], *(rest[at : at + step] for at in range(0, len(rest), step))):
+            await pass_on(inspection, tap, [(SERVER, piece)])
+            await eventually_async(lambda: is_parsed(inspection), "what was copied is parsed")
+        copied = inspection.backlog.put_so_far - before
+        assert (copied > len(rest) / 4) == is_copied
+        await pass_on(inspection, tap, [(SERVER, b"0\r\nX-Trailer: 1\r\n\r\n" + OK)], step)
+        tap.ended()
+        await eventually_async(lambda: is_parsed(inspection), "everything is parsed")
+        found = inspection.last()
+        assert [brief(one)[2] for one in found] == [200, 200]
+        assert found[0].response is not None
+        assert found[0].response.size == 120_000 + rest.count(b"x")
+        assert not found[0].response.is_cut
+        assert not any(inspection.summary()["not_inspected"]["reasons"].values())
+
+
+async def test_a_long_body_in_chunks_that_is_broken_is_counted() -> None:
+    talk = [(CLIENT, GET), (SERVER, LONG_CHUNKED + in_chunks(100_000) * 2 + b"no size\r\n")]
+    async with inspected() as inspection:
+        (exchange,) = await shown(inspection, talk, 32768)
+        assert exchange.response is not None
+        assert (exchange.response.size, exchange.response.is_cut) == (200_000, True)
+        assert inspection.summary()["not_inspected"]["reasons"]["malformed"] == 1
 
 
 async def test_a_body_that_is_cut_is_marked() -> None:

@@ -3,6 +3,9 @@
 Owns the framing of bodies. h11 would have to be given every byte; here the rest of a body that is
 not kept is passed over, so that a long one costs nothing, and trailers are never made into objects,
 because they may have secrets. Must never keep more than the first part.
+
+A body belongs to the parser's thread, or to the loop while that counts the chunks of the rest
+(`Flow.offer`), never to both.
 """
 
 from __future__ import annotations
@@ -54,6 +57,7 @@ class Body(ABC):
 
     is_done = False
     unneeded = 0
+    was_skimmed = False  # by the loop, since the parser looked last
 
     def __init__(self, kept: KeptBody) -> None:
         self.kept = kept
@@ -117,6 +121,16 @@ class _Part(Enum):
     TRAILER = auto()
 
 
+# What the loop counts: a size, and what is between the data of two chunks, as far as it has come.
+# The last chunk, of size 0, and extensions are left to the parser.
+_PLAIN_SIZE = rb"0{0,15}([1-9A-Fa-f][0-9A-Fa-f]{0,15})[ \t]*\r\n"
+_PLAIN = {
+    _Part.SIZE: re.compile(_PLAIN_SIZE),
+    _Part.END_OF_CHUNK: re.compile(rb"\r\n(?:" + _PLAIN_SIZE + rb")?"),
+}
+_PLAIN_MAX = 16  # chunks in one view: the loop must not spend more time on it than on a copy
+
+
 class Chunked(Body):
     """A body in chunks."""
 
@@ -125,6 +139,37 @@ class Chunked(Body):
         self._part = _Part.SIZE
         self._line = bytearray()  # the part of a size that has come
         self._length = 0  # of the current trailer, so far
+        self._is_fine = False  # too many chunks for the loop
+
+    @property
+    def can_be_skimmed(self) -> bool:
+        """Whether the loop may count its chunks from here on."""
+        return not self._is_fine and not self._line and self._part is not _Part.TRAILER
+
+    def skim(self, view: memoryview) -> int:
+        """Pass over plain chunks, without a copy; returns how many bytes of `view` these are. What
+        follows, if anything, is for `take`."""
+        self.was_skimmed = True
+        size, framing = len(view), 0
+        end = self.unneeded  # where the data of the current chunk ends in the view
+        for _ in range(_PLAIN_MAX):
+            if end >= size:
+                break
+            found = _PLAIN[self._part].match(view, end)
+            if found is None:
+                break
+            digits, after = found[1], found.end()
+            framing += after - end
+            if digits is None:
+                self._part, end = _Part.SIZE, after
+            else:
+                self._part, end = _Part.END_OF_CHUNK, after + int(digits, 16)
+        else:
+            self._is_fine = True
+        passed = end if end < size else size
+        self.unneeded = end - passed
+        self.kept.message.size += passed - framing
+        return passed
 
     def take(self, data: bytearray, start: int) -> int:
         while start < len(data) and not self.is_done:

@@ -13,7 +13,7 @@ from itertools import count
 
 from tunnelctl import clock
 from tunnelctl.inspect.backlog import Copied
-from tunnelctl.inspect.bodies import Body, KeptBody, body_of
+from tunnelctl.inspect.bodies import Body, Chunked, KeptBody, body_of
 from tunnelctl.inspect.heads import (
     HeadBuffer,
     RequestHead,
@@ -142,6 +142,8 @@ class _OneWay(ABC):
         self._read(data, 0, at)
         body = self._body
         if body is not None and body.kept.is_full:
+            if isinstance(body, Chunked) and body.can_be_skimmed:
+                self._flow.offer = (self._position, body)
             self._flow.wanted_from = self._position + body.unneeded
 
     def read_frames(self, entry: StoredExchange, sender: str) -> None:
@@ -160,9 +162,14 @@ class _OneWay(ABC):
 
     def _skip(self, offset: int, at: float) -> None:
         body, count = self._body, offset - self._position
-        if body is None or count <= 0:
+        if body is None:
+            return
+        was_skimmed, body.was_skimmed = body.was_skimmed, False
+        if count <= 0:
             return
         self._position = offset
+        if was_skimmed:
+            return
         body.skip(min(count, body.unneeded))
         if body.is_done:
             self._end_body(at)

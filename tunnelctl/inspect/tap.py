@@ -16,6 +16,7 @@ from tunnelctl.inspect.reasons import NotInspectedCounts, Reason
 from tunnelctl.ssh.link.tap import Tap
 
 if TYPE_CHECKING:  # it imports h11, which a daemon without inspected forwards never needs
+    from tunnelctl.inspect.bodies import Chunked
     from tunnelctl.inspect.conversation import Conversation
 
 _log = logging.getLogger(__name__)
@@ -23,11 +24,41 @@ _log = logging.getLogger(__name__)
 
 class Flow:
     """One direction of a connection. The loop counts the bytes that `passed`; the parser says from
-    which one on it wants them again, so that the rest of a long body is only counted."""
+    which one on it wants them again, so that the rest of a long body is only counted.
+
+    The rest of a body in chunks ends at no known byte, so the parser offers to have its chunks
+    counted on the loop, from the byte after the last one that it got. The loop accepts if that is
+    the next one: then nothing waits for the parser, and the body has one user.
+    """
 
     def __init__(self) -> None:
         self.passed = 0
         self.wanted_from = 0
+        self.offer: tuple[int, Chunked] | None = None  # set by the parser
+        self._skimmed: Chunked | None = None  # accepted by the loop
+
+    def wanted(self, view: memoryview) -> tuple[int, memoryview] | None:
+        """These bytes pass. Returns the part of them that the parser wants, with the position of
+        its first byte; None if it need not know of them. An empty view is the end."""
+        size, start = len(view), self.passed
+        self.passed = start + size
+        if self.offer is not None:
+            position, body = self.offer
+            self.offer = None
+            if position == start:
+                self._skimmed = body
+        if self._skimmed is not None:
+            unwanted = self._skimmed.skim(view)
+            if size and unwanted == size:
+                return None
+            self._skimmed = None
+        else:
+            unwanted = self.wanted_from - start
+            if 0 < size < unwanted:
+                return None
+        if size and unwanted > 0:  # the parser has to know when a body ends, even without a byte
+            return start + unwanted, view[unwanted:]
+        return start, view
 
 
 class Tapped:
@@ -100,16 +131,15 @@ class ConnectionTap(Tap):
     def _copy(self, view: memoryview, *, from_client: bool) -> None:
         tapped = self._tapped
         flow = tapped.from_client if from_client else tapped.from_server
-        size, start = len(view), flow.passed
-        flow.passed = start + size
+        size = len(view)
         if tapped.reason is not None:
+            flow.passed += size
             tapped.counts.passed += size
             return
-        unwanted = flow.wanted_from - start
-        if 0 < size < unwanted:
+        wanted = flow.wanted(view)
+        if wanted is None:
             return
-        if size and unwanted > 0:  # a body ends here, and the parser has to know when
-            view, start = view[unwanted:], start + unwanted
+        start, view = wanted
         if not self._backlog.has_room(len(view)):
             tapped.give_up(Reason.OVERLOAD)
             tapped.counts.passed += len(view)
