@@ -28,6 +28,8 @@ def test_the_file_in_the_documentation(tmp_path: Path) -> None:
     settings = load_fleet(written(tmp_path, text), {"HOSTNAME": "m1"})
     assert (settings.fleet, settings.machine, settings.lease) == ("web", "m1", 15.0)
     assert settings.on_store_loss is OnStoreLoss.STOP
+    assert settings.evict is False
+    assert load_fleet(written(tmp_path, text.replace("evict: false", "evict: true")), {}).evict
     assert len(settings.etcd.endpoints) == 3
     assert settings.etcd.password == SecretRef(SecretSource.FILE, ("/run/secrets/etcd",))
     assert settings.etcd.ca_file == str(tmp_path / "ca.pem")

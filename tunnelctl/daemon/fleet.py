@@ -91,7 +91,7 @@ class Fleet:
         Raises:
             Failure: the first one's, where none can be used.
         """
-        self._supervisor.join_fleet(self._known, self._status)
+        self._supervisor.join_fleet(self._known, self._status, evicts=self._settings.evict)
         endpoints = self._settings.etcd.endpoints
         address = await in_thread(lambda: _own_address(endpoints), "this machine's address")
         self._holder = LeaseHolder(

@@ -56,13 +56,15 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class FleetSettings:
-    """The whole file. `lease` is in seconds."""
+    """The whole file. `lease` is in seconds. `evict`: a new holder ends the session that the last
+    one still has on a server."""
 
     fleet: str
     machine: str
     etcd: StoreSettings
     lease: float = _LEASE
     on_store_loss: OnStoreLoss = OnStoreLoss.STOP
+    evict: bool = False
 
 
 def _endpoint(value: object) -> str:
@@ -122,6 +124,7 @@ class FleetMap(Map):
     etcd: EtcdMap | None = None
     lease: Annotated[float, BeforeValidator(_lease)] = _LEASE
     on_store_loss: Annotated[OnStoreLoss, BeforeValidator(_on_store_loss)] = OnStoreLoss.STOP
+    evict: kinds.Boolean = False
 
 
 class _FleetDocument(Document):
@@ -181,7 +184,7 @@ def _settings(
         absolute(etcd.cert_file),
         absolute(etcd.key_file),
     )
-    return FleetSettings(model.fleet, machine, store, model.lease, model.on_store_loss)
+    return FleetSettings(model.fleet, machine, store, model.lease, model.on_store_loss, model.evict)
 
 
 def _check(document: Document, model: FleetMap) -> None:

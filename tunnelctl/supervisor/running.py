@@ -60,7 +60,11 @@ class RunningProfile:
         self._memory = Memory(services.questions.kept)
         self._anew = Anew(profile.name, anew)
         self._shared = OfProfile(
-            profile.name, lambda: self.environment, self._resolve_secret, lambda: self._anew
+            profile.name,
+            lambda: self.environment,
+            self._resolve_secret,
+            lambda: self._anew,
+            lambda: services.eviction.concerns(profile.name),
         )
         self._was_up = False
         self._is_changing = False

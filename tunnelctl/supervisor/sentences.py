@@ -154,6 +154,40 @@ def clients_turned_away(forward: Forward, said: str, *, is_barred: bool) -> Fail
     )
 
 
+# --- the session of a fleet's last holder --------------------------------------------------
+
+
+def _no_eviction(host: str, detail: str) -> Failure:
+    return Failure(
+        Code.PERMISSION_DENIED,
+        f"evict has no effect: {detail}",
+        f"give the account on {host} a shell and no forced command, or leave evict out of the "
+        "fleet's file; without it, the port of a dead machine is free once the server misses it",
+        subject=host,
+    )
+
+
+def eviction_without_session(host: str) -> Failure:
+    """The server grants no session channel."""
+    return _no_eviction(host, "the server grants no session")
+
+
+def eviction_without_shell(host: str, said: str) -> Failure:
+    """Something else than the script ran, and printed this."""
+    printed = f'it printed "{excerpt(said.strip())}"' if said.strip() else "it printed nothing"
+    return _no_eviction(host, f"the account has no shell or a forced command, {printed}")
+
+
+def eviction_without_sshd(host: str) -> Failure:
+    """The shell is not a child of sshd, or sshd runs as another user."""
+    return _no_eviction(host, "the process of the session on the server was not found")
+
+
+def eviction_silent(host: str, seconds: float) -> Failure:
+    """The script did not end."""
+    return _no_eviction(host, f"the account's shell did not end within {seconds:g} s")
+
+
 # --- connections ----------------------------------------------------------------------------
 
 

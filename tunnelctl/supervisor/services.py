@@ -9,6 +9,7 @@ from tunnelctl.forward.connections import ConnectionLog
 from tunnelctl.forward.remote.held_ports import HeldPorts
 from tunnelctl.inspect.inspector import Inspector
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.supervisor.forwards.eviction import Eviction
 from tunnelctl.supervisor.journal import Journal
 from tunnelctl.supervisor.logins.handshakes import Handshakes
 from tunnelctl.supervisor.logins.neighbours import Neighbours
@@ -28,3 +29,4 @@ class Services:
     neighbours: Neighbours = field(default_factory=Neighbours)
     held: HeldPorts = field(default_factory=HeldPorts)
     log: ConnectionLog = field(default_factory=ConnectionLog)
+    eviction: Eviction = field(default_factory=Eviction)

@@ -261,11 +261,16 @@ class Supervisor:
         return self._sampler.samples(profile)
 
     def join_fleet(
-        self, names: Collection[str], fleet_of: Callable[[str], FleetStatus | None]
+        self,
+        names: Collection[str],
+        fleet_of: Callable[[str], FleetStatus | None],
+        *,
+        evicts: bool = False,
     ) -> None:
         """These profiles are run by one machine of a fleet at a time; `fleet_of` returns what their
-        events say about it."""
-        self._journal.fleet_of = fleet_of
+        events say about it. `evicts`: the session of an earlier holder is ended on the server."""
+        self._journal.fleet_of = self._services.eviction.fleet_of = fleet_of
+        self._services.eviction.is_on = evicts
         self.held.taken_over = frozenset(names)
 
     def remark(self, name: str, state: ProfileState, message: str, failure: Failure | None) -> None:

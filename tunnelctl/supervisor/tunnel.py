@@ -346,6 +346,17 @@ class Tunnel:
         """The link of this epoch serves from now on."""
         self._extra_links.serve(self._links[epoch], self._machine.candidate)
         self._links.listen(epoch)
+        if self._evicts:
+            work = self._services.eviction.claim(
+                self._links[epoch], self._profile.name, self.host.name, self._warn
+            )
+            self._tasks.spawn(work, "record the session")
+
+    @property
+    def _evicts(self) -> bool:
+        """Whether a command on the server ends the session of a fleet's earlier holder."""
+        is_concerned = self._services.eviction.concerns(self._profile.name)
+        return is_concerned and self.forwards.listen_there
 
     def _connected(self, epoch: int, candidate: Host, link: Link, seconds: float) -> None:
         self._links.add(epoch, link, seconds)

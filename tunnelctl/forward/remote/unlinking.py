@@ -13,9 +13,9 @@ import shlex
 
 from tunnelctl.forward.requests import direct
 from tunnelctl.spec.endpoint import Endpoint
+from tunnelctl.ssh.link.command import run
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.wire.channel import ChannelHandler
-from tunnelctl.wire.messages import string
 
 _WITHIN = 5.0  # seconds for each of the two channels
 
@@ -28,13 +28,13 @@ async def unlink(link: Link, path: str) -> bool:
                 return False
         quoted = shlex.quote(path)
         async with asyncio.timeout(_WITHIN):
-            return await _run(link, f"test -S {quoted} && rm -f {quoted}")
+            return await run(link, f"test -S {quoted} && rm -f {quoted}") is not None
     except TimeoutError:
         return False
 
 
 async def _is_answered(link: Link, path: str) -> bool:
-    answer = _Channel(link)
+    answer = _Answer(link)
     kind, data = direct(Endpoint(path=path), ("127.0.0.1", 0))
     channel = link.connection.open_channel(kind, data, answer)
     try:
@@ -43,25 +43,11 @@ async def _is_answered(link: Link, path: str) -> bool:
         channel.close()
 
 
-async def _run(link: Link, command: str) -> bool:
-    running = _Channel(link)
-    channel = link.connection.open_channel("session", b"", running)
-    try:
-        if not await running.outcome:
-            return False
-        channel.request("exec", string(command))
-        await running.ended
-        return True
-    finally:
-        channel.close()
-
-
-class _Channel(ChannelHandler):
-    """The opening and the end of the channel. Its output is too little to fill the window."""
+class _Answer(ChannelHandler):
+    """Whether the channel was opened."""
 
     def __init__(self, link: Link) -> None:
         self.outcome: asyncio.Future[bool] = link.reactor.loop.create_future()
-        self.ended: asyncio.Future[None] = link.reactor.loop.create_future()
 
     def opened(self) -> None:
         self._is(True)
@@ -71,8 +57,6 @@ class _Channel(ChannelHandler):
 
     def closed(self) -> None:
         self._is(False)
-        if not self.ended.done():
-            self.ended.set_result(None)
 
     def _is(self, opened: bool) -> None:
         if not self.outcome.done():

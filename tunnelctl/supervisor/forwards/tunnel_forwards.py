@@ -47,6 +47,11 @@ class TunnelForwards:
         return any(item.needs_link for item in self._items.values())
 
     @property
+    def listen_there(self) -> bool:
+        """Whether one of them has its listener on the server."""
+        return any(item.rule.side is Side.THERE for item in self._items.values())
+
+    @property
     def are_awaited(self) -> bool:
         """Whether a client waits at one of them for a link."""
         return any(item.is_awaited for item in self._items.values())

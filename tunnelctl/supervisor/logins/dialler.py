@@ -26,12 +26,14 @@ from tunnelctl.supervisor.logins.question_desk import PatientAsking
 
 @dataclass(frozen=True, slots=True)
 class OfProfile:
-    """Shared by the tunnels of one profile. `environment` returns the one that was sent last."""
+    """Shared by the tunnels of one profile. `environment` returns the one that was sent last,
+    `runs_commands` whether a command may be run on its servers."""
 
     name: str
     environment: Callable[[], Environment]
     resolve_secret: ResolveSecret
     anew: Callable[[], Anew]
+    runs_commands: Callable[[], bool] = lambda: False
     logins: Logins = field(default_factory=Logins)
 
 
@@ -76,6 +78,8 @@ class Dialler:
             reached = await self._embedded(candidate)
         else:
             reached = await self._profile.anew().candidate(host, candidate, environment)
+        if self._profile.runs_commands():
+            reached = reached.running_commands()
         return await self._handshakes.connect(
             reached,
             environment,
