@@ -160,6 +160,8 @@ def reap(child: int) -> int | None:
 def run_checks(pytest_arguments: list[str]) -> int:
     """Run CHECKS in the project's folder; stops at the first failure, with its exit code."""
     os.chdir(ROOT)
+    # The tests start thousands of Pythons, each of which would compile the package again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     *before, (last, *usual) = CHECKS
     for program, *arguments in before:
         if (program, *arguments) == COMPILED and not os.environ.get(TEST_COMPILED):

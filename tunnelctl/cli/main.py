@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -109,6 +110,9 @@ class Commands(click.Group):
         command: click.Command = getattr(
             importlib.import_module(f"tunnelctl.cli.{module}"), function
         )
+        if not gc.isenabled():  # __main__ turned it off
+            gc.freeze()  # what is imported stays
+            gc.enable()
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
