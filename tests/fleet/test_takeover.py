@@ -81,7 +81,18 @@ def test_a_killed_machine_is_replaced_and_the_token_grows(scene: FleetScene) -> 
     holder.end()
     taker = scene.taker(holder, _SOON)
     assert taker.fleet()["token"] > token
+    assert shows(taker, {holder.name: False, taker.name: True})
     eventually(lambda: scene.asked() == taker.name, "clients reach the successor")
+
+
+def shows(machine: Machine, alive: dict[str, bool]) -> bool:
+    """Waits until `fleet` on a machine shows these machines, and whether each is alive."""
+
+    def found() -> bool:
+        machines = json.loads(machine.world.ok("fleet", "--json"))["fleet"]["machines"]
+        return {one["name"]: one["alive"] for one in machines} == alive
+
+    return eventually(found, f"the machines {alive}")
 
 
 def test_an_orderly_end_gives_up_before_the_lease_ends(scene: FleetScene) -> None:
@@ -95,6 +106,7 @@ def test_an_orderly_end_gives_up_before_the_lease_ends(scene: FleetScene) -> Non
     assert holder.process is not None
     holder.process.communicate(timeout=15)
     holder.process = None
+    assert shows(taker, {taker.name: True})
 
 
 def test_hand_over_moves_a_profile_and_it_stays_there(scene: FleetScene) -> None:

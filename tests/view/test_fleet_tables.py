@@ -24,6 +24,7 @@ def test_the_next_machine_is_the_first_candidate_that_does_not_hold_the_profile(
 def test_a_machine_shows_the_round_trip_to_its_store() -> None:
     machine: dict[str, Any] = {
         "name": "m1",
+        "alive": True,
         "version": "1.2.0",
         "address": "",
         "round_trip_ms": 1.84,
@@ -31,7 +32,7 @@ def test_a_machine_shows_the_round_trip_to_its_store() -> None:
         "differs": [],
     }
     cells = fleet_tables.MACHINES.cells(machine)
-    assert cells == ("m1", "1.2.0", "-", "1.8 ms", "db, web", "-")
+    assert cells == ("m1", "alive", "1.2.0", "-", "1.8 ms", "db, web", "-")
 
 
 def test_a_member_of_etcd_that_does_not_answer_shows_the_error() -> None:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:  # it shows what this module makes
 
 @dataclass(frozen=True, slots=True)
 class FleetMachine:
-    """A live machine of the fleet. `round_trip_ms` is how long its store took to answer when it
-    last reported; `profiles` are those that it holds, `differs` those whose file is not the one
-    that counts."""
+    """A machine of the fleet, alive or dead within the last day. `round_trip_ms` is how long its
+    store took to answer when it last reported; `profiles` are those that it holds, `differs` those
+    whose file is not the one that counts."""
 
     name: str
     version: str
@@ -30,12 +30,13 @@ class FleetMachine:
     round_trip_ms: float | None
     profiles: tuple[str, ...]
     differs: tuple[str, ...]
+    is_alive: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """One element of `machines`."""
         return {
             "name": self.name,
-            "alive": True,
+            "alive": self.is_alive,
             "version": self.version,
             "address": self.address,
             "round_trip_ms": self.round_trip_ms,
@@ -122,17 +123,6 @@ def fleet_document(holder: LeaseHolder, members: tuple[StoreMember, ...]) -> Fle
     """The document for the last view of a holder."""
     settings, view = holder.settings, holder.view
     failure = holder.trouble or holder.complaint
-    machines = tuple(
-        FleetMachine(
-            one.name,
-            one.version,
-            one.address,
-            one.round_trip_ms,
-            tuple(sorted(name for name, held in view.holdings.items() if held.lease == one.lease)),
-            tuple(sorted(_differing(view, one))),
-        )
-        for one in sorted(view.machines, key=lambda one: one.name)
-    )
     names = sorted({*view.holdings, *(name for one in view.machines for name in one.digests)})
     profiles = []
     for name in names:
@@ -146,10 +136,25 @@ def fleet_document(holder: LeaseHolder, members: tuple[StoreMember, ...]) -> Fle
         Store.LOST if holder.trouble or not view.revision else Store.OK,
         None if trip is None else round(trip * 1000, 2),
         members,
-        machines,
+        tuple(sorted(_machines(view), key=lambda machine: machine.name)),
         tuple(profiles),
         None if failure is None else ErrorStatus(**failure.as_dict()),
     )
+
+
+def _machines(view: FleetView) -> Iterator[FleetMachine]:
+    for one in view.machines:
+        held = (name for name, key in view.holdings.items() if key.lease == one.lease)
+        yield FleetMachine(
+            one.name,
+            one.version,
+            one.address,
+            one.round_trip_ms,
+            tuple(sorted(held)),
+            tuple(sorted(_differing(view, one))),
+        )
+    for one in view.dead:
+        yield FleetMachine(one.name, one.version, one.address, None, (), (), is_alive=False)
 
 
 def _differing(view: FleetView, machine: RegisteredMachine) -> Iterator[str]:

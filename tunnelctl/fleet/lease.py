@@ -12,7 +12,7 @@ leases anew, so the lease lasts at least its whole time from when the keepalive 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunnelctl import clock
 from tunnelctl.fleet import sentences
@@ -28,6 +28,8 @@ from tunnelctl.fleet.records import (
 )
 from tunnelctl.state.election import serves_until
 
+# How long a machine that died is shown, in seconds.
+_SHOWN_DEAD = 24 * 3600
 # The part of a lease in which all endpoints together have to answer.
 _ANSWER_PART = 1 / 4
 
@@ -53,6 +55,7 @@ class Lease:
         self._keys = keys
         self._seconds = seconds
         self._within = seconds * _ANSWER_PART
+        self._long: int | None = None  # the lease of the key that outlives this machine
 
     async def renew(self) -> FleetView:
         """Keep the lease alive, or get one, and see all keys of the fleet.
@@ -97,8 +100,25 @@ class Lease:
             NoLease: the lease has ended.
             Failure: store-lost.
         """
-        put = self._put(self._keys.machine(machine.lease), machine.value(), machine.lease)
-        await self._etcd.anywhere(lambda member: member.put_if([], [put], []), self._within)
+        key, known = self._keys.machine(machine.lease), self._keys.known(machine.name)
+        value, short = machine.value(), replace(machine, digests={}).value()
+
+        async def work(member: Member) -> None:
+            long = await self._long_lease(member)
+            puts = [self._put(key, value, machine.lease), self._put(known, short, long)]
+            await member.put_if([], puts, [])
+
+        await self._etcd.anywhere(work, self._within)
+
+    async def _long_lease(self, member: Member) -> int:
+        """The lease of the key that outlives this machine, kept alive."""
+        if self._long is not None:
+            answer = await member.post("/v3/lease/keepalive", {"ID": str(self._long)})
+            if int(answer["result"].get("TTL", 0)) > 0:
+                return self._long
+        granted = await member.post("/v3/lease/grant", {"TTL": str(_SHOWN_DEAD)})
+        self._long = int(granted["ID"])
+        return self._long
 
     async def take(self, profile: str, value: bytes, last: bytes) -> KeyAnswer:
         """Create the key of a profile if there is none; `last` replaces the record of the last
@@ -160,15 +180,20 @@ class Lease:
         await self._etcd.anywhere(lambda member: member.put_if(ours, delete, []), self._within)
 
     async def revoke(self, seconds: float) -> None:
-        """End the lease and delete every key under it.
+        """End the lease and delete every key of this machine.
 
         Raises:
             Failure: store-lost; the lease ends by itself later.
         """
-        lease, self.id = self.id, None
-        if lease is not None:
-            body = {"ID": str(lease)}
-            await self._etcd.anywhere(lambda member: member.post("/v3/lease/revoke", body), seconds)
+        lease, long = self.id, self._long
+        self.id = self._long = None
+
+        async def work(member: Member) -> None:
+            # First the one that others wait for.
+            for one in filter(None, (lease, long)):
+                await member.post("/v3/lease/revoke", {"ID": str(one)})
+
+        await self._etcd.anywhere(work, seconds)
 
     def _put(self, key: str, value: bytes, lease: int = 0) -> Json:
         put = {"key": encoded(key), "value": encoded(value), "lease": str(lease)}

@@ -2,6 +2,7 @@
 
     /tunnelctl/FLEET/PROFILE            the holder, under its lease; the revision is the token
     /tunnelctl/FLEET/.machines/LEASE    a live machine, under its lease
+    /tunnelctl/FLEET/.known/MACHINE     a machine, which may have died, under a lease of a day
     /tunnelctl/FLEET/.files/PROFILE     the last holder and the digest of its file; without a lease
 
 No name of a profile begins with a dot. Pure. Must never fail because of a value that another
@@ -20,12 +21,13 @@ from tunnelctl.state.candidates import LastHolder
 
 _ROOT = "/tunnelctl/"
 _MACHINES = ".machines/"
+_KNOWN = ".known/"
 _FILES = ".files/"
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredMachine:
-    """A live machine. `digests` has that of the file of each profile for which it is a
+    """A machine, alive or dead. `digests` has that of the file of each profile for which it is a
     candidate."""
 
     name: str
@@ -60,11 +62,12 @@ class HeldKey:
 @dataclass(frozen=True, slots=True)
 class FleetView:
     """The store as a transaction saw it, at `revision`. Machines are by lease: two may have the
-    same name."""
+    same name. `dead` are those that died within the last day."""
 
     revision: int
     holdings: Mapping[str, HeldKey] = field(default_factory=dict)
     machines: tuple[RegisteredMachine, ...] = ()
+    dead: tuple[RegisteredMachine, ...] = ()
     last: Mapping[str, LastHolder] = field(default_factory=dict)
 
     def digests(self, profile: str) -> dict[str, str]:
@@ -90,22 +93,31 @@ class Keys:
         """The key of the machine with this lease."""
         return f"{self.prefix}{_MACHINES}{lease:x}"
 
+    def known(self, machine: str) -> str:
+        """The key of a machine that outlives it."""
+        return f"{self.prefix}{_KNOWN}{machine}"
+
     def view(self, revision: int, found: list[dict[str, Any]]) -> FleetView:
         """From the answer to a range over the prefix."""
         holdings: dict[str, HeldKey] = {}
         machines: list[RegisteredMachine] = []
+        known: list[RegisteredMachine] = []
         last: dict[str, LastHolder] = {}
         for kv in found:
             name = text_of(kv["key"]).removeprefix(self.prefix)
             value, lease = _value(kv), int(kv.get("lease", 0))
             if name.startswith(_MACHINES):
                 machines.append(_machine(value, lease))
+            elif name.startswith(_KNOWN):
+                known.append(_machine(value, lease))
             elif name.startswith(_FILES):
                 one = LastHolder(_text(value, "machine"), _text(value, "digest"))
                 last[name.removeprefix(_FILES)] = one
             else:
                 holdings[name] = holding_of(kv)
-        return FleetView(revision, holdings, tuple(machines), last)
+        alive = {machine.name for machine in machines}
+        dead = tuple(machine for machine in known if machine.name not in alive)
+        return FleetView(revision, holdings, tuple(machines), dead, last)
 
 
 def holding_of(kv: Mapping[str, Any]) -> HeldKey:

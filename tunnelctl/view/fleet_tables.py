@@ -42,6 +42,7 @@ PROFILES: Table[Element] = Table(
 MACHINES: Table[Element] = Table(
     (
         Column("MACHINE", lambda machine: machine["name"]),
+        Column("STATUS", lambda machine: "alive" if machine["alive"] else "not alive"),
         Column("VERSION", lambda machine: machine["version"] or NOTHING),
         Column("ADDRESS", lambda machine: machine["address"] or NOTHING),
         Column("STORE", lambda machine: milliseconds_text(machine["round_trip_ms"])),
