@@ -28,7 +28,7 @@ FOLDERS = ("wire", "net", "ssh", "forward")
 # questions and words, of which nothing is compiled; they would take two more minutes.
 END_TO_END = ("attached", "expose", "forwarding", "socket_files", "unlink_remote", "ways")
 # As bootstrap.py runs the whole suite.
-PYTEST = ("-m", "pytest", "-n", "4", "--dist", "worksteal")
+PYTEST = ("-m", "pytest", "-n", "5", "--dist", "worksteal")
 
 
 def main(arguments: list[str]) -> int:
