@@ -1,6 +1,6 @@
 """Run the tests of the data path against the wheel in which it is compiled.
 
-    python -m tools.compiled               the tests of FOLDERS, and those of END_TO_END
+    python -m tools.compiled               the tests of FOLDERS
     python -m tools.compiled PYTEST ARG    other tests
 
 Makes sure that the compiled modules are tested: the wheel is built and installed into a new
@@ -23,10 +23,7 @@ from pathlib import Path
 from hatch_build import why_pure
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("wire", "net", "ssh", "forward")
-# The end-to-end tests in which bytes pass, or links come and go. The others are about files, names,
-# questions and words, of which nothing is compiled; they would take two more minutes.
-END_TO_END = ("attached", "expose", "forwarding", "socket_files", "unlink_remote", "ways")
+FOLDERS = ("wire", "net", "ssh", "forward", "e2e")
 # As bootstrap.py runs the whole suite.
 PYTEST = ("-m", "pytest", "-n", "5", "--dist", "worksteal")
 
@@ -43,7 +40,6 @@ def main(arguments: list[str]) -> int:
         tests = copy(Path(made) / "tree")
         asked = arguments or [
             *(f"tests/{folder}" for folder in FOLDERS),
-            *(f"tests/e2e/test_{name}.py" for name in END_TO_END),
             "tests/inspect/test_bytes.py",  # taps of compiled relays
         ]
         environ = {**os.environ, "TUNNELCTL_EXPECT_COMPILED": "1"}
