@@ -22,6 +22,8 @@ from hypothesis.stateful import (
 
 from tunnelctl.state.election import (
     EVENTS,
+    FIRST_TURN,
+    JOINING,
     TABLE,
     Cut,
     Deadline,
@@ -307,7 +309,8 @@ class Fleet(RuleBasedStateMachine):
         granted: bool = False,
     ) -> Event:
         if key is None:
-            return Silent() if granted else Free(machine.rank, revision)
+            joining = machine.now + JOINING * LEASE  # others join again and again
+            return Silent() if granted else Free(machine.rank, revision, joining)
         name, lease, token = key
         if lease != machine.lease:
             return Refused(name, token, revision)
@@ -456,6 +459,32 @@ def test_candidates_take_turns() -> None:
     assert look.at > first.at > 1.0  # the last holder sees first that its key is gone
     _, actions = next_state(election, Free(1, revision=5), look.at)
     assert actions == (Take(),)
+
+
+def test_at_the_start_of_a_fleet_the_first_machine_waits_for_others_to_join() -> None:
+    alone, _ = next_state(Election("m1", LEASE), Wanted(), 0.0)
+    alone, actions = next_state(alone, Free(0, revision=5, joining_until=3.0), 0.0)
+    assert actions == (Look(3.0),)
+    _, actions = next_state(alone, Free(1, revision=6, joining_until=4.0), 1.0)
+    (look,) = actions
+    assert isinstance(look, Look)
+    assert look.at > 4.0  # the one that comes first in the order takes it then
+    _, actions = next_state(alone, Free(0, revision=6, joining_until=4.0), 4.0)
+    assert actions == (Take(),)
+
+
+def test_machines_that_join_again_and_again_delay_nobody_beyond_a_lease() -> None:
+    election, _ = next_state(Election("m1", LEASE), Wanted(), 0.0)
+    election, _ = next_state(election, Free(0, revision=5, joining_until=3.0), 0.0)
+    _, actions = next_state(election, Free(0, revision=9, joining_until=99.0), LEASE)
+    assert actions == (Take(),)
+
+
+def test_nobody_is_waited_for_once_a_holder_was_seen() -> None:
+    election, _ = next_state(Election("m1", LEASE), Wanted(), 0.0)
+    election, _ = next_state(election, Refused("m2", 5, revision=5), 0.0)
+    _, actions = next_state(election, Free(0, revision=6, joining_until=99.0), 1.0)
+    assert actions == (Look(1.0 + FIRST_TURN),)
 
 
 def test_a_machine_whose_file_differs_takes_nothing() -> None:

@@ -21,6 +21,7 @@ from tunnelctl.fleet import sentences
 from tunnelctl.fleet.elections import Elections, Owner
 from tunnelctl.fleet.etcd import Etcd, EtcdError, NoLease
 from tunnelctl.fleet.file import FleetSettings
+from tunnelctl.fleet.joining import Joining
 from tunnelctl.fleet.lease import Lease
 from tunnelctl.fleet.records import (
     FleetView,
@@ -94,6 +95,7 @@ class LeaseHolder:
         self._address = address
         self._owner = owner
         self._elections = Elections(settings, reactor, owner, self._request, self._tell)
+        self._joining = Joining(settings.machine, settings.lease)
         self._digests: dict[str, str] = {}
         self._told: dict[str, _Told] = {}
         self._reported = -_REPORT_EVERY
@@ -264,13 +266,15 @@ class LeaseHolder:
         if view.revision < self.view.revision:
             return  # a member that is behind
         self.view = view
+        self._joining.saw(view, clock.boottime())
         for profile in self._elections.names:
             self._elections.handle(profile, self._seen(profile, view))
 
     def _seen(self, profile: str, view: FleetView) -> Event:
         holding = view.holdings.get(profile)
         if holding is None:
-            return Free(self._rank(profile), view.revision)
+            joining = self._joining.until(profile, view)
+            return Free(self._rank(profile), view.revision, joining)
         if holding.lease == self.lease.id:
             return Renewed(holding.token, self.lease.until, view.revision)
         return Refused(holding.machine, holding.token, view.revision)

@@ -45,6 +45,9 @@ MARGIN: Final = 0.2
 FIRST_TURN: Final = 0.1
 # Seconds between the turns of two candidates.
 TURN: Final = 0.3
+# The part of a lease in which others are expected after a machine joined at the start of a fleet,
+# because the first one should not take everything.
+JOINING: Final = 1 / 3
 
 
 def serves_until(sent: float, lease: float) -> float:
@@ -75,7 +78,8 @@ class Election:
     `until` is the deadline of a holder, `token` the revision that created its key. `holder` and
     `holder_token` are the last known ones; an empty holder is none. `seen` is the newest revision
     of the store, `is_lost` whether the store was silent since. `free_since` is when the key was
-    first seen free, `yields_until` when a machine that gave it up may take it again.
+    first seen free, `yields_until` when a machine that gave it up may take it again, `was_held`
+    whether it was ever seen held.
     """
 
     machine: str
@@ -90,6 +94,7 @@ class Election:
     is_lost: bool = False
     free_since: float | None = None
     yields_until: float = 0.0
+    was_held: bool = False
 
     @property
     def serves(self) -> bool:
@@ -145,10 +150,12 @@ class Refused:
 @dataclass(frozen=True, slots=True)
 class Free:
     """Nobody has the key. `rank` is the place of this machine among the candidates, from 0; None:
-    it must not take it, because its file differs."""
+    it must not take it, because its file differs. Other machines are expected to join until
+    `joining_until`, which concerns a machine that has never seen a holder."""
 
     rank: int | None
     revision: int
+    joining_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +245,7 @@ def _noted(election: Election, event: Granted | Renewed | Refused | Free) -> Ele
         seen=event.revision,
         is_lost=False,
         free_since=free_since,
+        was_held=election.was_held or not isinstance(event, Free),
     )
 
 
@@ -281,7 +289,10 @@ def _take_in_turn(election: Election, event: Free, now: float) -> Step:
     if event.rank is None:
         return replace(election, state=ElectionState.STANDBY, free_since=None), ()
     since = now if election.free_since is None else election.free_since
-    turn = since + FIRST_TURN + event.rank * TURN
+    begin = since + FIRST_TURN
+    if not election.was_held:
+        begin = max(begin, min(event.joining_until, since + election.lease))
+    turn = begin + event.rank * TURN
     if now >= turn:
         return replace(election, state=ElectionState.TAKING, free_since=since), (Take(),)
     return replace(election, state=ElectionState.STANDBY, free_since=since), (Look(turn),)
