@@ -53,7 +53,7 @@ RUN apt-get update \
 RUN python3 -m venv --without-pip /opt/tunnelctl && python3 -m venv /opt/build
 WORKDIR /src
 COPY requirements requirements
-RUN /opt/build/bin/pip --python /opt/tunnelctl/bin/python install --no-cache-dir --require-hashes -r requirements/image.txt \
+RUN /opt/build/bin/pip --python /opt/tunnelctl/bin/python install --no-cache-dir --require-hashes -r requirements/all.txt \
     && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/compile.txt
 COPY pyproject.toml README.md LICENSE hatch_build.py ./
 COPY man man
@@ -62,12 +62,14 @@ ARG SOURCE_DATE_EPOCH
 RUN /opt/build/bin/hatchling build -t wheel -d /wheels \
     && /opt/build/bin/pip --python /opt/tunnelctl/bin/python install --no-cache-dir --no-deps /wheels/*.whl \
     && /opt/tunnelctl/bin/tunnelctl --version | grep -F '(compiled)'
+COPY packaging/image packaging/image
+RUN packaging/image/collect /collected
 
 # Process 1 reaps orphans itself (docs/service.md), so it needs no other init. The bill of materials
 # is /opt/tunnelctl/lib/python3.13/site-packages/tunnelctl-*.dist-info/sboms/tunnelctl.cdx.json.
-FROM base AS runtime
-COPY --from=build /opt/tunnelctl /opt/tunnelctl
-ENV PATH=/opt/tunnelctl/bin:$PATH
+FROM scratch AS runtime
+COPY --from=build /collected /
+ENV PATH=/opt/tunnelctl/bin:/usr/local/bin:/usr/bin PYTHONUNBUFFERED=1
 USER tunnel
 STOPSIGNAL SIGTERM
 # Fails unless every wanted profile is up.
@@ -88,7 +90,7 @@ ARG VERSION
 ARG REVISION
 LABEL org.opencontainers.image.title="tunnelctl" \
     org.opencontainers.image.description="Keeps SSH tunnels up" \
-    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.licenses="MIT AND Apache-2.0" \
     org.opencontainers.image.url="https://github.com/tunnelctl/tunnelctl" \
     org.opencontainers.image.source="https://github.com/tunnelctl/tunnelctl" \
     org.opencontainers.image.documentation="https://github.com/tunnelctl/tunnelctl/blob/main/docs/install.md" \

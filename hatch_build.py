@@ -18,7 +18,6 @@ import subprocess
 import sysconfig
 import tempfile
 import uuid
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -69,7 +68,10 @@ GROUP = "tunnelctl"  # the shared library is GROUP__mypyc
 C_OPTIONS = ("-g0",)
 
 LOCK = Path("requirements", "run.txt")
-_LOCKED = re.compile(r"^([\w.-]+)==([^\s;\\]+)", re.MULTILINE)
+LOCK_WITH_EXTRAS = Path("requirements", "all.txt")
+# What tools/fetch_vendored.py wrote: the libraries of the dashboard's page, which npm has.
+VENDORED = Path("tunnelctl", "dashboard", "static", "vendor", "packages.json")
+_LOCKED = re.compile(r"^([\w.-]+)==([^\s;\\]+)(?! ; sys_platform == 'win32')", re.MULTILINE)
 _NAME = re.compile(r"[\w.-]+")
 SBOM = "tunnelctl.cdx.json"
 DATE = "SOURCE_DATE_EPOCH"  # https://reproducible-builds.org/specs/source-date-epoch/
@@ -104,13 +106,8 @@ class BuildHook(BuildHookInterface[Any]):
             build_data["pure_python"] = False
             build_data["infer_tag"] = True
             build_data["force_include"].update({str(path): name for name, path in built.items()})
-        sbom = bill_of_materials(
-            self.metadata.core.name,
-            self.metadata.version,
-            self.metadata.core.dependencies,
-            (root / LOCK).read_text(encoding="utf-8"),
-            compiler="" if reason else installed_version("mypy"),
-        )
+        compiler = "" if reason else installed_version("mypy")
+        sbom = bill_of_materials(root, self.metadata.core, self.metadata.version, compiler)
         (self._folder / SBOM).write_text(json.dumps(sbom, indent=2) + "\n", encoding="utf-8")
         build_data["sbom_files"].append(str(self._folder / SBOM))
 
@@ -145,22 +142,26 @@ def source_date(root: Path) -> str | None:
 # --- what it consists of --------------------------------------------------------------------
 
 
-def bill_of_materials(
-    name: str, version: str, dependencies: Sequence[str], lock: str, compiler: str
-) -> dict[str, Any]:
-    """The components of an installation, as CycloneDX 1.6, for `.dist-info/sboms/` (PEP 770).
+def bill_of_materials(root: Path, core: Any, version: str, compiler: str) -> dict[str, Any]:
+    """The components of an installation, as CycloneDX 1.6, for `.dist-info/sboms/` (PEP 770): the
+    packages in the versions that releases are tested with, those of the extras as optional ones,
+    and the libraries that are in the package.
 
-    `dependencies` are the requirements of the package, `lock` the text of the lock file with the
-    versions that releases are tested with. `compiler` is the version of mypyc, whose C runtime is
+    `core` is the metadata of the package. `compiler` is the version of mypyc, whose C runtime is
     part of the compiled modules; empty for pure Python.
     """
-    locked = dict(_LOCKED.findall(lock))
-    direct = [match[0] for line in dependencies if (match := _NAME.match(line))]
-    whole = _component("application", name, version)
-    components = [
-        {**_component("library", package, locked[package]), "scope": "required"}
-        for package in sorted(locked)
+    required = locked(root / LOCK)
+    packages = locked(root / LOCK_WITH_EXTRAS)
+    direct = [match[0] for line in core.dependencies if (match := _NAME.match(line))]
+    whole = _component("application", core.name, version)
+    components: list[dict[str, Any]] = [
+        {
+            **_component("library", package, packages[package]),
+            "scope": "required" if package in required else "optional",
+        }
+        for package in sorted(packages)
     ]
+    components += vendored(root / VENDORED)
     if compiler:
         runtime = _component("library", "mypy", compiler)
         about = "The C runtime of mypyc, which is compiled into the data path"
@@ -174,26 +175,45 @@ def bill_of_materials(
         "version": 1,
         "metadata": {
             **_timestamp(),
-            "component": {**whole, "licenses": [{"license": {"id": "MIT"}}]},
+            "component": {**whole, "licenses": [{"expression": core.license_expression}]},
         },
         "components": components,
         "dependencies": [
             {
                 "ref": whole["bom-ref"],
-                "dependsOn": [_purl(package, locked[package]) for package in sorted(direct)],
+                "dependsOn": [_purl(package, packages[package]) for package in sorted(direct)],
             }
         ],
     }
 
 
-def _component(kind: str, name: str, version: str) -> dict[str, str]:
-    purl = _purl(name, version)
+def locked(lock: Path) -> dict[str, str]:
+    """The packages of a lock file that are installed on Linux, with their versions."""
+    return dict(_LOCKED.findall(lock.read_text(encoding="utf-8")))
+
+
+def vendored(listed: Path) -> list[dict[str, Any]]:
+    """The components that are files of the package itself."""
+    if not listed.exists():
+        return []
+    return [
+        {
+            **_component("library", package["name"], package["version"], registry="npm"),
+            "licenses": [{"license": {"id": package["license"]}}],
+            "scope": "required",
+        }
+        for package in json.loads(listed.read_text(encoding="utf-8"))
+    ]
+
+
+def _component(kind: str, name: str, version: str, registry: str = "pypi") -> dict[str, str]:
+    purl = _purl(name, version, registry)
     return {"type": kind, "bom-ref": purl, "name": name, "version": version, "purl": purl}
 
 
-def _purl(name: str, version: str) -> str:
-    """A package of PyPI (https://github.com/package-url/purl-spec)."""
-    return f"pkg:pypi/{name.lower().replace('_', '-')}@{version}"
+def _purl(name: str, version: str, registry: str = "pypi") -> str:
+    """A package of a registry (https://github.com/package-url/purl-spec)."""
+    return f"pkg:{registry}/{name.lower().replace('_', '-')}@{version}"
 
 
 def _timestamp() -> dict[str, str]:

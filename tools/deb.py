@@ -23,9 +23,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterable
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
 
 from hatch_build import DATE, source_date
 from tunnelctl import __version__
@@ -36,7 +40,6 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTROL = ROOT / "packaging" / "deb"
 LOCK = ROOT / "requirements"
 NAME = "tunnelctl"
-MAINTAINER = "the tunnelctl authors <tunnelctl@users.noreply.github.com>"
 PREFIX = Path("opt", NAME)
 PYTHONS = ("3.11", "3.13")  # of Debian 12 and 13; `control` depends on one of them
 GLIBC = 36  # 2.36 of Debian 12: wheels for it and for older ones run on both
@@ -116,7 +119,10 @@ def fill_environment(prefix: Path, wheels: Path) -> None:
         target = ("--target", packages, "--python-version", version, *_platforms())
         install = (sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile")
         only = ("--only-binary", ":all:", *target)
-        _run(*install, *only, "--require-hashes", "-r", LOCK / "run.txt")
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as lock:
+            lock.write(lock_of(version))
+            lock.flush()
+            _run(*install, *only, "--require-hashes", "-r", lock.name)
         _run(*install, *only, "--no-index", "--find-links", wheels, f"{NAME}=={__version__}")
         for name in _NOT_INSTALLED:
             shutil.rmtree(packages / name, ignore_errors=True)
@@ -131,6 +137,22 @@ def fill_environment(prefix: Path, wheels: Path) -> None:
     command = prefix / "bin" / NAME
     command.write_text(_COMMAND.format(python=PREFIX / "bin" / "python3"))
     command.chmod(0o755)
+
+
+def lock_of(version: str) -> str:
+    """The entries of the lock that a Python of this version installs; pip would leave out those of
+    another version than the one that it runs on."""
+    python = {"python_version": version, "python_full_version": f"{version}.0"}
+    lines = []
+    for entry in (LOCK / "all.txt").read_text().replace("\\\n", " ").splitlines():
+        requirement, *hashes = entry.split(" --hash=")
+        if requirement.startswith("#"):
+            continue
+        wanted = Requirement(requirement)
+        if wanted.marker is None or wanted.marker.evaluate(dict(python)):
+            wanted.marker = None
+            lines.append(" --hash=".join((str(wanted), *hashes)))
+    return "\n".join(lines) + "\n"
 
 
 def _packages(prefix: Path, version: str) -> Path:
@@ -195,7 +217,7 @@ def fill_system(tree: Path, version: str) -> None:
             _write(tree / "usr/lib/systemd" / scope / path, text)
     _write(tree / f"etc/{NAME}/example.yaml", (CONTROL / "example.yaml").read_text())
     documents = share / "doc" / NAME
-    _write(documents / "copyright", (CONTROL / "copyright").read_text())
+    _write(documents / "copyright", (CONTROL / "copyright").read_text().format(homepage=homepage()))
     _gzip(documents / "changelog.gz", (ROOT / "CHANGELOG.md").read_bytes())
     _gzip(documents / "changelog.Debian.gz", _changelog(version).encode())
     _write(share / "lintian/overrides" / NAME, (CONTROL / "lintian-overrides").read_text())
@@ -227,8 +249,24 @@ def _changelog(version: str) -> str:
     return (
         f"{NAME} ({version}) stable; urgency=medium\n\n"
         f"  * /usr/share/doc/{NAME}/changelog.gz lists the changes.\n\n"
-        f" -- {MAINTAINER}  {date}\n"
+        f" -- {maintainer()}  {date}\n"
     )
+
+
+def maintainer() -> str:
+    """Who answers for the package, as Debian writes it: the first author of pyproject.toml."""
+    author = _project()["authors"][0]
+    return f"{author['name']} <{author['email']}>"
+
+
+def homepage() -> str:
+    """The address of the project."""
+    return str(_project()["urls"]["Homepage"])
+
+
+def _project() -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return project
 
 
 def _write(path: Path, text: str) -> None:
@@ -259,7 +297,8 @@ def write_control(tree: Path, version: str) -> None:
     values = {
         "version": version,
         "architecture": _architecture(),
-        "maintainer": MAINTAINER,
+        "maintainer": maintainer(),
+        "homepage": homepage(),
         "size": str(sum(-(-path.stat().st_size // 1024) for path in content)),
     }
     control = (CONTROL / "control").read_text()

@@ -2,14 +2,15 @@
 
     python -m tools.fetch_vendored
 
-Run in the project's folder; needs npm. Owns the list of these files: package, version, where each
-file is in it and where it goes, unchanged. `CHECKSUMS` beside each has their SHA-256
-(sha256sum(1)), which a test compares.
+Run in the project's folder; needs npm. Owns the list of these files: package, version, license,
+where each file is in it and where it goes, unchanged. `LISTED` beside them has the list, for the
+bill of materials; `CHECKSUMS` has their SHA-256 (sha256sum(1)), which a test compares.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 import tarfile
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "tunnelctl" / "dashboard" / "static" / "vendor"
 TESTS = ROOT / "tests" / "dashboard" / "vendor"
 CHECKSUMS = "SHA256SUMS"
+LISTED = "packages.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Package:
 
     name: str
     version: str
+    license: str  # an identifier of SPDX
     folder: Path
     files: dict[str, str]
 
@@ -38,13 +41,15 @@ PACKAGES = (
     Package(
         "htm",
         "3.1.1",
+        "Apache-2.0",
         PAGE,
         {"preact/standalone.module.js": "htm-preact.js", "LICENSE": "htm-LICENSE.txt"},
     ),
-    Package("preact", "10.29.8", PAGE, {"LICENSE": "preact-LICENSE.txt"}),
+    Package("preact", "10.29.8", "MIT", PAGE, {"LICENSE": "preact-LICENSE.txt"}),
     Package(
         "uplot",
         "1.6.32",
+        "MIT",
         PAGE,
         {
             "dist/uPlot.iife.min.js": "uPlot.js",
@@ -52,7 +57,13 @@ PACKAGES = (
             "LICENSE": "uPlot-LICENSE.txt",
         },
     ),
-    Package("axe-core", "4.14.1", TESTS, {"axe.min.js": "axe.js", "LICENSE": "axe-LICENSE.txt"}),
+    Package(
+        "axe-core",
+        "4.14.1",
+        "MPL-2.0",
+        TESTS,
+        {"axe.min.js": "axe.js", "LICENSE": "axe-LICENSE.txt"},
+    ),
 )
 
 
@@ -71,6 +82,16 @@ def fetch(package: Package) -> None:
                 (package.folder / name).write_bytes(member.read())
 
 
+def listed(folder: Path) -> str:
+    """The content of LISTED for a folder."""
+    found = [
+        {"name": package.name, "version": package.version, "license": package.license}
+        for package in PACKAGES
+        if package.folder == folder
+    ]
+    return json.dumps(found, indent=2) + "\n"
+
+
 def checksums(folder: Path) -> str:
     """The lines of CHECKSUMS for the files of a folder."""
     paths = sorted(path for path in folder.iterdir() if path.name != CHECKSUMS)
@@ -84,6 +105,7 @@ def main() -> int:
     for package in PACKAGES:
         fetch(package)
     for folder in sorted({package.folder for package in PACKAGES}):
+        (folder / LISTED).write_text(listed(folder))
         (folder / CHECKSUMS).write_text(checksums(folder))
     return 0
 

@@ -21,8 +21,8 @@ from pathlib import Path
 UV = "uv==0.13.9"
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "requirements"
-# `test` has every extra that a user can install; `build` has the build requirements of the package.
-EXTRAS = ("keyring", "metrics", "qr", "top", "test")
+# `build` has the build requirements of the package.
+EXTRAS = ("keyring", "metrics", "qr", "top")  # those that a user can install
 
 HEADER = """\
 # {purpose}
@@ -31,7 +31,7 @@ HEADER = """\
 PURPOSES = {
     "test": "Installed by `bootstrap.py test`: tunnelctl's dependencies, its extras, the checks.",
     "run": "The dependencies of tunnelctl, installed by bootstrap.py.",
-    "image": "The dependencies of tunnelctl and of its metrics, installed by the Dockerfile.",
+    "all": "The same with every extra, for the Debian package, the single file and the image.",
     "build": "The build requirements of the package in pure Python.",
     "compile": "The build requirements with a compiled data path, installed by the Dockerfile.",
     "release": "What makes a release: make wheels, make onefile, .ci/audit.",
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     build = project["build-system"]["requires"]
     hooks = project["tool"]["hatch"]["build"]["hooks"]
     compiling = [*build, *hooks["custom"]["compiler"]]
-    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    extras = ("pyproject.toml", *(word for extra in EXTRAS for word in ("--extra", extra)))
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = f"{folder}/bin/python"
@@ -58,9 +58,9 @@ def main(arguments: list[str]) -> int:
         given["release"].write_text("\n".join(releasing), encoding="utf-8")
         same = ("--constraint", str(FOLDER / "test.txt"))
         sources = {
-            "test": ("pyproject.toml", str(given["compile"]), *extras, *arguments),
+            "test": (*extras, "--extra", "test", str(given["compile"]), *arguments),
             "run": ("pyproject.toml", *same),
-            "image": ("pyproject.toml", "--extra", "metrics", *same),
+            "all": (*extras, *same),
             "build": (str(given["build"]), *same),
             "compile": (str(given["compile"]), *same),
             "release": (str(given["release"]), *same),

@@ -29,7 +29,10 @@ PARTS = ROOT / "packaging" / "onefile"
 LOCK = ROOT / "requirements"
 NAME = "tunnelctl"
 # Imported by name, or by compiled code, which PyInstaller cannot read.
-WHOLE = (NAME, "aiohttp", "bcrypt", "cryptography", "paramiko", "pydantic", "yaml")
+WHOLE = (
+    *(NAME, "aiohttp", "bcrypt", "cryptography", "keyring", "paramiko", "pydantic"),
+    *("prometheus_client", "rich", "segno", "textual", "yaml"),
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -53,7 +56,7 @@ def make_environment(made: Path) -> Path:
     _run(sys.executable, "-m", "venv", environment)
     pip = (python, "-m", "pip", "install", "-q")
     files = [
-        word for name in ("run", "compile", "release") for word in ("-r", LOCK / f"{name}.txt")
+        word for name in ("all", "compile", "release") for word in ("-r", LOCK / f"{name}.txt")
     ]
     _run(*pip, "--require-hashes", *files)
     _run(python, "-m", "hatchling", "build", "-t", "wheel", "-d", made / "wheel")
@@ -69,7 +72,8 @@ def collect(python: Path, made: Path) -> Path:
         *("--onedir", "--name", NAME, "--contents-directory", "lib"),
         *("--distpath", made / "collected", "--workpath", made / "work", "--specpath", made),
         *(word for package in WHOLE for word in ("--collect-submodules", package)),
-        *("--collect-data", NAME, "--hidden-import", f"{NAME}__mypyc"),
+        *("--collect-data", NAME, "--collect-data", "textual", "--copy-metadata", "keyring"),
+        *("--hidden-import", f"{NAME}__mypyc"),
         *("--add-data", f"{ROOT / 'man'}:share/man/man1"),
         PARTS / "program.py",
         folder=made,

@@ -46,7 +46,7 @@ def build(made: Path) -> dict[str, tuple[Path, str]]:
     _run(sys.executable, "-m", "venv", environment)
     bin_ = environment / "bin"
     pip = (bin_ / "python", "-m", "pip", "install", "-q")
-    locks = [word for name in ("run", "build", "release") for word in ("-r", LOCK / f"{name}.txt")]
+    locks = [word for name in ("all", "build", "release") for word in ("-r", LOCK / f"{name}.txt")]
     _run(*pip, "--require-hashes", *locks)
     _run(*pip, *TOOLS)
     pure = {**os.environ, "TUNNELCTL_PURE": "1"}
@@ -56,7 +56,7 @@ def build(made: Path) -> dict[str, tuple[Path, str]]:
     same_python = f"Python {sys.version_info[0]}.{sys.version_info[1]}"
     shiv, pex, single = made / "shiv", made / "pex", made / "single"
     packages = made / "packages"
-    _run(*pip, "--target", packages, "--require-hashes", "-r", LOCK / "run.txt")
+    _run(*pip, "--target", packages, "--require-hashes", "-r", LOCK / "all.txt")
     _run(*pip, "--target", packages, "--no-deps", wheel)
     _run(bin_ / "shiv", "--site-packages", packages, "-c", "tunnelctl", "-o", shiv)
     _run(bin_ / "pex", "--sources-directory", packages, "-m", "tunnelctl", "-o", pex)

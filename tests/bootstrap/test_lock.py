@@ -15,20 +15,18 @@ from tools.lock import EXTRAS, FOLDER
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 COMPILER = PROJECT["tool"]["hatch"]["build"]["hooks"]["custom"]["compiler"]
+OPTIONAL = PROJECT["project"]["optional-dependencies"]
+EXTRAS_TOO = [
+    *PROJECT["project"]["dependencies"],
+    *(line for extra in EXTRAS for line in OPTIONAL[extra]),
+]
 EVERYTHING = {
     "run": PROJECT["project"]["dependencies"],
-    "image": [
-        *PROJECT["project"]["dependencies"],
-        *PROJECT["project"]["optional-dependencies"]["metrics"],
-    ],
+    "all": EXTRAS_TOO,
     "build": PROJECT["build-system"]["requires"],
     "compile": [*PROJECT["build-system"]["requires"], *COMPILER],
     "release": PROJECT["dependency-groups"]["release"],
-    "test": [
-        *COMPILER,
-        *PROJECT["project"]["dependencies"],
-        *(line for extra in EXTRAS for line in PROJECT["project"]["optional-dependencies"][extra]),
-    ],
+    "test": [*COMPILER, *EXTRAS_TOO, *OPTIONAL["test"]],
 }
 
 
@@ -64,9 +62,9 @@ def test_only_the_compiled_wheel_needs_a_compiler() -> None:
     assert not {"mypy", "setuptools"} & {*locked("run"), *locked("build")}
 
 
-@pytest.mark.parametrize("name", ["run", "image", "build", "compile"])
+@pytest.mark.parametrize("name", ["run", "all", "build", "compile"])
 def test_the_checks_run_with_what_users_install(name: str) -> None:
     checked = locked("test")
     for package, entries in locked(name).items():
-        if name in {"run", "image"} or package in checked:
+        if name in {"run", "all"} or package in checked:
             assert list(map(str, entries)) == list(map(str, checked[package]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email.parser
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from hatch_build import LOCK, SBOM, why_pure
+from hatch_build import LOCK, LOCK_WITH_EXTRAS, SBOM, VENDORED, locked, why_pure
 from tunnelctl import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,12 +39,14 @@ def tree(tmp_path: Path) -> Path:
     package = folder / "tunnelctl"
     package.mkdir(parents=True)
     (folder / "man").mkdir()
+    shutil.copytree((ROOT / VENDORED).parent, (folder / VENDORED).parent)
     for name in MODULES:
         shutil.copy(ROOT / "tunnelctl" / name, package)
     for name in ("pyproject.toml", "README.md", "LICENSE", "hatch_build.py"):
         shutil.copy(ROOT / name, folder)
     (folder / LOCK).parent.mkdir()
-    shutil.copy(ROOT / LOCK, folder / LOCK)
+    for lock in (LOCK, LOCK_WITH_EXTRAS):
+        shutil.copy(ROOT / lock, folder / lock)
     return folder
 
 
@@ -178,8 +179,17 @@ def test_the_metadata_is_whole(tree: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         metadata = email.parser.Parser().parsestr(archive.read(f"{info}/METADATA").decode())
         assert b"MIT License" in archive.read(f"{info}/licenses/LICENSE")
+        licenses = {name for name in archive.namelist() if name.startswith(f"{info}/licenses/")}
     assert metadata["Version"] == __version__
-    assert (metadata["License-Expression"], metadata["License-File"]) == ("MIT", "LICENSE")
+    assert metadata["License-Expression"] == "MIT AND Apache-2.0"
+    named = metadata.get_all("License-File", [])
+    assert {f"{info}/licenses/{name}" for name in named} == licenses
+    assert {Path(name).name for name in named} == {
+        "LICENSE",
+        "htm-LICENSE.txt",
+        "preact-LICENSE.txt",
+        "uPlot-LICENSE.txt",
+    }
     assert metadata["Description-Content-Type"] == "text/markdown"
     for name in ("Summary", "Author", "Keywords", "Requires-Python"):
         assert metadata[name], name
@@ -188,15 +198,24 @@ def test_the_metadata_is_whole(tree: Path) -> None:
     assert "Operating System :: POSIX :: Linux" in metadata.get_all("Classifier", [])
 
 
-def test_every_locked_package_is_in_the_bill_of_materials(tree: Path) -> None:
+def test_all_that_is_installed_is_in_the_bill_of_materials(tree: Path) -> None:
     wheel, _ = build(tree, "wheel", TUNNELCTL_PURE="1")
-    locked = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / LOCK).read_text(), re.MULTILINE))
-    assert components(wheel) == locked
+    packages, required = locked(ROOT / LOCK_WITH_EXTRAS), locked(ROOT / LOCK)
+    vendored = {each["name"]: each for each in json.loads((ROOT / VENDORED).read_text())}
+    assert set(vendored) == {"htm", "preact", "uplot"}
+    versions = {name: each["version"] for name, each in vendored.items()}
+    assert components(wheel) == {**packages, **versions}
+    for each in bill(wheel)["components"]:
+        if each["name"] in vendored:
+            (license_,) = each["licenses"]
+            assert license_ == {"license": {"id": vendored[each["name"]]["license"]}}
+            assert each["purl"] == f"pkg:npm/{each['name']}@{each['version']}"
+        assert (each["scope"] == "required") == (each["name"] in {*required, *vendored})
     whole = bill(wheel)["metadata"]["component"]
     assert whole["purl"] == f"pkg:pypi/tunnelctl@{__version__}"
     (direct,) = bill(wheel)["dependencies"]
     assert direct["ref"] == whole["bom-ref"]
-    assert f"pkg:pypi/paramiko@{locked['paramiko']}" in direct["dependsOn"]
+    assert f"pkg:pypi/paramiko@{packages['paramiko']}" in direct["dependsOn"]
 
 
 def bill(wheel: Path) -> dict[str, Any]:

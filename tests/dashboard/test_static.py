@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tools import fetch_vendored
-from tools.fetch_vendored import CHECKSUMS, PACKAGES, checksums
+from tools.fetch_vendored import CHECKSUMS, LISTED, PACKAGES, checksums, listed
 
 STATIC = fetch_vendored.PAGE.parent
 MOST = 120 * 1024  # bytes
@@ -17,7 +17,8 @@ MOST = 120 * 1024  # bytes
 def test_vendored_files_are_those_that_were_fetched(folder: Path) -> None:
     assert (folder / CHECKSUMS).read_text() == checksums(folder), "tools.fetch_vendored"
     named = {name for one in PACKAGES if one.folder == folder for name in one.files.values()}
-    assert named | {CHECKSUMS} == {path.name for path in folder.iterdir()}
+    assert (folder / LISTED).read_text() == listed(folder), "tools.fetch_vendored"
+    assert named | {CHECKSUMS, LISTED} == {path.name for path in folder.iterdir()}
 
 
 def test_the_page_is_small() -> None:

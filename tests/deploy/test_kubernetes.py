@@ -92,7 +92,7 @@ def test_clients_reach_the_forward_by_service_and_policy(tmp_path: Path) -> None
 def test_the_metrics_are_served_where_the_manifest_says() -> None:
     assert CONTAINER["args"][2:] == ["--metrics", "0.0.0.0:9469"]
     assert {"name": "metrics", "containerPort": 9469} in CONTAINER["ports"]
-    assert "prometheus-client==" in (ROOT / "requirements" / "image.txt").read_text()
+    assert "prometheus-client==" in (ROOT / "requirements" / "all.txt").read_text()
 
 
 def test_one_pod_without_rights() -> None:

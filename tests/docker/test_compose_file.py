@@ -68,7 +68,7 @@ def test_services_start_in_the_order_of_the_path_once_the_one_before_is_healthy(
 def test_one_dockerfile_on_the_slim_image_makes_every_service() -> None:
     assert {service["build"]["target"] for service in SERVICES.values()} <= set(STAGES)
     bases = {base for base, _ in STAGES.values()}
-    assert bases - set(STAGES) == {"python:3.13-slim"}
+    assert bases - set(STAGES) == {"python:3.13-slim", "scratch"}
 
 
 def test_keys_are_made_at_the_start_and_the_servers_own_stay_with_it() -> None:

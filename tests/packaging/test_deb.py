@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,25 @@ def test_it_depends_on_one_of_the_pythons_that_it_has_packages_for() -> None:
     control = (deb.CONTROL / "control").read_text()
     floors = re.findall(r"python3 \(>= ([\d.]+)~\)", control)
     assert tuple(floors) == deb.PYTHONS
+
+
+def test_each_python_gets_its_own_entries_of_the_lock() -> None:
+    backport = "backports-tarfile=="  # of keyring, before Python 3.12
+    entries = {version: deb.lock_of(version) for version in deb.PYTHONS}
+    assert [version for version, text in entries.items() if backport in text] == ["3.11"]
+    for text in entries.values():
+        assert "textual==" in text
+        assert "pywin32" not in text
+        assert all(" --hash=sha256:" in line for line in text.splitlines())
+
+
+def test_the_project_has_one_address() -> None:
+    assert deb.maintainer().endswith("@users.noreply.github.com>")
+    urls = tomllib.loads((deb.ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    dockerfile = (deb.ROOT / "Dockerfile").read_text()
+    labels = re.findall(r'opencontainers[\w.]+="(https:[^"]*)"', dockerfile)
+    assert len(labels) == 3
+    assert all(url.startswith(deb.homepage()) for url in (*urls.values(), *labels))
 
 
 def test_the_example_is_a_valid_profile(tmp_path: Path) -> None:

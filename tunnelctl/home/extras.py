@@ -16,9 +16,13 @@ from tunnelctl.spec.secret import SecretSource
 
 
 def install_command(extra: str) -> str:
-    """The command that installs an extra beside the running tunnelctl; the pip of another Python
-    knows neither."""
-    return shlex.join([sys.executable, "-m", "pip", "install", f"tunnelctl[{extra}]"])
+    """The command that installs an extra beside the running tunnelctl: with the pip of its own
+    environment, or with uv, whose environments have no pip. The Debian package, the single file and
+    the image have all extras."""
+    pip = [sys.executable, "-m", "pip", "install"]
+    if find_spec("pip") is None:
+        pip = ["uv", "pip", "install", "--python", sys.executable]
+    return shlex.join([*pip, f"tunnelctl[{extra}]"])
 
 
 def lacking(profile: Profile) -> Iterator[str]:
