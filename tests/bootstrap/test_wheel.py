@@ -191,7 +191,7 @@ def test_the_metadata_is_whole(tree: Path) -> None:
         "uPlot-LICENSE.txt",
     }
     assert metadata["Description-Content-Type"] == "text/markdown"
-    for name in ("Summary", "Author", "Keywords", "Requires-Python"):
+    for name in ("Summary", "Author-email", "Keywords", "Requires-Python"):
         assert metadata[name], name
     urls = {line.partition(",")[0] for line in metadata.get_all("Project-URL", [])}
     assert urls >= {"Homepage", "Documentation", "Changelog", "Issues", "Source"}
