@@ -20,7 +20,7 @@ def test_an_extra_is_installed_with_what_the_environment_has(tmp_path: Path, has
     (packages,) = tmp_path.glob("lib/python*/site-packages")
     if has_pip:
         (packages / "pip.py").touch()
-    asked = [python, "-c", ASK]
+    asked = [str(python), "-c", ASK]
     said = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     if has_pip:
         assert said == f"{python} -m pip install 'tunnelctl[top]'\n"
