@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from benchmarks.peers.openssh import ssh_arguments
 from benchmarks.scene import Scene
@@ -80,7 +81,9 @@ def report(taken: Mapping[str, Sequence[float]]) -> str:
 
 
 def _command(world: World, *arguments: str) -> float:
-    return _timed([sys.executable, "-m", "tunnelctl", *arguments], world.environ)
+    """As a user types it: the script that pip put beside Python."""
+    script = Path(sys.executable).with_name("tunnelctl")
+    return _timed([str(script), *arguments], world.environ)
 
 
 def _in_background(command: Sequence[str], environ: Mapping[str, str]) -> float:

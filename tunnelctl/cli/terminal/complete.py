@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tunnelctl.client import Client
-from tunnelctl.config.profile.find import find_profile, list_profiles
 from tunnelctl.errors import Failure
 from tunnelctl.home.paths import Paths
 
-if TYPE_CHECKING:  # completion is quicker without
+# Every command has completions; what only these need is imported when a name is completed.
+if TYPE_CHECKING:
     from tunnelctl.state.snapshot import ProfileStatus
 
 # In the `meta` of a context: whether a line of ssh is typed.
@@ -118,6 +118,8 @@ def _parts(incomplete: str, kind: str) -> list[str]:
 
 def _files() -> set[str]:
     try:
+        from tunnelctl.config.profile.find import list_profiles
+
         return {found.name for found in list_profiles(os.environ, Path.cwd())}
     except OSError:
         return set()
@@ -135,6 +137,8 @@ def _known() -> dict[str, ProfileStatus]:
 def _keys(profile: str, block: str) -> Iterator[str]:
     """The keys of one block of a profile's file, as far as they are visible without parsing it."""
     try:
+        from tunnelctl.config.profile.find import find_profile
+
         path = find_profile(profile, environ=os.environ, cwd=Path.cwd())
         with path.open(encoding="utf-8", errors="replace") as file:
             text = file.read(_READ_MAX) + "\n"
