@@ -49,10 +49,10 @@ COMPILED = (
     "tunnelctl/ssh/link/rekeying.py",
     "tunnelctl/ssh/link/tap.py",
     "tunnelctl/ssh/reach/jump.py",
-    "tunnelctl/forward/connections.py",
+    "tunnelctl/forward/client_connections.py",
     "tunnelctl/forward/listener.py",
     "tunnelctl/forward/local.py",
-    "tunnelctl/forward/requests.py",
+    "tunnelctl/forward/channel_requests.py",
     "tunnelctl/forward/waiting.py",
 )
 # No package of this environment is read, so that the code is the same on every machine. Without

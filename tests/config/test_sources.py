@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.config.conftest import Folder
-from tunnelctl.config.yaml.files import MAX_BYTES
+from tunnelctl.config.yaml.checked_file import MAX_BYTES
 
 BASE = """\
 defaults: {server_alive_interval: 5s}

@@ -17,7 +17,7 @@ from tests.support.nobody import NOBODY, as_nobody, needs_root
 from tunnelctl.cli.main import tunnelctl
 from tunnelctl.config.profile.load import load_profile
 from tunnelctl.spec.profile import Profile
-from tunnelctl.ssh.keys.files import KeyFile
+from tunnelctl.ssh.keys.key_files import KeyFile
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"

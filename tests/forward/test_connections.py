@@ -20,7 +20,7 @@ from tests.support.tunnel import Tunnel, rule, tunnel_to
 from tests.support.unix_sockets import connected
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code
-from tunnelctl.forward.connections import ConnectionLog, Connections
+from tunnelctl.forward.client_connections import ConnectionLog, Connections
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Side, WhileDown

@@ -23,7 +23,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.algorithms import CIPHERS, KEX_ALGORITHMS
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.login import handshake
-from tunnelctl.ssh.login.client import ClientTransport
+from tunnelctl.ssh.login.client_transport import ClientTransport
 from tunnelctl.ssh.packets.ciphers import MacSealer
 from tunnelctl.ssh.packets.kex import METHODS
 from tunnelctl.ssh.packets.kexinit import List, Proposal

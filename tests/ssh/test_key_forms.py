@@ -17,7 +17,7 @@ from tests.support.programs import require
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
 from tunnelctl.ssh.keys import forms
-from tunnelctl.ssh.keys.files import KeyFile, read_public
+from tunnelctl.ssh.keys.key_files import KeyFile, read_public
 
 PASSPHRASE = "secret12"
 OPENSSH_CIPHERS = (

@@ -38,10 +38,10 @@ from tunnelctl.state.election import (
     Release,
     Renewed,
     Serve,
-    Silent,
+    StoreSilent,
     Take,
-    Unwanted,
-    Wanted,
+    UnwantedHere,
+    WantedHere,
     next_state,
     serves_until,
 )
@@ -156,7 +156,7 @@ class Fleet(RuleBasedStateMachine):
             for at, (rate, offset) in enumerate(zip(rates, offsets, strict=True))
         ]
         for machine in self.machines:
-            machine.handle(Wanted())
+            machine.handle(WantedHere())
         self.requests: list[Request] = []
         self.newest = 0
         self.peace_brings_one_holder()
@@ -255,7 +255,7 @@ class Fleet(RuleBasedStateMachine):
 
     def silent(self, machine: Machine) -> None:
         machine.turn()
-        machine.handle(Silent())
+        machine.handle(StoreSilent())
         self.flush(machine)
 
     def carry_out(self, request: Request) -> None:
@@ -310,7 +310,7 @@ class Fleet(RuleBasedStateMachine):
     ) -> Event:
         if key is None:
             joining = machine.now + JOINING * LEASE  # others join again and again
-            return Silent() if granted else Free(machine.rank, revision, joining)
+            return StoreSilent() if granted else Free(machine.rank, revision, joining)
         name, lease, token = key
         if lease != machine.lease:
             return Refused(name, token, revision)
@@ -323,7 +323,7 @@ class Fleet(RuleBasedStateMachine):
 
     # --- orders and faults -------------------------------------------------------------------
 
-    @rule(at=MACHINES, event=st.sampled_from([HandOver(), Unwanted(), Wanted()]))
+    @rule(at=MACHINES, event=st.sampled_from([HandOver(), UnwantedHere(), WantedHere()]))
     def order(self, at: int, event: Event) -> None:
         machine = self.machines[at]
         if not machine.is_stopped:
@@ -364,7 +364,7 @@ class Fleet(RuleBasedStateMachine):
         if not self.store.has_quorum:
             self.store.recover()
         for machine in self.machines:
-            machine.handle(Wanted())
+            machine.handle(WantedHere())
         for _ in range(int(2.5 * LEASE)):
             for machine in self.machines:
                 self.send(machine, "look")
@@ -397,7 +397,7 @@ def test_every_state_has_a_row_and_every_event_a_decision() -> None:
 
 def taking(*, keep: bool = False) -> Election:
     """A machine that asked for the key at its turn, 0 s."""
-    election, _ = next_state(Election("m1", LEASE, keep), Wanted(), -1.0)
+    election, _ = next_state(Election("m1", LEASE, keep), WantedHere(), -1.0)
     election, _ = next_state(election, Free(0, revision=5), -1.0)
     election, actions = next_state(election, Free(0, revision=5), 0.0)
     assert actions == (Take(),)
@@ -451,7 +451,7 @@ def test_who_hands_over_lets_another_go_first() -> None:
 
 
 def test_candidates_take_turns() -> None:
-    election, _ = next_state(Election("m1", LEASE), Wanted(), 0.0)
+    election, _ = next_state(Election("m1", LEASE), WantedHere(), 0.0)
     _, (first,) = next_state(election, Free(0, revision=5), 1.0)
     election, (look,) = next_state(election, Free(1, revision=5), 1.0)
     assert isinstance(first, Look)
@@ -462,7 +462,7 @@ def test_candidates_take_turns() -> None:
 
 
 def test_at_the_start_of_a_fleet_the_first_machine_waits_for_others_to_join() -> None:
-    alone, _ = next_state(Election("m1", LEASE), Wanted(), 0.0)
+    alone, _ = next_state(Election("m1", LEASE), WantedHere(), 0.0)
     alone, actions = next_state(alone, Free(0, revision=5, joining_until=3.0), 0.0)
     assert actions == (Look(3.0),)
     _, actions = next_state(alone, Free(1, revision=6, joining_until=4.0), 1.0)
@@ -474,20 +474,20 @@ def test_at_the_start_of_a_fleet_the_first_machine_waits_for_others_to_join() ->
 
 
 def test_machines_that_join_again_and_again_delay_nobody_beyond_a_lease() -> None:
-    election, _ = next_state(Election("m1", LEASE), Wanted(), 0.0)
+    election, _ = next_state(Election("m1", LEASE), WantedHere(), 0.0)
     election, _ = next_state(election, Free(0, revision=5, joining_until=3.0), 0.0)
     _, actions = next_state(election, Free(0, revision=9, joining_until=99.0), LEASE)
     assert actions == (Take(),)
 
 
 def test_nobody_is_waited_for_once_a_holder_was_seen() -> None:
-    election, _ = next_state(Election("m1", LEASE), Wanted(), 0.0)
+    election, _ = next_state(Election("m1", LEASE), WantedHere(), 0.0)
     election, _ = next_state(election, Refused("m2", 5, revision=5), 0.0)
     _, actions = next_state(election, Free(0, revision=6, joining_until=99.0), 1.0)
     assert actions == (Look(1.0 + FIRST_TURN),)
 
 
 def test_a_machine_whose_file_differs_takes_nothing() -> None:
-    election, _ = next_state(Election("m1", LEASE), Wanted(), 0.0)
+    election, _ = next_state(Election("m1", LEASE), WantedHere(), 0.0)
     _, actions = next_state(election, Free(None, revision=5), 100.0)
     assert actions == ()

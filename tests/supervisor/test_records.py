@@ -15,7 +15,7 @@ from tests.support.services import EchoService, ResetService, connect, receive, 
 from tests.support.threads import in_thread
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
-from tunnelctl.forward.connections import ConnectionLog, Connections
+from tunnelctl.forward.client_connections import ConnectionLog, Connections
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.state.connections import ConnectionEnd, ConnectionList, End

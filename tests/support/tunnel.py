@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.support.here import here
 from tunnelctl.errors import Failure
-from tunnelctl.forward.connections import ConnectionLog
+from tunnelctl.forward.client_connections import ConnectionLog
 from tunnelctl.forward.local import LocalForward
 from tunnelctl.forward.remote.remote_forward import RemoteForward
 from tunnelctl.net.reactor import Reactor

@@ -29,7 +29,7 @@ from tunnelctl.state.connections import (
 from tunnelctl.state.history import ForwardHistory, History, HostHistory
 from tunnelctl.state.snapshot import ErrorStatus, ForwardState, Health, HostState, ProfileState
 from tunnelctl.top.app import Top
-from tunnelctl.top.messages import Away, LogLine, NewView
+from tunnelctl.top.messages import Away, LineLogged, NewView
 from tunnelctl.view import model
 from tunnelctl.view.rows import View
 
@@ -197,9 +197,9 @@ async def away() -> str:
         return text_of(app)
 
 
-def log_line(number: int) -> LogLine:
+def line_logged(number: int) -> LineLogged:
     """One of the lines of a log."""
-    return LogLine(LINES[number])
+    return LineLogged(LINES[number])
 
 
 def text_of(app: Top) -> str:

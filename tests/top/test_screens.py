@@ -101,12 +101,12 @@ async def test_keys_that_arrive_together_with_the_slash_are_words() -> None:
 async def test_the_log_follows_its_end_and_is_filtered() -> None:
     async with running() as (app, pilot):
         for number in (0, 1):
-            app.post_message(screens.log_line(number))
+            app.post_message(screens.line_logged(number))
         await pilot.press("l")
         await pilot.pause()
         assert "host dev/bastion up" in text_of(app)
         for _ in range(30):
-            app.post_message(screens.log_line(1))
+            app.post_message(screens.line_logged(1))
         await pilot.pause()
         assert "dev/bastion up" not in text_of(app), "older lines have scrolled away"
         await pilot.press("slash", *"bastion", "enter")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.view.samples import forward, host, profile
 from tunnelctl.state.snapshot import ProfileStatus
-from tunnelctl.view.rates import Rates
+from tunnelctl.view.rates import ForwardRates
 
 
 def totals(come: int, gone: int) -> list[ProfileStatus]:
@@ -12,7 +12,7 @@ def totals(come: int, gone: int) -> list[ProfileStatus]:
 
 
 def test_a_rate_is_the_mean_of_the_last_seconds() -> None:
-    rates = Rates()
+    rates = ForwardRates()
     rates.add(totals(0, 500), 100.0)
     assert rates("dev", "db") == (0.0, 0.0)
     rates.add(totals(1000, 500), 102.0)
@@ -25,7 +25,7 @@ def test_a_rate_is_the_mean_of_the_last_seconds() -> None:
 
 
 def test_what_has_left_has_no_rate() -> None:
-    rates = Rates()
+    rates = ForwardRates()
     assert rates("dev", "db") == (0.0, 0.0)
     rates.add(totals(0, 500), 100.0)
     rates.add([], 101.0)

@@ -52,7 +52,7 @@ from tunnelctl.state.snapshot import ProfileStatus
 from tunnelctl.supervisor.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from tunnelctl.daemon.fleet import Fleet
+    from tunnelctl.daemon.fleet_profiles import Fleet
     from tunnelctl.fleet.file import FleetSettings
 
 _log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Detached:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class DaemonSettings:
     """The files of a daemon, the profiles of its start, and its options."""
 
     paths: Paths
@@ -87,7 +87,7 @@ class Settings:
     fleet: FleetSettings | None = None  # its machines run `profiles`
 
 
-def run(settings: Settings, environment: Environment) -> None:
+def run(settings: DaemonSettings, environment: Environment) -> None:
     """Run the daemon until it is asked to stop.
 
     In the foreground it logs to stderr, starts its profiles and stays.
@@ -118,7 +118,7 @@ def run(settings: Settings, environment: Environment) -> None:
         raise
 
 
-def _start(settings: Settings, environment: Environment, troubles: Troubles) -> None:
+def _start(settings: DaemonSettings, environment: Environment, troubles: Troubles) -> None:
     _harden()
     _share_memory()
     logbook = Logbook()
@@ -168,7 +168,7 @@ class _Daemon:
     def __init__(
         self,
         control: ControlSocket,
-        settings: Settings,
+        settings: DaemonSettings,
         environment: Environment,
         troubles: Troubles,
         logbook: Logbook,
@@ -311,11 +311,11 @@ class _Daemon:
         self._ask_to_stop()
 
 
-def _fleet_class(settings: Settings) -> type[Fleet] | None:
+def _fleet_class(settings: DaemonSettings) -> type[Fleet] | None:
     """Imported before the loop runs, and only where there is a fleet."""
     if settings.fleet is None:
         return None
-    from tunnelctl.daemon.fleet import Fleet
+    from tunnelctl.daemon.fleet_profiles import Fleet
 
     return Fleet
 

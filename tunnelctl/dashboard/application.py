@@ -14,8 +14,8 @@ from typing import Any
 from aiohttp import web
 
 from tunnelctl.daemon.request_parts import read_body
-from tunnelctl.dashboard import adhoc, sentences
-from tunnelctl.dashboard.daemon import DaemonClient
+from tunnelctl.dashboard import adhoc_command, sentences
+from tunnelctl.dashboard.daemon_client import DaemonClient
 from tunnelctl.dashboard.guard import Guard, harden
 from tunnelctl.dashboard.live import Live
 from tunnelctl.dashboard.login import Login
@@ -102,8 +102,8 @@ class Dashboard:
         return response
 
     async def _open_adhoc(self, request: web.Request) -> web.Response:
-        words = adhoc.words_of(await read_body(request))
-        return web.json_response(await adhoc.opened(words, self._environment))
+        words = adhoc_command.words_of(await read_body(request))
+        return web.json_response(await adhoc_command.opened(words, self._environment))
 
 
 def _read_files() -> dict[str, bytes]:

@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 
 from tunnelctl import __version__, clock
 from tunnelctl.client import Document, Problem, sentences
-from tunnelctl.dashboard.daemon import DaemonClient
+from tunnelctl.dashboard.daemon_client import DaemonClient
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state import connections, history, snapshot
 from tunnelctl.state.connections import ConnectionList
 from tunnelctl.state.history import History
 from tunnelctl.state.snapshot import Status
 from tunnelctl.view import model
-from tunnelctl.view.rates import Rates
+from tunnelctl.view.rates import ForwardRates
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Live:
         self._listeners: set[LiveListener] = set()
         self._reader: asyncio.Task[None] | None = None
         self._latest: dict[str, bytes] = {}  # the last message of each kind that is a state
-        self._rates = Rates()
+        self._rates = ForwardRates()
 
     @property
     def listeners(self) -> int:

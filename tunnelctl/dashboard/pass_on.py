@@ -12,7 +12,7 @@ import json
 from aiohttp import web
 
 from tunnelctl.daemon.request_parts import read_bytes
-from tunnelctl.dashboard.daemon import DaemonClient
+from tunnelctl.dashboard.daemon_client import DaemonClient
 from tunnelctl.errors import Failure
 from tunnelctl.spec.environment import Environment
 

@@ -19,7 +19,7 @@ from tunnelctl.daemon.api.server import ControlServer
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.dashboard import browser, sentences
 from tunnelctl.dashboard.application import Dashboard
-from tunnelctl.dashboard.daemon import DaemonClient
+from tunnelctl.dashboard.daemon_client import DaemonClient
 from tunnelctl.dashboard.login import Login
 from tunnelctl.errors import reason
 from tunnelctl.net.addresses import port_holder
@@ -32,7 +32,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class DashboardSettings:
     """`port` 0: a free one. `socket` is the daemon's, `folder` one that only this user can read,
     and `environment` that of the command. `debug`: log errors, with tracebacks, to stderr."""
 
@@ -45,7 +45,7 @@ class Settings:
     debug: bool = False
 
 
-def run(settings: Settings, on_ready: Callable[[str], None]) -> None:
+def run(settings: DashboardSettings, on_ready: Callable[[str], None]) -> None:
     """Serve the dashboard until SIGINT or SIGTERM; `on_ready` gets its address with the token.
 
     Raises:
@@ -58,7 +58,7 @@ def run(settings: Settings, on_ready: Callable[[str], None]) -> None:
 
 
 async def _serve(
-    settings: Settings, listener: socket.socket, on_ready: Callable[[str], None]
+    settings: DashboardSettings, listener: socket.socket, on_ready: Callable[[str], None]
 ) -> None:
     ended = asyncio.Event()
     for number in _ENDING:

@@ -17,7 +17,7 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.secret import ResolveSecret
 from tunnelctl.ssh.keys.agent import Agent, AgentError, agent_path
-from tunnelctl.ssh.keys.files import KeyFile
+from tunnelctl.ssh.keys.key_files import KeyFile
 from tunnelctl.ssh.login.identities import DEFAULT_KEYS, NO_KEY, Identities
 
 

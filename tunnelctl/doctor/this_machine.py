@@ -12,8 +12,8 @@ from pathlib import Path
 from tunnelctl.doctor import firewall, forward_sentences, sentences
 from tunnelctl.doctor.report import Part, Step, failed, ok, profile_in, warning
 from tunnelctl.errors import Code, Failure
+from tunnelctl.forward.channel_requests import target_failure
 from tunnelctl.forward.listener import Listener
-from tunnelctl.forward.requests import target_failure
 from tunnelctl.forward.sentences import port_in_use_by_forward, target_silent_here
 from tunnelctl.forward.target import connect_target
 from tunnelctl.forward.unavailable import is_free_path

@@ -45,10 +45,10 @@ from tunnelctl.state.election import (
     Refused,
     Release,
     Renewed,
-    Silent,
+    StoreSilent,
     Take,
-    Unwanted,
-    Wanted,
+    UnwantedHere,
+    WantedHere,
 )
 from tunnelctl.state.fleet import FleetStatus, Role, Store
 
@@ -125,14 +125,14 @@ class LeaseHolder:
             self._spawn(self._send(self.lease.count_file(profile, last)), "count a file")
         if self._elections[profile].serves and changed:
             self._spawn(self._send(self._publish(profile)), "publish a digest")
-        self._elections.handle(profile, Wanted())
+        self._elections.handle(profile, WantedHere())
         self._ring()
 
     def unwant(self, profile: str) -> None:
         """This machine is no candidate any more, and gives the profile up if it holds it."""
         self._digests.pop(profile, None)
         if self._elections.get(profile) is not None:
-            self._elections.handle(profile, Unwanted())
+            self._elections.handle(profile, UnwantedHere())
             self._ring()
 
     async def hand_over(self, profile: str) -> str:
@@ -160,7 +160,7 @@ class LeaseHolder:
     def cut_all(self) -> None:
         """The daemon ends: stop serving now. `close` gives the keys up."""
         self._is_closing = True
-        self._elections.handle_all(Unwanted())
+        self._elections.handle_all(UnwantedHere())
 
     async def close(self) -> None:
         """Give up every key, so that others can take them at once."""
@@ -283,7 +283,7 @@ class LeaseHolder:
         if self.trouble is None:  # what each attempt fails with is in status
             _log.warning("fleet %s: %s", self.settings.fleet, failure)
         self.trouble = failure
-        self._elections.handle_all(Silent())
+        self._elections.handle_all(StoreSilent())
 
     def _lease_ended(self) -> None:
         """Its keys are gone, or about to be taken."""
@@ -360,11 +360,11 @@ class LeaseHolder:
             async with self._taking:
                 answer = await self.lease.take(profile, value, last)
         except NoLease:
-            event = Silent()
+            event = StoreSilent()
         except (Failure, KeyError, IndexError, TypeError, ValueError) as error:
             if isinstance(error, Failure):
                 self.complaint = error
-            event = Silent()
+            event = StoreSilent()
         else:
             holding, revision = answer.holding, answer.revision
             if holding.lease == self.lease.id:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tunnelctl.errors import Failure
-from tunnelctl.forward.requests import direct, open_failure, target_failure
+from tunnelctl.forward.channel_requests import direct, open_failure, target_failure
 from tunnelctl.forward.target import connect_target
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK

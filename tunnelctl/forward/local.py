@@ -11,9 +11,14 @@ from collections.abc import Callable
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward import sentences
-from tunnelctl.forward.connections import Connection, ConnectionLog, Connections, Counters
+from tunnelctl.forward.channel_requests import Origin, direct, open_failure
+from tunnelctl.forward.client_connections import (
+    ClientConnection,
+    ConnectionLog,
+    Connections,
+    Counters,
+)
 from tunnelctl.forward.listener import Listener
-from tunnelctl.forward.requests import Origin, direct, open_failure
 from tunnelctl.forward.socks import SocksClient
 from tunnelctl.forward.waiting import Waiting
 from tunnelctl.net.endings import reset
@@ -64,7 +69,7 @@ class LocalForward:
         self._left: Listener | None = None  # whose file may not be removed yet
         self._link: Link | None = None
         self._waiting = Waiting(reactor, self._expired, self._gone)
-        self._handshakes: set[Connection] = set()  # of SOCKS clients
+        self._handshakes: set[ClientConnection] = set()  # of SOCKS clients
         self._why_away: Failure | None = None  # why there is no link
         self._hopeless = False
 
@@ -182,13 +187,13 @@ class LocalForward:
             self._turn_away(connection, sock, Ending.REFUSED, self._why_away)
             self._on_waiting()
 
-    def _serve(self, link: Link, connection: Connection, sock: socket.socket) -> None:
+    def _serve(self, link: Link, connection: ClientConnection, sock: socket.socket) -> None:
         if self.forward.target is None:
             self._ask(link, connection, sock)
         else:
             self._open(self._choose(link), connection, sock, self.forward.target, None)
 
-    def _ask(self, link: Link, connection: Connection, sock: socket.socket) -> None:
+    def _ask(self, link: Link, connection: ClientConnection, sock: socket.socket) -> None:
         """Read the target from a SOCKS client."""
 
         def on_request(server: SocksServer) -> None:
@@ -212,7 +217,7 @@ class LocalForward:
     def _open(
         self,
         link: Link,
-        connection: Connection,
+        connection: ClientConnection,
         sock: socket.socket,
         target: Endpoint,
         socks: SocksServer | None,
@@ -233,7 +238,7 @@ class LocalForward:
 
     def _turn_away(
         self,
-        connection: Connection,
+        connection: ClientConnection,
         sock: socket.socket,
         how: Ending,
         why: Failure | None = None,
@@ -247,14 +252,14 @@ class LocalForward:
         for connection, sock in self._waiting.take():
             self._turn_away(connection, sock, how, why)
 
-    def _gone(self, connection: Connection, sock: socket.socket) -> None:
+    def _gone(self, connection: ClientConnection, sock: socket.socket) -> None:
         """A client left while it waited for the link."""
         self._turn_away(connection, sock, Ending.LEFT)
 
-    def _expired(self, connection: Connection, sock: socket.socket) -> None:
+    def _expired(self, connection: ClientConnection, sock: socket.socket) -> None:
         failure = sentences.no_link_for_client(self.forward, self._why_away)
         self._refuse(connection, sock, failure)
 
-    def _refuse(self, connection: Connection, sock: socket.socket, failure: Failure) -> None:
+    def _refuse(self, connection: ClientConnection, sock: socket.socket, failure: Failure) -> None:
         self._turn_away(connection, sock, Ending.REFUSED, failure, failure.code)
         self._on_failure(failure)

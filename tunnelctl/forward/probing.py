@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from tunnelctl.errors import Failure, reason
 from tunnelctl.forward import sentences
-from tunnelctl.forward.requests import direct, open_failure, target_failure
+from tunnelctl.forward.channel_requests import direct, open_failure, target_failure
 from tunnelctl.forward.target import connect_target
 from tunnelctl.net.processes.child import Child, ending
 from tunnelctl.spec import barring

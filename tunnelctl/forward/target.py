@@ -13,8 +13,8 @@ import socket
 from collections.abc import Callable, Coroutine, Iterable
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.forward.connections import Connection, Connections
-from tunnelctl.forward.requests import reason_of
+from tunnelctl.forward.channel_requests import reason_of
+from tunnelctl.forward.client_connections import ClientConnection, Connections
 from tunnelctl.net.addresses import is_literal
 from tunnelctl.net.endings import reset, reset_when_killed
 from tunnelctl.net.reactor import Reactor
@@ -109,11 +109,11 @@ class TargetSide:
 
     def serve(
         self,
-        connection: Connection,
+        connection: ClientConnection,
         link: Link,
         incoming: IncomingOpen,
         target: Endpoint,
-        on_unreachable: Callable[[Connection, OSError], None],
+        on_unreachable: Callable[[ClientConnection, OSError], None],
     ) -> None:
         """Connect to `target` for a client, and relay.
 
@@ -123,7 +123,9 @@ class TargetSide:
         work = self._serve(connection, link, incoming, on_unreachable)
         self.spawn(connection, work, f"dial target {target}")
 
-    def spawn(self, connection: Connection, work: Coroutine[None, None, None], name: str) -> None:
+    def spawn(
+        self, connection: ClientConnection, work: Coroutine[None, None, None], name: str
+    ) -> None:
         """Run the connecting for one client; `close` cancels it."""
         task = self._reactor.loop.create_task(work, name=name)
         connection.give_up = lambda: _cancel(task)
@@ -149,10 +151,10 @@ class TargetSide:
 
     async def _serve(
         self,
-        connection: Connection,
+        connection: ClientConnection,
         link: Link,
         incoming: IncomingOpen,
-        on_unreachable: Callable[[Connection, OSError], None],
+        on_unreachable: Callable[[ClientConnection, OSError], None],
     ) -> None:
         assert connection.target is not None
         try:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tunnelctl import clock
-from tunnelctl.forward.connections import Connection
+from tunnelctl.forward.client_connections import ClientConnection
 from tunnelctl.net.endings import probe_often
 from tunnelctl.net.reactor import GONE, HANGUP, Reactor
 
-OnLeft = Callable[[Connection, socket.socket], None]
+OnLeft = Callable[[ClientConnection, socket.socket], None]
 
 
 class Waiting:
@@ -34,7 +34,7 @@ class Waiting:
         """Whether a client waits."""
         return bool(self._clients)
 
-    def add(self, connection: Connection, sock: socket.socket, seconds: float) -> None:
+    def add(self, connection: ClientConnection, sock: socket.socket, seconds: float) -> None:
         """Let a client wait for up to `seconds`."""
         client = _Client(connection, sock, clock.monotonic() + seconds, self._leaves)
         connection.give_up = client.leave
@@ -42,7 +42,7 @@ class Waiting:
         self._reactor.register(sock.fileno(), client)
         self._arm()
 
-    def take(self) -> Iterator[tuple[Connection, socket.socket]]:
+    def take(self) -> Iterator[tuple[ClientConnection, socket.socket]]:
         """All waiting clients, in order; they belong to the caller then."""
         for client in tuple(self._clients.values()):
             if self._clients.get(client.sock.fileno()) is client:
@@ -83,7 +83,7 @@ class Waiting:
 class _Client:
     """A Handler for the socket of a waiting client."""
 
-    connection: Connection
+    connection: ClientConnection
     sock: socket.socket
     until: float
     leaves: Callable[[_Client], None]

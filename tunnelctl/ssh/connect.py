@@ -29,7 +29,7 @@ from tunnelctl.spec.secret import ResolveSecret
 from tunnelctl.ssh.chain import chain, nearest_hop, of_hop
 from tunnelctl.ssh.disruptions import Disruptions
 from tunnelctl.ssh.keys.credentials import Logins
-from tunnelctl.ssh.keys.files import key_type
+from tunnelctl.ssh.keys.key_files import key_type
 from tunnelctl.ssh.link.info import LinkSettings
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.remote_opens import RemoteOpens
@@ -43,7 +43,7 @@ from tunnelctl.ssh.packets.transport import SshTransport
 from tunnelctl.ssh.questions import Asking, nobody
 from tunnelctl.ssh.reach import proxy_command
 from tunnelctl.ssh.reach.dial import dial
-from tunnelctl.ssh.reach.jump import Hops, Lease
+from tunnelctl.ssh.reach.jump import HopLease, Hops
 from tunnelctl.ssh.reach.proxies import dial_through
 from tunnelctl.ssh.reach.proxy_command import ProxyCommand
 from tunnelctl.ssh.sentences import label, login_waits
@@ -230,7 +230,7 @@ class _Caller:
             except BaseException:
                 in_thread(transport.close, f"close {host.name}")
                 raise
-        if isinstance(reached.way, Lease):
+        if isinstance(reached.way, HopLease):
             reached.way.on_lost(link.close)
         needs_session = wants_session(link) or (host.runs_commands and not is_hop)
         if link.info.software.is_openssh and not needs_session:
@@ -247,7 +247,7 @@ class _Caller:
     ) -> AsyncIterator[_Reached]:
         """A connection to `host`, and its turn. If the body fails, the way is closed; the body
         closes the socket."""
-        lease: Lease | None = None
+        lease: HopLease | None = None
         if host.proxy_jump:
             hop = nearest_hop(host)
             make = functools.partial(self._hop_link, hop)
@@ -277,7 +277,7 @@ class _Caller:
             raise (of_hop(host, failure) if is_hop else failure) from None
 
     async def _open(
-        self, host: Host, lease: Lease | None, deadline: float
+        self, host: Host, lease: HopLease | None, deadline: float
     ) -> tuple[socket.socket, Way]:
         connected = functools.partial(self.trace, host, Milestone.CONNECTION)
         if lease is not None:

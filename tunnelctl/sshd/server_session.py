@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.forward.connections import Connection, ConnectionLog, Connections
+from tunnelctl.forward.client_connections import ClientConnection, ConnectionLog, Connections
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.listening import listen
 from tunnelctl.forward.target import TargetSide
@@ -62,7 +62,7 @@ class ServerSession:
         target = self._resolve(Endpoint(host, port))
         self._targets.serve(connection, self._link, incoming, target, self._unreachable)
 
-    def _unreachable(self, connection: Connection, error: OSError) -> None:
+    def _unreachable(self, connection: ClientConnection, error: OSError) -> None:
         self._dialled.failed(connection, Code.TARGET_UNREACHABLE)
 
     def global_request(self, name: str, data: Reader) -> bytes | None:

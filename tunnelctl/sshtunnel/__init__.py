@@ -106,7 +106,7 @@ class _Tunnel:
 
 
 @dataclass(frozen=True, slots=True)
-class ProxyCommand:
+class ProxyProgram:
     """A command whose standard input and output lead to the server; not started yet."""
 
     cmd: tuple[str, ...]
@@ -281,7 +281,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
         )
         if self.ssh_password:
             host = replace(host, password=SecretRef(SecretSource.ENV, (_PASSWORD,)))
-        if self.ssh_proxy is not None and not isinstance(self.ssh_proxy, ProxyCommand):
+        if self.ssh_proxy is not None and not isinstance(self.ssh_proxy, ProxyProgram):
             host = replace(host, proxy_jump=(), proxy_command=arguments.command(self.ssh_proxy))
         return host
 
@@ -306,7 +306,7 @@ class SSHTunnelForwarder(_package.SSHTunnelForwarder):  # type: ignore[misc]  # 
         """Read what the arguments leave out, with the reader that profiles use."""
         host = arguments.configured(ssh_host, ssh_config_file, logger) or Host(GATEWAY, ssh_host)
         if ssh_proxy is None and host.proxy_command:
-            ssh_proxy = ProxyCommand(host.proxy_command)
+            ssh_proxy = ProxyProgram(host.proxy_command)
         return (
             host.hostname,
             ssh_username or host.user or getpass.getuser(),

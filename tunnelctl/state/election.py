@@ -106,12 +106,12 @@ class Election:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedHere:
     """The profile is wanted up on this machine, which becomes a candidate."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unwanted:
+class UnwantedHere:
     """The profile is not wanted on this machine any more, or the daemon ends."""
 
 
@@ -159,7 +159,7 @@ class Free:
 
 
 @dataclass(frozen=True, slots=True)
-class Silent:
+class StoreSilent:
     """The store did not answer in time, or had no quorum."""
 
 
@@ -169,7 +169,8 @@ class Deadline:
 
 
 Event = (
-    Wanted | Unwanted | HandOver | Granted | Renewed | Refused | Free | Silent | Deadline
+    WantedHere | UnwantedHere | HandOver | Deadline
+    | Granted | Renewed | Refused | Free | StoreSilent
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = get_args(Event)
 
@@ -186,7 +187,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Create the key if there is none; the answer is Granted, Refused or Silent."""
+    """Create the key if there is none; the answer is Granted, Refused or StoreSilent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,7 @@ def next_state(election: Election, event: Event, now: float) -> Step:
         if event.revision < election.seen:
             return election, first
         election = _noted(election, event)
-    elif isinstance(event, Silent):
+    elif isinstance(event, StoreSilent):
         election = replace(election, is_lost=True)
     election, then = _decided(election, event, now)
     return election, first + then
@@ -256,7 +257,7 @@ def _ignore(election: Election, event: Event, now: float) -> Step:
     return election, ()
 
 
-def _begin(election: Election, event: Wanted, now: float) -> Step:
+def _begin(election: Election, event: WantedHere, now: float) -> Step:
     return replace(election, state=ElectionState.STANDBY), (Look(now),)
 
 
@@ -331,11 +332,11 @@ def _expire(election: Election, event: Deadline, now: float) -> Step:
     return replace(election, state=ElectionState.STANDBY), (Cut(),)
 
 
-def _stop(election: Election, event: Unwanted, now: float) -> Step:
+def _stop(election: Election, event: UnwantedHere, now: float) -> Step:
     return replace(election, state=ElectionState.UNWANTED), (Cut(), Release())
 
 
-def _withdraw(election: Election, event: Unwanted, now: float) -> Step:
+def _withdraw(election: Election, event: UnwantedHere, now: float) -> Step:
     """It does not serve, but may have the key without knowing it."""
     return replace(election, state=ElectionState.UNWANTED), (Release(),)
 
@@ -356,26 +357,26 @@ _Decision = Callable[[Election, Any, float], Step]
 
 TABLE: Mapping[ElectionState, Mapping[type[Event], _Decision]] = {
     ElectionState.UNWANTED: {
-        Wanted: _begin,
+        WantedHere: _begin,
         Granted: _return,
         Renewed: _return,
     },
     ElectionState.STANDBY: {
-        Unwanted: _withdraw,
+        UnwantedHere: _withdraw,
         Granted: _serve,
         Renewed: _serve,
         Free: _take_in_turn,
     },
     # Without Free: an observation from before the transaction.
     ElectionState.TAKING: {
-        Unwanted: _withdraw,
+        UnwantedHere: _withdraw,
         Granted: _serve,
         Renewed: _serve,
         Refused: _stand_by,
-        Silent: _stand_by,
+        StoreSilent: _stand_by,
     },
     ElectionState.HOLDING: {
-        Unwanted: _stop,
+        UnwantedHere: _stop,
         HandOver: _yield,
         Granted: _prolong,
         Renewed: _prolong,
@@ -384,7 +385,7 @@ TABLE: Mapping[ElectionState, Mapping[type[Event], _Decision]] = {
         Deadline: _expire,
     },
     ElectionState.ALONE: {
-        Unwanted: _stop,
+        UnwantedHere: _stop,
         HandOver: _yield,
         Granted: _assure,
         Renewed: _assure,
@@ -392,8 +393,8 @@ TABLE: Mapping[ElectionState, Mapping[type[Event], _Decision]] = {
         Free: _take_back,
     },
     ElectionState.YIELDED: {
-        Wanted: _begin,
-        Unwanted: _withdraw,
+        WantedHere: _begin,
+        UnwantedHere: _withdraw,
         Granted: _return,
         Renewed: _return,
         Refused: _stand_by,

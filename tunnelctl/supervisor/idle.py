@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from tunnelctl import clock
-from tunnelctl.forward.connections import Counters
+from tunnelctl.forward.client_connections import Counters
 
 # Looks in one `idle_timeout`, which is how precisely it is kept.
 _LOOKS = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from tunnelctl.forward.connections import ConnectionLog
+from tunnelctl.forward.client_connections import ConnectionLog
 from tunnelctl.forward.remote.held_ports import HeldPorts
 from tunnelctl.inspect.inspector import Inspector
 from tunnelctl.net.reactor import Reactor

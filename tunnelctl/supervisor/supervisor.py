@@ -15,7 +15,7 @@ from random import Random
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
-from tunnelctl.forward.connections import Connections
+from tunnelctl.forward.client_connections import Connections
 from tunnelctl.inspect.inspector import Inspection, Inspector
 from tunnelctl.inspect.replay import Replay, ReplayAnswer
 from tunnelctl.net.reactor import Reactor

@@ -24,9 +24,9 @@ from tunnelctl.errors import Failure, printable
 from tunnelctl.spec.environment import Environment
 from tunnelctl.top.details import details
 from tunnelctl.top.dialogs import HELP, ConfirmDialog, Page
-from tunnelctl.top.feeds import StatusFeed, Wish
+from tunnelctl.top.feeds import Interests, StatusFeed
 from tunnelctl.top.log import LOG, LogRow
-from tunnelctl.top.messages import Away, Crashed, Done, LogLine, NewView, RequestSeen
+from tunnelctl.top.messages import Away, Crashed, Done, LineLogged, NewView, RequestSeen
 from tunnelctl.top.orders import carry_out
 from tunnelctl.top.style import STYLE
 from tunnelctl.top.table import RowTable
@@ -34,7 +34,7 @@ from tunnelctl.top.tails import Tails
 from tunnelctl.view import columns, model
 from tunnelctl.view.actions import Action, Verb, up
 from tunnelctl.view.choice import RowOrder, matching, ordered
-from tunnelctl.view.requests import REQUESTS, RequestRow
+from tunnelctl.view.request_rows import REQUESTS, RequestRow
 from tunnelctl.view.rows import Broken, ForwardRow, HostRow, View
 from tunnelctl.view.texts import NOTHING
 
@@ -153,7 +153,7 @@ class Top(App[None]):
         broken.display = True
         self._fill()
 
-    def on_log_line(self, message: LogLine) -> None:
+    def on_line_logged(self, message: LineLogged) -> None:
         """Add it to the log."""
         self._tails.add_line(message)
         self._fill_soon(_LOG)
@@ -292,7 +292,7 @@ class Top(App[None]):
     def _ask_for_more(self, *, history: bool = False) -> None:
         """Have the daemon asked for what the screen shows."""
         self._feed.want(
-            Wish(connections=self._tab == _CONNECTIONS, history=history or self._tab == _HOSTS)
+            Interests(connections=self._tab == _CONNECTIONS, history=history or self._tab == _HOSTS)
         )
 
     def _answered(self, action: Action, answer: bool | None) -> None:

@@ -21,7 +21,7 @@ from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state.exchange import HttpExchange
 from tunnelctl.view import model
-from tunnelctl.view.rates import Rates
+from tunnelctl.view.rates import ForwardRates
 from tunnelctl.view.rows import View
 
 _EVERY: Final = 1.0  # seconds between two readings without events
@@ -35,7 +35,7 @@ _END_WITHIN: Final = 2.0  # seconds for a request that has begun
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Interests:
     """The documents that the screen needs in addition to the status."""
 
     connections: bool = False
@@ -97,8 +97,8 @@ class Feed(ABC):
 
 
 class StatusFeed(Feed):
-    """Reads the status, and what is wished for, and calls `on_view` with each view; `on_away` with
-    the reason when the daemon cannot be read."""
+    """Reads the status, and the other documents that are of interest. Calls `on_view` with each
+    view, `on_away` with the reason when the daemon cannot be read."""
 
     def __init__(
         self,
@@ -111,12 +111,12 @@ class StatusFeed(Feed):
         self._client = client
         self._on_view = on_view
         self._on_away = on_away
-        self._wish = Wish()
+        self._interests = Interests()
 
-    def want(self, wish: Wish) -> None:
+    def want(self, interests: Interests) -> None:
         """Read this too, at once."""
-        if wish != self._wish:
-            self._wish = wish
+        if interests != self._interests:
+            self._interests = interests
             self.wake()
 
     def run(self) -> None:
@@ -130,11 +130,11 @@ class StatusFeed(Feed):
                 self._pause(_AGAIN)
 
     def _follow(self, stream: EventStream) -> None:
-        rates, cost = Rates(), 0.0
+        rates, cost = ForwardRates(), 0.0
         while not self._stopped:
             began, cpu = clock.monotonic(), clock.process_cpu()
             self._on_view(self._look(rates))
-            every = _EVERY_WITH_PROCESSES if self._wish.connections else _EVERY
+            every = _EVERY_WITH_PROCESSES if self._interests.connections else _EVERY
             if self._pause(max(every, _REST * cost), stream):
                 while stream.next(0) is not None:
                     pass  # events share a reading
@@ -146,12 +146,12 @@ class StatusFeed(Feed):
         while not self._stopped and (left := until - clock.monotonic()) > 0:
             self._pause(left)
 
-    def _look(self, rates: Rates) -> View:
-        wish = self._wish
+    def _look(self, rates: ForwardRates) -> View:
+        interests = self._interests
         status = self._client.status(within=_ANSWER_WITHIN)
         rates.add(status.profiles, clock.monotonic())
-        connections = self._client.connections(processes=True) if wish.connections else None
-        history = self._client.history() if wish.history else None
+        connections = self._client.connections(processes=True) if interests.connections else None
+        history = self._client.history() if interests.history else None
         return model.build(status, connections, history, clock.wall(), rates)
 
 

@@ -27,7 +27,7 @@ class Away(Message):
 
 
 @dataclass
-class LogLine(Message):
+class LineLogged(Message):
     """The daemon logged a line, as the control API sends it."""
 
     line: dict[str, Any]

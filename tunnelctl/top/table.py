@@ -31,14 +31,14 @@ _WHEEL = 3  # rows
 _PLAIN, _HEADER, _CURSOR = Style(), Style(bold=True), Style(reverse=True)
 
 
-class Shown(Protocol):
+class TableRow(Protocol):
     """The common part of all rows."""
 
     @property
     def condition(self) -> Condition: ...
 
 
-RowT = TypeVar("RowT", bound=Shown)
+RowT = TypeVar("RowT", bound=TableRow)
 
 
 class RowTable(Widget, Generic[RowT], can_focus=True):

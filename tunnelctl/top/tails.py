@@ -13,8 +13,8 @@ from textual.message import Message
 from tunnelctl.client import Client
 from tunnelctl.top.feeds import Feed, LogFeed, RequestFeed
 from tunnelctl.top.log import KEPT, LogRow
-from tunnelctl.top.messages import Crashed, Done, LogLine, RequestSeen
-from tunnelctl.view.requests import RequestRow, request_row
+from tunnelctl.top.messages import Crashed, Done, LineLogged, RequestSeen
+from tunnelctl.view.request_rows import RequestRow, request_row
 from tunnelctl.view.rows import ForwardRow
 
 _REQUESTS_KEPT = 200
@@ -50,7 +50,7 @@ class Tails:
             self._log_feed = LogFeed(
                 self._client,
                 KEPT,
-                lambda line: post(LogLine(line)),
+                lambda line: post(LineLogged(line)),
                 lambda error: post(Crashed(error)),
             )
             self._log_feed.start()
@@ -74,7 +74,7 @@ class Tails:
         )
         self._request_feed.start()
 
-    def add_line(self, message: LogLine) -> None:
+    def add_line(self, message: LineLogged) -> None:
         """Keep a line of the log."""
         self._lines_so_far += 1
         self._lines.append(LogRow.of(self._lines_so_far, message.line))

@@ -36,7 +36,7 @@ class Condition(StrEnum):
 RANK = {condition: rank for rank, condition in enumerate(Condition)}
 
 
-class Shown(NamedTuple):
+class ShownState(NamedTuple):
     """The text of a state, and its condition."""
 
     text: str
@@ -60,41 +60,41 @@ _OF_PROFILES = {
 }
 
 
-def of_forward(forward: ForwardStatus, host: HostStatus, now: datetime) -> Shown:
+def of_forward(forward: ForwardStatus, host: HostStatus, now: datetime) -> ShownState:
     """The state of a forward whose host is `host`: `up (healthy)`, `retry in 7s (#4)`."""
     state, error = forward.state, forward.last_error
     if state is ForwardState.STOPPED:
-        return Shown("stopped", Condition.STOPPED)
+        return ShownState("stopped", Condition.STOPPED)
     if host.state in (HostState.STOPPING, HostState.STOPPED):
-        return Shown("stopping", Condition.STOPPED)
+        return ShownState("stopping", Condition.STOPPED)
     if state is ForwardState.FAILED:
-        return Shown(f"failed: {error.code}" if error else "failed", Condition.FAILED)
+        return ShownState(f"failed: {error.code}" if error else "failed", Condition.FAILED)
     if host.state is not HostState.UP:
         return of_host(host, now)
     if state is not ForwardState.UP:
-        return Shown(state, Condition.NOT_UP)
+        return ShownState(state, Condition.NOT_UP)
     if forward.health is Health.UNKNOWN:
-        return Shown(state, Condition.UP)
+        return ShownState(state, Condition.UP)
     unhealthy = forward.health is Health.UNHEALTHY
-    return Shown(f"up ({forward.health})", Condition.NOT_UP if unhealthy else Condition.UP)
+    return ShownState(f"up ({forward.health})", Condition.NOT_UP if unhealthy else Condition.UP)
 
 
-def of_host(host: HostStatus, now: datetime) -> Shown:
+def of_host(host: HostStatus, now: datetime) -> ShownState:
     """The state of a host: `up`, `connecting (queued)`, `needs-input: auth-failed`."""
     condition = _OF_HOSTS.get(host.state, Condition.NOT_UP)
     if host.state is HostState.BACKOFF:
         text = f"retry in {until_text(host.next_retry_at, now)} (#{host.attempts})"
-        return Shown(text, condition)
+        return ShownState(text, condition)
     if host.state in FAILED_FOR_GOOD:
         cause = host.last_error
-        return Shown(f"{host.state}: {cause.code}" if cause else host.state, condition)
-    return Shown(f"{host.state} (queued)" if host.queued else host.state, condition)
+        return ShownState(f"{host.state}: {cause.code}" if cause else host.state, condition)
+    return ShownState(f"{host.state} (queued)" if host.queued else host.state, condition)
 
 
-def of_profile(profile: ProfileStatus) -> Shown:
+def of_profile(profile: ProfileStatus) -> ShownState:
     """The state of a profile: `up`, `standby (on m2)`, `failed: config-invalid`."""
     if profile.state is ProfileState.STANDBY and profile.fleet is not None:
-        return Shown(str(profile.fleet), Condition.STANDBY)
+        return ShownState(str(profile.fleet), Condition.STANDBY)
     error = profile.last_error
     text = f"{profile.state}: {error.code}" if error else profile.state
-    return Shown(text, _OF_PROFILES.get(profile.state, Condition.NOT_UP))
+    return ShownState(text, _OF_PROFILES.get(profile.state, Condition.NOT_UP))

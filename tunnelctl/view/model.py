@@ -51,8 +51,7 @@ def build(
     """The view at `now`.
 
     `connections` and `history` are None if the daemon was not asked, or does not have them.
-    Rates are those of `rates` (see `Rates`), or of the last sample in `history`; without both they
-    are not known.
+    Rates are those of `rates`, or of the last sample in `history`; without both they are unknown.
     """
     scene = _Scene(now, rates, _curves(history))
     rows: list[ForwardRow] = []
@@ -260,7 +259,7 @@ class _Scene(NamedTuple):
 
 
 def _connections(listed: Iterable[ConnectionStatus], now: datetime) -> tuple[ConnectionRow, ...]:
-    from tunnelctl.view.connections import connection_row  # `ps` is quicker without
+    from tunnelctl.view.connection_rows import connection_row  # `ps` is quicker without
 
     return tuple(connection_row(one, now) for one in listed)
 

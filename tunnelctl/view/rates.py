@@ -14,7 +14,7 @@ from tunnelctl.state.snapshot import ProfileStatus
 _OVER = 3.0  # seconds over which a rate is averaged
 
 
-class Rates:
+class ForwardRates:
     """The rate of each forward, averaged over the last seconds."""
 
     def __init__(self) -> None:

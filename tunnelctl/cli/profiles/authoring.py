@@ -11,7 +11,7 @@ import click
 
 from tunnelctl.cli import sentences
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.profiles.files import load
+from tunnelctl.cli.profiles.profile_files import load
 from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.output import can_show, json_text, say
 from tunnelctl.config.profile.find import is_profile_name

@@ -16,7 +16,7 @@ import click
 
 from tunnelctl.cli import caller, sentences
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.profiles.files import load, names_of
+from tunnelctl.cli.profiles.profile_files import load, names_of
 from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.output import in_colour, say
 from tunnelctl.config.yaml.mistakes import ProfileInvalid

@@ -18,7 +18,7 @@ import click
 from tunnelctl.cli import sentences
 from tunnelctl.cli.main import Options
 from tunnelctl.cli.profiles.authoring import write_profile
-from tunnelctl.cli.profiles.files import load
+from tunnelctl.cli.profiles.profile_files import load
 from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.output import can_show, say
 from tunnelctl.config.yaml.mistakes import ProfileInvalid

@@ -12,7 +12,7 @@ import click
 
 from tunnelctl.cli import caller, sentences
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.profiles.files import load
+from tunnelctl.cli.profiles.profile_files import load
 from tunnelctl.cli.terminal import complete
 from tunnelctl.cli.terminal.asking import HOST_KEY_AGAIN, decision
 from tunnelctl.cli.terminal.output import say

@@ -214,7 +214,7 @@ def _check_each(option: str, texts: Iterable[str], kind: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class AdHocProfile:
     """A generated profile: its content, and its default name.
 
     `given` is the name chosen by the user. With `replace` it replaces a running profile.

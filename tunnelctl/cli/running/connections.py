@@ -15,7 +15,7 @@ from tunnelctl.client import Client
 from tunnelctl.clock import wall
 from tunnelctl.state.connections import ConnectionList
 from tunnelctl.view.columns import CONNECTIONS
-from tunnelctl.view.connections import connection_row
+from tunnelctl.view.connection_rows import connection_row
 
 
 @click.command(

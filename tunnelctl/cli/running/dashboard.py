@@ -27,10 +27,10 @@ def dashboard(options: Options, port: int, read_only: bool, no_browser: bool) ->
     """
     client = options.client
     client.status()  # without a daemon this fails as `ps` does
-    from tunnelctl.dashboard.process import Settings, run  # heavy: aiohttp
+    from tunnelctl.dashboard.process import DashboardSettings, run  # heavy: aiohttp
 
     paths = client.paths
-    settings = Settings(
+    settings = DashboardSettings(
         port=port,
         socket=paths.socket,
         folder=paths.runtime_dir,

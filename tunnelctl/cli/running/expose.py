@@ -10,6 +10,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -88,49 +89,51 @@ _FORWARD = "exposed"
 )
 @click.option("--as", "name", metavar="NAME", help="Name of the profile in ps.")
 @click.pass_obj
-def expose(
-    options: Options,
-    /,
-    target: str,
-    via: str,
-    remote_port: int,
-    bind: str,
-    allow: tuple[str, ...],
-    inspect: bool,
-    ttl: float | None,
-    qr: bool,
-    detach: bool,
-    wait_timeout: float,
-    name: str | None,
-) -> int:
+def expose(options: Options, /, **arguments: Any) -> int:
     """Make a local service reachable on a server, and print its address there.
 
     TARGET is PORT, HOST:PORT or the path of a socket. Without -d the command stays until Ctrl-C.
     The address is followed by the text that some servers print in a session, such as a URL.
     """
-    show_code = _code_shower() if qr else None
-    service = _service(target)
-    adhoc.check_networks(allow)
+    return _expose(options.client, _Arguments(**arguments))
+
+
+@dataclass(frozen=True, slots=True)
+class _Arguments:
+    """The arguments of the command; `ttl` and `wait_timeout` in seconds, `name` of the profile."""
+
+    target: str
+    via: str
+    remote_port: int
+    bind: str
+    allow: tuple[str, ...]
+    inspect: bool
+    ttl: float | None
+    qr: bool
+    detach: bool
+    wait_timeout: float
+    name: str | None
+
+
+def _expose(client: Client, given: _Arguments) -> int:
+    show_code = _code_shower() if given.qr else None
+    service = _service(given.target)
+    adhoc.check_networks(given.allow)
     _check_it_answers(service)
-    listen = Endpoint(bind, remote_port)
-    document = _document(service, listen, via, allow, ttl)
-    if inspect:
-        document["forwards"][_FORWARD]["inspect"] = str(Inspect.HTTP)
-    word = service.path.rpartition("/")[2] if service.is_unix else str(service.port)
-    client = options.client
+    listen = Endpoint(given.bind, given.remote_port)
 
     def hold(plans: tuple[CheckedProfile, ...]) -> int:
         ensure_daemon_of_ours(client, plans)
-        lease = None if detach else secrets.token_hex(16)
+        lease = None if given.detach else secrets.token_hex(16)
         with ended_in_order(), watch(client, lease, plans) as stream:
             exposed = _Exposed(client, stream, plans, lease)
             session = exposed.session
             try:
-                session.bring_up(wait_timeout, ttl=ttl)
+                session.bring_up(given.wait_timeout, ttl=given.ttl)
                 exposed.tell(service, listen, show_code)
-                if inspect:
+                if given.inspect:
                     exposed.tell_requests()
-                if detach:
+                if given.detach:
                     exposed.listen()
                     return 0
                 return session.stay()
@@ -138,7 +141,9 @@ def expose(
                 session.take_down()
                 raise
 
-    return adhoc.Wish(f"expose-{word}".lower(), document, name).hold(client, hold)
+    word = service.path.rpartition("/")[2] if service.is_unix else str(service.port)
+    document = _document(service, listen, given)
+    return adhoc.AdHocProfile(f"expose-{word}".lower(), document, given.name).hold(client, hold)
 
 
 def _service(text: str) -> Endpoint:
@@ -175,9 +180,8 @@ def _refusal(endpoint: Endpoint) -> str | None:
     return None
 
 
-def _document(
-    service: Endpoint, listen: Endpoint, via: str, allow: Sequence[str], ttl: float | None
-) -> dict[str, Any]:
+def _document(service: Endpoint, listen: Endpoint, given: _Arguments) -> dict[str, Any]:
+    """The profile that does it."""
     from tunnelctl.config.profile.adhoc import document_of
     from tunnelctl.config.values.forward_specs import ForwardSpec
     from tunnelctl.config.values.reach import parse_jump
@@ -185,15 +189,18 @@ def _document(
     from tunnelctl.spec.host import SessionType
 
     try:
-        host = parse_jump(via)
+        host = parse_jump(given.via)
     except ValueError as error:
         raise click.UsageError(f"--via {error}") from None
     spec = ForwardSpec(Side.THERE, listen, service)
-    ends = "" if ttl is None else f", for {ttl:g} s"
-    description = f"tunnelctl expose {service} --via {via}{ends}"
-    document = document_of(host, (spec,), description=description, allow=allow)
+    ends = "" if given.ttl is None else f", for {given.ttl:g} s"
+    description = f"tunnelctl expose {service} --via {given.via}{ends}"
+    document = document_of(host, (spec,), description=description, allow=given.allow)
     document["hosts"][host.name]["session_type"] = str(SessionType.AUTO)
-    document["forwards"] = {_FORWARD: next(iter(document["forwards"].values()))}
+    (forward,) = document["forwards"].values()
+    if given.inspect:
+        forward["inspect"] = str(Inspect.HTTP)
+    document["forwards"] = {_FORWARD: forward}
     return document
 
 

@@ -18,7 +18,7 @@ import click
 
 from tunnelctl import __version__, clock
 from tunnelctl.cli import caller, sentences
-from tunnelctl.cli.profiles.files import find, load
+from tunnelctl.cli.profiles.profile_files import find, load
 from tunnelctl.cli.terminal import progress
 from tunnelctl.cli.terminal.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.terminal.output import say

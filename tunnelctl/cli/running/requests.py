@@ -22,7 +22,7 @@ from tunnelctl.cli.terminal.output import in_colour, json_text, say, shown_on, w
 from tunnelctl.client import Client
 from tunnelctl.errors import printable, reason
 from tunnelctl.view.columns import CUT
-from tunnelctl.view.requests import REQUESTS, request_row
+from tunnelctl.view.request_rows import REQUESTS, request_row
 from tunnelctl.view.texts import NOTHING
 
 if TYPE_CHECKING:  # `--help` is quicker without

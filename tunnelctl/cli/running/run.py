@@ -22,7 +22,7 @@ import click
 
 from tunnelctl.cli import sentences
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.profiles.files import names_of
+from tunnelctl.cli.profiles.profile_files import names_of
 from tunnelctl.cli.running import adhoc
 from tunnelctl.cli.running.adhoc import AdHoc, SshLine
 from tunnelctl.cli.running.holding import (
@@ -110,8 +110,10 @@ def run(
         command = _command(line.remote)
         asked = AdHoc(dataclasses.replace(line, remote=()), permit, allow, "run")
         unnamed, document = adhoc.name_and_document(asked)
-        wish = adhoc.Wish(unnamed, document, name, replace)
-        return wish.hold(client, lambda plans: _held(client, plans, command, wait_timeout, replace))
+        profile = adhoc.AdHocProfile(unnamed, document, name, replace)
+        return profile.hold(
+            client, lambda plans: _held(client, plans, command, wait_timeout, replace)
+        )
     if permit or allow:
         raise click.UsageError("--permit and --allow go with -L, -R and -D")
     profiles, command = _parted(words)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tunnelctl.cli.main import Options
-from tunnelctl.cli.profiles.files import names_of
+from tunnelctl.cli.profiles.profile_files import names_of
 from tunnelctl.cli.running import adhoc
 from tunnelctl.cli.running.adhoc import AdHoc, SshLine
 from tunnelctl.cli.running.holding import (
@@ -90,7 +90,7 @@ def up(
         adhoc.refuse_command(line)
         unnamed, document = adhoc.name_and_document(AdHoc(line, permit, allow))
         detach |= line.in_background
-        return adhoc.Wish(unnamed, document, name, replace).hold(client, hold)
+        return adhoc.AdHocProfile(unnamed, document, name, replace).hold(client, hold)
     if permit or allow:
         raise click.UsageError("--permit and --allow go with -L, -R and -D")
     names: Sequence[str | None] = names_of(profiles) or [None if file else DEFAULT_PROFILE]

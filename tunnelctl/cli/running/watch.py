@@ -24,7 +24,7 @@ from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import printable
 from tunnelctl.state.snapshot import Status
 from tunnelctl.view import columns, model
-from tunnelctl.view.rates import Rates
+from tunnelctl.view.rates import ForwardRates
 
 _EVERY = 1.0  # seconds between two frames without events
 _EVERY_PIPED = 5.0
@@ -61,7 +61,7 @@ class Frames:
 
     def __init__(self, look: Look) -> None:
         self._look = look
-        self._rates = Rates()
+        self._rates = ForwardRates()
 
     def lines(self, width: int | None) -> list[str]:
         """The present table, and the problems below it."""

@@ -99,12 +99,12 @@ def daemon(
         os._exit(0)
     with _quick_imports():  # heavy: only for the daemon itself
         from tunnelctl.daemon.log.destinations import LogFormat
-        from tunnelctl.daemon.process import Detached, Settings, run
+        from tunnelctl.daemon.process import DaemonSettings, Detached, run
 
     background = None if report_to is None else Detached(report_to)
     paths = Paths.from_environ(os.environ)
     form = LogFormat(log_format)
-    settings = Settings(paths, profiles, background, watch, metrics, form)
+    settings = DaemonSettings(paths, profiles, background, watch, metrics, form)
     if fleet is not None:
         from tunnelctl.fleet.file import load_fleet
 

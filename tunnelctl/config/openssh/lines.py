@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tunnelctl.config.yaml.files import MAX_BYTES
+from tunnelctl.config.yaml.checked_file import MAX_BYTES
 from tunnelctl.errors import reason
 from tunnelctl.net import files
 from tunnelctl.spec.environment import expand_user, home

@@ -30,7 +30,7 @@ from tunnelctl.config.openssh.values import HostSettings, Keyword, configured, f
 from tunnelctl.config.openssh.written import as_written
 from tunnelctl.config.values.forward_specs import with_paths
 from tunnelctl.config.values.reach import NONE
-from tunnelctl.config.yaml.files import Unreadable, read_profile_file
+from tunnelctl.config.yaml.checked_file import Unreadable, read_profile_file
 from tunnelctl.net import files
 from tunnelctl.spec.environment import home
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tunnelctl.config.yaml.files import Unreadable, read_profile_file
+from tunnelctl.config.yaml.checked_file import Unreadable, read_profile_file
 from tunnelctl.config.yaml.interpolate import InterpolationError, Interpolator
 from tunnelctl.config.yaml.mistakes import KeyPath, Mark, Mistakes, shown
 from tunnelctl.config.yaml.tree import Mapping, Node, Scalar, Sequence, overlay

@@ -1,8 +1,8 @@
 """The fleet as the orders to a daemon see it: which profiles belong to it, and who decides
 about them.
 
-Owns nothing but the shape. `daemon/fleet.py` has the fleet itself, which a daemon without one never
-imports.
+Owns nothing but the shape. The fleet itself is in `daemon/fleet_profiles.py`; a daemon without one
+never imports it.
 """
 
 from __future__ import annotations

@@ -14,9 +14,14 @@ from collections.abc import Callable
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.forward import sentences
-from tunnelctl.forward.connections import Connection, ConnectionLog, Connections, Counters
+from tunnelctl.forward.channel_requests import Origin, reason_of, target_failure
+from tunnelctl.forward.client_connections import (
+    ClientConnection,
+    ConnectionLog,
+    Connections,
+    Counters,
+)
 from tunnelctl.forward.listener import listens_here
-from tunnelctl.forward.requests import Origin, reason_of, target_failure
 from tunnelctl.forward.socks import WINDOW_MIN, RemoteSocksClient
 from tunnelctl.forward.target import TargetSide, resolve
 from tunnelctl.net.reactor import Reactor
@@ -54,7 +59,7 @@ class RemoteClients:
             host=forward.via,
         )
         self._target_side = TargetSide(reactor, self.connections)
-        self._handshakes: set[Connection] = set()  # of SOCKS clients
+        self._handshakes: set[ClientConnection] = set()  # of SOCKS clients
 
     @property
     def counters(self) -> Counters:
@@ -89,19 +94,21 @@ class RemoteClients:
         else:
             self._ask(connection, link, incoming)
 
-    def _refuse(self, connection: Connection, incoming: IncomingOpen, failure: Failure) -> None:
+    def _refuse(
+        self, connection: ClientConnection, incoming: IncomingOpen, failure: Failure
+    ) -> None:
         incoming.reject(OpenFailure.ADMINISTRATIVELY_PROHIBITED, failure.detail)
         self._failed(connection, failure)
 
-    def _unreachable(self, connection: Connection, error: OSError) -> None:
+    def _unreachable(self, connection: ClientConnection, error: OSError) -> None:
         assert connection.target is not None
         self._failed(connection, target_failure(self._forward, connection.target, error))
 
-    def _failed(self, connection: Connection, failure: Failure) -> None:
+    def _failed(self, connection: ClientConnection, failure: Failure) -> None:
         self.connections.failed(connection, failure.code, Ending.REFUSED, failure)
         self._on_failure(failure)
 
-    def _ask(self, connection: Connection, link: Link, incoming: IncomingOpen) -> None:
+    def _ask(self, connection: ClientConnection, link: Link, incoming: IncomingOpen) -> None:
         """Read the target from a SOCKS client on the server."""
 
         def on_request(client: RemoteSocksClient) -> None:
@@ -126,7 +133,9 @@ class RemoteClients:
         connection.link, connection.give_up = link, give_up
         self._handshakes.add(connection)
 
-    async def _dial(self, connection: Connection, link: Link, client: RemoteSocksClient) -> None:
+    async def _dial(
+        self, connection: ClientConnection, link: Link, client: RemoteSocksClient
+    ) -> None:
         """Connect a client to the target that it asked for, if `permit` allows it."""
         wanted = client.server.request
         assert wanted is not None
@@ -148,7 +157,11 @@ class RemoteClients:
             self._begin(connection, link, client, sock)
 
     def _begin(
-        self, connection: Connection, link: Link, client: RemoteSocksClient, sock: socket.socket
+        self,
+        connection: ClientConnection,
+        link: Link,
+        client: RemoteSocksClient,
+        sock: socket.socket,
     ) -> None:
         if client.is_gone or link.connection.is_lost:
             sock.close()

@@ -15,13 +15,13 @@ from weakref import WeakSet
 from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.forward import sentences
-from tunnelctl.forward.connections import ConnectionLog, Connections, Counters
+from tunnelctl.forward.channel_requests import Origin, listen_request
+from tunnelctl.forward.client_connections import ConnectionLog, Connections, Counters
 from tunnelctl.forward.remote.clients import RemoteClients
 from tunnelctl.forward.remote.held_ports import HeldPort, HeldPorts
 from tunnelctl.forward.remote.replies import ForwardReply, answer_of
 from tunnelctl.forward.remote.server_bind import Ownership, is_taken, narrower, wider
 from tunnelctl.forward.remote.unlinking import unlink
-from tunnelctl.forward.requests import Origin, listen_request
 from tunnelctl.net.addresses import collide
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import ANY_ADDRESS, Endpoint

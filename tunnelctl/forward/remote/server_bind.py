@@ -15,7 +15,7 @@ from enum import Enum, auto
 
 from tunnelctl.errors import Failure
 from tunnelctl.forward import sentences
-from tunnelctl.forward.requests import Origin, direct
+from tunnelctl.forward.channel_requests import Origin, direct
 from tunnelctl.spec.endpoint import ANY_ADDRESS, LOCALHOST, LOOPBACK, LOOPBACKS, WILDCARDS, Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.ssh.link.link import Link

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 
-from tunnelctl.forward.requests import direct
+from tunnelctl.forward.channel_requests import direct
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.ssh.link.command import run
 from tunnelctl.ssh.link.link import Link

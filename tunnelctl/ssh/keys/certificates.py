@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from tunnelctl.spec.algorithms import AUTHORITY_ALGORITHMS
 from tunnelctl.spec.ssh_patterns import matches_pattern
-from tunnelctl.ssh.keys.files import CERTIFICATE_SUFFIX, too_short
+from tunnelctl.ssh.keys.key_files import CERTIFICATE_SUFFIX, too_short
 from tunnelctl.ssh.keys.signatures import algorithms_of, verify
 from tunnelctl.wire.messages import ProtocolError, Reader, string
 

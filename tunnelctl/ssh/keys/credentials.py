@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.keys.certificates import Certificate, is_certified, plain_key
-from tunnelctl.ssh.keys.files import Identity, key_type
+from tunnelctl.ssh.keys.key_files import Identity, key_type
 from tunnelctl.wire.messages import ProtocolError
 
 AGENT = "the ssh-agent"

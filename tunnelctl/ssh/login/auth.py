@@ -24,9 +24,9 @@ from tunnelctl.ssh.failures import During, peer_failure
 from tunnelctl.ssh.keys.agent import AgentError
 from tunnelctl.ssh.keys.certificates import fingerprint
 from tunnelctl.ssh.keys.credentials import NOTHING, Credential, Logins, Tried
-from tunnelctl.ssh.keys.files import Identity
+from tunnelctl.ssh.keys.key_files import Identity
 from tunnelctl.ssh.login import sentences
-from tunnelctl.ssh.login.client import ClientTransport
+from tunnelctl.ssh.login.client_transport import ClientTransport
 from tunnelctl.ssh.login.identities import NO_KEY, Identities
 from tunnelctl.ssh.login.report import LoginReport, shown_prompt
 from tunnelctl.ssh.login.userauth import Answer, Disconnected, InfoRequest, UserAuth

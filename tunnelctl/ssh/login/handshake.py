@@ -24,9 +24,9 @@ from tunnelctl.ssh import sentences
 from tunnelctl.ssh.failures import During, peer_failure
 from tunnelctl.ssh.keys.certificates import fingerprint, is_certified, key_type_of, plain_key
 from tunnelctl.ssh.keys.credentials import Logins
-from tunnelctl.ssh.keys.files import RSA_BITS_MIN, key_type, too_short
+from tunnelctl.ssh.keys.key_files import RSA_BITS_MIN, key_type, too_short
 from tunnelctl.ssh.login.auth import authenticate
-from tunnelctl.ssh.login.client import ClientTransport
+from tunnelctl.ssh.login.client_transport import ClientTransport
 from tunnelctl.ssh.milestones import Milestone, Passed, Trace, Warn, logged, untraced
 from tunnelctl.ssh.packets import incompatible
 from tunnelctl.ssh.packets.transport import Offer, SshTransport

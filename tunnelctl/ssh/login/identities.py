@@ -21,7 +21,7 @@ from tunnelctl.spec.secret import SecretSource
 from tunnelctl.ssh.keys.agent import Agent, AgentError, AgentKey, ProvenHost, agent_path
 from tunnelctl.ssh.keys.certificates import USER, Certificate, is_certified, plain_key
 from tunnelctl.ssh.keys.credentials import AGENT, Credential, Tried
-from tunnelctl.ssh.keys.files import (
+from tunnelctl.ssh.keys.key_files import (
     Identity,
     KeyFile,
     Passphrases,

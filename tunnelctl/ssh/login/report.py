@@ -15,9 +15,9 @@ from tunnelctl.ssh.chain import chain
 from tunnelctl.ssh.failures import During, peer_failure
 from tunnelctl.ssh.keys.certificates import is_certified
 from tunnelctl.ssh.keys.credentials import Tried
-from tunnelctl.ssh.keys.files import Identity
+from tunnelctl.ssh.keys.key_files import Identity
 from tunnelctl.ssh.login import sentences
-from tunnelctl.ssh.login.client import ClientTransport
+from tunnelctl.ssh.login.client_transport import ClientTransport
 from tunnelctl.ssh.login.userauth import InfoRequest, UserAuth
 from tunnelctl.ssh.questions import Question, QuestionKind
 from tunnelctl.ssh.sentences import excerpt

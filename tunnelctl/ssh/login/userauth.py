@@ -21,9 +21,9 @@ from paramiko.auth_handler import AuthHandler
 
 from tunnelctl import clock
 from tunnelctl.ssh.keys.certificates import certified, is_certified, plain
-from tunnelctl.ssh.keys.files import Identity
+from tunnelctl.ssh.keys.key_files import Identity
 from tunnelctl.ssh.keys.signatures import algorithms_of
-from tunnelctl.ssh.login.client import ClientTransport
+from tunnelctl.ssh.login.client_transport import ClientTransport
 from tunnelctl.wire.messages import Message, Reader, string, u32
 
 _SERVICE_ACCEPT = 6

@@ -49,7 +49,7 @@ class Hops:
 
     async def lease(
         self, host: Host, scope: object, make: Make, on_silence: OnSilence = unheard
-    ) -> Lease:
+    ) -> HopLease:
         """A link to `host` that the caller uses until it closes the lease.
 
         An existing link is shared, one that is being made is awaited; otherwise `make` makes it.
@@ -76,7 +76,7 @@ class Hops:
                 await hop.leave()
                 raise
             else:
-                return Lease(hop, link)
+                return HopLease(hop, link)
             finally:
                 hop.told.remove(on_silence)
 
@@ -134,7 +134,7 @@ class _Hop:
             await asyncio.wait((self.attempt,))
 
 
-class Lease:
+class HopLease:
     """A `Way`: the use of a jump link by one host behind it."""
 
     def __init__(self, hop: _Hop, link: Link) -> None:

@@ -12,7 +12,7 @@ import base64
 from tunnelctl.net.processes.command import CommandError, output_of
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
-from tunnelctl.ssh.keys.files import key_type
+from tunnelctl.ssh.keys.key_files import key_type
 from tunnelctl.ssh.server_key import sentences
 from tunnelctl.ssh.tokens import KNOWN_AS, OF_KEY, Values, expand
 

@@ -21,7 +21,7 @@ from tunnelctl.net.processes.command import CommandError, output_of
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.keys.certificates import Certificate, is_certified
-from tunnelctl.ssh.keys.files import key_type
+from tunnelctl.ssh.keys.key_files import key_type
 from tunnelctl.ssh.sentences import file_silent
 from tunnelctl.ssh.server_key import sentences
 

@@ -24,7 +24,7 @@ from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
 from tunnelctl.ssh.keys.certificates import Certificate, fingerprint, is_certified, plain_key
-from tunnelctl.ssh.keys.files import key_type
+from tunnelctl.ssh.keys.key_files import key_type
 from tunnelctl.ssh.milestones import Warn, logged
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind
 from tunnelctl.ssh.sentences import excerpt, label

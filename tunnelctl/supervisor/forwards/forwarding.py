@@ -17,7 +17,7 @@ from datetime import datetime
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
-from tunnelctl.forward.connections import ConnectionLog
+from tunnelctl.forward.client_connections import ConnectionLog
 from tunnelctl.forward.listener import Listener
 from tunnelctl.forward.local import LocalForward
 from tunnelctl.forward.remote.held_ports import HeldPorts

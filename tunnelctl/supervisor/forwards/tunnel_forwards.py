@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from tunnelctl.forward.connections import Counters
+from tunnelctl.forward.client_connections import Counters
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.supervisor.forwards.forwarding import Carrier, Forwarding

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from tunnelctl.forward.connections import Connection
+from tunnelctl.forward.client_connections import ClientConnection
 from tunnelctl.net.peers import peer_pid, peer_uid
 from tunnelctl.net.processes.clients import SocketOwner, TcpPair, owners
 from tunnelctl.net.threads import in_thread
@@ -28,11 +28,11 @@ class ClientProcesses:
     def __init__(self) -> None:
         self._found: dict[int, ClientProcess | None] = {}
 
-    def of(self, connection: Connection) -> ClientProcess | None:
+    def of(self, connection: ClientConnection) -> ClientProcess | None:
         """The process of a client; None if it was not found, or not looked up yet."""
         return self._found.get(connection.number)
 
-    async def look(self, living: Sequence[Connection]) -> None:
+    async def look(self, living: Sequence[ClientConnection]) -> None:
         """Look for the processes of these, unless that was done before."""
         unknown = [one for one in living if one.number not in self._found]
         ends: dict[int, TcpPair | SocketOwner] = {}

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from tunnelctl import clock
-from tunnelctl.forward.connections import Connection, ConnectionLog, Connections
+from tunnelctl.forward.client_connections import ClientConnection, ConnectionLog, Connections
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.record import Ending
 from tunnelctl.state.connections import (
@@ -25,7 +25,7 @@ from tunnelctl.state.connections import (
 )
 from tunnelctl.supervisor.journal import error_status
 from tunnelctl.supervisor.records.client_processes import ClientProcesses
-from tunnelctl.supervisor.records.rates import Rate, Rates
+from tunnelctl.supervisor.records.rates import ConnectionRates, Rate
 
 # Connections that are described before other work gets its turn.
 _AT_ONCE: Final = 100
@@ -66,7 +66,7 @@ class ConnectionStatuses:
     def __init__(self, log: ConnectionLog, served: Callable[[], Iterable[Served]]) -> None:
         self._log = log
         self._served = served
-        self._rates = Rates(self._living)
+        self._rates = ConnectionRates(self._living)
         self._processes = ClientProcesses()
 
     def close(self, number: str) -> bool:
@@ -77,7 +77,7 @@ class ConnectionStatuses:
         return found is not None
 
     async def look(self, wanted: WantedConnections) -> ConnectionList:
-        """The current list. Waits half a second if nobody asked lately, see `Rates`."""
+        """The current list. Waits half a second if nobody asked lately, see `ConnectionRates`."""
         await self._rates.look()
         served = [one for one in self._served() if wanted.takes(one[0])]
         living = [(one, links) for forward, links in served for one in forward]
@@ -100,7 +100,7 @@ class ConnectionStatuses:
                 process = self._processes.of(connection) if wanted.processes else None
                 yield _status(connection, now, process)
 
-    def _living(self) -> Iterator[Connection]:
+    def _living(self) -> Iterator[ClientConnection]:
         return (connection for forward, _ in self._served() for connection in forward)
 
 
@@ -117,7 +117,7 @@ class _Now:
 
 
 def _status(
-    connection: Connection,
+    connection: ClientConnection,
     now: _Now,
     process: ClientProcess | None,
     rate: Rate = _NO_RATE,
@@ -151,7 +151,7 @@ def _status(
     )
 
 
-def _state(connection: Connection) -> ConnectionState:
+def _state(connection: ClientConnection) -> ConnectionState:
     if connection.until:
         return ConnectionState.ENDED
     if connection.link is None:
@@ -161,7 +161,7 @@ def _state(connection: Connection) -> ConnectionState:
     return ConnectionState.OPEN if is_open else ConnectionState.OPENING
 
 
-def _reset_by(connection: Connection) -> End | None:
+def _reset_by(connection: ClientConnection) -> End | None:
     here = connection.forward.listening_here
     if connection.ending is Ending.RESET_HERE:
         return End.CLIENT if here else End.TARGET
@@ -170,7 +170,7 @@ def _reset_by(connection: Connection) -> End | None:
     return None
 
 
-def _position(connection: Connection, links: Sequence[Link]) -> int | None:
+def _position(connection: ClientConnection, links: Sequence[Link]) -> int | None:
     """That of its link in the status of the host, from 1; None for one that only carries what it
     carries."""
     places = (place for place, link in enumerate(links, 1) if link is connection.link)

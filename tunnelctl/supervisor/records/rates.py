@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from tunnelctl import clock
-from tunnelctl.forward.connections import Connection
+from tunnelctl.forward.client_connections import ClientConnection
 
 # Seconds between two readings: at least, and at most for a rate that is still of now.
 _LEAST: Final = 0.5
@@ -21,10 +21,10 @@ _MOST: Final = 5.0
 Rate = tuple[float, float]
 
 
-class Rates:
+class ConnectionRates:
     """Of the connections that `living` returns."""
 
-    def __init__(self, living: Callable[[], Iterable[Connection]]) -> None:
+    def __init__(self, living: Callable[[], Iterable[ClientConnection]]) -> None:
         self._living = living
         self._seen: dict[int, tuple[int, int]] = {}
         self._seen_at = -_MOST
@@ -40,7 +40,7 @@ class Rates:
             await asyncio.sleep(max(0.0, self._seen_at + _LEAST - now))
         self._measure()
 
-    def of(self, connection: Connection) -> Rate:
+    def of(self, connection: ClientConnection) -> Rate:
         """The rates of one connection; of one that came after `look`, since it began."""
         found = None if self._rates is None else self._rates.get(connection.number)
         return self._since_it_began(connection) if found is None else found
@@ -66,7 +66,7 @@ class Rates:
         self._seen = {one.number: (one.from_socket, one.to_socket) for one in self._living()}
         self._seen_at = now
 
-    def _since_it_began(self, connection: Connection) -> Rate:
+    def _since_it_began(self, connection: ClientConnection) -> Rate:
         # A first burst is no rate yet.
         elapsed = max(_LEAST, clock.monotonic() - connection.since)
         return connection.from_socket / elapsed, connection.to_socket / elapsed

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final
 
 from tunnelctl import clock
-from tunnelctl.forward.connections import Connections
+from tunnelctl.forward.client_connections import Connections
 from tunnelctl.state.history import STEP_SECONDS, ForwardHistory, History, HostHistory
 from tunnelctl.supervisor.records.ring import Ring
 

@@ -14,7 +14,7 @@ from paramiko.ssh_exception import IncompatiblePeer
 
 from tunnelctl.ssh.keys.agent import ProvenHost
 from tunnelctl.ssh.keys.certificates import key_type_of, plain, plain_key
-from tunnelctl.ssh.keys.files import key_type
+from tunnelctl.ssh.keys.key_files import key_type
 from tunnelctl.ssh.keys.signatures import verify
 from tunnelctl.ssh.packets.incompatible import Mismatch, mismatches
 from tunnelctl.ssh.packets.kexinit import Proposal

@@ -13,7 +13,7 @@ from tunnelctl.state.connections import (
     ConnectionState,
     ConnectionStatus,
 )
-from tunnelctl.view.condition import Condition, Shown
+from tunnelctl.view.condition import Condition, ShownState
 from tunnelctl.view.rows import ConnectionRow
 from tunnelctl.view.texts import NOTHING, age_text, both_ways
 
@@ -52,12 +52,12 @@ def connection_row(connection: ConnectionStatus, now: datetime) -> ConnectionRow
     )
 
 
-def _shown(connection: ConnectionStatus) -> Shown:
+def _shown(connection: ConnectionStatus) -> ShownState:
     if connection.state is not ConnectionState.ENDED:
         is_open = connection.state is ConnectionState.OPEN
-        return Shown(connection.state, Condition.UP if is_open else Condition.NOT_UP)
+        return ShownState(connection.state, Condition.UP if is_open else Condition.NOT_UP)
     if connection.how in (ConnectionEnd.REFUSED, ConnectionEnd.SESSION_LOST) and connection.error:
-        return Shown(f"{connection.how}: {connection.error.code}", Condition.FAILED)
+        return ShownState(f"{connection.how}: {connection.error.code}", Condition.FAILED)
     if connection.how is ConnectionEnd.RESET and connection.reset_by is not None:
-        return Shown(f"reset by the {connection.reset_by}", Condition.STOPPED)
-    return Shown(connection.how or connection.state, Condition.STOPPED)
+        return ShownState(f"reset by the {connection.reset_by}", Condition.STOPPED)
+    return ShownState(connection.how or connection.state, Condition.STOPPED)

@@ -15,7 +15,7 @@ from typing import Final
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
-from tunnelctl.forward.requests import Origin
+from tunnelctl.forward.channel_requests import Origin
 from tunnelctl.net.peers import peer_pid
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import Endpoint
@@ -32,7 +32,7 @@ class ConnectionLog:
     """The numbers of a daemon's connections, and the last that ended, oldest first."""
 
     def __init__(self, kept: int = _ENDED_KEPT) -> None:
-        self.ended: deque[Connection] = deque(maxlen=kept)
+        self.ended: deque[ClientConnection] = deque(maxlen=kept)
         self._last = 0
 
     def next_number(self) -> int:
@@ -41,7 +41,7 @@ class ConnectionLog:
         return self._last
 
 
-class Connection(Record):
+class ClientConnection(Record):
     """The record of one connection. Times are those of `clock.monotonic`.
 
     `host` and `port` are the client's address, `target` is None until a SOCKS client has named it.
@@ -169,12 +169,12 @@ class Connections:
         self.profile, self.name, self.host = profile, name, host
         self._reactor = reactor
         self._log = log
-        self._living: set[Connection] = set()
+        self._living: set[ClientConnection] = set()
         self._none_left: asyncio.Event | None = None
         # For the connections that begin from now on.
-        self.make_tap: Callable[[Connection], Tap] | None = None
+        self.make_tap: Callable[[ClientConnection], Tap] | None = None
 
-    def __iter__(self) -> Iterator[Connection]:
+    def __iter__(self) -> Iterator[ClientConnection]:
         return iter(sorted(self._living, key=_number))
 
     def began(
@@ -182,18 +182,18 @@ class Connections:
         origin: Origin,
         sock: socket.socket | None = None,
         target: Endpoint | None = None,
-    ) -> Connection:
+    ) -> ClientConnection:
         """A client came."""
         self.counters.open += 1
         self.counters.total += 1
         number = self._log.next_number()
-        connection = Connection(self, number, origin, sock, target)
+        connection = ClientConnection(self, number, origin, sock, target)
         self._living.add(connection)
         return connection
 
     def relay(
         self,
-        connection: Connection,
+        connection: ClientConnection,
         link: Link,
         sock: socket.socket,
         on_refused: Callable[[int, str], bytes] | None = None,
@@ -207,7 +207,7 @@ class Connections:
 
     def failed(
         self,
-        connection: Connection,
+        connection: ClientConnection,
         code: Code,
         how: Ending = Ending.REFUSED,
         failure: Failure | None = None,
@@ -217,12 +217,12 @@ class Connections:
         connection.failure = failure
         connection.ended(how)
 
-    def refused(self, connection: Connection, failure: Failure) -> None:
+    def refused(self, connection: ClientConnection, failure: Failure) -> None:
         """The far side refused a client that has a relay, which is about to end."""
         self.counters.failures[failure.code] += 1
         connection.failure = failure
 
-    def left(self, connection: Connection) -> None:
+    def left(self, connection: ClientConnection) -> None:
         """It has ended."""
         self._living.remove(connection)
         self._log.ended.append(connection)
@@ -251,5 +251,5 @@ class Connections:
                 connection.close()
 
 
-def _number(connection: Connection) -> int:
+def _number(connection: ClientConnection) -> int:
     return connection.number

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tunnelctl import clock
-from tunnelctl.config.yaml.files import Unreadable, read_profile_file
+from tunnelctl.config.yaml.checked_file import Unreadable, read_profile_file
 from tunnelctl.daemon.wanted.profiles import Profiles
 from tunnelctl.daemon.wanted.reading import in_one_line, read_first
 from tunnelctl.errors import Code, Failure
