@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tunnelctl.api.daemon import Daemon, Events, connect_daemon
     from tunnelctl.api.tunnels import Address, Tunnels, open, open_async
     from tunnelctl.errors import Failure
-    from tunnelctl.state.documents import (
+    from tunnelctl.state.documents.json_types import (
         ConnectionDocument,
         ConnectionsDocument,
         EventDocument,
@@ -59,7 +59,7 @@ if not TYPE_CHECKING:  # for a type checker every other name is a mistake
         import importlib
 
         homes = (module for module, names in _MODULES.items() if name in names)
-        home = importlib.import_module(next(homes, "tunnelctl.state.documents"))
+        home = importlib.import_module(next(homes, "tunnelctl.state.documents.json_types"))
         value = globals()[name] = getattr(home, name)  # found directly from now on
         return value
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from benchmarks.soak.ledger import Ledger
 from benchmarks.soak.scene import PROFILE, Scene
 from tunnelctl.errors import Failure
-from tunnelctl.state.snapshot import ProfileState
+from tunnelctl.state.documents.snapshot import ProfileState
 
 _STEP = 0.2  # seconds between two requests
 _GIVEN_UP_AFTER = 15.0

@@ -13,7 +13,7 @@ from tests.support.world import World
 
 HEAVY = ("paramiko", "pydantic", "aiohttp", "cryptography", "yaml", "asyncio")
 # What only a command that reads the daemon's status needs.
-STATUS = ("tunnelctl.state.snapshot", "tunnelctl.state.status_events")
+STATUS = ("tunnelctl.state.documents.snapshot", "tunnelctl.state.documents.status_events")
 _PROGRAM = """
 import sys
 from tunnelctl.cli.main import run

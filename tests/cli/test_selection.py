@@ -9,7 +9,7 @@ import pytest
 
 from tunnelctl.cli.terminal import selection
 from tunnelctl.errors import Code, Failure
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.snapshot import (
     ForwardState,
     ForwardStatus,
     HostState,

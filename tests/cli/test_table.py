@@ -11,7 +11,7 @@ import pytest
 
 from tests.view.samples import NOW, REFUSED, forward, host, profile, status
 from tunnelctl.cli.terminal.table import lines
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.snapshot import (
     ForwardState,
     Health,
     HostState,

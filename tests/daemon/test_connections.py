@@ -18,7 +18,11 @@ from tests.support.waiting import eventually
 from tests.support.world import World, private_world
 from tunnelctl.client import Client
 from tunnelctl.home.paths import Paths
-from tunnelctl.state.connections import ClientProcess, ConnectionState, ConnectionStatus
+from tunnelctl.state.documents.connection_status import (
+    ClientProcess,
+    ConnectionState,
+    ConnectionStatus,
+)
 
 
 @pytest.fixture(scope="module")

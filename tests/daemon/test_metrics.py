@@ -19,7 +19,7 @@ from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl import __version__
 from tunnelctl.home.paths import Paths
-from tunnelctl.state.histogram import BOUNDS, Histogram
+from tunnelctl.state.documents.histogram import BOUNDS, Histogram
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -22,7 +22,7 @@ from tunnelctl.daemon.wanted.saving import WantedFile
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.environment import Environment
-from tunnelctl.state.snapshot import ProfileState, Wanted
+from tunnelctl.state.documents.snapshot import ProfileState, Wanted
 from tunnelctl.supervisor.supervisor import Supervisor
 
 LEASES = ("a" * 16, "b" * 16)

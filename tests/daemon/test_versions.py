@@ -16,8 +16,8 @@ from tunnelctl.errors import Code
 _DAEMON = """
 import sys
 from tunnelctl.cli.main import run
-from tunnelctl.state.snapshot import ProfileStatus
-from tunnelctl.state.status_events import StatusEvent
+from tunnelctl.state.documents.snapshot import ProfileStatus
+from tunnelctl.state.documents.status_events import StatusEvent
 
 def change(event):
     {change}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tools import make_states
 from tunnelctl.errors import Code
-from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.documents.snapshot import HostState
 
 
 def test_the_page_is_what_the_table_draws() -> None:

@@ -32,7 +32,7 @@ from tunnelctl.doctor.report import Report, Result
 from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, Probe, ProbeType
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.snapshot import (
     DaemonStatus,
     ErrorStatus,
     ForwardState,

@@ -18,7 +18,7 @@ from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.silence import OnSilence, unheard
-from tunnelctl.state.snapshot import Status
+from tunnelctl.state.documents.snapshot import Status
 
 
 def walk(

@@ -26,7 +26,12 @@ from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Side, WhileDown
 from tunnelctl.spec.permit import parse_permit
 from tunnelctl.ssh.link.record import Ending
-from tunnelctl.state.connections import ConnectionEnd, ConnectionState, ConnectionStatus, End
+from tunnelctl.state.documents.connection_status import (
+    ConnectionEnd,
+    ConnectionState,
+    ConnectionStatus,
+    End,
+)
 from tunnelctl.supervisor.records.connection_list import ConnectionStatuses, WantedConnections
 
 BOTH_SIDES = pytest.mark.parametrize("side", list(Side))

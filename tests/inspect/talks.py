@@ -10,7 +10,7 @@ from tests.support.waiting import eventually_async
 from tunnelctl.inspect import backlog
 from tunnelctl.inspect.inspector import Inspection, Inspector
 from tunnelctl.inspect.tap import ConnectionTap
-from tunnelctl.state.exchange import HttpExchange
+from tunnelctl.state.documents.exchange import HttpExchange
 
 CLIENT, SERVER = "client", "server"
 Talk = Iterable[tuple[str, bytes]]

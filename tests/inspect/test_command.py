@@ -29,7 +29,7 @@ from tests.support.waiting import eventually
 from tests.support.world import World, private_world, tunnel_text
 from tunnelctl.client import Client
 from tunnelctl.home.paths import Paths
-from tunnelctl.state.exchange import BLACKED_OUT
+from tunnelctl.state.documents.exchange import BLACKED_OUT
 
 COOKIE = b"HTTP/1.1 204 No Content\r\nSet-Cookie: a=tell-no-one\r\nConnection: close\r\n\r\n"
 SECRET = {"Authorization": "Bearer open-sesame", "Cookie": "a=open-sesame"}

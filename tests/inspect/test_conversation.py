@@ -9,7 +9,7 @@ import pytest
 from tests.inspect.corpus import CORPUS, GET, NOT_SHOWN, OK, upgrade
 from tests.inspect.talks import CLIENT, SERVER, inspected, is_parsed, pass_on, shown
 from tests.support.waiting import eventually_async
-from tunnelctl.state.exchange import HttpExchange
+from tunnelctl.state.documents.exchange import HttpExchange
 
 PIECES = pytest.mark.parametrize("size", [None, 1, 3, 7])
 

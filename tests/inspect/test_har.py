@@ -13,7 +13,7 @@ from referencing import Registry, Resource
 from tests.inspect.corpus import CORPUS, GET, OK
 from tests.inspect.talks import CLIENT, SERVER, inspected, shown
 from tunnelctl.inspect.har import archive
-from tunnelctl.state.exchange import BLACKED_OUT, HttpExchange, from_json
+from tunnelctl.state.documents.exchange import BLACKED_OUT, HttpExchange, from_json
 
 FOLDER = Path(__file__).with_name("har_schema")
 

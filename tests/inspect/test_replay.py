@@ -15,7 +15,7 @@ from tests.support.services import Service
 from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
 from tunnelctl.inspect.replay import Replay, ReplayAnswer
-from tunnelctl.state.exchange import BLACKED_OUT, Headers
+from tunnelctl.state.documents.exchange import BLACKED_OUT, Headers
 
 
 async def again(

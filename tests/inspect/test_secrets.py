@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tunnelctl.state.exchange import BLACKED_OUT
+from tunnelctl.state.documents.exchange import BLACKED_OUT
 
 # Puts together each secret in one place, which it overwrites; then it waits to be searched.
 _PROGRAM = """

@@ -11,7 +11,7 @@ from tests.inspect.corpus import GET
 from tests.inspect.talks import CLIENT, SERVER, inspected, shown
 from tunnelctl.inspect.bodies import BODY_MAX
 from tunnelctl.inspect.store import RequestStore, StoredExchange
-from tunnelctl.state.exchange import HttpExchange, HttpMessage
+from tunnelctl.state.documents.exchange import HttpExchange, HttpMessage
 
 _numbers = count(1)
 

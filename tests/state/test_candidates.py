@@ -7,8 +7,9 @@ import pytest
 from tests.state.told import ASKS, REFUSED, WRONG_KEY, after, lost
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Reconnect
-from tunnelctl.state import events
-from tunnelctl.state.events import (
+from tunnelctl.state.documents.snapshot import HostState
+from tunnelctl.state.host import events
+from tunnelctl.state.host.events import (
     Abandon,
     AskLink,
     AttachForwards,
@@ -31,8 +32,7 @@ from tunnelctl.state.events import (
     Stop,
     Wake,
 )
-from tunnelctl.state.machine import Machine, next_state
-from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.host.machine import Machine, next_state
 
 # Lazy hosts.
 

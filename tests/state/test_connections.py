@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelctl.state import connections, history
-from tunnelctl.state.connections import (
+from tunnelctl.state.documents import connection_status, history
+from tunnelctl.state.documents.connection_status import (
     ClientProcess,
     ConnectionEnd,
     ConnectionList,
@@ -17,8 +17,8 @@ from tunnelctl.state.connections import (
     ConnectionStatus,
     End,
 )
-from tunnelctl.state.history import ForwardHistory, History, HostHistory
-from tunnelctl.state.snapshot import ErrorStatus
+from tunnelctl.state.documents.history import ForwardHistory, History, HostHistory
+from tunnelctl.state.documents.snapshot import ErrorStatus
 
 TEXT = st.text(max_size=5)
 MAYBE = st.none() | TEXT
@@ -58,7 +58,7 @@ HISTORIES = st.builds(
 
 @given(st.builds(ConnectionList, LISTS, LISTS))
 def test_connections_are_read_as_they_were_written(document: ConnectionList) -> None:
-    assert connections.from_json(json.loads(json.dumps(document.as_json()))) == document
+    assert connection_status.from_json(json.loads(json.dumps(document.as_json()))) == document
 
 
 @given(HISTORIES)
@@ -66,7 +66,7 @@ def test_a_history_is_read_as_it_was_written(document: History) -> None:
     assert history.from_json(json.loads(json.dumps(document.as_json()))) == document
 
 
-@pytest.mark.parametrize("read", [connections.from_json, history.from_json])
+@pytest.mark.parametrize("read", [connection_status.from_json, history.from_json])
 def test_what_is_no_such_document_is_a_value_error(read: object) -> None:
     assert callable(read)
     documents: list[dict[str, object]] = [

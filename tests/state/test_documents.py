@@ -9,8 +9,8 @@ from typing import Any, NotRequired, get_args, get_origin, get_type_hints
 
 import pytest
 
-from tunnelctl.state import documents
-from tunnelctl.state.connections import (
+from tunnelctl.state.documents import json_types
+from tunnelctl.state.documents.connection_status import (
     ClientProcess,
     ConnectionEnd,
     ConnectionList,
@@ -18,8 +18,8 @@ from tunnelctl.state.connections import (
     ConnectionStatus,
     End,
 )
-from tunnelctl.state.fleet import FleetStatus, Role, Store
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.fleet_status import FleetStatus, Role, Store
+from tunnelctl.state.documents.snapshot import (
     DaemonStatus,
     ErrorStatus,
     ForwardState,
@@ -32,7 +32,7 @@ from tunnelctl.state.snapshot import (
     Status,
     Wanted,
 )
-from tunnelctl.state.status_events import EventKind, StatusEvent
+from tunnelctl.state.documents.status_events import EventKind, StatusEvent
 
 ERROR = ErrorStatus("unreachable", "no route", "look at the network")
 HOST = HostStatus("bastion", HostState.UP, links=(LinkStatus("10.0.0.7:22", "aes", 0.8, 2),))
@@ -63,13 +63,13 @@ ENDED = replace(
     [
         (
             Status(DaemonStatus(1, "0.1", "now", ("warned",)), (PROFILE, FULL)).as_json(),
-            documents.StatusDocument,
+            json_types.StatusDocument,
         ),
         (
             StatusEvent("now", EventKind.HOST, "dev", "bastion", "up", "", ERROR).as_json(),
-            documents.EventDocument,
+            json_types.EventDocument,
         ),
-        (ConnectionList((CONNECTION,), (ENDED,)).as_json(), documents.ConnectionsDocument),
+        (ConnectionList((CONNECTION,), (ENDED,)).as_json(), json_types.ConnectionsDocument),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tunnelctl.spec.forward import Probe, ProbeType
 from tunnelctl.spec.host import Reconnect
+from tunnelctl.state.documents.snapshot import Health
 from tunnelctl.state.health import ProbeTally, Remedy, judged, next_wait, tried
-from tunnelctl.state.snapshot import Health
 
 NEVER = ProbeTally()
 

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from tests.state.told import ASKS, PENALTY, REFUSED, REFUSED_NOW, WAITS, WRONG_KEY
 from tunnelctl.errors import Failure
 from tunnelctl.spec.host import Reconnect
-from tunnelctl.state import backoff, events
-from tunnelctl.state.events import (
+from tunnelctl.state import backoff
+from tunnelctl.state.documents.snapshot import HostState
+from tunnelctl.state.host import events
+from tunnelctl.state.host.events import (
     Abandon,
     AskLink,
     AttachForwards,
@@ -43,8 +45,7 @@ from tunnelctl.state.events import (
     Unused,
     Wake,
 )
-from tunnelctl.state.machine import Machine, next_state
-from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.host.machine import Machine, next_state
 
 # The world below does what the actions say and nothing else, so that what it
 # holds is what a supervisor would hold.

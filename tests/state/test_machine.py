@@ -18,9 +18,10 @@ from tests.state.told import (
 )
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Reconnect
-from tunnelctl.state import decisions as do
-from tunnelctl.state import events, machine
-from tunnelctl.state.events import (
+from tunnelctl.state.documents.snapshot import HostState
+from tunnelctl.state.host import decisions as do
+from tunnelctl.state.host import events, machine
+from tunnelctl.state.host.events import (
     Abandon,
     AskLink,
     AttachForwards,
@@ -44,8 +45,7 @@ from tunnelctl.state.events import (
     StartTimer,
     Stop,
 )
-from tunnelctl.state.machine import Machine, next_state
-from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.host.machine import Machine, next_state
 
 CONNECTING = after(Start())
 AUTHENTICATING = after(Start(), Authenticating(1))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tunnelctl.state.outage import Outage
-from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.documents.snapshot import HostState
+from tunnelctl.state.host.outage import Outage
 
 _MINUTE, _HOUR = 60, 3600
 

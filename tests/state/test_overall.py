@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelctl.state.overall import (
+from tunnelctl.state.documents.snapshot import ForwardState, HostState, ProfileState, Wanted
+from tunnelctl.state.profile.overall import (
     CountedPart,
     PartsTally,
     combined,
@@ -17,7 +18,6 @@ from tunnelctl.state.overall import (
     profile_state,
     summary,
 )
-from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, Wanted
 
 UP = CountedPart(up=True, troubled=False, hopeless=False)
 COMING = CountedPart(up=False, troubled=False, hopeless=False)

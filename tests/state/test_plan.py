@@ -12,7 +12,7 @@ from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Forward, Inspect, OnUnhealthy, Probe, ProbeType, Side
 from tunnelctl.spec.host import Host, Reconnect
 from tunnelctl.spec.profile import Profile
-from tunnelctl.state.plan import diff
+from tunnelctl.state.profile.plan import diff
 
 NAMES = st.sampled_from("abcd")
 HOP = Host("gateway", "gateway.example")

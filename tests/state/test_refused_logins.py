@@ -9,7 +9,8 @@ import pytest
 from tests.state.told import ASKS, PENALTY, REFUSED, REFUSED_NOW, after, lost
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.state.backoff import SPACING, spacing
-from tunnelctl.state.events import (
+from tunnelctl.state.documents.snapshot import HostState
+from tunnelctl.state.host.events import (
     CancelTimer,
     Connect,
     Connected,
@@ -21,8 +22,7 @@ from tunnelctl.state.events import (
     Start,
     StartTimer,
 )
-from tunnelctl.state.machine import Machine, next_state
-from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.host.machine import Machine, next_state
 
 WAITING = after(Start(), lost(1, REFUSED_NOW))  # refused at 1, for 15 s
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelctl.state import status_events
-from tunnelctl.state.holders import Held
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents import status_events
+from tunnelctl.state.documents.snapshot import (
     DaemonStatus,
     ErrorStatus,
     ForwardState,
@@ -26,7 +25,8 @@ from tunnelctl.state.snapshot import (
     Wanted,
     from_json,
 )
-from tunnelctl.state.status_events import EventKind, QuestionEvent, StatusEvent
+from tunnelctl.state.documents.status_events import EventKind, QuestionEvent, StatusEvent
+from tunnelctl.state.holders import Held
 
 TEXT = st.text(max_size=5)
 MAYBE = st.none() | TEXT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunnelctl.state.unused import LinkEndKind, UnusedEnds
+from tunnelctl.state.host.unused import LinkEndKind, UnusedEnds
 
 UNUSED, PERHAPS, OTHER = LinkEndKind.UNUSED, LinkEndKind.PERHAPS_UNUSED, LinkEndKind.OTHER
 

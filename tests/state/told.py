@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Reconnect
-from tunnelctl.state.events import (
+from tunnelctl.state.host.events import (
     Authenticating,
     ClientWaits,
     Closed,
@@ -24,7 +24,7 @@ from tunnelctl.state.events import (
     Unused,
     Wake,
 )
-from tunnelctl.state.machine import Machine, next_state
+from tunnelctl.state.host.machine import Machine, next_state
 
 REFUSED = Failure(Code.CONNECTION_REFUSED, "bastion refused the connection")
 WRONG_KEY = Failure(Code.AUTH_FAILED, "bastion took none of the keys")

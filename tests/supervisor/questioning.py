@@ -16,7 +16,7 @@ from tunnelctl.ssh.connect import connect
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.questions import Ask, Asking, Question, QuestionKind
 from tunnelctl.ssh.turns import Turn
-from tunnelctl.state.status_events import QuestionEvent
+from tunnelctl.state.documents.status_events import QuestionEvent
 from tunnelctl.supervisor.journal import Subscription
 from tunnelctl.supervisor.logins.question_desk import AnswerScope
 

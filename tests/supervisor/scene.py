@@ -20,7 +20,7 @@ from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host, Reconnect
 from tunnelctl.spec.profile import Profile
 from tunnelctl.sshd.server import HELLO, EmbeddedServer
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.snapshot import (
     ForwardState,
     ForwardStatus,
     HostState,
@@ -28,7 +28,7 @@ from tunnelctl.state.snapshot import (
     ProfileState,
     ProfileStatus,
 )
-from tunnelctl.state.status_events import StatusEvent
+from tunnelctl.state.documents.status_events import StatusEvent
 from tunnelctl.supervisor.supervisor import Supervisor
 
 SOON = Reconnect(min=0.05, max=0.2)

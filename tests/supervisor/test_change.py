@@ -23,7 +23,7 @@ from tests.support.sshd import OpenSSHServer
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.profile import Profile
 from tunnelctl.sshd.server import EmbeddedServer
-from tunnelctl.state.snapshot import HostState, ProfileState
+from tunnelctl.state.documents.snapshot import HostState, ProfileState
 from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding
 
 

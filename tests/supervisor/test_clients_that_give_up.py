@@ -16,7 +16,7 @@ from tests.support.threads import in_thread
 from tests.support.waiting import eventually_async
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import WhileDown
-from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.documents.snapshot import HostState
 from tunnelctl.wire import messages
 
 MOST = 5

@@ -24,7 +24,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.host import Host
-from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, Wanted
+from tunnelctl.state.documents.snapshot import ForwardState, HostState, ProfileState, Wanted
 
 
 async def test_down_closes_and_stays_listed() -> None:

@@ -23,8 +23,8 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.forward import Probe, ProbeType, Side
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.state.fleet import FleetStatus, Role, Store
-from tunnelctl.state.snapshot import ProfileState
+from tunnelctl.state.documents.fleet_status import FleetStatus, Role, Store
+from tunnelctl.state.documents.snapshot import ProfileState
 from tunnelctl.supervisor.forwards import eviction
 from tunnelctl.supervisor.forwards.eviction import claimed
 from tunnelctl.supervisor.supervisor import Supervisor

@@ -22,8 +22,8 @@ from tests.support.waiting import eventually_async
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
-from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
-from tunnelctl.state.status_events import QuestionEvent
+from tunnelctl.state.documents.snapshot import ForwardState, HostState, ProfileState
+from tunnelctl.state.documents.status_events import QuestionEvent
 from tunnelctl.supervisor.records.connection_list import WantedConnections
 
 MUCH = bytes(64 * 1024)

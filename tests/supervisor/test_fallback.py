@@ -13,7 +13,7 @@ from tests.support.waiting import eventually_async
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.host import Host, Reconnect
 from tunnelctl.sshd.server import EmbeddedServer
-from tunnelctl.state.snapshot import HostState, ProfileState
+from tunnelctl.state.documents.snapshot import HostState, ProfileState
 
 # The host itself is asked again twice a second.
 OFTEN = Reconnect(min=0.05, max=0.5)

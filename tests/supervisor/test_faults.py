@@ -25,7 +25,7 @@ from tunnelctl import clock
 from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.host import Host
-from tunnelctl.state.snapshot import HostState, ProfileState
+from tunnelctl.state.documents.snapshot import HostState, ProfileState
 from tunnelctl.wire.messages import Message
 
 _BUSY = 8.0  # seconds that anything may take longer on a busy machine

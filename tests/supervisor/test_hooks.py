@@ -15,8 +15,8 @@ from tests.support.services import EchoService
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
 from tests.support.world import World
-from tunnelctl.state.hooks import Hook, hook_of
-from tunnelctl.state.snapshot import ProfileState
+from tunnelctl.state.documents.snapshot import ProfileState
+from tunnelctl.state.profile.hooks import Hook, hook_of
 
 # Keeps what it is told, its environment, and whether it leads a group of its own.
 _KEEP = """#!/bin/sh

@@ -19,7 +19,7 @@ from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.host import Host
-from tunnelctl.state.snapshot import HostState, ProfileState
+from tunnelctl.state.documents.snapshot import HostState, ProfileState
 
 
 async def test_a_hurry_ends_the_backoff() -> None:

@@ -13,8 +13,8 @@ from tests.supervisor.scene import SOON, echo_service, local, remote, scene
 from tests.support.sshd import OpenSSHServer
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
-from tunnelctl.state.snapshot import ProfileState
-from tunnelctl.state.status_events import EventKind
+from tunnelctl.state.documents.snapshot import ProfileState
+from tunnelctl.state.documents.status_events import EventKind
 from tunnelctl.supervisor.journal import EVENTS_HELD, Journal
 
 REFUSED = Failure(Code.CONNECTION_REFUSED, "bastion refused", "is sshd running?")

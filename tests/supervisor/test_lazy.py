@@ -15,7 +15,7 @@ from tests.support.waiting import eventually_async
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import WhileDown
 from tunnelctl.spec.host import Host
-from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
+from tunnelctl.state.documents.snapshot import ForwardState, HostState, ProfileState
 
 
 def lazy_host(scene: Scene, **changes: Any) -> Host:

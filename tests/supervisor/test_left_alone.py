@@ -23,8 +23,8 @@ from tunnelctl.forward import probing
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import OnUnhealthy, Probe, ProbeType
 from tunnelctl.state import health
-from tunnelctl.state.snapshot import Health, HostState
-from tunnelctl.state.status_events import EventKind
+from tunnelctl.state.documents.snapshot import Health, HostState
+from tunnelctl.state.documents.status_events import EventKind
 from tunnelctl.supervisor.forwards import probes
 
 UNASKED = Probe(ProbeType.TCP, unasked=True, interval=OFTEN)

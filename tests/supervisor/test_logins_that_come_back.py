@@ -24,8 +24,8 @@ from tunnelctl.spec.host import Host
 from tunnelctl.spec.secret import SecretRef, SecretSource
 from tunnelctl.ssh.keys import agent as agent_module
 from tunnelctl.state.backoff import SPACING
-from tunnelctl.state.facts import Machine, Rest
-from tunnelctl.state.snapshot import ErrorStatus, HostState, HostStatus
+from tunnelctl.state.documents.snapshot import ErrorStatus, HostState, HostStatus
+from tunnelctl.state.host.facts import Machine, Rest
 from tunnelctl.supervisor.logins.credential_watch import LoginWatch
 from tunnelctl.supervisor.logins.refusals import Refusals
 from tunnelctl.supervisor.tasks import Tasks

@@ -12,8 +12,8 @@ from tests.support.here import here
 from tests.support.waiting import eventually_async
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Probe, ProbeType
-from tunnelctl.state.overall import CountedPart
-from tunnelctl.state.snapshot import ForwardState, HostState
+from tunnelctl.state.documents.snapshot import ForwardState, HostState
+from tunnelctl.state.profile.overall import CountedPart
 from tunnelctl.supervisor import tunnel_status
 from tunnelctl.supervisor.forwards.forwarding import Forwarding
 from tunnelctl.supervisor.tasks import AT_ONCE

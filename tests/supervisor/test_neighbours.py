@@ -12,8 +12,8 @@ from tests.support.patient import Patient
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host, Reconnect
 from tunnelctl.spec.profile import Profile
-from tunnelctl.state.machine import Machine
-from tunnelctl.state.snapshot import HostState, ProfileState
+from tunnelctl.state.documents.snapshot import HostState, ProfileState
+from tunnelctl.state.host.machine import Machine
 from tunnelctl.supervisor.logins.neighbours import Neighbours
 
 BASTION = Host("bastion", "bastion.example")

@@ -19,7 +19,7 @@ from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Probe, ProbeType
-from tunnelctl.state.snapshot import Health, HostState
+from tunnelctl.state.documents.snapshot import Health, HostState
 
 
 def shell(script: str, **changes: Any) -> Probe:

@@ -20,8 +20,14 @@ from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import OnUnhealthy, Probe, ProbeType
 from tunnelctl.spec.host import Reconnect
-from tunnelctl.state.snapshot import ForwardState, ForwardStatus, Health, HostState, ProfileState
-from tunnelctl.state.status_events import EventKind
+from tunnelctl.state.documents.snapshot import (
+    ForwardState,
+    ForwardStatus,
+    Health,
+    HostState,
+    ProfileState,
+)
+from tunnelctl.state.documents.status_events import EventKind
 from tunnelctl.view import condition
 
 OFTEN = 0.03  # seconds

@@ -32,7 +32,7 @@ from tunnelctl.ssh.connect import connect
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.questions import Asking, Question, QuestionKind
 from tunnelctl.ssh.turns import Turn
-from tunnelctl.state.snapshot import HostState, ProfileState
+from tunnelctl.state.documents.snapshot import HostState, ProfileState
 from tunnelctl.supervisor.logins import question_desk
 from tunnelctl.supervisor.logins.handshakes import AT_WORK
 from tunnelctl.supervisor.logins.question_desk import AnswerScope

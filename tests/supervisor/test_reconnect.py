@@ -32,7 +32,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import WhileDown
 from tunnelctl.spec.host import Host, Reconnect
-from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
+from tunnelctl.state.documents.snapshot import ForwardState, HostState, ProfileState
 
 
 async def test_a_server_that_comes_back_is_used_on_the_same_port() -> None:

@@ -18,8 +18,8 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.forward.client_connections import ConnectionLog, Connections
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
-from tunnelctl.state.connections import ConnectionEnd, ConnectionList, End
-from tunnelctl.state.history import SAMPLES, History
+from tunnelctl.state.documents.connection_status import ConnectionEnd, ConnectionList, End
+from tunnelctl.state.documents.history import SAMPLES, History
 from tunnelctl.supervisor.records import sampler
 from tunnelctl.supervisor.records.connection_list import WantedConnections
 from tunnelctl.supervisor.records.ring import Ring

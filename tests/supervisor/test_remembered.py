@@ -24,7 +24,7 @@ from tunnelctl.ssh.connect import connect
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.questions import Asking, Question, QuestionKind
 from tunnelctl.ssh.turns import Turn
-from tunnelctl.state.snapshot import HostState, ProfileState
+from tunnelctl.state.documents.snapshot import HostState, ProfileState
 
 
 async def test_remember_serves_reconnects_from_memory() -> None:

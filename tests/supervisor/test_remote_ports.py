@@ -36,7 +36,7 @@ from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Probe, ProbeType
 from tunnelctl.spec.host import SessionType
-from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
+from tunnelctl.state.documents.snapshot import ForwardState, HostState, ProfileState
 from tunnelctl.supervisor.forwards.remote_forwarding import RemoteForwarding
 
 

@@ -23,7 +23,7 @@ from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import WhileDown
 from tunnelctl.spec.host import Host
-from tunnelctl.state.snapshot import ForwardState, HostState
+from tunnelctl.state.documents.snapshot import ForwardState, HostState
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message
 

@@ -13,7 +13,7 @@ from tests.supervisor.scene import Scene, local, remote, scene
 from tests.support.here import here
 from tests.support.hostile import Peer, ScriptedServer
 from tests.support.waiting import eventually_async
-from tunnelctl.state.snapshot import ForwardState, ProfileState
+from tunnelctl.state.documents.snapshot import ForwardState, ProfileState
 from tunnelctl.wire.messages import Message
 
 # A request has 15 s before its link is given up.

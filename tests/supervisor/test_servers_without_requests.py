@@ -21,7 +21,7 @@ from tunnelctl.forward.remote import replies
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
-from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
+from tunnelctl.state.documents.snapshot import ForwardState, HostState, ProfileState
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message, Reader
 

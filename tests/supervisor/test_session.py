@@ -7,8 +7,8 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.urls import URL, UrlServer
 from tests.support.waiting import eventually_async
 from tunnelctl.spec.host import SessionType
-from tunnelctl.state.snapshot import HostState
-from tunnelctl.state.status_events import SAYS, EventKind
+from tunnelctl.state.documents.snapshot import HostState
+from tunnelctl.state.documents.status_events import SAYS, EventKind
 from tunnelctl.supervisor.speech import LINES_KEPT
 
 SISH = (

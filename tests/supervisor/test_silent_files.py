@@ -13,7 +13,7 @@ from tests.support.waiting import eventually_async
 from tunnelctl.errors import Code
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.turns import AT_ONE_ADDRESS
-from tunnelctl.state.snapshot import HostState, ProfileState
+from tunnelctl.state.documents.snapshot import HostState, ProfileState
 
 
 def has_failed(s: Scene, name: str) -> bool:

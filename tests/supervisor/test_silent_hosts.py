@@ -18,7 +18,7 @@ from tests.support.waiting import eventually_async
 from tunnelctl.spec.host import Host, Reconnect
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.turns import AT_ONE_ADDRESS
-from tunnelctl.state.snapshot import HostState, ProfileState
+from tunnelctl.state.documents.snapshot import HostState, ProfileState
 from tunnelctl.supervisor.logins.handshakes import AT_WORK
 
 EVERYWHERE = "0.0.0.0"

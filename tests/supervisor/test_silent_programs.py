@@ -15,7 +15,7 @@ from tests.support.processes import command_line, descendants
 from tests.support.waiting import eventually_async
 from tunnelctl.spec.host import Host
 from tunnelctl.sshd.server import EmbeddedServer
-from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.documents.snapshot import HostState
 
 SECONDS = 2.0  # until a silent program counts as that
 

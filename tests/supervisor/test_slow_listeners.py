@@ -17,7 +17,7 @@ from tests.support.waiting import eventually_async
 from tunnelctl.forward import listening
 from tunnelctl.net.addresses import PortHolder
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
-from tunnelctl.state.snapshot import ForwardState
+from tunnelctl.state.documents.snapshot import ForwardState
 
 NAME = "listen.example"
 

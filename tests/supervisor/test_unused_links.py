@@ -24,8 +24,8 @@ from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host, SessionType
-from tunnelctl.state import unused
-from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState
+from tunnelctl.state.documents.snapshot import ForwardState, HostState, ProfileState
+from tunnelctl.state.host import unused
 from tunnelctl.wire import messages
 from tunnelctl.wire.messages import Message
 

@@ -24,8 +24,8 @@ from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 from tunnelctl.sshd.server import EmbeddedServer
-from tunnelctl.state.snapshot import ForwardState, HostState, ProfileState, Wanted
-from tunnelctl.state.status_events import EventKind
+from tunnelctl.state.documents.snapshot import ForwardState, HostState, ProfileState, Wanted
+from tunnelctl.state.documents.status_events import EventKind
 
 
 async def test_a_profile_comes_up_and_serves() -> None:

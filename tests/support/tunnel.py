@@ -20,7 +20,7 @@ from tunnelctl.spec.host import Host
 from tunnelctl.spec.secret import SecretRef
 from tunnelctl.ssh.connect import connect
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.state.connections import ConnectionList
+from tunnelctl.state.documents.connection_status import ConnectionList
 from tunnelctl.supervisor.records.connection_list import ConnectionStatuses, WantedConnections
 
 

@@ -19,15 +19,21 @@ from tunnelctl.client import Client
 from tunnelctl.errors import Code, Failure
 from tunnelctl.home.paths import Paths
 from tunnelctl.spec.environment import Environment
-from tunnelctl.state.connections import (
+from tunnelctl.state.documents.connection_status import (
     ClientProcess,
     ConnectionEnd,
     ConnectionList,
     ConnectionState,
     ConnectionStatus,
 )
-from tunnelctl.state.history import ForwardHistory, History, HostHistory
-from tunnelctl.state.snapshot import ErrorStatus, ForwardState, Health, HostState, ProfileState
+from tunnelctl.state.documents.history import ForwardHistory, History, HostHistory
+from tunnelctl.state.documents.snapshot import (
+    ErrorStatus,
+    ForwardState,
+    Health,
+    HostState,
+    ProfileState,
+)
 from tunnelctl.top.app import Top
 from tunnelctl.top.messages import Away, LineLogged, NewView
 from tunnelctl.view import model

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.snapshot import (
     DaemonStatus,
     ErrorStatus,
     ForwardState,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.view.samples import NOW, forward, host, profile, status
-from tunnelctl.state.snapshot import ForwardState
+from tunnelctl.state.documents.snapshot import ForwardState
 from tunnelctl.view import model
 from tunnelctl.view.choice import RowOrder, matching, ordered
 from tunnelctl.view.rows import ForwardRow

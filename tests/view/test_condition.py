@@ -7,7 +7,13 @@ from itertools import product
 import pytest
 
 from tests.view.samples import NOW, REFUSED, forward, host
-from tunnelctl.state.snapshot import ForwardState, ForwardStatus, Health, HostState, HostStatus
+from tunnelctl.state.documents.snapshot import (
+    ForwardState,
+    ForwardStatus,
+    Health,
+    HostState,
+    HostStatus,
+)
 from tunnelctl.view import condition
 from tunnelctl.view.condition import Condition
 

@@ -14,7 +14,7 @@ import pytest
 from tests.view.samples import NOW, forward, host, profile, status
 from tunnelctl.cli.main import tunnelctl
 from tunnelctl.errors import Code
-from tunnelctl.state.connections import (
+from tunnelctl.state.documents.connection_status import (
     ClientProcess,
     ConnectionEnd,
     ConnectionList,
@@ -22,8 +22,8 @@ from tunnelctl.state.connections import (
     ConnectionStatus,
     End,
 )
-from tunnelctl.state.history import ForwardHistory, History, HostHistory
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.history import ForwardHistory, History, HostHistory
+from tunnelctl.state.documents.snapshot import (
     ErrorStatus,
     ForwardState,
     Health,

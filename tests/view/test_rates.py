@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.view.samples import forward, host, profile
-from tunnelctl.state.snapshot import ProfileStatus
+from tunnelctl.state.documents.snapshot import ProfileStatus
 from tunnelctl.view.rates import ForwardRates
 
 

@@ -21,10 +21,10 @@ from tunnelctl.closeable import Closeable
 from tunnelctl.home.paths import SOCKET_VARIABLE, Paths
 from tunnelctl.spec.drain import DRAIN
 from tunnelctl.spec.environment import Environment
-from tunnelctl.state import readiness
+from tunnelctl.state.profile import readiness
 
 if TYPE_CHECKING:
-    from tunnelctl.state.documents import (
+    from tunnelctl.state.documents.json_types import (
         ConnectionsDocument,
         EventDocument,
         LogLineDocument,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         ReloadDocument,
         StatusDocument,
     )
-    from tunnelctl.state.snapshot import ProfileStatus
+    from tunnelctl.state.documents.snapshot import ProfileStatus
 
 
 class Events(Closeable):

@@ -22,8 +22,8 @@ from tunnelctl.errors import Code, reason
 if TYPE_CHECKING:  # they are imported in the thread that opens the tunnels
     from tunnelctl.background.background import Background
     from tunnelctl.spec.endpoint import Endpoint
-    from tunnelctl.state.documents import ProfileDocument
-    from tunnelctl.state.snapshot import ForwardStatus, ProfileStatus
+    from tunnelctl.state.documents.json_types import ProfileDocument
+    from tunnelctl.state.documents.snapshot import ForwardStatus, ProfileStatus
 
 TIMEOUT = 30.0  # seconds, as `up --wait-timeout`
 DRAIN = 1.0  # seconds; a pool that keeps its connections open delays the end by so much
@@ -94,7 +94,7 @@ class Tunnels(Closeable, Mapping[str, Address]):
 
     def start(self) -> None:
         """Open them and wait until they are ready; see `open`. Called once."""
-        from tunnelctl.state import readiness
+        from tunnelctl.state.profile import readiness
 
         loaded = self._request.load()
         self.name = loaded.profile.name
@@ -268,7 +268,7 @@ async def _in_thread(work: Callable[[], None], name: str) -> None:
 
 
 def _address(part: str, forward: ForwardStatus) -> Address:
-    from tunnelctl.state.snapshot import ForwardState
+    from tunnelctl.state.documents.snapshot import ForwardState
     from tunnelctl.view.texts import listen_addresses
 
     if not (forward.bound or forward.state is ForwardState.UP):

@@ -24,7 +24,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.selector import descriptors_of, new_event_loop
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.profile import HostAnew, Profile
-from tunnelctl.state.snapshot import ProfileStatus
+from tunnelctl.state.documents.snapshot import ProfileStatus
 from tunnelctl.supervisor.supervisor import Supervisor
 from tunnelctl.supervisor.watches import Watches
 

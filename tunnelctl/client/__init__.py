@@ -6,7 +6,7 @@ waits for this import.
 
 from tunnelctl.client.client import Client, DaemonElsewhere, EventStream, SocketUnusable
 from tunnelctl.client.http import Document, Exchange, Problem
-from tunnelctl.state.api_version import API_VERSION
+from tunnelctl.state.documents.api_version import API_VERSION
 
 __all__ = [
     "API_VERSION",

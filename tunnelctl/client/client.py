@@ -37,11 +37,11 @@ from tunnelctl.net.user_lock import beside, holder
 from tunnelctl.spec.environment import Environment
 
 if TYPE_CHECKING:  # `--help` and `paths` are quicker without
-    from tunnelctl.state.connections import ConnectionList
-    from tunnelctl.state.exchange import Headers, HttpExchange, HttpExchanges
-    from tunnelctl.state.history import History
-    from tunnelctl.state.snapshot import Status
-    from tunnelctl.state.status_events import StatusEvent
+    from tunnelctl.state.documents.connection_status import ConnectionList
+    from tunnelctl.state.documents.exchange import Headers, HttpExchange, HttpExchanges
+    from tunnelctl.state.documents.history import History
+    from tunnelctl.state.documents.snapshot import Status
+    from tunnelctl.state.documents.status_events import StatusEvent
 
 EventStream: TypeAlias = "Stream[StatusEvent]"
 
@@ -106,7 +106,7 @@ class Client:
         fields = [("lease", lease)] if lease else []
         target = _with_query("/v1/status", [*fields, *(("profile", name) for name in names)])
         document = self._begin("GET", target, None, within).answer()
-        from tunnelctl.state import snapshot
+        from tunnelctl.state.documents import snapshot
 
         return self._read(snapshot.from_json, document)
 
@@ -260,9 +260,9 @@ class Client:
         fields += [("process", "1" if processes else "")]
         target = _with_query("/v1/connections", [field for field in fields if field[1]])
         document = self._begin("GET", target, None, within).answer()
-        from tunnelctl.state import connections
+        from tunnelctl.state.documents import connection_status
 
-        return self._read(connections.from_json, document)
+        return self._read(connection_status.from_json, document)
 
     def close_connection(self, number: str) -> None:
         """Reset one connection, by its id.
@@ -280,7 +280,7 @@ class Client:
         """
         target = _with_query("/v1/history", [("profile", profile)] if profile else [])
         document = self._begin("GET", target, None, within).answer()
-        from tunnelctl.state import history
+        from tunnelctl.state.documents import history
 
         return self._read(history.from_json, document)
 
@@ -292,13 +292,13 @@ class Client:
         """
         fields = [] if count is None else [("n", str(count))]
         document = self._request("GET", _with_query(_requests(profile, forward), fields))
-        from tunnelctl.state.exchange import HttpExchanges
+        from tunnelctl.state.documents.exchange import HttpExchanges
 
         return self._read(HttpExchanges.from_json, document)
 
     def follow_requests(self, profile: str, forward: str, count: int) -> Stream[HttpExchange]:
         """The last `count` requests, and then each one again whenever it has changed."""
-        from tunnelctl.state import exchange
+        from tunnelctl.state.documents import exchange
 
         fields = [("n", str(count)), ("follow", "1")]
         target = _with_query(_requests(profile, forward), fields)
@@ -383,7 +383,7 @@ class Client:
         self.ensure_daemon()
 
     def _events(self, fields: Sequence[tuple[str, str]]) -> EventStream:
-        from tunnelctl.state import status_events
+        from tunnelctl.state.documents import status_events
 
         read = partial(self._read, status_events.from_json)
         return self._stream(_with_query("/v1/events", fields), read)

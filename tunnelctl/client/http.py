@@ -17,7 +17,7 @@ from tunnelctl import __version__, clock
 from tunnelctl.client import sentences
 from tunnelctl.closeable import Closeable
 from tunnelctl.errors import Code, Failure
-from tunnelctl.state.api_version import API_VERSION
+from tunnelctl.state.documents.api_version import API_VERSION
 
 Document = dict[str, Any]
 T = TypeVar("T")

@@ -29,10 +29,10 @@ from tunnelctl.home.secrets import resolve_secret
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
+from tunnelctl.state.documents.fleet_status import FleetStatus, Role
+from tunnelctl.state.documents.snapshot import ErrorStatus, ProfileState, ProfileStatus, Wanted
 from tunnelctl.state.election import MARGIN
-from tunnelctl.state.fleet import FleetStatus, Role
 from tunnelctl.state.holders import Held
-from tunnelctl.state.snapshot import ErrorStatus, ProfileState, ProfileStatus, Wanted
 from tunnelctl.supervisor.supervisor import Supervisor
 from tunnelctl.supervisor.tasks import Tasks
 

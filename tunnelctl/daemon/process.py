@@ -48,7 +48,7 @@ from tunnelctl.net.threads import share_the_interpreter
 from tunnelctl.net.user_lock import answers, holder
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.environment import Environment
-from tunnelctl.state.snapshot import ProfileStatus
+from tunnelctl.state.documents.snapshot import ProfileStatus
 from tunnelctl.supervisor.supervisor import Supervisor
 
 if TYPE_CHECKING:

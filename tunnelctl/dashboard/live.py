@@ -17,10 +17,10 @@ from tunnelctl import __version__, clock
 from tunnelctl.client import Document, Problem, sentences
 from tunnelctl.dashboard.daemon_client import DaemonClient
 from tunnelctl.errors import Code, Failure
-from tunnelctl.state import connections, history, snapshot
-from tunnelctl.state.connections import ConnectionList
-from tunnelctl.state.history import History
-from tunnelctl.state.snapshot import Status
+from tunnelctl.state.documents import connection_status, history, snapshot
+from tunnelctl.state.documents.connection_status import ConnectionList
+from tunnelctl.state.documents.history import History
+from tunnelctl.state.documents.snapshot import Status
 from tunnelctl.view import model
 from tunnelctl.view.rates import ForwardRates
 
@@ -135,7 +135,7 @@ class Live:
             document = await self._daemon.document(f"/v1/connections{query}")
         except Problem:
             return None
-        return self._read_with(connections.from_json, document)
+        return self._read_with(connection_status.from_json, document)
 
     async def _history(self) -> History | None:
         """None: this daemon does not tell."""

@@ -21,7 +21,7 @@ from tunnelctl.spec.forward import Forward, Probe, ProbeType, Side
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.state.snapshot import Status
+from tunnelctl.state.documents.snapshot import Status
 
 _EITHER = "localhost"
 _ACCEPTS = Probe(ProbeType.TCP, timeout=this_machine.PATIENCE)

@@ -12,7 +12,7 @@ from typing import Any
 from tunnelctl.config.profile.find import is_same_file
 from tunnelctl.doctor import sentences
 from tunnelctl.errors import Code, Failure, Hint
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.snapshot import (
     ErrorStatus,
     ForwardStatus,
     HostStatus,

@@ -13,7 +13,7 @@ from tunnelctl.doctor.report import Part, Step, profile_in, untested
 from tunnelctl.spec.forward import Side
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.state.snapshot import Status
+from tunnelctl.state.documents.snapshot import Status
 
 
 def steps(profile: Profile, links: Mapping[str, Link], status: Status | None) -> list[Step]:

@@ -22,7 +22,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.endpoint import WILDCARDS, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.profile import Profile
-from tunnelctl.state.snapshot import LISTENS_HERE, Status
+from tunnelctl.state.documents.snapshot import LISTENS_HERE, Status
 
 # Seconds for a target to accept, and seconds in which it must not close the connection.
 PATIENCE = 5.0

@@ -21,7 +21,7 @@ from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 from tunnelctl.ssh.chain import chain
 from tunnelctl.ssh.silence import OnSilence, unheard
-from tunnelctl.state.snapshot import Status
+from tunnelctl.state.documents.snapshot import Status
 
 
 def examine(

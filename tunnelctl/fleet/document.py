@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunnelctl.fleet.records import FleetView, RegisteredMachine
-from tunnelctl.state.fleet import Store
-from tunnelctl.state.snapshot import ErrorStatus, error_json
+from tunnelctl.state.documents.fleet_status import Store
+from tunnelctl.state.documents.snapshot import ErrorStatus, error_json
 
 if TYPE_CHECKING:  # it shows what this module makes
     from tunnelctl.fleet.holder import LeaseHolder

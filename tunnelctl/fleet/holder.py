@@ -35,6 +35,7 @@ from tunnelctl.fleet.records import (
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.spec.secret import ResolveSecret
 from tunnelctl.state import candidates
+from tunnelctl.state.documents.fleet_status import FleetStatus, Role, Store
 from tunnelctl.state.election import (
     ElectionState,
     Event,
@@ -50,7 +51,6 @@ from tunnelctl.state.election import (
     UnwantedHere,
     WantedHere,
 )
-from tunnelctl.state.fleet import FleetStatus, Role, Store
 
 _log = logging.getLogger("tunnelctl")
 

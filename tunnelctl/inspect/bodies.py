@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 
 from tunnelctl.inspect.reasons import NotInspected, Reason
-from tunnelctl.state.exchange import HttpMessage
+from tunnelctl.state.documents.exchange import HttpMessage
 
 BODY_MAX = 64 * 1024
 _LINE_MAX = 4096  # of the size of a chunk and its extensions

@@ -25,7 +25,7 @@ from tunnelctl.inspect.reasons import NotInspected, Reason
 from tunnelctl.inspect.store import ITEM, RequestStore, StoredExchange
 from tunnelctl.inspect.tap import Flow, Tapped
 from tunnelctl.inspect.websocket import WebsocketMessages
-from tunnelctl.state.exchange import Frame, HttpExchange, HttpMessage
+from tunnelctl.state.documents.exchange import Frame, HttpExchange, HttpMessage
 
 _TLS_HANDSHAKE = 0x16  # the first byte of a TLS connection (RFC 8446 section 5.1)
 # Bytes that a client may send before it knows whether the protocol changes.

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tunnelctl import __version__
-from tunnelctl.state.exchange import HttpExchange, HttpMessage
+from tunnelctl.state.documents.exchange import HttpExchange, HttpMessage
 
 _UNKNOWN = -1
 

@@ -13,7 +13,7 @@ from typing import Any
 import h11
 
 from tunnelctl.inspect.reasons import NotInspected, Reason
-from tunnelctl.state.exchange import BLACKED_OUT, SECRET_HEADERS, Headers
+from tunnelctl.state.documents.exchange import BLACKED_OUT, SECRET_HEADERS, Headers
 
 _HEAD_MAX = 64 * 1024
 _FIRST_SIZE = 1024

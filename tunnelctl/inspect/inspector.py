@@ -18,7 +18,7 @@ from tunnelctl.inspect.store import RequestStore
 from tunnelctl.inspect.tap import ConnectionTap, Tapped
 from tunnelctl.inspect.worker import Worker
 from tunnelctl.net.threads import ended
-from tunnelctl.state.exchange import HttpExchange
+from tunnelctl.state.documents.exchange import HttpExchange
 
 _log = logging.getLogger(__name__)
 

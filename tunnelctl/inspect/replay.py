@@ -14,7 +14,13 @@ from dataclasses import dataclass
 
 from tunnelctl.inspect import sentences
 from tunnelctl.inspect.bodies import BODY_MAX
-from tunnelctl.state.exchange import BLACKED_OUT, SECRET_HEADERS, Headers, HttpExchange, HttpMessage
+from tunnelctl.state.documents.exchange import (
+    BLACKED_OUT,
+    SECRET_HEADERS,
+    Headers,
+    HttpExchange,
+    HttpMessage,
+)
 
 MARK = "Tunnelctl-Replay"
 _OF_CONNECTION = frozenset(

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 
-from tunnelctl.state.exchange import HttpExchange, HttpMessage
+from tunnelctl.state.documents.exchange import HttpExchange, HttpMessage
 
 EXCHANGES_MAX = 1000
 # With what waits for the parser (backlog.py) and what the allocator keeps, less than 64 MiB.

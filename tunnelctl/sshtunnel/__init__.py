@@ -49,7 +49,7 @@ from tunnelctl.ssh.keys.throw_away import ThrowAwayFile
 from tunnelctl.ssh.login.identities import NO_KEY
 from tunnelctl.sshtunnel import arguments
 from tunnelctl.sshtunnel.arguments import GATEWAY
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.snapshot import (
     ErrorStatus,
     ForwardState,
     HostState,

@@ -12,7 +12,7 @@ from tunnelctl.errors import Code
 from tunnelctl.spec.forward import Probe
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.state import backoff
-from tunnelctl.state.snapshot import Health
+from tunnelctl.state.documents.snapshot import Health
 
 # Failures of clients that say something about the target.
 OF_TARGETS = (Code.TARGET_REFUSED, Code.TARGET_UNREACHABLE)

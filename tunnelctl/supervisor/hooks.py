@@ -21,10 +21,10 @@ from tunnelctl.errors import Failure
 from tunnelctl.net.processes.child import Child, ending
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
-from tunnelctl.state.api_version import API_VERSION
-from tunnelctl.state.hooks import Hook
-from tunnelctl.state.snapshot import ProfileStatus
-from tunnelctl.state.status_events import StatusEvent
+from tunnelctl.state.documents.api_version import API_VERSION
+from tunnelctl.state.documents.snapshot import ProfileStatus
+from tunnelctl.state.documents.status_events import StatusEvent
+from tunnelctl.state.profile.hooks import Hook
 from tunnelctl.supervisor.tasks import Tasks
 
 _log = logging.getLogger("tunnelctl")

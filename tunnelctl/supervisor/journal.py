@@ -13,9 +13,9 @@ from typing import Self
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
-from tunnelctl.state.fleet import FleetStatus
-from tunnelctl.state.snapshot import ErrorStatus, HostState
-from tunnelctl.state.status_events import EventKind, StatusEvent
+from tunnelctl.state.documents.fleet_status import FleetStatus
+from tunnelctl.state.documents.snapshot import ErrorStatus, HostState
+from tunnelctl.state.documents.status_events import EventKind, StatusEvent
 
 _log = logging.getLogger("tunnelctl")
 # The hosts of a large profile may lose their server at the same time, each with all its forwards.

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from tunnelctl.errors import Failure
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.session import wants_session
-from tunnelctl.state.histogram import Histogram
-from tunnelctl.state.unused import LinkEndKind, UnusedEnds
+from tunnelctl.state.documents.histogram import Histogram
+from tunnelctl.state.host.unused import LinkEndKind, UnusedEnds
 from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.speech import Speech, of_events
 from tunnelctl.supervisor.tasks import Tasks

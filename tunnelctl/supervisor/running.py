@@ -19,11 +19,11 @@ from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import HostAnew, Profile
 from tunnelctl.spec.secret import SecretRef
 from tunnelctl.ssh.chain import everybody
-from tunnelctl.state.hooks import hook_of
-from tunnelctl.state.overall import combined, profile_state
-from tunnelctl.state.plan import Plan, diff
-from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
-from tunnelctl.state.status_events import EventKind
+from tunnelctl.state.documents.snapshot import ProfileState, ProfileStatus, Wanted
+from tunnelctl.state.documents.status_events import EventKind
+from tunnelctl.state.profile.hooks import hook_of
+from tunnelctl.state.profile.overall import combined, profile_state
+from tunnelctl.state.profile.plan import Plan, diff
 from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.forwards.forwarding import Forwarding
 from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding

@@ -12,7 +12,7 @@ from tunnelctl import clock
 from tunnelctl.home.redaction import SECRETS
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.session import Session
-from tunnelctl.state.status_events import SAYS
+from tunnelctl.state.documents.status_events import SAYS
 from tunnelctl.state.throttle import Throttle
 
 LINES_KEPT = 100

@@ -23,12 +23,12 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.profile import HostAnew, Profile
 from tunnelctl.ssh.connect import connect
 from tunnelctl.state import backoff
-from tunnelctl.state.connections import ConnectionList
-from tunnelctl.state.exchange import Headers, HttpExchange
-from tunnelctl.state.fleet import FleetStatus
-from tunnelctl.state.plan import Plan, diff
-from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
-from tunnelctl.state.status_events import EventKind
+from tunnelctl.state.documents.connection_status import ConnectionList
+from tunnelctl.state.documents.exchange import Headers, HttpExchange
+from tunnelctl.state.documents.fleet_status import FleetStatus
+from tunnelctl.state.documents.snapshot import ProfileState, ProfileStatus, Wanted
+from tunnelctl.state.documents.status_events import EventKind
+from tunnelctl.state.profile.plan import Plan, diff
 from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.forwards.local_forwarding import LocalForwarding
 from tunnelctl.supervisor.forwards.socket_files import SocketFiles

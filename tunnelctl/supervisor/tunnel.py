@@ -19,12 +19,12 @@ from tunnelctl.home.redaction import SECRETS
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.state import events
-from tunnelctl.state.facts import Machine
-from tunnelctl.state.machine import next_state
-from tunnelctl.state.overall import PartsTally, Summary
-from tunnelctl.state.snapshot import FAILED_FOR_GOOD, ForwardStatus, HostState, HostStatus
-from tunnelctl.state.unused import LinkEndKind
+from tunnelctl.state.documents.snapshot import FAILED_FOR_GOOD, ForwardStatus, HostState, HostStatus
+from tunnelctl.state.host import events
+from tunnelctl.state.host.facts import Machine
+from tunnelctl.state.host.machine import next_state
+from tunnelctl.state.host.unused import LinkEndKind
+from tunnelctl.state.profile.overall import PartsTally, Summary
 from tunnelctl.supervisor import sentences, tunnel_status
 from tunnelctl.supervisor.extra_links import ExtraLinks
 from tunnelctl.supervisor.forwards.forwarding import Carrier, Forwarding

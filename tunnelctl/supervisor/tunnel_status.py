@@ -16,10 +16,7 @@ from tunnelctl.spec.barring import Barring
 from tunnelctl.spec.forward import ProbeType
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.state.machine import Machine
-from tunnelctl.state.outage import Outage
-from tunnelctl.state.overall import CountedPart, forward_part, host_part
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.snapshot import (
     FAILED_FOR_GOOD,
     ForwardState,
     ForwardStatus,
@@ -28,7 +25,10 @@ from tunnelctl.state.snapshot import (
     HostStatus,
     LinkStatus,
 )
-from tunnelctl.state.status_events import EventKind
+from tunnelctl.state.documents.status_events import EventKind
+from tunnelctl.state.host.machine import Machine
+from tunnelctl.state.host.outage import Outage
+from tunnelctl.state.profile.overall import CountedPart, forward_part, host_part
 from tunnelctl.state.throttle import LogThrottle, Throttle
 from tunnelctl.supervisor.forwards.forwarding import Forwarding
 from tunnelctl.supervisor.journal import Journal, error_status

@@ -19,7 +19,7 @@ from typing import Any, Final
 from tunnelctl import clock
 from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import Code, Failure
-from tunnelctl.state.exchange import HttpExchange
+from tunnelctl.state.documents.exchange import HttpExchange
 from tunnelctl.view import model
 from tunnelctl.view.rates import ForwardRates
 from tunnelctl.view.rows import View

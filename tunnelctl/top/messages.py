@@ -8,7 +8,7 @@ from typing import Any
 from textual.message import Message
 
 from tunnelctl.errors import Failure
-from tunnelctl.state.exchange import HttpExchange
+from tunnelctl.state.documents.exchange import HttpExchange
 from tunnelctl.view.rows import View
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from tunnelctl.errors import Code
-from tunnelctl.state.snapshot import ErrorStatus, HostState, HostStatus
+from tunnelctl.state.documents.snapshot import ErrorStatus, HostState, HostStatus
 
 
 class Verb(StrEnum):

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.snapshot import (
     FAILED_FOR_GOOD,
     ForwardState,
     ForwardStatus,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from tunnelctl.errors import printable
-from tunnelctl.state.connections import (
+from tunnelctl.state.documents.connection_status import (
     ConnectionEnd,
     ConnectionState,
     ConnectionStatus,

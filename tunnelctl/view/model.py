@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunnelctl.errors import printable
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.snapshot import (
     ErrorStatus,
     ForwardStatus,
     HostStatus,
@@ -33,8 +33,8 @@ from tunnelctl.view.texts import (
 )
 
 if TYPE_CHECKING:  # `ps` is quicker without
-    from tunnelctl.state.connections import ConnectionList, ConnectionStatus
-    from tunnelctl.state.history import ForwardHistory, History
+    from tunnelctl.state.documents.connection_status import ConnectionList, ConnectionStatus
+    from tunnelctl.state.documents.history import ForwardHistory, History
 
 # Bytes a second received and sent, by profile and forward.
 RateOf = Callable[[str, str], tuple[float, float]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from tunnelctl.state.snapshot import ProfileStatus
+from tunnelctl.state.documents.snapshot import ProfileStatus
 
 _OVER = 3.0  # seconds over which a rate is averaged
 

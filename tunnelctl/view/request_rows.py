@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tunnelctl.errors import printable
-from tunnelctl.state.exchange import HttpExchange, HttpMessage
+from tunnelctl.state.documents.exchange import HttpExchange, HttpMessage
 from tunnelctl.view.columns import Column, Table
 from tunnelctl.view.condition import Condition
 from tunnelctl.view.texts import NOTHING, bytes_text, took_text

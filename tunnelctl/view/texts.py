@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import zip_longest
 
 from tunnelctl.spec.endpoint import Endpoint, parse_endpoint
-from tunnelctl.state.snapshot import ForwardStatus
+from tunnelctl.state.documents.snapshot import ForwardStatus
 
 NOTHING = "-"  # in a cell without a value
 # Values of ten minutes, oldest first; None: not measured.

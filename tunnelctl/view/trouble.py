@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from tunnelctl.errors import Code, printable
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.snapshot import (
     FAILED_FOR_GOOD,
     ErrorStatus,
     ForwardState,

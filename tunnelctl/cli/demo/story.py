@@ -35,7 +35,7 @@ from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
 from tunnelctl.sshd.server import HELLO, EmbeddedServer
-from tunnelctl.state.snapshot import HostState, ProfileState, ProfileStatus
+from tunnelctl.state.documents.snapshot import HostState, ProfileState, ProfileStatus
 from tunnelctl.supervisor.supervisor import Supervisor
 from tunnelctl.view.texts import milliseconds_text
 

@@ -22,7 +22,7 @@ from tunnelctl.cli.terminal.output import in_colour, say
 from tunnelctl.config.yaml.mistakes import ProfileInvalid
 from tunnelctl.doctor.report import Part, Report, Result, Step, failed
 from tunnelctl.errors import Code, Failure, printable
-from tunnelctl.state.snapshot import Status
+from tunnelctl.state.documents.snapshot import Status
 from tunnelctl.view.columns import GAP
 from tunnelctl.view.texts import took_text
 

@@ -25,7 +25,7 @@ from tunnelctl.config.profile.find import file_called, is_profile_name
 from tunnelctl.config.sentences import NAME_RULE, ONE_HOST
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.home.paths import Paths
-from tunnelctl.state.snapshot import Wanted
+from tunnelctl.state.documents.snapshot import Wanted
 
 if TYPE_CHECKING:
     from tunnelctl.client import Client

@@ -13,8 +13,8 @@ from tunnelctl.cli.terminal.asking import Asker, somebody_can_be_asked
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client
 from tunnelctl.errors import PLACE, Code
-from tunnelctl.state.readiness import as_failure
-from tunnelctl.state.snapshot import HostState, HostStatus
+from tunnelctl.state.documents.snapshot import HostState, HostStatus
+from tunnelctl.state.profile.readiness import as_failure
 
 _TRIES = frozenset({HostState.CONNECTING, HostState.AUTHENTICATING})
 _WANTS_NOTHING = frozenset({HostState.UP, HostState.IDLE})

@@ -13,7 +13,7 @@ from tunnelctl.cli.terminal.output import in_colour, say, shown_on, width_of
 from tunnelctl.cli.terminal.table import lines
 from tunnelctl.client import Client
 from tunnelctl.clock import wall
-from tunnelctl.state.connections import ConnectionList
+from tunnelctl.state.documents.connection_status import ConnectionList
 from tunnelctl.view.columns import CONNECTIONS
 from tunnelctl.view.connection_rows import connection_row
 

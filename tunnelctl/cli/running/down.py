@@ -21,7 +21,7 @@ from tunnelctl.config.profile.find import find_profile, list_profiles
 from tunnelctl.errors import Code, Failure
 from tunnelctl.home.paths import Paths
 from tunnelctl.spec.patterns import has_wildcard
-from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
+from tunnelctl.state.documents.snapshot import ProfileState, ProfileStatus, Wanted
 
 _STARTS_WITHIN, _LOOKS_EVERY = 15.0, 0.05  # seconds for a daemon that is starting or stopping
 

@@ -35,8 +35,8 @@ from tunnelctl.errors import reason
 from tunnelctl.home.extras import install_command
 from tunnelctl.spec.endpoint import ANY_ADDRESS, WILDCARDS, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import Inspect
-from tunnelctl.state.snapshot import ErrorStatus, ForwardStatus, HostStatus, ProfileStatus
-from tunnelctl.state.status_events import EventKind, StatusEvent
+from tunnelctl.state.documents.snapshot import ErrorStatus, ForwardStatus, HostStatus, ProfileStatus
+from tunnelctl.state.documents.status_events import EventKind, StatusEvent
 
 if TYPE_CHECKING:
     from tunnelctl.ssh.software import Software

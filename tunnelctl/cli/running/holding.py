@@ -32,9 +32,9 @@ from tunnelctl.config.sentences import NAME_RULE, name_taken
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.drain import DRAIN
 from tunnelctl.spec.environment import Environment
-from tunnelctl.state import readiness
-from tunnelctl.state.snapshot import ProfileStatus, Wanted
-from tunnelctl.state.status_events import StatusEvent
+from tunnelctl.state.documents.snapshot import ProfileStatus, Wanted
+from tunnelctl.state.documents.status_events import StatusEvent
+from tunnelctl.state.profile import readiness
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 

@@ -14,7 +14,7 @@ from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.output import in_colour, say, shown_on, width_of
 from tunnelctl.cli.terminal.table import lines
 from tunnelctl.clock import wall
-from tunnelctl.state.snapshot import ForwardState, ProfileState, Status, Wanted
+from tunnelctl.state.documents.snapshot import ForwardState, ProfileState, Status, Wanted
 from tunnelctl.view import columns, model, trouble
 from tunnelctl.view.texts import listen_addresses
 

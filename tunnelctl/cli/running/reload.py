@@ -12,7 +12,7 @@ from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.errors import Code, Failure
-from tunnelctl.state.snapshot import Wanted
+from tunnelctl.state.documents.snapshot import Wanted
 
 
 @click.command(epilog="Examples: tunnelctl reload --dry-run; tunnelctl reload dev")

@@ -26,7 +26,7 @@ from tunnelctl.view.request_rows import REQUESTS, request_row
 from tunnelctl.view.texts import NOTHING
 
 if TYPE_CHECKING:  # `--help` is quicker without
-    from tunnelctl.state.exchange import Headers, HttpExchange, HttpExchanges
+    from tunnelctl.state.documents.exchange import Headers, HttpExchange, HttpExchanges
 
 _LINE = "{:>5}  {:<12}  {:<7}  {}  {:>8}  {:>5}  "
 _STATUS_WIDTH = len("STATUS")

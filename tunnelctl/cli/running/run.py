@@ -40,7 +40,7 @@ from tunnelctl.client import Client
 from tunnelctl.config.profile.find import find_profile
 from tunnelctl.errors import Failure, reason
 from tunnelctl.spec.endpoint import Endpoint
-from tunnelctl.state.snapshot import ForwardState, ProfileStatus
+from tunnelctl.state.documents.snapshot import ForwardState, ProfileStatus
 from tunnelctl.view.texts import listen_addresses
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from tunnelctl.cli.terminal.output import in_colour, shown_on
 from tunnelctl.cli.terminal.table import lines
 from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import printable
-from tunnelctl.state.snapshot import Status
+from tunnelctl.state.documents.snapshot import Status
 from tunnelctl.view import columns, model
 from tunnelctl.view.rates import ForwardRates
 

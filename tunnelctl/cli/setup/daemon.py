@@ -21,7 +21,7 @@ from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client
 from tunnelctl.home.paths import Paths
 from tunnelctl.spec.endpoint import LOCALHOST, Endpoint, parse_endpoint
-from tunnelctl.state.snapshot import Wanted
+from tunnelctl.state.documents.snapshot import Wanted
 
 _STOP = "stop"
 

@@ -22,7 +22,7 @@ from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import Code, Failure, printable, reason
 from tunnelctl.home.redaction import SECRETS
-from tunnelctl.state.status_events import QuestionEvent, StatusEvent
+from tunnelctl.state.documents.status_events import QuestionEvent, StatusEvent
 
 _TERMINAL = "/dev/tty"
 _ASKPASS = "ssh-askpass"  # if SSH_ASKPASS names none

@@ -21,7 +21,7 @@ from tunnelctl.home.paths import Paths
 
 # Every command has completions; what only these need is imported when a name is completed.
 if TYPE_CHECKING:
-    from tunnelctl.state.snapshot import ProfileStatus
+    from tunnelctl.state.documents.snapshot import ProfileStatus
 
 # In the `meta` of a context: whether a line of ssh is typed.
 SSH_LINE = "tunnelctl.ssh-line"

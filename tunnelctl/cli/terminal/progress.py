@@ -1,7 +1,7 @@
 """The progress of a profile in words, from the status document and its events.
 
-Pure. When `up` stops waiting is decided in `state/readiness.py`; this says what that means for the
-caller, and what Ctrl-C will do.
+Pure. The end of a wait is decided in `state/profile/readiness.py`; this says what that means for
+the caller, and what Ctrl-C will do.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from datetime import datetime
 
 from tunnelctl.cli import sentences
 from tunnelctl.errors import Failure
-from tunnelctl.state.readiness import troubles
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.snapshot import (
     LISTENS_THERE,
     ForwardState,
     ForwardStatus,
     ProfileStatus,
     Wanted,
 )
-from tunnelctl.state.status_events import SAYS, EventKind, StatusEvent
+from tunnelctl.state.documents.status_events import SAYS, EventKind, StatusEvent
+from tunnelctl.state.profile.readiness import troubles
 from tunnelctl.view.texts import listen_addresses, listen_text
 
 

@@ -18,7 +18,7 @@ from tunnelctl.errors import Failure
 from tunnelctl.spec.patterns import Pattern, has_wildcard
 
 if TYPE_CHECKING:  # `ls` and `paths` are quicker without
-    from tunnelctl.state.snapshot import ForwardStatus, ProfileStatus
+    from tunnelctl.state.documents.snapshot import ForwardStatus, ProfileStatus
 
 
 def profiles(words: Iterable[str], known: Iterable[str]) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from tunnelctl.state.snapshot import HostStatus
+from tunnelctl.state.documents.snapshot import HostStatus
 
 _REMEMBERED = 1000
 

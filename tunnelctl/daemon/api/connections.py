@@ -16,9 +16,9 @@ from aiohttp import web
 
 from tunnelctl.daemon.request_parts import profiles_in_query
 from tunnelctl.net.threads import in_thread
-from tunnelctl.state.api_version import API_VERSION
-from tunnelctl.state.connections import ConnectionStatus
-from tunnelctl.state.history import ForwardHistory, History, HostHistory
+from tunnelctl.state.documents.api_version import API_VERSION
+from tunnelctl.state.documents.connection_status import ConnectionStatus
+from tunnelctl.state.documents.history import ForwardHistory, History, HostHistory
 from tunnelctl.supervisor.records.connection_list import WantedConnections
 from tunnelctl.supervisor.supervisor import Supervisor
 

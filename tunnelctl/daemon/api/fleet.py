@@ -9,7 +9,7 @@ from aiohttp import web
 
 from tunnelctl.daemon import sentences
 from tunnelctl.daemon.wanted.member import FleetMember
-from tunnelctl.state.api_version import API_VERSION
+from tunnelctl.state.documents.api_version import API_VERSION
 
 
 def routes(member: FleetMember | None) -> list[web.RouteDef]:

@@ -28,9 +28,15 @@ from tunnelctl.errors import Code, reason
 from tunnelctl.net.addresses import port_holder
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.endpoint import LOCALHOST, Endpoint
-from tunnelctl.state.fleet import Role
-from tunnelctl.state.histogram import BOUNDS, Histogram
-from tunnelctl.state.snapshot import ForwardState, Health, HostState, ProfileStatus, Wanted
+from tunnelctl.state.documents.fleet_status import Role
+from tunnelctl.state.documents.histogram import BOUNDS, Histogram
+from tunnelctl.state.documents.snapshot import (
+    ForwardState,
+    Health,
+    HostState,
+    ProfileStatus,
+    Wanted,
+)
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

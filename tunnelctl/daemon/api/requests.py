@@ -23,8 +23,8 @@ from tunnelctl.daemon.request_parts import (
     refuse_unknown_query,
 )
 from tunnelctl.inspect.inspector import Inspection
-from tunnelctl.state.api_version import API_VERSION
-from tunnelctl.state.exchange import Headers
+from tunnelctl.state.documents.api_version import API_VERSION
+from tunnelctl.state.documents.exchange import Headers
 from tunnelctl.supervisor.supervisor import Supervisor
 
 _MOST = 1000  # what the store has at most

@@ -40,8 +40,8 @@ from tunnelctl.daemon.wanted.profiles import Profiles
 from tunnelctl.errors import Failure
 from tunnelctl.net.descriptors import WARNING, descriptors
 from tunnelctl.spec.environment import MOST_BYTES
-from tunnelctl.state.api_version import API_VERSION
-from tunnelctl.state.snapshot import DaemonStatus, ProfileStatus, Status
+from tunnelctl.state.documents.api_version import API_VERSION
+from tunnelctl.state.documents.snapshot import DaemonStatus, ProfileStatus, Status
 from tunnelctl.supervisor.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)

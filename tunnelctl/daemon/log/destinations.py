@@ -25,7 +25,7 @@ from tunnelctl.daemon.log.writer import Behind
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.errors import printable
 from tunnelctl.home.redaction import SECRETS
-from tunnelctl.state.status_events import StatusEvent
+from tunnelctl.state.documents.status_events import StatusEvent
 
 _STDERR = 2
 _TROUBLE = "the log"

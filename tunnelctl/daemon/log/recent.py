@@ -22,7 +22,7 @@ from tunnelctl.daemon import sentences
 from tunnelctl.daemon.log.destinations import OneLine, about
 from tunnelctl.daemon.request_parts import flag_in_query, number_in_query, refuse_unknown_query
 from tunnelctl.spec.patterns import Pattern
-from tunnelctl.state.api_version import API_VERSION
+from tunnelctl.state.documents.api_version import API_VERSION
 
 _LINES_KEPT = 5000
 _LINES = 100  # if the request names no number

@@ -23,9 +23,9 @@ from tunnelctl.daemon.wanted.saving import WantedFile
 from tunnelctl.errors import Failure
 from tunnelctl.home.secrets import CREDENTIALS_VARIABLE
 from tunnelctl.spec.environment import Environment
+from tunnelctl.state.documents.snapshot import ErrorStatus, ProfileState, ProfileStatus, Wanted
 from tunnelctl.state.holders import DETACHED, Held, Holder
 from tunnelctl.state.sentences import time_is_up
-from tunnelctl.state.snapshot import ErrorStatus, ProfileState, ProfileStatus, Wanted
 from tunnelctl.supervisor.supervisor import Supervisor
 from tunnelctl.supervisor.tasks import Tasks
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from tunnelctl.state.snapshot import ProfileStatus
+from tunnelctl.state.documents.snapshot import ProfileStatus
 
 
 class FleetMember(Protocol):

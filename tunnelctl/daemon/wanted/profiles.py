@@ -34,8 +34,8 @@ from tunnelctl.daemon.wanted.saving import WantedFile
 from tunnelctl.errors import Code, Failure
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
+from tunnelctl.state.documents.snapshot import ProfileState, ProfileStatus, Wanted
 from tunnelctl.state.holders import DETACHED, SERVICE, Holder
-from tunnelctl.state.snapshot import ProfileState, ProfileStatus, Wanted
 from tunnelctl.supervisor.supervisor import Supervisor
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 

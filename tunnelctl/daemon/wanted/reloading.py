@@ -22,7 +22,7 @@ from tunnelctl.daemon.wanted.reading import (
     take_stamps,
 )
 from tunnelctl.errors import Failure
-from tunnelctl.state.plan import Plan
+from tunnelctl.state.profile.plan import Plan
 from tunnelctl.supervisor.supervisor import Supervisor
 
 _APPLIED_WITHIN = 5.0  # seconds that an answer waits for a profile that still stops

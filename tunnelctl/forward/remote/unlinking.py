@@ -13,8 +13,8 @@ import shlex
 
 from tunnelctl.forward.channel_requests import direct
 from tunnelctl.spec.endpoint import Endpoint
-from tunnelctl.ssh.link.command import run
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.ssh.link.remote_command import run
 from tunnelctl.wire.channel import ChannelHandler
 
 _WITHIN = 5.0  # seconds for each of the two channels

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tunnelctl.errors import printable
 from tunnelctl.net.processes import proc
-from tunnelctl.state.connections import ClientProcess
+from tunnelctl.state.documents.connection_status import ClientProcess
 
 _Pair = tuple[tuple[proc.Address, int], tuple[proc.Address, int]]
 

@@ -19,9 +19,9 @@ from typing import Final
 from urllib.parse import quote
 
 from tunnelctl.errors import Failure
-from tunnelctl.ssh.link.command import run
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.state.fleet import FleetStatus, Role
+from tunnelctl.ssh.link.remote_command import run
+from tunnelctl.state.documents.fleet_status import FleetStatus, Role
 from tunnelctl.supervisor import sentences
 
 _log = logging.getLogger("tunnelctl")

@@ -30,8 +30,8 @@ from tunnelctl.spec.barring import Barring
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.state.documents.snapshot import ForwardState, Health
 from tunnelctl.state.health import OF_TARGETS
-from tunnelctl.state.snapshot import ForwardState, Health
 from tunnelctl.supervisor.forwards.listener_tries import ListenerTries
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 

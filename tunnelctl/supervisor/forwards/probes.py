@@ -21,6 +21,7 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.ssh.link.link import Link
+from tunnelctl.state.documents.snapshot import ForwardState, Health
 from tunnelctl.state.health import (
     LOOK,
     ProbeTally,
@@ -31,7 +32,6 @@ from tunnelctl.state.health import (
     next_wait,
     tried,
 )
-from tunnelctl.state.snapshot import ForwardState, Health
 from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.forwards.forwarding import Forwarding
 from tunnelctl.supervisor.forwards.witnesses import Witnesses

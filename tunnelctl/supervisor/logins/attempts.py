@@ -15,7 +15,7 @@ from tunnelctl.home.redaction import SECRETS
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.connect import Stage
 from tunnelctl.ssh.link.link import Link
-from tunnelctl.state import events
+from tunnelctl.state.host import events
 from tunnelctl.supervisor.logins.dialler import Dialler, OfProfile
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 

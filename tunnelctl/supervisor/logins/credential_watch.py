@@ -17,8 +17,8 @@ from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.chain import everybody
 from tunnelctl.ssh.login.identities import what_is_there
-from tunnelctl.state.facts import Machine
-from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.documents.snapshot import HostState
+from tunnelctl.state.host.facts import Machine
 from tunnelctl.supervisor.logins.refusals import Refusals
 from tunnelctl.supervisor.tasks import Tasks
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from tunnelctl.errors import Code
 from tunnelctl.spec.host import Host
-from tunnelctl.state.machine import Machine
-from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.documents.snapshot import HostState
+from tunnelctl.state.host.machine import Machine
 
 _NOT_REACHED = frozenset(
     {Code.NAME_NOT_FOUND, Code.CONNECTION_REFUSED, Code.UNREACHABLE, Code.TIMED_OUT}

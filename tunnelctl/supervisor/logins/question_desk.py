@@ -22,7 +22,7 @@ from tunnelctl.home.redaction import SECRETS
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.chain import everybody
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind
-from tunnelctl.state.status_events import EventKind, QuestionEvent
+from tunnelctl.state.documents.status_events import EventKind, QuestionEvent
 from tunnelctl.supervisor import sentences
 from tunnelctl.supervisor.journal import Subscription
 

@@ -16,7 +16,7 @@ from tunnelctl.forward.client_connections import ClientConnection
 from tunnelctl.net.peers import peer_pid, peer_uid
 from tunnelctl.net.processes.clients import SocketOwner, TcpPair, owners
 from tunnelctl.net.threads import in_thread
-from tunnelctl.state.connections import ClientProcess
+from tunnelctl.state.documents.connection_status import ClientProcess
 
 # Sockets that are asked before other work gets its turn.
 _AT_ONCE: Final = 100

@@ -15,7 +15,7 @@ from tunnelctl import clock
 from tunnelctl.forward.client_connections import ClientConnection, ConnectionLog, Connections
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.record import Ending
-from tunnelctl.state.connections import (
+from tunnelctl.state.documents.connection_status import (
     ClientProcess,
     ConnectionEnd,
     ConnectionList,

@@ -9,7 +9,7 @@ import math
 from array import array
 from typing import Final
 
-from tunnelctl.state.history import SAMPLES
+from tunnelctl.state.documents.history import SAMPLES
 
 _UNKNOWN: Final = math.nan
 

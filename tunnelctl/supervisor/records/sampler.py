@@ -16,7 +16,7 @@ from typing import Final
 
 from tunnelctl import clock
 from tunnelctl.forward.client_connections import Connections
-from tunnelctl.state.history import STEP_SECONDS, ForwardHistory, History, HostHistory
+from tunnelctl.state.documents.history import STEP_SECONDS, ForwardHistory, History, HostHistory
 from tunnelctl.supervisor.records.ring import Ring
 
 # Forwards that are measured before other work gets its turn.

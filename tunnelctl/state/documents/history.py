@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from tunnelctl.state.api_version import API_VERSION
+from tunnelctl.state.documents.api_version import API_VERSION
 
 STEP_SECONDS: Final = 2.0
 SAMPLES: Final = 300  # ten minutes

@@ -7,7 +7,7 @@ an outage that lasts.
 
 from __future__ import annotations
 
-from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.documents.snapshot import HostState
 
 _AFTER = (60.0, 300.0, 900.0)  # seconds from the first failure to the next ones that are logged
 _THEN_EVERY = 3600.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Reconnect
-from tunnelctl.state.snapshot import FAILED_FOR_GOOD, HostState
+from tunnelctl.state.documents.snapshot import FAILED_FOR_GOOD, HostState
 
 
 @dataclass(frozen=True, slots=True)

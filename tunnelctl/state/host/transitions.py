@@ -12,7 +12,8 @@ from typing import Any
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state import backoff
-from tunnelctl.state.events import (
+from tunnelctl.state.documents.snapshot import HostState
+from tunnelctl.state.host.events import (
     Abandon,
     Action,
     CancelTimer,
@@ -22,8 +23,7 @@ from tunnelctl.state.events import (
     Lost,
     StartTimer,
 )
-from tunnelctl.state.facts import Machine, Rest
-from tunnelctl.state.snapshot import HostState
+from tunnelctl.state.host.facts import Machine, Rest
 
 # The next machine, and the actions to carry out in order.
 Step = tuple[Machine, tuple[Action, ...]]

@@ -83,8 +83,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
-from tunnelctl.state import decisions as do
-from tunnelctl.state.events import (
+from tunnelctl.state.documents.snapshot import HostState
+from tunnelctl.state.host import decisions as do
+from tunnelctl.state.host.events import (
     Authenticating,
     ClientWaits,
     Closed,
@@ -104,9 +105,8 @@ from tunnelctl.state.events import (
     Unused,
     Wake,
 )
-from tunnelctl.state.facts import Machine
-from tunnelctl.state.snapshot import HostState
-from tunnelctl.state.transitions import Step
+from tunnelctl.state.host.facts import Machine
+from tunnelctl.state.host.transitions import Step
 
 __all__ = ["EVENTS", "TABLE", "Machine", "Step", "next_state"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from tunnelctl.state.fleet import FleetStatus
-from tunnelctl.state.snapshot import ErrorStatus, error_json
+from tunnelctl.state.documents.fleet_status import FleetStatus
+from tunnelctl.state.documents.snapshot import ErrorStatus, error_json
 
 # The start of an event's message that is a line of a server's session.
 SAYS = "the server says: "

@@ -11,9 +11,9 @@ from enum import StrEnum
 from typing import Any, Self
 
 from tunnelctl.errors import Code, Failure
-from tunnelctl.state.api_version import API_VERSION
-from tunnelctl.state.fleet import FleetStatus
-from tunnelctl.state.histogram import NONE_YET, Histogram
+from tunnelctl.state.documents.api_version import API_VERSION
+from tunnelctl.state.documents.fleet_status import FleetStatus
+from tunnelctl.state.documents.histogram import NONE_YET, Histogram
 from tunnelctl.state.holders import NOBODY, Held
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from tunnelctl.state.api_version import API_VERSION
-from tunnelctl.state.snapshot import ErrorStatus, error_json
+from tunnelctl.state.documents.api_version import API_VERSION
+from tunnelctl.state.documents.snapshot import ErrorStatus, error_json
 
 
 class ConnectionState(StrEnum):

@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tunnelctl.state.snapshot import FAILED_FOR_GOOD, ForwardState, HostState, ProfileState, Wanted
+from tunnelctl.state.documents.snapshot import (
+    FAILED_FOR_GOOD,
+    ForwardState,
+    HostState,
+    ProfileState,
+    Wanted,
+)
 
 _AT_REST = frozenset({HostState.IDLE, HostState.CONNECTING, HostState.AUTHENTICATING})
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state import sentences
-from tunnelctl.state.snapshot import (
+from tunnelctl.state.documents.snapshot import (
     FAILED_FOR_GOOD,
     ForwardState,
     ForwardStatus,

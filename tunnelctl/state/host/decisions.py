@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tunnelctl.state import backoff
-from tunnelctl.state.events import (
+from tunnelctl.state.documents.snapshot import HostState
+from tunnelctl.state.host.events import (
     Abandon,
     AskLink,
     AttachForwards,
@@ -41,9 +42,8 @@ from tunnelctl.state.events import (
     Unused,
     Wake,
 )
-from tunnelctl.state.facts import Machine
-from tunnelctl.state.snapshot import HostState
-from tunnelctl.state.transitions import (
+from tunnelctl.state.host.facts import Machine
+from tunnelctl.state.host.transitions import (
     Step,
     begin_round,
     drop_link,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from tunnelctl.state.snapshot import ProfileState
+from tunnelctl.state.documents.snapshot import ProfileState
 
 
 class Hook(StrEnum):

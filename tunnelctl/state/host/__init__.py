@@ -1,0 +1,1 @@
+"""The state machine of one host: what it does next at each event."""
