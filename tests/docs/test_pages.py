@@ -39,7 +39,7 @@ DRAWN_WHOLE = {
     "tunnelctl.ssh": "Rooms of ssh",
     "tunnelctl.view": "Rooms of view",
 }
-PACKAGES_DRAWN = ("tunnelctl.cli", "tunnelctl.daemon", "tunnelctl.supervisor")
+PACKAGES_DRAWN = ("tunnelctl.cli", "tunnelctl.daemon", "tunnelctl.state", "tunnelctl.supervisor")
 # An exit code and its meaning, as the end of `tunnelctl --help` says it.
 _EXIT_CODE = re.compile(r"(\d+) ([^,.]+)[,.]")
 
@@ -205,7 +205,9 @@ def test_every_package_of_the_other_containers_is_drawn() -> None:
         for room in set().union(*layers_checked()[container])
         if (ROOT / container.replace(".", "/") / room / "__init__.py").exists()
     }
-    rows = table(section(ARCHITECTURE, "Rooms of cli, daemon and supervisor"), "room", "owns")
+    rows = table(
+        section(ARCHITECTURE, "Rooms of cli, daemon, state and supervisor"), "room", "owns"
+    )
     assert {room for room, _ in rows} == checked
 
 
