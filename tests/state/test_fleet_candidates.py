@@ -39,3 +39,13 @@ def test_a_machine_that_must_not_take_it_has_no_rank() -> None:
     digests = {"m2": "new", "m3": "old", "m4": "old"}
     assert rank("web", "m2", digests, last) is None
     assert sorted(rank("web", each, digests, last) or 0 for each in ("m3", "m4")) == [0, 1]
+
+
+def test_the_machine_that_gave_a_profile_up_comes_last() -> None:
+    digests = dict.fromkeys(MACHINES, "same")
+    first = ordered("web", MACHINES)[0]
+    last = LastHolder(first, "same")
+    ranks = {each: rank("web", each, digests, last, gave_up=first) for each in MACHINES}
+    assert sorted(ranks.values(), key=lambda one: one or 0) == list(range(len(MACHINES)))
+    assert ranks[first] == len(MACHINES) - 1
+    assert rank("web", first, digests, last) == 0

@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 _LONGEST_ANSWER: Final = 16 * 1024 * 1024
 _LONGEST_REASON: Final = 200
+# Of the part of an endpoint, until those that failed are asked again while others hang.
+_AGAIN_PART: Final = 1 / 4
 # Codes of gRPC (google.rpc.Code), which the gateway passes on.
 _INVALID, _DEADLINE, _DENIED, _EXHAUSTED = 3, 4, 7, 8
 _PRECONDITION, _UNAVAILABLE, _UNAUTHENTICATED = 9, 14, 16
@@ -71,7 +73,8 @@ class Etcd:
     async def anywhere(self, work: Callable[[Member], Awaitable[T]], seconds: float) -> T:
         """The result of `work` at the endpoint where it succeeds first, within so many seconds in
         all. What answered last comes first; the next one is asked too when one fails, or has not
-        answered in its part of the time. So `work` may run more than once, and at the same time.
+        answered in its part of the time; those that failed are asked again while others hang. So
+        `work` may run more than once, and at the same time.
 
         Raises:
             Failure: store-lost, with the reason of each endpoint.
@@ -86,10 +89,11 @@ class Etcd:
             while (left := end - clock.monotonic()) > 0 and len(failures) < len(urls):
                 if order:
                     at = order.pop(0)
+                    failures.pop(at, None)
                     attempts[_attempt(work, Member(self, urls[at]))] = at
-                wait = min(left, part) if order else left
+                wait = part if order else part * _AGAIN_PART if failures else left
                 done, _ = await asyncio.wait(
-                    attempts, timeout=wait, return_when=asyncio.FIRST_COMPLETED
+                    attempts, timeout=min(left, wait), return_when=asyncio.FIRST_COMPLETED
                 )
                 for task in done:
                     at = attempts.pop(task)
@@ -100,6 +104,8 @@ class Etcd:
                     if not isinstance(error, Failure):
                         raise error
                     failures[at] = error
+                if not done and not order:
+                    order = sorted(failures)  # a new leader may have been elected meanwhile
         finally:
             await _cancelled(attempts)
         for at in attempts.values():

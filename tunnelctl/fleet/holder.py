@@ -218,8 +218,10 @@ class LeaseHolder:
         machine, mine = self.settings.machine, self._digests.get(profile)
         if mine is None:
             return None
-        digests = {**self.view.digests(profile), machine: mine}
-        return candidates.rank(profile, machine, digests, self.view.last.get(profile))
+        digests, last = {**self.view.digests(profile), machine: mine}, self.view.last.get(profile)
+        # At the start of a fleet the last holder is like any other.
+        gave_up = last.machine if last is not None and self._elections[profile].was_held else ""
+        return candidates.rank(profile, machine, digests, last, gave_up=gave_up)
 
     # --- the lease ---------------------------------------------------------------------------
 

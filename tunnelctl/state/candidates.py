@@ -43,10 +43,17 @@ def may_take(machine: str, digests: Mapping[str, str], last: LastHolder | None) 
 
 
 def rank(
-    profile: str, machine: str, digests: Mapping[str, str], last: LastHolder | None
+    profile: str,
+    machine: str,
+    digests: Mapping[str, str],
+    last: LastHolder | None,
+    *,
+    gave_up: str = "",
 ) -> int | None:
-    """The place of a machine among the candidates, from 0; None if it must not take the profile."""
+    """The place of a machine among the candidates, from 0; None if it must not take the profile.
+    The one that held it until now and `gave_up` comes last."""
     if machine not in digests or not may_take(machine, digests, last):
         return None
     candidates = [each for each in digests if may_take(each, digests, last)]
-    return ordered(profile, candidates).index(machine)
+    order = ordered(profile, candidates)
+    return sorted(order, key=lambda each: each == gave_up).index(machine)

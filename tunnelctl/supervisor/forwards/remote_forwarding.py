@@ -26,6 +26,8 @@ _HELD_SECONDS = 5.0
 _HELD_TRIES = 30
 # In a fleet the last holder's session may have the port, and nobody else listens there meanwhile.
 _TAKEN_OVER_SECONDS = 1.0
+# After an orderly end the port is free as soon as sshd has read the end of that session.
+_TAKEN_OVER_FIRST = 0.1
 
 
 class RemoteForwarding(Forwarding):
@@ -129,7 +131,7 @@ class RemoteForwarding(Forwarding):
     def _again_within(self, failure: Failure) -> float:
         held = self._carrier.held
         if failure.code is Code.PORT_IN_USE and self._carrier.profile in held.taken_over:
-            return _TAKEN_OVER_SECONDS
+            return min(_TAKEN_OVER_SECONDS, _TAKEN_OVER_FIRST * (1 << min(self.tries.count, 8)))
         is_free_soon = self._remote.is_held_by_us and self.tries.count < _HELD_TRIES
         return _HELD_SECONDS if is_free_soon else math.inf
 
