@@ -64,12 +64,41 @@ def _without_etcd(scene: FleetScene, holder: Machine, random: Random) -> Iterato
 
 @contextmanager
 def _without_server(scene: FleetScene, holder: Machine, random: Random) -> Iterator[None]:
-    assert holder.to_server is not None
-    holder.to_server.stall()
+    proxy = random.choice(holder.to_servers)
+    proxy.stall()
     try:
         yield
     finally:
-        holder.to_server.flow()
+        proxy.flow()
+
+
+@contextmanager
+def _server_killed(scene: FleetScene, holder: Machine, random: Random) -> Iterator[None]:
+    server = random.choice(scene.servers)
+    server.kill()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+@contextmanager
+def _alone_in_the_dark(scene: FleetScene, holder: Machine, random: Random) -> Iterator[None]:
+    for proxy in (*holder.to_store, *holder.to_servers):
+        proxy.stall()
+    try:
+        yield
+    finally:
+        for proxy in (*holder.to_store, *holder.to_servers):
+            proxy.flow()
+
+
+@contextmanager
+def _clock_set(scene: FleetScene, holder: Machine, random: Random) -> Iterator[None]:
+    """Of every machine, by up to a day, each in its own direction."""
+    for machine in scene.machines:
+        machine.clock.jump(random.randint(-86_400, 86_400))
+    yield
 
 
 @contextmanager
@@ -137,7 +166,10 @@ KINDS = (
     Kind("kill -9 of the holder", _killed, (LEASE + 2, LEASE + 3), takes=True),
     Kind("SIGSTOP of the holder", _stopped, (LEASE + 2, 3 * LEASE), takes=True),
     Kind("holder without etcd", _without_etcd, (LEASE + 2, 2 * LEASE), takes=True),
-    Kind("holder without sshd", _without_server, (2.0, LEASE)),
+    Kind("holder without one sshd", _without_server, (2.0, LEASE)),
+    Kind("holder without all", _alone_in_the_dark, (LEASE + 2, 2 * LEASE), takes=True),
+    Kind("one sshd killed", _server_killed, (1.0, LEASE)),
+    Kind("clocks set", _clock_set, (LEASE, 2 * LEASE), keeps=True),
     Kind("one member of etcd killed", _member_killed, (LEASE, 2 * LEASE), keeps=True),
     # Not `keeps`: a leader that goes on may revoke a lease that its successor renewed (etcd issue
     # 15247, in 3.4.23); then the holder gives way, and takes the profile again.

@@ -1,4 +1,4 @@
-"""Clients that connect every 50 ms, at the server's port and at every machine's own.
+"""Clients that connect every 50 ms, at the servers' ports and at every machine's own.
 
 Owns what was seen: each answer has the machine's name and its token. An answer with a smaller token
 than one that was seen before is a violation: its machine passed bytes on although another held the
@@ -23,7 +23,7 @@ _MOST = 64  # bytes
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer at the server's port: when, from which machine, with which token."""
+    """One answer at the first server's port: when, from which machine, with which token."""
 
     at: float
     machine: str
@@ -34,13 +34,13 @@ class Observer:
     """Watches from its creation until `close`."""
 
     def __init__(self, scene: FleetScene) -> None:
-        self.answers: list[Answer] = []  # of clients of the server's port
+        self.answers: list[Answer] = []  # of clients of the first server's port
         self.count = 0
         self.violations: list[str] = []
         self._newest = 0
         self._lock = threading.Lock()
         self._end = threading.Event()
-        ports = [scene.remote, *(machine.local for machine in scene.machines)]
+        ports = [*scene.remotes, *(machine.local for machine in scene.machines)]
         self._threads = [
             threading.Thread(target=self._watch, args=(port, port == scene.remote), name="observer")
             for port in ports
@@ -55,7 +55,7 @@ class Observer:
             thread.join()
 
     def gap(self, since: float) -> float:
-        """The longest time without an answer at the server's port since a time (monotonic)."""
+        """The longest time without an answer at the first server's port since then (monotonic)."""
         with self._lock:
             times = [answer.at for answer in self.answers]
         before = [at for at in times if at <= since][-1:]
@@ -64,13 +64,13 @@ class Observer:
         return max((b - a for a, b in itertools.pairwise(seen)), default=0.0)
 
     def answered_since(self, since: float) -> Answer | None:
-        """The first answer at the server's port after a time."""
+        """The first answer at the first server's port after a time."""
         with self._lock:
             return next((answer for answer in self.answers if answer.at > since), None)
 
     @property
     def last(self) -> Answer | None:
-        """The last answer at the server's port."""
+        """The last answer at the first server's port."""
         with self._lock:
             return self.answers[-1] if self.answers else None
 

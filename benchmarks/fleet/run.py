@@ -32,7 +32,7 @@ CLOSED = "a connection was closed"  # at a fault that must not close one
 
 @dataclass(frozen=True)
 class Outcome:
-    """One fault as clients saw it. `gap`: seconds without an answer at the server's port;
+    """One fault as clients saw it. `gap`: seconds without an answer at the first server's port;
     `back`: seconds from a quorum to the first answer."""
 
     kind: Kind
@@ -61,12 +61,14 @@ class Soak:
 def soak(seconds: float, seed: int, machines: int, say: Callable[[str], None]) -> Soak:
     """Inject faults for so many seconds, one after another, each into a fleet in peace."""
     found, random = Soak(seed), Random(seed)
-    with fleet_scene(machines, name=f"soak-{seed}") as scene:
+    with fleet_scene(machines, name=f"soak-{seed}", servers=2) as scene:
         for machine in scene.machines:
             machine.tells_token = True
+            machine.world.environ.update(machine.clock.environ)
         scene.start()
         observer = Observer(scene)
         try:
+            _peace(scene, observer, 0.0)
             began = time.monotonic()
             kinds: list[Kind] = []
             while (now := time.monotonic() - began) < seconds:

@@ -27,7 +27,8 @@ from tests.support.processes import is_running
 from tests.support.services import Service, connect
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
-from tests.support.world import World, tunnel_text
+from tests.support.wall_clock import WallClock
+from tests.support.world import World
 from tunnelctl.errors import Failure
 
 # Seconds; 5 is the shortest. A longer one bears a machine that is busy with other tests.
@@ -45,7 +46,8 @@ class Machine:
         self.target = stack.enter_context(Service(self._serve))
         self.local = free_port()
         self.to_store: list[ChaosProxy] = []
-        self.to_server: ChaosProxy | None = None
+        self.to_servers: list[ChaosProxy] = []
+        self.clock = WallClock(directory)
         self.process: subprocess.Popen[str] | None = None
         self.tells_token = False
         self.world.environ["TARGET"] = str(self.target.port)
@@ -61,6 +63,11 @@ class Machine:
         connection.sendall(f"{greeting}\n".encode())
         while data := connection.recv(4096):
             connection.sendall(data)
+
+    @property
+    def to_server(self) -> ChaosProxy:
+        """The way to the first sshd."""
+        return self.to_servers[0]
 
     def start(self, *more: str, profiles: Sequence[str] = ("web",)) -> None:
         """Start its daemon, and wait until that answers."""
@@ -116,23 +123,32 @@ class Machine:
 
 
 class FleetScene:
-    """The cluster, the sshds and the machines. `remote` is the port of the profile's remote
-    forward."""
+    """The cluster, the sshds and the machines. `remotes` are the ports of the profile's remote
+    forwards, one on each sshd; `remote` is the first one."""
 
-    def __init__(self, directory: Path, stack: ExitStack, machines: int, name: str) -> None:
+    def __init__(
+        self, directory: Path, stack: ExitStack, machines: int, name: str, servers: int
+    ) -> None:
         self.name = name
-        self.remote = free_port()
+        self.remotes = [free_port() for _ in range(servers)]
+        self.remote = self.remotes[0]
         self.directory = directory
         self.store: Cluster = stack.enter_context(cluster(directory / "etcd"))
-        self.server = OpenSSHServer(
-            directory / "sshd", config=("ClientAliveInterval 1", "ClientAliveCountMax 2")
-        )
-        self.server.start()
-        stack.callback(self.server.stop)
+        self.servers = [
+            OpenSSHServer(
+                directory / f"sshd{at}", config=("ClientAliveInterval 1", "ClientAliveCountMax 2")
+            )
+            for at in range(servers)
+        ]
+        for server in self.servers:
+            server.start()
+            stack.callback(server.stop)
         self.machines = []
         for number in range(1, machines + 1):
             machine = Machine(f"m{number}", directory / f"w{number}", stack)
-            machine.to_server = stack.enter_context(ChaosProxy(self.server.port))
+            machine.to_servers = [
+                stack.enter_context(ChaosProxy(server.port)) for server in self.servers
+            ]
             machine.to_store = [
                 stack.enter_context(ChaosProxy(member.port)) for member in self.store.members
             ]
@@ -142,21 +158,22 @@ class FleetScene:
 
     def configure(self, machine: Machine, lease: float = LEASE, **more: str) -> None:
         """Write a machine's files. Its sshd is reached through its proxy, under one name."""
-        assert machine.to_server is not None
-        host = self.server.host_yaml(
-            port="'${SERVER}'",
-            host_key_alias=f"'{self.server.pattern}'",
-            server_alive_interval="1s",
-        )
-        machine.world.environ["SERVER"] = str(machine.to_server.port)
-        machine.world.profile(
-            "web",
-            tunnel_text(
-                host,
-                shared=f'remote: {self.remote}, to: "127.0.0.1:${{TARGET}}", probe: {{type: none}}',
-                own='local: "${LOCAL}", to: "127.0.0.1:${TARGET}", probe: {type: none}',
-            ),
-        )
+        hosts, forwards = [], []
+        for at, (server, proxy) in enumerate(zip(self.servers, machine.to_servers, strict=True)):
+            machine.world.environ[f"SERVER{at}"] = str(proxy.port)
+            host = server.host_yaml(
+                port=f"'${{SERVER{at}}}'",
+                host_key_alias=f"'{server.pattern}'",
+                server_alive_interval="1s",
+            )
+            hosts.append(f"  server{at or ''}: {host}")
+            forwards.append(
+                f'  shared{at or ""}: {{remote: {self.remotes[at]}, to: "127.0.0.1:${{TARGET}}", '
+                f"probe: {{type: none}}, via: server{at or ''}}}"
+            )
+        own = '  own: {local: "${LOCAL}", to: "127.0.0.1:${TARGET}", probe: {type: none}, '
+        lines = ["version: 1", "hosts:", *hosts, "forwards:", *forwards, own + "via: server}", ""]
+        machine.world.profile("web", "\n".join(lines))
         urls = ", ".join(f"http://127.0.0.1:{proxy.port}" for proxy in machine.to_store)
         etcd = ", ".join([f"endpoints: [{urls}]", *(f"{key}: {more[key]}" for key in more)])
         (machine.world.home / "fleet.yml").write_text(
@@ -209,12 +226,12 @@ class FleetScene:
 
 
 @contextmanager
-def fleet_scene(machines: int = 2, name: str = "test") -> Iterator[FleetScene]:
+def fleet_scene(machines: int = 2, name: str = "test", *, servers: int = 1) -> Iterator[FleetScene]:
     """A scene whose machines are not started yet."""
     directory = Path(tempfile.mkdtemp(prefix="tctl-f"))
     try:
         with ExitStack() as stack:
-            yield FleetScene(directory, stack, machines, name)
+            yield FleetScene(directory, stack, machines, name, servers)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
