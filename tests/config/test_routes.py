@@ -118,6 +118,16 @@ def test_a_loop_is_said_where_it_closes(folder: Folder, key: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("key", ["proxy_jump", "fallback"])
+def test_a_loop_is_said_together_with_other_mistakes(folder: Folder, key: str) -> None:
+    said = folder.mistakes(f"hosts:\n  a: {{{key}: b}}\n  b: {{{key}: [a]}}\n  c: {{prot: 1}}\n")
+    assert [line.split(" ", 1)[1].split(";")[0] for line in said] == [
+        f"hosts.a.{key}: goes round for ever: b, then a, then b",
+        f"hosts.b.{key}: goes round for ever: a, then b, then a",
+        "hosts.c.prot: unknown key (did you mean port?)",
+    ]
+
+
 def test_a_default_jump_needs_a_host_that_has_none(folder: Folder) -> None:
     text = "defaults: {proxy_jump: gate}\nhosts:\n  a: {}\n"
     assert folder.mistakes(text) == [

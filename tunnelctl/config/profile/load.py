@@ -17,6 +17,7 @@ from tunnelctl.config.profile.convert import Converter
 from tunnelctl.config.profile.document import Document
 from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.config.profile.keys import SSH_KEYWORDS, HostMap, ProfileMap
+from tunnelctl.config.profile.loops import check_loops
 from tunnelctl.config.profile.routes import PlaceInDocument, Routes, Via, Written
 from tunnelctl.config.profile.sources import Sources
 from tunnelctl.config.sentences import NAME_RULE
@@ -120,6 +121,7 @@ class _Loader:
         hosts = dict(_hosts_with_defaults(tree, self._mistakes))
         for host in (defaults, *hosts.values()):
             check_host(host)
+        check_loops(hosts)
         if self._mistakes or model is None:
             raise self._invalid()
         return self._convert(document, model, defaults, hosts)

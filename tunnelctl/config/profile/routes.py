@@ -1,6 +1,7 @@
 """The hosts of a profile: their hops and fallbacks.
 
-Owns how names lead to hosts, the detection of loops, and the lookup of missing keys in ssh_config.
+Owns how names lead to hosts, the loops that ssh_config closes (loops.py has the others), and the
+lookup of missing keys in ssh_config.
 As in OpenSSH, the first hop of a list is reached by its own way and each other hop from the one
 before it, whatever its own way would be.
 """
@@ -16,6 +17,7 @@ from tunnelctl.config.openssh.values import HostSettings
 from tunnelctl.config.profile.convert import Converter
 from tunnelctl.config.profile.document import Document
 from tunnelctl.config.profile.keys import HostMap
+from tunnelctl.config.profile.loops import loop_message
 from tunnelctl.config.values.reach import MAX_HOPS, WAYS, Jump
 from tunnelctl.config.yaml.mistakes import KeyPath, Mistakes
 from tunnelctl.spec.host import Host
@@ -219,7 +221,7 @@ class Routes:
         for jump in () if written.model.embedded else self._jumps(written):
             hop = self._of(jump, place, written)
             if hop.name in trail:
-                _refuse_loop(place, "proxy_jump", (*trail, hop.name))
+                place.say(loop_message("proxy_jump", (*trail, hop.name)))
                 return ()
             if hop.model.embedded:
                 _refuse_embedded(place, hop.name)
@@ -247,7 +249,7 @@ class Routes:
                     return
                 other = self._of(Jump(name), place, host)
                 if name in trail:
-                    _refuse_loop(place, "fallback", (*trail, name))
+                    place.say(loop_message("fallback", (*trail, name)))
                 elif other.model.embedded:
                     _refuse_embedded(place, name)
                 elif name not in seen:
@@ -256,12 +258,6 @@ class Routes:
                     yield from follow(other, (*trail, name))
 
         return follow(written, (written.name,))
-
-
-def _refuse_loop(place: PlaceInDocument, key: str, trail: tuple[str, ...]) -> None:
-    circle = trail[trail.index(trail[-1]) :]
-    straight = f"give {circle[0] if len(circle) == 2 else 'one of them'} `{key}: none`"
-    place.say(f"goes round for ever: {', then '.join(circle)}; {straight}")
 
 
 def _refuse_embedded(place: PlaceInDocument, name: str) -> None:
