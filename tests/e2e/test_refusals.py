@@ -199,6 +199,21 @@ def test_a_local_port_in_use_names_its_holder(world: World, sshd: OpenSSHServer)
         assert world.forward("dev", "db")["last_error"]["code"] == "port-in-use"
 
 
+def test_of_several_profiles_each_says_how_it_is(world: World, sshd: OpenSSHServer) -> None:
+    with EchoService() as holder:
+        world.tunnel(sshd, name="taken", db=local(holder.port, 9))
+        world.tunnel(sshd, name="here", db=local(0, 9))
+        keyless = sshd.host_yaml(identity_file=str(world.home / "none"))
+        world.profile("keyless", tunnel_text(keyless, db=local(0, 9)))
+        done = world.run("up", "keyless", "taken", "here", "-d")
+        assert done.returncode == 77, done.stderr
+        (row,) = done.stdout.splitlines()
+        assert row.endswith("(here/db, via server)")
+        *_, taken, without_key = done.stderr.splitlines()
+        assert taken.startswith(f"tunnelctl: taken/db: 127.0.0.1:{holder.port} is in use")
+        assert without_key.startswith("tunnelctl: keyless/server: ")
+
+
 def test_a_refused_remote_forward_has_its_own_exit_code(world: World, sshd: OpenSSHServer) -> None:
     with EchoService() as holder:
         # With the address: a bare port is the server's `localhost`, and ::1 would do.

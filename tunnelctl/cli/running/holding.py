@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -164,13 +164,14 @@ class Holding:
         self._held: list[str] = []
 
     def bring_up(self, seconds: float, *, replace: bool = False, ttl: float | None = None) -> None:
-        """Order everything up, and return once all are ready.
+        """Order everything up, and return once all are ready; a failure of one is raised when the
+        others are ready or have failed too, or at once if it is `for_command`.
 
         `replace`: also if a profile of that name from another file is up. After `ttl` seconds the
         daemon releases them.
 
         Raises:
-            Failure: why one cannot be ready, at once; NOT_READY after `seconds`. What was ordered
+            Failure: why one cannot be ready; NOT_READY after `seconds`. What was ordered
                 stays wanted, whatever becomes of this command, unless it is `for_command`.
                 NAME_TAKEN: nothing was ordered.
         """
@@ -203,25 +204,53 @@ class Holding:
         while True:
             profiles = self.profiles()
             self._ready_at = clock.rfc3339(clock.wall())
-            for profile in profiles.values():
-                failure = readiness.failure_of(profile, self._plans[profile.name].required)
-                if failure is not None:
-                    raise failure
+            failures = self._failures(profiles)
+            waiting = [
+                profile
+                for name, profile in profiles.items()
+                if name not in failures and not readiness.is_ready(profile)
+            ]
+            if failures and (self._for_command or not waiting):
+                break
             # Only now, because the end of the wait is reported once, as its result.
             self._show(events)
-            waiting = [profile for profile in profiles.values() if not readiness.is_ready(profile)]
             if not waiting:
                 break
             left = deadline + self._stream.waited - clock.monotonic()
             if left <= 0:
-                late = waiting[0]
-                stays_wanted = not self._for_command or progress.stays(late)
-                raise progress.not_ready(late, seconds, stays_wanted=stays_wanted)
+                failures |= {late.name: self._late(late, seconds) for late in waiting}
+                break
             events = self._next(left)
-        self._show(self._next(0))  # the warning of a login came before the profile was ready
-        for profile in () if self._for_command else profiles.values():
-            for line in progress.forwarding_lines(profile):
-                click.echo(line)
+        if not failures:
+            self._show(self._next(0))  # the warning of a login came before the profile was ready
+        self._report(profiles, failures)
+
+    def _failures(self, profiles: Mapping[str, ProfileStatus]) -> dict[str, Failure]:
+        failures = {}
+        for name, profile in profiles.items():
+            failure = readiness.failure_of(profile, self._plans[name].required)
+            if failure is not None:
+                failures[name] = failure
+        return failures
+
+    def _late(self, late: ProfileStatus, seconds: float) -> Failure:
+        stays_wanted = not self._for_command or progress.stays(late)
+        return progress.not_ready(late, seconds, stays_wanted=stays_wanted)
+
+    def _report(
+        self, profiles: Mapping[str, ProfileStatus], failures: Mapping[str, Failure]
+    ) -> None:
+        """Print where the profiles that are ready listen, and why the others are not; the first
+        failure is raised."""
+        for name, profile in profiles.items():
+            if not self._for_command and name not in failures:
+                for line in progress.forwarding_lines(profile):
+                    click.echo(line)
+        first, *others = failures.values() or (None,)
+        for failure in others:
+            say(str(failure))
+        if first is not None:
+            raise first
 
     def settle(self, seconds: float) -> None:
         """For so many seconds, call `on_change` and print events; then return."""
