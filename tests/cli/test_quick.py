@@ -60,6 +60,37 @@ def test_up_with_a_running_daemon_has_that_check_the_file(world: World) -> None:
     assert f"{world.configs}/wrong.yaml:2:1: nope: unknown key" in done.stderr
 
 
+_DAEMON = """
+import sys
+{before}
+from tunnelctl.cli.setup.daemon import quick_imports
+with quick_imports(server_only={server_only}):
+    import tunnelctl.daemon.process
+from aiohttp import web, http_parser
+print(web.Application.__name__, http_parser.HttpRequestParser.__module__)
+import aiohttp
+print(*sorted(set(sys.modules) & {{"aiohttp.client", "invoke"}}), hasattr(aiohttp, "ClientSession"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "server_only", "imported"),
+    [
+        ("", True, "False"),
+        ("", False, "aiohttp.client True"),  # a fleet's store needs it
+        # A version whose server needs the whole package.
+        ("sys.modules['aiohttp.web'] = None", True, "aiohttp.client True"),
+    ],
+)
+def test_the_daemon_imports_a_server_without_a_client(
+    before: str, server_only: bool, imported: str
+) -> None:
+    program = _DAEMON.format(before=before, server_only=server_only)
+    asked = [sys.executable, "-c", program]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["Application aiohttp._http_parser", imported]
+
+
 def _run(world: World, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],

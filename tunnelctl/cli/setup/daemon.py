@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import ipaddress
 import os
 import sys
@@ -24,6 +25,7 @@ from tunnelctl.spec.endpoint import LOCALHOST, Endpoint, parse_endpoint
 from tunnelctl.state.documents.snapshot import Wanted
 
 _STOP = "stop"
+_AIOHTTP = "aiohttp"
 
 
 class _MetricsAddress(click.ParamType[Endpoint]):
@@ -97,7 +99,7 @@ def daemon(
     if report_to is not None and os.fork():
         # The command that started us waits for this process only, not for the daemon.
         os._exit(0)
-    with _quick_imports():  # heavy: only for the daemon itself
+    with quick_imports(server_only=fleet is None):  # heavy: only for the daemon itself
         from tunnelctl.daemon.log.destinations import LogFormat
         from tunnelctl.daemon.process import DaemonSettings, Detached, run
 
@@ -113,20 +115,38 @@ def daemon(
 
 
 @contextmanager
-def _quick_imports() -> Iterator[None]:
+def quick_imports(*, server_only: bool) -> Iterator[None]:
     """Import the daemon's modules with less work.
 
     Their objects live as long as the process, so collecting garbage among them is wasted, also in
     later collections. `invoke` is imported by paramiko.config, which reads ssh_config: unused here.
+    With `server_only`, aiohttp has no client; the fleet's store needs one.
     """
     gc.disable()
     sys.modules["invoke"] = None  # type: ignore[assignment]  # an import of it fails (sys.modules)
     try:
+        if server_only:
+            _import_server()
         yield
     finally:
         del sys.modules["invoke"]
         gc.freeze()
         gc.enable()
+
+
+def _import_server() -> None:
+    """Import `aiohttp.web` without what `aiohttp` imports of itself, which is mostly its client and
+    the certificates that it trusts: a sixth of the daemon's start, and 3 MB."""
+    spec = importlib.util.find_spec(_AIOHTTP)
+    assert spec is not None
+    package = importlib.util.module_from_spec(spec)  # it is not executed
+    package.__dict__["__version__"] = ""  # for the header Server alone
+    sys.modules[_AIOHTTP] = package
+    try:
+        importlib.import_module(f"{_AIOHTTP}.web")
+    except ImportError:  # another version, which needs more of itself
+        for name in [name for name in sys.modules if name.partition(".")[0] == _AIOHTTP]:
+            del sys.modules[name]
 
 
 def _stop(client: Client) -> None:
