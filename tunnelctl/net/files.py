@@ -203,5 +203,6 @@ def _bytes(descriptor: int, limit: int) -> bytes:
     while len(found) <= limit and (block := os.read(descriptor, _BLOCK)):
         found += block
     if len(found) > limit:
+        found.clear()  # the traceback of the exception refers to it, until garbage is collected
         raise TooLarge(limit)
     return bytes(found)
