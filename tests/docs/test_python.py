@@ -87,16 +87,58 @@ def test_the_service_asks_through_several_forwards(shop: Examples) -> None:
     assert done.stdout == "Hello, World!\n" * 2
 
 
-def test_the_settings_name_the_tunnel(shop: Examples) -> None:
-    shown = _run("settings.py", shop, "-c", _SHOWS)
-    assert re.fullmatch(r"127\.0\.0\.1 \d+\n", shown.stdout), shown.stderr
+@pytest.mark.usefixtures("database")
+def test_django_reads_the_database(shop: Examples) -> None:
+    pytest.importorskip("django")
+    shop.world.environ["DJANGO_SETTINGS_MODULE"] = "settings"
+    shown = _run("settings.py", shop, "-c", _ASKS_DJANGO)
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "3 orders\n", "")
 
 
-# What Django does with it.
-_SHOWS = """
-import runpy, sys
-default = runpy.run_path(sys.argv[1])["DATABASES"]["default"]
-print(default["HOST"], default["PORT"])
+_ASKS_DJANGO = """
+import django
+django.setup()
+from django.db import connection
+with connection.cursor() as cursor:
+    cursor.execute("select count(*) from orders")
+    print(cursor.fetchone()[0], "orders")
+"""
+
+
+@pytest.mark.usefixtures("database")
+def test_workers_of_celery_have_tunnels_of_their_own(shop: Examples) -> None:
+    """A worker forks two processes; messages are files."""
+    pytest.importorskip("celery")
+    home = shop.world.home
+    (home / "data_in").mkdir()
+    (home / "data_out").symlink_to("data_in")
+    (home / "results").mkdir()
+    shop.world.environ["CELERY_BROKER_URL"] = "filesystem://"
+    shop.world.environ["CELERY_RESULT_BACKEND"] = f"file://{home}/results"
+    (home / "tasks.py").write_text(PROGRAMS["tasks.py"])
+    options = ("--pool=prefork", "--concurrency=2", "--without-gossip", "--without-mingle")
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--loglevel=ERROR", *options],
+        cwd=home,
+        env={**shop.world.environ, "PYTHONWARNINGS": "default"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        done = _run("tasks.py", shop, "-c", _ASKS_CELERY)
+    finally:
+        worker.terminate()  # it ends its processes
+        said, _ = worker.communicate(timeout=_WITHIN)
+    assert (done.returncode, done.stdout) == (0, "[3, 2, 3, 2]\n"), done.stderr + said
+    assert (worker.returncode, "Traceback" in said) == (0, False), said
+
+
+_ASKS_CELERY = """
+from tasks import count
+asked = [count.delay(table) for table in ("orders", "customers") * 2]
+print([each.get(timeout=45) for each in asked])
 """
 
 
