@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.processes import is_halted
 from tests.support.waiting import eventually
 from tests.support.world import World
+from tunnelctl.state.election import MARGIN
 
+_LEASE = 10.0  # seconds
 # A loop whose heart beats every 0.1 s, and which is stuck once it reads a line.
 _STUCK = """\
 import asyncio, os, sys
@@ -80,6 +83,33 @@ def test_the_watchdog_is_fed_while_the_daemon_lives(world: World, manager: socke
             while (last := said(manager)) == "WATCHDOG=1":
                 pass
             assert last == "STOPPING=1"
+        finally:
+            os.kill(daemon.pid, signal.SIGCONT)
+            daemon.terminate()
+            daemon.communicate(timeout=15)
+
+
+def test_in_a_fleet_the_watchdog_is_shorter_than_the_margin_of_the_lease(
+    world: World, manager: socket.socket
+) -> None:
+    world.environ["WATCHDOG_USEC"] = "30000000"  # that of the unit
+    world.profile("web", "version: 1\nhosts: {here: {embedded: true}}\n")
+    file = world.home / "fleet.yml"
+    store = f"etcd: {{endpoints: http://127.0.0.1:{free_port()}}}"
+    file.write_text(f"version: 1\nfleet: web\nlease: {_LEASE:g}s\n{store}\n")
+    with world.start("daemon", "--fleet", str(file), "web") as daemon:
+        try:
+            name, _, microseconds = said(manager).partition("=")
+            assert name == "WATCHDOG_USEC"  # before systemd counts from READY=1
+            seconds = int(microseconds) / 1e6
+            assert 0 < seconds < _LEASE * MARGIN
+            heard = {said(manager) for _ in range(4)}
+            assert "WATCHDOG=1" in heard
+            assert heard <= {"READY=1", "WATCHDOG=1"}
+            os.kill(daemon.pid, signal.SIGSTOP)
+            eventually(lambda: is_halted(daemon.pid), "it is stopped")
+            drained(manager)
+            assert said(manager, seconds) == ""
         finally:
             os.kill(daemon.pid, signal.SIGCONT)
             daemon.terminate()
