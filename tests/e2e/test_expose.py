@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import signal
@@ -232,8 +233,9 @@ def test_who_may_come(bastion: World) -> None:
     with ReplyAfterEndService(lambda asked: b"seen " + asked) as service:
         arguments = ["--via", "bastion", "--allow", "192.0.2.0/24"]
         port = int(bastion.ok("expose", "-d", str(service.port), *arguments).rpartition(":")[2])
-        with pytest.raises(OSError, match=r"."):
-            ask(port, b"it")
+        # sshd resets a client whose bytes it did not read; one that it closed before has an end.
+        with contextlib.suppress(OSError):
+            assert ask(port, b"it") == b""
 
 
 @pytest.mark.parametrize(

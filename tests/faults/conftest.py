@@ -15,12 +15,11 @@ from tests.support.clients import exchange
 from tests.support.ports import free_port
 from tests.support.services import connect
 from tests.support.sshd import OpenSSHServer
-from tests.support.waiting import eventually
+from tests.support.waiting import BUSY, eventually
 from tests.support.world import World, tunnel_text
 from tunnelctl.client import Client
 from tunnelctl.home.paths import Paths
 
-BUSY = 8.0  # seconds that anything may take longer: the machine has other tests to run
 INTERVAL, COUNT = 1.0, 2
 RETRY = 1.0  # reconnect.max
 # A silent peer is noticed within interval x (count + 1).

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import BACK, BUSY, NOTICED, Tunnel, is_reset
+from tests.faults.conftest import BACK, NOTICED, Tunnel, is_reset
 from tests.support.clients import exchange
 from tests.support.namespaces import Namespace, namespace
 from tests.support.services import EchoService
 from tests.support.sshd import OpenSSHServer
+from tests.support.waiting import BUSY
 
 _DOWN = float(os.environ.get("TUNNELCTL_LINK_DOWN", "3"))
 # After a change of the network a host is tried at once, whatever its wait.

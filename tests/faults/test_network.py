@@ -10,19 +10,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.faults.conftest import (
-    AT_ONCE,
-    BACK,
-    BUSY,
-    NOTICED,
-    PATIENT,
-    Tunnel,
-    is_reset,
-)
+from tests.faults.conftest import AT_ONCE, BACK, NOTICED, PATIENT, Tunnel, is_reset
 from tests.support.chaos import ChaosProxy, Direction
 from tests.support.clients import exchange, receive_exactly
 from tests.support.services import EchoService, SourceService, Stream, connect
 from tests.support.sshd import OpenSSHServer
+from tests.support.waiting import BUSY
 
 _RATE = 50_000  # bytes a second
 # A machine that halts for a second or two makes no slow link a dead one.

@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from tests.faults.conftest import AT_ONCE, BACK, BUSY, NOTICED, PATIENT, Tunnel, is_reset
+from tests.faults.conftest import AT_ONCE, BACK, NOTICED, PATIENT, Tunnel, is_reset
 from tests.support.clients import exchange
 from tests.support.keys import KeyKind, write_key
 from tests.support.services import EchoService, Stream
 from tests.support.sshd import OpenSSHServer
-from tests.support.waiting import eventually
+from tests.support.waiting import BUSY, eventually
 from tunnelctl.errors import Code
 
 

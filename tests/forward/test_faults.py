@@ -16,14 +16,13 @@ from tests.support.services import EchoService, Received, Stream, connect, recei
 from tests.support.sshd import OpenSSHServer
 from tests.support.threads import in_thread
 from tests.support.tunnel import tunnel_to
-from tests.support.waiting import eventually
+from tests.support.waiting import BUSY, eventually
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.link.link import Link
 
 _INTERVAL, _COUNT = 0.5, 2
-# What the promise allows, and a little for a machine under load.
-_NOTICED = _INTERVAL * (_COUNT + 1) + 1.0
+_NOTICED = _INTERVAL * (_COUNT + 1) + BUSY
 
 
 @pytest.fixture
@@ -87,7 +86,7 @@ async def test_an_idle_link_stays(sshd: OpenSSHServer, proxy: ChaosProxy) -> Non
     async with tunnel_to(through(proxy, sshd)) as tunnel:
         # Slow, but alive: half a second each way is no reason to give up.
         proxy.delay(0.25, jitter=0.1)
-        done, _ = await asyncio.wait([tunnel.link.closed], timeout=_NOTICED * 2)
+        done, _ = await asyncio.wait([tunnel.link.closed], timeout=_INTERVAL * (_COUNT + 1) * 3)
         assert not done
         assert tunnel.link.liveness.rtt is not None
         assert tunnel.link.liveness.rtt > 0.2
@@ -128,11 +127,10 @@ async def test_a_wrong_byte_ends_the_link_and_reaches_nobody(
 async def test_a_reset_of_the_network_is_noticed_at_once(
     sshd: OpenSSHServer, proxy: ChaosProxy
 ) -> None:
+    """By its silence it would be noticed later, and with another code."""
     async with tunnel_to(through(proxy, sshd)) as tunnel:
-        since = time.monotonic()
         proxy.reset()
         assert (await end_of(tunnel.link)).code is Code.SESSION_LOST
-        assert time.monotonic() - since < _INTERVAL
 
 
 async def test_a_server_that_never_greets_is_given_up_in_time(
@@ -145,7 +143,7 @@ async def test_a_server_that_never_greets_is_given_up_in_time(
             pytest.fail("connected to a silent server")
     assert caught.value.code is Code.TIMED_OUT
     assert caught.value.retryable
-    assert time.monotonic() - since < 3.0
+    assert time.monotonic() - since < 1.0 + BUSY
 
 
 async def test_a_connection_attempt_can_be_taken_back(
@@ -163,7 +161,7 @@ async def test_a_connection_attempt_can_be_taken_back(
     since = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - since < 2.0
+    assert time.monotonic() - since < BUSY  # by itself it would end after connect_timeout, 15 s
 
 
 def wait_for_connection(proxy: ChaosProxy) -> None:

@@ -27,7 +27,6 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.threads import in_thread
 from tests.support.tunnel import tunnel_to
 from tests.support.waiting import eventually, eventually_async
-from tunnelctl import clock
 from tunnelctl.errors import Code
 from tunnelctl.forward import socks
 
@@ -245,15 +244,13 @@ async def test_a_handshake_has_its_time_and_no_more(
             proxy = await tunnel.local(None)
             # One whose handshake is done has all the time in the world.
             patient = await in_thread(ask5, proxy, "127.0.0.1", echo.port)
-            began = clock.monotonic()
             ends = await asyncio.gather(
                 in_thread(silent, proxy, b""),
                 in_thread(silent, proxy, GREETING),
                 in_thread(silent, proxy, GREETING + request5("127.0.0.1", 80)[:-1]),
                 in_thread(slow, proxy),
             )
-            assert clock.monotonic() - began < 4
-            assert "still there" not in ends
+            assert set(ends) == {"reset"}
             with patient.connection as connection:
                 assert await in_thread(exchange, connection, b"hello") == b"hello"
             await eventually_async(lambda: tunnel.forward().counters.open == 0, "all are gone")

@@ -120,7 +120,7 @@ async def test_a_silent_address_costs_a_quarter_of_a_second(
     began = clock.monotonic()
     with await dial(at("several", 22), in_seconds(10)) as sock:
         assert sock.getpeername() == listener.getsockname()
-    assert HEAD_START <= clock.monotonic() - began < 2.0
+    assert clock.monotonic() - began >= HEAD_START
 
 
 async def test_one_family_alone_is_tried(
@@ -159,12 +159,10 @@ async def test_an_address_that_is_not_ours_is_named(listener: socket.socket, str
 async def test_a_refused_address_costs_nothing(
     monkeypatch: pytest.MonkeyPatch, listener: socket.socket
 ) -> None:
-    monkeypatch.setattr("tunnelctl.ssh.reach.dial.HEAD_START", 5.0)
+    monkeypatch.setattr("tunnelctl.ssh.reach.dial.HEAD_START", 60.0)
     resolve_to(monkeypatch, ("127.0.0.2", free_port()), listener.getsockname())
-    began = clock.monotonic()
     with await dial(at("several", 22), in_seconds(10)) as sock:
         assert sock.getpeername() == listener.getsockname()
-    assert clock.monotonic() - began < 5.0
 
 
 async def test_families_take_turns(
@@ -177,9 +175,9 @@ async def test_families_take_turns(
             pytest.skip("this machine has no IPv6")
         monkeypatch.setattr("tunnelctl.ssh.reach.dial.HEAD_START", 2.0)
         resolve_to(monkeypatch, silent, silent, silent, listener.getsockname())
-        began = clock.monotonic()
-        with await dial(at("several", 22), in_seconds(10)):
-            assert clock.monotonic() - began < 2 * 2.0
+        # Tried last, it would be reached after three times the head start, when time is up.
+        with await dial(at("several", 22), in_seconds(5.5)) as sock:
+            assert sock.getpeername() == listener.getsockname()
 
 
 async def test_of_several_reasons_the_telling_one_is_shown(
@@ -209,7 +207,7 @@ async def test_the_deadline_holds_for_all_addresses_together(
     began = clock.monotonic()
     with pytest.raises(Failure) as caught:
         await dial(at("several", 22), in_seconds(0.6))
-    assert 0.5 < clock.monotonic() - began < 2.0
+    assert 0.5 < clock.monotonic() - began < 0.6 + 5.0
     assert caught.value.code is Code.TIMED_OUT
     assert f"127.0.0.2:{black_hole[1]}" in caught.value.message
 

@@ -21,7 +21,7 @@ from tests.support.hostile import HostileServer
 from tests.support.keys import KeyKind
 from tests.support.ports import free_port
 from tests.support.sshd import OpenSSHServer
-from tests.support.waiting import eventually
+from tests.support.waiting import BUSY, eventually
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.ssh.connect import fetch_host_key
@@ -263,7 +263,7 @@ def test_a_stall_ends_at_the_deadline(script: Callable[[socket.socket], None]) -
     with HostileServer(script) as server:
         began = clock.monotonic()
         failure = fails(Code.TIMED_OUT, server.host, seconds=0.5)
-        assert 0.4 < clock.monotonic() - began < 3.0
+        assert 0.4 < clock.monotonic() - began < 0.5 + BUSY
     assert "hostile (127.0.0.1:" in failure.message
     assert failure.retryable
 
@@ -363,7 +363,7 @@ def test_a_drop_while_authenticating_is_no_refusal(sshd: OpenSSHServer) -> None:
 def test_a_stall_while_authenticating_ends_at_the_deadline(sshd: OpenSSHServer) -> None:
     began = clock.monotonic()
     failure = fails(Code.TIMED_OUT, sshd.host(), on_stage=lambda stage: sshd.pause(), seconds=1.0)
-    assert clock.monotonic() - began < 4.0
+    assert clock.monotonic() - began < 1.0 + BUSY
     assert "authenticating" in failure.message
     assert failure.retryable
 
@@ -388,4 +388,4 @@ def test_shutting_the_socket_down_ends_the_wait_at_once() -> None:
         began = clock.monotonic()
         with pytest.raises(TimeoutError):
             asyncio.run(given_up())
-        assert clock.monotonic() - began < 3.0
+        assert clock.monotonic() - began < BUSY  # by itself it would end after 30 s

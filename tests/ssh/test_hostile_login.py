@@ -13,6 +13,7 @@ from tests.ssh.clients import fails
 from tests.support.hostile import HostileServer, Peer, ScriptedServer
 from tests.support.memory import MIB, bounded_memory
 from tests.support.tunnel import tunnel_to
+from tests.support.waiting import BUSY
 from tunnelctl import clock
 from tunnelctl.errors import Code
 from tunnelctl.ssh.packets.ciphers import PACKET_LENGTH_MAX
@@ -22,8 +23,7 @@ from tunnelctl.wire.messages import Message
 Say = Callable[[bytes], None]
 _MEMORY = 64 * MIB
 _SECONDS = 1.0
-# What a machine under load may add.
-_IN_TIME = _SECONDS + 4.0
+_IN_TIME = _SECONDS + BUSY
 _PROCESSOR_SECONDS = 4.0  # of both ends, which other load does not change
 
 _BANNER = b"\x35" + messages.string("x" * 30_000) + messages.string("")
@@ -122,9 +122,7 @@ def test_a_login_that_was_not_asked_for_opens_nothing() -> None:
         say(bytes((Message.USERAUTH_SUCCESS,)))
 
     with ScriptedServer(waits_for_the_end, let_in) as server:
-        began = clock.monotonic()
         failure = fails(Code.HANDSHAKE_FAILED, server.host_with(), seconds=30.0)
-        assert clock.monotonic() - began < _IN_TIME
     assert failure.retryable
 
 

@@ -17,7 +17,6 @@ from tests.support.services import EchoService, connect, receive, reset
 from tests.support.threads import in_thread
 from tests.support.tunnel import tunnel_to
 from tests.support.waiting import eventually_async
-from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.wire import messages
@@ -284,10 +283,8 @@ async def test_a_port_that_is_none_is_no_listener(reply: bytes, code: Code, said
 
     with ScriptedServer(script) as server:
         async with tunnel_to(server.host_with()) as tunnel:
-            began = clock.monotonic()
             with pytest.raises(Failure) as caught:
                 await tunnel.remote(9)
-            assert clock.monotonic() - began < 5
             assert caught.value.code is code
             assert said in caught.value.message
 

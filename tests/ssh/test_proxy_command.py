@@ -23,7 +23,6 @@ from tests.support.services import SourceService, Stream
 from tests.support.sshd import OpenSSHServer
 from tests.support.tunnel import tunnel_to
 from tests.support.waiting import eventually_async
-from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
 from tunnelctl.spec.host import USERS_SHELL, Host
 from tunnelctl.ssh.connect import fetch_host_key
@@ -135,9 +134,7 @@ async def test_a_program_that_hangs_is_ended_with_all_it_started(
     monkeypatch.setattr(proxy_command, "PATIENCE", 0.5)
     before = descendants(os.getpid())
     async with reach() as r:
-        began = clock.monotonic()
         failure = await r.fails(Code.TIMED_OUT, shell(script))
-    assert clock.monotonic() - began < 8.0
     assert "proxy_command sh: no output for 0.5 s" in failure.message
     assert ("sh said: not yet" in failure.message) == ("not yet" in script)
     assert descendants(os.getpid()) == before

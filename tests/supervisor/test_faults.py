@@ -20,7 +20,7 @@ from tests.supervisor.scene import (
 from tests.support.here import here
 from tests.support.hostile import Peer, ScriptedServer
 from tests.support.sshd import OpenSSHServer
-from tests.support.waiting import eventually_async
+from tests.support.waiting import BUSY, eventually_async
 from tunnelctl import clock
 from tunnelctl.errors import Code
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
@@ -28,11 +28,10 @@ from tunnelctl.spec.host import Host
 from tunnelctl.state.documents.snapshot import HostState, ProfileState
 from tunnelctl.wire.messages import Message
 
-_BUSY = 8.0  # seconds that anything may take longer on a busy machine
 # A server that such a machine leaves waiting for a second or two is not taken for a silent one.
 _INTERVAL, _COUNT = 1.0, 2
-_BACK = SOON.max + _BUSY
-_NOTICED = _INTERVAL * (_COUNT + 1) + _BUSY
+_BACK = SOON.max + BUSY
+_NOTICED = _INTERVAL * (_COUNT + 1) + BUSY
 
 
 def watchful(sshd: OpenSSHServer, **changes: float) -> Host:
@@ -54,7 +53,7 @@ async def test_a_killed_server_resets_its_connections_within_a_second(sshd: Open
             sshd.kill()
             since = time.monotonic()
             assert await one.is_reset()
-            assert time.monotonic() - since < 1 + _BUSY
+            assert time.monotonic() - since < 1 + BUSY
         await s.until_host(HostState.BACKOFF)
         sshd.start()
         since = time.monotonic()

@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 # Generous: a machine under load is slow, and a wait that succeeds ends at once.
 DEADLINE = 20.0
+# Seconds that a machine under load may add where a time limit of the product is tested.
+BUSY = 8.0
 # Seconds between two looks: most waits are short, and who looks often takes a processor's time.
 _FIRST_STEP, _LONGEST_STEP = 0.001, 0.02
 _LONGEST_PAUSE = 0.5  # seconds after a look that took long
