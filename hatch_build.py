@@ -18,6 +18,7 @@ import subprocess
 import sysconfig
 import tempfile
 import uuid
+from collections.abc import Container, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -150,18 +151,10 @@ def bill_of_materials(root: Path, core: Any, version: str, compiler: str) -> dic
     `core` is the metadata of the package. `compiler` is the version of mypyc, whose C runtime is
     part of the compiled modules; empty for pure Python.
     """
-    required = locked(root / LOCK)
     packages = locked(root / LOCK_WITH_EXTRAS)
     direct = [match[0] for line in core.dependencies if (match := _NAME.match(line))]
     whole = _component("application", core.name, version)
-    components: list[dict[str, Any]] = [
-        {
-            **_component("library", package, packages[package]),
-            "scope": "required" if package in required else "optional",
-        }
-        for package in sorted(packages)
-    ]
-    components += vendored(root / VENDORED)
+    components = [*_packages(packages, locked(root / LOCK)), *vendored(root / VENDORED)]
     if compiler:
         runtime = _component("library", "mypy", compiler)
         about = "The C runtime of mypyc, which is compiled into the data path"
@@ -185,6 +178,12 @@ def bill_of_materials(root: Path, core: Any, version: str, compiler: str) -> dic
             }
         ],
     }
+
+
+def _packages(packages: Mapping[str, str], required: Container[str]) -> Iterator[dict[str, Any]]:
+    for package, version in sorted(packages.items()):
+        scope = "required" if package in required else "optional"
+        yield {**_component("library", package, version), "scope": scope}
 
 
 def locked(lock: Path) -> dict[str, str]:

@@ -169,14 +169,12 @@ def connect_in_parallel(port: int, seconds: float, at_once: int) -> Connects:
                 if not ready:
                     raise TimeoutError(f"{len(connections)} connections fell silent")
                 for descriptor, events in ready:
-                    connection = connections[descriptor]
                     if not events & select.EPOLLIN:
-                        connection.send(b"x")  # raises the error of the connection
+                        connections[descriptor].send(b"x")  # raises the error of the connection
                         poll.modify(descriptor, select.EPOLLIN)
                         continue
-                    if not connection.recv(1):
-                        raise ConnectionError("a connection ended without its byte")
-                    connections.pop(descriptor).close()
+                    with connections.pop(descriptor) as connection:
+                        receive_exactly(connection, 1)
                     count += 1
                     if time.perf_counter() < began + seconds:
                         begin()

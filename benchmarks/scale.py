@@ -107,9 +107,7 @@ def measure(hosts: int, forwards: int, away: float, clients: int = 0) -> Scale:
     with _scene() as (world, server, echo):
         names = [f"host{number}" for number in range(hosts)]
         world.profile(_PROFILE, _profile(server, names, forwards, echo.port))
-        began = time.monotonic()
-        world.ok("up", _PROFILE, "-d", "--wait-timeout", f"{_WITHIN:.0f}s", seconds=2 * _WITHIN)
-        up = time.monotonic() - began
+        up = _timed(world, "up", _PROFILE, "-d", "--wait-timeout", f"{_WITHIN:.0f}s")
         ps = statistics.median(_timed(world, "ps") for _ in range(_PS_TIMES))
         watcher = _Watcher(world)
         with ExitStack() as waiting:
@@ -185,7 +183,7 @@ def _listening(world: World, count: int) -> list[int]:
 
 def _timed(world: World, *command: str) -> float:
     began = time.monotonic()
-    world.ok(*command)
+    world.ok(*command, seconds=2 * _WITHIN)
     return time.monotonic() - began
 
 

@@ -138,15 +138,17 @@ async def test_what_came_before_the_end_of_the_connection_is_read_first() -> Non
             assert "that is all" in (await tunnel.link.closed).message
 
 
+def refuses(peer: Peer, kind: str, data: bytes = b"") -> None:
+    """Ask for a channel, which is refused."""
+    peer.send(messages.channel_open(kind, _THEIRS, WINDOW, PACKET_MAX, data))
+    reader = peer.expect(Message.CHANNEL_OPEN_FAILURE)
+    assert reader.u32() == _THEIRS
+    assert reader.u32() == OpenFailure.ADMINISTRATIVELY_PROHIBITED, kind
+
+
 async def test_channels_that_nobody_asked_for_are_refused() -> None:
     asked = threading.Event()
     served = threading.Event()
-
-    def refuses(peer: Peer, kind: str, data: bytes = b"") -> None:
-        peer.send(messages.channel_open(kind, _THEIRS, WINDOW, PACKET_MAX, data))
-        reader = peer.expect(Message.CHANNEL_OPEN_FAILURE)
-        assert reader.u32() == _THEIRS
-        assert reader.u32() == OpenFailure.ADMINISTRATIVELY_PROHIBITED, kind
 
     def script(peer: Peer) -> None:
         for _ in range(2):  # a port, and a unix socket
