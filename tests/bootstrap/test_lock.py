@@ -57,6 +57,15 @@ def test_the_lock_holds_all_that_is_asked_for(name: str) -> None:
             assert asked.specifier.contains(pin.version), f"{entry}: run tools/lock.py"
 
 
+def test_the_audit_asks_about_all_that_is_released() -> None:
+    script = (ROOT / ".ci" / "audit").read_text()
+    asked = re.search(r"for name in (.+); do", script)
+    assert asked is not None
+    assert asked[1].split() == ["all", "compile"]
+    assert all((FOLDER / f"{name}.txt").exists() for name in asked[1].split())
+    assert "--strict" in script  # otherwise a package that PyPI does not know is passed over
+
+
 def test_only_the_compiled_wheel_needs_a_compiler() -> None:
     assert "mypy" in locked("compile")
     assert not {"mypy", "setuptools"} & {*locked("run"), *locked("build")}
