@@ -19,18 +19,19 @@ _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 def main() -> int:
     """Run the command line; returns the exit code (listed in docs/getting-started.md)."""
-    gc.disable()  # until the command is imported (cli/main.py)
-    _open_streams()
-    sys.unraisablehook = _interrupt_again
-    if os.getpid() == 1:
-        from tunnelctl.net.processes.init import serve_as_init
-
-        code = serve_as_init()
-        if code is not None:
-            return code
-        if os.environ.get("LISTEN_PID") == "1":  # sd_listen_fds(3): the sockets are for the command
-            os.environ["LISTEN_PID"] = str(os.getpid())
     try:
+        gc.disable()  # until the command is imported (cli/main.py)
+        _open_streams()
+        sys.unraisablehook = _interrupt_again
+        if os.getpid() == 1:
+            from tunnelctl.net.processes.init import serve_as_init
+
+            code = serve_as_init()
+            if code is not None:
+                return code
+            # sd_listen_fds(3): the sockets are for the command.
+            if os.environ.get("LISTEN_PID") == "1":
+                os.environ["LISTEN_PID"] = str(os.getpid())
         from tunnelctl.cli.main import run
         from tunnelctl.cli.terminal.output import take_any_text
 

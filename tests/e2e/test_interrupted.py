@@ -66,7 +66,7 @@ def points(world: World, arguments: tuple[str, ...], *, stays: bool) -> range:
     code, said = ended(process, stays=stays)
     assert code == (130 if stays else 0), said
     count = int(said.splitlines()[-1])
-    # Before the first hundredth not one line of ours runs, but Python's search for it.
+    # Before the first hundredth `main` is not yet where it could say anything.
     return range(count // 100, count, count // _POINTS)
 
 

@@ -3,8 +3,9 @@
     python tests/support/interrupted.py CALLS SIGNAL ARGUMENTS…
 
 So a test meets every part of a command, however fast the machine is, where a delay would meet the
-same few. With CALLS 0 no signal is sent, and how many calls there were is the last line on stderr.
-Only the thread of the command counts, and no process that it starts.
+same few. Calls count from the command's first one on: before it Python searches for its code. With
+CALLS 0 no signal is sent, and how many calls there were is the last line on stderr. Only the thread
+of the command counts, and no process that it starts.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 _CALLS = ("call", "c_call")
+_FIRST = os.path.join("tunnelctl", "__main__.py")
 
 
 def main() -> None:
@@ -24,11 +26,13 @@ def main() -> None:
     at, number = int(sys.argv[1]), signal.Signals(int(sys.argv[2]))
     sys.argv = ["tunnelctl", *sys.argv[3:]]
     count = 0
+    is_begun = False
 
-    def profile(_frame: FrameType, event: str, _argument: Any) -> None:
-        nonlocal count
-        count += event in _CALLS
-        if count == at:
+    def profile(frame: FrameType, event: str, _argument: Any) -> None:
+        nonlocal count, is_begun
+        is_begun = is_begun or frame.f_code.co_filename.endswith(_FIRST)
+        count += is_begun and event in _CALLS
+        if is_begun and count == at:
             sys.setprofile(None)
             os.kill(os.getpid(), number)
 
