@@ -33,6 +33,8 @@ WHOLE = (
     *(NAME, "aiohttp", "bcrypt", "cryptography", "keyring", "paramiko", "pydantic"),
     *("prometheus_client", "rich", "segno", "textual", "yaml"),
 )
+# Of the environment that builds; pydantic and others have modules for these.
+NOT = ("hatchling", "mypy", "pip", "pluggy", "pytest", "setuptools")
 
 
 def main(arguments: list[str]) -> int:
@@ -73,7 +75,8 @@ def collect(python: Path, made: Path) -> Path:
         *("--distpath", made / "collected", "--workpath", made / "work", "--specpath", made),
         *(word for package in WHOLE for word in ("--collect-submodules", package)),
         *("--collect-data", NAME, "--collect-data", "textual", "--copy-metadata", "keyring"),
-        *("--hidden-import", f"{NAME}__mypyc"),
+        *("--hidden-import", f"{NAME}__mypyc", "--strip"),
+        *(word for package in NOT for word in ("--exclude-module", package)),
         *("--add-data", f"{ROOT / 'man'}:share/man/man1"),
         PARTS / "program.py",
         folder=made,
