@@ -22,6 +22,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tools.lock import EXTRAS
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "size.md"
 ROUNDS = 7
@@ -62,6 +64,14 @@ those that share modules do not add up.
 
 tunnelctl itself has {own:.1f} MB; all together have {total:.1f} MB.
 [architecture.md](architecture.md#dependencies) has the purpose of each package.
+
+## Extras
+
+What each extra adds; together they add {added:.1f} MB. The Debian package, the single file and the
+image have all of them ([install.md](install.md) has their sizes), since a user could not add one
+there.
+
+{extras}
 """
 
 
@@ -94,6 +104,24 @@ def rows() -> Iterator[Row]:
         seconds, memory = imported(name)
         measured.append(Row(name, megabytes(name), together, seconds, memory))
     yield from sorted(measured, key=lambda row: -row.together)
+
+
+def extra_packages(extra: str) -> set[str]:
+    """The packages that an extra adds to an installation."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = project["optional-dependencies"][extra]
+    roots = [canonicalize_name(Requirement(text).name) for text in asked]
+    return closure(roots) - closure(direct())
+
+
+def extras_table() -> str:
+    """A line for each extra: its name, its packages and their megabytes."""
+    lines = ["| extra | MB | packages |", "|---|--:|---|"]
+    for extra in EXTRAS:
+        packages = extra_packages(extra)
+        size = sum(map(megabytes, packages))
+        lines.append(f"| {extra} | {size:.1f} | {', '.join(sorted(packages))} |")
+    return "\n".join(lines)
 
 
 def closure(names: Iterable[str]) -> set[str]:
@@ -151,6 +179,7 @@ def page() -> str:
         table.append(f"| {' | '.join(cells)} |")
     own = sum(path.stat().st_size for path in (ROOT / "tunnelctl").rglob("*") if _is_ours(path))
     total = own / 1e6 + sum(map(megabytes, closure(direct())))
+    added = set().union(*map(extra_packages, EXTRAS))
     return _TEXT.format(
         date=datetime.now(UTC).date(),
         python=sys.version.split()[0],
@@ -158,6 +187,8 @@ def page() -> str:
         table="\n".join(table),
         own=own / 1e6,
         total=total,
+        added=sum(map(megabytes, added)),
+        extras=extras_table(),
     )
 
 

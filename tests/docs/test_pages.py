@@ -152,8 +152,11 @@ def test_the_pages_are_short(page: Path, most: int) -> None:
 
 
 def test_the_page_about_size_has_every_dependency() -> None:
-    rows = table((DOCS / "size.md").read_text(), *make_sizes.HEADER)
+    page = (DOCS / "size.md").read_text()
+    rows = table(page, *make_sizes.HEADER)
     assert sorted(name for name, *_ in rows) == make_sizes.direct() == sorted(make_sizes.USES)
+    extras = table(page, "extra", "MB", "packages")
+    assert [name for name, *_ in extras] == list(make_sizes.EXTRAS)
 
 
 def test_every_dependency_has_its_reason() -> None:
