@@ -21,7 +21,7 @@ from tests.docs.pages import (
     section,
     table,
 )
-from tools import make_sizes
+from tools import lock, make_sizes
 from tunnelctl import __version__
 from tunnelctl.cli.main import tunnelctl
 from tunnelctl.doctor.report import Part
@@ -156,7 +156,7 @@ def test_the_page_about_size_has_every_dependency() -> None:
     rows = table(page, *make_sizes.HEADER)
     assert sorted(name for name, *_ in rows) == make_sizes.direct() == sorted(make_sizes.USES)
     extras = table(page, "extra", "MB", "packages")
-    assert [name for name, *_ in extras] == list(make_sizes.EXTRAS)
+    assert [name for name, *_ in extras] == list(lock.EXTRAS)
 
 
 def test_every_dependency_has_its_reason() -> None:
