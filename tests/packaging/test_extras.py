@@ -12,17 +12,22 @@ ROOT = Path(__file__).resolve().parents[2]
 ASK = "from tunnelctl.home.extras import install_command; print(install_command('top'))"
 
 
-@pytest.mark.parametrize("has_pip", [True, False])
-def test_an_extra_is_installed_with_what_the_environment_has(tmp_path: Path, has_pip: bool) -> None:
-    """uv makes environments without pip."""
-    venv.create(tmp_path, symlinks=True)
-    python = tmp_path / "bin" / "python"
-    (packages,) = tmp_path.glob("lib/python*/site-packages")
-    if has_pip:
-        (packages / "pip.py").touch()
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("{packages}/pip.py", "{python} -m pip install"),
+        ("{environment}/pipx_metadata.json", "pipx inject work"),
+        ("{environment}/uv-receipt.toml", "uv pip install --python {python}"),
+    ],
+)
+def test_an_extra_is_installed_by_what_made_the_environment(
+    tmp_path: Path, file: str, words: str
+) -> None:
+    environment = tmp_path / "work"
+    venv.create(environment, symlinks=True)
+    python = environment / "bin" / "python"
+    (packages,) = environment.glob("lib/python*/site-packages")
+    Path(file.format(packages=packages, environment=environment)).touch()
     asked = [str(python), "-c", ASK]
     said = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    if has_pip:
-        assert said == f"{python} -m pip install 'tunnelctl[top]'\n"
-    else:
-        assert said == f"uv pip install --python {python} 'tunnelctl[top]'\n"
+    assert said == f"{words.format(python=python)} 'tunnelctl[top]'\n"

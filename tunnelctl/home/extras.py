@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Profile
@@ -17,12 +18,16 @@ from tunnelctl.spec.secret import SecretSource
 
 def install_command(extra: str) -> str:
     """The command that installs an extra beside the running tunnelctl: with the pip of its own
-    environment, or with uv, whose environments have no pip. The Debian package, the single file and
-    the image have all extras."""
-    pip = [sys.executable, "-m", "pip", "install"]
-    if find_spec("pip") is None:
-        pip = ["uv", "pip", "install", "--python", sys.executable]
-    return shlex.join([*pip, f"tunnelctl[{extra}]"])
+    environment, else with pipx or uv, whose environments may have no pip. The Debian package, the
+    single file and the image have all extras."""
+    environment = Path(sys.prefix)
+    if find_spec("pip") is not None:
+        words = [sys.executable, "-m", "pip", "install"]
+    elif (environment / "pipx_metadata.json").exists():
+        words = ["pipx", "inject", environment.name]
+    else:
+        words = ["uv", "pip", "install", "--python", sys.executable]
+    return shlex.join([*words, f"tunnelctl[{extra}]"])
 
 
 def lacking(profile: Profile) -> Iterator[str]:
