@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,16 @@ def test_a_reader_that_has_gone_is_no_error_to_speak_of(world: World, command: s
     world.profile("dev", NOT_ASCII)
     world.ok("up", "dev", "-d")
     assert in_shell(world, f"t {command} | head -n 0").stderr == ""
+
+
+def test_its_exit_code_is_not_that_of_a_profile_that_is_not_up(world: World) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with world.start("schema", stdout=writer) as command:
+        os.close(writer)
+        assert command.stderr is not None
+        assert command.stderr.read() == ""
+    assert command.returncode == 128 + signal.SIGPIPE
 
 
 def test_an_interrupt_while_the_command_is_still_loaded(world: World) -> None:

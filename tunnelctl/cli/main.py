@@ -13,7 +13,7 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from tunnelctl.cli.terminal.output import say
 from tunnelctl.client import Client
 from tunnelctl.errors import Failure, reason
 from tunnelctl.home.paths import Paths
+
+_SIGPIPE = 128 + 13  # the shell's exit code for a program that SIGPIPE ended, as it ends most
 
 # Name: module and function below tunnelctl.cli, and its line in `--help`.
 _COMMANDS = {
@@ -94,8 +96,30 @@ class Options:
         return self._client
 
 
+class _ReaderGone(Exception):
+    """A BrokenPipeError, by a name that click does not turn into the exit code 1."""
+
+
+@contextlib.contextmanager
+def _reader_gone() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _ReaderGone from error
+
+
 class Commands(click.Group):
     """A group that imports a command when it is called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as click does; --help and --version print while they are parsed."""
+        with _reader_gone():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Invoke the command as click does."""
+        with _reader_gone():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All command names, in the order of the table."""
@@ -181,10 +205,10 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         options.check_version()
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:
+    except (BrokenPipeError, _ReaderGone):
         # The reader of our output has closed it (`ps | head`).
         _print_no_more()
-        return 1
+        return _SIGPIPE
     except (KeyboardInterrupt, click.Abort):
         return _end(sentences.interrupted())
     except click.exceptions.NoArgsIsHelpError as error:
