@@ -169,6 +169,6 @@ async def test_a_tap_that_fails_is_no_fault_of_the_connection(
         raise MemoryError
 
     async with inspected() as inspection, tunnel_to(sshd.host()) as tunnel:
-        monkeypatch.setattr("tunnelctl.inspect.tap.bytearray", fail, raising=False)
+        monkeypatch.setattr("tunnelctl.inspect.backlog.bytearray", fail, raising=False)
         await carry(tunnel, Side.HERE, [(CLIENT, GET), (SERVER, OK)], inspection)
         assert inspection.summary()["not_inspected"]["connections"] == 1

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tunnelctl import clock
-from tunnelctl.inspect.backlog import Backlog, Copied
+from tunnelctl.inspect.backlog import Backlog
 from tunnelctl.inspect.reasons import NotInspectedCounts, Reason
-from tunnelctl.ssh.link.tap import Tap
+from tunnelctl.ssh.link.tap import END, Tap
 
 if TYPE_CHECKING:  # it imports h11, which a daemon without inspected forwards never needs
     from tunnelctl.inspect.bodies import Chunked
@@ -112,8 +112,7 @@ class ConnectionTap(Tap):
     def ended(self) -> None:
         self._on_end(self._tapped)
         try:
-            end = Copied(self._tapped, False, 0, bytearray(), clock.monotonic(), is_end=True)
-            self._backlog.put(end)
+            self._backlog.put(self._tapped, False, 0, END, clock.monotonic(), is_end=True)
         except Exception as error:
             self._failed(error)
 
@@ -144,6 +143,4 @@ class ConnectionTap(Tap):
             tapped.give_up(Reason.OVERLOAD)
             tapped.counts.passed += len(view)
             return
-        now, is_eof = clock.monotonic(), not size
-        item = Copied(tapped, from_client, start, bytearray(view), now, is_eof=is_eof)
-        self._backlog.put(item)
+        self._backlog.put(tapped, from_client, start, view, clock.monotonic(), is_eof=not size)

@@ -22,12 +22,13 @@ from tunnelctl.inspect.tap import Tapped
 
 _log = logging.getLogger(__name__)
 
-# Seconds of processor time for parsing, and of the pauses after them while the loop is busy, which
-# it is if bytes came in the last one, or if it used its processor for this share of it. To wake up
-# also takes the interpreter from the loop, so the pauses grow.
+# Seconds of processor time for parsing, and of the pauses after them. The next pause follows if the
+# loop used its processor for this share of the last one. To wake up also takes the interpreter from
+# the loop, so the pauses grow. The first one is for times when no bytes come, the last one is left
+# out once the backlog is filling.
 _SLICE = 0.001
-_PAUSES = (0.001, 0.004, 0.015)
-_BUSY = 0.25
+_PAUSES = (0.001, 0.004, 0.015, 0.03)
+_BUSY = 0.1
 
 
 class Worker:
@@ -46,6 +47,7 @@ class Worker:
         self._on_change = on_change
         self._is_closing = False
         self._told = 0  # the version of the store
+        self._is_calm = True  # no bytes came in the last pause
         self._pause = threading.Event()
         self._loop_clock = clock.cpu_clock_of(threading.get_ident())
         self.thread = threading.Thread(target=self._run, name="inspector", daemon=True)
@@ -64,12 +66,16 @@ class Worker:
         while not self._is_closing:
             self._backlog.wait()
             until = used() + _SLICE
-            while not self._is_closing and (item := self._backlog.take()) is not None:
-                self._handle(item)
-                if used() > until:
-                    self._tell()
-                    self._give_way()
-                    until = used() + _SLICE
+            while (batch := self._backlog.take()) is not None:
+                for item in batch:
+                    self._handle(item)
+                    if used() > until:
+                        self._tell()
+                        self._give_way()
+                        until = used() + _SLICE
+                    if self._is_closing:
+                        return
+                self._backlog.done(batch)
             self._tell()
 
     def _tell(self) -> None:
@@ -80,12 +86,14 @@ class Worker:
 
     def _give_way(self) -> None:
         """Pause, until the loop has little to do or for some time."""
-        for pause in _PAUSES:
+        pauses = _PAUSES[not self._is_calm : len(_PAUSES) - self._backlog.is_filling]
+        for pause in pauses:
             began, used, put = clock.monotonic(), self._loop_clock(), self._backlog.put_so_far
             if self._pause.wait(pause):
                 return
+            self._is_calm = self._backlog.put_so_far == put
             share = (self._loop_clock() - used) / (clock.monotonic() - began)
-            if share < _BUSY and self._backlog.put_so_far == put:
+            if share < _BUSY:
                 return
 
     def _handle(self, item: Copied) -> None:
@@ -97,8 +105,6 @@ class Worker:
         except Exception as error:  # a fault of ours must not stop the inspection of others
             _log.warning("inspection of a connection failed: %s", type(error).__name__)
             tapped.give_up(Reason.MALFORMED)
-        finally:
-            self._backlog.done(item)
 
     def _parse(self, item: Copied) -> None:
         tapped = item.tapped
