@@ -286,6 +286,39 @@ def test_a_client_says_nothing_to_another_users_socket(world: World, paths: Path
             listener.accept()[0].close()
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(f"GET /v1/{name}?bogus=1" for name in ("version", "status", "events", "connections")),
+        "GET /v1/history?bogus=1",
+        "GET /v1/fleet?bogus=1",
+        "GET /v1/status?lease=0123456789abcdef&lease=0123456789abcdef",
+        "GET /v1/connections?process=yes",
+        "GET /v1/connections?profile=a&profile=b",
+        "GET /v1/events?silent=yes",
+        "GET /v1/events?orders=2",
+        "POST /v1/reload?dry_run=1",
+        "POST /v1/profiles/dev/down?timeout=0",
+        "POST /v1/connections/1/close?force=1",
+        "POST /v1/fleet/dev/hand-over?bogus=1",
+    ],
+)
+def test_a_query_that_means_nothing_is_refused(shared_api: Api, target: str) -> None:
+    method, path = target.split(" ")
+    problem(shared_api.ask(method, path), 400, "usage")
+
+
+def test_what_is_no_request_is_a_problem(shared_api: Api) -> None:
+    with shared_api.connect() as sock:
+        sock.sendall(b"GET /secret\x01 HTTP/1.1\r\n\r\n")
+        with sock.makefile("rb") as stream:
+            answer = stream.read()
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert b"application/problem+json" in answer
+    assert f"Server: tunnelctl/{__version__}".encode() in answer
+    assert b"secret" not in answer
+
+
 def _post(target: str, body: object) -> bytes:
     """A request as bytes, for whoever does not wait for the answer."""
     text = json.dumps(body).encode()

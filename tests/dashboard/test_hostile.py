@@ -90,6 +90,29 @@ def test_every_answer_is_marked(board: Board) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /<script>alert(1)</script>\x01 HTTP/1.1\r\n\r\n",
+        b"<script>alert(1)</script>\r\n\r\n",
+        b"GET / HTTP/1.1\r\n<script>alert(1)</script>\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nHost: h\r\nX: <script>" + b"x" * 20_000 + b"\r\n\r\n",
+        b"GET /" + b"<script>" * 2000 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_is_not_repeated(board: Board, head: bytes) -> None:
+    with board.connect() as sock:
+        sock.sendall(head)
+        answer = _read(sock)
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert b"script" not in answer
+    text = answer.lower()
+    assert b"content-type: application/problem+json" in text
+    assert b"content-security-policy: default-src 'self'" in text
+    assert b"x-content-type-options: nosniff" in text
+    assert b"python" not in text
+
+
 def test_no_file_but_those_of_the_page(board: Board) -> None:
     for name in ("../login.py", "..%2flogin.py", "%2e%2e/login.py", "/etc/passwd", "vendor", ""):
         assert board.ask("GET", f"/static/{name}").status == 404, name

@@ -224,7 +224,7 @@ class _Daemon:
                 await fleet.join()
             application = api.application(self._server.middleware)
             application.add_routes([self._logbook.route(), metrics.route(status)])
-            application.add_routes(connections.routes(supervisor))
+            application.add_routes(connections.routes(supervisor, self._profiles))
             application.add_routes(fleet_routes(fleet))
             application.add_routes(requests.routes(supervisor))
             async with metrics.served(self._metrics_at, status, self._troubles):

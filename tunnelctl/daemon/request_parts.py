@@ -33,12 +33,14 @@ async def read_bytes(request: web.Request) -> bytes:
 
 
 async def read_body(request: web.Request) -> dict[str, Any]:
-    """The JSON object in the body; an empty body is an empty object.
+    """The JSON object in the body; an empty body is an empty object. A request with a body has no
+    query.
 
     Raises:
-        Failure: USAGE, it is something else.
+        Failure: USAGE, it is something else, or there is a query.
         web.HTTPRequestTimeout: it did not arrive in time.
     """
+    check_query(request)
     raw = await read_bytes(request)
     if not raw.strip():
         return {}
@@ -75,14 +77,19 @@ def profiles_in_query(request: web.Request) -> tuple[str, ...]:
     return names
 
 
-def refuse_unknown_query(request: web.Request, known: Collection[str]) -> None:
-    """Check that the query has only `known` keys.
+def check_query(
+    request: web.Request, once: Collection[str] = (), repeatable: Collection[str] = ()
+) -> None:
+    """Check that the query has only keys that may be there `once`, or several times.
 
     Raises:
-        Failure: USAGE, it has another one.
+        Failure: USAGE, it has another one, or one too often.
     """
-    if unknown := sorted(set(request.query) - set(known)):
-        raise sentences.unknown_key(unknown[0], "query")
+    for key in sorted(set(request.query)):
+        if key not in once and key not in repeatable:
+            raise sentences.unknown_key(key, "query")
+        if key not in repeatable and len(request.query.getall(key)) > 1:
+            raise sentences.not_once(key)
 
 
 def number_in_query(request: web.Request, key: str, default: int) -> int:

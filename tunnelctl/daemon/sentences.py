@@ -162,6 +162,11 @@ def profile_unknown(profile: str) -> Failure:
     return Failure(Code.PROFILE_NOT_FOUND, f"the daemon knows no profile {profile!r}")
 
 
+def forward_unknown(forward: str) -> Failure:
+    """No profile that the daemon knows has it."""
+    return Failure(Code.PROFILE_NOT_FOUND, f"no profile has a forward {forward!r}")
+
+
 def profile_not_up(profile: str) -> Failure:
     """No command holds it."""
     return Failure(Code.PROFILE_NOT_FOUND, f"no profile {profile} is up")
@@ -311,6 +316,11 @@ def _invalid(rule: str) -> Failure:
     return Failure(Code.USAGE, rule)
 
 
+def not_http() -> str:
+    """The head of a request is malformed or too long. Not repeated: it may have secrets."""
+    return "the head of the request is not HTTP/1.1, or is too long"
+
+
 def body_not_in_time() -> str:
     """The rest of the body did not arrive."""
     return "the body did not arrive in time"
@@ -329,6 +339,11 @@ def body_not_an_object() -> Failure:
 def unknown_key(key: str, where: str) -> Failure:
     """There is no such key; `where`: `body` or `query`."""
     return _invalid(f"unknown key {key!r} in the {where}")
+
+
+def not_once(key: str) -> Failure:
+    """In a query, several times."""
+    return _invalid(f"{key} may be given once")
 
 
 def required(key: str) -> Failure:

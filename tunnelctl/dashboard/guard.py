@@ -26,7 +26,7 @@ _POLICY = (
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
     "object-src 'none'"
 )
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": _POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -118,4 +118,4 @@ class Guard:
 
 async def harden(request: web.Request, response: web.StreamResponse) -> None:
     """Mark an answer; for `on_response_prepare`."""
-    response.headers.update(_HEADERS)
+    response.headers.update(HEADERS)

@@ -20,6 +20,7 @@ from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.dashboard import browser, sentences
 from tunnelctl.dashboard.application import Dashboard
 from tunnelctl.dashboard.daemon_client import DaemonClient
+from tunnelctl.dashboard.guard import HEADERS
 from tunnelctl.dashboard.login import Login
 from tunnelctl.errors import reason
 from tunnelctl.net.addresses import port_holder
@@ -66,7 +67,7 @@ async def _serve(
     port = listener.getsockname()[1]
     login = Login(port)
     # Every user of this machine can connect; the guard decides who is answered.
-    server = ControlServer(listener, Troubles(), admits=lambda _: True)
+    server = ControlServer(listener, Troubles(), admits=lambda _: True, headers=HEADERS)
     dashboard = Dashboard(
         DaemonClient(settings.socket), login, settings.environment, read_only=settings.read_only
     )

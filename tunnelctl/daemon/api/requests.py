@@ -16,11 +16,11 @@ from aiohttp import web
 from tunnelctl.daemon import sentences
 from tunnelctl.daemon.orders import refuse_unknown
 from tunnelctl.daemon.request_parts import (
+    check_query,
     flag_in_query,
     number_in_query,
     profile_in_path,
     read_body,
-    refuse_unknown_query,
 )
 from tunnelctl.inspect.inspector import Inspection
 from tunnelctl.state.documents.api_version import API_VERSION
@@ -114,7 +114,7 @@ class _Handlers:
 
 def _query(request: web.Request) -> tuple[int, bool]:
     """`n` and `follow`."""
-    refuse_unknown_query(request, ("n", "follow"))
+    check_query(request, ("n", "follow"))
     return number_in_query(request, "n", _MOST), flag_in_query(request, "follow")
 
 

@@ -33,7 +33,13 @@ from tunnelctl.daemon.orders import (
     refuse_unknown,
 )
 from tunnelctl.daemon.problems import as_problem
-from tunnelctl.daemon.request_parts import profile_in_path, profiles_in_query, read_body
+from tunnelctl.daemon.request_parts import (
+    check_query,
+    flag_in_query,
+    profile_in_path,
+    profiles_in_query,
+    read_body,
+)
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.daemon.wanted.holders import command
 from tunnelctl.daemon.wanted.profiles import Profiles
@@ -118,6 +124,7 @@ class Api:
         return _answer({"status": "ok"})
 
     async def _version(self, request: web.Request) -> web.Response:
+        check_query(request)
         return _answer(
             {
                 "version": __version__,
@@ -131,6 +138,7 @@ class Api:
     async def _status(self, request: web.Request) -> web.Response:
         """All profiles, or those named by `?profile=NAME`; with `?lease=ID` whether it holds
         each."""
+        check_query(request, ("lease",), repeatable=("profile",))
         lease = read_lease(request.query.get("lease"))
         await self._supervisor.look()
         names = profiles_in_query(request)
@@ -151,11 +159,12 @@ class Api:
         `?silent=1`. With `?lease=ID` the end of the stream releases everything that the lease
         holds. With `?answer=PROFILE` its reader answers questions of the profile's hosts, which are
         tried again at once, or with `?orders=1` by the `up` that follows."""
+        check_query(request, ("lease", "orders", "silent"), repeatable=("profile", "answer"))
         lease = read_lease(request.query.get("lease"))
         places = read_places(request.query.getall("answer", ()))
         names = profiles_in_query(request)
-        orders = request.query.get("orders") == "1"
-        is_silent = request.query.get("silent") == "1"
+        orders = flag_in_query(request, "orders")
+        is_silent = flag_in_query(request, "silent")
         if self._streams >= _most_streams():
             raise web.HTTPServiceUnavailable(text=sentences.too_many_event_streams())
         if lease is not None and not self._profiles.holders.open(lease):

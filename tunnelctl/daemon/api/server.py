@@ -12,10 +12,13 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
+from tunnelctl import __version__
+from tunnelctl.daemon import sentences
+from tunnelctl.daemon.problems import as_problem
 from tunnelctl.daemon.troubles import Troubles
 from tunnelctl.net.peers import is_ours, peer_uid
 
@@ -28,6 +31,9 @@ _ACCEPT_PAUSE = 0.05  # seconds after an accept failed, as without free descript
 _TROUBLE = "lack of descriptors"
 _FINISH_WITHIN = 1.0  # seconds for answers under way when the server stops
 
+# Of the answer to what is no request; all others are the application's.
+_HEADERS = {"Server": f"tunnelctl/{__version__}"}
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -36,6 +42,7 @@ class ControlServer:
 
     `middleware` must be the outermost one of the application passed to `start`. `on_activity` is
     called when a request begins and when it ends. `admits` decides whether a client is served.
+    `headers` are those of the answer to what is no request, which no middleware sees.
     """
 
     def __init__(
@@ -44,9 +51,11 @@ class ControlServer:
         troubles: Troubles,
         on_activity: Callable[[], None] = lambda: None,
         admits: Callable[[socket.socket], bool] = is_ours,
+        headers: Mapping[str, str] = _HEADERS,
     ) -> None:
         self._listener = listener
         self._admits = admits
+        self._headers = headers
         self._troubles = troubles
         # Closed to free a descriptor for a client when the process has no other.
         self._reserve: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -148,10 +157,13 @@ class ControlServer:
             sock.close()
             return
         assert self._runner is not None
-        assert self._runner.server is not None
+        server = self._runner.server
+        assert server is not None
         loop = asyncio.get_running_loop()
         sock.setblocking(False)
-        transport, _ = await loop.connect_accepted_socket(self._runner.server, sock)
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: _Protocol(server, self._headers, loop), sock
+        )
         self._cut_later(transport)
 
     def _make_room(self) -> bool:
@@ -194,6 +206,38 @@ class ControlServer:
         finally:
             self._cut_later(transport)
             self._on_activity()
+
+
+class _Protocol(web.RequestHandler):
+    """Answers what is no request as other errors are. aiohttp would repeat it, in an answer that
+    a browser may take for a page."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(
+        self, server: web.Server, headers: Mapping[str, str], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        # As AppRunner does without a log of requests.
+        super().__init__(server, loop=loop, access_log=None)  # type: ignore[arg-type]
+        self._headers = headers
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        _log.debug("an answer of %s: %s", status, type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun")
+        if status == web.HTTPBadRequest.status_code:
+            response = as_problem(web.HTTPBadRequest(text=sentences.not_http()))
+        else:  # outside of all middlewares
+            response = as_problem(exc if isinstance(exc, Exception) else RuntimeError())
+        response.headers.update(self._headers)
+        response.force_close()
+        return response
 
 
 def _abort(transport: asyncio.BaseTransport) -> None:

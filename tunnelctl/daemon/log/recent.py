@@ -20,7 +20,7 @@ from aiohttp import web
 
 from tunnelctl.daemon import sentences
 from tunnelctl.daemon.log.destinations import OneLine, about
-from tunnelctl.daemon.request_parts import flag_in_query, number_in_query, refuse_unknown_query
+from tunnelctl.daemon.request_parts import check_query, flag_in_query, number_in_query
 from tunnelctl.spec.patterns import Pattern
 from tunnelctl.state.documents.api_version import API_VERSION
 
@@ -68,7 +68,7 @@ class LogQuery:
         Raises:
             Failure: USAGE, it is invalid.
         """
-        refuse_unknown_query(request, ("profile", "lines", "since", "follow"))
+        check_query(request, ("lines", "since", "follow"), repeatable=("profile",))
         words = request.query.getall("profile", [])
         if not all(_PATTERN.fullmatch(word) for word in words):
             raise sentences.not_a_pattern()
