@@ -61,10 +61,9 @@ class Soak:
 def soak(seconds: float, seed: int, machines: int, say: Callable[[str], None]) -> Soak:
     """Inject faults for so many seconds, one after another, each into a fleet in peace."""
     found, random = Soak(seed), Random(seed)
-    with fleet_scene(machines, name=f"soak-{seed}", servers=2) as scene:
+    with fleet_scene(machines, name=f"soak-{seed}", servers=2, evicts=True) as scene:
         for machine in scene.machines:
             machine.tells_token = True
-            machine.world.environ.update(machine.clock.environ)
         scene.start()
         observer = Observer(scene)
         try:
@@ -100,6 +99,8 @@ def _one(
             if kind.ends and observer.answered_since(time.monotonic() - 0.5) is not None:
                 violations.append(f"{kind.name}: clients are served without a quorum")
         mended = time.monotonic()
+        if kind.keeps_meanwhile and ended is not None:
+            violations.append(f"{kind.name}: {CLOSED}")
         _peace(scene, observer, mended)
         if kind.keeps and (ended is not None or _is_over(client, 0.0)):
             violations.append(f"{kind.name}: {CLOSED}")

@@ -6,12 +6,15 @@ import json
 import os
 import signal
 import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from tests.support.fleet import LEASE, FleetScene, Machine
 from tests.support.services import connect
 from tests.support.waiting import eventually
+from tests.support.wall_clock import WallClock
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 waits = pytest.mark.skipif(
@@ -185,6 +188,35 @@ def test_one_member_lost_closes_no_connection(scene: FleetScene) -> None:
             scene.store.start(leader)
             scene.store.wait()
     assert holder.fleet()["token"] == token
+
+
+@waits
+def test_a_time_of_day_that_is_set_changes_nothing(scene: FleetScene, tmp_path: Path) -> None:
+    clock, holder = WallClock(tmp_path), scene.holder
+    (taker,) = scene.others(holder)
+    before = dict(taker.world.environ)
+    taker.end()
+    taker.world.environ.update(clock.environ)
+    try:
+        taker.start()
+        scene.settle()
+        holder.world.ok("fleet", "hand-over", "web")
+        eventually(taker.is_up, "the machine whose clock is set is up")
+        token = taker.fleet()["token"]
+        with greeted(taker.local) as own:
+            own.settimeout(LEASE)  # longer than without a renewal
+            for seconds in (86_400, -86_400):
+                clock.jump(seconds)
+                with pytest.raises(TimeoutError):
+                    own.recv(1)
+        assert taker.fleet()["token"] == token
+        taker.world.ok("fleet", "hand-over", "web")
+        since = datetime.fromisoformat(taker.profile()["since"])
+        assert datetime.now(UTC) - since > timedelta(hours=12), "its clock was really set"
+    finally:
+        taker.end()
+        taker.world.environ.clear()
+        taker.world.environ.update(before)
 
 
 @waits

@@ -27,7 +27,6 @@ from tests.support.processes import is_running
 from tests.support.services import Service, connect
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
-from tests.support.wall_clock import WallClock
 from tests.support.world import World
 from tunnelctl.errors import Failure
 
@@ -47,7 +46,6 @@ class Machine:
         self.local = free_port()
         self.to_store: list[ChaosProxy] = []
         self.to_servers: list[ChaosProxy] = []
-        self.clock = WallClock(directory)
         self.process: subprocess.Popen[str] | None = None
         self.tells_token = False
         self.world.environ["TARGET"] = str(self.target.port)
@@ -127,16 +125,29 @@ class FleetScene:
     forwards, one on each sshd; `remote` is the first one."""
 
     def __init__(
-        self, directory: Path, stack: ExitStack, machines: int, name: str, servers: int
+        self,
+        directory: Path,
+        stack: ExitStack,
+        machines: int,
+        name: str,
+        servers: int,
+        *,
+        evicts: bool,
     ) -> None:
         self.name = name
+        self._evicts = evicts
         self.remotes = [free_port() for _ in range(servers)]
         self.remote = self.remotes[0]
         self.directory = directory
         self.store: Cluster = stack.enter_context(cluster(directory / "etcd"))
         self.servers = [
             OpenSSHServer(
-                directory / f"sshd{at}", config=("ClientAliveInterval 1", "ClientAliveCountMax 2")
+                directory / f"sshd{at}",
+                config=(
+                    "ClientAliveInterval 1",
+                    "ClientAliveCountMax 2",
+                    f"SetEnv XDG_STATE_HOME={directory / f'state{at}'}",  # for `evict`
+                ),
             )
             for at in range(servers)
         ]
@@ -178,7 +189,7 @@ class FleetScene:
         etcd = ", ".join([f"endpoints: [{urls}]", *(f"{key}: {more[key]}" for key in more)])
         (machine.world.home / "fleet.yml").write_text(
             f"version: 1\nfleet: {self.name}\nmachine: {machine.name}\nlease: {lease:g}s\n"
-            f"etcd: {{{etcd}}}\n"
+            f"etcd: {{{etcd}}}\nevict: {str(self._evicts).lower()}\n"
         )
 
     def start(self) -> None:
@@ -226,12 +237,14 @@ class FleetScene:
 
 
 @contextmanager
-def fleet_scene(machines: int = 2, name: str = "test", *, servers: int = 1) -> Iterator[FleetScene]:
+def fleet_scene(
+    machines: int = 2, name: str = "test", *, servers: int = 1, evicts: bool = False
+) -> Iterator[FleetScene]:
     """A scene whose machines are not started yet."""
     directory = Path(tempfile.mkdtemp(prefix="tctl-f"))
     try:
         with ExitStack() as stack:
-            yield FleetScene(directory, stack, machines, name, servers)
+            yield FleetScene(directory, stack, machines, name, servers, evicts=evicts)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
