@@ -148,8 +148,7 @@ def connect_in_parallel(port: int, seconds: float, at_once: int) -> Connects:
         ConnectionError: a connection was refused or cut.
         TimeoutError: they all fell silent.
     """
-    began = time.perf_counter()
-    count = 0
+    began, count = time.perf_counter(), 0
     connections: dict[int, socket.socket] = {}
     with select.epoll() as poll:
 

@@ -254,7 +254,7 @@ def _changelog(version: str) -> str:
 
 
 def maintainer() -> str:
-    """Who answers for the package, as Debian writes it: the first author of pyproject.toml."""
+    """The maintainer of the package, as Debian writes it: the first author of pyproject.toml."""
     author = _project()["authors"][0]
     return f"{author['name']} <{author['email']}>"
 
