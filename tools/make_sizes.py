@@ -37,6 +37,17 @@ before, began = rss(), time.process_time()
 import {module}
 print(time.process_time() - began, rss() - before)
 """
+# All that a daemon imports before it serves; then its memory: resident, and what it has written.
+_DAEMON = """
+import time
+began = time.process_time()
+from tunnelctl.cli.setup.daemon import quick_imports
+with quick_imports(server_only=True):
+    import tunnelctl.daemon.process
+took = time.process_time() - began
+lines = dict(line.split()[:2] for line in open("/proc/self/smaps_rollup") if " kB" in line)
+print(took, int(lines["Rss:"]) * 1024, int(lines["Private_Dirty:"]) * 1024)
+"""
 # The module that is imported of each package, and by whom.
 USES = {
     "aiohttp": ("aiohttp.web", "daemon, dashboard"),
@@ -64,6 +75,9 @@ those that share modules do not add up.
 
 tunnelctl itself has {own:.1f} MB; all together have {total:.1f} MB.
 [architecture.md](architecture.md#dependencies) has the purpose of each package.
+
+A daemon imports all that it needs in {start:.0f} ms of processor time. It then has {resident:.0f} MB
+in memory: {written:.0f} MB of its own, and files that are shared with other processes.
 
 ## Extras
 
@@ -154,20 +168,19 @@ def _sizes(package: Distribution) -> Iterator[int]:
 def imported(name: str) -> tuple[float, float]:
     """The median of the seconds, and of the bytes, that importing a package takes."""
     module, _ = USES[name]
-    samples = [_sample(module) for _ in range(ROUNDS + 1)][1:]  # the first one may write bytecode
-    seconds, memory = zip(*samples, strict=True)
-    return statistics.median(seconds), statistics.median(memory)
-
-
-def _sample(module: str) -> tuple[float, float]:
-    done = subprocess.run(
-        [sys.executable, "-c", _MEASURE.format(module=module)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    seconds, memory = map(float, done.stdout.split())
+    seconds, memory = _medians(_MEASURE.format(module=module))
     return seconds, memory
+
+
+def _medians(program: str) -> list[float]:
+    """The medians of the numbers that a program prints."""
+    asked = [sys.executable, "-c", program]
+    samples = [
+        subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+        for _ in range(ROUNDS + 1)
+    ]
+    # The first one may write bytecode.
+    return [statistics.median(map(float, column)) for column in zip(*samples[1:], strict=True)]
 
 
 def page() -> str:
@@ -179,6 +192,7 @@ def page() -> str:
         table.append(f"| {' | '.join(cells)} |")
     own = sum(path.stat().st_size for path in (ROOT / "tunnelctl").rglob("*") if _is_ours(path))
     total = own / 1e6 + sum(map(megabytes, closure(direct())))
+    start, resident, written = _medians(_DAEMON)
     added = set().union(*map(extra_packages, EXTRAS))
     return _TEXT.format(
         date=datetime.now(UTC).date(),
@@ -188,6 +202,9 @@ def page() -> str:
         own=own / 1e6,
         total=total,
         added=sum(map(megabytes, added)),
+        start=start * 1e3,
+        resident=resident / 1e6,
+        written=written / 1e6,
         extras=extras_table(),
     )
 
