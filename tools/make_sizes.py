@@ -76,8 +76,8 @@ those that share modules do not add up.
 tunnelctl itself has {own:.1f} MB; all together have {total:.1f} MB.
 [architecture.md](architecture.md#dependencies) has the purpose of each package.
 
-A daemon imports all that it needs in {start:.0f} ms of processor time. It then has {resident:.0f} MB
-in memory: {written:.0f} MB of its own, and files that are shared with other processes.
+A daemon imports all that it needs in {start:.0f} ms of processor time. It then has {resident:.0f}
+MB in memory: {written:.0f} MB of its own, and files that are shared with other processes.
 
 ## Extras
 
