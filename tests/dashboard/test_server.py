@@ -128,6 +128,13 @@ def test_a_port_that_is_taken(shared_world: World) -> None:
     assert done.stdout == ""
 
 
+def test_a_port_of_a_forward(shared_world: World) -> None:
+    port = str(shared_world.forward("dev", "hello")["listen"]).rpartition(":")[2]
+    done = shared_world.run("dashboard", "--port", port)
+    assert done.returncode == 73
+    assert f"127.0.0.1:{port}: the forward dev/hello does" in done.stderr
+
+
 def test_a_port_that_was_chosen(shared_world: World) -> None:
     port = free_port()
     with dashboard(shared_world, "--port", str(port)) as board:

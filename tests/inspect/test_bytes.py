@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from itertools import cycle
+from queue import Queue
 
 import pytest
 
@@ -24,6 +27,8 @@ from tunnelctl.inspect.store import EXCHANGES_MAX
 from tunnelctl.spec.forward import Side
 
 MIB = 1 << 20
+BODY_MIB = int(os.environ.get("TUNNELCTL_BODY_MIB", "4"))
+BLOCK = random.Random(7).randbytes(MIB)
 BOTH_SIDES = pytest.mark.parametrize("side", list(Side))
 
 
@@ -132,6 +137,83 @@ async def test_long_bodies_pass_unchanged_and_are_shown_in_part(
         ]
         assert len(shown) == 12
         assert all(size == asked == answered for size, asked, answered in shown)
+
+
+def body() -> Iterator[bytes]:
+    """BODY_MIB of bytes, no two MiB of which are the same."""
+    return (number.to_bytes(8) + BLOCK[8:] for number in range(BODY_MIB))
+
+
+def with_length(first_line: bytes) -> Iterator[bytes]:
+    yield first_line + b"Content-Length: %d\r\n\r\n" % (BODY_MIB * MIB)
+    yield from body()
+
+
+def with_chunks(first_line: bytes) -> Iterator[bytes]:
+    yield first_line + b"Transfer-Encoding: chunked\r\n\r\n"
+    sizes = cycle((65536, 8000, 300_000, 17, 32768))
+    for block in body():
+        start = 0
+        while start < len(block):
+            data = block[start : start + next(sizes)]
+            yield b"%x\r\n%b\r\n" % (len(data), data)
+            start += len(data)
+    yield b"0\r\n\r\n"
+
+
+def send(connection: socket.socket, parts: Iterable[bytes]) -> str:
+    """Send all and the end; the sum."""
+    sent = hashlib.sha256()
+    for part in parts:
+        sent.update(part)
+        connection.sendall(part)
+    connection.shutdown(socket.SHUT_WR)
+    return sent.hexdigest()
+
+
+def received(connection: socket.socket) -> str:
+    """The sum of all up to the end."""
+    heard, area = hashlib.sha256(), memoryview(bytearray(MIB))
+    while count := connection.recv_into(area):
+        heard.update(area[:count])
+    return heard.hexdigest()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("framed", [with_length, with_chunks])
+@pytest.mark.parametrize("is_upload", [False, True])
+async def test_a_body_of_any_size_has_the_same_sum(
+    sshd: OpenSSHServer, framed: Callable[[bytes], Iterator[bytes]], is_upload: bool
+) -> None:
+    """TUNNELCTL_BODY_MIB=1024 for bodies of 1 GiB."""
+
+    def asked() -> Iterable[bytes]:
+        return framed(b"PUT /p HTTP/1.1\r\nHost: h\r\n") if is_upload else [GET]
+
+    def answered() -> Iterable[bytes]:
+        return [OK] if is_upload else framed(b"HTTP/1.1 200 OK\r\n")
+
+    served: Queue[tuple[str, str]] = Queue()
+
+    def serve(connection: socket.socket) -> None:
+        served.put((received(connection), send(connection, answered())))
+
+    def ask(port: int) -> tuple[str, str]:
+        with connect(port) as connection:
+            return send(connection, asked()), received(connection)
+
+    async with inspected() as inspection, tunnel_to(sshd.host()) as tunnel:
+        with Service(serve) as service:
+            plain = await tunnel.local(service.port)
+            assert await in_thread(ask, plain) == await in_thread(served.get, timeout=600)
+            port = await listen(tunnel, Side.HERE, service.port, inspection)
+            assert await in_thread(ask, port) == await in_thread(served.get, timeout=600)
+        await eventually_async(lambda: is_parsed(inspection), "everything is parsed")
+        (exchange,) = inspection.last()
+        message = exchange.request if is_upload else exchange.response
+        assert message is not None
+        if not inspection.summary()["not_inspected"]["connections"]:  # the parser kept up
+            assert (message.size, message.is_cut) == (BODY_MIB * MIB, False)
 
 
 async def test_ten_thousand_requests_pass_and_the_last_are_kept(sshd: OpenSSHServer) -> None:

@@ -135,12 +135,15 @@ async def test_the_requests_of_an_inspected_forward(busy: World) -> None:
     async with running(busy) as (pilot, shown):
         await pilot.press("i")
         assert "the cursor is not on a forward with inspect: http" in shown()
+        await pilot.press("down")
+        assert "the cursor is not" not in shown(), "it was about another row"
         await pilot.press("slash", *"hello:80", "enter", "i")
         await asyncio.to_thread(lambda: urllib.request.urlopen(url).close())
         await eventually_async(lambda: re.search(r"GET .* 200 .*/some/path", shown()), "a request")
         await pilot.press("enter")
         await eventually_async(lambda: "GET /some/path?x=1 HTTP/1.1" in shown(), "its head")
         assert "Hello, World!" in shown(), "its body"
+        assert re.search(r"tunnelctl requests dev/web --replay \d+", shown())
 
 
 async def test_a_refused_order_is_one_line(busy: World) -> None:

@@ -23,24 +23,28 @@ from tunnelctl.dashboard.daemon_client import DaemonClient
 from tunnelctl.dashboard.guard import HEADERS
 from tunnelctl.dashboard.login import Login
 from tunnelctl.errors import reason
-from tunnelctl.net.addresses import port_holder
+from tunnelctl.net.addresses import collide, port_holder
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.environment import Environment
+from tunnelctl.state.documents.snapshot import Status
 
 _HOST = "127.0.0.1"
 _BACKLOG = 128
+_LISTEN_HERE = ("local", "dynamic")  # types of forwards
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
 class DashboardSettings:
     """`port` 0: a free one. `socket` is the daemon's, `folder` one that only this user can read,
-    and `environment` that of the command. `debug`: log errors, with tracebacks, to stderr."""
+    and `environment` that of the command. `status` is what the daemon does at the start. `debug`:
+    log errors, with tracebacks, to stderr."""
 
     port: int
     socket: Path
     folder: Path
     environment: Environment
+    status: Status
     read_only: bool = False
     with_browser: bool = True
     debug: bool = False
@@ -54,7 +58,7 @@ def run(settings: DashboardSettings, on_ready: Callable[[str], None]) -> None:
     """
     # What is wrong with a request concerns only its sender; who debugs us sees it all the same.
     logging.basicConfig(level=logging.WARNING if settings.debug else logging.CRITICAL)
-    with _listening(settings.port) as listener:
+    with _listening(settings.port, settings.status) as listener:
         asyncio.run(_serve(settings, listener, on_ready))
 
 
@@ -85,7 +89,7 @@ async def _serve(
         await server.stop()
 
 
-def _listening(port: int) -> socket.socket:
+def _listening(port: int, status: Status) -> socket.socket:
     address = Endpoint(_HOST, port)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -97,5 +101,18 @@ def _listening(port: int) -> socket.socket:
         listener.close()
         if error.errno != errno.EADDRINUSE:
             raise sentences.port_not_allowed(address, reason(error)) from None
+        if forward := _forward_at(port, status):
+            raise sentences.port_in_use_by_forward(address, forward) from None
         raise sentences.port_in_use(address, port_holder(_HOST, port)) from None
     return listener
+
+
+def _forward_at(port: int, status: Status) -> str | None:
+    """The forward, PROFILE/FORWARD, that listens on this port here."""
+    for profile in status.profiles:
+        for forward in profile.forwards:
+            host, _, number = forward.listen.rpartition(":")
+            is_here = forward.bound and forward.type in _LISTEN_HERE
+            if is_here and number == str(port) and collide(host.strip("[]"), _HOST):
+                return f"{profile.name}/{forward.name}"
+    return None

@@ -20,6 +20,15 @@ def port_in_use(address: Endpoint, holder: PortHolder | None) -> Failure:
     )
 
 
+def port_in_use_by_forward(address: Endpoint, forward: str) -> Failure:
+    """A forward of the daemon, PROFILE/FORWARD, listens there."""
+    return Failure(
+        Code.PORT_IN_USE,
+        f"the dashboard cannot listen on {address}: the forward {forward} does",
+        "choose another port with --port, or none for a free one",
+    )
+
+
 def port_not_allowed(address: Endpoint, why: str) -> Failure:
     """The system refuses the address, such as a port below 1024."""
     return Failure(

@@ -7,6 +7,7 @@ threads, and every failure is one line on the screen.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,14 +17,15 @@ from typing import Any, ClassVar, Final
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.css.query import NoMatches
 from textual.widgets import ContentSwitcher, Input, Static
 
 from tunnelctl import __version__
 from tunnelctl.client import Client
 from tunnelctl.errors import Failure, printable
 from tunnelctl.spec.environment import Environment
-from tunnelctl.top.details import details
-from tunnelctl.top.dialogs import HELP, ConfirmDialog, Page
+from tunnelctl.top.details import cause_lines, details, request_details
+from tunnelctl.top.dialogs import HELP, ConfirmDialog, Page, question
 from tunnelctl.top.feeds import Interests, StatusFeed
 from tunnelctl.top.log import LOG, LogRow
 from tunnelctl.top.messages import Away, Crashed, Done, LineLogged, NewView, RequestSeen
@@ -35,7 +37,7 @@ from tunnelctl.view import columns, model
 from tunnelctl.view.actions import Action, Verb, up
 from tunnelctl.view.choice import RowOrder, matching, ordered
 from tunnelctl.view.request_rows import REQUESTS, RequestRow
-from tunnelctl.view.rows import Broken, ForwardRow, HostRow, View
+from tunnelctl.view.rows import ForwardRow, HostRow, View
 from tunnelctl.view.texts import NOTHING
 
 _CAUSES: Final = 3  # shown above the table
@@ -88,6 +90,7 @@ class Top(App[None]):
         self._choices = {tab: _Choice() for tab in _TABS}
         self._tails = Tails(client, self.post_message)
         self._is_behind = False  # rows came that are not shown yet
+        self._is_refused = False  # the message is about the row under the cursor
         post = self.post_message
         self._feed = StatusFeed(
             client,
@@ -147,10 +150,8 @@ class Top(App[None]):
     def on_away(self, message: Away) -> None:
         """Show nothing: what was up may not be."""
         self._view = None
-        self.query_one("#title", Static).update(Content(f"tunnelctl: {message.failure}"))
-        broken = self.query_one("#broken", Static)
-        broken.update(Content("waiting for a daemon"))
-        broken.display = True
+        self._put("title", f"tunnelctl: {message.failure}")
+        self._put("broken", "waiting for a daemon")
         self._fill()
 
     def on_line_logged(self, message: LineLogged) -> None:
@@ -180,6 +181,7 @@ class Top(App[None]):
 
     def action_open(self, tab: str) -> None:
         """Show a table; the key of the one that is shown leads back to the forwards."""
+        self.on_row_table_moved()
         self._tab = _FORWARDS if tab == self._tab else tab
         if self._tab == _LOG:
             self._tails.open_log()
@@ -197,7 +199,7 @@ class Top(App[None]):
             self._tails.inspect(row)
             self.action_open(_REQUESTS)
         else:
-            self._say("requests: the cursor is not on a forward with inspect: http")
+            self._refuse("requests: the cursor is not on a forward with inspect: http")
 
     def action_sort(self) -> None:
         """Take the next order."""
@@ -248,7 +250,7 @@ class Top(App[None]):
             self.push_screen(Page(lambda: message))
             return
         if isinstance(row, RequestRow):
-            request = row.details
+            request = request_details(row, self._tails.inspected)
             self.push_screen(Page(lambda: request))
             return
         self.push_screen(
@@ -265,12 +267,12 @@ class Top(App[None]):
         if action is None and verb == Verb.UP and isinstance(row, ForwardRow | HostRow):
             action = up(row.profile)  # it is up, or was a moment ago: only differences change
         if action is None:
-            self._say(f"{verb}: not possible here")
+            self._refuse(f"{verb}: not possible here")
             return
         clients = self._clients_of(action)
         if action.verb in (Verb.DOWN, Verb.CLOSE) or (action.verb is Verb.RESTART and clients):
             self.push_screen(
-                ConfirmDialog(_question(action, clients), action.command),
+                ConfirmDialog(question(action, clients), action.command),
                 partial(self._answered, action),
             )
         else:
@@ -344,12 +346,31 @@ class Top(App[None]):
         """Show the rows of the present table, and what is chosen for it."""
         self._is_behind = False
         self._show_title()
-        self._table.show(matching(self._rows(), self._choice.words))
-        if isinstance(self.screen, Page):
-            self.screen.update()
+        with contextlib.suppress(NoMatches):  # as in `_put`
+            self._table.show(matching(self._rows(), self._choice.words))
+            if isinstance(self.screen, Page):
+                self.screen.update()
+
+    def _refuse(self, text: str) -> None:
+        """Say why a key does nothing here, until the cursor is elsewhere."""
+        self._say(text)
+        self._is_refused = True
+
+    def on_row_table_moved(self) -> None:
+        """The cursor is elsewhere."""
+        if self._is_refused:
+            self._say("")
 
     def _say(self, text: str) -> None:
-        self.query_one("#message", Static).update(Content(printable(text)))
+        self._is_refused = False
+        self._put("message", printable(text))
+
+    def _put(self, place: str, text: str) -> None:
+        """Show a text above or below the table. When the screen ends, the threads end after it."""
+        with contextlib.suppress(NoMatches):
+            line = self.query_one(f"#{place}", Static)
+            line.update(Content(text))
+            line.display = place != "broken" or bool(text)
 
     def _show_title(self) -> None:
         view, choice = self._view, self._choice
@@ -364,36 +385,17 @@ class Top(App[None]):
             words.append(f"by {choice.order}")
         if choice.words:
             words.append(f"filter: {choice.words}")
-        self.query_one("#title", Static).update(Content("  ".join(words)))
+        self._put("title", "  ".join(words))
 
     def _show_broken(self, view: View) -> None:
-        lines = [line for cause in view.broken[:_CAUSES] for line in _two_lines(cause)]
+        lines = [line for cause in view.broken[:_CAUSES] for line in cause_lines(cause)]
         if len(view.broken) > _CAUSES:
             lines.append(f"… {len(view.broken) - _CAUSES} more causes")
         if view.daemon_version != __version__:
             lines.append(f"the daemon is version {view.daemon_version}, this is {__version__}")
         lines += view.warnings
-        broken = self.query_one("#broken", Static)
-        broken.update(Content("\n".join(lines)))
-        broken.display = bool(lines)
+        self._put("broken", "\n".join(lines))
 
 
 def _place(row: ForwardRow | HostRow) -> str:
     return row.place
-
-
-def _two_lines(cause: Broken) -> tuple[str, str]:
-    """The cause; then the time of the next attempt and the command that fixes it."""
-    more = f" (and {len(cause.also)} more)" if cause.also else ""
-    again = f"{cause.again}; " if cause.again else ""
-    return f"{cause.place}{more}: {cause.why}", f"  {again}{cause.mend.command}"
-
-
-def _question(action: Action, clients: int) -> str:
-    what = {
-        Verb.DOWN: f"Take {action.profile} down?",
-        Verb.RESTART: f"Reconnect {action.host or 'every host'} of {action.profile}?",
-        Verb.CLOSE: f"Reset connection {action.connection}?",
-    }[action.verb]
-    connected = "1 client is" if clients == 1 else f"{clients} clients are"
-    return f"{what} {connected} connected." if clients else what

@@ -1,11 +1,13 @@
-"""The details of a row as lines of text."""
+"""The details of a row, and the cause of a failure, as lines of text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from textwrap import wrap
 
-from tunnelctl.view.rows import ConnectionRow, ForwardRow, HostRow
+from tunnelctl.view.actions import replay
+from tunnelctl.view.request_rows import RequestRow
+from tunnelctl.view.rows import Broken, ConnectionRow, ForwardRow, HostRow
 from tunnelctl.view.texts import NOTHING, Curve, curve_text, milliseconds_text
 
 _LABEL = 14  # columns
@@ -26,6 +28,18 @@ def details(row: ForwardRow | HostRow | ConnectionRow, width: int) -> str:
     pairs += [("command" if n == 0 else "", one.command) for n, one in enumerate(row.actions)]
     lines = [line for label, value in pairs for line in _wrapped(label, value, width)]
     return "\n".join([row.place, "", *lines])
+
+
+def cause_lines(cause: Broken) -> tuple[str, str]:
+    """The cause; then the time of the next attempt and the command that fixes it."""
+    more = f" (and {len(cause.also)} more)" if cause.also else ""
+    again = f"{cause.again}; " if cause.again else ""
+    return f"{cause.place}{more}: {cause.why}", f"  {again}{cause.mend.command}"
+
+
+def request_details(row: RequestRow, place: str) -> str:
+    """The same of a request of the forward `place`; its texts are not wrapped."""
+    return f"{row.details}\n\n{replay(place, row.id)}"
 
 
 def _wrapped(label: str, value: str, width: int) -> Iterator[str]:

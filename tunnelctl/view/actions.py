@@ -106,6 +106,11 @@ def mend_profile(profile: str, error: ErrorStatus) -> Action:
     return check(profile) if error.code == Code.CONFIG_INVALID else doctor(profile)
 
 
+def replay(place: str, number: int) -> str:
+    """The command that sends a request of an inspected forward, PROFILE/FORWARD, again."""
+    return f"tunnelctl requests {shlex.quote(place)} --replay {number}"
+
+
 def _action(verb: Verb, profile: str, host: str = "", words: str = "") -> Action:
     place = shlex.quote(f"{profile}/{host}" if host else profile)
     return Action(verb, f"tunnelctl {words or f'{verb} {place}'}", profile, host)

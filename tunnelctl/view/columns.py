@@ -17,6 +17,7 @@ from tunnelctl.view.texts import NOTHING, Curve, curve_text, sum_of_curves
 GAP = "  "
 _TEN_MINUTES = "10 MINUTES"  # of traffic both ways
 _CURVE = 20  # columns
+_NAME = 12  # a long name does not cut the usual ones, such as dev/postgres
 CUT = "…"
 
 RowT = TypeVar("RowT")
@@ -47,7 +48,8 @@ class Column(Generic[RowT]):
 class Table(Generic[RowT]):
     """The columns of a table; the one with the title `coloured` shows the condition by its colour.
     For narrow terminals: the groups of titles that are cut one after the other, the widest column
-    first, then the titles that are left out, in this order."""
+    first, then the titles that are left out, in this order. What remains of the first group gives
+    the rest."""
 
     columns: tuple[Column[RowT], ...]
     giving: tuple[tuple[str, ...], ...] = ()
@@ -112,6 +114,12 @@ class Table(Generic[RowT]):
             if too_much() <= 0:
                 return
             del widths[at[title]]
+        kept = [at[title] for titles in self.giving[:1] for title in titles if at[title] in widths]
+        while kept and too_much() > 0:  # a few columns of a terminal
+            widest = max(kept, key=lambda index: widths[index])
+            if widths[widest] <= 1:
+                break
+            widths[widest] -= 1
 
 
 def forwards(*, with_rates: bool) -> Table[ForwardRow]:
@@ -122,9 +130,9 @@ def forwards(*, with_rates: bool) -> Table[ForwardRow]:
 def _forwards(title: str, moved: Callable[[ForwardRow], str]) -> Table[ForwardRow]:
     return Table(
         (
-            Column("NAME", lambda row: row.place, 8, CutAt.MIDDLE),
+            Column("NAME", lambda row: row.place, _NAME, CutAt.MIDDLE),
             Column("TYPE", lambda row: row.type, 5),
-            Column("LISTEN", lambda row: row.listen, 8, CutAt.FRONT),
+            Column("LISTEN", lambda row: row.listen, 7, CutAt.FRONT),
             Column("TARGET", lambda row: row.target, 6, CutAt.FRONT),
             Column("VIA", lambda row: row.via, 4),
             Column("STATUS", lambda row: row.status, 12),
@@ -162,7 +170,7 @@ HOSTS: Table[HostRow] = Table(
 CONNECTIONS: Table[ConnectionRow] = Table(
     (
         Column("ID", lambda row: row.id),
-        Column("FORWARD", lambda row: row.place, 8, CutAt.MIDDLE),
+        Column("FORWARD", lambda row: row.place, _NAME, CutAt.MIDDLE),
         Column("CLIENT", lambda row: row.client, 8, CutAt.FRONT),
         Column("PROCESS", lambda row: row.process or NOTHING, 6),
         Column("TARGET", lambda row: row.target, 6, CutAt.FRONT),

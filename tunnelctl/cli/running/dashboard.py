@@ -26,7 +26,7 @@ def dashboard(options: Options, port: int, read_only: bool, no_browser: bool) ->
     for it if it goes away. Ctrl-C ends the dashboard, and no tunnel.
     """
     client = options.client
-    client.status()  # without a daemon this fails as `ps` does
+    status = client.status()  # without a daemon this fails as `ps` does
     from tunnelctl.dashboard.process import DashboardSettings, run  # heavy: aiohttp
 
     paths = client.paths
@@ -35,6 +35,7 @@ def dashboard(options: Options, port: int, read_only: bool, no_browser: bool) ->
         socket=paths.socket,
         folder=paths.runtime_dir,
         environment=caller.to_send(),
+        status=status,
         read_only=read_only,
         with_browser=not no_browser,
         debug=options.debug,
