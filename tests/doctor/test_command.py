@@ -166,13 +166,14 @@ def test_what_the_daemon_holds_is_no_fault(world: World, sshd: OpenSSHServer) ->
     with EchoService() as echo:
         world.tunnel(
             sshd,
-            db=f"local: {free_port()}, to: {echo.port}",
+            db=f"local: 0, to: {echo.port}",
             hook=f"remote: {free_port()}, to: {echo.port}",
         )
         world.ok("up", "dev", "-d")
         before = world.status()
         shown = world.ok("doctor", "dev")
         assert "the profile is up" in shown
+        assert f"the daemon listens on {world.forward('dev', 'db')['listen']} for it" in shown
         assert "server listens for the running tunnel" in shown
         after = world.status()
         assert [host["since"] for host in after["profiles"][0]["hosts"]] == [

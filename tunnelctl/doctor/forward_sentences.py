@@ -120,9 +120,9 @@ def client_chooses() -> str:
 # --- listeners and targets on this machine -------------------------------------------------
 
 
-def held_here(endpoint: Endpoint) -> str:
-    """The daemon has the listener of the forward."""
-    return f"the daemon listens on {endpoint} for it"
+def held_here(listen: str) -> str:
+    """The daemon has the listener of the forward, at this address."""
+    return f"the daemon listens on {listen} for it"
 
 
 def is_free(endpoint: Endpoint) -> str:

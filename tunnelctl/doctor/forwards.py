@@ -49,7 +49,7 @@ class Examination:
         return [await self._listens_there(), await self._target_here()]
 
     @property
-    def _is_held(self) -> bool:
+    def _held_at(self) -> str | None:
         return this_machine.held_by_daemon(self.rule, self.profile, self.status)
 
     @property
@@ -66,8 +66,8 @@ class Examination:
     # Forwards that listen on this machine.
 
     async def _listener(self) -> Step:
-        if self._is_held:
-            message = forward_sentences.held_here(self.rule.listen)
+        if (listen := self._held_at) is not None:
+            message = forward_sentences.held_here(listen)
             return ok(Part.LISTENER, self.rule.name, message)
         return await this_machine.listener(self.rule, self.reactor, self.status)
 
@@ -154,7 +154,7 @@ class Examination:
 
     async def _listens_there(self) -> Step:
         name, listen = self.rule.name, self.rule.listen
-        if self._is_held:
+        if self._held_at is not None:
             return ok(Part.PERMISSION, name, forward_sentences.held_there(self.rule.via))
         if self.link is None:
             return skipped(Part.PERMISSION, name, self._not_reached)

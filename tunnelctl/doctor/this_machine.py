@@ -31,15 +31,14 @@ _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 _PRIVILEGED = 1024  # ports below are reserved for root (ip(7))
 
 
-def held_by_daemon(rule: Forward, profile: Profile, status: Status | None) -> bool:
-    """Whether the daemon listens for this forward at the address in the profile."""
+def held_by_daemon(rule: Forward, profile: Profile, status: Status | None) -> str | None:
+    """Where the daemon listens for this forward as the profile says; None if it does not."""
     found = profile_in(status, profile.name, profile.source)
-    return found is not None and any(
-        forward.name == rule.name
-        and forward.bound
-        and (forward.listen == str(rule.listen) or rule.listen.port == 0)
-        for forward in found.forwards
-    )
+    for forward in () if found is None else found.forwards:
+        as_written = forward.listen == str(rule.listen) or rule.listen.port == 0
+        if forward.name == rule.name and forward.bound and as_written:
+            return forward.listen
+    return None
 
 
 def _owner(endpoint: Endpoint, status: Status | None) -> str | None:
