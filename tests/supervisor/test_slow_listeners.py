@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -103,6 +104,26 @@ async def test_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         held.let_go()
         await s.until_forward("web", ForwardState.UP)
         assert path.is_socket()
+    assert not path.exists()
+
+
+def test_one_whose_loop_has_ended_meanwhile_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "web.sock"
+    held = Held(listening._bind_unix, lambda path: True)
+    monkeypatch.setattr(listening, "_bind_unix", held)
+
+    async def up_and_away() -> None:
+        async with scene() as s:
+            await s.supervisor.up(s.profile(local(listen=Endpoint(path=str(path)))), here())
+            await eventually_async(lambda: held.calls, "it is being bound")
+
+    asyncio.run(up_and_away())
+    (thread,) = (one for one in threading.enumerate() if one.name.startswith("listen on"))
+    held.let_go()
+    thread.join(30)
+    assert not thread.is_alive()
     assert not path.exists()
 
 

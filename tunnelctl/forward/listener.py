@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -70,7 +71,10 @@ class Listener:
                 host as of a folder.
         """
         try:
-            listening = listen(endpoint) if is_quick(endpoint) else await _listen_apart(endpoint)
+            if is_quick(endpoint):
+                listening = listen(endpoint)
+            else:
+                listening = await _ListenApart(endpoint).listening()
         except OSError as error:
             raise await _failure(endpoint, error) from None
         return cls(reactor, listening, on_client, owner)
@@ -131,18 +135,34 @@ class Listener:
             self._loop.call_soon(call)
 
 
-async def _listen_apart(endpoint: Endpoint) -> Listening:
-    work = in_thread(lambda: listen(endpoint), f"listen on {endpoint}")
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        work.add_done_callback(_close_unwanted)
-        raise
+class _ListenApart:
+    """Listening in a thread, which closes what nobody wants any more: the loop may have ended."""
 
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._lock = threading.Lock()
+        self._made: Listening | None = None
+        self._is_wanted = True
 
-def _close_unwanted(work: asyncio.Future[Listening]) -> None:
-    if not work.cancelled() and work.exception() is None:
-        work.result().close()
+    async def listening(self) -> Listening:
+        try:
+            return await in_thread(self._listen, f"listen on {self._endpoint}")
+        except asyncio.CancelledError:
+            with self._lock:
+                self._is_wanted = False
+                made = self._made
+            if made is not None:
+                made.close()
+            raise
+
+    def _listen(self) -> Listening:
+        made = listen(self._endpoint)
+        with self._lock:
+            self._made = made
+            is_wanted = self._is_wanted
+        if not is_wanted:
+            made.close()
+        return made
 
 
 # Until they are closed. A compiled class has no weak references.
