@@ -128,6 +128,11 @@ def test_the_exported_block_is_one_that_ssh_takes(world: World) -> None:
     assert "localforward [localhost]:5432 [db]:5432" in done.stdout.splitlines()
 
 
+def test_a_command_line_may_be_one_word_or_many(world: World) -> None:
+    text = world.ok("import", "ssh-command", COMMAND)
+    assert world.ok("import", "ssh-command", "--", *shlex.split(COMMAND)) == text
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "why"),
     [

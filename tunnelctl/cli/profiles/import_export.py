@@ -84,9 +84,14 @@ def ssh_config(
 def ssh_command(
     commands: tuple[str, ...], name: str | None, permit: tuple[str, ...], force: bool
 ) -> None:
-    """Convert command lines of ssh or autossh, each in quotes; `-` reads them from stdin."""
+    """Convert command lines of ssh or autossh, each in quotes; `-` reads them from stdin.
+
+    One alone may also follow as words: -- ssh -L 5432:db:5432 bastion.
+    """
     from tunnelctl.config.exchange.from_ssh_command import import_ssh_command
 
+    if len(commands) > 1 and not any(part.isspace() for part in commands[0]):
+        commands = (shlex.join(commands),)
     texts = [_text(command) if command == _STDIN else command for command in commands]
     imported = import_ssh_command(texts, os.environ, permit=_permits(permit))
     _give(imported, "ssh-command", name, force=force)
