@@ -69,6 +69,7 @@ _TEXTS = {
     "key": "proxy_command",
     "kind": "cipher",
     "known": f"{_KEY} in known_hosts:3",
+    "listen": "127.0.0.1:5432",
     "machine": "m2",
     "message": "the server refused the login",
     "method": "password",
