@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ProfileDocument,
         ReloadDocument,
         StatusDocument,
+        VersionDocument,
     )
 
 __version__ = "0.1.0"
@@ -38,6 +39,7 @@ __all__ = [
     "ReloadDocument",
     "StatusDocument",
     "Tunnels",
+    "VersionDocument",
     "__version__",
     "connect_daemon",
     "open",

@@ -111,6 +111,18 @@ def test_a_profile_that_is_not_ready_in_time_stays_wanted(
     assert daemon.down("far", drain=0.0)["wanted"] == "down"
 
 
+def test_it_says_what_it_is_and_ends_in_order(world: World) -> None:
+    world.profile("other", EMBEDDED)
+    world.ok("up", "other", "-d")
+    with tunnelctl.connect_daemon(environ=world.environ) as daemon:
+        about = daemon.version()
+        assert about.keys() == tunnelctl.VersionDocument.__annotations__.keys()
+        assert about["pid"] == daemon.status()["daemon"]["pid"]
+        assert daemon.shutdown()
+        with pytest.raises(tunnelctl.Failure):
+            daemon.version()
+
+
 def test_without_a_daemon_none_is_started(world: World) -> None:
     with pytest.raises(tunnelctl.Failure) as raised:
         tunnelctl.connect_daemon(environ=world.environ)

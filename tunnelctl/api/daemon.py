@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         ProfileDocument,
         ReloadDocument,
         StatusDocument,
+        VersionDocument,
     )
     from tunnelctl.state.documents.snapshot import ProfileStatus
 
@@ -79,6 +80,10 @@ class Daemon(Closeable):
         self._client = client
         self._environment = environment
         self._streams: WeakSet[Events] = WeakSet()
+
+    def version(self) -> VersionDocument:
+        """The daemon's description of itself."""
+        return cast("VersionDocument", self._client.version())
 
     def status(self, *profiles: str) -> StatusDocument:
         """The status document, with these profiles or with all."""
@@ -175,6 +180,11 @@ class Daemon(Closeable):
         """The last lines of the log, oldest first: all, or about places (`dev`, `dev/db`, `d*`)."""
         answer = self._client.logs(places, lines, None)
         return cast("list[LogLineDocument]", answer["lines"])
+
+    def shutdown(self) -> bool:
+        """End the daemon, as `tunnelctl daemon stop`; returns whether it ended in time. The next
+        daemon starts what is wanted up."""
+        return self._client.stop_daemon()
 
     def close(self) -> None:
         """End the streams of events. The daemon and its profiles go on."""

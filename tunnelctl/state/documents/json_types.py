@@ -130,6 +130,17 @@ class DaemonDocument(TypedDict):
     warnings: list[str]
 
 
+class VersionDocument(TypedDict):
+    """What the daemon is, and the number of commands that hold profiles (`attached`)."""
+
+    api_version: int
+    version: str
+    compiled: bool
+    pid: int
+    background: bool
+    attached: int
+
+
 class StatusDocument(TypedDict):
     """The whole status document."""
 
