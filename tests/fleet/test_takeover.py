@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 from datetime import UTC, datetime, timedelta
@@ -11,15 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fleet import LEASE, FleetScene, Machine
+from tests.support.fleet import LEASE, FleetScene, Machine, waits
 from tests.support.services import connect
 from tests.support.waiting import eventually
 from tests.support.wall_clock import WallClock
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
-waits = pytest.mark.skipif(
-    "TUNNELCTL_FLEET_SECONDS" not in os.environ, reason="waits for leases; .ci/run runs it"
-)
 _SOON = 3 * LEASE  # generous: what is waited for ends at a lease and a little
 
 

@@ -152,12 +152,15 @@ class _Pipe:
 
 
 class ChaosProxy:
-    """Listens on 127.0.0.1:`port` and passes connections on to a target; a context manager.
+    """Listens on `host`:`port` and passes connections on to a target; a context manager.
 
     `target_port` may be changed at any time, for new connections.
     """
 
-    def __init__(self, target_port: int, target_host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, target_port: int, target_host: str = "127.0.0.1", host: str = "127.0.0.1"
+    ) -> None:
+        self.host = host
         self.target_host = target_host
         self.target_port = target_port
         self.port = free_port()
@@ -291,7 +294,7 @@ class ChaosProxy:
 
     async def _up(self) -> None:
         if self._acceptor is None:
-            listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
+            listener = socket.create_server((self.host, self.port), backlog=512)
             listener.setblocking(False)
             self._acceptor = self._loop.create_task(self._accept(listener))
 

@@ -20,8 +20,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.chaos import ChaosProxy
 from tests.support.etcd import Cluster, cluster
+from tests.support.namespaces import Namespace
 from tests.support.ports import free_port
 from tests.support.processes import is_running
 from tests.support.services import Service, connect
@@ -32,22 +35,31 @@ from tunnelctl.errors import Failure
 
 # Seconds; 5 is the shortest. A longer one bears a machine that is busy with other tests.
 LEASE = float(os.environ.get("TUNNELCTL_FLEET_LEASE", "5"))
+waits = pytest.mark.skipif(
+    "TUNNELCTL_FLEET_SECONDS" not in os.environ, reason="waits for leases; .ci/run runs it"
+)
 _FIRST_LINE = 64
 
 
 class Machine:
-    """One machine: its world, its ways to etcd and to sshd, its target, and its daemon."""
+    """One machine: its world, its ways to etcd and to sshd, its target, and its daemon, which runs
+    at the far end of a `network` if there is one."""
 
-    def __init__(self, name: str, directory: Path, stack: ExitStack) -> None:
+    def __init__(
+        self, name: str, directory: Path, stack: ExitStack, network: Namespace | None
+    ) -> None:
         self.name = name
+        self.others_at = "127.0.0.1" if network is None else network.here
         directory.mkdir(mode=0o700)
         self.world = World(directory)
-        self.target = stack.enter_context(Service(self._serve))
+        self.world.inside = () if network is None else network.inside
+        self.target = stack.enter_context(Service(self._serve, host=self.others_at))
         self.local = free_port()
         self.to_store: list[ChaosProxy] = []
         self.to_servers: list[ChaosProxy] = []
         self.process: subprocess.Popen[str] | None = None
         self.tells_token = False
+        self.world.environ["OTHERS"] = self.others_at
         self.world.environ["TARGET"] = str(self.target.port)
         self.world.environ["LOCAL"] = str(self.local)
 
@@ -133,6 +145,7 @@ class FleetScene:
         servers: int,
         *,
         evicts: bool,
+        network: Namespace | None,
     ) -> None:
         self.name = name
         self._evicts = evicts
@@ -156,13 +169,15 @@ class FleetScene:
             stack.callback(server.stop)
         self.machines = []
         for number in range(1, machines + 1):
-            machine = Machine(f"m{number}", directory / f"w{number}", stack)
-            machine.to_servers = [
-                stack.enter_context(ChaosProxy(server.port)) for server in self.servers
-            ]
-            machine.to_store = [
-                stack.enter_context(ChaosProxy(member.port)) for member in self.store.members
-            ]
+            there = network if number == 1 else None
+            machine = Machine(f"m{number}", directory / f"w{number}", stack, there)
+            machine.to_servers, machine.to_store = (
+                [stack.enter_context(ChaosProxy(port, host=machine.others_at)) for port in ports]
+                for ports in (
+                    [server.port for server in self.servers],
+                    [member.port for member in self.store.members],
+                )
+            )
             stack.callback(machine.end)  # before its proxies, to which it connects
             self.machines.append(machine)
             self.configure(machine)
@@ -173,19 +188,20 @@ class FleetScene:
         for at, (server, proxy) in enumerate(zip(self.servers, machine.to_servers, strict=True)):
             machine.world.environ[f"SERVER{at}"] = str(proxy.port)
             host = server.host_yaml(
+                hostname="'${OTHERS}'",
                 port=f"'${{SERVER{at}}}'",
                 host_key_alias=f"'{server.pattern}'",
                 server_alive_interval="1s",
             )
             hosts.append(f"  server{at or ''}: {host}")
             forwards.append(
-                f'  shared{at or ""}: {{remote: {self.remotes[at]}, to: "127.0.0.1:${{TARGET}}", '
+                f'  shared{at or ""}: {{remote: {self.remotes[at]}, to: "${{OTHERS}}:${{TARGET}}", '
                 f"probe: {{type: none}}, via: server{at or ''}}}"
             )
-        own = '  own: {local: "${LOCAL}", to: "127.0.0.1:${TARGET}", probe: {type: none}, '
+        own = '  own: {local: "${LOCAL}", to: "${OTHERS}:${TARGET}", probe: {type: none}, '
         lines = ["version: 1", "hosts:", *hosts, "forwards:", *forwards, own + "via: server}", ""]
         machine.world.profile("web", "\n".join(lines))
-        urls = ", ".join(f"http://127.0.0.1:{proxy.port}" for proxy in machine.to_store)
+        urls = ", ".join(f"http://{proxy.host}:{proxy.port}" for proxy in machine.to_store)
         etcd = ", ".join([f"endpoints: [{urls}]", *(f"{key}: {more[key]}" for key in more)])
         (machine.world.home / "fleet.yml").write_text(
             f"version: 1\nfleet: {self.name}\nmachine: {machine.name}\nlease: {lease:g}s\n"
@@ -238,13 +254,21 @@ class FleetScene:
 
 @contextmanager
 def fleet_scene(
-    machines: int = 2, name: str = "test", *, servers: int = 1, evicts: bool = False
+    machines: int = 2,
+    name: str = "test",
+    *,
+    servers: int = 1,
+    evicts: bool = False,
+    network: Namespace | None = None,
 ) -> Iterator[FleetScene]:
-    """A scene whose machines are not started yet."""
+    """A scene whose machines are not started yet. The first one is alone at the far end of a
+    `network`."""
     directory = Path(tempfile.mkdtemp(prefix="tctl-f"))
     try:
         with ExitStack() as stack:
-            yield FleetScene(directory, stack, machines, name, servers, evicts=evicts)
+            yield FleetScene(
+                directory, stack, machines, name, servers, evicts=evicts, network=network
+            )
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

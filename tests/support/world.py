@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class World:
     `python` is that of the environment that has it."""
 
     def __init__(self, directory: Path, python: str = sys.executable) -> None:
+        self.inside: Sequence[str] = ()  # a prefix of every command, as of a network namespace
         self._python = python
         self.home = directory
         self.configs = directory / "configs"
@@ -219,7 +220,7 @@ class World:
                     os.kill(pid, signal.SIGKILL)
 
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
-        return [self._python, "-m", "tunnelctl", *arguments]
+        return [*self.inside, self._python, "-m", "tunnelctl", *arguments]
 
 
 @contextmanager
