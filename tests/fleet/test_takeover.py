@@ -193,6 +193,7 @@ def test_a_time_of_day_that_is_set_changes_nothing(scene: FleetScene, tmp_path: 
     before = dict(taker.world.environ)
     taker.end()
     taker.world.environ.update(clock.environ)
+    taker.world.unwatch()  # the library makes its loop slow
     try:
         taker.start()
         scene.settle()
