@@ -35,6 +35,13 @@ WHOLE = (
 )
 # Of the environment that builds; pydantic and others have modules for these.
 NOT = ("hatchling", "mypy", "pip", "pluggy", "pytest", "setuptools")
+# Of PyInstaller; tools/onefile_figures.py compares with its other form.
+OPTIONS = (
+    *("--noconfirm", "--log-level", "WARN", "--strip", "--name", NAME),
+    *("--collect-data", NAME, "--collect-data", "textual", "--copy-metadata", "keyring"),
+    *(word for package in WHOLE for word in ("--collect-submodules", package)),
+    *(word for package in NOT for word in ("--exclude-module", package)),
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -70,13 +77,10 @@ def collect(python: Path, made: Path) -> Path:
     """The folder with the program and all that it needs."""
     # Not in the project's folder: Python would find the source there before what is installed.
     _run(
-        *(python, "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN"),
-        *("--onedir", "--name", NAME, "--contents-directory", "lib"),
+        *(python, "-m", "PyInstaller", *OPTIONS),
+        *("--onedir", "--contents-directory", "lib"),
         *("--distpath", made / "collected", "--workpath", made / "work", "--specpath", made),
-        *(word for package in WHOLE for word in ("--collect-submodules", package)),
-        *("--collect-data", NAME, "--collect-data", "textual", "--copy-metadata", "keyring"),
-        *("--hidden-import", f"{NAME}__mypyc", "--strip"),
-        *(word for package in NOT for word in ("--exclude-module", package)),
+        *("--hidden-import", f"{NAME}__mypyc"),
         *("--add-data", f"{ROOT / 'man'}:share/man/man1"),
         PARTS / "program.py",
         folder=made,

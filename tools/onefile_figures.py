@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools.onefile import LOCK, PARTS, ROOT, WHOLE
+from tools.onefile import LOCK, OPTIONS, PARTS, ROOT
 
 RUNS = 15
 TOOLS = ("shiv==1.0.8", "pex")  # compared only, and in no lock
@@ -61,9 +61,8 @@ def build(made: Path) -> dict[str, tuple[Path, str]]:
     _run(bin_ / "shiv", "--site-packages", packages, "-c", "tunnelctl", "-o", shiv)
     _run(bin_ / "pex", "--sources-directory", packages, "-m", "tunnelctl", "-o", pex)
     _run(
-        *(bin_ / "pyinstaller", "--onefile", "--log-level", "ERROR", "--name", "tunnelctl"),
+        *(bin_ / "pyinstaller", *OPTIONS, "--onefile"),
         *("--distpath", single, "--workpath", made / "work", "--specpath", made),
-        *(word for package in WHOLE for word in ("--collect-submodules", package)),
         PARTS / "program.py",
         folder=made,
     )
