@@ -7,7 +7,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.fleet.etcd import Etcd
 from tunnelctl.fleet.file import StoreSettings
 from tunnelctl.fleet.lease import Lease
-from tunnelctl.fleet.records import Keys, RegisteredMachine
+from tunnelctl.fleet.records import Keys, RegisteredMachine, encoded
 from tunnelctl.spec.secret import SecretRef, SecretSource
 
 SECONDS = 8.0
@@ -60,6 +60,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     options = ("--quota-backend-bytes=1000000",)
     with cluster(tmp_path_factory.mktemp("etcd"), 1, options) as made:
         yield made
+
+
+async def test_a_watch_reports_first_that_it_was_created(store: Cluster) -> None:
+    """What happened before that is looked for then (fleet/holder.py)."""
+    etcd = Etcd(StoreSettings(tuple(store.urls)), lambda _: "", "/tunnelctl/test/")
+    watch = {"create_request": {"key": encoded("/tunnelctl/test/")}}
+    async with aclosing(etcd.watch(watch, SECONDS)) as lines:
+        assert (await anext(lines))["result"]["created"] is True
+    await etcd.close()
 
 
 async def test_a_lease_is_kept_and_a_profile_taken_once(store: Cluster) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import aiohttp
@@ -134,7 +134,7 @@ class Etcd:
             await self._log_in(url)
             return await self._post(url, path, body)
 
-    async def watch(self, body: Json, quiet: float) -> AsyncIterator[Json]:
+    async def watch(self, body: Json, quiet: float) -> AsyncGenerator[Json, None]:
         """The lines of a watch at the endpoint that answered last. It ends where it breaks off, and
         after `quiet` seconds without a line, because the endpoint may be cut off.
 

@@ -330,12 +330,16 @@ class LeaseHolder:
             }
         }
         while True:
+            pause = self.settings.lease * _AGAIN_PART
             with contextlib.suppress(Failure, EtcdError):
                 async for answer in self.etcd.watch(watch, self.settings.lease):
-                    if answer.get("result", {}).get("events"):
+                    result = answer.get("result", {})
+                    if result.get("created") and not result.get("canceled"):
+                        pause = _LEAST_PAUSE
+                    # What happened before the watch was created is seen by a look after that.
+                    if result.get("created") or result.get("events"):
                         self._ring()
-            self._ring()
-            await asyncio.sleep(self.settings.lease * _AGAIN_PART)
+            await asyncio.sleep(pause)
 
     def _ring(self) -> None:
         self._bell.set()
