@@ -17,7 +17,7 @@ from tests.support.sshd import OpenSSHServer
 
 PAGE = ROOT / "docs" / "python.md"
 _NAME = re.compile(r"# (\w+\.py)\n")
-_WITHIN = 60  # seconds
+_WITHIN = 120  # seconds, on a machine that is busy with others
 
 
 def _programs() -> dict[str, str]:
@@ -138,7 +138,7 @@ def test_workers_of_celery_have_tunnels_of_their_own(shop: Examples) -> None:
 _ASKS_CELERY = """
 from tasks import count
 asked = [count.delay(table) for table in ("orders", "customers") * 2]
-print([each.get(timeout=45) for each in asked])
+print([each.get(timeout=100) for each in asked])
 """
 
 
