@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from tests.config.conftest import Folder
+from tests.config.sshconfigs import SSH, configure, needs_ssh
 from tests.support.hostile_files import HOSTILE_FILES
 from tunnelctl.config.openssh import lookup as sshconfig
 from tunnelctl.config.profile.load import ProfileInvalid, load_profile
@@ -79,6 +81,44 @@ def test_a_ssh_config_of_many_names_is_looked_through_once(
     forwards = "".join(f"  f{n}: {{local: 0, to: 1, via: wbe{n}, x: 1}}\n" for n in range(4_000))
     path = folder.write(f"hosts: {{h: {{}}}}\nforwards:\n{forwards}")
     assert cpu_seconds(path, folder.home) < 2 * _AT_MOST
+
+
+@needs_ssh
+def test_of_many_names_no_client_is_run(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sshconfig, "_CLIENTS", 4)
+    monkeypatch.setattr(sshconfig, "_CLIENTS_WITH_MATCH", 5)
+    (tmp_path / "bin").mkdir()
+    runs, client = tmp_path / "runs", tmp_path / "bin" / "ssh"
+    client.write_text(f'#!/bin/sh\necho >> {runs}\nexec {SSH} "$@"\n')
+    client.chmod(0o700)
+    environ = {"PATH": f"{client.parent}:/usr/bin:/bin"}
+
+    def hosts(count: int) -> str:
+        return "hosts:\n" + "".join(f"  h{n}: {{}}\n" for n in range(count))
+
+    def clients_for(count: int) -> int:
+        runs.write_text("")
+        loaded = folder.load(hosts(count), environ).profile.hosts
+        assert {host.server_alive_interval for host in loaded} == {33.0}
+        return len(runs.read_text())
+
+    configure(folder, "Host *\n  ServerAliveInterval 33\n")
+    assert clients_for(4) >= 4
+    assert clients_for(5) == 0
+    configure(folder, "Host *\n  ServerAliveInterval 33\nMatch exec true\n  User me\n")
+    assert clients_for(5) >= 5
+    said = folder.mistakes(hosts(6), environ)
+    assert "it has a Match, and more than 5 names are looked up" in said[0]
+
+
+def test_a_hop_of_many_hosts_is_made_once(folder: Folder) -> None:
+    ends = "".join(f"  h{n}: {{fallback: g, proxy_jump: [e, f]}}\n" for n in range(3))
+    first, *others = folder.load(f"hosts:\n{ends}  e: {{}}\n  f: {{}}\n  g: {{}}\n").profile.hosts
+    for other in others:
+        assert all(map(operator.is_, other.fallback, first.fallback))
+        assert other.proxy_jump[1] is first.proxy_jump[1]
 
 
 @pytest.mark.parametrize(

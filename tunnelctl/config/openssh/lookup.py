@@ -1,7 +1,8 @@
 """Looks up in ssh_config what a profile leaves open, so that what works with `ssh NAME` works here.
 
-OpenSSH's own client answers if it is installed, else reader.py. Owns which files are read, which of
-the two answers, and that no lookup is repeated or needless. Changes nothing on this machine.
+OpenSSH's own client answers if it is installed and the names are not very many, else reader.py.
+Owns which files are read, which of the two answers, and that no lookup is repeated or needless.
+Changes nothing on this machine.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ from tunnelctl.net import files
 from tunnelctl.spec.environment import home
 
 _AT_ONCE = 8  # clients that run concurrently
+# Each takes 4 ms of CPU, and a profile may name thousands of hosts and hops.
+_CLIENTS = 100
+_CLIENTS_WITH_MATCH = 1_000
 _NOTHING = HostSettings()
 
 
@@ -156,6 +160,7 @@ class _Source:
         self.files: list[tuple[str, bool]] = []  # and whether it is the user's
         self._error: SshConfigError | None = None
         self._lines: tuple[ConfigLine, ...] = ()
+        self._asked = 0
         if source is False:
             return
         try:
@@ -182,9 +187,18 @@ class _Source:
             program = find_client(self._environ)
         except SshConfigError as error:
             return [error] * len(asked)
-        if program is None:
+        self._asked += len(asked)
+        if program is None or (self._asked > _CLIENTS and not self._has_match):
             return [self._own(one) for one in asked]
+        if self._asked > _CLIENTS_WITH_MATCH:
+            message = f"it has a Match, and more than {_CLIENTS_WITH_MATCH:,} names are looked up"
+            return [SshConfigError(message)] * len(asked)
         return self._clients(program, asked)
+
+    @cached_property
+    def _has_match(self) -> bool:
+        """Whether it may depend on what only OpenSSH's client decides."""
+        return any(line.keyword == "match" for line in every_line(self._lines))
 
     @property
     def says_something(self) -> bool:

@@ -108,6 +108,9 @@ class Routes:
         self._converter = converter
         self._ssh_config = ssh_config
         self._failed: set[str] = set()
+        # Made once for each entry of the file: many hosts may name the same hop or fallback.
+        self._straights: dict[str, Host] = {}
+        self._reaches: dict[str, Host] = {}
 
     def anew(self, ssh_config: SshConfig, mistakes: Mistakes) -> Routes:
         """The same, with the answers of this ssh_config, and mistakes reported there."""
@@ -194,7 +197,16 @@ class Routes:
 
     def _reached(self, written: Written) -> Host:
         """The host with the way to it, without its fallbacks."""
-        return self._end(written, self._hops(written, (written.name,)))
+        host = self._reaches.get(written.name) if self._is_entry(written) else None
+        if host is None:
+            host = self._end(written, self._hops(written, (written.name,)))
+            if self._is_entry(written):
+                self._reaches[written.name] = host
+        return host
+
+    def _is_entry(self, written: Written) -> bool:
+        """Whether it is as in the file, without a user or port written beside its name."""
+        return self._written.get(written.name) is written
 
     def _end(self, written: Written, hops: tuple[Host, ...]) -> Host:
         """The host at the end of `hops`; with hops it has no other way."""
@@ -208,8 +220,13 @@ class Routes:
         return replace(host, proxy_command=command, proxy=proxy)
 
     def _straight(self, written: Written) -> Host:
-        fields = self._found(written).fields
-        return self._converter.host(written.name, written.model, written.document, fields)
+        host = self._straights.get(written.name) if self._is_entry(written) else None
+        if host is None:
+            fields = self._found(written).fields
+            host = self._converter.host(written.name, written.model, written.document, fields)
+            if self._is_entry(written):
+                self._straights[written.name] = host
+        return host
 
     def _hops(self, written: Written, trail: tuple[str, ...]) -> tuple[Host, ...]:
         """The hops to a host, the nearest first; `trail` has the names that led here."""
