@@ -37,12 +37,13 @@ _SETTLED = 5.0  # seconds until the imports are done and the first table is draw
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Percent of a core, of `top` and of the daemon that it asks; seconds from a key to its
-    effect; bytes of memory."""
+    effect, and of processor time until then; bytes of memory."""
 
     forwards: int
     top: float
     daemon: float
     keys: tuple[float, ...]
+    work: tuple[float, ...]
     memory: int
 
     def __str__(self) -> str:
@@ -50,7 +51,8 @@ class Cost:
         return (
             f"{self.forwards} forwards: top uses {self.top:.1f} % of a core, and the daemon"
             f" {self.daemon:.1f} % more; a key takes {statistics.median(self.keys) * 1000:.0f} ms"
-            f" (median), {slow * 1000:.0f} ms (95 %), {max(self.keys) * 1000:.0f} ms at most;"
+            f" (median), {slow * 1000:.0f} ms (95 %), {max(self.keys) * 1000:.0f} ms at most,"
+            f" and {statistics.median(self.work) * 1000:.0f} ms of processor time (median);"
             f" {self.memory / 1e6:.0f} MB"
         )
 
@@ -105,8 +107,10 @@ def measure(forwards: int, seconds: float, keys: int) -> Cost:
             passed = time.monotonic() - began
             top = (cpu_seconds([process]) - used) / passed
             behind = (cpu_seconds([daemon]) - asked) / passed - idle
-            times = tuple(_timed(descriptor, reader, number) for number in range(keys))
-            return Cost(forwards, 100 * top, 100 * behind, times, resident_memory([process]))
+            timed = [_timed(process, descriptor, reader, number) for number in range(keys)]
+            times, work = zip(*timed, strict=True)
+            memory = resident_memory([process])
+            return Cost(forwards, 100 * top, 100 * behind, times, work, memory)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -121,15 +125,15 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _timed(descriptor: int, reader: _Reader, number: int) -> float:
-    """Seconds from a key to the cursor on another row."""
+def _timed(process: int, descriptor: int, reader: _Reader, number: int) -> tuple[float, float]:
+    """Seconds from a key to the cursor on another row, and of processor time until then."""
     time.sleep(0.1 + 0.037 * (number % 10))  # at other moments between two readings
     reader.drawn.clear()
-    began = time.monotonic()
+    began, used = time.monotonic(), cpu_seconds([process])
     os.write(descriptor, _UP if number % 2 else _DOWN)
     if not reader.drawn.wait(_ANSWER_WITHIN):
         raise TimeoutError("top did not answer a key")
-    return time.monotonic() - began
+    return time.monotonic() - began, cpu_seconds([process]) - used
 
 
 @contextmanager
