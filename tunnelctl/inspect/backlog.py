@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 BYTES_MAX = 16 << 20
 _WAKE_AFTER = 0.01  # seconds
 _MANY = 1 << 19  # bytes for which the thread is woken at once
+_HURRY = 2 << 20  # bytes for which a pause ends: a long body, which is soon only counted
+_NEVER = 1 << 62
 _BATCH = 16 << 10  # bytes
 _RECORD = 120  # what a record takes: its places in a list, two numbers
 
@@ -89,7 +91,7 @@ def wipe(data: bytearray) -> None:
 
 
 class Backlog:
-    """`has_room` and `put` are for the loop, `wait`, `take` and `done` for the thread."""
+    """`has_room` and `put` are for the loop; `wait`, `pause`, `take` and `done` for the thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, bytes_max: int = BYTES_MAX) -> None:
         self._loop = loop
@@ -100,6 +102,8 @@ class Backlog:
         self._taken = 0  # and by the thread
         self._is_due = False
         self._woken = threading.Event()
+        self._hurry_at = _NEVER
+        self._hurried = threading.Event()
 
     @property
     def is_empty(self) -> bool:
@@ -132,6 +136,8 @@ class Backlog:
             batch = self._begin(len(view))
         batch.add(tapped, from_client, offset, view, at, is_eof, is_end)
         self.put_so_far += _RECORD
+        if not batch.room:  # of a long body, which the loop counts once the parser has all of it
+            self._hand_over()
         if not self._is_due:
             self._is_due = True
             self._loop.call_later(_WAKE_AFTER, self._ring)
@@ -142,7 +148,9 @@ class Backlog:
         self._open = batch
         self.put_so_far += batch.size
         if self.put_so_far - self._taken > _MANY:
-            self.wake()
+            self._woken.set()
+        if self.put_so_far > self._hurry_at:
+            self._hurried.set()
         return batch
 
     def _hand_over(self) -> None:
@@ -153,16 +161,25 @@ class Backlog:
     def _ring(self) -> None:
         self._is_due = False
         self._hand_over()
-        self.wake()
+        self._woken.set()
 
     def wake(self) -> None:
-        """Have `wait` return."""
+        """Have `wait` and `pause` return."""
         self._woken.set()
+        self._hurried.set()
 
     def wait(self) -> None:
         """Wait until there may be something to take."""
         self._woken.wait()
         self._woken.clear()
+
+    def pause(self, seconds: float) -> bool:
+        """Wait so long, but no longer once many bytes have come; returns whether they have."""
+        self._hurry_at = self.put_so_far + _HURRY
+        has_to_hurry = self._hurried.wait(seconds)
+        self._hurry_at = _NEVER
+        self._hurried.clear()
+        return has_to_hurry
 
     def take(self) -> Batch | None:
         """The next batch; None if there is none now."""

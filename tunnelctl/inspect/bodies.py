@@ -152,6 +152,10 @@ class Chunked(Body):
         self.was_skimmed = True
         size, framing = len(view), 0
         end = self.unneeded  # where the data of the current chunk ends in the view
+        if end >= size:  # most views of long chunks
+            self.unneeded = end - size
+            self.kept.message.size += size
+            return size
         for _ in range(_PLAIN_MAX):
             if end >= size:
                 break

@@ -48,7 +48,6 @@ class Worker:
         self._is_closing = False
         self._told = 0  # the version of the store
         self._is_calm = True  # no bytes came in the last pause
-        self._pause = threading.Event()
         self._loop_clock = clock.cpu_clock_of(threading.get_ident())
         self.thread = threading.Thread(target=self._run, name="inspector", daemon=True)
         self.thread.start()
@@ -56,7 +55,6 @@ class Worker:
     def close(self) -> None:
         """End the thread soon; what waits is not parsed."""
         self._is_closing = True
-        self._pause.set()
         self._backlog.wake()
 
     def _run(self) -> None:
@@ -89,7 +87,7 @@ class Worker:
         pauses = _PAUSES[not self._is_calm : len(_PAUSES) - self._backlog.is_filling]
         for pause in pauses:
             began, used, put = clock.monotonic(), self._loop_clock(), self._backlog.put_so_far
-            if self._pause.wait(pause):
+            if self._backlog.pause(pause):
                 return
             self._is_calm = self._backlog.put_so_far == put
             share = (self._loop_clock() - used) / (clock.monotonic() - began)
