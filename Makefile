@@ -48,7 +48,7 @@ image:
 	docker build --target tunnelctl --tag tunnelctl \
 	    --build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' tunnelctl/__init__.py)" \
 	    --build-arg REVISION="$$(git rev-parse HEAD)" \
-	    --build-arg SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)" .
+	    --build-arg SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct || date +%s)" .
 
 clean:
 	rm -rf .venv .venv.old .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz dist
