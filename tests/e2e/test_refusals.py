@@ -212,6 +212,10 @@ def test_of_several_profiles_each_says_how_it_is(world: World, sshd: OpenSSHServ
         *_, taken, without_key = done.stderr.splitlines()
         assert taken.startswith(f"tunnelctl: taken/db: 127.0.0.1:{holder.port} is in use")
         assert without_key.startswith("tunnelctl: keyless/server: ")
+        world.ok("down", "--all")
+        attached = world.run("up", "here", "keyless")
+        assert attached.returncode == 77, attached.stderr
+        assert "tunnelctl: here stays up: held until tunnelctl down here\n" in attached.stderr
 
 
 def test_a_refused_remote_forward_has_its_own_exit_code(world: World, sshd: OpenSSHServer) -> None:

@@ -190,6 +190,7 @@ class Holding:
                 with suppress(Failure):  # the daemon has ended
                     for name in self._held:
                         self._client.keep(name)
+                    self._say_what_stays(filter(readiness.is_ready, self._held_profiles()))
             raise
 
     def _check_names(self) -> None:
@@ -308,13 +309,19 @@ class Holding:
                 say(f"{name} was taken down by another command before this one ended")
 
     def _say_what_ends(self) -> None:
-        held = [profile for name, profile in self.profiles().items() if name in self._held]
+        held = self._held_profiles()
         ends = [profile.name for profile in held if not progress.stays(profile)]
         if ends:
             say(f"taking down {', '.join(ends)}; press Ctrl-C again to skip the wait")
-        for profile in held:
-            if progress.stays(profile):
-                say(f"{profile.name} stays up: {progress.held_by_others(profile)}")
+        self._say_what_stays(profile for profile in held if progress.stays(profile))
+
+    def _say_what_stays(self, profiles: Iterable[ProfileStatus]) -> None:
+        for profile in profiles:
+            say(f"{profile.name} stays up: {progress.held_by_others(profile)}")
+
+    def _held_profiles(self) -> list[ProfileStatus]:
+        held = set(self._held)
+        return [one for name, one in self.profiles().items() if name in held] if held else []
 
     def _let_go(self, drain: float) -> None:
         assert self._lease is not None or not self._held
