@@ -88,6 +88,35 @@ CORPUS: dict[str, tuple[Talk, Sequence[tuple[Any, ...]]]] = {
         [(CLIENT, GET), (SERVER, b"HTTP/1.0 200 OK\r\n\r\nto the end")],
         [got(b"to the end")],
     ),
+    "server-sent events": (
+        [
+            (CLIENT, GET),
+            (SERVER, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"),
+            (SERVER, b"data: 1\n\n"),
+            (SERVER, b"data: 2\n\n"),
+        ],
+        [got(b"data: 1\n\ndata: 2\n\n")],
+    ),
+    "a request that never ends": (
+        [
+            (CLIENT, b"POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            (CLIENT, b"3\r\nabc\r\n5\r\nde"),
+        ],
+        [("POST", "/p", None, b"abcde", None)],
+    ),
+    "binary": (
+        [(CLIENT, GET), (SERVER, OK.replace(b"hello", b"\0\r\n\xff\n"))],
+        [got(b"\0\r\n\xff\n")],
+    ),
+    "a websocket": (
+        [
+            (CLIENT, upgrade(b"websocket")),
+            (SERVER, b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"),
+            (SERVER, b"Upgrade: websocket\r\n\r\n\x81\x05hello"),
+            (CLIENT, b"\x82\x82\0\0\0\0hi"),
+        ],
+        [got(b"", "/u", 101)],
+    ),
     "no response": ([(CLIENT, GET)], [("GET", "/a?b=1", None, b"", None)]),
     "gzip": (
         [
