@@ -37,6 +37,14 @@ class Flow:
         self.offer: tuple[int, Chunked] | None = None  # set by the parser
         self._skimmed: Chunked | None = None  # accepted by the loop
 
+    def skips(self, count: int) -> bool:
+        """Whether so many bytes pass of which the parser need not know."""
+        is_plain = self.offer is None and self._skimmed is None
+        if is_plain and self.passed + count < self.wanted_from:
+            self.passed += count
+            return True
+        return False
+
     def wanted(self, view: memoryview) -> tuple[int, memoryview] | None:
         """These bytes pass. Returns the part of them that the parser wants, with the position of
         its first byte; None if it need not know of them. An empty view is the end."""
@@ -103,6 +111,12 @@ class ConnectionTap(Tap):
         self._on_end = on_end
         self._client_is_socket = client_is_socket
 
+    def skips_from_socket(self, count: int) -> bool:
+        return self._skips(count, from_client=self._client_is_socket)
+
+    def skips_to_socket(self, count: int) -> bool:
+        return self._skips(count, from_client=not self._client_is_socket)
+
     def from_socket(self, view: memoryview) -> None:
         self._pass(view, from_client=self._client_is_socket)
 
@@ -115,6 +129,15 @@ class ConnectionTap(Tap):
             self._backlog.put(self._tapped, False, 0, END, clock.monotonic(), is_end=True)
         except Exception as error:
             self._failed(error)
+
+    def _skips(self, count: int, *, from_client: bool) -> bool:
+        tapped = self._tapped
+        flow = tapped.from_client if from_client else tapped.from_server
+        if tapped.reason is None:
+            return flow.skips(count)
+        flow.passed += count
+        tapped.counts.passed += count
+        return True
 
     def _pass(self, view: memoryview, *, from_client: bool) -> None:
         try:

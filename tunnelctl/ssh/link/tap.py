@@ -17,8 +17,16 @@ END: Final = memoryview(b"")
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Tap:
-    """Sees every byte of one connection, once and in order; an empty view is the end of the stream
-    in that direction. This one does nothing with them."""
+    """Sees every byte of one connection that it does not skip, once and in order; an empty view is
+    the end of the stream in that direction. This one does nothing with them."""
+
+    def skips_from_socket(self, count: int) -> bool:
+        """Whether the next bytes from the socket need not be shown: then they are counted now."""
+        return False
+
+    def skips_to_socket(self, count: int) -> bool:
+        """The same for bytes to the socket."""
+        return False
 
     def from_socket(self, view: memoryview) -> None:
         """These bytes came from the socket, and go into the channel next."""
@@ -32,6 +40,8 @@ class Tap:
 
 def show_read(tap: Tap, slots: Sequence[memoryview], count: int) -> None:
     """Show the `count` bytes that were read from the socket into the slots."""
+    if tap.skips_from_socket(count):
+        return
     for view in slots:
         tap.from_socket(view[: min(count, SLOT_DATA)])
         count -= SLOT_DATA
@@ -41,11 +51,13 @@ def show_read(tap: Tap, slots: Sequence[memoryview], count: int) -> None:
 
 def show_sent(tap: Tap, views: Sequence[memoryview | bytearray], taken: int) -> None:
     """Show the `taken` bytes of the views that the socket took, and overwrite them."""
+    is_shown = taken > 0 and not tap.skips_to_socket(taken)
     for view in views:
         if taken <= 0:
             return
         part = memoryview(view)[:taken]
-        tap.to_socket(part)
+        if is_shown:
+            tap.to_socket(part)
         taken -= len(part)
         if not part.readonly:
             wipe(part)
