@@ -258,7 +258,7 @@ def test_why_it_ended_is_told_by_one_that_could_not_say_yet_that_it_is_ready(
             os.write(writing, bytes(4096))
     os.set_blocking(writing, True)
     with ReplyAfterEndService(lambda asked: asked) as service:
-        words = ("expose", str(service.port), "--via", "bastion", "--ttl", "1s")
+        words = ("expose", str(service.port), "--via", "bastion", "--ttl", "3s")
         exposed.ok(*words, "-d")
         eventually(lambda: not wanted(exposed), "it is down, and a daemon runs")
         with exposed.start(*words, stdout=writing) as process, open(reading, "rb") as output:
@@ -270,7 +270,7 @@ def test_why_it_ended_is_told_by_one_that_could_not_say_yet_that_it_is_ready(
                 _, said = process.communicate(timeout=20)
             finally:
                 process.kill()
-        assert process.returncode == 0
+        assert process.returncode == 0, said
         assert "its time is up" in said
 
 
@@ -282,6 +282,22 @@ def test_each_has_its_own_time(exposed: World) -> None:
         assert done.returncode == 0
         assert "is no longer held by this command: its time is up" in done.stderr
         assert wanted(exposed) == [f"expose-{service.port}"]
+
+
+# --- somebody else ends it -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("holds", [["-d"], []])
+def test_who_waits_for_one_that_is_taken_down_waits_no_longer(dev: World, holds: list[str]) -> None:
+    dev.profile("far", "version: 1\nhosts: {a: {hostname: 127.0.0.1, port: 1}}\n")
+    dev.ok("up", "dev", "-d")
+    with dev.start("up", "far", *holds, "--wait-timeout", "5m") as waiting:
+        eventually(lambda: wanted(dev) == ["dev", "far"], "it is ordered")
+        dev.ok("down", "far")
+        _, said = waiting.communicate(timeout=60)
+    assert waiting.returncode == 1, said
+    assert "profile far was taken down meanwhile" in said
+    assert wanted(dev) == ["dev"]
 
 
 # --- many at once --------------------------------------------------------------------------------

@@ -186,13 +186,6 @@ def lease_ended(profile: str) -> Failure:
     return Failure(Code.NOT_UP, f"{profile} was not brought up: its lease has ended")
 
 
-def taken_down_meanwhile(profile: str) -> Failure:
-    """A `down` came while its file was read."""
-    return Failure(
-        Code.NOT_UP, f"profile {profile} was taken down meanwhile", f"tunnelctl up {profile}"
-    )
-
-
 def variables_not_given(profile: str, variables: Sequence[str]) -> Failure:
     """The environment of its `up` had them; that of this daemon does not."""
     return Failure(

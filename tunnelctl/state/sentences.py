@@ -13,6 +13,13 @@ def part_not_up(part: str, state: str) -> Failure:
     return Failure(Code.NOT_UP, f"{part} is {state}")
 
 
+def taken_down_meanwhile(profile: str) -> Failure:
+    """A `down` came while it was being brought up."""
+    return Failure(
+        Code.NOT_UP, f"profile {profile} was taken down meanwhile", f"tunnelctl up {profile}"
+    )
+
+
 def time_is_up() -> str:
     """A holder was removed because its limit (`--for`) has passed."""
     return "its time is up"

@@ -189,7 +189,8 @@ class Holding:
             if not self._for_command:
                 with suppress(Failure):  # the daemon has ended
                     for name in self._held:
-                        self._client.keep(name)
+                        with suppress(Failure):  # it was taken down
+                            self._client.keep(name)
                     self._say_what_stays(filter(readiness.is_ready, self._held_profiles()))
             raise
 

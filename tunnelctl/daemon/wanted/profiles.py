@@ -36,6 +36,7 @@ from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state.documents.snapshot import ProfileState, ProfileStatus, Wanted
 from tunnelctl.state.holders import DETACHED, SERVICE, Holder
+from tunnelctl.state.sentences import taken_down_meanwhile
 from tunnelctl.supervisor.supervisor import Supervisor
 from tunnelctl.supervisor.tasks import Tasks, unexpected
 
@@ -254,7 +255,7 @@ class Profiles:
         it is applied; None if a later reading was applied already."""
         name, before = wanted.name, self._book.orders.get(wanted.name)
         if under_way not in self.holders.of(name):
-            raise sentences.taken_down_meanwhile(name)
+            raise taken_down_meanwhile(name)
         is_another = before is not None and before.identity != wanted.identity
         if before is not None and is_another and not asked.replace:
             raise name_taken(name, str(before.file))

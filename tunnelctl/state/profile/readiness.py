@@ -17,6 +17,7 @@ from tunnelctl.state.documents.snapshot import (
     HostStatus,
     ProfileState,
     ProfileStatus,
+    Wanted,
     error_of,
 )
 
@@ -42,6 +43,8 @@ def failure_of(profile: ProfileStatus, required: Collection[str]) -> Failure | N
         failed = forward.state is ForwardState.FAILED and forward.name in required
         if failed and error and error.code in _SAID_AT_ONCE:
             return as_failure(profile.name, forward)
+    if profile.wanted is Wanted.DOWN and not is_ready(profile):
+        return sentences.taken_down_meanwhile(profile.name)
     return None
 
 
