@@ -209,10 +209,10 @@ async def test_a_body_of_any_size_has_the_same_sum(
             port = await listen(tunnel, Side.HERE, service.port, inspection)
             assert await in_thread(ask, port) == await in_thread(served.get, timeout=600)
         await eventually_async(lambda: is_parsed(inspection), "everything is parsed")
-        (exchange,) = inspection.last()
-        message = exchange.request if is_upload else exchange.response
-        assert message is not None
         if not inspection.summary()["not_inspected"]["connections"]:  # the parser kept up
+            (exchange,) = inspection.last()
+            message = exchange.request if is_upload else exchange.response
+            assert message is not None
             assert (message.size, message.is_cut) == (BODY_MIB * MIB, False)
 
 
