@@ -1,7 +1,7 @@
 """The screens of `top` as text, all from the same documents: a change can be read in a diff.
 
-`python -m tests.top.screens` writes them. pytest-textual-snapshot 1.1 needs a pytest before 9, and
-compares pictures, in which nobody can read what changed.
+`python -m tests.top.screens` writes them, and the picture in README.md. pytest-textual-snapshot 1.1
+needs a pytest before 9, and compares pictures, in which nobody can read what changed.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ from tunnelctl.view import model
 from tunnelctl.view.rows import View
 
 FOLDER = Path(__file__).with_name("screens")
-SMALL, LARGE = (80, 24), (200, 60)
+PICTURE = Path(__file__).resolve().parents[2] / "docs" / "top.svg"
+SMALL, LARGE, WIDE = (80, 24), (200, 60), (110, 13)
 _CHARACTER = 12.2  # the width of a character in the picture
+_FONTS = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)  # from elsewhere
 _TEXT = re.compile(r'<text [^>]*x="([\d.]+)"[^>]*line-(\d+)\)">([^<]*)</text>')
 
 _SINCE = "2026-11-22T11:57:00.000Z"
@@ -208,10 +210,24 @@ def line_logged(number: int) -> LineLogged:
     return LineLogged(LINES[number])
 
 
+async def picture() -> str:
+    """The first screen as SVG."""
+    app = Still()
+    async with app.run_test(size=WIDE) as pilot:
+        app.post_message(NewView(a_view()))
+        await pilot.pause()
+        return _FONTS.sub("", app.export_screenshot(title="tunnelctl top"))
+
+
 def text_of(app: Top) -> str:
     """The lines of the screen, as the picture that textual exports has them."""
+    return text_in(app.export_screenshot())
+
+
+def text_in(drawn: str) -> str:
+    """The lines of a picture."""
     lines: dict[int, str] = {}
-    for x, line, text in _TEXT.findall(app.export_screenshot()):
+    for x, line, text in _TEXT.findall(drawn):
         column = round(float(x) / _CHARACTER)
         words = html.unescape(text).replace("\xa0", " ")
         lines[int(line)] = lines.get(int(line), "").ljust(column) + words
@@ -224,6 +240,7 @@ def main() -> None:
     for name in SCREENS:
         (FOLDER / f"{name}.txt").write_text(asyncio.run(shown(name)))
     (FOLDER / "away-80x24.txt").write_text(asyncio.run(away()))
+    PICTURE.write_text(asyncio.run(picture()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,17 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.top import screens
-from tests.top.screens import FOLDER, LARGE, SCREENS, SMALL, STOPPED, Still, a_view, text_of
+from tests.top.screens import (
+    FOLDER,
+    LARGE,
+    SCREENS,
+    SMALL,
+    STOPPED,
+    Still,
+    a_view,
+    text_in,
+    text_of,
+)
 from tunnelctl.top.messages import Away, Crashed, NewView
 
 
@@ -30,6 +40,12 @@ async def test_the_screens(name: str) -> None:
     assert await screens.shown(name) == (FOLDER / f"{name}.txt").read_text(), (
         "python -m tests.top.screens"
     )
+
+
+async def test_the_picture_in_the_readme_is_what_top_shows() -> None:
+    kept = screens.PICTURE.read_text(encoding="utf-8")
+    assert text_in(kept) == text_in(await screens.picture()), "python -m tests.top.screens"
+    assert "url(http" not in kept, "it needs nothing from elsewhere"
 
 
 async def test_nothing_is_shown_as_up_when_the_daemon_is_away() -> None:
