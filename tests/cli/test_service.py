@@ -47,7 +47,7 @@ def systemctl(world: World) -> Path:
 
 
 def test_install_status_uninstall(world: World, systemctl: Path) -> None:
-    assert world.run("service", "status", "--user").returncode == 1
+    assert world.run("service", "status", "--user", "--dry-run").returncode == 1
     dry = world.ok("service", "install", "--user", "--dry-run", "dev")
     assert not units(world).exists()
     done = world.run("service", "install", "--user", "--now", "dev")

@@ -154,6 +154,8 @@ def uninstall(scope: str | None, dry_run: bool, now: bool, force: bool) -> None:
 )
 @_scope
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+# Scripts give all three commands the same options; this one changes nothing.
+@click.option("--dry-run", is_flag=True, hidden=True, expose_value=False)
 def status(scope: str | None, as_json: bool) -> int:
     """Show the unit files and the state of the service.
 
