@@ -40,7 +40,7 @@ class Tap:
 
 def show_read(tap: Tap, slots: Sequence[memoryview], count: int) -> None:
     """Show the `count` bytes that were read from the socket into the slots."""
-    if tap.skips_from_socket(count):
+    if count >= SLOT_DATA and tap.skips_from_socket(count):  # not worth a call for less
         return
     for view in slots:
         tap.from_socket(view[: min(count, SLOT_DATA)])
@@ -51,7 +51,7 @@ def show_read(tap: Tap, slots: Sequence[memoryview], count: int) -> None:
 
 def show_sent(tap: Tap, views: Sequence[memoryview | bytearray], taken: int) -> None:
     """Show the `taken` bytes of the views that the socket took, and overwrite them."""
-    is_shown = taken > 0 and not tap.skips_to_socket(taken)
+    is_shown = taken < SLOT_DATA or not tap.skips_to_socket(taken)
     for view in views:
         if taken <= 0:
             return
