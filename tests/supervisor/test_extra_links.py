@@ -217,7 +217,7 @@ async def test_restart_and_down_end_all_links(
             await s.supervisor.restart("dev")
             await s.until_told("server", HostState.UP, 2)
             await until_links(s, 0)
-            assert len(sshd.sessions) == 1
+            await eventually_async(lambda: len(sshd.sessions) == 1, "one session is left")
         async with bulk(s):
             await until_links(s, 1, 0)
             await s.supervisor.down("dev", 0)
