@@ -21,7 +21,7 @@ from tests.support.waiting import eventually_async
 from tunnelctl.spec.forward import Side
 from tunnelctl.ssh.link.relay import Relay
 from tunnelctl.wire.channel import Channel
-from tunnelctl.wire.window import WINDOW
+from tunnelctl.wire.window import OPENSSH_WINDOW_LIMIT, WINDOW
 
 BOTH_SIDES = pytest.mark.parametrize("side", list(Side))
 _SLOW = 4  # readers at once
@@ -83,7 +83,8 @@ async def test_slow_readers_cost_their_windows_and_nobody_else(
             # All of them are stuck in what the windows and the kernel hold.
             moved = max(counters.bytes_in, counters.bytes_out)
             assert WINDOW < moved < _SLOW * 32 * MIB
-            assert growth.peak < _SLOW * (WINDOW + 65_536) + _BASE
+            # On a busy machine sshd looks far away, and windows grow as for a far server.
+            assert growth.peak < _SLOW * (OPENSSH_WINDOW_LIMIT + 65_536) + _BASE
             over.set()
             for client in clients:
                 reset(client)
