@@ -46,7 +46,7 @@ STAMP = VENV / "bootstrap.json"
 COMPILED = ("python", "-m", "tools.compiled")
 # Run in this order by `bootstrap.py test`, which is all that `make check` and CI call. The last one
 # gets the arguments of the command line. COMPILED takes four minutes and runs if .ci/run asks for
-# it (TEST_COMPILED). Five workers on two processors, because tests wait for servers, timers and
+# it (TEST_COMPILED). Six workers on two processors, because tests wait for servers, timers and
 # processes as long as they compute. An idle worker takes tests from the others, because a test
 # lasts from a millisecond to two minutes.
 TEST_COMPILED = "TUNNELCTL_TEST_COMPILED"
@@ -56,7 +56,7 @@ CHECKS = (
     ("mypy",),
     ("lint-imports",),
     COMPILED,
-    ("pytest", "-n", "5", "--dist", "worksteal"),
+    ("pytest", "-n", "6", "--dist", "worksteal"),
 )
 
 

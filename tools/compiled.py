@@ -25,7 +25,7 @@ from hatch_build import why_pure
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("wire", "net", "ssh", "forward", "e2e")
 # As bootstrap.py runs the whole suite.
-PYTEST = ("-m", "pytest", "-n", "5", "--dist", "worksteal")
+PYTEST = ("-m", "pytest", "-n", "6", "--dist", "worksteal")
 
 
 def main(arguments: list[str]) -> int:
