@@ -98,7 +98,8 @@ def _in_background(command: Sequence[str], environ: Mapping[str, str]) -> float:
 
 def _timed(command: Sequence[str], environ: Mapping[str, str]) -> float:
     began = time.monotonic()
-    # Not PIPE: ssh in the background keeps it open.
+    # Not PIPE: ssh in the background keeps it open. No timeout: with one, subprocess looks only
+    # every so often whether the process has ended.
     subprocess.run(
         command,
         env=dict(environ),
@@ -106,7 +107,6 @@ def _timed(command: Sequence[str], environ: Mapping[str, str]) -> float:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=True,
-        timeout=60,
     )
     return time.monotonic() - began
 

@@ -67,6 +67,7 @@ class World:
         takes time in every turn, and without looking for warnings."""
         for name in ("PYTHONWARNINGS", "TUNNELCTL_LOOP_REPORT"):
             del self.environ[name]
+        self.environ["PYTHONPATH"] = self.environ["PYTHONPATH"].removeprefix(_LOOP_WATCH)
 
     def profile(self, name: str, text: str) -> Path:
         """Write a profile where the command finds it."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunnelctl.cli import sentences
-from tunnelctl.config.profile.find import file_called, find_profile, is_same_file
 from tunnelctl.errors import Failure
 from tunnelctl.spec.patterns import Pattern, has_wildcard
 
@@ -124,6 +123,8 @@ def demand_ours(
     Raises:
         Failure: name-taken; `failure` makes it of the name and both files, the daemon's first.
     """
+    from tunnelctl.config.profile.find import file_called, is_same_file  # `ps` needs none of it
+
     for name in names:
         here = file_called(name, os.environ, Path.cwd()) if name in sources else None
         if here is not None and not is_same_file(str(here), sources[name]):
@@ -139,6 +140,8 @@ def not_up(profile: str, known: Iterable[str], stopped: Collection[str] = ()) ->
     """The failure for a profile that is not among the `known` ones, which are used for suggestions:
     it is not up if it has a file or is `stopped`, else it does not exist."""
     if profile not in stopped:
+        from tunnelctl.config.profile.find import find_profile
+
         try:
             find_profile(profile, environ=os.environ, cwd=Path.cwd(), others={*known, *stopped})
         except Failure as failure:
