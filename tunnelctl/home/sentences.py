@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tunnelctl.errors import Code, Failure, Hint, by_hand
-
-if TYPE_CHECKING:  # every command is quicker without
-    from tunnelctl.spec.secret import SecretRef
+from tunnelctl.spec.secret import SecretRef
 
 
 def _no_secret(ref: SecretRef, why: str, *hints: Hint | str) -> Failure:
