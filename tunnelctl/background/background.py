@@ -22,6 +22,7 @@ from tunnelctl.errors import Failure
 from tunnelctl.net import forked
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.selector import descriptors_of, new_event_loop
+from tunnelctl.net.threads import join_delivered
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.profile import HostAnew, Profile
 from tunnelctl.state.documents.snapshot import ProfileStatus
@@ -152,6 +153,7 @@ class Background:
         try:
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
                 runner.run(self._serve(self._started.set))
+            join_delivered()
         except Exception as error:
             if self._started.is_set():
                 raise

@@ -22,6 +22,8 @@ from tunnelctl.net import sentences
 T = TypeVar("T")
 
 _LOOK_AGAIN = 0.05  # seconds
+# Those that deliver their results now, or have: they are in their last lines, or have ended.
+_delivered: set[threading.Thread] = set()
 
 
 def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
@@ -50,15 +52,24 @@ def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
             result = work()
         except BaseException as raised:
             error = raised
+        _delivered.add(threading.current_thread())
         with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
             loop.call_soon_threadsafe(deliver, result, error)
         error = None  # its traceback refers to this frame; this breaks the cycle
 
+    _delivered.difference_update([one for one in tuple(_delivered) if not one.is_alive()])
     try:
         threading.Thread(target=run, name=name, daemon=True).start()
     except RuntimeError:
         raise sentences.no_more_threads() from None
     return done
+
+
+def join_delivered() -> None:
+    """Wait for the last lines of threads whose results were delivered: a program that has closed
+    its tunnels finds no thread of ours."""
+    for thread in tuple(_delivered):
+        thread.join()
 
 
 class _PutOff:

@@ -144,7 +144,7 @@ def _import_server() -> None:
     sys.modules[_AIOHTTP] = package
     try:
         importlib.import_module(f"{_AIOHTTP}.web")
-    except ImportError:  # another version, which needs more of itself
+    except (ImportError, AttributeError):  # another version, which needs more of itself
         for name in [name for name in sys.modules if name.partition(".")[0] == _AIOHTTP]:
             del sys.modules[name]
 
