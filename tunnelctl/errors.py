@@ -88,6 +88,7 @@ class Fact(StrEnum):
     NO_NAME = "no-name"  # the server cannot resolve the name of a target
     ANSWER_WOULD_DO = "answer-would-do"  # an answer of a person would allow the login too
     OUT_OF_DATE = "out-of-date"  # a certificate is not valid at this machine's time
+    DAEMON_SILENT = "daemon-silent"  # a daemon is there, so starting one would not help
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,17 +76,17 @@ def test_what_is_broken_comes_first() -> None:
     stopped = profile([host(state=HostState.STOPPED)], [forward(state=ForwardState.STOPPED)])
     profiles = [replace(stopped, name="a"), many()]
     names = [line.split()[0] for line in table(profiles, colour=False)]
-    assert names[1:6] == ["dev/broken", "dev/sick", "dev/late", "dev/f0", "dev/f1"]
+    assert names[1:6] == ["dev/broken", "dev/late", "dev/sick", "dev/f0", "dev/f1"]
     assert names[-1] == "a/db"
     assert len(names) == 302
 
 
 def test_many_rows_are_summed_up() -> None:
-    assert summary(many()) == "300 forwards: 1 failed, 2 not up, 297 up"
+    assert summary(many()) == "300 forwards: 1 failed, 1 not up, 1 unhealthy, 297 up"
 
 
 def test_what_waits_for_its_first_client_is_not_counted_as_not_up() -> None:
-    assert summary(profile([host(state=HostState.IDLE)], [forward()])) == "1 forwards: 1 idle"
+    assert summary(profile([host(state=HostState.IDLE)], [forward()])) == "1 forward: 1 idle"
 
 
 def test_no_profile_is_a_header_alone() -> None:

@@ -135,5 +135,37 @@ def test_a_program_gets_one_document_a_line(world: World) -> None:
         process.communicate(timeout=20)
 
 
+def test_a_daemon_that_goes_away_and_comes_back(world: World) -> None:
+    world.profile("dev", EMBEDDED)
+    world.ok("up", "dev", "-d")
+    with watching(world) as tmux:
+        eventually(lambda: "dev/hello" in "".join(tmux.screen()), "the table is shown")
+        world.kill_daemon()
+        eventually(lambda: tmux.screen()[1:] == ["waiting for a daemon"], "only that is told")
+        assert tmux.screen()[0].startswith("tunnelctl: the daemon ")
+        world.ok("up", "dev", "-d")
+        eventually(lambda: re.search("dev/hello .* up ", "\n".join(tmux.screen())), "the next one")
+
+
+def test_a_pipe_has_no_table_of_a_daemon_that_went_away(world: World) -> None:
+    world.profile("dev", EMBEDDED)
+    world.ok("up", "dev", "-d")
+    table, json_lines = world.start("ps", "-w"), world.start("ps", "-w", "--json")
+    for process in (table, json_lines):
+        assert process.stdout is not None
+        process.stdout.readline()
+    world.kill_daemon()
+    _, said = json_lines.communicate(timeout=20)
+    assert (json_lines.returncode, said) == (3, "tunnelctl: the daemon has stopped\n")
+    try:
+        assert table.stdout is not None
+        assert any(line == "waiting for a daemon\n" for line in table.stdout)
+        world.ok("up", "dev", "-d")
+        assert any(line.startswith("dev/hello") for line in table.stdout)
+    finally:
+        table.send_signal(signal.SIGINT)
+        table.communicate(timeout=20)
+
+
 def test_without_a_daemon_it_ends(world: World) -> None:
     assert world.run("ps", "-w").returncode == 3

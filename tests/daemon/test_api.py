@@ -133,8 +133,21 @@ def test_what_is_not_there_is_a_problem(shared_api: Api) -> None:
         ("POST", "/v1/profiles/unknown/restart", 404, "profile-not-found"),
         ("POST", "/v1/profiles/..%2f..%2fetc/up", 404, "profile-not-found"),
         ("GET", "/v1/events?lease=x", 400, "usage"),
+        ("GET", "/v1/connections?profile=unknown", 404, "profile-not-found"),
+        ("GET", "/v1/connections?forward=unknown", 404, "profile-not-found"),
+        ("GET", "/v1/history?profile=unknown", 404, "profile-not-found"),
+        ("GET", "/v1/requests/unknown/web", 404, "profile-not-found"),
     ):
         problem(shared_api.ask(method, target), status, code)
+
+
+def test_a_profile_may_be_asked_for_before_it_is_known(shared_api: Api) -> None:
+    """As by `up`."""
+    assert shared_api.ask("GET", "/v1/status?profile=unknown").json["profiles"] == []
+    assert shared_api.ask("GET", "/v1/logs?profile=unknown").json["lines"] == []
+    with shared_api.connect() as reader, reader.makefile("rb") as stream:
+        reader.sendall(b"GET /v1/events?profile=unknown HTTP/1.0\r\n\r\n")
+        assert stream.readline().endswith(b" 200 OK\r\n")
 
 
 def test_a_wrong_body_changes_nothing(shared_api: Api) -> None:

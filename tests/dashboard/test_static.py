@@ -8,6 +8,7 @@ import pytest
 
 from tools import fetch_vendored
 from tools.fetch_vendored import CHECKSUMS, LISTED, PACKAGES, checksums, listed
+from tunnelctl.view.condition import Condition
 
 STATIC = fetch_vendored.PAGE.parent
 MOST = 120 * 1024  # bytes
@@ -34,3 +35,10 @@ def test_nothing_comes_from_elsewhere() -> None:
     for path in STATIC.glob("*.*"):
         text = path.read_text().replace('xmlns="http://www.w3.org/2000/svg"', "")
         assert "http" not in text.replace("inspect: http", ""), path.name
+
+
+def test_every_condition_has_a_look_of_its_own() -> None:
+    """Only what is up is shown as by default."""
+    style = (STATIC / "style.css").read_text()
+    for condition in set(Condition) - {Condition.UP}:
+        assert f'[data-condition="{condition}"]::before' in style, condition

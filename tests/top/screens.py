@@ -1,7 +1,8 @@
 """The screens of `top` as text, all from the same documents: a change can be read in a diff.
 
-`python -m tests.top.screens` writes them, and the picture in README.md. pytest-textual-snapshot 1.1
-needs a pytest before 9, and compares pictures, in which nobody can read what changed.
+Below each are the looks of its texts: as much as a picture shows. `python -m tests.top.screens`
+writes them, and the picture in README.md. pytest-textual-snapshot 1.1 needs a pytest before 9
+(syrupy 4.8.0), and compares pictures, in which nobody can read what changed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 import html
 import re
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,19 @@ SMALL, LARGE, WIDE = (80, 24), (200, 60), (110, 13)
 _CHARACTER = 12.2  # the width of a character in the picture
 _FONTS = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)  # from elsewhere
 _TEXT = re.compile(r'<text [^>]*x="([\d.]+)"[^>]*line-(\d+)\)">([^<]*)</text>')
+_LOOK = re.compile(r"\.terminal-\d+-(r\d+) \{ fill: (#\w+)([^}]*)\}")
+_LOOKING = re.compile(r'<text class="terminal-\d+-(r\d+)" [^>]*line-(\d+)\)">([^<]*)</text>')
+_BACK = re.compile(r'<rect fill="(#\w+)" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)"')
+_LINE_HEIGHT = 24.4
+# As textual exports the colours of a terminal.
+_NAMES = {
+    "#c5c8c6": "plain",
+    "#cc555a": "red",
+    "#98a84b": "green",
+    "#d0b344": "yellow",
+    "#868887": "dim",
+    "#292929": "reversed",
+}
 
 _SINCE = "2026-11-22T11:57:00.000Z"
 _AWAY = ErrorStatus("unreachable", "edge (192.0.2.7:22): no answer", "check the network")
@@ -192,7 +208,7 @@ async def shown(name: str) -> str:
         await pilot.pause()
         await pilot.press(*keys)
         await pilot.pause()
-        return text_of(app)
+        return with_looks(app.export_screenshot())
 
 
 async def away() -> str:
@@ -202,7 +218,7 @@ async def away() -> str:
         app.post_message(NewView(a_view()))
         app.post_message(Away(STOPPED))
         await pilot.pause()
-        return text_of(app)
+        return with_looks(app.export_screenshot())
 
 
 def line_logged(number: int) -> LineLogged:
@@ -233,6 +249,34 @@ def text_in(drawn: str) -> str:
         lines[int(line)] = lines.get(int(line), "").ljust(column) + words
     height = max(lines, default=-1) + 1
     return "".join(f"{lines.get(at, '').rstrip()}\n" for at in range(height))
+
+
+def with_looks(drawn: str) -> str:
+    """The lines of a picture, and below them the line, the look and the text of all that is not
+    plain, and the columns with a background."""
+    names = {
+        number: " ".join([_NAMES.get(fill, fill), *re.findall(r"font-weight: (\w+)", more)])
+        for number, fill, more in _LOOK.findall(drawn)
+    }
+    texts = [
+        ((int(line), names[number]), html.unescape(text).replace("\xa0", " ").strip())
+        for number, line, text in _LOOKING.findall(drawn)
+        if names[number] != "plain" and text.strip("\xa0\n ")
+    ]
+    backs = [
+        ((round(float(y) / _LINE_HEIGHT), f"on {_NAMES.get(fill, fill)}"), _columns(x, width))
+        for fill, x, y, width in _BACK.findall(drawn)
+    ]
+    looks = [
+        f"{line:>3} {look}: {' | '.join(value for _, value in group)}"
+        for (line, look), group in groupby([*texts, *backs], key=itemgetter(0))
+    ]
+    return "\n".join([text_in(drawn), *looks, ""])
+
+
+def _columns(x: str, width: str) -> str:
+    first, last = float(x) / _CHARACTER, (float(x) + float(width)) / _CHARACTER
+    return f"{round(first)}-{round(last)}"
 
 
 def main() -> None:

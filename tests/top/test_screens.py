@@ -19,8 +19,8 @@ from tests.top.screens import (
     STOPPED,
     Still,
     a_view,
-    text_in,
     text_of,
+    with_looks,
 )
 from tunnelctl.top.messages import Away, Crashed, NewView
 
@@ -44,7 +44,7 @@ async def test_the_screens(name: str) -> None:
 
 async def test_the_picture_in_the_readme_is_what_top_shows() -> None:
     kept = screens.PICTURE.read_text(encoding="utf-8")
-    assert text_in(kept) == text_in(await screens.picture()), "python -m tests.top.screens"
+    assert with_looks(kept) == with_looks(await screens.picture()), "python -m tests.top.screens"
     assert "url(http" not in kept, "it needs nothing from elsewhere"
 
 

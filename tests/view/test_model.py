@@ -221,7 +221,7 @@ def test_a_program_gets_every_field() -> None:
     listed = ConnectionList((connection(),), ())
     shown = model.build(status(profile([lost], [forward()])), listed, HISTORY, NOW)
     document = json.loads(json.dumps(model.to_json(shown)))
-    assert document["summary"] == "1 forwards: 1 not up"
+    assert document["summary"] == "1 forward: 1 not up"
     assert document["broken"][0]["mend"] == {
         "verb": "restart",
         "command": "tunnelctl restart dev/bastion",

@@ -92,7 +92,9 @@ class Options:
     def client(self) -> Client:
         """The client of the daemon that this environment names."""
         if self._client is None:
-            self._client = Client(Paths.from_environ(os.environ))
+            self._client = Client(
+                Paths.from_environ(os.environ), lambda: say(sentences.waiting_for_daemon())
+            )
         return self._client
 
 

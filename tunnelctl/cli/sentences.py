@@ -165,6 +165,11 @@ def daemon_lost(failure: Failure) -> Failure:
     return Failure(Code.NOT_UP, f"{failure.message}; nothing is up any more")
 
 
+def waiting_for_daemon() -> str:
+    """It takes longer than it should."""
+    return "waiting for the daemon, which does not answer"
+
+
 def no_daemon_with_log(failure: Failure, log: Path) -> Failure:
     """`failure` says why none can be asked; `log` has what the last one wrote."""
     return Failure(failure.code, failure.message, f"its last log is {log}")

@@ -15,22 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, urlencode
 
-from tunnelctl import __version__, clock
+from tunnelctl import __version__
 from tunnelctl.client import sentences
 from tunnelctl.client.http import (
     ANSWER_WITHIN,
+    Deadline,
     Document,
     Exchange,
     Stream,
     T,
     document_of,
-    left_until,
     read_head,
     read_rest,
     send,
 )
 from tunnelctl.client.launch import start_daemon
-from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.errors import Code, Fact, Failure, reason
 from tunnelctl.home.paths import ANOTHER_USERS, SOCKET_VARIABLE, Paths
 from tunnelctl.net.peers import is_ours
 from tunnelctl.net.user_lock import beside, holder
@@ -82,10 +82,12 @@ class SocketUnusable(Failure):
 
 
 class Client:
-    """The client of a user's daemon."""
+    """The client of a user's daemon. `on_silence` is called once for every answer that takes
+    longer than it should."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, on_silence: Callable[[], object] | None = None) -> None:
         self.paths = paths
+        self.on_silence = on_silence
         self.daemon_version = __version__  # of the daemon that answered last
         # The profiles that a started daemon has restored: `name`, and `error` or None.
         self.restored: list[Document] = []
@@ -326,10 +328,16 @@ class Client:
         return self._stream(_logs(words, lines, since, follow=True), lambda line: line)
 
     def is_current(self) -> bool:
-        """Whether a daemon of this version answers."""
+        """Whether a daemon of this version answers.
+
+        Raises:
+            Failure: DAEMON_NOT_RUNNING, one is there and does not answer.
+        """
         try:
             version = self.version()["version"]
-        except Failure:
+        except Failure as failure:
+            if Fact.DAEMON_SILENT in failure.facts:
+                raise
             return False
         return bool(version == __version__)
 
@@ -351,7 +359,7 @@ class Client:
         try:
             return self.version()
         except Failure as failure:
-            if failure.code is not Code.DAEMON_NOT_RUNNING:
+            if failure.code is not Code.DAEMON_NOT_RUNNING or Fact.DAEMON_SILENT in failure.facts:
                 raise
             self.restored = start_daemon(self.paths)
             return self.version()
@@ -364,10 +372,10 @@ class Client:
         """
         with self.events() as stream:
             self._request("POST", "/v1/shutdown", {})
-            deadline = clock.monotonic() + _STOP_WITHIN
+            deadline = Deadline(_STOP_WITHIN)
             try:
-                while clock.monotonic() < deadline:
-                    stream.next(left_until(deadline))
+                while not deadline.has_passed:
+                    stream.next(deadline.left)
             except Failure:  # the stream ends with the daemon
                 return True
         return False
@@ -395,7 +403,7 @@ class Client:
             raise sentences.another_api(self.daemon_version, __version__) from None
 
     def _stream(self, target: str, read: Callable[[Document], T | None]) -> Stream[T]:
-        deadline = clock.monotonic() + ANSWER_WITHIN
+        deadline = Deadline(ANSWER_WITHIN, self.on_silence)
         sock = self._connect(deadline)
         try:
             send(sock, "GET", target, b"", deadline)
@@ -412,7 +420,7 @@ class Client:
         return self._begin(method, target, body, ANSWER_WITHIN).answer()
 
     def _begin(self, method: str, target: str, body: Document | None, seconds: float) -> Exchange:
-        deadline = clock.monotonic() + seconds
+        deadline = Deadline(seconds, self.on_silence)
         sock = self._connect(deadline)
         try:
             payload = b"" if body is None else json.dumps(body).encode()
@@ -425,7 +433,7 @@ class Client:
     def _note_version(self, version: str) -> None:
         self.daemon_version = version
 
-    def _connect(self, deadline: float) -> socket.socket:
+    def _connect(self, deadline: Deadline) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._connect_by(sock, deadline)
@@ -437,18 +445,22 @@ class Client:
         except OSError as error:
             sock.close()
             raise SocketUnusable(self.paths.socket, reason(error)) from None
+        except Failure:
+            sock.close()
+            raise
         sock.close()
         raise SocketUnusable(self.paths.socket, "another user listens on it")
 
-    def _connect_by(self, sock: socket.socket, deadline: float) -> None:
+    def _connect_by(self, sock: socket.socket, deadline: Deadline) -> None:
         """Connect; with a time limit, a unix socket with a full backlog refuses (EAGAIN)."""
         while True:
-            sock.settimeout(left_until(deadline))
+            sock.settimeout(deadline.left)
             try:
                 return sock.connect(str(self.paths.socket))
             except BlockingIOError:
-                if clock.monotonic() > deadline:
-                    raise
+                if deadline.has_passed:
+                    raise sentences.daemon_silent() from None
+                deadline.note()
                 select.select([], [], [], _FULL_STEP)
 
 

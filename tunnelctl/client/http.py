@@ -23,6 +23,8 @@ Document = dict[str, Any]
 T = TypeVar("T")
 
 ANSWER_WITHIN = 15.0  # seconds for requests that the daemon answers at once
+LOOK_WITHIN = 5.0  # seconds for a live view, after which what it shows may be wrong
+_QUIET_FOR = 2.0  # seconds after which a user is told what is waited for
 _CHUNK = 65536
 _SERVER = "tunnelctl/"
 
@@ -42,11 +44,51 @@ class Problem(Failure):
         self.more = int(document.get("more", 0))
 
 
+class Deadline:
+    """The end of the wait for an answer, so many `seconds` from now. `on_silence` is called once,
+    two seconds after the daemon should have answered."""
+
+    def __init__(self, seconds: float, on_silence: Callable[[], object] | None = None) -> None:
+        self._at = clock.monotonic() + seconds
+        self._on_silence = on_silence
+        quiet_for = max(0.0, seconds - ANSWER_WITHIN) + _QUIET_FOR
+        self._silent_at = clock.monotonic() + quiet_for
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the wait is over."""
+        return clock.monotonic() > self._at
+
+    @property
+    def left(self) -> float:
+        """Seconds until then; never zero, which would mean no wait at all."""
+        return max(self._at - clock.monotonic(), 0.001)
+
+    def receive(self, sock: socket.socket) -> bytes:
+        """What the daemon has sent.
+
+        Raises:
+            TimeoutError: nothing.
+        """
+        if self._on_silence is not None:
+            quiet_for = max(self._silent_at - clock.monotonic(), 0.0)
+            if not select.select([sock], [], [], min(quiet_for, self.left))[0]:
+                self.note()
+        sock.settimeout(self.left)
+        return sock.recv(_CHUNK)
+
+    def note(self) -> None:
+        """Call `on_silence` if it is time."""
+        if self._on_silence is not None and clock.monotonic() >= self._silent_at:
+            self._on_silence()
+            self._on_silence = None
+
+
 class Exchange:
     """One request that was sent; `answer` waits for the result."""
 
     def __init__(
-        self, sock: socket.socket, deadline: float, on_version: Callable[[str], None]
+        self, sock: socket.socket, deadline: Deadline, on_version: Callable[[str], None]
     ) -> None:
         self._sock = sock
         self._deadline = deadline
@@ -144,23 +186,25 @@ class Head:
         return int(length) if length.isdigit() else None
 
 
-def send(sock: socket.socket, method: str, target: str, body: bytes, deadline: float) -> None:
-    """Send the request; `deadline` is in monotonic seconds, here and below.
+def send(sock: socket.socket, method: str, target: str, body: bytes, deadline: Deadline) -> None:
+    """Send the request.
 
     Raises:
-        Failure: DAEMON_NOT_RUNNING, the daemon went away.
+        Failure: DAEMON_NOT_RUNNING, the daemon went away, or does not read it.
     """
     lines = [f"{method} {target} HTTP/1.0", "Host: localhost", "Accept: application/json"]
     if method == "POST":
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     try:
-        sock.settimeout(left_until(deadline))
+        sock.settimeout(deadline.left)
         sock.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+    except TimeoutError:
+        raise sentences.daemon_silent() from None
     except OSError:
         raise sentences.daemon_went_away() from None
 
 
-def read_head(sock: socket.socket, deadline: float) -> tuple[Head, bytes]:
+def read_head(sock: socket.socket, deadline: Deadline) -> tuple[Head, bytes]:
     """The head of an answer, and the part of the body that came with it.
 
     Raises:
@@ -176,7 +220,7 @@ def read_head(sock: socket.socket, deadline: float) -> tuple[Head, bytes]:
     return Head(head.decode("latin-1")), rest
 
 
-def read_rest(sock: socket.socket, deadline: float) -> bytes:
+def read_rest(sock: socket.socket, deadline: Deadline) -> bytes:
     """The whole answer. Raises as `read_head`."""
     chunks = []
     while chunk := _receive(sock, deadline):
@@ -184,10 +228,9 @@ def read_rest(sock: socket.socket, deadline: float) -> bytes:
     return b"".join(chunks)
 
 
-def _receive(sock: socket.socket, deadline: float) -> bytes:
+def _receive(sock: socket.socket, deadline: Deadline) -> bytes:
     try:
-        sock.settimeout(left_until(deadline))
-        return sock.recv(_CHUNK)
+        return deadline.receive(sock)
     except TimeoutError:
         raise sentences.daemon_silent() from None
     except OSError:
@@ -220,8 +263,3 @@ def _event(block: bytes) -> Document | None:
     data = [line[5:].strip() for line in block.split(b"\n") if line.startswith(b"data:")]
     event = json.loads(b"\n".join(data)) if data else None
     return event if isinstance(event, dict) else None
-
-
-def left_until(deadline: float) -> float:
-    """Seconds until the deadline; never zero, which would mean no wait at all."""
-    return max(deadline - clock.monotonic(), 0.001)

@@ -10,9 +10,8 @@ import os
 import select
 import sys
 
-from tunnelctl import clock
 from tunnelctl.client import sentences
-from tunnelctl.client.http import Document, Problem, left_until
+from tunnelctl.client.http import Deadline, Document, Problem
 from tunnelctl.home.paths import SOCKET_VARIABLE, Paths
 
 _START_WITHIN = 30.0  # seconds for imports on a slow machine
@@ -62,9 +61,9 @@ def start_daemon(paths: Paths) -> list[Document]:
 
 
 def _read_report(fd: int) -> bytes:
-    deadline = clock.monotonic() + _START_WITHIN
+    deadline = Deadline(_START_WITHIN)
     report = b""
-    while select.select([fd], [], [], left_until(deadline))[0]:
+    while select.select([fd], [], [], deadline.left)[0]:
         chunk = os.read(fd, _CHUNK)
         if not chunk:
             break

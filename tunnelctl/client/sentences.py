@@ -5,7 +5,7 @@ Must import only `errors`: every command waits for this import.
 
 from __future__ import annotations
 
-from tunnelctl.errors import Code, Failure
+from tunnelctl.errors import Code, Fact, Failure
 
 
 def daemon_not_running() -> Failure:
@@ -32,7 +32,12 @@ def daemon_went_away() -> Failure:
 
 def daemon_silent() -> Failure:
     """No answer came in time."""
-    return Failure(Code.DAEMON_NOT_RUNNING, "the daemon does not answer", "its log may say why")
+    return Failure(
+        Code.DAEMON_NOT_RUNNING,
+        "the daemon does not answer",
+        "its log may say why; tunnelctl paths prints where that is",
+        facts=[Fact.DAEMON_SILENT],
+    )
 
 
 def answer_not_an_object(status: int) -> Failure:

@@ -159,12 +159,20 @@ def not_a_profile_name(word: str) -> Failure:
 
 def profile_unknown(profile: str) -> Failure:
     """Nobody asked for it since this daemon started."""
-    return Failure(Code.PROFILE_NOT_FOUND, f"the daemon knows no profile {profile!r}")
+    return Failure(
+        Code.PROFILE_NOT_FOUND,
+        f"the daemon knows no profile {profile!r}",
+        "tunnelctl ps -a lists those that it knows",
+    )
 
 
 def forward_unknown(forward: str) -> Failure:
     """No profile that the daemon knows has it."""
-    return Failure(Code.PROFILE_NOT_FOUND, f"no profile has a forward {forward!r}")
+    return Failure(
+        Code.PROFILE_NOT_FOUND,
+        f"no profile has a forward {forward!r}",
+        "tunnelctl ps -a lists those that the daemon knows",
+    )
 
 
 def profile_not_up(profile: str) -> Failure:

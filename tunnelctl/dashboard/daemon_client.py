@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from tunnelctl.client import SocketUnusable, sentences
-from tunnelctl.client.http import ANSWER_WITHIN, Document, Head, document_of
+from tunnelctl.client.http import ANSWER_WITHIN, LOOK_WITHIN, Document, Head, document_of
 from tunnelctl.errors import Failure, reason
 from tunnelctl.net.peers import is_ours
 
 _CHUNK = 65536
 _HEAD_BYTES = 65536
+_FULL_STEP = 0.1  # seconds between two attempts if the daemon has many clients
 
 
 @dataclass
@@ -67,7 +68,7 @@ class DaemonClient:
         Raises:
             Failure: DAEMON_NOT_RUNNING, none answers.
         """
-        reader, writer = await self._connected()
+        reader, writer = await self._connected(within)
         try:
             head = await self._exchanged(reader, writer, _request(method, target, body), within)
             yield DaemonAnswer(head, reader)
@@ -75,14 +76,17 @@ class DaemonClient:
             writer.transport.abort()
 
     async def document(self, target: str) -> Document:
-        """The object that a GET is answered with.
+        """The object that a GET is answered with, soon.
 
         Raises:
             Failure: DAEMON_NOT_RUNNING; a `Problem`; INTERNAL, it speaks another API.
         """
-        async with self.asked("GET", target) as answer:
-            body = b"".join([chunk async for chunk in answer.body()])
-            return document_of(answer.head, body)
+        try:
+            async with asyncio.timeout(LOOK_WITHIN), self.asked("GET", target) as answer:
+                body = b"".join([chunk async for chunk in answer.body()])
+        except TimeoutError:
+            raise sentences.daemon_silent() from None
+        return document_of(answer.head, body)
 
     async def events(self, target: str) -> AsyncGenerator[dict[str, Any], None]:
         """The data of each server-sent event. First an empty one: from here on none is missed.
@@ -124,23 +128,38 @@ class DaemonClient:
         self.version = head.version
         return head
 
-    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connected(
+        self, within: float | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(sock, str(self._path))
+            async with asyncio.timeout(within):
+                await self._connect(sock)
             if not is_ours(sock):
                 raise SocketUnusable(self._path, "another user listens on it")
             return await asyncio.open_unix_connection(sock=sock, limit=_HEAD_BYTES)
+        except TimeoutError:
+            sock.close()
+            raise sentences.daemon_silent() from None
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             sock.close()
             raise sentences.daemon_not_running() from None
         except OSError as error:
             sock.close()
             raise SocketUnusable(self._path, reason(error)) from None
-        except Failure:
+        except (Failure, asyncio.CancelledError):
             sock.close()
             raise
+
+    async def _connect(self, sock: socket.socket) -> None:
+        """Connect. A unix socket with a full backlog refuses (EAGAIN), which asyncio takes for a
+        connection that comes later."""
+        while True:
+            try:
+                return sock.connect(str(self._path))
+            except BlockingIOError:
+                await asyncio.sleep(_FULL_STEP)
 
 
 def _request(method: str, target: str, body: bytes) -> bytes:

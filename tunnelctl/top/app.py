@@ -33,7 +33,7 @@ from tunnelctl.top.orders import carry_out
 from tunnelctl.top.style import STYLE
 from tunnelctl.top.table import RowTable
 from tunnelctl.top.tails import Tails
-from tunnelctl.view import columns, model
+from tunnelctl.view import columns, model, trouble
 from tunnelctl.view.actions import Action, Verb, up
 from tunnelctl.view.choice import RowOrder, matching, ordered
 from tunnelctl.view.request_rows import REQUESTS, RequestRow
@@ -151,7 +151,7 @@ class Top(App[None]):
         """Show nothing: what was up may not be."""
         self._view = None
         self._put("title", f"tunnelctl: {message.failure}")
-        self._put("broken", "waiting for a daemon")
+        self._put("broken", trouble.AWAY)
         self._fill()
 
     def on_line_logged(self, message: LineLogged) -> None:

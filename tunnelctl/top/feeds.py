@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from tunnelctl import clock
 from tunnelctl.client import Client, EventStream
+from tunnelctl.client.http import LOOK_WITHIN
 from tunnelctl.errors import Code, Failure
 from tunnelctl.state.documents.exchange import HttpExchange
 from tunnelctl.view import model
@@ -30,7 +31,6 @@ _EVERY_WITH_PROCESSES: Final = 2.0  # the daemon looks for them in /proc
 # after an event: 2.5 % of a core, or 12 % while events come all the time.
 _REST, _REST_AFTER_EVENT = 40, 8
 _AGAIN: Final = 0.5  # seconds between two attempts to reach a daemon
-_ANSWER_WITHIN: Final = 5.0  # seconds, after which what is shown may be wrong
 _END_WITHIN: Final = 2.0  # seconds for a request that has begun
 
 
@@ -148,7 +148,7 @@ class StatusFeed(Feed):
 
     def _look(self, rates: ForwardRates) -> View:
         interests = self._interests
-        status = self._client.status(within=_ANSWER_WITHIN)
+        status = self._client.status(within=LOOK_WITHIN)
         rates.add(status.profiles, clock.monotonic())
         connections = self._client.connections(processes=True) if interests.connections else None
         history = self._client.history() if interests.history else None

@@ -24,6 +24,7 @@ from tunnelctl.view.condition import Condition
 _STYLES = {
     Condition.UP: Style(color="green"),
     Condition.FAILED: Style(color="red"),
+    Condition.STANDBY: Style(dim=True),
     Condition.STOPPED: Style(dim=True),
 }
 _OTHER = Style(color="yellow")

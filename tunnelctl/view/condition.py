@@ -1,4 +1,4 @@
-"""The state of a row in a few words, and in one of six conditions.
+"""The state of a row in a few words, and in one of seven conditions.
 
 Pure: the time is an argument. Must never say `up` of a forward whose host is not.
 """
@@ -27,6 +27,7 @@ class Condition(StrEnum):
 
     FAILED = "failed"
     NOT_UP = "not up"
+    UNHEALTHY = "unhealthy"  # up, and its target is not
     IDLE = "idle"  # listens, and connects for its first client
     UP = "up"
     STANDBY = "standby"  # another machine of the fleet runs it
@@ -75,8 +76,9 @@ def of_forward(forward: ForwardStatus, host: HostStatus, now: datetime) -> Shown
         return ShownState(state, Condition.NOT_UP)
     if forward.health is Health.UNKNOWN:
         return ShownState(state, Condition.UP)
-    unhealthy = forward.health is Health.UNHEALTHY
-    return ShownState(f"up ({forward.health})", Condition.NOT_UP if unhealthy else Condition.UP)
+    is_unhealthy = forward.health is Health.UNHEALTHY
+    condition = Condition.UNHEALTHY if is_unhealthy else Condition.UP
+    return ShownState(f"up ({forward.health})", condition)
 
 
 def of_host(host: HostStatus, now: datetime) -> ShownState:

@@ -93,7 +93,8 @@ def summary(rows: Iterable[ForwardRow]) -> str:
     conditions = [row.condition for row in rows]
     counts = [(conditions.count(one), one) for one in Condition]
     parts = [f"{count} {one}" for count, one in counts if count]
-    return f"{len(conditions)} forwards: {', '.join(parts)}"
+    plural = "" if len(conditions) == 1 else "s"
+    return f"{len(conditions)} forward{plural}: {', '.join(parts)}"
 
 
 def to_json(view: View) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from tunnelctl.view import actions
 from tunnelctl.view.rows import Broken
 from tunnelctl.view.texts import until_text
 
+AWAY = "waiting for a daemon"  # the only news while none answers
 NOT_AGAIN = "not tried again before somebody acts"
 _NOW = "being tried now"
 

@@ -13,6 +13,7 @@ from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.output import in_colour, say, shown_on, width_of
 from tunnelctl.cli.terminal.table import lines
+from tunnelctl.client.http import ANSWER_WITHIN, LOOK_WITHIN
 from tunnelctl.clock import wall
 from tunnelctl.state.documents.snapshot import ForwardState, ProfileState, Status, Wanted
 from tunnelctl.view import columns, model, trouble
@@ -59,9 +60,10 @@ def ps(
     runs. With --watch the table shows bytes per second instead of bytes.
     """
     client = options.client
+    within = LOOK_WITHIN if live and not as_json else ANSWER_WITHIN
 
     def look() -> tuple[Status, list[str]]:
-        document = client.status()
+        document = client.status(within=within)
         profiles = selection.labelled(selection.forwards(document.profiles, places), labels)
         explanations = [cause.line for cause in trouble.broken(profiles, wall())]
         if len(explanations) > _EXPLAINED:  # failed ones come first, so they are not left out

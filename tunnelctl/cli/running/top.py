@@ -29,6 +29,7 @@ def top(options: Options) -> None:
     if find_spec("textual") is None:
         raise sentences.no_textual_package(install_command("top"))
     options.client.status()  # no daemon: the same failure as with `ps`
+    options.client.on_silence = None  # the screen tells it
     from tunnelctl.top.app import Top  # heavy: textual
 
     Top(options.client, caller.to_send).show()

@@ -2,13 +2,15 @@
 
 Shows frames on the alternate screen of a terminal, which rich draws and restores however the
 command ends; a pipe or a dumb terminal gets one table after another. The content comes from the
-status document only; events only trigger an update.
+status document only; events only trigger an update. A daemon that went away is waited for, except
+by programs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
 import termios
 from collections.abc import Callable, Iterator, Sequence
@@ -21,14 +23,16 @@ from tunnelctl.cli.running.holding import ended_in_order
 from tunnelctl.cli.terminal.output import in_colour, shown_on
 from tunnelctl.cli.terminal.table import lines
 from tunnelctl.client import Client, EventStream
-from tunnelctl.errors import printable
+from tunnelctl.closeable import Closeable
+from tunnelctl.errors import Code, Failure, printable
 from tunnelctl.state.documents.snapshot import Status
-from tunnelctl.view import columns, model
+from tunnelctl.view import columns, model, trouble
 from tunnelctl.view.rates import ForwardRates
 
 _EVERY = 1.0  # seconds between two frames without events
 _EVERY_PIPED = 5.0
 _TOGETHER = 0.1  # seconds in which events share a frame
+_AGAIN = 0.5  # seconds between two attempts to reach a daemon
 
 Look = Callable[[], tuple[Status, list[str]]]
 
@@ -39,16 +43,17 @@ def watch(client: Client, look: Look, *, as_text: Callable[[Status], str] | None
     `as_text` returns a line of the document, for programs, instead of a table.
 
     Raises:
-        Failure: daemon-not-running, it is not there or went away.
+        Failure: daemon-not-running, it is not there or, with `as_text`, went away.
     """
-    with client.events() as stream:
-        if as_text is not None:
-            _print(stream, lambda: [as_text(look()[0])])
-        elif not _is_alive(sys.stdout.isatty()):
-            frames = Frames(look)
-            _print(stream, lambda: [*frames.lines(None), ""])
-        else:
-            _show(stream, Frames(look))
+    if as_text is not None:
+        with client.events() as stream:
+            _print(lambda: [as_text(look()[0])], lambda: _wait(stream, _EVERY_PIPED))
+    client.on_silence = None  # the frames tell it
+    with _Changes(client) as changes:
+        frames = Frames(look)
+        if _is_alive(sys.stdout.isatty()):
+            _show(frames, lambda: changes.wait(_EVERY))
+        _print(lambda: [*frames.lines(None), ""], lambda: changes.wait(_EVERY_PIPED))
 
 
 def _is_alive(is_terminal: bool) -> bool:
@@ -64,8 +69,14 @@ class Frames:
         self._rates = ForwardRates()
 
     def lines(self, width: int | None) -> list[str]:
-        """The present table, and the problems below it."""
-        document, remarks = self._look()
+        """The present table, and the problems below it; without a daemon only that."""
+        try:
+            document, remarks = self._look()
+        except Failure as failure:
+            if failure.code is not Code.DAEMON_NOT_RUNNING:
+                raise
+            self._rates = ForwardRates()  # the next one counts from 0
+            return [_cut(line, width) for line in (f"tunnelctl: {failure}", trouble.AWAY)]
         self._rates.add(document.profiles, clock.monotonic())
         view = model.build(document, None, None, clock.wall(), self._rates)
         rows = lines(
@@ -78,7 +89,34 @@ class Frames:
         return [shown_on(sys.stdout, line) for line in [*rows, *([""] if below else []), *below]]
 
 
-def _show(stream: EventStream, frames: Frames) -> NoReturn:
+class _Changes(Closeable):
+    """The events of the daemon, and of the next one."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._stream: EventStream | None = client.events()
+
+    def close(self) -> None:
+        """Close the stream."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for an event and those right after it, `seconds` at most, or for a daemon."""
+        try:
+            if self._stream is None:
+                self._stream = self._client.events()
+            else:
+                _wait(self._stream, seconds)
+        except Failure as failure:
+            if failure.code is not Code.DAEMON_NOT_RUNNING:
+                raise
+            self.close()
+            self._stream = None
+            select.select([], [], [], _AGAIN)
+
+
+def _show(frames: Frames, wait: Callable[[], None]) -> NoReturn:
     from rich.console import Console  # slow to import: only for a terminal
     from rich.live import Live
     from rich.text import Text
@@ -99,13 +137,13 @@ def _show(stream: EventStream, frames: Frames) -> NoReturn:
                     map(Text.from_ansi, _as_many(shown, size))
                 )
                 live.update(frame, refresh=True)
-                _wait(stream, _EVERY)
+                wait()
     finally:
         for line in shown:  # the last frame stays visible
             click.echo(line, color=True)
 
 
-def _print(stream: EventStream, lines: Callable[[], list[str]]) -> NoReturn:
+def _print(lines: Callable[[], list[str]], wait: Callable[[], None]) -> NoReturn:
     before = None
     while True:
         now = lines()
@@ -114,7 +152,7 @@ def _print(stream: EventStream, lines: Callable[[], list[str]]) -> NoReturn:
             for line in now:
                 click.echo(line, color=in_colour(sys.stdout))
             sys.stdout.flush()
-        _wait(stream, _EVERY_PIPED)
+        wait()
 
 
 def _wait(stream: EventStream, seconds: float) -> None:
