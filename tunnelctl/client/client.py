@@ -19,7 +19,7 @@ from tunnelctl import __version__
 from tunnelctl.client import sentences
 from tunnelctl.client.http import (
     ANSWER_WITHIN,
-    Deadline,
+    AnswerDeadline,
     Document,
     Exchange,
     Stream,
@@ -372,7 +372,7 @@ class Client:
         """
         with self.events() as stream:
             self._request("POST", "/v1/shutdown", {})
-            deadline = Deadline(_STOP_WITHIN)
+            deadline = AnswerDeadline(_STOP_WITHIN)
             try:
                 while not deadline.has_passed:
                     stream.next(deadline.left)
@@ -403,7 +403,7 @@ class Client:
             raise sentences.another_api(self.daemon_version, __version__) from None
 
     def _stream(self, target: str, read: Callable[[Document], T | None]) -> Stream[T]:
-        deadline = Deadline(ANSWER_WITHIN, self.on_silence)
+        deadline = AnswerDeadline(ANSWER_WITHIN, self.on_silence)
         sock = self._connect(deadline)
         try:
             send(sock, "GET", target, b"", deadline)
@@ -420,7 +420,7 @@ class Client:
         return self._begin(method, target, body, ANSWER_WITHIN).answer()
 
     def _begin(self, method: str, target: str, body: Document | None, seconds: float) -> Exchange:
-        deadline = Deadline(seconds, self.on_silence)
+        deadline = AnswerDeadline(seconds, self.on_silence)
         sock = self._connect(deadline)
         try:
             payload = b"" if body is None else json.dumps(body).encode()
@@ -433,7 +433,7 @@ class Client:
     def _note_version(self, version: str) -> None:
         self.daemon_version = version
 
-    def _connect(self, deadline: Deadline) -> socket.socket:
+    def _connect(self, deadline: AnswerDeadline) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._connect_by(sock, deadline)
@@ -451,7 +451,7 @@ class Client:
         sock.close()
         raise SocketUnusable(self.paths.socket, "another user listens on it")
 
-    def _connect_by(self, sock: socket.socket, deadline: Deadline) -> None:
+    def _connect_by(self, sock: socket.socket, deadline: AnswerDeadline) -> None:
         """Connect; with a time limit, a unix socket with a full backlog refuses (EAGAIN)."""
         while True:
             sock.settimeout(deadline.left)

@@ -44,7 +44,7 @@ class Problem(Failure):
         self.more = int(document.get("more", 0))
 
 
-class Deadline:
+class AnswerDeadline:
     """The end of the wait for an answer, so many `seconds` from now. `on_silence` is called once,
     two seconds after the daemon should have answered."""
 
@@ -88,7 +88,7 @@ class Exchange:
     """One request that was sent; `answer` waits for the result."""
 
     def __init__(
-        self, sock: socket.socket, deadline: Deadline, on_version: Callable[[str], None]
+        self, sock: socket.socket, deadline: AnswerDeadline, on_version: Callable[[str], None]
     ) -> None:
         self._sock = sock
         self._deadline = deadline
@@ -186,7 +186,9 @@ class Head:
         return int(length) if length.isdigit() else None
 
 
-def send(sock: socket.socket, method: str, target: str, body: bytes, deadline: Deadline) -> None:
+def send(
+    sock: socket.socket, method: str, target: str, body: bytes, deadline: AnswerDeadline
+) -> None:
     """Send the request.
 
     Raises:
@@ -204,7 +206,7 @@ def send(sock: socket.socket, method: str, target: str, body: bytes, deadline: D
         raise sentences.daemon_went_away() from None
 
 
-def read_head(sock: socket.socket, deadline: Deadline) -> tuple[Head, bytes]:
+def read_head(sock: socket.socket, deadline: AnswerDeadline) -> tuple[Head, bytes]:
     """The head of an answer, and the part of the body that came with it.
 
     Raises:
@@ -220,7 +222,7 @@ def read_head(sock: socket.socket, deadline: Deadline) -> tuple[Head, bytes]:
     return Head(head.decode("latin-1")), rest
 
 
-def read_rest(sock: socket.socket, deadline: Deadline) -> bytes:
+def read_rest(sock: socket.socket, deadline: AnswerDeadline) -> bytes:
     """The whole answer. Raises as `read_head`."""
     chunks = []
     while chunk := _receive(sock, deadline):
@@ -228,7 +230,7 @@ def read_rest(sock: socket.socket, deadline: Deadline) -> bytes:
     return b"".join(chunks)
 
 
-def _receive(sock: socket.socket, deadline: Deadline) -> bytes:
+def _receive(sock: socket.socket, deadline: AnswerDeadline) -> bytes:
     try:
         return deadline.receive(sock)
     except TimeoutError:

@@ -11,7 +11,7 @@ import select
 import sys
 
 from tunnelctl.client import sentences
-from tunnelctl.client.http import Deadline, Document, Problem
+from tunnelctl.client.http import AnswerDeadline, Document, Problem
 from tunnelctl.home.paths import SOCKET_VARIABLE, Paths
 
 _START_WITHIN = 30.0  # seconds for imports on a slow machine
@@ -61,7 +61,7 @@ def start_daemon(paths: Paths) -> list[Document]:
 
 
 def _read_report(fd: int) -> bytes:
-    deadline = Deadline(_START_WITHIN)
+    deadline = AnswerDeadline(_START_WITHIN)
     report = b""
     while select.select([fd], [], [], deadline.left)[0]:
         chunk = os.read(fd, _CHUNK)
