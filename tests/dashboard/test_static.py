@@ -41,4 +41,4 @@ def test_every_condition_has_a_look_of_its_own() -> None:
     """Only what is up is shown as by default."""
     style = (STATIC / "style.css").read_text()
     for condition in set(Condition) - {Condition.UP}:
-        assert f'[data-condition="{condition}"]::before' in style, condition
+        assert f'[data-condition="{condition}"]' in style, condition
