@@ -13,6 +13,7 @@ import pytest
 
 from tests.dashboard.board import dashboard
 from tests.support.processes import is_halted
+from tests.support.profiles import EMBEDDED
 from tests.support.waiting import eventually
 from tests.support.world import World
 from tunnelctl.client import Client
@@ -91,6 +92,16 @@ def _full(paths: Paths) -> Iterator[None]:
     finally:
         for sock in waiting:
             sock.close()
+
+
+def test_a_client_that_has_left_meanwhile_is_no_error(embedded: World, paths: Paths) -> None:
+    embedded.profile("web", EMBEDDED.replace("via: demo", "via: demo, inspect: http"))
+    embedded.ok("up", "web", "-d")
+    with frozen(embedded), socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(paths.socket))
+        client.sendall(b"GET /v1/requests/web/hello HTTP/1.0\r\n\r\n")
+    assert embedded.daemon_pid(), "it has answered everybody"
+    assert "failed" not in paths.log_file.read_text()
 
 
 @pytest.mark.parametrize("is_full", [False, True])

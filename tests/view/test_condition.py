@@ -8,6 +8,7 @@ import pytest
 
 from tests.view.samples import NOW, REFUSED, forward, host
 from tunnelctl.state.documents.snapshot import (
+    ErrorStatus,
     ForwardState,
     ForwardStatus,
     Health,
@@ -16,6 +17,8 @@ from tunnelctl.state.documents.snapshot import (
 )
 from tunnelctl.view import condition
 from tunnelctl.view.condition import Condition
+
+ASKS = ErrorStatus("needs-input", "the login needs an answer", "")
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,7 @@ from tunnelctl.view.condition import Condition
             host(state=HostState.NEEDS_INPUT, last_error=REFUSED),
             "needs-input: auth-failed",
         ),
+        (forward(), host(state=HostState.NEEDS_INPUT, last_error=ASKS), "needs-input"),
         (forward(state=ForwardState.STOPPED), host(state=HostState.STOPPED), "stopped"),
         (forward(), host(state=HostState.STOPPING), "stopping"),
     ],

@@ -88,8 +88,10 @@ def of_host(host: HostStatus, now: datetime) -> ShownState:
         text = f"retry in {until_text(host.next_retry_at, now)} (#{host.attempts})"
         return ShownState(text, condition)
     if host.state in FAILED_FOR_GOOD:
-        cause = host.last_error
-        return ShownState(f"{host.state}: {cause.code}" if cause else host.state, condition)
+        cause = host.last_error.code if host.last_error else host.state
+        # A host without a terminal to ask is in needs-input because of needs-input.
+        text = host.state if cause == host.state else f"{host.state}: {cause}"
+        return ShownState(text, condition)
     return ShownState(f"{host.state} (queued)" if host.queued else host.state, condition)
 
 

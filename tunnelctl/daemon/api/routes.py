@@ -277,6 +277,8 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
         response = as_problem(error)
     except Failure as failure:
         response = as_problem(failure)
+    except ConnectionError:
+        response = web.Response()  # nobody reads it: the client has left
     except Exception as error:
         _log.exception("%s %s failed", request.method, request.path)
         response = as_problem(error)
