@@ -173,7 +173,8 @@ def test_a_forward_without_a_profile(page: Page, shown: Scene) -> None:
     command = f"tunnelctl up -d -L 0:127.0.0.1:{shown.database} plain"
     expect(page.get_by_text(command, exact=True)).to_be_visible()
     page.get_by_role("button", name="Open", exact=True).click()
-    expect(page.get_by_role("status").filter(has_text="Forwarding from")).to_be_visible()
+    opened = page.get_by_role("status").filter(has_text="Forwarding from")
+    expect(opened).to_be_visible(timeout=30_000)  # after a whole command
     assert shown.world.run("ps", "plain").returncode == 0
     shown.world.ok("down", "plain")
 

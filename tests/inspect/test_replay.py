@@ -97,7 +97,7 @@ async def test_secrets_of_an_answer_are_blacked_out_as_well() -> None:
     answered, _ = await again(
         [(CLIENT, GET), (SERVER, OK)], OK.replace(b"\r\n\r\n", b"\r\nSet-Cookie: s\r\n\r\n")
     )
-    assert answered.response.value("set-cookie") == BLACKED_OUT
+    assert ("Set-Cookie", BLACKED_OUT) in answered.response.headers, "as it was written"
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\n", OK[:-1]])

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tunnelctl.inspect import sentences
 from tunnelctl.inspect.bodies import BODY_MAX
 from tunnelctl.state.documents.exchange import (
-    BLACKED_OUT,
     SECRET_HEADERS,
     Headers,
     HttpExchange,
@@ -102,6 +100,8 @@ class Replay:
     async def _exchange(self, sock: socket.socket, target: str) -> ReplayAnswer:
         import h11  # only where something is inspected
 
+        from tunnelctl.inspect.heads import headers_of
+
         loop, connection = asyncio.get_running_loop(), h11.Connection(h11.CLIENT)
         try:
             headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in self._headers]
@@ -122,7 +122,7 @@ class Replay:
                 connection.receive_data(await loop.sock_recv(sock, _READ))
             elif isinstance(event, h11.Response):
                 version = f"HTTP/{event.http_version.decode()}"
-                status, response = event.status_code, HttpMessage(version, _shown(event.headers))
+                status, response = event.status_code, HttpMessage(version, headers_of(event))
             elif isinstance(event, h11.Data):
                 response.size += len(event.data)
                 response.body += event.data[: BODY_MAX - len(response.body)]
@@ -142,8 +142,3 @@ def _end_to_end(headers: Headers) -> Headers:
         for word in value.split(",")
     }
     return tuple(pair for pair in headers if pair[0].lower() not in _OF_CONNECTION | named)
-
-
-def _shown(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-    return tuple((name, BLACKED_OUT if name in SECRET_HEADERS else v) for name, v in pairs)
