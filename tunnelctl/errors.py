@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import copyreg
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
+
+from tunnelctl.quick_dataclass import dataclass
 
 # Placeholder for the host in the command of a hint, until its profile is known.
 PLACE = "PROFILE/HOST"

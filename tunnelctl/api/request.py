@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunnelctl.api import sentences
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import Environment
 
 if TYPE_CHECKING:  # a file is read in the thread that opens the tunnels

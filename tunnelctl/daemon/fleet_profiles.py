@@ -11,7 +11,7 @@ import hashlib
 import logging
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from tunnelctl.fleet.members import members
 from tunnelctl.home.secrets import resolve_secret
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state.documents.fleet_status import FleetStatus, Role
 from tunnelctl.state.documents.snapshot import ErrorStatus, ProfileState, ProfileStatus, Wanted

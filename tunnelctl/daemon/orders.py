@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.daemon import sentences
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.drain import DRAIN
 from tunnelctl.spec.environment import Environment
 

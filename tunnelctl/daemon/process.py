@@ -20,7 +20,6 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -46,6 +45,7 @@ from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.selector import new_event_loop
 from tunnelctl.net.threads import share_the_interpreter
 from tunnelctl.net.user_lock import answers, holder
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state.documents.snapshot import ProfileStatus

@@ -12,7 +12,6 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from tunnelctl.daemon.api.server import ControlServer
@@ -24,6 +23,7 @@ from tunnelctl.dashboard.guard import HEADERS
 from tunnelctl.dashboard.login import Login
 from tunnelctl.errors import reason
 from tunnelctl.net.addresses import collide, port_holder
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state.documents.snapshot import Status

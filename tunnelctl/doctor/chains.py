@@ -6,8 +6,10 @@ Pure. Owns which ports a rule applies to, and which chains a packet passes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+
+from tunnelctl.quick_dataclass import dataclass
 
 Ports = tuple[int, int]  # first and last
 

@@ -5,13 +5,14 @@ Owns the exit code for the steps, and their form as JSON. Must never ask a perso
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
 from tunnelctl.config.profile.find import is_same_file
 from tunnelctl.doctor import sentences
 from tunnelctl.errors import Code, Failure, Hint
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.snapshot import (
     ErrorStatus,
     ForwardStatus,

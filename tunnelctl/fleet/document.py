@@ -7,10 +7,10 @@ answers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunnelctl.fleet.records import FleetView, RegisteredMachine
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.fleet_status import Store
 from tunnelctl.state.documents.snapshot import ErrorStatus, error_json
 

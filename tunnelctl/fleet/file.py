@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +25,7 @@ from tunnelctl.config.yaml.mistakes import KeyPath, Mark, Mistakes, ProfileInval
 from tunnelctl.config.yaml.tree import Mapping as Tree
 from tunnelctl.config.yaml.tree import settle
 from tunnelctl.fleet import sentences
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.secret import SecretRef
 
 _LEASE = 15.0  # seconds

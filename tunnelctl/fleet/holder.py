@@ -12,7 +12,6 @@ import contextlib
 import logging
 import math
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 from tunnelctl import __version__, clock
@@ -33,6 +32,7 @@ from tunnelctl.fleet.records import (
     range_end,
 )
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.secret import ResolveSecret
 from tunnelctl.state import candidates
 from tunnelctl.state.documents.fleet_status import FleetStatus, Role, Store

@@ -12,7 +12,7 @@ leases anew, so the lease lasts at least its whole time from when the keepalive 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tunnelctl import clock
 from tunnelctl.fleet import sentences
@@ -26,6 +26,7 @@ from tunnelctl.fleet.records import (
     holding_of,
     range_end,
 )
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.election import serves_until
 
 # How long a machine that died is shown, in seconds.

@@ -14,9 +14,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.candidates import LastHolder
 
 _ROOT = "/tunnelctl/"

@@ -13,12 +13,12 @@ import os
 import socket
 import stat
 import sys
-from dataclasses import dataclass
 
 from tunnelctl.errors import reason
 from tunnelctl.forward import sentences
 from tunnelctl.net.addresses import is_literal
 from tunnelctl.net.endings import reset_when_killed
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import ANY_ADDRESS, LOCALHOST, LOOPBACKS, WILDCARDS, Endpoint
 
 # As many as may come while the loop is busy; the kernel caps it at net.core.somaxconn.

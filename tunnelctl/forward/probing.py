@@ -13,13 +13,13 @@ import contextlib
 import re
 import signal
 import socket
-from dataclasses import dataclass
 
 from tunnelctl.errors import Failure, reason
 from tunnelctl.forward import sentences
 from tunnelctl.forward.channel_requests import direct, open_failure, target_failure
 from tunnelctl.forward.target import connect_target
 from tunnelctl.net.processes.child import Child, ending
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec import barring
 from tunnelctl.spec.endpoint import LOOPBACK, Endpoint
 from tunnelctl.spec.environment import Environment

@@ -11,10 +11,10 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from tunnelctl.home import sentences
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import SOCKET_PATH_BYTES
 from tunnelctl.spec.environment import home
 

@@ -12,8 +12,9 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from tunnelctl.quick_dataclass import dataclass
 
 if TYPE_CHECKING:
     from tunnelctl.inspect.tap import Tapped

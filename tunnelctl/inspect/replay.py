@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from dataclasses import dataclass
 
 from tunnelctl.inspect import sentences
 from tunnelctl.inspect.bodies import BODY_MAX
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.exchange import (
     SECRET_HEADERS,
     Headers,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.exchange import HttpExchange, HttpMessage
 
 EXCHANGES_MAX = 1000

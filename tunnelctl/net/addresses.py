@@ -11,10 +11,10 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tunnelctl.net.peers import peer_pid
 from tunnelctl.net.processes import proc
+from tunnelctl.quick_dataclass import dataclass
 
 STOP_IT = "stop what uses it, or choose another in the profile"  # unless it is a daemon of ours
 

@@ -17,12 +17,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tunnelctl import clock
 from tunnelctl.net.forked import lock_of_process
+from tunnelctl.quick_dataclass import dataclass
 
 T = TypeVar("T")
 

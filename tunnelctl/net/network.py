@@ -16,13 +16,13 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.net import servers
 from tunnelctl.net.threads import in_thread
+from tunnelctl.quick_dataclass import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -7,8 +7,7 @@ from the same address, such as all clients behind one bastion.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import Endpoint
 
 # This many bytes of a greeting distinguish every service below.

@@ -6,10 +6,11 @@ of the target (fixed, or requested by a SOCKS client).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.permit import Permit
 

@@ -6,9 +6,10 @@ in seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.secret import SecretRef
 

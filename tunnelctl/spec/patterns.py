@@ -5,8 +5,9 @@ Owns the wildcards, which are the shell's (fnmatch(3): `*`, `?`, `[…]`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from tunnelctl.quick_dataclass import dataclass
 
 _WILD = frozenset("*?[")
 _ANY = "*"

@@ -6,8 +6,9 @@ Separate from `host.py`, because every command imports the failures of secrets, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from tunnelctl.quick_dataclass import dataclass
 
 
 class SecretSource(StrEnum):

@@ -14,7 +14,6 @@ import functools
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 from tunnelctl import clock
@@ -23,6 +22,7 @@ from tunnelctl.net import forked
 from tunnelctl.net.endings import shut_down
 from tunnelctl.net.reactor import Reactor
 from tunnelctl.net.threads import in_thread
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, SessionType
 from tunnelctl.spec.secret import ResolveSecret

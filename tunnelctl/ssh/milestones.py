@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from tunnelctl.errors import Failure
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.host import Host
 
 _log = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from tunnelctl import clock
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.host import Host
 
 

@@ -6,8 +6,7 @@ tested: forks keep the name of the original.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.ssh.sentences import excerpt
 
 

@@ -17,7 +17,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import sshtunnel as _package
@@ -34,6 +34,7 @@ from sshtunnel import (
 
 from tunnelctl.background.background import Background
 from tunnelctl.errors import Code
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.drain import DRAIN
 from tunnelctl.spec.endpoint import LOOPBACK, parse_endpoint
 from tunnelctl.spec.environment import Environment

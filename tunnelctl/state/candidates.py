@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from tunnelctl.quick_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,11 @@ the two.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final, get_args
+
+from tunnelctl.quick_dataclass import dataclass
 
 # The part of a lease in which its holder does not serve any more: for clocks whose rates differ by
 # up to a tenth, and for the time that closing takes.

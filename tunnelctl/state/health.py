@@ -6,9 +6,10 @@ probe, read a clock or draw a random number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tunnelctl.errors import Code
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.forward import Probe
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.state import backoff

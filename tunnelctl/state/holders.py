@@ -7,9 +7,11 @@ an attached command: the daemon acts by it, and `up` reads from it what Ctrl-C w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Self
+
+from tunnelctl.quick_dataclass import dataclass
 
 
 class HolderKind(StrEnum):

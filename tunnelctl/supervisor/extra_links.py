@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from random import Random
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.home.redaction import SECRETS
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.state import backoff

@@ -14,12 +14,12 @@ import tempfile
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import IO, Any
 
 from tunnelctl.errors import Failure
 from tunnelctl.net.processes.child import Child, ending
 from tunnelctl.net.threads import in_thread
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state.documents.api_version import API_VERSION
 from tunnelctl.state.documents.snapshot import ProfileStatus

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tunnelctl.errors import Failure
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.session import wants_session
 from tunnelctl.state.documents.histogram import Histogram

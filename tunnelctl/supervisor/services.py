@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from random import Random
 
 from tunnelctl.forward.client_connections import ConnectionLog
 from tunnelctl.forward.remote.held_ports import HeldPorts
 from tunnelctl.inspect.inspector import Inspector
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.supervisor.forwards.eviction import Eviction
 from tunnelctl.supervisor.journal import Journal
 from tunnelctl.supervisor.logins.handshakes import Handshakes

@@ -6,12 +6,13 @@ Owns what was last reported, so that each change is reported once. Must never ch
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from weakref import WeakKeyDictionary
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Failure
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.barring import Barring
 from tunnelctl.spec.forward import ProbeType
 from tunnelctl.spec.host import Host

@@ -13,13 +13,13 @@ import select
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from tunnelctl import clock
 from tunnelctl.client import Client, EventStream
 from tunnelctl.client.http import LOOK_WITHIN
 from tunnelctl.errors import Code, Failure
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.exchange import HttpExchange
 from tunnelctl.view import model
 from tunnelctl.view.rates import ForwardRates

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from tunnelctl.errors import printable
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.view.columns import Column, Table
 from tunnelctl.view.condition import Condition
 

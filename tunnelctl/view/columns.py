@@ -7,10 +7,10 @@ are cut with an ellipsis, and if necessary columns are left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.view.rows import ConnectionRow, ForwardRow, HostRow
 from tunnelctl.view.texts import NOTHING, Curve, curve_text, sum_of_curves
 

@@ -6,10 +6,10 @@ Pure. Texts of both peers are printable.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from tunnelctl.errors import printable
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.exchange import HttpExchange, HttpMessage
 from tunnelctl.view.columns import Column, Table
 from tunnelctl.view.condition import Condition

@@ -11,11 +11,11 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import repeat
 
 from tunnelctl import clock
 from tunnelctl.cli import sentences
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.view.texts import transfer_text
 
 _HEADER = struct.Struct(">Q")  # the number of bytes that the client requests

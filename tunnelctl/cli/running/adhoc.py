@@ -10,7 +10,6 @@ import itertools
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +24,7 @@ from tunnelctl.config.profile.find import file_called, is_profile_name
 from tunnelctl.config.sentences import NAME_RULE, ONE_HOST
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.home.paths import Paths
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.snapshot import Wanted
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,6 +20,7 @@ from tunnelctl.clock import monotonic
 from tunnelctl.config.profile.find import find_profile, list_profiles
 from tunnelctl.errors import Code, Failure
 from tunnelctl.home.paths import Paths
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.patterns import has_wildcard
 from tunnelctl.state.documents.snapshot import ProfileState, ProfileStatus, Wanted
 

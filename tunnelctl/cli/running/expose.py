@@ -10,7 +10,6 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,6 +32,7 @@ from tunnelctl.cli.terminal.server_lines import Said
 from tunnelctl.client import Client, EventStream
 from tunnelctl.errors import reason
 from tunnelctl.home.extras import install_command
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import ANY_ADDRESS, WILDCARDS, Endpoint, parse_endpoint
 from tunnelctl.spec.forward import Inspect
 from tunnelctl.state.documents.snapshot import ErrorStatus, ForwardStatus, HostStatus, ProfileStatus

@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -30,6 +30,7 @@ from tunnelctl.config.profile.find import (
 )
 from tunnelctl.config.sentences import NAME_RULE, name_taken
 from tunnelctl.errors import Code, Failure
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.drain import DRAIN
 from tunnelctl.spec.environment import Environment
 from tunnelctl.state.documents.snapshot import ProfileStatus, Wanted

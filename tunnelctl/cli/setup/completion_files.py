@@ -9,13 +9,13 @@ import contextlib
 import io
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from click.shell_completion import get_completion_class
 
 from tunnelctl.cli.main import tunnelctl
 from tunnelctl.home.paths import xdg_dir
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import home
 
 SHELLS = ("bash", "zsh", "fish")

@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from tunnelctl.cli.terminal.output import say
 from tunnelctl.errors import Code, Failure, reason
 from tunnelctl.home.paths import Paths
 from tunnelctl.home.whole_file import write_whole
+from tunnelctl.quick_dataclass import dataclass
 
 _WITHIN = 60.0  # seconds for the manager to do what it is told
 _UNITS = (f"{NAME}.socket", f"{NAME}.service")

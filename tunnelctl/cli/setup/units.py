@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 
 from tunnelctl import __version__
 from tunnelctl.home.paths import CONFIG_DIR_VARIABLE, SOCKET_VARIABLE, xdg_dir
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import home
 
 NAME = "tunnelctl"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tunnelctl.config import sentences
 from tunnelctl.config.openssh.values import word
@@ -23,6 +23,7 @@ from tunnelctl.config.values.forward_specs import (
     spec_of,
 )
 from tunnelctl.config.values.reach import Jump
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Side
 from tunnelctl.spec.host import (
     USERS_SHELL,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tunnelctl.config.exchange.from_ssh_command import carry, configured_forwards
@@ -20,6 +19,7 @@ from tunnelctl.config.exchange.ssh_words import Words
 from tunnelctl.config.openssh.keywords import FORWARDS
 from tunnelctl.config.profile.adhoc import name_for
 from tunnelctl.config.sentences import ONE_HOST
+from tunnelctl.quick_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from tunnelctl.config.yaml.checked_file import MAX_BYTES
 from tunnelctl.errors import reason
 from tunnelctl.net import files
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import expand_user, home
 
 _MAX_INCLUDES = 16  # readconf.c, READCONF_MAX_DEPTH

@@ -12,7 +12,6 @@ import pwd
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from tunnelctl.config.values.forward_specs import with_paths
 from tunnelctl.config.values.reach import NONE
 from tunnelctl.config.yaml.checked_file import Unreadable, read_profile_file
 from tunnelctl.net import files
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import home
 
 _AT_ONCE = 8  # clients that run concurrently

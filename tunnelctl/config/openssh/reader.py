@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tunnelctl.config.openssh.keywords import ADD_UP, KEYWORDS, KNOWN, RAW, REST_OF_LINE, check_hops
 from tunnelctl.config.openssh.lines import ConfigLine, SshConfigError, lowercase
 from tunnelctl.errors import printable
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.ssh_patterns import matches_pattern
 
 # The result for one name: by keyword in lower case, as `ssh -G` prints it.

@@ -10,7 +10,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from tunnelctl.config.openssh.keywords import AUTHENTICATION_OF
@@ -27,6 +27,7 @@ from tunnelctl.config.values.reach import (
     jumps,
     parse_jump,
 )
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import home
 from tunnelctl.spec.host import AUTHENTICATIONS, USERS_SHELL, StrictHostKeyChecking
 

@@ -9,13 +9,13 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tunnelctl.config import sentences
 from tunnelctl.config.sentences import NAME_RULE
 from tunnelctl.errors import Failure, reason
 from tunnelctl.home.paths import config_dirs
+from tunnelctl.quick_dataclass import dataclass
 
 SUFFIXES = (".yaml", ".yml")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")

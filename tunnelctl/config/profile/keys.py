@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, ClassVar
 
@@ -29,6 +28,7 @@ from tunnelctl.config.values import choices, names
 from tunnelctl.config.values.algorithms import Kind
 from tunnelctl.config.values.reach import NONE
 from tunnelctl.config.yaml.mistakes import KeyPath, shown
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.forward import ProbeType
 from tunnelctl.spec.secret import SecretRef, SecretSource
 

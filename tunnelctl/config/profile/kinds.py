@@ -7,7 +7,6 @@ are replaced, so the schema accepts a string with a `$` for every value.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any
 
@@ -23,6 +22,7 @@ from pydantic_core import CoreSchema, core_schema
 from tunnelctl.config.values import algorithms, choices, endpoints, names, reach, scalars
 from tunnelctl.config.values.reach import Jump, ProxyAddress
 from tunnelctl.config.yaml.mistakes import shown
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.spec.forward import Inspect, OnUnhealthy, ProbeType
 from tunnelctl.spec.host import AUTHENTICATIONS, AddressFamily, SessionType, StrictHostKeyChecking

@@ -7,7 +7,7 @@ machine.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from tunnelctl.config.openssh.lookup import SshConfig
@@ -27,6 +27,7 @@ from tunnelctl.config.yaml.mistakes import KeyPath, Mark, Mistake, Mistakes, Pro
 from tunnelctl.config.yaml.tree import Mapping as Tree
 from tunnelctl.config.yaml.tree import Node, overlay, settle, size
 from tunnelctl.config.yaml.yaml12 import MAX_VALUES
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import HostAnew, Profile

@@ -9,7 +9,7 @@ before it, whatever its own way would be.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tunnelctl.config.openssh.lines import SshConfigError
 from tunnelctl.config.openssh.lookup import Lookup, SshConfig
@@ -20,6 +20,7 @@ from tunnelctl.config.profile.keys import HostMap
 from tunnelctl.config.profile.loops import loop_message
 from tunnelctl.config.values.reach import MAX_HOPS, WAYS, Jump
 from tunnelctl.config.yaml.mistakes import KeyPath, Mistakes
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.host import Host
 
 _NOTHING = HostSettings()

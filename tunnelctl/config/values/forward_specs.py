@@ -10,10 +10,11 @@ import ipaddress
 import os.path
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tunnelctl.config.values import endpoints, names
 from tunnelctl.config.values.services import service_port
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import ANY_ADDRESS, LOCALHOST, LOOPBACKS, WILDCARDS, Endpoint
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import AddressFamily

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import unquote
 
 from tunnelctl.config.values import names, scalars
 from tunnelctl.config.yaml.mistakes import shown
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import ProxyKind
 

@@ -7,9 +7,10 @@ plain values. Knows neither the syntax nor the meaning of keys.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from tunnelctl.config.yaml.mistakes import KeyPath, Mark
+from tunnelctl.quick_dataclass import dataclass
 
 
 class Substituted(str):

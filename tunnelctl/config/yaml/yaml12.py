@@ -12,12 +12,13 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import yaml
 
 from tunnelctl.config.yaml.mistakes import KeyPath, Mark, Mistakes
 from tunnelctl.config.yaml.tree import Entry, Mapping, Node, Scalar, Sequence, Substituted, Value
+from tunnelctl.quick_dataclass import dataclass
 
 MAX_DEPTH = 32
 # Keys and values, including lists and maps: 1 MiB can contain more than a second's work.

@@ -8,12 +8,13 @@ connect again. `POST /v1/profiles/PROFILE/answers` sends an answer. Must never l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.daemon import sentences
 from tunnelctl.daemon.orders import refuse_unknown
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.supervisor.logins.question_desk import AnswerScope
 
 _PLACES_MAX = 256

@@ -13,7 +13,6 @@ import logging
 import re
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -21,6 +20,7 @@ from aiohttp import web
 from tunnelctl.daemon import sentences
 from tunnelctl.daemon.log.destinations import OneLine, about
 from tunnelctl.daemon.request_parts import check_query, flag_in_query, number_in_query
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.patterns import Pattern
 from tunnelctl.state.documents.api_version import API_VERSION
 

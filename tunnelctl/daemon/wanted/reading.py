@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from tunnelctl.config.profile.find import find_profile
@@ -18,6 +18,7 @@ from tunnelctl.config.yaml.mistakes import ProfileInvalid
 from tunnelctl.daemon import sentences
 from tunnelctl.errors import Failure
 from tunnelctl.net.threads import collections_put_off, in_thread
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import Environment
 
 Stamps = Mapping[str, tuple[int, ...]]  # for each file: inode, time of change, size

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tunnelctl.config.yaml.mistakes import Mistake, ProfileInvalid
@@ -22,6 +22,7 @@ from tunnelctl.daemon.wanted.reading import (
     take_stamps,
 )
 from tunnelctl.errors import Failure
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.profile.plan import Plan
 from tunnelctl.supervisor.supervisor import Supervisor
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tunnelctl.config.profile.find import is_profile_name
 from tunnelctl.daemon import sentences
 from tunnelctl.forward.remote.held_ports import HeldPort
 from tunnelctl.home.whole_file import write_whole
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import parse_endpoint
 
 _VERSION = 1

@@ -8,10 +8,11 @@ ports, and its duration. Must never take another program's port for ours without
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tunnelctl import clock
 from tunnelctl.net.addresses import collide
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import Endpoint
 
 # With ClientAliveInterval 0, the server relies on its kernel: tcp(7), tcp_keepalive_time and then

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tunnelctl import clock
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.ssh.link.link import Link
 
 # Seconds after which the server is asked for a sign of life, and after which it is judged by that.

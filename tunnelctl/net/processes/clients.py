@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from tunnelctl.errors import printable
 from tunnelctl.net.processes import proc
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.connection_status import ClientProcess
 
 _Pair = tuple[tuple[proc.Address, int], tuple[proc.Address, int]]

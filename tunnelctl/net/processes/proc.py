@@ -11,8 +11,9 @@ import os
 import pwd
 import sys
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from tunnelctl.quick_dataclass import dataclass
 
 PROC = Path("/proc")
 LISTEN = "0A"  # TCP_LISTEN in include/net/tcp_states.h of Linux

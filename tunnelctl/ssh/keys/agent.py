@@ -9,12 +9,12 @@ than its limit (an agent that hangs must not block anything else), and never for
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 
 from tunnelctl import clock
 from tunnelctl.closeable import Closeable
 from tunnelctl.errors import reason
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host
 from tunnelctl.wire.messages import ProtocolError, Reader, string, u32

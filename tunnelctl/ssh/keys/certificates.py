@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.algorithms import AUTHORITY_ALGORITHMS
 from tunnelctl.spec.ssh_patterns import matches_pattern
 from tunnelctl.ssh.keys.key_files import CERTIFICATE_SUFFIX, too_short

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import bcrypt
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES, ChaCha20
 from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.wire.messages import Reader
 
 _Algorithm = Callable[[bytes], CipherAlgorithm]

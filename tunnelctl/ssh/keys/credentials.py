@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.keys.certificates import Certificate, is_certified, plain_key
 from tunnelctl.ssh.keys.key_files import Identity, key_type

@@ -10,7 +10,6 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tunnelctl.errors import Hint
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.ssh.keys import sentences
 from tunnelctl.ssh.keys.ciphers import (
     WrongPassphrase,

@@ -14,13 +14,14 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
 from tunnelctl.errors import Failure
 from tunnelctl.net import files
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.ssh.keys import forms as key_forms
 from tunnelctl.ssh.keys import sentences, signatures
 from tunnelctl.ssh.keys.forms import Unusable

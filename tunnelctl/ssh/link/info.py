@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.host import SessionType
 from tunnelctl.ssh.packets.transport import SshTransport

@@ -9,8 +9,9 @@ two, the client is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.wire.connection import IncomingOpen
 from tunnelctl.wire.messages import OpenFailure, Reader

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.net import files
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.algorithms import USER_KEY_ALGORITHMS
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host

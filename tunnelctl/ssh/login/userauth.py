@@ -13,13 +13,13 @@ from __future__ import annotations
 import functools
 import queue
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 
 import paramiko
 from paramiko.auth_handler import AuthHandler
 
 from tunnelctl import clock
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.ssh.keys.certificates import certified, is_certified, plain
 from tunnelctl.ssh.keys.key_files import Identity
 from tunnelctl.ssh.keys.signatures import algorithms_of

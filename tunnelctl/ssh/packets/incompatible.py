@@ -7,9 +7,9 @@ negotiated: the Transport does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from tunnelctl.errors import Failure, Hint
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh import sentences

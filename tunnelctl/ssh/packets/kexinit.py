@@ -6,11 +6,11 @@ nor fail because of an unknown name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from sys import intern
 from typing import Self
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.wire.messages import Reader
 
 _COOKIE = 16

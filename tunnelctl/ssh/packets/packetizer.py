@@ -16,7 +16,6 @@ import queue
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ import paramiko
 from paramiko.common import MSG_NAMES
 from paramiko.packet import NeedRekeyException, Packetizer
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.ssh.packets.blocking import BlockingSocket
 from tunnelctl.ssh.packets.chacha import ChaChaKeys
 from tunnelctl.ssh.packets.ciphers import (

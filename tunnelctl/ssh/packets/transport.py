@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import paramiko
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.algorithms import (
     CIPHERS,
     HOST_KEY_ALGORITHMS,

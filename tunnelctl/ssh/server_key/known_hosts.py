@@ -16,11 +16,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tunnelctl.errors import reason
 from tunnelctl.net import files
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking
 from tunnelctl.spec.ssh_patterns import matches_pattern

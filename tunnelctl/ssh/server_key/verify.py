@@ -15,11 +15,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tunnelctl import clock
 from tunnelctl.errors import PLACE, Code, Fact, Failure, Hint
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.endpoint import bracketed
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.host import Host, StrictHostKeyChecking

@@ -6,10 +6,10 @@ Must never guess: what is not known is None.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.api_version import API_VERSION
 from tunnelctl.state.documents.snapshot import ErrorStatus, error_json
 

@@ -10,8 +10,10 @@ import base64
 import binascii
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Self
+
+from tunnelctl.quick_dataclass import dataclass
 
 # What stands for the value of a header that is not kept.
 BLACKED_OUT = "[blacked out]"

@@ -7,9 +7,10 @@ still answers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
+
+from tunnelctl.quick_dataclass import dataclass
 
 
 class Role(StrEnum):

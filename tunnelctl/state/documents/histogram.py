@@ -6,7 +6,9 @@ Pure. Must never lose a duration: those above every bound are counted too.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from tunnelctl.quick_dataclass import dataclass
 
 # Seconds: from a link on the same network to a server that takes a minute for a login.
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

@@ -7,9 +7,9 @@ Must never guess: a round trip that was not measured is None.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.api_version import API_VERSION
 
 STEP_SECONDS: Final = 2.0

@@ -6,11 +6,11 @@ Must never guess: each field is the last value that its owner reported.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.api_version import API_VERSION
 from tunnelctl.state.documents.fleet_status import FleetStatus
 from tunnelctl.state.documents.histogram import NONE_YET, Histogram

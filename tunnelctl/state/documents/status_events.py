@@ -6,10 +6,10 @@ Must never guess: each field is the last value that its owner reported.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.fleet_status import FleetStatus
 from tunnelctl.state.documents.snapshot import ErrorStatus, error_json
 
@@ -86,7 +86,7 @@ class QuestionEvent(StatusEvent):
             "remember": self.remember,
         }
         # Without arguments `super` does not work in a class with slots.
-        return {**super(QuestionEvent, self).as_json(), **more}
+        return {**super().as_json(), **more}
 
     @classmethod
     def from_json(cls, event: Mapping[str, Any]) -> Self:

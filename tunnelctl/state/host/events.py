@@ -6,9 +6,8 @@ epoch of its request, so that a late result cannot affect a newer link.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tunnelctl.errors import Failure
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.host import Reconnect
 
 

@@ -6,9 +6,10 @@ Must never decide anything: `decisions.py` does.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from tunnelctl.errors import Code, Failure
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.host import Reconnect
 from tunnelctl.state.documents.snapshot import FAILED_FOR_GOOD, HostState
 

@@ -6,8 +6,8 @@ Must never be stored as a value of its own: it is computed when it is needed.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.snapshot import (
     FAILED_FOR_GOOD,
     ForwardState,

@@ -6,9 +6,10 @@ What is equal is in no list and is not touched, so its connections continue. Mus
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
 
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.forward import Forward
 from tunnelctl.spec.host import Host
 from tunnelctl.spec.profile import Hooks, Profile

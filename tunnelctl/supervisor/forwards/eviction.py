@@ -14,11 +14,11 @@ import logging
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
 from tunnelctl.errors import Failure
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.remote_command import run
 from tunnelctl.state.documents.fleet_status import FleetStatus, Role

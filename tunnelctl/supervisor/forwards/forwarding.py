@@ -12,7 +12,6 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import datetime
 
 from tunnelctl import clock
@@ -26,6 +25,7 @@ from tunnelctl.inspect.inspector import Inspection, Inspector
 from tunnelctl.inspect.replay import Replay, ReplayAnswer
 from tunnelctl.inspect.sentences import not_inspected, replay_needs_target
 from tunnelctl.net.reactor import Reactor
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.barring import Barring
 from tunnelctl.spec.forward import Forward, Side
 from tunnelctl.spec.host import Reconnect

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.forward.probing import ProbedForward, ask
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec import barring
 from tunnelctl.spec.environment import Environment
 from tunnelctl.spec.forward import Forward, OnUnhealthy, Probe, ProbeType, Side

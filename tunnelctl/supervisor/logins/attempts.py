@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tunnelctl import clock
 from tunnelctl.errors import Failure
 from tunnelctl.home.redaction import SECRETS
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.connect import Stage
 from tunnelctl.ssh.link.link import Link

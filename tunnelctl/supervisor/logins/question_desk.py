@@ -13,12 +13,12 @@ import secrets
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from types import TracebackType
 
 from tunnelctl import clock
 from tunnelctl.errors import Code, Fact, Failure
 from tunnelctl.home.redaction import SECRETS
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.spec.host import Host
 from tunnelctl.ssh.chain import everybody
 from tunnelctl.ssh.questions import Ask, Question, QuestionKind

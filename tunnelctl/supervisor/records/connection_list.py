@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from tunnelctl import clock
 from tunnelctl.forward.client_connections import ClientConnection, ConnectionLog, Connections
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.ssh.link.link import Link
 from tunnelctl.ssh.link.record import Ending
 from tunnelctl.state.documents.connection_status import (

@@ -10,12 +10,12 @@ import asyncio
 import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from tunnelctl import clock
 from tunnelctl.forward.client_connections import Connections
+from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.history import STEP_SECONDS, ForwardHistory, History, HostHistory
 from tunnelctl.supervisor.records.ring import Ring
 
