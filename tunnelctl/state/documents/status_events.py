@@ -85,8 +85,8 @@ class QuestionEvent(StatusEvent):
             "echo": self.echo,
             "remember": self.remember,
         }
-        # Without arguments `super` does not work in a class with slots.
-        return {**super().as_json(), **more}
+        # `super()` does not work in a class with slots, which is made anew.
+        return {**StatusEvent.as_json(self), **more}
 
     @classmethod
     def from_json(cls, event: Mapping[str, Any]) -> Self:
