@@ -239,7 +239,7 @@ def login_waits(host: Host, seconds: float) -> Failure:
     """The login waits for a person or an agent."""
     return Failure(
         Code.TIMED_OUT,
-        f"login: waiting for an answer for {seconds:.3g} s",
+        f"login: waiting for an answer for {seconds:.0f} s",
         "a person, or an agent that asks one, has to answer",
         subject=label(host),
     )
