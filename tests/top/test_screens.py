@@ -91,6 +91,22 @@ async def test_many_rows_scroll_below_their_header() -> None:
         assert len(rows_shown) == len(lines) - header - 3, "the table fills the screen"
 
 
+async def test_a_long_reason_hides_no_other_cause() -> None:
+    async with running() as (app, pilot):
+        view = a_view()
+        cause = view.broken[0]
+        broken = tuple(
+            cause._replace(place=f"lab/h{number}", why="a long story " * 20) for number in range(4)
+        )
+        app.post_message(NewView(view._replace(broken=broken, daemon_version="9.0.0")))
+        await pilot.pause()
+        lines = text_of(app).splitlines()
+        assert [line.partition(":")[0] for line in lines[2:8:2]] == ["lab/h0", "lab/h1", "lab/h2"]
+        assert all(line.endswith("tunnelctl trust lab/lab") for line in lines[3:9:2])
+        assert lines[8] == "… 1 more cause"
+        assert lines[9].startswith("NAME")
+
+
 async def test_escape_removes_the_filter() -> None:
     async with running() as (app, pilot):
         before = text_of(app)

@@ -5,7 +5,7 @@ Must import only `errors`: every command waits for this import.
 
 from __future__ import annotations
 
-from tunnelctl.errors import Code, Fact, Failure
+from tunnelctl.errors import Code, Fact, Failure, Hint
 
 
 def daemon_not_running() -> Failure:
@@ -35,7 +35,7 @@ def daemon_silent() -> Failure:
     return Failure(
         Code.DAEMON_NOT_RUNNING,
         "the daemon does not answer",
-        "its log may say why; tunnelctl paths prints where that is",
+        Hint("its log may say why", "tunnelctl paths"),
         facts=[Fact.DAEMON_SILENT],
     )
 

@@ -388,12 +388,12 @@ class Top(App[None]):
         self._put("title", "  ".join(words))
 
     def _show_broken(self, view: View) -> None:
-        lines = [line for cause in view.broken[:_CAUSES] for line in cause_lines(cause)]
-        if len(view.broken) > _CAUSES:
-            lines.append(f"… {len(view.broken) - _CAUSES} more causes")
+        lines = list(view.warnings)
         if view.daemon_version != __version__:
             lines.append(f"the daemon is version {view.daemon_version}, this is {__version__}")
-        lines += view.warnings
+        lines += [line for cause in view.broken[:_CAUSES] for line in cause_lines(cause)]
+        if (left := len(view.broken) - _CAUSES) > 0:
+            lines.append(f"… {left} more cause{'' if left == 1 else 's'}")
         self._put("broken", "\n".join(lines))
 
 

@@ -10,7 +10,8 @@ from typing import Final
 STYLE: Final = """
 Screen { layout: vertical; }
 #title { height: 1; text-style: bold; }
-#broken { height: auto; max-height: 30%; color: ansi_red; }
+#broken { height: auto; max-height: 35%; color: ansi_red; }
+#broken { text-wrap: nowrap; text-overflow: ellipsis; }
 #message { height: 1; }
 ContentSwitcher, RowTable { height: 1fr; }
 #filter { height: 1; border: none; padding: 0; display: none; }
