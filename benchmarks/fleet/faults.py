@@ -16,6 +16,8 @@ from tests.support.fleet import LEASE, FleetScene, Machine
 from tunnelctl.client import Client
 from tunnelctl.home.paths import Paths
 
+STOPPED = 60.0  # seconds of a process that is stopped
+_DAY = 86_400
 Fault = Callable[[FleetScene, Machine, Random], contextlib.AbstractContextManager[None]]
 
 
@@ -139,6 +141,20 @@ def _slow_etcd(scene: FleetScene, holder: Machine, random: Random) -> Iterator[N
 
 
 @contextmanager
+def _clock_set(scene: FleetScene, holder: Machine, random: Random) -> Iterator[None]:
+    """Of the machines that have a clock of their own (`with_clock`)."""
+    for machine in scene.machines:
+        if machine.clock is not None:
+            machine.clock.jump(random.choice((-_DAY, _DAY)))
+    try:
+        yield
+    finally:
+        for machine in scene.machines:
+            if machine.clock is not None:
+                machine.clock.jump(0)
+
+
+@contextmanager
 def _handed_over(scene: FleetScene, holder: Machine, random: Random) -> Iterator[None]:
     world = holder.world
     Client(Paths.from_environ(world.environ, world.home)).hand_over("web")
@@ -157,7 +173,7 @@ def _terminated(scene: FleetScene, holder: Machine, random: Random) -> Iterator[
 
 KINDS = (
     Kind("kill -9 of the holder", _killed, (LEASE + 2, LEASE + 3), takes=True),
-    Kind("SIGSTOP of the holder", _stopped, (LEASE + 2, 3 * LEASE), takes=True),
+    Kind("SIGSTOP of the holder", _stopped, (STOPPED, STOPPED), takes=True),
     Kind("holder without etcd", _without_etcd, (LEASE + 2, 2 * LEASE), takes=True),
     Kind("holder without one sshd", _without_server, (2.0, LEASE)),
     Kind("holder without all", _alone_in_the_dark, (LEASE + 2, 2 * LEASE), takes=True),
@@ -168,6 +184,7 @@ KINDS = (
     Kind("leader of etcd stopped", _leader_stopped, (LEASE, 2 * LEASE), keeps_meanwhile=True),
     Kind("etcd slow", _slow_etcd, (LEASE, 2 * LEASE), keeps=True),
     Kind("no quorum", _quorum_lost, (LEASE + 1, 2 * LEASE), ends=True),
+    Kind("clock set by a day", _clock_set, (LEASE, 2 * LEASE), keeps=True),
     Kind("hand-over", _handed_over, (1.0, 2.0), takes=True, is_planned=True),
     Kind("SIGTERM of the holder", _terminated, (1.0, 2.0), takes=True, is_planned=True),
 )

@@ -6,6 +6,7 @@ Owns the promises that are checked (docs/fleet.md), and the figures.
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import socket
 import statistics
@@ -58,12 +59,21 @@ class Soak:
         ]
 
 
-def soak(seconds: float, seed: int, machines: int, say: Callable[[str], None]) -> Soak:
-    """Inject faults for so many seconds, one after another, each into a fleet in peace."""
+def soak(
+    seconds: float,
+    seed: int,
+    machines: int,
+    say: Callable[[str], None],
+    longest: float = math.inf,
+) -> Soak:
+    """Inject faults for so many seconds, one after another, each into a fleet in peace. None lasts
+    longer than `longest` seconds. The last machine has a time of day of its own."""
     found, random = Soak(seed), Random(seed)
     with fleet_scene(machines, name=f"soak-{seed}", servers=2, evicts=True) as scene:
         for machine in scene.machines:
             machine.tells_token = True
+            machine.world.unwatch()
+        scene.machines[-1].with_clock()
         scene.start()
         observer = Observer(scene)
         try:
@@ -72,7 +82,9 @@ def soak(seconds: float, seed: int, machines: int, say: Callable[[str], None]) -
             kinds: list[Kind] = []
             while (now := time.monotonic() - began) < seconds:
                 kinds = kinds or random.sample(KINDS, len(KINDS))
-                outcome = _one(scene, observer, kinds.pop(), random, found.violations)
+                outcome = _one(
+                    scene, observer, kinds.pop(), random, longest, found.violations
+                )
                 found.outcomes.append(outcome)
                 say(f"{now:6.1f} s  {outcome.kind.name}: gap {outcome.gap:.2f} s")
             found.seconds = time.monotonic() - began
@@ -84,9 +96,14 @@ def soak(seconds: float, seed: int, machines: int, say: Callable[[str], None]) -
 
 
 def _one(
-    scene: FleetScene, observer: Observer, kind: Kind, random: Random, violations: list[str]
+    scene: FleetScene,
+    observer: Observer,
+    kind: Kind,
+    random: Random,
+    longest: float,
+    violations: list[str],
 ) -> Outcome:
-    lasts = random.uniform(*kind.lasts)
+    lasts = min(longest, random.uniform(*kind.lasts))
     attached = eventually(lambda: _attached(scene), "the holder serves", _PEACE_WITHIN)
     assert attached is not None
     holder, client = attached

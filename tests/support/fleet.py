@@ -30,6 +30,7 @@ from tests.support.processes import is_running
 from tests.support.services import Service, connect
 from tests.support.sshd import OpenSSHServer
 from tests.support.waiting import eventually
+from tests.support.wall_clock import WallClock
 from tests.support.world import World
 from tunnelctl.errors import Failure
 
@@ -59,6 +60,7 @@ class Machine:
         self.to_servers: list[ChaosProxy] = []
         self.process: subprocess.Popen[str] | None = None
         self.tells_token = False
+        self.clock: WallClock | None = None
         self.world.environ["OTHERS"] = self.others_at
         self.world.environ["TARGET"] = str(self.target.port)
         self.world.environ["LOCAL"] = str(self.local)
@@ -78,6 +80,11 @@ class Machine:
     def to_server(self) -> ChaosProxy:
         """The way to the first sshd."""
         return self.to_servers[0]
+
+    def with_clock(self) -> None:
+        """Start its daemon with a time of day that can be set."""
+        self.clock = WallClock(self.world.home)
+        self.world.environ.update(self.clock.environ)
 
     def start(self, *more: str, profiles: Sequence[str] = ("web",)) -> None:
         """Start its daemon, and wait until that answers."""

@@ -7,20 +7,19 @@ allows, and never log a password or a token.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from tunnelctl import clock
 from tunnelctl.errors import Failure, printable, reason
 from tunnelctl.fleet import sentences
 from tunnelctl.fleet.file import StoreSettings
+from tunnelctl.fleet.hedging import NobodyAnswered, hedged
 from tunnelctl.net.threads import in_thread
 from tunnelctl.spec.secret import ResolveSecret
 
@@ -29,8 +28,6 @@ T = TypeVar("T")
 
 _LONGEST_ANSWER: Final = 16 * 1024 * 1024
 _LONGEST_REASON: Final = 200
-# Of the part of an endpoint, until those that failed are asked again while others hang.
-_AGAIN_PART: Final = 1 / 4
 # Codes of gRPC (google.rpc.Code), which the gateway passes on.
 _INVALID, _DEADLINE, _DENIED, _EXHAUSTED = 3, 4, 7, 8
 _PRECONDITION, _UNAVAILABLE, _UNAUTHENTICATED = 9, 14, 16
@@ -72,8 +69,7 @@ class Etcd:
 
     async def anywhere(self, work: Callable[[Member], Awaitable[T]], seconds: float) -> T:
         """The result of `work` at the endpoint where it succeeds first, within so many seconds in
-        all. What answered last comes first; the next one is asked too when one fails, or has not
-        answered in its part of the time; those that failed are asked again while others hang. So
+        all. What answered last comes first; others are asked while it is slow (`hedging.py`). So
         `work` may run more than once, and at the same time.
 
         Raises:
@@ -81,38 +77,22 @@ class Etcd:
         """
         await self._open()
         urls = self.settings.endpoints
-        order = [(self._first + number) % len(urls) for number in range(len(urls))]
-        attempts: dict[asyncio.Task[T], int] = {}
-        failures: dict[int, Failure] = {}
-        end, part = clock.monotonic() + seconds, seconds / len(urls)
+
+        async def ask(at: int) -> T:
+            return await work(Member(self, urls[at]))
+
         try:
-            while (left := end - clock.monotonic()) > 0 and len(failures) < len(urls):
-                if order:
-                    at = order.pop(0)
-                    failures.pop(at, None)
-                    attempts[_attempt(work, Member(self, urls[at]))] = at
-                wait = part if order else part * _AGAIN_PART if failures else left
-                done, _ = await asyncio.wait(
-                    attempts, timeout=min(left, wait), return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in done:
-                    at = attempts.pop(task)
-                    error = task.exception()
-                    if error is None:
-                        self._first = at
-                        return task.result()
-                    if not isinstance(error, Failure):
-                        raise error
-                    failures[at] = error
-                if not done and not order:
-                    order = sorted(failures)  # a new leader may have been elected meanwhile
-        finally:
-            await _cancelled(attempts)
-        for at in attempts.values():
-            failures[at] = sentences.endpoint_silent(urls[at], seconds)
+            self._first, answer = await hedged(ask, len(urls), self._first, seconds)
+        except NobodyAnswered as nobody:
+            failures = nobody.failures
+        else:
+            return answer
         # Another endpoint comes first next time: this one may be the one that is cut off.
         self._first = (self._first + 1) % len(urls)
-        found = [failures[at] for at in sorted(failures)]
+        found = [
+            failures.get(at) or sentences.endpoint_silent(url, seconds)
+            for at, url in enumerate(urls)
+        ]
         raise sentences.several_endpoints(found) if len(found) > 1 else found[0]
 
     async def post(self, url: str, path: str, body: Json, *, is_login: bool = False) -> Json:
@@ -211,19 +191,6 @@ class Etcd:
         except (OSError, ValueError) as error:
             raise sentences.tls_files_unusable(file or "", reason(error)) from None
         return context
-
-
-def _attempt(work: Callable[[Member], Awaitable[T]], member: Member) -> asyncio.Task[T]:
-    async def attempt() -> T:
-        return await work(member)
-
-    return asyncio.get_running_loop().create_task(attempt(), name=f"fleet: ask {member.url}")
-
-
-async def _cancelled(attempts: Iterable[asyncio.Task[T]]) -> None:
-    for task in attempts:
-        task.cancel()
-    await asyncio.gather(*attempts, return_exceptions=True)
 
 
 class _Resolver(AbstractResolver):

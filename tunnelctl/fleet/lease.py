@@ -43,6 +43,17 @@ class KeyAnswer:
     revision: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """A confirmed keepalive: the lease, until when it lets this machine serve, the seconds that the
+    transaction took, and all keys."""
+
+    lease: int
+    until: float
+    round_trip: float
+    view: FleetView
+
+
 class Lease:
     """`seconds` is its time to live. `id` is None while there is none, `until` (CLOCK_BOOTTIME)
     when this machine has to stop serving, and `round_trip` the seconds that the last transaction
@@ -65,32 +76,42 @@ class Lease:
             NoLease: it has ended; the next call gets another.
             Failure: store-lost.
         """
-        return await self._etcd.anywhere(self._round, self._within)
+        lease = self.id
+        try:
+            found = await self._etcd.anywhere(
+                lambda member: self._round(member, lease), self._within
+            )
+        except NoLease:
+            self.id = None
+            raise
+        if found.lease != lease:
+            self.id, self.until = found.lease, 0.0
+        self.until, self.round_trip = max(self.until, found.until), found.round_trip
+        return found.view
 
-    async def _round(self, member: Member) -> FleetView:
+    async def _round(self, member: Member, lease: int | None) -> _Round:
+        """Changes nothing here: several may run at the same time, each with a lease of its own
+        where there was none, and the first to end counts."""
         sent = clock.boottime()
-        kept = await (self._grant(member) if self.id is None else self._keep_alive(member))
+        kept = await (self._grant(member) if lease is None else self._keep_alive(member, lease))
         asked = clock.boottime()
         prefix = self._keys.prefix
         everything = {"key": encoded(prefix), "range_end": encoded(range_end(prefix))}
         answer = await member.put_if([], [{"request_range": everything}], [])
-        self.round_trip = clock.boottime() - asked
+        trip = clock.boottime() - asked
         if _term(kept) != _term(answer):
             raise sentences.leader_changed(member.url)
-        self.until = max(self.until, serves_until(sent, self._seconds))
         found = answer["responses"][0]["response_range"].get("kvs", [])
-        return self._keys.view(_revision(answer), found)
+        view = self._keys.view(_revision(answer), found)
+        return _Round(int(kept["ID"]), serves_until(sent, self._seconds), trip, view)
 
     async def _grant(self, member: Member) -> Json:
-        granted = await member.post("/v3/lease/grant", {"TTL": str(int(self._seconds))})
-        self.id, self.until = int(granted["ID"]), 0.0
-        return granted
+        return await member.post("/v3/lease/grant", {"TTL": str(int(self._seconds))})
 
-    async def _keep_alive(self, member: Member) -> Json:
-        answer = await member.post("/v3/lease/keepalive", {"ID": str(self.id)})
+    async def _keep_alive(self, member: Member, lease: int) -> Json:
+        answer = await member.post("/v3/lease/keepalive", {"ID": str(lease)})
         kept: Json = answer["result"]
         if int(kept.get("TTL", 0)) <= 0:
-            self.id = None
             raise NoLease
         return kept
 
