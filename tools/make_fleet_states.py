@@ -77,6 +77,7 @@ def _every_event() -> Iterator[Event]:
         Refused("m2", 9, 9),
     )
     yield from (Free(rank, 9) for rank in (0, 1, None))
+    yield Free(0, 9, released=True)
     for until in (_NOW - 1, _NOW + 9):
         yield from (Granted(9, until, 9), Renewed(7, until, 9))
 

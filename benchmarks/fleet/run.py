@@ -82,9 +82,7 @@ def soak(
             kinds: list[Kind] = []
             while (now := time.monotonic() - began) < seconds:
                 kinds = kinds or random.sample(KINDS, len(KINDS))
-                outcome = _one(
-                    scene, observer, kinds.pop(), random, longest, found.violations
-                )
+                outcome = _one(scene, observer, kinds.pop(), random, longest, found.violations)
                 found.outcomes.append(outcome)
                 say(f"{now:6.1f} s  {outcome.kind.name}: gap {outcome.gap:.2f} s")
             found.seconds = time.monotonic() - began

@@ -61,6 +61,7 @@ class Store:
     revision: int = 1
     leases: dict[int, float] = field(default_factory=dict)
     key: tuple[str, int, int] | None = None  # machine, lease, token
+    released: bool = False  # the last key was deleted by its holder
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def advance(self, seconds: float) -> None:
@@ -90,6 +91,7 @@ class Request:
     sent: float
     lease: int | None
     answer: tuple[int | None, tuple[str, int, int] | None, int] | None = None
+    released: bool = False
 
 
 @dataclass
@@ -275,10 +277,12 @@ class Fleet(RuleBasedStateMachine):
         elif request.kind == "take" and store.key is None:
             store.revision += 1
             store.key = (request.machine.name, lease or 0, store.revision)
+            store.released = False
         elif request.kind == "release" and store.key is not None and store.key[1] == lease:
             store.revision += 1
-            store.key = None
+            store.key, store.released = None, True
         request.answer = (lease, store.key, store.revision)
+        request.released = store.released
 
     def deliver(self, request: Request) -> None:
         machine = request.machine
@@ -295,7 +299,7 @@ class Fleet(RuleBasedStateMachine):
             if machine.lease in (None, lease):
                 machine.lease = lease
                 machine.until = max(machine.until, serves_until(request.sent, LEASE))
-                machine.handle(self.seen(machine, key, revision))
+                machine.handle(self.seen(machine, key, revision, released=request.released))
         elif request.kind == "take":
             machine.handle(self.seen(machine, key, revision, granted=True))
         self.flush(machine)
@@ -307,10 +311,12 @@ class Fleet(RuleBasedStateMachine):
         revision: int,
         *,
         granted: bool = False,
+        released: bool = False,
     ) -> Event:
         if key is None:
             joining = machine.now + JOINING * LEASE  # others join again and again
-            return StoreSilent() if granted else Free(machine.rank, revision, joining)
+            free = Free(machine.rank, revision, joining, released)
+            return StoreSilent() if granted else free
         name, lease, token = key
         if lease != machine.lease:
             return Refused(name, token, revision)
@@ -459,6 +465,16 @@ def test_candidates_take_turns() -> None:
     assert look.at > first.at > 1.0  # the last holder sees first that its key is gone
     _, actions = next_state(election, Free(1, revision=5), look.at)
     assert actions == (Take(),)
+
+
+def test_a_key_that_was_given_up_is_taken_at_once() -> None:
+    election, _ = next_state(Election("m1", LEASE), WantedHere(), 0.0)
+    election, _ = next_state(election, Refused("m2", 5, revision=5), 0.0)
+    _, actions = next_state(election, Free(0, revision=6, released=True), 1.0)
+    assert actions == (Take(),)
+    _, (look,) = next_state(election, Free(1, revision=6, released=True), 1.0)
+    assert isinstance(look, Look)
+    assert look.at > 1.0  # the others still have their turns
 
 
 def test_at_the_start_of_a_fleet_the_first_machine_waits_for_others_to_join() -> None:

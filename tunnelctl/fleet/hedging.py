@@ -15,9 +15,9 @@ from tunnelctl.errors import Failure
 
 T = TypeVar("T")
 
-# Parts of the time, after each of which another member is asked too. A request that a member has passed on to a
-# leader that is gone is never answered, while a new request to the same member is, once there is a
-# new leader: so members are asked again and again.
+# Parts of the time, after each of which another member is asked too. A request that a member has
+# passed on to a leader that is gone is never answered, while a new request to the same member is,
+# once there is a new leader: so members are asked again and again.
 _PARTS: Final = 8
 
 
@@ -33,9 +33,9 @@ async def hedged(
     ask: Callable[[int], Awaitable[T]], members: int, first: int, seconds: float
 ) -> tuple[int, T]:
     """The member that answered first, and its answer. Members are numbers from 0, asked in a circle
-    from `first` on: the next one after an eighth of the seconds (sooner if there are more
-    members), and at once after a failure until all were asked. So `ask` may run more than once for a member, and at
-    the same time.
+    from `first` on: the next one after an eighth of the seconds (sooner if there are more members),
+    and at once after a failure until all were asked. So `ask` may run more than once for a member,
+    and at the same time.
 
     Raises:
         NobodyAnswered: not within so many seconds, or all have failed and none is still asked.

@@ -105,6 +105,7 @@ class LeaseHolder:
         self._looks_at = 0.0
         self._taking = asyncio.Semaphore(_TAKES)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._releases: set[asyncio.Task[None]] = set()
         self._is_closing = False
 
     # --- orders of the daemon ----------------------------------------------------------------
@@ -164,6 +165,8 @@ class LeaseHolder:
 
     async def close(self) -> None:
         """Give up every key, so that others can take them at once."""
+        if self._releases:
+            await asyncio.wait(self._releases, timeout=_REVOKE_WITHIN)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -276,7 +279,9 @@ class LeaseHolder:
         holding = view.holdings.get(profile)
         if holding is None:
             joining = self._joining.until(profile, view)
-            return Free(self._rank(profile), view.revision, joining)
+            last = view.last.get(profile)
+            released = last is not None and last.released
+            return Free(self._rank(profile), view.revision, joining, released)
         if holding.lease == self.lease.id:
             return Renewed(holding.token, self.lease.until, view.revision)
         return Refused(holding.machine, holding.token, view.revision)
@@ -351,12 +356,22 @@ class LeaseHolder:
             case Take():
                 self._spawn(self._take(profile), f"take {profile}")
             case Release():
-                if not self._is_closing:  # then the lease ends, with every key
-                    self._spawn(self._send(self.lease.release(profile)), f"release {profile}")
+                self._release(profile)
             case Look(at):
                 self._looks_at = min(self._looks_at, at)
                 wait = max(0.0, at - clock.boottime())
                 asyncio.get_running_loop().call_later(wait, self._ring)
+
+    def _release(self, profile: str) -> None:
+        held = self.view.holdings.get(profile)
+        if self._is_closing and (held is None or held.lease != self.lease.id):
+            return  # if it has the key without knowing it, that ends with the lease
+        last, digest = None, self._digests.get(profile) or (held.digest if held else None)
+        if digest is not None:
+            last = last_value(self.settings.machine, digest, released=True)
+        task = self._spawn(self._send(self.lease.release(profile, last)), f"release {profile}")
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
 
     async def _take(self, profile: str) -> None:
         digest = self._digests.get(profile, "")
@@ -414,10 +429,11 @@ class LeaseHolder:
             self._news = asyncio.Event()
             self._owner.changed(profile)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=f"fleet: {name}")
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -188,8 +188,9 @@ class Lease:
         put = self._put(self._keys.file(profile), last)
         await self._etcd.anywhere(lambda member: member.put_if([], [put], []), self._within)
 
-    async def release(self, profile: str) -> None:
-        """Delete the key of a profile if it is ours.
+    async def release(self, profile: str, last: bytes | None) -> None:
+        """Delete the key of a profile if it is ours; `last`, if there is one, replaces the record
+        of the last holder then.
 
         Raises:
             Failure: store-lost.
@@ -197,9 +198,12 @@ class Lease:
         key, lease = self._keys.profile(profile), self.id
         if lease is None:
             return
-        delete = [{"request_delete_range": {"key": encoded(key)}}]
+        delete = {"request_delete_range": {"key": encoded(key)}}
+        then = [delete]
+        if last is not None:
+            then.append(self._put(self._keys.file(profile), last))
         ours = [self._is_ours(key, lease)]
-        await self._etcd.anywhere(lambda member: member.put_if(ours, delete, []), self._within)
+        await self._etcd.anywhere(lambda member: member.put_if(ours, then, []), self._within)
 
     async def revoke(self, seconds: float) -> None:
         """End the lease and delete every key of this machine.

@@ -3,7 +3,8 @@
     /tunnelctl/FLEET/PROFILE            the holder, under its lease; the revision is the token
     /tunnelctl/FLEET/.machines/LEASE    a live machine, under its lease
     /tunnelctl/FLEET/.known/MACHINE     a machine, which may have died, under a lease of a day
-    /tunnelctl/FLEET/.files/PROFILE     the last holder and the digest of its file; without a lease
+    /tunnelctl/FLEET/.files/PROFILE     the last holder, the digest of its file, and whether it gave
+                                        the profile up; without a lease
 
 No name of a profile begins with a dot. Pure. Must never fail because of a value that another
 version, or a person, wrote: what cannot be read counts as empty.
@@ -112,7 +113,8 @@ class Keys:
             elif name.startswith(_KNOWN):
                 known.append(_machine(value, lease))
             elif name.startswith(_FILES):
-                one = LastHolder(_text(value, "machine"), _text(value, "digest"))
+                machine, digest = _text(value, "machine"), _text(value, "digest")
+                one = LastHolder(machine, digest, value.get("released") is True)
                 last[name.removeprefix(_FILES)] = one
             else:
                 holdings[name] = holding_of(kv)
@@ -138,9 +140,9 @@ def holding_value(machine: str, address: str, digest: str, since: str) -> bytes:
     return _dumped(machine=machine, address=address, digest=digest, since=since)
 
 
-def last_value(machine: str, digest: str) -> bytes:
+def last_value(machine: str, digest: str, *, released: bool = False) -> bytes:
     """The value of the key of a profile's last holder."""
-    return _dumped(machine=machine, digest=digest)
+    return _dumped(machine=machine, digest=digest, released=released)
 
 
 def encoded(key: str | bytes) -> str:

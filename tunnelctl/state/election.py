@@ -41,9 +41,9 @@ from tunnelctl.quick_dataclass import dataclass
 # The part of a lease in which its holder does not serve any more: for clocks whose rates differ by
 # up to a tenth, and for the time that closing takes.
 MARGIN: Final = 0.2
-# Seconds until the first candidate takes a free key: a holder that lives has seen by then that its
-# key is gone. Members of etcd that were stopped may revoke a lease that another leader renewed
-# (etcd issue 15247).
+# Seconds until the first candidate takes a key that is gone and was not given up: a holder that
+# lives has seen by then that it is gone. Members of etcd that were stopped may revoke a lease that
+# another leader renewed (etcd issue 15247).
 FIRST_TURN: Final = 0.1
 # Seconds between the turns of two candidates.
 TURN: Final = 0.3
@@ -153,11 +153,13 @@ class Refused:
 class Free:
     """Nobody has the key. `rank` is the place of this machine among the candidates, from 0; None:
     it must not take it, because its file differs. Other machines are expected to join until
-    `joining_until`, which concerns a machine that has never seen a holder."""
+    `joining_until`, which concerns a machine that has never seen a holder. `released`: the last
+    holder gave it up, and had stopped serving before."""
 
     rank: int | None
     revision: int
     joining_until: float = 0.0
+    released: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +294,7 @@ def _take_in_turn(election: Election, event: Free, now: float) -> Step:
     if event.rank is None:
         return replace(election, state=ElectionState.STANDBY, free_since=None), ()
     since = now if election.free_since is None else election.free_since
-    begin = since + FIRST_TURN
+    begin = since if event.released else since + FIRST_TURN
     if not election.was_held:
         begin = max(begin, min(event.joining_until, since + election.lease))
     turn = begin + event.rank * TURN
