@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--machines", type=int, default=5)
+    parser.add_argument("--longest", type=float, default=math.inf, help="seconds of a fault")
     parser.add_argument("--json", type=Path, help="write the figures here")
     asked = parser.parse_args(arguments)
     found = soak(
@@ -27,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked.seed,
         asked.machines,
         lambda line: print(line, file=sys.stderr, flush=True),
+        asked.longest,
     )
     print(text(found), end="")
     if asked.json:

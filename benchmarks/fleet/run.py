@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import select
 import socket
 import statistics
@@ -18,6 +19,7 @@ from typing import Any
 
 from benchmarks.fleet.faults import KINDS, Kind
 from benchmarks.fleet.observer import Observer
+from benchmarks.machine import machine
 from benchmarks.soak.report import percentile
 from tests.support.fleet import LEASE, FleetScene, Machine, fleet_scene
 from tests.support.services import connect
@@ -40,6 +42,7 @@ class Outcome:
     gap: float
     back: float | None = None
     ended: float | None = None  # seconds from the fault to the end of an open connection
+    closed_after: bool = False  # one that it must not close meanwhile was closed after it
 
 
 @dataclass
@@ -49,6 +52,7 @@ class Soak:
     seed: int
     seconds: float = 0.0
     answers: int = 0
+    loads: list[float] = field(default_factory=list)  # of the machine, after each fault
     outcomes: list[Outcome] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
@@ -70,9 +74,9 @@ def soak(
     longer than `longest` seconds. The last machine has a time of day of its own."""
     found, random = Soak(seed), Random(seed)
     with fleet_scene(machines, name=f"soak-{seed}", servers=2, evicts=True) as scene:
-        for machine in scene.machines:
-            machine.tells_token = True
-            machine.world.unwatch()
+        for one in scene.machines:
+            one.tells_token = True
+            one.world.unwatch()
         scene.machines[-1].with_clock()
         scene.start()
         observer = Observer(scene)
@@ -84,6 +88,7 @@ def soak(
                 kinds = kinds or random.sample(KINDS, len(KINDS))
                 outcome = _one(scene, observer, kinds.pop(), random, longest, found.violations)
                 found.outcomes.append(outcome)
+                found.loads.append(os.getloadavg()[0])
                 say(f"{now:6.1f} s  {outcome.kind.name}: gap {outcome.gap:.2f} s")
             found.seconds = time.monotonic() - began
         finally:
@@ -119,7 +124,8 @@ def _one(
         if kind.keeps_meanwhile and ended is not None:
             violations.append(f"{kind.name}: {CLOSED}")
         _peace(scene, observer, mended)
-        if kind.keeps and (ended is not None or _is_over(client, 0.0)):
+        is_over = ended is not None or _is_over(client, 0.0)
+        if kind.keeps and is_over:
             violations.append(f"{kind.name}: {CLOSED}")
     if kind.ends and (ended is None or ended > LEASE):
         violations.append(f"{kind.name}: a connection lived {ended or lasts:.1f} s after it")
@@ -127,7 +133,7 @@ def _one(
     if kind.ends:
         answer = observer.answered_since(mended)
         back = None if answer is None else answer.at - mended
-    return Outcome(kind, observer.gap(began), back, ended)
+    return Outcome(kind, observer.gap(began), back, ended, kind.keeps_meanwhile and is_over)
 
 
 def _peace(scene: FleetScene, observer: Observer, since: float) -> None:
@@ -181,6 +187,8 @@ def text(found: Soak) -> str:
     lines = [
         f"{found.seconds / 60:.1f} minutes, seed {found.seed}, lease {LEASE:g} s, "
         f"{len(found.outcomes)} faults, {found.answers} answers to clients",
+        f"{machine()['machine']}, load {min(found.loads):.1f} to {max(found.loads):.1f}, "
+        f"median {statistics.median(found.loads):.1f}",
         "",
         f"{'fault':28}{'count':>6}{'gap p50':>9}{'max':>7}",
     ]
@@ -199,6 +207,9 @@ def text(found: Soak) -> str:
         ),
     ):
         lines += _spread(name, values)
+    stopped = [one for one in found.outcomes if one.kind.keeps_meanwhile]
+    closed = sum(one.closed_after for one in stopped)
+    lines.append(f"closed once a leader went on (etcd issue 15247): {closed} of {len(stopped)}")
     lines += ["", *(f"VIOLATION {one}" for one in judged(found))]
     lines.append(f"{len(judged(found))} violations")
     return "\n".join(lines) + "\n"
@@ -219,8 +230,15 @@ def document(found: Soak) -> dict[str, Any]:
         "seed": found.seed,
         "lease": LEASE,
         "answers": found.answers,
+        "loads": found.loads,
         "faults": [
-            {"name": one.kind.name, "gap": one.gap, "back": one.back, "ended": one.ended}
+            {
+                "name": one.kind.name,
+                "gap": one.gap,
+                "back": one.back,
+                "ended": one.ended,
+                "closed_after": one.closed_after,
+            }
             for one in found.outcomes
         ],
         "violations": judged(found),

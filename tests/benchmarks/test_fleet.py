@@ -7,6 +7,7 @@ import os
 import pytest
 
 from benchmarks.fleet.run import CLOSED, judged, soak, text
+from tests.support.fleet import LEASE
 
 _SECONDS = float(os.environ.get("TUNNELCTL_FLEET_SECONDS", "0"))
 _BUSY = 3.0  # times a limit, beside other tests
@@ -17,7 +18,7 @@ _BUSY = 3.0  # times a limit, beside other tests
 @pytest.mark.skipif(not _SECONDS, reason="waits for leases; .ci/run runs it")
 def test_faults_at_random() -> None:
     told: list[str] = []
-    found = soak(_SECONDS, os.getpid(), 3, told.append)
+    found = soak(_SECONDS, os.getpid(), 5, told.append, longest=3 * LEASE)
     # pytest shows it when it fails, with the seed that makes the same order again.
     print(text(found), *told, sep="\n")
     # Beside other tests a holder may lose its lease for want of a processor, which closes its
