@@ -77,6 +77,19 @@ def test_install_status_uninstall(world: World, systemctl: Path) -> None:
     assert "no service is installed" in world.run("service", "uninstall", "--user").stderr
 
 
+def test_the_unit_of_a_fleet_says_how_long_a_process_may_be_stuck(world: World) -> None:
+    """The daemon tells systemd, which must listen: tests/daemon/test_notify.py."""
+    shortened = "# The daemon shortens it to less than the margin of its lease.\nWatchdogSec=30\n"
+    plain = world.ok("service", "install", "--user", "--dry-run", "web")
+    assert shortened not in plain
+    unit = world.ok("service", "install", "--user", "--dry-run", "--fleet", "fleet.yml", "web")
+    assert shortened in unit
+    assert f"daemon --fleet {world.home}/fleet.yml web\n" in unit
+    assert "Type=notify\n" in unit
+    assert "NotifyAccess" not in unit  # the default of this type: the daemon itself
+    assert world.run("service", "install", "--user", "--fleet", "fleet.yml").returncode == 2
+
+
 @pytest.mark.parametrize("text", ["mine\n", None], ids=["foreign", "edited"])
 def test_what_somebody_changed_is_left_alone(world: World, text: str | None) -> None:
     world.ok("service", "install", "--user")

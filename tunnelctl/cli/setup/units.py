@@ -99,6 +99,7 @@ def _digest(text: str) -> str:
 
 
 def _service_unit(service: Service) -> str:
+    in_fleet = "--fleet" in service.command
     where = ["[Install]", f"WantedBy={'multi-user' if service.system else 'default'}.target"]
     lines = [
         "[Unit]",
@@ -111,6 +112,7 @@ def _service_unit(service: Service) -> str:
         f"ExecStart={_words(service.command)}",
         "ExecReload=/bin/kill -HUP $MAINPID",
         # Notified only while the daemon's loop makes progress.
+        *(["# The daemon shortens it to less than the margin of its lease."] if in_fleet else []),
         "WatchdogSec=30",
         "TimeoutStopSec=15",
         "Restart=on-failure",
