@@ -46,6 +46,7 @@ def test_without_a_store_at_its_start_it_stands_by_and_says_why(alone: FleetScen
     assert (machine.profile()["state"], error["code"]) == ("standby", "store-lost")
     shown = machine.world.run("ps")
     assert "standby (store lost)" in shown.stdout
+    assert shown.returncode == 1  # no machine is known to serve it
     assert "tunnelctl fleet status" in shown.stderr
     assert machine.world.run("fleet").returncode == 1
 

@@ -92,7 +92,7 @@ async def test_a_lease_is_kept_and_a_profile_taken_once(store: Cluster) -> None:
 async def test_nobody_listens_and_the_next_endpoint_is_tried(store: Cluster) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     failure = await refusal(StoreSettings((nobody,)))
-    assert "Connect call failed" in failure.message or "refused" in failure.message
+    assert failure.detail == "cannot connect to etcd: Connection refused"
     async with lease_at(StoreSettings((nobody, *store.urls))) as lease:
         await lease.renew()
         await lease.revoke(1.0)
@@ -103,9 +103,15 @@ async def test_an_endpoint_is_something_else() -> None:
         client.recv(4096)
         client.sendall(b"HTTP/1.0 200 OK\r\n\r\n<html>")
 
-    with Service(page) as service:
-        failure = await refusal(StoreSettings((f"http://127.0.0.1:{service.port}",)))
-    assert "not as etcd" in failure.message
+    def banner(client: socket.socket) -> None:
+        client.sendall(b"SSH-2.0-server\r\n")
+        client.recv(4096)
+
+    for other, words in ((page, "not as etcd"), (banner, "not in HTTP")):
+        with Service(other) as service:
+            failure = await refusal(StoreSettings((f"http://127.0.0.1:{service.port}",)))
+        assert words in failure.message
+        assert "a client URL of etcd" in failure.hint
 
 
 async def test_an_endpoint_never_answers() -> None:

@@ -7,15 +7,19 @@ allows, and never log a password or a token.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from tunnelctl import clock
 from tunnelctl.errors import Failure, printable, reason
 from tunnelctl.fleet import sentences
 from tunnelctl.fleet.file import StoreSettings
@@ -28,6 +32,12 @@ T = TypeVar("T")
 
 _LONGEST_ANSWER: Final = 16 * 1024 * 1024
 _LONGEST_REASON: Final = 200
+# A request ends when its caller gives it up.
+_ENDLESS: Final = aiohttp.ClientTimeout(total=None)
+# Seconds of a login, which computes, and for which nobody may wait any more.
+_LOGGED_IN_WITHIN: Final = 10.0
+# Seconds until a refused password is tried again, each of which etcd has to compute.
+_REFUSED_FOR: Final = 5.0
 # Codes of gRPC (google.rpc.Code), which the gateway passes on.
 _INVALID, _DEADLINE, _DENIED, _EXHAUSTED = 3, 4, 7, 8
 _PRECONDITION, _UNAVAILABLE, _UNAUTHENTICATED = 9, 14, 16
@@ -49,6 +59,14 @@ class EtcdError(Exception):
         self.text = printable(text)[:_LONGEST_REASON]
 
 
+@dataclass(frozen=True, slots=True)
+class _RefusedLogin:
+    """A password that was refused, and until when (clock.monotonic) it is not tried again."""
+
+    password: str = field(repr=False)
+    until: float
+
+
 class Etcd:
     """One store. `resolve` reads the password whenever a login needs it; `prefix` is the part of
     the keys that is used, for messages."""
@@ -61,9 +79,14 @@ class Etcd:
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | None = None
         self._token = ""
+        self._logins: dict[str, asyncio.Task[None]] = {}  # under way, by URL
+        self._refused: _RefusedLogin | None = None
 
     async def close(self) -> None:
         """Close all connections."""
+        for login in self._logins.values():
+            login.cancel()
+        await asyncio.gather(*self._logins.values(), return_exceptions=True)
         if self._session is not None:
             await self._session.close()
 
@@ -95,23 +118,25 @@ class Etcd:
         ]
         raise sentences.several_endpoints(found) if len(found) > 1 else found[0]
 
-    async def post(self, url: str, path: str, body: Json, *, is_login: bool = False) -> Json:
+    async def post(self, url: str, path: str, body: Json) -> Json:
         """One request, with a login if it is needed.
 
         Raises:
             EtcdError: etcd answers with an error.
             Failure: store-lost, something else happened.
         """
-        if self.settings.user is not None and not self._token and not is_login:
+        if self.settings.user is not None and not self._token:
             await self._log_in(url)
+        token = self._token
         try:
             return await self._post(url, path, body)
         except EtcdError as error:
             stale = error.code == _UNAUTHENTICATED or _BAD_TOKEN in error.text
-            if is_login or self.settings.user is None or not (stale or _NO_USER in error.text):
+            if self.settings.user is None or not (stale or _NO_USER in error.text):
                 raise
-            self._token = ""
-            await self._log_in(url)
+            if self._token == token:  # nobody else has logged in meanwhile
+                self._token = ""
+                await self._log_in(url)
             return await self._post(url, path, body)
 
     async def watch(self, body: Json, quiet: float) -> AsyncGenerator[Json, None]:
@@ -135,28 +160,53 @@ class Etcd:
             raise _unreachable(url, error) from None
 
     async def _log_in(self, url: str) -> None:
+        """One at a time at each member, which goes on when the request that needs it is given up:
+        a login costs etcd a tenth of a second of computing, on purpose."""
+        login = self._logins.get(url)
+        if login is None:
+            work = self._authenticate(url)
+            login = asyncio.get_running_loop().create_task(work, name="fleet: log in")
+            self._logins[url] = login
+            login.add_done_callback(lambda ended: self._logged_in(url, ended))
+        await asyncio.shield(login)
+
+    def _logged_in(self, url: str, login: asyncio.Task[None]) -> None:
+        del self._logins[url]
+        if not login.cancelled():
+            login.exception()  # perhaps nobody waits for it any more
+
+    async def _authenticate(self, url: str) -> None:
         user, reference = self.settings.user, self.settings.password
         assert user is not None
         assert reference is not None
         password = await in_thread(lambda: self._resolve(reference), "the password for etcd")
+        refused = self._refused
+        if refused and refused.password == password and clock.monotonic() < refused.until:
+            raise sentences.login_refused(url, user)
         body = {"name": user, "password": password}
+        within = aiohttp.ClientTimeout(total=_LOGGED_IN_WITHIN)
         try:
-            answer = await self.post(url, "/v3/auth/authenticate", body, is_login=True)
+            answer = await self._post(url, "/v3/auth/authenticate", body, within)
         except EtcdError as error:
             if _NO_AUTH in error.text:
                 return
             if _BAD_LOGIN in error.text or error.code in (_INVALID, _UNAUTHENTICATED):
+                self._refused = _RefusedLogin(password, clock.monotonic() + _REFUSED_FOR)
                 raise sentences.login_refused(url, user) from None
             raise
         self._token = str(answer.get("token", ""))
 
-    async def _post(self, url: str, path: str, body: Json) -> Json:
+    async def _post(
+        self, url: str, path: str, body: Json, within: aiohttp.ClientTimeout = _ENDLESS
+    ) -> Json:
         try:
-            async with self._request(url, path, body, aiohttp.ClientTimeout()) as response:
+            async with self._request(url, path, body, within) as response:
                 raw = await response.content.read(_LONGEST_ANSWER)
                 while part := await response.content.read(_LONGEST_ANSWER - len(raw)):
                     raw += part
                 return _object(url, response.status, raw)
+        except TimeoutError:
+            raise sentences.endpoint_silent(url, within.total or 0.0) from None
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(url, error) from None
 
@@ -298,11 +348,16 @@ def _unreachable(url: str, error: Exception) -> Failure:
         return sentences.tls_failed(url, _words(cause))
     if isinstance(error, aiohttp.ClientConnectorError):
         return sentences.endpoint_unreachable(url, _words(error.os_error))
+    if isinstance(error, aiohttp.ClientResponseError):  # its parser's words have several lines
+        return sentences.not_http(url)
     return sentences.endpoint_unreachable(url, _words(error))
 
 
 def _words(error: BaseException) -> str:
     text = getattr(error, "verify_message", "") or getattr(error, "reason", "")
+    number = error.errno if isinstance(error, OSError) else None
+    if not text and number is not None and number > 0:  # asyncio and aiohttp add addresses
+        text = os.strerror(number)
     text = text or (reason(error) if isinstance(error, Exception) else str(error))
     return printable(str(text))[:_LONGEST_REASON]
 

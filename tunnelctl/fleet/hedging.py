@@ -34,8 +34,8 @@ async def hedged(
 ) -> tuple[int, T]:
     """The member that answered first, and its answer. Members are numbers from 0, asked in a circle
     from `first` on: the next one after an eighth of the seconds (sooner if there are more members),
-    and at once after a failure until all were asked. So `ask` may run more than once for a member,
-    and at the same time.
+    and at once after a failure, as long as there is one that has not failed. So `ask` may run twice
+    at the same time for a member: the first request, which has the longest time, and a new one.
 
     Raises:
         NobodyAnswered: not within so many seconds, or all have failed and none is still asked.
@@ -43,25 +43,28 @@ async def hedged(
     attempts: dict[asyncio.Task[T], int] = {}
     failures: dict[int, Failure] = {}
     pace = seconds / max(_PARTS, members)
-    end, due, asked = clock.monotonic() + seconds, 0.0, 0
+    end, due, member = clock.monotonic() + seconds, 0.0, first
     try:
         while (now := clock.monotonic()) < end:
             if now >= due:
-                member, due = (first + asked) % members, now + pace
+                _make_room(attempts, member)
                 attempts[_attempt(ask, member)] = member
-                asked += 1
+                member, due = (member + 1) % members, now + pace
             done, _ = await asyncio.wait(
                 attempts, timeout=min(due, end) - now, return_when=asyncio.FIRST_COMPLETED
             )
             for task in done:
-                member, error = attempts.pop(task), task.exception()
+                at = attempts.pop(task)
+                if task.cancelled():
+                    continue
+                error = task.exception()
                 if error is None:
-                    return member, task.result()
+                    return at, task.result()
                 if not isinstance(error, Failure):
                     raise error
-                failures[member] = error
-                due = 0.0 if asked < members else due
-            if not attempts and len(failures) == members:
+                failures[at] = error
+                due = 0.0 if len(failures) < members else due
+            if len(failures) == members and not attempts:
                 break
     finally:
         await _cancelled(attempts)
@@ -73,6 +76,12 @@ def _attempt(ask: Callable[[int], Awaitable[T]], member: int) -> asyncio.Task[T]
         return await ask(member)
 
     return asyncio.get_running_loop().create_task(attempt(), name=f"fleet: ask member {member}")
+
+
+def _make_room(attempts: Mapping[asyncio.Task[T], int], member: int) -> None:
+    """For another request to a member: two at the same time do no harm to a store that is slow."""
+    for task in [task for task, at in attempts.items() if at == member][1:]:
+        task.cancel()
 
 
 async def _cancelled(attempts: Mapping[asyncio.Task[T], int]) -> None:

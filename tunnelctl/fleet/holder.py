@@ -50,11 +50,11 @@ from tunnelctl.state.election import (
     Take,
     UnwantedHere,
     WantedHere,
+    renewed_every,
 )
 
 _log = logging.getLogger("tunnelctl")
 
-_RENEWALS = 3  # in the time of a lease
 # Of a lease, until a failed renewal is tried again: soon while a deadline comes nearer.
 _AGAIN_PART, _SOON_PART = 1 / 15, 1 / 50
 _LEAST_PAUSE = 0.05  # seconds between two looks
@@ -233,7 +233,7 @@ class LeaseHolder:
             self._looks_at = math.inf
             began = clock.boottime()
             if await self._renew():
-                self._looks_at = min(self._looks_at, began + self.settings.lease / _RENEWALS)
+                self._looks_at = min(self._looks_at, began + renewed_every(self.settings.lease))
             else:
                 part = _SOON_PART if self._elections.holds_any else _AGAIN_PART
                 self._looks_at = clock.boottime() + self.settings.lease * part

@@ -43,13 +43,18 @@ def tls_files_unusable(file: str, why: str) -> Failure:
     return _store(file, f"it cannot be used for TLS with etcd: {why}")
 
 
+_CLIENT_URL = "an endpoint is a client URL of etcd, as https://HOST:2379"
+
+
 def not_etcd(endpoint: str, status: int) -> Failure:
     """Something answers there, with this HTTP status, that does not speak etcd's JSON."""
-    return _store(
-        endpoint,
-        f"it answers with HTTP status {status}, but not as etcd 3.4 or later",
-        "an endpoint is a client URL of etcd, as https://HOST:2379",
-    )
+    detail = f"it answers with HTTP status {status}, but not as etcd 3.4 or later"
+    return _store(endpoint, detail, _CLIENT_URL)
+
+
+def not_http(endpoint: str) -> Failure:
+    """Something answers there that is no HTTP."""
+    return _store(endpoint, "it answers, but not in HTTP, as etcd does", _CLIENT_URL)
 
 
 def no_quorum(endpoint: str, why: str) -> Failure:

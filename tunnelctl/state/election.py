@@ -41,6 +41,11 @@ from tunnelctl.quick_dataclass import dataclass
 # The part of a lease in which its holder does not serve any more: for clocks whose rates differ by
 # up to a tenth, and for the time that closing takes.
 MARGIN: Final = 0.2
+# Renewals in the time of a lease.
+RENEWALS: Final = 3
+# Seconds in which etcd has elected another leader: 1.1 to 2.2 s measured with its own settings, and
+# a second more where votes were split.
+ELECTED_WITHIN: Final = 3.0
 # Seconds until the first candidate takes a key that is gone and was not given up: a holder that
 # lives has seen by then that it is gone. Members of etcd that were stopped may revoke a lease that
 # another leader renewed (etcd issue 15247).
@@ -56,6 +61,12 @@ def serves_until(sent: float, lease: float) -> float:
     """Until when a holder may serve whose last confirmed keepalive was sent at `sent`, with a lease
     of so many seconds."""
     return sent + lease * (1 - MARGIN)
+
+
+def renewed_every(lease: float) -> float:
+    """Seconds between two renewals of a lease of so many seconds: a third, or less where etcd would
+    not have time to elect another leader before the holder must stop serving."""
+    return min(lease / RENEWALS, lease * (1 - MARGIN) - ELECTED_WITHIN)
 
 
 class ElectionState(StrEnum):

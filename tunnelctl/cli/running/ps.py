@@ -16,10 +16,10 @@ from tunnelctl.cli.terminal.table import lines
 from tunnelctl.client.http import ANSWER_WITHIN, LOOK_WITHIN
 from tunnelctl.clock import wall
 from tunnelctl.state.documents.snapshot import ForwardState, ProfileState, Status, Wanted
+from tunnelctl.state.profile.readiness import is_ready
 from tunnelctl.view import columns, model, trouble
 from tunnelctl.view.texts import listen_addresses
 
-_AS_WANTED = (ProfileState.UP, ProfileState.STANDBY)
 _MANY = 20  # rows of a table from which it is summarized
 _EXPLAINED = 10  # reasons that are printed
 
@@ -95,7 +95,7 @@ def ps(
         for remark in remarks:
             say(remark)
     wanted = [profile for profile in document.profiles if profile.wanted is Wanted.UP]
-    return 0 if all(profile.state in _AS_WANTED for profile in wanted) else 1
+    return 0 if all(map(is_ready, wanted)) else 1
 
 
 @click.command(epilog="Example: tunnelctl port dev/db")

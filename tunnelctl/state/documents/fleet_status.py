@@ -66,6 +66,12 @@ class FleetStatus:
             Store(fleet["store"]),
         )
 
+    @property
+    def is_served(self) -> bool:
+        """Whether this machine or another is known to serve the profile."""
+        is_standby = self.role is Role.STANDBY
+        return not is_standby or (self.store is Store.OK and self.holder is not None)
+
     def __str__(self) -> str:
         """`standby (on m2)`, as `ps` shows it."""
         if self.role is not Role.STANDBY:

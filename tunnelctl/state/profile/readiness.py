@@ -28,9 +28,11 @@ _SAID_AT_ONCE = frozenset(
 
 
 def is_ready(profile: ProfileStatus) -> bool:
-    """Whether every host is up and every required forward listens, here or on another machine of
-    the fleet."""
-    return profile.state in (ProfileState.UP, ProfileState.STANDBY)
+    """Whether every host is up and every required forward listens, or another machine of the fleet
+    is known to serve it."""
+    if profile.state is ProfileState.STANDBY:
+        return profile.fleet is not None and profile.fleet.is_served
+    return profile.state is ProfileState.UP
 
 
 def failure_of(profile: ProfileStatus, required: Collection[str]) -> Failure | None:
