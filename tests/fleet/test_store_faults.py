@@ -51,6 +51,7 @@ async def refusal(settings: StoreSettings) -> Failure:
             await lease.renew()
     assert caught.value.code is Code.STORE_LOST
     assert "\n" not in str(caught.value)
+    assert caught.value.hint
     return caught.value
 
 
@@ -245,6 +246,11 @@ async def test_tls_with_the_right_authority_with_another_and_without_a_certifica
             await lease.revoke(1.0)
         other = replace(settings, ca_file=str(certificates / "other.pem"))
         assert "TLS with etcd failed" in (await refusal(other)).message
-        assert (await refusal(replace(settings, cert_file=None, key_file=None))).message
+        failure = await refusal(replace(settings, cert_file=None, key_file=None))
+        assert "without a certificate" in failure.message
         missing = replace(settings, ca_file=str(certificates / "missing.pem"))
         assert "missing.pem" in (await refusal(missing)).message
+        plain = StoreSettings(tuple(url.replace("https", "http") for url in store.urls))
+        failure = await refusal(plain)
+        assert "closed the connection" in failure.message
+        assert "https://" in failure.hint

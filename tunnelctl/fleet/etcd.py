@@ -47,6 +47,8 @@ _NO_USER = "user name is empty"
 _BAD_LOGIN = "authentication failed"
 _BAD_TOKEN = "invalid auth token"  # noqa: S105 - the text of an error
 _NO_SPACE = "database space exceeded"
+# What a server says that wants a certificate, in TLS 1.3 and before.
+_CERTIFICATE_ALERTS = ("ALERT_CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE")
 NO_LEASE = "requested lease not found"
 
 
@@ -343,20 +345,26 @@ def _object(url: str, status: int, raw: bytes) -> Json:
 def _unreachable(url: str, error: Exception) -> Failure:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return sentences.tls_failed(url, _words(error.certificate_error))
-    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        cause = error.os_error if isinstance(error, aiohttp.ClientSSLError) else error
-        return sentences.tls_failed(url, _words(cause))
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return sentences.endpoint_unreachable(url, _words(error.os_error))
     if isinstance(error, aiohttp.ClientResponseError):  # its parser's words have several lines
         return sentences.not_http(url)
-    return sentences.endpoint_unreachable(url, _words(error))
+    cause: BaseException = error
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+    elif isinstance(error, aiohttp.ClientOSError) and error.__cause__ is not None:
+        cause = error.__cause__
+    if isinstance(cause, ssl.SSLError):
+        words = _words(cause)
+        is_asked = any(alert in words for alert in _CERTIFICATE_ALERTS)
+        return sentences.certificate_needed(url) if is_asked else sentences.tls_failed(url, words)
+    if isinstance(cause, ConnectionResetError | aiohttp.ServerDisconnectedError):
+        return sentences.connection_closed(url)
+    return sentences.endpoint_unreachable(url, _words(cause))
 
 
 def _words(error: BaseException) -> str:
     text = getattr(error, "verify_message", "") or getattr(error, "reason", "")
     number = error.errno if isinstance(error, OSError) else None
-    if not text and number is not None and number > 0:  # asyncio and aiohttp add addresses
+    if not text and number is not None and number > 0:  # asyncio adds addresses
         text = os.strerror(number)
     text = text or (reason(error) if isinstance(error, Exception) else str(error))
     return printable(str(text))[:_LONGEST_REASON]

@@ -24,6 +24,14 @@ def endpoint_unreachable(endpoint: str, why: str) -> Failure:
     return _store(endpoint, f"cannot connect to etcd: {why}", _WHO_ANSWERS)
 
 
+def connection_closed(endpoint: str) -> Failure:
+    """It accepted a connection and closed it, as a member does that ends, and one with TLS where
+    the URL says http, or the reverse."""
+    other = "http://" if endpoint.startswith("https:") else "https://"
+    hint = f"if that member runs, its URL may have to begin with {other}"
+    return _store(endpoint, "it closed the connection", hint)
+
+
 def endpoint_silent(endpoint: str, seconds: float) -> Failure:
     """It did not answer within its part of the time."""
     return _store(endpoint, f"etcd did not answer within {seconds:.1f} s", _WHO_ANSWERS)
@@ -38,9 +46,22 @@ def tls_failed(endpoint: str, why: str) -> Failure:
     )
 
 
+def certificate_needed(endpoint: str) -> Failure:
+    """etcd asks for a certificate, and has got none that it takes."""
+    return _store(
+        endpoint,
+        "etcd does not accept this machine without a certificate of its own",
+        "set etcd.cert_file and etcd.key_file, signed by the authority that etcd trusts",
+    )
+
+
 def tls_files_unusable(file: str, why: str) -> Failure:
     """A file of `ca_file`, `cert_file` or `key_file` cannot be used."""
-    return _store(file, f"it cannot be used for TLS with etcd: {why}")
+    return _store(
+        file,
+        f"it cannot be used for TLS with etcd: {why}",
+        "it must be a PEM file that this user can read, and a key must fit its certificate",
+    )
 
 
 _CLIENT_URL = "an endpoint is a client URL of etcd, as https://HOST:2379"
@@ -64,7 +85,7 @@ def no_quorum(endpoint: str, why: str) -> Failure:
 
 def leader_changed(endpoint: str) -> Failure:
     """The leader of etcd changed between two requests, so they prove nothing."""
-    return _store(endpoint, "the leader of etcd changed")
+    return _store(endpoint, "the leader of etcd changed", _WHO_ANSWERS)
 
 
 def login_refused(endpoint: str, user: str) -> Failure:
@@ -104,7 +125,7 @@ def no_space(endpoint: str) -> Failure:
 
 def refused_by_etcd(endpoint: str, why: str) -> Failure:
     """Another error of etcd, in its own words."""
-    return _store(endpoint, f"etcd refused a request: {why}")
+    return _store(endpoint, f"etcd refused a request: {why}", _WHO_ANSWERS)
 
 
 def several_endpoints(failures: Sequence[Failure]) -> Failure:
