@@ -29,7 +29,7 @@ def connection_closed(endpoint: str) -> Failure:
     the URL says http, or the reverse."""
     other = "http://" if endpoint.startswith("https:") else "https://"
     hint = f"if that member runs, its URL may have to begin with {other}"
-    return _store(endpoint, "it closed the connection", hint)
+    return _store(endpoint, "it closed the connection", _WHO_ANSWERS, hint)
 
 
 def endpoint_silent(endpoint: str, seconds: float) -> Failure:
