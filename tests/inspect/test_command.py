@@ -158,6 +158,25 @@ def test_following_prints_each_request_as_it_ends(place: Place) -> None:
         process.communicate(timeout=20)
 
 
+def test_following_ends_with_its_forward_and_not_with_a_reload_of_it(place: Place) -> None:
+    text = inspected_text(place.server, free_port(), place.web.port)
+    place.world.profile("brief", text)
+    place.world.ok("up", "brief", "-d")
+    process = place.world.start("requests", "brief/web", "-f")
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline().split()[0] == "ID"
+        port = free_port()
+        place.world.profile("brief", inspected_text(place.server, port, place.web.port))
+        place.world.ok("reload", "brief")
+        fetch(port, "GET", "/of-the-next")
+        assert process.stdout.readline().split()[-1] == "/of-the-next"
+    finally:
+        place.world.ok("down", "brief")
+        _, said = process.communicate(timeout=20)
+    assert said == "tunnelctl: profile brief is down (tunnelctl up brief)\n"
+
+
 def test_a_request_is_sent_again_without_what_was_blacked_out(place: Place) -> None:
     for forward, port in (("web", place.port("web")), ("back", place.back)):
         fetch(port, "POST", f"/again-{forward}", "hello", {**SECRET, "X-Mine": "1"})

@@ -9,9 +9,10 @@ import base64
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -20,18 +21,20 @@ from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.output import in_colour, json_text, say, shown_on, width_of
 from tunnelctl.client import Client
-from tunnelctl.errors import printable, reason
+from tunnelctl.errors import Code, Failure, printable, reason
 from tunnelctl.view.columns import CUT
 from tunnelctl.view.request_rows import REQUESTS, request_row
 from tunnelctl.view.texts import NOTHING
 
 if TYPE_CHECKING:  # `--help` is quicker without
+    from tunnelctl.client.http import Stream
     from tunnelctl.state.documents.exchange import Headers, HttpExchange, HttpExchanges
 
 _LINE = "{:>5}  {:<12}  {:<7}  {}  {:>8}  {:>5}  "
 _STATUS_WIDTH = len("STATUS")
 _COLOURS = {2: "green", 3: "cyan", 4: "yellow", 5: "red"}
 _ALL = 1000  # what the daemon keeps at most
+_AGAIN = 0.1  # seconds until a forward is asked again whose stream has ended
 
 
 @click.command(
@@ -136,28 +139,42 @@ def _print_table(found: HttpExchanges) -> None:
     if not found.exchanges:
         say(f"no request has passed through {found.forward} yet")
     if found.dropped:
-        say(f"{found.dropped} older requests are no longer kept")
+        say(f"older requests that are no longer kept: {found.dropped}")
     reasons = ", ".join(f"{count} {name}" for name, count in found.not_inspected.items() if count)
     if reasons:
-        say(f"{sum(found.not_inspected.values())} connections were not inspected: {reasons}")
+        say(f"connections that were not inspected: {reasons}")
 
 
 def _follow(client: Client, place: tuple[str, str], count: int, *, as_json: bool) -> None:
     """Print each request when it has ended; a stream also when it begins."""
+    stream = client.follow_requests(*place, count)
+    if not as_json:
+        click.echo(_titles())
+    while True:
+        try:
+            with stream:
+                _print_each(stream, as_json=as_json)
+        except Failure as failure:
+            if failure.code is not Code.DAEMON_NOT_RUNNING:
+                raise
+        # It ends with the daemon, and with the forward: then this tells which, or a reload has
+        # opened another.
+        time.sleep(_AGAIN)
+        stream = client.follow_requests(*place, _ALL)
+
+
+def _print_each(stream: Stream[HttpExchange], *, as_json: bool) -> NoReturn:
     shown: set[tuple[int, bool]] = set()
-    with client.follow_requests(*place, count) as stream:
-        if not as_json:
-            click.echo(_titles())
-        while True:
-            exchange = stream.next()
-            if exchange is None or not (exchange.has_ended or exchange.is_stream or as_json):
-                continue
-            state = (exchange.id, exchange.has_ended)
-            if as_json:
-                click.echo(json.dumps(exchange.as_json()))
-            elif state not in shown:
-                shown.add(state)
-                click.echo(_line(exchange))
+    while True:
+        exchange = stream.next()
+        if exchange is None or not (exchange.has_ended or exchange.is_stream or as_json):
+            continue
+        state = (exchange.id, exchange.has_ended)
+        if as_json:
+            click.echo(json.dumps(exchange.as_json()))
+        elif state not in shown:
+            shown.add(state)
+            click.echo(_line(exchange))
 
 
 def _titles() -> str:
