@@ -191,6 +191,17 @@ def test_requests_and_one_of_them_again(page: Page, shown: Scene) -> None:
     assert "t0ps3cret" not in page.content()
 
 
+def test_requests_of_a_forward_that_was_down(page: Page, shown: Scene) -> None:
+    go(page, "#/requests/shop/site")
+    shown.get("/before")
+    expect(page.get_by_role("button", name="GET /before")).to_be_visible()
+    shown.world.ok("down", "shop")
+    expect(page.locator("main")).to_contain_text("shop/site is not inspected, or is down.")
+    shown.world.ok("up", "shop", "-d")
+    shown.get("/after")
+    expect(page.get_by_role("button", name="GET /after")).to_be_visible(timeout=20_000)
+
+
 def test_a_change_is_there_within_300_milliseconds(page: Page, shown: Scene) -> None:
     """In one of three attempts: what else the machine does is not the page's."""
     took: list[int] = []

@@ -11,10 +11,10 @@ const EVERY = 3000; // milliseconds, for what was not inspected
 const LAST = 100; // exchanges
 
 export function Requests({ words }) {
-  const places = store.view.forwards.filter((row) => row.is_inspected).map((row) => row.place);
+  const places = store.view.forwards.filter((row) => row.is_inspected && row.is_wanted).map((row) => row.place);
   const place = words.join("/") || places[0];
   if (!places.includes(place)) {
-    return html`<h1>Requests</h1><p class="empty">${place ? `${place} is not inspected.` :
+    return html`<h1>Requests</h1><p class="empty">${place ? `${place} is not inspected, or is down.` :
       "No forward is inspected."} With <code>inspect: http</code> in the profile its requests are
       shown here, or of a local service: <code>tunnelctl expose PORT --via HOST --inspect</code></p>`;
   }
@@ -54,7 +54,7 @@ function Exchanges({ place }) {
 function useExchanges(place) {
   const [exchanges, setExchanges] = useState([]);
   useEffect(() => {
-    let source;
+    let source, timer;
     const look = () => {
       source?.close();
       if (document.hidden) return;
@@ -66,11 +66,14 @@ function useExchanges(place) {
         if (found.size > LAST) found.delete(found.keys().next().value);
         setExchanges([...found.values()]);
       });
+      // A browser tries again by itself, unless it was refused.
+      source.onerror = () => { if (source.readyState === 2) timer = setTimeout(look, EVERY); };
     };
     look();
     document.addEventListener("visibilitychange", look);
     return () => {
       document.removeEventListener("visibilitychange", look);
+      clearTimeout(timer);
       source?.close();
     };
   }, [place]);
