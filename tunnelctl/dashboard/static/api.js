@@ -4,11 +4,10 @@ export class Problem extends Error {
   constructor(document, status) {
     super(document.detail ?? `the dashboard answered ${status}`);
     this.hint = document.hint ?? "";
-    this.status = status;
   }
 }
 
-export const ask = (path) => request(path, {});
+export const ask = (path) => request(path);
 
 export const order = (path, body = {}) =>
   request(path, {
@@ -24,12 +23,9 @@ export const requestsPath = (place) =>
   `/v1/requests/${place.split("/").map(encodeURIComponent).join("/")}`;
 
 async function request(path, options) {
-  let answer;
-  try {
-    answer = await fetch(path, options);
-  } catch {
+  const answer = await fetch(path, options).catch(() => {
     throw new Problem({ detail: "the dashboard does not answer" }, 0);
-  }
+  });
   const document = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Problem(document, answer.status);
   return document;

@@ -34,7 +34,7 @@ export function Log() {
   const least = LEVELS.indexOf(level);
   const lines = store.log.filter(
     (line) => matches(line, filter) && LEVELS.indexOf(line.level) >= least &&
-      (!profile || line.profile === profile),
+      [line.profile, ""].includes(profile),
   );
   const names = store.view.profiles.map(({ name }) => name);
   return html`

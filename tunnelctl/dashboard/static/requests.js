@@ -66,8 +66,8 @@ function useExchanges(place) {
         if (found.size > LAST) found.delete(found.keys().next().value);
         setExchanges([...found.values()]);
       });
-      // A browser tries again by itself, unless it was refused.
-      source.onerror = () => { if (source.readyState === 2) timer = setTimeout(look, EVERY); };
+      // Refused, as while there is no daemon: the browser does not try again.
+      source.onerror = () => source.readyState === 2 && (timer = setTimeout(look, EVERY));
     };
     look();
     document.addEventListener("visibilitychange", look);
