@@ -90,6 +90,7 @@ def test_what_waits_for_its_first_client_is_not_counted_as_not_up() -> None:
 
 
 def test_no_profile_is_a_header_alone() -> None:
+    assert summary() == "no forwards"
     (header,) = table([], colour=True)
     assert header == "NAME  TYPE  LISTEN  TARGET  VIA  STATUS  CONNS  IN/OUT  AGE"
 

@@ -147,7 +147,7 @@ def test_a_question_is_answered_and_no_log_sees_it(page: Page, shown: Scene) -> 
     world = shown.world
     page.get_by_role("button", name="Answer… vault/safe").click()
     page.get_by_role("button", name="Decline").click()
-    expect(page.get_by_role("dialog")).to_contain_text("waiting for a question")
+    expect(page.get_by_role("dialog")).to_contain_text("No question yet.")
     page.get_by_role("dialog").get_by_role("button", name="Close").click()
     page.get_by_role("button", name="Answer… vault/safe").click()
     field = page.get_by_label("Enter passphrase for key")
@@ -163,6 +163,20 @@ def test_a_question_is_answered_and_no_log_sees_it(page: Page, shown: Scene) -> 
     assert PASSPHRASE not in next(world.state.rglob("*.log")).read_text()
     world.ok("down", "vault")
     assert world.run("up", "vault", "-d").returncode == 77
+
+
+def test_a_wrong_passphrase_is_told(page: Page, shown: Scene) -> None:
+    page.get_by_role("button", name="Answer… vault/safe").click()
+    dialog = page.get_by_role("dialog")
+    for _ in range(3):  # as ssh asks
+        field = dialog.locator("input[type=password]:not([data-old])")
+        field.fill("a guess")
+        field.evaluate("field => { field.dataset.old = 1 }")
+        page.keyboard.press("Enter")
+    expect(dialog).to_contain_text("the passphrase does not open the private key", timeout=20_000)
+    dialog.get_by_role("button", name="Close").click()
+    shown.world.ok("down", "vault")
+    assert shown.world.run("up", "vault", "-d").returncode == 77
 
 
 def test_a_forward_without_a_profile(page: Page, shown: Scene) -> None:

@@ -145,6 +145,16 @@ def test_the_table(place: Place) -> None:
     assert place.world.ok("requests", "dev/web", "-n", "1").splitlines() == [title, lines[-1]]
 
 
+def test_what_is_not_shown_is_told(place: Place) -> None:
+    def said() -> str:
+        return place.world.run("requests", "dev/web").stderr
+
+    assert "not inspected" not in said()
+    with connect(place.port("web")) as client:
+        client.sendall(b"\x16\x03\x01\x02\x00\x01\x00")  # the beginning of TLS
+        eventually(lambda: "connections that were not inspected: 1 tls\n" in said(), "TLS")
+
+
 def test_following_prints_each_request_as_it_ends(place: Place) -> None:
     process = place.world.start("requests", "dev/web", "-f", "-n", "0")
     assert process.stdout is not None

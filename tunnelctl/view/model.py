@@ -91,6 +91,8 @@ def build(
 def summary(rows: Iterable[ForwardRow]) -> str:
     """The number of rows and their conditions: `312 forwards: 3 failed, 5 not up, 304 up`."""
     conditions = [row.condition for row in rows]
+    if not conditions:
+        return "no forwards"
     counts = [(conditions.count(one), one) for one in Condition]
     parts = [f"{count} {one}" for count, one in counts if count]
     plural = "" if len(conditions) == 1 else "s"

@@ -38,7 +38,7 @@ function Questions({ action, close }) {
   return html`<h2>${place}</h2>
     ${question
       ? html`<${Question} key=${question.id} question=${question} profile=${profile} />`
-      : html`<p role="status">${row?.status ?? ""}: waiting for a question of the host…</p>`}
+      : html`<p role="status">${row?.status.startsWith("failed") ? row.error : "No question yet."}</p>`}
     <p class="row"><button type="button" onClick=${() => close(false)}>Close</button>
       <code>${command}</code></p>`;
 }
