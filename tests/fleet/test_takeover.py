@@ -222,6 +222,35 @@ def test_without_a_quorum_everything_is_closed_and_back_after_it(scene: FleetSce
     eventually(lambda: scene.is_settled, "one is up again", 3 * LEASE)
 
 
+def test_a_file_that_differs_is_taken_once_a_person_says_that_it_counts(scene: FleetScene) -> None:
+    holder = scene.holder
+    (other,) = scene.others(holder)
+    file = other.world.configs / "web.yaml"
+    before = file.read_text()
+    other.world.ok("up", "-d", "web")  # the same file: nothing new
+    file.write_text(f"{before}# changed\n")
+    try:
+        assert "on standby, read again: web" in other.world.run("reload").stderr
+        eventually(lambda: not may_take(other, holder), "the fleet knows that its file differs")
+        refused = holder.world.run("fleet", "hand-over", "web")
+        assert "no other machine could take it" in refused.stderr
+        assert holder.is_up()
+        other.world.ok("up", "-d", "web")
+        eventually(lambda: may_take(other, holder), "the fleet knows that its file counts")
+        holder.world.ok("fleet", "hand-over", "web")
+        eventually(other.is_up, "the other machine is up")
+    finally:
+        file.write_text(before)
+    other.world.ok("reload")
+    eventually(lambda: may_take(holder, holder), "the files are equal")
+
+
+def may_take(machine: Machine, asked: Machine) -> bool:
+    """Whether a machine may take the profile, as far as the one that is asked knows."""
+    (profile,) = json.loads(asked.world.ok("fleet", "--json"))["fleet"]["profiles"]
+    return machine.name in profile["candidates"]
+
+
 @waits
 def test_a_machine_whose_file_differs_takes_nothing_and_says_so(scene: FleetScene) -> None:
     holder = scene.holder

@@ -121,9 +121,10 @@ class LeaseHolder:
         self._elections.add(profile)
         changed = self._digests.get(profile) != digest
         self._digests[profile] = digest
-        if counts:
-            last = last_value(self.settings.machine, digest)
-            self._spawn(self._send(self.lease.count_file(profile, last)), "count a file")
+        last = self.view.last.get(profile)
+        if counts and (last is None or last.digest != digest):
+            value = last_value(self.settings.machine, digest)
+            self._spawn(self._send(self.lease.count_file(profile, value)), "count a file")
         if self._elections[profile].serves and changed:
             self._spawn(self._send(self._publish(profile)), "publish a digest")
         self._elections.handle(profile, WantedHere())
@@ -279,9 +280,7 @@ class LeaseHolder:
         holding = view.holdings.get(profile)
         if holding is None:
             joining = self._joining.until(profile, view)
-            last = view.last.get(profile)
-            released = last is not None and last.released
-            return Free(self._rank(profile), view.revision, joining, released)
+            return Free(self._rank(profile), view.revision, joining, profile in view.released)
         if holding.lease == self.lease.id:
             return Renewed(holding.token, self.lease.until, view.revision)
         return Refused(holding.machine, holding.token, view.revision)
@@ -366,10 +365,7 @@ class LeaseHolder:
         held = self.view.holdings.get(profile)
         if self._is_closing and (held is None or held.lease != self.lease.id):
             return  # if it has the key without knowing it, that ends with the lease
-        last, digest = None, self._digests.get(profile) or (held.digest if held else None)
-        if digest is not None:
-            last = last_value(self.settings.machine, digest, released=True)
-        task = self._spawn(self._send(self.lease.release(profile, last)), f"release {profile}")
+        task = self._spawn(self._send(self.lease.release(profile)), f"release {profile}")
         self._releases.add(task)
         task.add_done_callback(self._releases.discard)
 

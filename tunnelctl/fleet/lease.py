@@ -156,6 +156,7 @@ class Lease:
             raise NoLease
         free = {"key": encoded(key), "target": "CREATE", "create_revision": "0"}
         puts = [self._put(key, value, lease), self._put(self._keys.file(profile), last)]
+        puts.append(self._delete(self._keys.released(profile)))
         see = [{"request_range": {"key": encoded(key)}}]
 
         async def work(member: Member) -> KeyAnswer:
@@ -188,9 +189,8 @@ class Lease:
         put = self._put(self._keys.file(profile), last)
         await self._etcd.anywhere(lambda member: member.put_if([], [put], []), self._within)
 
-    async def release(self, profile: str, last: bytes | None) -> None:
-        """Delete the key of a profile if it is ours; `last`, if there is one, replaces the record
-        of the last holder then.
+    async def release(self, profile: str) -> None:
+        """Delete the key of a profile if it is ours, and record that it was given up.
 
         Raises:
             Failure: store-lost.
@@ -198,10 +198,7 @@ class Lease:
         key, lease = self._keys.profile(profile), self.id
         if lease is None:
             return
-        delete = {"request_delete_range": {"key": encoded(key)}}
-        then = [delete]
-        if last is not None:
-            then.append(self._put(self._keys.file(profile), last))
+        then = [self._delete(key), self._put(self._keys.released(profile), b"")]
         ours = [self._is_ours(key, lease)]
         await self._etcd.anywhere(lambda member: member.put_if(ours, then, []), self._within)
 
@@ -224,6 +221,9 @@ class Lease:
     def _put(self, key: str, value: bytes, lease: int = 0) -> Json:
         put = {"key": encoded(key), "value": encoded(value), "lease": str(lease)}
         return {"request_put": put}
+
+    def _delete(self, key: str) -> Json:
+        return {"request_delete_range": {"key": encoded(key)}}
 
     def _is_ours(self, key: str, lease: int) -> Json:
         return {"key": encoded(key), "target": "LEASE", "lease": str(lease)}

@@ -3,8 +3,9 @@
     /tunnelctl/FLEET/PROFILE            the holder, under its lease; the revision is the token
     /tunnelctl/FLEET/.machines/LEASE    a live machine, under its lease
     /tunnelctl/FLEET/.known/MACHINE     a machine, which may have died, under a lease of a day
-    /tunnelctl/FLEET/.files/PROFILE     the last holder, the digest of its file, and whether it gave
-                                        the profile up; without a lease
+    /tunnelctl/FLEET/.files/PROFILE     the last holder and the digest of its file; without a lease
+    /tunnelctl/FLEET/.released/PROFILE  its last holder gave it up, and had stopped serving before;
+                                        without a lease, until the profile is taken
 
 No name of a profile begins with a dot. Pure. Must never fail because of a value that another
 version, or a person, wrote: what cannot be read counts as empty.
@@ -25,6 +26,7 @@ _ROOT = "/tunnelctl/"
 _MACHINES = ".machines/"
 _KNOWN = ".known/"
 _FILES = ".files/"
+_RELEASED = ".released/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,15 @@ class HeldKey:
 @dataclass(frozen=True, slots=True)
 class FleetView:
     """The store as a transaction saw it, at `revision`. Machines are by lease: two may have the
-    same name. `dead` are those that died within the last day."""
+    same name. `dead` are those that died within the last day, `released` the profiles that their
+    last holder gave up."""
 
     revision: int
     holdings: Mapping[str, HeldKey] = field(default_factory=dict)
     machines: tuple[RegisteredMachine, ...] = ()
     dead: tuple[RegisteredMachine, ...] = ()
     last: Mapping[str, LastHolder] = field(default_factory=dict)
+    released: frozenset[str] = frozenset()
 
     def digests(self, profile: str) -> dict[str, str]:
         """The digest of a profile's file on each candidate."""
@@ -91,6 +95,10 @@ class Keys:
         """The key of the last holder of a profile."""
         return f"{self.prefix}{_FILES}{name}"
 
+    def released(self, name: str) -> str:
+        """The key that says that the last holder of a profile gave it up."""
+        return f"{self.prefix}{_RELEASED}{name}"
+
     def machine(self, lease: int) -> str:
         """The key of the machine with this lease."""
         return f"{self.prefix}{_MACHINES}{lease:x}"
@@ -105,6 +113,7 @@ class Keys:
         machines: list[RegisteredMachine] = []
         known: list[RegisteredMachine] = []
         last: dict[str, LastHolder] = {}
+        released: set[str] = set()
         for kv in found:
             name = text_of(kv["key"]).removeprefix(self.prefix)
             value, lease = _value(kv), int(kv.get("lease", 0))
@@ -113,14 +122,15 @@ class Keys:
             elif name.startswith(_KNOWN):
                 known.append(_machine(value, lease))
             elif name.startswith(_FILES):
-                machine, digest = _text(value, "machine"), _text(value, "digest")
-                one = LastHolder(machine, digest, value.get("released") is True)
+                one = LastHolder(_text(value, "machine"), _text(value, "digest"))
                 last[name.removeprefix(_FILES)] = one
+            elif name.startswith(_RELEASED):
+                released.add(name.removeprefix(_RELEASED))
             else:
                 holdings[name] = holding_of(kv)
         alive = {machine.name for machine in machines}
         dead = tuple(machine for machine in known if machine.name not in alive)
-        return FleetView(revision, holdings, tuple(machines), dead, last)
+        return FleetView(revision, holdings, tuple(machines), dead, last, frozenset(released))
 
 
 def holding_of(kv: Mapping[str, Any]) -> HeldKey:
@@ -140,9 +150,9 @@ def holding_value(machine: str, address: str, digest: str, since: str) -> bytes:
     return _dumped(machine=machine, address=address, digest=digest, since=since)
 
 
-def last_value(machine: str, digest: str, *, released: bool = False) -> bytes:
+def last_value(machine: str, digest: str) -> bytes:
     """The value of the key of a profile's last holder."""
-    return _dumped(machine=machine, digest=digest, released=released)
+    return _dumped(machine=machine, digest=digest)
 
 
 def encoded(key: str | bytes) -> str:

@@ -14,12 +14,10 @@ from tunnelctl.quick_dataclass import dataclass
 
 @dataclass(frozen=True, slots=True)
 class LastHolder:
-    """The machine that held a profile last, and the digest of its file. `released`: it gave the
-    profile up by itself, after it had stopped serving."""
+    """The machine that held a profile last, and the digest of its file."""
 
     machine: str
     digest: str
-    released: bool = False
 
 
 def ordered(profile: str, machines: Iterable[str]) -> list[str]:

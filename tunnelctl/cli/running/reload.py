@@ -12,7 +12,7 @@ from tunnelctl.cli.main import Options
 from tunnelctl.cli.terminal import complete, selection
 from tunnelctl.cli.terminal.output import say
 from tunnelctl.errors import Code, Failure
-from tunnelctl.state.documents.snapshot import Wanted
+from tunnelctl.state.documents.snapshot import ProfileState, Wanted
 
 
 @click.command(epilog="Examples: tunnelctl reload --dry-run; tunnelctl reload dev")
@@ -43,7 +43,10 @@ def reload(options: Options, profiles: tuple[str, ...], dry_run: bool) -> None:
     for line in (line for profile in done for line in _lines(profile)):
         click.echo(line)
     if not done:
-        say("no profile is up: nothing to reload")
+        profiles_here = client.status().profiles
+        standby = [one.name for one in profiles_here if one.state is ProfileState.STANDBY]
+        names = ", ".join(standby)
+        say(f"on standby, read again: {names}" if names else "no profile is up: nothing to reload")
 
 
 def _lines(profile: dict[str, Any]) -> Iterator[str]:
