@@ -24,6 +24,7 @@ from tunnelctl.errors import Code, Failure
 from tunnelctl.fleet.etcd import Etcd
 from tunnelctl.fleet.file import StoreSettings
 from tunnelctl.fleet.lease import Lease
+from tunnelctl.fleet.members import members
 from tunnelctl.fleet.records import Keys, RegisteredMachine, encoded
 from tunnelctl.spec.secret import SecretRef, SecretSource
 
@@ -171,6 +172,10 @@ async def test_without_space_a_holder_goes_on_and_says_why_it_takes_nothing(
         before = lease.until
         await lease.renew()
         assert lease.until > before
+        etcd = Etcd(StoreSettings(tuple(store.urls)), lambda _: "", "/tunnelctl/test/")
+        (member,) = await members(etcd, SECONDS)
+        assert (member.is_leader, member.error) == (True, caught.value.detail)
+        await etcd.close()
         await lease.revoke(1.0)
 
 
@@ -250,6 +255,8 @@ async def test_tls_with_the_right_authority_with_another_and_without_a_certifica
         assert "without a certificate" in failure.message
         missing = replace(settings, ca_file=str(certificates / "missing.pem"))
         assert "missing.pem" in (await refusal(missing)).message
+        (member,) = await members(Etcd(missing, lambda _: "", "/tunnelctl/test/"), SECONDS)
+        assert "missing.pem" in str(member.error)  # `fleet` shows it too
         plain = StoreSettings(tuple(url.replace("https", "http") for url in store.urls))
         failure = await refusal(plain)
         assert "closed the connection" in failure.message

@@ -84,6 +84,20 @@ class Etcd:
         self._logins: dict[str, asyncio.Task[None]] = {}  # under way, by URL
         self._refused: _RefusedLogin | None = None
 
+    async def open(self) -> None:
+        """Get ready for requests; no effect if it is.
+
+        Raises:
+            Failure: store-lost, a file for TLS cannot be used.
+        """
+        if self._session is not None:
+            return
+        if any(url.startswith("https:") for url in self.settings.endpoints):
+            self._tls = await in_thread(self._tls_context, "the certificates for etcd")
+        if self._session is None:  # nobody else has opened it meanwhile
+            connector = aiohttp.TCPConnector(resolver=_Resolver())
+            self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
+
     async def close(self) -> None:
         """Close all connections."""
         for login in self._logins.values():
@@ -100,7 +114,7 @@ class Etcd:
         Raises:
             Failure: store-lost, with the reason of each endpoint.
         """
-        await self._open()
+        await self.open()
         urls = self.settings.endpoints
 
         async def ask(at: int) -> T:
@@ -149,7 +163,7 @@ class Etcd:
             EtcdError: etcd answers with an error.
             Failure: store-lost, something else happened.
         """
-        await self._open()
+        await self.open()
         url = self.settings.endpoints[self._first]
         if self.settings.user is not None and not self._token:
             await self._log_in(url)
@@ -223,13 +237,6 @@ class Etcd:
             allow_redirects=False,
             ssl=self._tls or True,
         )
-
-    async def _open(self) -> None:
-        if self._session is None:
-            if any(url.startswith("https:") for url in self.settings.endpoints):
-                self._tls = await in_thread(self._tls_context, "the certificates for etcd")
-            connector = aiohttp.TCPConnector(resolver=_Resolver())
-            self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
 
     def _tls_context(self) -> ssl.SSLContext:
         """Blocking."""

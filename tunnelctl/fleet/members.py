@@ -9,11 +9,18 @@ from tunnelctl.fleet import sentences
 from tunnelctl.fleet.document import StoreMember
 from tunnelctl.fleet.etcd import Etcd, Json, Member
 
+_NO_SPACE = "alarm:NOSPACE"
+
 
 async def members(etcd: Etcd, seconds: float) -> tuple[StoreMember, ...]:
     """Each endpoint, within so many seconds."""
     names: dict[str, str] = {}
     urls = etcd.settings.endpoints
+    try:
+        await etcd.open()
+    except Failure as failure:  # the renewals fail for the same reason, which is shown
+        why = failure.message
+        return tuple(StoreMember(url, None, None, is_leader=False, error=why) for url in urls)
     found = await asyncio.gather(*(_one(etcd, url, seconds, names) for url in urls))
     return tuple(found)
 
@@ -34,14 +41,20 @@ async def _one(etcd: Etcd, url: str, seconds: float, names: dict[str, str]) -> S
         return StoreMember(url, None, None, is_leader=False, error=failure.detail)
     except (KeyError, TypeError):
         return StoreMember(url, None, None, is_leader=False, error=sentences.answers_otherwise())
-    complaints = ", ".join(map(str, status.get("errors", ()))) or None
+    # A member lists each alarm once for each member that raised it.
+    complaints = dict.fromkeys(_complaint(url, str(one)) for one in status.get("errors", ()))
     return StoreMember(
         url,
         names.get(identity),
         str(status.get("version", "")),
         is_leader=str(status.get("leader", "")) == identity,
-        error=complaints,
+        error=", ".join(complaints) or None,
     )
+
+
+def _complaint(url: str, words: str) -> str:
+    """What a member says is wrong with it."""
+    return sentences.no_space(url).detail if _NO_SPACE in words else words
 
 
 def _list(answer: Json) -> list[Json]:

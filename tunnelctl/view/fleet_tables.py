@@ -25,9 +25,10 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _status(member: Element) -> str:
-    if member["error"]:
-        return str(member["error"])
-    return "leader" if member["leader"] else "follower"
+    role = "leader" if member["leader"] else "follower"
+    if member["error"] is None:
+        return role
+    return f"{role}, {member['error']}" if member["name"] else str(member["error"])
 
 
 PROFILES: Table[Element] = Table(
