@@ -21,7 +21,7 @@ from tunnelctl.client import client as of_client
 from tunnelctl.errors import Fact, Failure
 from tunnelctl.home.paths import Paths
 
-WAITING = "tunnelctl: waiting for the daemon, which does not answer\n"
+WAITING = "tunnelctl: waiting for the daemon to answer\n"
 
 
 @contextmanager

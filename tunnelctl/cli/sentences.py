@@ -167,7 +167,7 @@ def daemon_lost(failure: Failure) -> Failure:
 
 def waiting_for_daemon() -> str:
     """It takes longer than it should."""
-    return "waiting for the daemon, which does not answer"
+    return "waiting for the daemon to answer"
 
 
 def no_daemon_with_log(failure: Failure, log: Path) -> Failure:
