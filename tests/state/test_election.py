@@ -7,7 +7,7 @@ and overtake each other; machines stop and go on; the store loses its majority a
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import settings
@@ -128,8 +128,8 @@ class Machine:
                     self.served = None
                 case Take():
                     self.out.append("take")
-                case Release():
-                    self.out.append("release")
+                case Release(token):
+                    self.out.append(f"release {token}")
                 case Look():
                     pass  # they look all the time
         assert (self.served is not None) is self.election.serves
@@ -160,6 +160,7 @@ class Fleet(RuleBasedStateMachine):
         for machine in self.machines:
             machine.handle(WantedHere())
         self.requests: list[Request] = []
+        self.echoes: list[Request] = []
         self.newest = 0
         self.peace_brings_one_holder()
 
@@ -236,6 +237,14 @@ class Fleet(RuleBasedStateMachine):
         if request.answer is None:
             self.carry_out(request)
 
+    @precondition(lambda self: self.echoes)
+    @rule(data=st.data())
+    def arrive_again(self, data: st.DataObject) -> None:
+        """It was sent to two members."""
+        request = data.draw(st.sampled_from(self.echoes))
+        self.echoes.remove(request)
+        self.carry_out(replace(request, answer=(None, None, 0)))
+
     @precondition(lambda self: self.requests)
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
@@ -261,6 +270,8 @@ class Fleet(RuleBasedStateMachine):
         self.flush(machine)
 
     def carry_out(self, request: Request) -> None:
+        if request.kind != "look" and request.answer is None:
+            self.echoes.append(request)
         store, lease = self.store, request.lease
         if not store.has_quorum:
             return
@@ -278,7 +289,7 @@ class Fleet(RuleBasedStateMachine):
             store.revision += 1
             store.key = (request.machine.name, lease or 0, store.revision)
             store.released = False
-        elif request.kind == "release" and store.key is not None and store.key[1] == lease:
+        elif store.key is not None and request.kind == f"release {store.key[2]}":
             store.revision += 1
             store.key, store.released = None, True
         request.answer = (lease, store.key, store.revision)
@@ -337,6 +348,26 @@ class Fleet(RuleBasedStateMachine):
             machine.handle(event)
             self.flush(machine)
 
+    @rule(at=MACHINES)
+    def off_and_on(self, at: int) -> None:
+        """It is given up, and wanted again before the store hears of it; then the others look."""
+        machine = self.machines[at]
+        if machine.is_stopped:
+            return
+        self.order(at, UnwantedHere())
+        self.order(at, WantedHere())
+        self.send(machine, "look")
+        look = self.requests.pop()
+        self.carry_out(look)
+        self.deliver(look)
+        for request in self.requests:
+            if request.kind.startswith("release") and request.answer is None:
+                self.carry_out(request)
+        for other in self.machines:
+            if other is not machine and not other.is_stopped:
+                self.send(other, "look")
+                self.exchange(other)
+
     @rule()
     def lose_quorum(self) -> None:
         self.store.has_quorum = False
@@ -390,7 +421,7 @@ class KeepingFleet(Fleet):
 
 
 TestFleet = Fleet.TestCase
-TestFleet.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestFleet.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestKeepingFleet = KeepingFleet.TestCase
 TestKeepingFleet.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
 
@@ -446,9 +477,20 @@ def test_at_the_deadline_a_holder_stops_or_says_that_it_is_not_sure(
     assert (election.state, done) == (state, actions)
 
 
+def test_a_key_that_was_given_up_is_not_served_again_under_its_token() -> None:
+    """A request to delete it may still be under way."""
+    election, actions = next_state(holding(), UnwantedHere(), 1.0)
+    assert actions == (Cut(), Release(6))
+    election, _ = next_state(election, WantedHere(), 1.1)
+    election, actions = next_state(election, Renewed(6, 9.0, revision=7), 1.2)
+    assert (election.state, actions) == (ElectionState.STANDBY, (Release(6),))
+    _, actions = next_state(election, Renewed(8, 9.0, revision=8), 1.3)
+    assert actions == (Serve(8),)
+
+
 def test_who_hands_over_lets_another_go_first() -> None:
     election, actions = next_state(holding(), HandOver(), 1.0)
-    assert actions == (Cut(), Release())
+    assert actions == (Cut(), Release(6))
     election, actions = next_state(election, Free(0, revision=7), 1.1)
     assert actions == (Look(1.0 + LEASE),)
     election, _ = next_state(election, Free(0, revision=7), 1.0 + LEASE)

@@ -106,7 +106,6 @@ class LeaseHolder:
         self._taking = asyncio.Semaphore(_TAKES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._releases: set[asyncio.Task[None]] = set()
-        self._is_closing = False
 
     # --- orders of the daemon ----------------------------------------------------------------
 
@@ -161,7 +160,7 @@ class LeaseHolder:
 
     def cut_all(self) -> None:
         """The daemon ends: stop serving now. `close` gives the keys up."""
-        self._is_closing = True
+
         self._elections.handle_all(UnwantedHere())
 
     async def close(self) -> None:
@@ -354,18 +353,16 @@ class LeaseHolder:
         match action:
             case Take():
                 self._spawn(self._take(profile), f"take {profile}")
-            case Release():
-                self._release(profile)
+            case Release(token):
+                self._release(profile, token)
             case Look(at):
                 self._looks_at = min(self._looks_at, at)
                 wait = max(0.0, at - clock.boottime())
                 asyncio.get_running_loop().call_later(wait, self._ring)
 
-    def _release(self, profile: str) -> None:
-        held = self.view.holdings.get(profile)
-        if self._is_closing and (held is None or held.lease != self.lease.id):
-            return  # if it has the key without knowing it, that ends with the lease
-        task = self._spawn(self._send(self.lease.release(profile)), f"release {profile}")
+    def _release(self, profile: str, token: int) -> None:
+        request = self._send(self.lease.release(profile, token))
+        task = self._spawn(request, f"release {profile}")
         self._releases.add(task)
         task.add_done_callback(self._releases.discard)
 

@@ -189,18 +189,16 @@ class Lease:
         put = self._put(self._keys.file(profile), last)
         await self._etcd.anywhere(lambda member: member.put_if([], [put], []), self._within)
 
-    async def release(self, profile: str) -> None:
-        """Delete the key of a profile if it is ours, and record that it was given up.
+    async def release(self, profile: str, token: int) -> None:
+        """Delete the key of a profile if it has this token, and record that it was given up.
 
         Raises:
             Failure: store-lost.
         """
-        key, lease = self._keys.profile(profile), self.id
-        if lease is None:
-            return
+        key = self._keys.profile(profile)
         then = [self._delete(key), self._put(self._keys.released(profile), b"")]
-        ours = [self._is_ours(key, lease)]
-        await self._etcd.anywhere(lambda member: member.put_if(ours, then, []), self._within)
+        it = [{"key": encoded(key), "target": "CREATE", "create_revision": str(token)}]
+        await self._etcd.anywhere(lambda member: member.put_if(it, then, []), self._within)
 
     async def revoke(self, seconds: float) -> None:
         """End the lease and delete every key of this machine.

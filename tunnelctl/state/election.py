@@ -92,7 +92,8 @@ class Election:
     `holder_token` are the last known ones; an empty holder is none. `seen` is the newest revision
     of the store, `is_lost` whether the store was silent since. `free_since` is when the key was
     first seen free, `yields_until` when a machine that gave it up may take it again, `was_held`
-    whether it was ever seen held.
+    whether it was ever seen held. `given_up` is the token of the last key that this machine gave
+    up, which it must not serve again: a request to delete that key may still be under way.
     """
 
     machine: str
@@ -108,6 +109,7 @@ class Election:
     free_since: float | None = None
     yields_until: float = 0.0
     was_held: bool = False
+    given_up: int = 0
 
     @property
     def serves(self) -> bool:
@@ -207,7 +209,9 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Delete the key if it is ours."""
+    """Delete the key if it has this token."""
+
+    token: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +282,8 @@ def _begin(election: Election, event: WantedHere, now: float) -> Step:
 
 def _serve(election: Election, event: Granted | Renewed, now: float) -> Step:
     """It is ours; an answer that comes after its own deadline proves nothing."""
+    if event.token == election.given_up:
+        return _return(replace(election, state=ElectionState.STANDBY), event, now)
     if now >= event.until:
         return replace(election, state=ElectionState.STANDBY), (Look(now),)
     holding = replace(
@@ -348,23 +354,26 @@ def _expire(election: Election, event: Deadline, now: float) -> Step:
 
 
 def _stop(election: Election, event: UnwantedHere, now: float) -> Step:
-    return replace(election, state=ElectionState.UNWANTED), (Cut(), Release())
+    unwanted = replace(election, state=ElectionState.UNWANTED, given_up=election.token)
+    return unwanted, (Cut(), Release(election.token))
 
 
 def _withdraw(election: Election, event: UnwantedHere, now: float) -> Step:
-    """It does not serve, but may have the key without knowing it."""
-    return replace(election, state=ElectionState.UNWANTED), (Release(),)
+    """It does not serve; if it has the key without knowing it, the next look shows that."""
+    return replace(election, state=ElectionState.UNWANTED), (Look(now),)
 
 
 def _yield(election: Election, event: HandOver, now: float) -> Step:
     until = now + election.lease
-    yielded = replace(election, state=ElectionState.YIELDED, yields_until=until)
-    return yielded, (Cut(), Release())
+    yielded = replace(
+        election, state=ElectionState.YIELDED, yields_until=until, given_up=election.token
+    )
+    return yielded, (Cut(), Release(election.token))
 
 
 def _return(election: Election, event: Granted | Renewed, now: float) -> Step:
     """It has the key, and must not serve."""
-    return election, (Release(),)
+    return replace(election, given_up=event.token), (Release(event.token),)
 
 
 # A decision takes the event that it is listed under; the type of a table cannot express that.
