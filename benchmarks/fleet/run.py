@@ -89,7 +89,11 @@ def soak(
                 outcome = _one(scene, observer, kinds.pop(), random, longest, found.violations)
                 found.outcomes.append(outcome)
                 found.loads.append(os.getloadavg()[0])
-                say(f"{now:6.1f} s  {outcome.kind.name}: gap {outcome.gap:.2f} s")
+                failed = len(found.violations) + len(observer.violations)
+                say(
+                    f"{now:6.1f} s  {outcome.kind.name}: gap {outcome.gap:.2f} s, "
+                    f"load {found.loads[-1]:.1f}, {failed} violations"
+                )
             found.seconds = time.monotonic() - began
         finally:
             observer.close()

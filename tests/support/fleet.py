@@ -73,6 +73,8 @@ class Machine:
             fleet = self.fleet()
             greeting += f" {fleet['token'] if fleet.get('role') == 'holder' else 0}"
         connection.sendall(f"{greeting}\n".encode())
+        # A connection is silent for as long as a daemon is stopped.
+        connection.settimeout(None)
         while data := connection.recv(4096):
             connection.sendall(data)
 
