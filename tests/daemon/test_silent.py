@@ -16,6 +16,7 @@ from tests.support.processes import is_halted
 from tests.support.profiles import EMBEDDED
 from tests.support.waiting import eventually
 from tests.support.world import World
+from tunnelctl.cli.running.adhoc import AdHocProfile
 from tunnelctl.client import Client
 from tunnelctl.client import client as of_client
 from tunnelctl.errors import Fact, Failure
@@ -55,6 +56,7 @@ def test_a_command_tells_what_it_waits_for(embedded: World, command: tuple[str, 
 def silent(embedded: World, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """The client of something that listens and never answers; it waits for 0.2 s."""
     monkeypatch.setattr(of_client, "ANSWER_WITHIN", 0.2)
+    monkeypatch.setitem(Client.status.__kwdefaults__, "within", 0.2)
     paths.socket.parent.mkdir(mode=0o700, exist_ok=True)
     with socket.socket(socket.AF_UNIX) as listener, mock.patch.dict(os.environ, embedded.environ):
         listener.bind(str(paths.socket))
@@ -63,11 +65,13 @@ def silent(embedded: World, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def test_none_is_started_beside_one_that_does_not_answer(silent: Client, paths: Paths) -> None:
-    for ask in (silent.ensure_daemon, silent.is_current):
+    unnamed = AdHocProfile("unnamed", {})
+    for ask in (silent.ensure_daemon, silent.is_current, lambda: unnamed.plans(silent)):
         with pytest.raises(Failure) as raised:
             ask()
         assert Fact.DAEMON_SILENT in raised.value.facts
     assert not paths.log_file.exists(), "a daemon was started"
+    assert not (paths.state_dir / "adhoc").exists(), "a name that may be taken was used"
 
 
 def test_a_full_backlog_is_a_daemon_that_does_not_answer(silent: Client, paths: Paths) -> None:

@@ -22,7 +22,7 @@ from tunnelctl.cli.terminal.output import say
 from tunnelctl.clock import wall
 from tunnelctl.config.profile.find import file_called, is_profile_name
 from tunnelctl.config.sentences import NAME_RULE, ONE_HOST
-from tunnelctl.errors import Code, Failure, reason
+from tunnelctl.errors import Code, Fact, Failure, reason
 from tunnelctl.home.paths import Paths
 from tunnelctl.quick_dataclass import dataclass
 from tunnelctl.state.documents.snapshot import Wanted
@@ -284,7 +284,7 @@ def _sources(client: Client) -> dict[str, str]:
     try:
         profiles = client.status().profiles
     except Failure as failure:
-        if failure.code is not Code.DAEMON_NOT_RUNNING:
+        if failure.code is not Code.DAEMON_NOT_RUNNING or Fact.DAEMON_SILENT in failure.facts:
             raise
         return {}
     return selection.sources(one for one in profiles if one.wanted is Wanted.UP)
