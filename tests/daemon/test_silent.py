@@ -56,7 +56,7 @@ def test_a_command_tells_what_it_waits_for(embedded: World, command: tuple[str, 
 def silent(embedded: World, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """The client of something that listens and never answers; it waits for 0.2 s."""
     monkeypatch.setattr(of_client, "ANSWER_WITHIN", 0.2)
-    monkeypatch.setitem(Client.status.__kwdefaults__, "within", 0.2)
+    monkeypatch.setattr(Client.status, "__kwdefaults__", {"lease": None, "within": 0.2})
     paths.socket.parent.mkdir(mode=0o700, exist_ok=True)
     with socket.socket(socket.AF_UNIX) as listener, mock.patch.dict(os.environ, embedded.environ):
         listener.bind(str(paths.socket))
