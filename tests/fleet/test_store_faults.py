@@ -91,6 +91,27 @@ async def test_a_lease_is_kept_and_a_profile_taken_once(store: Cluster) -> None:
         await other.revoke(1.0)
 
 
+async def test_a_key_is_given_up_by_its_token_and_that_is_seen_until_it_is_taken(
+    store: Cluster,
+) -> None:
+    settings = StoreSettings(tuple(store.urls))
+    async with lease_at(settings) as mine, lease_at(settings) as other:
+        await mine.renew()
+        await other.renew()
+        first = (await mine.take("given", b"{}", b"{}")).holding
+        await mine.release("given", first.token)
+        view = await other.renew()
+        assert "given" not in view.holdings
+        assert "given" in view.released
+        second = (await other.take("given", b"{}", b"{}")).holding
+        await other.release("given", first.token)  # as a request that arrives late
+        view = await mine.renew()
+        assert view.holdings["given"].token == second.token
+        assert "given" not in view.released
+        await mine.revoke(1.0)
+        await other.revoke(1.0)
+
+
 async def test_nobody_listens_and_the_next_endpoint_is_tried(store: Cluster) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     failure = await refusal(StoreSettings((nobody,)))
