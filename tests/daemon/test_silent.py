@@ -16,10 +16,11 @@ from tests.support.processes import is_halted
 from tests.support.profiles import EMBEDDED
 from tests.support.waiting import eventually
 from tests.support.world import World
+from tunnelctl.cli import sentences
 from tunnelctl.cli.running.adhoc import AdHocProfile
 from tunnelctl.client import Client
 from tunnelctl.client import client as of_client
-from tunnelctl.errors import Fact, Failure
+from tunnelctl.errors import Code, Fact, Failure
 from tunnelctl.home.paths import Paths
 
 WAITING = "tunnelctl: waiting for the daemon to answer\n"
@@ -79,6 +80,15 @@ def test_a_full_backlog_is_a_daemon_that_does_not_answer(silent: Client, paths: 
     with _full(paths), pytest.raises(Failure) as raised:
         silent.status(within=0.2)
     assert Fact.DAEMON_SILENT in raised.value.facts
+
+
+def test_what_a_silent_daemon_holds_is_not_called_down(silent: Client) -> None:
+    with pytest.raises(Failure) as raised:
+        silent.version()
+    told = sentences.daemon_lost(raised.value).message
+    assert told == "the daemon does not answer; once it does, the profiles of this command go down"
+    gone = Failure(Code.DAEMON_NOT_RUNNING, "the daemon has stopped")
+    assert sentences.daemon_lost(gone).message == "the daemon has stopped; nothing is up any more"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunnelctl.errors import Code, Failure, Hint
+from tunnelctl.errors import Code, Fact, Failure, Hint
 from tunnelctl.home.paths import CONFIG_DIR_VARIABLE
 from tunnelctl.spec.endpoint import Endpoint
 from tunnelctl.state.sentences import time_is_up
@@ -162,7 +162,10 @@ def profile_removed(profile: str) -> Failure:
 
 def daemon_lost(failure: Failure) -> Failure:
     """While a command held profiles; `failure` says how."""
-    return Failure(Code.NOT_UP, f"{failure.message}; nothing is up any more")
+    what = "nothing is up any more"
+    if Fact.DAEMON_SILENT in failure.facts:
+        what = "once it does, the profiles of this command go down"
+    return Failure(Code.NOT_UP, f"{failure.message}; {what}")
 
 
 def waiting_for_daemon() -> str:
