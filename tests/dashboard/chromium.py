@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from tests.dashboard.board import Board
 
@@ -21,6 +21,7 @@ _OPTIONS = (
     "--disable-sync",
     "--renderer-process-limit=1",
 )
+expect.set_options(timeout=20_000)  # a busy machine is no fault of the page's
 needs_chromium = pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium")
 
 

@@ -96,10 +96,15 @@ class _Site(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+class _SiteServer(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing: a probe of the daemon resets its connection."""
+
+
 @contextmanager
 def _site() -> Iterator[int]:
     """A web server; its port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Site)
+    server = _SiteServer(("127.0.0.1", 0), _Site)
     server.daemon_threads = False
     with _serving(server):
         yield server.server_port

@@ -173,7 +173,7 @@ def test_a_wrong_passphrase_is_told(page: Page, shown: Scene) -> None:
         field.fill("a guess")
         field.evaluate("field => { field.dataset.old = 1 }")
         page.keyboard.press("Enter")
-    expect(dialog).to_contain_text("the passphrase does not open the private key", timeout=20_000)
+    expect(dialog).to_contain_text("the passphrase does not open the private key")
     dialog.get_by_role("button", name="Close").click()
     shown.world.ok("down", "vault")
     assert shown.world.run("up", "vault", "-d").returncode == 77
@@ -188,7 +188,7 @@ def test_a_forward_without_a_profile(page: Page, shown: Scene) -> None:
     expect(page.get_by_text(command, exact=True)).to_be_visible()
     page.get_by_role("button", name="Open", exact=True).click()
     opened = page.get_by_role("status").filter(has_text="Forwarding from")
-    expect(opened).to_be_visible(timeout=30_000)  # after a whole command
+    expect(opened).to_be_visible()
     assert shown.world.run("ps", "plain").returncode == 0
     shown.world.ok("down", "plain")
 
@@ -213,7 +213,7 @@ def test_requests_of_a_forward_that_was_down(page: Page, shown: Scene) -> None:
     expect(page.locator("main")).to_contain_text("shop/site is not inspected, or is down.")
     shown.world.ok("up", "shop", "-d")
     shown.get("/after")
-    expect(page.get_by_role("button", name="GET /after")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("button", name="GET /after")).to_be_visible()
 
 
 def test_a_change_is_there_within_300_milliseconds(page: Page, shown: Scene) -> None:
@@ -425,7 +425,7 @@ def test_a_daemon_that_goes_away_and_a_dashboard_that_ends(
     expect(tab.get_by_role("alert")).to_contain_text("What you see is from before")
     expect(tab.get_by_role("button", name="Take down shop")).to_be_disabled()
     shown.world.ok("up", "shop", "-d")
-    expect(tab.get_by_role("alert")).to_have_count(0, timeout=20_000)
+    expect(tab.get_by_role("alert")).to_have_count(0)
     board.process.terminate()
     expect(tab.get_by_role("alert")).to_contain_text("The dashboard does not answer")
     context.close()
