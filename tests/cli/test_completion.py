@@ -145,7 +145,8 @@ def test_a_folder_that_cannot_be_made_is_one_line(world: World) -> None:
 
 
 def offered(world: World, *words: str) -> list[str]:
-    """What bash is offered for the last of the words; nothing heavy may be loaded for it."""
+    """What bash is offered for the last of the words. Nothing heavy may be loaded for it, and
+    nothing be said: it would stand in the line that is being typed."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "tunnelctl"],
         env={
@@ -159,7 +160,9 @@ def offered(world: World, *words: str) -> list[str]:
         text=True,
         check=False,
     )
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if not line.startswith("import time:")] == []
+    imported = {line.rpartition("|")[2].strip() for line in lines}
     assert not imported & set(HEAVY)
     return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
@@ -191,6 +194,12 @@ def test_a_shell_that_is_not_known(world: World) -> None:
     assert "bash" in refused.stderr
 
 
+@pytest.mark.parametrize("words", [("no-such-command", ""), ("completion", "tcsh", "")])
+def test_after_a_wrong_word_commands_are_offered(world: World, words: tuple[str, ...]) -> None:
+    names = set(offered(world, *words))
+    assert names >= ({"up", "down"} if len(words) == 2 else {"bash", "zsh", "fish", "install"})
+
+
 SSH_CONFIG = (
     "Include more\nHost bastion web-* !x\n  User me\nMatch originalhost edge\n  Port 2222\n"
 )
@@ -216,6 +225,7 @@ KNOWN_HOSTS = (
         (("help", "serv"), ["service"]),
         (("help", "service", "un"), ["uninstall"]),
         (("daemon", "st"), ["stop"]),
+        (("completion", "b"), ["bash"]),
     ],
 )
 def test_hosts_of_ssh_and_commands(two: World, words: tuple[str, ...], names: list[str]) -> None:

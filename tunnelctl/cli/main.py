@@ -155,7 +155,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Resolve as click does, with suggestions from the table."""
         name = args[0]
-        if name not in _COMMANDS and not name.startswith("-"):
+        is_unknown = name not in _COMMANDS and not name.startswith("-")
+        if is_unknown and not ctx.resilient_parsing:  # of TAB, which must say nothing
             raise click.exceptions.NoSuchCommand(name, possibilities=list(_COMMANDS), ctx=ctx)
         return super().resolve_command(ctx, args)
 

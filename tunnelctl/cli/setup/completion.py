@@ -23,7 +23,7 @@ class Shells(click.Group):
         Raises:
             UsageError: there is none; a shell that reads the output of this would read help.
         """
-        if not args:
+        if not args and not ctx.resilient_parsing:  # of TAB, which must say nothing
             raise click.UsageError(f"Missing a shell; choose from: {', '.join(SHELLS)}", ctx)
         return super().parse_args(ctx, args)
 
@@ -34,7 +34,7 @@ class Shells(click.Group):
             UsageError: there is none of this name.
         """
         found = super().get_command(ctx, cmd_name)
-        if found is None:
+        if found is None and not ctx.resilient_parsing:
             known = ", ".join(SHELLS)
             raise click.UsageError(f"no completion for {cmd_name}; there is one for {known}", ctx)
         return found
