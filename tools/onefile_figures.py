@@ -3,7 +3,8 @@
     python -m tools.onefile_figures OUR_FILE INSTALLED_COMMAND
 
 Prints the table of docs/install.md. shiv, pex and PyInstaller's own single file are built here from
-the lock and the source, in pure Python. The times are those of `tunnelctl ps` without a daemon.
+the lock and the source, in pure Python. The times are those of `tunnelctl ps` without a daemon: medians
+of starts that were made in turns.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools.onefile import LOCK, OPTIONS, PARTS, ROOT
@@ -23,20 +25,40 @@ RUNS = 15
 TOOLS = ("shiv==1.0.8", "pex")  # compared only, and in no lock
 
 
+@dataclass
+class Form:
+    """One form of tunnelctl: its file, what that needs, an empty home for it, and for each `ps`
+    the seconds and those of its CPU."""
+
+    name: str
+    file: Path
+    needs: str
+    home: Path
+    starts: list[tuple[float, float]] = field(default_factory=list)
+
+
 def main(arguments: list[str]) -> int:
     """Build the others, measure all, print the table."""
     ours, installed = (Path(word).resolve() for word in arguments)
     print("| form | size, MB | first start, ms | `ps`, ms | CPU of `ps`, ms | needs |")
     print("|---|--:|--:|--:|--:|---|")
-    with tempfile.TemporaryDirectory(prefix="tunnelctl-figures-") as made:
+    with tempfile.TemporaryDirectory(prefix="tunnelctl-figures-") as folder:
+        made = Path(folder)
         candidates = {
             "installed": (installed, "Python"),
             "make onefile": (ours, "sh, tar, gzip"),
-            **build(Path(made)),
+            **build(made),
         }
-        for name, (file, needs) in candidates.items():
-            with tempfile.TemporaryDirectory() as home:
-                print(row(name, file, needs, home), flush=True)
+        forms = [
+            Form(name, file, needs, Path(tempfile.mkdtemp(dir=made)))
+            for name, (file, needs) in candidates.items()
+        ]
+        # In turns, so that what else the machine does is the same for all of them.
+        for _ in range(RUNS + 1):
+            for form in forms:
+                form.starts.append(start(form.file, form.home))
+        for form in forms:
+            print(row(form))
     return 0
 
 
@@ -73,18 +95,19 @@ def build(made: Path) -> dict[str, tuple[Path, str]]:
     }
 
 
-def row(name: str, file: Path, needs: str, home: str) -> str:
-    """Measure one form in an empty home; returns its line of the table."""
-    size = f"{file.stat().st_size / 1e6:.0f}" if name != "installed" else "-"
-    first, *others = (start(file, home) for _ in range(RUNS + 1))
+def row(form: Form) -> str:
+    """The line of the table for one form, from its starts."""
+    size = f"{form.file.stat().st_size / 1e6:.0f}" if form.name != "installed" else "-"
+    first, *others = form.starts
     wall = statistics.median(seconds for seconds, _ in others) * 1000
     cpu = statistics.median(seconds for _, seconds in others) * 1000
-    return f"| {name} | {size} | {first[0] * 1000:.0f} | {wall:.0f} | {cpu:.0f} | {needs} |"
+    cells = (size, f"{first[0] * 1000:.0f}", f"{wall:.0f}", f"{cpu:.0f}", form.needs)
+    return f"| {form.name} | {' | '.join(cells)} |"
 
 
-def start(file: Path, home: str) -> tuple[float, float]:
+def start(file: Path, home: Path) -> tuple[float, float]:
     """Seconds of one `ps`, and of its CPU."""
-    environ = {"PATH": os.environ["PATH"], "HOME": home, "XDG_RUNTIME_DIR": home}
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     done = subprocess.run([file, "ps"], env=environ, capture_output=True, check=False)
     took, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -12,6 +12,7 @@ import pytest
 
 from hatch_build import DATE
 from tools import deb
+from tunnelctl.cli.setup import help as help_command
 from tunnelctl.config.profile.load import load_profile
 
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb")
@@ -56,6 +57,15 @@ def test_the_project_has_one_address() -> None:
 
 def test_the_example_is_a_valid_profile(tmp_path: Path) -> None:
     assert load_profile(deb.CONTROL / "example.yaml", {"HOME": str(tmp_path)}).profile.forwards
+
+
+def test_help_finds_the_man_pages_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATE, "1790000000")
+    deb.fill_system(tmp_path, "1.0-1")
+    pages = [tmp_path / page.relative_to("/") for page in help_command.pages("tunnelctl-up.1")]
+    assert [page for page in pages if page.exists()]
 
 
 @pytest.mark.parametrize("name", ["postinst", "prerm", "postrm"])

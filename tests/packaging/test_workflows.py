@@ -70,3 +70,17 @@ def test_everything_that_is_published_was_checked_and_attested() -> None:
         used = [step.get("uses", "") for step in jobs[name]["steps"]]
         assert any(action.startswith("actions/attest-build-provenance@") for action in used), name
         assert jobs[name]["permissions"]["attestations"] == "write"
+
+
+def test_the_release_has_the_files_that_were_attested_and_no_others() -> None:
+    jobs = read(ROOT / ".github/workflows/release.yml")["jobs"]
+
+    def artifacts(job: str, action: str) -> list[dict[str, str]]:
+        used = [step for step in jobs[job]["steps"] if f"/{action}@" in step.get("uses", "")]
+        return [step["with"] for step in used]
+
+    made = {what["name"] for job in jobs for what in artifacts(job, "upload-artifact")}
+    taken = [
+        what for what in artifacts("publish", "download-artifact") if what["path"] == "assets/"
+    ]
+    assert {what.get("name") for what in taken} == made, "buildx leaves an artifact of its own"

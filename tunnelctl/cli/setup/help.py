@@ -36,10 +36,11 @@ def help_(ctx: click.Context, commands: tuple[str, ...]) -> None:
 def _show_page(name: str) -> bool:
     """Show a man page of this installation; False if it cannot be shown.
 
-    pipx and uv install the pages into an environment of their own, where man does not look.
+    pip, pipx and uv install the pages into the environment, where man does not always look; the
+    Debian package has them where man does.
     """
     man = shutil.which("man")
-    page = next((page for page in _pages(name) if page.exists()), None)
+    page = next((page for page in pages(name) if page.exists()), None)
     if man is None or page is None:
         return False
     sys.stdout.flush()
@@ -47,10 +48,14 @@ def _show_page(name: str) -> bool:
     return shown.returncode == 0
 
 
-def _pages(name: str) -> tuple[Path, ...]:
-    """The path of a page: beside the packages of this Python, or in a clone."""
+def pages(name: str) -> tuple[Path, ...]:
+    """The path of a page: beside the packages of this Python, in a clone, or of the system."""
     clone = Path(tunnelctl.__file__).parents[1]
-    return Path(sys.prefix, "share/man/man1", name), clone / "man" / name
+    return (
+        Path(sys.prefix, "share/man/man1", name),
+        clone / "man" / name,
+        Path("/usr/share/man/man1", f"{name}.gz"),
+    )
 
 
 @click.command(epilog="Example: tunnelctl version")
