@@ -3,8 +3,8 @@
     python -m tools.onefile_figures OUR_FILE INSTALLED_COMMAND
 
 Prints the table of docs/install.md. shiv, pex and PyInstaller's own single file are built here from
-the lock and the source, in pure Python. The times are those of `tunnelctl ps` without a daemon: medians
-of starts that were made in turns.
+the lock and the source, in pure Python. The times are those of `tunnelctl ps` without a daemon:
+medians of starts that were made in turns.
 """
 
 from __future__ import annotations
