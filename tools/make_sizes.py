@@ -73,7 +73,8 @@ those that share modules do not add up.
 
 {table}
 
-tunnelctl itself has {own:.1f} MB; all together have {total:.1f} MB.
+Several of them need {shared}. tunnelctl itself has {own:.1f} MB; all together have
+{total:.1f} MB.
 [architecture.md](architecture.md#dependencies) has the purpose of each package.
 
 A daemon imports all that it needs in {start:.0f} ms of processor time. It then has {resident:.0f}
@@ -118,6 +119,16 @@ def rows() -> Iterator[Row]:
         seconds, memory = imported(name)
         measured.append(Row(name, megabytes(name), together, seconds, memory))
     yield from sorted(measured, key=lambda row: -row.together)
+
+
+def shared() -> str:
+    """The packages that more than one direct dependency needs, the largest first, with their
+    megabytes."""
+    names = direct()
+    needs = [closure([name]) for name in names]
+    several = {name for name in set().union(*needs) if sum(name in each for each in needs) > 1}
+    sizes = sorted((-megabytes(name), name) for name in several.difference(names))
+    return ", ".join(f"{name} ({-size:.1f} MB)" for size, name in sizes)
 
 
 def extra_packages(extra: str) -> set[str]:
@@ -199,6 +210,7 @@ def page() -> str:
         python=sys.version.split()[0],
         rounds=ROUNDS,
         table="\n".join(table),
+        shared=shared(),
         own=own / 1e6,
         total=total,
         added=sum(map(megabytes, added)),
