@@ -53,7 +53,6 @@ PACKAGES = (
         PAGE,
         {
             "dist/uPlot.iife.min.js": "uPlot.js",
-            "dist/uPlot.min.css": "uPlot.min.css",
             "LICENSE": "uPlot-LICENSE.txt",
         },
     ),

@@ -11,7 +11,7 @@ from tools.fetch_vendored import CHECKSUMS, LISTED, PACKAGES, checksums, listed
 from tunnelctl.view.condition import Condition
 
 STATIC = fetch_vendored.PAGE.parent
-MOST = 120 * 1024  # bytes
+MOST = 120_000  # bytes
 
 
 @pytest.mark.parametrize("folder", sorted({package.folder for package in PACKAGES}))

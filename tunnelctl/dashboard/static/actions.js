@@ -3,8 +3,8 @@ import { html, useEffect, useState } from "./vendor/htm-preact.js";
 import { order, profilePath } from "./api.js";
 import { answer } from "./answer.js";
 import { confirmed } from "./dialog.js";
-import { notice, problem } from "./notices.js";
-import { store } from "./store.js";
+import { notice, run } from "./notices.js";
+import { store, takesOrders } from "./store.js";
 
 const NAMES = { up: "Bring up", down: "Take down", restart: "Reconnect", close: "Close", answer: "Answer…" };
 
@@ -23,32 +23,22 @@ function fileOf(profile) {
 }
 
 async function act(action) {
-  if (action.verb === "down" && !(await confirmed(`Take ${action.profile} down?`, action.command))) {
-    return;
-  }
-  try {
-    await ORDERS[action.verb](action);
-    notice("Done", action.command);
-  } catch (error) {
-    problem(error, action.command);
-  }
+  const { verb, profile, command } = action;
+  if (verb === "down" && !(await confirmed(`Take ${profile} down?`, command))) return;
+  await run(ORDERS[verb](action), command, "Done");
 }
 
 // Nothing for a command that the page cannot run: it is copied.
-export function Button({ action, about, main = false }) {
+export function Button({ action, about, main }) {
   const [busy, setBusy] = useState(false);
-  const { daemon } = store;
   const press = async () => {
     setBusy(true);
     await (action.verb === "answer" ? answer : act)(action);
     setBusy(false);
   };
-  if (!NAMES[action.verb]) return null;
-  return html`<button type="button" class=${main ? "main" : ""} data-command=${action.command}
-    aria-label=${`${NAMES[action.verb]} ${about}`}
-    disabled=${busy || daemon?.read_only || !daemon?.answers} onClick=${press}>
-    ${NAMES[action.verb]}
-  </button>`;
+  const name = NAMES[action.verb];
+  return name && html`<button class=${main && "main"} data-command=${action.command}
+    aria-label=${`${name} ${about}`} disabled=${busy || !takesOrders()} onClick=${press}>${name}</button>`;
 }
 
 // A command that can be copied.
@@ -85,12 +75,11 @@ export function Menu({ row }) {
 
 // Closes an open menu at Escape, and at a click elsewhere.
 export function closeMenus(event) {
-  for (const menu of document.querySelectorAll("details.menu[open]")) {
-    const isOutside = event.type === "click" && !menu.contains(event.target);
-    if (isOutside || event.key === "Escape") {
-      menu.open = false;
-      if (event.key === "Escape") menu.querySelector("summary").focus();
-    }
+  const isEscape = event.key === "Escape";
+  for (const menu of document.querySelectorAll(".menu[open]")) {
+    if (!isEscape && (event.type !== "click" || menu.contains(event.target))) continue;
+    menu.open = false;
+    if (isEscape) menu.firstElementChild.focus();
   }
 }
 

@@ -2,20 +2,19 @@
 import { html, useState } from "./vendor/htm-preact.js";
 import { Copy } from "./actions.js";
 import { order } from "./api.js";
-import { store } from "./store.js";
+import { store, takesOrders } from "./store.js";
 import { commandLine } from "./words.js";
 
 const KINDS = [
-  { option: "-L", name: "Local", text: "a port here leads to a target behind the host" },
-  { option: "-R", name: "Remote", text: "a port on the host leads to a target here" },
-  { option: "-D", name: "SOCKS", text: "a SOCKS proxy here; its clients name the targets" },
+  ["-L", "Local", "a port here leads to a target behind the host"],
+  ["-R", "Remote", "a port on the host leads to a target here"],
+  ["-D", "SOCKS", "a SOCKS proxy here; its clients name the targets"],
 ];
 
 export function Add() {
   const [form, setForm] = useState({ option: "-L", listen: "", target: "", host: "" });
   const [result, setResult] = useState(null);
   const [busy, setBusy] = useState(false);
-  const { daemon } = store;
   const set = (name) => (event) => setForm({ ...form, [name]: event.target.value.trim() });
   const hasTarget = form.option !== "-D";
   const spec = hasTarget ? `${form.listen || "PORT"}:${form.target || "HOST:PORT"}` : form.listen || "PORT";
@@ -33,7 +32,7 @@ export function Add() {
     <h1>Add a forward</h1>
     <form class="add" onSubmit=${submit} autocomplete="off">
       <fieldset><legend>Kind</legend>
-        ${KINDS.map(({ option, name, text }) => html`<label class="check" key=${option}>
+        ${KINDS.map(([option, name, text]) => html`<label key=${option}>
           <input type="radio" name="kind" value=${option} checked=${form.option === option}
             onChange=${set("option")} /> ${name} <small>${text}</small></label>`)}
       </fieldset>
@@ -45,8 +44,7 @@ export function Add() {
         <small>a name in ssh_config, or user@host</small></label>
       <datalist id="hosts">${hosts.map((name) => html`<option key=${name} value=${name} />`)}</datalist>
       <p><${Copy} text=${command} /></p>
-      <p><button class="main" data-command=${command}
-        disabled=${busy || daemon?.read_only || !daemon?.answers}>
+      <p><button class="main" data-command=${command} disabled=${busy || !takesOrders()}>
         ${busy ? "Opening…" : "Open"}</button></p>
     </form>
     ${result && html`<div role="status" class=${result.exit_code ? "trouble" : "fine"}>

@@ -4,7 +4,7 @@ import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { order, profilePath } from "./api.js";
 import { open } from "./dialog.js";
 import { notice, problem } from "./notices.js";
-import { useStore } from "./store.js";
+import { store } from "./store.js";
 
 export const answer = (action) =>
   open((close) => html`<${Questions} action=${action} close=${close} />`);
@@ -13,7 +13,6 @@ function Questions({ action, close }) {
   const { profile, host, command } = action;
   const place = `${profile}/${host}`;
   const [questions, setQuestions] = useState([]);
-  const { view } = useStore();
   useEffect(() => {
     // Its reader answers for the host, which tries again at once.
     const words = new URLSearchParams({ answer: place, profile });
@@ -27,7 +26,7 @@ function Questions({ action, close }) {
     });
     return () => source.close();
   }, [place]);
-  const row = view?.hosts.find((one) => one.place === place);
+  const row = store.view?.hosts.find((one) => one.place === place);
   useEffect(() => {
     if (row?.condition === "up" && !row.fallback) {
       notice(`${place} is up`, command);
@@ -39,20 +38,15 @@ function Questions({ action, close }) {
     ${question
       ? html`<${Question} key=${question.id} question=${question} profile=${profile} />`
       : html`<p role="status">${row?.status.startsWith("failed") ? row.error : "No question yet."}</p>`}
-    <p class="row"><button type="button" onClick=${() => close(false)}>Close</button>
+    <p class="row"><button onClick=${() => close(false)}>Close</button>
       <code>${command}</code></p>`;
 }
 
 function Question({ question, profile }) {
   const field = useRef(null);
   useEffect(() => field.current.focus(), []);
-  const send = async (text, remember) => {
-    try {
-      await order(profilePath(profile, "answers"), { id: question.id, answer: text, remember });
-    } catch (error) {
-      problem(error);
-    }
-  };
+  const send = (text, remember) =>
+    order(profilePath(profile, "answers"), { id: question.id, answer: text, remember }).catch(problem);
   const submit = (event) => {
     event.preventDefault();
     send(field.current.value, event.target.elements.keep?.checked ?? false);
@@ -62,7 +56,7 @@ function Question({ question, profile }) {
     <label class="prompt" for="answer">${question.message}</label>
     <input id="answer" ref=${field} type=${question.echo ? "text" : "password"}
       autocomplete="off" autocapitalize="off" spellcheck=${false} maxlength="4096" />
-    ${question.remember === false && html`<label class="check">
+    ${question.remember === false && html`<label>
       <input type="checkbox" name="keep" /> keep it in the daemon's memory until it exits</label>`}
     <p class="row"><button class="main">Answer</button>
       <button type="button" onClick=${() => send(null, false)}>Decline</button></p>

@@ -36,7 +36,7 @@ function App() {
       ${daemon?.read_only && html`<span class="badge">read-only</span>`}
     </header>
     <${Said} daemon=${daemon} lost=${lost} view=${view} />
-    <main id="main" tabindex="-1" class=${isOld ? "old" : ""}>
+    <main id="main" tabindex="-1" class=${isOld && "old"}>
       ${view ? html`<${Page} key=${words.join("/")} words=${words.slice(1)} />`
         : html`<p class="first">${isOld ? "Nothing is known yet." : "Waiting for the daemon…"}</p>`}
     </main>
@@ -65,17 +65,17 @@ function skip(event) {
   toMain();
 }
 
-function decoded(word) {
+// The words of the address after #: `#/host/dev/bastion`.
+function read() {
+  const words = location.hash.replace(/^#\/?/, "").split("/");
   try {
-    return decodeURIComponent(word);
+    return words.map(decodeURIComponent);
   } catch {
-    return word;
+    return words;
   }
 }
 
-// The words of the address after #: `#/host/dev/bastion`.
 function useAddress() {
-  const read = () => location.hash.replace(/^#\/?/, "").split("/").map(decoded);
   const [words, setWords] = useState(read);
   useEffect(() => {
     const look = () => {
@@ -84,7 +84,6 @@ function useAddress() {
       scrollTo(0, 0);
     };
     addEventListener("hashchange", look);
-    return () => removeEventListener("hashchange", look);
   }, []);
   return words;
 }

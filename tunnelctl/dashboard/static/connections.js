@@ -5,16 +5,14 @@ import { Filter, Part, Table, Trouble, connectionColumns, endedColumns, usePolle
 import { store } from "./store.js";
 import { matches } from "./words.js";
 
-const EVERY = 2000; // milliseconds
-
 export function Connections() {
   const [filter, setFilter] = useState("");
   // The daemon looks for the processes only when it is asked for them.
-  const { document: whole, error } = usePolled("/v1/view", EVERY);
+  const { document: whole, error } = usePolled("/v1/view");
   const processes = new Map(whole?.connections.map((row) => [row.id, row.process]));
   const open = store.view.connections.map((row) => ({ ...row, process: processes.get(row.id) }));
   const table = (caption, columns, rows) => html`<${Table} caption=${caption} columns=${columns}
-    keyOf=${(row) => row.id} rows=${rows.filter((row) => matches(row, filter))} />`;
+    rows=${rows.filter((row) => matches(row, filter))} />`;
   return html`<h1>Connections <small>${open.length}</small></h1>
     <${Trouble} error=${error} />
     <${Filter} value=${filter} onInput=${setFilter}><${Copy} text="tunnelctl connections" /></${Filter}>

@@ -12,19 +12,15 @@ export const confirmed = (question, command) =>
   open((close) => html`<h2>${question}</h2>
     <p><code>${command}</code></p>
     <p class="row">
-      <button type="button" onClick=${() => close(false)}>Cancel</button>
-      <button type="button" class="trouble" onClick=${() => close(true)}>Take down</button>
+      <button onClick=${() => close(false)}>Cancel</button>
+      <button class="trouble" onClick=${() => close(true)}>Take down</button>
     </p>`);
 
 export function Dialog() {
   const [shown, setShown] = useState(null);
   const element = useRef(null);
-  useEffect(() => {
-    show = setShown;
-  }, []);
-  useEffect(() => {
-    if (shown) element.current.showModal();
-  }, [shown]);
+  show = setShown;
+  useEffect(() => element.current?.showModal(), [shown]);
   if (!shown) return null;
   const close = (value) => {
     element.current.close();

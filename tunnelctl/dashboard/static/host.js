@@ -5,7 +5,6 @@ import { Part, Status, Table, forwardColumns, usePolled } from "./parts.js";
 import { store } from "./store.js";
 import { amount, clock } from "./words.js";
 
-const EVERY = 2000; // milliseconds
 const STEP = 2; // seconds between two samples
 const SAMPLES = 300;
 const HEIGHT = 160;
@@ -13,22 +12,22 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 
 export function Host({ words }) {
   const place = words.join("/");
-  const { document: whole } = usePolled("/v1/view", EVERY);
+  const { document: whole } = usePolled("/v1/view");
   const { view } = store;
-  const row = view.hosts.find((one) => one.place === place);
+  const here = (one) => one.place === place;
+  const row = view.hosts.find(here);
   if (!row) return html`<h1>${place}</h1><p class="empty">The daemon has no host of this name.</p>`;
-  const curves = whole?.hosts.find((one) => one.place === place);
+  const curves = whole?.hosts.find(here);
   const facts = {
     Address: row.address, "Round trip": row.round_trip, Server: row.server, Cipher: row.cipher,
     "Key exchange": row.kex, Links: row.links, Reconnects: row.reconnects,
     "Failed attempts": row.attempts, Fallback: row.fallback, "In this state for": row.age,
   };
-  const known = Object.entries(facts).filter(([, value]) => value !== "");
   const forwards = view.forwards.filter((one) => `${one.profile}/${one.via}` === place);
   return html`<h1>${place} <${Status} row=${row} /></h1>
     ${row.error && html`<p class="trouble">${row.error}</p>`}
-    <dl class="facts">${known.map(([term, value]) =>
-      html`<div key=${term}><dt>${term}</dt><dd>${value}</dd></div>`)}</dl>
+    <dl class="facts">${Object.entries(facts).map(([term, value]) =>
+      value !== "" && html`<div key=${term}><dt>${term}</dt><dd>${value}</dd></div>`)}</dl>
     <${Part} name="Actions"><${ActionList} row=${row} /></${Part}>
     <${Part} name="Traffic"><${Curve} at=${whole?.at} unit="B/s" names=${["in", "out"]}
       values=${[curves?.curve_in ?? [], curves?.curve_out ?? []]} /></${Part}>
@@ -98,12 +97,7 @@ const written = (value, unit) => `${unit === "ms" ? value.toFixed(1) : amount(va
 let loading;
 
 // uPlot is no module; it is loaded where the first curve is.
-function loaded() {
-  loading ??= new Promise((resolve) => {
-    const script = document.createElement("script");
-    script.src = "/static/vendor/uPlot.js";
-    script.onload = resolve;
-    document.head.append(script);
-  });
-  return loading;
-}
+const loaded = () => (loading ??= new Promise((onload) => {
+  const script = document.createElement("script");
+  document.head.append(Object.assign(script, { src: "/static/vendor/uPlot.js", onload }));
+}));

@@ -40,17 +40,16 @@ export function Log() {
   return html`
     <h1>Log</h1>
     <${Filter} value=${filter} onInput=${setFilter}>
-      <label>Profile <select value=${profile} onChange=${(event) => setProfile(event.target.value)}>
-        <option value="">all</option>
-        ${names.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}
-      </select></label>
-      <label>Level <select value=${level} onChange=${(event) => setLevel(event.target.value)}>
-        ${LEVELS.map((one) => html`<option key=${one} value=${one}>${one.toLowerCase()}</option>`)}
-      </select></label>
+      <${Choice} name="Profile" value=${profile} choose=${setProfile} among=${["", ...names]} />
+      <${Choice} name="Level" value=${level} choose=${setLevel} among=${LEVELS} />
       <${Copy} text=${commandLine(["tunnelctl", "logs", ...(profile ? [profile] : []), "-f"])} />
     </${Filter}>
     <${LogLines} lines=${lines} />`;
 }
+
+const Choice = ({ name, value, choose, among }) => html`<label>${name} <select value=${value}
+  onChange=${(event) => choose(event.target.value)}>
+  ${among.map((one) => html`<option key=${one} value=${one}>${one || "all"}</option>`)}</select></label>`;
 
 // The newest at the top, where it is seen.
 export function LogLines({ lines }) {

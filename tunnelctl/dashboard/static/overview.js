@@ -45,7 +45,7 @@ function Rows({ has }) {
     <${Part} name="Hosts"><${Table} caption="Hosts" columns=${hostColumns(curves)}
       rows=${view.hosts.filter(has)} /></${Part}>
     <${Part} name=${count}><${Table} caption="Connections" columns=${connectionColumns}
-      keyOf=${(row) => row.id} rows=${connections.slice(0, FEW)} /></${Part}>
+      rows=${connections.slice(0, FEW)} /></${Part}>
     <${Part} name=${html`<a href="#/log">Log</a>`}>
       <${LogLines} lines=${log.filter(has).slice(-FEW)} /></${Part}>`;
 }
@@ -73,9 +73,7 @@ function Cause({ one }) {
 
 // By profile; the profile with the first row comes first, as what is broken is at the top.
 function Forwards({ rows, view }) {
-  const order = new Map(rows.map(({ profile }) => [profile, 0]));
-  [...order.keys()].forEach((name, at) => order.set(name, at));
-  const sorted = [...rows].sort((one, two) => order.get(one.profile) - order.get(two.profile));
+  const sorted = [...Map.groupBy(rows, (row) => row.profile).values()].flat();
   const profiles = new Map(view.profiles.map((row) => [row.name, row]));
   return html`<${Table} caption="Forwards by profile" columns=${forwardColumns} rows=${sorted}
     group=${(row) => row.profile}

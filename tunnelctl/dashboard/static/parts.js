@@ -18,9 +18,9 @@ export const Status = ({ row }) =>
 export const Part = ({ name, children }) => html`<section><h2>${name}</h2>${children}</section>`;
 
 // A table; on a narrow page each row is a block, with the names of the columns. A column is
-// [name, cell(row), class]; those of class `wide` are left out where space is short. heading(row),
-// if given, is above the first of the rows that have the same group(row).
-export function Table({ caption, columns, rows, keyOf = (row) => row.place, empty, group, heading }) {
+// [name, cell, class], where cell is a function of the row or the name of its member; class `wide`
+// is left out where space is short. heading(row) is above the first row of each group(row).
+export function Table({ caption, columns, rows, empty, group, heading }) {
   const [isAll, setAll] = useState(false);
   if (!rows.length) return html`<p class="empty">${empty ?? "None."}</p>`;
   const shown = isAll ? rows : rows.slice(0, ROWS);
@@ -31,28 +31,28 @@ export function Table({ caption, columns, rows, keyOf = (row) => row.place, empt
       <tbody>${shown.map((row, at) => html`
         ${heading && group(row) !== group(shown[at - 1] ?? {}) && html`<tr key=${group(row)}
           class="heading"><th scope="rowgroup" colspan=${columns.length}>${heading(row)}</th></tr>`}
-        <tr key=${keyOf(row)}>${columns.map(([name, cell, kind]) => html`<td key=${name}
-          data-name=${name} class=${kind}>${cell(row)}</td>`)}</tr>`)}</tbody>
+        <tr key=${row.id ?? row.place}>${columns.map(([name, cell, kind]) => html`<td key=${name}
+          data-name=${name} class=${kind}>${typeof cell === "string" ? row[cell] : cell(row)}</td>`)}</tr>`)}</tbody>
     </table>
-    ${shown.length < rows.length && html`<p><button type="button" onClick=${() => setAll(true)}>
+    ${shown.length < rows.length && html`<p><button onClick=${() => setAll(true)}>
       Show all ${rows.length}</button></p>`}`;
 }
 
 const status = ["Status", (row) => html`<${Status} row=${row} />`];
 const target = ["Target", (row) => html`<code>${row.target}</code>`];
-const rates = ["In/out per s", (row) => row.rates, "number"];
+const rates = ["In/out per s", "rates", "number"];
 const menu = ["", (row) => html`<${Menu} row=${row} />`];
 
 export const forwardColumns = [
   ["Forward", (row) => html`<b>${row.name}</b>`],
   status,
-  ["Type", (row) => row.type, "wide"],
+  ["Type", "type", "wide"],
   ["Listen", (row) => html`<code>${row.listen}</code>`],
   target,
   ["Via", (row) => (row.name ? hostLink(`${row.profile}/${row.via}`, row.via) : "")],
-  ["Conns", (row) => row.connections, "number"],
+  ["Conns", "connections", "number"],
   rates,
-  ["Age", (row) => row.age, "number wide"],
+  ["Age", "age", "number wide"],
   menu,
 ];
 
@@ -60,9 +60,9 @@ export const hostColumns = (curves) => [
   ["Host", (row) => hostLink(row.place)],
   status,
   ["Address", (row) => html`<code>${row.address}</code>`, "wide"],
-  ["Round trip", (row) => row.round_trip, "number"],
-  ["Cipher", (row) => row.cipher, "wide"],
-  ["Reconnects", (row) => row.reconnects, "number"],
+  ["Round trip", "round_trip", "number"],
+  ["Cipher", "cipher", "wide"],
+  ["Reconnects", "reconnects", "number"],
   rates,
   ["Ten minutes", (row) => html`<${Spark} row=${curves.get(row.place)} />`, "wide"],
   menu,
@@ -70,14 +70,14 @@ export const hostColumns = (curves) => [
 
 const client = ["Client", (row) => html`<code>${row.client}</code> ${row.process}`];
 const forward = ["Forward", (row) => profileLink(row.profile, row.place)];
-const moved = ["In/out", (row) => row.moved, "number"];
+const moved = ["In/out", "moved", "number"];
 const close = (row) => row.actions.map((action) =>
   html`<${Button} action=${action} about=${row.place} key=${action.command} />`);
 
 export const connectionColumns = [
-  client, forward, target, status, moved, rates, ["Age", (row) => row.age, "number"], ["", close],
+  client, forward, target, status, moved, rates, ["Age", "age", "number"], ["", close],
 ];
-export const endedColumns = [client, forward, target, status, moved, ["Why", (row) => row.error]];
+export const endedColumns = [client, forward, target, status, moved, ["Why", "error"]];
 
 // Bytes a second of ten minutes, both ways together.
 function Spark({ row }) {
@@ -96,22 +96,21 @@ export const Filter = ({ value, onInput, children }) => html`<div class="filter"
     onInput=${(event) => onInput(event.target.value)} /></label>${children}</div>`;
 
 // A document, read again every so many milliseconds while the page is seen; and why it is not there.
-export function usePolled(path, every) {
+export function usePolled(path, every = 2000) {
   const [result, setResult] = useState({});
   useEffect(() => {
-    let timer;
+    let isOver = false;
     const look = async () => {
-      const { signal } = (timer = new AbortController());
       const read = document.hidden ? {} : await ask(path).then(
         (found) => ({ document: found, error: null }),
         (error) => ({ error }),
       );
-      if (signal.aborted) return;
+      if (isOver) return;
       setResult((now) => ({ ...now, ...read }));
-      setTimeout(() => signal.aborted || look(), every);
+      setTimeout(() => isOver || look(), every);
     };
     look();
-    return () => timer.abort();
+    return () => (isOver = true);
   }, [path, every]);
   return result;
 }

@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "./vendor/htm-preact.js";
 import { Copy } from "./actions.js";
 import { order, requestsPath } from "./api.js";
-import { notice, problem } from "./notices.js";
+import { run } from "./notices.js";
 import { Filter, Table, Trouble, usePolled } from "./parts.js";
 import { store } from "./store.js";
 import { amount, clock, commandLine, matches, took } from "./words.js";
@@ -11,7 +11,7 @@ const EVERY = 3000; // milliseconds, for what was not inspected
 const LAST = 100; // exchanges
 
 export function Requests({ words }) {
-  const places = store.view.forwards.filter((row) => row.is_inspected && row.is_wanted).map((row) => row.place);
+  const places = store.view.forwards.flatMap((row) => (row.is_inspected && row.is_wanted ? row.place : []));
   const place = words.join("/") || places[0];
   if (!places.includes(place)) {
     return html`<h1>Requests</h1><p class="empty">${place ? `${place} is not inspected, or is down.` :
@@ -32,7 +32,7 @@ function Exchanges({ place }) {
   const rows = exchanges.filter((one) => matches(one, filter)).reverse();
   const one = exchanges.find(({ id }) => id === chosen);
   const columns = [
-    ["Path", (row) => html`<button type="button" class="link" aria-pressed=${row.id === chosen}
+    ["Path", (row) => html`<button class="link" aria-pressed=${row.id === chosen}
       onClick=${() => setChosen(row.id)}>${row.method} ${row.path}</button>`],
     ["Status", (row) => html`<span class=${`code${String(row.status)[0]}`}>${row.status ?? "…"}</span>`],
     ["Took", (row) => took(row.duration_ms), "number"],
@@ -43,9 +43,9 @@ function Exchanges({ place }) {
     <${Filter} value=${filter} onInput=${setFilter}>
       <${Copy} text=${commandLine(["tunnelctl", "requests", place, "-f"])} /></${Filter}>
     ${summary && html`<${NotInspected} summary=${summary} />`}
-    <div class=${one ? "beside" : ""}>
+    <div class=${one && "beside"}>
       <div><${Table} caption="Requests, the newest first" columns=${columns} rows=${rows}
-        keyOf=${(row) => row.id} empty="No requests yet." /></div>
+        empty="No requests yet." /></div>
       ${one && html`<${Exchange} key=${one.id} one=${one} place=${place} />`}
     </div>`;
 }
@@ -88,19 +88,15 @@ function NotInspected({ summary }) {
 }
 
 function Exchange({ one, place }) {
-  const [answer, setAnswer] = useState(null);
+  const [answer, setAnswer] = useState();
   const command = commandLine(["tunnelctl", "requests", place, "--replay", one.id]);
   const replay = async () => {
-    try {
-      setAnswer(await order(`${requestsPath(place)}/${encodeURIComponent(one.id)}/replay`));
-      notice("Sent again", command);
-    } catch (error) {
-      problem(error, command);
-    }
+    const path = `${requestsPath(place)}/${encodeURIComponent(one.id)}/replay`;
+    setAnswer(await run(order(path), command, "Sent again"));
   };
   return html`<article class="exchange" aria-label=${`Request ${one.id}`}>
     <h2>${one.method} ${one.path}</h2>
-    <p class="row"><button type="button" data-command=${command} disabled=${store.daemon.read_only}
+    <p class="row"><button data-command=${command} disabled=${store.daemon.read_only}
       onClick=${replay}>Send again</button><${Copy} text=${command} /></p>
     ${answer && html`<${Message} title=${`Answer ${answer.status}`} message=${answer} />`}
     <${Message} title="Request" message=${one.request} />

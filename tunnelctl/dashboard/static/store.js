@@ -1,15 +1,16 @@
 // What the page knows, from the one stream, and the hook that renders it. Decides nothing.
-import { useEffect, useState } from "./vendor/htm-preact.js";
+import { useState } from "./vendor/htm-preact.js";
 import { follow } from "./stream.js";
 
 const LINES = 1000; // of the log
-const readers = new Set();
+let render = () => {};
 
 export const store = {
   view: null, // the view model's document (tunnelctl/view)
   daemon: null, // whether the daemon answers, and which version it is
   lost: "", // why the dashboard itself does not answer: "", "away" or "refused"
   log: [], // the last lines, oldest first
+  notices: [],
 };
 
 export function start() {
@@ -24,35 +25,29 @@ export function start() {
   addEventListener("pageshow", (event) => event.persisted && location.reload());
 }
 
-// Renders the caller again whenever the page knows something new.
+// Renders the caller, which has all others, again whenever the page knows something new.
 export function useStore() {
-  const [, again] = useState(0);
-  useEffect(() => {
-    const reader = () => again((count) => count + 1);
-    readers.add(reader);
-    return () => readers.delete(reader);
-  }, []);
+  const [, again] = useState();
+  render = () => again({});
   return store;
 }
 
 export function addLines(lines) {
   const known = new Set(store.log.map(identity));
   const older = lines.filter((line) => !known.has(identity(line)));
-  store.log = [...older, ...store.log].slice(-LINES);
-  tell();
+  change({ log: [...older, ...store.log].slice(-LINES) });
 }
 
 function take(kind, text) {
-  if (kind === "log") {
-    store.log = [...store.log, JSON.parse(text)].slice(-LINES);
-  } else {
-    store[kind] = kind === "lost" ? text : JSON.parse(text);
-  }
-  tell();
+  const what = kind === "lost" ? text : JSON.parse(text);
+  change({ [kind]: kind === "log" ? [...store.log, what].slice(-LINES) : what });
 }
 
-function tell() {
-  for (const reader of readers) reader();
+export function change(members) {
+  Object.assign(store, members);
+  render();
 }
+
+export const takesOrders = () => store.daemon?.answers && !store.daemon.read_only;
 
 const identity = (line) => `${line.at} ${line.message}`;
