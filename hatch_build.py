@@ -55,6 +55,8 @@ COMPILED = (
     "tunnelctl/forward/local.py",
     "tunnelctl/forward/channel_requests.py",
     "tunnelctl/forward/waiting.py",
+    "tunnelctl/inspect/backlog.py",
+    "tunnelctl/inspect/tap.py",
 )
 # No package of this environment is read, so that the code is the same on every machine. Without
 # them, modules that are only imported here have errors that do not matter; the project's checks

@@ -23,7 +23,7 @@ from pathlib import Path
 from hatch_build import why_pure
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("wire", "net", "ssh", "forward", "e2e")
+FOLDERS = ("wire", "net", "ssh", "forward", "inspect", "e2e")
 # As bootstrap.py runs the whole suite.
 PYTEST = ("-m", "pytest", "-n", "6", "--dist", "worksteal")
 
@@ -38,10 +38,7 @@ def main(arguments: list[str]) -> int:
         Path(made).chmod(0o755)  # some tests run as another user
         python = install(build(Path(made) / "wheel"), Path(made) / "venv")
         tests = copy(Path(made) / "tree")
-        asked = arguments or [
-            *(f"tests/{folder}" for folder in FOLDERS),
-            "tests/inspect/test_bytes.py",  # taps of compiled relays
-        ]
+        asked = arguments or [f"tests/{folder}" for folder in FOLDERS]
         environ = {**os.environ, "TUNNELCTL_EXPECT_COMPILED": "1"}
         # Long waits are tested once, in the pure suite.
         for name in ("TUNNELCTL_HALF_CLOSED_SECONDS", "TUNNELCTL_CANARY_SECONDS"):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from itertools import cycle
 from queue import Queue
+from typing import cast
 
 import pytest
 
@@ -22,8 +23,10 @@ from tests.support.sshd import OpenSSHServer
 from tests.support.threads import in_thread
 from tests.support.tunnel import Tunnel, tunnel_to
 from tests.support.waiting import eventually_async
+from tunnelctl.inspect.bodies import Chunked
 from tunnelctl.inspect.inspector import Inspection
 from tunnelctl.inspect.store import EXCHANGES_MAX
+from tunnelctl.inspect.tap import ConnectionTap
 from tunnelctl.spec.forward import Side
 
 MIB = 1 << 20
@@ -233,7 +236,7 @@ async def test_what_does_not_fit_is_counted_and_passes(sshd: OpenSSHServer) -> N
         (CLIENT, GET),
         (SERVER, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks(body, 3)),
     ]
-    async with inspected(room=MIB // 4) as inspection, tunnel_to(sshd.host()) as tunnel:
+    async with inspected(room=MIB // 16) as inspection, tunnel_to(sshd.host()) as tunnel:
         await carry(tunnel, Side.HERE, talk, inspection)
         await eventually_async(lambda: is_parsed(inspection), "everything is parsed")
         counts = inspection.summary()["not_inspected"]
@@ -247,10 +250,21 @@ async def test_what_does_not_fit_is_counted_and_passes(sshd: OpenSSHServer) -> N
 async def test_a_tap_that_fails_is_no_fault_of_the_connection(
     sshd: OpenSSHServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*args: object) -> None:
-        raise MemoryError
+    class Failing:
+        """The rest of a body, when there is no memory."""
+
+        def skim(self, view: memoryview) -> int:
+            raise MemoryError
 
     async with inspected() as inspection, tunnel_to(sshd.host()) as tunnel:
-        monkeypatch.setattr("tunnelctl.inspect.backlog.bytearray", fail, raising=False)
+        make_tap = inspection.tap
+
+        def tap_that_fails(*args: str, client_is_socket: bool) -> ConnectionTap:
+            tap = make_tap(*args, client_is_socket=client_is_socket)
+            (tapped,) = inspection.live
+            tapped.from_client.offer = (0, cast(Chunked, Failing()))
+            return tap
+
+        monkeypatch.setattr(inspection, "tap", tap_that_fails)
         await carry(tunnel, Side.HERE, [(CLIENT, GET), (SERVER, OK)], inspection)
         assert inspection.summary()["not_inspected"]["connections"] == 1

@@ -1,57 +1,42 @@
 """Copied bytes on their way from the loop to the parser's thread.
 
-Owns the limit: what does not fit is refused at once, so the loop never waits. The thread is woken a
-moment after the first bytes came, when the loop has passed them on: it would compete with it for
-the interpreter. Must never make an object for each message that passes: the garbage collector would
-visit all that wait, and it stops the loop.
+Owns the limit: what does not fit is refused at once, so the loop never waits. The thread is woken
+once for all that comes within some time, because each time it takes the interpreter from the loop.
+Must never make an object for each message that passes: the garbage collector would visit all that
+wait, and it stops the loop.
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
-
-from tunnelctl.quick_dataclass import dataclass
+from typing import TYPE_CHECKING, Any, Final, final
 
 if TYPE_CHECKING:
     from tunnelctl.inspect.tap import Tapped
 
-BYTES_MAX = 16 << 20
-_WAKE_AFTER = 0.01  # seconds
-_MANY = 1 << 19  # bytes for which the thread is woken at once
-_HURRY = 2 << 20  # bytes for which a pause ends: a long body, which is soon only counted
-_NEVER = 1 << 62
-_BATCH = 16 << 10  # bytes
-_RECORD = 120  # what a record takes: its places in a list, two numbers
+BYTES_MAX: Final = 16 << 20
+# Seconds from the first byte that waits until the thread is woken, and the bytes for which it is
+# woken before: a long body is soon only counted.
+_WAKE_AFTER: Final = 0.05
+_WAKE_FOR: Final = 1 << 19
+_HURRY: Final = 2 << 20  # bytes for which a pause ends
+_NEVER: Final = 1 << 62
+_BATCH: Final = 16 << 10  # bytes
+_RECORD: Final = 120  # what a record takes: its places in a list, two numbers
 
 
-@dataclass(slots=True)
-class Copied:
-    """Bytes of one direction of a connection: `offset` is the position of the first, `at` when they
-    passed (monotonic). `is_eof`: the direction ends here; `is_end`: the connection has ended."""
-
-    tapped: Tapped
-    from_client: bool
-    offset: int
-    data: bytearray
-    at: float
-    is_eof: bool = False
-    is_end: bool = False
-
-
+@final
 class Batch:
-    """Copies that the parser gets together. The loop adds to it until it is handed over."""
+    """Copies that the parser gets together. The loop adds to it until the thread takes it."""
 
-    __slots__ = ("_data", "_records", "_used", "room", "size")
+    __slots__ = ("_used", "data", "records", "room", "size")
 
     def __init__(self, length: int) -> None:
-        self._data = bytearray(length)
+        self.data = bytearray(length)
         self._used = 0
-        # One after another, for each copy: all of Copied, but the length of its data.
-        self._records: list[Any] = []
+        # One after another, for each copy: all of copied.Copied, but the length of its data.
+        self.records: list[Any] = []
         self.room = length
         self.size = length  # in memory
 
@@ -68,43 +53,26 @@ class Batch:
         """Copy a view, for which there is room."""
         length, used = len(view), self._used
         if length:
-            self._data[used : used + length] = view
+            self.data[used : used + length] = view
             self._used = used + length
             self.room -= length
         self.size += _RECORD
-        self._records += (tapped, from_client, offset, length, at, is_eof, is_end)
-
-    def __iter__(self) -> Iterator[Copied]:
-        """All copies; the bytes of each are overwritten once the next one is asked for."""
-        start, values = 0, iter(self._records)
-        for tapped, from_client, offset, length, *rest in zip(*[values] * 7, strict=True):
-            whole = length == len(self._data)
-            data = self._data if whole else self._data[start : start + length]
-            start += length
-            yield Copied(tapped, from_client, offset, data, *rest)
-            wipe(data)
-        wipe(self._data)
+        self.records += (tapped, from_client, offset, length, at, is_eof, is_end)
 
 
-def wipe(data: bytearray) -> None:
-    """Overwrite it where it is."""
-    data[:] = bytes(len(data))
-
-
+@final
 class Backlog:
     """`has_room` and `put` are for the loop; `wait`, `pause`, `take` and `done` for the thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, bytes_max: int = BYTES_MAX) -> None:
-        self._loop = loop
+    def __init__(self, bytes_max: int = BYTES_MAX) -> None:
         self._bytes_max = bytes_max
-        self._open: Batch | None = None
+        # Whoever adds to the last one takes it out meanwhile, which is one step of the interpreter:
+        # a batch is the loop's or the thread's.
         self._batches: deque[Batch] = deque()
         self.put_so_far = 0  # bytes in memory, written by the loop
         self._taken = 0  # and by the thread
-        self._is_due = False
-        self._woken = threading.Event()
-        self._hurry_at = _NEVER
-        self._hurried = threading.Event()
+        self._ring_at = _NEVER  # bytes put so far, at which the thread is woken
+        self._rung = threading.Event()
 
     @property
     def is_empty(self) -> bool:
@@ -131,56 +99,54 @@ class Backlog:
         is_eof: bool = False,
         is_end: bool = False,
     ) -> None:
-        """Copy a view and have it parsed, see Copied; there must be room."""
-        batch = self._open
-        if batch is None or batch.room < len(view):
-            batch = self._begin(len(view))
-        batch.add(tapped, from_client, offset, view, at, is_eof, is_end)
-        self.put_so_far += _RECORD
-        if not batch.room:  # of a long body, which the loop counts once the parser has all of it
-            self._hand_over()
-        if not self._is_due:
-            self._is_due = True
-            self._loop.call_later(_WAKE_AFTER, self._ring)
+        """Copy a view and have it parsed, see copied.Copied; there must be room."""
+        batch = self._last_with_room(len(view))
+        before = batch.size
+        try:
+            batch.add(tapped, from_client, offset, view, at, is_eof, is_end)
+        finally:
+            self._batches.append(batch)
+        self.put_so_far += batch.size - before
+        if self.put_so_far >= self._ring_at:
+            self._ring_at = _NEVER
+            self._rung.set()
 
-    def _begin(self, length: int) -> Batch:
+    def _last_with_room(self, length: int) -> Batch:
+        """The last batch, or a new one; taken out."""
+        try:
+            batch = self._batches.pop()
+        except IndexError:
+            pass
+        else:
+            if batch.room >= length:
+                return batch
+            self._batches.append(batch)
         batch = Batch(_BATCH if 2 * length <= _BATCH else length)
-        self._hand_over()
-        self._open = batch
         self.put_so_far += batch.size
-        if self.put_so_far - self._taken > _MANY:
-            self._woken.set()
-        if self.put_so_far > self._hurry_at:
-            self._hurried.set()
         return batch
 
-    def _hand_over(self) -> None:
-        batch, self._open = self._open, None
-        if batch is not None:
-            self._batches.append(batch)
-
-    def _ring(self) -> None:
-        self._is_due = False
-        self._hand_over()
-        self._woken.set()
-
     def wake(self) -> None:
-        """Have `wait` and `pause` return."""
-        self._woken.set()
-        self._hurried.set()
+        """Have `wait` or `pause` return."""
+        self._ring_at = _NEVER
+        self._rung.set()
 
     def wait(self) -> None:
-        """Wait until there may be something to take."""
-        self._woken.wait()
-        self._woken.clear()
+        """Wait until there is something to take, and then a moment for more."""
+        if self._wait(self._taken + 1, None):
+            self._wait(self._taken + _WAKE_FOR, _WAKE_AFTER)
 
     def pause(self, seconds: float) -> bool:
         """Wait so long, but no longer once many bytes have come; returns whether they have."""
-        self._hurry_at = self.put_so_far + _HURRY
-        has_to_hurry = self._hurried.wait(seconds)
-        self._hurry_at = _NEVER
-        self._hurried.clear()
-        return has_to_hurry
+        return self._wait(self.put_so_far + _HURRY, seconds)
+
+    def _wait(self, ring_at: int, seconds: float | None) -> bool:
+        """Wait for so many bytes put so far, at most `seconds`; returns whether they were put."""
+        self._ring_at = ring_at
+        if self.put_so_far < ring_at:  # what is put from now on sees `_ring_at`
+            self._rung.wait(seconds)
+        self._rung.clear()
+        self._ring_at = _NEVER
+        return self.put_so_far >= ring_at
 
     def take(self) -> Batch | None:
         """The next batch; None if there is none now."""

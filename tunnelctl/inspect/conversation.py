@@ -12,8 +12,8 @@ from datetime import timedelta
 from itertools import count
 
 from tunnelctl import clock
-from tunnelctl.inspect.backlog import Copied
 from tunnelctl.inspect.bodies import Body, Chunked, KeptBody, body_of
+from tunnelctl.inspect.copied import Copied
 from tunnelctl.inspect.heads import (
     HeadBuffer,
     RequestHead,

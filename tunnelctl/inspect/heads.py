@@ -8,6 +8,7 @@ head that still has them.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import h11
@@ -104,15 +105,24 @@ class RequestHead:
         self.proposes_switch = event.method == b"CONNECT" or _has(event, b"upgrade")
 
 
+def _asked(method: bytes, upgrade: Sequence[tuple[bytes, bytes]] = ()) -> h11.Request:
+    """What h11 has to know about a request, to read its response; it sends HTTP/1.1 only."""
+    return h11.Request(method=method, target=b"/", headers=[(b"host", b"-"), *upgrade])
+
+
+_USUAL = {method: _asked(method) for method in (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE")}
+_END_OF_REQUEST = h11.EndOfMessage()
+
+
 class ResponseHeads:
     """The heads that answer one request: any number of interim ones, then the final one."""
 
     def __init__(self, request: h11.Request) -> None:
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_MAX)
-        # What h11 has to know about the request; it sends HTTP/1.1 only.
-        headers = [(b"host", b"-"), *((k, v) for k, v in request.headers if k == b"upgrade")]
-        self._connection.send(h11.Request(method=request.method, target=b"/", headers=headers))
-        self._connection.send(h11.EndOfMessage())
+        upgrade = [(k, v) for k, v in request.headers if k == b"upgrade"]
+        usual = None if upgrade else _USUAL.get(request.method)
+        self._connection.send(usual or _asked(request.method, upgrade))
+        self._connection.send(_END_OF_REQUEST)
 
     def read(self, head: bytes) -> ResponseHead:
         """The next head. Raises NotInspected."""

@@ -34,7 +34,7 @@ class Inspector:
     def __init__(self, loop: asyncio.AbstractEventLoop, room: int = BYTES_MAX) -> None:
         self._loop = loop
         self._store = RequestStore()
-        self._backlog = Backlog(loop, room)
+        self._backlog = Backlog(room)
         self._worker: Worker | None = None
         self._followers: set[asyncio.Event] = set()
 
@@ -70,16 +70,16 @@ class Inspection:
         self.backlog = backlog
         self._followers = followers
         self._counts = NotInspectedCounts()
-        self._live: set[Tapped] = set()
+        self.live: set[Tapped] = set()  # their connections have not ended
         self.is_closed = False
 
     def tap(self, client: str, connection: str, *, client_is_socket: bool) -> ConnectionTap:
         """The tap for a new connection, of which the list of connections says `client` and its id;
         `client_is_socket`: its relay's socket is the client's."""
         tapped = Tapped(self.forward, client, connection, self._counts)
-        self._live.add(tapped)
+        self.live.add(tapped)
         return ConnectionTap(
-            tapped, self.backlog, self._live.discard, client_is_socket=client_is_socket
+            tapped, self.backlog, self.live.discard, client_is_socket=client_is_socket
         )
 
     def summary(self) -> dict[str, Any]:
@@ -114,9 +114,9 @@ class Inspection:
     def close(self) -> None:
         """Copy nothing more, and forget what was kept."""
         self.is_closed = True
-        for tapped in self._live:
+        for tapped in self.live:
             tapped.give_up(Reason.OVERLOAD)  # its counts are forgotten too
-        self._live.clear()
+        self.live.clear()
         self.store.forget(self.forward)
         for follower in self._followers:
             follower.set()

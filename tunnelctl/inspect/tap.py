@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, final
 
 from tunnelctl import clock
 from tunnelctl.inspect.backlog import Backlog
@@ -19,9 +19,10 @@ if TYPE_CHECKING:  # it imports h11, which a daemon without inspected forwards n
     from tunnelctl.inspect.bodies import Chunked
     from tunnelctl.inspect.conversation import Conversation
 
-_log = logging.getLogger(__name__)
+_log: Final = logging.getLogger(__name__)
 
 
+@final
 class Flow:
     """One direction of a connection. The loop counts the bytes that `passed`; the parser says from
     which one on it wants them again, so that the rest of a long body is only counted.
@@ -69,6 +70,7 @@ class Flow:
         return start, view
 
 
+@final
 class Tapped:
     """A connection that is watched, as the loop and the parser share it.
 
@@ -94,6 +96,7 @@ class Tapped:
             self.counts.reasons[reason] += 1
 
 
+@final
 class ConnectionTap(Tap):
     """`client_is_socket`: the relay's socket is the client's; else it is the target's. `on_end` is
     called when the connection has ended."""
@@ -112,16 +115,16 @@ class ConnectionTap(Tap):
         self._client_is_socket = client_is_socket
 
     def skips_from_socket(self, count: int) -> bool:
-        return self._skips(count, from_client=self._client_is_socket)
+        return self._skips(count, self._client_is_socket)
 
     def skips_to_socket(self, count: int) -> bool:
-        return self._skips(count, from_client=not self._client_is_socket)
+        return self._skips(count, not self._client_is_socket)
 
     def from_socket(self, view: memoryview) -> None:
-        self._pass(view, from_client=self._client_is_socket)
+        self._pass(view, self._client_is_socket)
 
     def to_socket(self, view: memoryview) -> None:
-        self._pass(view, from_client=not self._client_is_socket)
+        self._pass(view, not self._client_is_socket)
 
     def ended(self) -> None:
         self._on_end(self._tapped)
@@ -130,7 +133,7 @@ class ConnectionTap(Tap):
         except Exception as error:
             self._failed(error)
 
-    def _skips(self, count: int, *, from_client: bool) -> bool:
+    def _skips(self, count: int, from_client: bool) -> bool:
         tapped = self._tapped
         flow = tapped.from_client if from_client else tapped.from_server
         if tapped.reason is None:
@@ -139,9 +142,9 @@ class ConnectionTap(Tap):
         tapped.counts.passed += count
         return True
 
-    def _pass(self, view: memoryview, *, from_client: bool) -> None:
+    def _pass(self, view: memoryview, from_client: bool) -> None:
         try:
-            self._copy(view, from_client=from_client)
+            self._copy(view, from_client)
         except Exception as error:
             self._failed(error)
 
@@ -150,7 +153,7 @@ class ConnectionTap(Tap):
         _log.warning("inspection of a connection ended: %s", type(error).__name__)
         self._tapped.give_up(Reason.OVERLOAD)
 
-    def _copy(self, view: memoryview, *, from_client: bool) -> None:
+    def _copy(self, view: memoryview, from_client: bool) -> None:
         tapped = self._tapped
         flow = tapped.from_client if from_client else tapped.from_server
         size = len(view)

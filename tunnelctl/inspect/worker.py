@@ -15,7 +15,8 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable
 
 from tunnelctl import clock
-from tunnelctl.inspect.backlog import Backlog, Copied
+from tunnelctl.inspect.backlog import Backlog
+from tunnelctl.inspect.copied import Copied, copies
 from tunnelctl.inspect.reasons import NotInspected, Reason
 from tunnelctl.inspect.store import RequestStore
 from tunnelctl.inspect.tap import Tapped
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 # the loop, so the pauses grow. The first one is for times when no bytes come, the last one is left
 # out once the backlog is filling.
 _SLICE = 0.001
-_PAUSES = (0.001, 0.004, 0.015, 0.03)
+_PAUSES = (0.001, 0.005, 0.045)
 _BUSY = 0.1
 
 
@@ -65,7 +66,7 @@ class Worker:
             self._backlog.wait()
             until = used() + _SLICE
             while (batch := self._backlog.take()) is not None:
-                for item in batch:
+                for item in copies(batch):
                     self._handle(item)
                     if used() > until:
                         self._tell()
