@@ -83,6 +83,47 @@ tunnels.close()
     assert (done.returncode, done.stdout.splitlines()) == (0, said), done.stderr
 
 
+def test_a_fork_waits_until_another_thread_has_imported_what_it_opens_with(hello: Path) -> None:
+    """The child would find a module's lock taken for ever."""
+    done = _run(
+        hello,
+        """
+import os, signal, sys, threading
+import tunnelctl
+
+importing, forked = threading.Event(), threading.Event()
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tunnelctl.supervisor.tunnel":
+            importing.set()
+            forked.wait(1)  # in vain, if the fork waits for us
+
+sys.meta_path.insert(0, Finder())
+
+def work():
+    with tunnelctl.open(file=sys.argv[1]) as tunnels:
+        print("parent", tunnels.status()["state"], flush=True)
+
+thread = threading.Thread(target=work)
+thread.start()
+importing.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(40)
+    with tunnelctl.open(file=sys.argv[1]) as tunnels:
+        print("child", tunnels.status()["state"], flush=True)
+    os._exit(0)
+forked.set()
+thread.join()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+""",
+        hello.parent,
+    )
+    said = sorted(done.stdout.splitlines())
+    assert (done.returncode, said) == (0, ["0", "child up", "parent up"]), done.stderr
+
+
 def test_what_the_parent_closes_ends_while_a_child_lives(echo: Path, tmp_path: Path) -> None:
     """A child that kept a copy of a socket would keep the port, the connection and the session."""
     done = _run(

@@ -35,3 +35,21 @@ def test_a_lock_that_another_thread_takes_all_the_time_is_free_in_every_child() 
         [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+_FORKS_WITH_IT = """
+import os
+from tunnelctl.net.forked import lock_of_process
+
+lock = lock_of_process()
+with lock:  # as a handler of a signal does that came now
+    child = os.fork()
+if child == 0:
+    os._exit(0 if lock.acquire(blocking=False) else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_who_has_the_lock_may_fork() -> None:
+    done = subprocess.run([sys.executable, "-c", _FORKS_WITH_IT], timeout=60, check=False)
+    assert done.returncode == 0

@@ -94,6 +94,9 @@ class Tunnels(Closeable, Mapping[str, Address]):
 
     def start(self) -> None:
         """Open them and wait until they are ready; see `open`. Called once."""
+        from tunnelctl.api.imports import import_everything
+
+        import_everything()
         from tunnelctl.state.profile import readiness
 
         loaded = self._request.load()

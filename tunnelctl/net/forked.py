@@ -18,6 +18,9 @@ from weakref import WeakSet
 # Sockets that belong to a thread and not to a loop: those of handshakes under way.
 in_threads: WeakSet[socket.socket] = WeakSet()
 
+# The first is nobody's: one thread forks at a time.
+_locks = [threading.RLock()]
+_taken: list[list[threading.RLock]] = []
 _loops: set[Callable[[], Iterable[int]]] = set()
 _parents: list[object] = []  # objects of the parent that the child keeps, so that none is finalized
 
@@ -32,13 +35,28 @@ def forget(descriptors: Callable[[], Iterable[int]]) -> None:
     _loops.discard(descriptors)
 
 
-def lock_of_process() -> threading.Lock:
-    """A lock that lives as long as the process, and is free in each child that it forks."""
-    lock = threading.Lock()
-    os.register_at_fork(
-        before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
-    )
+def lock_of_process() -> threading.RLock:
+    """A lock that lives as long as the process, and is free in each child that it forks.
+
+    A fork waits until no other thread has it. Who has it may fork, as in a handler of a signal.
+    """
+    lock = threading.RLock()
+    _locks.append(lock)
     return lock
+
+
+def _before() -> None:
+    # While a fork waits for a lock, other threads may make more, which `_after` must not release.
+    taken: list[threading.RLock] = []
+    _taken.append(taken)  # at once: what an interrupt leaves taken is released too
+    for lock in tuple(_locks):
+        lock.acquire()
+        taken.append(lock)
+
+
+def _after() -> None:
+    for lock in reversed(_taken.pop()):
+        lock.release()
 
 
 def _in_child() -> None:
@@ -56,4 +74,5 @@ def _in_child() -> None:
     in_threads.clear()
 
 
+os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after)
 os.register_at_fork(after_in_child=_in_child)
